@@ -1,0 +1,83 @@
+"""
+Everything that the process reads from its environment, typed and checked at once.
+
+A bad or missing value stops the process before anything starts, and all problems
+are named together. `docker/.env.example` lists the same variables; a test compares.
+"""
+
+import base64
+import binascii
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Environment(BaseSettings):
+    """The variables, each with the prefix `COPPICE_` unless it has a common name of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="COPPICE_", extra="ignore", hide_input_in_errors=True)
+
+    secret_key: SecretStr = Field(description="Django's signing key, at least 32 characters")
+    vault_key: SecretStr = Field(
+        description="32 random bytes in base64; encrypts authenticity numbers and codes at rest"
+    )
+    database_url: SecretStr = Field(
+        validation_alias="DATABASE_URL", description="postgresql://user:password@host:port/name"
+    )
+    redis_url: SecretStr = Field(
+        validation_alias="REDIS_URL", description="redis://host:port/0 or unix:///path/to/socket?db=0"
+    )
+    debug: bool = False
+    allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
+    secure: bool = Field(default=True, description="behind HTTPS: secure cookies, HSTS, redirect")
+    log_level: str = "INFO"
+    state_dir: Path = Field(default=ROOT / ".state", description="private servers and local RAIDA coins")
+    raida_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[f"127.0.0.1:{50000 + number}" for number in range(25)],
+        description="25 host:port, comma separated, RAIDA 0 first",
+    )
+    raida_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+
+    @field_validator("secret_key")
+    @classmethod
+    def secret_key_is_long(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters")
+        return value
+
+    @field_validator("vault_key")
+    @classmethod
+    def vault_key_is_32_bytes(cls, value: SecretStr) -> SecretStr:
+        try:
+            raw = base64.b64decode(value.get_secret_value(), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("must be base64") from error
+        if len(raw) != 32:
+            raise ValueError("must be 32 bytes in base64")
+        return value
+
+    @field_validator("allowed_hosts", "raida_hosts", mode="before")
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("raida_hosts")
+    @classmethod
+    def there_are_25_raida(cls, value: list[str]) -> list[str]:
+        if len(value) != 25:
+            raise ValueError("must name 25 servers, RAIDA 0 first")
+        for host in value:
+            name, _, port = host.rpartition(":")
+            if not name or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{host!r} is not host:port")
+        return value
+
+
+@cache
+def environment() -> Environment:
+    return Environment()
