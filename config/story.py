@@ -1,0 +1,358 @@
+"""
+The demo's story, told over HTTP alone.
+
+It plays what a partner's program would do: nothing in here imports a model or opens the
+database. Each step shows its request line, the status that came back, and what it means.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+POLL_SECONDS = 0.1
+# A local upload takes a second or two. The server ends every task by a deadline of its own;
+# this only keeps the demo from waiting for a worker that died for good.
+TASK_SECONDS = 60
+
+# What the letters of a pown string mean on the board (the RAIDA protocol notes, section 7.7).
+LETTERS: Mapping[str, tuple[str, str]] = {
+    "p": ("green", "accepted"),
+    "f": ("red", "refused"),
+    "n": ("yellow", "silent"),
+    "e": ("magenta", "error"),
+    "d": ("magenta", "no network"),
+    "b": ("magenta", "bad key"),
+    "u": ("bright_black", "not asked yet"),
+}
+
+
+class StoryBroke(Exception):
+    """A step did not go as it must. The sentence says which and how."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays: where the server is, the partner's API key, and the wallets' passwords."""
+
+    base_url: str
+    api_key: str
+    passwords: Mapping[str, str]
+
+
+class Story:
+    """
+    Plays the demo against a running Coppice and shows it on `console`.
+
+    :raises StoryBroke: from `play`, as soon as one step differs from what it must be
+    """
+
+    def __init__(self, *, cast: Cast, coin_file: Path, console: Console, started_at: float) -> None:
+        self.cast = cast
+        self.coin_file = coin_file
+        self.console = console
+        self.started_at = started_at
+        self.step_number = 0
+        self.bearers: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+        self.client = httpx.Client(base_url=cast.base_url, timeout=30, headers={"TREETRACKER-API-KEY": cast.api_key})
+
+    def play(self) -> None:
+        with self.client:
+            self._act("Tokens", self._tokens)
+            self._act("Locker", self._locker)
+
+    # --- the two acts ---------------------------------------------------------------------
+
+    def _tokens(self) -> None:
+        for name in ("alice", "bob", "carol"):
+            self._authenticate(name)
+
+        wallets = self._call("alice", "GET", "/wallets?limit=100", "Alice lists the wallets she controls")
+        if not any(wallet["name"] == "alice-nursery" for wallet in wallets["wallets"]):
+            self._call("alice", "POST", "/wallets", "She opens one that she manages", body={"wallet": "alice-nursery"})
+            wallets = self._call("alice", "GET", "/wallets?limit=100", "It is in her list now")
+        self._show_table(
+            ("wallet", "tokens", "available", "pending"),
+            [
+                (w["name"], w["tokens_in_wallet"], w["tokens_available"], w["tokens_pending"])
+                for w in wallets["wallets"]
+            ],
+        )
+        self._forget_earlier_trust()
+
+        done = self._call(
+            "alice",
+            "POST",
+            "/transfers",
+            "Five tokens to a wallet she manages complete at once",
+            body={"sender_wallet": "alice", "receiver_wallet": "alice-nursery", "bundle": {"bundle_size": 5}},
+            expect=201,
+        )
+        self._show_transfer(done, must_be="completed")
+
+        offered = self._call(
+            "alice",
+            "POST",
+            "/transfers",
+            "Two tokens to Carol, a stranger, have to wait for her",
+            body={"sender_wallet": "alice", "receiver_wallet": "carol", "bundle": {"bundle_size": 2}},
+            expect=202,
+        )
+        self._show_transfer(offered, must_be="pending")
+        accepted = self._call("carol", "POST", f"/transfers/{offered['id']}/accept", "Carol accepts them", body={})
+        self._show_transfer(accepted, must_be="completed")
+
+        trust = self._call(
+            "alice",
+            "POST",
+            "/trust_relationships",
+            "Alice asks Carol to let her send without asking",
+            body={"trust_request_type": "send", "requestee_wallet": "carol"},
+        )
+        self._show_pairs(state=trust["state"], actor=trust["actor_wallet"], target=trust["target_wallet"])
+        trust = self._call(
+            "carol", "POST", f"/trust_relationships/{trust['id']}/accept", "Carol trusts her", body={}
+        )
+        self._must(trust["state"] == "trusted", f"the trust is {trust['state']!r}, not 'trusted'")
+        self._show_pairs(state=trust["state"])
+
+        trusted = self._call(
+            "alice",
+            "POST",
+            "/transfers",
+            "The same transfer again completes at once",
+            body={"sender_wallet": "alice", "receiver_wallet": "carol", "bundle": {"bundle_size": 2}},
+            expect=201,
+        )
+        self._show_transfer(trusted, must_be="completed")
+
+        moved = self._call("carol", "GET", f"/transfers/{trusted['id']}/tokens?limit=10", "Which trees were they?")
+        token_id = moved["tokens"][0]["id"]
+        history = self._call(
+            "carol", "GET", f"/tokens/{token_id}/transactions?limit=10", "One token's history, open to its holder"
+        )
+        self._show_table(
+            ("when", "from", "to"),
+            [(h["processed_at"], h["sender_wallet"], h["receiver_wallet"]) for h in history["history"]],
+        )
+
+    def _locker(self) -> None:
+        imported = self._call(
+            "alice",
+            "POST",
+            "/api/v1/import",
+            f"Alice imports {self.coin_file.name} ({self.coin_file.stat().st_size:,} bytes, format 9)",
+            form={"name": "alice", "tag": "demo"},
+            files={"file": (self.coin_file.name, self.coin_file.read_bytes(), "application/octet-stream")},
+        )
+        self._watch("alice", imported["id"], "Importing")
+        wallet = self._call("alice", "GET", "/api/v1/wallets/alice", "Her coins, by denomination")
+        self._show_table(("denomination", "coins"), list(wallet["denominations"].items()))
+        self._show_pairs(balance=wallet["balance"])
+
+        put = self._call(
+            "alice",
+            "POST",
+            "/api/v1/locker",
+            "She puts 20 into a locker on 25 servers",
+            body={"name": "alice", "amount": 20, "tag": "for Bob"},
+        )
+        stored = self._watch("alice", put["id"], "Uploading")["data"]
+        self.seconds["from the command to the finished upload"] = time.time() - self.started_at
+        self._must(stored["total_stored"] == 20, f"{stored['total_stored']} were stored, not 20")
+        self._must(stored["total_failed"] == 0, f"{stored['total_failed']} failed")
+        self._show_pairs(**{key: stored[key] for key in ("transmit_code", "receipt_id", "total_stored", "total_failed")})
+        code = stored["transmit_code"]
+
+        peeked = self._peek(code, "Whoever has the code can look inside")
+        self._must(peeked["coins"]["total_value"] == 20, f"the locker holds {peeked['coins']['total_value']}, not 20")
+        self._show_table(("denomination", "coins"), list(peeked["coins"]["denominations"].items()))
+
+        taken = self._call(
+            "bob", "POST", "/api/v1/locker/take", "Bob takes the coins out into his wallet",
+            body={"name": "bob", "transmit_code": code, "tag": "from Alice"},
+        )
+        received = self._watch("bob", taken["id"], "Taking")["data"]
+        self._must(received["total"] == 20, f"Bob got {received['total']}, not 20")
+        self._show_pairs(total=received["total"], receipt_id=received["receipt_id"])
+
+        empty = self._peek(code, "A second look finds nothing", expect=500)
+        self._show_pairs(detail=empty["detail"], servers_that_saw_coins=empty["raida_success"])
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def _act(self, name: str, play: Any) -> None:
+        self.console.print()
+        self.console.rule(f"[bold]{name}[/bold]", align="left", style="green")
+        begun = time.monotonic()
+        play()
+        self.seconds[f"story: {name.lower()}"] = time.monotonic() - begun
+
+    def _authenticate(self, name: str) -> None:
+        answer = self._call(
+            None,
+            "POST",
+            "/auth",
+            f"{name.capitalize()} authenticates",
+            body={"wallet": name, "password": self.cast.passwords[name]},
+        )
+        self.bearers[name] = answer["token"]
+
+    def _forget_earlier_trust(self) -> None:
+        """A second demo on the same data finds the trust of the first: Alice withdraws it, so that she can ask anew."""
+        listed = self._send("alice", "GET", "/trust_relationships?limit=1000&request_type=send").json()
+        for trust in listed["trust_relationships"]:
+            if trust["target_wallet"] == "carol" and trust["state"] in {"requested", "trusted"}:
+                self._call(
+                    "alice", "DELETE", f"/trust_relationships/{trust['id']}", "She withdraws the trust of an earlier demo"
+                )
+
+    def _peek(self, code: str, title: str, expect: int = 200) -> dict[str, Any]:
+        return self._call(
+            "bob",
+            "GET",
+            f"/api/transactions/locker/peek?locker_key={code}",
+            title,
+            expect=expect,
+            shown=f"/api/transactions/locker/peek?locker_key={code[:4]}…",
+        )
+
+    def _watch(self, who: str, task_id: str, verb: str) -> dict[str, Any]:
+        """Poll a task until it is final, drawing its bar and the 25 servers; return its last answer."""
+        bar = Progress(
+            TextColumn("      {task.description}"), BarColumn(bar_width=50), TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(), console=self.console,
+        )  # fmt: skip
+        line = bar.add_task(verb, total=100)
+        path = f"/api/v1/task/{task_id}"
+        self.console.print(Text(f"    GET {path}", style="cyan"))
+        highest, begun = 0, time.monotonic()
+        answer: dict[str, Any] = {}
+        with Live(_board(bar, line, answer), console=self.console, refresh_per_second=20) as live:
+            while True:
+                answer = self._send(who, "GET", path).json()
+                self._must(answer["progress"] >= highest, f"progress went back from {highest} to {answer['progress']}")
+                highest = answer["progress"]
+                bar.update(line, completed=highest)
+                live.update(_board(bar, line, answer))
+                if answer["status"] != "running":
+                    break
+                self._must(
+                    time.monotonic() - begun < TASK_SECONDS, f"the task was still running after {TASK_SECONDS} s"
+                )
+                time.sleep(POLL_SECONDS)
+        self._must(answer["status"] == "completed", f"{verb.lower()} ended with: {answer.get('message')}")
+        self.seconds[f"  {verb.lower()}"] = time.monotonic() - begun
+        return answer
+
+    def _call(
+        self,
+        who: str | None,
+        method: str,
+        path: str,
+        title: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        files: Mapping[str, Any] | None = None,
+        expect: int = 200,
+        shown: str = "",
+    ) -> dict[str, Any]:
+        self.step_number += 1
+        self.console.print()
+        self.console.print(Text.assemble((f"{self.step_number:>3} ", "bold green"), (title, "bold")))
+        response = self._send(who, method, path, body=body, form=form, files=files)
+        good = response.status_code == expect
+        self.console.print(
+            Text.assemble(
+                "    ",
+                (f"{method} {shown or path}", "cyan"),
+                "  →  ",
+                (f"{response.status_code} {response.reason_phrase}", "green" if good else "bold red"),
+                (f"   {response.elapsed.total_seconds() * 1000:.0f} ms", "bright_black"),
+            ),
+            soft_wrap=True,
+        )
+        if not good:
+            raise StoryBroke(f"{method} {shown or path} answered {response.status_code}: {_message_of(response)}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def _send(
+        self,
+        who: str | None,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        files: Mapping[str, Any] | None = None,
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.bearers[who]}"} if who else {}
+        try:
+            return self.client.request(method, path, json=body, data=form, files=files, headers=headers)
+        except httpx.HTTPError as error:
+            raise StoryBroke(f"{method} {path} got no answer: {type(error).__name__}") from error
+
+    # --- showing --------------------------------------------------------------------------
+
+    def _show_transfer(self, transfer: Mapping[str, Any], *, must_be: str) -> None:
+        self._must(transfer["state"] == must_be, f"the transfer is {transfer['state']!r}, not {must_be!r}")
+        self._show_pairs(
+            state=transfer["state"], **{"from": transfer["source_wallet"], "to": transfer["destination_wallet"]}
+        )
+
+    def _show_pairs(self, **pairs: object) -> None:
+        table = Table.grid(padding=(0, 2))
+        for name, value in pairs.items():
+            table.add_row(Text(name, style="bright_black"), Text(str(value)))
+        self._show(table)
+
+    def _show_table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        table = Table(box=None, pad_edge=False, header_style="bright_black")
+        for name in head:
+            table.add_column(name, justify="left" if name in {"wallet", "when", "from", "to"} else "right")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self._show(table)
+
+    def _show(self, what: RenderableType) -> None:
+        self.console.print(Padding(what, (0, 0, 0, 6)))
+
+    def _must(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise StoryBroke(f"In step {self.step_number} {otherwise}.")
+
+
+def _board(bar: Progress, line: TaskID, answer: Mapping[str, Any]) -> RenderableType:
+    """Draw the bar, the task's own words, and one cell for each of the 25 servers."""
+    cells = Text("      ")
+    letters = answer.get("raida") or ["u"] * 25
+    for raida, letter in enumerate(letters):
+        style, _ = LETTERS.get(letter, LETTERS["u"])
+        cells.append(f"{raida:>2}{letter if letter != 'u' else '·'} ", style=style)
+        if raida % 13 == 12:
+            cells.append("\n      ")
+    counted = Text("      ")
+    for letter, (style, meaning) in LETTERS.items():
+        if count := sum(1 for each in letters if each == letter):
+            counted.append(f"{count} {meaning}   ", style=style)
+    message = Text(f"      {answer.get('message') or ''}", style="bright_black")
+    return Group(bar, message, cells, counted)
+
+
+def _message_of(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
