@@ -1,0 +1,86 @@
+"""
+Authenticity numbers: the 16-byte secrets, one per coin and server, and how new ones come about
+(the RAIDA protocol, sections 3 and 6).
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from lockers.raida import errors
+from lockers.raida.coins import Coin
+
+AN_SIZE: Final = 16
+
+# A locker key is told from any other authenticity number by its end.
+LOCKER_KEY_TAIL: Final = b"\xff\xff\xff\xff"
+
+# created_an() hashes this much of the coin list, which takes four coins of five bytes.
+_CREATION_SALT_SIZE: Final = 16
+
+
+def is_locker_key(number: bytes) -> bool:
+    """Whether these 16 bytes end as every locker key does."""
+    return len(number) == AN_SIZE and number.endswith(LOCKER_KEY_TAIL)
+
+
+def is_safe_pan(number: bytes) -> bool:
+    """
+    Whether 16 bytes may be proposed as a coin's new AN.
+
+    A number ending in FFFFFFFF reads as a locker key: a server that rebuilds its lockers
+    from its coins would put the coin into one.
+    """
+    return len(number) == AN_SIZE and not number.endswith(LOCKER_KEY_TAIL)
+
+
+def xor(left: bytes, right: bytes) -> bytes:
+    """
+    The XOR of two 16-byte numbers; a summed pown makes an AN the XOR of itself and the delta.
+
+    :raises Unencodable: one has another size
+    """
+    if len(left) != AN_SIZE or len(right) != AN_SIZE:
+        raise errors.Unencodable("an authenticity number is 16 bytes")
+    return bytes(one ^ other for one, other in zip(left, right, strict=True))
+
+
+def xor_sum(numbers: Iterable[bytes]) -> bytes:
+    """
+    The XOR of all 16-byte `numbers`, which is zero for none.
+
+    :raises Unencodable: one has another size
+    """
+    total = bytes(AN_SIZE)
+    for number in numbers:
+        total = xor(total, number)
+    return total
+
+
+def fix_an(*, raida: int, coin: Coin, pg: bytes) -> bytes:
+    """The AN which server `raida` gives to a coin it fixed with the PAN generator `pg` (16 bytes)."""
+    return _md5(bytes([raida]) + coin.to_bytes() + pg)
+
+
+def download_an(*, coin: Coin, seed: bytes) -> bytes:
+    """The AN which a server gives to a coin downloaded from a locker with that server's `seed` (16 bytes)."""
+    return _md5(coin.to_bytes() + seed)
+
+
+def created_an(*, raida: int, coin: Coin, created: Sequence[Coin]) -> bytes:
+    """
+    The AN which server `raida` gives to one coin of the list `created` by the admin command.
+
+    The hash covers the first 16 bytes of the list on the wire, so fewer than four coins
+    would make it depend on bytes beyond the list.
+
+    :raises Unencodable: `created` has fewer than four coins
+    """
+    salt = b"".join(other.to_bytes() for other in created[:4])[:_CREATION_SALT_SIZE]
+    if len(salt) < _CREATION_SALT_SIZE:
+        raise errors.Unencodable("coins are created at least four at a time")
+    return _md5(f"{raida}{coin.serial_number}{salt.hex()}".encode("ascii"))
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()

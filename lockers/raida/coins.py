@@ -1,0 +1,87 @@
+"""
+Coins and amounts (the RAIDA protocol, section 7.1).
+
+An amount is an integer number of units of 10^-8 coin; nothing here is a float.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lockers.raida import errors
+
+UNITS_PER_COIN: Final = 10**8
+
+LOWEST_DENOMINATION: Final = -8
+HIGHEST_DENOMINATION: Final = 6
+HIGHEST_SERIAL_NUMBER: Final = 2**32 - 1
+
+COIN_SIZE: Final = 5
+
+# Longer texts are no amounts: 25 digits before the point exceed every coin there can be.
+_AMOUNT = re.compile(r"([0-9]{1,25})(?:\.([0-9]{1,8}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Coin:
+    """
+    The identity of a coin: its denomination (an exponent of ten, -8..6) and serial number (u32).
+
+    Ordered by denomination, then serial number.
+
+    :raises Unencodable: a number is out of range
+    """
+
+    denomination: int
+    serial_number: int
+
+    def __post_init__(self) -> None:
+        if not LOWEST_DENOMINATION <= self.denomination <= HIGHEST_DENOMINATION:
+            raise errors.Unencodable("a denomination is -8 to 6")
+        if not 0 <= self.serial_number <= HIGHEST_SERIAL_NUMBER:
+            raise errors.Unencodable("a serial number is an unsigned 32-bit number")
+
+    @property
+    def value(self) -> int:
+        """What the coin is worth, in units of 10^-8."""
+        return int(10 ** (self.denomination - LOWEST_DENOMINATION))
+
+    def to_bytes(self) -> bytes:
+        """The coin as the five bytes DN, SN which the wire calls c5."""
+        return self.denomination.to_bytes(1, "big", signed=True) + self.serial_number.to_bytes(4, "big")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Coin":
+        """
+        The coin that five bytes name.
+
+        :raises BadLength: there are not exactly five
+        :raises BadCoin: the denomination is outside -8..6
+        """
+        if len(data) != COIN_SIZE:
+            raise errors.BadLength("a coin is five bytes")
+        denomination = int.from_bytes(data[:1], "big", signed=True)
+        if not LOWEST_DENOMINATION <= denomination <= HIGHEST_DENOMINATION:
+            raise errors.BadCoin("a denomination is -8 to 6")
+        return cls(denomination, int.from_bytes(data[1:], "big"))
+
+
+def format_amount(units: int) -> str:
+    """An amount in coins, exact, without exponent and without trailing zeros: 150000000 is "1.5"."""
+    sign = "-" if units < 0 else ""
+    whole, rest = divmod(abs(units), UNITS_PER_COIN)
+    fraction = f"{rest:08d}".rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def parse_amount(text: str) -> int:
+    """
+    The units in a decimal text such as "20" or "0.00000001".
+
+    :raises InvalidAmount: not plain digits with at most eight decimals
+    """
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        raise errors.InvalidAmount("an amount is digits with at most eight decimals")
+    whole, fraction = match.groups()
+    return int(whole) * UNITS_PER_COIN + int((fraction or "").ljust(8, "0"))
