@@ -4,12 +4,29 @@
 import os
 import sys
 
+from django.core.management import execute_from_command_line
+from django.db.utils import OperationalError
+
+from config.children import StartError
+from config.embedded import database_url, fill_environment, state_directory
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
+    try:
+        fill_environment()
+        execute_from_command_line(sys.argv)
+    except StartError as error:
+        sys.exit(str(error))
+    except OperationalError as error:
+        if "--traceback" in sys.argv:
+            raise
+        advice = (
+            "The private servers run while `make run` does: start it in another terminal, or set DATABASE_URL."
+            if os.environ["DATABASE_URL"] == database_url(state_directory())
+            else "Is the server of DATABASE_URL up, and does it know this user and database?"
+        )
+        sys.exit(f"The database does not answer: {str(error).strip().splitlines()[0]}\n{advice}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,61 @@
 """Celery's settings, each with the fault that it answers."""
 
+from urllib.parse import parse_qs, urlsplit
+
 from django.conf import settings
 
-broker_url = settings.REDIS_URL
+
+def broker_from_url(url: str) -> str:
+    """Translate `unix:///path?db=0`, as the cache and redis-py write it, into what Celery's transport understands."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    query = parse_qs(parts.query)
+    credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    return f"redis+socket://{credentials}{parts.path}?virtual_host={query.get('db', ['0'])[-1]}"
+
+
+broker_url = broker_from_url(settings.REDIS_URL)
+broker_connection_retry_on_startup = True
+
+# What a task did is in PostgreSQL; a second store of results would be a second truth.
 task_ignore_result = True
+
+# Acknowledge after the work, and give the message back when the child that worked was killed: late
+# acknowledgement alone still loses it. Every task may therefore run twice, and is written for that.
 task_acks_late = True
 task_reject_on_worker_lost = True
+# A prefetched message would wait for the broker's sweep if its worker is killed.
 worker_prefetch_multiplier = 1
-task_time_limit = 300
-task_soft_time_limit = 270
+
+# A bounded run time is what every lease relies on; the soft limit leaves time to write down what is known.
+task_soft_time_limit = 90
+task_time_limit = 120
+
+# Longer than any task, or the same task runs twice at once. The broker returns messages of a killed worker
+# only every restore_interval × restore_throttle seconds, 100 by default; the sweep below does not wait for it.
 visibility_timeout = 600
 broker_transport_options = {
     "visibility_timeout": visibility_timeout,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
 }
-broker_connection_retry_on_startup = True
+result_backend_transport_options = {"visibility_timeout": visibility_timeout}
+
+# On SIGTERM a running task may finish; what does not is given back.
+worker_soft_shutdown_timeout = 10
+worker_cancel_long_running_tasks_on_connection_loss = True
+# Against leaks: a child is replaced after so many tasks or kilobytes.
+worker_max_tasks_per_child = 1000
+worker_max_memory_per_child = 300_000
+# Logging is Django's (config/settings/base.py), with its redaction.
 worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+
+# Static, so beat keeps no file. A ring that is older than the next one is not worth answering.
+beat_scheduler = "celery.beat:Scheduler"
+beat_max_loop_interval = 1
+beat_schedule = {
+    "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
+    "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
+}

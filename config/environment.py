@@ -7,11 +7,14 @@ are named together. `docker/.env.example` lists the same variables; a test compa
 
 import base64
 import binascii
+import logging
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +64,31 @@ class Environment(BaseSettings):
             raise ValueError("must be 32 bytes in base64")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def database_url_names_a_database(cls, value: SecretStr) -> SecretStr:
+        parts = parsed(value)
+        if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:
+            raise ValueError("must look like postgresql://user:password@host:port/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def redis_url_names_a_server(cls, value: SecretStr) -> SecretStr:
+        parts = parsed(value)
+        if parts.scheme not in {"redis", "rediss", "unix"} or not (
+            parts.path if parts.scheme == "unix" else parts.netloc
+        ):
+            raise ValueError("must look like redis://host:port/0 or unix:///path/to/socket?db=0")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def log_level_exists(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return value.upper()
+
     @field_validator("allowed_hosts", "raida_hosts", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
@@ -70,14 +98,44 @@ class Environment(BaseSettings):
     @classmethod
     def there_are_25_raida(cls, value: list[str]) -> list[str]:
         if len(value) != 25:
-            raise ValueError("must name 25 servers, RAIDA 0 first")
-        for host in value:
+            raise ValueError(f"must name 25 servers, RAIDA 0 first, and names {len(value)}")
+        for number, host in enumerate(value):
             name, _, port = host.rpartition(":")
             if not name or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise ValueError(f"{host!r} is not host:port")
+                raise ValueError(f"the entry of RAIDA {number} is not host:port")
         return value
+
+
+def parsed(url: SecretStr) -> SplitResult:
+    """:raises ValueError: not a URL, or a port that is no number; the message repeats nothing of it"""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL with a number for its port") from None
+    return parts
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line a variable what is wrong, without the values: they may be secrets."""
+    lines = ["Coppice cannot start. The environment is not right:"]
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        place = str(problem["loc"][0]) if problem["loc"] else ""
+        name = place if place.isupper() else f"COPPICE_{place.upper()}"
+        message = "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+        description = Environment.model_fields[place].description if place in Environment.model_fields else None
+        lines.append(f"  {name}: {message}" + (f" ({description})" if description else ""))
+    return "\n".join(lines)
 
 
 @cache
 def environment() -> Environment:
-    return Environment()
+    """
+    Read and check the environment, once.
+
+    :raises SystemExit: with a line for every variable that is missing or wrong, and no traceback
+    """
+    try:
+        return Environment()
+    except ValidationError as error:
+        sys.exit(explain(error))

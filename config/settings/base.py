@@ -2,6 +2,7 @@
 
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from config import logs
 from config.environment import ROOT, environment
 
 env = environment()
@@ -10,8 +11,6 @@ env = environment()
 def database_from_url(url: str) -> dict[str, object]:
     """Turn `postgresql://user:password@host:port/name?host=/socket/dir` into Django's dictionary."""
     parts = urlsplit(url)
-    if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:
-        raise ValueError("DATABASE_URL must look like postgresql://user:password@host:port/name")
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -89,6 +88,24 @@ ATOMIC_REQUESTS = False
 
 REDIS_URL = env.redis_url.get_secret_value()
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# --- Behind HTTPS (COPPICE_SECURE): a proxy ends TLS and says so in X-Forwarded-Proto.
+SECURE_SSL_REDIRECT = env.secure
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.secure else None
+# Whoever asks for health asks this process, not the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^livez/?$", r"^readyz/?$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.secure
+SECURE_HSTS_PRELOAD = env.secure
+SESSION_COOKIE_SECURE = env.secure
+CSRF_COOKIE_SECURE = env.secure
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# One JSON object a line on stderr, secrets struck out (config/logs.py).
+LOGGING = logs.settings(level=env.log_level)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -1,0 +1,244 @@
+"""
+Child processes that end when their parent does.
+
+Each child leads a process group of its own, so that a Ctrl-C in the terminal reaches only the
+parent, which then stops them in order. A guard process (`config/guard.py`) ends them if the
+parent is killed, and a record on disk lets the next start end them if the guard was killed too.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("guard.py")
+POLL_SECONDS = 0.03
+
+
+class StartError(Exception):
+    """A part could not be started or has stopped; the sentence says which, and where its log is."""
+
+
+class Child:
+    """One running child: its name as people read it, its log, and the signal that asks it to stop."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, polite: signal.Signals) -> None:
+        self.name = name
+        self.process = process
+        self.log = log
+        self.polite = polite
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def epitaph(self) -> str:
+        """Say how it ended, in one sentence."""
+        code = self.process.poll()
+        if code is None:
+            return f"{self.name} is running"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"stopped with exit status {code}"
+        return f"{self.name} {how}. Its log: {self.log}"
+
+
+class Children:
+    """
+    The children of one supervisor.
+
+    `checkpoint` is called while anything is waited for; it may raise to give up the wait, and is
+    the only place where an interruption can surface, so that no child is lost half started.
+    """
+
+    def __init__(self, state: Path, *, checkpoint: Callable[[], None] = lambda: None) -> None:
+        self.checkpoint = checkpoint
+        self.logs = state / "log"
+        self.record = state / "children.json"
+        self.children: list[Child] = []
+        self._guard: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Children":
+        self.logs.mkdir(parents=True, exist_ok=True)
+        end_recorded(self.record)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+            cwd="/",
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop(list(self.children))
+        finally:
+            if self._guard is not None and self._guard.stdin is not None:
+                with contextlib.suppress(OSError):
+                    self._guard.stdin.close()
+                self._guard.wait()
+            self.record.unlink(missing_ok=True)
+
+    def remove_at_the_end(self, directory: Path) -> None:
+        self._tell_guard(f"rm {directory}")
+
+    def spawn(
+        self,
+        name: str,
+        arguments: Sequence[str | Path],
+        *,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | str = "/",
+        account: str | None = None,
+        polite: signal.Signals = signal.SIGTERM,
+    ) -> Child:
+        """Start a child that writes to `<state>/log/<name>.log`, as user `account` if that is given."""
+        log = self.logs / f"{name.lower().replace(' ', '-')}.log"
+        group = pwd.getpwnam(account).pw_gid if account else None
+        with log.open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    [str(argument) for argument in arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=None if environ is None else dict(environ),
+                    cwd=directory,
+                    user=account,
+                    group=group,
+                    extra_groups=[] if account else None,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StartError(f"{name} could not be started: {arguments[0]}: {error.strerror}") from error
+        child = Child(name, process, log, polite)
+        self.children.append(child)
+        self._tell_guard(f"+ {child.pid} {int(polite)}")
+        self._write_record()
+        return child
+
+    def run(
+        self,
+        name: str,
+        arguments: Sequence[str | Path],
+        *,
+        timeout_seconds: float,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | str = "/",
+        account: str | None = None,
+    ) -> str:
+        """
+        Run a command to its end and return what it printed.
+
+        :raises StartError: it failed or took longer than `timeout_seconds`
+        """
+        child = self.spawn(name, arguments, environ=environ, directory=directory, account=account)
+        try:
+            deadline = time.monotonic() + timeout_seconds
+            while child.is_alive():
+                if time.monotonic() > deadline:
+                    raise StartError(f"{name} took longer than {timeout_seconds:.0f} s. Its log: {child.log}")
+                self.checkpoint()
+                time.sleep(POLL_SECONDS)
+            if child.process.returncode:
+                raise StartError(child.epitaph())
+            return child.log.read_text(encoding="utf-8", errors="replace")
+        finally:
+            self.stop([child], patience_seconds=2)
+
+    def wait_until(self, ready: Callable[[], bool], child: Child, *, timeout_seconds: float) -> None:
+        """
+        Return when `ready()` is true; it is asked again and again while `child` lives.
+
+        :raises StartError: the child stopped, or was not ready in time
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            self.checkpoint()
+            if not child.is_alive():
+                raise StartError(child.epitaph())
+            if time.monotonic() > deadline:
+                raise StartError(f"{child.name} was not ready within {timeout_seconds:.0f} s. Its log: {child.log}")
+            time.sleep(POLL_SECONDS)
+
+    def check(self) -> None:
+        """:raises StartError: a child has stopped that nobody asked to stop"""
+        for child in self.children:
+            if not child.is_alive():
+                raise StartError(child.epitaph())
+
+    def stop(self, children: Sequence[Child], *, patience_seconds: float = 8) -> None:
+        """Ask all of these to stop at once, wait, and kill what remains of their process groups."""
+        for child in reversed(children):
+            if child.is_alive():
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.send_signal(child.polite)
+        deadline = time.monotonic() + patience_seconds
+        while any(child.is_alive() for child in children) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        for child in children:
+            # The leader may be gone while a pool process of its group is not.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.process.wait()
+            if child in self.children:
+                self.children.remove(child)
+            self._tell_guard(f"- {child.pid}")
+        self._write_record()
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard is None or self._guard.stdin is None:
+            return
+        # Without its guard the system still runs and still stops; only `kill -9` would leave children.
+        with contextlib.suppress(OSError, ValueError):
+            self._guard.stdin.write(line + "\n")
+            self._guard.stdin.flush()
+
+    def _write_record(self) -> None:
+        rows = [[child.name, child.pid, started(child.pid), int(child.polite)] for child in self.children]
+        self.record.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def started(pid: int) -> str:
+    """When the process began, in words that tell it from a later process with the same number; "" if it is gone."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    if Path("/proc/self/stat").exists():
+        return ""
+    with contextlib.suppress(OSError):
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+        return shown.stdout.strip()
+    return ""
+
+
+def end_recorded(record: Path) -> None:
+    """End what an earlier supervisor left behind when it and its guard were killed."""
+    try:
+        rows = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    left = [(pid, when, polite) for _, pid, when, polite in rows if when and started(pid) == when]
+    for pid, _, polite in reversed(left):
+        with contextlib.suppress(OSError):
+            os.kill(pid, polite)
+    deadline = time.monotonic() + 8
+    while any(started(pid) == when for pid, when, _ in left) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    for _, pid, when, _ in rows:
+        # A group outlives its leader while a member lives, and keeps the number from being used again.
+        if when and started(pid) in {when, ""}:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+    record.unlink(missing_ok=True)

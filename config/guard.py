@@ -1,0 +1,74 @@
+"""
+The last one out: ends the processes of a supervisor that is no longer there to do it.
+
+It is started as a script of its own, in a session of its own, and reads lines from a pipe
+whose only writer is the supervisor:
+
+    + <pid> <signal>    a process group was started; this signal asks its leader to stop
+    - <pid>             that group has ended
+    rm <directory>      remove this directory at the end
+
+However the supervisor ends, `kill -9` included, the kernel closes the pipe. Then whatever is
+still registered is asked to stop, newest first, and killed when it does not. Only the standard
+library is used, so that it starts in a few milliseconds.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+PATIENCE_SECONDS = 8.0
+
+
+def group_is_alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A zombie still counts as a member of its group, and only its parent can reap it.
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
+
+
+def end(groups: dict[int, int]) -> None:
+    """Ask every group's leader to stop, newest first, then kill what is left of the groups."""
+    for pid, polite in reversed(list(groups.items())):
+        with contextlib.suppress(OSError):
+            os.kill(pid, polite)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and any(group_is_alive(pid) for pid in groups):
+        time.sleep(0.05)
+    for pid in groups:
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def main() -> None:
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    groups: dict[int, int] = {}
+    directories: list[str] = []
+    for line in sys.stdin:
+        verb, _, rest = line.rstrip("\n").partition(" ")
+        if verb == "+":
+            pid, polite = rest.split()
+            groups[int(pid)] = int(polite)
+        elif verb == "-":
+            groups.pop(int(rest), None)
+        elif verb == "rm":
+            directories.append(rest)
+    end(groups)
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Tasks of the installation itself."""
+
+from celery import shared_task
+
+from config.health import record_heartbeat
+
+
+@shared_task(name="config.heartbeat")
+def heartbeat() -> None:
+    """Show that beat rings, the broker carries and a worker answers."""
+    record_heartbeat()
