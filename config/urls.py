@@ -1,8 +1,23 @@
 """Every URL of Coppice, in one place."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+
+# The Treetracker surface stands under the public prefix and, identically, at the root.
+_TREETRACKER = [
+    path("", include("wallets.urls")),
+    path("", include("transfers.urls")),
+    path("", include("trusts.urls")),
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("api/", include("lockers.urls")),
+    path("wallet/", include(_TREETRACKER)),
+    path("", include(_TREETRACKER)),
 ]
+
+handler400 = "config.api.errors.bad_request"
+handler403 = "config.api.errors.permission_denied"
+handler404 = "config.api.errors.page_not_found"
+handler500 = "config.api.errors.server_error"

@@ -10,3 +10,47 @@ class DomainError(Exception):
     table from class to HTTP status; a test walks all subclasses and fails on one
     that the table does not name.
     """
+
+
+class WalletNotFound(DomainError):
+    """No wallet has this name or id. The sentence tells which of the two was looked for."""
+
+
+class InvalidWalletName(DomainError):
+    """The text holds white space or control characters, so it can never name a wallet."""
+
+
+class WalletNameTaken(DomainError):
+    """Another wallet bears this name, perhaps in other letters of the same meaning."""
+
+
+class WalletNameLength(DomainError):
+    """The name of a new wallet is shorter than 3 or longer than 254 characters."""
+
+
+class WalletNotControlled(DomainError):
+    """The wallet exists, but the caller neither is it nor manages it."""
+
+
+class InvalidPassword(DomainError):
+    """A new password that the authentication endpoint could never accept."""
+
+
+class InvalidCredentials(DomainError):
+    """The password is wrong, or the wallet has none. Callers cannot tell which."""
+
+
+class TokenNotFound(DomainError):
+    """No token has this id."""
+
+
+class TokenNotVisible(DomainError):
+    """The token lies in a wallet that the caller neither is nor manages."""
+
+
+class ApiKeyTaken(DomainError):
+    """The same API key is registered already."""
+
+
+class InvalidApiKey(DomainError):
+    """An API key that was given by hand is too short to be a secret, or cannot be sent in a header."""

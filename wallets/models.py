@@ -44,19 +44,41 @@ class Wallet(models.Model):
 
 
 class Token(models.Model):
-    """One planted tree. A token is a row, not a balance: rows are locked, never the wallet."""
+    """
+    One planted tree. A token is a row, not a balance: rows are locked, never the wallet.
+
+    Only `transfers.ledger` writes here. Every move rewrites all indexes, so each has a query that
+    needs it. The wallet carries no foreign key constraint, which would lock the row of a busy
+    wallet once for every token that comes in; `transfers.models` says what stands in its place.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     capture_id = models.UUIDField(unique=True)
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="tokens", db_index=False)
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="tokens", db_index=False, db_constraint=False
+    )
     transfer_pending_id = models.UUIDField(null=True, blank=True)
     # How often the token moved; its history has exactly the numbers 0 (issue) to `moves`.
     moves = models.IntegerField(default=0)
     # Position in the order of arrival, taken after the row was locked: the newest is highest.
     arrival = models.BigIntegerField()
+    # Drawn once at random. A bundle is drawn from a random lot on, so that no two draws meet at one end
+    # of the index; the primary key could serve for that too, but then the planner may choose to walk it.
+    lot = models.IntegerField()
     claim = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["wallet", "lot"], condition=Q(transfer_pending_id=None), name="token_free_by_lot"),
+            models.Index(fields=["wallet", "arrival"], name="token_by_arrival"),
+            models.Index(
+                fields=["transfer_pending_id"],
+                condition=Q(transfer_pending_id__isnull=False),
+                name="token_by_reservation",
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -93,3 +115,26 @@ class BearerToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class IdempotentAnswer(models.Model):
+    """
+    The answer to a request that carried an Idempotency-Key, written in the transaction of its effect.
+
+    `body` is encrypted, since an answer may hold a transmit code. Kept for 7 days.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField()
+    body = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "key"], name="idempotency_key_is_used_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status}, of {self.created_at}"

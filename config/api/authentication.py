@@ -1,0 +1,98 @@
+"""Who is asking: the API key and the bearer token of a request, looked up in one statement."""
+
+import re
+from typing import Any, Final
+
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from config.api import errors, idempotency
+from wallets import queries
+from wallets.models import Wallet
+
+_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,2048})", re.IGNORECASE | re.ASCII)
+
+
+def check_body(request: Request) -> None:
+    """
+    Check content type and body, which come before any credential.
+
+    :raises RequestRefused: 415, 413 or 400
+    """
+    if request.method not in {"POST", "PUT", "PATCH"}:
+        return
+    # The public service wants the header even where there is no body; the locker dialect only where there is one.
+    if not request.content_type and not errors.is_locker_path(request.path):
+        raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
+    if request.content_type and request.parsers and request.negotiator.select_parser(request, request.parsers) is None:
+        expected = request.parsers[0].media_type
+        who = "API" if expected == "application/json" else "Endpoint"
+        raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")
+    # Reading is what checks.
+    _ = request.data
+
+
+def check_api_key(sent: str, found: queries.Credentials) -> None:
+    """
+    Refuse a request without a valid API key.
+
+    :raises RequestRefused: 401
+    """
+    if not sent:
+        raise errors.RequestRefused(401, "Invalid access - no API key", _CHALLENGE)
+    if found.api_key_id is None:
+        raise errors.RequestRefused(401, "Invalid API access", _CHALLENGE)
+    if found.api_key_is_revoked:
+        raise errors.RequestRefused(401, "Invalid API access, apiKey was deprecated", _CHALLENGE)
+
+
+_CHALLENGE: Final = {"WWW-Authenticate": "Treetracker-API-Key"}
+
+
+def _look_up(request: Request) -> tuple[str, queries.Credentials]:
+    api_key = request.META.get("HTTP_TREETRACKER_API_KEY", "")
+    match = _BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", "").strip())
+    found = queries.credentials(
+        api_key=api_key,
+        bearer=match[1] if match else "",
+        idempotency_key=idempotency.key_of(request._request),
+    )
+    # Read by `config.api.views` and `config.api.idempotency`, and by views that need `api_key_may_batch`.
+    request._request.credentials = found  # type: ignore[attr-defined]
+    return api_key, found
+
+
+def credentials_of(request: HttpRequest) -> queries.Credentials | None:
+    """Return what authentication found, if it came so far."""
+    return getattr(request, "credentials", None)
+
+
+class BearerAuthentication(BaseAuthentication):
+    """
+    `request.user` is the wallet, `request.auth` the id of the bearer token.
+
+    Treetracker paths need the API key too, and its refusal comes first.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Wallet, Any]:
+        check_body(request)
+        api_key, found = _look_up(request)
+        if not errors.is_locker_path(request.path):
+            check_api_key(api_key, found)
+        if found.wallet is None:
+            raise errors.bearer_refused(request.path)
+        return found.wallet, found.bearer_token_id
+
+    def authenticate_header(self, request: Request) -> str:
+        return errors.CHALLENGE
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """For `/auth`: an API key and no bearer token. `request.user` is None, `request.auth` the id of the key."""
+
+    def authenticate(self, request: Request) -> tuple[None, Any]:
+        check_body(request)
+        api_key, found = _look_up(request)
+        check_api_key(api_key, found)
+        return None, found.api_key_id

@@ -1,0 +1,171 @@
+"""
+How refusals and faults become answers: one table, two dialects.
+
+Treetracker paths answer `{"code", "message"}`, locker paths `{"error": true, "message", "code", …}`;
+the path decides. Every error leaves through this module, those of unknown paths and of middleware included.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from django.core import exceptions as django_errors
+from django.core.signals import got_request_exception
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
+from rest_framework import exceptions as drf_errors
+from rest_framework.response import Response
+
+from wallets import errors as wallets_errors
+from wallets.errors import DomainError
+
+log = logging.getLogger("coppice.api")
+
+# The most specific class that is named here decides.
+STATUSES: Final[dict[type[DomainError], int]] = {
+    wallets_errors.WalletNotFound: 404,
+    wallets_errors.InvalidWalletName: 400,
+    wallets_errors.WalletNameTaken: 403,
+    wallets_errors.WalletNameLength: 422,
+    wallets_errors.WalletNotControlled: 403,
+    wallets_errors.InvalidPassword: 422,
+    wallets_errors.InvalidCredentials: 401,
+    wallets_errors.TokenNotFound: 404,
+    wallets_errors.TokenNotVisible: 401,
+    wallets_errors.ApiKeyTaken: 409,
+    wallets_errors.InvalidApiKey: 422,
+}
+
+# What a caller may try again as it is: the row was busy, or the server was being restarted.
+_TRANSIENT: Final = {"55P03", "57014", "40P01", "40001", "25P03", "57P01", "57P02", "57P03", "53300"}
+RETRY_AFTER_SECONDS: Final = "1"
+CHALLENGE: Final = 'Bearer realm="coppice"'
+
+
+class RequestRefused(drf_errors.APIException):
+    """A request that is refused before any rule of the domain is asked."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+class Invalid(RequestRefused):
+    """A value of the path, the query or the body has the wrong shape: 422."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(422, message)
+
+
+def status_of(error: DomainError) -> int | None:
+    """Return the HTTP status of a refusal, or None if the table does not name its class."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+
+
+def is_locker_path(path: str) -> bool:
+    """Tell whether the path speaks the locker dialect, needs no API key and answers a missing bearer with 401."""
+    return path.startswith("/api/")
+
+
+def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body of an error in the dialect of the path."""
+    if is_locker_path(path):
+        return {"error": True, "message": message, "code": status, **(extra or {})}
+    return {"code": status, "message": message}
+
+
+def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Return an error as a response, where no REST framework view is involved."""
+    return HttpResponse(
+        orjson.dumps(body_of(request.path, status, message)),
+        status=status,
+        content_type="application/json",
+        headers=dict(headers or {}),
+    )
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Turn whatever a view raised into a response. Never raises, and shows nothing that was not meant to be shown."""
+    request = context["request"]
+    extra: Mapping[str, Any] = {}
+    headers: dict[str, str] = {}
+    match error:
+        case DomainError() if (known := status_of(error)) is not None:
+            status, message = known, str(error)
+            extra = getattr(error, "extra", {})
+            headers = dict(getattr(error, "headers", {}))
+        case RequestRefused():
+            status, message, headers = error.status_code, error.message, error.headers
+        case drf_errors.MethodNotAllowed():
+            status, message = 405, f"Method {request.method} is not allowed"
+        case drf_errors.UnsupportedMediaType():
+            status, message = 415, "Invalid content type. API only supports application/json"
+        case Http404() | drf_errors.NotFound():
+            status, message = 404, f"Cannot {request.method} {request.path}"
+        case drf_errors.NotAuthenticated() | drf_errors.AuthenticationFailed():
+            refused = bearer_refused(request.path)
+            status, message, headers = refused.status_code, refused.message, refused.headers
+        case django_errors.PermissionDenied() | drf_errors.PermissionDenied():
+            status, message = 403, "Forbidden"
+        case drf_errors.NotAcceptable():
+            status, message = 406, "API only offers application/json"
+        case drf_errors.Throttled():
+            status, message = 429, "Too many requests"
+            headers = {"Retry-After": str(int(error.wait or 1))}
+        case django_errors.RequestDataTooBig():
+            status, message = 413, "Request entity too large"
+        case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
+            status, message = 400, "Malformed request"
+        case OperationalError() | InterfaceError() if is_transient(error):
+            log.warning("database_is_busy", exc_info=error)
+            status, message, headers = 503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
+        case _:
+            log.error("unexpected_error", exc_info=error, extra={"path": request.path})
+            # Error reporters, and the client of the test suite, listen for this.
+            got_request_exception.send(sender=exception_handler, request=request)
+            status, message = 500, "Unknown error"
+    return Response(body_of(request.path, status, message, extra), status=status, headers=headers)
+
+
+def is_transient(error: DatabaseError) -> bool:
+    """Tell whether the same request may well succeed a moment later."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    # Without a state there was no answer of the server at all: the connection is gone.
+    return state is None or state in _TRANSIENT or state.startswith("08")
+
+
+def bearer_refused(path: str) -> RequestRefused:
+    """Return the refusal of a missing, unknown, expired or revoked bearer token: the same for all."""
+    status = 401 if is_locker_path(path) else 403
+    return RequestRefused(status, "ERROR: Authentication, token not verified", {"WWW-Authenticate": CHALLENGE})
+
+
+def _is_for_people(path: str) -> bool:
+    return path.startswith(("/admin", "/docs", "/static"))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, django_errors.RequestDataTooBig):
+        return answer(request, 413, "Request entity too large")
+    return answer(request, 400, "Malformed request")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.permission_denied(request, exception) if _is_for_people(request.path) else answer(
+        request, 403, "Forbidden"
+    )
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _is_for_people(request.path):
+        return defaults.page_not_found(request, exception)
+    return answer(request, 404, f"Cannot {request.method} {request.path}")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return defaults.server_error(request) if _is_for_people(request.path) else answer(request, 500, "Unknown error")

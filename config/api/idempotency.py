@@ -1,0 +1,147 @@
+"""
+Idempotency-Key: the same request sent twice has one effect and one answer.
+
+How a view takes part: it is a `config.api.views.ApiViewSet`, and that is all. For a POST, PATCH or DELETE
+that carries the header, `dispatch` opens one transaction around authentication, the operation and the storing
+of the answer. Operations called by views must therefore open theirs with `transaction.atomic(savepoint=False)`
+(alone it is the outermost transaction; inside it costs no statement) and never with `durable=True`; and nothing
+in a view may talk to a network before the answer, only `transaction.on_commit` may. A view whose effect must not
+be wrapped says `idempotent = False`.
+
+* Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days.
+* The look-up and the claim ride on the statement that authenticates, so a first request costs one statement more
+  (storing the answer) and a request without the header costs none.
+* Only 2xx answers are stored. A refused call changed nothing, so it may be tried again with the same key.
+* Repeated: the stored status and body, with `Idempotency-Replayed: true`. With another method, path, query or
+  body: 422. While the first is still running: 409 at once, since the claim is an advisory lock that is only tried.
+* Bodies are stored encrypted with a key derived from the vault key: an answer may hold a transmit code.
+"""
+
+import re
+import secrets
+from functools import cache
+from hashlib import sha256
+from typing import Final
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse, QueryDict
+from rest_framework.request import Request
+
+from config.api import errors
+from wallets import operations, queries
+
+METHODS: Final = frozenset({"POST", "PATCH", "DELETE"})
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def key_of(request: HttpRequest) -> str | None:
+    """
+    Return the key that the request carries, or None if it carries none or its view takes no part.
+
+    Set by `config.api.views`, which knows the view.
+    """
+    return getattr(request, "idempotency_key", None)
+
+
+def read_key(request: HttpRequest) -> str | None:
+    """
+    Read the header.
+
+    :raises Invalid: it is empty, longer than 255 characters, or not visible ASCII
+    """
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None or request.method not in METHODS:
+        return None
+    if not _KEY.fullmatch(key):
+        raise errors.Invalid('"Idempotency-Key" must be 1 to 255 visible ASCII characters')
+    return str(key)
+
+
+def fingerprint(request: Request) -> bytes:
+    """Return what two requests share when one repeats the other: method, path, query and meaning of the body."""
+    digest = sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    body = request.data
+    if isinstance(body, QueryDict):
+        for name, values in sorted(body.lists()):
+            for value in values:
+                digest.update(f"{name}\0".encode())
+                if isinstance(value, UploadedFile):
+                    for chunk in value.chunks():
+                        digest.update(chunk)
+                    value.seek(0)
+                else:
+                    digest.update(str(value).encode())
+    elif isinstance(body, bytes):
+        digest.update(body)
+    else:
+        digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS, default=str))
+    return digest.digest()
+
+
+def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse | None:
+    """
+    Return the answer to an earlier request with the same key, or None if this one is the first.
+
+    :raises Invalid: the key belongs to another request
+    :raises RequestRefused: 409, the first is still running
+    """
+    key = key_of(request._request)
+    if key is None or found.wallet is None:
+        return None
+    # Also for a first request: a body that cannot be read is refused here, and not when the answer is stored.
+    mine = fingerprint(request)
+    request._request.fingerprint = mine  # type: ignore[attr-defined]
+    if found.answer is not None:
+        written, status, body = found.answer
+        if not secrets.compare_digest(written, mine):
+            raise errors.Invalid("This Idempotency-Key was used for another request")
+        return HttpResponse(
+            _open(body, f"{found.wallet.pk}\n{key}"),
+            status=status,
+            content_type="application/json",
+            headers={"Idempotency-Replayed": "true"},
+        )
+    if not found.holds_key:
+        raise still_running()
+    return None
+
+
+def still_running() -> errors.RequestRefused:
+    """Return the refusal of a request whose twin has not ended yet."""
+    return errors.RequestRefused(
+        409, "A request with this Idempotency-Key is still running", {"Retry-After": errors.RETRY_AFTER_SECONDS}
+    )
+
+
+def keep(request: Request, found: queries.Credentials, response: HttpResponse) -> bool:
+    """Store a 2xx answer in the running transaction. False means that a twin was faster: roll back."""
+    key = key_of(request._request)
+    if key is None or found.wallet is None:
+        return True
+    return operations.keep_answer(
+        wallet_id=found.wallet.pk,
+        key=key,
+        fingerprint=request._request.fingerprint,  # type: ignore[attr-defined]
+        status=response.status_code,
+        body=_seal(response.content, f"{found.wallet.pk}\n{key}"),
+    )
+
+
+@cache
+def _cipher() -> AESGCM:
+    derived = HKDF(SHA256(), 32, salt=None, info=b"coppice idempotent answers").derive(settings.VAULT_KEY.encode())
+    return AESGCM(derived)
+
+
+def _seal(body: bytes, context: str) -> bytes:
+    nonce = secrets.token_bytes(12)
+    return nonce + _cipher().encrypt(nonce, body, context.encode())
+
+
+def _open(sealed: bytes, context: str) -> bytes:
+    return _cipher().decrypt(sealed[:12], sealed[12:], context.encode())

@@ -1,0 +1,128 @@
+"""
+Pages of lists: `limit` and `start` as the public service has them, and signed cursors that stay fast at any depth.
+
+    page = pagination.read(request, {"wallet": Text(required=False)}, scope="tokens")
+    rows = queries.tokens_page(..., limit=page.fetch, offset=page.offset, before=page.position and page.position[0])
+    return page.response("tokens", rows, write=serializers.token, position=lambda row: [row[7]])
+
+A full page that is not the last carries `Link: <…>; rel="next"`. The cursor in it is bound to the caller, the
+endpoint and the filters: anything else refuses it with 422.
+"""
+
+import base64
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from django.utils.crypto import salted_hmac
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import renderers
+from config.api.errors import Invalid
+from config.api.validation import Field, Number, Shape, Text
+
+MAXIMUM_LIMIT: Final = 1000
+_SIGNATURE_BYTES: Final = 16
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page that a client asked for. `values` are the other query parameters; `position` that of the cursor."""
+
+    request: Request
+    limit: int
+    offset: int
+    position: list[Any] | None
+    values: Mapping[str, Any]
+    scope: bytes
+
+    @property
+    def fetch(self) -> int:
+        """One row more than is shown: it tells whether there is a next page."""
+        return self.limit + 1
+
+    def response(
+        self,
+        name: str,
+        rows: Sequence[Any],
+        *,
+        write: Callable[[Any], Any],
+        position: Callable[[Any], list[Any]],
+    ) -> Response:
+        """
+        Return `{name: […]}` of up to `limit` rows. `rows` may hold one more; `position` tells where a row stands.
+
+        The values of a position are JSON: numbers, texts, truths, ids and times.
+        """
+        shown = rows[: self.limit]
+        response = Response({name: [write(row) for row in shown]})
+        if len(rows) > self.limit and shown:
+            response["Link"] = f'<{self._next(position(shown[-1]))}>; rel="next"'
+        return response
+
+    def _next(self, position: list[Any]) -> str:
+        query = self.request.query_params.copy()
+        query.pop("start", None)
+        query["limit"] = str(self.limit)
+        query["cursor"] = _sign(renderers.encode(position), self.scope)
+        return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+
+
+def read(
+    request: Request,
+    fields: Mapping[str, Field] | None = None,
+    *,
+    scope: str,
+    default_limit: int | None = None,
+    parameters: Sequence[object] = (),
+) -> Page:
+    """
+    Read `limit`, `start` and `cursor` with the endpoint's own query parameters.
+
+    `scope` names the list; `parameters` are what else narrows it, such as an id in the path. With a
+    `default_limit` the limit may be missing.
+
+    :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor is not of this list
+    """
+    shape = Shape(
+        {
+            "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=default_limit is None),
+            "start": Number(1, from_text=True, required=False),
+            "cursor": Text(maximum=1000, required=False),
+            **(fields or {}),
+        }
+    )
+    values = shape.read_query(request.query_params)
+    limit = values.pop("limit", default_limit)
+    start = values.pop("start", None)
+    cursor = values.pop("cursor", None)
+    bound = renderers.encode([scope, request.user.pk, [str(each) for each in parameters], values])
+    position = None
+    if cursor is not None:
+        if start is not None:
+            raise Invalid('"start" is not allowed together with "cursor"')
+        position = _verify(cursor, bound)
+    return Page(request, limit, (start or 1) - 1, position, values, bound)
+
+
+def _signature(payload: bytes, scope: bytes) -> bytes:
+    return salted_hmac("coppice.cursor", payload + b"\0" + scope, algorithm="sha256").digest()[:_SIGNATURE_BYTES]
+
+
+def _sign(payload: bytes, scope: bytes) -> str:
+    return base64.urlsafe_b64encode(_signature(payload, scope) + payload).rstrip(b"=").decode()
+
+
+def _verify(cursor: str, scope: bytes) -> list[Any]:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise Invalid('"cursor" is not valid') from None
+    signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _signature(payload, scope)):
+        raise Invalid('"cursor" is not valid')
+    position: list[Any] = orjson.loads(payload)
+    return position

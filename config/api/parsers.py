@@ -1,0 +1,124 @@
+"""Reading request bodies: JSON without the liberties that make two readers disagree."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any, Final, NoReturn
+
+from rest_framework.parsers import BaseParser
+
+from config.api.errors import RequestRefused
+
+MAXIMUM_BYTES: Final = 1024 * 1024  # 10,000 token ids are 390 kB
+MAXIMUM_DEPTH: Final = 64
+MAXIMUM_DIGITS: Final = 308
+
+# The closing quote is optional, so that a string without an end is passed over once and not once per quote in it.
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+def malformed(why: str) -> RequestRefused:
+    """Return the refusal of a body that is not JSON."""
+    return RequestRefused(400, f"Malformed JSON: {why}")
+
+
+class StrictJSONParser(BaseParser):
+    """
+    Accepts what RFC 8259 calls JSON, in UTF-8, and refuses the rest with 400.
+
+    Refused too: duplicate keys, NUL characters and lone surrogates (PostgreSQL stores neither), NaN and
+    Infinity, numbers of more than 308 digits, and more than 64 levels. More than 1 MiB is 413.
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        length = int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0)
+        if length > MAXIMUM_BYTES:
+            raise RequestRefused(413, "Request entity too large")
+        body = stream.read(MAXIMUM_BYTES + 1)
+        if len(body) > MAXIMUM_BYTES:
+            raise RequestRefused(413, "Request entity too large")
+        return decode(body)
+
+
+def decode(body: bytes) -> Any:
+    """
+    Return the value that the bytes write.
+
+    :raises RequestRefused: 400, the bytes are not strict JSON
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise malformed(f"not UTF-8 at byte {error.start}") from None
+    # Before the decoder, which would recurse as deep as the text wants.
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+        )
+    except json.JSONDecodeError as error:
+        raise malformed(f"{error.msg} at position {error.pos}") from None
+    # Only an escape can bring one of these in; most bodies have none.
+    if "\\" in text or "\0" in text:
+        _check_text(value)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAXIMUM_DEPTH:
+        return
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth > MAXIMUM_DEPTH:
+                raise malformed(f"more than {MAXIMUM_DEPTH} levels")
+        elif match[0] in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                # The key itself may be long or hold anything: escaped and cut.
+                raise malformed(f"duplicate key {json.dumps(key)[:100]}")
+            seen.add(key)
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise malformed(f"{text} is not a number")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAXIMUM_DIGITS:
+        raise malformed("a number is too long")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if len(text) > MAXIMUM_DIGITS or abs(value := float(text)) == float("inf"):
+        raise malformed("a number is too long")
+    return value
+
+
+def _check_text(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise malformed("a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise malformed("a lone surrogate")
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key)
+            _check_text(item)

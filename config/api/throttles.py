@@ -1,0 +1,144 @@
+"""
+Limits of `/auth`: failed attempts per account and per address, and how many passwords are checked at once.
+
+One Lua script decides and counts, so that parallel attempts cannot slip through between a look and a count. An
+attempt is counted before the password is looked at and taken back when it was right: a partner who logs in often
+is not slowed down, and guesses in parallel are counted like guesses in a row. Without Redis nobody can log in
+(503); bearer tokens that were issued keep working.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from secrets import token_hex
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+
+from config.api.errors import RETRY_AFTER_SECONDS, RequestRefused
+from wallets import names
+from wallets.errors import DomainError
+
+WINDOW_SECONDS: Final = 60
+FAILURES_PER_ACCOUNT: Final = 10
+FAILURES_PER_ADDRESS: Final = 100
+# A check takes a core for a tenth of a second and more: half of the machine's cores stay with everybody else.
+CHECKS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) // 2)
+# Of a process that died while it checked.
+_SLOT_SECONDS: Final = 5
+_WAIT_SECONDS: Final = 2.0
+
+# KEYS: account, address, slots. ARGV: limits of both, window in ms, slots, lease in ms, name of the slot.
+# Returns {kind of refusal, milliseconds to wait}; kind 0 is admission, with both counted and the slot taken.
+_ADMIT: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for index = 1, 2 do
+  if tonumber(redis.call('GET', KEYS[index]) or '0') >= tonumber(ARGV[index]) then
+    return {1, redis.call('PTTL', KEYS[index])}
+  end
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) then
+  return {2, 50}
+end
+redis.call('ZADD', KEYS[3], now + ARGV[5], ARGV[6])
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+for index = 1, 2 do
+  if redis.call('INCR', KEYS[index]) == 1 then
+    redis.call('PEXPIRE', KEYS[index], ARGV[3])
+  end
+end
+return {0, 0}
+"""
+# KEYS as above. ARGV: name of the slot, 1 if the attempt is to be taken back.
+_LEAVE: Final = """
+redis.call('ZREM', KEYS[3], ARGV[1])
+if ARGV[2] == '1' then
+  for index = 1, 2 do
+    if tonumber(redis.call('GET', KEYS[index]) or '0') > 0 then
+      redis.call('DECR', KEYS[index])
+    end
+  end
+end
+return 0
+"""
+
+
+@cache
+def _redis() -> Any:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+
+
+def _too_many(wait_seconds: int) -> RequestRefused:
+    return RequestRefused(429, "Too many login attempts, try again later", {"Retry-After": str(max(1, wait_seconds))})
+
+
+def _keys(wallet: str, address: str) -> list[str]:
+    account = sha256(names.name_key(wallet).encode()).hexdigest()
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        network = address
+    else:
+        # One subscriber has a whole /64.
+        network = str(parsed) if not isinstance(parsed, IPv6Address) else parsed.exploded[:19]
+    return [
+        f"coppice:login:account:{account}",
+        f"coppice:login:address:{network}",
+        f"coppice:login:slots:{socket.gethostname()}",
+    ]
+
+
+@contextmanager
+def login(*, wallet: str, address: str) -> Iterator[None]:
+    """
+    Admit one attempt to log in, and count it as failed unless the block ends well.
+
+    :raises RequestRefused: 429, too many failures or too many checks at once; 503, Redis does not answer
+    """
+    keys, slot = _keys(wallet, address), token_hex(8)
+    try:
+        _admit(keys, slot)
+    except redis.RedisError as error:
+        raise RequestRefused(503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}) from error
+    is_guess = False
+    try:
+        yield
+    except DomainError:
+        is_guess = True
+        raise
+    finally:
+        _leave(keys, slot, take_back=not is_guess)
+
+
+def _admit(keys: list[str], slot: str) -> None:
+    arguments = [
+        FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, WINDOW_SECONDS * 1000,
+        CHECKS_AT_ONCE, _SLOT_SECONDS * 1000, slot,
+    ]  # fmt: skip
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        kind, milliseconds = _redis().eval(_ADMIT, len(keys), *keys, *arguments)
+        if kind == 0:
+            return
+        if kind == 1:
+            raise _too_many(ceil(milliseconds / 1000))
+        if time.monotonic() >= deadline:
+            raise _too_many(1)
+        time.sleep(milliseconds / 1000)
+
+
+def _leave(keys: list[str], slot: str, *, take_back: bool) -> None:
+    try:
+        _redis().eval(_LEAVE, len(keys), *keys, slot, int(take_back))
+    except redis.RedisError:
+        # The slot runs out by itself, and the attempt stays counted.
+        return

@@ -1,0 +1,191 @@
+"""
+Checking the shape of bodies and query strings, in the words of the public wallet service.
+
+A serializer module declares shapes and calls `read`:
+
+    TRANSFER = Shape(sender_wallet=Text(), receiver_wallet=Text(), bundle=Shape(bundle_size=Number(minimum=1)))
+    values = TRANSFER.read(request.data)
+
+The first problem is raised as 422 (`Invalid`): fields in the order of declaration, then unknown ones. Query
+strings are read by `read_query`, which takes numbers as text. Values come back plain; missing optional fields
+are absent from the result.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from django.http import QueryDict
+
+from config.api.errors import Invalid
+from wallets import names
+
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_SAFE_INTEGER: Final = 2**53 - 1
+
+
+class Field(Protocol):
+    """One value of a shape. `path` is how messages call it: `bundle.bundle_size`, `tokens[0]`."""
+
+    @property
+    def required(self) -> bool: ...
+
+    def read(self, path: str, value: Any) -> Any:
+        """Return the plain value, or raise Invalid."""
+        ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string that is not empty."""
+
+    minimum: int = 0
+    maximum: int | None = None
+    choices: Sequence[str] | None = None
+    may_be_empty: bool = False
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> str:
+        if self.choices is not None and value not in self.choices:
+            raise Invalid(f'"{path}" must be one of [{", ".join(self.choices)}]')
+        if not isinstance(value, str):
+            raise Invalid(f'"{path}" must be a string')
+        if not value and not self.may_be_empty:
+            raise Invalid(f'"{path}" is not allowed to be empty')
+        if "\0" in value:
+            raise Invalid(f'"{path}" must not hold a NUL character')
+        if len(value) < self.minimum:
+            raise Invalid(f'"{path}" length must be at least {self.minimum} characters long')
+        if self.maximum is not None and len(value) > self.maximum:
+            raise Invalid(f'"{path}" length must be less than or equal to {self.maximum} characters long')
+        return value
+
+
+@dataclass(frozen=True)
+class Number:
+    """A whole number. `from_text` accepts it in quotes, as query strings and bundle sizes have it."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+    from_text: bool = False
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> int:
+        if isinstance(value, str) and self.from_text and _NUMBER.fullmatch(value):
+            value = Decimal(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise Invalid(f'"{path}" must be a number')
+        if abs(value) > _SAFE_INTEGER:
+            raise Invalid(f'"{path}" must be a safe number')
+        if self.minimum is not None and value < self.minimum:
+            raise Invalid(f'"{path}" must be greater than or equal to {self.minimum}')
+        if self.maximum is not None and value > self.maximum:
+            raise Invalid(f'"{path}" must be less than or equal to {self.maximum}')
+        if value != int(value):
+            raise Invalid(f'"{path}" must be an integer')
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false. `from_text` accepts "true" and "false" too."""
+
+    from_text: bool = False
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> bool:
+        if self.from_text and value in ("true", "false"):
+            return bool(value == "true")
+        if not isinstance(value, bool):
+            raise Invalid(f'"{path}" must be a boolean')
+        return value
+
+
+@dataclass(frozen=True)
+class Guid:
+    """A UUID, with or without hyphens."""
+
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> UUID:
+        if not isinstance(value, str):
+            raise Invalid(f'"{path}" must be a string')
+        if not value:
+            raise Invalid(f'"{path}" is not allowed to be empty')
+        parsed = names.parse_uuid(value)
+        if parsed is None:
+            raise Invalid(f'"{path}" must be a valid GUID')
+        return parsed
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list of values of one kind, counted before any of them is looked at."""
+
+    item: Field
+    minimum: int = 0
+    maximum: int | None = None
+    unique: bool = False
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise Invalid(f'"{path}" must be an array')
+        if len(value) < self.minimum:
+            raise Invalid(f'"{path}" must contain at least {self.minimum} items')
+        if self.maximum is not None and len(value) > self.maximum:
+            raise Invalid(f'"{path}" must contain less than or equal to {self.maximum} items')
+        items = []
+        # Compared after reading: one UUID in two spellings is one value.
+        seen = set()
+        for index, entry in enumerate(value):
+            read = self.item.read(f"{path}[{index}]", entry)
+            if self.unique and read in seen:
+                raise Invalid(f'"{path}[{index}]" contains a duplicate value')
+            seen.add(read)
+            items.append(read)
+        return items
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An object with these fields and no others."""
+
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise Invalid(f'"{path}" must be of type object')
+        prefix = f"{path}." if path and path != "value" else ""
+        result = {}
+        for name, each in self.fields.items():
+            if name in value:
+                result[name] = each.read(prefix + name, value[name])
+            elif each.required:
+                raise Invalid(f'"{prefix}{name}" is required')
+        for name in value:
+            if name not in self.fields:
+                raise Invalid(f'"{prefix}{shortened(name)}" is not allowed')
+        return result
+
+    def read_body(self, value: Any) -> dict[str, Any]:
+        """Read the body of a request. An absent body counts as an empty object."""
+        return self.read("value", {} if value is None else value)
+
+    def read_query(self, query: QueryDict) -> dict[str, Any]:
+        """Read a query string. A parameter that is given twice has no type that fits."""
+        return self.read("value", {name: values[0] if len(values) == 1 else values for name, values in query.lists()})
+
+
+def shortened(name: str) -> str:
+    """Cut a name that the client chose, before it becomes part of a message."""
+    return name if len(name) <= 100 else name[:100] + "…"
+
+
+def path_id(name: str, value: str) -> UUID:
+    """Read an id from a path; `name` is how messages call it: `token_id`."""
+    return Guid().read(name, value)

@@ -1,0 +1,100 @@
+"""What every endpoint shares: the order of checks, idempotency, and what leaves no trace when refused."""
+
+from typing import Any, ClassVar
+
+from django.db import DatabaseError, InterfaceError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework import viewsets
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import authentication, idempotency
+from wallets import operations
+
+
+class _AlreadyAnswered(Exception):  # noqa: N818 - not an error
+    def __init__(self, response: HttpResponse) -> None:
+        self.response = response
+
+
+class ApiViewSet(viewsets.ViewSet):
+    """
+    The base of every endpoint.
+
+    Order of checks: path, method, content type, body, API key, bearer token, idempotency key, and then what the
+    view does: shape, rule. A subclass maps methods to actions in `as_view({"get": "list", …})`; each action
+    translates and makes one domain call. See `config.api.idempotency` for what operations must observe.
+    """
+
+    idempotent: ClassVar[bool] = True
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(self, str(request.method).lower()):
+            raise MethodNotAllowed(str(request.method))
+        if self.idempotent:
+            request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
+        super().initial(request, *args, **kwargs)
+        found = authentication.credentials_of(request._request)
+        if found is not None:
+            stored = idempotency.answer_stored(request, found)
+            if stored is not None:
+                raise _AlreadyAnswered(stored)
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        # There is one representation, whatever `Accept` says: the public service never looks at it.
+        renderer = self.get_renderers()[0]
+        return renderer, renderer.media_type
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response()
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+        return exc.response if isinstance(exc, _AlreadyAnswered) else super().handle_exception(exc)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        if self.idempotent and "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS:
+            response = self._dispatch_once(request, *args, **kwargs)
+        else:
+            response = super().dispatch(request, *args, **kwargs)
+        found = authentication.credentials_of(request)
+        if found is not None and found.use_is_stale and response.status_code < 400:
+            operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+        return response
+
+    def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        twin_was_faster = False
+        try:
+            with transaction.atomic():
+                response = super().dispatch(request, *args, **kwargs)
+                if isinstance(response, Response):
+                    response.render()
+                found = authentication.credentials_of(request)
+                if not 200 <= response.status_code < 300:
+                    transaction.set_rollback(True)
+                elif found is not None and isinstance(response, Response):
+                    twin_was_faster = not idempotency.keep(self.request, found, response)
+                    transaction.set_rollback(twin_was_faster)
+        except (DatabaseError, InterfaceError) as error:
+            # Storing or committing failed. After a cut connection nobody knows whether the commit happened:
+            # the client asks again with the same key, and gets the first answer or a first effect.
+            return self._refused(request, error)
+        if twin_was_faster:
+            return self._refused(request, idempotency.still_running())
+        return response
+
+    def _refused(self, request: HttpRequest, error: Exception) -> HttpResponseBase:
+        request.credentials = None  # type: ignore[attr-defined]
+        # Perhaps `dispatch` did not come as far as this.
+        self.headers = self.default_response_headers
+        if not isinstance(self.request, Request):
+            self.request = self.initialize_request(request, *self.args, **self.kwargs)
+        return self.finalize_response(self.request, self.handle_exception(error))
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        # Without `Vary: Accept`: there is one representation.
+        return {"Allow": ", ".join(self.allowed_methods), "Cache-Control": "no-store"}
+
+

@@ -1,0 +1,195 @@
+"""Reading trusts: who controls which wallet, who may push to whom, and lists narrowed to what the reader may see."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from trusts import errors
+
+LAST_NUMBER: Final = 2**63 - 1
+
+# Whether a row gives the wallet `actor` control of the wallet `wallet`: one level, one direction.
+_CONTROL = """
+EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'manage'
+            AND actor_id = %(actor)s AND target_id = %(wallet)s {lock})
+OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'yield'
+            AND actor_id = %(wallet)s AND target_id = %(actor)s {lock})
+"""
+
+
+def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
+    """Tell whether the actor is the wallet or manages it."""
+    return actor_id == wallet_id or _control(_CONTROL.format(lock=""), actor_id, wallet_id)
+
+
+def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
+    """
+    Tell the same, and keep it so until the caller's transaction ends.
+
+    The trust that gives the control is locked against changes, so that a decision which rests
+    on it cannot come after its end.
+    """
+    return actor_id == wallet_id or _control(_CONTROL.format(lock="FOR SHARE"), actor_id, wallet_id)
+
+
+def _control(condition: str, actor_id: UUID, wallet_id: UUID) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {condition}", {"actor": actor_id, "wallet": wallet_id})
+        return bool(cursor.fetchone()[0])
+
+
+def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
+    """Return the actor and the wallets that it manages, the actor first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT target_id FROM trusts_trust"
+            " WHERE actor_id = %(actor)s AND request_type = 'manage' AND state = 'trusted'"
+            " UNION SELECT actor_id FROM trusts_trust"
+            " WHERE target_id = %(actor)s AND request_type = 'yield' AND state = 'trusted'",
+            {"actor": actor_id},
+        )
+        return [actor_id, *(row[0] for row in cursor.fetchall())]
+
+
+def may_push(*, sender_id: UUID, receiver_id: UUID) -> bool:
+    """Tell whether the two wallets share a trust that lets the sender push without being asked again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'send'"
+            " AND actor_id = %(sender)s AND target_id = %(receiver)s)"
+            " OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'receive'"
+            " AND actor_id = %(receiver)s AND target_id = %(sender)s)",
+            {"sender": sender_id, "receiver": receiver_id},
+        )
+        return bool(cursor.fetchone()[0])
+
+
+class TrustRow(NamedTuple):
+    """A trust with the names of its wallets, as every answer shows it."""
+
+    number: int
+    id: UUID
+    type: str
+    request_type: str
+    state: str
+    created_at: datetime
+    updated_at: datetime
+    originating_wallet: str
+    actor_wallet: str
+    target_wallet: str
+
+
+_ROW = """
+SELECT trust.number, trust.id, trust.type, trust.request_type, trust.state, trust.created_at, trust.updated_at,
+       originator.name, actor.name, target.name
+  FROM trusts_trust trust
+  JOIN wallets_wallet originator ON originator.id = trust.originator_id
+  JOIN wallets_wallet actor ON actor.id = trust.actor_id
+  JOIN wallets_wallet target ON target.id = trust.target_id
+"""
+
+
+def trust_row(*, trust_id: UUID) -> TrustRow:
+    """
+    Return one trust, whoever asks.
+
+    :raises trusts.errors.TrustNotFound: no such trust
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_ROW} WHERE trust.id = %s", [trust_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise errors.TrustNotFound(trust_id)
+    return TrustRow(*row)
+
+
+def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
+    """
+    Return one trust of which the actor controls a party.
+
+    :raises trusts.errors.TrustNotFound: no such trust
+    :raises trusts.errors.TrustNotReadable: the actor controls no party of it
+    """
+    row = trust_row(trust_id=trust_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT actor_id, target_id, originator_id FROM trusts_trust WHERE id = %s", [trust_id])
+        parties = set(cursor.fetchone())
+    if parties.isdisjoint(controlled_wallet_ids(actor_id=actor_id)):
+        raise errors.TrustNotReadable
+    return row
+
+
+def numbers_by_party(*, table: str, branches: Sequence[str], condition: str = "") -> str:
+    """
+    Return the SQL of a query for the `number`s of rows in which any of many wallets is a party, in ascending order.
+
+    Each branch is a condition that an index (wallet column, number) serves, with `{wallet}` for the
+    wallet's id. Parameters of the query: `wallets`, `after`, `fetch`. It reads the first row of each wallet
+    and branch, from which follows how far the page can reach at most, and only then the rows within that
+    reach. So the cost of a page grows with the wallets but not with the rows behind or ahead of it.
+    """
+    heads = " UNION ALL ".join(
+        f"(SELECT {index} AS branch, number FROM {table} WHERE {branch.format(wallet='wallet.id')} {condition}"  # noqa: S608 - constants
+        f" AND number > %(after)s ORDER BY number LIMIT 1)"
+        for index, branch in enumerate(branches)
+    )
+    reaches = " UNION ALL ".join(
+        f"(SELECT number FROM {table} WHERE head.branch = {index} AND {branch.format(wallet='head.id')} {condition}"  # noqa: S608 - constants
+        f" AND number >= head.number AND number <= (SELECT reach.number FROM reach) ORDER BY number LIMIT %(fetch)s)"
+        for index, branch in enumerate(branches)
+    )
+    return f"""
+WITH head AS MATERIALIZED (
+    SELECT wallet.id, first.branch, first.number
+      FROM unnest(%(wallets)s::uuid[]) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
+), reach AS MATERIALIZED (
+    SELECT CASE count(*) WHEN %(fetch)s THEN max(number) ELSE {LAST_NUMBER} END AS number
+      FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT %(fetch)s) AS nearest
+)
+SELECT DISTINCT within.number
+  FROM head CROSS JOIN LATERAL ({reaches}) AS within
+ WHERE head.number <= (SELECT reach.number FROM reach)
+ ORDER BY within.number LIMIT %(fetch)s
+"""  # noqa: S608 - constants
+
+
+_FILTERS: Final = ("state", "type", "request_type")
+
+
+def trusts_page(
+    *,
+    wallet_ids: Sequence[UUID],
+    limit: int,
+    offset: int = 0,
+    after: int = 0,
+    state: str | None = None,
+    type: str | None = None,  # noqa: A002 - the name of the field
+    request_type: str | None = None,
+) -> list[TrustRow]:
+    """Return a page of the trusts in which one of the wallets is a party, in the order of creation."""
+    values = {"state": state, "type": type, "request_type": request_type}
+    condition = "".join(f" AND {name} = %({name})s" for name in _FILTERS if values[name] is not None)
+    numbers = numbers_by_party(
+        table="trusts_trust",
+        branches=(
+            "actor_id = {wallet}",
+            "target_id = {wallet}",
+            "originator_id = {wallet} AND originator_id <> actor_id",
+        ),
+        condition=condition,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_ROW} WHERE trust.number IN ({numbers}) ORDER BY trust.number OFFSET %(offset)s",
+            {
+                "wallets": list(wallet_ids),
+                "after": after,
+                "fetch": offset + limit,
+                "offset": offset,
+                **{name: value for name, value in values.items() if value is not None},
+            },
+        )
+        return [TrustRow(*row) for row in cursor.fetchall()]

@@ -1,0 +1,5 @@
+"""Paths of the trusts app, with and without a trailing slash."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,15 @@
+"""Delete what is kept for a limited time only. Run daily."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from wallets import operations
+
+
+class Command(BaseCommand):
+    help = "Delete stored answers of more than 7 days and bearer tokens that ended 30 days ago."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        counts = operations.purge_expired()
+        self.stdout.write(f"{counts['answers']} stored answers, {counts['bearer_tokens']} bearer tokens deleted.")

@@ -1,0 +1,197 @@
+"""Changing wallets and credentials."""
+
+import base64
+import secrets
+from datetime import timedelta
+from uuid import UUID
+
+from django.contrib.auth.hashers import identify_hasher, get_hasher, make_password, verify_password
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.views.decorators.debug import sensitive_variables
+
+from wallets import errors, names, queries
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
+
+MAXIMUM_PASSWORD_LENGTH = 32  # of the authentication endpoint of the public service
+_SHORTEST_PUBLIC_NAME = 4
+_LONGEST_PUBLIC_NAME = 36
+BEARER_LIFETIME = timedelta(days=365)
+ANSWERS_ARE_KEPT = timedelta(days=7)
+
+
+@sensitive_variables("password")
+def create_wallet(*, name: str, password: str = "", about: str = "") -> Wallet:
+    """
+    Create a wallet that nobody manages and return it. Without a password it cannot authenticate.
+
+    :raises InvalidWalletName: the name holds white space or control characters
+    :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
+    :raises WalletNameTaken: another wallet bears it
+    :raises InvalidPassword: the authentication endpoint could not accept the password
+    """
+    if not names.is_writable(name):
+        raise errors.InvalidWalletName(f"invalid wallet name:{name}")
+    if len(name) < names.MINIMUM_LENGTH:
+        raise errors.WalletNameLength(f'"wallet" length must be at least {names.MINIMUM_LENGTH} characters long')
+    key = names.name_key(name)
+    # Normalisation may make a character eighteen.
+    if len(name) > names.MAXIMUM_LENGTH or len(key) > names.MAXIMUM_KEY_LENGTH:
+        raise errors.WalletNameLength(
+            f'"wallet" length must be less than or equal to {names.MAXIMUM_LENGTH} characters long'
+        )
+    encoded = _encoded(password) if password else ""
+    try:
+        with transaction.atomic():
+            return Wallet.objects.create(name=name, name_key=key, password=encoded, about=about)
+    except IntegrityError as error:
+        raise errors.WalletNameTaken(f"The wallet '{name}' has been existed") from error
+
+
+def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: str | None = None) -> Wallet:
+    """
+    Set what is given of a wallet's description and return the wallet. The caller has checked who may.
+
+    :raises WalletNotFound: no such wallet
+    """
+    changes = {
+        field: value for field, value in (("about", about), ("display_name", display_name)) if value is not None
+    }
+    if changes:
+        Wallet.objects.filter(pk=wallet_id).update(**changes)
+    return queries.wallet_by_id(wallet_id)
+
+
+@sensitive_variables("password")
+def set_password(*, wallet: Wallet, password: str) -> None:
+    """
+    Give the wallet a new password and revoke the bearer tokens that the old one obtained.
+
+    :raises InvalidPassword: the authentication endpoint could not accept the password
+    """
+    encoded = _encoded(password)
+    with transaction.atomic(savepoint=False):
+        Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
+        revoke_bearer_tokens(wallet=wallet)
+
+
+@sensitive_variables("password")
+def _encoded(password: str) -> str:
+    if not 1 <= len(password) <= MAXIMUM_PASSWORD_LENGTH or "\0" in password:
+        raise errors.InvalidPassword(f"A password has 1 to {MAXIMUM_PASSWORD_LENGTH} characters, and no NUL.")
+    return make_password(password)
+
+
+@sensitive_variables("password", "plaintext")
+def authenticate(*, name_or_id: str, password: str) -> str:
+    """
+    Return a new bearer token for the wallet, good for 365 days.
+
+    A hash that is not of the preferred kind is replaced. One hash of the preferred kind is computed whether
+    the wallet exists or not and has a password or not, so that the time taken tells nothing.
+
+    :raises InvalidWalletName: the text can never be a name
+    :raises WalletNotFound: no such wallet
+    :raises WalletNameLength: no such wallet, and the text has fewer than 4 or more than 36 characters
+    :raises InvalidCredentials: the password is wrong, or the wallet has none
+    """
+    try:
+        wallet = queries.wallet_by_name_or_id(name_or_id)
+    except errors.WalletNotFound:
+        verify_password(password, "")
+        # The public service knows no shorter and no longer names and says so; a name that exists may be either.
+        if len(name_or_id) < _SHORTEST_PUBLIC_NAME:
+            raise errors.WalletNameLength(
+                f'"wallet" length must be at least {_SHORTEST_PUBLIC_NAME} characters long'
+            ) from None
+        if len(name_or_id) > _LONGEST_PUBLIC_NAME:
+            raise errors.WalletNameLength(
+                f'"wallet" length must be less than or equal to {_LONGEST_PUBLIC_NAME} characters long'
+            ) from None
+        raise
+    is_correct, is_outdated = verify_password(password, wallet.password)
+    if not is_correct:
+        if wallet.password and identify_hasher(wallet.password).algorithm != get_hasher().algorithm:
+            make_password(password)
+        raise errors.InvalidCredentials("Invalid credentials")
+    plaintext = secrets.token_urlsafe(32)
+    encoded = make_password(password) if is_outdated else None
+    with transaction.atomic(savepoint=False):
+        if encoded is not None:
+            # Only if nobody set another password meanwhile.
+            Wallet.objects.filter(pk=wallet.pk, password=wallet.password).update(password=encoded)
+        BearerToken.objects.create(
+            wallet=wallet, prefix=plaintext[:6], digest=queries.digest(plaintext), expires_at=Now() + BEARER_LIFETIME
+        )
+    return plaintext
+
+
+def revoke_bearer_tokens(*, wallet: Wallet) -> int:
+    """Revoke every bearer token of the wallet and return how many were valid."""
+    return BearerToken.objects.filter(wallet=wallet, revoked_at=None, expires_at__gt=Now()).update(revoked_at=Now())
+
+
+def revoke_bearer_token(*, bearer_token_id: UUID) -> None:
+    """Revoke one bearer token. A token that was revoked keeps its time."""
+    BearerToken.objects.filter(pk=bearer_token_id, revoked_at=None).update(revoked_at=Now())
+
+
+@sensitive_variables("key", "plaintext")
+def create_api_key(*, name: str, key: str | None = None) -> tuple[ApiKey, str]:
+    """
+    Create an API key and return it with its plain text, which is not stored. `key` takes over a key that is in use.
+
+    :raises InvalidApiKey: the given key has fewer than 20 characters, or others than visible ASCII
+    :raises ApiKeyTaken: the given key is registered already
+    """
+    if key is not None and not (20 <= len(key) <= 256 and key.isascii() and key.isprintable() and " " not in key):
+        raise errors.InvalidApiKey("An API key has 20 to 256 visible ASCII characters.")
+    plaintext = secrets.token_urlsafe(32) if key is None else key
+    try:
+        with transaction.atomic():
+            api_key = ApiKey.objects.create(name=name, prefix=plaintext[:6], digest=queries.digest(plaintext))
+    except IntegrityError as error:
+        raise errors.ApiKeyTaken("This API key is registered already.") from error
+    return api_key, plaintext
+
+
+def revoke_api_key(*, api_key_id: UUID) -> None:
+    """Revoke one API key. A key that was revoked keeps its time."""
+    ApiKey.objects.filter(pk=api_key_id, revoked_at=None).update(revoked_at=Now())
+
+
+def note_use(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
+    """Write down that the credentials were used now. Skips rows that somebody else is writing."""
+    for table, row_id in (("wallets_apikey", api_key_id), ("wallets_bearertoken", bearer_token_id)):
+        if row_id is None:
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET last_used_at = now() WHERE id IN ("  # noqa: S608 - two constants
+                f"SELECT id FROM {table} WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)",
+                [row_id],
+            )
+
+
+def keep_answer(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int, body: bytes) -> bool:
+    """
+    Store the answer to a request with an idempotency key, in the transaction of its effect.
+
+    Returns False if an answer is stored already: then the caller must roll its effect back.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO wallets_idempotentanswer (wallet_id, key, fingerprint, status, body)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [wallet_id, key, fingerprint, status, body],
+        )
+        return cursor.rowcount == 1
+
+
+def purge_expired() -> dict[str, int]:
+    """Delete stored answers of more than 7 days, and bearer tokens that ended 30 days ago. Returns the counts."""
+    answers, _ = IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_ARE_KEPT).delete()
+    ended = Now() - timedelta(days=30)
+    bearer_tokens, _ = BearerToken.objects.filter(Q(expires_at__lt=ended) | Q(revoked_at__lt=ended)).delete()
+    return {"answers": answers, "bearer_tokens": bearer_tokens}

@@ -1,0 +1,243 @@
+"""Reading wallets, tokens and credentials."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from wallets import errors, names
+from wallets.models import ApiKey, Token, Wallet
+
+
+def digest(secret: str) -> bytes:
+    """Return what is stored of an API key or a bearer token: both are 256 random bits, so one round is enough."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def has_api_key(plaintext: str) -> bool:
+    """Tell whether the API key is registered, revoked or not."""
+    return ApiKey.objects.filter(digest=digest(plaintext)).exists()
+
+
+def wallet_by_name(name: str) -> Wallet:
+    """
+    Return the wallet that bears the name.
+
+    :raises InvalidWalletName: the text holds white space or control characters
+    :raises WalletNotFound: no such wallet
+    """
+    if not names.is_writable(name):
+        raise errors.InvalidWalletName(f"invalid wallet name:{name}")
+    wallet = Wallet.objects.filter(name_key=names.name_key(name)).first()
+    if wallet is None:
+        raise errors.WalletNotFound(f"Could not find entity by wallet name: {name}")
+    return wallet
+
+
+def wallet_by_id(wallet_id: UUID) -> Wallet:
+    """
+    Return the wallet with the id.
+
+    :raises WalletNotFound: no such wallet
+    """
+    wallet = Wallet.objects.filter(pk=wallet_id).first()
+    if wallet is None:
+        raise errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
+    return wallet
+
+
+def wallet_by_name_or_id(text: str) -> Wallet:
+    """
+    Return the wallet that a client names in either way. Text in the form of a UUID is an id and nothing else.
+
+    :raises InvalidWalletName: the text holds white space or control characters
+    :raises WalletNotFound: no such wallet
+    """
+    wallet_id = names.parse_uuid(text)
+    return wallet_by_name(text) if wallet_id is None else wallet_by_id(wallet_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens lie in a wallet, and how many of them are reserved by a pending transfer."""
+
+    total: int
+    pending: int
+
+    @property
+    def available(self) -> int:
+        return self.total - self.pending
+
+
+NO_TOKENS = TokenCount(0, 0)
+
+
+def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
+    """Return the counts of the wallets that hold any token."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT wallet_id, count(*), count(transfer_pending_id) FROM wallets_token"
+            " WHERE wallet_id = ANY(%s) GROUP BY wallet_id",
+            [list(wallet_ids)],
+        )
+        return {row[0]: TokenCount(row[1], row[2]) for row in cursor.fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the headers of one request stand for. None where nothing valid was found."""
+
+    api_key_id: UUID | None
+    api_key_is_revoked: bool
+    api_key_may_batch: bool
+    bearer_token_id: UUID | None
+    wallet: Wallet | None
+    # Of an earlier request with the same idempotency key.
+    answer: tuple[bytes, int, bytes] | None
+    # Whether this transaction holds the idempotency key; None when none was sent.
+    holds_key: bool | None
+    # True once an hour: `operations.note_use` is to be called.
+    use_is_stale: bool
+
+
+_WALLET_FIELDS = ["id", "name", "about", "display_name", "logo_url", "created_at"]
+_LOOK_UP = """
+SELECT api_key.id,
+       api_key.revoked_at IS NOT NULL OR coalesce(api_key.expires_at <= now(), false),
+       coalesce(api_key.batch_access, false),
+       coalesce(api_key.last_used_at < now() - interval '1 hour', api_key.id IS NOT NULL, false)
+           OR coalesce(bearer.last_used_at < now() - interval '1 hour', bearer.id IS NOT NULL, false),
+       bearer.id,
+       wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at
+       {answer_columns}
+FROM (SELECT 1) AS one
+LEFT JOIN wallets_apikey AS api_key ON api_key.digest = %(api_key)s
+LEFT JOIN wallets_bearertoken AS bearer
+       ON bearer.digest = %(bearer)s AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
+LEFT JOIN wallets_wallet AS wallet ON wallet.id = bearer.wallet_id
+{answer_join}
+"""
+_LOOK_UP_CREDENTIALS = _LOOK_UP.format(answer_columns="", answer_join="")
+# The lock is the transaction's, so a process that dies lets go of it. It is taken in the same statement
+# as the look-up; should the first request commit in between, the unique key of the row decides.
+_LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
+    answer_columns=""",
+       answer.fingerprint, answer.status, answer.body,
+       pg_try_advisory_xact_lock(hashtextextended(wallet.id::text || %(key)s, 0))""",
+    answer_join="""LEFT JOIN wallets_idempotentanswer AS answer
+       ON answer.wallet_id = wallet.id AND answer.key = %(key)s""",
+)
+
+
+def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None) -> Credentials:
+    """
+    Look up everything that the headers of a request name, in one statement.
+
+    With an idempotency key the caller has opened a transaction, which holds the key afterwards
+    unless another running request does.
+    """
+    arguments: dict[str, object] = {"api_key": digest(api_key), "bearer": digest(bearer)}
+    statement = _LOOK_UP_CREDENTIALS
+    if idempotency_key is not None:
+        arguments["key"] = idempotency_key
+        statement = _LOOK_UP_CREDENTIALS_AND_ANSWER
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        row: Sequence[Any] = cursor.fetchone()
+    stored = row[11:] if idempotency_key is not None else (None, None, None, None)
+    return Credentials(
+        api_key_id=row[0],
+        api_key_is_revoked=row[1],
+        api_key_may_batch=row[2],
+        use_is_stale=row[3],
+        bearer_token_id=row[4],
+        wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:11]),
+        answer=None if stored[1] is None else (bytes(stored[0]), stored[1], bytes(stored[2])),
+        holds_key=stored[3],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WalletRow:
+    """A wallet with its token counts, as the lists show it."""
+
+    id: UUID
+    name: str
+    about: str
+    display_name: str
+    logo_url: str | None
+    created_at: datetime
+    tokens: TokenCount
+
+
+def wallets_page(
+    *, actor_id: UUID, wallet_ids: Sequence[UUID], limit: int, offset: int = 0, after: Sequence[Any] | None = None
+) -> list[WalletRow]:
+    """
+    Return a page of the wallets `wallet_ids`: oldest first, the caller's own last, as the public service lists them.
+
+    `after` is the position of the last row of the page before: (is the caller's own, created_at, id).
+    """
+    arguments: dict[str, object] = {
+        "ids": list(wallet_ids), "actor": actor_id, "limit": limit, "offset": offset,
+    }  # fmt: skip
+    condition = ""
+    if after is not None:
+        arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
+        condition = "AND (id = %(actor)s, created_at, id) > (%(own)s, %(created_at)s::timestamptz, %(id)s::uuid)"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, name, about, display_name, logo_url, created_at FROM wallets_wallet"  # noqa: S608 - constants
+            f" WHERE id = ANY(%(ids)s) {condition}"
+            f" ORDER BY (id = %(actor)s), created_at, id LIMIT %(limit)s OFFSET %(offset)s",
+            arguments,
+        )
+        rows = cursor.fetchall()
+    counts = token_counts([row[0] for row in rows])
+    return [WalletRow(*row, tokens=counts.get(row[0], NO_TOKENS)) for row in rows]
+
+
+def wallet_row(wallet: Wallet) -> WalletRow:
+    """Return one wallet as the lists show it."""
+    return WalletRow(
+        wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at,
+        tokens=token_counts([wallet.id]).get(wallet.id, NO_TOKENS),
+    )  # fmt: skip
+
+
+# id, capture_id, wallet_id, transfer_pending_id, created_at, updated_at, claim, arrival
+TokenRow = tuple[UUID, UUID, UUID, UUID | None, datetime, datetime, bool, int]
+_TOKEN_FIELDS = (
+    "id", "capture_id", "wallet_id", "transfer_pending_id", "created_at", "updated_at", "claim", "arrival"
+)  # fmt: skip
+
+
+def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> list[TokenRow]:
+    """
+    Return a page of a wallet's tokens, the newest arrival first.
+
+    `before` is the arrival of the last row of the page before; with it, depth costs nothing.
+    """
+    rows = Token.objects.filter(wallet_id=wallet_id).order_by("-arrival")
+    if before is not None:
+        rows = rows.filter(arrival__lt=before)
+    return list(rows.values_list(*_TOKEN_FIELDS)[offset : offset + limit])
+
+
+def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenRow:
+    """
+    Return the token if it lies in one of the wallets `visible_in`. `written` is the id as the client wrote it.
+
+    :raises TokenNotFound: no such token
+    :raises TokenNotVisible: it lies in another wallet
+    """
+    row = Token.objects.filter(pk=token_id).values_list(*_TOKEN_FIELDS).first()
+    if row is None:
+        raise errors.TokenNotFound(f"can not found token by id:{written}")
+    if row[2] not in visible_in:
+        raise errors.TokenNotVisible("Have no permission to visit this token")
+    return row

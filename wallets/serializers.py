@@ -1,0 +1,57 @@
+"""Wallets and tokens as bytes: the shapes of requests, and the fields of answers in the order of the public service."""
+
+from typing import Any, Final
+
+from config.api.validation import Shape, Text
+from wallets.models import Wallet
+from wallets.queries import TokenRow, WalletRow
+
+CREDENTIALS: Final = Shape({"wallet": Text(), "password": Text(maximum=32)})
+NEW_WALLET: Final = Shape({"wallet": Text()})
+WALLET_CHANGES: Final = Shape(
+    {
+        "display_name": Text(minimum=2, maximum=30, required=False),
+        "about": Text(minimum=5, maximum=250, required=False),
+    }
+)
+TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
+
+
+def wallet_in_list(row: WalletRow) -> dict[str, Any]:
+    """Write a wallet as `GET /wallets` shows it (the Treetracker contract, row 11)."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "about": row.about or None,
+        "logo_url": row.logo_url,
+        "created_at": row.created_at,
+        "tokens_in_wallet": row.tokens.total,
+        "tokens_available": row.tokens.available,
+        "tokens_pending": row.tokens.pending,
+    }
+
+
+def wallet(row: WalletRow) -> dict[str, Any]:
+    """Write a wallet as `GET /wallets/{id}` shows it. `wallet` is its name, as clients of the later version read it."""
+    return {**wallet_in_list(row), "display_name": row.display_name or None, "wallet": row.name}
+
+
+def created_wallet(created: Wallet) -> dict[str, Any]:
+    """Write the answer of `POST /wallets`."""
+    return {"wallet": created.name}
+
+
+def token(row: TokenRow) -> dict[str, Any]:
+    """Write a token."""
+    token_id, capture_id, wallet_id, transfer_id, created_at, updated_at, claim, _ = row
+    return {
+        "id": token_id,
+        "capture_id": capture_id,
+        "wallet_id": wallet_id,
+        "transfer_pending": transfer_id is not None,
+        "transfer_pending_id": transfer_id,
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "claim": claim,
+        "links": {"capture": f"/webmap/tree?uuid={capture_id}"},
+    }
