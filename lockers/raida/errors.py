@@ -8,6 +8,7 @@ byte of what was read: it may be a secret.
 
 from typing import ClassVar
 
+from lockers.raida.legacy import LegacyRecord
 from lockers.raida.statuses import Status
 
 
@@ -145,6 +146,14 @@ class Encrypted(CoinFileError):
 
 class UnsupportedFormat(CoinFileError):
     """A coin file of a format that is known only by name (8, A, B)."""
+
+
+class LegacyCoin(CoinFileError):
+    """A file holds coins of the previous network, which no locker takes until they are upgraded."""
+
+    def __init__(self, coins: tuple[LegacyRecord, ...]) -> None:
+        super().__init__("these are legacy coins: they have to be upgraded before a locker takes them")
+        self.coins = coins
 
 
 class TooLarge(CoinFileError):

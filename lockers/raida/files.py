@@ -1,0 +1,460 @@
+"""
+Coin files (the RAIDA protocol, sections 7.2 to 7.5): `.bin` of format 9, JSON `.stack`, PNG
+with a `cLDc` chunk, and ZIP of these. Names are not looked at, only bytes.
+
+What a file says is believed only as far as it cannot be wrong without notice: counts and
+checksums must agree, and a coin may be in it once. The ANs in a file are secrets.
+"""
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, NoReturn
+
+from lockers.raida import errors
+from lockers.raida.authenticity import AN_SIZE
+from lockers.raida.coins import COIN_SIZE, HIGHEST_SERIAL_NUMBER, Coin
+from lockers.raida.grades import POWN_SIZE, UNTRIED, decode_pown, encode_pown, is_pown
+from lockers.raida.legacy import LegacyRecord
+from lockers.raida.statuses import RAIDA_COUNT
+
+# A .bin counts its coins in 16 bits; nothing that is read here has more.
+MAXIMUM_COINS: Final = 0xFFFF
+
+# The largest .bin, with PANs, is 53 MB; its JSON twin is larger but nobody carries it so.
+MAXIMUM_SIZE: Final = 64 * 1024 * 1024
+
+# A ZIP of single coins has a member for each; inflated it may be as large as one file.
+MAXIMUM_MEMBERS: Final = 2_000
+
+_HEADER_SIZE: Final = 32
+_ANS_SIZE: Final = RAIDA_COUNT * AN_SIZE
+
+_FORMAT_LEGACY: Final = 0
+_FORMAT_CURRENT: Final = 9
+_FORMATS_KNOWN_BY_NAME: Final = {8: "8", 10: "A", 11: "B"}
+
+_BIN_FRONT: Final = bytes((_FORMAT_CURRENT, 1, 0, 6))
+_MOTTO: Final = b"Live Free Or Die"
+_TASK_ID: Final = b"\x99\x99\x99"
+
+# Older writers filled the last coin up to a multiple of 32 with random bytes. More than
+# that is no padding but something that would be lost by not reading it.
+_MAXIMUM_PADDING: Final = 31
+
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNK: Final = b"cLDc"
+_PNG_END: Final = b"IEND"
+_ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
+
+_LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
+_LEGACY_COIN_IDS: Final = (0, 1, 2)
+_LEGACY_HIGHEST_SN: Final = 16_777_216
+
+_HEX_NUMBER = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+
+
+class FileKind(Enum):
+    """What a coin file is."""
+
+    BIN = "bin"
+    STACK = "stack"
+    PNG = "png"
+    ZIP = "zip"
+
+
+@dataclass(frozen=True, slots=True)
+class CoinRecord:
+    """
+    A coin with its 25 ANs, server 0 first, and the 25 PANs proposed for it, if a change was under way.
+
+    `pown` is the last pown string, None if it is not known.
+
+    :raises Unencodable: not 25 numbers of 16 bytes, or no pown string
+    """
+
+    coin: Coin
+    ans: tuple[bytes, ...] = field(repr=False)
+    pans: tuple[bytes, ...] | None = field(default=None, repr=False)
+    pown: str | None = None
+
+    def __post_init__(self) -> None:
+        for numbers in (self.ans, self.pans):
+            if numbers is not None and (
+                len(numbers) != RAIDA_COUNT or any(len(number) != AN_SIZE for number in numbers)
+            ):
+                raise errors.Unencodable("a coin has 25 numbers of 16 bytes")
+        if self.pown is not None and not is_pown(self.pown):
+            raise errors.Unencodable("a pown string is 25 of its letters")
+
+
+@dataclass(frozen=True, slots=True)
+class CoinFile:
+    """
+    What was in a coin file, in its order.
+
+    `names_denominations` is False for a stack whose coins name none: each is then read as
+    one of value 1. Coins of the previous network look the same, and no server will know them.
+    """
+
+    kind: FileKind
+    coins: tuple[CoinRecord, ...]
+    names_denominations: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of an archive; its name is for people only."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+def read_file(data: bytes) -> CoinFile:
+    """
+    The coins in a file of any kind. An archive is read if all its members can be; to hear
+    of each, `unpack` it.
+
+    :raises Unrecognised: it begins like no coin file, or carries no coins
+    :raises Damaged: it is cut, contradicts itself, fails its checksum or names a coin twice
+    :raises LegacyCoin: its coins are of the previous network; the error has them
+    :raises Encrypted: it is encrypted by its owner
+    :raises UnsupportedFormat: it is of a format that is known by name only
+    :raises TooLarge: it holds more bytes, members or coins than the limits above
+    """
+    if len(data) > MAXIMUM_SIZE:
+        raise errors.TooLarge("a coin file has at most 64 MiB")
+    if data.startswith(_ZIP_SIGNATURES):
+        return _merge(FileKind.ZIP, [_read_member(member.content) for member in unpack(data)])
+    return _read_member(data)
+
+
+def _read_member(data: bytes) -> CoinFile:
+    if data.startswith(_PNG_SIGNATURE):
+        return _merge(FileKind.PNG, [_read_plain(chunk) for chunk in _coin_chunks(data)])
+    return _read_plain(data)
+
+
+def _read_plain(data: bytes) -> CoinFile:
+    # First, as a format's number may be white space: nine is a tab, ten a new line.
+    if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return _read_stack(data)
+    number = data[0] if data else None
+    if number == _FORMAT_CURRENT:
+        return _read_bin(data)
+    if number == _FORMAT_LEGACY:
+        _refuse_legacy_bin(data)
+    if number in _FORMATS_KNOWN_BY_NAME:
+        raise errors.UnsupportedFormat(f"coin files of format {_FORMATS_KNOWN_BY_NAME[number]} are not supported")
+    raise errors.Unrecognised("this is not a coin file")
+
+
+def _merge(kind: FileKind, parts: Sequence[CoinFile]) -> CoinFile:
+    coins = tuple(record for part in parts for record in part.coins)
+    if not coins:
+        raise errors.Unrecognised("this file carries no coins")
+    _require_distinct(coins)
+    return CoinFile(kind, coins, all(part.names_denominations for part in parts))
+
+
+def _require_distinct(coins: Sequence[CoinRecord]) -> None:
+    if len(coins) > MAXIMUM_COINS:
+        raise errors.TooLarge("a coin file has at most 65535 coins")
+    if len({record.coin for record in coins}) != len(coins):
+        raise errors.Damaged("the file names a coin twice")
+
+
+def _numbers(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[start : start + AN_SIZE] for start in range(0, _ANS_SIZE, AN_SIZE))
+
+
+# .bin
+
+
+def _read_bin(data: bytes) -> CoinFile:
+    if len(data) < _HEADER_SIZE:
+        raise errors.Damaged("the file is shorter than its header")
+    if not data.startswith(_BIN_FRONT):
+        raise errors.Damaged("the header is not one of these coins")
+    if data[5] != 0:
+        raise errors.Encrypted("the file is encrypted: decrypt it with the program that wrote it")
+    count, state = int.from_bytes(data[6:8], "big"), data[15]
+    if count == 0 or state not in (0, 1):
+        raise errors.Damaged("the header contradicts itself")
+    size = 2 + COIN_SIZE + _ANS_SIZE * (1 + state)
+    padding = len(data) - _HEADER_SIZE - count * size
+    if not 0 <= padding <= _MAXIMUM_PADDING:
+        raise errors.Damaged("the file has another length than its header says")
+    pown = decode_pown(data[16 : 16 + POWN_SIZE]) if count == 1 else None
+    starts = range(_HEADER_SIZE, _HEADER_SIZE + count * size, size)
+    coins = tuple(_read_record(data[start : start + size], pown) for start in starts)
+    _require_distinct(coins)
+    return CoinFile(FileKind.BIN, coins)
+
+
+def _read_record(data: bytes, pown: str | None) -> CoinRecord:
+    if data[:2] != b"\x00\x00":
+        raise errors.Damaged("a coin names another split or shard")
+    try:
+        coin = Coin.from_bytes(data[2 : 2 + COIN_SIZE])
+    except errors.BadCoin:
+        raise errors.Damaged("a coin has no denomination of value") from None
+    ans_start = 2 + COIN_SIZE
+    pans_start = ans_start + _ANS_SIZE
+    pans = _numbers(data[pans_start:]) if len(data) > pans_start else None
+    return CoinRecord(coin, _numbers(data[ans_start:pans_start]), pans, pown)
+
+
+def write_bin(records: Sequence[CoinRecord]) -> bytes:
+    """
+    A `.bin` of format 9, not encrypted; of several coins it leaves out the pown strings, for which it has no place.
+
+    :raises Unencodable: no coins, more than 65535, one twice, or only some with PANs
+    """
+    _require_writable(records)
+    states = {record.pans is not None for record in records}
+    if len(states) > 1:
+        raise errors.Unencodable("a .bin has PANs for all its coins or for none")
+    front = _BIN_FRONT + bytes(2) + len(records).to_bytes(2, "big") + bytes(7) + bytes(states)
+    name = _MOTTO if len(records) > 1 else encode_pown(_pown(records[0])) + _TASK_ID
+    return front + name + b"".join(_write_record(record) for record in records)
+
+
+def _write_record(record: CoinRecord) -> bytes:
+    return b"".join((bytes(2), record.coin.to_bytes(), *record.ans, *(record.pans or ())))
+
+
+def _pown(record: CoinRecord) -> str:
+    return record.pown or UNTRIED * RAIDA_COUNT
+
+
+def _require_writable(records: Sequence[CoinRecord]) -> None:
+    if not 1 <= len(records) <= MAXIMUM_COINS:
+        raise errors.Unencodable("a coin file has 1 to 65535 coins")
+    if len({record.coin for record in records}) != len(records):
+        raise errors.Unencodable("a coin is in a file once")
+
+
+def _refuse_legacy_bin(data: bytes) -> NoReturn:
+    if len(data) < _HEADER_SIZE or data[1] != 0 or int.from_bytes(data[2:4], "big") not in _LEGACY_COIN_IDS:
+        raise errors.Unrecognised("this is not a coin file")
+    rest = len(data) - _HEADER_SIZE
+    # The header does not say whether there are PANs: the length does.
+    sizes = [size for size in (_LEGACY_COIN_SIZE, _LEGACY_COIN_SIZE + _ANS_SIZE) if rest and rest % size == 0]
+    if not sizes:
+        raise errors.Damaged("the file is not a whole number of legacy coins")
+    starts = range(_HEADER_SIZE, len(data), sizes[0])
+    raise errors.LegacyCoin(tuple(_read_legacy_record(data[start : start + sizes[0]]) for start in starts))
+
+
+def _read_legacy_record(data: bytes) -> LegacyRecord:
+    ans_start = 3 + POWN_SIZE
+    pown = decode_pown(data[3:ans_start])
+    # Its writer had no letter d, and gave that half byte to n.
+    pown = pown.replace("d", "n") if pown else None
+    return LegacyRecord(int.from_bytes(data[:3], "big"), _numbers(data[ans_start:]), pown)
+
+
+# .stack
+
+
+def _read_stack(data: bytes) -> CoinFile:
+    try:
+        document = json.loads(data, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        raise errors.Damaged("the file is not JSON") from None
+    entries = document.get("cloudcoin") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise errors.Unrecognised("this is JSON, but no stack of coins")
+    if not entries:
+        raise errors.Unrecognised("this file carries no coins")
+    if len(entries) > MAXIMUM_COINS:
+        raise errors.TooLarge("a coin file has at most 65535 coins")
+    read = [_read_entry(entry) for entry in entries]
+    coins = tuple(record for record, _ in read)
+    _require_distinct(coins)
+    return CoinFile(FileKind.STACK, coins, all(names_denomination for _, names_denomination in read))
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) != len(pairs):
+        raise errors.Damaged("the stack says a thing twice")
+    return dict(pairs)
+
+
+def _read_entry(entry: object) -> tuple[CoinRecord, bool]:
+    if not isinstance(entry, dict):
+        raise errors.Damaged("a coin of the stack is not an object")
+    denomination = _whole_number(entry.get("dn"))
+    serial_number = _whole_number(entry.get("sn"))
+    if serial_number is None:
+        raise errors.Damaged("a coin of the stack has no serial number")
+    names_denomination = "dn" in entry
+    lowest, highest = (0, HIGHEST_SERIAL_NUMBER) if names_denomination else (1, _LEGACY_HIGHEST_SN)
+    if not lowest <= serial_number <= highest:
+        raise errors.Damaged("a coin of the stack has an impossible serial number")
+    if names_denomination and denomination is None:
+        raise errors.Damaged("a coin of the stack has an impossible denomination")
+    try:
+        coin = Coin(denomination or 0, serial_number)
+    except errors.Unencodable:
+        raise errors.Damaged("a coin of the stack has an impossible denomination") from None
+    ans = _hex_numbers(entry.get("an") or entry.get("ans"))
+    if ans is None:
+        raise errors.Damaged("a coin of the stack has not 25 authenticity numbers")
+    pans = _hex_numbers(entry.get("pan"))
+    if pans is None and entry.get("pan"):
+        raise errors.Damaged("a coin of the stack has not 25 proposed numbers")
+    pown = entry.get("pown") or entry.get("pownstring")
+    known = isinstance(pown, str) and is_pown(pown)
+    return CoinRecord(coin, ans, pans, pown if known else None), names_denomination
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _hex_numbers(value: object) -> tuple[bytes, ...] | None:
+    if not isinstance(value, list) or len(value) != RAIDA_COUNT:
+        return None
+    if not all(isinstance(number, str) and _HEX_NUMBER.fullmatch(number) for number in value):
+        return None
+    return tuple(bytes.fromhex(number) for number in value)
+
+
+def write_stack(records: Sequence[CoinRecord]) -> bytes:
+    """
+    A JSON `.stack`. Its coins carry a member "dn" with the denomination, which the old form has no place for.
+
+    :raises Unencodable: no coins, more than 65535, or one twice
+    """
+    _require_writable(records)
+    return json.dumps({"cloudcoin": [_write_entry(record) for record in records]}).encode("ascii")
+
+
+def _write_entry(record: CoinRecord) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "nn": 1,
+        "dn": record.coin.denomination,
+        "sn": record.coin.serial_number,
+        "an": [number.hex() for number in record.ans],
+        "pown": _pown(record),
+        "aoid": [],
+    }
+    if record.pans is not None:
+        entry["pan"] = [number.hex() for number in record.pans]
+    return entry
+
+
+# PNG
+
+
+def _coin_chunks(data: bytes) -> Iterator[bytes]:
+    start = len(_PNG_SIGNATURE)
+    ended = False
+    while start < len(data):
+        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        end = start + 8 + length
+        if len(data) < end + 4:
+            # What follows the end of the picture need not be chunks.
+            break
+        if kind == _PNG_CHUNK:
+            if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                raise errors.Damaged("the coins in the picture fail their checksum")
+            yield data[start + 8 : end]
+        ended = ended or kind == _PNG_END
+        start = end + 4
+    if not ended:
+        raise errors.Damaged("the picture is cut")
+
+
+def write_png(records: Sequence[CoinRecord], *, picture: bytes | None = None) -> bytes:
+    """
+    A PNG with the coins as a `.bin` in a chunk behind the header of `picture`, a plain one if there is none.
+
+    :raises Unencodable: as `write_bin`, or `picture` is not a PNG
+    """
+    picture = _plain_picture() if picture is None else picture
+    header_end = len(_PNG_SIGNATURE) + 25
+    if not picture.startswith(_PNG_SIGNATURE) or picture[12:16] != b"IHDR" or len(picture) < header_end:
+        raise errors.Unencodable("the picture is not a PNG")
+    return picture[:header_end] + _chunk(_PNG_CHUNK, write_bin(records)) + picture[header_end:]
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def _plain_picture() -> bytes:
+    """A square of 64 pixels in one green."""
+    side = 64
+    header = side.to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
+    row = b"\x00" + bytes((0x2F, 0x6B, 0x4F)) * side
+    return b"".join(
+        (_PNG_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(row * side, 9)), _chunk(_PNG_END, b""))
+    )
+
+
+# ZIP
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether the bytes begin like a ZIP, which `unpack` takes."""
+    return data.startswith(_ZIP_SIGNATURES)
+
+
+def unpack(data: bytes) -> tuple[Member, ...]:
+    """
+    The files in a ZIP, without its folders. Nothing is written to disk, and no more is
+    inflated than the limits allow, whatever the archive says of itself.
+
+    :raises Damaged: it is cut, or fails a checksum
+    :raises Encrypted: a member has a password
+    :raises UnsupportedFormat: a member is compressed other than by deflate
+    :raises TooLarge: more than 2000 members, or inflated more than 64 MiB
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _read_members(archive)
+    except errors.CoinFileError:
+        raise
+    except Exception:  # noqa: BLE001 - zipfile lets out whatever damaged bytes make it stumble over
+        raise errors.Damaged("the archive is damaged") from None
+
+
+def _read_members(archive: zipfile.ZipFile) -> tuple[Member, ...]:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > MAXIMUM_MEMBERS:
+        raise errors.TooLarge("an archive has at most 2000 files")
+    room = MAXIMUM_SIZE
+    members = []
+    for entry in entries:
+        if entry.flag_bits & 1:
+            raise errors.Encrypted("the archive has a password: unpack it first")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise errors.UnsupportedFormat("the archive is compressed in an unusual way: unpack it first")
+        with archive.open(entry) as stream:
+            content = stream.read(room + 1)
+        room -= len(content)
+        if room < 0:
+            raise errors.TooLarge("an archive unfolds to at most 64 MiB")
+        members.append(Member(entry.filename, content))
+    return tuple(members)
+
+
+def write_zip(members: Sequence[Member]) -> bytes:
+    """A ZIP of files, the same bytes for the same members."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in members:
+            # A fixed date: the codec reads no clock.
+            archive.writestr(zipfile.ZipInfo(member.name), member.content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()

@@ -1,0 +1,127 @@
+"""Pown strings, and what a coin is worth believing in after one (the RAIDA protocol, sections 7.7 and 8)."""
+
+from enum import Enum
+from typing import Final
+
+from lockers.raida import errors
+from lockers.raida.encryption import KIND_COIN
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+
+PASSED: Final = "p"
+FAILED: Final = "f"
+UNTRIED: Final = "u"
+NO_REPLY: Final = "n"
+ERROR: Final = "e"
+BROKEN_KEY: Final = "b"
+DROPPED: Final = "d"
+
+# Each letter's half byte in a coin file (section 7.2).
+_NIBBLES: Final = {PASSED: 0xA, FAILED: 0xF, UNTRIED: 0x0, NO_REPLY: 0xC, ERROR: 0xE, BROKEN_KEY: 0xB, DROPPED: 0xD}
+_LETTERS: Final = {nibble: letter for letter, nibble in _NIBBLES.items()}
+_FILLER_NIBBLE: Final = 0x9
+
+POWN_SIZE: Final = 13
+
+# Why there was no answer, in the words of the network client. A server that refused the
+# connection got nothing; one whose answer could not be read may have done its work, which
+# is no better known than after no answer.
+_SILENCES: Final = {
+    "timeout": NO_REPLY,
+    "mismatch": NO_REPLY,
+    "garbage": NO_REPLY,
+    "refused": ERROR,
+    "network": DROPPED,
+}
+
+
+class Grade(Enum):
+    """What a pown string says about its coin."""
+
+    BANK = "bank"
+    FRACKED = "fracked"
+    COUNTERFEIT = "counterfeit"
+    ERRORED = "errored"
+    LIMBO = "limbo"
+    BADKEY = "badkey"
+
+
+_MAJORITIES: Final = (
+    (FAILED, Grade.COUNTERFEIT),
+    (ERROR, Grade.ERRORED),
+    (NO_REPLY, Grade.LIMBO),
+    (BROKEN_KEY, Grade.BADKEY),
+)
+_REMAINDERS: Final = (
+    (NO_REPLY, Grade.LIMBO),
+    (FAILED, Grade.FRACKED),
+    (BROKEN_KEY, Grade.BADKEY),
+)
+
+
+def is_pown(text: str) -> bool:
+    """Whether a text is 25 letters of a pown string, server 0 first."""
+    return len(text) == RAIDA_COUNT and all(letter in _NIBBLES for letter in text)
+
+
+def grade(pown: str) -> Grade:
+    """
+    The grade of a pown string, by the first rule that fits.
+
+    13 of a kind decide. An outage never makes a coin counterfeit: only 13 servers which
+    answer "not authentic" do.
+
+    :raises Unencodable: not a pown string
+    """
+    _require_pown(pown)
+    if pown.count(PASSED) >= QUORUM:
+        return Grade.FRACKED if FAILED in pown else Grade.BANK
+    for letter, verdict in _MAJORITIES:
+        if pown.count(letter) >= QUORUM:
+            return verdict
+    for letter, verdict in _REMAINDERS:
+        if letter in pown:
+            return verdict
+    return Grade.ERRORED
+
+
+def letter_for(outcome: int | str, *, encryption_kind: int = 0) -> str:
+    """
+    The letter for one server: `outcome` is the status of its answer, or why there was none.
+
+    Encrypted with a coin (kind 1), a request that cannot be decrypted tells of a broken key.
+    A mixed answer has a letter per coin in its bitmap, and is an error to this function.
+    """
+    if isinstance(outcome, str):
+        return _SILENCES.get(outcome, NO_REPLY)
+    if outcome in (Status.ALL_PASS, Status.SUCCESS):
+        return PASSED
+    if outcome == Status.ALL_FAIL:
+        return FAILED
+    if encryption_kind == KIND_COIN and outcome in (Status.INVALID_ENCRYPTION, Status.INVALID_CRC):
+        return BROKEN_KEY
+    return ERROR
+
+
+def encode_pown(pown: str) -> bytes:
+    """
+    A pown string as 13 bytes, the high half first and the last half unused.
+
+    :raises Unencodable: not a pown string
+    """
+    _require_pown(pown)
+    number = 0
+    for letter in pown:
+        number = number << 4 | _NIBBLES[letter]
+    return (number << 4 | _FILLER_NIBBLE).to_bytes(POWN_SIZE, "big")
+
+
+def decode_pown(data: bytes) -> str | None:
+    """The pown string of 13 bytes, or None if they are something else; it only tells of the past."""
+    letters = [_LETTERS.get(int(digit, 16)) for digit in data.hex()[:RAIDA_COUNT]]
+    text = "".join(letter for letter in letters if letter is not None)
+    return text if len(text) == RAIDA_COUNT else None
+
+
+def _require_pown(pown: str) -> None:
+    if not is_pown(pown):
+        raise errors.Unencodable("a pown string is 25 of the letters p, f, u, n, e, b and d")
