@@ -1,19 +1,8 @@
 """Celery's settings, each with the fault that it answers."""
 
-from urllib.parse import parse_qs, urlsplit
-
 from django.conf import settings
 
-
-def broker_from_url(url: str) -> str:
-    """Translate `unix:///path?db=0`, as the cache and redis-py write it, into what Celery's transport understands."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    query = parse_qs(parts.query)
-    credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return f"redis+socket://{credentials}{parts.path}?virtual_host={query.get('db', ['0'])[-1]}"
-
+from config.broker import broker_from_url
 
 broker_url = broker_from_url(settings.REDIS_URL)
 broker_connection_retry_on_startup = True

@@ -8,16 +8,15 @@ answers and has every migration, and the broker answers. It names parts, never t
 import time
 from collections.abc import Callable
 
-import redis
 from django.conf import settings
-from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-HEARTBEAT_KEY = "heartbeat"
+from config import broker
+
 # Five rings of beat.
 HEARTBEAT_STALE_SECONDS = 10.0
 
@@ -49,26 +48,21 @@ def check_migrations() -> None:
 def check_broker() -> None:
     """:raises Unwell: no answer to a ping"""
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2) as client:
-            client.ping()
-    except (redis.RedisError, OSError) as error:
+        broker.ping(settings.REDIS_URL)
+    except broker.BrokerSilent as error:
         raise Unwell("does not answer") from error
-
-
-def record_heartbeat() -> None:
-    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
 
 
 def check_worker() -> None:
     """:raises Unwell: no worker has answered a ring of beat lately"""
     try:
-        last = cache.get(HEARTBEAT_KEY)
-    except (redis.RedisError, OSError) as error:
+        last = broker.last_heartbeat(settings.REDIS_URL)
+    except broker.BrokerSilent as error:
         raise Unwell("unknown, the broker does not answer") from error
-    if last is None:
-        raise Unwell("has never answered")
+    if not last:
+        raise Unwell("has never answered a ring of beat")
     if (age := time.time() - last) > HEARTBEAT_STALE_SECONDS:
-        raise Unwell(f"last answered {age:.0f} s ago")
+        raise Unwell(f"last answered a ring of beat {age:.0f} s ago")
 
 
 READINESS: dict[str, Callable[[], None]] = {

@@ -1,7 +1,9 @@
 """Every URL of Coppice, in one place."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
+
+from config import health
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
 _TREETRACKER = [
@@ -11,6 +13,8 @@ _TREETRACKER = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(r"^livez/?$", health.livez),
+    re_path(r"^readyz/?$", health.readyz),
     path("admin/", admin.site.urls),
     path("api/", include("lockers.urls")),
     path("wallet/", include(_TREETRACKER)),

@@ -1,0 +1,96 @@
+"""`manage.py up`: the whole system on this machine, until Ctrl-C."""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import get_commands
+from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.text import Text
+
+from config.children import StartError
+from config.console import PhaseDisplay
+from config.supervisor import Interrupted, System
+
+
+class Command(BaseCommand):
+    help = "Start PostgreSQL, Valkey, the local RAIDA network, worker, beat and web, and stay until Ctrl-C."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, help="the web server's port; else $PORT, else the first free from 8000")
+        parser.add_argument("--raida-port", type=int, help="the first of 25 ports; else those of the last start")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sys.exit(
+            run(
+                Console(highlight=False),
+                port=options["port"] or port_from_environment(),
+                raida_port=options["raida_port"],
+            )
+        )
+
+
+def port_from_environment() -> int | None:
+    """:raises StartError: PORT is no port"""
+    text = os.environ.get("PORT", "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise StartError("PORT must be a number from 1 to 65535.")
+    return int(text)
+
+
+def run(console: Console, *, port: int | None, raida_port: int | None) -> int:
+    """Keep the system up until it is interrupted, and return the exit status."""
+    with PhaseDisplay(console) as display:
+        try:
+            with System(port=port, raida_port=raida_port, progress=display.show) as system:
+                if "seed_demo" in get_commands():
+                    with system.phase("demo data"):
+                        system.manage("seed_demo")
+                show_addresses(console, system)
+                system.watch()
+        except Interrupted as interrupted:
+            console.print("\nEverything has been stopped.")
+            # Ctrl-C is how this command is meant to end.
+            return 0 if interrupted.is_from_the_keyboard else interrupted.exit_status
+        except StartError as error:
+            console.print(Text(f"\n{error}", style="red"), soft_wrap=True)
+            return 1
+    return 0
+
+
+def show_addresses(console: Console, system: System) -> None:
+    """Print where everything is, the demo's logins, and a line to paste."""
+    base = system.base_url
+    console.print()
+    for name, address in (("API", f"{base}/docs/"), ("admin", f"{base}/admin/"), ("health", f"{base}/readyz")):
+        console.print(Text.assemble((f"  {name:<10}", "bold"), address), soft_wrap=True)
+    console.print(Text.assemble(("  logs      ", "bold"), str(system.logs)), soft_wrap=True)
+    try:
+        logins = json.loads((system.state / "demo.json").read_text(encoding="utf-8"))
+        rows = [(f"wallet {name}", password) for name, password in logins["passwords"].items()]
+        rows.append((f"admin {logins['operator']}", logins["operator_password"]))
+        rows.append(("API key", logins["api_key"]))
+        wallet, password = next(iter(logins["passwords"].items()))
+    except (OSError, ValueError, KeyError, StopIteration):
+        pass
+    else:
+        console.print()
+        for name, secret in rows:
+            console.print(Text.assemble((f"  {name:<16}", "bold"), secret), soft_wrap=True)
+        console.print("\n  Try it:\n")
+        body = json.dumps({"wallet": wallet, "password": password})
+        console.print(
+            Text(
+                f"  curl -s {base}/auth -H 'Content-Type: application/json' "
+                f"-H 'TREETRACKER-API-KEY: {logins['api_key']}' -d '{body}'",
+                style="cyan",
+            ),
+            soft_wrap=True,
+        )
+    console.print("\n  Ctrl-C stops everything; the data stays.\n")

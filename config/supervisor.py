@@ -1,0 +1,439 @@
+"""
+The whole system as one context manager: servers, worker, beat, web, and the local RAIDA network.
+
+    with System(state_directory(), progress=…) as system:
+        httpx.get(f"{system.base_url}/readyz")
+
+When the block is entered every part has answered a question of its own kind; nothing is assumed
+ready because time has passed. When it is left, whatever the reason, every part has ended. An
+interruption during the start is noted and raised where no child can be lost by it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final, Literal, Self
+
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+
+from config import broker
+from config.children import Child, Children, StartError
+from config.embedded import (
+    ROOT,
+    Postgres,
+    Valkey,
+    choose_raida_port,
+    database_url,
+    kept_secret,
+    make_directory,
+    raida_hosts,
+    redis_url,
+    state_directory,
+)
+
+FIRST_WEB_PORT = 8000
+# Twice what a cold start took on two busy cores; a part that needs longer has a fault.
+READY_SECONDS: Final = 60
+MIGRATE_SECONDS: Final = 300
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(Exception):
+    """Somebody asked the system to stop: Ctrl-C, `kill`, or a terminal that was closed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+    @property
+    def exit_status(self) -> int:
+        return 128 + self.number
+
+    @property
+    def is_from_the_keyboard(self) -> bool:
+        return self.number == signal.SIGINT
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step of the start: `detail` says in a few words what came of it."""
+
+    name: str
+    state: Literal["started", "done", "failed"]
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class Interruptions:
+    """
+    Turns signals into `Interrupted`, and holds them back while children are started or stopped.
+
+    A signal that arrived meanwhile is raised at the next `checkpoint`, or when the hold ends.
+    """
+
+    def __init__(self) -> None:
+        self._holds = 0
+        self._pending: int | None = None
+        self._raised = False
+        self._earlier: dict[signal.Signals, object] = {}
+
+    def install(self) -> None:
+        for number in SIGNALS:
+            self._earlier[number] = signal.signal(number, self._arrived)
+
+    def uninstall(self) -> None:
+        for number, earlier in self._earlier.items():
+            signal.signal(number, earlier)  # type: ignore[arg-type]
+        self._earlier.clear()
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        # One interruption is enough: a second Ctrl-C must not break off the stopping.
+        if self._raised:
+            return
+        self._pending = number
+        if not self._holds:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        if self._pending is not None and not self._raised:
+            self._raised = True
+            raise Interrupted(self._pending)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+        if not self._holds:
+            self.checkpoint()
+
+
+class System:
+    """
+    Coppice with everything that it needs, on this machine alone.
+
+    `DATABASE_URL` and `REDIS_URL` of `environ` are used if they are set; else private servers run
+    in `state`. `port` and `raida_port` are taken or refused if given, else free ones are chosen.
+    """
+
+    def __init__(
+        self,
+        state: Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        port: int | None = None,
+        raida_port: int | None = None,
+        progress: Callable[[Phase], None] = lambda phase: None,
+    ) -> None:
+        self.state = state or state_directory()
+        self.given = dict(os.environ if environ is None else environ)
+        self.progress = progress
+        self.port = port or 0
+        self.raida_port = raida_port
+        self.environment: dict[str, str] = {}
+        self._wanted_port = port
+        self._interruptions = Interruptions()
+        self._exit = contextlib.ExitStack()
+        self._children: Children
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "log"
+
+    # --- start and stop ------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._interruptions.install()
+        self._exit.callback(self._interruptions.uninstall)
+        try:
+            with self._interruptions.held():
+                self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        # A first Ctrl-C during the stopping asks for what is being done.
+        with contextlib.suppress(Interrupted), self._interruptions.held():
+            self._exit.close()
+
+    def _start(self) -> None:
+        self._take_lock()
+        self._children = self._exit.enter_context(Children(self.state, checkpoint=self._interruptions.checkpoint))
+        self._choose_ports()
+        self._fill_environment()
+        servers: list[Postgres | Valkey] = []
+        if self.environment["DATABASE_URL"] == database_url(self.state):
+            servers.append(Postgres(self.state))
+        if self.environment["REDIS_URL"] == redis_url(self.state):
+            servers.append(Valkey(self.state))
+        for server in servers:
+            with self.phase(server.name) as say:
+                say(server.start(self._children))
+            # The servers stop last, after everything that talks to them.
+            self._exit.callback(self._stop_server, server)
+
+        # The network needs no database: it starts while the migrations run.
+        raidanet = self._spawn_manage(
+            "RAIDA", "raidanet", "--directory", str(self.state / "raida"), "--base-port", str(self.raida_port)
+        )
+        self._exit.callback(self._stop_parts)
+        with self.phase("migrations") as say:
+            say(_counted_migrations(self.manage("migrate", "--no-input", "--verbosity", "1")))
+        if not self._static_files_are_current():
+            with self.phase("static files"):
+                self.manage("collectstatic", "--no-input", "--clear", "--verbosity", "0")
+                self._static_stamp.write_text(self._static_state(), encoding="utf-8")
+        with self.phase("RAIDA network") as say:
+            if (ROOT / "lockers/management/commands/raidanet.py").exists():
+                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
+            say(f"25 servers on ports {self.raida_port} to {self.raida_port + 24}" if self.raida_port else "")
+
+        since = time.time()
+        worker = self._spawn_python(
+            "worker", "-m", "celery", "-A", "config.celery", "worker", "-c", "2", "-l", "INFO",
+            "--without-gossip", "--without-mingle", "-n", f"worker-{os.getpid()}@coppice",
+        )  # fmt: skip
+        beat = self._spawn_python("beat", "-m", "celery", "-A", "config.celery", "beat", "-l", "INFO", "--pidfile=")
+        web = self._spawn_python(
+            "web", "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
+            "--port", str(self.port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--access-log",
+        )  # fmt: skip
+        with self.phase("web server") as say:
+            self._children.wait_until(self._web_is_ready, web, timeout_seconds=READY_SECONDS)
+            say(self.base_url)
+        with self.phase("Celery worker") as say:
+            self._children.wait_until(self._worker_answers, worker, timeout_seconds=READY_SECONDS)
+            say("2 processes")
+        with self.phase("beat") as say:
+            self._children.wait_until(lambda: self._beat_rang(since), beat, timeout_seconds=READY_SECONDS)
+            say("rings every 2 s")
+        self._write_running()
+
+    def _take_lock(self) -> None:
+        """The lock is on the open directory itself: it leaves no file, and no death can leave it held."""
+        make_directory(self.state)
+        descriptor = os.open(self.state, os.O_RDONLY)
+        self._exit.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            running = read_running(self.state)
+            where = f" at {running.base_url} (process {running.pid})" if running else ""
+            raise StartError(
+                f"Coppice already runs from {self.state}{where}. Stop it first, or set COPPICE_STATE_DIR "
+                "to run a second one beside it."
+            ) from None
+
+    def _choose_ports(self) -> None:
+        with self.phase("ports") as say:
+            if self._wanted_port is not None:
+                if not _web_port_is_free(self._wanted_port):
+                    raise StartError(f"Port {self._wanted_port} is in use. Choose another: PORT=… make run")
+                self.port = self._wanted_port
+            else:
+                self.port = next(
+                    (port for port in range(FIRST_WEB_PORT, FIRST_WEB_PORT + 200) if _web_port_is_free(port)), 0
+                )
+                if not self.port:
+                    raise StartError(f"No port from {FIRST_WEB_PORT} to {FIRST_WEB_PORT + 199} is free. Use PORT=…")
+            self.raida_port = choose_raida_port(self.state, wanted=self.raida_port)
+            taken = (
+                "" if self.port == (self._wanted_port or FIRST_WEB_PORT) else f", because {FIRST_WEB_PORT} is in use"
+            )
+            say(f"web {self.port}{taken}")
+
+    def _fill_environment(self) -> None:
+        """Decide what the children read; what this process itself reads is left as it is."""
+        assert self.raida_port is not None
+        environment = dict(self.given)
+        environment["COPPICE_STATE_DIR"] = str(self.state)
+        environment["COPPICE_RAIDA_HOSTS"] = raida_hosts(self.raida_port)
+        environment["DJANGO_SETTINGS_MODULE"] = "config.settings.base"
+        environment["PYTHONUNBUFFERED"] = "1"
+        if not environment.get("DATABASE_URL"):
+            environment["DATABASE_URL"] = database_url(self.state)
+            environment.setdefault("COPPICE_SECRET_KEY", kept_secret(self.state / "secret_key"))
+            environment.setdefault("COPPICE_VAULT_KEY", kept_secret(self.state / "vault_key"))
+            environment.setdefault("COPPICE_SECURE", "false")
+        if not environment.get("REDIS_URL"):
+            environment["REDIS_URL"] = redis_url(self.state)
+        self.environment = environment
+
+    def _stop_server(self, server: Postgres | Valkey) -> None:
+        if server.child is not None:
+            self._children.stop([server.child], patience_seconds=15)
+
+    def _stop_parts(self) -> None:
+        self._running_file.unlink(missing_ok=True)
+        servers = {Postgres.name, Valkey.name}
+        self._children.stop([child for child in self._children.children if child.name not in servers])
+
+    # --- while it runs -------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Report a phase with its duration; what the block says becomes its detail."""
+        begun = time.monotonic()
+        said: list[str] = []
+        self.progress(Phase(name, "started"))
+        try:
+            yield said.append
+        except BaseException as error:
+            self.progress(Phase(name, "failed", time.monotonic() - begun, str(error)))
+            raise
+        self.progress(Phase(name, "done", time.monotonic() - begun, " ".join(said)))
+
+    def manage(self, *arguments: str) -> str:
+        """
+        Run a management command in this system's environment and return what it printed.
+
+        :raises StartError: it failed; its log is named
+        """
+        with self._interruptions.held():
+            return self._children.run(
+                f"manage {arguments[0]}",
+                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                timeout_seconds=MIGRATE_SECONDS,
+                environ=self.environment,
+                directory=ROOT,
+            )
+
+    def check(self) -> None:
+        """:raises StartError: a part has stopped; the sentence names it and its log"""
+        self._children.check()
+
+    def watch(self) -> None:
+        """
+        Stay until somebody interrupts.
+
+        :raises StartError: a part has stopped
+        :raises Interrupted: the usual end
+        """
+        while True:
+            self.check()
+            time.sleep(0.2)
+
+    # --- parts ---------------------------------------------------------------------------
+
+    def _spawn_python(self, name: str, *arguments: str) -> Child:
+        return self._children.spawn(name, [sys.executable, *arguments], environ=self.environment, directory=ROOT)
+
+    def _spawn_manage(self, name: str, *arguments: str) -> Child:
+        return self._spawn_python(name, str(ROOT / "manage.py"), *arguments)
+
+    def _raida_answers(self) -> bool:
+        assert self.raida_port is not None
+        return all(_accepts("127.0.0.1", self.raida_port + number) for number in range(25))
+
+    def _web_is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/readyz", headers={"Host": "localhost"})
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _worker_answers(self) -> bool:
+        with self._celery() as celery:
+            try:
+                return bool(celery.control.ping(timeout=0.5, limit=1))
+            except (BrokerError, OSError):
+                return False
+
+    def _beat_rang(self, since: float) -> bool:
+        try:
+            return broker.last_heartbeat(self.environment["REDIS_URL"]) > since
+        except broker.BrokerSilent:
+            return False
+
+    def _celery(self) -> Celery:
+        return Celery("supervisor", broker=broker.broker_from_url(self.environment["REDIS_URL"]), set_as_current=False)
+
+    # --- small files ---------------------------------------------------------------------
+
+    @property
+    def _running_file(self) -> Path:
+        return self.state / "running.json"
+
+    def _write_running(self) -> None:
+        running = {"pid": os.getpid(), "base_url": self.base_url, "raida_port": self.raida_port}
+        self._running_file.write_text(json.dumps(running), encoding="utf-8")
+
+    @property
+    def _static_stamp(self) -> Path:
+        return ROOT / "staticfiles" / ".collected"
+
+    def _static_files_are_current(self) -> bool:
+        return self._static_stamp.exists() and self._static_stamp.read_text(encoding="utf-8") == self._static_state()
+
+    def _static_state(self) -> str:
+        """A digest of everything that collecting depends on: the locked packages and our own files."""
+        digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
+        for path in sorted(ROOT.glob("*/static/**/*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a running system says of itself in its state directory."""
+
+    pid: int
+    base_url: str
+    raida_port: int
+
+
+def read_running(state: Path) -> Running | None:
+    try:
+        return Running(**json.loads((state / "running.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _counted_migrations(printed: str) -> str:
+    count = sum(1 for line in printed.splitlines() if line.endswith("... OK"))
+    return f"{count} applied" if count else "nothing to apply"
+
+
+def _web_port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
