@@ -43,7 +43,10 @@ def strike_out(value: Any, name: str = "") -> Any:
         return {key: strike_out(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [strike_out(item) for item in value]
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # Whatever else is logged is shown as text; a request's text holds its query string.
+    return strike_out_text(str(value))
 
 
 def strike_out_event(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

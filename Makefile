@@ -1,0 +1,54 @@
+# Coppice's commands. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo run doctor test lint fmt bench lock clean
+SHELL := /bin/sh
+export PYTHON
+
+# Paths stay relative, so that a checkout below a directory with a space in its name works.
+python := .venv/bin/python
+ARGS :=
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+setup: ## make .venv and install what Coppice runs on
+	@sh config/install.sh requirements.txt
+
+setup-dev: ## the same, with what tests and linters need
+	@sh config/install.sh requirements-dev.txt
+
+demo: setup ## start everything, play the whole story over HTTP, stop everything (KEEP=1 keeps it running)
+	@$(python) manage.py demo $(ARGS)
+
+run: setup ## start everything and stay; PORT=8001 chooses the port
+	@$(python) manage.py up $(ARGS)
+
+doctor: setup ## say which part is not well, and what to do
+	@$(python) manage.py doctor
+
+test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
+	@$(python) -m pytest -n 2 $(ARGS)
+
+lint: setup-dev ## check style, types, directions of imports, migrations, and the production settings
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+	@.venv/bin/lint-imports
+	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.lint
+	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.lint
+
+fmt: setup-dev ## put the code into its form
+	@$(python) -m ruff check --fix-only --quiet .
+	@$(python) -m ruff format .
+
+bench: setup-dev ## measure how many transfers a second this machine does
+	@$(python) -m pytest tests/benchmarks -n 0 -s $(ARGS)
+
+lock: setup-dev ## choose the newest permitted packages anew and write their hashes down
+	@for name in requirements requirements-dev; do \
+		.venv/bin/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-header --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
+	done
+
+clean: ## remove .venv and everything that was made, data of the private servers included
+	@sh config/clean.sh
