@@ -1,0 +1,304 @@
+"""
+The 25 servers of a local RAIDA network in one process, and the directory they live in.
+
+    directory/lock            held while the network runs, so that no second one shares it
+    directory/admin.key       32 hex digits, made at first start, readable by the owner only
+    directory/control.sock    where `Control` gives orders while the network runs
+    directory/raida-07/       one server's store
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from lockers.localnet.faults import Fault, parse_fault
+from lockers.localnet.server import RaidaServer
+from lockers.network import Server
+from lockers.raida.commands import Command
+from lockers.raida.statuses import RAIDA_COUNT
+
+Result = TypeVar("Result")
+
+DEFAULT_BASE_PORT: Final = 50000
+ADMIN_KEY_SIZE: Final = 16
+
+# Free ports are looked for here, below those that the kernel gives to outgoing connections.
+_FREE_BASES: Final = range(20000, 32000, RAIDA_COUNT)
+_FREE_TRIES: Final = 50
+
+
+class CannotStart(Exception):
+    """The network cannot run here and now; the message says why and what to do."""
+
+
+class Fleet:
+    """
+    The 25 servers, for callers that have an event loop. `LocalNetwork` is for those that have none.
+
+    `base_port` 0 takes any 25 free ports in a row. `live` adds the commands which only newer
+    servers know; `legacy_bugs` copies the defects that are listed in `bookkeeping`.
+    `admin_key` (16 bytes) replaces the one in the directory.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        host: str = "127.0.0.1",
+        base_port: int = DEFAULT_BASE_PORT,
+        live: bool = False,
+        legacy_bugs: bool = False,
+        admin_key: bytes | None = None,
+    ) -> None:
+        self.directory = directory
+        self.host = host
+        self.admin_key = b""
+        self._base_port = base_port
+        self._live = live
+        self._legacy_bugs = legacy_bugs
+        self._given_admin_key = admin_key
+        self._servers: list[RaidaServer] = []
+        self._peers: list[tuple[str, int]] = []
+        self._lock: int | None = None
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return tuple(Server(raida, host, port) for raida, (host, port) in enumerate(self._peers))
+
+    async def open(self) -> None:
+        """
+        Start all 25.
+
+        :raises CannotStart: the directory is in use or not usable, or a port is busy
+        """
+        try:
+            self._lock = _take_lock(self.directory)
+            self.admin_key = self._given_admin_key or read_or_make_admin_key(self.directory)
+        except OSError as error:
+            raise CannotStart(f"The directory {self.directory} cannot be used: {error.strerror}.") from error
+        try:
+            await self._open_servers()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_servers(self) -> None:
+        if self._base_port:
+            await self._open_at(self._base_port)
+            return
+        # Chance only keeps two networks that start together out of each other's way.
+        for base_port in random.sample(_FREE_BASES, _FREE_TRIES):
+            with contextlib.suppress(CannotStart):
+                await self._open_at(base_port)
+                return
+        raise CannotStart("No 25 free ports in a row were found.")
+
+    async def _open_at(self, base_port: int) -> None:
+        self._peers[:] = [(self.host, base_port + raida) for raida in range(RAIDA_COUNT)]
+        for raida, (host, port) in enumerate(self._peers):
+            server = RaidaServer(
+                raida=raida,
+                directory=self.directory / f"raida-{raida:02}",
+                host=host,
+                port=port,
+                admin_key=self.admin_key,
+                peers=self._peers,
+                live=self._live,
+                legacy_bugs=self._legacy_bugs,
+            )
+            self._servers.append(server)
+            try:
+                await server.listen()
+            except (OSError, OverflowError) as error:
+                await self._close_servers()
+                raise CannotStart(
+                    f"RAIDA {raida} cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}. "
+                    "Stop what uses the port, or choose another base port."
+                ) from error
+
+    async def close(self) -> None:
+        await self._close_servers()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _close_servers(self) -> None:
+        for server in self._servers:
+            await server.close()
+        self._servers.clear()
+
+    async def fault(self, raida: int, fault: Fault) -> None:
+        """Make server `raida` misbehave in one more way."""
+        await self._servers[raida].set_fault(fault)
+
+    async def clear(self, raida: int | None = None) -> None:
+        """
+        Make server `raida`, or all of them, behave again.
+
+        :raises OSError: its port was taken meanwhile
+        """
+        for server in self._servers if raida is None else [self._servers[raida]]:
+            await server.clear_faults()
+
+    def faults(self) -> dict[int, list[str]]:
+        """The faults in force, as they are written, by server."""
+        return {server.raida: sorted(map(str, server.faults.values())) for server in self._servers if server.faults}
+
+    def seen(self) -> list[Counter[tuple[int, int]]]:
+        """How many requests of each (group, code) every server has read."""
+        return [server.seen.copy() for server in self._servers]
+
+    def forget_seen(self) -> None:
+        for server in self._servers:
+            server.seen.clear()
+
+
+class LocalNetwork:
+    """
+    A local RAIDA network for callers without an event loop: it runs in a thread of its own.
+
+    Takes the arguments of `Fleet`, is a context manager, and can be started again after it
+    was stopped: what was acknowledged is still there.
+    """
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        self._make_fleet: Callable[[], Fleet] = lambda: Fleet(directory, **options)
+        self._fleet: Fleet | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """
+        Return when all 25 listen.
+
+        :raises CannotStart: they cannot
+        """
+        if self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="local RAIDA network", daemon=True)
+        self._thread.start()
+        fleet = self._make_fleet()
+        try:
+            self._run(fleet.open())
+        except BaseException:
+            self._end_thread()
+            raise
+        self._fleet = fleet
+        return self
+
+    def stop(self) -> None:
+        if self._fleet is not None:
+            self._run(self._fleet.close())
+            self._fleet = None
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def fleet(self) -> Fleet:
+        assert self._fleet is not None, "the network is not running"
+        return self._fleet
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return self.fleet.servers
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses as the setting RAIDA_HOSTS wants them."""
+        return [f"{server.host}:{server.port}" for server in self.servers]
+
+    @property
+    def admin_key(self) -> bytes:
+        return self.fleet.admin_key
+
+    def fault(self, raida: int | Iterable[int], *faults: str) -> None:
+        """
+        Make one server, or several, misbehave in these ways (see `faults`), beside those in force.
+
+        :raises InvalidFault: a text names no fault
+        """
+        for number in [raida] if isinstance(raida, int) else raida:
+            for fault in map(parse_fault, faults):
+                self._run(self.fleet.fault(number, fault))
+
+    def clear(self, raida: int | Iterable[int] | None = None) -> None:
+        """Make one server, several, or all of them behave again; dead ones start from disk."""
+        for number in [raida] if raida is None or isinstance(raida, int) else raida:
+            self._run(self.fleet.clear(number))
+
+    def seen(self, command: Command, raida: int | None = None) -> int:
+        """How many requests of one command one server, or all of them together, have read."""
+        counters = self._run(self._on_loop(self.fleet.seen))
+        chosen: Sequence[Counter[tuple[int, int]]] = counters if raida is None else [counters[raida]]
+        return sum(counter[command.value] for counter in chosen)
+
+    def forget_seen(self) -> None:
+        """Count from zero again."""
+        self._run(self._on_loop(self.fleet.forget_seen))
+
+    @staticmethod
+    async def _on_loop(function: Callable[[], Result]) -> Result:
+        return function()
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def read_admin_key(directory: Path) -> bytes:
+    """
+    The 16 bytes with which the network in `directory` lets coins be made.
+
+    :raises CannotStart: there is no readable key
+    """
+    path = directory / "admin.key"
+    try:
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except (OSError, ValueError) as error:
+        raise CannotStart(
+            f"{path} cannot be read as an admin key; a network that was started there makes one."
+        ) from error
+    if len(key) != ADMIN_KEY_SIZE:
+        raise CannotStart(f"{path} does not hold {2 * ADMIN_KEY_SIZE} hex digits.")
+    return key
+
+
+def read_or_make_admin_key(directory: Path) -> bytes:
+    path = directory / "admin.key"
+    if not path.exists():
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(ADMIN_KEY_SIZE) + "\n")
+    return read_admin_key(directory)
+
+
+def _take_lock(directory: Path) -> int:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise CannotStart(f"Another local RAIDA network is running in {directory}.") from error
+    return lock

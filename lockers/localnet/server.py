@@ -1,0 +1,519 @@
+"""
+One server of the local network: a UDP and a TCP port, the checks before any command, and its faults.
+
+Requests are read in the order and with the status codes of real servers (the RAIDA
+protocol, sections 1, 4 and 11), including what their clients trip over: an error in the
+header is answered with the group, echo and signature of whatever was read before, over UDP
+those of the last request, over TCP zeros; and status 27 comes under a header of 48 bytes.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lockers.localnet.bookkeeping import Bookkeeping, Died, Outcome
+from lockers.localnet.faults import MOMENTARY, Fault
+from lockers.localnet.store import CoinStore
+from lockers.raida import encryption, errors, frames
+from lockers.raida.coins import COIN_SIZE
+from lockers.raida.commands import Command
+from lockers.raida.encryption import PLAIN, Encryption
+from lockers.raida.frames import (
+    COIN_ID,
+    HEADER_SIZE,
+    HIGHEST_SHARD,
+    TERMINATOR,
+    UDP_SERVER_LIMIT,
+    VERSION,
+    RequestHeader,
+    Response,
+)
+from lockers.raida.payloads import TicketCheck, encode_validate_ticket
+from lockers.raida.statuses import Status
+
+log = logging.getLogger(__name__)
+
+HIGHEST_GROUP: Final = 15
+
+# The kinds of encryption with 256 bits: recognised, though no locker command works with them.
+_ONE_COIN_256: Final = 4
+_TWO_COINS_256: Final = 5
+_NARROW: Final = (encryption.KIND_PLAIN, encryption.KIND_COIN, encryption.KIND_LOCKER)
+_WIDE_HEADER: Final = 48
+_HMAC_SIZE: Final = 32
+
+# Real servers wait 32 seconds for each other, longer than any client waits for them.
+PEER_SECONDS: Final = 3.0
+# Real servers never give up on a half-sent request; this one does, or tests would leave sockets behind.
+IDLE_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is left in a server's hands of the last request when it begins to read the next one."""
+
+    kind: int = encryption.KIND_PLAIN
+    group: int = 0
+    echo: bytes = bytes(2)
+    signature: bytes = bytes(encryption.CHALLENGE_SIZE)
+    key_coin: bytes = bytes(COIN_SIZE)
+    wide_echo: bytes = bytes(2)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A request whose header was accepted."""
+
+    group: int
+    code: int
+    header_size: int
+    body_size: int
+    nonce: bytes = bytes(encryption.NONCE_SIZE)
+    cipher: Encryption = PLAIN
+    wide_key: bytes = b""
+
+
+class _Refused(Exception):
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.name)
+        self.status = status
+
+
+class RaidaServer:
+    """
+    Server `raida` on one port for UDP and TCP. All methods belong to one event loop.
+
+    `peers` are the addresses of all 25, filled in by the owner before the first request.
+    `seen` counts requests by (group, code), whatever became of them.
+
+    :raises OSError: the store cannot be opened
+    """
+
+    def __init__(
+        self,
+        *,
+        raida: int,
+        directory: Path,
+        host: str,
+        port: int,
+        admin_key: bytes,
+        peers: Sequence[tuple[str, int]],
+        live: bool = False,
+        legacy_bugs: bool = False,
+    ) -> None:
+        self.raida = raida
+        self.host = host
+        self.port = port
+        self.seen: Counter[tuple[int, int]] = Counter()
+        self.faults: dict[str, Fault] = {}
+        self._directory = directory
+        self._admin_key = admin_key
+        self._peers = peers
+        self._live = live
+        self._legacy_bugs = legacy_bugs
+        self._is_dead = False
+        self._udp: asyncio.DatagramTransport | None = None
+        self._tcp: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._udp_memory = Memory()
+        self._store = CoinStore(directory)
+        self._books = self._new_books()
+
+    def _new_books(self) -> Bookkeeping:
+        return Bookkeeping(
+            raida=self.raida,
+            store=self._store,
+            admin_key=self._admin_key,
+            live=self._live,
+            legacy_bugs=self._legacy_bugs,
+        )
+
+    # --- life ----------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """
+        Begin to answer.
+
+        :raises OSError: a port is in use
+        """
+        tcp = _bound(socket.SOCK_STREAM, self.host, self.port)
+        try:
+            udp = _bound(socket.SOCK_DGRAM, self.host, self.port)
+        except OSError:
+            tcp.close()
+            raise
+        loop = asyncio.get_running_loop()
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
+        self._tcp = await asyncio.start_server(self._connected, sock=tcp, backlog=128)
+
+    async def deafen(self) -> None:
+        """Close both ports and drop whoever is being served."""
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
+        if self._tcp is not None:
+            self._tcp.close()
+            self._tcp = None
+        await self._drop_everyone()
+
+    async def _drop_everyone(self) -> None:
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.deafen()
+        self._store.close()
+
+    async def restart(self, *, forget_lockers: bool = False) -> None:
+        """Begin again from disk, as after a crash; what was only in memory is lost."""
+        await self._drop_everyone()
+        self._store.close()
+        self._store = CoinStore(self._directory)
+        self._books = self._new_books()
+        self._udp_memory = Memory()
+        self._apply_faults_to_books()
+        if forget_lockers:
+            self._books.forget_lockers()
+
+    # --- faults --------------------------------------------------------------------------
+
+    async def set_fault(self, fault: Fault) -> None:
+        """Misbehave in one more way."""
+        if fault.name in MOMENTARY:
+            await self.restart(forget_lockers=fault.name == "forget")
+            return
+        self.faults[fault.name] = fault
+        self._apply_faults_to_books()
+        if fault.name == "down":
+            await self.deafen()
+
+    async def clear_faults(self) -> None:
+        """
+        Behave again; a dead server starts from disk.
+
+        :raises OSError: the port was taken meanwhile
+        """
+        self.faults.clear()
+        self._apply_faults_to_books()
+        if self._is_dead:
+            await self.restart()
+            self._is_dead = False
+        if self._tcp is None:
+            await self.listen()
+
+    def _apply_faults_to_books(self) -> None:
+        self._books.holds_wrong_secrets = "wrong-secret" in self.faults
+
+    async def _die(self) -> None:
+        self._is_dead = True
+        await self.deafen()
+
+    def _seconds(self, name: str) -> float:
+        fault = self.faults.get(name)
+        return 0.0 if fault is None or fault.argument is None else fault.argument
+
+    # --- transports ----------------------------------------------------------------------
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as a task that ends with this server."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def answer_datagram(self, data: bytes, address: Any) -> None:
+        """Answer one datagram, if it deserves one."""
+        started = time.perf_counter()
+        data = data[:UDP_SERVER_LIMIT]
+        if len(data) <= 16 or len(data) < _header_size(data[16]):
+            return
+        memory = self._udp_memory
+        for reply in await self._replies(data, memory, started):
+            if self._udp is not None:
+                self._udp.sendto(reply, address)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._serve_connection(reader, writer)
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
+            # The client left, or this server is closing: in both cases there is nobody to answer.
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        started = time.perf_counter()
+        start = await reader.readexactly(17)
+        header = start + await reader.readexactly(_header_size(start[16]) - len(start))
+        memory = Memory()
+        try:
+            # Read once to know how long the body is; a header in error is answered without waiting for one.
+            body = await reader.readexactly(self._read_header(header, Memory()).body_size)
+        except _Refused:
+            body = b""
+        replies = await self._replies(header + body, memory, started)
+        if "silent" in self.faults:
+            await reader.read()
+        # One request per connection, one answer, then the end.
+        for reply in replies[-1:]:
+            writer.write(reply)
+            await writer.drain()
+
+    async def _replies(self, data: bytes, memory: Memory, started: float) -> list[bytes]:
+        """What to send for a whole request, after the faults had their way."""
+        self.seen[data[4], data[5]] += 1
+        if "silent" in self.faults:
+            return []
+        if "late" in self.faults:
+            await asyncio.sleep(self._seconds("late"))
+        if "crash-before" in self.faults:
+            await self._die()
+            return []
+        try:
+            reply = await self._reply(data, memory, started)
+        except Died:
+            await self._die()
+            return []
+        if "crash" in self.faults:
+            await self._die()
+            return []
+        if "delay" in self.faults:
+            await asyncio.sleep(self._seconds("delay"))
+        return self._distort(reply)
+
+    def _distort(self, reply: bytes) -> list[bytes]:
+        if "drop-reply" in self.faults:
+            return []
+        if "garbage" in self.faults:
+            return [secrets.token_bytes(max(HEADER_SIZE, len(reply)))]
+        changed = bytearray(reply)
+        if "wrong-id" in self.faults:
+            changed[0] = (changed[0] + 1) % 25
+        if "wrong-echo" in self.faults:
+            changed[6] ^= 0xFF
+        if "wrong-signature" in self.faults:
+            changed[16] ^= 0xFF
+        if "huge" in self.faults:
+            changed[9:12] = b"\xff\xff\xff"
+        if "truncate" in self.faults:
+            del changed[len(changed) // 2 :]
+        replies = [bytes(changed)]
+        if "stale" in self.faults:
+            changed[6] ^= 0xFF
+            replies.insert(0, bytes(changed))
+        if "twice" in self.faults:
+            replies.append(replies[-1])
+        return replies
+
+    # --- one request ---------------------------------------------------------------------
+
+    async def _reply(self, data: bytes, memory: Memory, started: float) -> bytes:
+        reading = None
+        try:
+            reading = self._read_header(data, memory)
+            payload = self._read_body(data, reading, memory)
+            if "status" in self.faults:
+                outcome = Outcome(Status(int(self._seconds("status"))))
+            else:
+                outcome = await self._work(reading, payload)
+        except _Refused as refusal:
+            outcome = Outcome(refusal.status)
+        microseconds = int((time.perf_counter() - started) * 1_000_000) & 0xFFFFFFFF
+        if memory.kind not in _NARROW:
+            return self._wide_answer(outcome, memory, microseconds)
+        response = Response(
+            raida=self.raida,
+            status=outcome.status,
+            group=memory.group,
+            echo=memory.echo,
+            signature=memory.signature,
+            payload=outcome.payload or b"",
+            # An answer of no bytes has no terminator either.
+            has_body=bool(outcome.payload),
+            execution_microseconds=microseconds,
+        )
+        if reading is None:
+            return response.encode()
+        return response.encode(encrypt=reading.cipher, nonce=reading.nonce)
+
+    async def _work(self, reading: _Reading, payload: bytes | None) -> Outcome:
+        if reading.wide_key and (reading.group, reading.code) != Command.ECHO.value:
+            # Every command counts on a challenge of 16 bytes, which these kinds do not send.
+            return Outcome(Status.INVALID_PACKET_LENGTH)
+        try:
+            return await self._books.answer(reading.group, reading.code, payload, ask_peer=self._ask_peer)
+        except OSError:
+            log.exception("RAIDA %d cannot write to its store", self.raida)
+            return Outcome(Status.FILESYSTEM)
+
+    def _read_header(self, data: bytes, memory: Memory) -> _Reading:
+        header = RequestHeader.decode(data)
+        for is_wrong, status in (
+            (header.version != VERSION, Status.INVALID_ROUTING),
+            (header.split != 0, Status.INVALID_SPLIT_ID),
+            (header.raida != self.raida, Status.INVALID_RAIDA_ID),
+            (header.group > HIGHEST_GROUP, Status.INVALID_COMMAND_GROUP),
+            (header.shard > HIGHEST_SHARD, Status.INVALID_SHARD_ID),
+            (not self._books.knows(header.group, header.code), Status.INVALID_COMMAND),
+        ):
+            if is_wrong:
+                raise _Refused(status)
+        memory.group = header.group
+        if header.coin_id != COIN_ID:
+            raise _Refused(Status.INVALID_COIN_ID)
+        memory.kind = header.encryption_kind
+        if header.encryption_kind in (_ONE_COIN_256, _TWO_COINS_256):
+            return self._read_wide_header(header, data, memory)
+        if header.encryption_kind not in _NARROW:
+            raise _Refused(Status.INVALID_ENCRYPTION_CODE)
+        memory.echo = header.echo
+        memory.key_coin = header.reference if header.encryption_kind else bytes(COIN_SIZE)
+        return _Reading(
+            group=header.group,
+            code=header.code,
+            header_size=HEADER_SIZE,
+            body_size=header.body_length,
+            nonce=header.nonce,
+            cipher=self._cipher(header),
+        )
+
+    def _cipher(self, header: RequestHeader) -> Encryption:
+        if header.encryption_kind == encryption.KIND_PLAIN:
+            return PLAIN
+        is_coin = header.encryption_kind == encryption.KIND_COIN
+        key = (self._books.key_of_coin if is_coin else self._books.key_of_locker)(header.reference)
+        if key is None:
+            raise _Refused(Status.INVALID_ENCRYPTION)
+        return Encryption(header.encryption_kind, header.reference, key)
+
+    def _read_wide_header(self, header: RequestHeader, data: bytes, memory: Memory) -> _Reading:
+        memory.key_coin = data[19:24]
+        memory.wide_echo = data[46:48]
+        coins = [data[19:24]] + ([data[24:29]] if header.encryption_kind == _TWO_COINS_256 else [])
+        keys = [self._books.key_of_coin(coin) for coin in coins]
+        known = [key for key in keys if key is not None]
+        if len(known) < len(coins):
+            raise _Refused(Status.ENCRYPTION_COIN_NOT_FOUND)
+        return _Reading(
+            group=header.group,
+            code=header.code,
+            header_size=_WIDE_HEADER,
+            body_size=int.from_bytes(data[17:19], "big"),
+            wide_key=hashlib.sha256(b"".join(known)).digest(),
+        )
+
+    def _read_body(self, data: bytes, reading: _Reading, memory: Memory) -> bytes | None:
+        """The payload in clear; None if the request has no body at all."""
+        # Whatever follows the declared length is not looked at.
+        body = data[reading.header_size : reading.header_size + reading.body_size]
+        if len(body) < reading.body_size:
+            raise _Refused(Status.INVALID_PACKET_LENGTH)
+        if not body:
+            return None
+        if len(body) < len(TERMINATOR):
+            raise _Refused(Status.INVALID_PACKET_LENGTH)
+        if not body.endswith(TERMINATOR):
+            raise _Refused(Status.INVALID_EOF)
+        text = body[: -len(TERMINATOR)]
+        if reading.wide_key:
+            return _check_hmac(text, reading.wide_key)
+        if len(text) < encryption.CHALLENGE_SIZE:
+            raise _Refused(Status.INVALID_PACKET_LENGTH)
+        text = reading.cipher.apply(text, nonce=reading.nonce)
+        challenge = text[: encryption.CHALLENGE_SIZE]
+        # Kept before it is checked: an answer of status 37 is signed with the wrong challenge.
+        memory.signature = reading.cipher.sign(challenge)
+        if not encryption.is_challenge(challenge):
+            raise _Refused(Status.INVALID_CRC)
+        return text[encryption.CHALLENGE_SIZE :]
+
+    def _wide_answer(self, outcome: Outcome, memory: Memory, microseconds: int) -> bytes:
+        head = bytes((self.raida, 0, outcome.status, memory.group)) + microseconds.to_bytes(4, "big") + bytes(8)
+        nonce = secrets.token_bytes(22)
+        return head + bytes((memory.kind,)) + memory.key_coin + bytes(2) + nonce + memory.wide_echo
+
+    async def _ask_peer(self, raida: int, ticket: int) -> list[bytes]:
+        """The coins that another server says a ticket of its own is for; none if it does not say."""
+        request = frames.build_request(
+            raida=raida,
+            command=Command.VALIDATE_TICKET,
+            payload=encode_validate_ticket(TicketCheck(self.raida, ticket)),
+            challenge12=secrets.token_bytes(12),
+            nonce=secrets.token_bytes(8),
+        )
+        host, port = self._peers[raida]
+        try:
+            async with asyncio.timeout(PEER_SECONDS):
+                data = await _exchange(host, port, request.encode())
+            response = frames.decode_response(data, request=request)
+        except (OSError, EOFError, TimeoutError, errors.WireError):
+            return []
+        if response.status != Status.SUCCESS or not frames.matches(response, request):
+            return []
+        return [response.payload[start : start + COIN_SIZE] for start in range(0, len(response.payload), COIN_SIZE)]
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, server: RaidaServer) -> None:
+        self._server = server
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._server.begin(self._server.answer_datagram(data, address))
+
+
+def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((host, port))
+        if kind == socket.SOCK_STREAM:
+            # Here and not later, so that a port taken by somebody else's listener is found now.
+            sock.listen(128)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _header_size(kind: int) -> int:
+    return HEADER_SIZE if kind in _NARROW else _WIDE_HEADER
+
+
+def _check_hmac(text: bytes, key: bytes) -> bytes:
+    if len(text) < _HMAC_SIZE:
+        raise _Refused(Status.INVALID_PACKET_LENGTH)
+    ciphertext, given = text[:-_HMAC_SIZE], text[-_HMAC_SIZE:]
+    if not hmac.compare_digest(hmac.digest(key, ciphertext, hashlib.sha256), given):
+        raise _Refused(Status.INVALID_HMAC)
+    return ciphertext
+
+
+async def _exchange(host: str, port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(request)
+        header = await reader.readexactly(HEADER_SIZE)
+        return header + await reader.readexactly(frames.response_size(header) - HEADER_SIZE)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

@@ -1,0 +1,368 @@
+"""
+Asking RAIDA servers: all at once, over real sockets, with one deadline.
+
+This module knows bytes and sockets, and neither coins nor rows. It never calls silence a
+failure: for every server there is an `Answer`, or a `Silence` that says whether the
+request may have arrived. What cannot be repeated without harm is sent exactly once.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from lockers.raida import errors, frames
+from lockers.raida.commands import REPEATABLE, Command
+from lockers.raida.encryption import CHALLENGE_RANDOM_SIZE, NONCE_SIZE, PLAIN, Encryption
+from lockers.raida.frames import HEADER_SIZE, UDP_SAFE_SIZE, Request, Response
+from lockers.raida.statuses import RAIDA_COUNT, Status
+
+# Answers whose length the request does not tell. A locker may hold any number of coins:
+# this is 200,000, two hundred times what anybody was seen to store.
+_LARGEST_ANSWER: Final = 1_000_000
+_OPEN_ENDED: Final = frozenset({Command.PEEK, Command.DOWNLOAD})
+# Enough for every answer of fixed size, and for the list of a ticket's at most 4,096 coins.
+_SMALL_ANSWER: Final = 512
+_TICKET_ANSWER: Final = 5 * 4096
+
+# A repeatable command that UDP has not answered by this share of the deadline is asked
+# again over TCP: datagrams get lost, and that should not cost an answer.
+_UDP_SHARE: Final = 0.25
+
+SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage"]
+
+
+class InvalidServers(ValueError):
+    """A list of servers does not name 25 of them as host:port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where server number `raida` listens, for UDP and TCP alike."""
+
+    raida: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """
+    One command with a payload for each server that shall get it, and how to encrypt it there.
+
+    Servers without a payload are not asked; servers without an encryption are asked in clear.
+    """
+
+    command: Command
+    payloads: Mapping[int, bytes] = field(repr=False)
+    encryption: Mapping[int, Encryption] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said to this very request. `status` is a plain int if it is in no table."""
+
+    raida: int
+    status: Status | int
+    payload: bytes = field(repr=False)
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """
+    No answer that could be trusted.
+
+    `sent` False promises that the server has not seen a byte of the request; True promises nothing.
+    """
+
+    raida: int
+    reason: SilenceReason
+    sent: bool
+
+
+Result = Answer | Silence
+Results = dict[int, Result]
+
+
+def servers_from_settings(hosts: Sequence[str]) -> tuple[Server, ...]:
+    """
+    The servers in a list of `host:port`, RAIDA 0 first.
+
+    :raises InvalidServers: there are not 25, or one does not read so
+    """
+    if len(hosts) != RAIDA_COUNT:
+        raise InvalidServers(f"there are {RAIDA_COUNT} RAIDA servers, not {len(hosts)}")
+    servers = []
+    for raida, text in enumerate(hosts):
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise InvalidServers(f"RAIDA {raida}: {text!r} is not host:port")
+        servers.append(Server(raida, host.strip("[]"), int(port)))
+    return tuple(servers)
+
+
+def ask(
+    servers: Sequence[Server],
+    call: Call,
+    *,
+    deadline_seconds: float,
+    on_result: Callable[[Result], None] | None = None,
+    enough: Callable[[Results], bool] | None = None,
+) -> Results:
+    """
+    Ask every server that `call` has a payload for, all at once, and return what each of them said.
+
+    All have answered, or fallen silent, when the deadline is over. `on_result` is told each
+    result as it comes. As soon as `enough` says so of the results until then, the others are
+    given up; they appear as silent. Runs its own event loop, so not inside of one.
+
+    :raises Unencodable: a payload does not fit into a request; nothing was sent
+    """
+    wanted = [server for server in servers if server.raida in call.payloads]
+    # All of them before the first byte leaves: a payload that cannot be sent stops everybody.
+    inquiries = [_Inquiry(server, call) for server in wanted]
+    return asyncio.run(_ask_all(inquiries, deadline_seconds, on_result, enough))
+
+
+async def _ask_all(
+    inquiries: Sequence["_Inquiry"],
+    deadline_seconds: float,
+    on_result: Callable[[Result], None] | None,
+    enough: Callable[[Results], bool] | None,
+) -> Results:
+    results: Results = {}
+    deadline = asyncio.get_running_loop().time() + deadline_seconds
+    tasks = {asyncio.create_task(inquiry.run(deadline)): inquiry for inquiry in inquiries}
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                result = task.result()
+                results[result.raida] = result
+                if on_result is not None:
+                    on_result(result)
+            if pending and enough is not None and enough(results):
+                break
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    for task in pending:
+        # Its answer may have come in the moment in which it was given up.
+        result = tasks[task].silence() if task.cancelled() else task.result()
+        results[result.raida] = result
+        if on_result is not None:
+            on_result(result)
+    return results
+
+
+class _Rejected(Exception):
+    """An answer came over the right socket and is not one to the request."""
+
+    def __init__(self, reason: Literal["mismatch", "garbage"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Inquiry:
+    """One request to one server, over one or two connected sockets of its own."""
+
+    def __init__(self, server: Server, call: Call) -> None:
+        self._server = server
+        self._call = call
+        self._started = 0.0
+        self._may_have_arrived = False
+        # Why there is no answer yet: nothing came, or only what could not be believed.
+        self._reason: SilenceReason = "timeout"
+        self._request = self._new_request()
+        self._largest_answer = _largest_answer(call.command, call.payloads[server.raida])
+
+    def _new_request(self) -> Request:
+        raida = self._server.raida
+        return frames.build_request(
+            raida=raida,
+            command=self._call.command,
+            payload=self._call.payloads[raida],
+            challenge12=secrets.token_bytes(CHALLENGE_RANDOM_SIZE),
+            nonce=secrets.token_bytes(NONCE_SIZE),
+            encryption=self._call.encryption.get(raida, PLAIN),
+        )
+
+    def silence(self, reason: SilenceReason | None = None) -> Silence:
+        """What there is to report if this inquiry ends now without an answer."""
+        return Silence(self._server.raida, reason or self._reason, sent=self._may_have_arrived)
+
+    async def run(self, deadline: float) -> Result:
+        self._started = time.monotonic()
+        try:
+            async with asyncio.timeout_at(deadline):
+                if not self._fits_a_datagram():
+                    return await self._over_tcp()
+                if self._call.command not in REPEATABLE:
+                    return await self._over_udp()
+                return await self._over_udp_then_tcp(deadline)
+        except TimeoutError:
+            return self.silence()
+
+    def _fits_a_datagram(self) -> bool:
+        size = frames.request_size(self._request.header)
+        return size < UDP_SAFE_SIZE and HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE
+
+    async def _over_udp_then_tcp(self, deadline: float) -> Result:
+        now = asyncio.get_running_loop().time()
+        first = asyncio.create_task(self._over_udp())
+        try:
+            await asyncio.wait([first], timeout=(deadline - now) * _UDP_SHARE)
+            if first.done() and isinstance(first.result(), Answer):
+                return first.result()
+            second = asyncio.create_task(self._over_tcp())
+            try:
+                return await self._first_answer(first, second)
+            finally:
+                await _cancelled(second)
+        finally:
+            await _cancelled(first)
+
+    async def _first_answer(self, first: asyncio.Task[Result], second: asyncio.Task[Result]) -> Result:
+        done, pending = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        for task in sorted(done, key=lambda task: task is first):
+            if isinstance(task.result(), Answer):
+                return task.result()
+        for task in pending:
+            result = await task
+            if isinstance(result, Answer):
+                return result
+        # What the second attempt met is the newer news; the first one's bytes stay sent.
+        silence = second.result()
+        assert isinstance(silence, Silence)
+        return self.silence(silence.reason)
+
+    # --- UDP -----------------------------------------------------------------------------
+
+    async def _over_udp(self) -> Result:
+        request = self._request
+        loop = asyncio.get_running_loop()
+        try:
+            transport, inbox = await loop.create_datagram_endpoint(
+                _Inbox, remote_addr=(self._server.host, self._server.port)
+            )
+        except OSError:
+            return self.silence("network")
+        try:
+            self._may_have_arrived = True
+            transport.sendto(request.encode())
+            # Anything on this socket that is not our answer is dropped, and we go on waiting.
+            while True:
+                try:
+                    return self._read(await inbox.next(), request)
+                except _Rejected as rejection:
+                    self._reason = rejection.reason
+        except ConnectionRefusedError:
+            return self.silence("refused")
+        except OSError:
+            return self.silence("network")
+        finally:
+            transport.abort()
+
+    # --- TCP -----------------------------------------------------------------------------
+
+    async def _over_tcp(self) -> Result:
+        # A second sending is a request of its own: what answers it must answer it alone.
+        request = self._new_request() if self._may_have_arrived else self._request
+        try:
+            reader, writer = await asyncio.open_connection(self._server.host, self._server.port)
+        except ConnectionRefusedError:
+            return self.silence("refused")
+        except OSError:
+            return self.silence("network")
+        try:
+            with contextlib.suppress(OSError, AttributeError):
+                writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._may_have_arrived = True
+            writer.write(request.encode())
+            # An answer to a refused header may come, and the connection end, while we still write.
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            return self._read(await self._read_stream(reader), request)
+        except _Rejected as rejection:
+            # There is one answer on a connection: nothing better can follow.
+            return self.silence(rejection.reason)
+        except asyncio.IncompleteReadError as error:
+            return self.silence("garbage" if error.partial else "network")
+        except OSError:
+            return self.silence("network")
+        finally:
+            writer.transport.abort()
+
+    async def _read_stream(self, reader: asyncio.StreamReader) -> bytes:
+        header = await reader.readexactly(HEADER_SIZE)
+        rest = frames.response_size(header) - HEADER_SIZE
+        if rest > self._largest_answer:
+            raise _Rejected("garbage")
+        try:
+            return header + await reader.readexactly(rest)
+        except asyncio.IncompleteReadError as error:
+            raise _Rejected("garbage") from error
+
+    # --- both ----------------------------------------------------------------------------
+
+    def _read(self, data: bytes, request: Request) -> Answer:
+        if len(data) > HEADER_SIZE + self._largest_answer:
+            raise _Rejected("garbage")
+        try:
+            response = frames.decode_response(data, request=request)
+        except errors.WireError as error:
+            raise _Rejected("garbage") from error
+        if not frames.matches(response, request):
+            raise _Rejected("mismatch")
+        return self._answer(response)
+
+    def _answer(self, response: Response) -> Answer:
+        return Answer(self._server.raida, response.status, response.payload, time.monotonic() - self._started)
+
+
+class _Inbox(asyncio.DatagramProtocol):
+    """The datagrams and errors of one socket, in order; bounded, since a flood is no answer."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=64)
+
+    def datagram_received(self, data: bytes, address: object) -> None:
+        self._put(data)
+
+    def error_received(self, error: Exception) -> None:
+        self._put(error)
+
+    def _put(self, item: bytes | Exception) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._queue.put_nowait(item)
+
+    async def next(self) -> bytes:
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+
+async def _cancelled(task: "asyncio.Task[Result]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _largest_answer(command: Command, payload: bytes) -> int:
+    """How many bytes may follow the header of an honest answer."""
+    if command in _OPEN_ENDED:
+        return _LARGEST_ANSWER
+    if command is Command.VALIDATE_TICKET:
+        return _TICKET_ANSWER
+    if command is Command.CREATE_COINS:
+        # 16 bytes for every 5 of the request.
+        return _SMALL_ANSWER + 4 * len(payload)
+    # Bitmaps, and the one byte per coin of FIND, are shorter than what they answer.
+    return _SMALL_ANSWER + len(payload) // 21
