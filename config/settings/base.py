@@ -107,6 +107,13 @@ X_FRAME_OPTIONS = "DENY"
 # One JSON object a line on stderr, secrets struck out (config/logs.py).
 LOGGING = logs.settings(level=env.log_level)
 
+# scrypt is memory-hard and needs no package; the others only verify, and a good login replaces their hash.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "wallets.hashers.TreetrackerHasher",
+]
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -1,0 +1,53 @@
+"""The product's own web server over the test database, in a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote, urlencode
+
+from django.db import connection
+
+
+def database_url() -> str:
+    """Return the URL of the database that the running test uses."""
+    settings = connection.settings_dict
+    where = {"host": settings["HOST"]} | ({"port": settings["PORT"]} if settings["PORT"] else {})
+    user = quote(settings["USER"], safe="") + (f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else "")
+    return f"postgresql://{user}@/{quote(settings['NAME'], safe='')}?{urlencode(where)}"
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    """Run granian as in production, but with one worker, and give its `host:port`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "DATABASE_URL": database_url(),
+        "DJANGO_SETTINGS_MODULE": "config.settings.test",
+        "COPPICE_SECURE": "false",
+    }
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen([*command, "--blocking-threads", "4", "config.wsgi:application"], env=environment)
+    try:
+        _wait_for(port, process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"granian did not start: exit status {process.poll()}")
