@@ -1,5 +1,17 @@
 """Paths of the transfers app, with and without a trailing slash."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from transfers.views import HistoryViewSet, TransferViewSet
+
+_TRANSFER = r"^transfers/(?P<transfer_id>[^/]+)"
+
+urlpatterns = [
+    re_path(r"^transfers/?$", TransferViewSet.as_view({"get": "list", "post": "create"})),
+    re_path(rf"{_TRANSFER}/?$", TransferViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
+    re_path(rf"{_TRANSFER}/tokens/?$", TransferViewSet.as_view({"get": "tokens"})),
+    re_path(rf"{_TRANSFER}/accept/?$", TransferViewSet.as_view({"post": "accept"})),
+    re_path(rf"{_TRANSFER}/fulfill/?$", TransferViewSet.as_view({"post": "fulfill"})),
+    re_path(rf"{_TRANSFER}/decline/?$", TransferViewSet.as_view({"post": "decline"})),
+    re_path(r"^tokens/(?P<token_id>[^/]+)/transactions/?$", HistoryViewSet.as_view({"get": "list"})),
+]

@@ -8,6 +8,8 @@ from uuid import UUID
 from django.db import connection
 
 from trusts import errors
+from wallets import errors as wallet_errors
+from wallets import queries as wallet_queries
 
 LAST_NUMBER: Final = 2**63 - 1
 
@@ -193,3 +195,34 @@ def trusts_page(
             },
         )
         return [TrustRow(*row) for row in cursor.fetchall()]
+
+
+def trusts_of_wallet_page(
+    *,
+    actor_id: UUID,
+    wallet_id: UUID,
+    limit: int,
+    offset: int = 0,
+    after: int = 0,
+    state: str | None = None,
+    type: str | None = None,  # noqa: A002 - the name of the field
+    request_type: str | None = None,
+) -> list[TrustRow]:
+    """
+    Return a page of the trusts of one wallet that the actor controls, in the order of creation.
+
+    :raises wallets.errors.WalletNotFound: no such wallet
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    """
+    wallet = wallet_queries.wallet_by_id(wallet_id)
+    if not controls(actor_id=actor_id, wallet_id=wallet.pk):
+        raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+    return trusts_page(
+        wallet_ids=[wallet.pk],
+        limit=limit,
+        offset=offset,
+        after=after,
+        state=state,
+        type=type,
+        request_type=request_type,
+    )

@@ -19,6 +19,8 @@ from django.views import defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from transfers import errors as transfers_errors
+from trusts import errors as trusts_errors
 from wallets import errors as wallets_errors
 from wallets.errors import DomainError
 
@@ -37,6 +39,31 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.TokenNotVisible: 401,
     wallets_errors.ApiKeyTaken: 409,
     wallets_errors.InvalidApiKey: 422,
+    trusts_errors.TrustAlreadyExists: 403,
+    trusts_errors.TrustWithOneself: 422,
+    trusts_errors.RequesterNotControlled: 403,
+    trusts_errors.TrustNotAnswerable: 403,
+    trusts_errors.TrustNotCancellable: 403,
+    trusts_errors.TrustNotReadable: 403,
+    trusts_errors.TrustNotFound: 404,
+    trusts_errors.ManagementCircle: 403,
+    trusts_errors.YieldWithdrawn: 403,
+    transfers_errors.SameWallet: 422,
+    transfers_errors.NeitherWalletControlled: 403,
+    transfers_errors.InsufficientTokens: 403,
+    transfers_errors.TokenElsewhere: 403,
+    transfers_errors.TokenReserved: 403,
+    transfers_errors.TransferNotFound: 404,
+    transfers_errors.TransferNotVisible: 404,
+    transfers_errors.TransferNotPending: 403,
+    transfers_errors.TransferNotRequested: 403,
+    transfers_errors.TransferNotOpen: 403,
+    transfers_errors.NotYoursToDecide: 403,
+    transfers_errors.TokensAlreadyNamed: 403,
+    transfers_errors.TooFewTokens: 403,
+    transfers_errors.TooManyTokens: 403,
+    transfers_errors.ChosenTokenElsewhere: 403,
+    transfers_errors.CaptureAlreadyIssued: 409,
 }
 
 # What a caller may try again as it is: the row was busy, or the server was being restarted.

@@ -1,0 +1,121 @@
+"""Refusals of the transfers app. The texts are part of the interface: clients compare them."""
+
+from uuid import UUID
+
+from wallets.errors import DomainError
+
+
+class SameWallet(DomainError):
+    """Source and destination are one wallet (the Treetracker contract, row 8)."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot transfer to the same wallet as the originating one!")
+
+
+class NeitherWalletControlled(DomainError):
+    """The caller controls neither side (the Treetracker contract, row 7)."""
+
+    def __init__(self) -> None:
+        super().__init__("Current account has no permission to transfer between these wallets")
+
+
+class InsufficientTokens(DomainError):
+    """The source has fewer free tokens than asked."""
+
+    def __init__(self) -> None:
+        super().__init__("Do not have enough tokens to send")
+
+
+class TokenElsewhere(DomainError):
+    """A listed token does not sit in the source wallet."""
+
+    def __init__(self, token_id: UUID) -> None:
+        super().__init__(f"The token {token_id} do not belongs to sender wallet")
+
+
+class TokenReserved(DomainError):
+    """A listed token is reserved by another transfer."""
+
+    def __init__(self, token_id: UUID) -> None:
+        super().__init__(
+            f"The token {token_id} can not be transfer for some reason, "
+            "for example, it's been pending for another transfer"
+        )
+
+
+class TransferNotFound(DomainError):
+    """There is no transfer with this id."""
+
+    def __init__(self, transfer_id: UUID) -> None:
+        super().__init__(f"Can not found transfer by id:{transfer_id}")
+
+
+class TransferNotVisible(DomainError):
+    """There is no such transfer, or the caller controls no party of it: the same words for both."""
+
+    def __init__(self) -> None:
+        super().__init__("Can not find this transfer or it is related to this wallet")
+
+
+class TransferNotPending(DomainError):
+    """Only a pending transfer can be accepted."""
+
+    def __init__(self) -> None:
+        super().__init__("The transfer state is not pending")
+
+
+class TransferNotRequested(DomainError):
+    """Only a requested transfer can be fulfilled."""
+
+    def __init__(self) -> None:
+        super().__init__("Operation forbidden, the transfer state is wrong")
+
+
+class TransferNotOpen(DomainError):
+    """Only an open transfer can be declined or deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("The transfer state is not pending and requested")
+
+
+class NotYoursToDecide(DomainError):
+    """The caller does not control the side that may decide."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(f"Current account has no permission to {verb} this transfer")
+
+
+class TokensAlreadyNamed(DomainError):
+    """The request named its tokens, so a fulfilment may not name them again."""
+
+    def __init__(self) -> None:
+        super().__init__("No need to specify tokens")
+
+
+class TooFewTokens(DomainError):
+    """A fulfilment names fewer tokens than were asked."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(f"Too few tokens to transfer, please provider {asked} tokens for this transfer")
+
+
+class TooManyTokens(DomainError):
+    """A fulfilment names more tokens than were asked."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(f"Too many tokens to transfer, please provider {asked} tokens for this transfer")
+
+
+class CaptureAlreadyIssued(DomainError):
+    """A capture has a token already."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} of the captures have a token already or are listed twice")
+
+
+class ChosenTokenElsewhere(DomainError):
+    """A token that a fulfilment chooses does not lie in the source wallet."""
+
+    def __init__(self) -> None:
+        # The public service says "undefined" where the id was meant, and so do its clients' tests.
+        super().__init__("the token:undefined do not belongs to sender walleter")

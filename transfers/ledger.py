@@ -1,0 +1,403 @@
+"""
+The only module that changes who holds or reserves a token.
+
+Each function is one set-based statement, so a transfer of 1 token and one of 10,000 cost the same number of
+round trips, and each is atomic even if no transaction is open around it. The rules, for who changes this:
+
+* A token is a row, not a balance: token rows are locked, never a wallet row, always `FOR NO KEY UPDATE`.
+* Whoever waits for tokens does so in the order (lot, id). A bundle is drawn from a random lot on, goes round once,
+  and skips what others hold, so it never waits; if that leaves too few it must be drawn again `patiently`, in order
+  and waiting, before anybody is refused: the tokens missing may only be held by a transfer that fails.
+* The statement changes all the tokens that were asked or none: what changes is gated by the count of rows locked,
+  and a constraint of the transfer row compares what was counted again after the change.
+* Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
+* The right to move tokens is read with `FOR SHARE`: a trust that is being ended is either in force until this
+  transfer is committed or not seen at all.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from random import randint
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from transfers.states import TransferEvent, TransferState
+
+LOTS: Final = (-(2**31), 2**31 - 1)
+
+
+class WalletReference(NamedTuple):
+    """A wallet as a client names it: by id or by the key of its name, the other one is None."""
+
+    id: UUID | None
+    name_key: str | None
+
+
+class Verdict(NamedTuple):
+    """What became of a wish to move tokens. `number` and `at` are None if nothing was written."""
+
+    state: str | None  # a TransferState, 'same' or 'foreign'
+    source_id: UUID | None
+    source_name: str | None
+    destination_id: UUID | None
+    destination_name: str | None
+    number: int | None
+    at: datetime | None
+
+
+# Who takes part, and which power the actor has over them.
+_VERDICT = """
+parties AS MATERIALIZED (
+    SELECT source.id AS source_id, source.name AS source_name,
+           destination.id AS destination_id, destination.name AS destination_name
+      FROM (SELECT) AS one
+      LEFT JOIN (SELECT id, name FROM wallets_wallet WHERE id = %(source_id)s::uuid
+                 UNION ALL SELECT id, name FROM wallets_wallet WHERE name_key = %(source_key)s::text
+                ) AS source ON true
+      LEFT JOIN (SELECT id, name FROM wallets_wallet WHERE id = %(destination_id)s::uuid
+                 UNION ALL SELECT id, name FROM wallets_wallet WHERE name_key = %(destination_key)s::text
+                ) AS destination ON true
+), powers AS MATERIALIZED (
+    SELECT wanted.power
+      FROM parties CROSS JOIN LATERAL (VALUES
+               ('source', 'manage', %(actor)s::uuid, parties.source_id),
+               ('source', 'yield', parties.source_id, %(actor)s::uuid),
+               ('destination', 'manage', %(actor)s::uuid, parties.destination_id),
+               ('destination', 'yield', parties.destination_id, %(actor)s::uuid),
+               ('push', 'send', parties.source_id, parties.destination_id),
+               ('push', 'receive', parties.destination_id, parties.source_id)
+           ) AS wanted (power, request_type, actor_id, target_id)
+      JOIN trusts_trust AS trust
+        ON trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
+       AND trust.request_type = wanted.request_type
+     WHERE trust.state = 'trusted'
+       FOR SHARE OF trust
+), verdict AS MATERIALIZED (
+    SELECT parties.*,
+           CASE WHEN source_id IS NULL OR destination_id IS NULL THEN NULL
+                WHEN source_id = destination_id THEN 'same'
+                WHEN from_mine AND (to_mine OR EXISTS (SELECT FROM powers WHERE power = 'push')) THEN 'completed'
+                WHEN from_mine THEN 'pending'
+                WHEN to_mine THEN 'requested'
+                ELSE 'foreign' END AS state
+      FROM (SELECT parties.*,
+                   source_id = %(actor)s::uuid OR EXISTS (SELECT FROM powers WHERE power = 'source') AS from_mine,
+                   destination_id = %(actor)s::uuid
+                       OR EXISTS (SELECT FROM powers WHERE power = 'destination') AS to_mine
+              FROM parties) AS parties
+)"""
+
+# The tokens of the wallet `{wallet}` that are locked for this statement.
+_DRAW_AT_ONCE = """
+ahead AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.wallet_id = ({wallet}) AND token.transfer_pending_id IS NULL AND token.lot >= %(lot)s::integer
+     ORDER BY token.lot LIMIT %(size)s::integer FOR NO KEY UPDATE SKIP LOCKED
+), behind AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.wallet_id = ({wallet}) AND token.transfer_pending_id IS NULL AND token.lot < %(lot)s::integer
+     ORDER BY token.lot LIMIT %(size)s::integer - (SELECT count(*) FROM ahead) FOR NO KEY UPDATE SKIP LOCKED
+), drawn AS MATERIALIZED (
+    SELECT id FROM ahead UNION ALL SELECT id FROM behind
+)"""
+_DRAW_PATIENTLY = """
+drawn AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.wallet_id = ({wallet}) AND token.transfer_pending_id IS NULL
+     ORDER BY token.lot, token.id LIMIT %(size)s::integer FOR NO KEY UPDATE
+)"""
+_TAKE_LISTED = """
+drawn AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.id = ANY(%(tokens)s::uuid[])
+       AND token.wallet_id = ({wallet}) AND token.transfer_pending_id IS NULL
+     ORDER BY token.lot, token.id FOR NO KEY UPDATE
+)"""
+
+# A request reserves nothing and locks nothing: a stranger must not be able to freeze my tokens.
+_FREE_OF_WALLET = """
+SELECT count(*) FROM (
+    SELECT FROM wallets_token AS token
+     WHERE token.wallet_id = verdict.source_id AND token.transfer_pending_id IS NULL LIMIT %(size)s::integer
+) AS free"""
+_FREE_OF_LIST = """
+SELECT count(*) FROM wallets_token AS token
+ WHERE token.id = ANY(%(tokens)s::uuid[])
+   AND token.wallet_id = verdict.source_id AND token.transfer_pending_id IS NULL"""
+
+_SEND = """
+WITH {verdict}, {draw}, enough AS MATERIALIZED (
+    SELECT verdict.*, clock_timestamp() AS at
+      FROM verdict
+     WHERE CASE WHEN state IN ('completed', 'pending') THEN (SELECT count(*) FROM drawn) = %(size)s::integer
+                WHEN state = 'requested' THEN ({free}) = %(size)s::integer
+                ELSE false END
+), changed AS (
+    UPDATE wallets_token AS token
+       SET wallet_id = CASE enough.state WHEN 'completed' THEN enough.destination_id ELSE token.wallet_id END,
+           moves = CASE enough.state WHEN 'completed' THEN token.moves + 1 ELSE token.moves END,
+           arrival = CASE enough.state WHEN 'completed' THEN nextval('transfers_arrival') ELSE token.arrival END,
+           transfer_pending_id = CASE enough.state WHEN 'pending' THEN %(id)s::uuid END,
+           updated_at = enough.at
+      FROM enough, drawn
+     WHERE token.id = drawn.id
+ RETURNING token.id, token.moves, token.arrival
+), written AS (
+    INSERT INTO transfers_transfer (
+           id, number, originator_id, source_id, destination_id, parameters, state,
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
+    SELECT %(id)s::uuid, nextval('transfers_transfer_number'), %(actor)s::uuid, source_id, destination_id,
+           %(parameters)s::jsonb, state, %(size)s::integer,
+           CASE state WHEN 'pending' THEN (SELECT count(*) FROM changed) ELSE 0 END,
+           CASE state WHEN 'completed' THEN (SELECT count(*) FROM changed) ELSE 0 END,
+           at, CASE state WHEN 'completed' THEN at END, ''
+      FROM enough
+ RETURNING number
+), history AS (
+    INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+    SELECT changed.arrival, changed.id, changed.moves, written.number, enough.source_id, enough.destination_id,
+           enough.at
+      FROM enough, written, changed
+     WHERE enough.state = 'completed'
+)
+SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destination_id, verdict.destination_name,
+       written.number, enough.at
+  FROM verdict LEFT JOIN enough ON true LEFT JOIN written ON true
+"""
+_SENDER = "SELECT source_id FROM verdict WHERE state IN ('completed', 'pending')"
+
+
+def _sending(draw: str, free: str) -> str:
+    return _SEND.format(verdict=_VERDICT, draw=draw.format(wallet=_SENDER), free=free)
+
+
+_SEND_BUNDLE_AT_ONCE = _sending(_DRAW_AT_ONCE, _FREE_OF_WALLET)
+_SEND_BUNDLE_PATIENTLY = _sending(_DRAW_PATIENTLY, _FREE_OF_WALLET)
+_SEND_LISTED = _sending(_TAKE_LISTED, _FREE_OF_LIST)
+
+
+def send_bundle(
+    *,
+    transfer_id: UUID,
+    actor_id: UUID,
+    source: WalletReference,
+    destination: WalletReference,
+    size: int,
+    patiently: bool,
+) -> Verdict:
+    """
+    Decide what the actor may do, and write the transfer of `size` tokens of the ledger's choice.
+
+    Without a number in the verdict nothing was written. If then the state is one that sends tokens, there were too
+    few; without `patiently` that may be only because others hold them at this moment.
+    """
+    return _send(
+        _SEND_BUNDLE_PATIENTLY if patiently else _SEND_BUNDLE_AT_ONCE,
+        transfer_id,
+        actor_id,
+        source,
+        destination,
+        {"size": size, "lot": randint(*LOTS), "parameters": bundle_parameters(size)},  # noqa: S311 - spreads load
+    )
+
+
+def send_listed(
+    *,
+    transfer_id: UUID,
+    actor_id: UUID,
+    source: WalletReference,
+    destination: WalletReference,
+    token_ids: Sequence[UUID],
+) -> Verdict:
+    """
+    Decide what the actor may do, and write the transfer of exactly these tokens.
+
+    Without a number in the verdict nothing was written. If then the state is one that sends tokens, some of them
+    did not lie free in the source when they were looked at.
+    """
+    return _send(
+        _SEND_LISTED,
+        transfer_id,
+        actor_id,
+        source,
+        destination,
+        {"size": len(token_ids), "tokens": list(token_ids), "parameters": listed_parameters(token_ids)},
+    )
+
+
+def bundle_parameters(size: int) -> str:
+    """Return the JSON text that a transfer keeps of the wish for a bundle."""
+    return orjson.dumps({"bundle": {"bundleSize": size}}).decode()
+
+
+def listed_parameters(token_ids: Sequence[UUID]) -> str:
+    """Return the JSON text that a transfer keeps of the wish for these tokens."""
+    return orjson.dumps({"tokens": token_ids}).decode()
+
+
+def _send(
+    statement: str,
+    transfer_id: UUID,
+    actor_id: UUID,
+    source: WalletReference,
+    destination: WalletReference,
+    arguments: dict[str, object],
+) -> Verdict:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement,
+            {
+                "id": transfer_id,
+                "actor": actor_id,
+                "source_id": source.id,
+                "source_key": source.name_key,
+                "destination_id": destination.id,
+                "destination_key": destination.name_key,
+                **arguments,
+            },
+        )
+        return Verdict(*cursor.fetchone())
+
+
+# What the transfer row, locked by the caller, says about the tokens that it reserved.
+_TAKE_RESERVED = """
+drawn AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.transfer_pending_id = %(id)s::uuid AND token.wallet_id = ({wallet})
+     ORDER BY token.lot, token.id FOR NO KEY UPDATE
+)"""
+
+_COMPLETE = """
+WITH terms AS MATERIALIZED (
+    SELECT number, source_id, destination_id FROM transfers_transfer WHERE id = %(id)s::uuid
+), {draw}, enough AS MATERIALIZED (
+    SELECT terms.*, clock_timestamp() AS at FROM terms WHERE (SELECT count(*) FROM drawn) = %(size)s::integer
+), changed AS (
+    UPDATE wallets_token AS token
+       SET wallet_id = enough.destination_id, moves = token.moves + 1, arrival = nextval('transfers_arrival'),
+           transfer_pending_id = NULL, updated_at = enough.at
+      FROM enough, drawn
+     WHERE token.id = drawn.id
+ RETURNING token.id, token.moves, token.arrival
+), closed AS (
+    UPDATE transfers_transfer AS transfer
+       SET state = 'completed', reserved_count = 0, moved_count = (SELECT count(*) FROM changed),
+           closed_at = enough.at, closed_event = %(event)s::text, closed_by_id = %(actor)s::uuid
+      FROM enough
+     WHERE transfer.number = enough.number
+ RETURNING transfer.number
+), history AS (
+    INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+    SELECT changed.arrival, changed.id, changed.moves, enough.number, enough.source_id, enough.destination_id,
+           enough.at
+      FROM enough, changed
+)
+SELECT number FROM closed
+"""
+_SOURCE = "SELECT source_id FROM terms"
+_COMPLETE_RESERVED = _COMPLETE.format(draw=_TAKE_RESERVED.format(wallet=_SOURCE))
+_COMPLETE_LISTED = _COMPLETE.format(draw=_TAKE_LISTED.format(wallet=_SOURCE))
+_COMPLETE_BUNDLE_AT_ONCE = _COMPLETE.format(draw=_DRAW_AT_ONCE.format(wallet=_SOURCE))
+_COMPLETE_BUNDLE_PATIENTLY = _COMPLETE.format(draw=_DRAW_PATIENTLY.format(wallet=_SOURCE))
+
+
+def complete_reserved(*, transfer_id: UUID, actor_id: UUID, size: int) -> bool:
+    """
+    Move the tokens that a pending transfer reserved and close it, by `accept`.
+
+    The caller holds the transfer row, and has decided on it. Returns False if not all are there, which
+    the ledger's own rules exclude.
+    """
+    return _complete(_COMPLETE_RESERVED, transfer_id, actor_id, TransferEvent.ACCEPT, {"size": size})
+
+
+def complete_listed(*, transfer_id: UUID, actor_id: UUID, token_ids: Sequence[UUID]) -> bool:
+    """
+    Move exactly these tokens for a requested transfer and close it, by `fulfill`.
+
+    The caller holds the transfer row, and has decided on it. Returns False, and has changed nothing, if not all of
+    them lie free in the source.
+    """
+    arguments: dict[str, object] = {"size": len(token_ids), "tokens": list(token_ids)}
+    return _complete(_COMPLETE_LISTED, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
+
+
+def complete_bundle(*, transfer_id: UUID, actor_id: UUID, size: int, patiently: bool) -> bool:
+    """
+    Move `size` tokens of the ledger's choice for a requested transfer and close it, by `fulfill`.
+
+    The caller holds the transfer row, and has decided on it. Returns False, and has changed nothing, if there are
+    too few; without `patiently` that may be only because others hold them at this moment.
+    """
+    statement = _COMPLETE_BUNDLE_PATIENTLY if patiently else _COMPLETE_BUNDLE_AT_ONCE
+    arguments: dict[str, object] = {"size": size, "lot": randint(*LOTS)}  # noqa: S311 - spreads load
+    return _complete(statement, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
+
+
+def _complete(
+    statement: str, transfer_id: UUID, actor_id: UUID, event: TransferEvent, arguments: dict[str, object]
+) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"id": transfer_id, "actor": actor_id, "event": event.value, **arguments})
+        return cursor.fetchone() is not None
+
+
+_RELEASE = """
+WITH held AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.transfer_pending_id = %(id)s::uuid ORDER BY token.lot, token.id FOR NO KEY UPDATE
+), released AS (
+    UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
+      FROM held WHERE token.id = held.id
+)
+UPDATE transfers_transfer
+   SET state = %(state)s::text, reserved_count = 0, closed_at = clock_timestamp(),
+       closed_event = %(event)s::text, closed_by_id = %(actor)s::uuid
+ WHERE id = %(id)s::uuid
+"""
+
+
+def release(*, transfer_id: UUID, actor_id: UUID | None, event: TransferEvent, state: TransferState) -> None:
+    """
+    Free the tokens that an open transfer reserved, if any, and close it without moving one.
+
+    The caller holds the transfer row, and has decided on it. `actor_id` is None if the system gave it up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RELEASE, {"id": transfer_id, "actor": actor_id, "event": event.value, "state": state.value}
+        )
+
+
+_ISSUE = """
+WITH issued AS (
+    INSERT INTO wallets_token (
+           id, capture_id, wallet_id, moves, arrival, lot, claim, created_at, updated_at)
+    SELECT coalesce(new.id, gen_random_uuid()), new.capture_id, %(wallet)s::uuid, 0, nextval('transfers_arrival'),
+           floor(random() * 4294967296 - 2147483648)::integer, false, clock.at, clock.at
+      FROM unnest(%(ids)s::uuid[], %(captures)s::uuid[]) AS new (id, capture_id),
+           (SELECT clock_timestamp() AS at) AS clock
+        ON CONFLICT (capture_id) DO NOTHING
+ RETURNING id, arrival, created_at
+), history AS (
+    INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+    SELECT arrival, id, 0, NULL, NULL, %(wallet)s::uuid, created_at FROM issued
+)
+SELECT count(*) FROM issued
+"""
+
+
+def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[UUID] | None = None) -> int:
+    """
+    Create one token for each capture that has none yet, in the wallet, and return how many were created.
+
+    `token_ids`, if given, are the ids of the new tokens, as many as captures; else the database draws them.
+    The first capture of the list arrives first.
+    """
+    ids = [None] * len(capture_ids) if token_ids is None else list(token_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(_ISSUE, {"wallet": wallet_id, "ids": ids, "captures": list(capture_ids)})
+        return int(cursor.fetchone()[0])

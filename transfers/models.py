@@ -1,0 +1,165 @@
+"""
+What the transfers app stores: transfers and movements.
+
+The wallets of a transfer and of a movement carry no foreign key constraint. Each would take a
+lock on the same wallet row for every transfer of a busy wallet, and for every token of a bundle
+(measured: see transfers/README.md). What the constraints would promise holds otherwise: the ledger takes
+these ids from rows that it reads in the same statement, triggers refuse to delete a wallet, a
+token or a transfer, and `manage.py audit` looks for orphans.
+"""
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+
+from transfers.states import OPEN, TransferEvent, TransferState
+from wallets.models import Token, Wallet
+
+
+class Transfer(models.Model):
+    """
+    The wish to move tokens from one wallet to another, and what became of it.
+
+    Only state, counts and the closing fields ever change, and only while it is open: a trigger
+    refuses the rest (migration 0002).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Order of creation, what lists, cursors and movements go by. From a sequence (migration 0002).
+    number = models.BigIntegerField(unique=True, editable=False)
+    originator = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    source = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    destination = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    # As asked and as answered: {"tokens": [ids]} or {"bundle": {"bundleSize": n}}.
+    parameters = models.JSONField()
+    state = models.CharField(max_length=9, choices=TransferState)
+    # Tokens asked, reserved now, moved in the end: the last two are counted from the rows that changed.
+    token_count = models.IntegerField()
+    reserved_count = models.IntegerField()
+    moved_count = models.IntegerField()
+    created_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # How and by whom it was closed; empty for a transfer that completed at once.
+    closed_event = models.CharField(max_length=7, choices=TransferEvent, blank=True)
+    closed_by = models.ForeignKey(
+        Wallet,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        null=True,
+        blank=True,
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(source=F("destination")), name="transfer_between_two_wallets"),
+            models.CheckConstraint(
+                # An empty list is accepted and moves nothing (the Treetracker contract, row 10).
+                condition=Q(token_count__gt=0) | Q(token_count=0, parameters={"tokens": []}),
+                name="transfer_asks_for_tokens",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=TransferState.REQUESTED, reserved_count=0, moved_count=0)
+                | Q(state=TransferState.PENDING, reserved_count=F("token_count"), moved_count=0)
+                | Q(state=TransferState.COMPLETED, reserved_count=0, moved_count=F("token_count"))
+                | Q(state__in=[TransferState.CANCELLED, TransferState.FAILED], reserved_count=0, moved_count=0),
+                name="transfer_all_or_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=OPEN, closed_at__isnull=True)
+                | (~Q(state__in=OPEN) & Q(closed_at__isnull=False)),
+                name="transfer_closed_when_decided",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["source", "number"], name="transfer_by_source"),
+            models.Index(fields=["destination", "number"], name="transfer_by_destination"),
+            # Only a manager is an originator apart from source and destination.
+            models.Index(
+                fields=["originator", "number"],
+                condition=~Q(originator=F("source")) & ~Q(originator=F("destination")),
+                name="transfer_by_originator",
+            ),
+            # What is not completed is rare, and is what people look for; completed transfers pay nothing.
+            models.Index(
+                fields=["source", "number"],
+                condition=~Q(state=TransferState.COMPLETED),
+                name="transfer_undone_by_source",
+            ),
+            models.Index(
+                fields=["destination", "number"],
+                condition=~Q(state=TransferState.COMPLETED),
+                name="transfer_undone_by_destination",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Movement(models.Model):
+    """
+    One token came into one wallet: by issue (number 0, no transfer, no source) or by a transfer.
+
+    Append-only: a trigger refuses UPDATE and DELETE. The numbers of a token have no gap, and
+    `id` is taken from a sequence while the token is locked, so that it orders each token's history.
+    """
+
+    id = models.BigIntegerField(primary_key=True, editable=False)
+    token = models.ForeignKey(
+        Token, on_delete=models.PROTECT, related_name="movements", db_index=False, db_constraint=False
+    )
+    number = models.IntegerField()
+    transfer = models.ForeignKey(
+        Transfer,
+        to_field="number",
+        db_column="transfer_number",
+        on_delete=models.PROTECT,
+        related_name="movements",
+        db_index=False,
+        db_constraint=False,
+        null=True,
+        blank=True,
+    )
+    source = models.ForeignKey(
+        Wallet,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        null=True,
+        blank=True,
+    )
+    destination = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    processed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["token", "number"], name="movement_once_per_number"),
+            models.CheckConstraint(
+                condition=Q(number=0, transfer__isnull=True, source__isnull=True)
+                | Q(number__gt=0, transfer__isnull=False, source__isnull=False),
+                name="movement_issue_or_transfer",
+            ),
+            models.CheckConstraint(
+                condition=Q(source__isnull=True) | ~Q(source=F("destination")), name="movement_between_two_wallets"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["transfer"], condition=Q(transfer__isnull=False), name="movement_by_transfer"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.token_id} {self.number}"

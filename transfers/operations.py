@@ -1,0 +1,332 @@
+"""Changing transfers. Each function is one transaction and authorises on locked rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+
+from transfers import errors, ledger, queries
+from transfers.models import Transfer
+from transfers.states import DECIDES, Side, TransferEvent, TransferState, next_state
+from trusts import queries as trust_queries
+from wallets import errors as wallet_errors
+from wallets import names
+from wallets.models import Token, Wallet
+
+# How often a list of tokens is tried again that proved to be free after all.
+_ATTEMPTS = 3
+# Bounds the memory of one statement; the whole issue is still one transaction.
+_ISSUED_AT_ONCE = 50_000
+
+
+class _TooFew(Exception):  # noqa: N818 - never leaves this module
+    """Rolls an attempt back."""
+
+
+@contextmanager
+def _attempt() -> Iterator[None]:
+    """
+    Let go of the tokens that an attempt locked, if it ends in `_TooFew`.
+
+    Else the next attempt, which waits, could wait for somebody who waits for them. Alone a statement of the ledger
+    is a transaction of its own and lets go by itself; only inside a transaction that the caller opened it
+    takes a savepoint.
+    """
+    try:
+        if connection.in_atomic_block:
+            with transaction.atomic():
+                yield
+        else:
+            yield
+    except _TooFew:
+        pass
+
+
+def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> queries.TransferRow:
+    """
+    Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
+
+    `sender` and `receiver` are names or ids.
+
+    :raises wallets.errors.InvalidWalletName: a text can never be a name
+    :raises wallets.errors.WalletNotFound: no such sender or receiver
+    :raises transfers.errors.SameWallet: sender and receiver are one
+    :raises transfers.errors.NeitherWalletControlled: the actor controls neither
+    :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
+    """
+    transfer_id = uuid4()
+    source, destination = _reference(sender), _reference(receiver)
+    for patiently in (False, True):
+        with _attempt():
+            verdict = ledger.send_bundle(
+                transfer_id=transfer_id,
+                actor_id=actor.pk,
+                source=source,
+                destination=destination,
+                size=size,
+                patiently=patiently,
+            )
+            if verdict.number is not None:
+                return _sent(transfer_id, actor, verdict, {"bundle": {"bundleSize": size}})
+            _refuse(verdict, sender, receiver)
+            raise _TooFew
+    raise errors.InsufficientTokens
+
+
+def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID]) -> queries.TransferRow:
+    """
+    Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
+
+    `sender` and `receiver` are names or ids.
+
+    :raises wallets.errors.InvalidWalletName: a text can never be a name
+    :raises wallets.errors.WalletNotFound: no such sender or receiver
+    :raises transfers.errors.SameWallet: sender and receiver are one
+    :raises transfers.errors.NeitherWalletControlled: the actor controls neither
+    :raises wallets.errors.TokenNotFound: no such token
+    :raises transfers.errors.TokenElsewhere: a token does not lie in the sender
+    :raises transfers.errors.TokenReserved: a token is reserved by another transfer
+    """
+    transfer_id = uuid4()
+    source, destination = _reference(sender), _reference(receiver)
+    for _ in range(_ATTEMPTS):
+        with _attempt():
+            verdict = ledger.send_listed(
+                transfer_id=transfer_id,
+                actor_id=actor.pk,
+                source=source,
+                destination=destination,
+                token_ids=token_ids,
+            )
+            if verdict.number is not None:
+                return _sent(transfer_id, actor, verdict, {"tokens": [str(token_id) for token_id in token_ids]})
+            _refuse(verdict, sender, receiver)
+            assert verdict.source_id is not None
+            _refuse_tokens(wallet_id=verdict.source_id, token_ids=token_ids)
+            raise _TooFew
+    raise errors.TokenReserved(token_ids[0])
+
+
+def _reference(text: str) -> ledger.WalletReference:
+    wallet_id = names.parse_uuid(text)
+    if wallet_id is not None:
+        return ledger.WalletReference(wallet_id, None)
+    if not names.is_writable(text):
+        raise wallet_errors.InvalidWalletName(f"invalid wallet name:{text}")
+    return ledger.WalletReference(None, names.name_key(text))
+
+
+def _not_found(text: str) -> wallet_errors.WalletNotFound:
+    wallet_id = names.parse_uuid(text)
+    if wallet_id is None:
+        return wallet_errors.WalletNotFound(f"Could not find entity by wallet name: {text}")
+    return wallet_errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
+
+
+def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
+    """Raise why the wish is refused, unless tokens are all that is missing."""
+    if verdict.source_id is None:
+        raise _not_found(sender)
+    if verdict.destination_id is None:
+        raise _not_found(receiver)
+    if verdict.state == "same":
+        raise errors.SameWallet
+    if verdict.state == "foreign":
+        raise errors.NeitherWalletControlled
+
+
+def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
+    """Raise what is wrong with the first of these tokens that does not lie free in the wallet, if any."""
+    found = {
+        token_id: (holder_id, reservation)
+        for token_id, holder_id, reservation in Token.objects.filter(pk__in=token_ids).values_list(
+            "pk", "wallet_id", "transfer_pending_id"
+        )
+    }
+    for token_id in token_ids:
+        if token_id not in found:
+            raise wallet_errors.TokenNotFound(f"can not found token by id:{token_id}")
+    for token_id in token_ids:
+        holder_id, reservation = found[token_id]
+        if holder_id != wallet_id:
+            raise errors.TokenElsewhere(token_id)
+        if reservation is not None:
+            raise errors.TokenReserved(token_id)
+
+
+def _sent(
+    transfer_id: UUID, actor: Wallet, verdict: ledger.Verdict, parameters: dict[str, object]
+) -> queries.TransferRow:
+    assert verdict.number is not None
+    assert verdict.at is not None
+    assert verdict.state is not None
+    assert verdict.source_name is not None
+    assert verdict.destination_name is not None
+    return queries.TransferRow(
+        number=verdict.number,
+        id=transfer_id,
+        parameters=parameters,
+        state=verdict.state,
+        created_at=verdict.at,
+        closed_at=verdict.at if verdict.state == TransferState.COMPLETED else None,
+        originating_wallet=actor.name,
+        source_wallet=verdict.source_name,
+        destination_wallet=verdict.destination_name,
+    )
+
+
+def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
+    """
+    Move the tokens that a pending transfer reserved to its destination, which the actor controls.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.TransferNotPending: it is in another state
+    :raises transfers.errors.NotYoursToDecide: the actor does not control the destination
+    """
+    with transaction.atomic(savepoint=False):
+        transfer = _lock(transfer_id)
+        next_state(TransferState(transfer.state), TransferEvent.ACCEPT)
+        _authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
+        if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count):
+            raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
+        return queries.transfer_row(transfer_id=transfer.pk)
+
+
+def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
+    """
+    Cancel an open transfer, asked by its other side, and free the tokens that it reserved.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.TransferNotOpen: it is closed
+    :raises transfers.errors.NotYoursToDecide: the actor does not control the side that was asked
+    """
+    return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DECLINE, verb="decline")
+
+
+def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
+    """
+    Withdraw an open transfer, by the side that asked, and free the tokens that it reserved.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.TransferNotOpen: it is closed
+    :raises transfers.errors.NotYoursToDecide: the actor does not control the side that asked
+    """
+    return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DELETE, verb="cancel")
+
+
+def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str) -> queries.TransferRow:
+    with transaction.atomic(savepoint=False):
+        transfer = _lock(transfer_id)
+        after = next_state(TransferState(transfer.state), event)
+        _authorise(transfer, actor, event, verb=verb)
+        ledger.release(transfer_id=transfer.pk, actor_id=actor.pk, event=event, state=after)
+        return queries.transfer_row(transfer_id=transfer.pk)
+
+
+def fulfill(
+    *, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None
+) -> queries.TransferRow:
+    """
+    Move the tokens that a requested transfer asks for out of its source, which the actor controls.
+
+    `token_ids` chooses the tokens of a requested bundle; without it the ledger does. If the tokens are not
+    there, nothing moves and the transfer stays requested.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.NotYoursToDecide: the actor does not control the source
+    :raises transfers.errors.TransferNotRequested: it is in another state
+    :raises transfers.errors.InsufficientTokens: the source has too few free tokens, or not the ones asked for
+    :raises transfers.errors.TokensAlreadyNamed: the request named its tokens
+    :raises transfers.errors.TooFewTokens: `token_ids` are fewer than asked
+    :raises transfers.errors.TooManyTokens: `token_ids` are more than asked
+    :raises wallets.errors.TokenNotFound: there is no such token
+    :raises transfers.errors.ChosenTokenElsewhere: a chosen token does not lie in the source
+    :raises transfers.errors.TokenReserved: a chosen token is reserved by another transfer
+    """
+    with transaction.atomic(savepoint=False):
+        transfer = _lock(transfer_id)
+        _authorise(transfer, actor, TransferEvent.FULFILL, verb="fulfill")
+        next_state(TransferState(transfer.state), TransferEvent.FULFILL)
+        asked = transfer.parameters.get("tokens")
+        if token_ids is not None:
+            _fulfill_with(transfer, actor, token_ids, were_named=asked is not None)
+        elif asked is not None:
+            named = [UUID(token_id) for token_id in asked]
+            if not ledger.complete_listed(transfer_id=transfer.pk, actor_id=actor.pk, token_ids=named):
+                raise errors.InsufficientTokens
+        else:
+            _fulfill_bundle(transfer, actor)
+        return queries.transfer_row(transfer_id=transfer.pk)
+
+
+def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], *, were_named: bool) -> None:
+    if were_named:
+        raise errors.TokensAlreadyNamed
+    if len(token_ids) < transfer.token_count:
+        raise errors.TooFewTokens(transfer.token_count)
+    if len(token_ids) > transfer.token_count:
+        raise errors.TooManyTokens(transfer.token_count)
+    for _ in range(_ATTEMPTS):
+        with _attempt():
+            if ledger.complete_listed(transfer_id=transfer.pk, actor_id=actor.pk, token_ids=token_ids):
+                return
+            try:
+                _refuse_tokens(wallet_id=transfer.source_id, token_ids=token_ids)
+            except errors.TokenElsewhere as error:
+                raise errors.ChosenTokenElsewhere from error
+            raise _TooFew
+    raise errors.TokenReserved(token_ids[0])
+
+
+def _fulfill_bundle(transfer: Transfer, actor: Wallet) -> None:
+    for patiently in (False, True):
+        with _attempt():
+            if ledger.complete_bundle(
+                transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count, patiently=patiently
+            ):
+                return
+            raise _TooFew
+    raise errors.InsufficientTokens
+
+
+def _lock(transfer_id: UUID) -> Transfer:
+    transfer = Transfer.objects.select_for_update(no_key=True).filter(pk=transfer_id).first()
+    if transfer is None:
+        raise errors.TransferNotFound(transfer_id)
+    return transfer
+
+
+def _authorise(transfer: Transfer, actor: Wallet, event: TransferEvent, *, verb: str) -> None:
+    """Raise unless the actor controls the side of the locked transfer that decides on the event."""
+    side = DECIDES.get((TransferState(transfer.state), event), Side.SOURCE)
+    wallet_id = transfer.source_id if side is Side.SOURCE else transfer.destination_id
+    if not trust_queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
+        raise errors.NotYoursToDecide(verb)
+
+
+def issue_tokens(
+    *,
+    wallet: Wallet,
+    count: int | None = None,
+    capture_ids: Sequence[UUID] | None = None,
+    token_ids: Sequence[UUID] | None = None,
+) -> int:
+    """
+    Create tokens in the wallet and return how many: one for each capture, or `count` with captures drawn at random.
+
+    :raises transfers.errors.CaptureAlreadyIssued: a capture has a token already; then none is created
+    """
+    captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
+    with transaction.atomic():
+        issued = 0
+        for start in range(0, len(captures), _ISSUED_AT_ONCE):
+            part = slice(start, start + _ISSUED_AT_ONCE)
+            issued += ledger.issue(
+                wallet_id=wallet.pk,
+                capture_ids=captures[part],
+                token_ids=None if token_ids is None else token_ids[part],
+            )
+        if issued != len(captures):
+            raise errors.CaptureAlreadyIssued(len(captures) - issued)
+    return issued

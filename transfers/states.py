@@ -1,0 +1,78 @@
+"""What is legal for a transfer. Pure: no query, no clock."""
+
+from typing import Final
+
+from django.db import models
+
+from transfers import errors
+
+
+class TransferState(models.TextChoices):
+    """Where a transfer stands. The order is the one in which the peer's messages name them."""
+
+    REQUESTED = "requested"
+    PENDING = "pending"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class TransferEvent(models.TextChoices):
+    """What can be done to an open transfer."""
+
+    ACCEPT = "accept"
+    FULFILL = "fulfill"
+    DECLINE = "decline"
+    DELETE = "delete"
+    EXPIRE = "expire"
+
+
+class Side(models.TextChoices):
+    """The wallet of a transfer whose controller may decide."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+OPEN: Final = (TransferState.REQUESTED, TransferState.PENDING)
+
+# Every legal move of a transfer, and no other: a pair missing here is refused by `next_state`.
+# COMPLETED, CANCELLED and FAILED are terminal, so they have no rows.
+TRANSITIONS: Final[dict[tuple[TransferState, TransferEvent], TransferState]] = {
+    (TransferState.PENDING, TransferEvent.ACCEPT): TransferState.COMPLETED,
+    (TransferState.PENDING, TransferEvent.DECLINE): TransferState.CANCELLED,
+    (TransferState.PENDING, TransferEvent.DELETE): TransferState.CANCELLED,
+    (TransferState.PENDING, TransferEvent.EXPIRE): TransferState.FAILED,
+    (TransferState.REQUESTED, TransferEvent.FULFILL): TransferState.COMPLETED,
+    (TransferState.REQUESTED, TransferEvent.DECLINE): TransferState.CANCELLED,
+    (TransferState.REQUESTED, TransferEvent.DELETE): TransferState.CANCELLED,
+    (TransferState.REQUESTED, TransferEvent.EXPIRE): TransferState.FAILED,
+}
+
+# Who may decide: the side that was asked accepts, fulfils or declines; the side that asked deletes.
+DECIDES: Final[dict[tuple[TransferState, TransferEvent], Side]] = {
+    (TransferState.PENDING, TransferEvent.ACCEPT): Side.DESTINATION,
+    (TransferState.PENDING, TransferEvent.DECLINE): Side.DESTINATION,
+    (TransferState.PENDING, TransferEvent.DELETE): Side.SOURCE,
+    (TransferState.REQUESTED, TransferEvent.FULFILL): Side.SOURCE,
+    (TransferState.REQUESTED, TransferEvent.DECLINE): Side.SOURCE,
+    (TransferState.REQUESTED, TransferEvent.DELETE): Side.DESTINATION,
+}
+
+
+def next_state(state: TransferState, event: TransferEvent) -> TransferState:
+    """
+    Return the state after `event`.
+
+    :raises transfers.errors.TransferNotPending: `accept` of anything but a pending transfer
+    :raises transfers.errors.TransferNotRequested: `fulfill` of anything but a requested transfer
+    :raises transfers.errors.TransferNotOpen: any other event after the end
+    """
+    after = TRANSITIONS.get((state, event))
+    if after is not None:
+        return after
+    if event is TransferEvent.ACCEPT:
+        raise errors.TransferNotPending
+    if event is TransferEvent.FULFILL:
+        raise errors.TransferNotRequested
+    raise errors.TransferNotOpen
