@@ -7,6 +7,7 @@ export PYTHON
 # Paths stay relative, so that a checkout below a directory with a space in its name works.
 python := .venv/bin/python
 ARGS :=
+began := $(shell date +%s)
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
@@ -18,7 +19,7 @@ setup-dev: ## the same, with what tests and linters need
 	@sh config/install.sh requirements-dev.txt
 
 demo: setup ## start everything, play the whole story over HTTP, stop everything (KEEP=1 keeps it running)
-	@$(python) manage.py demo $(ARGS)
+	@COPPICE_DEMO_BEGAN=$(began) $(python) manage.py demo $(ARGS)
 
 run: setup ## start everything and stay; PORT=8001 chooses the port
 	@$(python) manage.py up $(ARGS)

@@ -56,11 +56,11 @@ class Story:
     :raises StoryBroke: from `play`, as soon as one step differs from what it must be
     """
 
-    def __init__(self, *, cast: Cast, coin_file: Path, console: Console, started_at: float) -> None:
+    def __init__(self, *, cast: Cast, coin_file: Path, console: Console, began: float) -> None:
         self.cast = cast
         self.coin_file = coin_file
         self.console = console
-        self.started_at = started_at
+        self.began = began
         self.step_number = 0
         self.bearers: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
@@ -68,8 +68,13 @@ class Story:
 
     def play(self) -> None:
         with self.client:
-            self._act("Tokens", self._tokens)
-            self._act("Locker", self._locker)
+            try:
+                self._act("Tokens", self._tokens)
+                self._act("Locker", self._locker)
+            except (LookupError, TypeError, ValueError) as error:
+                raise StoryBroke(
+                    f"The answer in step {self.step_number} has another shape than promised ({error!r})."
+                ) from error
 
     # --- the two acts ---------------------------------------------------------------------
 
@@ -120,9 +125,7 @@ class Story:
             body={"trust_request_type": "send", "requestee_wallet": "carol"},
         )
         self._show_pairs(state=trust["state"], actor=trust["actor_wallet"], target=trust["target_wallet"])
-        trust = self._call(
-            "carol", "POST", f"/trust_relationships/{trust['id']}/accept", "Carol trusts her", body={}
-        )
+        trust = self._call("carol", "POST", f"/trust_relationships/{trust['id']}/accept", "Carol trusts her", body={})
         self._must(trust["state"] == "trusted", f"the trust is {trust['state']!r}, not 'trusted'")
         self._show_pairs(state=trust["state"])
 
@@ -168,10 +171,12 @@ class Story:
             body={"name": "alice", "amount": 20, "tag": "for Bob"},
         )
         stored = self._watch("alice", put["id"], "Uploading")["data"]
-        self.seconds["from the command to the finished upload"] = time.time() - self.started_at
+        self.seconds["from the command to the finished upload"] = time.time() - self.began
         self._must(stored["total_stored"] == 20, f"{stored['total_stored']} were stored, not 20")
         self._must(stored["total_failed"] == 0, f"{stored['total_failed']} failed")
-        self._show_pairs(**{key: stored[key] for key in ("transmit_code", "receipt_id", "total_stored", "total_failed")})
+        self._show_pairs(
+            **{key: stored[key] for key in ("transmit_code", "receipt_id", "total_stored", "total_failed")}
+        )
         code = stored["transmit_code"]
 
         peeked = self._peek(code, "Whoever has the code can look inside")
@@ -179,7 +184,10 @@ class Story:
         self._show_table(("denomination", "coins"), list(peeked["coins"]["denominations"].items()))
 
         taken = self._call(
-            "bob", "POST", "/api/v1/locker/take", "Bob takes the coins out into his wallet",
+            "bob",
+            "POST",
+            "/api/v1/locker/take",
+            "Bob takes the coins out into his wallet",
             body={"name": "bob", "transmit_code": code, "tag": "from Alice"},
         )
         received = self._watch("bob", taken["id"], "Taking")["data"]
@@ -214,7 +222,10 @@ class Story:
         for trust in listed["trust_relationships"]:
             if trust["target_wallet"] == "carol" and trust["state"] in {"requested", "trusted"}:
                 self._call(
-                    "alice", "DELETE", f"/trust_relationships/{trust['id']}", "She withdraws the trust of an earlier demo"
+                    "alice",
+                    "DELETE",
+                    f"/trust_relationships/{trust['id']}",
+                    "She withdraws the trust of an earlier demo",
                 )
 
     def _peek(self, code: str, title: str, expect: int = 200) -> dict[str, Any]:

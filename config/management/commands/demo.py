@@ -1,0 +1,86 @@
+"""`manage.py demo`: start everything, play the story over HTTP, audit the books, stop everything."""
+
+import os
+import sys
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from config.children import StartError
+from config.console import PhaseDisplay
+from config.demo_data import read_logins
+from config.management.commands.up import port_from_environment, show_addresses
+from config.story import Cast, Story, StoryBroke
+from config.supervisor import Interrupted, System
+
+# 31 coins of four denominations: enough to make 20 exactly in more than one way.
+COINS = "10x1,1x12,0.1x10,0.01x8"
+
+
+class Command(BaseCommand):
+    help = "Start everything, play the whole story over HTTP, and stop everything. KEEP=1 keeps it running."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sys.exit(run(Console(highlight=False), keep=os.environ.get("KEEP", "") not in {"", "0"}))
+
+
+def run(console: Console, *, keep: bool) -> int:
+    """Play the demo and return the exit status: 0 only if every step went as it must."""
+    # `make` notes when it was called, so that the set-up is part of what is told.
+    process_began = time.time()
+    began = float(os.environ.get("COPPICE_DEMO_BEGAN") or process_began)
+    seconds = {"set-up (make setup)": process_began - began} if began < process_began else {}
+    display = PhaseDisplay(console)
+    system: System | None = None
+    try:
+        with display, System(port=port_from_environment(), progress=display.show) as system:
+            with system.phase("demo data"):
+                system.manage("seed_demo")
+            logins = read_logins(state_dir=system.state)
+            coin_file = system.state / f"demo-{int(began)}.bin"
+            with system.phase("minting coins") as say:
+                system.manage(
+                    "mint_coins", "--out", str(coin_file), "--coins", COINS, "--base-port", str(system.raida_port)
+                )
+                say(f"{COINS}, by the servers' own admin command")
+            cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
+            story = Story(cast=cast, coin_file=coin_file, console=console, began=began)
+            try:
+                story.play()
+            finally:
+                # Its numbers were replaced when it was imported: what is left is worthless, and a secret.
+                coin_file.unlink(missing_ok=True)
+            console.print()
+            console.rule("[bold]Audit[/bold]", align="left", style="green")
+            console.print(Padding(Text(system.manage("audit", "--servers").strip()), (0, 0, 0, 4)))
+            seconds |= display.seconds | story.seconds
+            _show_seconds(console, seconds, total=time.time() - began)
+            if keep:
+                show_addresses(console, system)
+                system.watch()
+    except Interrupted as interrupted:
+        console.print("\nEverything has been stopped.")
+        return 0 if keep and interrupted.is_from_the_keyboard else interrupted.exit_status
+    except (StoryBroke, StartError) as error:
+        logs = f"\nThe logs are in {system.logs}." if system else ""
+        console.print(Text(f"\nThe demo stopped: {error}{logs}", style="red"), soft_wrap=True)
+        return 1
+    return 0
+
+
+def _show_seconds(console: Console, seconds: dict[str, float], *, total: float) -> None:
+    console.print()
+    console.rule("[bold]Time[/bold]", align="left", style="green")
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in seconds.items():
+        table.add_row(name, f"{value:.1f} s")
+    table.add_row(Text("everything", style="bold"), Text(f"{total:.1f} s", style="bold"))
+    console.print(Padding(table, (0, 0, 0, 4)))
