@@ -137,7 +137,9 @@ def read_file(data: bytes) -> CoinFile:
 
 def _read_member(data: bytes) -> CoinFile:
     if data.startswith(_PNG_SIGNATURE):
-        return _merge(FileKind.PNG, [_read_plain(chunk) for chunk in _coin_chunks(data)])
+        # The whole picture first: a cut one is damaged, whatever its coins are.
+        chunks = list(_coin_chunks(data))
+        return _merge(FileKind.PNG, [_read_plain(chunk) for chunk in chunks])
     return _read_plain(data)
 
 
