@@ -64,23 +64,54 @@ Or name one: make setup PYTHON=/path/to/python3"
 # --- The environment and its packages ---------------------------------------------------------
 mkdir -p .state/log || fail "$(pwd)/.state cannot be made: this directory must be writable."
 begun=$(date +%s)
-say "Making .venv with $("$found" -c 'import platform, sys; print("Python", platform.python_version(), "from", sys.executable)') …"
-if ! "$found" -m venv --clear .venv >"$log" 2>&1; then
-    fail "The virtual environment could not be made. The log: $log"
+: >"$log"
+if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+    say "Making .venv with $("$found" -c 'import platform, sys; print("Python", platform.python_version(), "from", sys.executable)') …"
+    "$found" -m venv --clear .venv >>"$log" 2>&1 || fail "The virtual environment could not be made. The log: $log"
+    pwd -P >.venv/.place
 fi
 
+pip_install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-color --progress-bar off \
+        --prefer-binary --require-hashes --retries 1 --requirement "$@" >>"$log" 2>&1 </dev/null
+}
+
+# uv needs a quarter of pip's time. It does not read pip's configuration, so it is told; whatever
+# it cannot do, pip is asked to do after it.
+install_with_uv() {
+    if ! [ -x .venv/bin/uv ]; then
+        awk '/^uv==/ { inside = 1 } inside { print } inside && !/\\$/ { exit }' requirements-dev.txt >.venv/uv.txt
+        pip_install .venv/uv.txt || return 1
+    fi
+    eval "$(.venv/bin/python -m pip config list 2>/dev/null | .venv/bin/python -c '
+import ast, os, shlex, sys
+names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS", "cert": "SSL_CERT_FILE"}
+told = {}
+for line in sys.stdin:
+    key, _, value = line.strip().partition("=")
+    name = names.get(key.rpartition(".")[2])
+    if name:
+        words = ast.literal_eval(value).split()
+        told[name] = words[0] if name == "SSL_CERT_FILE" else ("," if name == "UV_FIND_LINKS" else " ").join(words)
+for name, value in told.items():
+    if name not in os.environ:
+        print("export", name + "=" + shlex.quote(value))
+')"
+    # Like pip, it takes the best of all indexes; the hashes say which file is meant.
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --index-strategy unsafe-best-match \
+        --link-mode copy --compile-bytecode --requirement "$requirements" >>"$log" 2>&1 </dev/null
+}
+
 say "Installing $(grep -c '==' "$requirements") packages …"
-# The log holds what pip printed; its many lines about retries are not shown.
-if ! .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-color --progress-bar off \
-    --prefer-binary --require-hashes --retries 2 --requirement "$requirements" >"$log" 2>&1 </dev/null; then
-    if grep -qiE 'connection (refused|broken|reset|error)|failed to establish|name resolution|name or service|timed out|network is unreachable|ProxyError|SSLError|no matching distribution|could not fetch' "$log"; then
-        fail "The package index could not be reached, or lacks a package, so nothing was installed. Check the network, or pip's \
-index settings (pip config list). pip's log: $log"
-    fi
+# The log holds what uv and pip printed; their many lines about retries are not shown.
+if ! install_with_uv && ! pip_install "$requirements"; then
     if grep -qi 'do not match the hashes' "$log"; then
-        fail "A package differs from the one that was locked, so nothing was installed. pip's log: $log"
+        fail "A package differs from the one that was locked, so nothing was installed. The log: $log"
     fi
-    fail "pip could not install the packages. Its log: $log"
+    if grep -qiE 'connection (refused|broken|reset|error)|failed to establish|name resolution|name or service|timed out|unreachable|ProxyError|SSLError|no matching distribution|could not fetch' "$log"; then
+        fail "The package index could not be reached, or lacks a package. Check the network, or pip's settings (pip config list). The log: $log"
+    fi
+    fail "The packages could not be installed. The log: $log"
 fi
 
 # Last, so that an interrupted set-up is begun anew.
