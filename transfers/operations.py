@@ -20,7 +20,7 @@ _ATTEMPTS = 3
 _ISSUED_AT_ONCE = 50_000
 
 
-class _TooFew(Exception):  # noqa: N818 - never leaves this module
+class _TooFew(Exception):
     """Rolls an attempt back."""
 
 

@@ -135,7 +135,7 @@ def transfers_visible_to(
     return transfers_page(wallet_ids=wallet_ids, limit=limit, offset=offset, after=after, state=state)
 
 
-# number of the movement within the transfer or token, then the fields of a token
+# The newest arrival first, as in the list of a wallet; what moved together, in the order in which it moved.
 _TOKENS = """
 SELECT token.id, token.capture_id, token.wallet_id, token.transfer_pending_id, token.created_at, token.updated_at,
        token.claim, {position}
@@ -149,16 +149,16 @@ _MOVED_TOKENS = (
 """
 )
 _RESERVED_TOKENS = (
-    _TOKENS.format(position="token.arrival")
+    _TOKENS.format(position="-token.arrival")
     + """
-  FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND token.arrival > %(after)s
- ORDER BY token.arrival LIMIT %(limit)s OFFSET %(offset)s
+  FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND -token.arrival > %(after)s
+ ORDER BY -token.arrival LIMIT %(limit)s OFFSET %(offset)s
 """
 )
 
 
 def tokens_of_transfer(
-    *, actor_id: UUID, transfer_id: UUID, limit: int, offset: int = 0, after: int = 0
+    *, actor_id: UUID, transfer_id: UUID, limit: int, offset: int = 0, after: int | None = None
 ) -> list[wallet_queries.TokenRow]:
     """
     Return a page of the tokens that a transfer moved, or reserves while it is pending.
@@ -174,7 +174,7 @@ def tokens_of_transfer(
             {
                 "id": transfer.id,
                 "number": transfer.number,
-                "after": after,
+                "after": -(2**63) if after is None else after,
                 "limit": limit,
                 "offset": offset,
             },

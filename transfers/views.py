@@ -51,7 +51,7 @@ class TransferViewSet(ApiViewSet):
             transfer_id=parsed,
             limit=page.fetch,
             offset=page.offset,
-            after=page.position[0] if page.position else 0,
+            after=page.position[0] if page.position else None,
         )
         return page.response("tokens", rows, write=wallet_serializers.token, position=_last)
 
