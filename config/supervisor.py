@@ -42,6 +42,8 @@ from config.embedded import (
     redis_url,
     state_directory,
 )
+from lockers import network
+from lockers.raida.commands import Command
 
 FIRST_WEB_PORT = 8000
 # Twice what a cold start took on two busy cores; a part that needs longer has a fault.
@@ -207,8 +209,7 @@ class System:
                 self.manage("collectstatic", "--no-input", "--clear", "--verbosity", "0")
                 self._static_stamp.write_text(self._static_state(), encoding="utf-8")
         with self.phase("RAIDA network") as say:
-            if (ROOT / "lockers/management/commands/raidanet.py").exists():
-                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
+            self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
             say(f"25 servers on ports {self.raida_port} to {self.raida_port + 24}" if self.raida_port else "")
 
         since = time.time()
@@ -345,8 +346,14 @@ class System:
         return self._spawn_python(name, str(ROOT / "manage.py"), *arguments)
 
     def _raida_answers(self) -> bool:
-        assert self.raida_port is not None
-        return all(_accepts("127.0.0.1", self.raida_port + number) for number in range(25))
+        hosts = self.environment["COPPICE_RAIDA_HOSTS"].split(",")
+        # A refused connection is known at once; an echo into the void costs its whole deadline.
+        if not all(_accepts(host) for host in hosts):
+            return False
+        servers = network.servers_from_settings(hosts)
+        call = network.Call(command=Command.ECHO, payloads=dict.fromkeys(range(len(servers)), b""))
+        results = network.ask(servers, call, deadline_seconds=2.0)
+        return all(isinstance(result, network.Answer) for result in results.values())
 
     def _web_is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -431,9 +438,10 @@ def _web_port_is_free(port: int) -> bool:
     return True
 
 
-def _accepts(host: str, port: int) -> bool:
+def _accepts(address: str) -> bool:
+    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, port), timeout=0.5):
+        with socket.create_connection((host, int(port)), timeout=0.5):
             return True
     except OSError:
         return False

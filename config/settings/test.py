@@ -16,7 +16,7 @@ if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):
     os.environ["COPPICE_STATE_DIR"] = os.path.join(tempfile.gettempdir(), f"coppice-tests-{os.getpid()}")
     fill_environment()
 
-from config.settings.base import *  # noqa: E402, F403
+from config.settings.base import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", "wallets.hashers.TreetrackerHasher"]
 # The tests speak plain HTTP, as the web server behind a proxy does.

@@ -1,0 +1,21 @@
+"""
+Settings with which `make lint` asks Django about migrations and about the production settings.
+
+They are those of production over secrets of this process alone and servers that are not there.
+"""
+
+import base64
+import os
+import secrets
+
+os.environ |= {
+    "COPPICE_EMBEDDED": "off",
+    "COPPICE_SECURE": "true",
+    "COPPICE_DEBUG": "false",
+    "COPPICE_SECRET_KEY": secrets.token_urlsafe(48),
+    "COPPICE_VAULT_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+from config.settings.base import *  # noqa: F403
