@@ -28,6 +28,8 @@ _OPEN_ENDED: Final = frozenset({Command.PEEK, Command.DOWNLOAD})
 # Enough for every answer of fixed size, and for the list of a ticket's at most 4,096 coins.
 _SMALL_ANSWER: Final = 512
 _TICKET_ANSWER: Final = 5 * 4096
+# One bit for each of a denomination's 1,024,000 serial numbers.
+_ALL_SERIALS_ANSWER: Final = 5 + 128_000
 
 # A repeatable command that UDP has not answered by this share of the deadline is asked
 # again over TCP: datagrams get lost, and that should not cost an answer.
@@ -49,7 +51,7 @@ class Server:
     port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """
     One command with a payload for each server that shall get it, and how to encrypt it there.
@@ -361,6 +363,8 @@ def _largest_answer(command: Command, payload: bytes) -> int:
         return _LARGEST_ANSWER
     if command is Command.VALIDATE_TICKET:
         return _TICKET_ANSWER
+    if command is Command.GET_ALL_SNS:
+        return _SMALL_ANSWER + _ALL_SERIALS_ANSWER
     if command is Command.CREATE_COINS:
         # 16 bytes for every 5 of the request.
         return _SMALL_ANSWER + 4 * len(payload)

@@ -19,6 +19,7 @@ class Command(Enum):
     FIND = (2, 60)
     FIX = (2, 80)
     CREATE_COINS = (3, 130)
+    GET_ALL_SNS = (3, 160)
     DOWNLOAD = (8, 8)
     STORE_WITHOUT_SUM = (8, 80)
     PUT = (8, 82)
