@@ -1,11 +1,10 @@
 """Changing wallets and credentials."""
 
-import base64
 import secrets
 from datetime import timedelta
 from uuid import UUID
 
-from django.contrib.auth.hashers import identify_hasher, get_hasher, make_password, verify_password
+from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password, verify_password
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -55,9 +54,7 @@ def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: st
 
     :raises WalletNotFound: no such wallet
     """
-    changes = {
-        field: value for field, value in (("about", about), ("display_name", display_name)) if value is not None
-    }
+    changes = {field: value for field, value in (("about", about), ("display_name", display_name)) if value is not None}
     if changes:
         Wallet.objects.filter(pk=wallet_id).update(**changes)
     return queries.wallet_by_id(wallet_id)
@@ -186,7 +183,7 @@ def keep_answer(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int, b
             " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [wallet_id, key, fingerprint, status, body],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def purge_expired() -> dict[str, int]:

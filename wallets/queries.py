@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from wallets import errors, names
-from wallets.models import ApiKey, Token, Wallet
+from wallets.models import ApiKey, Wallet
 
 
 def digest(secret: str) -> bytes:
@@ -140,7 +140,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
     With an idempotency key the caller has opened a transaction, which holds the key afterwards
     unless another running request does.
     """
-    arguments: dict[str, object] = {"api_key": digest(api_key), "bearer": digest(bearer)}
+    arguments: dict[str, Any] = {"api_key": digest(api_key), "bearer": digest(bearer)}
     statement = _LOOK_UP_CREDENTIALS
     if idempotency_key is not None:
         arguments["key"] = idempotency_key
@@ -148,7 +148,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
     with connection.cursor() as cursor:
         cursor.execute(statement, arguments)
         row: Sequence[Any] = cursor.fetchone()
-    stored = row[11:] if idempotency_key is not None else (None, None, None, None)
+    stored: Sequence[Any] = row[11:] if idempotency_key is not None else (None, None, None, None)
     return Credentials(
         api_key_id=row[0],
         api_key_is_revoked=row[1],
@@ -182,9 +182,7 @@ def wallets_page(
 
     `after` is the position of the last row of the page before: (is the caller's own, created_at, id).
     """
-    arguments: dict[str, object] = {
-        "ids": list(wallet_ids), "actor": actor_id, "limit": limit, "offset": offset,
-    }  # fmt: skip
+    arguments: dict[str, Any] = {"ids": list(wallet_ids), "actor": actor_id, "limit": limit, "offset": offset}
     condition = ""
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
@@ -198,22 +196,32 @@ def wallets_page(
         )
         rows = cursor.fetchall()
     counts = token_counts([row[0] for row in rows])
-    return [WalletRow(*row, tokens=counts.get(row[0], NO_TOKENS)) for row in rows]
+    return [WalletRow(*[*row, counts.get(row[0], NO_TOKENS)]) for row in rows]
 
 
 def wallet_row(wallet: Wallet) -> WalletRow:
     """Return one wallet as the lists show it."""
     return WalletRow(
         wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at,
-        tokens=token_counts([wallet.id]).get(wallet.id, NO_TOKENS),
+        token_counts([wallet.id]).get(wallet.id, NO_TOKENS),
     )  # fmt: skip
 
 
-# id, capture_id, wallet_id, transfer_pending_id, created_at, updated_at, claim, arrival
-TokenRow = tuple[UUID, UUID, UUID, UUID | None, datetime, datetime, bool, int]
-_TOKEN_FIELDS = (
-    "id", "capture_id", "wallet_id", "transfer_pending_id", "created_at", "updated_at", "claim", "arrival"
-)  # fmt: skip
+class TokenRow(NamedTuple):
+    """A token as lists and answers show it."""
+
+    id: UUID
+    capture_id: UUID
+    wallet_id: UUID
+    transfer_pending_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    claim: bool
+    arrival: int
+
+
+_TOKEN_COLUMNS = ", ".join(TokenRow._fields)
+_NEVER = 2**63 - 1
 
 
 def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> list[TokenRow]:
@@ -222,10 +230,13 @@ def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | N
 
     `before` is the arrival of the last row of the page before; with it, depth costs nothing.
     """
-    rows = Token.objects.filter(wallet_id=wallet_id).order_by("-arrival")
-    if before is not None:
-        rows = rows.filter(arrival__lt=before)
-    return list(rows.values_list(*_TOKEN_FIELDS)[offset : offset + limit])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_TOKEN_COLUMNS} FROM wallets_token WHERE wallet_id = %s AND arrival < %s"  # noqa: S608 - constants
+            " ORDER BY arrival DESC LIMIT %s OFFSET %s",
+            [wallet_id, _NEVER if before is None else before, limit, offset],
+        )
+        return [TokenRow(*row) for row in cursor.fetchall()]
 
 
 def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenRow:
@@ -235,9 +246,12 @@ def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenR
     :raises TokenNotFound: no such token
     :raises TokenNotVisible: it lies in another wallet
     """
-    row = Token.objects.filter(pk=token_id).values_list(*_TOKEN_FIELDS).first()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_TOKEN_COLUMNS} FROM wallets_token WHERE id = %s", [token_id])  # noqa: S608 - constants
+        row = cursor.fetchone()
     if row is None:
         raise errors.TokenNotFound(f"can not found token by id:{written}")
-    if row[2] not in visible_in:
+    found = TokenRow(*row)
+    if found.wallet_id not in visible_in:
         raise errors.TokenNotVisible("Have no permission to visit this token")
-    return row
+    return found

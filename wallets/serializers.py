@@ -43,15 +43,14 @@ def created_wallet(created: Wallet) -> dict[str, Any]:
 
 def token(row: TokenRow) -> dict[str, Any]:
     """Write a token."""
-    token_id, capture_id, wallet_id, transfer_id, created_at, updated_at, claim, _ = row
     return {
-        "id": token_id,
-        "capture_id": capture_id,
-        "wallet_id": wallet_id,
-        "transfer_pending": transfer_id is not None,
-        "transfer_pending_id": transfer_id,
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "claim": claim,
-        "links": {"capture": f"/webmap/tree?uuid={capture_id}"},
+        "id": row.id,
+        "capture_id": row.capture_id,
+        "wallet_id": row.wallet_id,
+        "transfer_pending": row.transfer_pending_id is not None,
+        "transfer_pending_id": row.transfer_pending_id,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "claim": row.claim,
+        "links": {"capture": f"/webmap/tree?uuid={row.capture_id}"},
     }

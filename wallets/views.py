@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination, throttles
-from config.api.authentication import ApiKeyAuthentication
+from config.api.authentication import ApiKeyAuthentication, caller
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import operations as trust_operations
@@ -35,8 +35,8 @@ class WalletViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
         rows = queries.wallets_page(
-            actor_id=request.user.pk,
-            wallet_ids=trust_queries.controlled_wallet_ids(actor_id=request.user.pk),
+            actor_id=caller(request).pk,
+            wallet_ids=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
             limit=page.fetch,
             offset=page.offset,
             after=page.position,
@@ -45,24 +45,24 @@ class WalletViewSet(ApiViewSet):
             "wallets",
             rows,
             write=serializers.wallet_in_list,
-            position=lambda row: [row.id == request.user.pk, row.created_at.isoformat(), row.id],
+            position=lambda row: [row.id == caller(request).pk, row.created_at.isoformat(), row.id],
         )
 
     def create(self, request: Request) -> Response:
         values = serializers.NEW_WALLET.read_body(request.data)
-        created = trust_operations.open_managed_wallet(actor=request.user, name=values["wallet"])
+        created = trust_operations.open_managed_wallet(actor=caller(request), name=values["wallet"])
         return Response(serializers.created_wallet(created))
 
     def retrieve(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
-        if not trust_queries.controls(actor_id=request.user.pk, wallet_id=wallet.pk):
+        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
         return Response(serializers.wallet(queries.wallet_row(wallet)))
 
     def partial_update(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         values = serializers.WALLET_CHANGES.read_body(request.data)
-        if not trust_queries.controls(actor_id=request.user.pk, wallet_id=wallet.pk):
+        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("You do not have permission to update this wallet")
         changed = operations.change_wallet(wallet_id=wallet.pk, **values)
         return Response(serializers.wallet(queries.wallet_row(changed)))
@@ -73,24 +73,27 @@ class TokenViewSet(ApiViewSet):
 
     def list(self, request: Request) -> Response:
         page = pagination.read(request, serializers.TOKEN_FILTERS, scope="tokens")
-        wallet_id = request.user.pk
+        wallet_id = caller(request).pk
         if "wallet" in page.values:
             wallet_id = queries.wallet_by_name_or_id(page.values["wallet"]).pk
-            if not trust_queries.controls(actor_id=request.user.pk, wallet_id=wallet_id):
+            if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet_id):
                 raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         rows = queries.tokens_page(
-            wallet_id=wallet_id, limit=page.fetch, offset=page.offset, before=page.position[0] if page.position else None
+            wallet_id=wallet_id,
+            limit=page.fetch,
+            offset=page.offset,
+            before=page.position[0] if page.position else None,
         )
         return page.response("tokens", rows, write=serializers.token, position=_arrival)
 
     def retrieve(self, request: Request, token_id: str) -> Response:
         row = queries.token(
             token_id=path_id("token_id", token_id),
-            visible_in=trust_queries.controlled_wallet_ids(actor_id=request.user.pk),
+            visible_in=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
             written=token_id,
         )
         return Response(serializers.token(row))
 
 
 def _arrival(row: queries.TokenRow) -> list[Any]:
-    return [row[7]]
+    return [row.arrival]

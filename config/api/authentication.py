@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
+from rest_framework.utils.mediatypes import media_type_matches
 
 from config.api import errors, idempotency
 from wallets import queries
@@ -25,8 +26,9 @@ def check_body(request: Request) -> None:
     # The public service wants the header even where there is no body; the locker dialect only where there is one.
     if not request.content_type and not errors.is_locker_path(request.path):
         raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
-    if request.content_type and request.parsers and request.negotiator.select_parser(request, request.parsers) is None:
-        expected = request.parsers[0].media_type
+    parsers = request.parsers or ()
+    if request.content_type and not any(media_type_matches(each.media_type, request.content_type) for each in parsers):
+        expected = ", ".join(str(each.media_type) for each in parsers)
         who = "API" if expected == "application/json" else "Endpoint"
         raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")
     # Reading is what checks.
@@ -61,6 +63,13 @@ def _look_up(request: Request) -> tuple[str, queries.Credentials]:
     # Read by `config.api.views` and `config.api.idempotency`, and by views that need `api_key_may_batch`.
     request._request.credentials = found  # type: ignore[attr-defined]
     return api_key, found
+
+
+def caller(request: Request) -> Wallet:
+    """Return the wallet that is asking."""
+    if not isinstance(request.user, Wallet):
+        raise errors.bearer_refused(request.path)
+    return request.user
 
 
 def credentials_of(request: HttpRequest) -> queries.Credentials | None:

@@ -143,7 +143,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             status, message = 406, "API only offers application/json"
         case drf_errors.Throttled():
             status, message = 429, "Too many requests"
-            headers = {"Retry-After": str(int(error.wait or 1))}
+            headers = {"Retry-After": RETRY_AFTER_SECONDS}
         case django_errors.RequestDataTooBig():
             status, message = 413, "Request entity too large"
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
@@ -183,9 +183,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return defaults.permission_denied(request, exception) if _is_for_people(request.path) else answer(
-        request, 403, "Forbidden"
-    )
+    if _is_for_people(request.path):
+        return defaults.permission_denied(request, exception)
+    return answer(request, 403, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -78,6 +78,7 @@ class Number:
             value = Decimal(value)
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Invalid(f'"{path}" must be a number')
+        value = Decimal(value)
         if abs(value) > _SAFE_INTEGER:
             raise Invalid(f'"{path}" must be a safe number')
         if self.minimum is not None and value < self.minimum:

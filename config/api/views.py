@@ -14,7 +14,7 @@ from config.api import authentication, idempotency
 from wallets import operations
 
 
-class _AlreadyAnswered(Exception):  # noqa: N818 - not an error
+class _AlreadyAnswered(Exception):
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
 
@@ -47,13 +47,13 @@ class ApiViewSet(viewsets.ViewSet):
         renderer = self.get_renderers()[0]
         return renderer, renderer.media_type
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         return Response()
 
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+    def handle_exception(self, exc: Exception) -> Any:
         return exc.response if isinstance(exc, _AlreadyAnswered) else super().handle_exception(exc)
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if self.idempotent and "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS:
             response = self._dispatch_once(request, *args, **kwargs)
         else:
@@ -96,5 +96,3 @@ class ApiViewSet(viewsets.ViewSet):
     def default_response_headers(self) -> dict[str, str]:
         # Without `Vary: Accept`: there is one representation.
         return {"Allow": ", ".join(self.allowed_methods), "Cache-Control": "no-store"}
-
-

@@ -1,5 +1,6 @@
 """The data behind `data/exchanges.jsonl`, written with a handful of set-based statements (see `data/ORIGIN.md`)."""
 
+from functools import cache
 from hashlib import md5
 from uuid import UUID
 
@@ -22,6 +23,15 @@ def derived_id(text: str) -> UUID:
     return UUID(f"{digits[:12]}4{digits[13:16]}8{digits[17:]}")
 
 
+@cache
+def known_ids() -> frozenset[str]:
+    """Return the ids that the data and the requests bring along, as opposed to those that a server makes."""
+    names = PEOPLE + MANAGED + STRANGERS
+    texts = [f"{kind}:{name}" for name in names for kind in ("wallet", "trust")]
+    texts += [f"{kind}:{number}" for number in range(1, 20001) for kind in ("token", "capture")]
+    return frozenset({str(derived_id(text)) for text in texts} | {"11111111-1111-4111-8111-111111111111"})
+
+
 def _derived(expression: str) -> str:
     return f"overlay(overlay(md5({expression}) placing '4' from 13) placing '8' from 17)::uuid"
 
@@ -42,7 +52,7 @@ def load() -> None:
         )
         cursor.execute(
             "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name, created_at)"
-            " SELECT id, name, name, %s, '', '', timestamptz '2023-12-31 23:59:00Z' + position * interval '1 minute'"
+            " SELECT id, name, name, %s, '', '', timestamptz '2024-01-01 00:00:00Z' + position * interval '1 minute'"
             " FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS wallet (id, name, position)",
             [make_password(PASSWORD), [derived_id(f"wallet:{name}") for name in names], names],
         )

@@ -16,7 +16,9 @@ def database_url() -> str:
     """Return the URL of the database that the running test uses."""
     settings = connection.settings_dict
     where = {"host": settings["HOST"]} | ({"port": settings["PORT"]} if settings["PORT"] else {})
-    user = quote(settings["USER"], safe="") + (f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else "")
+    user = quote(settings["USER"], safe="") + (
+        f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else ""
+    )
     return f"postgresql://{user}@/{quote(settings['NAME'], safe='')}?{urlencode(where)}"
 
 
