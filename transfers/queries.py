@@ -179,7 +179,7 @@ def tokens_of_transfer(
                 "offset": offset,
             },
         )
-        return cursor.fetchall()
+        return [wallet_queries.TokenRow(*row) for row in cursor.fetchall()]
 
 
 class MovementRow(NamedTuple):
