@@ -284,7 +284,9 @@ class Postgres:
         """
         make_directory(self.state)
         self.home = self._reachable_home()
-        binaries = self._binaries_for_the_data()
+        if self.home != self.state and not (link := self.state / "postgres").is_symlink():
+            link.symlink_to(self.home)
+        binaries = self.binaries()
         cluster = self.home / f"pg{binaries.major}"
         make_runtime_directory(self.state, children)
         if not (cluster / "PG_VERSION").exists():
@@ -301,7 +303,6 @@ class Postgres:
         return f"{binaries.version} {binaries.origin}"
 
     def _reachable_home(self) -> Path:
-        link = self.state / "postgres"
         if can_reach(self.state, self.account):
             return self.state
         home = Path("/var/lib/coppice") / hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
@@ -312,12 +313,14 @@ class Postgres:
                 f"The user nobody, as whom root runs PostgreSQL, can reach neither {self.state} nor {home}. "
                 "Run Coppice as an ordinary user, or set COPPICE_STATE_DIR to a directory that all can reach."
             )
-        if not link.is_symlink():
-            link.symlink_to(home)
         return home
 
-    def _binaries_for_the_data(self) -> Binaries:
-        """Choose binaries by preference, but never others than those that made the data that is there."""
+    def binaries(self) -> Binaries:
+        """
+        Choose binaries by preference, but never others than those that made the data that is there.
+
+        :raises StartError: there are none, or none for this data
+        """
         wish = preference()
         found = list(self._all_binaries(wish))
         if not found:
@@ -513,7 +516,7 @@ class Valkey:
         """
         make_directory(self.state)
         make_runtime_directory(self.state, children)
-        program, shown = self._program()
+        program, shown = self.program()
         folder = self.state / "valkey"
         make_directory(folder, mode=0o700)
         self._end_earlier_server()
@@ -535,7 +538,12 @@ class Valkey:
         self.child = child
         return shown
 
-    def _program(self) -> tuple[Path, str]:
+    def program(self) -> tuple[Path, str]:
+        """
+        Choose the program, and say for people to read what it is.
+
+        :raises StartError: there is none
+        """
         wish = preference()
         candidates: list[tuple[Path, str]] = []
         if wish != "wheel":

@@ -21,3 +21,6 @@ from config.settings.base import *  # noqa: F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", "wallets.hashers.TreetrackerHasher"]
 # The tests speak plain HTTP, as the web server behind a proxy does.
 SECURE_SSL_REDIRECT = False
+# Static files come from where they lie: a fresh clone has collected none.
+WHITENOISE_AUTOREFRESH = True
+WHITENOISE_USE_FINDERS = True

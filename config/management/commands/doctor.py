@@ -1,0 +1,207 @@
+"""`manage.py doctor`: ask every part how it is, and say what to do about those that are not well."""
+
+import importlib.metadata
+import platform
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+from rich.console import Console
+from rich.text import Text
+
+from config import embedded, health
+from config.children import StartError
+from config.environment import ROOT
+from config.supervisor import read_running
+from lockers import network
+from lockers.raida.commands import Command as RaidaCommand
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+
+STATE = embedded.state_directory()
+ECHO_SECONDS = 3.0
+UP = "Start the system: make run. Or set {variable} to a server of yours."
+
+
+class NotWell(Exception):
+    """A part is not well: what is wrong with it, and what to do."""
+
+    def __init__(self, wrong: str, advice: str) -> None:
+        super().__init__(wrong)
+        self.wrong = wrong
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class Finding:
+    part: str
+    is_well: bool
+    said: str
+    advice: str = ""
+
+
+class Command(BaseCommand):
+    help = "Check the interpreter, servers, worker, migrations, secrets and the 25 RAIDA servers."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        console = Console(highlight=False)
+        ill = 0
+        for finding in examine():
+            mark, style = ("✓", "green") if finding.is_well else ("✗", "red")
+            console.print(
+                Text.assemble((f"{mark} ", style), (f"{finding.part:<14}", "bold"), finding.said), soft_wrap=True
+            )
+            if not finding.is_well:
+                ill += 1
+                console.print(Text(f"  {'':<14}→ {finding.advice}", style="yellow"), soft_wrap=True)
+        if ill:
+            console.print(Text(f"\n{ill} of {len(CHECKS)} parts need attention.", style="red"))
+            sys.exit(1)
+        console.print(Text("\nEverything is well.", style="green"))
+
+
+def examine() -> Iterator[Finding]:
+    """Ask every part, one after the other; none can keep the others from being asked."""
+    for part, check in CHECKS.items():
+        try:
+            yield Finding(part, is_well=True, said=check())
+        except NotWell as error:
+            yield Finding(part, is_well=False, said=error.wrong, advice=error.advice)
+
+
+def interpreter() -> str:
+    return f"Python {platform.python_version()}, {sys.executable}"
+
+
+def packages() -> str:
+    """Compare what is installed with the lock; a line with a condition may not concern this machine."""
+    pins = re.findall(r"^([\w.-]+)(?:\[[^]]*])?==([^\s;]+)(.*)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    wrong = []
+    for name, version, rest in pins:
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            if ";" in rest:
+                continue
+            installed = "missing"
+        if installed != version:
+            wrong.append(f"{name} {installed}, not {version}")
+    if wrong:
+        raise NotWell("; ".join(wrong), "Install what is locked: make setup")
+    return "as locked"
+
+
+def postgres_binaries() -> str:
+    if settings.DATABASES["default"]["HOST"] != str(embedded.runtime_directory(STATE) / "pg"):
+        return "not needed: DATABASE_URL names a server"
+    try:
+        found = embedded.Postgres(STATE).binaries()
+    except StartError as error:
+        raise NotWell("none can be used", str(error)) from error
+    return f"PostgreSQL {found.version} {found.origin}, {found.directory}"
+
+
+def valkey_binary() -> str:
+    if embedded.redis_url(STATE) != settings.REDIS_URL:
+        return "not needed: REDIS_URL names a server"
+    try:
+        program, shown = embedded.Valkey(STATE).program()
+    except StartError as error:
+        raise NotWell("none can be used", str(error)) from error
+    return f"{shown}, {program}"
+
+
+def database() -> str:
+    _ask(health.check_database, UP.format(variable="DATABASE_URL"))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            (version,) = cursor.fetchone() or ("",)
+    except DatabaseError as error:
+        raise NotWell("stopped answering", UP.format(variable="DATABASE_URL")) from error
+    if int(str(version).split(".")[0]) < embedded.OLDEST_POSTGRES:
+        raise NotWell(
+            f"PostgreSQL {version} is too old", f"Coppice needs PostgreSQL {embedded.OLDEST_POSTGRES} or newer."
+        )
+    return f"PostgreSQL {version} answers"
+
+
+def migrations() -> str:
+    _ask(health.check_migrations, "Apply them: .venv/bin/python manage.py migrate")
+    return "all applied"
+
+
+def broker() -> str:
+    _ask(health.check_broker, UP.format(variable="REDIS_URL"))
+    return "answers"
+
+
+def worker() -> str:
+    _ask(
+        health.check_worker,
+        "Start a worker and beat: make run, or celery -A config.celery worker and celery -A config.celery beat. "
+        f"Logs: {STATE / 'log'}",
+    )
+    return "answers the rings of beat"
+
+
+def raida() -> str:
+    try:
+        servers = network.servers_from_settings(settings.RAIDA_HOSTS)
+    except network.InvalidServers as error:
+        raise NotWell(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
+    call = network.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
+    results = network.ask(servers, call, deadline_seconds=ECHO_SECONDS)
+    silent = sorted(number for number, result in results.items() if not isinstance(result, network.Answer))
+    if not silent:
+        return f"all {RAIDA_COUNT} servers answer"
+    named = f"{RAIDA_COUNT - len(silent)} of {RAIDA_COUNT} servers answer; silent: {', '.join(map(str, silent))}"
+    if len(silent) == RAIDA_COUNT:
+        raise NotWell("no server answers", "Start the local network: make run. Or set COPPICE_RAIDA_HOSTS.")
+    if len(silent) > RAIDA_COUNT - QUORUM:
+        raise NotWell(named, f"{QUORUM} are needed for an answer that counts. Check the network, or wait.")
+    raise NotWell(named, "Work goes on with those that answer. Check the silent ones.")
+
+
+def secrets() -> str:
+    for name in ("secret_key", "vault_key", "demo.json"):
+        path = STATE / name
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise NotWell(f"{path} can be read by others", f"chmod 600 {path}")
+    if settings.DEBUG:
+        raise NotWell("COPPICE_DEBUG is on, and shows settings to whoever causes an error", "Unset COPPICE_DEBUG.")
+    return "set, and kept to their owner"
+
+
+def running_system() -> str:
+    running = read_running(STATE)
+    return f"runs at {running.base_url}" if running else "not run by make run from here"
+
+
+def _ask(check: Callable[[], None], advice: str) -> None:
+    try:
+        check()
+    except health.Unwell as error:
+        because = "Look at this again when it does." if str(error).startswith("unknown") else advice
+        raise NotWell(str(error), because) from error
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "interpreter": interpreter,
+    "packages": packages,
+    "PostgreSQL": postgres_binaries,
+    "Valkey": valkey_binary,
+    "secrets": secrets,
+    "system": running_system,
+    "database": database,
+    "migrations": migrations,
+    "broker": broker,
+    "worker, beat": worker,
+    "RAIDA": raida,
+}
