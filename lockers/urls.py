@@ -1,5 +1,24 @@
-"""Paths of the lockers app, with and without a trailing slash."""
+"""Paths of the lockers app below `/api/`, with and without a trailing slash."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from lockers.views import CoinsViewSet, CoreViewSet, ImportViewSet, LockerViewSet, TaskViewSet
+
+urlpatterns = [
+    re_path(r"^v1/locker/?$", LockerViewSet.as_view({"post": "put_coins"})),
+    re_path(r"^v1/lockers/?$", LockerViewSet.as_view({"get": "list"})),
+    # Before the pattern that takes any text for a code.
+    re_path(r"^v1/locker/peek/?$", LockerViewSet.as_view({"post": "peek_with_body"})),
+    re_path(r"^v1/locker/take/?$", LockerViewSet.as_view({"post": "take_with_body"})),
+    re_path(r"^v1/locker/(?P<code>[^/]+)/?$", LockerViewSet.as_view({"get": "peek", "post": "take"})),
+    re_path(r"^v1/tasks?/(?P<task_id>[^/]+)/?$", TaskViewSet.as_view({"get": "retrieve"})),
+    re_path(r"^v1/import/?$", ImportViewSet.as_view({"post": "create"})),
+    re_path(r"^v1/echo/?$", CoinsViewSet.as_view({"get": "echo"})),
+    re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
+    re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets"})),
+    re_path(r"^v1/wallets/(?P<name>[^/]+)/?$", CoinsViewSet.as_view({"get": "wallet"})),
+    re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
+    re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek"})),
+    re_path(r"^transactions/locker/upload/?$", CoreViewSet.as_view({"post": "upload"})),
+    re_path(r"^transactions/locker/download/?$", CoreViewSet.as_view({"post": "download"})),
+]

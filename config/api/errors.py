@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from transfers import errors as transfers_errors
 from trusts import errors as trusts_errors
+from lockers import errors as lockers_errors
 from wallets import errors as wallets_errors
 from wallets.errors import DomainError
 
@@ -39,6 +40,17 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.TokenNotVisible: 401,
     wallets_errors.ApiKeyTaken: 409,
     wallets_errors.InvalidApiKey: 422,
+    lockers_errors.LockerError: 422,
+    lockers_errors.InvalidLockerRequest: 422,
+    lockers_errors.MissingParameter: 400,
+    lockers_errors.TaskNotFound: 404,
+    lockers_errors.ReceiptNotFound: 404,
+    lockers_errors.NotEnoughCoins: 422,
+    lockers_errors.NoExactChange: 422,
+    lockers_errors.CoinsBusy: 409,
+    lockers_errors.NothingToImport: 422,
+    lockers_errors.NothingToFind: 409,
+    lockers_errors.PeekFailed: 500,
     trusts_errors.TrustAlreadyExists: 403,
     trusts_errors.TrustWithOneself: 422,
     trusts_errors.RequesterNotControlled: 403,

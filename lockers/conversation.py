@@ -1,0 +1,194 @@
+"""
+What to say to 25 servers about a batch of coins, and what their answers mean.
+
+Knows neither the database nor sockets: bytes go out through `network.Call`, answers come in
+as `network.Answer` or `network.Silence`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from lockers.network import Answer, Call, Silence
+from lockers.raida import payloads
+from lockers.raida.coins import Coin
+from lockers.raida.commands import Command
+from lockers.raida.errors import WireError
+from lockers.raida.statuses import RAIDA_COUNT, Status
+
+Numbers = tuple[bytes, ...]
+Results = Mapping[int, Answer | Silence]
+# For each server the positions, in the batch, of the coins that it is asked about.
+Chosen = Mapping[int, tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class Piece:
+    """
+    One coin of a batch with the two secrets in play, 25 numbers each.
+
+    `marks` has one `states.Mark` per server and `pown` what was known before the task.
+    """
+
+    coin_id: UUID
+    coin: Coin
+    pown: str
+    marks: str
+    old: Numbers = field(repr=False)
+    new: Numbers = field(repr=False)
+
+    def mark(self, raida: int, mark: str) -> None:
+        self.marks = self.marks[:raida] + mark + self.marks[raida + 1 :]
+
+
+class Reply(StrEnum):
+    """What one server told about one coin."""
+
+    PASS = "pass"  # noqa: S105 - a server's word
+    FAIL = "fail"
+    HAS_OLD = "has_old"
+    HAS_NEW = "has_new"
+    HAS_NEITHER = "has_neither"
+    ERROR = "error"
+    SILENT = "silent"
+    UNREACHED = "unreached"
+
+
+_FOUND: Final = {
+    payloads.Found.NEITHER: Reply.HAS_NEITHER,
+    payloads.Found.AN: Reply.HAS_OLD,
+    payloads.Found.PAN: Reply.HAS_NEW,
+}
+_SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6}
+
+
+def choose(pieces: Sequence[Piece], marks: Collection[str], *, known_good: bool = False) -> Chosen:
+    """
+    Return which coins to ask each server about: those with one of `marks` there.
+
+    With `known_good` only coins that the server is known to accept. A put passes or fails as a
+    whole on each server, so one coin that a server refuses would take all others with it.
+    """
+    chosen = {
+        raida: tuple(
+            index
+            for index, piece in enumerate(pieces)
+            if piece.marks[raida] in marks and (not known_good or piece.pown[raida] == "p")
+        )
+        for raida in range(RAIDA_COUNT)
+    }
+    return {raida: indices for raida, indices in chosen.items() if indices}
+
+
+def compose(command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: bool = False) -> Call:
+    """
+    Return the call that moves the chosen coins from the old secret to the new one, or asks about both.
+
+    With `back` a moving command goes from new to old. The batch of a put or a remove has one
+    locker, so its key is the same in every piece.
+    """
+    return Call(
+        command=command,
+        payloads={raida: _payload(command, pieces, indices, raida, back=back) for raida, indices in chosen.items()},
+    )
+
+
+def _payload(command: Command, pieces: Sequence[Piece], indices: Iterable[int], raida: int, *, back: bool) -> bytes:
+    records = [
+        payloads.CoinAnPan(piece.coin, piece.new[raida], piece.old[raida])
+        if back
+        else payloads.CoinAnPan(piece.coin, piece.old[raida], piece.new[raida])
+        for piece in (pieces[index] for index in indices)
+    ]
+    match command:
+        case Command.PUT:
+            return payloads.encode_put([payloads.CoinAn(one.coin, one.an) for one in records], records[0].pan)
+        case Command.REMOVE:
+            takes = tuple(payloads.CoinPan(one.coin, one.pan) for one in records)
+            return payloads.encode_remove(payloads.RemoveRequest(records[0].an, takes))
+        case Command.POWN:
+            return payloads.encode_pown(records)
+        case Command.FIND:
+            return payloads.encode_find(records)
+        case Command.DETECT:
+            return payloads.encode_detect([payloads.CoinAn(one.coin, one.an) for one in records])
+        case _:
+            raise ValueError(f"{command} says nothing about coins")
+
+
+def replies(command: Command, chosen: Chosen, results: Results) -> dict[int, tuple[Reply, ...]]:
+    """
+    Return what each server told about each of the coins that it was asked about, in that order.
+
+    An answer that cannot be read tells nothing: it counts as silence, because the command may
+    have been carried out.
+    """
+    return {raida: _read(command, results.get(raida), len(indices)) for raida, indices in chosen.items()}
+
+
+def _read(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:
+    if result is None:
+        return (Reply.SILENT,) * count
+    if isinstance(result, Silence):
+        return (Reply.SILENT if result.sent else Reply.UNREACHED,) * count
+    try:
+        match command:
+            case Command.PUT:
+                passed = (payloads.decode_verdict(result.status, result.payload),) * count
+            case Command.REMOVE:
+                passed = payloads.decode_remove_reply(result.status, result.payload, count=count).passed
+            case Command.FIND:
+                found = payloads.decode_find_reply(result.status, result.payload, count=count)
+                return tuple(_FOUND[one] for one in found)
+            case _:
+                passed = payloads.decode_verdicts(result.status, result.payload, count=count)
+    except WireError:
+        is_success = result.status in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED, Status.SUCCESS)
+        return (Reply.SILENT if is_success else Reply.ERROR,) * count
+    return tuple(Reply.PASS if one else Reply.FAIL for one in passed)
+
+
+def answer_code(result: Answer | Silence) -> int:
+    """The status byte, or the number below 0 that `models.Attempt` stores for a silence."""
+    return int(result.status) if isinstance(result, Answer) else _SILENCES[result.reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    What the servers say that a locker holds: `coins` are those that at least 13 listed.
+
+    `listed` servers knew the locker, `empty` ones did not, the others gave no usable answer.
+    """
+
+    coins: frozenset[Coin]
+    listed: int
+    empty: int
+    statuses: tuple[int | None, ...]
+
+
+def listing(results: Results, *, quorum: int) -> Listing:
+    """Count the answers to a peek. Order and repetitions in a server's list mean nothing."""
+    votes: dict[Coin, int] = {}
+    listed = empty = 0
+    for result in results.values():
+        if not isinstance(result, Answer):
+            continue
+        try:
+            coins = payloads.decode_peek_reply(result.status, result.payload)
+        except WireError:
+            continue
+        if not coins:
+            empty += 1
+            continue
+        listed += 1
+        for coin in set(coins):
+            votes[coin] = votes.get(coin, 0) + 1
+    return Listing(
+        coins=frozenset(coin for coin, count in votes.items() if count >= quorum),
+        listed=listed,
+        empty=empty,
+        statuses=tuple(answer_code(results[raida]) if raida in results else None for raida in range(RAIDA_COUNT)),
+    )

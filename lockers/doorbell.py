@@ -1,0 +1,29 @@
+"""
+Ringing the workers.
+
+A message carries a task's id and nothing else. Losing one costs seconds: what must be done is
+the task's row, and the sweep rings again.
+"""
+
+import logging
+from uuid import UUID
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+RUN_TASK = "lockers.run"
+
+_log = logging.getLogger(__name__)
+
+
+def ring(task_id: UUID) -> None:
+    """Tell the workers about one task. A broker that is down is no error."""
+    try:
+        current_app.send_task(RUN_TASK, args=[str(task_id)], retry=False, ignore_result=True)
+    except OperationalError:
+        _log.warning("The broker cannot be reached; the sweep will ring for task %s", task_id)
+
+
+def ring_on_commit(task_id: UUID) -> None:
+    transaction.on_commit(lambda: ring(task_id), robust=True)

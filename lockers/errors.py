@@ -1,0 +1,71 @@
+"""Refusals of the lockers app. The HTTP status of each stands in `config/api/errors.py`."""
+
+from typing import Any
+
+from wallets.errors import DomainError
+
+
+class LockerError(DomainError):
+    """A rule of the lockers app refused a call. `extra` are further fields of the answer's body."""
+
+    def __init__(self, message: str, **extra: Any) -> None:
+        super().__init__(message)
+        self.extra: dict[str, Any] = extra
+
+
+class InvalidLockerRequest(LockerError):
+    """A field has the wrong shape."""
+
+
+class MissingParameter(LockerError):
+    """A parameter that the endpoint needs is not there (seed 001)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Missing required parameter: {name}")
+
+
+class TaskNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no task with that id")
+
+
+class ReceiptNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no receipt with that id")
+
+
+class NotEnoughCoins(LockerError):
+    """The wallet's free coins are worth less than the amount."""
+
+
+class NoExactChange(LockerError):
+    """There is enough value, and no set of free coins makes the amount exactly."""
+
+
+class CoinsBusy(LockerError):
+    """Other tasks hold, or are just choosing, the coins that this call needs."""
+
+
+class NothingToImport(LockerError):
+    """No file held a coin that could be imported; `extra` tells each file's outcome."""
+
+
+class NothingToFind(LockerError):
+    """No coin of the wallet is in limbo."""
+
+
+class PeekFailed(LockerError):
+    """No 13 servers listed the locker (seed 001): network trouble, a wrong code or an emptied locker."""
+
+    def __init__(self, *, locker_key: str, successes: int, status: int, detail: str) -> None:
+        super().__init__(
+            "Locker peek failed",
+            locker_key=locker_key,
+            raida_success=successes,
+            raida_status_code=status,
+            detail=detail,
+        )
+
+
+class TaskSuperseded(Exception):
+    """Another worker took the task over: whoever sees this stops at once and writes nothing more."""

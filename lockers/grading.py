@@ -1,0 +1,139 @@
+"""
+What becomes of a coin when a task ends, from what each server said. Pure.
+
+13 of 25 decide (the RAIDA protocol, section 8). A server that was silent never counts against
+a coin; as long as silent servers could still tip the balance, the coin is in limbo and both of
+its secrets are kept.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from lockers.raida import grades
+from lockers.raida.coins import format_amount
+from lockers.raida.statuses import QUORUM
+from lockers.states import SPENDABLE, CoinState, Mark, TaskKind
+
+_STATES: Final = {
+    grades.Grade.BANK: CoinState.BANK,
+    grades.Grade.FRACKED: CoinState.FRACKED,
+    grades.Grade.COUNTERFEIT: CoinState.COUNTERFEIT,
+    grades.Grade.ERRORED: CoinState.ERRORED,
+    grades.Grade.LIMBO: CoinState.LIMBO,
+    grades.Grade.BADKEY: CoinState.ERRORED,
+}
+# Letters of the pown string (section 7.7) for the marks.
+_SHOWN: Final = str.maketrans(
+    {
+        Mark.UNASKED: "u",
+        Mark.SENT: "n",
+        Mark.OLD: "n",
+        Mark.NEW: "p",
+        Mark.REFUSED: "f",
+        Mark.NEITHER: "f",
+        Mark.KEPT: "f",
+        Mark.ERROR: "e",
+        Mark.UNREACHED: "d",
+    }
+)
+
+
+class Secrets(Enum):
+    """Which numbers to keep. With OLD, NEW and MIXED each server's one number is known."""
+
+    OLD = "old"
+    NEW = "new"
+    MIXED = "mixed"  # the new number where the server passed, else the old one
+    MIXED_BOTH = "mixed_both"  # the same, and the new ones beside it for servers with the letter n
+    BOTH = "both"  # all old and all new ones
+    UNTOUCHED = "untouched"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """
+    `state` is None for a coin that nothing was ever sent about and that never became ours.
+
+    `pown` is what the row remembers, `shown` what the receipt says of this task.
+    """
+
+    state: CoinState | None
+    pown: str
+    shown: str
+    secrets: Secrets
+    stays_in_locker: bool = False
+
+
+def ending(*, state: CoinState, is_put: bool, origin: TaskKind, marks: str, pown: str) -> Ending:
+    """Return how a task ends for a coin that is in `state` with these marks, and had `pown` before."""
+    if is_put:
+        return _ending_of_put(state, marks, pown)
+    return _ending_of_arrival(state, origin, marks, pown)
+
+
+def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
+    shown = marks.translate(_SHOWN)
+    if marks.count(Mark.NEW) >= QUORUM:
+        return Ending(CoinState.LOCKED, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
+    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED} and state in SPENDABLE:
+        return Ending(state, pown, shown, Secrets.UNTOUCHED)
+    # What the server is known to hold of the *old* numbers.
+    letters = "".join(_letter_of_old(mark, before) for mark, before in zip(marks, pown, strict=True))
+    if letters.count("p") >= QUORUM:
+        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
+        return Ending(grade, letters, shown, Secrets.BOTH if "n" in letters else Secrets.OLD)
+    if letters.count("f") >= QUORUM:
+        return Ending(CoinState.COUNTERFEIT, letters, shown, Secrets.BOTH)
+    return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
+
+
+def _letter_of_old(mark: str, before: str) -> str:
+    match mark:
+        case Mark.KEPT:
+            return "p"
+        case Mark.NEITHER:
+            return "f"
+        case Mark.UNASKED | Mark.UNREACHED | Mark.REFUSED:
+            return before
+        case _:
+            return "n"
+
+
+def _ending_of_arrival(state: CoinState, origin: TaskKind, marks: str, pown: str) -> Ending:
+    shown = marks.translate(_SHOWN)
+    if state is CoinState.INCOMING and set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
+        return Ending(None, pown, shown, Secrets.UNTOUCHED)
+    passes = marks.count(Mark.NEW)
+    letters = "".join(_letter_of_new(mark, is_ours=passes >= QUORUM) for mark in marks)
+    grade = _STATES[grades.grade(letters.replace("d", "n") if passes < QUORUM else letters)]
+    if grade in SPENDABLE and passes < QUORUM:
+        # Neither 13 for it nor 13 against it: not money, and not proved false.
+        grade = CoinState.ERRORED
+    if grade is CoinState.COUNTERFEIT and origin is TaskKind.TAKE:
+        grade = CoinState.MISSED
+    if grade not in SPENDABLE:
+        return Ending(grade, letters, shown, Secrets.BOTH)
+    if passes == len(marks):
+        return Ending(grade, letters, shown, Secrets.NEW)
+    return Ending(grade, letters, shown, Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED)
+
+
+def _letter_of_new(mark: str, *, is_ours: bool) -> str:
+    match mark:
+        case Mark.NEW:
+            return "p"
+        case Mark.REFUSED | Mark.NEITHER:
+            return "f"
+        case Mark.ERROR:
+            return "e"
+        case Mark.OLD | Mark.KEPT | Mark.UNASKED | Mark.UNREACHED:
+            # The server holds the number that the giver knows too: to be healed once the coin is ours.
+            return "f" if is_ours else "n"
+        case _:
+            return "n"
+
+
+def coins_text(units: int) -> str:
+    """An amount as a user reads it."""
+    return f"{format_amount(units)} CloudCoin"

@@ -1,0 +1,249 @@
+"""
+What the lockers app stores: coins, the lockers that were filled here, tasks and their attempts.
+
+Everything that is worth money and secret (authenticity numbers, proposed numbers, transmit
+codes) is sealed by `lockers.vault` before it gets here. Amounts are integers of 10^-8 coin.
+"""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length, Now, Replace
+
+from lockers.raida.statuses import QUORUM
+from lockers.states import HELD, SPENDABLE, CoinState, LockerState, Step, TaskKind, TaskState
+from wallets.models import Wallet
+
+
+class Locker(models.Model):
+    """
+    A locker that a wallet of this ledger filled.
+
+    The servers cannot list lockers, so this row and its coins are the only memory of one. The
+    locker's contents are its coins in the state LOCKED.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="lockers")
+    state = models.CharField(max_length=10, default=LockerState.FILLING, choices=[(s, s) for s in LockerState])
+    code = models.BinaryField()
+    tag = models.CharField(max_length=250, blank=True)
+    amount = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=list(LockerState)), name="locker_state_is_known"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="locker_amount_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class LockerTask(models.Model):
+    """
+    One piece of work that talks to the servers, committed before the first byte leaves.
+
+    `lease_until` says how long the worker of `attempt` may be trusted to be alive; whatever it
+    writes carries that attempt number in the WHERE. NULL means that nobody works on it.
+    `plan` holds what a restart needs to know and `result` what the caller is told; neither
+    ever holds a secret.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=8, choices=[(k, k) for k in TaskKind])
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="locker_tasks")
+    actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    state = models.CharField(max_length=10, default=TaskState.RUNNING, choices=[(s, s) for s in TaskState])
+    step = models.CharField(max_length=10, default=Step.RESERVED, choices=[(s, s) for s in Step])
+    progress = models.SmallIntegerField(default=0)
+    message = models.TextField(blank=True)
+    tag = models.CharField(max_length=250, blank=True)
+    amount = models.BigIntegerField(null=True, blank=True)
+    locker = models.ForeignKey(Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
+    code = models.BinaryField(null=True, blank=True)
+    receipt_id = models.CharField(max_length=32, unique=True)
+    attempt = models.IntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    deadline = models.DateTimeField()
+    # When a worker was last told, so that a busy queue does not fill with repetitions.
+    rung_at = models.DateTimeField(db_default=Now())
+    plan = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=list(TaskKind)), name="task_kind_is_known"),
+            models.CheckConstraint(condition=Q(state__in=list(TaskState)), name="task_state_is_known"),
+            models.CheckConstraint(condition=Q(step__in=list(Step)), name="task_step_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=TaskState.COMPLETED, progress=100)
+                | (~Q(state=TaskState.COMPLETED) & Q(progress__gte=0, progress__lt=100)),
+                name="task_progress_is_100_only_when_completed",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=TaskState.RUNNING, finished_at=None)
+                | (~Q(state=TaskState.RUNNING) & Q(finished_at__isnull=False, lease_until=None)),
+                name="task_is_finished_when_final",
+            ),
+            models.CheckConstraint(condition=Q(receipt_id__regex=r"^[0-9a-f]{32}$"), name="task_receipt_is_32_hex"),
+        ]
+        indexes = [
+            # What the sweep asks every two seconds; open tasks are few, so it stays tiny.
+            models.Index(fields=["lease_until"], condition=Q(state=TaskState.RUNNING), name="task_open"),
+            models.Index(fields=["wallet", "-created_at"], name="task_of_wallet"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class Coin(models.Model):
+    """
+    One coin in one wallet's hands, now or once.
+
+    `secrets` are the 25 authenticity numbers, sealed. While `pown` has the letter n for a
+    server, that server may hold the number in `proposed` instead. `outcome` holds one
+    `states.Mark` per server while a task is at work, and is empty otherwise.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="coins", db_index=False)
+    denomination = models.SmallIntegerField()
+    serial_number = models.BigIntegerField()
+    state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
+    # How it came into this ledger: by an import or out of a locker.
+    origin = models.CharField(max_length=8, choices=[(k, k) for k in (TaskKind.IMPORT, TaskKind.TAKE)])
+    pown = models.CharField(max_length=25, default="u" * 25)
+    # How many servers are known to accept the coin; 13 make it spendable.
+    passes = models.GeneratedField(
+        expression=Length("pown") - Length(Replace("pown", models.Value("p"), models.Value(""))),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+    secrets = models.BinaryField()
+    proposed = models.BinaryField(null=True, blank=True)
+    # A coin is in at most one open task, because there is one column for it.
+    task = models.ForeignKey(
+        LockerTask, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
+    )
+    batch = models.SmallIntegerField(null=True, blank=True)
+    outcome = models.CharField(max_length=25, blank=True)
+    locker = models.ForeignKey(
+        Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=list(CoinState)), name="coin_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(denomination__gte=-8, denomination__lte=6), name="coin_denomination_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(serial_number__gte=0, serial_number__lt=2**32), name="coin_serial_number_fits_32_bits"
+            ),
+            models.CheckConstraint(condition=Q(pown__regex=r"^[pfnuedb]{25}$"), name="coin_pown_has_25_letters"),
+            models.CheckConstraint(
+                condition=Q(outcome="", task=None, batch=None)
+                | Q(outcome__regex=r"^[-pfnxored]{25}$", task__isnull=False, batch__isnull=False),
+                name="coin_outcome_belongs_to_a_task",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=list(SPENDABLE)) | Q(passes__gte=QUORUM), name="coin_is_spendable_with_13_passes"
+            ),
+            models.CheckConstraint(condition=Q(state__in=list(HELD)) | Q(task=None), name="coin_in_a_task_is_held"),
+            models.CheckConstraint(
+                condition=~Q(state__in=[CoinState.INCOMING]) | Q(task__isnull=False), name="coin_incoming_has_a_task"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=CoinState.LOCKED) | Q(locker__isnull=False), name="coin_locked_has_a_locker"
+            ),
+            models.UniqueConstraint(
+                fields=["denomination", "serial_number"],
+                condition=Q(state__in=list(HELD)),
+                name="coin_is_held_once",
+            ),
+            models.UniqueConstraint(
+                fields=["denomination", "serial_number"],
+                condition=Q(state=CoinState.LOCKED),
+                name="coin_is_in_one_locker",
+            ),
+        ]
+        indexes = [
+            # Counts and choices of free coins are answered from this index alone.
+            models.Index(
+                fields=["wallet", "denomination", "state", "id"],
+                condition=Q(task=None, state__in=list(SPENDABLE)),
+                name="coin_free",
+            ),
+            models.Index(fields=["wallet", "state", "denomination"], name="coin_of_wallet"),
+            models.Index(fields=["task", "batch", "id"], condition=Q(task__isnull=False), name="coin_of_task"),
+            models.Index(fields=["locker", "state"], condition=Q(locker__isnull=False), name="coin_of_locker"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.denomination}#{self.serial_number}"
+
+
+class Attempt(models.Model):
+    """
+    One command put to up to 25 servers about one batch of a task's coins.
+
+    Committed before the first byte, settled together with what its answers changed. One that
+    was never settled was cut off: what it asked for may have happened on any server.
+    `answers` has 25 entries: NULL was not asked, a status from 0 up, or an `Unanswered` below 0.
+    """
+
+    class Unanswered(models.IntegerChoices):
+        SENT = -1, "sent, no answer recorded"
+        TIMEOUT = -2, "silent until the deadline"
+        REFUSED = -3, "connection refused, nothing was sent"
+        NETWORK = -4, "network error"
+        MISMATCH = -5, "an answer to something else"
+        GARBAGE = -6, "no RAIDA answer"
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    ordinal = models.IntegerField()
+    number = models.IntegerField()
+    command = models.CharField(max_length=12)
+    batch = models.SmallIntegerField(default=0)
+    answers = ArrayField(models.SmallIntegerField(null=True), size=25)
+    sent_at = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "ordinal"], name="attempt_ordinal_is_unique"),
+            models.CheckConstraint(condition=Q(answers__len=25), name="attempt_has_25_answers"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command} of {self.task_id}"
+
+
+class ReceiptLine(models.Model):
+    """What became of one coin in one finished task. Written once, with the task's last step."""
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(LockerTask, on_delete=models.PROTECT, related_name="receipt_lines")
+    denomination = models.SmallIntegerField()
+    serial_number = models.BigIntegerField()
+    pown = models.CharField(max_length=25)
+    state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(F("task"), F("denomination"), F("serial_number"), name="receipt_names_a_coin_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.denomination}#{self.serial_number} {self.state}"

@@ -1,0 +1,437 @@
+"""
+Beginning work on coins: what a caller asks for becomes a task, reserved coins and saved secrets.
+
+Each operation is one transaction and talks to no network; a worker does that afterwards
+(`lockers.engine`). Lock order: trust, coins, task, locker.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from lockers import choosing, doorbell, errors, queries, secrecy, settlement
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida import codes, files
+from lockers.raida.coins import UNITS_PER_COIN, format_amount
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.errors import CoinFileError, InvalidCode
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.settlement import BATCH_COINS
+from lockers.states import HELD, SPENDABLE, CoinState, Mark, TaskKind
+from trusts import queries as trusts
+from wallets.errors import WalletNotControlled
+from wallets.models import Wallet
+
+# A put of more coins in one task would outlast a worker's time limit when servers are silent.
+MAXIMUM_PUT_COINS: Final = 20_000
+MAXIMUM_IMPORT_COINS: Final = 20_000
+# Between counting the free coins and locking them others may take some.
+_CHOICES: Final = 3
+
+WEAK_CODE: Final = (
+    "This transmit code is short enough to be guessed, and whoever has the code has the coins."
+    " Leave transmit_code out to get a safe one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task that was just begun, and what the caller should be told besides."""
+
+    task: LockerTask
+    warning: str = ""
+    files: Sequence["FileOutcome"] = ()
+
+
+def _wallet_for(actor: Wallet, name: str) -> Wallet:
+    """
+    The named wallet; the actor's control of it holds until the transaction ends.
+
+    :raises WalletNotFound: no such wallet
+    :raises WalletNotControlled: it is somebody else's
+    """
+    wallet = queries.wallet_of(actor=actor, name=name)
+    if not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
+        raise WalletNotControlled(f"The wallet {wallet.name} is not yours, and you do not manage it")
+    return wallet
+
+
+def _open_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0, **fields: Any) -> LockerTask:
+    task = LockerTask.objects.create(
+        kind=kind,
+        wallet=wallet,
+        actor=actor,
+        receipt_id=secrets.token_hex(16),
+        deadline=timezone.now() + settlement.time_for(coins),
+        **fields,
+    )
+    doorbell.ring_on_commit(task.pk)
+    return task
+
+
+def _checked_code(code: str) -> str:
+    try:
+        return codes.verbatim(code)
+    except InvalidCode:
+        raise errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty") from None
+
+
+# Putting.
+
+
+@sensitive_variables("code", "transmit_code")
+def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code: str | None = None) -> Started:
+    """
+    Reserve coins worth exactly `units`, make the locker they shall go into, and begin the upload.
+
+    Without `transmit_code` a safe one is drawn.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NotEnoughCoins: the free coins are worth less
+    :raises NoExactChange: no set of them makes the amount exactly
+    :raises CoinsBusy: other tasks are choosing the same coins just now
+    :raises InvalidLockerRequest: the code can never be one, or the amount needs more than 20,000 coins
+    """
+    code = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE)) if transmit_code is None else transmit_code
+    code = _checked_code(code)
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        coin_ids = _lock_coins(wallet, units)
+        locker = Locker(wallet=wallet, amount=units, tag=tag)
+        locker.code = secrecy.seal_locker_code(code, locker_id=locker.pk)
+        locker.save(force_insert=True)
+        task = _open_task(
+            TaskKind.PUT, wallet=wallet, actor=actor, coins=len(coin_ids), tag=tag, amount=units, locker=locker
+        )
+        _reserve(coin_ids, task=task, locker=locker)
+    return Started(task, WEAK_CODE if transmit_code is not None and codes.is_weak(code) else "")
+
+
+def start_put_of_one(
+    *, actor: Wallet, name: str, denomination: int, tag: str = "", transmit_code: str | None = None
+) -> Started:
+    """Begin the upload of one coin of a denomination; refuses as `start_put`."""
+    counts = queries.free_counts(wallet_id=queries.wallet_of(actor=actor, name=name).pk)
+    if not counts.get(denomination):
+        raise errors.NotEnoughCoins(f"The wallet has no free coin of {format_amount(choosing.value_of(denomination))}")
+    return start_put(
+        actor=actor, name=name, units=choosing.value_of(denomination), tag=tag, transmit_code=transmit_code
+    )
+
+
+def _lock_coins(wallet: Wallet, units: int) -> list[UUID]:
+    """Choose and lock free coins that make `units` exactly, bank coins before fracked ones."""
+    for _ in range(_CHOICES):
+        available = queries.free_counts(wallet_id=wallet.pk)
+        wanted = choosing.choose(available, units)
+        if wanted is None:
+            _refuse_amount(available, units)
+        assert wanted is not None
+        if sum(wanted.values()) > MAXIMUM_PUT_COINS:
+            raise errors.InvalidLockerRequest(
+                f"This amount needs {sum(wanted.values())} coins; at most {MAXIMUM_PUT_COINS} go into one locker"
+            )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coin.id FROM unnest(%s::smallint[], %s::int[]) AS want(denomination, number)"
+                " CROSS JOIN LATERAL ("
+                "  SELECT id FROM lockers_coin WHERE wallet_id = %s AND denomination = want.denomination"
+                "  AND task_id IS NULL AND state = ANY(%s) ORDER BY state, id LIMIT want.number"
+                "  FOR NO KEY UPDATE SKIP LOCKED) AS coin",
+                [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]],
+            )
+            locked = [row[0] for row in cursor.fetchall()]
+        if len(locked) == sum(wanted.values()):
+            return locked
+        # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
+    raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _refuse_amount(available: dict[int, int], units: int) -> None:
+    total = choosing.total(available)
+    if total < units:
+        raise errors.NotEnoughCoins(
+            f"Not enough coins: {format_amount(total)} of {format_amount(units)} are free in this wallet"
+        )
+    below, above = choosing.below_and_above(available, units)
+    possible = " or ".join(format_amount(each) for each in (below, above) if each)
+    raise errors.NoExactChange(
+        f"The coins in this wallet cannot make {format_amount(units)} exactly; the nearest are {possible}"
+    )
+
+
+def _reserve(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET task_id = %s, locker_id = %s, outcome = %s,"
+            " batch = ((chosen.position - 1) / %s)::smallint"
+            " FROM unnest(%s::uuid[]) WITH ORDINALITY AS chosen(id, position)"
+            " WHERE lockers_coin.id = chosen.id AND lockers_coin.task_id IS NULL",
+            [task.pk, locker.pk, Mark.UNASKED * RAIDA_COUNT, BATCH_COINS, list(coin_ids)],
+        )
+        if cursor.rowcount != len(coin_ids):
+            raise errors.CoinsBusy("Other uploads took the same coins just now; try again")
+
+
+# Looking and taking.
+
+
+@sensitive_variables("code")
+def start_take(*, actor: Wallet, name: str, code: str, tag: str = "") -> Started:
+    """
+    Begin to take all coins out of the locker that the code opens, into the named wallet.
+
+    :raises WalletNotFound, WalletNotControlled, InvalidLockerRequest: as for `start_put`
+    """
+    code = _checked_code(code)
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        task_id = uuid4()
+        task = _open_task(
+            TaskKind.TAKE,
+            wallet=wallet,
+            actor=actor,
+            id=task_id,
+            tag=tag,
+            code=secrecy.seal_task_code(code, task_id=task_id),
+        )
+    return Started(task)
+
+
+@sensitive_variables("code")
+def start_peek(*, actor: Wallet, code: str) -> Started:
+    """
+    Begin to look into the locker that the code opens.
+
+    :raises InvalidLockerRequest: the text can never be a code
+    """
+    code = _checked_code(code)
+    with transaction.atomic(savepoint=False):
+        task_id = uuid4()
+        task = _open_task(
+            TaskKind.PEEK,
+            wallet=actor,
+            actor=actor,
+            id=task_id,
+            code=secrecy.seal_task_code(code, task_id=task_id),
+        )
+    return Started(task)
+
+
+def start_echo(*, actor: Wallet) -> Started:
+    """Begin to ask all servers whether they are there."""
+    with transaction.atomic(savepoint=False):
+        return Started(_open_task(TaskKind.ECHO, wallet=actor, actor=actor))
+
+
+# Importing.
+
+
+@dataclass(slots=True)
+class FileOutcome:
+    """What happened to one file of an import, or to one member of an archive."""
+
+    name: str
+    accepted: int = 0
+    reason: str = ""
+    # Coins that were left out, each as (coin, why).
+    refused: list[tuple[WireCoin, str]] = field(default_factory=list)
+
+
+_TWICE: Final = "This coin came in another file of the same import"
+_HELD: Final = "This coin is held in this ledger already; it cannot be imported a second time"
+
+
+@sensitive_variables("uploads", "records", "plain", "proposed", "record")
+def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str = "") -> Started:
+    """
+    Read coin files, save their coins with fresh numbers proposed for each, and begin to make them ours.
+
+    `uploads` are pairs of file name and content. Afterwards the giver's copies are worthless.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
+    """
+    outcomes: list[FileOutcome] = []
+    records: dict[WireCoin, tuple[files.CoinRecord, FileOutcome]] = {}
+    for file_name, content in uploads:
+        for outcome, coins in _read(file_name, content):
+            outcomes.append(outcome)
+            for record in coins:
+                if record.coin in records:
+                    outcome.refused.append((record.coin, _TWICE))
+                else:
+                    records[record.coin] = (record, outcome)
+    if len(records) > MAXIMUM_IMPORT_COINS:
+        raise errors.InvalidLockerRequest(
+            f"{len(records)} coins are too many for one import; at most {MAXIMUM_IMPORT_COINS} at once"
+        )
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        for coin in _held_already(list(records)):
+            _, outcome = records.pop(coin)
+            outcome.refused.append((coin, _HELD))
+        if not records:
+            _refuse_import(outcomes)
+        task = _open_task(TaskKind.IMPORT, wallet=wallet, actor=actor, coins=len(records), tag=tag)
+        plain = [record for record, _ in records.values() if record.pans is None]
+        proposed = [record for record, _ in records.values() if record.pans is not None]
+        first_proposed = -(-len(plain) // BATCH_COINS)
+        saved = settlement.insert_incoming(
+            task_id=task.pk,
+            wallet_id=wallet.pk,
+            origin=TaskKind.IMPORT,
+            coins=[(record.coin, record.ans, secrecy.fresh_numbers()) for record in plain],
+        ) | settlement.insert_incoming(
+            task_id=task.pk,
+            wallet_id=wallet.pk,
+            origin=TaskKind.IMPORT,
+            coins=[(record.coin, record.ans, record.pans or ()) for record in proposed],
+            first_batch=first_proposed,
+        )
+        for coin, (_, outcome) in records.items():
+            if coin in saved:
+                outcome.accepted += 1
+            else:
+                outcome.refused.append((coin, _HELD))
+        if not saved:
+            _refuse_import(outcomes)
+        task.plan = {"two_secrets": list(range(first_proposed, first_proposed + -(-len(proposed) // BATCH_COINS)))}
+        task.result = {"files": [outcome_as_json(outcome) for outcome in outcomes]}
+        task.save(update_fields=["plan", "result"])
+    return Started(task, files=outcomes)
+
+
+def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.CoinRecord]]]:
+    try:
+        if files.is_archive(content):
+            return [_read_one(f"{name}/{member.name}", member.content) for member in files.unpack(content)] or [
+                (FileOutcome(name, reason="The archive is empty"), ())
+            ]
+    except CoinFileError as error:
+        return [(FileOutcome(name, reason=_sentence(error)), ())]
+    return [_read_one(name, content)]
+
+
+def _read_one(name: str, content: bytes) -> tuple[FileOutcome, Sequence[files.CoinRecord]]:
+    try:
+        return FileOutcome(name), files.read_file(content).coins
+    except CoinFileError as error:
+        return FileOutcome(name, reason=_sentence(error)), ()
+
+
+def _sentence(error: CoinFileError) -> str:
+    text = str(error) or type(error).__name__
+    return text[0].upper() + text[1:]
+
+
+def _held_already(coins: Sequence[WireCoin]) -> list[WireCoin]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coin.denomination, coin.serial_number FROM lockers_coin AS coin"
+            " JOIN unnest(%s::smallint[], %s::bigint[]) AS given(denomination, serial_number)"
+            " USING (denomination, serial_number) WHERE coin.state = ANY(%s)",
+            [
+                [coin.denomination for coin in coins],
+                [coin.serial_number for coin in coins],
+                [str(state) for state in HELD],
+            ],
+        )
+        return [WireCoin(*row) for row in cursor.fetchall()]
+
+
+def _refuse_import(outcomes: Sequence[FileOutcome]) -> None:
+    reasons = {outcome.reason for outcome in outcomes if outcome.reason} | {
+        why for outcome in outcomes for _, why in outcome.refused
+    }
+    raise errors.NothingToImport(
+        f"No coin was imported. {'. '.join(sorted(reasons)[:3])}.",
+        files=[outcome_as_json(outcome) for outcome in outcomes],
+    )
+
+
+# How many refused coins are listed one by one; the others are counted.
+_LISTED_REFUSALS: Final = 100
+
+
+def outcome_as_json(outcome: FileOutcome) -> dict[str, Any]:
+    """The outcome as it is stored and shown: names, counts and reasons, never a secret."""
+    told: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
+    if outcome.reason:
+        told["reason"] = outcome.reason
+    if outcome.refused:
+        told["refusals"] = [
+            {"sn": coin.serial_number, "denomination": coin.denomination, "reason": why}
+            for coin, why in outcome.refused[:_LISTED_REFUSALS]
+        ]
+    return told
+
+
+# Finding.
+
+
+def start_find(*, actor: Wallet, name: str) -> Started:
+    """
+    Begin to ask the servers about every free coin in limbo of the wallet.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NothingToFind: no coin of the wallet is in limbo
+    """
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        task = _reserve_limbo(wallet=wallet, actor=actor, limit=BATCH_COINS * 10)
+    if task is None:
+        raise errors.NothingToFind("No coin of this wallet is in limbo")
+    return Started(task)
+
+
+def start_overdue_finds(*, limit: int = BATCH_COINS) -> list[UUID]:
+    """Begin a find for each wallet that has had coins in limbo for a while, and return the tasks' ids."""
+    started = []
+    for wallet_id in queries.coins_to_find(limit=limit):
+        with transaction.atomic(savepoint=False):
+            wallet = Wallet.objects.get(pk=wallet_id)
+            task = _reserve_limbo(wallet=wallet, actor=wallet, limit=limit)
+            if task is not None:
+                started.append(task.pk)
+    return started
+
+
+def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask | None:
+    rows = list(
+        Coin.objects.filter(wallet=wallet, state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None)
+        .order_by("locker_id", "origin", "id")
+        .select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .only("id", "locker_id", "origin")[:limit]
+    )
+    if not rows:
+        return None
+    # A remove has one locker's key, so no batch mixes lockers, or ways of arrival.
+    groups: list[tuple[UUID | None, str, list[UUID]]] = []
+    for row in rows:
+        if not groups or groups[-1][:2] != (row.locker_id, row.origin) or len(groups[-1][2]) >= BATCH_COINS:
+            groups.append((row.locker_id, row.origin, []))
+        groups[-1][2].append(row.pk)
+    task = _open_task(
+        TaskKind.FIND,
+        wallet=wallet,
+        actor=actor,
+        coins=len(groups) * BATCH_COINS,
+        plan={"puts": [number for number, (locker_id, _, _) in enumerate(groups) if locker_id is not None]},
+    )
+    for number, (_, _, coin_ids) in enumerate(groups):
+        Coin.objects.filter(pk__in=coin_ids).update(task=task, batch=number, outcome=Mark.SENT * RAIDA_COUNT)
+    Locker.objects.filter(pk__in={row.locker_id for row in rows if row.locker_id}).update(changed_at=Now())
+    return task
+
+
+def units_of(amount: int) -> int:
+    """Whole coins in units of 10^-8."""
+    return amount * UNITS_PER_COIN

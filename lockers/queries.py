@@ -1,0 +1,343 @@
+"""Reading coins, lockers, tasks and receipts, narrowed to what the reader may see."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from lockers import choosing, errors, secrecy
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.raida.commands import Command
+from lockers.raida.statuses import RAIDA_COUNT, Status
+from lockers.states import SPENDABLE, CoinState, TaskKind, TaskState
+from trusts import queries as trusts
+from wallets import queries as wallets
+from wallets.audit import Finding
+from wallets.errors import WalletNotControlled
+from wallets.models import Wallet
+
+# A code is the money: the task that made it shows it this long, and then no more.
+CODE_IS_SHOWN = timedelta(hours=24)
+
+_POLL_SECONDS: Final = 0.05
+_RECEIPT: Final = re.compile(r"[0-9a-f]{32}")
+# The command whose answers the board of a task of each kind shows.
+_BOARD_COMMANDS: Final = {
+    TaskKind.PUT: Command.PUT,
+    TaskKind.TAKE: Command.REMOVE,
+    TaskKind.IMPORT: Command.POWN,
+    TaskKind.FIND: Command.FIND,
+}
+
+
+def wallet_of(*, actor: Wallet, name: str) -> Wallet:
+    """
+    Return the wallet that is named if the actor is it or manages it.
+
+    :raises WalletNotFound: no such wallet
+    :raises WalletNotControlled: it is somebody else's
+    """
+    wallet = wallets.wallet_by_name(name)
+    if not trusts.controls(actor_id=actor.pk, wallet_id=wallet.pk):
+        raise WalletNotControlled(f"The wallet {wallet.name} is not yours, and you do not manage it")
+    return wallet
+
+
+def wallets_of(*, actor: Wallet) -> list[Wallet]:
+    """Return the actor and the wallets that it manages, the actor first."""
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    found = Wallet.objects.in_bulk(ids)
+    return [found[wallet_id] for wallet_id in ids]
+
+
+# Coins.
+
+
+def free_counts(*, wallet_id: UUID) -> dict[int, int]:
+    """Return how many coins of each denomination may be put into a locker now."""
+    return dict(
+        Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=SPENDABLE)
+        .values_list("denomination")
+        .annotate(number=Count("id"))
+        .order_by("denomination")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A wallet's coins: by what each is good for, and the denominations of those that count as balance."""
+
+    wallet: Wallet
+    # grade, "reserved", "in_locker" or "sent" -> (number of coins, units)
+    grades: dict[str, tuple[int, int]]
+    denominations: dict[int, int]
+
+    @property
+    def balance(self) -> int:
+        """Units in bank and fracked coins, reserved ones not counted."""
+        return sum(self.grades[grade][1] for grade in SPENDABLE)
+
+
+def contents_of(*, wallet_list: Sequence[Wallet]) -> list[Contents]:
+    """Return the contents of several wallets in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT wallet_id, state, task_id IS NOT NULL, denomination, count(*) FROM lockers_coin"
+            " WHERE wallet_id = ANY(%s) GROUP BY 1, 2, 3, 4",
+            [[wallet.pk for wallet in wallet_list]],
+        )
+        rows = cursor.fetchall()
+    result = []
+    for wallet in wallet_list:
+        grades = dict.fromkeys(_GRADE_NAMES.values(), (0, 0)) | {"reserved": (0, 0)}
+        denominations: dict[int, int] = {}
+        for wallet_id, state, reserved, denomination, count in rows:
+            if wallet_id != wallet.pk:
+                continue
+            grade = "reserved" if reserved else _GRADE_NAMES.get(state)
+            if grade is None:
+                continue
+            number, units = grades[grade]
+            grades[grade] = number + count, units + count * choosing.value_of(denomination)
+            if grade in SPENDABLE:
+                denominations[denomination] = denominations.get(denomination, 0) + count
+        result.append(Contents(wallet, grades, denominations))
+    return result
+
+
+_GRADE_NAMES: Final = {
+    CoinState.BANK: "bank",
+    CoinState.FRACKED: "fracked",
+    CoinState.LIMBO: "limbo",
+    CoinState.COUNTERFEIT: "counterfeit",
+    CoinState.ERRORED: "errored",
+    CoinState.LOCKED: "in_locker",
+    CoinState.SENT: "sent",
+}
+
+
+# Tasks.
+
+
+def tasks_visible_to(actor: Wallet) -> QuerySet[LockerTask]:
+    """Tasks of wallets that the actor is or manages."""
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    return LockerTask.objects.filter(wallet_id__in=ids).select_related("locker", "wallet")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task with its attempts, and its code while that may still be shown."""
+
+    task: LockerTask
+    attempts: Sequence[Attempt]
+    code: str | None
+
+    @property
+    def board(self) -> str:
+        """25 letters (the RAIDA protocol, section 7.7): what each server said, u while it has not."""
+        known = self.task.result.get("raida")
+        if known is not None:
+            return str(known)
+        command = _BOARD_COMMANDS.get(TaskKind(self.task.kind))
+        latest = [attempt for attempt in self.attempts if command is not None and attempt.command == command.name]
+        return "".join(_letter(code) for code in latest[-1].answers) if latest else "u" * RAIDA_COUNT
+
+
+def _letter(code: int | None) -> str:
+    match code:
+        case None | Attempt.Unanswered.SENT:
+            return "u"
+        case Status.ALL_PASS | Status.SUCCESS | Status.FIND_ALL_AN | Status.FIND_ALL_PAN | Status.FIND_MIXED:
+            return "p"
+        case Status.ALL_FAIL | Status.MIXED | Status.LOCKER_EMPTY_OR_NOT_EXISTS | Status.FIND_NEITHER:
+            return "f"
+        case Attempt.Unanswered.REFUSED:
+            return "d"
+        case _:
+            return "n" if code < 0 else "e"
+
+
+def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
+    """
+    Return one task as its wallet, or who manages that, may see it.
+
+    :raises TaskNotFound: no such task, or somebody else's
+    """
+    task = tasks_visible_to(actor).filter(pk=task_id).first()
+    if task is None:
+        raise errors.TaskNotFound
+    return TaskView(task, list(task.attempts.order_by("ordinal")), _code_to_show(task))
+
+
+def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView:
+    """
+    Return a task as soon as it is final, or as it stands when patience ends.
+
+    Waits only where waiting can help: a task of a transaction that is still open is seen by no worker.
+
+    :raises TaskNotFound: no such task, or somebody else's
+    """
+    end = time.monotonic() + patience.total_seconds()
+    while not connection.in_atomic_block and time.monotonic() < end:
+        if LockerTask.objects.filter(pk=task_id).exclude(state=TaskState.RUNNING).exists():
+            break
+        time.sleep(_POLL_SECONDS)
+    return task_visible_to(actor=actor, task_id=task_id)
+
+
+def _code_to_show(task: LockerTask) -> str | None:
+    if task.kind != TaskKind.PUT or task.state != TaskState.COMPLETED or task.locker is None:
+        return None
+    if task.finished_at is None or task.finished_at < timezone.now() - CODE_IS_SHOWN:
+        return None
+    return secrecy.locker_code(task.locker)
+
+
+# Receipts and lockers.
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    task: LockerTask
+    lines: Sequence[ReceiptLine]
+
+
+def receipt_visible_to(*, actor: Wallet, receipt_id: str) -> Receipt:
+    """
+    Return the receipt of a finished task: each coin with what the servers said of it.
+
+    :raises ReceiptNotFound: no such receipt, or somebody else's, or its task is still at work
+    """
+    if not _RECEIPT.fullmatch(receipt_id):
+        raise errors.ReceiptNotFound
+    task = tasks_visible_to(actor).filter(receipt_id=receipt_id).exclude(state=TaskState.RUNNING).first()
+    if task is None:
+        raise errors.ReceiptNotFound
+    return Receipt(task, list(task.receipt_lines.order_by("-denomination", "serial_number")))
+
+
+@dataclass(frozen=True, slots=True)
+class LockerContents:
+    locker: Locker
+    masked_code: str
+    # Number and units of the coins that it may still hold.
+    coins: int
+    units: int
+
+
+def lockers_visible_to(*, actor: Wallet, limit: int = 100) -> list[LockerContents]:
+    """Return the newest lockers that wallets of the actor filled, codes masked."""
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    rows = list(Locker.objects.filter(wallet_id__in=ids).select_related("wallet").order_by("-created_at", "id")[:limit])
+    held: dict[UUID, dict[int, int]] = {}
+    for locker_id, denomination, number in (
+        Coin.objects.filter(locker__in=rows, state=CoinState.LOCKED)
+        .values_list("locker_id", "denomination")
+        .annotate(number=Count("id"))
+        .order_by("locker_id", "denomination")
+    ):
+        if locker_id is not None:
+            held.setdefault(locker_id, {})[denomination] = number
+    return [
+        LockerContents(
+            row,
+            secrecy.mask(secrecy.locker_code(row)),
+            sum(held.get(row.pk, {}).values()),
+            choosing.total(held.get(row.pk, {})),
+        )
+        for row in rows
+    ]
+
+
+# The books.
+
+_CHECKS: Final = {
+    "coin is held once": """
+        SELECT denomination || '#' || serial_number FROM lockers_coin
+        WHERE state IN ('incoming', 'bank', 'fracked', 'limbo', 'errored')
+        GROUP BY denomination, serial_number HAVING count(*) > 1
+    """,
+    "coin is in one locker": """
+        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state = 'locked'
+        GROUP BY denomination, serial_number HAVING count(*) > 1
+    """,
+    "coin is not spendable and in a locker": """
+        SELECT held.denomination || '#' || held.serial_number FROM lockers_coin AS held
+        JOIN lockers_coin AS locked USING (denomination, serial_number)
+        WHERE held.state IN ('bank', 'fracked') AND locked.state = 'locked'
+    """,
+    "reserved coin belongs to an open task": """
+        SELECT coin.denomination || '#' || coin.serial_number FROM lockers_coin AS coin
+        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.state <> 'running'
+    """,
+    "reserved coin belongs to its task's wallet": """
+        SELECT coin.denomination || '#' || coin.serial_number FROM lockers_coin AS coin
+        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.wallet_id <> coin.wallet_id
+    """,
+    "coin in limbo keeps both secrets": """
+        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state = 'limbo' AND proposed IS NULL
+    """,
+    "locker that is filled holds coins": """
+        SELECT locker.id::text FROM lockers_locker AS locker
+        WHERE (locker.state = 'filled') <>
+              EXISTS (SELECT FROM lockers_coin AS coin WHERE coin.locker_id = locker.id AND coin.state = 'locked')
+    """,
+    "locker that is being filled has an open task": """
+        SELECT locker.id::text FROM lockers_locker AS locker
+        WHERE locker.state = 'filling' AND NOT EXISTS (
+            SELECT FROM lockers_lockertask AS task WHERE task.locker_id = locker.id AND task.state = 'running')
+    """,
+    "open task is within its deadline": """
+        SELECT id::text FROM lockers_lockertask WHERE state = 'running' AND deadline < now() - interval '1 minute'
+    """,
+    "completed put stored what it says": """
+        SELECT task.id::text FROM lockers_lockertask AS task
+        WHERE task.kind = 'put' AND task.state = 'completed' AND (task.result->>'total_stored')::numeric <> (
+            SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
+            WHERE line.task_id = task.id AND line.state = 'locked')
+    """,
+}
+
+
+def audit_findings() -> Iterator[Finding]:
+    """Check the books of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
+    for check, statement in _CHECKS.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"{statement} LIMIT 100")
+            for (subject,) in cursor.fetchall():
+                yield Finding(check, subject)
+
+
+def coins_to_find(*, limit: int) -> dict[UUID, list[UUID]]:
+    """
+    Return free coins in limbo, by wallet, of wallets that were not searched for a while.
+
+    The pause doubles with each search that left coins in limbo, from 10 seconds to an hour.
+    """
+    found: dict[UUID, list[UUID]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_COINS_TO_FIND, {"limit": limit})
+        for coin_id, wallet_id in cursor.fetchall():
+            found.setdefault(wallet_id, []).append(coin_id)
+    return found
+
+
+_COINS_TO_FIND: Final = """
+SELECT coin.id, coin.wallet_id FROM lockers_coin AS coin
+WHERE coin.state IN ('limbo', 'errored') AND coin.task_id IS NULL
+  AND coin.changed_at < now() - interval '10 seconds'
+  AND NOT EXISTS (
+      SELECT FROM lockers_lockertask AS task
+      WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find'
+        AND (task.state = 'running' OR task.finished_at > now() - least(
+            interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')))
+ORDER BY coin.wallet_id, coin.id LIMIT %(limit)s
+"""

@@ -1,0 +1,73 @@
+"""
+The app's secrets in their sealed form: 25 numbers of a coin, the code of a locker or a task.
+
+Both columns of a coin share one context, so that an update can move the proposed numbers
+into the place of the held ones without opening them.
+"""
+
+import secrets
+from collections.abc import Sequence
+from uuid import UUID
+
+from lockers import vault
+from lockers.models import Locker, LockerTask
+from lockers.raida import codes
+from lockers.raida.authenticity import AN_SIZE, is_safe_pan
+from lockers.raida.statuses import RAIDA_COUNT
+
+
+def seal_numbers(numbers: Sequence[bytes], *, coin_id: UUID) -> bytes:
+    """Seal 25 numbers of 16 bytes for the row of one coin."""
+    joined = b"".join(numbers)
+    if len(joined) != RAIDA_COUNT * AN_SIZE:
+        raise ValueError("a coin has 25 numbers of 16 bytes")
+    return vault.seal(joined, context=f"coin/{coin_id}")
+
+
+def open_numbers(sealed: bytes | memoryview, *, coin_id: UUID) -> tuple[bytes, ...]:
+    """
+    Open what `seal_numbers` sealed for the same coin.
+
+    :raises SealBroken: it was not
+    """
+    joined = vault.open_sealed(sealed, context=f"coin/{coin_id}")
+    return tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
+
+
+def fresh_numbers() -> tuple[bytes, ...]:
+    """25 random numbers to propose, none of which reads as a locker key (the RAIDA protocol, section 3)."""
+    joined = secrets.token_bytes(RAIDA_COUNT * AN_SIZE)
+    numbers = tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
+    return numbers if all(is_safe_pan(number) for number in numbers) else fresh_numbers()
+
+
+def seal_locker_code(code: str, *, locker_id: UUID) -> bytes:
+    return vault.seal(code.encode(), context=f"locker/{locker_id}")
+
+
+def locker_code(locker: Locker) -> str:
+    """:raises SealBroken: the row's code was not sealed for it"""
+    return vault.open_sealed(locker.code, context=f"locker/{locker.pk}").decode()
+
+
+def seal_task_code(code: str, *, task_id: UUID) -> bytes:
+    return vault.seal(code.encode(), context=f"task/{task_id}")
+
+
+def task_code(task: LockerTask) -> str:
+    """:raises SealBroken: the row's code was not sealed for it"""
+    if task.code is None:
+        raise ValueError("this task has no code")
+    return vault.open_sealed(task.code, context=f"task/{task.pk}").decode()
+
+
+def keys_of(task: LockerTask) -> tuple[bytes, ...]:
+    """The 25 keys of the locker that a put fills."""
+    if task.locker is None:
+        raise ValueError("this task fills no locker")
+    return tuple(codes.locker_keys(locker_code(task.locker)))
+
+
+def mask(code: str) -> str:
+    """What may be shown of a code later: its first characters, never more than a quarter of it."""
+    return code[: min(3, len(code) // 4)] + "…"

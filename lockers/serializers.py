@@ -1,0 +1,330 @@
+"""Bodies of the locker surface: plain values in, the seeds' shapes out. No queries, no rules."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from config.api.errors import Invalid
+from config.api.validation import ListOf, Number, Shape, Text
+from lockers import choosing
+from lockers.conversation import Listing
+from lockers.models import LockerTask
+from lockers.operations import Started
+from lockers.queries import Contents, LockerContents, Receipt, TaskView
+from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount, parse_amount
+from lockers.raida.errors import InvalidAmount
+from lockers.states import CoinState, TaskKind, TaskState
+
+# All coins that there can be of every denomination are worth less than this many units.
+_HIGHEST_AMOUNT: Final = 9 * 10**10
+
+_NAME: Final = Text(maximum=254)
+_TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
+_CODE: Final = Text(maximum=200)
+
+PUT: Final = Shape(
+    {
+        "name": _NAME,
+        "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT),
+        "tag": _TAG,
+        "transmit_code": Text(maximum=200, required=False),
+    }
+)
+TAKE: Final = Shape({"name": _NAME, "tag": _TAG})
+TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": _CODE, "tag": _TAG})
+PEEK: Final = Shape({"transmit_code": _CODE})
+FIND: Final = Shape({"name": _NAME})
+IMPORT: Final = Shape(
+    {
+        "name": _NAME,
+        "items": ListOf(
+            Shape(
+                {
+                    "type": Text(choices=("inline",), required=False),
+                    "name": Text(maximum=255, required=False),
+                    "data": Text(),
+                }
+            ),
+            minimum=1,
+            maximum=1000,
+        ),
+        "tag": _TAG,
+    }
+)
+IMPORT_FORM: Final = Shape({"name": _NAME, "tag": _TAG})
+UPLOAD: Final = Shape(
+    {
+        "wallet": _NAME,
+        "locker_key": _CODE,
+        "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT, from_text=True, required=False),
+        "denomination": Text(maximum=20, required=False),
+        "memo": _TAG,
+    }
+)
+DOWNLOAD: Final = Shape({"wallet": _NAME, "locker_key": _CODE, "memo": _TAG})
+
+
+def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
+    """
+    Decode the base64 items of an import.
+
+    :raises Invalid: one is not base64
+    """
+    uploads = []
+    for index, item in enumerate(items):
+        try:
+            content = base64.b64decode(item["data"], validate=True)
+        except (binascii.Error, ValueError):
+            raise Invalid(f'"items[{index}].data" must be base64') from None
+        uploads.append((item.get("name", f"items[{index}]"), content))
+    return uploads
+
+
+def denomination_of(text: str) -> int:
+    """
+    Read the value of one coin, such as "0.01" or "1000", as its exponent of ten.
+
+    :raises Invalid: no coin has that value
+    """
+    try:
+        units = parse_amount(text)
+    except InvalidAmount:
+        units = 0
+    for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1):
+        if choosing.value_of(denomination) == units:
+            return denomination
+    raise Invalid('"denomination" must be the value of one coin, from 0.00000001 to 1000000 in powers of ten')
+
+
+def coins(units: int) -> int | float | str:
+    """
+    An amount in coins as a JSON number, or as a decimal text if no number can say it exactly.
+
+    >>> coins(2000000000), coins(50000000)
+    (20, 0.5)
+    """
+    if units % UNITS_PER_COIN == 0:
+        return units // UNITS_PER_COIN
+    # A double carries 15 digits; beyond them the number read back would not be the amount.
+    return float(format_amount(units)) if units < 10**15 else format_amount(units)
+
+
+def denominations(counts: Mapping[int, int]) -> dict[str, int]:
+    """Counts keyed by the value of one coin, largest first, with zeros in between as the seed shows them."""
+    if not counts:
+        return {}
+    return {
+        format_amount(choosing.value_of(denomination)): counts.get(denomination, 0)
+        for denomination in range(max(counts), min(counts) - 1, -1)
+    }
+
+
+def started(begun: Started) -> dict[str, Any]:
+    body: dict[str, Any] = {"id": str(begun.task.pk), "status": TaskState.RUNNING.value, "progress": 0}
+    if begun.warning:
+        body["warning"] = begun.warning
+    if begun.files:
+        body["files"] = begun.task.result["files"]
+    return body
+
+
+def task(view: TaskView) -> dict[str, Any]:
+    """The task resource of seed 000, with the 25 letters of its board and its steps beside it."""
+    row = view.task
+    body: dict[str, Any] = {
+        "id": str(row.pk),
+        "type": row.kind,
+        "status": row.state,
+        "progress": row.progress,
+        "message": row.message or _DOING[row.step],
+        "started": _seconds(row.created_at),
+        "finished": _seconds(row.finished_at),
+        "step": row.step,
+        "raida": list(view.board),
+        "steps": [
+            {
+                "command": attempt.command.lower(),
+                "batch": attempt.batch,
+                "asked": sum(answer is not None for answer in attempt.answers),
+                "answered": sum(answer is not None and answer >= 0 for answer in attempt.answers),
+                "done": attempt.settled_at is not None,
+            }
+            for attempt in view.attempts
+        ],
+    }
+    if row.state == TaskState.COMPLETED:
+        body["data"] = _data(view)
+    elif row.state == TaskState.ERROR and row.result:
+        # What is known although it did not end well; `data` is for completed tasks alone.
+        body["details"] = _data(view)
+    return body
+
+
+_DOING: Final = {
+    "reserved": "Waiting for a worker",
+    "peeking": "Looking into the locker",
+    "finding": "Asking the servers what they hold",
+    "sending": "Talking to the servers",
+    "asking": "Asking servers that did not answer",
+    "returning": "Taking coins back",
+    "checking": "Checking the coins",
+    "done": "",
+}
+
+
+def _data(view: TaskView) -> dict[str, Any]:
+    row, result = view.task, view.task.result
+    match row.kind:
+        case TaskKind.PUT:
+            data: dict[str, Any] = {} if view.code is None else {"transmit_code": view.code}
+            data |= {
+                "receipt_id": row.receipt_id,
+                "total_stored": coins(result.get("total_stored", 0)),
+                "total_failed": coins(result.get("total_failed", 0)),
+            }
+            if result.get("total_unknown"):
+                data["total_unknown"] = coins(result["total_unknown"])
+            return data
+        case TaskKind.TAKE:
+            data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
+            for name in ("total_unknown", "total_failed"):
+                if result.get(name):
+                    data[name] = coins(result[name])
+            return data | {name: result[name] for name in ("graded",) if name in result}
+        case TaskKind.PEEK:
+            listed = result.get("coins", [])
+            return {
+                "total": coins(result.get("total", 0)),
+                "coins": [{**coin, "value": coins(choosing.value_of(coin["denomination"]))} for coin in listed],
+            }
+        case TaskKind.IMPORT:
+            return {
+                "total": coins(result.get("total", 0)),
+                "pown_results": result.get("pown_results", {}),
+                "files": result.get("files", []),
+                "receipt_id": row.receipt_id,
+            }
+        case TaskKind.FIND:
+            return {"found": result.get("found", {}), "receipt_id": row.receipt_id}
+        case _:
+            return {name: value for name, value in result.items() if name != "raida"}
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+def peeked(listing: Listing, locker_key: str) -> dict[str, Any]:
+    """The success of seed 001."""
+    counts: dict[int, int] = {}
+    for coin in listing.coins:
+        counts[coin.denomination] = counts.get(coin.denomination, 0) + 1
+    return {
+        "command": "locker-peek",
+        "success": True,
+        "message": "Locker contents retrieved",
+        "coins": {
+            "total_value": coins(sum(coin.value for coin in listing.coins)),
+            "coin_count": len(listing.coins),
+            "denominations": denominations(counts),
+        },
+        "locker_key": locker_key,
+    }
+
+
+def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
+    result = view.task.result
+    return {
+        "status": _WORDS[TaskState(view.task.state)],
+        "operation": "locker-upload",
+        "amount_uploaded": coins(result.get("total_stored", 0)),
+        "amount_failed": coins(result.get("total_failed", 0)),
+        "locker_key": locker_key,
+        "successful_uploads": view.board.count("p"),
+        "message": view.task.message or _DOING[view.task.step],
+        "receipt_id": view.task.receipt_id,
+        "task_id": str(view.task.pk),
+    }
+
+
+def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
+    result = view.task.result
+    graded = result.get("graded", {})
+    saved = sum(graded.get(state, 0) for state in (CoinState.BANK, CoinState.FRACKED))
+    return {
+        "status": _WORDS[TaskState(view.task.state)],
+        "operation": "locker-download",
+        "coins_found": sum(graded.values()),
+        "coins_saved": saved,
+        "total_value": coins(result.get("total", 0)),
+        "graded_to_bank": graded.get(CoinState.BANK, 0),
+        "graded_to_fracked": graded.get(CoinState.FRACKED, 0),
+        "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
+        "wallet": view.task.wallet.name,
+        "locker_key": locker_key,
+        "raida_success": view.board.count("p"),
+        "message": view.task.message or _DOING[view.task.step],
+        "receipt_id": view.task.receipt_id,
+        "task_id": str(view.task.pk),
+    }
+
+
+_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
+
+
+def wallet(contents: Contents) -> dict[str, Any]:
+    return {
+        "name": contents.wallet.name,
+        "balance": coins(contents.balance),
+        "denominations": denominations(contents.denominations),
+        "contents": {
+            grade: {"coins": number, "total": coins(units)} for grade, (number, units) in contents.grades.items()
+        },
+    }
+
+
+def receipt(found: Receipt) -> dict[str, Any]:
+    row: LockerTask = found.task
+    return {
+        "receipt_id": row.receipt_id,
+        "task_id": str(row.pk),
+        "type": row.kind,
+        "wallet": row.wallet.name,
+        "tag": row.tag,
+        "status": row.state,
+        "message": row.message,
+        "started": _seconds(row.created_at),
+        "finished": _seconds(row.finished_at),
+        "coins": [
+            {
+                "sn": line.serial_number,
+                "denomination": line.denomination,
+                "value": coins(choosing.value_of(line.denomination)),
+                "pown": line.pown,
+                "result": line.state,
+            }
+            for line in found.lines
+        ],
+    }
+
+
+def lockers(found: Iterable[LockerContents]) -> dict[str, Any]:
+    return {
+        "lockers": [
+            {
+                "id": str(each.locker.pk),
+                "wallet": each.locker.wallet.name,
+                "state": each.locker.state,
+                "transmit_code": each.masked_code,
+                "tag": each.locker.tag,
+                "amount": coins(each.locker.amount),
+                "coins": each.coins,
+                "total": coins(each.units),
+                "created": _seconds(each.locker.created_at),
+                "changed": _seconds(each.locker.changed_at),
+            }
+            for each in found
+        ]
+    }

@@ -1,0 +1,572 @@
+"""
+What workers write: claims, leases, attempts, and the outcome of a task.
+
+Every function is one short transaction that begins by touching the task's row with the attempt
+number in the WHERE. A worker whose lease was taken over finds no such row, writes nothing and
+stops (`TaskSuperseded`). No network call ever happens in here.
+
+Lock order: the task, its coins, coins of other wallets that the same task proves gone, lockers.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
+from django.db.models.functions import Now
+
+from lockers import grading, secrecy
+from lockers.conversation import Piece
+from lockers.errors import TaskSuperseded
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import CoinState, LockerState, Mark, Step, TaskKind, TaskState, may_have_been
+
+_log = logging.getLogger(__name__)
+
+# How many coins one piece of SQL or one request carries. A pown record has 37 bytes and a
+# request at most 65,535; a thousand also keeps a batch with its secrets below two megabytes.
+BATCH_COINS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a task: good while the row's attempt number is still this one."""
+
+    task_id: UUID
+    attempt: int
+
+
+def lease() -> timedelta:
+    """
+    How long a worker may be silent before another takes over.
+
+    A call to the servers ends by its own deadline, and between two calls the lease is renewed;
+    the margin is for the work in between.
+    """
+    return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 5)
+
+
+def time_for(coins: int) -> timedelta:
+    """How long a task may take: every batch is a handful of calls, each of which ends by a deadline of its own."""
+    calls = 10 * (1 + coins // BATCH_COINS)
+    return timedelta(seconds=30 + calls * settings.RAIDA_TIMEOUT_SECONDS)
+
+
+def claim(*, task_id: UUID) -> Claim | None:
+    """Take the task over, if it is open and nobody's lease holds it. Compare-and-swap: one of many wins."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET attempt = attempt + 1, lease_until = now() + make_interval(secs => %s)"
+            " WHERE id = %s AND state = %s AND (lease_until IS NULL OR lease_until < now()) RETURNING attempt",
+            [lease().total_seconds(), task_id, TaskState.RUNNING],
+        )
+        row = cursor.fetchone()
+    return None if row is None else Claim(task_id, row[0])
+
+
+def overdue_tasks(*, limit: int = 100) -> list[UUID]:
+    """Return open tasks that nobody works on and that nobody was told about in the last seconds, and note a ring."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET rung_at = now() WHERE id IN ("
+            " SELECT id FROM lockers_lockertask WHERE state = %s AND (lease_until IS NULL OR lease_until < now())"
+            " AND rung_at < now() - interval '5 seconds' ORDER BY rung_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)"
+            " RETURNING id",
+            [TaskState.RUNNING, limit],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _fence(held: Claim, **changes: Any) -> None:
+    """Renew the lease and lock the task's row until the transaction ends."""
+    mine = LockerTask.objects.filter(pk=held.task_id, attempt=held.attempt, state=TaskState.RUNNING)
+    if not mine.update(lease_until=Now() + lease(), **changes):
+        raise TaskSuperseded
+
+
+def advance(*, held: Claim, step: Step | None = None, progress: int = 0) -> None:
+    """
+    Renew the lease and note where the task stands. Progress only grows, and stays below 100.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held, **({} if step is None else {"step": step}))
+        LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
+
+
+def batches(*, task_id: UUID) -> list[int]:
+    """Return the numbers of the task's batches."""
+    rows = Coin.objects.filter(task_id=task_id).values_list("batch", flat=True).distinct().order_by("batch")
+    return [batch for batch in rows if batch is not None]
+
+
+def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None) -> list[Piece]:
+    """
+    Return a batch of the task's coins with their opened secrets.
+
+    `keys` are the locker's, for a put: there the new secret is the same for all coins.
+    """
+    rows = Coin.objects.filter(task_id=task_id, batch=batch).order_by("id")
+    return [
+        Piece(
+            coin_id=row.id,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=row.outcome,
+            old=secrecy.open_numbers(row.secrets, coin_id=row.id),
+            new=tuple(keys) if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id),
+        )
+        for row in rows
+    ]
+
+
+def open_attempt(*, held: Claim, command: Command, batch: int, asked: Iterable[int], marks: Mapping[UUID, str]) -> int:
+    """
+    Commit that a command is about to be sent, before its first byte, and return the attempt row's id.
+
+    `marks` are the coins' new marks: whatever a command may change is unknown from here on.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    targets = set(asked)
+    with transaction.atomic():
+        _fence(held)
+        _write_marks(held.task_id, marks)
+        ordinal = Attempt.objects.filter(task_id=held.task_id).count()
+        row = Attempt.objects.create(
+            task_id=held.task_id,
+            ordinal=ordinal,
+            number=held.attempt,
+            command=command.name,
+            batch=batch,
+            answers=[Attempt.Unanswered.SENT if raida in targets else None for raida in range(RAIDA_COUNT)],
+        )
+    return row.pk
+
+
+def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], progress: int) -> None:
+    """
+    Show answers while others are still out. Nothing is decided by them.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held)
+        LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
+        _write_answers(attempt_id, answers)
+
+
+def settle_attempt(*, held: Claim, attempt_id: int, answers: Mapping[int, int], marks: Mapping[UUID, str]) -> None:
+    """
+    Commit what each server said and what follows for each coin.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held)
+        _write_marks(held.task_id, marks)
+        _write_answers(attempt_id, answers)
+        Attempt.objects.filter(pk=attempt_id).update(settled_at=Now())
+
+
+def _write_answers(attempt_id: int, answers: Mapping[int, int]) -> None:
+    row = Attempt.objects.get(pk=attempt_id)
+    row.answers = [answers.get(raida, known) for raida, known in enumerate(row.answers)]
+    row.save(update_fields=["answers"])
+
+
+def _write_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
+    if not marks:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET outcome = new.outcome"
+            " FROM unnest(%s::uuid[], %s::text[]) AS new(id, outcome)"
+            " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s",
+            [list(marks), list(marks.values()), task_id],
+        )
+
+
+def place_fresh_numbers(*, held: Claim, holders: Mapping[UUID, Sequence[bytes]], plan: dict[str, Any]) -> None:
+    """
+    Replace both secrets of coins: the old ones by `holders`, the proposed ones by fresh numbers.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held, plan=plan)
+        _write_secrets(
+            {
+                coin_id: (
+                    secrecy.seal_numbers(numbers, coin_id=coin_id),
+                    secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=coin_id),
+                )
+                for coin_id, numbers in holders.items()
+            }
+        )
+
+
+def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET secrets = new.secrets, proposed = new.proposed"
+            " FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS new(id, secrets, proposed)"
+            " WHERE lockers_coin.id = new.id",
+            [list(numbers), [pair[0] for pair in numbers.values()], [pair[1] for pair in numbers.values()]],
+        )
+
+
+def reserve_listed(*, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]) -> int:
+    """
+    Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
+
+    Coins that somebody in this ledger holds or is just taking are left out: a server's list may be
+    stale, and a remove would then take them from their owner. Returns how many were saved.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        # How long it may take is known now only.
+        _fence(held, step=Step.SENDING, deadline=Now() + time_for(len(coins)))
+        saved = insert_incoming(
+            task_id=held.task_id,
+            wallet_id=wallet_id,
+            origin=TaskKind.TAKE,
+            coins=[(coin, tuple(keys), secrecy.fresh_numbers()) for coin in sorted(coins)],
+        )
+    return len(saved)
+
+
+def insert_incoming(
+    *,
+    task_id: UUID,
+    wallet_id: UUID,
+    origin: TaskKind,
+    coins: Sequence[tuple[WireCoin, Sequence[bytes], Sequence[bytes]]],
+    first_batch: int = 0,
+) -> set[WireCoin]:
+    """
+    Insert coins (identity, old numbers, new numbers) as INCOMING of a task; the caller has a transaction.
+
+    A coin that is held in this ledger already is left out. Returns those that went in.
+    """
+    rows = [
+        Coin(
+            wallet_id=wallet_id,
+            denomination=coin.denomination,
+            serial_number=coin.serial_number,
+            state=CoinState.INCOMING,
+            origin=origin,
+            task_id=task_id,
+            batch=first_batch + position // BATCH_COINS,
+            outcome=Mark.UNASKED * RAIDA_COUNT,
+        )
+        for position, (coin, _, _) in enumerate(coins)
+    ]
+    for row, (_, old, new) in zip(rows, coins, strict=True):
+        row.secrets = secrecy.seal_numbers(old, coin_id=row.id)
+        row.proposed = secrecy.seal_numbers(new, coin_id=row.id)
+    Coin.objects.bulk_create(rows, batch_size=BATCH_COINS, ignore_conflicts=True)
+    return {
+        WireCoin(denomination, serial_number)
+        for denomination, serial_number in Coin.objects.filter(task_id=task_id, batch__gte=first_batch).values_list(
+            "denomination", "serial_number"
+        )
+    }
+
+
+# What a task came to.
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Value and number of coins by what became of them."""
+
+    units: dict[CoinState, int]
+    count: dict[CoinState, int]
+
+    @classmethod
+    def empty(cls) -> "_Tally":
+        return cls({}, {})
+
+    def add(self, state: CoinState, denomination: int) -> None:
+        self.units[state] = self.units.get(state, 0) + WireCoin(denomination, 0).value
+        self.count[state] = self.count.get(state, 0) + 1
+
+    def units_of(self, *states: CoinState) -> int:
+        return sum(self.units.get(state, 0) for state in states)
+
+    def count_of(self, *states: CoinState) -> int:
+        return sum(self.count.get(state, 0) for state in states)
+
+
+def conclude(*, held: Claim, reason: str = "") -> TaskState:
+    """
+    Bring the task to its final state from the marks as they stand, and return that state.
+
+    Needs no network and may be called at any step: a coin with which nothing was ever sent goes
+    back as it was, one whose servers may hold either secret goes to limbo with both.
+    `reason` is said to the user when it did not end well.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held)
+        task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
+        tally = _Tally.empty()
+        board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
+        for batch in batches(task_id=task.id):
+            _conclude_batch(task, batch, tally, board)
+        letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
+        state, message, result = _verdict(task, tally, reason)
+        if any(board):
+            result["raida"] = letters
+        LockerTask.objects.filter(pk=task.id).update(
+            state=state,
+            step=Step.DONE,
+            progress=100 if state is TaskState.COMPLETED else F("progress"),
+            message=message,
+            result=task.result | result,
+            lease_until=None,
+            finished_at=Now(),
+        )
+    # Neither codes nor serial numbers: this line is for operators.
+    _log.info("Task %s (%s) ended: %s", task.id, task.kind, state)
+    return state
+
+
+def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> None:
+    rows = list(
+        Coin.objects.filter(task_id=task.id, batch=batch)
+        .order_by("id")
+        .select_for_update(no_key=True, of=("self",))
+        .defer("secrets", "proposed")
+    )
+    changes: dict[tuple[CoinState, bool, grading.Secrets], list[tuple[UUID, str]]] = {}
+    dropped: list[UUID] = []
+    lines: list[ReceiptLine] = []
+    for row in rows:
+        ending = grading.ending(
+            state=CoinState(row.state),
+            is_put=row.locker_id is not None,
+            origin=TaskKind(row.origin),
+            marks=row.outcome,
+            pown=row.pown,
+        )
+        for raida, letter in enumerate(ending.shown):
+            board[raida][letter] = board[raida].get(letter, 0) + 1
+        if ending.state is None:
+            dropped.append(row.id)
+            continue
+        tally.add(ending.state, row.denomination)
+        changes.setdefault((ending.state, ending.stays_in_locker, ending.secrets), []).append((row.id, ending.pown))
+        lines.append(
+            ReceiptLine(
+                task_id=task.id,
+                denomination=row.denomination,
+                serial_number=row.serial_number,
+                pown=ending.shown,
+                state=ending.state,
+            )
+        )
+    if dropped:
+        Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
+    for (state, stays, kept), coins in changes.items():
+        _settle_secrets(task, kept, coins)
+        _settle_state(task.id, state, coins, leave_locker=not stays)
+        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind != TaskKind.PUT:
+            _note_departures(task, coins)
+    ReceiptLine.objects.bulk_create(lines, batch_size=BATCH_COINS)
+
+
+def _settle_state(task_id: UUID, state: CoinState, coins: Sequence[tuple[UUID, str]], *, leave_locker: bool) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET state = %s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',"
+            " locker_id = CASE WHEN %s THEN NULL ELSE locker_id END, changed_at = now()"
+            " FROM unnest(%s::uuid[], %s::text[]) AS new(id, pown)"
+            " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s AND lockers_coin.state = ANY(%s)",
+            [
+                state,
+                leave_locker,
+                [coin_id for coin_id, _ in coins],
+                [pown for _, pown in coins],
+                task_id,
+                [str(old) for old in may_have_been(state)],
+            ],
+        )
+        if cursor.rowcount != len(coins):
+            raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {state}")
+
+
+def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tuple[UUID, str]]) -> None:
+    """Leave in `secrets` what each server holds; keep `proposed` while a server may hold that."""
+    ids = [coin_id for coin_id, _ in coins]
+    match kept:
+        case grading.Secrets.UNTOUCHED:
+            return
+        case grading.Secrets.OLD:
+            Coin.objects.filter(pk__in=ids).update(proposed=None)
+        case grading.Secrets.NEW:
+            Coin.objects.filter(pk__in=ids).update(secrets=F("proposed"), proposed=None)
+        case _:
+            keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
+            numbers: dict[UUID, tuple[bytes, bytes | None]] = {}
+            for row in Coin.objects.filter(pk__in=ids).only("id", "secrets", "proposed", "outcome"):
+                old = secrecy.open_numbers(row.secrets, coin_id=row.id)
+                new = keys if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id)
+                held = [new[raida] if row.outcome[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
+                numbers[row.id] = (
+                    secrecy.seal_numbers(old if kept is grading.Secrets.BOTH else held, coin_id=row.id),
+                    None if kept is grading.Secrets.MIXED else secrecy.seal_numbers(new, coin_id=row.id),
+                )
+            _write_secrets(numbers)
+
+
+def _note_departures(task: LockerTask, coins: Sequence[tuple[UUID, str]]) -> None:
+    """Coins that are now held here for certain have left whatever locker of this ledger they were in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin AS old SET state = %s, changed_at = now() FROM lockers_coin AS new"
+            " WHERE new.id = ANY(%s) AND old.denomination = new.denomination"
+            " AND old.serial_number = new.serial_number AND old.state = %s RETURNING old.locker_id",
+            [CoinState.SENT, [coin_id for coin_id, _ in coins], CoinState.LOCKED],
+        )
+        touched = sorted({row[0] for row in cursor.fetchall()})
+    for locker_id in touched:
+        settle_locker(locker_id=locker_id)
+
+
+def settle_locker(*, locker_id: UUID) -> None:
+    """Derive what is known of a locker from its coins; the caller has a transaction."""
+    Locker.objects.select_for_update(no_key=True).get(pk=locker_id)
+    counts = dict(
+        Coin.objects.filter(locker_id=locker_id).values_list("state").annotate(number=Count("id")).order_by("state")
+    )
+    if counts.get(CoinState.LOCKED):
+        state = LockerState.FILLED
+    elif counts.get(CoinState.LIMBO) or counts.get(CoinState.BANK) or counts.get(CoinState.FRACKED):
+        state = LockerState.UNKNOWN
+    elif counts.get(CoinState.SENT):
+        state = LockerState.EMPTIED
+    else:
+        state = LockerState.FAILED
+    Locker.objects.filter(Q(pk=locker_id) & ~Q(state=state)).update(state=state, changed_at=Now())
+
+
+def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    match task.kind:
+        case TaskKind.PUT:
+            return _verdict_of_put(task, tally, reason)
+        case TaskKind.TAKE:
+            return _verdict_of_take(tally, reason)
+        case TaskKind.IMPORT:
+            return _verdict_of_import(tally, reason)
+        case TaskKind.FIND:
+            return _verdict_of_find(tally, reason)
+        case _:
+            return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
+
+
+def _verdict_of_put(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    if task.locker_id is None:
+        raise AssertionError("a put has a locker")
+    settle_locker(locker_id=task.locker_id)
+    stored = tally.units_of(CoinState.LOCKED)
+    unknown = tally.units_of(CoinState.LIMBO)
+    failed = (task.amount or 0) - stored - unknown
+    result = {"total_stored": stored, "total_failed": failed, "total_unknown": unknown}
+    if stored and not failed and not unknown:
+        return TaskState.COMPLETED, "Stored.", result
+    parts = []
+    if stored:
+        parts.append(f"{grading.coins_text(stored)} stored")
+    if failed:
+        parts.append(f"{grading.coins_text(failed)} not stored and back in the wallet")
+    if unknown:
+        parts.append(
+            f"{grading.coins_text(unknown)} unknown: too few servers answered, both secrets are kept and the"
+            " servers will be asked again"
+        )
+    message = "; ".join(parts) + "." + (f" {reason}" if reason else "")
+    return (TaskState.COMPLETED if stored else TaskState.ERROR), message, result
+
+
+def _verdict_of_take(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    taken = tally.units_of(CoinState.BANK, CoinState.FRACKED)
+    limbo = tally.units_of(CoinState.LIMBO)
+    missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT, CoinState.ERRORED)
+    result = {
+        "total": taken,
+        "total_unknown": limbo,
+        "total_failed": missed,
+        "graded": {str(state): number for state, number in tally.count.items()},
+    }
+    if taken and not limbo and not missed:
+        return TaskState.COMPLETED, "Taken.", result
+    parts = []
+    if taken:
+        parts.append(f"{grading.coins_text(taken)} taken")
+    if missed:
+        parts.append(f"{grading.coins_text(missed)} were gone: somebody else may have emptied the locker")
+    if limbo:
+        parts.append(f"{grading.coins_text(limbo)} unknown: both secrets are kept and the servers will be asked again")
+    if not parts:
+        parts.append(reason or "Nothing was taken")
+        reason = ""
+    message = "; ".join(parts).removesuffix(".") + "." + (f" {reason}" if reason else "")
+    return (TaskState.COMPLETED if taken else TaskState.ERROR), message, result
+
+
+def _verdict_of_import(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    ours = tally.units_of(CoinState.BANK, CoinState.FRACKED)
+    result = {
+        "total": ours,
+        "pown_results": {
+            "total": sum(tally.count.values()),
+            "authentic": tally.count_of(CoinState.BANK),
+            "fracked": tally.count_of(CoinState.FRACKED),
+            "counterfeit": tally.count_of(CoinState.COUNTERFEIT),
+            "limbo": tally.count_of(CoinState.LIMBO),
+            "errored": tally.count_of(CoinState.ERRORED),
+        },
+    }
+    if ours or tally.count:
+        return TaskState.COMPLETED, "Imported." if ours else "No coin could be proved authentic. " + reason, result
+    return TaskState.ERROR, reason or "No server could be reached; nothing was changed.", result
+
+
+def _verdict_of_find(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    result = {"found": {str(state): number for state, number in tally.count.items()}}
+    still = tally.count_of(CoinState.LIMBO)
+    message = f"{still} coins are still unknown. {reason}".strip() if still else "Every coin was found."
+    return TaskState.COMPLETED, message, result
+
+
+def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
+    """
+    End a task that holds no coins, such as a peek.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        _fence(held)
+        LockerTask.objects.filter(pk=held.task_id).update(
+            state=state,
+            step=Step.DONE,
+            progress=100 if state is TaskState.COMPLETED else F("progress"),
+            message=message,
+            result=json.loads(json.dumps(result)),
+            lease_until=None,
+            finished_at=Now(),
+        )

@@ -1,0 +1,68 @@
+"""
+Secrets at rest: authenticity numbers, transmit codes, keys.
+
+A sealed value is `key id (1) | nonce (12) | AES-256-GCM ciphertext and tag`. Its *context*
+(which row and which column) is authenticated with it, so a value copied into another row
+does not open there. The key id tells which key sealed it: after a rotation new values use
+`VAULT_KEY`, while `VAULT_OLD_KEYS` still open what they sealed.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping
+from functools import cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+_NONCE_BYTES = 12
+
+
+class SealBroken(Exception):
+    """The value was not sealed for this row with a key that we have. Never says more."""
+
+
+@cache
+def _keys() -> tuple[int, Mapping[int, AESGCM]]:
+    keys = [settings.VAULT_KEY, *getattr(settings, "VAULT_OLD_KEYS", ())]
+    ciphers: dict[int, AESGCM] = {}
+    for text in keys:
+        raw = _raw(text)
+        identity = _identity(raw)
+        if identity in ciphers:
+            raise SealBroken("two vault keys share an id; make another new key")
+        ciphers[identity] = AESGCM(raw)
+    return _identity(_raw(keys[0])), ciphers
+
+
+def _raw(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _identity(raw: bytes) -> int:
+    return hashlib.sha256(b"coppice vault key id" + raw).digest()[0]
+
+
+def seal(plaintext: bytes, *, context: str) -> bytes:
+    """Encrypt with the current key and a random nonce, bound to `context`."""
+    identity, ciphers = _keys()
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return bytes([identity]) + nonce + ciphers[identity].encrypt(nonce, plaintext, context.encode())
+
+
+def open_sealed(sealed: bytes | memoryview, *, context: str) -> bytes:
+    """
+    Return what was sealed for `context`.
+
+    :raises SealBroken: another context, another key, or damaged
+    """
+    sealed = bytes(sealed)
+    _, ciphers = _keys()
+    if len(sealed) <= _NONCE_BYTES + 1 or sealed[0] not in ciphers:
+        raise SealBroken("sealed with a key that is not configured")
+    try:
+        return ciphers[sealed[0]].decrypt(sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :], context.encode())
+    except InvalidTag:
+        raise SealBroken("not sealed for this row") from None

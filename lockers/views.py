@@ -1,0 +1,178 @@
+"""
+The endpoints under `/api/`.
+
+Seed 000 puts a transmit code into a path and seed 001 into a query string. Both are offered,
+and beside each a POST that carries the code in its body, which no log or history keeps.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.http import HttpRequest
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api.authentication import caller
+from config.api.errors import Invalid, RequestRefused
+from config.api.parsers import StrictJSONParser
+from config.api.views import ApiViewSet
+from lockers import engine, errors, operations, queries, serializers
+from wallets import names
+
+# How long the two synchronous endpoints wait before they say that the task is still at work.
+_PATIENCE: Final = timedelta(seconds=25)
+# 20,000 coins of a .bin with proposed numbers are 16 MB.
+_LARGEST_IMPORT: Final = 20 * 1024 * 1024
+
+
+class LockerViewSet(ApiViewSet):
+    """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
+
+    def list(self, request: Request) -> Response:
+        return Response(serializers.lockers(queries.lockers_visible_to(actor=caller(request))))
+
+    def put_coins(self, request: Request) -> Response:
+        values = serializers.PUT.read_body(request.data)
+        begun = operations.start_put(
+            actor=caller(request),
+            name=values["name"],
+            units=operations.units_of(values["amount"]),
+            tag=values.get("tag", ""),
+            transmit_code=values.get("transmit_code"),
+        )
+        return Response(serializers.started(begun))
+
+    def peek(self, request: Request, code: str) -> Response:
+        return Response(serializers.started(operations.start_peek(actor=caller(request), code=code)))
+
+    def peek_with_body(self, request: Request) -> Response:
+        values = serializers.PEEK.read_body(request.data)
+        begun = operations.start_peek(actor=caller(request), code=values["transmit_code"])
+        return Response(serializers.started(begun))
+
+    def take(self, request: Request, code: str) -> Response:
+        return self._take(request, {**serializers.TAKE.read_body(request.data), "transmit_code": code})
+
+    def take_with_body(self, request: Request) -> Response:
+        return self._take(request, serializers.TAKE_WITH_CODE.read_body(request.data))
+
+    def _take(self, request: Request, values: dict[str, Any]) -> Response:
+        begun = operations.start_take(
+            actor=caller(request), name=values["name"], code=values["transmit_code"], tag=values.get("tag", "")
+        )
+        return Response(serializers.started(begun))
+
+
+class TaskViewSet(ApiViewSet):
+    """A task, as often as a client likes to ask."""
+
+    def retrieve(self, request: Request, task_id: str) -> Response:
+        parsed: UUID | None = names.parse_uuid(task_id)
+        if parsed is None:
+            raise errors.TaskNotFound
+        return Response(serializers.task(queries.task_visible_to(actor=caller(request), task_id=parsed)))
+
+
+class CoreViewSet(ApiViewSet):
+    """The calls of the other product, which answer when the work is done (seed 001)."""
+
+    def peek(self, request: Request) -> Response:
+        locker_key = request.query_params.get("locker_key", "")
+        if not locker_key:
+            raise errors.MissingParameter("locker_key")
+        return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
+
+    def upload(self, request: Request) -> Response:
+        values = serializers.UPLOAD.read_body(request.data)
+        if ("amount" in values) == ("denomination" in values):
+            raise Invalid('Exactly one of "amount" and "denomination" is required')
+        asked = {
+            "actor": caller(request),
+            "name": values["wallet"],
+            "tag": values.get("memo", ""),
+            "transmit_code": values["locker_key"],
+        }
+        if "amount" in values:
+            begun = operations.start_put(units=operations.units_of(values["amount"]), **asked)
+        else:
+            begun = operations.start_put_of_one(
+                denomination=serializers.denomination_of(values["denomination"]), **asked
+            )
+        ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
+        body = serializers.uploaded(ended, values["locker_key"])
+        return Response(body | ({"warning": begun.warning} if begun.warning else {}))
+
+    def download(self, request: Request) -> Response:
+        values = serializers.DOWNLOAD.read_body(request.data)
+        begun = operations.start_take(
+            actor=caller(request), name=values["wallet"], code=values["locker_key"], tag=values.get("memo", "")
+        )
+        ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
+        return Response(serializers.downloaded(ended, values["locker_key"]))
+
+
+class _InMemory(MemoryFileUploadHandler):
+    """Keeps an upload in memory whatever its size: coin files are secrets, and have no business in /tmp."""
+
+    def handle_raw_input(self, *arguments: Any, **keywords: Any) -> None:
+        self.activated = True
+
+
+class ImportViewSet(ApiViewSet):
+    """Coin files, as multipart form or as base64 in JSON."""
+
+    parser_classes = [StrictJSONParser, MultiPartParser]
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        if int(request.META.get("CONTENT_LENGTH") or 0) <= _LARGEST_IMPORT:
+            request.upload_handlers = [_InMemory(request)]
+        return super().initialize_request(request, *args, **kwargs)
+
+    def create(self, request: Request) -> Response:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_IMPORT:
+            raise RequestRefused(413, "Request entity too large")
+        if request.FILES or not isinstance(request.data, dict) or "items" not in request.data:
+            values = serializers.IMPORT_FORM.read_body(_fields(request))
+            uploads = [(file.name or field, file.read()) for field, files in request.FILES.lists() for file in files]
+            if not uploads:
+                raise Invalid('"items" is required, or files in a multipart form')
+        else:
+            values = serializers.IMPORT.read_body(request.data)
+            uploads = serializers.inline_files(values["items"])
+        begun = operations.start_import(
+            actor=caller(request), name=values["name"], uploads=uploads, tag=values.get("tag", "")
+        )
+        return Response(serializers.started(begun))
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    body = request.data
+    return (
+        {name: value for name, value in body.items() if name not in request.FILES} if isinstance(body, Mapping) else {}
+    )
+
+
+class CoinsViewSet(ApiViewSet):
+    """Coins in wallets, and what became of them."""
+
+    def wallets(self, request: Request) -> Response:
+        found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
+        return Response({"wallets": [serializers.wallet(each) for each in found]})
+
+    def wallet(self, request: Request, name: str) -> Response:
+        wallet = queries.wallet_of(actor=caller(request), name=name)
+        return Response(serializers.wallet(queries.contents_of(wallet_list=[wallet])[0]))
+
+    def receipt(self, request: Request, receipt_id: str) -> Response:
+        return Response(serializers.receipt(queries.receipt_visible_to(actor=caller(request), receipt_id=receipt_id)))
+
+    def find(self, request: Request) -> Response:
+        values = serializers.FIND.read_body(request.data)
+        return Response(serializers.started(operations.start_find(actor=caller(request), name=values["name"])))
+
+    def echo(self, request: Request) -> Response:
+        return Response(serializers.started(operations.start_echo(actor=caller(request))))

@@ -1,0 +1,61 @@
+"""A local RAIDA network for the whole run, wallets, and coins that were minted over the wire."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockers.localnet import minting
+from lockers.localnet.fleet import LocalNetwork
+from lockers.raida.coins import Coin
+from lockers.raida.files import CoinRecord
+from wallets import operations as wallets
+from wallets.models import Wallet
+
+_serial_numbers = count(1000)
+
+Mint = Callable[..., list[CoinRecord]]
+
+
+@pytest.fixture(scope="session")
+def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with LocalNetwork(Path(tmp_path_factory.mktemp("raida")), base_port=0) as network:
+        yield network
+
+
+@pytest.fixture
+def network(running_network: LocalNetwork, settings: Any) -> Iterator[LocalNetwork]:
+    """25 servers that behave, and half a second of patience with those that do not."""
+    settings.RAIDA_HOSTS = running_network.hosts
+    settings.RAIDA_TIMEOUT_SECONDS = 0.5
+    running_network.forget_seen()
+    yield running_network
+    running_network.clear()
+
+
+@pytest.fixture
+def mint(network: LocalNetwork) -> Mint:
+    def make(*denominations: int) -> list[CoinRecord]:
+        """Make a coin of each denomination; the network makes at least four, so some may be spare."""
+        wanted = list(denominations) + [0] * max(0, 4 - len(denominations))
+        coins = [Coin(denomination, next(_serial_numbers)) for denomination in wanted]
+        return minting.mint(network.servers, coins, network.admin_key)[: len(denominations)]
+
+    return make
+
+
+@pytest.fixture
+def alice(db: None) -> Wallet:
+    return wallets.create_wallet(name="alice", password="correct horse")
+
+
+@pytest.fixture
+def bob(db: None) -> Wallet:
+    return wallets.create_wallet(name="bob", password="battery staple")
+
+
+@pytest.fixture
+def charlie(db: None) -> Wallet:
+    return wallets.create_wallet(name="charlie", password="another one")
