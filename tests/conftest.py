@@ -8,8 +8,10 @@ their addresses. They are real and end with the run, however it ends.
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
+from django.db import transaction
 
 from config.children import Children
 from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
@@ -38,3 +40,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     servers.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
+    """
+    Let an operation roll back by itself inside a test that runs in a transaction.
+
+    Operations use `atomic(savepoint=False)`, which is a transaction of its own when nothing is open around it,
+    as in production. Inside the transaction of a test it would be nobody's, and a refused call would break the test.
+    """
+    enter = transaction.Atomic.__enter__
+
+    def enter_with_a_savepoint_in_tests(atomic: transaction.Atomic) -> None:
+        blocks = transaction.get_connection(atomic.using).atomic_blocks
+        if blocks and blocks[-1]._from_testcase:
+            atomic.savepoint = True
+        enter(atomic)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction.Atomic, "__enter__", enter_with_a_savepoint_in_tests)
+        yield

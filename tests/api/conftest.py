@@ -3,7 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from config.api import throttles
+from tests.api.caller import Caller, logged_in
 from tests.api.web_server import web_server
+from wallets import operations
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +18,18 @@ def address(transactional_db: None) -> Iterator[str]:
     """`host:port` of a running server."""
     with web_server() as running:
         yield running
+
+
+@pytest.fixture
+def api_key(db: None) -> str:
+    return operations.create_api_key(name="partner")[1]
+
+
+@pytest.fixture
+def alice(api_key: str) -> Caller:
+    return logged_in("alice", api_key)
+
+
+@pytest.fixture
+def bob(api_key: str) -> Caller:
+    return logged_in("bobby", api_key)

@@ -1,0 +1,222 @@
+"""Idempotency-Key: one effect and one answer, however often a request is sent."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from config.api import idempotency
+from tests.api.caller import answer, refusal
+from wallets import operations
+from wallets.models import IdempotentAnswer, Wallet
+
+RUNNING = refusal(409, "A request with this Idempotency-Key is still running")
+OTHER_REQUEST = refusal(422, "This Idempotency-Key was used for another request")
+
+
+def test_a_repeated_request_gets_the_first_answer_and_has_no_second_effect(alice):
+    first = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    second = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    assert answer(first) == answer(second) == (200, {"wallet": "sapling"})
+    assert "Idempotency-Replayed" not in first
+    assert second["Idempotency-Replayed"] == "true"
+    assert Wallet.objects.filter(name="sapling").count() == 1
+
+
+def test_without_the_key_the_second_request_is_refused_and_nothing_is_stored(alice):
+    alice.post("/wallets", {"wallet": "sapling"})
+
+    response = alice.post("/wallets", {"wallet": "sapling"})
+
+    assert answer(response) == refusal(403, "The wallet 'sapling' has been existed")
+    assert IdempotentAnswer.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/wallets", {"wallet": "another"}),
+        ("POST", "/wallets?x=1", {"wallet": "sapling"}),
+        ("POST", "/wallet/wallets", {"wallet": "sapling"}),
+        ("PATCH", "/wallets/{alice}", {"wallet": "sapling"}),
+    ],
+)
+def test_the_key_of_another_request_is_refused_and_changes_nothing(alice, method, path, body):
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    response = alice.send(method, path.replace("{alice}", str(alice.wallet.pk)), body, idempotency_key="k-1")
+
+    assert answer(response) == OTHER_REQUEST
+    assert not Wallet.objects.filter(name="another").exists()
+
+
+def test_the_same_body_in_other_words_is_the_same_request(alice):
+    alice.post("/wallets", b'{"wallet":"sapling"}', idempotency_key="k-1")
+
+    response = alice.post("/wallets", b' {"wallet" : "sapling"} ', idempotency_key="k-1")
+
+    assert response["Idempotency-Replayed"] == "true"
+
+
+def test_two_callers_do_not_share_their_keys(alice, bob):
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    response = bob.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-1")
+
+    assert answer(response) == (200, {"wallet": "seedling"})
+    assert "Idempotency-Replayed" not in response
+
+
+def test_a_refused_call_keeps_nothing_and_may_be_tried_again_with_its_key(alice):
+    refused = alice.post("/wallets", {"wallet": "alice"}, idempotency_key="k-1")
+    accepted = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    assert answer(refused) == refusal(403, "The wallet 'alice' has been existed")
+    assert answer(accepted) == (200, {"wallet": "sapling"})
+
+
+def test_an_unexpected_error_is_never_stored(alice, monkeypatch):
+    def broken(**_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trusts.operations._create", broken)
+        failed = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    again = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    assert answer(failed) == refusal(500, "Unknown error")
+    assert answer(again) == (200, {"wallet": "sapling"})
+    assert "Idempotency-Replayed" not in again
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "with blank", "ümlaut"])
+def test_a_key_that_is_none_is_refused_and_changes_nothing(alice, key):
+    response = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key=key)
+
+    assert answer(response) == refusal(422, '"Idempotency-Key" must be 1 to 255 visible ASCII characters')
+    assert not Wallet.objects.filter(name="sapling").exists()
+
+
+def test_the_key_does_not_open_the_door(alice):
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    without_bearer = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1", authorization=None)
+    without_api_key = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1", treetracker_api_key=None)
+
+    assert answer(without_bearer) == refusal(403, "ERROR: Authentication, token not verified")
+    assert answer(without_api_key) == refusal(401, "Invalid access - no API key")
+
+
+def test_reading_and_logging_in_take_no_part(alice):
+    alice.get("/wallets?limit=1", idempotency_key="k-1")
+    credentials = {"wallet": "alice", "password": "test1234"}
+    first = alice.post("/auth", credentials, idempotency_key="k-1")
+    second = alice.post("/auth", credentials, idempotency_key="k-1")
+
+    assert answer(first)[1]["token"] != answer(second)[1]["token"]
+    assert IdempotentAnswer.objects.count() == 0
+
+
+def test_a_stored_answer_cannot_be_read_in_the_database(alice):
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    (stored,) = IdempotentAnswer.objects.all()
+
+    assert b"sapling" not in bytes(stored.body)
+
+
+def test_an_answer_is_kept_for_seven_days(alice):
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="young")
+    alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="old")
+    IdempotentAnswer.objects.filter(key="old").update(created_at=timezone.now() - timedelta(days=7, minutes=1))
+
+    counts = operations.purge_expired()
+
+    assert counts == {"answers": 1, "bearer_tokens": 0}
+    assert [stored.key for stored in IdempotentAnswer.objects.all()] == ["young"]
+
+
+def test_a_key_costs_one_statement_for_the_first_request_and_saves_the_others_for_the_second(alice):
+    _statements(alice, "warm-up")
+
+    without = _statements(alice, "one")
+    first = _statements(alice, "two", idempotency_key="k-1")
+    second = _statements(alice, "two", idempotency_key="k-1")
+
+    assert first == without + 1
+    assert second == 1
+
+
+def _statements(caller, name, **headers) -> int:
+    counter = _Counter()
+    with connection.execute_wrapper(counter):
+        assert caller.post("/wallets", {"wallet": name}, **headers).status_code == 200
+    return counter.count
+
+
+class _Counter:
+    count = 0
+
+    def __call__(self, execute, sql, params, many, context):
+        if not sql.startswith(("SAVEPOINT", "RELEASE")):
+            self.count += 1
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_first_runs_the_second_is_refused_at_once(alice):
+    """The first request is this test's own transaction on another connection, which holds the key."""
+    other = connections.create_connection("default")
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s || %s, 0))", [str(alice.wallet.pk), "k-1"]
+            )
+            response = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+            other_key = alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-2")
+            cursor.execute("ROLLBACK")
+        afterwards = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    finally:
+        other.close()
+
+    assert answer(response) == RUNNING
+    assert response["Retry-After"] == "1"
+    assert answer(other_key) == (200, {"wallet": "seedling"})
+    assert answer(afterwards) == (200, {"wallet": "sapling"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(alice, monkeypatch):
+    """Place the race: between look-up and storing, another connection stores the answer."""
+    keep = operations.keep_answer
+
+    def keep_after_the_twin(**arguments):
+        other = connections.create_connection("default")
+        with other.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO wallets_idempotentanswer (wallet_id, key, fingerprint, status, body)"
+                " VALUES (%s, %s, %s, 200, %s)",
+                [arguments["wallet_id"], arguments["key"], arguments["fingerprint"], arguments["body"]],
+            )
+        other.close()
+        return keep(**arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idempotency.operations, "keep_answer", keep_after_the_twin)
+        lost = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    replayed = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    assert answer(lost) == RUNNING
+    assert not Wallet.objects.filter(name="sapling").exists()
+    assert json.loads(replayed.content) == {"wallet": "sapling"}
+    assert replayed["Idempotency-Replayed"] == "true"
+
+
+def test_the_test_database_is_what_the_mechanism_needs(db):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_isolation")
+        assert cursor.fetchone() == ("read committed",)
