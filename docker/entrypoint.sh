@@ -1,0 +1,26 @@
+#!/bin/sh
+# What a container does: web, worker, beat, migrate, or any management command.
+set -eu
+role=${1:-web}
+case $role in
+web)
+    # Synchronous views belong on WSGI threads; each thread keeps one database connection.
+    exec granian config.wsgi:application --interface wsgi --host 0.0.0.0 --port 8000 --no-ws \
+        --workers "${COPPICE_WEB_PROCESSES:-2}" --blocking-threads 4 --access-log
+    ;;
+worker)
+    # On SIGTERM a running task may finish, and what does not is given back to the broker.
+    export REMAP_SIGTERM=SIGQUIT
+    exec celery -A config.celery worker -c "${COPPICE_WORKER_PROCESSES:-2}" -l INFO --without-gossip --without-mingle
+    ;;
+beat)
+    # Exactly one of these: it only rings, and two would ring twice.
+    exec celery -A config.celery beat -l INFO --pidfile=
+    ;;
+migrate)
+    exec python manage.py migrate --no-input
+    ;;
+*)
+    exec python manage.py "$@"
+    ;;
+esac
