@@ -11,7 +11,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NoReturn
@@ -50,6 +50,7 @@ _MAXIMUM_PADDING: Final = 31
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK: Final = b"cLDc"
 _PNG_END: Final = b"IEND"
+_PNG_LAST: Final = bytes.fromhex("0000000049454e44ae426082")
 _ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 _LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
@@ -137,9 +138,7 @@ def read_file(data: bytes) -> CoinFile:
 
 def _read_member(data: bytes) -> CoinFile:
     if data.startswith(_PNG_SIGNATURE):
-        # The whole picture first: a cut one is damaged, whatever its coins are.
-        chunks = list(_coin_chunks(data))
-        return _merge(FileKind.PNG, [_read_plain(chunk) for chunk in chunks])
+        return _merge(FileKind.PNG, [_read_plain(chunk) for chunk in _coin_chunks(data)])
     return _read_plain(data)
 
 
@@ -359,23 +358,28 @@ def _write_entry(record: CoinRecord) -> dict[str, object]:
 # PNG
 
 
-def _coin_chunks(data: bytes) -> Iterator[bytes]:
+def _coin_chunks(data: bytes) -> list[bytes]:
+    chunks = []
     start = len(_PNG_SIGNATURE)
-    ended = False
+    cut_kind, ended = b"", False
     while start < len(data):
         length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
         end = start + 8 + length
         if len(data) < end + 4:
             # What follows the end of the picture need not be chunks.
+            cut_kind = kind
             break
         if kind == _PNG_CHUNK:
             if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
                 raise errors.Damaged("the coins in the picture fail their checksum")
-            yield data[start + 8 : end]
+            chunks.append(data[start + 8 : end])
         ended = ended or kind == _PNG_END
         start = end + 4
-    if not ended:
+    # A known writer leaves a second, broken head of the coins' chunk behind the whole one, so
+    # that the chunks do not lead to the end of a picture which has one.
+    if not (ended or data.endswith(_PNG_LAST)) or (cut_kind == _PNG_CHUNK and not chunks):
         raise errors.Damaged("the picture is cut")
+    return chunks
 
 
 def write_png(records: Sequence[CoinRecord], *, picture: bytes | None = None) -> bytes:

@@ -1,0 +1,203 @@
+"""Whatever the bytes: they are accepted, and written again alike, or refused with a documented error."""
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockers.raida import codes, coins, encryption, errors, files, frames, grades, payloads
+from lockers.raida.coins import Coin
+from lockers.raida.commands import Command
+from lockers.raida.files import CoinRecord
+from lockers.raida.frames import RequestHeader
+from lockers.raida.statuses import Status
+from tests.raida import recorded
+from tests.raida.test_payloads import REQUESTS
+
+KEY = bytes(range(16))
+
+REQUEST_BYTES = [exchange.request for exchange in recorded.exchanges() if len(exchange.request) < 300]
+ANSWER_BYTES = [exchange.answer for exchange in recorded.exchanges()]
+FILE_BYTES = [
+    bytes.fromhex(vector["expected_hex"]) for prefix in (".bin format 9 ", "go: ") for vector in recorded.named(prefix)
+]
+
+
+@st.composite
+def mutations(draw: st.DrawFn, originals: list[bytes]) -> bytes:
+    """Something recorded with a few bytes changed, cut out or put in."""
+    data = bytearray(draw(st.sampled_from(originals)))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(len(data), start + 3)))
+        data[start:end] = draw(st.binary(max_size=3))
+    return bytes(data)
+
+
+numbers = st.binary(min_size=16, max_size=16)
+some_coins = st.builds(Coin, st.integers(-8, 6), st.integers(0, 2**32 - 1))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=100) | mutations(REQUEST_BYTES), st.booleans())
+def test_a_request_is_read_or_refused(data: bytes, knows_keys: bool) -> None:
+    def find_key(kind: int, reference: bytes) -> bytes | None:
+        return KEY if knows_keys else None
+
+    with contextlib.suppress(errors.WireError):
+        assert frames.decode_request(data, find_key=find_key).encode() == data
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=32, max_size=40))
+def test_any_32_bytes_are_a_header(data: bytes) -> None:
+    assert RequestHeader.decode(data).encode() == data[:32]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=100) | mutations(ANSWER_BYTES))
+def test_an_answer_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(errors.WireError):
+        assert frames.decode_response(data).encode() == data
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    raida=st.integers(0, 24),
+    command=st.sampled_from(list(Command)),
+    payload=st.binary(max_size=200),
+    random12=st.binary(min_size=12, max_size=12),
+    nonce=st.binary(min_size=8, max_size=8) | st.just(b"\xff" * 8),
+    kind=st.integers(0, 2),
+    key=numbers,
+    reply=st.none() | st.binary(max_size=200),
+)
+def test_what_is_built_is_read_by_the_other_side(
+    raida: int,
+    command: Command,
+    payload: bytes,
+    random12: bytes,
+    nonce: bytes,
+    kind: int,
+    key: bytes,
+    reply: bytes | None,
+) -> None:
+    cipher = encryption.Encryption(kind, key[:5], key if kind else b"")
+    request = frames.build_request(
+        raida=raida, command=command, payload=payload, challenge12=random12, nonce=nonce, encryption=cipher
+    )
+
+    received = frames.decode_request(request.encode(), find_key=lambda kind, reference: key, raida=raida)
+    answer = frames.encode_response(request=received, status=Status.ALL_PASS, payload=reply)
+    response = frames.decode_response(answer, request=request)
+
+    assert received == request
+    assert response.payload == (reply or b"")
+    assert frames.matches(response, request)
+
+
+READERS = [request[1:3] for request in REQUESTS.values()] + [
+    (payloads.encode_store_multiple, payloads.decode_store_multiple)
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(READERS), st.binary(max_size=260))
+def test_a_payload_is_read_or_refused(codec: tuple, data: bytes) -> None:
+    encode, decode = codec
+
+    with contextlib.suppress(errors.WireError):
+        assert encode(decode(data)) == data
+
+
+REPLY_READERS = [
+    lambda status, payload, count: payloads.decode_verdicts(status, payload, count=count),
+    lambda status, payload, count: payloads.decode_verdict(status, payload),
+    lambda status, payload, count: payloads.decode_done(status, payload),
+    lambda status, payload, count: payloads.decode_version_reply(status, payload),
+    lambda status, payload, count: payloads.decode_get_ticket_reply(status, payload, count=count),
+    lambda status, payload, count: payloads.decode_validate_ticket_reply(status, payload),
+    lambda status, payload, count: payloads.decode_find_reply(status, payload, count=count),
+    lambda status, payload, count: payloads.decode_create_coins_reply(status, payload, count=count),
+    lambda status, payload, count: payloads.decode_peek_reply(status, payload),
+    lambda status, payload, count: payloads.decode_download_reply(status, payload),
+    lambda status, payload, count: payloads.decode_remove_reply(status, payload, count=count),
+    lambda status, payload, count: payloads.decode_get_available_sns_reply(status, payload),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(REPLY_READERS), st.sampled_from([*Status, 100]), st.binary(max_size=40), st.integers(1, 40))
+def test_a_reply_is_read_or_refused(reader: object, status: int, data: bytes, count: int) -> None:
+    with contextlib.suppress(errors.WireError):
+        reader(status, data, count)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=100))
+def test_verdicts_and_removals_come_back(passed: list[bool]) -> None:
+    status, payload = payloads.encode_verdicts(passed)
+    assert payloads.decode_verdicts(status, payload or b"", count=len(passed)) == tuple(passed)
+
+    reply = payloads.RemoveReply(locker_exists=True, passed=tuple(passed))
+    status, payload = payloads.encode_remove_reply(reply)
+    assert payloads.decode_remove_reply(status, payload, count=len(passed)) == reply
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=100) | mutations(FILE_BYTES))
+def test_a_coin_file_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(errors.CoinFileError):
+        assert files.read_file(data).coins
+
+
+records = st.builds(
+    CoinRecord,
+    some_coins,
+    st.lists(numbers, min_size=25, max_size=25).map(tuple),
+    st.none() | st.lists(numbers, min_size=25, max_size=25).map(tuple),
+    st.none() | st.text("pfnuedb", min_size=25, max_size=25),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(records, min_size=1, max_size=3, unique_by=lambda record: record.coin))
+def test_coins_come_back_from_every_kind_of_file(written: list[CoinRecord]) -> None:
+    with_numbers = [(record.coin, record.ans, record.pans) for record in written]
+    kinds = [files.write_stack(written), files.write_zip([files.Member("all.stack", files.write_stack(written))])]
+    if len({record.pans is None for record in written}) == 1:
+        kinds += [files.write_bin(written), files.write_png(written)]
+
+    for data in kinds:
+        assert [(record.coin, record.ans, record.pans) for record in files.read_file(data).coins] == with_numbers
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=20) | st.from_regex(r"[0-9A-Z.-]{1,20}", fullmatch=True))
+def test_a_text_is_a_code_and_an_amount_or_refused(text: str) -> None:
+    with contextlib.suppress(errors.InvalidCode):
+        assert all(len(codes.locker_keys(code)) == 25 for code in codes.candidates(text))
+    with contextlib.suppress(errors.InvalidAmount):
+        assert coins.parse_amount(coins.format_amount(coins.parse_amount(text))) == coins.parse_amount(text)
+    assert codes.is_weak(text) in (True, False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**30))
+def test_an_amount_comes_back(units: int) -> None:
+    assert coins.parse_amount(coins.format_amount(units)) == units
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("pfnuedb", min_size=25, max_size=25))
+def test_a_pown_string_comes_back_and_has_a_grade(pown: str) -> None:
+    assert grades.decode_pown(grades.encode_pown(pown)) == pown
+    assert grades.grade(pown) in grades.Grade
+
+
+@pytest.mark.parametrize("status", range(256))
+def test_every_status_byte_is_read(status: int) -> None:
+    data = bytes((0, 0, status, 0, 0, 1)) + bytes(26)
+
+    assert frames.decode_response(data).status == status
