@@ -16,6 +16,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
 
 app = Celery("coppice")
+# "Current" holds for one thread only; the threads of the web server ring too, and must not ring elsewhere.
+app.set_default()
 app.config_from_object("config.celery_settings")
 app.autodiscover_tasks()
 

@@ -99,6 +99,8 @@ def settings(*, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
+            # It writes whole URLs at INFO.
+            "httpx": {"level": "WARNING"},
             # Every two seconds a ring of beat is received and answered.
             "celery.app.trace": {"level": max(logging.WARNING, logging.getLevelNamesMapping().get(level, 0))},
             "celery.worker.strategy": {"level": max(logging.WARNING, logging.getLevelNamesMapping().get(level, 0))},

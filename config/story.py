@@ -352,14 +352,14 @@ def _board(bar: Progress, line: TaskID, answer: Mapping[str, Any]) -> Renderable
     for raida, letter in enumerate(letters):
         style, _ = LETTERS.get(letter, LETTERS["u"])
         cells.append(f"{raida:>2}{letter if letter != 'u' else '·'} ", style=style)
-        if raida % 13 == 12:
+        if raida == 12:
             cells.append("\n      ")
     counted = Text("      ")
     for letter, (style, meaning) in LETTERS.items():
         if count := sum(1 for each in letters if each == letter):
             counted.append(f"{count} {meaning}   ", style=style)
     message = Text(f"      {answer.get('message') or ''}", style="bright_black")
-    return Group(bar, message, cells, counted)
+    return Group(bar, message, cells, counted, Text())
 
 
 def _message_of(response: httpx.Response) -> str:
