@@ -37,8 +37,8 @@ lint: setup-dev ## check style, types, directions of imports, migrations, and th
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 	@.venv/bin/lint-imports
-	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.lint
-	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.lint
+	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.offline
+	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.offline
 
 fmt: setup-dev ## put the code into its form
 	@$(python) -m ruff check --fix-only --quiet .

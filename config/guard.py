@@ -23,19 +23,19 @@ import time
 PATIENCE_SECONDS = 8.0
 
 
-def group_is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
-        os.killpg(pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    # A zombie still counts as a member of its group, and only its parent can reap it.
+    # A zombie answers too, until somebody reaps it.
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
-        return True
+        return os.path.exists(f"/proc/{pid}") or not os.path.exists("/proc/self")
 
 
 def end(groups: dict[int, int]) -> None:
@@ -44,7 +44,7 @@ def end(groups: dict[int, int]) -> None:
         with contextlib.suppress(OSError):
             os.kill(pid, polite)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and any(group_is_alive(pid) for pid in groups):
+    while time.monotonic() < deadline and any(is_alive(pid) for pid in groups):
         time.sleep(0.05)
     for pid in groups:
         with contextlib.suppress(OSError):

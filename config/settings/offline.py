@@ -1,7 +1,7 @@
 """
-Settings with which `make lint` asks Django about migrations and about the production settings.
+Settings with which Django is asked what needs no server: `make lint`, and collecting static files for the image.
 
-They are those of production over secrets of this process alone and servers that are not there.
+They are those of production, over secrets of this process alone and servers that are not there.
 """
 
 import base64

@@ -1,0 +1,88 @@
+"""The environment is read once, checked at once, and never repeated where it is wrong."""
+
+import re
+
+import pytest
+
+from config.embedded import ROOT
+from config.environment import Environment
+from config.settings.base import database_from_url
+from tests.config.conftest import manage
+
+OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD"}
+
+
+def variables_of_the_model() -> set[str]:
+    return {
+        str(field.validation_alias) if field.validation_alias else f"COPPICE_{name.upper()}"
+        for name, field in Environment.model_fields.items()
+    }
+
+
+def test_the_example_file_lists_every_variable_and_no_other():
+    listed = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / "docker/.env.example").read_text(), re.MULTILINE))
+
+    assert listed == variables_of_the_model() | OF_COMPOSE_ALONE
+
+
+def test_compose_sets_only_variables_that_are_read():
+    compose = (ROOT / "docker/compose.yml").read_text()
+    set_there = set(re.findall(r"^    ([A-Z][A-Z_]+): \$\{", compose, re.MULTILINE))
+
+    assert set_there == {"DATABASE_URL", "REDIS_URL"}
+    assert set_there <= variables_of_the_model()
+
+
+def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_values(bare_environment):
+    refused = manage(
+        "check",
+        environment={
+            **bare_environment,
+            "COPPICE_EMBEDDED": "off",
+            "COPPICE_SECRET_KEY": "hush-hush",
+            "COPPICE_VAULT_KEY": "not/base64!",
+            "DATABASE_URL": "mysql://root:hush-hush@db/x",
+            "COPPICE_RAIDA_TIMEOUT_SECONDS": "soon",
+            "COPPICE_LOG_LEVEL": "LOUD",
+        },
+    )
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    named = re.findall(r"^  ([A-Z_]+): ", refused.stderr, re.MULTILINE)
+    assert named == [
+        "COPPICE_SECRET_KEY",
+        "COPPICE_VAULT_KEY",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "COPPICE_LOG_LEVEL",
+        "COPPICE_RAIDA_TIMEOUT_SECONDS",
+    ]
+    assert "REDIS_URL: is not set" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    for value in ("hush", "not/base64", "mysql", "soon", "LOUD"):
+        assert value not in refused.stderr
+
+
+def test_a_command_without_its_database_says_so_without_a_traceback(bare_environment):
+    refused = manage("migrate", "--skip-checks", environment=bare_environment)
+
+    assert refused.returncode == 1
+    assert "The database does not answer" in refused.stderr
+    assert "make run" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://a:b%40c@db:5433/name", ("name", "a", "b@c", "db", "5433")),
+        ("postgres://db/name", ("name", "", "", "db", "")),
+        ("postgresql://coppice@/coppice?host=/tmp/x/pg", ("coppice", "coppice", "", "/tmp/x/pg", "")),
+        ("postgresql://u@/n?host=/s&port=6543", ("n", "u", "", "/s", "6543")),
+    ],
+)
+def test_a_database_url_becomes_djangos_settings(url, expected):
+    settings = database_from_url(url)
+
+    assert tuple(settings[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")) == expected
