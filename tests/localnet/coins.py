@@ -1,0 +1,85 @@
+"""Coins on a local network, and commands to one server, without the words that each takes on the wire."""
+
+import itertools
+import secrets
+from collections.abc import Mapping, Sequence
+
+from lockers import network as client
+from lockers.localnet import minting
+from lockers.localnet.fleet import LocalNetwork
+from lockers.network import Answer, Call
+from lockers.raida import payloads
+from lockers.raida.coins import Coin
+from lockers.raida.commands import Command
+from lockers.raida.encryption import Encryption
+from lockers.raida.files import CoinRecord
+from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
+from lockers.raida.statuses import RAIDA_COUNT
+
+SECONDS = 10.0
+
+# No two tests of one network make the same coin.
+_serial_numbers = itertools.count(500_000)
+
+
+def new_coins(count: int, denomination: int = 0) -> list[Coin]:
+    return [Coin(denomination, next(_serial_numbers)) for _ in range(count)]
+
+
+def minted(network: LocalNetwork, count: int, denomination: int = 0) -> list[CoinRecord]:
+    """Coins that only the caller knows the secrets of; at least four."""
+    return minting.mint(network.servers, new_coins(count, denomination), network.admin_key)
+
+
+def locker_key() -> bytes:
+    return secrets.token_bytes(12) + b"\xff" * 4
+
+
+def tell(
+    network: LocalNetwork,
+    raida: int,
+    command: Command,
+    payload: bytes = b"",
+    *,
+    encryption: Encryption | None = None,
+    seconds: float = SECONDS,
+) -> client.Result:
+    call = Call(command, {raida: payload}, {raida: encryption} if encryption else {})
+    return client.ask([network.servers[raida]], call, deadline_seconds=seconds)[raida]
+
+
+def answer(network: LocalNetwork, raida: int, command: Command, payload: bytes = b"") -> tuple[int, bytes]:
+    """Status and payload of what one server answers to a request in clear."""
+    result = tell(network, raida, command, payload)
+    assert isinstance(result, Answer), result
+    return int(result.status), result.payload
+
+
+def tell_all(network: LocalNetwork, command: Command, per_server: Mapping[int, bytes]) -> client.Results:
+    return client.ask(network.servers, Call(command, per_server), deadline_seconds=SECONDS)
+
+
+def put(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:
+    return payloads.encode_put([CoinAn(record.coin, record.ans[raida]) for record in records], key)
+
+
+def remove(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:
+    """Take coins out of a locker with the secrets that they had before."""
+    coins = tuple(CoinPan(record.coin, record.ans[raida]) for record in records)
+    return payloads.encode_remove(payloads.RemoveRequest(key, coins))
+
+
+def detect(records: Sequence[CoinRecord], raida: int) -> bytes:
+    return payloads.encode_detect([CoinAn(record.coin, record.ans[raida]) for record in records])
+
+
+def detect_with(records: Sequence[CoinRecord], an: bytes) -> bytes:
+    return payloads.encode_detect([CoinAn(record.coin, an) for record in records])
+
+
+def pown(records: Sequence[CoinRecord], raida: int, pan: bytes) -> bytes:
+    return payloads.encode_pown([CoinAnPan(record.coin, record.ans[raida], pan) for record in records])
+
+
+def everywhere(payload: bytes) -> dict[int, bytes]:
+    return dict.fromkeys(range(RAIDA_COUNT), payload)

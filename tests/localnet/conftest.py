@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+import pytest
+
+from lockers.localnet.fleet import LocalNetwork
+
+
+@pytest.fixture(scope="module")
+def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with LocalNetwork(tmp_path_factory.mktemp("raida"), base_port=0) as network:
+        yield network
+
+
+@pytest.fixture
+def network(running_network: LocalNetwork) -> LocalNetwork:
+    """A network that behaves, whatever the test before told it to do; coins and lockers are those that were made."""
+    running_network.clear()
+    running_network.forget_seen()
+    return running_network

@@ -1,0 +1,462 @@
+"""The client against servers that answer, misbehave, or are no servers at all."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lockers import network as client
+from lockers.localnet.fleet import LocalNetwork
+from lockers.network import Answer, Call, InvalidServers, Server, Silence
+from lockers.raida import errors, frames, payloads
+from lockers.raida.coins import Coin
+from lockers.raida.commands import Command
+from lockers.raida.encryption import is_challenge, with_coin, with_locker_key
+from lockers.raida.frames import HEADER_SIZE, RequestHeader
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+from tests.localnet.coins import (
+    answer,
+    detect,
+    detect_with,
+    everywhere,
+    locker_key,
+    minted,
+    pown,
+    put,
+    remove,
+    tell,
+    tell_all,
+)
+
+# Long enough that no answer is missed on a busy machine; where silence is expected, short.
+PATIENT = 20.0
+IMPATIENT = 0.4
+
+ECHO = Call(Command.ECHO, everywhere(b""))
+
+
+@pytest.fixture(scope="module")
+def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with LocalNetwork(tmp_path_factory.mktemp("raida"), base_port=0) as network:
+        yield network
+
+
+@pytest.fixture
+def network(running_network: LocalNetwork) -> LocalNetwork:
+    running_network.clear()
+    running_network.forget_seen()
+    return running_network
+
+
+class Impostor:
+    """
+    Something on a port that is no RAIDA server.
+
+    It keeps what arrives, with the transport, and answers each request with what `reply` makes of it.
+    """
+
+    def __init__(self, reply: Callable[[bytes], bytes | None] = lambda request: None) -> None:
+        self.arrived: list[tuple[str, bytes]] = []
+        self._reply = reply
+        self._udp, self._tcp = _socket_pair()
+        self.server = Server(3, "127.0.0.1", self._udp.getsockname()[1])
+        self._threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
+
+    def __enter__(self) -> "Impostor":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        # Closing alone would not wake a thread that waits in the kernel.
+        for sock in (self._udp, self._tcp):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._udp.close()
+        self._tcp.close()
+
+    def _serve_udp(self) -> None:
+        while True:
+            data, address = self._udp.recvfrom(65536)
+            if not data:
+                return
+            self.arrived.append(("udp", data))
+            reply = self._reply(data)
+            if reply is not None:
+                self._udp.sendto(reply, address)
+
+    def _serve_tcp(self) -> None:
+        while True:
+            try:
+                connection, _ = self._tcp.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(10)
+                data = connection.recv(65536)
+                while len(data) < frames.request_size(RequestHeader.decode(data)):
+                    data += connection.recv(65536)
+                self.arrived.append(("tcp", data))
+                reply = self._reply(data)
+                if reply is not None:
+                    connection.sendall(reply)
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    while True:
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+
+
+def ask_one(server: Server, command: Command, payload: bytes = b"", *, seconds: float = PATIENT) -> client.Result:
+    return client.ask([server], Call(command, {server.raida: payload}), deadline_seconds=seconds)[server.raida]
+
+
+def genuine(status: int = 250, payload: bytes | None = None) -> Callable[[bytes], bytes]:
+    def reply(data: bytes) -> bytes:
+        request = frames.decode_request(data)
+        return frames.encode_response(request=request, status=Status(status), payload=payload)
+
+    return reply
+
+
+# --- all at once ---------------------------------------------------------------------------
+
+
+def test_every_server_answers_for_itself(network):
+    results = client.ask(network.servers, ECHO, deadline_seconds=PATIENT)
+
+    assert sorted(results) == list(range(RAIDA_COUNT))
+    assert {(result.raida, result.status) for result in results.values()} == {(r, 250) for r in range(RAIDA_COUNT)}
+    assert all(0 < result.elapsed_seconds < PATIENT for result in results.values())
+
+
+def test_all_are_asked_at_once(network):
+    network.fault(range(RAIDA_COUNT), "delay:0.4")
+
+    began = time.monotonic()
+    results = client.ask(network.servers, ECHO, deadline_seconds=PATIENT)
+
+    # One after the other they would take ten seconds.
+    assert time.monotonic() - began < 5
+    assert all(isinstance(result, Answer) for result in results.values())
+
+
+def test_only_servers_with_a_payload_are_asked(network):
+    results = client.ask(network.servers, Call(Command.ECHO, {2: b"", 24: b""}), deadline_seconds=PATIENT)
+
+    assert sorted(results) == [2, 24]
+    assert network.seen(Command.ECHO) == 2
+
+
+def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network):
+    network.fault(range(12), "silent")
+    heard: list[client.Result] = []
+
+    began = time.monotonic()
+    results = client.ask(network.servers, ECHO, deadline_seconds=IMPATIENT, on_result=heard.append)
+
+    assert IMPATIENT <= time.monotonic() - began < 5
+    assert {raida: results[raida] for raida in range(12)} == {
+        raida: Silence(raida, "timeout", sent=True) for raida in range(12)
+    }
+    assert all(isinstance(results[raida], Answer) for raida in range(12, 25))
+    assert {result.raida: result for result in heard} == results
+    assert all(isinstance(result, Answer) for result in heard[:13])
+
+
+def test_enough_gives_up_the_others(network):
+    network.fault(range(12), "silent")
+    key = locker_key()
+
+    def thirteen_agree(results: client.Results) -> bool:
+        return sum(isinstance(result, Answer) for result in results.values()) >= QUORUM
+
+    began = time.monotonic()
+    results = client.ask(
+        network.servers, Call(Command.PEEK, everywhere(key)), deadline_seconds=60, enough=thirteen_agree
+    )
+
+    assert time.monotonic() - began < 30
+    assert len(results) == RAIDA_COUNT
+    assert {results[raida] for raida in range(12)} == {Silence(raida, "timeout", sent=True) for raida in range(12)}
+
+
+def test_an_error_of_the_listener_stops_everything(network):
+    def fail(result: client.Result) -> None:
+        raise RuntimeError("full")
+
+    with pytest.raises(RuntimeError, match="full"):
+        client.ask(network.servers, ECHO, deadline_seconds=PATIENT, on_result=fail)
+
+
+def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network):
+    call = Call(Command.DETECT, {0: bytes(21), 1: bytes(70_000)})
+
+    with pytest.raises(errors.Unencodable):
+        client.ask(network.servers, call, deadline_seconds=PATIENT)
+
+    assert network.seen(Command.DETECT) == 0
+
+
+# --- what may have arrived -----------------------------------------------------------------
+
+
+def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(network):
+    network.fault(3, "down")
+
+    assert tell(network, 3, Command.PEEK, locker_key()) == Silence(3, "refused", sent=False)
+    assert tell(network, 3, Command.POWN, bytes(37)) == Silence(3, "refused", sent=True)
+    assert tell(network, 3, Command.ECHO) == Silence(3, "refused", sent=True)
+
+
+def test_a_put_whose_answer_is_lost_may_have_been_done(network):
+    records = minted(network, 4)
+    key = locker_key()
+    network.fault(3, "drop-reply")
+
+    lost = tell(network, 3, Command.PUT, put(records, 3, key), seconds=IMPATIENT)
+    network.clear()
+
+    assert lost == Silence(3, "timeout", sent=True)
+    assert answer(network, 3, Command.DETECT, detect_with(records, key)) == (241, b"")
+
+
+def test_a_server_that_dies_in_the_middle_may_have_done_the_work_or_not(network):
+    records = minted(network, 8)
+    large, key = records * 40, locker_key()
+    network.fault(3, "crash")
+    network.fault(4, "crash-before")
+
+    # Large enough for TCP, where a death is seen at once.
+    done = tell(network, 3, Command.POWN, pown(large, 3, key))
+    not_done = tell(network, 4, Command.POWN, pown(large, 4, key))
+    network.clear()
+
+    assert done == Silence(3, "network", sent=True)
+    assert not_done == Silence(4, "network", sent=True)
+    assert answer(network, 3, Command.DETECT, detect_with(records, key)) == (241, b"")
+    assert answer(network, 4, Command.DETECT, detect(records, 4)) == (241, b"")
+
+
+@pytest.mark.parametrize("command", [Command.PUT, Command.POWN, Command.REMOVE, Command.FIX, Command.BREAK])
+def test_what_cannot_be_repeated_is_sent_once(network, command):
+    network.fault(3, "silent")
+
+    tell(network, 3, command, bytes(200), seconds=IMPATIENT)
+
+    assert network.seen(command, 3) == 1
+
+
+def test_a_lost_echo_is_asked_again_over_tcp_and_no_more(network):
+    network.fault(3, "silent")
+
+    tell(network, 3, Command.ECHO, seconds=IMPATIENT)
+
+    assert network.seen(Command.ECHO, 3) == 2
+
+
+def test_a_question_that_udp_loses_is_answered_over_tcp():
+    answered = genuine()
+
+    with Impostor(lambda data: answered(data) if len(impostor.arrived) > 1 else None) as impostor:
+        result = ask_one(impostor.server, Command.ECHO, seconds=4)
+
+    assert isinstance(result, Answer)
+    first, second = (RequestHeader.decode(data) for _, data in impostor.arrived)
+    assert [transport for transport, _ in impostor.arrived] == ["udp", "tcp"]
+    # Not the same bytes twice: each has its own nonce and challenge.
+    assert first.nonce != second.nonce
+    assert impostor.arrived[0][1][32:48] != impostor.arrived[1][1][32:48]
+
+
+# --- what is believed ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("garbage", "garbage"),
+        ("truncate", "garbage"),
+        ("huge", "garbage"),
+        ("wrong-id", "mismatch"),
+        ("wrong-echo", "mismatch"),
+        ("wrong-signature", "mismatch"),
+    ],
+)
+def test_an_answer_that_is_not_one_is_dropped(network, fault, reason):
+    network.fault(3, fault)
+
+    by_udp = tell(network, 3, Command.POWN, bytes(37), seconds=IMPATIENT)
+    by_tcp = tell(network, 3, Command.POWN, bytes(37 * 100), seconds=PATIENT)
+
+    assert by_udp == Silence(3, reason, sent=True)
+    assert by_tcp == Silence(3, reason, sent=True)
+
+
+@pytest.mark.parametrize("fault", ["stale", "twice"])
+def test_an_answer_to_another_request_does_not_hide_ours(network, fault):
+    records = minted(network, 4)
+    network.fault(3, fault)
+
+    result = tell(network, 3, Command.POWN, pown(records, 3, records[0].ans[3]))
+
+    assert isinstance(result, Answer)
+    assert result.status == 241
+
+
+def test_an_error_status_is_an_answer(network):
+    network.fault(3, "status:252")
+
+    assert answer(network, 3, Command.ECHO) == (252, b"")
+
+
+def test_an_error_in_the_header_is_believed_by_its_socket_alone(network):
+    server, other = network.servers[3], network.servers[4]
+
+    # Newer commands are unknown to these servers; a moved address makes one answer for another.
+    assert answer(network, 3, Command.DOWNLOAD, bytes(32)) == (6, b"")
+    assert ask_one(Server(3, other.host, other.port), Command.ECHO).status == Status.INVALID_RAIDA_ID
+    assert ask_one(Server(3, other.host, other.port), Command.PEEK, locker_key()).status == Status.INVALID_RAIDA_ID
+    assert ask_one(server, Command.ECHO).status == Status.SUCCESS
+
+
+def test_a_status_that_is_in_no_table_is_a_number():
+    def reply(data: bytes) -> bytes:
+        answered = bytearray(genuine()(data))
+        answered[2] = 77
+        return bytes(answered)
+
+    with Impostor(reply) as impostor:
+        result = ask_one(impostor.server, Command.POWN, bytes(37))
+
+    assert isinstance(result, Answer)
+    assert (result.status, type(result.status)) == (77, int)
+
+
+def test_an_answer_larger_than_the_question_allows_is_garbage():
+    with Impostor(genuine(243, bytes(5000))) as impostor:
+        assert ask_one(impostor.server, Command.POWN, bytes(37 * 100)) == Silence(3, "garbage", sent=True)
+        assert ask_one(impostor.server, Command.POWN, bytes(37), seconds=IMPATIENT) == Silence(3, "garbage", sent=True)
+
+
+def test_a_connection_that_ends_early_is_no_answer():
+    with Impostor(lambda data: b"") as nothing, Impostor(lambda data: bytes(20)) as half:
+        assert ask_one(nothing.server, Command.PEEK, locker_key()) == Silence(3, "network", sent=True)
+        assert ask_one(half.server, Command.PEEK, locker_key()) == Silence(3, "garbage", sent=True)
+
+
+def test_a_large_locker_is_peeked_whole(network):
+    coins = payloads.encode_coins([Coin(0, number) for number in range(100_000)])
+
+    with Impostor(genuine(241, coins)) as impostor:
+        result = ask_one(impostor.server, Command.PEEK, locker_key())
+
+    assert isinstance(result, Answer)
+    assert result.payload == coins
+
+
+# --- what is sent --------------------------------------------------------------------------
+
+
+def test_a_request_is_strict_and_fresh():
+    with Impostor(genuine(242)) as impostor:
+        for _ in range(3):
+            ask_one(impostor.server, Command.PUT, bytes(37))
+
+    for _, data in impostor.arrived:
+        header = RequestHeader.decode(data)
+        assert header.encode() == data[:HEADER_SIZE]
+        assert data[:24] == bytes.fromhex("010003000852000601000000000000010000000000000037")
+        assert is_challenge(data[32:48])
+        assert data[48:] == bytes(37) + b"\x3e\x3e"
+    assert len({data[24:32] for _, data in impostor.arrived}) == 3
+    assert len({data[32:48] for _, data in impostor.arrived}) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "size", "transport"),
+    [
+        (Command.ECHO, 0, "udp"),
+        # 32 + 16 + payload + 2 bytes: below 1,400 a datagram, from there on a connection.
+        (Command.POWN, 1349, "udp"),
+        (Command.POWN, 1350, "tcp"),
+        # Their answers may be longer than their questions.
+        (Command.PEEK, 16, "tcp"),
+        (Command.DOWNLOAD, 32, "tcp"),
+        (Command.CREATE_COINS, 600, "tcp"),
+    ],
+)
+def test_the_transport_follows_from_the_sizes(command, size, transport):
+    with Impostor(genuine(242)) as impostor:
+        assert isinstance(ask_one(impostor.server, command, bytes(size)), Answer)
+
+    assert [how for how, _ in impostor.arrived] == [transport]
+
+
+def test_encrypted_requests_are_understood_and_their_answers_too(network):
+    records = minted(network, 4)
+    key = locker_key()
+    results = tell_all(network, Command.PUT, {raida: put(records[1:], raida, key) for raida in range(RAIDA_COUNT)})
+    assert {result.status for result in results.values()} == {241}
+    coins = payloads.encode_coins([record.coin for record in records[1:]])
+    by_coin = {raida: with_coin(records[0].coin, records[0].ans[raida]) for raida in range(RAIDA_COUNT)}
+    by_key = dict.fromkeys(range(RAIDA_COUNT), with_locker_key(key))
+
+    for encryption in (by_coin, by_key):
+        peeked = client.ask(network.servers, Call(Command.PEEK, everywhere(key), encryption), deadline_seconds=PATIENT)
+        assert {(result.status, result.payload) for result in peeked.values()} == {(241, coins)}
+    taken = client.ask(
+        network.servers,
+        Call(Command.REMOVE, {raida: remove(records[1:], raida, key) for raida in range(RAIDA_COUNT)}, by_key),
+        deadline_seconds=PATIENT,
+    )
+    assert {(result.status, result.payload) for result in taken.values()} == {(241, b"\x07")}
+
+
+def test_a_wrong_key_is_answered_with_37(network):
+    records = minted(network, 4)
+    result = tell(network, 3, Command.PEEK, locker_key(), encryption=with_coin(records[0].coin, bytes(16)))
+
+    assert isinstance(result, Answer)
+    assert result.status == Status.INVALID_CRC
+
+
+def test_secrets_do_not_show(network):
+    secret = b"an ugly secret!!"
+
+    call = Call(Command.PEEK, {3: secret}, {3: with_locker_key(secret)})
+    assert "ugly" not in repr(call)
+    assert "ugly" not in repr(Answer(3, Status.ALL_PASS, secret, 0.1))
+
+
+# --- settings ------------------------------------------------------------------------------
+
+
+def test_servers_are_read_from_the_settings():
+    hosts = [f"raida{number}.example:{50000 + number}" for number in range(24)] + ["[::1]:50024"]
+
+    servers = client.servers_from_settings(hosts)
+
+    assert servers[0] == Server(0, "raida0.example", 50000)
+    assert servers[24] == Server(24, "::1", 50024)
+
+
+@pytest.mark.parametrize("wrong", ["", "host", "host:", ":50000", "host:0", "host:65536", "host:x"])
+def test_a_wrong_address_is_refused(wrong):
+    with pytest.raises(InvalidServers, match="RAIDA 24"):
+        client.servers_from_settings(["127.0.0.1:50000"] * 24 + [wrong])
+    with pytest.raises(InvalidServers, match="25"):
+        client.servers_from_settings(["127.0.0.1:50000"] * 24)
