@@ -161,7 +161,7 @@ async def _ask_all(
         results[result.raida] = result
         if on_result is not None:
             on_result(result)
-    return results
+    return dict(sorted(results.items()))
 
 
 class _Rejected(Exception):
