@@ -150,7 +150,8 @@ class Request:
     """
 
     header: RequestHeader
-    challenge: bytes
+    # With the signature of its answer the challenge would tell the key.
+    challenge: bytes = field(repr=False)
     payload: bytes = field(repr=False)
     encryption: Encryption = PLAIN
 
@@ -177,7 +178,7 @@ class Response:
     status: Status | int
     group: int
     echo: bytes
-    signature: bytes
+    signature: bytes = field(repr=False)
     payload: bytes = field(default=b"", repr=False)
     has_body: bool = False
     shard: int = 0

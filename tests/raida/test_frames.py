@@ -320,3 +320,7 @@ def test_secrets_do_not_show_in_a_repr() -> None:
     for shown in (repr(request), repr(request.header), repr(response)):
         assert repr(KEY)[2:-1] not in shown
         assert repr(KEY[:5])[2:-1] not in shown
+    # The challenge and the signature of one exchange make its key.
+    assert encryption.challenge(RANDOM12) == request.challenge
+    assert repr(request.challenge)[2:-1] not in repr(request)
+    assert repr(response.signature)[2:-1] not in repr(response)
