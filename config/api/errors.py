@@ -19,9 +19,9 @@ from django.views import defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from lockers import errors as lockers_errors
 from transfers import errors as transfers_errors
 from trusts import errors as trusts_errors
-from lockers import errors as lockers_errors
 from wallets import errors as wallets_errors
 from wallets.errors import DomainError
 
@@ -79,7 +79,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
 }
 
 # What a caller may try again as it is: the row was busy, or the server was being restarted.
-_TRANSIENT: Final = {"55P03", "57014", "40P01", "40001", "25P03", "57P01", "57P02", "57P03", "53300"}
+# Classes 08 and 53 whole: connections, and resources such as disk and memory.
+_TRANSIENT: Final = {"55P03", "57014", "40P01", "40001", "25P03", "25006", "57P01", "57P02", "57P03"}
 RETRY_AFTER_SECONDS: Final = "1"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
@@ -160,11 +161,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             status, message = 413, "Request entity too large"
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
             status, message = 400, "Malformed request"
-        case OperationalError() | InterfaceError() if is_transient(error):
+        case DatabaseError() if is_transient(error):
             log.warning("database_is_busy", exc_info=error)
             status, message, headers = 503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
         case _:
-            log.error("unexpected_error", exc_info=error, extra={"path": request.path})
+            log.error("unexpected_error", exc_info=error, extra={"request_id": getattr(request, "request_id", None)})
             # Error reporters, and the client of the test suite, listen for this.
             got_request_exception.send(sender=exception_handler, request=request)
             status, message = 500, "Unknown error"
@@ -174,8 +175,10 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 def is_transient(error: DatabaseError) -> bool:
     """Tell whether the same request may well succeed a moment later."""
     state = getattr(error.__cause__, "sqlstate", None)
-    # Without a state there was no answer of the server at all: the connection is gone.
-    return state is None or state in _TRANSIENT or state.startswith("08")
+    if state is None:
+        # There was no answer of the server at all: the connection is gone.
+        return isinstance(error, OperationalError | InterfaceError)
+    return state in _TRANSIENT or state[:2] in {"08", "53"}
 
 
 def bearer_refused(path: str) -> RequestRefused:

@@ -122,7 +122,7 @@ def login(*, wallet: str, address: str) -> Iterator[None]:
 def _admit(keys: list[str], slot: str) -> None:
     arguments = [
         FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, WINDOW_SECONDS * 1000,
-        CHECKS_AT_ONCE, _SLOT_SECONDS * 1000, slot,
+        CHECKS_AT_ONCE, int(_SLOT_SECONDS * 1000), slot,
     ]  # fmt: skip
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:

@@ -33,6 +33,8 @@ class ApiViewSet(viewsets.ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
             raise MethodNotAllowed(str(request.method))
+        if request.method == "OPTIONS":
+            return
         if self.idempotent:
             request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
         super().initial(request, *args, **kwargs)

@@ -173,9 +173,7 @@ def test_while_the_first_runs_the_second_is_refused_at_once(alice):
     try:
         with other.cursor() as cursor:
             cursor.execute("BEGIN")
-            cursor.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s || %s, 0))", [str(alice.wallet.pk), "k-1"]
-            )
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s || %s, 0))", [str(alice.wallet.pk), "k-1"])
             response = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
             other_key = alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-2")
             cursor.execute("ROLLBACK")

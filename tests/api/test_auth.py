@@ -1,0 +1,218 @@
+"""`POST /auth`: who gets a bearer token, what refusals tell, and what attackers cannot do."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from django.contrib.auth import hashers
+from django.db import connections
+
+from config.api import throttles
+from tests.api.caller import PASSWORD, Caller, answer, logged_in, refusal
+from wallets import operations
+from wallets.models import BearerToken, Wallet
+
+WRONG = refusal(401, "Invalid credentials")
+TOO_MANY = refusal(429, "Too many login attempts, try again later")
+PEER_HASH = (
+    "treetracker_hmac_sha512$TnDe2LDPS7VaPD9GQWL3fhG4jk194nde$"
+    "31dd4fe716e1a908f0e9612c1a0e92bfdd9f66e75ae12244b4ee8309d5b869d435182f5848b67177aa17a05f9306e23c10ba41675933e2cb20c6"
+    "6f1b009570c1"
+)
+
+
+def log_in(caller, wallet, password=PASSWORD, **headers):
+    return caller.post("/auth", {"wallet": wallet, "password": password}, **headers)
+
+
+def test_a_wallet_logs_in_by_name_in_any_case_and_by_id_with_and_without_hyphens(alice):
+    tokens = [answer(log_in(alice, each)) for each in ("alice", "ALICE", str(alice.wallet.pk), alice.wallet.pk.hex)]
+
+    assert [status for status, _ in tokens] == [200] * 4
+    for _, body in tokens:
+        assert list(body) == ["token"]
+        assert alice.get("/wallets?limit=1", authorization=f"Bearer {body['token']}").status_code == 200
+    assert len({body["token"] for _, body in tokens}) == 4
+
+
+def test_a_bearer_token_is_good_for_365_days(alice):
+    (token,) = BearerToken.objects.all()
+
+    assert (token.expires_at - token.created_at).total_seconds() == pytest.approx(365 * 24 * 3600, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"password": "x"}, 422, '"wallet" is required'),
+        ({"wallet": "alice"}, 422, '"password" is required'),
+        ({"wallet": "", "password": "x"}, 422, '"wallet" is not allowed to be empty'),
+        ({"wallet": "alice", "password": ""}, 422, '"password" is not allowed to be empty'),
+        ({"wallet": 1234, "password": "x"}, 422, '"wallet" must be a string'),
+        ({"wallet": "alice", "password": 5}, 422, '"password" must be a string'),
+        ({"wallet": "alice", "password": "x", "x": 1}, 422, '"x" is not allowed'),
+        (
+            {"wallet": "alice", "password": "x" * 33},
+            422,
+            '"password" length must be less than or equal to 32 characters long',
+        ),
+        ({"wallet": "bob", "password": "x"}, 422, '"wallet" length must be at least 4 characters long'),
+        (
+            {"wallet": "x" * 37, "password": "x"},
+            422,
+            '"wallet" length must be less than or equal to 36 characters long',
+        ),
+        ({"wallet": "nobody", "password": "x"}, 404, "Could not find entity by wallet name: nobody"),
+        (
+            {"wallet": "11111111-1111-4111-8111-111111111111", "password": "x"},
+            404,
+            "Could not find wallet by id: 11111111-1111-4111-8111-111111111111",
+        ),
+        ({"wallet": "no body", "password": "x"}, 400, "invalid wallet name:no body"),
+        ({"wallet": "alice", "password": "wrong"}, 401, "Invalid credentials"),
+    ],
+)
+def test_a_refusal_says_what_to_mend_and_issues_nothing(alice, body, status, message):
+    assert answer(alice.post("/auth", body)) == refusal(status, message)
+    assert BearerToken.objects.count() == 1
+
+
+def test_a_wallet_with_a_short_or_a_long_name_can_log_in(api_key):
+    for name in ("bob", "somebody.with.a.very.long.address@example.org"):
+        assert logged_in(name, api_key).get("/wallets?limit=1").status_code == 200
+
+
+def test_row_22_a_wallet_without_a_password_cannot_log_in(alice):
+    alice.post("/wallets", {"wallet": "sapling"})
+
+    assert answer(log_in(alice, "sapling")) == WRONG
+
+
+@pytest.mark.parametrize("wallet", ["alice", "nobody", "11111111-1111-4111-8111-111111111111", "sapling", "migrated"])
+def test_row_22_a_wrong_password_costs_one_hash_whoever_the_wallet_is(alice, monkeypatch, wallet):
+    operations.create_wallet(name="sapling")
+    Wallet.objects.create(name="migrated", name_key="migrated", password=PEER_HASH)
+    costs = []
+    hasher = hashers.get_hasher()
+    encode = hasher.encode
+    monkeypatch.setattr(type(hasher), "encode", lambda self, *arguments: costs.append(1) or encode(*arguments))
+
+    log_in(alice, wallet, "wrong")
+
+    assert costs == [1]
+
+
+def test_row_23_a_migrated_wallet_logs_in_and_its_hash_is_replaced(alice):
+    Wallet.objects.create(name="migrated", name_key="migrated", password=PEER_HASH)
+
+    refused = log_in(alice, "migrated", "wrong")
+    kept = Wallet.objects.get(name="migrated").password
+    accepted = log_in(alice, "migrated")
+    replaced = Wallet.objects.get(name="migrated").password
+
+    assert answer(refused) == WRONG
+    assert kept == PEER_HASH
+    assert accepted.status_code == 200
+    assert replaced.split("$")[0] == hashers.get_hasher().algorithm
+    assert log_in(alice, "migrated").status_code == 200
+
+
+def test_the_password_hasher_of_production_is_slow_and_verifies_what_was_migrated():
+    from config.settings import base
+
+    assert base.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.ScryptPasswordHasher"
+    assert "wallets.hashers.TreetrackerHasher" in base.PASSWORD_HASHERS
+
+
+def test_after_ten_failures_an_account_is_closed_for_a_while_even_for_the_right_password(alice, bob):
+    refused = [log_in(alice, "alice", "wrong") for _ in range(throttles.FAILURES_PER_ACCOUNT)]
+    closed = log_in(alice, "ALICE")
+    other_account = log_in(alice, "bobby")
+
+    assert {each.status_code for each in refused} == {401}
+    assert answer(closed) == TOO_MANY
+    assert 0 < int(closed["Retry-After"]) <= throttles.WINDOW_SECONDS
+    assert other_account.status_code == 200
+
+
+def test_an_account_that_does_not_exist_is_closed_just_the_same(alice):
+    statuses = [log_in(alice, "nobody").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 1)]
+
+    assert statuses == [404] * throttles.FAILURES_PER_ACCOUNT + [429]
+
+
+def test_an_address_that_fails_with_many_accounts_is_closed(alice, monkeypatch):
+    monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", 5)
+    for number in range(5):
+        log_in(alice, f"nobody{number}")
+
+    assert answer(log_in(alice, "alice")) == TOO_MANY
+
+
+def test_logging_in_often_is_not_failing(alice):
+    statuses = {log_in(alice, "alice").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT * 2)}
+
+    assert statuses == {200}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parallel_guesses_are_counted_like_guesses_in_a_row(alice, monkeypatch):
+    monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 100)
+    together = threading.Barrier(24, timeout=20)
+
+    def guess(_: int) -> int:
+        try:
+            together.wait()
+            return log_in(Caller(alice.api_key), "alice", "wrong").status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(24) as threads:
+        statuses = sorted(threads.map(guess, range(24)))
+
+    assert statuses == [401] * throttles.FAILURES_PER_ACCOUNT + [429] * (24 - throttles.FAILURES_PER_ACCOUNT)
+
+
+def test_only_so_many_passwords_are_checked_at_once(alice, monkeypatch):
+    monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
+    monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
+
+    with throttles.login(wallet="bobby", address="192.0.2.1"):
+        refused = log_in(alice, "alice")
+    accepted = log_in(alice, "alice")
+
+    assert answer(refused) == TOO_MANY
+    assert refused["Retry-After"] == "1"
+    assert accepted.status_code == 200
+
+
+def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(alice, monkeypatch):
+    monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
+    monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(throttles, "_SLOT_SECONDS", 0.001)
+    throttles._admit(throttles._keys("bobby", "192.0.2.1"), "died")
+    deadline = time.monotonic() + 10
+
+    while (status := log_in(alice, "alice").status_code) != 200 and time.monotonic() < deadline:
+        pass
+
+    assert status == 200
+
+
+def test_without_redis_nobody_logs_in_and_tokens_keep_working(alice, monkeypatch):
+    monkeypatch.setattr(throttles, "_redis", lambda: redis.Redis.from_url("unix:///nowhere/at/all.sock"))
+
+    response = log_in(alice, "alice")
+
+    assert answer(response) == refusal(503, "Service busy, try again")
+    assert response["Retry-After"] == "1"
+    assert alice.get("/wallets?limit=1").status_code == 200
+
+
+def test_passwords_and_tokens_are_not_logged(alice, caplog):
+    log_in(alice, "alice", "a-canary-password")
+    alice.get("/nope", authorization="Bearer a-canary-token")
+
+    assert "canary" not in caplog.text

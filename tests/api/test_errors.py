@@ -1,0 +1,262 @@
+"""Every error leaves in the dialect of its path, says what it should and no more."""
+
+import json
+import logging
+
+import psycopg
+import pytest
+from django.db import OperationalError
+
+from config.api import errors
+from tests.api.caller import Caller, answer, refusal
+from wallets.errors import DomainError
+from wallets.models import ApiKey, BearerToken, Wallet
+
+NOT_VERIFIED = refusal(403, "ERROR: Authentication, token not verified")
+
+
+def all_subclasses(kind):
+    for each in kind.__subclasses__():
+        yield each
+        yield from all_subclasses(each)
+
+
+def test_the_table_names_every_refusal_of_every_app():
+    missing = {kind.__name__ for kind in all_subclasses(DomainError) if not _is_mapped(kind)}
+
+    assert missing == set()
+
+
+def _is_mapped(kind) -> bool:
+    return any(parent in errors.STATUSES for parent in kind.__mro__)
+
+
+def test_the_table_holds_nothing_that_is_no_refusal_and_only_statuses_of_refusals():
+    assert all(issubclass(kind, DomainError) for kind in errors.STATUSES)
+    assert {status // 100 for status in errors.STATUSES.values()} <= {4, 5}
+
+
+@pytest.mark.parametrize("prefix", ["", "/wallet"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice, prefix, slash):
+    unknown = alice.get(f"{prefix}/nope{slash}")
+    wrong_method = alice.get(f"{prefix}/auth{slash}")
+    anonymous = Caller().get(f"{prefix}/auth{slash}")
+
+    assert answer(unknown) == refusal(404, f"Cannot GET {prefix}/nope{slash}")
+    assert answer(wrong_method) == answer(anonymous) == refusal(405, "Method GET is not allowed")
+    assert wrong_method["Allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize("prefix", ["", "/wallet"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_every_path_stands_under_the_public_prefix_and_at_the_root_with_and_without_a_slash(alice, prefix, slash):
+    token = alice.post(f"{prefix}/auth{slash}", {"wallet": "alice", "password": "test1234"})
+    wallets = alice.get(f"{prefix}/wallets{slash}?limit=1")
+    wallet = alice.get(f"{prefix}/wallets/{alice.wallet.pk.hex}{slash}")
+    tokens = alice.get(f"{prefix}/tokens{slash}?limit=1")
+
+    assert [each.status_code for each in (token, wallets, wallet, tokens)] == [200] * 4
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", None),
+        (b"{", "Expecting property name enclosed in double quotes at position 1"),
+        (b'{"wallet": "a", "wallet": "b"}', 'duplicate key "wallet"'),
+        (b'{"wallet": "a\\u0000b"}', "a NUL character"),
+        (b'{"wallet": "\\ud800"}', "a lone surrogate"),
+        (b'{"wallet": NaN}', "NaN is not a number"),
+        (b'{"wallet": ' + b"9" * 400 + b"}", "a number is too long"),
+        (b'{"wallet": 1e999}', "a number is too long"),
+        (b'{"wallet": "\xff"}', "not UTF-8 at byte 12"),
+        (b"\xff\xfe{\x00}\x00", "not UTF-8 at byte 0"),
+        (b"[" * 65 + b"]" * 65, "more than 64 levels"),
+        (b'{"a":' * 100_000, "more than 64 levels"),
+        (b'"' + b'\\"' * 300_000, "Unterminated string starting at at position 0"),
+    ],
+)
+def test_row_2_a_body_that_is_not_strict_json_is_400(alice, body, why):
+    response = alice.post("/wallets", body)
+
+    expected = refusal(422, '"wallet" is required') if why is None else refusal(400, f"Malformed JSON: {why}")
+    assert answer(response) == expected
+    assert Wallet.objects.count() == 1
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"7", b"null", b"true"])
+def test_a_body_that_is_no_object_is_422(alice, body):
+    expected = '"wallet" is required' if body == b"null" else '"value" must be of type object'
+
+    assert answer(alice.post("/wallets", body)) == refusal(422, expected)
+
+
+def test_64_levels_are_read_and_brackets_in_strings_do_not_count(alice):
+    deep = b'{"x": ' + b"[" * 63 + b"]" * 63 + b"}"
+    text = json.dumps({"x": "[" * 500 + '"{'}).encode()
+
+    assert answer(alice.post("/wallets", deep)) == refusal(422, '"wallet" is required')
+    assert answer(alice.post("/wallets", text)) == refusal(422, '"wallet" is required')
+
+
+def test_row_2_a_body_that_is_too_large_is_413(alice):
+    body = json.dumps({"wallet": "x" * 1024 * 1024}).encode()
+
+    assert answer(alice.post("/wallets", body)) == refusal(413, "Request entity too large")
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "nonsense"])
+def test_another_content_type_is_415_even_without_a_body(alice, content_type):
+    expected = refusal(415, "Invalid content type. API only supports application/json")
+
+    assert answer(alice.post("/wallets", {"wallet": "sapling"}, content_type=content_type)) == expected
+    assert answer(alice.post("/wallets", content_type=content_type)) == expected
+    assert Wallet.objects.count() == 1
+
+
+def test_a_charset_parameter_is_fine(alice):
+    response = alice.post("/wallets", {"wallet": "sapling"}, content_type="application/json; charset=utf-8")
+
+    assert answer(response) == (200, {"wallet": "sapling"})
+
+
+def test_the_checks_come_in_the_order_of_the_contract(alice):
+    """Each request mends what the one before was refused for."""
+    stranger = Caller()
+    steps = [
+        (stranger, b"{", "text/plain", 415),
+        (stranger, b"{", "application/json", 400),
+        (stranger, b"{}", "application/json", 401),
+        (Caller(api_key=alice.api_key), b"{}", "application/json", 403),
+        (alice, b"{}", "application/json", 422),
+        (alice, b'{"wallet": "alice"}', "application/json", 403),
+        (alice, b'{"wallet": "sapling"}', "application/json", 200),
+    ]
+
+    statuses = [
+        caller.post("/wallets", body, content_type=content_type).status_code for caller, body, content_type, _ in steps
+    ]
+
+    assert statuses == [status for *_, status in steps]
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer ", "Bearer abc", "Basic {}", "{}", "Bearer {} x"]
+)
+def test_row_3_without_a_valid_bearer_token_403_in_the_words_of_the_reference(alice, authorization):
+    sent = authorization and authorization.replace("{}", alice.bearer)
+
+    response = alice.get("/wallets?limit=1", authorization=sent)
+
+    assert answer(response) == NOT_VERIFIED
+    assert response["WWW-Authenticate"] == 'Bearer realm="coppice"'
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER  "])
+def test_the_scheme_is_compared_without_case(alice, scheme):
+    assert alice.get("/wallets?limit=1", authorization=f"{scheme} {alice.bearer}").status_code == 200
+
+
+@pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
+def test_row_23_a_bearer_token_that_is_revoked_or_expired_opens_nothing(alice, column):
+    BearerToken.objects.update(**{column: "2020-01-01T00:00:00Z"})
+
+    assert answer(alice.get("/wallets?limit=1")) == NOT_VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (None, "Invalid access - no API key"),
+        ("", "Invalid access - no API key"),
+        ("wrong", "Invalid API access"),
+        ("wr\u00f6ng", "Invalid API access"),
+    ],
+)
+def test_without_a_valid_api_key_401(alice, sent, message):
+    for path in ("/wallets?limit=1", "/tokens?limit=1", "/tokens/abc"):
+        assert answer(alice.get(path, treetracker_api_key=sent)) == refusal(401, message)
+
+
+@pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
+def test_an_api_key_that_is_revoked_or_expired_is_401(alice, column):
+    ApiKey.objects.update(**{column: "2020-01-01T00:00:00Z"})
+
+    assert answer(alice.get("/wallets?limit=1")) == refusal(401, "Invalid API access, apiKey was deprecated")
+
+
+def test_row_23_keys_and_tokens_are_not_in_the_database(alice):
+    stored = str(list(ApiKey.objects.values())) + str(list(BearerToken.objects.values()))
+
+    assert alice.api_key not in stored
+    assert alice.bearer not in stored
+
+
+def test_an_unexpected_error_says_nothing_and_is_logged_under_the_id_in_the_answer(alice, monkeypatch, caplog):
+    def broken(**_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("wallets.queries.wallets_page", broken)
+    with caplog.at_level(logging.ERROR, logger="coppice.api"):
+        response = alice.get("/wallets?limit=1")
+
+    assert answer(response) == refusal(500, "Unknown error")
+    (record,) = [each for each in caplog.records if each.name == "coppice.api"]
+    assert "secret detail" in str(record.exc_info)
+    assert record.request_id == response["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (psycopg.errors.LockNotAvailable(), 503),
+        (psycopg.errors.QueryCanceled(), 503),
+        (psycopg.errors.DeadlockDetected(), 503),
+        (psycopg.errors.SerializationFailure(), 503),
+        (psycopg.errors.AdminShutdown(), 503),
+        (psycopg.OperationalError("the connection is closed"), 503),
+        (psycopg.errors.DiskFull(), 503),
+        (psycopg.errors.OutOfMemory(), 503),
+        (psycopg.errors.UndefinedTable(), 500),
+    ],
+)
+def test_a_busy_database_is_503_with_retry_after(alice, monkeypatch, cause, status):
+    def busy(**_: object) -> None:
+        raise OperationalError from cause
+
+    monkeypatch.setattr("wallets.queries.wallets_page", busy)
+    response = alice.get("/wallets?limit=1")
+
+    message = "Service busy, try again" if status == 503 else "Unknown error"
+    assert answer(response) == refusal(status, message)
+    assert response.get("Retry-After") == ("1" if status == 503 else None)
+
+
+def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer():
+    response = Caller().get("/api/nope")
+
+    assert answer(response) == (404, {"error": True, "message": "Cannot GET /api/nope", "code": 404})
+
+
+def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice, settings):
+    settings.ALLOWED_HOSTS = ["example.org"]
+
+    assert answer(alice.get("/nope", host="evil.example")) == refusal(400, "Malformed request")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "nonsense"])
+def test_what_the_caller_accepts_makes_no_difference(alice, accept):
+    assert alice.get("/wallets?limit=1", accept=accept)["Content-Type"] == "application/json"
+
+
+def test_options_tells_the_methods_without_credentials(db):
+    response = Caller().send("OPTIONS", "/wallets")
+
+    assert (response.status_code, response["Allow"], response.content) == (200, "GET, POST, HEAD, OPTIONS", b"")
+
+
+def test_head_works(alice):
+    response = alice.send("HEAD", "/wallets?limit=1")
+
+    assert (response.status_code, response.content) == (200, b"")

@@ -1,0 +1,219 @@
+"""`/wallets` and `/tokens`: who sees and changes what."""
+
+import pytest
+
+from tests.api.caller import answer, refusal
+from transfers import operations as transfers
+from trusts import queries as trusts
+from wallets import queries
+from wallets.models import Wallet
+
+FIELDS = ["id", "name", "about", "logo_url", "created_at", "tokens_in_wallet", "tokens_available", "tokens_pending"]
+NO_ACCESS = refusal(403, "Have no permission to access this wallet")
+NO_UPDATE = refusal(403, "You do not have permission to update this wallet")
+
+
+@pytest.fixture
+def sapling(alice):
+    """A wallet that alice manages, with three tokens."""
+    alice.post("/wallets", {"wallet": "sapling"})
+    wallet = queries.wallet_by_name("sapling")
+    transfers.issue_tokens(wallet=wallet, count=3)
+    return wallet
+
+
+def test_row_11_a_wallet_shows_its_counts_and_no_secret(alice, sapling):
+    alice.post("/transfers", {"sender_wallet": "sapling", "receiver_wallet": "alice", "bundle": {"bundle_size": 1}})
+
+    status, body = answer(alice.get("/wallets?limit=10"))
+
+    assert status == 200
+    assert [list(wallet) for wallet in body["wallets"]] == [FIELDS, FIELDS]
+    assert [wallet["name"] for wallet in body["wallets"]] == ["sapling", "alice"]
+    assert [wallet["tokens_in_wallet"] for wallet in body["wallets"]] == [2, 1]
+
+
+def test_reserved_tokens_are_pending_and_not_available(alice, bob, sapling):
+    body = {"sender_wallet": "sapling", "receiver_wallet": "bobby", "bundle": {"bundle_size": 2}}
+    assert alice.post("/transfers", body).status_code == 202
+
+    _, wallet = answer(alice.get(f"/wallets/{sapling.pk}"))
+
+    assert {name: wallet[name] for name in FIELDS[5:]} == {
+        "tokens_in_wallet": 3,
+        "tokens_available": 1,
+        "tokens_pending": 2,
+    }
+
+
+def test_a_new_wallet_is_managed_by_its_creator_and_nobody_else(alice, bob):
+    response = alice.post("/wallets", {"wallet": "sapling"})
+
+    wallet = queries.wallet_by_name("sapling")
+    assert answer(response) == (200, {"wallet": "sapling"})
+    assert trusts.controls(actor_id=alice.wallet.pk, wallet_id=wallet.pk)
+    assert not trusts.controls(actor_id=bob.wallet.pk, wallet_id=wallet.pk)
+    assert not trusts.controls(actor_id=wallet.pk, wallet_id=alice.wallet.pk)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("ab", 422, '"wallet" length must be at least 3 characters long'),
+        ("x" * 255, 422, '"wallet" length must be less than or equal to 254 characters long'),
+        ("\ufdfa" * 100, 422, '"wallet" length must be less than or equal to 254 characters long'),
+        ("", 422, '"wallet" is not allowed to be empty'),
+        (5, 422, '"wallet" must be a string'),
+        (None, 422, '"wallet" must be a string'),
+        ("bad name", 400, "invalid wallet name:bad name"),
+        ("tab\tname", 400, "invalid wallet name:tab\tname"),
+        ("no\u00a0break", 400, "invalid wallet name:no\u00a0break"),
+        ("zero\u200bwidth", 400, "invalid wallet name:zero\u200bwidth"),
+        ("right\u202eleft", 400, "invalid wallet name:right\u202eleft"),
+        ("bell\u0007", 400, "invalid wallet name:bell\u0007"),
+        ("alice", 403, "The wallet 'alice' has been existed"),
+        ("ALICE", 403, "The wallet 'ALICE' has been existed"),
+        ("\uff41lice", 403, "The wallet '\uff41lice' has been existed"),
+        ("ſtraße", 403, "The wallet 'ſtraße' has been existed"),
+    ],
+)
+def test_row_27_a_name_that_cannot_be_is_refused_and_creates_nothing(alice, name, status, message):
+    alice.post("/wallets", {"wallet": "STRASSE"})
+
+    assert answer(alice.post("/wallets", {"wallet": name})) == refusal(status, message)
+    assert set(Wallet.objects.values_list("name", flat=True)) == {"alice", "STRASSE"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["abc", "x" * 254, "some.one@example.com", "under_score", "木の財布", "11111111-1111-4111-8111-111111111111"],
+)
+def test_row_27_a_name_is_kept_as_it_is_given(alice, name):
+    assert answer(alice.post("/wallets", {"wallet": name})) == (200, {"wallet": name})
+    assert Wallet.objects.filter(name=name).exists()
+
+
+@pytest.mark.parametrize("body", [{"wallet": "sapling", "about": "x"}, {"wallet": "sapling", "id": "x"}])
+def test_an_unknown_field_is_refused_and_creates_nothing(alice, body):
+    field = next(name for name in body if name != "wallet")
+
+    assert answer(alice.post("/wallets", body)) == refusal(422, f'"{field}" is not allowed')
+    assert Wallet.objects.count() == 1
+
+
+def test_a_wallet_is_shown_to_itself_and_to_its_manager_only(alice, bob, sapling):
+    own = alice.get(f"/wallets/{alice.wallet.pk}")
+    managed = alice.get(f"/wallets/{sapling.pk}")
+
+    assert answer(own)[1]["wallet"] == "alice"
+    assert list(answer(managed)[1]) == [*FIELDS, "display_name", "wallet"]
+    assert answer(bob.get(f"/wallets/{sapling.pk}")) == NO_ACCESS
+    assert answer(bob.get(f"/wallets/{alice.wallet.pk}")) == NO_ACCESS
+
+
+def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice, bob, sapling):
+    changes = {"about": "planted in spring", "display_name": "Sapling"}
+
+    changed = alice.patch(f"/wallets/{sapling.pk}", changes)
+    refused = bob.patch(f"/wallets/{sapling.pk}", {"about": "felled in autumn"})
+
+    assert changed.status_code == 200
+    assert {name: answer(changed)[1][name] for name in changes} == changes
+    assert answer(refused) == NO_UPDATE
+    sapling.refresh_from_db()
+    assert (sapling.about, sapling.display_name, sapling.name) == ("planted in spring", "Sapling", "sapling")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"about": "four"}, '"about" length must be at least 5 characters long'),
+        ({"about": "x" * 251}, '"about" length must be less than or equal to 250 characters long'),
+        ({"display_name": "x"}, '"display_name" length must be at least 2 characters long'),
+        ({"display_name": "x" * 31}, '"display_name" length must be less than or equal to 30 characters long'),
+        ({"display_name": None}, '"display_name" must be a string'),
+        ({"name": "mine"}, '"name" is not allowed'),
+        ({"password": "mine"}, '"password" is not allowed'),
+        ({"id": "mine"}, '"id" is not allowed'),
+    ],
+)
+def test_nothing_but_about_and_display_name_can_be_changed(alice, body, message):
+    before = Wallet.objects.values().get()
+
+    assert answer(alice.patch(f"/wallets/{alice.wallet.pk}", body)) == refusal(422, message)
+    assert Wallet.objects.values().get() == before
+
+
+@pytest.mark.parametrize("text", ["abc", "5", "%7B11111111-1111-4111-8111-111111111111%7D", "1111-" * 8, "１" * 32])
+def test_row_4_an_id_that_is_no_uuid_is_422(alice, text):
+    assert answer(alice.get(f"/tokens/{text}")) == refusal(422, '"token_id" must be a valid GUID')
+    assert answer(alice.get(f"/wallets/{text}")) == refusal(422, '"wallet_id" must be a valid GUID')
+    assert answer(alice.patch(f"/wallets/{text}", {})) == refusal(422, '"wallet_id" must be a valid GUID')
+
+
+def test_a_token_is_shown_to_whoever_controls_its_wallet(alice, bob, sapling):
+    token = sapling.tokens.first()
+    expected = {
+        "id": str(token.pk),
+        "capture_id": str(token.capture_id),
+        "wallet_id": str(sapling.pk),
+        "transfer_pending": False,
+        "transfer_pending_id": None,
+        "created_at": token.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "updated_at": token.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "claim": False,
+        "links": {"capture": f"/webmap/tree?uuid={token.capture_id}"},
+    }
+
+    for written in (str(token.pk), token.pk.hex, str(token.pk).upper()):
+        status, body = answer(alice.get(f"/tokens/{written}"))
+        assert (status, list(body.items())) == (200, list(expected.items()))
+    assert answer(bob.get(f"/tokens/{token.pk}")) == refusal(401, "Have no permission to visit this token")
+    unknown = "11111111-1111-4111-8111-111111111111"
+    assert answer(alice.get(f"/tokens/{unknown}")) == refusal(404, f"can not found token by id:{unknown}")
+
+
+def test_row_12_the_tokens_of_a_wallet_are_listed_by_its_name_or_id(alice, bob, sapling):
+    by_name = answer(alice.get("/tokens?limit=10&wallet=sapling"))
+    by_id = answer(alice.get(f"/tokens?limit=10&wallet={sapling.pk}"))
+    own = answer(alice.get("/tokens?limit=10"))
+
+    assert by_name == by_id
+    assert len(by_name[1]["tokens"]) == 3
+    assert own == (200, {"tokens": []})
+    assert answer(bob.get("/tokens?limit=10&wallet=sapling")) == refusal(
+        403, "Wallet do not belongs to wallet logged in"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wallet", "status", "message"),
+    [
+        ("", 422, '"wallet" is not allowed to be empty'),
+        ("nobody", 404, "Could not find entity by wallet name: nobody"),
+        ("no%20body", 400, "invalid wallet name:no body"),
+        ("%00", 422, '"wallet" must not hold a NUL character'),
+        (
+            "11111111-1111-4111-8111-111111111111",
+            404,
+            "Could not find wallet by id: 11111111-1111-4111-8111-111111111111",
+        ),
+    ],
+)
+def test_the_tokens_of_a_wallet_that_is_none_are_refused(alice, wallet, status, message):
+    assert answer(alice.get(f"/tokens?limit=1&wallet={wallet}")) == refusal(status, message)
+
+
+def test_the_use_of_credentials_is_written_down_once_an_hour(alice):
+    from wallets.models import ApiKey, BearerToken
+
+    alice.get("/wallets?limit=1")
+    first = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
+    alice.get("/wallets?limit=1")
+    second = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
+    BearerToken.objects.update(last_used_at="2020-01-01T00:00:00Z")
+    alice.get("/wallets?limit=1")
+
+    assert None not in first
+    assert first == second
+    assert BearerToken.objects.get().last_used_at.year > 2020

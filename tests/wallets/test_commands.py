@@ -1,0 +1,85 @@
+"""`manage.py create_wallet` and `create_api_key`."""
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from wallets import operations, queries
+from wallets.models import ApiKey, Wallet
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str, monkeypatch=None, stdin: str = "") -> str:
+    output = io.StringIO()
+    if monkeypatch is not None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+    call_command(*arguments, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("where", ["environment", "standard input"])
+def test_a_wallet_is_created_with_a_password_that_is_no_argument(monkeypatch, where):
+    if where == "environment":
+        monkeypatch.setenv("COPPICE_WALLET_PASSWORD", "test1234")
+    output = run("create_wallet", "alice", monkeypatch=monkeypatch, stdin="test1234\n")
+
+    wallet = Wallet.objects.get()
+    assert output == f"{wallet.pk} alice\n"
+    assert operations.authenticate(name_or_id="alice", password="test1234")
+    assert "test1234" not in wallet.password
+
+
+def test_without_a_password_no_wallet_is_created_unless_it_is_asked_for(monkeypatch):
+    with pytest.raises(CommandError, match="No password given"):
+        run("create_wallet", "alice", monkeypatch=monkeypatch)
+    assert Wallet.objects.count() == 0
+
+    run("create_wallet", "alice", "--no-password")
+    assert Wallet.objects.get().password == ""
+
+
+def test_a_password_that_could_never_log_in_is_refused(monkeypatch):
+    with pytest.raises(CommandError, match="1 to 32 characters"):
+        run("create_wallet", "alice", monkeypatch=monkeypatch, stdin="x" * 33)
+
+    assert Wallet.objects.count() == 0
+
+
+def test_a_name_that_is_taken_is_said_in_one_sentence(monkeypatch):
+    run("create_wallet", "alice", "--no-password")
+
+    with pytest.raises(CommandError, match=r"^The wallet 'Alice' has been existed$"):
+        run("create_wallet", "Alice", "--no-password")
+
+
+def test_an_api_key_is_shown_once_and_stored_as_a_digest():
+    key = run("create_api_key", "partner").strip()
+
+    (stored,) = ApiKey.objects.all()
+    assert (bytes(stored.digest), stored.prefix, stored.name) == (queries.digest(key), key[:6], "partner")
+    assert len(key) == 43
+
+
+def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once():
+    key = "FORTESTFORTESTFORTESTFORTESTFORTEST"
+
+    assert run("create_api_key", "partner", "--key", key) == f"{key}\n"
+    assert queries.has_api_key(key)
+    with pytest.raises(CommandError, match="registered already"):
+        run("create_api_key", "again", "--key", key)
+    with pytest.raises(CommandError, match="20 to 256"):
+        run("create_api_key", "weak", "--key", "short")
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_new_password_revokes_what_the_old_one_obtained():
+    wallet = operations.create_wallet(name="alice", password="test1234")
+    token = operations.authenticate(name_or_id="alice", password="test1234")
+
+    operations.set_password(wallet=wallet, password="another")
+
+    found = queries.credentials(api_key="", bearer=token)
+    assert found.wallet is None
+    assert operations.authenticate(name_or_id="alice", password="another")
