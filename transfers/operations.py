@@ -111,10 +111,10 @@ def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequenc
 def _reference(text: str) -> ledger.WalletReference:
     wallet_id = names.parse_uuid(text)
     if wallet_id is not None:
-        return ledger.WalletReference(wallet_id, None)
+        return ledger.WalletReference("id", wallet_id)
     if not names.is_writable(text):
         raise wallet_errors.InvalidWalletName(f"invalid wallet name:{text}")
-    return ledger.WalletReference(None, names.name_key(text))
+    return ledger.WalletReference("name_key", names.name_key(text))
 
 
 def _not_found(text: str) -> wallet_errors.WalletNotFound:

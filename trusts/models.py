@@ -53,10 +53,14 @@ class Trust(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["actor", "number"], name="trust_by_actor"),
-            models.Index(fields=["target", "number"], name="trust_by_target"),
+            # For lists. The condition always holds: it keeps the planner from answering the question "is this trusted",
+            # which does not say it, by walking all trusts of a busy wallet instead of through `trust_open_once`.
+            models.Index(fields=["actor", "number"], condition=Q(number__gt=0), name="trust_by_actor"),
+            models.Index(fields=["target", "number"], condition=Q(number__gt=0), name="trust_by_target"),
             models.Index(
-                fields=["originator", "number"], condition=~Q(originator=F("actor")), name="trust_by_originator"
+                fields=["originator", "number"],
+                condition=~Q(originator=F("actor")) & Q(number__gt=0),
+                name="trust_by_originator",
             ),
         ]
 

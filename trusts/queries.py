@@ -173,7 +173,7 @@ def trusts_page(
 ) -> list[TrustRow]:
     """Return a page of the trusts in which one of the wallets is a party, in the order of creation."""
     values = {"state": state, "type": type, "request_type": request_type}
-    condition = "".join(f" AND {name} = %({name})s" for name in _FILTERS if values[name] is not None)
+    condition = "AND number > 0" + "".join(f" AND {name} = %({name})s" for name in _FILTERS if values[name] is not None)
     numbers = numbers_by_party(
         table="trusts_trust",
         branches=(
