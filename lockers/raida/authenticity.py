@@ -40,9 +40,7 @@ def xor(left: bytes, right: bytes) -> bytes:
 
     :raises Unencodable: one has another size
     """
-    if len(left) != AN_SIZE or len(right) != AN_SIZE:
-        raise errors.Unencodable("an authenticity number is 16 bytes")
-    return bytes(one ^ other for one, other in zip(left, right, strict=True))
+    return xor_sum((left, right))
 
 
 def xor_sum(numbers: Iterable[bytes]) -> bytes:
@@ -51,10 +49,13 @@ def xor_sum(numbers: Iterable[bytes]) -> bytes:
 
     :raises Unencodable: one has another size
     """
-    total = bytes(AN_SIZE)
+    # As integers: an upload of 10,000 coins sums a quarter of a million numbers.
+    total = 0
     for number in numbers:
-        total = xor(total, number)
-    return total
+        if len(number) != AN_SIZE:
+            raise errors.Unencodable("an authenticity number is 16 bytes")
+        total ^= int.from_bytes(number, "big")
+    return total.to_bytes(AN_SIZE, "big")
 
 
 def fix_an(*, raida: int, coin: Coin, pg: bytes) -> bytes:
