@@ -1,0 +1,54 @@
+"""Log lines are JSON, and secrets are struck out of them wherever they come from."""
+
+import io
+import json
+import logging
+import logging.config
+
+import pytest
+import structlog
+
+from config import logs
+
+
+@pytest.fixture
+def lines():
+    stream = io.StringIO()
+    settings = logs.settings(level="INFO")
+    handler = logging.StreamHandler(stream)
+    formatter = dict(settings["formatters"]["json"])
+    handler.setFormatter(formatter.pop("()")(**formatter))
+    logger = logging.getLogger("tests.logs")
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    logger.propagate = False
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logger.removeHandler(handler)
+    logger.propagate = True
+
+
+class Request:
+    def __str__(self) -> str:
+        return "<WSGIRequest: GET '/api/transactions/locker/peek?locker_key=HUSH-1&x=1'>"
+
+
+def test_secrets_are_struck_out_of_fields_texts_objects_and_tracebacks(lines):
+    log = structlog.get_logger("tests.logs")
+
+    log.info("put", password="HUSH", transmit_code="HUSH", ans=["HUSH"], nested={"api_key": "HUSH", "count": 3})
+    logging.getLogger("tests.logs").warning("sent Authorization: Bearer HUSH.x-y to %s", "redis://:HUSH@host/0")
+    logging.getLogger("tests.logs").error("failed", extra={"request": Request(), "status_code": 500, "blob": b"HUSH"})
+    try:
+        raise ValueError("GET /peek?locker_key=HUSH was refused")
+    except ValueError:
+        log.exception("broke", denomination=-8)
+
+    assert "HUSH" not in json.dumps(lines())
+    put, sent, failed, broke = lines()
+    assert put["nested"] == {"api_key": "[secret]", "count": 3}
+    assert put["ans"] == "[secret]"
+    assert sent["event"] == "sent Authorization: Bearer [secret] to redis://:[secret]@host/0"
+    assert failed["request"] == "<WSGIRequest: GET '/api/transactions/locker/peek?locker_key=[secret]&x=1'>"
+    assert (failed["status_code"], failed["blob"]) == (500, "<4 bytes>")
+    assert broke["denomination"] == -8
+    assert "ValueError: GET /peek?locker_key=[secret] was refused" in broke["exception"]
