@@ -31,9 +31,10 @@ _TICKET_ANSWER: Final = 5 * 4096
 # One bit for each of a denomination's 1,024,000 serial numbers.
 _ALL_SERIALS_ANSWER: Final = 5 + 128_000
 
-# A repeatable command that UDP has not answered by this share of the deadline is asked
-# again over TCP: datagrams get lost, and that should not cost an answer.
-_UDP_SHARE: Final = 0.25
+# A repeatable command that is not answered by this share of the deadline is asked once more,
+# over TCP: datagrams get lost, and some servers overlook one of two connections that arrive
+# together until the next one comes. Neither should cost an answer.
+_FIRST_SHARE: Final = 0.25
 
 SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage"]
 
@@ -204,11 +205,9 @@ class _Inquiry:
         self._started = time.monotonic()
         try:
             async with asyncio.timeout_at(deadline):
-                if not self._fits_a_datagram():
-                    return await self._over_tcp()
-                if self._call.command not in REPEATABLE:
-                    return await self._over_udp()
-                return await self._over_udp_then_tcp(deadline)
+                if self._call.command in REPEATABLE:
+                    return await self._perhaps_twice(deadline)
+                return await self._once()
         except TimeoutError:
             return self.silence()
 
@@ -216,12 +215,16 @@ class _Inquiry:
         size = frames.request_size(self._request.header)
         return size < UDP_SAFE_SIZE and HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE
 
-    async def _over_udp_then_tcp(self, deadline: float) -> Result:
+    async def _once(self) -> Result:
+        return await (self._over_udp() if self._fits_a_datagram() else self._over_tcp())
+
+    async def _perhaps_twice(self, deadline: float) -> Result:
         now = asyncio.get_running_loop().time()
-        first = asyncio.create_task(self._over_udp())
+        first = asyncio.create_task(self._once())
         try:
-            await asyncio.wait([first], timeout=(deadline - now) * _UDP_SHARE)
-            if first.done() and isinstance(first.result(), Answer):
+            await asyncio.wait([first], timeout=(deadline - now) * _FIRST_SHARE)
+            # A connection that ended has told what there is to tell; a datagram that did not arrive has not.
+            if first.done() and (isinstance(first.result(), Answer) or not self._fits_a_datagram()):
                 return first.result()
             second = asyncio.create_task(self._over_tcp())
             try:

@@ -260,12 +260,20 @@ def test_what_cannot_be_repeated_is_sent_once(network, command):
     assert network.seen(command, 3) == 1
 
 
-def test_a_lost_echo_is_asked_again_over_tcp_and_no_more(network):
+@pytest.mark.parametrize("command", [Command.ECHO, Command.PEEK])
+def test_a_lost_question_is_asked_once_more_and_no_more(network, command):
     network.fault(3, "silent")
 
-    tell(network, 3, Command.ECHO, seconds=IMPATIENT)
+    tell(network, 3, command, locker_key()[: 16 if command is Command.PEEK else 0], seconds=IMPATIENT)
 
-    assert network.seen(Command.ECHO, 3) == 2
+    assert network.seen(command, 3) == 2
+
+
+def test_a_question_whose_connection_ended_is_not_asked_again(network):
+    network.fault(3, "drop-reply")
+
+    assert tell(network, 3, Command.PEEK, locker_key()) == Silence(3, "network", sent=True)
+    assert network.seen(Command.PEEK, 3) == 1
 
 
 def test_a_question_that_udp_loses_is_answered_over_tcp():
