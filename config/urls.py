@@ -2,8 +2,10 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from config import health
+from config.api.openapi import DocsView, SchemaView
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
 _TREETRACKER = [
@@ -16,6 +18,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^livez/?$", health.livez),
     re_path(r"^readyz/?$", health.readyz),
     path("admin/", admin.site.urls),
+    path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
+    path("docs/", DocsView.as_view()),
     path("api/", include("lockers.urls")),
     path("wallet/", include(_TREETRACKER)),
     path("", include(_TREETRACKER)),

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from config.api.openapi import Nullable
 from config.api.validation import Shape, Text
 from wallets.models import Wallet
 from wallets.queries import TokenRow, WalletRow
@@ -15,6 +16,29 @@ WALLET_CHANGES: Final = Shape(
     }
 )
 TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
+
+WALLET_EXAMPLE: Final = {
+    "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+    "name": "alice",
+    "about": Nullable("planted in spring"),
+    "logo_url": Nullable("https://example.org/alice.png"),
+    "created_at": "2024-01-01T00:01:00.000Z",
+    "tokens_in_wallet": 100,
+    "tokens_available": 98,
+    "tokens_pending": 2,
+}
+ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, "display_name": Nullable("Alice"), "wallet": "alice"}
+TOKEN_EXAMPLE: Final = {
+    "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
+    "capture_id": "f55ee0fe-383e-4e91-89f1-c179c3611730",
+    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+    "transfer_pending": False,
+    "transfer_pending_id": Nullable("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
+    "created_at": "2024-02-01T00:00:01.000Z",
+    "updated_at": "2024-02-01T00:00:01.000Z",
+    "claim": False,
+    "links": {"capture": "/webmap/tree?uuid=f55ee0fe-383e-4e91-89f1-c179c3611730"},
+}
 
 
 def wallet_in_list(row: WalletRow) -> dict[str, Any]:

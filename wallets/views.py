@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, caller
+from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import operations as trust_operations
@@ -22,6 +23,14 @@ class AuthViewSet(ApiViewSet):
     # A bearer token is worth more than the convenience of a stored answer.
     idempotent = False
 
+    @describe(
+        "Authenticate",
+        body=serializers.CREDENTIALS,
+        body_example={"wallet": "alice", "password": "test1234"},
+        answer={"token": "kx3Zr0…"},
+        errors=(404,),
+        tag="wallets",
+    )
     def create(self, request: Request) -> Response:
         values = serializers.CREDENTIALS.read_body(request.data)
         with throttles.login(wallet=values["wallet"], address=request.META.get("REMOTE_ADDR", "")):
@@ -32,6 +41,7 @@ class AuthViewSet(ApiViewSet):
 class WalletViewSet(ApiViewSet):
     """The caller's wallet and the wallets that it manages."""
 
+    @describe("List wallets", query=PAGE, answer={"wallets": [serializers.WALLET_EXAMPLE]}, tag="wallets")
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
         rows = queries.wallets_page(
@@ -48,17 +58,35 @@ class WalletViewSet(ApiViewSet):
             position=lambda row: [row.id == caller(request).pk, row.created_at.isoformat(), row.id],
         )
 
+    @describe(
+        "Create a wallet that the caller manages",
+        body=serializers.NEW_WALLET,
+        body_example={"wallet": "sapling"},
+        answer={"wallet": "sapling"},
+        errors=(409,),
+        tag="wallets",
+    )
     def create(self, request: Request) -> Response:
         values = serializers.NEW_WALLET.read_body(request.data)
         created = trust_operations.open_managed_wallet(actor=caller(request), name=values["wallet"])
         return Response(serializers.created_wallet(created))
 
+    @describe("Show a wallet", answer=serializers.ONE_WALLET_EXAMPLE, path=["wallet_id"], errors=(404,), tag="wallets")
     def retrieve(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
         return Response(serializers.wallet(queries.wallet_row(wallet)))
 
+    @describe(
+        "Describe a wallet",
+        body=serializers.WALLET_CHANGES,
+        body_example={"about": "planted in spring"},
+        answer=serializers.ONE_WALLET_EXAMPLE,
+        path=["wallet_id"],
+        errors=(404, 409),
+        tag="wallets",
+    )
     def partial_update(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         values = serializers.WALLET_CHANGES.read_body(request.data)
@@ -71,6 +99,13 @@ class WalletViewSet(ApiViewSet):
 class TokenViewSet(ApiViewSet):
     """The tokens in the caller's wallet and in the wallets that it manages."""
 
+    @describe(
+        "List the tokens of a wallet, newest arrival first",
+        query={**PAGE, **serializers.TOKEN_FILTERS},
+        answer={"tokens": [serializers.TOKEN_EXAMPLE]},
+        errors=(400, 404),
+        tag="tokens",
+    )
     def list(self, request: Request) -> Response:
         page = pagination.read(request, serializers.TOKEN_FILTERS, scope="tokens")
         wallet_id = caller(request).pk
@@ -86,6 +121,7 @@ class TokenViewSet(ApiViewSet):
         )
         return page.response("tokens", rows, write=serializers.token, position=_arrival)
 
+    @describe("Show a token", answer=serializers.TOKEN_EXAMPLE, path=["token_id"], errors=(404,), tag="tokens")
     def retrieve(self, request: Request, token_id: str) -> Response:
         row = queries.token(
             token_id=path_id("token_id", token_id),

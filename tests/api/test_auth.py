@@ -10,6 +10,7 @@ from django.contrib.auth import hashers
 from django.db import connections
 
 from config.api import throttles
+from config.settings import base
 from tests.api.caller import PASSWORD, Caller, answer, logged_in, refusal
 from wallets import operations
 from wallets.models import BearerToken, Wallet
@@ -120,8 +121,6 @@ def test_row_23_a_migrated_wallet_logs_in_and_its_hash_is_replaced(alice):
 
 
 def test_the_password_hasher_of_production_is_slow_and_verifies_what_was_migrated():
-    from config.settings import base
-
     assert base.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.ScryptPasswordHasher"
     assert "wallets.hashers.TreetrackerHasher" in base.PASSWORD_HASHERS
 

@@ -6,7 +6,7 @@ from tests.api.caller import answer, refusal
 from transfers import operations as transfers
 from trusts import queries as trusts
 from wallets import queries
-from wallets.models import Wallet
+from wallets.models import ApiKey, BearerToken, Wallet
 
 FIELDS = ["id", "name", "about", "logo_url", "created_at", "tokens_in_wallet", "tokens_available", "tokens_pending"]
 NO_ACCESS = refusal(403, "Have no permission to access this wallet")
@@ -205,8 +205,6 @@ def test_the_tokens_of_a_wallet_that_is_none_are_refused(alice, wallet, status, 
 
 
 def test_the_use_of_credentials_is_written_down_once_an_hour(alice):
-    from wallets.models import ApiKey, BearerToken
-
     alice.get("/wallets?limit=1")
     first = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
     alice.get("/wallets?limit=1")
