@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -197,13 +196,6 @@ def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str,
         for path, regex, method, view in endpoints
         if not path.startswith("/wallet/")
     ]
-
-
-class Schema(AutoSchema):
-    """Says what is described and guesses no more: an action called `list` answers with an object, not with an array."""
-
-    def _is_list_view(self, serializer: Any = None) -> bool:
-        return False
 
 
 _API_KEY: Final = {"type": "apiKey", "in": "header", "name": "TREETRACKER-API-KEY"}

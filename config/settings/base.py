@@ -132,7 +132,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["config.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "config.api.errors.exception_handler",
-    "DEFAULT_SCHEMA_CLASS": "config.api.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "config.api.schema.Schema",
     "UNAUTHENTICATED_USER": None,
 }
 
