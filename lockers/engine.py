@@ -10,6 +10,7 @@ the coins, and never sends the same thing again without having asked.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -19,7 +20,7 @@ from django.db.models.functions import Now
 
 from lockers import conversation, network, secrecy, settlement
 from lockers.conversation import Chosen, Piece, Reply
-from lockers.errors import InvalidLockerRequest, PeekFailed
+from lockers.errors import InvalidLockerRequest, PeekFailed, TaskSuperseded
 from lockers.models import LockerTask
 from lockers.network import Answer, Call, Silence
 from lockers.raida import codes
@@ -127,8 +128,11 @@ class Work:
                     pieces[index].mark(raida, Mark.SENT)
                     touched[pieces[index].coin_id] = ""
             touched = {piece.coin_id: piece.marks for piece in pieces if piece.coin_id in touched}
+        begun = time.monotonic()
         attempt_id = settlement.open_attempt(held=self.held, command=command, batch=batch, asked=chosen, marks=touched)
-        results = self.ask(call, attempt_id=attempt_id, progress=progress)
+        results = self._ask(
+            call, until=begun + settings.RAIDA_TIMEOUT_SECONDS, attempt_id=attempt_id, progress=progress
+        )
         replies = conversation.replies(command, chosen, results)
         changed: dict[UUID, str] = {}
         for raida, told in replies.items():
@@ -146,19 +150,29 @@ class Work:
         )
         return replies
 
-    def ask(self, call: Call, *, attempt_id: int, progress: tuple[int, int]) -> dict[int, Answer | Silence]:
-        """Ask all servers at once. Another thread talks, so that this one can show answers and renew the lease."""
+    def _ask(
+        self, call: Call, *, until: float, attempt_id: int, progress: tuple[int, int]
+    ) -> dict[int, Answer | Silence]:
+        """
+        Ask all servers at once, until a moment of the monotonic clock.
+
+        Another thread talks, so that this one can show answers and renew the lease. A process that
+        was stopped between committing and sending must not send later: others may have taken over.
+        """
         arrived: queue.SimpleQueue[Answer | Silence | None] = queue.SimpleQueue()
         outcome: dict[int, Answer | Silence] = {}
         failure: list[BaseException] = []
 
         def talk() -> None:
             try:
+                remaining = until - time.monotonic()
+                if remaining <= 0:
+                    raise TaskSuperseded
                 outcome.update(
                     network.ask(
                         self.servers,
                         call,
-                        deadline_seconds=settings.RAIDA_TIMEOUT_SECONDS,
+                        deadline_seconds=remaining,
                         on_result=arrived.put,
                     )
                 )
@@ -447,7 +461,8 @@ def _find(work: Work) -> None:
     for position, batch in enumerate(numbers):
         pieces = work.pieces(batch)
         chosen = conversation.choose(pieces, Mark.SENT + Mark.OLD)
-        work.exchange(Command.FIND, batch, pieces, chosen, _FOUND, progress=_share(5, 60, position, len(numbers)))
+        table = _FOUND if settlement.is_quiet(task_id=work.task.id, batch=batch) else _ASKED
+        work.exchange(Command.FIND, batch, pieces, chosen, table, progress=_share(5, 60, position, len(numbers)))
     puts = [batch for batch in numbers if batch in work.task.plan.get("puts", [])]
     _bring_back(work, puts)
     for batch in numbers:

@@ -49,10 +49,10 @@ def lease() -> timedelta:
     """
     How long a worker may be silent before another takes over.
 
-    A call to the servers ends by its own deadline, and between two calls the lease is renewed;
-    the margin is for the work in between.
+    It is renewed every half second. It outlasts the deadline of a call that began with the last
+    renewal, so that whoever takes over finds no packet that its predecessor has yet to send.
     """
-    return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 5)
+    return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 3)
 
 
 def time_for(coins: int) -> timedelta:
@@ -108,6 +108,16 @@ def batches(*, task_id: UUID) -> list[int]:
     """Return the numbers of the task's batches."""
     rows = Coin.objects.filter(task_id=task_id).values_list("batch", flat=True).distinct().order_by("batch")
     return [batch for batch in rows if batch is not None]
+
+
+def is_quiet(*, task_id: UUID, batch: int) -> bool:
+    """
+    Whether so much time has passed since the coins went to limbo that nothing sent before can still arrive.
+
+    Servers work through their requests in order; two deadlines are ample for one that was slow.
+    """
+    quiet = timedelta(seconds=2 * settings.RAIDA_TIMEOUT_SECONDS)
+    return not Coin.objects.filter(task_id=task_id, batch=batch, changed_at__gt=Now() - quiet).exists()
 
 
 def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None) -> list[Piece]:
@@ -325,8 +335,11 @@ def conclude(*, held: Claim, reason: str = "") -> TaskState:
         task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
         tally = _Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
+        lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         for batch in batches(task_id=task.id):
-            _conclude_batch(task, batch, tally, board)
+            lockers |= _conclude_batch(task, batch, tally, board)
+        for locker_id in sorted(lockers):
+            _settle_locker(locker_id)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
         state, message, result = _verdict(task, tally, reason)
         if any(board):
@@ -345,7 +358,8 @@ def conclude(*, held: Claim, reason: str = "") -> TaskState:
     return state
 
 
-def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> None:
+def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> set[UUID]:
+    """Settle one batch of the task's coins and return the lockers whose contents it touched."""
     rows = list(
         Coin.objects.filter(task_id=task.id, batch=batch)
         .order_by("id")
@@ -379,14 +393,16 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
                 state=ending.state,
             )
         )
+    touched = {row.locker_id for row in rows if row.locker_id is not None}
     if dropped:
         Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
     for (state, stays, kept), coins in changes.items():
         _settle_secrets(task, kept, coins)
         _settle_state(task.id, state, coins, leave_locker=not stays)
         if state in (CoinState.BANK, CoinState.FRACKED) and task.kind != TaskKind.PUT:
-            _note_departures(task, coins)
+            touched |= _note_departures(coins)
     ReceiptLine.objects.bulk_create(lines, batch_size=BATCH_COINS)
+    return touched
 
 
 def _settle_state(task_id: UUID, state: CoinState, coins: Sequence[tuple[UUID, str]], *, leave_locker: bool) -> None:
@@ -433,8 +449,8 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
             _write_secrets(numbers)
 
 
-def _note_departures(task: LockerTask, coins: Sequence[tuple[UUID, str]]) -> None:
-    """Coins that are now held here for certain have left whatever locker of this ledger they were in."""
+def _note_departures(coins: Sequence[tuple[UUID, str]]) -> set[UUID]:
+    """Coins that are now held here for certain have left whatever lockers of this ledger they were in: those."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin AS old SET state = %s, changed_at = now() FROM lockers_coin AS new"
@@ -442,13 +458,11 @@ def _note_departures(task: LockerTask, coins: Sequence[tuple[UUID, str]]) -> Non
             " AND old.serial_number = new.serial_number AND old.state = %s RETURNING old.locker_id",
             [CoinState.SENT, [coin_id for coin_id, _ in coins], CoinState.LOCKED],
         )
-        touched = sorted({row[0] for row in cursor.fetchall()})
-    for locker_id in touched:
-        settle_locker(locker_id=locker_id)
+        return {row[0] for row in cursor.fetchall()}
 
 
-def settle_locker(*, locker_id: UUID) -> None:
-    """Derive what is known of a locker from its coins; the caller has a transaction."""
+def _settle_locker(locker_id: UUID) -> None:
+    """Derive what is known of a locker from its coins."""
     Locker.objects.select_for_update(no_key=True).get(pk=locker_id)
     counts = dict(
         Coin.objects.filter(locker_id=locker_id).values_list("state").annotate(number=Count("id")).order_by("state")
@@ -479,9 +493,6 @@ def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, s
 
 
 def _verdict_of_put(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    if task.locker_id is None:
-        raise AssertionError("a put has a locker")
-    settle_locker(locker_id=task.locker_id)
     stored = tally.units_of(CoinState.LOCKED)
     unknown = tally.units_of(CoinState.LIMBO)
     failed = (task.amount or 0) - stored - unknown

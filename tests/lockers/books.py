@@ -49,7 +49,7 @@ def assert_true_to_the_servers() -> None:
     A coin that may be spent is held by at least as many servers as `pown` says, with the secrets in
     its row. A coin in a locker is held by 13 with the locker's keys.
     """
-    assert [finding for finding in queries.audit_findings()] == []
+    assert list(queries.audit_findings()) == []
     for row in Coin.objects.all():
         coin = WireCoin(row.denomination, row.serial_number)
         if row.state in (CoinState.BANK, CoinState.FRACKED):

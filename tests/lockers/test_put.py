@@ -1,11 +1,15 @@
 """Putting coins into a locker, through every outcome of 25 servers."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 
 from lockers import engine, errors, operations
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Locker, LockerTask
+from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
@@ -55,3 +59,60 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     assert refusal.value.extra == {
         "locker_key": "THE-CODE-OF-ALICE", "raida_success": 0, "raida_status_code": 242, "detail": "ALL_FAIL",
     }  # fmt: skip
+
+
+def find(wallet: Wallet) -> LockerTask:
+    # As if so long had passed that no packet of the put can still be under way.
+    Coin.objects.filter(wallet=wallet).update(changed_at=Now() - timedelta(minutes=1))
+    return finish(operations.start_find(actor=wallet, name=wallet.name))
+
+
+# What each fault makes of a put when 12, 13 or all servers have it and the others accept: the coins'
+# state, and their state after the servers behave again and a find was run.
+IN_LOCKER, BACK, LIMBO = "locked", "bank", "limbo"
+OUTCOMES = {
+    ("silent", 12): (IN_LOCKER, IN_LOCKER),
+    ("silent", 13): (LIMBO, BACK),
+    ("silent", 25): (LIMBO, BACK),
+    ("drop-reply", 12): (IN_LOCKER, IN_LOCKER),
+    ("drop-reply", 13): (LIMBO, IN_LOCKER),
+    ("drop-reply", 25): (LIMBO, IN_LOCKER),
+    ("garbage", 13): (LIMBO, IN_LOCKER),
+    ("wrong-id", 13): (LIMBO, IN_LOCKER),
+    ("wrong-signature", 13): (LIMBO, IN_LOCKER),
+    ("truncate", 13): (LIMBO, IN_LOCKER),
+    ("status:242", 12): (IN_LOCKER, IN_LOCKER),
+    ("status:242", 13): (BACK, BACK),
+    ("status:242", 25): (BACK, BACK),
+    ("status:252", 13): (LIMBO, BACK),
+    ("wrong-secret", 12): (IN_LOCKER, IN_LOCKER),
+    ("down", 12): (IN_LOCKER, IN_LOCKER),
+    ("down", 13): (LIMBO, BACK),
+    ("crash", 13): (LIMBO, IN_LOCKER),
+    ("crash-before", 13): (LIMBO, BACK),
+}
+
+
+@pytest.mark.parametrize(("fault", "count"), OUTCOMES)
+def test_a_put_ends_right_whatever_servers_do(
+    fault: str, count: int, network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    at_first, in_the_end = OUTCOMES[fault, count]
+    network.fault(range(count), fault)
+
+    task = put(alice, 12)
+
+    assert states(alice) == {at_first: 3, "bank": 1} if at_first != BACK else {BACK: 4}
+    assert task.state == ("completed" if at_first == IN_LOCKER else "error"), task.message
+    stored, failed, unknown = (
+        task.result[name] // UNITS_PER_COIN for name in ("total_stored", "total_failed", "total_unknown")
+    )
+    assert (stored, failed, unknown) == {IN_LOCKER: (12, 0, 0), BACK: (0, 12, 0), LIMBO: (0, 0, 12)}[at_first]
+
+    network.clear()
+    if at_first == LIMBO:
+        find(alice)
+    assert states(alice) == {in_the_end: 3, "bank": 1} if in_the_end != BACK else {BACK: 4}
+    assert network.seen(Command.PUT) <= 25
+    assert_true_to_the_servers()

@@ -1,0 +1,47 @@
+"""The product's own Celery worker, with beat inside, over the test database: to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from lockers.localnet.fleet import LocalNetwork
+from tests.api.web_server import database_url
+
+PATIENCE_SECONDS = 1.0
+
+
+class Worker:
+    """A worker process and its pool of children, in a process group of their own."""
+
+    def __init__(self, network: LocalNetwork, directory: Path) -> None:
+        environment = os.environ | {
+            "DATABASE_URL": database_url(),
+            "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "COPPICE_RAIDA_HOSTS": ",".join(network.hosts),
+            "COPPICE_RAIDA_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+        }
+        directory.mkdir()
+        self.log = directory / "worker.log"
+        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-B", "-c", "2", "-l", "info"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--without-gossip", "--without-mingle", "--schedule", str(directory / "beat")],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker and all its children at once."""
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.wait(timeout=10)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self.kill()
