@@ -28,6 +28,10 @@ broker_transport_options = {
     "visibility_timeout": visibility_timeout,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
+    # A request that rings the doorbell of a broker that is down must not wait for it: the sweep rings again.
+    "max_retries": 0,
+    "interval_start": 0,
+    "socket_connect_timeout": 1,
 }
 result_backend_transport_options = {"visibility_timeout": visibility_timeout}
 
