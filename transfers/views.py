@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
+from config.api.authentication import caller
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from transfers import operations, queries, serializers
@@ -19,7 +20,7 @@ class TransferViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         page = pagination.read(request, serializers.TRANSFER_FILTERS, scope="transfers")
         rows = queries.transfers_visible_to(
-            actor_id=request.user.pk,
+            actor_id=caller(request).pk,
             wallet=page.values.get("wallet"),
             state=page.values.get("state"),
             limit=page.fetch,
@@ -32,14 +33,14 @@ class TransferViewSet(ApiViewSet):
         values = serializers.read_transfer(request.data)
         parties = {"sender": values["sender_wallet"], "receiver": values["receiver_wallet"]}
         if "tokens" in values:
-            row = operations.send_tokens(actor=request.user, token_ids=values["tokens"], **parties)
+            row = operations.send_tokens(actor=caller(request), token_ids=values["tokens"], **parties)
         else:
-            row = operations.send_bundle(actor=request.user, size=values["bundle"]["bundle_size"], **parties)
+            row = operations.send_bundle(actor=caller(request), size=values["bundle"]["bundle_size"], **parties)
         return Response(serializers.transfer(row), status=201 if row.state == TransferState.COMPLETED else 202)
 
     def retrieve(self, request: Request, transfer_id: str) -> Response:
         row = queries.transfer_visible_to(
-            actor_id=request.user.pk, transfer_id=path_id("transfer_id", transfer_id)
+            actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id)
         )
         return Response(serializers.transfer(row))
 
@@ -47,7 +48,7 @@ class TransferViewSet(ApiViewSet):
         parsed = path_id("transfer_id", transfer_id)
         page = pagination.read(request, scope="tokens of transfer", parameters=[parsed])
         rows = queries.tokens_of_transfer(
-            actor_id=request.user.pk,
+            actor_id=caller(request).pk,
             transfer_id=parsed,
             limit=page.fetch,
             offset=page.offset,
@@ -58,22 +59,22 @@ class TransferViewSet(ApiViewSet):
     def accept(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
-        return Response(serializers.transfer(operations.accept(actor=request.user, transfer_id=parsed)))
+        return Response(serializers.transfer(operations.accept(actor=caller(request), transfer_id=parsed)))
 
     def fulfill(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         values = serializers.read_fulfillment(request.data)
-        row = operations.fulfill(actor=request.user, transfer_id=parsed, token_ids=values.get("tokens"))
+        row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
         return Response(serializers.transfer(row))
 
     def decline(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
-        return Response(serializers.transfer(operations.decline(actor=request.user, transfer_id=parsed)))
+        return Response(serializers.transfer(operations.decline(actor=caller(request), transfer_id=parsed)))
 
     def destroy(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
-        return Response(serializers.transfer(operations.delete(actor=request.user, transfer_id=parsed)))
+        return Response(serializers.transfer(operations.delete(actor=caller(request), transfer_id=parsed)))
 
 
 class HistoryViewSet(ApiViewSet):
@@ -83,7 +84,7 @@ class HistoryViewSet(ApiViewSet):
         parsed = path_id("token_id", token_id)
         page = pagination.read(request, scope="history", parameters=[parsed])
         rows = queries.token_history(
-            actor_id=request.user.pk,
+            actor_id=caller(request).pk,
             token_id=parsed,
             written=token_id,
             limit=page.fetch,

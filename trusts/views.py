@@ -4,6 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
+from config.api.authentication import caller
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import errors, operations, queries, serializers
@@ -21,7 +22,7 @@ class TrustViewSet(ApiViewSet):
             request, serializers.TRUST_FILTERS, scope="trusts", default_limit=_LIMIT_OF_TRUSTS
         )
         rows = queries.trusts_page(
-            wallet_ids=queries.controlled_wallet_ids(actor_id=request.user.pk),
+            wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
@@ -39,7 +40,7 @@ class TrustViewSet(ApiViewSet):
             parameters=[parsed],
         )
         rows = queries.trusts_of_wallet_page(
-            actor_id=request.user.pk,
+            actor_id=caller(request).pk,
             wallet_id=parsed,
             limit=page.fetch,
             offset=page.offset,
@@ -51,7 +52,7 @@ class TrustViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         values = serializers.read_new_trust(request.data)
         row = operations.request_trust(
-            actor=request.user,
+            actor=caller(request),
             request_type=values["trust_request_type"],
             requestee=values["requestee_wallet"],
             requester=values.get("requester_wallet"),
@@ -60,7 +61,7 @@ class TrustViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, trust_id: str) -> Response:
         row = queries.trust_visible_to(
-            actor_id=request.user.pk, trust_id=path_id("trust_relationship_id", trust_id)
+            actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_id)
         )
         return Response(serializers.trust(row))
 
@@ -70,18 +71,18 @@ class TrustViewSet(ApiViewSet):
         if parsed is None:
             # The public service refuses an id that cannot be one in the words for a trust that is not there.
             raise errors.TrustNotAnswerable(TrustEvent.ACCEPT.value)
-        return Response(serializers.trust(operations.accept_trust(actor=request.user, trust_id=parsed)))
+        return Response(serializers.trust(operations.accept_trust(actor=caller(request), trust_id=parsed)))
 
     def decline(self, request: Request, trust_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
         parsed = names.parse_uuid(trust_id)
         if parsed is None:
             raise errors.TrustNotAnswerable(TrustEvent.DECLINE.value)
-        return Response(serializers.trust(operations.decline_trust(actor=request.user, trust_id=parsed)))
+        return Response(serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
 
     def destroy(self, request: Request, trust_id: str) -> Response:
         parsed = path_id("trust_relationship_id", trust_id)
-        return Response(serializers.trust(operations.delete_trust(actor=request.user, trust_id=parsed)))
+        return Response(serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
 
 
 def _number(row: queries.TrustRow) -> list[int]:
