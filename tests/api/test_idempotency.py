@@ -4,7 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.db.backends.postgresql.base import DatabaseWrapper
 from django.utils import timezone
 
 from config.api import idempotency
@@ -218,3 +219,27 @@ def test_the_test_database_is_what_the_mechanism_needs(db):
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         assert cursor.fetchone() == ("read committed",)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("cut", ["before the server commits", "after the server committed"])
+def test_a_connection_cut_during_commit_and_a_retry_give_one_effect(alice, monkeypatch, cut):
+    """The client cannot know which of the two it was, and need not."""
+    commit = DatabaseWrapper._commit
+
+    def commit_and_lose_the_connection(wrapper):
+        if cut == "after the server committed":
+            commit(wrapper)
+        wrapper.connection.close()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    alice.post("/wallets", {"wallet": "warm-up"})
+    with monkeypatch.context() as patched:
+        patched.setattr(DatabaseWrapper, "_commit", commit_and_lose_the_connection)
+        unknown = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    retried = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+
+    assert answer(unknown) == refusal(503, "Service busy, try again")
+    assert answer(retried) == (200, {"wallet": "sapling"})
+    assert ("Idempotency-Replayed" in retried) == (cut == "after the server committed")
+    assert Wallet.objects.filter(name="sapling").count() == 1
