@@ -44,15 +44,18 @@ def test_many_coins_are_made_in_batches_none_of_which_is_too_small(network, monk
     assert passing(network, records) == list(range(25))
 
 
-def test_serial_numbers_in_circulation_are_not_made_again(network):
-    first = minting.choose_coins(network.servers, {6: 4}, network.admin_key)
+def test_serial_numbers_in_circulation_are_not_made_again(network, monkeypatch):
+    # So few that they would meet by chance.
+    monkeypatch.setattr(minting, "SERIAL_NUMBERS", 60)
+    first = minting.choose_coins(network.servers, {6: 10}, network.admin_key)
     minting.mint(network.servers, first, network.admin_key)
 
-    for _ in range(3):
-        chosen = minting.choose_coins(network.servers, {6: 50, -8: 2}, network.admin_key)
-        assert not set(first) & set(chosen)
-        assert [coin.denomination for coin in chosen] == [6] * 50 + [-8] * 2
-        assert len(set(chosen)) == 52
+    second = minting.choose_coins(network.servers, {6: 50, -8: 2}, network.admin_key)
+
+    assert {coin.serial_number for coin in [*first, *second[:50]]} == set(range(60))
+    assert [coin.denomination for coin in second] == [6] * 50 + [-8] * 2
+    with pytest.raises(MintingFailed, match="only 50 coins are left"):
+        minting.choose_coins(network.servers, {6: 51}, network.admin_key)
 
 
 def test_twelve_servers_may_fail_and_thirteen_may_not(network):

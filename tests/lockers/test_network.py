@@ -58,9 +58,10 @@ class Impostor:
     It keeps what arrives, with the transport, and answers each request with what `reply` makes of it.
     """
 
-    def __init__(self, reply: Callable[[bytes], bytes | None] = lambda request: None) -> None:
+    def __init__(self, reply: Callable[[bytes], bytes | None] = lambda request: None, *, hangs: bool = False) -> None:
         self.arrived: list[tuple[str, bytes]] = []
         self._reply = reply
+        self._hangs = hangs
         self._udp, self._tcp = _socket_pair()
         self.server = Server(3, "127.0.0.1", self._udp.getsockname()[1])
         self._threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
@@ -105,6 +106,9 @@ class Impostor:
                 reply = self._reply(data)
                 if reply is not None:
                     connection.sendall(reply)
+                if self._hangs:
+                    # Until the client closes.
+                    connection.recv(1)
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -358,6 +362,16 @@ def test_an_answer_larger_than_the_question_allows_is_garbage():
     with Impostor(genuine(243, bytes(5000))) as impostor:
         assert ask_one(impostor.server, Command.POWN, bytes(37 * 100)) == Silence(3, "garbage", sent=True)
         assert ask_one(impostor.server, Command.POWN, bytes(37), seconds=IMPATIENT) == Silence(3, "garbage", sent=True)
+
+
+def test_16_mib_are_not_waited_for():
+    def boast(data: bytes) -> bytes:
+        header = bytearray(genuine(241)(data))
+        header[9:12] = b"\xff\xff\xff"
+        return bytes(header)
+
+    with Impostor(boast, hangs=True) as impostor:
+        assert ask_one(impostor.server, Command.PEEK, locker_key()) == Silence(3, "garbage", sent=True)
 
 
 def test_a_connection_that_ends_early_is_no_answer():
