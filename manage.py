@@ -2,7 +2,12 @@
 """Django's command-line entry point for Coppice."""
 
 import os
+import signal
 import sys
+
+if sys.argv[1:2] in (["up"], ["demo"]):
+    # Until the supervisor takes over, Ctrl-C finds nothing to stop, and a traceback of imports helps nobody.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError

@@ -78,6 +78,7 @@ class Children:
             cwd="/",
             start_new_session=True,
         )
+        self.remove_at_the_end(self.record)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,8 +91,9 @@ class Children:
                 self._guard.wait()
             self.record.unlink(missing_ok=True)
 
-    def remove_at_the_end(self, directory: Path) -> None:
-        self._tell_guard(f"rm {directory}")
+    def remove_at_the_end(self, path: Path) -> None:
+        """Have the guard remove this file or directory when the children have ended."""
+        self._tell_guard(f"rm {path}")
 
     def spawn(
         self,
@@ -180,12 +182,16 @@ class Children:
 
     def stop(self, children: Sequence[Child], *, patience_seconds: float = 8) -> None:
         """Ask all of these to stop at once, wait, and kill what remains of their process groups."""
-        for child in reversed(children):
-            if child.is_alive():
-                with contextlib.suppress(ProcessLookupError):
-                    child.process.send_signal(child.polite)
         deadline = time.monotonic() + patience_seconds
-        while any(child.is_alive() for child in children) and time.monotonic() < deadline:
+        asked = 0.0
+        while any(child.is_alive() for child in children) and (now := time.monotonic()) < deadline:
+            # Asked again each second: a server that is still starting may lose the first signal.
+            if now - asked > 1:
+                asked = now
+                for child in reversed(children):
+                    if child.is_alive():
+                        with contextlib.suppress(ProcessLookupError):
+                            child.process.send_signal(child.polite)
             time.sleep(POLL_SECONDS)
         for child in children:
             # The leader may be gone while a pool process of its group is not.

@@ -6,7 +6,7 @@ whose only writer is the supervisor:
 
     + <pid> <signal>    a process group was started; this signal asks its leader to stop
     - <pid>             that group has ended
-    rm <directory>      remove this directory at the end
+    rm <path>           remove this file or directory at the end
 
 However the supervisor ends, `kill -9` included, the kernel closes the pipe. Then whatever is
 still registered is asked to stop, newest first, and killed when it does not. Only the standard
@@ -55,7 +55,7 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     groups: dict[int, int] = {}
-    directories: list[str] = []
+    paths: list[str] = []
     for line in sys.stdin:
         verb, _, rest = line.rstrip("\n").partition(" ")
         if verb == "+":
@@ -64,10 +64,14 @@ def main() -> None:
         elif verb == "-":
             groups.pop(int(rest), None)
         elif verb == "rm":
-            directories.append(rest)
+            paths.append(rest)
     end(groups)
-    for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
+    for path in paths:
+        if os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 if __name__ == "__main__":

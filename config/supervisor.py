@@ -93,6 +93,9 @@ class Interruptions:
 
     def install(self) -> None:
         for number in SIGNALS:
+            # `nohup make run` means that a closed terminal shall not stop it.
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._earlier[number] = signal.signal(number, self._arrived)
 
     def uninstall(self) -> None:
@@ -221,6 +224,8 @@ class System:
         web = self._spawn_python(
             "web", "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
             "--port", str(self.port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--access-log",
+            # A worker that is told to stop while it still loads the application would never stop.
+            "--workers-kill-timeout", "2",
         )  # fmt: skip
         with self.phase("web server") as say:
             self._children.wait_until(self._web_is_ready, web, timeout_seconds=READY_SECONDS)
@@ -389,6 +394,7 @@ class System:
 
     def _write_running(self) -> None:
         running = {"pid": os.getpid(), "base_url": self.base_url, "raida_port": self.raida_port}
+        self._children.remove_at_the_end(self._running_file)
         self._running_file.write_text(json.dumps(running), encoding="utf-8")
 
     @property
