@@ -144,9 +144,10 @@ class ListOf:
         seen = set()
         for index, entry in enumerate(value):
             read = self.item.read(f"{path}[{index}]", entry)
-            if self.unique and read in seen:
-                raise Invalid(f'"{path}[{index}]" contains a duplicate value')
-            seen.add(read)
+            if self.unique:
+                if read in seen:
+                    raise Invalid(f'"{path}[{index}]" contains a duplicate value')
+                seen.add(read)
             items.append(read)
         return items
 
