@@ -1,0 +1,286 @@
+"""The locker surface over HTTP: the seeds' shapes, who may, and what a refusal leaves untouched."""
+
+import base64
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from lockers import queries, tasks
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida.files import write_bin
+from tests.api.caller import Caller, answer, logged_in
+from tests.lockers.books import assert_true_to_the_servers, states
+from tests.lockers.conftest import Mint
+
+CODE = "AAC-WS5I"
+
+
+@pytest.fixture
+def alice(db: None) -> Caller:
+    return logged_in("alice", "unused")
+
+
+@pytest.fixture
+def bob(db: None) -> Caller:
+    return logged_in("bob", "unused")
+
+
+def work(started: tuple[int, Any]) -> str:
+    """Check the beginning of a task as seed 000 shows it, work on it, and return its id."""
+    status, body = started
+    assert status == 200, body
+    assert {name: body[name] for name in ("status", "progress")} == {"status": "running", "progress": 0}
+    tasks.run(body["id"])
+    return str(body["id"])
+
+
+def ended(caller: Caller, task_id: str) -> dict[str, Any]:
+    status, body = answer(caller.get(f"/api/v1/task/{task_id}"))
+    assert status == 200
+    assert answer(caller.get(f"/api/v1/tasks/{task_id}")) == (200, body)
+    return dict(body)
+
+
+def refused(status: int, message: str, **extra: Any) -> tuple[int, dict[str, Any]]:
+    return status, {"error": True, "message": message, "code": status, **extra}
+
+
+def give(caller: Caller, mint: Mint, *denominations: int) -> None:
+    data = base64.b64encode(write_bin(mint(*denominations))).decode()
+    assert caller.wallet is not None
+    body = {"name": caller.wallet.name, "items": [{"type": "inline", "data": data}]}
+    assert ended(caller, work(answer(caller.post("/api/v1/import", body))))["status"] == "completed"
+
+
+def books() -> tuple[Any, ...]:
+    return (
+        list(Coin.objects.order_by("id").values()),
+        list(Locker.objects.order_by("id").values()),
+        LockerTask.objects.count(),
+    )
+
+
+def test_the_seeds_story_from_put_to_an_empty_locker(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
+) -> None:
+    give(alice, mint, 1, 1, 0, -1)
+
+    put = ended(alice, work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 20, "tag": "hello"}))))
+    assert (put["status"], put["progress"], put["raida"]) == ("completed", 100, ["p"] * 25)
+    assert set(put["data"]) == {"transmit_code", "receipt_id", "total_stored", "total_failed"}
+    assert (put["data"]["total_stored"], put["data"]["total_failed"]) == (20, 0)
+    assert re.fullmatch(r"[0-9a-f]{32}", put["data"]["receipt_id"])
+    code = put["data"]["transmit_code"]
+
+    assert answer(alice.get(f"/api/transactions/locker/peek?locker_key={code}")) == (
+        200,
+        {
+            "command": "locker-peek",
+            "success": True,
+            "message": "Locker contents retrieved",
+            "coins": {"total_value": 20, "coin_count": 2, "denominations": {"10": 2}},
+            "locker_key": code,
+        },
+    )
+    peeked = ended(bob, work(answer(bob.get(f"/api/v1/locker/{code}"))))
+    assert (peeked["data"]["total"], len(peeked["data"]["coins"])) == (20, 2)
+
+    taken = ended(bob, work(answer(bob.post(f"/api/v1/locker/{code}", {"name": "bob"}))))
+    assert (taken["status"], taken["data"]["total"]) == ("completed", 20)
+    receipt = answer(bob.get(f"/api/v1/receipts/{taken['data']['receipt_id']}"))[1]
+    assert [(coin["value"], coin["pown"], coin["result"]) for coin in receipt["coins"]] == [(10, "p" * 25, "bank")] * 2
+
+    assert answer(bob.get(f"/api/transactions/locker/peek?locker_key={code}")) == refused(
+        500, "Locker peek failed", locker_key=code, raida_success=0, raida_status_code=242, detail="ALL_FAIL"
+    )
+    assert answer(bob.get("/api/v1/wallets/bob"))[1]["denominations"] == {"10": 2}
+    wallet = answer(alice.get("/api/v1/wallets/alice"))[1]
+    assert (wallet["balance"], wallet["denominations"]) == (1.1, {"1": 1, "0.1": 1})
+    assert wallet["contents"]["sent"] == {"coins": 2, "total": 20}
+    assert_true_to_the_servers()
+
+
+def test_upload_and_download_answer_when_the_work_is_done(
+    network: LocalNetwork, mint: Mint, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint, 1, 0, 0, 0)
+    # A transaction of the test is open, so no worker could see the task: it is worked on in the wait.
+    look = queries.final_task
+    monkeypatch.setattr(queries, "final_task", lambda **asked: (tasks.run(str(asked["task_id"])), look(**asked))[1])
+
+    status, up = answer(
+        alice.post("/api/transactions/locker/upload", {"wallet": "alice", "locker_key": CODE, "denomination": "10"})
+    )
+    assert (status, up["status"], up["amount_uploaded"], up["successful_uploads"]) == (200, "success", 10, 25)
+    assert up["warning"].startswith("This transmit code is short")
+
+    status, down = answer(alice.post("/api/transactions/locker/download", {"wallet": "alice", "locker_key": CODE}))
+    assert (status, down["status"], down["coins_saved"], down["total_value"]) == (200, "success", 1, 10)
+    assert_true_to_the_servers()
+
+
+@pytest.mark.parametrize("path", ["upload", "download"])
+def test_a_get_moves_no_money(path: str, alice: Caller) -> None:
+    before = books()
+
+    status, body = answer(alice.get(f"/api/transactions/locker/{path}?wallet=alice&locker_key={CODE}&amount=1"))
+
+    assert (status, body["code"]) == (405, 405)
+    assert books() == before
+
+
+@pytest.mark.parametrize("query", ["", "?locker_key="])
+def test_a_peek_without_a_key_is_the_seeds_400(query: str, alice: Caller) -> None:
+    assert answer(alice.get(f"/api/transactions/locker/peek{query}")) == refused(
+        400, "Missing required parameter: locker_key"
+    )
+
+
+REFUSALS: list[tuple[Any, int, str]] = [
+    ({"name": "alice"}, 422, '"amount" is required'),
+    ({"name": "alice", "amount": 0}, 422, '"amount" must be greater than or equal to 1'),
+    ({"name": "alice", "amount": -1}, 422, '"amount" must be greater than or equal to 1'),
+    ({"name": "alice", "amount": "20"}, 422, '"amount" must be a number'),
+    ({"name": "alice", "amount": True}, 422, '"amount" must be a number'),
+    ({"name": "alice", "amount": 0.5}, 422, '"amount" must be greater than or equal to 1'),
+    ({"name": "alice", "amount": 10**12}, 422, '"amount" must be less than or equal to 90000000000'),
+    ({"name": "alice", "amount": 1, "tag": "x" * 251}, 422, '"tag" length must be less than or equal to 250'),
+    ({"name": "alice", "amount": 1, "transmit_code": " "}, 422, "A transmit code is printable ASCII"),
+    ({"name": "alice", "amount": 1, "transmit_code": "käse"}, 422, "A transmit code is printable ASCII"),
+    ({"name": "alice", "amount": 1, "colour": "red"}, 422, '"colour" is not allowed'),
+    ({"name": "nobody", "amount": 1}, 404, "Could not find entity by wallet name: nobody"),
+    ({"name": "bob", "amount": 1}, 403, "The wallet bob is not yours, and you do not manage it"),
+    ({"name": "alice", "amount": 12}, 422, "Not enough coins: 11 of 12 are free in this wallet"),
+    ({"name": "alice", "amount": 5}, 422, "The coins in this wallet cannot make 5 exactly; the nearest are 1 or 10"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "message"), REFUSALS)
+def test_a_put_that_cannot_be_is_refused_and_reserves_nothing(
+    body: Any, status: int, message: str, network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
+) -> None:
+    give(alice, mint, 1, 0)
+    before = books()
+
+    got = answer(alice.post("/api/v1/locker", body))
+
+    assert (got[0], got[1]["error"], got[1]["code"]) == (status, True, status)
+    assert got[1]["message"].startswith(message)
+    assert books() == before
+
+
+def test_the_same_request_sent_twice_stores_once(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+    give(alice, mint, 0, 0, 0)
+    body = {"name": "alice", "amount": 1}
+
+    first = answer(alice.post("/api/v1/locker", body, idempotency_key="once"))
+    again = answer(alice.post("/api/v1/locker", body, idempotency_key="once"))
+
+    assert again == first
+    assert LockerTask.objects.filter(kind="put").count() == 1
+    assert Coin.objects.filter(task=first[1]["id"]).count() == 1
+
+
+def test_what_belongs_to_others_is_not_there(network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller) -> None:
+    give(alice, mint, 0)
+    task = LockerTask.objects.get()
+
+    assert answer(bob.get(f"/api/v1/task/{task.pk}")) == refused(404, "There is no task with that id")
+    assert answer(bob.get(f"/api/v1/task/{uuid.uuid4()}")) == refused(404, "There is no task with that id")
+    assert answer(bob.get("/api/v1/task/7")) == refused(404, "There is no task with that id")
+    assert answer(bob.get(f"/api/v1/receipts/{task.receipt_id}")) == refused(404, "There is no receipt with that id")
+    assert answer(bob.get("/api/v1/wallets/alice"))[0] == 403
+    assert [each["name"] for each in answer(bob.get("/api/v1/wallets"))[1]["wallets"]] == ["bob"]
+
+
+PATHS = [
+    ("POST", "/api/v1/locker"), ("GET", "/api/v1/lockers"), ("POST", "/api/v1/locker/take"),
+    ("POST", "/api/v1/locker/peek"), ("GET", "/api/v1/locker/x"), ("POST", "/api/v1/locker/x"),
+    ("GET", "/api/v1/task/x"), ("POST", "/api/v1/import"), ("GET", "/api/v1/echo"), ("POST", "/api/v1/find"),
+    ("GET", "/api/v1/wallets"), ("GET", "/api/v1/wallets/alice"), ("GET", "/api/v1/receipts/x"),
+    ("GET", "/api/transactions/locker/peek?locker_key=x"), ("POST", "/api/transactions/locker/upload"),
+    ("POST", "/api/transactions/locker/download"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_no_path_answers_without_a_bearer_token(method: str, path: str, db: None) -> None:
+    assert Caller().send(method, path).status_code == 401
+    assert LockerTask.objects.count() == 0
+
+
+def test_a_form_with_files_is_imported_from_memory(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+    upload = SimpleUploadedFile("coins.bin", write_bin(mint(0, 0, 0, 0)))
+
+    response = alice.client.post(
+        "/api/v1/import",
+        {"name": "alice", "tag": "gift", "file": upload},
+        headers={"authorization": f"Bearer {alice.bearer}"},
+    )
+
+    done = ended(alice, work(answer(response)))
+    assert done["data"]["files"] == [{"name": "coins.bin", "accepted": 4, "refused": 0}]
+    assert (done["data"]["total"], done["data"]["pown_results"]["authentic"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"name": "alice", "items": [{"data": "???"}]}, '"items[0].data" must be base64'),
+        ({"name": "alice", "items": []}, '"items" must contain at least 1 items'),
+        ({"name": "alice"}, '"items" is required, or files in a multipart form'),
+        ({"name": "alice", "items": [{"data": "R0lGODlh"}]}, "No coin was imported."),
+    ],
+)
+def test_an_import_of_nothing_is_refused(body: Any, message: str, alice: Caller) -> None:
+    status, got = answer(alice.post("/api/v1/import", body))
+
+    assert (status, got["message"][: len(message)]) == (422, message)
+    assert LockerTask.objects.count() == 0
+
+
+def test_an_echo_counts_who_is_there(network: LocalNetwork, alice: Caller) -> None:
+    network.fault(range(3), "down")
+
+    done = ended(alice, work(answer(alice.get("/api/v1/echo"))))
+
+    assert (done["data"]["online"], done["data"]["pownstring"]) == (22, "nnn" + "p" * 22)
+    assert done["data"]["latencies"][:3] == [None] * 3
+
+
+def test_lockers_are_listed_with_masked_codes(network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller) -> None:
+    give(alice, mint, 0, 0)
+    code = "A-VERY-LONG-CODE-OF-ALICE"
+    work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 2, "transmit_code": code})))
+
+    (locker,) = answer(alice.get("/api/v1/lockers"))[1]["lockers"]
+
+    assert (locker["state"], locker["coins"], locker["total"], locker["transmit_code"]) == ("filled", 2, 2, "A-V…")
+    assert answer(bob.get("/api/v1/lockers")) == (200, {"lockers": []})
+
+
+def test_no_secret_reaches_a_log_or_the_database_in_clear(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    records = mint(0, 0, 0, 0)
+    data = base64.b64encode(write_bin(records)).decode()
+    code = "CANARY-CODE-THAT-NOBODY-MAY-SEE"
+    work(answer(alice.post("/api/v1/import", {"name": "alice", "items": [{"data": data}]})))
+    work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 4, "transmit_code": code})))
+    work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": code})))
+
+    written = caplog.text + json.dumps([books(), list(LockerTask.objects.values())], default=_as_text)
+
+    assert code not in written
+    assert not [record for record in records for an in record.ans if an.hex() in written]
+    assert states(bob.wallet) == {"bank": 4} if bob.wallet else False
+
+
+def _as_text(value: object) -> str:
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)

@@ -1,0 +1,269 @@
+"""Coins that come in, out of files and out of lockers, through every outcome of 25 servers."""
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from lockers import engine, errors, operations, secrecy, settlement
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.raida import codes
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.commands import Command
+from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
+from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
+from tests.lockers.conftest import Mint
+from tests.lockers.test_put import find, give, put
+from wallets.models import Wallet
+
+CODE = "A-CODE-LONG-ENOUGH-TO-BE-SAFE"
+
+# What each fault makes of coins that come in when 12 or 13 servers have it, and after a find.
+OURS, LIMBO = {"bank", "fracked"}, {"limbo"}
+OUTCOMES = {
+    ("silent", 12): (OURS, OURS),
+    ("silent", 13): (LIMBO, OURS),
+    ("drop-reply", 13): (LIMBO, OURS),
+    ("garbage", 25): (LIMBO, OURS),
+    ("down", 12): (OURS, OURS),
+    ("down", 13): (LIMBO, OURS),
+    ("wrong-secret", 12): ({"fracked"}, {"fracked"}),
+    ("status:252", 13): ({"errored"}, OURS),
+    ("crash", 13): (LIMBO, OURS),
+}
+
+
+def take(wallet: Wallet, code: str = CODE) -> LockerTask:
+    return finish(operations.start_take(actor=wallet, name=wallet.name, code=code))
+
+
+@pytest.mark.parametrize(("fault", "count"), OUTCOMES)
+def test_a_take_ends_right_whatever_servers_do(
+    fault: str, count: int, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    assert put(alice, 12, CODE).state == "completed"
+    at_first, in_the_end = OUTCOMES[fault, count]
+    task = operations.start_take(actor=bob, name="bob", code=CODE)
+    _break_after_the_peek(network, fault, count, task)
+
+    ended = finish(task)
+
+    assert set(states(bob)) <= at_first, ended.message
+    assert ended.state == ("completed" if at_first & OURS else "error")
+    _assert_in_the_end(network, bob, in_the_end, coins=3)
+    assert states(alice) == {"sent": 3, "bank": 1}
+
+
+def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: operations.Started) -> None:
+    """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
+    held = settlement.claim(task_id=task.task.pk)
+    assert held is not None
+    listing, keys, _ = engine.look_into(CODE, engine.servers())
+    settlement.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
+    LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
+    network.fault(range(count), fault)
+
+
+@pytest.mark.parametrize(("fault", "count"), OUTCOMES)
+def test_an_import_ends_right_whatever_servers_do(
+    fault: str, count: int, network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    upload = ("coins.bin", write_bin(mint(1, 0, 0, -8)))
+    at_first, in_the_end = OUTCOMES[fault, count]
+    network.fault(range(count), fault)
+
+    task = finish(operations.start_import(actor=alice, name="alice", uploads=[upload]))
+
+    assert set(states(alice)) <= at_first
+    assert (task.result["pown_results"]["total"], task.result["pown_results"]["counterfeit"]) == (4, 0)
+    _assert_in_the_end(network, alice, in_the_end, coins=4)
+
+
+def _assert_in_the_end(network: LocalNetwork, wallet: Wallet, in_the_end: set[str], *, coins: int) -> None:
+    network.clear()
+    if set(states(wallet)) & {"limbo", "errored"}:
+        find(wallet)
+    assert set(states(wallet)) <= in_the_end
+    assert sum(states(wallet).values()) == coins
+    assert_true_to_the_servers()
+
+
+def test_nothing_happens_to_coins_when_no_server_can_be_reached(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    records = mint(0, 0, 0, 0)
+    network.fault(range(25), "silent")
+
+    task = finish(operations.start_take(actor=alice, name="alice", code=CODE))
+
+    assert task.state == "error"
+    assert task.message == (
+        "Only 0 of 25 servers answered; 13 are needed to know what is in the locker. Nothing was changed."
+    )
+    assert task.result["raida"] == "n" * 25
+    assert not Coin.objects.exists()
+    network.clear()
+    assert holders(records[0].coin, records[0].ans) == 25
+
+
+def test_an_empty_locker_and_a_wrong_code_are_one_answer(network: LocalNetwork, alice: Wallet) -> None:
+    task = take(alice, "NOBODY-EVER-USED-THIS")
+
+    assert (task.state, task.message, task.result["raida"]) == (
+        "error",
+        "No locker with this code, or it was emptied already: the servers do not say which.",
+        "f" * 25,
+    )
+
+
+def test_servers_that_forgot_the_locker_give_the_coins_all_the_same(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, CODE)
+    network.fault(range(12), "forget")
+
+    task = take(bob)
+
+    assert (task.state, task.result["raida"]) == ("completed", "p" * 25)
+    assert states(bob) == {"bank": 3}
+    assert_true_to_the_servers()
+
+
+def test_a_take_never_takes_coins_that_a_wallet_holds(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+) -> None:
+    """A server's list may be stale: the owner moved the coins on, and a remove by the old code would steal them."""
+    records = mint(1, 0, 0, 0)
+    give(alice, records)
+    put(alice, 13, CODE)
+    # Out of the locker by a pown, and not by a remove: real servers go on listing them.
+    give(alice, [dataclasses.replace(record, ans=tuple(codes.locker_keys(CODE))) for record in records])
+    assert states(alice) == {"bank": 4, "sent": 4}
+
+    task = take(bob)
+
+    assert task.state == "error"
+    assert states(bob) == {}
+    assert_true_to_the_servers()
+
+
+def test_every_kind_of_file_is_read_and_each_outcome_is_told(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    one, two, three, four, five = mint(0, 1, -1, 2, 0)
+    uploads = [
+        ("one.bin", write_bin([one])),
+        ("two.png", write_png([two])),
+        ("three.stack", write_stack([dataclasses.replace(five)])),
+        ("four.zip", write_zip([Member("inside.bin", write_bin([three, four])), Member("notes.txt", b"hello")])),
+        ("again.bin", write_bin([one])),
+        ("picture.gif", b"GIF89a"),
+    ]
+
+    started = operations.start_import(actor=alice, name="alice", uploads=uploads, tag="gift")
+    task = finish(started)
+
+    assert task.state == "completed"
+    assert [(each["name"], each["accepted"], each["refused"]) for each in task.result["files"]] == [
+        ("one.bin", 1, 0),
+        ("two.png", 1, 0),
+        ("three.stack", 1, 0),
+        ("four.zip/inside.bin", 2, 0),
+        ("four.zip/notes.txt", 0, 0),
+        ("again.bin", 0, 1),
+        ("picture.gif", 0, 0),
+    ]
+    assert task.result["files"][5]["refusals"] == [
+        {
+            "sn": one.coin.serial_number,
+            "denomination": 0,
+            "reason": "This coin came in another file of the same import",
+        }
+    ]
+    assert states(alice) == {"bank": 5}
+    # The giver's copies are worth nothing any more.
+    assert [holders(record.coin, record.ans) for record in (one, two, three, four, five)] == [0] * 5
+    assert ReceiptLine.objects.filter(task=task, state="bank", pown="p" * 25).count() == 5
+    assert_true_to_the_servers()
+
+
+def test_a_coin_that_is_held_is_refused_and_nothing_changes(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+) -> None:
+    records = mint(0, 0, 0, 0)
+    give(alice, records)
+    before = list(Coin.objects.order_by("id").values()), LockerTask.objects.count()
+
+    with pytest.raises(errors.NothingToImport) as refusal:
+        operations.start_import(actor=bob, name="bob", uploads=[("copy.bin", write_bin(records))])
+
+    assert [each["refused"] for each in refusal.value.extra["files"]] == [4]
+    assert (list(Coin.objects.order_by("id").values()), LockerTask.objects.count()) == before
+
+
+def test_a_forged_coin_is_counterfeit_and_does_not_bar_the_true_one(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+) -> None:
+    true = mint(0, 0, 0, 0)
+    forged = [dataclasses.replace(record, ans=secrecy.fresh_numbers()) for record in true]
+
+    task = finish(operations.start_import(actor=bob, name="bob", uploads=[("forged.bin", write_bin(forged))]))
+    give(alice, true)
+
+    assert task.result["pown_results"] == {
+        "total": 4, "authentic": 0, "fracked": 0, "counterfeit": 4, "limbo": 0, "errored": 0,
+    }  # fmt: skip
+    assert (states(alice), states(bob)) == ({"bank": 4}, {"counterfeit": 4})
+    assert_true_to_the_servers()
+
+
+def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    """Some servers hold the file's old number, some its proposed one."""
+    records = mint(0, 0, 0, 0)
+    half = [_half_swapped(record) for record in records]
+
+    task = finish(operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin(half))]))
+
+    assert (task.state, task.result["raida"]) == ("completed", "p" * 25)
+    assert states(alice) == {"bank": 4}
+    assert network.seen(Command.FIND) == 25
+    assert_true_to_the_servers()
+
+
+def _half_swapped(record: CoinRecord) -> CoinRecord:
+    other = secrecy.fresh_numbers()
+    mixed = range(25)
+    return dataclasses.replace(
+        record,
+        ans=tuple(record.ans[raida] if raida % 2 else other[raida] for raida in mixed),
+        pans=tuple(other[raida] if raida % 2 else record.ans[raida] for raida in mixed),
+    )
+
+
+def test_a_find_that_comes_too_early_leaves_what_may_still_change(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    network.fault(range(13), "silent")
+    put(alice, 4)
+    assert states(alice) == {"limbo": 4}
+    network.clear()
+    Coin.objects.update(changed_at=Now())
+
+    early = finish(operations.start_find(actor=alice, name="alice"))
+    assert (early.message, states(alice)) == ("4 coins are still unknown.", {"limbo": 4})
+
+    Coin.objects.update(changed_at=Now() - timedelta(seconds=2))
+    finish(operations.start_find(actor=alice, name="alice"))
+    assert states(alice) == {"bank": 4}
+    assert_true_to_the_servers()
+
+
+def test_totals_are_exact_down_to_the_smallest_coin(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    give(alice, mint(-8, -8, -1, 3))
+
+    assert LockerTask.objects.get().result["total"] == 2 + UNITS_PER_COIN // 10 + 1000 * UNITS_PER_COIN
