@@ -67,11 +67,12 @@ parties AS MATERIALIZED (
                ('shared', 'send', parties.source_id, parties.destination_id),
                ('shared', 'receive', parties.destination_id, parties.source_id)
            ) AS wanted (power, request_type, actor_id, target_id)
-      JOIN trusts_trust AS trust
-        ON trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
-       AND trust.request_type = wanted.request_type
-     WHERE trust.state = 'trusted'
-       FOR SHARE OF trust
+     CROSS JOIN LATERAL (
+               SELECT FROM trusts_trust AS trust
+                WHERE trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
+                  AND trust.request_type = wanted.request_type AND trust.state = 'trusted'
+                  FOR SHARE
+           ) AS trusted
 ), verdict AS MATERIALIZED (
     SELECT parties.*,
            CASE WHEN source_id IS NULL OR destination_id IS NULL THEN NULL
@@ -89,9 +90,11 @@ parties AS MATERIALIZED (
     SELECT source_id FROM verdict WHERE state IN ('completed', 'pending')
 )"""
 
-# The tokens of the wallet in `terms` that are locked for this statement. Where the planner could draw conclusions
-# from a parameter it stands in a subquery: a plan for every value alike must not look worse than one for this
-# value, or PostgreSQL plans anew each time, which takes three times as long as the statement.
+# The tokens of the wallet in `terms` that are locked for this statement. Two things are written for the planner:
+# * Where it could draw conclusions from a parameter, that stands in a subquery. A plan for every value alike must not
+#   look worse than one for this value, or PostgreSQL plans anew each time, which takes three times as long as the rest.
+# * `IS TRUE` hides a condition from the indexes. However old its statistics, it must not find one listed token by
+#   walking all tokens of the wallet.
 _DRAW_AT_ONCE = """
 ahead AS MATERIALIZED (
     SELECT token.id FROM wallets_token AS token
@@ -114,10 +117,10 @@ drawn AS MATERIALIZED (
 )"""
 _TAKE_LISTED = """
 drawn AS MATERIALIZED (
-    SELECT token.id FROM wallets_token AS token
-     WHERE token.id = ANY((SELECT %(tokens)s::uuid[])::uuid[])
-       AND token.wallet_id = (SELECT source_id FROM terms) AND token.transfer_pending_id IS NULL
-     ORDER BY token.lot, token.id FOR NO KEY UPDATE
+    SELECT token.id
+      FROM unnest((SELECT %(tokens)s::uuid[])) AS listed (id) JOIN wallets_token AS token ON token.id = listed.id
+     WHERE (token.wallet_id = (SELECT source_id FROM terms) AND token.transfer_pending_id IS NULL) IS TRUE
+     ORDER BY token.lot, token.id FOR NO KEY UPDATE OF token
 )"""
 
 # A request reserves nothing and locks nothing: a stranger must not be able to freeze my tokens.
@@ -128,9 +131,9 @@ SELECT count(*) FROM (
      LIMIT (SELECT %(size)s::integer)
 ) AS free"""
 _FREE_OF_LIST = """
-SELECT count(*) FROM wallets_token AS token
- WHERE token.id = ANY((SELECT %(tokens)s::uuid[])::uuid[])
-   AND token.wallet_id = verdict.source_id AND token.transfer_pending_id IS NULL"""
+SELECT count(*)
+  FROM unnest((SELECT %(tokens)s::uuid[])) AS listed (id) JOIN wallets_token AS token ON token.id = listed.id
+ WHERE (token.wallet_id = verdict.source_id AND token.transfer_pending_id IS NULL) IS TRUE"""
 
 _SEND = """
 WITH {verdict}, {draw}, enough AS MATERIALIZED (
@@ -267,7 +270,7 @@ def _send(
 _TAKE_RESERVED = """
 drawn AS MATERIALIZED (
     SELECT token.id FROM wallets_token AS token
-     WHERE token.transfer_pending_id = %(id)s::uuid AND token.wallet_id = (SELECT source_id FROM terms)
+     WHERE token.transfer_pending_id = %(id)s::uuid AND (token.wallet_id = (SELECT source_id FROM terms)) IS TRUE
      ORDER BY token.lot, token.id FOR NO KEY UPDATE
 )"""
 
@@ -401,3 +404,9 @@ def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[U
     with connection.cursor() as cursor:
         cursor.execute(_ISSUE, {"wallet": wallet_id, "ids": ids, "captures": list(capture_ids)})
         return int(cursor.fetchone()[0])
+
+
+def refresh_statistics() -> None:
+    """Let the planner know how large the tables have become, before plans made for small ones are used for long."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE wallets_token, transfers_movement")

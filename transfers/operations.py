@@ -12,12 +12,14 @@ from transfers.states import DECIDES, Side, TransferEvent, TransferState, next_s
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import names
-from wallets.models import Token, Wallet
+from wallets.models import Wallet
 
 # How often a list of tokens is tried again that proved to be free after all.
 _ATTEMPTS = 3
 # Bounds the memory of one statement; the whole issue is still one transaction.
 _ISSUED_AT_ONCE = 50_000
+# From so many new tokens on the planner's statistics are worth refreshing at once.
+_MANY = 1_000
 
 
 class _TooFew(Exception):
@@ -138,12 +140,7 @@ def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
 
 def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
     """Raise what is wrong with the first of these tokens that does not lie free in the wallet, if any."""
-    found = {
-        token_id: (holder_id, reservation)
-        for token_id, holder_id, reservation in Token.objects.filter(pk__in=token_ids).values_list(
-            "pk", "wallet_id", "transfer_pending_id"
-        )
-    }
+    found = queries.whereabouts(token_ids=token_ids)
     for token_id in token_ids:
         if token_id not in found:
             raise wallet_errors.TokenNotFound(f"can not found token by id:{token_id}")
@@ -329,4 +326,6 @@ def issue_tokens(
             )
         if issued != len(captures):
             raise errors.CaptureAlreadyIssued(len(captures) - issued)
+        if issued >= _MANY:
+            transaction.on_commit(ledger.refresh_statistics)
     return issued

@@ -6,6 +6,21 @@ FORWARDS = """
 CREATE SEQUENCE transfers_transfer_number OWNED BY transfers_transfer.number;
 CREATE SEQUENCE transfers_arrival OWNED BY transfers_movement.id;
 
+-- Completed means that as many tokens moved as were asked, and anything else that none did. The ledger
+-- takes both counts from the rows that it changed. An unknown state fits nowhere.
+ALTER TABLE transfers_transfer ADD CONSTRAINT transfer_all_or_nothing CHECK (
+    reserved_count = CASE state WHEN 'pending' THEN token_count ELSE 0 END
+    AND moved_count = CASE state WHEN 'completed' THEN token_count ELSE 0 END);
+ALTER TABLE transfers_transfer ADD CONSTRAINT transfer_closed_when_decided CHECK (
+    CASE state WHEN 'completed' THEN closed_at IS NOT NULL
+               WHEN 'pending' THEN closed_at IS NULL
+               WHEN 'requested' THEN closed_at IS NULL
+               WHEN 'cancelled' THEN closed_at IS NOT NULL
+               WHEN 'failed' THEN closed_at IS NOT NULL
+               ELSE false END);
+ALTER TABLE transfers_movement ADD CONSTRAINT movement_issue_or_transfer CHECK (
+    number >= 0 AND (number = 0) = (transfer_number IS NULL) AND (number = 0) = (source_id IS NULL));
+
 -- Null on the hot path, so it is checked for pending transfers alone.
 ALTER TABLE wallets_token ADD CONSTRAINT token_reserved_by_a_transfer
     FOREIGN KEY (transfer_pending_id) REFERENCES transfers_transfer (id);
@@ -46,6 +61,9 @@ DROP TRIGGER transfer_terminal ON transfers_transfer;
 DROP TRIGGER transfer_kept ON transfers_transfer;
 DROP TRIGGER movement_append_only ON transfers_movement;
 ALTER TABLE wallets_token DROP CONSTRAINT token_reserved_by_a_transfer;
+ALTER TABLE transfers_movement DROP CONSTRAINT movement_issue_or_transfer;
+ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_closed_when_decided;
+ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_all_or_nothing;
 DROP SEQUENCE transfers_arrival;
 DROP SEQUENCE transfers_transfer_number;
 """

@@ -1,0 +1,27 @@
+"""`manage.py audit`: prove that nothing was lost or doubled, or name what was."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, transaction
+
+from lockers import queries as lockers
+from transfers import queries as transfers
+
+
+class Command(BaseCommand):
+    help = "Check every promise of the ledger and of the lockers. Exit status 1 if one is broken."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        alone = not connection.in_atomic_block
+        with transaction.atomic(), connection.cursor() as cursor:
+            if alone:
+                # One snapshot for all checks: what is committed meanwhile is not seen at all.
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            findings = [*transfers.audit_findings(), *lockers.audit_findings()]
+        for finding in findings:
+            self.stderr.write(f"{finding.check}: {finding.detail}")
+        if findings:
+            raise CommandError(f"{len(findings)} findings: something was lost, doubled or changed behind the ledger.")
+        self.stdout.write("Nothing was lost or doubled.")

@@ -1,0 +1,32 @@
+"""What the tests of transfers look at: all that a refused call must leave as it was, and who holds what."""
+
+from typing import Any
+from uuid import UUID
+
+from transfers import queries
+from transfers.models import Movement, Transfer
+from wallets.models import Token, Wallet
+
+
+def books() -> dict[str, Any]:
+    """Return every row that the ledger writes."""
+    return {
+        "tokens": sorted(Token.objects.values_list("id", "wallet_id", "transfer_pending_id", "moves", "updated_at")),
+        "transfers": sorted(Transfer.objects.values_list("id", "state", "closed_at", "moved_count")),
+        "movements": sorted(Movement.objects.values_list("id", "token_id", "number")),
+    }
+
+
+def held_by(wallet: Wallet) -> list[UUID]:
+    """Return the tokens in the wallet in the order of their ids."""
+    return sorted(Token.objects.filter(wallet=wallet).values_list("id", flat=True))
+
+
+def reserved_by(transfer_id: str) -> list[UUID]:
+    """Return the tokens that the transfer reserves in the order of their ids."""
+    return sorted(Token.objects.filter(transfer_pending_id=transfer_id).values_list("id", flat=True))
+
+
+def assert_sound() -> None:
+    """Let the audit look for anything lost or doubled."""
+    assert queries.audit_findings() == []

@@ -1,0 +1,44 @@
+"""The transition table, over every pair of state and event."""
+
+import itertools
+
+import pytest
+
+from transfers import errors
+from transfers.states import DECIDES, OPEN, TRANSITIONS, Side, TransferEvent, TransferState, next_state
+
+LEGAL = {
+    ("pending", "accept"): "completed",
+    ("pending", "decline"): "cancelled",
+    ("pending", "delete"): "cancelled",
+    ("pending", "expire"): "failed",
+    ("requested", "fulfill"): "completed",
+    ("requested", "decline"): "cancelled",
+    ("requested", "delete"): "cancelled",
+    ("requested", "expire"): "failed",
+}
+REFUSALS = {"accept": errors.TransferNotPending, "fulfill": errors.TransferNotRequested}
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(TransferState, TransferEvent)))
+def test_every_pair_either_moves_as_the_contract_says_or_is_refused(state, event):
+    if (state, event) in LEGAL:
+        assert next_state(state, event) == LEGAL[state, event]
+    else:
+        with pytest.raises(REFUSALS.get(event, errors.TransferNotOpen)):
+            next_state(state, event)
+
+
+def test_what_is_closed_stays_closed():
+    assert {state for state, _ in TRANSITIONS} == set(OPEN)
+
+
+def test_the_side_that_was_asked_decides_and_the_side_that_asked_withdraws():
+    assert DECIDES == {
+        ("pending", "accept"): Side.DESTINATION,
+        ("pending", "decline"): Side.DESTINATION,
+        ("pending", "delete"): Side.SOURCE,
+        ("requested", "fulfill"): Side.SOURCE,
+        ("requested", "decline"): Side.SOURCE,
+        ("requested", "delete"): Side.DESTINATION,
+    }
