@@ -61,19 +61,19 @@ _MOVED_AGAIN: Final[Table] = {**_MOVED, (Mark.SENT, Reply.UNREACHED): Mark.OLD}
 _ASKED: Final[Table] = {
     (Mark.SENT, Reply.HAS_OLD): Mark.OLD,
     (Mark.SENT, Reply.HAS_NEW): Mark.NEW,
-    (Mark.SENT, Reply.HAS_NEITHER): Mark.NEITHER,
+    (Mark.SENT, Reply.HAS_NEITHER): Mark.GONE,
     (Mark.OLD, Reply.HAS_NEW): Mark.NEW,
     # Whoever answered with an error is done with the command.
     (Mark.ERROR, Reply.HAS_OLD): Mark.KEPT,
     (Mark.ERROR, Reply.HAS_NEW): Mark.NEW,
-    (Mark.ERROR, Reply.HAS_NEITHER): Mark.NEITHER,
+    (Mark.ERROR, Reply.HAS_NEITHER): Mark.GONE,
 }
 # Long after the last command that could have changed anything.
 _FOUND: Final[Table] = {**_ASKED, (Mark.SENT, Reply.HAS_OLD): Mark.KEPT, (Mark.OLD, Reply.HAS_OLD): Mark.KEPT}
 _RETURNED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
 _ASKED_ABOUT_RETURN: Final[Table] = {
     (Mark.NEW, Reply.HAS_OLD): Mark.KEPT,
-    (Mark.NEW, Reply.HAS_NEITHER): Mark.NEITHER,
+    (Mark.NEW, Reply.HAS_NEITHER): Mark.GONE,
 }
 _CHECKED: Final[Table] = _every(
     Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR,

@@ -34,6 +34,18 @@ class ReceiptNotFound(LockerError):
         super().__init__("There is no receipt with that id")
 
 
+class LockerNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no locker with that id")
+
+
+class LockerNotFilled(LockerError):
+    """Nothing is known to be in the locker, so its code is not given out."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"The code of a locker is given only while coins are in it; this one is {state}")
+
+
 class NotEnoughCoins(LockerError):
     """The wallet's free coins are worth less than the amount."""
 

@@ -31,6 +31,7 @@ _SHOWN: Final = str.maketrans(
         Mark.OLD: "n",
         Mark.NEW: "p",
         Mark.REFUSED: "f",
+        Mark.GONE: "f",
         Mark.NEITHER: "f",
         Mark.KEPT: "f",
         Mark.ERROR: "e",
@@ -76,6 +77,9 @@ def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
     if marks.count(Mark.NEW) >= QUORUM:
         return Ending(CoinState.LOCKED, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
+    if marks.count(Mark.GONE) >= QUORUM:
+        # It was stored, and whoever has the code has taken it already.
+        return Ending(CoinState.SENT, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
     if set(marks) <= {Mark.UNASKED, Mark.UNREACHED} and state in SPENDABLE:
         return Ending(state, pown, shown, Secrets.UNTOUCHED)
     # What the server is known to hold of the *old* numbers.
@@ -92,7 +96,7 @@ def _letter_of_old(mark: str, before: str) -> str:
     match mark:
         case Mark.KEPT:
             return "p"
-        case Mark.NEITHER:
+        case Mark.NEITHER | Mark.GONE:
             return "f"
         case Mark.UNASKED | Mark.UNREACHED | Mark.REFUSED:
             return before
@@ -123,7 +127,7 @@ def _letter_of_new(mark: str, *, is_ours: bool) -> str:
     match mark:
         case Mark.NEW:
             return "p"
-        case Mark.REFUSED | Mark.NEITHER:
+        case Mark.REFUSED | Mark.NEITHER | Mark.GONE:
             return "f"
         case Mark.ERROR:
             return "e"

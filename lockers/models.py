@@ -153,7 +153,7 @@ class Coin(models.Model):
             models.CheckConstraint(condition=Q(pown__regex=r"^[pfnuedb]{25}$"), name="coin_pown_has_25_letters"),
             models.CheckConstraint(
                 condition=Q(outcome="", task=None, batch=None)
-                | Q(outcome__regex=r"^[-pfnxored]{25}$", task__isnull=False, batch__isnull=False),
+                | Q(outcome__regex=r"^[-pfngxored]{25}$", task__isnull=False, batch__isnull=False),
                 name="coin_outcome_belongs_to_a_task",
             ),
             models.CheckConstraint(
@@ -185,6 +185,12 @@ class Coin(models.Model):
                 name="coin_free",
             ),
             models.Index(fields=["wallet", "state", "denomination"], name="coin_of_wallet"),
+            # What the sweep asks every two seconds.
+            models.Index(
+                fields=["wallet", "changed_at"],
+                condition=Q(state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None),
+                name="coin_in_doubt",
+            ),
             models.Index(fields=["task", "batch", "id"], condition=Q(task__isnull=False), name="coin_of_task"),
             models.Index(fields=["locker", "state"], condition=Q(locker__isnull=False), name="coin_of_locker"),
         ]

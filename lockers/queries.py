@@ -16,7 +16,7 @@ from lockers import choosing, errors, secrecy
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT, Status
-from lockers.states import SPENDABLE, CoinState, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import queries as wallets
 from wallets.audit import Finding
@@ -257,6 +257,24 @@ def lockers_visible_to(*, actor: Wallet, limit: int = 100) -> list[LockerContent
     ]
 
 
+def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
+    """
+    Return the code of a locker that a wallet of the actor filled.
+
+    Given only while the locker is known to be filled: before, its coins may still come back.
+
+    :raises LockerNotFound: no such locker, or somebody else's
+    :raises LockerNotFilled: nothing is known to be in it
+    """
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    locker = Locker.objects.filter(pk=locker_id, wallet_id__in=ids).first()
+    if locker is None:
+        raise errors.LockerNotFound
+    if locker.state != LockerState.FILLED:
+        raise errors.LockerNotFilled(locker.state)
+    return secrecy.locker_code(locker)
+
+
 # The books.
 
 _CHECKS: Final = {
@@ -302,7 +320,7 @@ _CHECKS: Final = {
         SELECT task.id::text FROM lockers_lockertask AS task
         WHERE task.kind = 'put' AND task.state = 'completed' AND (task.result->>'total_stored')::numeric <> (
             SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
-            WHERE line.task_id = task.id AND line.state = 'locked')
+            WHERE line.task_id = task.id AND line.state IN ('locked', 'sent'))
     """,
 }
 

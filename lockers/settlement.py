@@ -270,6 +270,8 @@ def insert_incoming(
 
     A coin that is held in this ledger already is left out. Returns those that went in.
     """
+    # In one order everywhere: two imports that share coins then wait for each other, and never in a circle.
+    coins = sorted(coins, key=lambda one: one[0])
     rows = [
         Coin(
             wallet_id=wallet_id,
@@ -493,7 +495,7 @@ def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, s
 
 
 def _verdict_of_put(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    stored = tally.units_of(CoinState.LOCKED)
+    stored = tally.units_of(CoinState.LOCKED, CoinState.SENT)
     unknown = tally.units_of(CoinState.LIMBO)
     failed = (task.amount or 0) - stored - unknown
     result = {"total_stored": stored, "total_failed": failed, "total_unknown": unknown}

@@ -37,13 +37,18 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
             CoinState.MISSED,
         }
     ),
-    CoinState.BANK: frozenset({CoinState.FRACKED, CoinState.LOCKED, CoinState.LIMBO, CoinState.COUNTERFEIT}),
-    CoinState.FRACKED: frozenset({CoinState.BANK, CoinState.LOCKED, CoinState.LIMBO, CoinState.COUNTERFEIT}),
+    CoinState.BANK: frozenset(
+        {CoinState.FRACKED, CoinState.LOCKED, CoinState.SENT, CoinState.LIMBO, CoinState.COUNTERFEIT}
+    ),
+    CoinState.FRACKED: frozenset(
+        {CoinState.BANK, CoinState.LOCKED, CoinState.SENT, CoinState.LIMBO, CoinState.COUNTERFEIT}
+    ),
     CoinState.LIMBO: frozenset(
         {
             CoinState.BANK,
             CoinState.FRACKED,
             CoinState.LOCKED,
+            CoinState.SENT,
             CoinState.COUNTERFEIT,
             CoinState.ERRORED,
             CoinState.MISSED,
@@ -131,7 +136,8 @@ class Mark:
     SENT: Final = "n"  # something was sent and no answer is known: either secret
     NEW: Final = "p"  # the server said that it holds the new secret
     REFUSED: Final = "f"  # the server refused; what it holds is unchanged
-    NEITHER: Final = "x"  # the server holds neither secret
+    GONE: Final = "g"  # asked after silence, it held neither secret: whoever has the code was there
+    NEITHER: Final = "x"  # checked at the end, it did not hold the old secret
     OLD: Final = "o"  # asked after silence, it held the old secret; a late packet might still change that
     KEPT: Final = "r"  # the old secret, and nothing is under way that could change it
     ERROR: Final = "e"  # an error status

@@ -7,6 +7,8 @@ from lockers.views import CoinsViewSet, CoreViewSet, ImportViewSet, LockerViewSe
 urlpatterns = [
     re_path(r"^v1/locker/?$", LockerViewSet.as_view({"post": "put_coins"})),
     re_path(r"^v1/lockers/?$", LockerViewSet.as_view({"get": "list"})),
+    # A POST, so that no cache and no history keeps the answer.
+    re_path(r"^v1/lockers/(?P<locker_id>[^/]+)/code/?$", LockerViewSet.as_view({"post": "code"})),
     # Before the pattern that takes any text for a code.
     re_path(r"^v1/locker/peek/?$", LockerViewSet.as_view({"post": "peek_with_body"})),
     re_path(r"^v1/locker/take/?$", LockerViewSet.as_view({"post": "take_with_body"})),

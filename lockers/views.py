@@ -46,6 +46,12 @@ class LockerViewSet(ApiViewSet):
         )
         return Response(serializers.started(begun))
 
+    def code(self, request: Request, locker_id: str) -> Response:
+        parsed: UUID | None = names.parse_uuid(locker_id)
+        if parsed is None:
+            raise errors.LockerNotFound
+        return Response({"transmit_code": queries.locker_code(actor=caller(request), locker_id=parsed)})
+
     def peek(self, request: Request, code: str) -> Response:
         return Response(serializers.started(operations.start_peek(actor=caller(request), code=code)))
 

@@ -45,6 +45,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.MissingParameter: 400,
     lockers_errors.TaskNotFound: 404,
     lockers_errors.ReceiptNotFound: 404,
+    lockers_errors.LockerNotFound: 404,
+    lockers_errors.LockerNotFilled: 409,
     lockers_errors.NotEnoughCoins: 422,
     lockers_errors.NoExactChange: 422,
     lockers_errors.CoinsBusy: 409,

@@ -262,6 +262,11 @@ def test_lockers_are_listed_with_masked_codes(network: LocalNetwork, mint: Mint,
 
     assert (locker["state"], locker["coins"], locker["total"], locker["transmit_code"]) == ("filled", 2, 2, "A-V…")
     assert answer(bob.get("/api/v1/lockers")) == (200, {"lockers": []})
+    path = f"/api/v1/lockers/{locker['id']}/code"
+    assert answer(alice.post(path)) == (200, {"transmit_code": code})
+    assert answer(bob.post(path)) == refused(404, "There is no locker with that id")
+    work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": code})))
+    assert answer(alice.post(path))[0] == 409
 
 
 def test_no_secret_reaches_a_log_or_the_database_in_clear(
