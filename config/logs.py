@@ -21,13 +21,14 @@ SECRET_NAME = re.compile(
 SECRET_TEXT = re.compile(
     r"(?P<bearer>bearer\s+)[\w.~+/=-]+"
     r"|(?P<url>[a-z+]+://[^\s:/@]*:)[^\s@/]+(?=@)"
+    r"|(?P<path>/api/v1/locker/)[^\s/?\"']+"
     r"|(?P<query>(?:locker_key|api_key|password|code|token)=)[^\s&\"']+",
     re.IGNORECASE,
 )
 
 
 def strike_out_text(text: str) -> str:
-    """Replace bearer tokens, passwords in URLs and secret query parameters in a text."""
+    """Replace bearer tokens, passwords in URLs, transmit codes in paths and secret query parameters in a text."""
     return SECRET_TEXT.sub(lambda found: next(part for part in found.groups() if part) + STRUCK_OUT, text)
 
 
