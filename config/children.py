@@ -66,7 +66,7 @@ class Children:
         self._guard: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Children":
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         end_recorded(self.record)
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(GUARD)],

@@ -15,9 +15,8 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 
 from transfers import operations as transfers
-from wallets import errors
+from wallets import errors, queries
 from wallets import operations as wallets
-from wallets import queries
 
 WALLETS = ("alice", "bob", "carol")
 OPERATOR = "operator"

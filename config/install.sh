@@ -62,7 +62,8 @@ fi
 Or name one: make setup PYTHON=/path/to/python3"
 
 # --- The environment and its packages ---------------------------------------------------------
-mkdir -p .state/log || fail "$(pwd)/.state cannot be made: this directory must be writable."
+# Others may pass through, as root's PostgreSQL must, and read nothing.
+{ [ -d .state ] || mkdir -m 711 .state; } && { [ -d .state/log ] || mkdir -m 700 .state/log; } || fail "$(pwd)/.state cannot be made: this directory must be writable."
 begun=$(date +%s)
 : >"$log"
 if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
