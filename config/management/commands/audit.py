@@ -2,15 +2,21 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 
+from lockers import inspection
 from lockers import queries as lockers
 from transfers import queries as transfers
 
 
 class Command(BaseCommand):
     help = "Check every promise of the ledger and of the lockers. Exit status 1 if one is broken."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--servers", action="store_true", help="also ask the RAIDA servers whether they hold what the books say"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         alone = not connection.in_atomic_block
@@ -20,6 +26,9 @@ class Command(BaseCommand):
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SET LOCAL statement_timeout = 0")
             findings = [*transfers.audit_findings(), *lockers.audit_findings()]
+        if options["servers"]:
+            # Talking to servers takes time, so no transaction is open here.
+            findings += inspection.server_findings()
         for finding in findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")
         if findings:
