@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from random import randint
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -250,7 +250,7 @@ def _send(
     actor_id: UUID,
     source: WalletReference,
     destination: WalletReference,
-    arguments: dict[str, object],
+    arguments: dict[str, Any],
 ) -> Verdict:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -324,7 +324,7 @@ def complete_listed(*, transfer_id: UUID, actor_id: UUID, token_ids: Sequence[UU
     The caller holds the transfer row, and has decided on it. Returns False, and has changed nothing, if not all of
     them lie free in the source.
     """
-    arguments: dict[str, object] = {"size": len(token_ids), "tokens": list(token_ids)}
+    arguments: dict[str, Any] = {"size": len(token_ids), "tokens": list(token_ids)}
     return _complete(_COMPLETE_LISTED, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
 
 
@@ -336,12 +336,12 @@ def complete_bundle(*, transfer_id: UUID, actor_id: UUID, size: int, patiently: 
     too few; without `patiently` that may be only because others hold them at this moment.
     """
     statement = _COMPLETE_BUNDLE_PATIENTLY if patiently else _COMPLETE_BUNDLE_AT_ONCE
-    arguments: dict[str, object] = {"size": size, "lot": randint(*LOTS)}  # noqa: S311 - spreads load
+    arguments: dict[str, Any] = {"size": size, "lot": randint(*LOTS)}  # noqa: S311 - spreads load
     return _complete(statement, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
 
 
 def _complete(
-    statement: str, transfer_id: UUID, actor_id: UUID, event: TransferEvent, arguments: dict[str, object]
+    statement: str, transfer_id: UUID, actor_id: UUID, event: TransferEvent, arguments: dict[str, Any]
 ) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"id": transfer_id, "actor": actor_id, "event": event.value, **arguments})

@@ -298,7 +298,8 @@ _CHECKS: dict[str, str] = {
             OR transfer.reserved_count <> coalesce(reserved.count, 0)""",
     "a reserved token lies in the source of the transfer that reserves it": """
         SELECT format('token %%s lies in %%s, reserved by %%s', token.id, token.wallet_id, token.transfer_pending_id)
-          FROM wallets_token AS token LEFT JOIN transfers_transfer AS transfer ON transfer.id = token.transfer_pending_id
+          FROM wallets_token AS token
+          LEFT JOIN transfers_transfer AS transfer ON transfer.id = token.transfer_pending_id
          WHERE token.transfer_pending_id IS NOT NULL
            AND (transfer.id IS NULL OR transfer.source_id <> token.wallet_id)""",
     "a transfer lies between two wallets that exist, and is closed when it was decided": """

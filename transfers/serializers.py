@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from config.api.errors import Invalid
+from config.api.openapi import Either, Nullable, OneOf
 from config.api.validation import Flag, Guid, ListOf, Number, Shape, Text
 from transfers.queries import MovementRow, TransferRow
 from transfers.states import TransferState
@@ -11,33 +12,58 @@ MAXIMUM_TOKENS: Final = 10_000
 
 _TOKENS: Final = ListOf(Guid(), maximum=MAXIMUM_TOKENS, unique=True)
 _PARTIES: Final = {"sender_wallet": Text(), "receiver_wallet": Text()}
-_BUNDLE: Final = Shape(
+BUNDLE: Final = Shape(
     {
         "bundle": Shape({"bundle_size": Number(minimum=1, maximum=MAXIMUM_TOKENS, from_text=True)}),
         **_PARTIES,
     }
 )
-_LIST: Final = Shape({"tokens": _TOKENS, **_PARTIES})
-_IMPLICIT: Final = Shape({"implicit": Flag(from_text=True)})
-_EXPLICIT: Final = Shape({"tokens": _TOKENS})
+LIST: Final = Shape({"tokens": _TOKENS, **_PARTIES})
+IMPLICIT: Final = Shape({"implicit": Flag(from_text=True)})
+EXPLICIT: Final = Shape({"tokens": _TOKENS})
 EMPTY: Final = Shape({})
 
 TRANSFER_FILTERS: Final = {
     "state": Text(choices=TransferState.values, required=False),
     "wallet": Text(required=False),
 }
+TRANSFER_PATH: Final = {"transfer_id": Guid()}
+
+_ONE_OF_THEM: Final = "0acf8c3d-3008-4b55-877b-241d984721d2"
+BUNDLE_EXAMPLE: Final = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice", "receiver_wallet": "carol"}
+LIST_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM], "sender_wallet": "alice", "receiver_wallet": "carol"}
+IMPLICIT_EXAMPLE: Final = {"implicit": True}
+EXPLICIT_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM]}
+TRANSFER_EXAMPLE: Final = {
+    "id": "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
+    "type": OneOf("send"),
+    "parameters": Either({"bundle": {"bundleSize": 2}}, {"tokens": [_ONE_OF_THEM]}),
+    "state": OneOf("completed", *(state for state in TransferState.values if state != "completed")),
+    "created_at": "2024-02-01T00:00:01.000Z",
+    "closed_at": Nullable("2024-02-01T00:00:01.000Z"),
+    "active": True,
+    "claim": False,
+    "originating_wallet": "alice",
+    "source_wallet": "alice",
+    "destination_wallet": "carol",
+}
+MOVEMENT_EXAMPLE: Final = {
+    "processed_at": "2024-02-01T00:00:01.000Z",
+    "sender_wallet": "alice",
+    "receiver_wallet": "carol",
+}
 
 
 def read_transfer(body: Any) -> dict[str, Any]:
     """Read the body of `POST /transfers`: the result holds `tokens` or `bundle`, never both."""
-    return (_LIST if isinstance(body, dict) and "tokens" in body else _BUNDLE).read_body(body)
+    return (LIST if isinstance(body, dict) and "tokens" in body else BUNDLE).read_body(body)
 
 
 def read_fulfillment(body: Any) -> dict[str, Any]:
     """Read the body of a fulfilment: the result holds `implicit` or `tokens`, never both."""
     if isinstance(body, dict) and "tokens" in body:
-        return _EXPLICIT.read_body(body)
-    values = _IMPLICIT.read_body(body)
+        return EXPLICIT.read_body(body)
+    values = IMPLICIT.read_body(body)
     if not values["implicit"]:
         raise Invalid('"implicit" must be [true]')
     return values

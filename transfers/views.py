@@ -1,23 +1,46 @@
 """The endpoints `/transfers` and `/tokens/{id}/transactions`."""
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
+from config.api.errors import Invalid
+from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
-from transfers import operations, queries, serializers
+from transfers import errors, operations, queries, serializers
 from transfers.states import TransferState
+from wallets import errors as wallet_errors
 from wallets import serializers as wallet_serializers
+
+_NOBODY = UUID("11111111-1111-4111-8111-111111111111")
+_NO_WALLET = wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody")
+_NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
+_INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
+_NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
 
 
 class TransferViewSet(ApiViewSet):
     """Tokens on their way from one wallet to another."""
 
+    @describe(
+        "List transfers",
+        query={**PAGE, **serializers.TRANSFER_FILTERS},
+        answer={"transfers": [serializers.TRANSFER_EXAMPLE]},
+        refusals=[
+            _NO_WALLET,
+            _INVALID_NAME,
+            wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
+            Invalid('"state" must be one of [requested, pending, completed, cancelled, failed]'),
+        ],
+        tag="transfers",
+    )
     def list(self, request: Request) -> Response:
+        """Transfers in which the caller, or a wallet that it manages, is a party; the oldest first."""
         page = pagination.read(request, serializers.TRANSFER_FILTERS, scope="transfers")
         rows = queries.transfers_visible_to(
             actor_id=caller(request).pk,
@@ -29,7 +52,33 @@ class TransferViewSet(ApiViewSet):
         )
         return page.response("transfers", rows, write=serializers.transfer, position=_number)
 
+    @describe(
+        "Transfer tokens",
+        body=[serializers.BUNDLE, serializers.LIST],
+        body_examples={
+            "Any two tokens": serializers.BUNDLE_EXAMPLE,
+            "These tokens": serializers.LIST_EXAMPLE,
+        },
+        answer=serializers.TRANSFER_EXAMPLE,
+        status=[201, 202],
+        refusals=[
+            _NO_WALLET,
+            _NO_TOKEN,
+            _INVALID_NAME,
+            errors.SameWallet(),
+            errors.NeitherWalletControlled(),
+            errors.TokenElsewhere(_NOBODY),
+            *_NOT_FREE,
+            Invalid('"bundle" is required'),
+            Invalid('"tokens[1]" contains a duplicate value'),
+        ],
+        tag="transfers",
+    )
     def create(self, request: Request) -> Response:
+        """
+        201: completed, the tokens are there. 202: somebody has to answer. It is `pending` (the receiver accepts)
+        if the caller controls the sender, and `requested` (the sender fulfils) if it controls the receiver.
+        """
         values = serializers.read_transfer(request.data)
         parties = {"sender": values["sender_wallet"], "receiver": values["receiver_wallet"]}
         if "tokens" in values:
@@ -38,12 +87,25 @@ class TransferViewSet(ApiViewSet):
             row = operations.send_bundle(actor=caller(request), size=values["bundle"]["bundle_size"], **parties)
         return Response(serializers.transfer(row), status=201 if row.state == TransferState.COMPLETED else 202)
 
+    @describe(
+        "Show a transfer",
+        answer=serializers.TRANSFER_EXAMPLE,
+        path=serializers.TRANSFER_PATH,
+        refusals=[errors.TransferNotVisible()],
+        tag="transfers",
+    )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
-        row = queries.transfer_visible_to(
-            actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id)
-        )
+        row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
         return Response(serializers.transfer(row))
 
+    @describe(
+        "List the tokens of a transfer",
+        query=PAGE,
+        answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
+        path=serializers.TRANSFER_PATH,
+        refusals=[errors.TransferNotVisible()],
+        tag="transfers",
+    )
     def tokens(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         page = pagination.read(request, scope="tokens of transfer", parameters=[parsed])
@@ -56,22 +118,83 @@ class TransferViewSet(ApiViewSet):
         )
         return page.response("tokens", rows, write=wallet_serializers.token, position=_last)
 
+    @describe(
+        "Accept a pending transfer",
+        body=serializers.EMPTY,
+        body_examples={"Request": {}},
+        answer=serializers.TRANSFER_EXAMPLE,
+        path=serializers.TRANSFER_PATH,
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            errors.NotYoursToDecide("accept"),
+            errors.TransferNotPending(),
+        ],
+        tag="transfers",
+    )
     def accept(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
         return Response(serializers.transfer(operations.accept(actor=caller(request), transfer_id=parsed)))
 
+    @describe(
+        "Fulfill a requested transfer",
+        body=[serializers.IMPLICIT, serializers.EXPLICIT],
+        body_examples={
+            "Whichever tokens": serializers.IMPLICIT_EXAMPLE,
+            "These tokens": serializers.EXPLICIT_EXAMPLE,
+        },
+        answer=serializers.TRANSFER_EXAMPLE,
+        path=serializers.TRANSFER_PATH,
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            _NO_TOKEN,
+            errors.NotYoursToDecide("fulfill"),
+            errors.TransferNotRequested(),
+            errors.TokensAlreadyNamed(),
+            errors.TooFewTokens(2),
+            errors.TooManyTokens(2),
+            errors.ChosenTokenElsewhere(),
+            *_NOT_FREE,
+            Invalid('"implicit" is required'),
+        ],
+        tag="transfers",
+    )
     def fulfill(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         values = serializers.read_fulfillment(request.data)
         row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
         return Response(serializers.transfer(row))
 
+    @describe(
+        "Decline a transfer",
+        body=serializers.EMPTY,
+        body_examples={"Request": {}},
+        answer=serializers.TRANSFER_EXAMPLE,
+        path=serializers.TRANSFER_PATH,
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            errors.NotYoursToDecide("decline"),
+            errors.TransferNotOpen(),
+        ],
+        tag="transfers",
+    )
     def decline(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
         return Response(serializers.transfer(operations.decline(actor=caller(request), transfer_id=parsed)))
 
+    @describe(
+        "Cancel a transfer of one's own",
+        answer=serializers.TRANSFER_EXAMPLE,
+        path=serializers.TRANSFER_PATH,
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            errors.NotYoursToDecide("cancel"),
+            errors.TransferNotOpen(),
+        ],
+        is_idempotent=True,
+        tag="transfers",
+    )
     def destroy(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         return Response(serializers.transfer(operations.delete(actor=caller(request), transfer_id=parsed)))
@@ -80,6 +203,14 @@ class TransferViewSet(ApiViewSet):
 class HistoryViewSet(ApiViewSet):
     """What happened to one token."""
 
+    @describe(
+        "List the movements of a token",
+        query=PAGE,
+        answer={"history": [serializers.MOVEMENT_EXAMPLE]},
+        path=wallet_serializers.TOKEN_PATH,
+        refusals=[_NO_TOKEN, wallet_errors.TokenNotVisible("Have no permission to visit this token")],
+        tag="tokens",
+    )
     def list(self, request: Request, token_id: str) -> Response:
         parsed = path_id("token_id", token_id)
         page = pagination.read(request, scope="history", parameters=[parsed])

@@ -1,0 +1,102 @@
+"""Starting things at the same moment, and holding one of them at a chosen line."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, connections
+
+from transfers import queries
+
+PATIENCE_SECONDS = 30
+
+
+def race(contestants: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run all at once, each with a connection of its own, and return what each returned or raised."""
+    barrier = threading.Barrier(len(contestants))
+    outcomes: list[Any] = [None] * len(contestants)
+
+    def run(index: int) -> None:
+        try:
+            connection.ensure_connection()
+            barrier.wait(timeout=PATIENCE_SECONDS)
+            outcomes[index] = contestants[index]()
+        except Exception as error:
+            outcomes[index] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(contestants))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=PATIENCE_SECONDS)
+        assert not thread.is_alive(), "a contestant hangs"
+    return outcomes
+
+
+def kinds(outcomes: Sequence[Any]) -> Counter[str]:
+    """Count the outcomes by the name of the error, or the state of the transfer or trust."""
+    return Counter(
+        type(outcome).__name__ if isinstance(outcome, Exception) else str(getattr(outcome, "state", outcome))
+        for outcome in outcomes
+    )
+
+
+class Gate:
+    """A line at which threads wait until all have come, or until it is opened."""
+
+    def __init__(self, parties: int) -> None:
+        self._barrier = threading.Barrier(parties)
+
+    def __call__(self) -> None:
+        try:
+            self._barrier.wait(timeout=0.5)
+        except threading.BrokenBarrierError:
+            # The others are held by a lock, which is what a test with the lock expects.
+            return
+
+
+@contextmanager
+def locked(sql: str, parameters: Sequence[Any]) -> Iterator[None]:
+    """Hold the rows that `sql` locks, in a transaction of another connection that ends without a change."""
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            connection.set_autocommit(False)
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+            holding.set()
+            release.wait(timeout=PATIENCE_SECONDS)
+            connection.rollback()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert holding.wait(timeout=PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join(timeout=PATIENCE_SECONDS)
+
+
+def wait_until_somebody_waits() -> None:
+    """Return as soon as a session of this database waits for a lock that another one holds."""
+    with connection.cursor() as cursor:
+        for _ in range(10_000):
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waits for a lock")
+
+
+def assert_sound() -> None:
+    assert queries.audit_findings() == []

@@ -1,0 +1,252 @@
+"""Races for tokens, on real connections. Each has a control without the lock, which shows the race."""
+
+import threading
+
+import pytest
+
+from tests.concurrency.races import assert_sound, kinds, locked, race, wait_until_somebody_waits
+from transfers import errors, ledger, operations
+from transfers.models import Movement, Transfer
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
+from wallets.models import Token
+
+CLIENTS = 32
+
+
+def tokens_of(wallet):
+    return list(Token.objects.filter(wallet=wallet).order_by("id").values_list("id", flat=True))
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """Take the row locks out of every statement of the ledger, and leave all else as it is."""
+    texts = {
+        name: value
+        for name, value in vars(ledger).items()
+        if isinstance(value, str) and "FOR NO KEY UPDATE" in value
+    }
+    assert {"_DRAW_AT_ONCE", "_DRAW_PATIENTLY", "_TAKE_LISTED", "_COMPLETE_LISTED", "_COMPLETE_RESERVED"} <= set(texts)
+    for name, value in texts.items():
+        for clause in ("FOR NO KEY UPDATE OF token", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE"):
+            value = value.replace(clause, "")
+        monkeypatch.setattr(ledger, name, value)
+    ledger._sending.cache_clear()
+    yield
+    ledger._sending.cache_clear()
+
+
+def send_the_same_list(alice, receivers):
+    listed = tokens_of(alice)[:5]
+    return race(
+        [
+            lambda receiver=receiver: operations.send_tokens(
+                actor=alice, sender="alice", receiver=receiver, token_ids=listed
+            )
+            for receiver in receivers
+        ]
+    )
+
+
+def test_of_32_clients_with_one_token_list_one_wins(stocked, sapling):
+    outcomes = send_the_same_list(stocked, ["sapling"] * CLIENTS)
+
+    assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": CLIENTS - 1}
+    assert len(tokens_of(sapling)) == 5
+    assert Transfer.objects.count() == 1
+    assert_sound()
+
+
+def test_of_32_clients_that_reserve_one_token_list_one_wins(stocked, bob):
+    outcomes = send_the_same_list(stocked, ["bobby"] * CLIENTS)
+
+    assert kinds(outcomes) == {"pending": 1, "TokenReserved": CLIENTS - 1}
+    assert Transfer.objects.count() == 1
+    assert_sound()
+
+
+def test_control_without_the_lock_a_token_that_another_took_is_taken_again(stocked, sapling, bob, without_locks):
+    # One statement is held between its look at the tokens and its change of them, by a lock on the first of them:
+    # it has chosen, and does not look again. What saves the books then is the number of the movement alone.
+    listed = tokens_of(stocked)[:1]
+    trusts.open_managed_wallet(actor=stocked, name="another")
+    with locked("SELECT 1 FROM wallets_token WHERE id = %s FOR UPDATE", listed):
+        contestants = threading.Thread(target=lambda: outcomes.extend(two_sends(stocked, listed)))
+        outcomes = []
+        contestants.start()
+        wait_until_somebody_waits()
+    contestants.join(timeout=30)
+
+    assert kinds(outcomes) != {"completed": 1, "TokenElsewhere": 1}
+    assert Movement.objects.filter(token_id=listed[0], number__gt=0).count() == 2
+
+
+def two_sends(alice, listed):
+    return race(
+        [
+            lambda receiver=receiver: operations.send_tokens(
+                actor=alice, sender="alice", receiver=receiver, token_ids=listed
+            )
+            for receiver in ("sapling", "another")
+        ]
+    )
+
+
+def test_with_the_lock_a_token_that_another_took_is_not_taken_again(stocked, sapling, bob):
+    listed = tokens_of(stocked)[:1]
+    trusts.open_managed_wallet(actor=stocked, name="another")
+    with locked("SELECT 1 FROM wallets_token WHERE id = %s FOR UPDATE", listed):
+        contestants = threading.Thread(target=lambda: outcomes.extend(two_sends(stocked, listed)))
+        outcomes = []
+        contestants.start()
+        wait_until_somebody_waits()
+    contestants.join(timeout=30)
+
+    assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": 1}
+    assert_sound()
+
+
+@pytest.mark.parametrize("receiver", ["sapling", "bobby"])
+def test_a_wallet_is_drained_to_the_last_token_and_not_further(stocked, sapling, bob, receiver):
+    # 32 clients ask for 3 of 40 tokens twice: 13 bundles can be had, and 1 token stays.
+    def draw():
+        return [attempt(), attempt()]
+
+    def attempt():
+        try:
+            return operations.send_bundle(actor=stocked, sender="alice", receiver=receiver, size=3).state
+        except errors.InsufficientTokens:
+            return "refused"
+
+    outcomes = [each for both in race([draw] * CLIENTS) for each in both]
+
+    state = "completed" if receiver == "sapling" else "pending"
+    assert kinds(outcomes) == {state: 13, "refused": 2 * CLIENTS - 13}
+    assert Token.objects.filter(wallet=stocked, transfer_pending_id=None).count() == 1
+    assert Transfer.objects.filter(state=state).count() == 13
+    assert_sound()
+
+
+def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked, sapling):
+    with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
+        verdict = ledger.send_bundle(
+            transfer_id=stocked.pk,
+            actor_id=stocked.pk,
+            source=ledger.WalletReference("id", stocked.pk),
+            destination=ledger.WalletReference("id", sapling.pk),
+            size=1,
+            patiently=False,
+        )
+
+    assert (verdict.state, verdict.number) == ("completed", None)
+    assert Transfer.objects.count() == 0
+
+
+def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked, sapling):
+    outcomes = []
+    with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
+        sender = threading.Thread(
+            target=lambda: outcomes.extend(
+                race([lambda: operations.send_bundle(actor=stocked, sender="alice", receiver="sapling", size=40)])
+            )
+        )
+        sender.start()
+        wait_until_somebody_waits()
+    sender.join(timeout=30)
+
+    assert kinds(outcomes) == {"completed": 1}
+    assert_sound()
+
+
+def test_500_opposite_transfers_end_without_a_deadlock(stocked, sapling):
+    operations.issue_tokens(wallet=sapling, count=40)
+    there, back = tokens_of(stocked), tokens_of(sapling)
+    trips = [(there, "alice", "sapling"), (list(reversed(back)), "sapling", "alice")]
+
+    def travel(client):
+        states = []
+        for trip in range(63):
+            listed, sender, receiver = trips[(client + trip) % 2]
+            try:
+                # Overlapping lists, named in either order.
+                chosen = listed[client % 4 : client % 4 + 20 : 1 if trip % 2 else -1] or listed[::-1][:20]
+                row = operations.send_tokens(actor=stocked, sender=sender, receiver=receiver, token_ids=chosen)
+                states.append(row.state)
+            except (errors.TokenElsewhere, errors.TokenReserved):
+                states.append("refused")
+            try:
+                states.append(operations.send_bundle(actor=stocked, sender=receiver, receiver=sender, size=7).state)
+            except errors.InsufficientTokens:
+                states.append("refused")
+        return states
+
+    outcomes = race([lambda client=client: travel(client) for client in range(4)])
+
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    states = [state for each in outcomes for state in each]
+    assert len(states) == 504
+    assert states.count("completed") >= 100
+    assert Token.objects.count() == 80
+    assert_sound()
+
+
+def test_history_is_numbered_in_the_order_in_which_the_token_moved(stocked, sapling, bob):
+    token = tokens_of(stocked)[:1]
+
+    def bounce():
+        for sender, receiver in [("alice", "sapling"), ("sapling", "alice")] * 5:
+            try:
+                operations.send_tokens(actor=stocked, sender=sender, receiver=receiver, token_ids=token)
+            except errors.TokenElsewhere:
+                continue
+
+    race([bounce] * 8)
+
+    history = list(Movement.objects.filter(token_id=token[0]).order_by("number"))
+    assert [row.number for row in history] == list(range(len(history)))
+    assert [row.id for row in history] == sorted(row.id for row in history)
+    assert [row.processed_at for row in history] == sorted(row.processed_at for row in history)
+    assert_sound()
+
+
+def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(stocked, bob):
+    row = trusts.request_trust(actor=stocked, request_type=TrustRequestType.SEND, requestee="bobby")
+    trusts.accept_trust(actor=bob, trust_id=row.id)
+    outcomes = []
+    with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
+        # It has read the trust, and waits for the token.
+        sender = threading.Thread(
+            target=lambda: outcomes.extend(
+                race(
+                    [
+                        lambda: operations.send_tokens(
+                            actor=stocked, sender="alice", receiver="bobby", token_ids=tokens_of(stocked)[:1]
+                        )
+                    ]
+                )
+            )
+        )
+        sender.start()
+        wait_until_somebody_waits()
+        decliner = threading.Thread(
+            target=lambda: outcomes.extend(race([lambda: trusts.decline_trust(actor=bob, trust_id=row.id)]))
+        )
+        decliner.start()
+        decliner.join(timeout=0.5)
+        assert decliner.is_alive(), "the trust ended under a transfer that rests on it"
+    sender.join(timeout=30)
+    decliner.join(timeout=30)
+
+    assert kinds(outcomes) == {"completed": 1, "cancelled_by_target": 1}
+    assert_sound()
+
+
+def test_one_capture_gets_one_token_however_often_it_is_issued_at_once(alice):
+    captures = [alice.pk]
+
+    outcomes = race([lambda: operations.issue_tokens(wallet=alice, capture_ids=captures)] * 8)
+
+    assert kinds(outcomes) == {"1": 1, "CaptureAlreadyIssued": 7}
+    assert Token.objects.count() == 1
+    assert_sound()
+

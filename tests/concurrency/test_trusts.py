@@ -1,0 +1,123 @@
+"""Races for trusts. Each has a control without the lock, which shows the race."""
+
+import pytest
+from django.db import connection
+
+from tests.concurrency.races import Gate, kinds, race
+from trusts import operations
+from trusts.models import Trust, TrustChange
+from trusts.states import TrustRequestType
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
+
+
+@pytest.fixture
+def looked_before_anybody_writes(monkeypatch):
+    """Let both contestants have found nothing in the way before either goes on."""
+    gate = Gate(2)
+    for name in ("_stands_in_the_way", "_would_close_a_circle"):
+        look = getattr(operations, name)
+
+        def look_and_wait(*args, look=look, **kwargs):
+            found = look(*args, **kwargs)
+            gate()
+            return found
+
+        monkeypatch.setattr(operations, name, look_and_wait)
+
+
+def ask(asking, request_type, answering):
+    return lambda: operations.request_trust(
+        actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name
+    )
+
+
+def test_of_16_identical_requests_one_is_stored(alice, bob):
+    outcomes = race([ask(alice, "send", bob)] * 16)
+
+    assert kinds(outcomes) == {"requested": 1, "TrustAlreadyExists": 15}
+    assert (Trust.objects.count(), TrustChange.objects.count()) == (1, 1)
+
+
+def test_row_26_the_constraint_alone_stores_one_of_16(alice, bob, without_locks, monkeypatch):
+    monkeypatch.setattr(operations, "_stands_in_the_way", lambda **_: False)
+
+    outcomes = race([ask(alice, "send", bob)] * 16)
+
+    assert kinds(outcomes) == {"requested": 1, "TrustAlreadyExists": 15}
+    assert Trust.objects.count() == 1
+
+
+def test_control_without_lock_and_constraint_both_of_two_are_stored(
+    alice, bob, without_locks, looked_before_anybody_writes
+):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'trust_open_once'")
+        definition = cursor.fetchone()[0]
+        cursor.execute("DROP INDEX trust_open_once")
+    try:
+        assert kinds(race([ask(alice, "send", bob)] * 2)) == {"requested": 2}
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE trusts_trust, trusts_trustchange")
+            cursor.execute(definition)
+
+
+OPPOSITE = [("send", "receive"), ("send", "manage"), ("manage", "yield")]
+
+
+@pytest.mark.parametrize(("mine", "his"), OPPOSITE)
+def test_of_two_opposite_requests_one_is_stored(alice, bob, mine, his, looked_before_anybody_writes):
+    outcomes = race([ask(alice, mine, bob), ask(bob, his, alice)])
+
+    assert kinds(outcomes) == {"requested": 1, "TrustAlreadyExists": 1}
+    assert Trust.objects.count() == 1
+
+
+def test_control_without_the_lock_both_opposite_requests_are_stored(
+    alice, bob, without_locks, looked_before_anybody_writes
+):
+    assert kinds(race([ask(alice, "send", bob), ask(bob, "receive", alice)])) == {"requested": 2}
+
+
+def circle(alice, bob):
+    there, back = ask(alice, "manage", bob)(), ask(bob, "manage", alice)()
+    return race(
+        [
+            lambda: operations.accept_trust(actor=bob, trust_id=there.id),
+            lambda: operations.accept_trust(actor=alice, trust_id=back.id),
+        ]
+    )
+
+
+def test_two_wallets_never_come_to_manage_each_other(alice, bob, looked_before_anybody_writes):
+    assert kinds(circle(alice, bob)) == {"trusted": 1, "ManagementCircle": 1}
+
+
+def test_control_without_the_lock_two_wallets_come_to_manage_each_other(
+    alice, bob, without_locks, looked_before_anybody_writes
+):
+    assert kinds(circle(alice, bob)) == {"trusted": 2}
+
+
+@pytest.mark.parametrize("event", ["decline_trust", "delete_trust"])
+def test_accept_and_its_opposite_come_one_after_the_other(alice, bob, event):
+    trust = ask(alice, "send", bob)()
+    actor = bob if event == "decline_trust" else alice
+
+    outcomes = race(
+        [
+            lambda: operations.accept_trust(actor=bob, trust_id=trust.id),
+            lambda: getattr(operations, event)(actor=actor, trust_id=trust.id),
+        ]
+    )
+
+    cancelled = "cancelled_by_target" if event == "decline_trust" else "cancelled_by_originator"
+    assert kinds(outcomes) == {"trusted": 1, cancelled: 1}
+    stored = Trust.objects.get()
+    last = TrustChange.objects.order_by("id").last()
+    assert stored.state == last.state
+    assert TrustChange.objects.count() == 3
