@@ -1,6 +1,6 @@
 # Coppice's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run doctor test lint fmt bench lock clean
+.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench lock clean
 SHELL := /bin/sh
 export PYTHON
 
@@ -43,6 +43,10 @@ lint: setup-dev ## check style, types, directions of imports, migrations, and th
 fmt: setup-dev ## put the code into its form
 	@$(python) -m ruff check --fix-only --quiet .
 	@$(python) -m ruff format .
+
+schema: setup-dev ## write docs/openapi.json anew, from the descriptions in the views
+	@$(python) -W ignore::RuntimeWarning manage.py spectacular --settings config.settings.offline \
+		--format openapi-json --validate --fail-on-warn --file docs/openapi.json
 
 bench: setup-dev ## measure how many transfers a second this machine does
 	@$(python) -m pytest tests/benchmarks -n 0 -s $(ARGS)

@@ -7,6 +7,7 @@ and beside each a POST that carries the code in its body, which no log or histor
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,9 +19,12 @@ from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.errors import Invalid, RequestRefused
+from config.api.openapi import describe
 from config.api.parsers import StrictJSONParser
+from config.api.validation import Guid, Text
 from config.api.views import ApiViewSet
-from lockers import engine, errors, operations, queries, serializers
+from lockers import engine, errors, examples, operations, queries, serializers
+from wallets import errors as wallet_errors
 from wallets import names
 
 # How long the two synchronous endpoints wait before they say that the task is still at work.
@@ -28,13 +32,40 @@ _PATIENCE: Final = timedelta(seconds=25)
 # 20,000 coins of a .bin with proposed numbers are 16 MB.
 _LARGEST_IMPORT: Final = 20 * 1024 * 1024
 
+_describe: Final = partial(describe, is_locker=True)
+_FOREIGN: Final = [
+    wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+    wallet_errors.WalletNotControlled("The wallet bob is not yours, and you do not manage it"),
+    wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+]
+_NO_CODE: Final = errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty")
+_NO_COINS: Final = [
+    errors.NotEnoughCoins("Not enough coins: 3 of 20 are free in this wallet"),
+    errors.NoExactChange("The coins in this wallet cannot make 7 exactly; the nearest are 5 or 10"),
+    errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment"),
+]
+_CODE_PATH: Final = {"code": Text(maximum=200)}
+_PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
+_TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
+_UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
+_DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
+
 
 class LockerViewSet(ApiViewSet):
     """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
 
+    @_describe("List lockers", answer={"lockers": [examples.LOCKER]}, tag="lockers")
     def list(self, request: Request) -> Response:
         return Response(serializers.lockers(queries.lockers_visible_to(actor=caller(request))))
 
+    @_describe(
+        "Put coins into a locker",
+        body=serializers.PUT,
+        body_examples={"Request": _PUT_EXAMPLE},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, *_NO_COINS, _NO_CODE],
+        tag="lockers",
+    )
     def put_coins(self, request: Request) -> Response:
         values = serializers.PUT.read_body(request.data)
         begun = operations.start_put(
@@ -46,23 +77,63 @@ class LockerViewSet(ApiViewSet):
         )
         return Response(serializers.started(begun))
 
+    @_describe(
+        "Tell the transmit code of a filled locker",
+        answer={"transmit_code": examples.CODE},
+        path={"locker_id": Guid()},
+        refusals=[errors.LockerNotFound(), errors.LockerNotFilled("emptied")],
+        is_idempotent=True,
+        tag="lockers",
+    )
     def code(self, request: Request, locker_id: str) -> Response:
         parsed: UUID | None = names.parse_uuid(locker_id)
         if parsed is None:
             raise errors.LockerNotFound
         return Response({"transmit_code": queries.locker_code(actor=caller(request), locker_id=parsed)})
 
+    @_describe(
+        "Begin to look into a locker",
+        answer=examples.STARTED,
+        path=_CODE_PATH,
+        refusals=[_NO_CODE],
+        tag="lockers",
+    )
     def peek(self, request: Request, code: str) -> Response:
         return Response(serializers.started(operations.start_peek(actor=caller(request), code=code)))
 
+    @_describe(
+        "Begin to look into a locker, its code in the body",
+        body=serializers.PEEK,
+        body_examples={"Request": {"transmit_code": examples.CODE}},
+        answer=examples.STARTED,
+        refusals=[_NO_CODE],
+        tag="lockers",
+    )
     def peek_with_body(self, request: Request) -> Response:
         values = serializers.PEEK.read_body(request.data)
         begun = operations.start_peek(actor=caller(request), code=values["transmit_code"])
         return Response(serializers.started(begun))
 
+    @_describe(
+        "Take the coins out of a locker",
+        body=serializers.TAKE,
+        body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
+        answer=examples.STARTED,
+        path=_CODE_PATH,
+        refusals=[*_FOREIGN, _NO_CODE],
+        tag="lockers",
+    )
     def take(self, request: Request, code: str) -> Response:
         return self._take(request, {**serializers.TAKE.read_body(request.data), "transmit_code": code})
 
+    @_describe(
+        "Take the coins out of a locker, its code in the body",
+        body=serializers.TAKE_WITH_CODE,
+        body_examples={"Request": _TAKE_EXAMPLE},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, _NO_CODE],
+        tag="lockers",
+    )
     def take_with_body(self, request: Request) -> Response:
         return self._take(request, serializers.TAKE_WITH_CODE.read_body(request.data))
 
@@ -76,6 +147,13 @@ class LockerViewSet(ApiViewSet):
 class TaskViewSet(ApiViewSet):
     """A task, as often as a client likes to ask."""
 
+    @_describe(
+        "Show a task",
+        answer=examples.TASK,
+        path={"task_id": Guid()},
+        refusals=[errors.TaskNotFound()],
+        tag="tasks",
+    )
     def retrieve(self, request: Request, task_id: str) -> Response:
         parsed: UUID | None = names.parse_uuid(task_id)
         if parsed is None:
@@ -86,12 +164,36 @@ class TaskViewSet(ApiViewSet):
 class CoreViewSet(ApiViewSet):
     """The calls of the other product, which answer when the work is done (seed 001)."""
 
+    @_describe(
+        "Look into a locker and wait",
+        query={"locker_key": Text(maximum=200)},
+        answer=examples.PEEKED,
+        refusals=[
+            errors.MissingParameter("locker_key"),
+            _NO_CODE,
+            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+        ],
+        tag="lockers at once",
+    )
     def peek(self, request: Request) -> Response:
         locker_key = request.query_params.get("locker_key", "")
         if not locker_key:
             raise errors.MissingParameter("locker_key")
         return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
 
+    @_describe(
+        "Put coins into a locker and wait",
+        body=serializers.UPLOAD,
+        body_examples={"Request": _UPLOAD_EXAMPLE},
+        answer=examples.UPLOADED,
+        refusals=[
+            *_FOREIGN,
+            *_NO_COINS,
+            _NO_CODE,
+            Invalid('Exactly one of "amount" and "denomination" is required'),
+        ],
+        tag="lockers at once",
+    )
     def upload(self, request: Request) -> Response:
         values = serializers.UPLOAD.read_body(request.data)
         if ("amount" in values) == ("denomination" in values):
@@ -112,6 +214,14 @@ class CoreViewSet(ApiViewSet):
         body = serializers.uploaded(ended, values["locker_key"])
         return Response(body | ({"warning": begun.warning} if begun.warning else {}))
 
+    @_describe(
+        "Take the coins out of a locker and wait",
+        body=serializers.DOWNLOAD,
+        body_examples={"Request": _DOWNLOAD_EXAMPLE},
+        answer=examples.DOWNLOADED,
+        refusals=[*_FOREIGN, _NO_CODE],
+        tag="lockers at once",
+    )
     def download(self, request: Request) -> Response:
         values = serializers.DOWNLOAD.read_body(request.data)
         begun = operations.start_take(
@@ -138,6 +248,21 @@ class ImportViewSet(ApiViewSet):
             request.upload_handlers = [_InMemory(request)]
         return super().initialize_request(request, *args, **kwargs)
 
+    @_describe(
+        "Import coin files",
+        body=serializers.IMPORT,
+        body_examples={
+            "Request": {"name": "alice", "items": [{"type": "inline", "name": "coins.bin", "data": "CQE…"}]}
+        },
+        form=serializers.IMPORT_FORM,
+        answer=examples.IMPORT_STARTED,
+        refusals=[
+            *_FOREIGN,
+            errors.NothingToImport("No coin was imported. The file is encrypted.", **examples.NOT_IMPORTED),
+            Invalid('"items" is required, or files in a multipart form'),
+        ],
+        tag="coins",
+    )
     def create(self, request: Request) -> Response:
         if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_IMPORT:
             raise RequestRefused(413, "Request entity too large")
@@ -165,20 +290,44 @@ def _fields(request: Request) -> dict[str, Any]:
 class CoinsViewSet(ApiViewSet):
     """Coins in wallets, and what became of them."""
 
+    @_describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:
         found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
         return Response({"wallets": [serializers.wallet(each) for each in found]})
 
+    @_describe(
+        "Show the coins of a wallet",
+        answer=examples.WALLET,
+        path={"name": Text(maximum=254)},
+        refusals=_FOREIGN,
+        tag="coins",
+    )
     def wallet(self, request: Request, name: str) -> Response:
         wallet = queries.wallet_of(actor=caller(request), name=name)
         return Response(serializers.wallet(queries.contents_of(wallet_list=[wallet])[0]))
 
+    @_describe(
+        "Show a receipt",
+        answer=examples.RECEIPT,
+        path={"receipt_id": Text()},
+        refusals=[errors.ReceiptNotFound()],
+        tag="tasks",
+    )
     def receipt(self, request: Request, receipt_id: str) -> Response:
         return Response(serializers.receipt(queries.receipt_visible_to(actor=caller(request), receipt_id=receipt_id)))
 
+    @_describe(
+        "Look for coins in limbo",
+        body=serializers.FIND,
+        body_examples={"Request": {"name": "alice"}},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, errors.NothingToFind("No coin of this wallet is in limbo")],
+        tag="coins",
+    )
     def find(self, request: Request) -> Response:
         values = serializers.FIND.read_body(request.data)
         return Response(serializers.started(operations.start_find(actor=caller(request), name=values["name"])))
 
+    @_describe("Ask the 25 servers whether they are there", answer=examples.STARTED, tag="coins")
     def echo(self, request: Request) -> Response:
         return Response(serializers.started(operations.start_echo(actor=caller(request))))

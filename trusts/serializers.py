@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from config.api.errors import Invalid
-from config.api.validation import Shape, Text
+from config.api.openapi import PAGE, OneOf
+from config.api.validation import Guid, Number, Shape, Text
 from trusts.queries import TrustRow
 from trusts.states import TrustRequestType, TrustState, TrustType
 
@@ -21,7 +22,24 @@ TRUST_FILTERS: Final = {
     "type": Text(choices=TrustType.values, required=False),
     "request_type": Text(choices=TrustRequestType.values, required=False),
 }
+MAXIMUM_LIMIT: Final = 1000
+# Unlike other lists this one may be asked for without a limit, as the public service has it.
+TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
+TRUST_PATH: Final = {"trust_id": Guid()}
 EMPTY: Final = Shape({})
+
+NEW_TRUST_EXAMPLE: Final = {"trust_request_type": "send", "requestee_wallet": "carol"}
+TRUST_EXAMPLE: Final = {
+    "id": "1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11",
+    "type": OneOf(*TrustType.values),
+    "request_type": OneOf(*TrustRequestType.values),
+    "state": OneOf(*TrustState.values),
+    "created_at": "2024-02-01T00:00:01.000Z",
+    "updated_at": "2024-02-01T00:00:01.000Z",
+    "originating_wallet": "alice",
+    "actor_wallet": "alice",
+    "target_wallet": "carol",
+}
 
 
 def read_new_trust(body: Any) -> dict[str, Any]:

@@ -1,25 +1,40 @@
 """The endpoints `/trust_relationships` and `/wallets/{id}/trust_relationships`."""
 
+from uuid import UUID
+
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
+from config.api.errors import Invalid
+from config.api.openapi import describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import errors, operations, queries, serializers
 from trusts.states import TrustEvent
+from wallets import errors as wallet_errors
 from wallets import names
+from wallets import serializers as wallet_serializers
 
-_LIMIT_OF_TRUSTS = 1000
+_NOBODY = UUID("11111111-1111-4111-8111-111111111111")
+_WRONG_STATE = Invalid('"state" must be one of [requested, trusted, cancelled_by_originator, cancelled_by_target]')
 
 
 class TrustViewSet(ApiViewSet):
     """What wallets may do with one another."""
 
+    @describe(
+        "List trust relationships",
+        query={**serializers.TRUST_PAGE, **serializers.TRUST_FILTERS},
+        answer={"trust_relationships": [serializers.TRUST_EXAMPLE]},
+        refusals=[_WRONG_STATE],
+        tag="trusts",
+    )
     def list(self, request: Request) -> Response:
+        """Trusts in which the caller, or a wallet that it manages, is a party."""
         page = pagination.read(
-            request, serializers.TRUST_FILTERS, scope="trusts", default_limit=_LIMIT_OF_TRUSTS
+            request, serializers.TRUST_FILTERS, scope="trusts", default_limit=serializers.MAXIMUM_LIMIT
         )
         rows = queries.trusts_page(
             wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
@@ -30,13 +45,25 @@ class TrustViewSet(ApiViewSet):
         )
         return page.response("trust_relationships", rows, write=serializers.trust, position=_number)
 
+    @describe(
+        "List the trust relationships of a wallet",
+        query={**serializers.TRUST_PAGE, **serializers.TRUST_FILTERS},
+        answer={"trust_relationships": [serializers.TRUST_EXAMPLE]},
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            _WRONG_STATE,
+            wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
+            wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="trusts",
+    )
     def list_of_wallet(self, request: Request, wallet_id: str) -> Response:
         parsed = path_id("wallet_id", wallet_id)
         page = pagination.read(
             request,
             serializers.TRUST_FILTERS,
             scope="trusts of wallet",
-            default_limit=_LIMIT_OF_TRUSTS,
+            default_limit=serializers.MAXIMUM_LIMIT,
             parameters=[parsed],
         )
         rows = queries.trusts_of_wallet_page(
@@ -49,7 +76,27 @@ class TrustViewSet(ApiViewSet):
         )
         return page.response("trust_relationships", rows, write=serializers.trust, position=_number)
 
+    @describe(
+        "Request a trust relationship",
+        body=serializers.NEW_TRUST,
+        body_examples={"Request": serializers.NEW_TRUST_EXAMPLE},
+        answer=serializers.TRUST_EXAMPLE,
+        refusals=[
+            errors.TrustAlreadyExists(),
+            errors.TrustWithOneself(),
+            errors.RequesterNotControlled(),
+            errors.ManagementCircle(),
+            wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+            wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+            Invalid('"trust_request_type" deduct is not supported, use manage or yield'),
+        ],
+        tag="trusts",
+    )
     def create(self, request: Request) -> Response:
+        """
+        `send`: the requester may send to the requestee without asking. `receive`: the other way round. `manage`:
+        the requester controls the requestee. `yield`: the requestee controls the requester.
+        """
         values = serializers.read_new_trust(request.data)
         row = operations.request_trust(
             actor=caller(request),
@@ -59,12 +106,31 @@ class TrustViewSet(ApiViewSet):
         )
         return Response(serializers.trust(row))
 
+    @describe(
+        "Show a trust relationship",
+        answer=serializers.TRUST_EXAMPLE,
+        path=serializers.TRUST_PATH,
+        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotReadable()],
+        tag="trusts",
+    )
     def retrieve(self, request: Request, trust_id: str) -> Response:
-        row = queries.trust_visible_to(
-            actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_id)
-        )
+        row = queries.trust_visible_to(actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_id))
         return Response(serializers.trust(row))
 
+    @describe(
+        "Accept a trust relationship",
+        body=serializers.EMPTY,
+        body_examples={"Request": {}},
+        answer=serializers.TRUST_EXAMPLE,
+        path=serializers.TRUST_PATH,
+        refusals=[
+            errors.TrustNotAnswerable("accept"),
+            errors.TrustAlreadyExists(),
+            errors.ManagementCircle(),
+            errors.YieldWithdrawn(),
+        ],
+        tag="trusts",
+    )
     def accept(self, request: Request, trust_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
         parsed = names.parse_uuid(trust_id)
@@ -73,6 +139,15 @@ class TrustViewSet(ApiViewSet):
             raise errors.TrustNotAnswerable(TrustEvent.ACCEPT.value)
         return Response(serializers.trust(operations.accept_trust(actor=caller(request), trust_id=parsed)))
 
+    @describe(
+        "Decline a trust relationship",
+        body=serializers.EMPTY,
+        body_examples={"Request": {}},
+        answer=serializers.TRUST_EXAMPLE,
+        path=serializers.TRUST_PATH,
+        refusals=[errors.TrustNotAnswerable("decline")],
+        tag="trusts",
+    )
     def decline(self, request: Request, trust_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
         parsed = names.parse_uuid(trust_id)
@@ -80,6 +155,14 @@ class TrustViewSet(ApiViewSet):
             raise errors.TrustNotAnswerable(TrustEvent.DECLINE.value)
         return Response(serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
 
+    @describe(
+        "Cancel a trust relationship of one's own",
+        answer=serializers.TRUST_EXAMPLE,
+        path=serializers.TRUST_PATH,
+        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
+        is_idempotent=True,
+        tag="trusts",
+    )
     def destroy(self, request: Request, trust_id: str) -> Response:
         parsed = path_id("trust_relationship_id", trust_id)
         return Response(serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from config.api.openapi import Nullable
-from config.api.validation import Shape, Text
+from config.api.validation import Guid, Shape, Text
 from wallets.models import Wallet
 from wallets.queries import TokenRow, WalletRow
 
@@ -16,6 +16,8 @@ WALLET_CHANGES: Final = Shape(
     }
 )
 TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
+WALLET_PATH: Final = {"wallet_id": Guid()}
+TOKEN_PATH: Final = {"token_id": Guid()}
 
 WALLET_EXAMPLE: Final = {
     "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",

@@ -7,12 +7,17 @@ from rest_framework.response import Response
 
 from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, caller
+from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
 from wallets import errors, operations, queries, serializers
+
+_NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
+_NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
+_INVALID_NAME = errors.InvalidWalletName("invalid wallet name:no body")
 
 
 class AuthViewSet(ApiViewSet):
@@ -26,9 +31,17 @@ class AuthViewSet(ApiViewSet):
     @describe(
         "Authenticate",
         body=serializers.CREDENTIALS,
-        body_example={"wallet": "alice", "password": "test1234"},
-        answer={"token": "kx3Zr0…"},
-        errors=(404,),
+        body_examples={"By name": {"wallet": "alice", "password": "test1234"}},
+        answer={"token": "kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE"},
+        refusals=[
+            errors.InvalidCredentials("Invalid credentials"),
+            _NO_WALLET_OF_THIS_NAME,
+            _INVALID_NAME,
+            Invalid('"password" is required'),
+            RequestRefused(429, "Too many login attempts, try again later"),
+        ],
+        asks_bearer=False,
+        is_idempotent=False,
         tag="wallets",
     )
     def create(self, request: Request) -> Response:
@@ -61,9 +74,13 @@ class WalletViewSet(ApiViewSet):
     @describe(
         "Create a wallet that the caller manages",
         body=serializers.NEW_WALLET,
-        body_example={"wallet": "sapling"},
+        body_examples={"Request": {"wallet": "sapling"}},
         answer={"wallet": "sapling"},
-        errors=(409,),
+        refusals=[
+            _INVALID_NAME,
+            errors.WalletNameTaken("The wallet 'sapling' has been existed"),
+            errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
+        ],
         tag="wallets",
     )
     def create(self, request: Request) -> Response:
@@ -71,7 +88,16 @@ class WalletViewSet(ApiViewSet):
         created = trust_operations.open_managed_wallet(actor=caller(request), name=values["wallet"])
         return Response(serializers.created_wallet(created))
 
-    @describe("Show a wallet", answer=serializers.ONE_WALLET_EXAMPLE, path=["wallet_id"], errors=(404,), tag="wallets")
+    @describe(
+        "Show a wallet",
+        answer=serializers.ONE_WALLET_EXAMPLE,
+        path=serializers.WALLET_PATH,
+        refusals=[
+            _NO_WALLET_OF_THIS_ID,
+            errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="wallets",
+    )
     def retrieve(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
@@ -81,10 +107,13 @@ class WalletViewSet(ApiViewSet):
     @describe(
         "Describe a wallet",
         body=serializers.WALLET_CHANGES,
-        body_example={"about": "planted in spring"},
+        body_examples={"Request": {"about": "planted in spring"}},
         answer=serializers.ONE_WALLET_EXAMPLE,
-        path=["wallet_id"],
-        errors=(404, 409),
+        path=serializers.WALLET_PATH,
+        refusals=[
+            _NO_WALLET_OF_THIS_ID,
+            errors.WalletNotControlled("You do not have permission to update this wallet"),
+        ],
         tag="wallets",
     )
     def partial_update(self, request: Request, wallet_id: str) -> Response:
@@ -103,7 +132,11 @@ class TokenViewSet(ApiViewSet):
         "List the tokens of a wallet, newest arrival first",
         query={**PAGE, **serializers.TOKEN_FILTERS},
         answer={"tokens": [serializers.TOKEN_EXAMPLE]},
-        errors=(400, 404),
+        refusals=[
+            _NO_WALLET_OF_THIS_NAME,
+            _INVALID_NAME,
+            errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
+        ],
         tag="tokens",
     )
     def list(self, request: Request) -> Response:
@@ -121,7 +154,16 @@ class TokenViewSet(ApiViewSet):
         )
         return page.response("tokens", rows, write=serializers.token, position=_arrival)
 
-    @describe("Show a token", answer=serializers.TOKEN_EXAMPLE, path=["token_id"], errors=(404,), tag="tokens")
+    @describe(
+        "Show a token",
+        answer=serializers.TOKEN_EXAMPLE,
+        path=serializers.TOKEN_PATH,
+        refusals=[
+            errors.TokenNotFound("can not found token by id:11111111-1111-4111-8111-111111111111"),
+            errors.TokenNotVisible("Have no permission to visit this token"),
+        ],
+        tag="tokens",
+    )
     def retrieve(self, request: Request, token_id: str) -> Response:
         row = queries.token(
             token_id=path_id("token_id", token_id),

@@ -3,37 +3,78 @@ The description of the interface in OpenAPI 3.1, and its page at `/docs/`.
 
 Each action of a view is described where it stands:
 
-    @describe("Create a wallet", body=serializers.NEW_WALLET, answer={"wallet": "sapling"}, errors=(400, 403))
+    @describe(
+        "Create a wallet",
+        body=serializers.NEW_WALLET,
+        answer={"wallet": "sapling"},
+        refusals=[errors.WalletNameTaken("The wallet 'sapling' has been existed")],
+        tag="wallets",
+    )
 
 Schemas are derived: those of requests from the shape that also checks them, those of answers from the example, so
-that neither can say what is not so. Errors that any request may get are added to all.
+that neither can say what is not so. Refusals that many requests may get (credentials, malformed bodies, a busy
+service) are added to all that can get them.
 """
 
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
+from itertools import count
 from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from config.api import errors
 from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text
+from wallets.errors import DomainError
 
 F = TypeVar("F", bound=Callable[..., Any])
+Refusal = DomainError | errors.RequestRefused
 
 PAGE: Final[Mapping[str, Field]] = {
     "limit": Number(1, 1000, from_text=True),
     "start": Number(1, from_text=True, required=False),
     "cursor": Text(maximum=1000, required=False),
 }
+_ABOUT: Final = {
+    "limit": "How many rows at most.",
+    "start": "The position of the first row, from 1. For deep pages follow the `Link` header instead.",
+    "cursor": "Where the page before ended, as its `Link` header says; not together with `start`.",
+}
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
-_ALWAYS: Final = (401, 403, 405, 422, 429, 500, 503)
-_WITH_BODY: Final = (400, 413, 415)
+_FILE: Final = {"type": "string", "format": "binary"}
+
+# What is wrong with a request before a rule of the domain is asked; the texts are those that are sent.
+_UNREADABLE: Final = [
+    errors.RequestRefused(400, "Malformed JSON: Expecting value at position 11"),
+    errors.RequestRefused(413, "Request entity too large"),
+]
+_NO_JSON: Final = errors.RequestRefused(415, "Invalid content type. API only supports application/json")
+_NO_API_KEY: Final = [
+    errors.RequestRefused(401, "Invalid access - no API key"),
+    errors.RequestRefused(401, "Invalid API access"),
+    errors.RequestRefused(401, "Invalid API access, apiKey was deprecated"),
+]
+_KEY_USED: Final = [
+    errors.RequestRefused(409, "A request with this Idempotency-Key is still running"),
+    errors.Invalid("This Idempotency-Key was used for another request"),
+]
+_ALWAYS: Final = [
+    errors.RequestRefused(400, "Malformed request"),
+    errors.Invalid('"x" is not allowed'),
+    errors.RequestRefused(500, "Unknown error"),
+    errors.RequestRefused(503, "Service busy, try again"),
+]
 
 
 class Nullable:
@@ -43,8 +84,38 @@ class Nullable:
         self.example = example
 
 
-def schema_of(field: Field) -> dict[str, Any]:
-    """Return the JSON schema of a field of a shape."""
+class Sometimes:
+    """An example value whose name may be missing."""
+
+    def __init__(self, example: Any) -> None:
+        self.example = example
+
+
+class Either:
+    """A value of one of several kinds; the first stands in the example."""
+
+    def __init__(self, *examples: Any) -> None:
+        self.examples = examples
+        self.example = examples[0]
+
+
+class Keyed:
+    """An object whose names are not fixed, and whose values all look like the first."""
+
+    def __init__(self, example: Mapping[str, Any]) -> None:
+        self.example = dict(example)
+
+
+class OneOf:
+    """A text that is one of a few; the first stands in the example."""
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+        self.example = choices[0]
+
+
+def schema_of(field: Field, *, in_query: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of a field of a shape. In a query everything is text, and numbers are called numbers."""
     match field:
         case Shape():
             return {
@@ -73,9 +144,15 @@ def schema_of(field: Field) -> dict[str, Any]:
                 }
             )
         case Number():
-            return _present({"type": "integer", "minimum": field.minimum, "maximum": field.maximum})
+            number = _present({"type": "integer", "minimum": field.minimum, "maximum": field.maximum})
+            if field.from_text and not in_query:
+                return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]+(\\.0+)?$"}]}
+            return number
         case Flag():
-            return {"type": "boolean"}
+            boolean = {"type": "boolean"}
+            if field.from_text and not in_query:
+                return {"anyOf": [boolean, {"type": "string", "enum": ["true", "false"]}]}
+            return boolean
         case Guid():
             return {"type": "string", "format": "uuid"}
         case _:
@@ -87,11 +164,17 @@ def schema_like(example: Any) -> dict[str, Any]:
     match example:
         case Nullable():
             inner = schema_like(example.example)
+            if "enum" in inner:
+                inner["enum"] = [*inner["enum"], None]
             return inner | {"type": [inner["type"], "null"]} if "type" in inner else inner
+        case Sometimes() | Keyed() | OneOf() | Either():
+            return _schema_of_wrapped(example)
         case bool():
             return {"type": "boolean"}
         case int():
             return {"type": "integer"}
+        case float():
+            return {"type": "number"}
         case str() if _UUID.fullmatch(example):
             return {"type": "string", "format": "uuid"}
         case str() if _TIME.fullmatch(example):
@@ -104,18 +187,31 @@ def schema_like(example: Any) -> dict[str, Any]:
             return {
                 "type": "object",
                 "properties": {name: schema_like(value) for name, value in example.items()},
-                "required": list(example),
+                "required": [name for name, value in example.items() if not isinstance(value, Sometimes)],
             }
         case _:
             return {}
 
 
-def _plain(example: Any) -> Any:
-    if isinstance(example, Nullable):
-        return _plain(example.example)
+def _schema_of_wrapped(example: Sometimes | Keyed | OneOf | Either) -> dict[str, Any]:
+    match example:
+        case Sometimes():
+            return schema_like(example.example)
+        case Keyed():
+            return {"type": "object", "additionalProperties": schema_like(next(iter(example.example.values())))}
+        case OneOf():
+            return {"type": "string", "enum": list(example.choices)}
+        case Either():
+            return {"anyOf": [schema_like(each) for each in example.examples]}
+
+
+def plain(example: Any) -> Any:
+    """Return an example without what only its schema needs."""
+    if isinstance(example, Nullable | Sometimes | Keyed | OneOf | Either):
+        return plain(example.example)
     if isinstance(example, dict):
-        return {name: _plain(value) for name, value in example.items()}
-    return [_plain(value) for value in example] if isinstance(example, list) else example
+        return {name: plain(value) for name, value in example.items()}
+    return [plain(value) for value in example] if isinstance(example, list) else example
 
 
 def _present(schema: dict[str, Any]) -> dict[str, Any]:
@@ -126,76 +222,195 @@ def describe(
     summary: str,
     *,
     answer: Any,
+    tag: str,
     status: int | Sequence[int] = 200,
-    body: Shape | None = None,
-    body_example: Any = None,
+    body: Shape | Sequence[Shape] | None = None,
+    body_examples: Mapping[str, Any] | None = None,
+    form: Shape | None = None,
     query: Mapping[str, Field] | None = None,
-    path: Sequence[str] = (),
-    errors: Sequence[int] = (),
-    tag: str = "",
+    path: Mapping[str, Field] | None = None,
+    refusals: Sequence[Refusal] = (),
+    asks_bearer: bool = True,
+    is_idempotent: bool | None = None,
     is_locker: bool = False,
 ) -> Callable[[F], F]:
     """
-    Describe an action. `answer` is an example (with `Nullable` where null may stand), `query` the query parameters,
-    `path` the names of ids in the path, `errors` the statuses of its own refusals.
+    Describe an action.
+
+    `answer` is an example (with `Nullable` and the like where something else may stand), `body` what is read, or
+    several shapes of which one fits, and `form` the fields beside the files of a multipart form. `query` and
+    `path` are the parameters, and `refusals` those of the action itself. An action without `query` takes no
+    query parameters, and `config.api.views` refuses any.
     """
+    if is_idempotent is None:
+        is_idempotent = body is not None
     statuses = [status] if isinstance(status, int) else list(status)
     responses: dict[Any, Any] = {
         (each, "application/json"): OpenApiResponse(
             schema_like(answer),
             description=HTTPStatus(each).phrase,
-            examples=[OpenApiExample(HTTPStatus(each).phrase, _plain(answer), response_only=True)],
+            examples=[OpenApiExample(HTTPStatus(each).phrase, plain(answer), response_only=True)],
         )
         for each in statuses
     }
-    for each in sorted({*_ALWAYS, *(_WITH_BODY if body is not None else ()), *errors}):
-        responses[each, "application/json"] = _error(each, is_locker=is_locker)
-    parameters = [
-        OpenApiParameter(name, schema_of(field), OpenApiParameter.QUERY, required=field.required)
-        for name, field in (query or {}).items()
+    possible = [
+        *refusals,
+        *_ALWAYS,
+        *([] if is_locker else _NO_API_KEY),
+        *([errors.bearer_refused("/api/" if is_locker else "/")] if asks_bearer else []),
+        *(_UNREADABLE if body is not None else []),
+        *([_NO_JSON] if body is not None else []),
+        *(_KEY_USED if is_idempotent else []),
+        *(errors.Invalid(f'"{name}" must be a valid GUID') for name, each in (path or {}).items() if _is_id(each)),
+        *([errors.RequestRefused(404, "Cannot GET /nowhere")] if path else []),
     ]
-    parameters += [
-        OpenApiParameter(name, {"type": "string", "format": "uuid"}, OpenApiParameter.PATH, required=True)
-        for name in path
-    ]
-    examples = []
+    responses |= _responses(possible, is_locker=is_locker)
+    requests: dict[str, Any] = {}
     if body is not None:
-        parameters.append(
-            OpenApiParameter(
-                "Idempotency-Key",
-                {"type": "string", "minLength": 1, "maxLength": 255},
-                OpenApiParameter.HEADER,
-                description="Send the same key again to get the first answer and no second effect; kept for 7 days.",
-            )
+        shapes = [body] if isinstance(body, Shape) else body
+        requests["application/json"] = (
+            schema_of(shapes[0]) if len(shapes) == 1 else {"oneOf": [schema_of(each) for each in shapes]}
         )
-        if body_example is not None:
-            examples.append(OpenApiExample("Request", body_example, request_only=True))
-    return extend_schema(
-        operation_id=re.sub(r"[^a-z]+", "_", summary.lower()).strip("_"),
-        summary=summary,
-        parameters=parameters,
-        request={"application/json": schema_of(body)} if body is not None else None,
-        responses=responses,
-        examples=examples,
-        tags=[tag] if tag else None,
-    )
+    if form is not None:
+        schema = schema_of(form)
+        requests["multipart/form-data"] = {
+            "type": "object",
+            "properties": {**schema["properties"], "file": _FILE},
+            "required": [*schema["required"], "file"],
+        }
+
+    def decorate(action: F) -> F:
+        action.reads_query = query is not None  # type: ignore[attr-defined]
+        action.refusals = tuple(refusals)  # type: ignore[attr-defined]
+        return extend_schema(
+            operation_id=re.sub(r"[^a-z0-9]+", "_", summary.lower()).strip("_"),
+            summary=summary,
+            parameters=[*_parameters(query or {}, path or {}), *_headers(query, statuses, is_idempotent=is_idempotent)],
+            request=requests or None,
+            responses=responses,
+            examples=[
+                OpenApiExample(name, value, request_only=True, media_type="application/json")
+                for name, value in (body_examples or {}).items()
+            ],
+            tags=[tag],
+        )(action)
+
+    return decorate
 
 
-def _error(status: int, *, is_locker: bool) -> OpenApiResponse:
-    phrase = HTTPStatus(status).phrase
-    example = errors.body_of("/api/" if is_locker else "/", status, phrase)
-    return OpenApiResponse(
-        schema_like(example), description=phrase, examples=[OpenApiExample(phrase, example, response_only=True)]
-    )
+def _is_id(field: Field) -> bool:
+    return isinstance(field, Guid)
+
+
+def _parameters(query: Mapping[str, Field], path: Mapping[str, Field]) -> Iterator[OpenApiParameter]:
+    for name, field in query.items():
+        yield OpenApiParameter(
+            name,
+            schema_of(field, in_query=True),
+            OpenApiParameter.QUERY,
+            required=field.required,
+            description=_ABOUT.get(name, ""),
+        )
+    for name, field in path.items():
+        yield OpenApiParameter(name, schema_of(field), OpenApiParameter.PATH, required=True)
+
+
+def _headers(
+    query: Mapping[str, Field] | None, statuses: Sequence[int], *, is_idempotent: bool
+) -> Iterator[OpenApiParameter]:
+    if is_idempotent:
+        yield OpenApiParameter(
+            "Idempotency-Key",
+            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+            OpenApiParameter.HEADER,
+            description="Send the same key again to get the first answer and no second effect; kept for 7 days.",
+        )
+        yield OpenApiParameter(
+            "Idempotency-Replayed",
+            {"type": "string", "enum": ["true"]},
+            OpenApiParameter.HEADER,
+            response=list(statuses),
+            description="There if this is the answer to an earlier request with the same key.",
+        )
+    if query is not None and "cursor" in query:
+        yield OpenApiParameter(
+            "Link",
+            {"type": "string"},
+            OpenApiParameter.HEADER,
+            response=list(statuses),
+            description='`<…>; rel="next"`: the address of the next page, if there is one.',
+        )
+
+
+def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, OpenApiResponse]:
+    path = "/api/" if is_locker else "/"
+    by_status: dict[int, list[Refusal]] = {}
+    for refusal in refusals:
+        status = refusal.status_code if isinstance(refusal, errors.RequestRefused) else errors.status_of(refusal)
+        if status is None:
+            raise LookupError(f"{type(refusal).__name__} has no status in config.api.errors")
+        by_status.setdefault(status, []).append(refusal)
+    responses: dict[Any, OpenApiResponse] = {}
+    for status, group in sorted(by_status.items()):
+        bodies = {}
+        extras: dict[str, Any] = {}
+        for refusal in group:
+            message = refusal.message if isinstance(refusal, errors.RequestRefused) else str(refusal)
+            extra = getattr(refusal, "extra", {})
+            bodies[message] = errors.body_of(path, status, message, plain(extra))
+            extras |= {name: schema_like(value) for name, value in extra.items()}
+        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{'LockerError' if is_locker else 'Error'}"}
+        if extras:
+            schema = {"allOf": [schema, {"type": "object", "properties": extras}]}
+        responses[status, "application/json"] = OpenApiResponse(
+            schema,
+            description=HTTPStatus(status).phrase,
+            examples=[OpenApiExample(message, value, response_only=True) for message, value in bodies.items()],
+        )
+    return responses
+
+
+# Named by every refusal.
+ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
+    "Error": schema_like(errors.body_of("/", 404, "Cannot GET /nope")),
+    "LockerError": schema_like(errors.body_of("/api/", 404, "Cannot GET /api/nope")),
+}
+
+
+def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add the schemas of refusals, and keep one of several responses that are alike (a hook of drf-spectacular)."""
+    result["components"].setdefault("schemas", {}).update(ERROR_SCHEMAS)
+    users: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                users.setdefault(json.dumps(response), []).append((operation["responses"], status))
+    shared = result["components"].setdefault("responses", {})
+    for text, places in users.items():
+        if len(places) == 1:
+            continue
+        response = json.loads(text)
+        phrase = response["description"].replace(" ", "")
+        name = next(each for n in count(1) if (each := f"{phrase}{n}" if n > 1 else phrase) not in shared)
+        shared[name] = response
+        for responses, status in places:
+            responses[status] = {"$ref": f"#/components/responses/{name}"}
+    return result
 
 
 def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Leave out the twins under the public prefix and the optional slash (a hook of drf-spectacular)."""
+    """Leave out the twins under the public prefix and all that is optional (a hook of drf-spectacular)."""
     return [
-        (path.rstrip("/") or "/", regex, method, view)
+        (_without_plural(path, regex).rstrip("/") or "/", regex, method, view)
         for path, regex, method, view in endpoints
         if not path.startswith("/wallet/")
     ]
+
+
+def _without_plural(path: str, regex: str) -> str:
+    for word in re.findall(r"(\w+)s\?/", regex):
+        path = path.replace(f"/{word}s/", f"/{word}/")
+    return path
 
 
 _API_KEY: Final = {"type": "apiKey", "in": "header", "name": "TREETRACKER-API-KEY"}
@@ -228,9 +443,20 @@ _POLICY: Final = (
 )
 
 
+@cache
+def document() -> dict[str, Any]:
+    """Return the description. It depends on nothing but the code, and takes a second to make."""
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return schema
+
+
 class SchemaView(SpectacularAPIView):
     authentication_classes = []
     permission_classes = []
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(document())
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import authentication, idempotency
+from config.api.validation import Shape
 from wallets import operations
 
 
@@ -43,6 +44,12 @@ class ApiViewSet(viewsets.ViewSet):
             stored = idempotency.answer_stored(request, found)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
+        if request._request.META.get("QUERY_STRING") and not self._reads_query():
+            Shape().read_query(request.query_params)
+
+    def _reads_query(self) -> bool:
+        # Said by `config.api.openapi.describe`, which must name the parameters anyway.
+        return bool(getattr(getattr(self, self.action), "reads_query", False))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         # There is one representation, whatever `Accept` says: the public service never looks at it.

@@ -1,0 +1,138 @@
+"""Answers of the locker surface, from which its description is made; a test holds real answers against them."""
+
+from typing import Final
+
+from config.api.openapi import Either, Keyed, Nullable, OneOf, Sometimes
+from lockers.states import LockerState, Step, TaskKind, TaskState
+
+_ID: Final = "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"
+RECEIPT_ID: Final = "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01"
+CODE: Final = "7KQ4-M2XW-9TRD-HB6P"
+
+# Whole coins are whole numbers; beyond what a double can say exactly, an amount is a decimal text.
+_AMOUNT: Final = Either(20, 0.5, "10000000.00000001")
+_PERHAPS: Final = Sometimes(_AMOUNT)
+_RAIDA: Final = "p" * 24 + "n"
+
+_FILE: Final = {
+    "name": "coins.bin",
+    "accepted": 30,
+    "refused": 0,
+    "reason": Sometimes("The file is encrypted"),
+    "refusals": Sometimes([{"sn": 1234, "denomination": 1, "reason": "This coin is held in this ledger already"}]),
+}
+STARTED: Final = {
+    "id": _ID,
+    "status": OneOf(TaskState.RUNNING.value),
+    "progress": 0,
+    "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
+}
+IMPORT_STARTED: Final = {**STARTED, "files": [_FILE]}
+
+_PUT: Final = {
+    "transmit_code": Sometimes(CODE),
+    "receipt_id": RECEIPT_ID,
+    "total_stored": _AMOUNT,
+    "total_failed": Either(0, 0.5, "10000000.00000001"),
+    "total_unknown": _PERHAPS,
+}
+_TAKE: Final = {
+    "total": _AMOUNT,
+    "receipt_id": RECEIPT_ID,
+    "total_unknown": _PERHAPS,
+    "total_failed": _PERHAPS,
+    "graded": Sometimes(Keyed({"bank": 2})),
+}
+_PEEK: Final = {"total": _AMOUNT, "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5)}]}
+_IMPORT: Final = {
+    "total": _AMOUNT,
+    "pown_results": Keyed({"total": 30, "authentic": 30, "fracked": 0, "counterfeit": 0, "limbo": 0, "errored": 0}),
+    "files": [_FILE],
+    "receipt_id": RECEIPT_ID,
+}
+_FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
+_ECHO: Final = {"online": 24, "pownstring": _RAIDA, "pownarray": [1] * 24 + [0], "latencies": [Nullable(12)]}
+_RESULT: Final = Sometimes(Either(_PUT, _TAKE, _PEEK, _IMPORT, _FIND, _ECHO))
+TASK: Final = {
+    "id": _ID,
+    "type": OneOf(*(kind.value for kind in TaskKind)),
+    "status": OneOf(TaskState.COMPLETED.value, TaskState.RUNNING.value, TaskState.ERROR.value),
+    "progress": 100,
+    "message": "Stored.",
+    "started": 1790000000,
+    "finished": Nullable(1790000002),
+    "step": OneOf(Step.DONE.value, *(step.value for step in Step if step is not Step.DONE)),
+    "raida": list(_RAIDA),
+    "steps": [{"command": "put", "batch": 0, "asked": 25, "answered": 24, "done": True}],
+    "data": _RESULT,
+    "details": _RESULT,
+}
+
+WALLET: Final = {
+    "name": "alice",
+    "balance": _AMOUNT,
+    "denominations": Keyed({"10": 2}),
+    "contents": Keyed({"bank": {"coins": 2, "total": _AMOUNT}, "fracked": {"coins": 0, "total": 0}}),
+}
+RECEIPT: Final = {
+    "receipt_id": RECEIPT_ID,
+    "task_id": _ID,
+    "type": OneOf(*(kind.value for kind in TaskKind)),
+    "wallet": "alice",
+    "tag": "for Bob",
+    "status": OneOf(TaskState.COMPLETED.value, TaskState.ERROR.value),
+    "message": "Stored.",
+    "started": 1790000000,
+    "finished": Nullable(1790000002),
+    "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5), "pown": _RAIDA, "result": "locked"}],
+}
+LOCKER: Final = {
+    "id": _ID,
+    "wallet": "alice",
+    "state": OneOf(LockerState.FILLED.value, *(state.value for state in LockerState if state != LockerState.FILLED)),
+    "transmit_code": "7KQ…",
+    "tag": "for Bob",
+    "amount": _AMOUNT,
+    "coins": 2,
+    "total": _AMOUNT,
+    "created": 1790000000,
+    "changed": 1790000002,
+}
+
+PEEKED: Final = {
+    "command": "locker-peek",
+    "success": True,
+    "message": "Locker contents retrieved",
+    "coins": {"total_value": _AMOUNT, "coin_count": 2, "denominations": Keyed({"10": 2})},
+    "locker_key": CODE,
+}
+_OUTCOME: Final = OneOf("success", "running", "failed")
+UPLOADED: Final = {
+    "status": _OUTCOME,
+    "operation": "locker-upload",
+    "amount_uploaded": _AMOUNT,
+    "amount_failed": Either(0, 0.5, "10000000.00000001"),
+    "locker_key": CODE,
+    "successful_uploads": 25,
+    "message": "Stored.",
+    "receipt_id": RECEIPT_ID,
+    "task_id": _ID,
+    "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
+}
+DOWNLOADED: Final = {
+    "status": _OUTCOME,
+    "operation": "locker-download",
+    "coins_found": 2,
+    "coins_saved": 2,
+    "total_value": _AMOUNT,
+    "graded_to_bank": 2,
+    "graded_to_fracked": 0,
+    "graded_to_limbo": 0,
+    "wallet": "bob",
+    "locker_key": CODE,
+    "raida_success": 25,
+    "message": "Taken.",
+    "receipt_id": RECEIPT_ID,
+    "task_id": _ID,
+}
+NOT_IMPORTED: Final = {"files": [_FILE]}
