@@ -402,7 +402,8 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
         _settle_secrets(task, kept, coins)
         _settle_state(task.id, state, coins, leave_locker=not stays)
         if state in (CoinState.BANK, CoinState.FRACKED) and task.kind != TaskKind.PUT:
-            touched |= _note_departures(coins)
+            ids = {coin_id for coin_id, _ in coins}
+            touched |= _note_departures([row for row in rows if row.id in ids])
     ReceiptLine.objects.bulk_create(lines, batch_size=BATCH_COINS)
     return touched
 
@@ -451,14 +452,17 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
             _write_secrets(numbers)
 
 
-def _note_departures(coins: Sequence[tuple[UUID, str]]) -> set[UUID]:
+def _note_departures(coins: Sequence[Coin]) -> set[UUID]:
     """Coins that are now held here for certain have left whatever lockers of this ledger they were in: those."""
     with connection.cursor() as cursor:
+        # By identity, so that the plan is a look-up in the index of locked coins and never a join of the table
+        # with itself.
         cursor.execute(
-            "UPDATE lockers_coin AS old SET state = %s, changed_at = now() FROM lockers_coin AS new"
-            " WHERE new.id = ANY(%s) AND old.denomination = new.denomination"
-            " AND old.serial_number = new.serial_number AND old.state = %s RETURNING old.locker_id",
-            [CoinState.SENT, [coin_id for coin_id, _ in coins], CoinState.LOCKED],
+            "UPDATE lockers_coin AS coin SET state = 'sent', changed_at = now()"
+            " FROM unnest(%s::smallint[], %s::bigint[]) AS gone(denomination, serial_number)"
+            " WHERE coin.denomination = gone.denomination AND coin.serial_number = gone.serial_number"
+            " AND coin.state = 'locked' RETURNING coin.locker_id",
+            [[coin.denomination for coin in coins], [coin.serial_number for coin in coins]],
         )
         return {row[0] for row in cursor.fetchall()}
 
