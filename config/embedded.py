@@ -157,16 +157,20 @@ def choose_raida_port(state: Path, *, wanted: int | None = None) -> int:
 
     :raises StartError: the wanted ports are in use, or none are free
     """
-    if wanted is not None and not all(port_is_free(port) for port in range(wanted, wanted + RAIDA_COUNT)):
+    if wanted is not None and not raida_ports_are_free(wanted):
         raise StartError(f"Ports {wanted} to {wanted + RAIDA_COUNT - 1} are not all free for the RAIDA network.")
     candidates = (
         [wanted] if wanted is not None else [stored_raida_port(state), FIRST_RAIDA_PORT, *range(20000, 30000, 100)]
     )
     for base in candidates:
-        if base is not None and all(port_is_free(port) for port in range(base, base + RAIDA_COUNT)):
+        if base is not None and raida_ports_are_free(base):
             (state / "ports.json").write_text(json.dumps({"raida": base}), encoding="utf-8")
             return base
     raise StartError("No 25 neighbouring ports are free for the RAIDA network.")
+
+
+def raida_ports_are_free(base: int) -> bool:
+    return all(port_is_free(port) for port in range(base, base + RAIDA_COUNT))
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -39,6 +39,7 @@ from config.embedded import (
     kept_secret,
     make_directory,
     raida_hosts,
+    raida_ports_are_free,
     redis_url,
     state_directory,
 )
@@ -151,6 +152,7 @@ class System:
         self.raida_port = raida_port
         self.environment: dict[str, str] = {}
         self._wanted_port = port
+        self._wanted_raida_port = raida_port
         self._interruptions = Interruptions()
         self._exit = contextlib.ExitStack()
         self._children: Children
@@ -201,9 +203,7 @@ class System:
             self._exit.callback(self._stop_server, server)
 
         # The network needs no database: it starts while the migrations run.
-        raidanet = self._spawn_manage(
-            "RAIDA", "raidanet", "--directory", str(self.state / "raida"), "--base-port", str(self.raida_port)
-        )
+        raidanet = self._spawn_raidanet()
         self._exit.callback(self._stop_parts)
         with self.phase("migrations") as say:
             say(_counted_migrations(self.manage("migrate", "--no-input", "--verbosity", "1")))
@@ -212,7 +212,18 @@ class System:
                 self.manage("collectstatic", "--no-input", "--clear", "--verbosity", "0")
                 self._static_stamp.write_text(self._static_state(), encoding="utf-8")
         with self.phase("RAIDA network") as say:
-            self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
+            try:
+                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
+            except StartError:
+                # The kernel may have lent one of these ports to an outgoing connection since they were
+                # found free. Then, and only if nobody asked for them by number, others will do.
+                if self._wanted_raida_port is not None or raida_ports_are_free(self._chosen_raida_port):
+                    raise
+                self._children.stop([raidanet])
+                self.raida_port = choose_raida_port(self.state)
+                self._fill_environment()
+                raidanet = self._spawn_raidanet()
+                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
             say(f"25 servers on ports {self.raida_port} to {self.raida_port + 24}" if self.raida_port else "")
 
         since = time.time()
@@ -273,10 +284,9 @@ class System:
 
     def _fill_environment(self) -> None:
         """Decide what the children read; what this process itself reads is left as it is."""
-        assert self.raida_port is not None
         environment = dict(self.given)
         environment["COPPICE_STATE_DIR"] = str(self.state)
-        environment["COPPICE_RAIDA_HOSTS"] = raida_hosts(self.raida_port)
+        environment["COPPICE_RAIDA_HOSTS"] = raida_hosts(self._chosen_raida_port)
         environment["DJANGO_SETTINGS_MODULE"] = "config.settings.base"
         environment["PYTHONUNBUFFERED"] = "1"
         if not environment.get("DATABASE_URL"):
@@ -349,6 +359,15 @@ class System:
 
     def _spawn_manage(self, name: str, *arguments: str) -> Child:
         return self._spawn_python(name, str(ROOT / "manage.py"), *arguments)
+
+    @property
+    def _chosen_raida_port(self) -> int:
+        assert self.raida_port is not None
+        return self.raida_port
+
+    def _spawn_raidanet(self) -> Child:
+        directory = str(self.state / "raida")
+        return self._spawn_manage("RAIDA", "raidanet", "--directory", directory, "--base-port", str(self.raida_port))
 
     def _raida_answers(self) -> bool:
         hosts = self.environment["COPPICE_RAIDA_HOSTS"].split(",")
