@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 # A local upload takes a second or two. The server ends every task by a deadline of its own;
 # this only keeps the demo from waiting for a worker that died for good.
 TASK_SECONDS = 60

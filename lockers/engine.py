@@ -34,8 +34,10 @@ from lockers.states import Mark, Step, TaskKind, TaskState
 
 _log = logging.getLogger(__name__)
 
-# While a long call is out, its answers are shown this often, and the lease renewed.
-_SHOW_SECONDS: Final = 0.5
+# While a call is out its answers are shown this often, and the lease renewed at least this often. The first
+# is shorter than an eye needs to see a cell turn, and longer than a healthy call on a local network.
+_SHOW_SECONDS: Final = 0.1
+_RENEW_SECONDS: Final = 0.5
 
 Table = Mapping[tuple[str, Reply], str]
 
@@ -197,10 +199,11 @@ class Work:
         progress: tuple[int, int],
     ) -> None:
         answers: dict[int, int] = {}
-        shown = 0
+        shown, written_at = 0, time.monotonic()
         while True:
+            due_at = written_at + (_SHOW_SECONDS if len(answers) > shown else _RENEW_SECONDS)
             try:
-                result = arrived.get(timeout=_SHOW_SECONDS)
+                result = arrived.get(timeout=max(0.0, due_at - time.monotonic()))
             except queue.Empty:
                 begin, end = progress
                 if len(answers) > shown:
@@ -209,6 +212,7 @@ class Work:
                     shown = len(answers)
                 else:
                     settlement.advance(held=self.held)
+                written_at = time.monotonic()
                 continue
             if result is None:
                 return
