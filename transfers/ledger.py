@@ -10,6 +10,7 @@ round trips, and each is atomic even if no transaction is open around it. The ru
   and waiting, before anybody is refused: the tokens missing may only be held by a transfer that fails.
 * The statement changes all the tokens that were asked or none: what changes is gated by the count of rows locked,
   and a constraint of the transfer row compares what was counted again after the change.
+* Whoever draws the number of a transfer announces it first (`wallets.numbering`), for those who follow events.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read with `FOR SHARE`: a trust that is being ended is either in force until this
   transfer is committed or not seen at all.
@@ -26,6 +27,7 @@ import orjson
 from django.db import connection
 
 from transfers.states import TransferEvent, TransferState
+from wallets import numbering
 
 LOTS: Final = (-(2**31), 2**31 - 1)
 
@@ -142,6 +144,7 @@ WITH {verdict}, {draw}, enough AS MATERIALIZED (
      WHERE CASE WHEN state IN ('completed', 'pending') THEN (SELECT count(*) FROM drawn) = %(size)s::integer
                 WHEN state = 'requested' THEN ({free}) = %(size)s::integer
                 ELSE false END
+       AND {announced}
 ), changed AS (
     UPDATE wallets_token AS token
        SET wallet_id = CASE enough.state WHEN 'completed' THEN enough.destination_id ELSE token.wallet_id END,
@@ -156,7 +159,7 @@ WITH {verdict}, {draw}, enough AS MATERIALIZED (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
            token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
-    SELECT %(id)s::uuid, nextval('transfers_transfer_number'), %(actor)s::uuid, source_id, destination_id,
+    SELECT %(id)s::uuid, {number}, %(actor)s::uuid, source_id, destination_id,
            %(parameters)s::jsonb, state, %(size)s::integer,
            CASE state WHEN 'pending' THEN changed.count ELSE 0 END,
            CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
@@ -179,7 +182,9 @@ SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destinatio
 @cache
 def _sending(draw: str, free: str, source: str, destination: str) -> str:
     verdict = _VERDICT.format(source=source, destination=destination)
-    return _SEND.format(verdict=verdict, draw=draw, free=free)
+    return _SEND.format(
+        verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT
+    )
 
 
 def send_bundle(
@@ -289,7 +294,8 @@ WITH terms AS MATERIALIZED (
 ), closed AS (
     UPDATE transfers_transfer AS transfer
        SET state = 'completed', reserved_count = 0, moved_count = (SELECT count(*) FROM changed),
-           closed_at = enough.at, closed_event = %(event)s::text, closed_by_id = %(actor)s::uuid
+           closed_at = enough.at, closed_from = transfer.state, closed_event = %(event)s::text,
+           closed_by_id = %(actor)s::uuid
       FROM enough
      WHERE transfer.number = enough.number
  RETURNING transfer.number
@@ -357,7 +363,7 @@ WITH held AS MATERIALIZED (
       FROM held WHERE token.id = held.id
 )
 UPDATE transfers_transfer
-   SET state = %(state)s::text, reserved_count = 0, closed_at = clock_timestamp(),
+   SET state = %(state)s::text, reserved_count = 0, closed_at = clock_timestamp(), closed_from = state,
        closed_event = %(event)s::text, closed_by_id = %(actor)s::uuid
  WHERE id = %(id)s::uuid
 """

@@ -27,7 +27,7 @@ class Transfer(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Order of creation, what lists, cursors and movements go by. From a sequence (migration 0002).
+    # Order of creation, what lists, cursors and movements go by; also its place among all events (`wallets.numbering`).
     number = models.BigIntegerField(unique=True, editable=False)
     originator = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
@@ -49,6 +49,8 @@ class Transfer(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     # How and by whom it was closed; empty for a transfer that completed at once.
     closed_event = models.CharField(max_length=7, choices=TransferEvent, blank=True)
+    # Whether it was requested or pending before; empty as long as it is, and if it completed at once.
+    closed_from = models.CharField(max_length=9, choices=TransferState, blank=True, db_default="")
     closed_by = models.ForeignKey(
         Wallet,
         on_delete=models.PROTECT,

@@ -221,6 +221,20 @@ def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str
         return queries.transfer_row(transfer_id=transfer.pk)
 
 
+def expire(*, transfer_id: UUID) -> queries.TransferRow:
+    """
+    Give an open transfer up in the name of the system: it has failed, and its tokens are free again.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.TransferNotOpen: it is closed
+    """
+    with transaction.atomic(savepoint=False):
+        transfer = _lock(transfer_id)
+        after = next_state(TransferState(transfer.state), TransferEvent.EXPIRE)
+        ledger.release(transfer_id=transfer.pk, actor_id=None, event=TransferEvent.EXPIRE, state=after)
+        return queries.transfer_row(transfer_id=transfer.pk)
+
+
 def fulfill(
     *, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None
 ) -> queries.TransferRow:

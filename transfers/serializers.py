@@ -47,6 +47,11 @@ TRANSFER_EXAMPLE: Final = {
     "source_wallet": "alice",
     "destination_wallet": "carol",
 }
+PENDING_EXAMPLE: Final = {
+    **TRANSFER_EXAMPLE,
+    "state": OneOf("pending", "requested"),
+    "closed_at": Nullable(None),
+}
 MOVEMENT_EXAMPLE: Final = {
     "processed_at": "2024-02-01T00:00:01.000Z",
     "sender_wallet": "alice",

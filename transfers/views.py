@@ -60,7 +60,8 @@ class TransferViewSet(ApiViewSet):
             "These tokens": serializers.LIST_EXAMPLE,
         },
         answer=serializers.TRANSFER_EXAMPLE,
-        status=[201, 202],
+        status=201,
+        also={202: serializers.PENDING_EXAMPLE},
         refusals=[
             _NO_WALLET,
             _NO_TOKEN,

@@ -1,5 +1,6 @@
 """Races for tokens, on real connections. Each has a control without the lock, which shows the race."""
 
+import re
 import threading
 
 import pytest
@@ -28,9 +29,7 @@ def without_locks(monkeypatch):
     }
     assert {"_DRAW_AT_ONCE", "_DRAW_PATIENTLY", "_TAKE_LISTED", "_COMPLETE_LISTED", "_COMPLETE_RESERVED"} <= set(texts)
     for name, value in texts.items():
-        for clause in ("FOR NO KEY UPDATE OF token", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE"):
-            value = value.replace(clause, "")
-        monkeypatch.setattr(ledger, name, value)
+        monkeypatch.setattr(ledger, name, re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", value))
     ledger._sending.cache_clear()
     yield
     ledger._sending.cache_clear()

@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField()),
                 ('closed_at', models.DateTimeField(blank=True, null=True)),
                 ('closed_event', models.CharField(blank=True, choices=[('accept', 'Accept'), ('fulfill', 'Fulfill'), ('decline', 'Decline'), ('delete', 'Delete'), ('expire', 'Expire')], max_length=7)),
+                ('closed_from', models.CharField(blank=True, choices=[('requested', 'Requested'), ('pending', 'Pending'), ('completed', 'Completed'), ('cancelled', 'Cancelled'), ('failed', 'Failed')], db_default='', max_length=9)),
                 ('closed_by', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wallets.wallet')),
                 ('destination', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wallets.wallet')),
                 ('originator', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wallets.wallet')),

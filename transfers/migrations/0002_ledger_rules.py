@@ -3,7 +3,6 @@
 from django.db import migrations
 
 FORWARDS = """
-CREATE SEQUENCE transfers_transfer_number OWNED BY transfers_transfer.number;
 CREATE SEQUENCE transfers_arrival OWNED BY transfers_movement.id;
 
 -- Completed means that as many tokens moved as were asked, and anything else that none did. The ledger
@@ -65,7 +64,6 @@ ALTER TABLE transfers_movement DROP CONSTRAINT movement_issue_or_transfer;
 ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_closed_when_decided;
 ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_all_or_nothing;
 DROP SEQUENCE transfers_arrival;
-DROP SEQUENCE transfers_transfer_number;
 """
 
 
@@ -73,7 +71,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("transfers", "0001_initial"),
         ("trusts", "0002_numbers_and_triggers"),
-        ("wallets", "0001_initial"),
+        ("wallets", "0002_event_number"),
     ]
 
     operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]

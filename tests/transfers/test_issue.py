@@ -1,0 +1,81 @@
+"""`manage.py issue_tokens`."""
+
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.transfers.books import assert_sound
+from wallets import operations
+from wallets.models import Token
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def wallet():
+    return operations.create_wallet(name="alice")
+
+
+def test_a_number_of_tokens_is_issued(wallet, capsys):
+    call_command("issue_tokens", wallet="alice", count=3)
+
+    assert capsys.readouterr().out == "3 tokens issued to alice.\n"
+    assert Token.objects.filter(wallet=wallet, moves=0).count() == 3
+    assert_sound()
+
+
+@pytest.mark.parametrize("text", ["capture_id\n{}\n{}\n", "{}\n\n{}", "name,capture_id\na,{}\nb,{}\n", "\ufeffcapture_id\r\n{}\r\n{}"])
+def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet, tmp_path, text):
+    captures = [uuid4(), uuid4()]
+    path = tmp_path / "captures.csv"
+    path.write_text(text.format(*captures), encoding="utf-8", newline="")
+
+    call_command("issue_tokens", wallet=str(wallet.pk), csv=path)
+
+    assert list(Token.objects.order_by("arrival").values_list("capture_id", flat=True)) == captures
+    assert_sound()
+
+
+@pytest.mark.parametrize("second", ["the same", "issued before"])
+def test_a_capture_is_issued_once_and_a_refused_file_issues_nothing(wallet, tmp_path, second):
+    first = uuid4()
+    path = tmp_path / "captures.csv"
+    if second == "issued before":
+        path.write_text(str(first))
+        call_command("issue_tokens", wallet="alice", csv=path)
+    before = Token.objects.count()
+    path.write_text("\n".join(map(str, [uuid4(), first, first][: 2 if before else 3])))
+
+    with pytest.raises(CommandError, match="1 of the captures have a token already or are listed twice"):
+        call_command("issue_tokens", wallet="alice", csv=path)
+    assert Token.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("capture_id\nabc\n", "line 2: no capture id"),
+        ("{}\n5\n", "line 2: no capture id"),
+        ("name,capture_id\nonly\n", "line 2: no capture id"),
+        ("", "holds no capture id"),
+        ("capture_id\n", "holds no capture id"),
+    ],
+)
+def test_a_file_that_is_no_list_of_captures_is_refused_with_its_line(wallet, tmp_path, text, message):
+    path = tmp_path / "captures.csv"
+    path.write_text(text.format(UUID(int=1)))
+
+    with pytest.raises(CommandError, match=message):
+        call_command("issue_tokens", wallet="alice", csv=path)
+    assert not Token.objects.exists()
+
+
+def test_a_missing_file_an_unknown_wallet_and_no_number_are_refused(wallet, tmp_path):
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("issue_tokens", wallet="alice", csv=tmp_path / "nothing.csv")
+    with pytest.raises(CommandError, match="Could not find entity by wallet name: nobody"):
+        call_command("issue_tokens", wallet="nobody", count=1)
+    with pytest.raises(CommandError, match="at least 1"):
+        call_command("issue_tokens", wallet="alice", count=0)
+    assert not Token.objects.exists()

@@ -1,0 +1,208 @@
+"""What the database itself refuses, whoever asks, and what the audit finds that was done behind its back."""
+
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+
+from tests.transfers.books import assert_sound, held_by
+from transfers import operations, queries
+from transfers.models import Movement, Transfer
+
+
+def execute(statement, **values):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+@pytest.fixture
+def books(alice, bob, sapling):
+    """One transfer of each kind and state: completed list and bundle, pending list and bundle, requested, cancelled."""
+    mine = held_by(alice.wallet)
+    send = {"actor": alice.wallet, "sender": "alice"}
+    completed = operations.send_tokens(**send, receiver="sapling", token_ids=mine[:1])
+    operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
+    pending = operations.send_tokens(**send, receiver="bobby", token_ids=[held_by(alice.wallet)[0]])
+    operations.send_bundle(**send, receiver="bobby", size=1)
+    requested = operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
+    cancelled = operations.send_bundle(**send, receiver="bobby", size=1)
+    operations.decline(actor=bob.wallet, transfer_id=cancelled.id)
+    assert_sound()
+    return {
+        "completed": completed.id,
+        "pending": pending.id,
+        "requested": requested.id,
+        "cancelled": cancelled.id,
+        "moved": mine[0],
+        "alice": alice.wallet.pk,
+        "bob": bob.wallet.pk,
+        "strange": uuid4(),
+    }
+
+
+REFUSED = [
+    "UPDATE transfers_movement SET destination_id = %(bob)s",
+    "UPDATE transfers_movement SET processed_at = now() WHERE number = 0",
+    "DELETE FROM transfers_movement WHERE number > 0",
+    "DELETE FROM transfers_transfer",
+    "UPDATE transfers_transfer SET state = 'pending', closed_at = NULL WHERE id = %(completed)s",
+    "UPDATE transfers_transfer SET state = 'completed' WHERE id = %(cancelled)s",
+    "UPDATE transfers_transfer SET closed_at = now() WHERE id = %(completed)s",
+    "UPDATE transfers_transfer SET state = 'requested', reserved_count = 0 WHERE id = %(pending)s",
+    "UPDATE transfers_transfer SET token_count = 2 WHERE id = %(pending)s",
+    "UPDATE transfers_transfer SET parameters = '{}' WHERE id = %(requested)s",
+    "UPDATE transfers_transfer SET destination_id = %(alice)s WHERE id = %(requested)s",
+    # All or nothing: completed without tokens, or closed without a time.
+    "UPDATE transfers_transfer SET state = 'completed', closed_at = now() WHERE id = %(requested)s",
+    "UPDATE transfers_transfer SET state = 'cancelled' WHERE id = %(requested)s",
+    "UPDATE transfers_transfer SET state = 'cancelled', closed_at = now() WHERE id = %(pending)s",
+    "UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s",
+    "UPDATE wallets_token SET moves = moves + 1 WHERE id = %(moved)s",
+    "UPDATE wallets_token SET arrival = arrival + 1 WHERE id = %(moved)s",
+    "UPDATE wallets_token SET capture_id = %(strange)s WHERE id = %(moved)s",
+    "UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s",
+    "DELETE FROM wallets_token WHERE id = %(moved)s",
+    "DELETE FROM wallets_wallet WHERE id = %(bob)s",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_the_database_refuses(books, statement):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        execute(statement, **books)
+        # The foreign key of a reservation is checked when it must be.
+        execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert_sound()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_id": "destination_id"},
+        {"token_count": "0", "reserved_count": "0"},
+        {"state": "'lost'"},
+        {"closed_at": "now()"},
+        {"reserved_count": "0"},
+        {"moved_count": "1"},
+    ],
+    ids=str,
+)
+def test_the_database_refuses_a_transfer_that_cannot_be(books, change):
+    columns = [field.column for field in Transfer._meta.fields]
+    values = {column: column for column in columns} | {"id": "gen_random_uuid()", "number": "-1"}
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        execute(
+            f"INSERT INTO transfers_transfer ({', '.join(columns)})"
+            f" SELECT {', '.join((values | change)[column] for column in columns)}"
+            " FROM transfers_transfer WHERE id = %(pending)s",
+            **books,
+        )
+
+
+def test_control_the_same_transfer_without_the_change_is_stored(books):
+    columns = [field.column for field in Transfer._meta.fields]
+    values = {column: column for column in columns} | {"id": "gen_random_uuid()", "number": "-1"}
+
+    execute(
+        f"INSERT INTO transfers_transfer ({', '.join(columns)})"
+        f" SELECT {', '.join(values[column] for column in columns)} FROM transfers_transfer WHERE id = %(pending)s",
+        **books,
+    )
+
+    assert [finding.check for finding in queries.audit_findings()] == [
+        "a pending transfer of listed tokens reserves these",
+        "a pending transfer reserves what was asked, any other nothing",
+    ]
+
+
+def test_a_number_in_a_history_is_taken_once(books):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        execute(
+            "INSERT INTO transfers_movement (id, token_id, number, destination_id, processed_at)"
+            " VALUES (-1, %(moved)s, 0, %(bob)s, now())",
+            **books,
+        )
+
+
+# The check that finds it → how it is planted, behind triggers and constraints.
+PLANTED = {
+    "every token lies in a wallet that exists": (
+        "UPDATE wallets_token SET wallet_id = %(strange)s WHERE id = %(moved)s",
+    ),
+    "a token lies where its last movement brought it": (
+        "UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s",
+    ),
+    "the history of a token has no gap": (
+        "DELETE FROM transfers_movement WHERE token_id = %(moved)s AND number = 0",
+    ),
+    "each movement starts where and after the one before ended": (
+        "UPDATE transfers_movement SET source_id = %(bob)s WHERE token_id = %(moved)s AND number = 1",
+    ),
+    "each movement belongs to a token and to a completed transfer between the same wallets": (
+        "UPDATE transfers_movement SET transfer_number = -5 WHERE token_id = %(moved)s AND number = 1",
+    ),
+    "a completed transfer moved what was asked, any other nothing": (
+        "UPDATE transfers_transfer SET token_count = 2, moved_count = 2 WHERE id = %(completed)s",
+    ),
+    "a completed transfer of listed tokens moved these": (
+        """UPDATE transfers_transfer SET parameters = format('{"tokens": ["%%s"]}', %(strange)s::uuid)::jsonb
+            WHERE id = %(completed)s""",
+    ),
+    "a pending transfer of listed tokens reserves these": (
+        """UPDATE transfers_transfer SET parameters = format('{"tokens": ["%%s"]}', %(strange)s::uuid)::jsonb
+            WHERE id = %(pending)s""",
+    ),
+    "a pending transfer reserves what was asked, any other nothing": (
+        "UPDATE wallets_token SET transfer_pending_id = NULL WHERE transfer_pending_id = %(pending)s",
+    ),
+    "a reserved token lies in the source of the transfer that reserves it": (
+        "UPDATE wallets_token SET transfer_pending_id = %(pending)s WHERE wallet_id <> %(alice)s",
+    ),
+    "a transfer lies between two wallets that exist, and is closed when it was decided": (
+        "UPDATE transfers_transfer SET source_id = %(strange)s WHERE id = %(requested)s",
+    ),
+    "each movement starts where and after the one before ended ": (
+        "UPDATE transfers_movement SET id = -1 WHERE token_id = %(moved)s AND number = 1",
+    ),
+    "a completed transfer moved what was asked, any other nothing ": (
+        "UPDATE transfers_transfer SET state = 'cancelled', moved_count = 0 WHERE id = %(completed)s",
+    ),
+    "a transfer lies between two wallets that exist, and is closed when it was decided ": (
+        "UPDATE transfers_transfer SET closed_at = NULL WHERE id = %(cancelled)s",
+    ),
+}
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_the_audit_finds_what_was_planted(books, check):
+    # Triggers and constraints sleep in this transaction, as they would for a careless superuser.
+    execute("ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_all_or_nothing")
+    execute("ALTER TABLE transfers_transfer DROP CONSTRAINT transfer_closed_when_decided")
+    execute("SET LOCAL session_replication_role = replica")
+    for statement in PLANTED[check]:
+        execute(statement, **books)
+
+    assert check.strip() in {finding.check for finding in queries.audit_findings()}
+
+
+def test_every_check_of_the_audit_is_planted():
+    assert {check.strip() for check in PLANTED} == set(queries._CHECKS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_audit_command_says_that_all_is_well_and_fails_when_it_is_not(alice, sapling, capsys):
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
+
+    call_command("audit")
+    assert capsys.readouterr().out == "Nothing was lost or doubled.\n"
+
+    moved = Movement.objects.filter(number=1).first()
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE wallets_token SET wallet_id = %s WHERE id = %s", [alice.wallet.pk, moved.token_id])
+        cursor.execute("SET session_replication_role = origin")
+    with pytest.raises(CommandError, match="1 findings"):
+        call_command("audit")
+    assert "a token lies where its last movement brought it" in capsys.readouterr().err
