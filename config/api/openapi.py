@@ -162,6 +162,8 @@ def schema_of(field: Field, *, in_query: bool = False) -> dict[str, Any]:
 def schema_like(example: Any) -> dict[str, Any]:
     """Return the JSON schema of answers that look like the example."""
     match example:
+        case Nullable(example=None):
+            return {"type": "null"}
         case Nullable():
             inner = schema_like(example.example)
             if "enum" in inner:
@@ -223,7 +225,8 @@ def describe(
     *,
     answer: Any,
     tag: str,
-    status: int | Sequence[int] = 200,
+    status: int = 200,
+    also: Mapping[int, Any] | None = None,
     body: Shape | Sequence[Shape] | None = None,
     body_examples: Mapping[str, Any] | None = None,
     form: Shape | None = None,
@@ -237,21 +240,21 @@ def describe(
     """
     Describe an action.
 
-    `answer` is an example (with `Nullable` and the like where something else may stand), `body` what is read, or
-    several shapes of which one fits, and `form` the fields beside the files of a multipart form. `query` and
-    `path` are the parameters, and `refusals` those of the action itself. An action without `query` takes no
-    query parameters, and `config.api.views` refuses any.
+    `answer` is an example (with `Nullable` and the like where something else may stand), `also` those of other
+    statuses that mean success. `body` is what is read, or several shapes of which one fits, and `form` the fields
+    beside the files of a multipart form. `query` and `path` are the parameters, and `refusals` those of the action
+    itself. An action without `query` takes no query parameters, and `config.api.views` refuses any.
     """
     if is_idempotent is None:
         is_idempotent = body is not None
-    statuses = [status] if isinstance(status, int) else list(status)
+    successes = {status: answer, **(also or {})}
     responses: dict[Any, Any] = {
         (each, "application/json"): OpenApiResponse(
-            schema_like(answer),
+            schema_like(example),
             description=HTTPStatus(each).phrase,
-            examples=[OpenApiExample(HTTPStatus(each).phrase, plain(answer), response_only=True)],
+            examples=[OpenApiExample(HTTPStatus(each).phrase, plain(example), response_only=True)],
         )
-        for each in statuses
+        for each, example in successes.items()
     }
     possible = [
         *refusals,
@@ -285,7 +288,10 @@ def describe(
         return extend_schema(
             operation_id=re.sub(r"[^a-z0-9]+", "_", summary.lower()).strip("_"),
             summary=summary,
-            parameters=[*_parameters(query or {}, path or {}), *_headers(query, statuses, is_idempotent=is_idempotent)],
+            parameters=[
+                *_parameters(query or {}, path or {}),
+                *_headers(query, list(successes), is_idempotent=is_idempotent),
+            ],
             request=requests or None,
             responses=responses,
             examples=[

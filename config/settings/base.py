@@ -138,7 +138,22 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Coppice",
-    "DESCRIPTION": "Token wallets, transfers by trust, and RAIDA lockers.",
+    "DESCRIPTION": (
+        "Token wallets, transfers by trust, and RAIDA lockers.\n\n"
+        "`POST /auth` gives a bearer token. Send it as `Authorization: Bearer …`, and your application's key as"
+        " `TREETRACKER-API-KEY`; paths below `/api/` need the bearer token alone. Every POST, PATCH and DELETE takes"
+        " an `Idempotency-Key`. All paths outside `/api/` stand below `/wallet/` too."
+    ),
+    "TAGS": [
+        {"name": "wallets", "description": "Who holds tokens, and who is asking"},
+        {"name": "tokens", "description": "Planted trees, one each"},
+        {"name": "transfers", "description": "Tokens on their way"},
+        {"name": "trusts", "description": "Who may act for whom, and send without asking"},
+        {"name": "coins", "description": "Coins in wallets"},
+        {"name": "lockers", "description": "Coins in lockers on 25 servers; each call begins a task"},
+        {"name": "tasks", "description": "What became of it"},
+        {"name": "lockers at once", "description": "The same, answered when it is done"},
+    ],
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -147,7 +162,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Without this the page asks a service elsewhere whether the document is valid.
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": -1},
 }
 
 VAULT_KEY = env.vault_key.get_secret_value()

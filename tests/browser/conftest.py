@@ -1,0 +1,20 @@
+"""A real Chromium, as the machine has it."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("NO BROWSER: install chromium (apt-get install -y chromium) to test the pages that people see")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield running
+        running.close()

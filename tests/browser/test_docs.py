@@ -1,0 +1,52 @@
+"""The page at `/docs/` as a browser sees it, under its own Content-Security-Policy."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.api.web_server import web_server
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with web_server() as running:
+        yield running
+
+
+class Watched:
+    """A page, with whatever its console complained of and whatever it asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield Watched(context.new_page())
+    context.close()
+
+
+def test_the_page_shows_every_endpoint_without_a_complaint_or_a_foreign_request(watched: Watched, address: str) -> None:
+    page = watched.page
+
+    response = page.goto(f"http://{address}/docs/")
+    expect(page.locator("#operations-wallets-authenticate")).to_be_visible(timeout=20_000)
+    endpoints = page.locator(".opblock").count()
+    transfer = page.locator("#operations-transfers-transfer_tokens")
+    transfer.locator("button.opblock-summary-control").click()
+    expect(transfer.locator(".responses-table").first).to_contain_text("Do not have enough tokens to send")
+
+    described = page.request.get(f"http://{address}/openapi.json").json()
+    assert response is not None
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert endpoints == sum(len(methods) for methods in described["paths"].values())
+    assert watched.complaints == []
+    assert [url for url in watched.asked if not url.startswith((f"http://{address}/", "data:", "blob:"))] == []
