@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
@@ -12,7 +13,9 @@ from transfers.states import DECIDES, Side, TransferEvent, TransferState, next_s
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import names
+from wallets import operations as wallet_operations
 from wallets.models import Wallet
+from wallets.states import EventType
 
 # How often a list of tokens is tried again that proved to be free after all.
 _ATTEMPTS = 3
@@ -33,16 +36,14 @@ def _attempt() -> Iterator[None]:
 
     Else the next attempt, which waits, could wait for somebody who waits for them. Alone a statement of the ledger
     is a transaction of its own and lets go by itself; only inside a transaction that the caller opened it
-    takes a savepoint.
+    takes a savepoint, which is not released: it ends with the transaction, and releasing it would be one more trip.
     """
+    savepoint = connection.savepoint() if connection.in_atomic_block else None
     try:
-        if connection.in_atomic_block:
-            with transaction.atomic():
-                yield
-        else:
-            yield
+        yield
     except _TooFew:
-        pass
+        if savepoint is not None:
+            connection.savepoint_rollback(savepoint)
 
 
 def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> queries.TransferRow:
@@ -187,7 +188,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
         _authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
         if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count):
             raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
-        return queries.transfer_row(transfer_id=transfer.pk)
+        return _closed(transfer, TransferEvent.ACCEPT)
 
 
 def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
@@ -218,7 +219,7 @@ def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str
         after = next_state(TransferState(transfer.state), event)
         _authorise(transfer, actor, event, verb=verb)
         ledger.release(transfer_id=transfer.pk, actor_id=actor.pk, event=event, state=after)
-        return queries.transfer_row(transfer_id=transfer.pk)
+        return _closed(transfer, event)
 
 
 def expire(*, transfer_id: UUID) -> queries.TransferRow:
@@ -232,7 +233,7 @@ def expire(*, transfer_id: UUID) -> queries.TransferRow:
         transfer = _lock(transfer_id)
         after = next_state(TransferState(transfer.state), TransferEvent.EXPIRE)
         ledger.release(transfer_id=transfer.pk, actor_id=None, event=TransferEvent.EXPIRE, state=after)
-        return queries.transfer_row(transfer_id=transfer.pk)
+        return _closed(transfer, TransferEvent.EXPIRE)
 
 
 def fulfill(
@@ -268,7 +269,26 @@ def fulfill(
                 raise errors.InsufficientTokens
         else:
             _fulfill_bundle(transfer, actor)
-        return queries.transfer_row(transfer_id=transfer.pk)
+        return _closed(transfer, TransferEvent.FULFILL)
+
+
+_EVENT_TYPES: Final = {
+    TransferEvent.ACCEPT: EventType.TRANSFER_COMPLETED,
+    TransferEvent.FULFILL: EventType.TRANSFER_COMPLETED,
+    TransferEvent.DECLINE: EventType.TRANSFER_REQUEST_CANCELLED_BY_DESTINATION,
+    TransferEvent.DELETE: EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR,
+    TransferEvent.EXPIRE: EventType.TRANSFER_FAILED,
+}
+
+
+def _closed(transfer: Transfer, event: TransferEvent) -> queries.TransferRow:
+    """Let both parties read that the transfer was closed, and return it as it is now."""
+    row = queries.transfer_row(transfer_id=transfer.pk)
+    payload = queries.event_payload(row)
+    wallet_operations.record_events(
+        [(party, _EVENT_TYPES[event], payload) for party in (transfer.source_id, transfer.destination_id)]
+    )
+    return row
 
 
 def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], *, were_named: bool) -> None:

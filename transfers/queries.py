@@ -44,6 +44,20 @@ def _row(row: Sequence[Any]) -> TransferRow:
     return TransferRow(row[0], row[1], orjson.loads(row[2]), *row[3:])
 
 
+def event_payload(row: TransferRow) -> dict[str, Any]:
+    """Return what an event tells about a transfer as it is now, in the words of the public service."""
+    named = row.parameters.get("tokens")
+    asked = {"bundle": row.parameters["bundle"]["bundleSize"]} if named is None else {"tokenTransferred": named}
+    return {
+        "transferId": row.id,
+        "walletSender": row.source_wallet,
+        "walletReceiver": row.destination_wallet,
+        **asked,
+        "transferState": row.state,
+        "claim": False,
+    }
+
+
 def transfer_row(*, transfer_id: UUID) -> TransferRow:
     """
     Return one transfer, whoever asks.

@@ -1,5 +1,6 @@
 """Changing trusts. Each function is one transaction and authorises on locked rows."""
 
+from typing import Final
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -12,6 +13,7 @@ from trusts.states import OPEN, TYPE_OF, TrustEvent, TrustRequestType, TrustStat
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.models import Wallet
+from wallets.states import EventType
 
 
 def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
@@ -23,7 +25,7 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
     :raises wallets.errors.WalletNameTaken: another wallet bears it
     """
     with transaction.atomic(savepoint=False):
-        wallet = wallet_operations.create_wallet(name=name, about=about)
+        wallet = wallet_operations.create_wallet(name=name, about=about, creator=actor)
         _create(
             actor=actor,
             target=wallet,
@@ -62,7 +64,7 @@ def request_trust(
             request_type=request_type,
             state=TrustState.REQUESTED,
         )
-        return queries.trust_row(trust_id=trust.pk)
+        return _announced(trust, EventType.TRUST_REQUEST)
 
 
 def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
@@ -99,8 +101,7 @@ def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
             raise errors.TrustNotFound(trust_id)
         if trust.originator_id != actor.pk:
             raise errors.TrustNotCancellable
-        _change(trust, actor=actor, event=TrustEvent.DELETE)
-        return queries.trust_row(trust_id=trust.pk)
+        return _change(trust, actor=actor, event=TrustEvent.DELETE)
 
 
 def _answer(*, actor: Wallet, trust_id: UUID, event: TrustEvent) -> queries.TrustRow:
@@ -108,8 +109,7 @@ def _answer(*, actor: Wallet, trust_id: UUID, event: TrustEvent) -> queries.Trus
         trust = _lock(trust_id)
         if trust is None or not queries.controls_until_commit(actor_id=actor.pk, wallet_id=trust.target_id):
             raise errors.TrustNotAnswerable(event.value)
-        _change(trust, actor=actor, event=event)
-        return queries.trust_row(trust_id=trust.pk)
+        return _change(trust, actor=actor, event=event)
 
 
 def _lock_pair(one: UUID, other: UUID) -> None:
@@ -176,7 +176,27 @@ def _create(
     return trust
 
 
-def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> None:
+_EVENT_TYPES: Final = {
+    TrustEvent.ACCEPT: EventType.TRUST_REQUEST_GRANTED,
+    TrustEvent.DECLINE: EventType.TRUST_REQUEST_CANCELLED_BY_TARGET,
+    TrustEvent.DELETE: EventType.TRUST_REQUEST_CANCELLED_BY_ORIGINATOR,
+}
+
+
+def _announced(trust: Trust, event_type: EventType) -> queries.TrustRow:
+    """Let both parties read of the change, and return the trust as it is now."""
+    row = queries.trust_row(trust_id=trust.pk)
+    payload = {
+        "trustRelationshipId": trust.pk,
+        "requesterWallet": row.actor_wallet,
+        "requesteeWallet": row.target_wallet,
+        "trustRequestType": row.request_type,
+    }
+    wallet_operations.record_events([(party, event_type, payload) for party in (trust.actor_id, trust.target_id)])
+    return row
+
+
+def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> queries.TrustRow:
     before = TrustState(trust.state)
     after = next_state(
         before, event, request_type=TrustRequestType(trust.request_type), withdrawn=trust.withdrawn
@@ -185,7 +205,7 @@ def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> None:
         raise errors.ManagementCircle
     if after is before:
         # Said again: the answer is the same, and nothing happened.
-        return
+        return queries.trust_row(trust_id=trust.pk)
     withdrawn = {TrustEvent.ACCEPT: False, TrustEvent.DELETE: True, TrustEvent.DECLINE: F("withdrawn")}[event]
     try:
         with transaction.atomic():
@@ -193,3 +213,4 @@ def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> None:
     except IntegrityError as error:
         raise errors.TrustAlreadyExists from error
     TrustChange.objects.create(trust_id=trust.pk, actor=actor, event=event, state=after)
+    return _announced(trust, _EVENT_TYPES[event])

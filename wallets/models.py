@@ -11,6 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from wallets.states import EventType
+
 
 class Wallet(models.Model):
     """
@@ -115,6 +117,29 @@ class BearerToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class Event(models.Model):
+    """
+    Something that happened to a wallet, written in the transaction of its effect. Append-only (a trigger).
+
+    What happens to two wallets is two events. The creation of a transfer is not here: `transfers.events` reads it
+    from the transfer itself.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # The place among all events: see `wallets.numbering`.
+    number = models.BigIntegerField(unique=True, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    type = models.CharField(max_length=41, choices=EventType)
+    payload = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["wallet", "number"], name="event_by_wallet")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.wallet_id}"
 
 
 class IdempotentAnswer(models.Model):

@@ -1,17 +1,21 @@
 """Changing wallets and credentials."""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import orjson
 from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password, verify_password
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, queries
+from wallets import errors, names, numbering, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
+from wallets.states import EventType
 
 MAXIMUM_PASSWORD_LENGTH = 32  # of the authentication endpoint of the public service
 _SHORTEST_PUBLIC_NAME = 4
@@ -21,14 +25,41 @@ ANSWERS_ARE_KEPT = timedelta(days=7)
 
 
 @sensitive_variables("password")
-def create_wallet(*, name: str, password: str = "", about: str = "") -> Wallet:
+def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wallet | None = None) -> Wallet:
     """
     Create a wallet that nobody manages and return it. Without a password it cannot authenticate.
+
+    The `creator`, if any, reads of it among its events.
 
     :raises InvalidWalletName: the name holds white space or control characters
     :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
     :raises WalletNameTaken: another wallet bears it
     :raises InvalidPassword: the authentication endpoint could not accept the password
+    """
+    key = new_name_key(name)
+    encoded = _encoded(password) if password else ""
+    with transaction.atomic(savepoint=False):
+        try:
+            with transaction.atomic():
+                wallet = Wallet.objects.create(name=name, name_key=key, password=encoded, about=about)
+        except IntegrityError as error:
+            raise errors.WalletNameTaken(f"The wallet '{name}' has been existed") from error
+        parties = [wallet.pk] if creator is None else [wallet.pk, creator.pk]
+        record_events(
+            [
+                (party, EventType.WALLET_CREATED, {"parentWallet": creator and creator.pk, "childWallet": name})
+                for party in parties
+            ]
+        )
+    return wallet
+
+
+def new_name_key(name: str) -> str:
+    """
+    Return the key of a name that a new wallet may bear.
+
+    :raises InvalidWalletName: the name holds white space or control characters
+    :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
     """
     if not names.is_writable(name):
         raise errors.InvalidWalletName(f"invalid wallet name:{name}")
@@ -40,12 +71,32 @@ def create_wallet(*, name: str, password: str = "", about: str = "") -> Wallet:
         raise errors.WalletNameLength(
             f'"wallet" length must be less than or equal to {names.MAXIMUM_LENGTH} characters long'
         )
-    encoded = _encoded(password) if password else ""
-    try:
-        with transaction.atomic():
-            return Wallet.objects.create(name=name, name_key=key, password=encoded, about=about)
-    except IntegrityError as error:
-        raise errors.WalletNameTaken(f"The wallet '{name}' has been existed") from error
+    return key
+
+
+_RECORD = f"""
+WITH announced AS MATERIALIZED (SELECT WHERE {numbering.ANNOUNCED})
+INSERT INTO wallets_event (id, number, wallet_id, type, payload, created_at)
+SELECT gen_random_uuid(), {numbering.NEXT}, event.wallet_id, event.type, event.payload::jsonb, clock_timestamp()
+  FROM announced CROSS JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS event (wallet_id, type, payload)
+"""  # noqa: S608 - constants
+
+
+def record_events(events: Sequence[tuple[UUID, EventType, Mapping[str, Any]]]) -> None:
+    """
+    Write events (wallet, type, payload) in their order.
+
+    The caller has opened the transaction of the effect, so that there is an event if and only if there is an effect.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RECORD,
+            [
+                [wallet_id for wallet_id, _, _ in events],
+                [type_.value for _, type_, _ in events],
+                [orjson.dumps(payload).decode() for _, _, payload in events],
+            ],
+        )
 
 
 def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: str | None = None) -> Wallet:
@@ -121,6 +172,7 @@ def authenticate(*, name_or_id: str, password: str) -> str:
         BearerToken.objects.create(
             wallet=wallet, prefix=plaintext[:6], digest=queries.digest(plaintext), expires_at=Now() + BEARER_LIFETIME
         )
+        record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
     return plaintext
 
 

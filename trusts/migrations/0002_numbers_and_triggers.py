@@ -13,6 +13,8 @@ END $$;
 
 CREATE TRIGGER trustchange_append_only BEFORE UPDATE OR DELETE ON trusts_trustchange
     FOR EACH ROW EXECUTE FUNCTION coppice_refuse('changes are only appended');
+CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE ON wallets_event
+    FOR EACH ROW EXECUTE FUNCTION coppice_refuse('events are only appended');
 CREATE TRIGGER trust_kept BEFORE DELETE ON trusts_trust
     FOR EACH ROW EXECUTE FUNCTION coppice_refuse('a trust is cancelled, never deleted');
 CREATE TRIGGER trust_parties_fixed BEFORE UPDATE ON trusts_trust FOR EACH ROW
@@ -27,6 +29,7 @@ CREATE TRIGGER wallet_kept BEFORE DELETE ON wallets_wallet
 BACKWARDS = """
 DROP TRIGGER wallet_kept ON wallets_wallet;
 DROP TRIGGER trust_parties_fixed ON trusts_trust;
+DROP TRIGGER event_append_only ON wallets_event;
 DROP TRIGGER trust_kept ON trusts_trust;
 DROP TRIGGER trustchange_append_only ON trusts_trustchange;
 DROP FUNCTION coppice_refuse();

@@ -76,6 +76,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Event',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('number', models.BigIntegerField(editable=False, unique=True)),
+                ('type', models.CharField(choices=[('login', 'Login'), ('wallet_created', 'Wallet Created'), ('trust_request', 'Trust Request'), ('trust_request_granted', 'Trust Request Granted'), ('trust_request_cancelled_by_target', 'Trust Request Cancelled By Target'), ('trust_request_cancelled_by_originator', 'Trust Request Cancelled By Originator'), ('transfer_requested', 'Transfer Requested'), ('transfer_completed', 'Transfer Completed'), ('transfer_request_cancelled_by_destination', 'Transfer Request Cancelled By Destination'), ('transfer_pending_cancelled_by_requestor', 'Transfer Pending Cancelled By Requestor'), ('transfer_failed', 'Transfer Failed')], max_length=41)),
+                ('payload', models.JSONField()),
+                ('created_at', models.DateTimeField()),
+                ('wallet', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wallets.wallet')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['wallet', 'number'], name='event_by_wallet')],
+            },
+        ),
+        migrations.CreateModel(
             name='IdempotentAnswer',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
