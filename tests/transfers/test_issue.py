@@ -25,7 +25,10 @@ def test_a_number_of_tokens_is_issued(wallet, capsys):
     assert_sound()
 
 
-@pytest.mark.parametrize("text", ["capture_id\n{}\n{}\n", "{}\n\n{}", "name,capture_id\na,{}\nb,{}\n", "\ufeffcapture_id\r\n{}\r\n{}"])
+@pytest.mark.parametrize(
+    "text",
+    ["capture_id\n{}\n{}\n", "{}\n\n{}", "name,capture_id\na,{}\nb,{}\n", "\ufeffcapture_id\r\n{}\r\n{}"],
+)
 def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet, tmp_path, text):
     captures = [uuid4(), uuid4()]
     path = tmp_path / "captures.csv"

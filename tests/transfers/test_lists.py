@@ -1,0 +1,150 @@
+"""`GET /transfers`: who sees which transfers, in which order, page by page."""
+
+import itertools
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.api.caller import answer, refusal
+from tests.transfers.test_send import STRANGE, bundle
+from transfers import operations, queries
+from transfers.models import Transfer
+from transfers.states import TransferState
+from trusts import operations as trusts
+from trusts import queries as trust_queries
+from wallets.queries import wallet_by_name
+
+FOREIGN = refusal(403, "Wallet do not belongs to wallet logged in")
+
+
+@pytest.fixture
+def forest(alice, bob, carol, sapling):
+    """Transfers among alice, bob, carol, two wallets of alice's and one of bob's, in every state."""
+    bonsai = trusts.open_managed_wallet(actor=bob.wallet, name="bonsai")
+    trusts.open_managed_wallet(actor=alice.wallet, name="seedling")
+    for wallet in (alice.wallet, bob.wallet, carol.wallet, bonsai):
+        operations.issue_tokens(wallet=wallet, count=20)
+    for _ in range(3):
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+        operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="bobby", size=1)
+        operations.send_bundle(actor=bob.wallet, sender="bonsai", receiver="alice", size=1)
+        operations.send_bundle(actor=bob.wallet, sender="carol", receiver="bobby", size=1)
+        operations.send_bundle(actor=carol.wallet, sender="carol", receiver="bonsai", size=1)
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="seedling", size=1)
+        cancelled = operations.send_bundle(actor=carol.wallet, sender="carol", receiver="bobby", size=1)
+        operations.delete(actor=carol.wallet, transfer_id=cancelled.id)
+    return {"alice": alice, "bobby": bob, "carol": carol}
+
+
+def seen_by(wallet_names, state=None):
+    """Work the list out row by row."""
+    return [
+        str(transfer.pk)
+        for transfer in Transfer.objects.order_by("number").select_related("originator", "source", "destination")
+        if {transfer.originator.name, transfer.source.name, transfer.destination.name} & wallet_names
+        and state in (None, transfer.state)
+    ]
+
+
+CONTROLLED = {"alice": {"alice", "sapling", "seedling"}, "bobby": {"bobby", "bonsai"}, "carol": {"carol"}}
+
+
+def test_row_13_the_list_holds_all_transfers_of_the_caller_and_its_wallets(forest):
+    for who, state in itertools.product(CONTROLLED, [None, *TransferState]):
+        suffix = "" if state is None else f"&state={state}"
+
+        status, body = answer(forest[who].get(f"/transfers?limit=1000{suffix}"))
+
+        assert status == 200
+        assert [row["id"] for row in body["transfers"]] == seen_by(CONTROLLED[who], state)
+
+
+def test_a_list_may_be_narrowed_to_one_wallet_by_name_or_id(forest):
+    for who, wallet in [("alice", "sapling"), ("alice", "alice"), ("bobby", "bonsai")]:
+        for text in (wallet, str(wallet_by_name(wallet).pk)):
+            _, body = answer(forest[who].get(f"/transfers?limit=1000&wallet={text}"))
+            assert [row["id"] for row in body["transfers"]] == seen_by({wallet})
+
+
+def test_row_13_a_foreign_wallet_is_refused(forest):
+    # bonsai belongs to bob, who also has transfers with alice.
+    for wallet in ("bobby", "bonsai", "carol"):
+        assert answer(forest["alice"].get(f"/transfers?limit=10&wallet={wallet}")) == FOREIGN
+    # What a managed wallet's manager holds is not the managed wallet's to see.
+    assert answer(forest["carol"].get("/transfers?limit=10&wallet=alice")) == FOREIGN
+
+
+def test_row_24_the_cursor_visits_every_transfer_once(forest):
+    for who, limit in itertools.product(CONTROLLED, [1, 3, 7]):
+        path, seen = f"/transfers?limit={limit}", []
+        while path:
+            response = forest[who].get(path)
+            status, body = answer(response)
+            assert status == 200
+            assert len(body["transfers"]) <= limit
+            seen += [row["id"] for row in body["transfers"]]
+            link = re.fullmatch(r'<(.*)>; rel="next"', response.get("Link", ""))
+            path = link and f"/transfers?{urlsplit(link[1]).query}"
+        assert seen == seen_by(CONTROLLED[who])
+
+
+def test_start_counts_from_one_at_any_depth(forest):
+    for start in (1, 2, 5, 17, 1000):
+        _, body = answer(forest["alice"].get(f"/transfers?limit=4&start={start}"))
+        assert [row["id"] for row in body["transfers"]] == seen_by(CONTROLLED["alice"])[start - 1 :][:4]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        ("", 422, '"limit" is required'),
+        ("limit=abc", 422, '"limit" must be a number'),
+        ("limit=0", 422, '"limit" must be greater than or equal to 1'),
+        ("limit=1001", 422, '"limit" must be less than or equal to 1000'),
+        ("limit=1&start=0", 422, '"start" must be greater than or equal to 1'),
+        ("limit=1&state=foo", 422, '"state" must be one of [requested, pending, completed, cancelled, failed]'),
+        ("limit=1&wallet=", 422, '"wallet" is not allowed to be empty'),
+        ("limit=1&wallet=nobody", 404, "Could not find entity by wallet name: nobody"),
+        (f"limit=1&wallet={STRANGE}", 404, f"Could not find wallet by id: {STRANGE}"),
+        ("limit=1&offset=0", 422, '"offset" is not allowed'),
+        ("limit=1&cursor=abc", 422, '"cursor" is not valid'),
+    ],
+)
+def test_a_query_of_the_wrong_shape_is_refused(alice, query, status, message):
+    assert answer(alice.get(f"/transfers?{query}")) == refusal(status, message)
+
+
+def test_a_manager_of_many_wallets_sees_their_transfers_in_order(alice, bob):
+    """More wallets than a page has rows, so that the reach of a page matters."""
+    for index in range(12):
+        wallet = trusts.open_managed_wallet(actor=alice.wallet, name=f"tree{index}")
+        operations.issue_tokens(wallet=wallet, count=3)
+    for round_ in range(3):
+        for index in range(12):
+            sender = f"tree{(index * 5 + round_) % 12}"
+            assert bob.post("/transfers", bundle(sender, "bobby", 1)).status_code == 202
+    wallet_ids = trust_queries.controlled_wallet_ids(actor_id=alice.wallet.pk)
+    expected = list(Transfer.objects.order_by("number").values_list("number", flat=True))
+    assert len(expected) == 36
+
+    for limit in (1, 2, 5, 12, 13, 36, 40):
+        seen, after = [], 0
+        while page := queries.transfers_page(wallet_ids=wallet_ids, limit=limit, after=after):
+            seen += [row.number for row in page]
+            after = seen[-1]
+        assert seen == expected
+    for offset in (0, 1, 11, 12, 35, 36):
+        page = queries.transfers_page(wallet_ids=wallet_ids, limit=4, offset=offset)
+        assert [row.number for row in page] == expected[offset : offset + 4]
+
+
+@pytest.mark.parametrize("wallets", [1, 3])
+def test_the_number_of_statements_of_a_list_is_fixed(alice, wallets, django_assert_num_queries):
+    for index in range(wallets):
+        trusts.open_managed_wallet(actor=alice.wallet, name=f"tree{index}")
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver=f"tree{index}", size=1)
+
+    with django_assert_num_queries(2):
+        rows = queries.transfers_visible_to(actor_id=alice.wallet.pk, wallet=None, limit=10)
+    assert len(rows) == wallets

@@ -1,0 +1,341 @@
+"""
+Random actors do random things, and a small model of wallets, trusts and transfers must agree with every answer.
+
+The model knows nothing of SQL: a wallet is a set of tokens, a trust is a row of a list. After each step it must hold
+the same tokens as the ledger, and the audit must find nothing.
+"""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tests.transfers.books import assert_sound
+from transfers import errors, operations
+from transfers.models import Movement, Transfer
+from trusts import errors as trust_errors
+from trusts import operations as trusts
+from trusts.models import Trust
+from trusts.states import TrustRequestType
+from wallets.models import Token, Wallet
+
+NAMES = ["alice", "bobby", "carol", "sapling"]
+TOKENS_EACH = 4
+
+
+@dataclass
+class ModelTransfer:
+    source: str
+    destination: str
+    size: int
+    named: frozenset[UUID] | None
+    state: str
+    reserved: set[UUID] = field(default_factory=set)
+
+
+@dataclass
+class ModelTrust:
+    actor: str
+    target: str
+    kind: str
+    state: str
+    withdrawn: bool = False
+
+
+class Refused(Exception):
+    """The model refuses; holds the class of the error that the ledger must raise."""
+
+
+class Model:
+    def __init__(self) -> None:
+        self.tokens: dict[str, set[UUID]] = {name: set() for name in NAMES}
+        self.transfers: dict[UUID, ModelTransfer] = {}
+        self.trusts: dict[UUID, ModelTrust] = {}
+        self.moves: dict[UUID, list[str]] = {}
+
+    def trusted(self, kind, actor, target):
+        return any((t.kind, t.actor, t.target, t.state) == (kind, actor, target, "trusted") for t in self.trusts.values())
+
+    def controls(self, actor, wallet):
+        return actor == wallet or self.trusted("manage", actor, wallet) or self.trusted("yield", wallet, actor)
+
+    def may_push(self, sender, receiver):
+        return self.trusted("send", sender, receiver) or self.trusted("receive", receiver, sender)
+
+    def reserved(self):
+        return set().union(*(transfer.reserved for transfer in self.transfers.values()))
+
+    def free(self, wallet):
+        return self.tokens[wallet] - self.reserved()
+
+    def verdict(self, actor, sender, receiver):
+        if sender == receiver:
+            raise Refused(errors.SameWallet)
+        if self.controls(actor, sender):
+            at_once = self.controls(actor, receiver) or self.may_push(sender, receiver)
+            return "completed" if at_once else "pending"
+        if self.controls(actor, receiver):
+            return "requested"
+        raise Refused(errors.NeitherWalletControlled)
+
+    def why_not(self, sender, listed):
+        for token in listed:
+            if token not in self.tokens[sender]:
+                raise Refused(errors.TokenElsewhere)
+            if token in self.reserved():
+                raise Refused(errors.TokenReserved)
+
+    def move(self, transfer, moved):
+        assert moved <= self.tokens[transfer.source]
+        self.tokens[transfer.source] -= moved
+        self.tokens[transfer.destination] |= moved
+        for token in moved:
+            self.moves[token].append(transfer.destination)
+
+
+@pytest.mark.django_db
+def test_random_actors_and_a_small_model_agree():
+    run_state_machine_as_test(
+        Actors,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            # The same steps on every run: a failure in a branch is one of that branch.
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+WALLETS = st.sampled_from(NAMES)
+
+
+class Actors(RuleBasedStateMachine):
+    @initialize()
+    def people(self) -> None:
+        self.model = Model()
+        suffix = f"{Wallet.objects.count():06}"
+        self.wallets = {
+            name: Wallet.objects.create(name=name + suffix, name_key=name + suffix) for name in NAMES
+        }
+        self.names = {wallet.pk: name for name, wallet in self.wallets.items()}
+        for name, wallet in self.wallets.items():
+            operations.issue_tokens(wallet=wallet, count=TOKENS_EACH)
+            self.model.tokens[name] = set(wallet.tokens.values_list("pk", flat=True))
+            for token in self.model.tokens[name]:
+                self.model.moves[token] = [name]
+        self.everything = sorted(set().union(*self.model.tokens.values()))
+
+    def check(self, expected, act):
+        """Act, and compare: either both refuse for the same reason, or neither does."""
+        try:
+            wanted = expected()
+        except Refused as refused:
+            with pytest.raises(refused.args[0]):
+                act()
+            return None, None
+        return wanted, act()
+
+    def who(self, name):
+        return self.wallets[name]
+
+    @rule(actor=WALLETS, sender=WALLETS, receiver=WALLETS, size=st.integers(1, 6))
+    def send_bundle(self, actor, sender, receiver, size):
+        def expected():
+            state = self.model.verdict(actor, sender, receiver)
+            if len(self.model.free(sender)) < size:
+                raise Refused(errors.InsufficientTokens)
+            return state
+
+        state, row = self.check(
+            expected,
+            lambda: operations.send_bundle(
+                actor=self.who(actor), sender=self.who(sender).name, receiver=str(self.who(receiver).pk), size=size
+            ),
+        )
+        if row is not None:
+            self.sent(row, state, ModelTransfer(sender, receiver, size, None, state))
+
+    @rule(actor=WALLETS, sender=WALLETS, receiver=WALLETS, data=st.data())
+    def send_tokens(self, actor, sender, receiver, data):
+        mine = sorted(self.model.tokens[sender]) or self.everything
+        pool = data.draw(st.sampled_from([mine, mine, mine, self.everything]))
+        listed = data.draw(st.lists(st.sampled_from(pool), max_size=3, unique=True))
+
+        def expected():
+            state = self.model.verdict(actor, sender, receiver)
+            self.model.why_not(sender, listed)
+            return state
+
+        state, row = self.check(
+            expected,
+            lambda: operations.send_tokens(
+                actor=self.who(actor), sender=str(self.who(sender).pk), receiver=self.who(receiver).name,
+                token_ids=listed,
+            ),
+        )  # fmt: skip
+        if row is not None:
+            self.sent(row, state, ModelTransfer(sender, receiver, len(listed), frozenset(listed), state))
+
+    def sent(self, row, state, transfer):
+        assert row.state == state
+        self.model.transfers[row.id] = transfer
+        if state == "completed":
+            self.model.move(transfer, self.moved_by(row, transfer))
+        elif state == "pending":
+            transfer.reserved = set(Token.objects.filter(transfer_pending_id=row.id).values_list("pk", flat=True))
+            # Which tokens a bundle gets is the ledger's choice, that they were free and how many is not.
+            assert len(transfer.reserved) == transfer.size
+            assert transfer.named is None or transfer.reserved == transfer.named
+            assert transfer.reserved <= self.model.tokens[transfer.source]
+
+    def moved_by(self, row, transfer):
+        moved = set(Movement.objects.filter(transfer__id=row.id).values_list("token_id", flat=True))
+        assert len(moved) == transfer.size
+        assert transfer.named is None or moved == transfer.named
+        assert not moved & self.model.reserved() - transfer.reserved
+        return moved
+
+    @rule(actor=WALLETS, event=st.sampled_from(["accept", "fulfill", "decline", "delete"]), data=st.data())
+    def decide(self, actor, event, data):
+        if not self.model.transfers:
+            return
+        transfer_id = data.draw(st.sampled_from(sorted(self.model.transfers)))
+        transfer = self.model.transfers[transfer_id]
+        decider = {
+            ("pending", "accept"): transfer.destination,
+            ("pending", "decline"): transfer.destination,
+            ("pending", "delete"): transfer.source,
+            ("requested", "fulfill"): transfer.source,
+            ("requested", "decline"): transfer.source,
+            ("requested", "delete"): transfer.destination,
+        }.get((transfer.state, event))
+
+        def expected():
+            if event == "fulfill" and not self.model.controls(actor, transfer.source):
+                raise Refused(errors.NotYoursToDecide)
+            if decider is None:
+                raise Refused(
+                    {"accept": errors.TransferNotPending, "fulfill": errors.TransferNotRequested}.get(
+                        event, errors.TransferNotOpen
+                    )
+                )
+            if not self.model.controls(actor, decider):
+                raise Refused(errors.NotYoursToDecide)
+            if event == "fulfill":
+                free = self.model.free(transfer.source)
+                if len(free) < transfer.size or (transfer.named is not None and not transfer.named <= free):
+                    raise Refused(errors.InsufficientTokens)
+            return "completed" if event in ("accept", "fulfill") else "cancelled"
+
+        state, row = self.check(
+            expected, lambda: getattr(operations, event)(actor=self.who(actor), transfer_id=transfer_id)
+        )
+        if row is None:
+            return
+        assert row.state == state
+        if state == "completed":
+            moved = self.moved_by(row, transfer)
+            assert event == "fulfill" or moved == transfer.reserved
+            self.model.move(transfer, moved)
+        transfer.state, transfer.reserved = state, set()
+
+    @rule(actor=WALLETS, asked=WALLETS, kind=st.sampled_from(["send", "receive", "manage", "yield"]))
+    def request_trust(self, actor, asked, kind):
+        def expected():
+            if actor == asked:
+                raise Refused(trust_errors.TrustWithOneself)
+            for trust in self.model.trusts.values():
+                same = (trust.actor, trust.target) == (actor, asked) and trust.kind == kind
+                opposite = (trust.actor, trust.target) == (asked, actor) and trust.kind != kind
+                if trust.state in ("requested", "trusted") and (same or opposite):
+                    raise Refused(trust_errors.TrustAlreadyExists)
+            return "requested"
+
+        state, row = self.check(
+            expected,
+            lambda: trusts.request_trust(
+                actor=self.who(actor), request_type=TrustRequestType(kind), requestee=self.who(asked).name
+            ),
+        )
+        if row is not None:
+            self.model.trusts[row.id] = ModelTrust(actor, asked, kind, state)
+
+    @rule(data=st.data(), willing=st.booleans())
+    def accept_trust(self, data, willing):
+        if not self.model.trusts:
+            return
+        trust_id = data.draw(st.sampled_from(sorted(self.model.trusts)))
+        self.answer(self.model.trusts[trust_id].target if willing else data.draw(WALLETS), trust_id, "accept")
+
+    @rule(actor=WALLETS, event=st.sampled_from(["decline", "delete"]), data=st.data())
+    def end_trust(self, actor, event, data):
+        if self.model.trusts:
+            self.answer(actor, data.draw(st.sampled_from(sorted(self.model.trusts))), event)
+
+    def answer(self, actor, trust_id, event):
+        trust = self.model.trusts[trust_id]
+
+        def expected():
+            if event == "delete":
+                if actor != trust.actor:
+                    raise Refused(trust_errors.TrustNotCancellable)
+                return "cancelled_by_originator"
+            if not self.model.controls(actor, trust.target):
+                raise Refused(trust_errors.TrustNotAnswerable)
+            if event == "decline":
+                return "cancelled_by_target"
+            if trust.kind == "yield" and trust.withdrawn:
+                raise Refused(trust_errors.YieldWithdrawn)
+            manager, managed = {"manage": (trust.actor, trust.target), "yield": (trust.target, trust.actor)}.get(
+                trust.kind, (None, None)
+            )
+            if manager is not None and self.model.controls(managed, manager):
+                raise Refused(trust_errors.ManagementCircle)
+            twins = [
+                other
+                for other in self.model.trusts.values()
+                if other is not trust
+                and (other.actor, other.target, other.kind) == (trust.actor, trust.target, trust.kind)
+                and other.state in ("requested", "trusted")
+            ]
+            if twins and trust.state not in ("requested", "trusted"):
+                raise Refused(trust_errors.TrustAlreadyExists)
+            return "trusted"
+
+        state, row = self.check(
+            expected, lambda: getattr(trusts, f"{event}_trust")(actor=self.who(actor), trust_id=trust_id)
+        )
+        if row is not None:
+            assert row.state == state
+            trust.state = state
+            trust.withdrawn = {"accept": False, "delete": True, "decline": trust.withdrawn}[event]
+
+    @invariant()
+    def the_ledger_holds_what_the_model_holds(self):
+        held = {name: set() for name in NAMES}
+        reserved = set()
+        for token in Token.objects.filter(pk__in=self.everything):
+            held[self.names[token.wallet_id]].add(token.pk)
+            if token.transfer_pending_id is not None:
+                reserved.add(token.pk)
+        assert held == self.model.tokens
+        assert reserved == self.model.reserved()
+
+    def teardown(self):
+        if not hasattr(self, "model"):
+            return
+        histories = {token: [] for token in self.everything}
+        for movement in Movement.objects.filter(token_id__in=self.everything).order_by("number"):
+            histories[movement.token_id].append(self.names[movement.destination_id])
+        assert histories == self.model.moves
+        states = dict(Transfer.objects.filter(pk__in=self.model.transfers).values_list("pk", "state"))
+        assert states == {transfer_id: transfer.state for transfer_id, transfer in self.model.transfers.items()}
+        trust_states = dict(Trust.objects.filter(pk__in=self.model.trusts).values_list("pk", "state"))
+        assert trust_states == {trust_id: trust.state for trust_id, trust in self.model.trusts.items()}
+        assert_sound()
