@@ -61,6 +61,17 @@ def as_json(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """
+    Tell whether a line of `django.request` says what nothing else says.
+
+    It writes one for each answer from 400 on. What a client did wrong stands in the access log, and
+    what the API could not answer was logged by `config.api.errors` already, with its cause.
+    """
+    request = getattr(record, "request", None)
+    return getattr(record, "status_code", 500) >= 500 and not getattr(request, "was_refused_knowingly", False)
+
+
 def settings(*, level: str) -> dict[str, Any]:
     """Set structlog up and return Django's `LOGGING`."""
     shared: list[Any] = [
@@ -96,10 +107,12 @@ def settings(*, level: str) -> dict[str, Any]:
                 ],
             }
         },
+        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_news}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
+            "django.request": {"filters": ["news"], "level": level, "propagate": True},
             # It writes whole URLs at INFO.
             "httpx": {"level": "WARNING"},
             # Every two seconds a ring of beat is received and answered.

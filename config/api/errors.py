@@ -171,6 +171,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             # Error reporters, and the client of the test suite, listen for this.
             got_request_exception.send(sender=exception_handler, request=request)
             status, message = 500, "Unknown error"
+    # Read by `config.logs`.
+    getattr(request, "_request", request).was_refused_knowingly = True
     return Response(body_of(request.path, status, message, extra), status=status, headers=headers)
 
 

@@ -5,8 +5,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from django.db import connection
@@ -23,8 +24,8 @@ def database_url() -> str:
 
 
 @contextmanager
-def web_server() -> Iterator[str]:
-    """Run granian as in production, but with one worker, and give its `host:port`."""
+def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """Run granian as in production, but with one worker, and give its `host:port`; `more` joins its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -32,6 +33,7 @@ def web_server() -> Iterator[str]:
         "DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
         "COPPICE_SECURE": "false",
+        **more,
     }
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen([*command, "--blocking-threads", "4", "config.wsgi:application"], env=environment)

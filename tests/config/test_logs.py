@@ -52,3 +52,21 @@ def test_secrets_are_struck_out_of_fields_texts_objects_and_tracebacks(lines):
     assert (failed["status_code"], failed["blob"]) == (500, "<4 bytes>")
     assert broke["denomination"] == -8
     assert "ValueError: GET /peek?locker_key=[secret] was refused" in broke["exception"]
+
+
+def test_what_a_client_did_wrong_is_no_warning_and_what_was_told_already_is_not_told_twice(client, db):
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lines.append
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    try:
+        client.get("/nope")
+        client.get("/wallets")
+        told = [record.getMessage() for record in lines]
+        logger.error("Internal Server Error: /admin/", extra={"status_code": 500, "request": None})
+    finally:
+        logger.removeHandler(handler)
+
+    assert told == []
+    assert [record.getMessage() for record in lines] == ["Internal Server Error: /admin/"]
