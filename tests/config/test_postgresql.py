@@ -1,0 +1,53 @@
+"""The connection between two requests."""
+
+import psycopg
+import pytest
+from django.db import close_old_connections, connection
+from psycopg import _queries
+
+from tests.api.web_server import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _checked_as_in_production(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    connection.close()
+
+
+def ask():
+    """Ask as a request does that finds an open connection."""
+    close_old_connections()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def test_a_silent_connection_is_used_without_a_question():
+    ask()
+    asked = []
+    real = connection.is_usable
+    connection.is_usable = lambda: asked.append(True) or real()
+
+    try:
+        ask()
+    finally:
+        del connection.is_usable
+
+    assert asked == []
+
+
+def test_a_connection_that_the_server_ended_is_replaced_before_the_request_notices():
+    pid = ask()
+    with psycopg.connect(database_url(), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    assert ask() != pid
+
+
+def test_the_longest_statement_of_the_ledger_is_remembered(db):
+    # Should psycopg call the limit by another name, only speed is lost: this is how anybody would learn of it.
+    assert "MAX_CACHED_STATEMENT_LENGTH" in _queries.PostgresQuery.convert.__code__.co_names
+    assert _queries.MAX_CACHED_STATEMENT_LENGTH > 8_000
