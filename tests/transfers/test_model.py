@@ -57,7 +57,8 @@ class Model:
         self.moves: dict[UUID, list[str]] = {}
 
     def trusted(self, kind, actor, target):
-        return any((t.kind, t.actor, t.target, t.state) == (kind, actor, target, "trusted") for t in self.trusts.values())
+        wanted = (kind, actor, target, "trusted")
+        return any((each.kind, each.actor, each.target, each.state) == wanted for each in self.trusts.values())
 
     def controls(self, actor, wallet):
         return actor == wallet or self.trusted("manage", actor, wallet) or self.trusted("yield", wallet, actor)
