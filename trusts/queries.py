@@ -124,37 +124,46 @@ def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
     return row
 
 
-def numbers_by_party(*, table: str, branches: Sequence[str], condition: str = "") -> str:
+def numbers_by_party(*, table: str, branches: Sequence[str], condition: str = "", skips: bool = False) -> str:
     """
     Return the SQL of a query for the `number`s of rows in which any of many wallets is a party, in ascending order.
 
-    Each branch is a condition that an index (wallet column, number) serves, with `{wallet}` for the
-    wallet's id. Parameters of the query: `wallets`, `after`, `fetch`. It reads the first row of each wallet
-    and branch, from which follows how far the page can reach at most, and only then the rows within that
-    reach. So the cost of a page grows with the wallets but not with the rows behind or ahead of it.
+    Each branch is a condition that an index (wallet column, number) serves, with `{wallet}` for the wallet's id.
+    Parameters of the query: `wallets`, `after`, `fetch` (how many rows at most), and with `skips` also `offset` (how
+    many of these are left out from the front).
+
+    It reads the first row of each wallet and branch, from which follows how far the page can reach at most, and only
+    then the rows within that reach. So the cost of a page grows with the wallets but not with the rows behind or ahead
+    of it. Parameters stand in subqueries so that one plan serves all values: planning costs more than the page.
     """
     heads = " UNION ALL ".join(
         f"(SELECT {index} AS branch, number FROM {table} WHERE {branch.format(wallet='wallet.id')} {condition}"  # noqa: S608 - constants
-        f" AND number > %(after)s ORDER BY number LIMIT 1)"
+        f" AND number > (SELECT page.after FROM page) ORDER BY number LIMIT 1)"
         for index, branch in enumerate(branches)
     )
+    page = "LIMIT (SELECT page.fetch FROM page)"
+    if skips:
+        page += " - %(offset)s::bigint OFFSET %(offset)s::bigint"
     reaches = " UNION ALL ".join(
         f"(SELECT number FROM {table} WHERE head.branch = {index} AND {branch.format(wallet='head.id')} {condition}"  # noqa: S608 - constants
-        f" AND number >= head.number AND number <= (SELECT reach.number FROM reach) ORDER BY number LIMIT %(fetch)s)"
+        f" AND number >= head.number AND number <= (SELECT reach.number FROM reach)"
+        f" ORDER BY number LIMIT (SELECT page.fetch FROM page))"
         for index, branch in enumerate(branches)
     )
     return f"""
-WITH head AS MATERIALIZED (
+WITH page AS MATERIALIZED (
+    SELECT %(after)s::bigint AS after, %(fetch)s::bigint AS fetch
+), head AS MATERIALIZED (
     SELECT wallet.id, first.branch, first.number
-      FROM unnest(%(wallets)s::uuid[]) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
+      FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
 ), reach AS MATERIALIZED (
-    SELECT CASE count(*) WHEN %(fetch)s THEN max(number) ELSE {LAST_NUMBER} END AS number
-      FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT %(fetch)s) AS nearest
+    SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE {LAST_NUMBER} END AS number
+      FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
 )
 SELECT DISTINCT within.number
   FROM head CROSS JOIN LATERAL ({reaches}) AS within
  WHERE head.number <= (SELECT reach.number FROM reach)
- ORDER BY within.number LIMIT %(fetch)s
+ ORDER BY within.number {page}
 """  # noqa: S608 - constants
 
 
@@ -182,10 +191,11 @@ def trusts_page(
             "originator_id = {wallet} AND originator_id <> actor_id",
         ),
         condition=condition,
+        skips=True,
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_ROW} WHERE trust.number IN ({numbers}) ORDER BY trust.number OFFSET %(offset)s",
+            f"{_ROW} WHERE trust.number IN ({numbers}) ORDER BY trust.number",
             {
                 "wallets": list(wallet_ids),
                 "after": after,
