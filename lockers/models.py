@@ -1,5 +1,5 @@
 """
-What the lockers app stores: coins, the lockers that were filled here, tasks and their attempts.
+What the lockers app stores: coins, the lockers that were filled here, tasks and their attempts, statements.
 
 Everything that is worth money and secret (authenticity numbers, proposed numbers, transmit
 codes) is sealed by `lockers.vault` before it gets here. Amounts are integers of 10^-8 coin.
@@ -13,7 +13,17 @@ from django.db.models import F, Q
 from django.db.models.functions import Length, Now, Replace
 
 from lockers.raida.statuses import QUORUM
-from lockers.states import HELD, SPENDABLE, CoinState, LockerState, Step, TaskKind, TaskState
+from lockers.states import (
+    HELD,
+    SPENDABLE,
+    CoinState,
+    FileType,
+    LineType,
+    LockerState,
+    Step,
+    TaskKind,
+    TaskState,
+)
 from wallets.models import Wallet
 
 
@@ -72,6 +82,8 @@ class LockerTask(models.Model):
     deadline = models.DateTimeField()
     # When a worker was last told, so that a busy queue does not fill with repetitions.
     rung_at = models.DateTimeField(db_default=Now())
+    # When the answer about this task told the transmit code for the first time.
+    code_shown_at = models.DateTimeField(null=True, blank=True)
     plan = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -102,6 +114,35 @@ class LockerTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class Export(models.Model):
+    """
+    A file of coins that a wallet of this ledger was given, by the task of the same id.
+
+    Its contents are its coins in the state EXPORTED. The file itself is made anew whenever it is
+    fetched, from the secrets in their rows; nothing in clear is ever stored.
+    """
+
+    task = models.OneToOneField(LockerTask, on_delete=models.PROTECT, primary_key=True, related_name="export")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="exports", db_index=False)
+    type = models.CharField(max_length=5, choices=[(t, t) for t in FileType])
+    file_name = models.CharField(max_length=200)
+    coin_count = models.IntegerField()
+    fetched = models.IntegerField(default=0)
+    fetched_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(type__in=list(FileType)), name="export_type_is_known"),
+            models.CheckConstraint(condition=Q(coin_count__gt=0), name="export_has_coins"),
+        ]
+        indexes = [models.Index(fields=["wallet", "-created_at", "-task"], name="export_of_wallet")]
+
+    def __str__(self) -> str:
+        return self.file_name
 
 
 class Coin(models.Model):
@@ -138,6 +179,9 @@ class Coin(models.Model):
     locker = models.ForeignKey(
         Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
+    export = models.ForeignKey(
+        Export, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
+    )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
 
@@ -166,6 +210,9 @@ class Coin(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=CoinState.LOCKED) | Q(locker__isnull=False), name="coin_locked_has_a_locker"
             ),
+            models.CheckConstraint(
+                condition=~Q(state=CoinState.EXPORTED) | Q(export__isnull=False), name="coin_exported_has_an_export"
+            ),
             models.UniqueConstraint(
                 fields=["denomination", "serial_number"],
                 condition=Q(state__in=list(HELD)),
@@ -173,8 +220,8 @@ class Coin(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["denomination", "serial_number"],
-                condition=Q(state=CoinState.LOCKED),
-                name="coin_is_in_one_locker",
+                condition=Q(state__in=[CoinState.LOCKED, CoinState.EXPORTED]),
+                name="coin_is_in_one_locker_or_file",
             ),
         ]
         indexes = [
@@ -184,7 +231,8 @@ class Coin(models.Model):
                 condition=Q(task=None, state__in=list(SPENDABLE)),
                 name="coin_free",
             ),
-            models.Index(fields=["wallet", "state", "denomination"], name="coin_of_wallet"),
+            # A wallet's balance and contents come from this one, without a look at the rows.
+            models.Index(fields=["wallet", "state", "denomination"], include=["task"], name="coin_of_wallet"),
             # What the sweep asks every two seconds.
             models.Index(
                 fields=["wallet", "changed_at"],
@@ -193,6 +241,7 @@ class Coin(models.Model):
             ),
             models.Index(fields=["task", "batch", "id"], condition=Q(task__isnull=False), name="coin_of_task"),
             models.Index(fields=["locker", "state"], condition=Q(locker__isnull=False), name="coin_of_locker"),
+            models.Index(fields=["export", "state", "id"], condition=Q(export__isnull=False), name="coin_of_export"),
         ]
 
     def __str__(self) -> str:
@@ -253,3 +302,57 @@ class ReceiptLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.denomination}#{self.serial_number} {self.state}"
+
+
+class Account(models.Model):
+    """
+    What a wallet's statement comes to: the sum of its lines, and how many there are.
+
+    The balance is the value of all its bank and fracked coins, those included that a task has
+    reserved but not moved yet. Its row is locked last in a transaction, and orders the lines.
+    """
+
+    wallet = models.OneToOneField(Wallet, on_delete=models.PROTECT, primary_key=True, related_name="locker_account")
+    # A hundred thousand of the largest coins are more units than 64 bits can count.
+    balance = models.DecimalField(max_digits=30, decimal_places=0)
+    lines = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(balance__gte=0), name="account_is_never_overdrawn"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.wallet_id)
+
+
+class StatementLine(models.Model):
+    """
+    One change of a wallet's balance, written in the transaction that makes the change, and never altered.
+
+    `number` counts from 1 without a gap in each wallet, in the order of commits.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="statement_lines", db_index=False)
+    number = models.BigIntegerField()
+    task = models.ForeignKey(LockerTask, on_delete=models.PROTECT, related_name="statement_lines")
+    type = models.CharField(max_length=13, choices=[(t, t) for t in LineType])
+    amount = models.DecimalField(max_digits=30, decimal_places=0)
+    running_balance = models.DecimalField(max_digits=30, decimal_places=0)
+    # The other wallet of a transfer.
+    other_wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(type__in=list(LineType)), name="line_type_is_known"),
+            models.CheckConstraint(condition=~Q(amount=0), name="line_changes_the_balance"),
+            models.CheckConstraint(condition=Q(running_balance__gte=0, number__gte=1), name="line_leaves_no_debt"),
+            models.UniqueConstraint(fields=["wallet", "number"], name="line_number_is_unique_in_a_wallet"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.number}"

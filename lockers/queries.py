@@ -283,14 +283,14 @@ _CHECKS: Final = {
         WHERE state IN ('incoming', 'bank', 'fracked', 'limbo', 'errored')
         GROUP BY denomination, serial_number HAVING count(*) > 1
     """,
-    "coin is in one locker": """
-        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state = 'locked'
+    "coin is in one locker or file": """
+        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state IN ('locked', 'exported')
         GROUP BY denomination, serial_number HAVING count(*) > 1
     """,
-    "coin is not spendable and in a locker": """
+    "coin is not spendable and in a locker or file": """
         SELECT held.denomination || '#' || held.serial_number FROM lockers_coin AS held
         JOIN lockers_coin AS locked USING (denomination, serial_number)
-        WHERE held.state IN ('bank', 'fracked') AND locked.state = 'locked'
+        WHERE held.state IN ('bank', 'fracked') AND locked.state IN ('locked', 'exported')
     """,
     "reserved coin belongs to an open task": """
         SELECT coin.denomination || '#' || coin.serial_number FROM lockers_coin AS coin
@@ -321,6 +321,35 @@ _CHECKS: Final = {
         WHERE task.kind = 'put' AND task.state = 'completed' AND (task.result->>'total_stored')::numeric <> (
             SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
             WHERE line.task_id = task.id AND line.state IN ('locked', 'sent'))
+    """,
+    "export has the coins that it says": """
+        SELECT export.task_id::text FROM lockers_export AS export WHERE export.coin_count <> (
+            SELECT count(*) FROM lockers_coin AS coin
+            WHERE coin.export_id = export.task_id AND coin.state IN ('exported', 'sent'))
+    """,
+    "balance is what the coins of the wallet are worth": """
+        SELECT coalesce(account.wallet_id, held.wallet_id)::text FROM lockers_account AS account
+        FULL JOIN (SELECT wallet_id, sum(10::numeric ^ (denomination + 8)) AS units FROM lockers_coin
+                   WHERE state IN ('bank', 'fracked') GROUP BY wallet_id) AS held USING (wallet_id)
+        WHERE coalesce(account.balance, 0) <> coalesce(held.units, 0)
+    """,
+    "statement adds up to the balance": """
+        SELECT account.wallet_id::text FROM lockers_account AS account
+        LEFT JOIN (SELECT wallet_id, sum(amount) AS total, count(*) AS number, max(number) AS last
+                   FROM lockers_statementline GROUP BY wallet_id) AS line USING (wallet_id)
+        WHERE (account.balance, account.lines, account.lines)
+              <> (coalesce(line.total, 0), coalesce(line.number, 0), coalesce(line.last, 0))
+    """,
+    "statement line follows the one before": """
+        SELECT wallet_id || ' ' || number FROM (
+            SELECT wallet_id, number, amount, running_balance,
+                   lag(running_balance, 1, 0) OVER (PARTITION BY wallet_id ORDER BY number) AS balance_before
+            FROM lockers_statementline) AS line
+        WHERE running_balance <> balance_before + amount
+    """,
+    "transfer gives what it takes": """
+        SELECT task_id::text FROM lockers_statementline WHERE type IN ('TransferIn', 'TransferOut')
+        GROUP BY task_id HAVING sum(amount) <> 0
     """,
 }
 

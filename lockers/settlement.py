@@ -5,7 +5,7 @@ Every function is one short transaction that begins by touching the task's row w
 number in the WHERE. A worker whose lease was taken over finds no such row, writes nothing and
 stops (`TaskSuperseded`). No network call ever happens in here.
 
-Lock order: the task, its coins, coins of other wallets that the same task proves gone, lockers.
+Lock order: the task, its coins, coins of other wallets that the same task proves gone, lockers, accounts.
 """
 
 import json
@@ -21,14 +21,14 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
-from lockers import grading, secrecy
+from lockers import grading, secrecy, statements
 from lockers.conversation import Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import CoinState, LockerState, Mark, Step, TaskKind, TaskState, may_have_been
+from lockers.states import SPENDABLE, CoinState, LineType, LockerState, Mark, Step, TaskKind, TaskState, may_have_been
 
 _log = logging.getLogger(__name__)
 
@@ -306,6 +306,8 @@ class _Tally:
 
     units: dict[CoinState, int]
     count: dict[CoinState, int]
+    # Of those coins that counted as balance before the task ended.
+    spendable_before: int = 0
 
     @classmethod
     def empty(cls) -> "_Tally":
@@ -355,6 +357,16 @@ def conclude(*, held: Claim, reason: str = "") -> TaskState:
             lease_until=None,
             finished_at=Now(),
         )
+        statements.post(
+            task_id=task.id,
+            postings=[
+                statements.Posting(
+                    task.wallet_id,
+                    tally.units_of(*SPENDABLE) - tally.spendable_before,
+                    statements.TYPE_OF.get(TaskKind(task.kind), LineType.ADJUSTMENT),
+                )
+            ],
+        )
     # Neither codes nor serial numbers: this line is for operators.
     _log.info("Task %s (%s) ended: %s", task.id, task.kind, state)
     return state
@@ -379,6 +391,8 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
             marks=row.outcome,
             pown=row.pown,
         )
+        if row.state in SPENDABLE:
+            tally.spendable_before += WireCoin(row.denomination, 0).value
         for raida, letter in enumerate(ending.shown):
             board[raida][letter] = board[raida].get(letter, 0) + 1
         if ending.state is None:
@@ -453,7 +467,7 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
 
 
 def _note_departures(coins: Sequence[Coin]) -> set[UUID]:
-    """Coins that are now held here for certain have left whatever lockers of this ledger they were in: those."""
+    """Coins that are now held here for certain have left whatever lockers and files of ours they were in: those."""
     with connection.cursor() as cursor:
         # By identity, so that the plan is a look-up in the index of locked coins and never a join of the table
         # with itself.
@@ -461,10 +475,10 @@ def _note_departures(coins: Sequence[Coin]) -> set[UUID]:
             "UPDATE lockers_coin AS coin SET state = 'sent', changed_at = now()"
             " FROM unnest(%s::smallint[], %s::bigint[]) AS gone(denomination, serial_number)"
             " WHERE coin.denomination = gone.denomination AND coin.serial_number = gone.serial_number"
-            " AND coin.state = 'locked' RETURNING coin.locker_id",
+            " AND coin.state IN ('locked', 'exported') RETURNING coin.locker_id",
             [[coin.denomination for coin in coins], [coin.serial_number for coin in coins]],
         )
-        return {row[0] for row in cursor.fetchall()}
+        return {row[0] for row in cursor.fetchall() if row[0] is not None}
 
 
 def _settle_locker(locker_id: UUID) -> None:

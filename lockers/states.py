@@ -20,12 +20,13 @@ class CoinState(StrEnum):
     COUNTERFEIT = "counterfeit"  # more than 12 servers said so themselves
     ERRORED = "errored"  # more than 12 servers answered with an error status
     LOCKED = "locked"  # stored in a locker that may still hold it
-    SENT = "sent"  # left a locker of ours for somebody else, or came back as a new row
+    EXPORTED = "exported"  # in a file that was made for its owner; the secrets are kept, to fetch or recall it
+    SENT = "sent"  # left a locker or a file of ours for somebody else, or came back as a new row
     MISSED = "missed"  # somebody else emptied the locker first; it never was ours
 
 
-# Every legal change, and no other. LOCKED, SENT and the like never return to a wallet by a change
-# of state: whoever takes a coin out of a locker gets a row of their own.
+# Every legal change, and no other. LOCKED, EXPORTED, SENT and the like never return to a wallet by a
+# change of state: whoever takes a coin out of a locker or imports a file gets a row of their own.
 COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
     CoinState.INCOMING: frozenset(
         {
@@ -38,10 +39,24 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
         }
     ),
     CoinState.BANK: frozenset(
-        {CoinState.FRACKED, CoinState.LOCKED, CoinState.SENT, CoinState.LIMBO, CoinState.COUNTERFEIT}
+        {
+            CoinState.FRACKED,
+            CoinState.LOCKED,
+            CoinState.EXPORTED,
+            CoinState.SENT,
+            CoinState.LIMBO,
+            CoinState.COUNTERFEIT,
+        }
     ),
     CoinState.FRACKED: frozenset(
-        {CoinState.BANK, CoinState.LOCKED, CoinState.SENT, CoinState.LIMBO, CoinState.COUNTERFEIT}
+        {
+            CoinState.BANK,
+            CoinState.LOCKED,
+            CoinState.EXPORTED,
+            CoinState.SENT,
+            CoinState.LIMBO,
+            CoinState.COUNTERFEIT,
+        }
     ),
     CoinState.LIMBO: frozenset(
         {
@@ -58,6 +73,7 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
         {CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.COUNTERFEIT, CoinState.MISSED}
     ),
     CoinState.LOCKED: frozenset({CoinState.SENT}),
+    CoinState.EXPORTED: frozenset({CoinState.SENT}),
     CoinState.COUNTERFEIT: frozenset(),
     CoinState.SENT: frozenset(),
     CoinState.MISSED: frozenset(),
@@ -96,6 +112,30 @@ class TaskKind(StrEnum):
     IMPORT = "import"
     FIND = "find"
     ECHO = "echo"
+    # These two talk to no server: they are completed by the transaction that begins them.
+    EXPORT = "export"
+    TRANSFER = "transfer"
+
+
+class FileType(StrEnum):
+    """What kind of file an export is."""
+
+    BIN = "bin"
+    PNG = "png"
+    STACK = "stack"
+    ZIP = "zip"
+
+
+class LineType(StrEnum):
+    """What a line of a wallet's statement says happened, in the words of the RAIDA protocol, section 9."""
+
+    PUT_TO_LOCKER = "PutToLocker"
+    GET_FROM_LOCKER = "GetFromLocker"
+    IMPORTED = "Imported"
+    EXPORTED = "Exported"
+    TRANSFER_IN = "TransferIn"
+    TRANSFER_OUT = "TransferOut"
+    ADJUSTMENT = "Adjustment"  # coins found again, healed, broken, or seen to be lost
 
 
 class TaskState(StrEnum):
