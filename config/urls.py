@@ -9,8 +9,9 @@ from config.api.openapi import DocsView, SchemaView
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
 _TREETRACKER = [
-    path("", include("wallets.urls")),
+    # Before the wallets: `/wallets/batch-transfer` is no wallet.
     path("", include("transfers.urls")),
+    path("", include("wallets.urls")),
     path("", include("trusts.urls")),
 ]
 

@@ -1,8 +1,13 @@
 """Refusals of the transfers app. The texts are part of the interface: clients compare them."""
 
+from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from wallets.errors import DomainError
+
+# Of many refused rows the message tells so many; the answer lists them all.
+_TOLD_AT_ONCE: Final = 20
 
 
 class SameWallet(DomainError):
@@ -119,3 +124,42 @@ class ChosenTokenElsewhere(DomainError):
     def __init__(self) -> None:
         # The public service says "undefined" where the id was meant, and so do its clients' tests.
         super().__init__("the token:undefined do not belongs to sender walleter")
+
+
+class BatchTooLarge(DomainError):
+    """A batch moves more tokens than one transaction should."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(f"A batch must transfer less than or equal to {maximum} tokens in all")
+
+
+class BatchUncovered(DomainError):
+    """The sender has fewer free tokens than all rows of a batch ask together."""
+
+    def __init__(self) -> None:
+        super().__init__("sender does not have enough tokens")
+
+
+class RowInvalid(DomainError):
+    """A cell of a batch has the wrong shape."""
+
+
+class RowsRefused(DomainError):
+    """
+    Rows of a batch are refused, and so is the batch: nothing was changed.
+
+    `problems` are the refusals by the line of the file, which begins with line 1, the header. The message is that of
+    the row if only one is refused, as the public service says it.
+    """
+
+    def __init__(self, problems: Mapping[int, DomainError]) -> None:
+        self.problems = dict(sorted(problems.items()))
+        texts = [f"line {line}: {error}" for line, error in self.problems.items()]
+        if len(texts) == 1:
+            message = str(next(iter(self.problems.values())))
+        else:
+            message = "; ".join(texts[:_TOLD_AT_ONCE])
+            if len(texts) > _TOLD_AT_ONCE:
+                message += f"; and {len(texts) - _TOLD_AT_ONCE} more"
+        super().__init__(message)
+        self.extra = {"rows": [{"line": line, "message": str(error)} for line, error in self.problems.items()]}

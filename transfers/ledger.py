@@ -416,3 +416,180 @@ def refresh_statistics() -> None:
     """Let the planner know how large the tables have become, before plans made for small ones are used for long."""
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE wallets_token, transfers_movement")
+
+
+class BatchVerdict(NamedTuple):
+    """What the actor may do with one row of a batch. `state` is None if there is no such destination."""
+
+    destination_id: UUID | None
+    state: str | None  # a TransferState, 'same' or 'foreign'
+
+
+# As `_VERDICT`, for one source and many destinations; each row gives an id or the key of a name.
+_BATCH_VERDICT = """
+WITH listed AS MATERIALIZED (
+    SELECT given.line, coalesce(by_id.id, by_name.id) AS destination_id
+      FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) WITH ORDINALITY AS given (id, name_key, line)
+      LEFT JOIN wallets_wallet AS by_id ON by_id.id = given.id
+      LEFT JOIN wallets_wallet AS by_name ON by_name.name_key = given.name_key
+), wanted AS MATERIALIZED (
+    SELECT power.* FROM (VALUES
+               (0::bigint, 'source', 'manage', %(actor)s::uuid, %(source)s::uuid),
+               (0, 'source', 'yield', %(source)s::uuid, %(actor)s::uuid)
+           ) AS power (line, power, request_type, actor_id, target_id)
+     UNION ALL
+    SELECT listed.line, power.*
+      FROM listed CROSS JOIN LATERAL (VALUES
+               ('destination', 'manage', %(actor)s::uuid, listed.destination_id),
+               ('destination', 'yield', listed.destination_id, %(actor)s::uuid),
+               ('shared', 'send', %(source)s::uuid, listed.destination_id),
+               ('shared', 'receive', listed.destination_id, %(source)s::uuid)
+           ) AS power (power, request_type, actor_id, target_id)
+), powers AS MATERIALIZED (
+    SELECT wanted.line, wanted.power
+      FROM wanted JOIN trusts_trust AS trust
+        ON trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
+       AND trust.request_type = wanted.request_type
+     WHERE trust.state = 'trusted'
+       FOR SHARE OF trust
+), held AS MATERIALIZED (
+    SELECT line, bool_or(power = 'destination') AS over_destination, bool_or(power = 'shared') AS shared
+      FROM powers GROUP BY line
+)
+SELECT listed.destination_id,
+       CASE WHEN listed.destination_id IS NULL THEN NULL
+            WHEN listed.destination_id = %(source)s::uuid THEN 'same'
+            WHEN %(source)s::uuid = %(actor)s::uuid OR EXISTS (SELECT FROM powers WHERE line = 0) THEN
+                CASE WHEN listed.destination_id = %(actor)s::uuid OR held.over_destination OR held.shared
+                     THEN 'completed' ELSE 'pending' END
+            WHEN listed.destination_id = %(actor)s::uuid OR held.over_destination THEN 'requested'
+            ELSE 'foreign' END
+  FROM listed LEFT JOIN held USING (line)
+ ORDER BY listed.line
+"""
+
+
+def batch_verdicts(
+    *, actor_id: UUID, source_id: UUID, destinations: Sequence[WalletReference]
+) -> list[BatchVerdict]:
+    """
+    Decide what the actor may do with each of many bundles from one source, in their order.
+
+    The caller has opened a transaction: the trusts that give the right are locked until it ends.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _BATCH_VERDICT,
+            {
+                "actor": actor_id,
+                "source": source_id,
+                "ids": [each.value if each.column == "id" else None for each in destinations],
+                "keys": [each.value if each.column == "name_key" else None for each in destinations],
+            },
+        )
+        return [BatchVerdict(*row) for row in cursor.fetchall()]
+
+
+class BatchRow(NamedTuple):
+    """One transfer of a batch that has been decided on."""
+
+    id: UUID
+    destination_id: UUID
+    size: int
+    state: TransferState
+
+
+# All tokens of a batch are drawn at once, as for one bundle: so whoever waits still waits in one order. Then
+# they are numbered, and so are the places that want one.
+_SEND_BATCH = """
+WITH terms AS MATERIALIZED (
+    SELECT %(source)s::uuid AS source_id
+), {draw}, wanted AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(destinations)s::uuid[], %(sizes)s::integer[], %(states)s::text[])
+                  WITH ORDINALITY AS wanted (id, destination_id, size, state, line)
+), enough AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+     WHERE CASE WHEN %(draws)s::boolean THEN (SELECT count(*) FROM drawn) ELSE ({free}) END = %(size)s::integer
+       AND {announced}
+), placed AS MATERIALIZED (
+    SELECT wanted.id AS transfer_id, wanted.destination_id, wanted.state,
+           row_number() OVER (ORDER BY wanted.line) AS place
+      FROM wanted CROSS JOIN generate_series(1, wanted.size) WHERE %(draws)s::boolean
+), numbered AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS place FROM drawn
+), changed AS (
+    UPDATE wallets_token AS token
+       SET wallet_id = CASE placed.state WHEN 'completed' THEN placed.destination_id ELSE token.wallet_id END,
+           moves = CASE placed.state WHEN 'completed' THEN token.moves + 1 ELSE token.moves END,
+           arrival = CASE placed.state WHEN 'completed' THEN nextval('transfers_arrival') ELSE token.arrival END,
+           transfer_pending_id = CASE placed.state WHEN 'pending' THEN placed.transfer_id END,
+           updated_at = enough.at
+      FROM enough CROSS JOIN numbered JOIN placed USING (place)
+     WHERE token.id = numbered.id
+ RETURNING token.id, token.moves, token.arrival, placed.transfer_id
+), counted AS (
+    SELECT transfer_id, count(*) FROM changed GROUP BY transfer_id
+), written AS (
+    INSERT INTO transfers_transfer (
+           id, number, originator_id, source_id, destination_id, parameters, state,
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
+    SELECT id, {number}, %(actor)s::uuid, %(source)s::uuid, destination_id,
+           jsonb_build_object('bundle', jsonb_build_object('bundleSize', size)), state, size,
+           CASE state WHEN 'pending' THEN count ELSE 0 END, CASE state WHEN 'completed' THEN count ELSE 0 END,
+           at, CASE state WHEN 'completed' THEN at END, ''
+      FROM (SELECT wanted.*, coalesce(counted.count, 0) AS count, enough.at
+              FROM enough CROSS JOIN wanted LEFT JOIN counted ON counted.transfer_id = wanted.id
+             ORDER BY wanted.line) AS row
+ RETURNING id, number, source_id, destination_id, state, created_at
+), history AS (
+    INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+    SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
+           written.created_at
+      FROM written JOIN changed ON changed.transfer_id = written.id
+     WHERE written.state = 'completed'
+)
+SELECT count(*) FROM written
+"""
+_FREE_OF_BATCH = """
+SELECT count(*) FROM (
+    SELECT FROM wallets_token AS token
+     WHERE token.wallet_id = %(source)s::uuid AND token.transfer_pending_id IS NULL
+     LIMIT (SELECT %(size)s::integer)
+) AS free"""
+_SEND_BATCH_AT_ONCE, _SEND_BATCH_PATIENTLY = (
+    _SEND_BATCH.format(draw=draw, free=_FREE_OF_BATCH, announced=numbering.ANNOUNCED, number=numbering.NEXT)
+    for draw in (
+        # A request draws nothing.
+        _DRAW_AT_ONCE.replace("%(size)s", "%(drawn)s"),
+        _DRAW_PATIENTLY.replace("%(size)s", "%(drawn)s"),
+    )
+)
+
+
+def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], patiently: bool) -> bool:
+    """
+    Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
+
+    The caller holds the right to each (`batch_verdicts`); either all of them are requests or none is. Returns False,
+    and has changed nothing, if there are too few tokens for all together; without `patiently` that may be only
+    because others hold them at this moment.
+    """
+    size = sum(row.size for row in rows)
+    draws = rows[0].state is not TransferState.REQUESTED
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _SEND_BATCH_PATIENTLY if patiently else _SEND_BATCH_AT_ONCE,
+            {
+                "actor": actor_id,
+                "source": source_id,
+                "ids": [row.id for row in rows],
+                "destinations": [row.destination_id for row in rows],
+                "sizes": [row.size for row in rows],
+                "states": [row.state.value for row in rows],
+                "size": size,
+                "drawn": size if draws else 0,
+                "draws": draws,
+                "lot": randint(*LOTS),  # noqa: S311 - spreads load
+            },
+        )
+        return bool(cursor.fetchone()[0])

@@ -25,14 +25,14 @@ _ISSUED_AT_ONCE = 50_000
 _MANY = 1_000
 
 
-class _TooFew(Exception):
+class TooFew(Exception):
     """Rolls an attempt back."""
 
 
 @contextmanager
-def _attempt() -> Iterator[None]:
+def attempt() -> Iterator[None]:
     """
-    Let go of the tokens that an attempt locked, if it ends in `_TooFew`.
+    Let go of the tokens that an attempt locked, if it ends in `TooFew`.
 
     Else the next attempt, which waits, could wait for somebody who waits for them. Alone a statement of the ledger
     is a transaction of its own and lets go by itself; only inside a transaction that the caller opened it
@@ -41,7 +41,7 @@ def _attempt() -> Iterator[None]:
     savepoint = connection.savepoint() if connection.in_atomic_block else None
     try:
         yield
-    except _TooFew:
+    except TooFew:
         if savepoint is not None:
             connection.savepoint_rollback(savepoint)
 
@@ -59,9 +59,9 @@ def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> quer
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
     """
     transfer_id = uuid4()
-    source, destination = _reference(sender), _reference(receiver)
+    source, destination = reference(sender), reference(receiver)
     for patiently in (False, True):
-        with _attempt():
+        with attempt():
             verdict = ledger.send_bundle(
                 transfer_id=transfer_id,
                 actor_id=actor.pk,
@@ -73,7 +73,7 @@ def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> quer
             if verdict.number is not None:
                 return _sent(transfer_id, actor, verdict, {"bundle": {"bundleSize": size}})
             _refuse(verdict, sender, receiver)
-            raise _TooFew
+            raise TooFew
     raise errors.InsufficientTokens
 
 
@@ -92,9 +92,9 @@ def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequenc
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
     transfer_id = uuid4()
-    source, destination = _reference(sender), _reference(receiver)
+    source, destination = reference(sender), reference(receiver)
     for _ in range(_ATTEMPTS):
-        with _attempt():
+        with attempt():
             verdict = ledger.send_listed(
                 transfer_id=transfer_id,
                 actor_id=actor.pk,
@@ -107,11 +107,11 @@ def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequenc
             _refuse(verdict, sender, receiver)
             assert verdict.source_id is not None
             _refuse_tokens(wallet_id=verdict.source_id, token_ids=token_ids)
-            raise _TooFew
+            raise TooFew
     raise errors.TokenReserved(token_ids[0])
 
 
-def _reference(text: str) -> ledger.WalletReference:
+def reference(text: str) -> ledger.WalletReference:
     wallet_id = names.parse_uuid(text)
     if wallet_id is not None:
         return ledger.WalletReference("id", wallet_id)
@@ -299,25 +299,25 @@ def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], 
     if len(token_ids) > transfer.token_count:
         raise errors.TooManyTokens(transfer.token_count)
     for _ in range(_ATTEMPTS):
-        with _attempt():
+        with attempt():
             if ledger.complete_listed(transfer_id=transfer.pk, actor_id=actor.pk, token_ids=token_ids):
                 return
             try:
                 _refuse_tokens(wallet_id=transfer.source_id, token_ids=token_ids)
             except errors.TokenElsewhere as error:
                 raise errors.ChosenTokenElsewhere from error
-            raise _TooFew
+            raise TooFew
     raise errors.TokenReserved(token_ids[0])
 
 
 def _fulfill_bundle(transfer: Transfer, actor: Wallet) -> None:
     for patiently in (False, True):
-        with _attempt():
+        with attempt():
             if ledger.complete_bundle(
                 transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count, patiently=patiently
             ):
                 return
-            raise _TooFew
+            raise TooFew
     raise errors.InsufficientTokens
 
 

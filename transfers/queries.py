@@ -150,6 +150,40 @@ def transfers_visible_to(
     return transfers_page(wallet_ids=wallet_ids, limit=limit, offset=offset, after=after, state=state)
 
 
+class PendingSums(NamedTuple):
+    """The pending transfers out of and into a wallet, and their tokens."""
+
+    wallet_id: UUID
+    wallet_name: str
+    transfers_out: int
+    tokens_out: int
+    transfers_in: int
+    tokens_in: int
+
+
+def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
+    """
+    Sum up the pending transfers of a wallet that the actor controls.
+
+    :raises wallets.errors.WalletNotFound: no such wallet
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    """
+    wallet = wallet_queries.wallet_by_id(wallet_id)
+    if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet.pk):
+        raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+    # In so many words, so that the indexes of what is not completed serve.
+    pending = "state <> 'completed' AND state = 'pending'"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT * FROM (SELECT count(*), coalesce(sum(token_count), 0) FROM transfers_transfer"  # noqa: S608 - constants
+            f"                WHERE source_id = %(wallet)s AND {pending}) AS outgoing,"
+            f"              (SELECT count(*), coalesce(sum(token_count), 0) FROM transfers_transfer"
+            f"                WHERE destination_id = %(wallet)s AND {pending}) AS incoming",
+            {"wallet": wallet.pk},
+        )
+        return PendingSums(wallet.pk, wallet.name, *cursor.fetchone())
+
+
 # The newest arrival first, as in the list of a wallet; what moved together, in the order in which it moved.
 _MOVED_TOKENS = (
     f"SELECT {wallet_queries.TOKEN_COLUMNS}, movement.id"  # noqa: S608 - constants

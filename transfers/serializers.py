@@ -5,7 +5,7 @@ from typing import Any, Final
 from config.api.errors import Invalid
 from config.api.openapi import Either, Nullable, OneOf
 from config.api.validation import Flag, Guid, ListOf, Number, Shape, Text
-from transfers.queries import MovementRow, TransferRow
+from transfers.queries import MovementRow, PendingSums, TransferRow
 from transfers.states import TransferState
 
 MAXIMUM_TOKENS: Final = 10_000
@@ -52,6 +52,13 @@ PENDING_EXAMPLE: Final = {
     "state": OneOf("pending", "requested"),
     "closed_at": Nullable(None),
 }
+PENDING_SUMS_EXAMPLE: Final = {
+    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+    "wallet_name": "alice",
+    "pending_outgoing": {"total_amount": 5, "count": 2},
+    "pending_incoming": {"total_amount": 3, "count": 1},
+    "net_pending": -2,
+}
 MOVEMENT_EXAMPLE: Final = {
     "processed_at": "2024-02-01T00:00:01.000Z",
     "sender_wallet": "alice",
@@ -88,6 +95,17 @@ def transfer(row: TransferRow) -> dict[str, Any]:
         "originating_wallet": row.originating_wallet,
         "source_wallet": row.source_wallet,
         "destination_wallet": row.destination_wallet,
+    }
+
+
+def pending_sums(sums: PendingSums) -> dict[str, Any]:
+    """Write what is on its way. The net is what comes in less what goes out."""
+    return {
+        "wallet_id": sums.wallet_id,
+        "wallet_name": sums.wallet_name,
+        "pending_outgoing": {"total_amount": sums.tokens_out, "count": sums.transfers_out},
+        "pending_incoming": {"total_amount": sums.tokens_in, "count": sums.transfers_in},
+        "net_pending": sums.tokens_in - sums.tokens_out,
     }
 
 

@@ -2,7 +2,9 @@
 
 from django.urls import re_path
 
-from transfers.views import HistoryViewSet, TransferViewSet
+from transfers.batch_views import BatchViewSet
+from transfers.event_views import EventViewSet
+from transfers.views import HistoryViewSet, PendingViewSet, TransferViewSet
 
 _TRANSFER = r"^transfers/(?P<transfer_id>[^/]+)"
 
@@ -13,5 +15,9 @@ urlpatterns = [
     re_path(rf"{_TRANSFER}/accept/?$", TransferViewSet.as_view({"post": "accept"})),
     re_path(rf"{_TRANSFER}/fulfill/?$", TransferViewSet.as_view({"post": "fulfill"})),
     re_path(rf"{_TRANSFER}/decline/?$", TransferViewSet.as_view({"post": "decline"})),
+    re_path(r"^wallets/batch-create-wallet/?$", BatchViewSet.as_view({"post": "create_wallets"})),
+    re_path(r"^wallets/batch-transfer/?$", BatchViewSet.as_view({"post": "transfer"})),
+    re_path(r"^wallets/(?P<wallet_id>[^/]+)/pending-transfers/?$", PendingViewSet.as_view({"get": "list"})),
+    re_path(r"^events/?$", EventViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/transactions/?$", HistoryViewSet.as_view({"get": "list"})),
 ]

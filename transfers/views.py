@@ -226,6 +226,25 @@ class HistoryViewSet(ApiViewSet):
         return page.response("history", rows, write=serializers.movement, position=_number)
 
 
+class PendingViewSet(ApiViewSet):
+    """What is on its way out of and into a wallet."""
+
+    @describe(
+        "Sum up the pending transfers of a wallet",
+        answer=serializers.PENDING_SUMS_EXAMPLE,
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
+            wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="transfers",
+    )
+    def list(self, request: Request, wallet_id: str) -> Response:
+        """Transfers in the state `pending`; those that are `requested` reserve nothing and are not counted."""
+        sums = queries.pending_sums(actor_id=caller(request).pk, wallet_id=path_id("wallet_id", wallet_id))
+        return Response(serializers.pending_sums(sums))
+
+
 def _number(row: Any) -> list[Any]:
     return [row.number]
 

@@ -1,5 +1,6 @@
 """Changing trusts. Each function is one transaction and authorises on locked rows."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -34,6 +35,27 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
             state=TrustState.TRUSTED,
         )
     return wallet
+
+
+def take_charge(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
+    """
+    Let the actor manage wallets that the transaction of the caller has created.
+
+    That is what `open_managed_wallet` does, for many at once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH trust AS ("
+            " INSERT INTO trusts_trust"
+            "        (id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn)"
+            " SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(actor)s::uuid, wallet.id, %(actor)s::uuid,"
+            "        'manage', 'manage', 'trusted', false"
+            "   FROM unnest(%(wallets)s::uuid[]) AS wallet (id)"
+            " RETURNING id)"
+            " INSERT INTO trusts_trustchange (trust_id, actor_id, event, state)"
+            " SELECT id, %(actor)s::uuid, '', 'trusted' FROM trust",
+            {"actor": actor.pk, "wallets": list(wallet_ids)},
+        )
 
 
 def request_trust(

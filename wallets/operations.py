@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -72,6 +72,46 @@ def new_name_key(name: str) -> str:
             f'"wallet" length must be less than or equal to {names.MAXIMUM_LENGTH} characters long'
         )
     return key
+
+
+class NewWallet(NamedTuple):
+    """What a wallet of a batch is to be."""
+
+    id: UUID
+    name: str
+    name_key: str
+    about: str
+    logo_url: str | None
+
+
+def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID]:
+    """
+    Create wallets that nobody manages yet, and return the ids of those whose name nobody bore before.
+
+    The caller has opened a transaction, has got the keys from `new_name_key`, no two alike, and rolls back if
+    one is missing in the result.
+    """
+    with connection.cursor() as cursor:
+        # In the order of the names, so that two who create the same ones do not wait for each other in a circle.
+        cursor.execute(
+            "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name, logo_url, created_at)"
+            " SELECT id, name, name_key, '', about, '', logo_url, statement_timestamp()"
+            "   FROM (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])"
+            "                    AS wallet (id, name, name_key, about, logo_url)"
+            '          ORDER BY name_key COLLATE "C") AS wallet'
+            " ON CONFLICT (name_key) DO NOTHING RETURNING id",
+            [list(column) for column in zip(*wallets, strict=True)],
+        )
+        created = {row[0] for row in cursor.fetchall()}
+    record_events(
+        [
+            (party, EventType.WALLET_CREATED, {"parentWallet": creator.pk, "childWallet": wallet.name})
+            for wallet in wallets
+            if wallet.id in created
+            for party in (wallet.id, creator.pk)
+        ]
+    )
+    return created
 
 
 _RECORD = f"""

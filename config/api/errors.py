@@ -78,6 +78,10 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     transfers_errors.TooManyTokens: 403,
     transfers_errors.ChosenTokenElsewhere: 403,
     transfers_errors.CaptureAlreadyIssued: 409,
+    transfers_errors.RowInvalid: 422,
+    transfers_errors.RowsRefused: 422,
+    transfers_errors.BatchTooLarge: 422,
+    transfers_errors.BatchUncovered: 422,
 }
 
 # What a caller may try again as it is: the row was busy, or the server was being restarted.
@@ -105,7 +109,14 @@ class Invalid(RequestRefused):
 
 
 def status_of(error: DomainError) -> int | None:
-    """Return the HTTP status of a refusal, or None if the table does not name its class."""
+    """
+    Return the HTTP status of a refusal, or None if the table does not name its class.
+
+    Refused rows have the status of the row, if all have the same.
+    """
+    if isinstance(error, transfers_errors.RowsRefused):
+        statuses = {status_of(each) for each in error.problems.values()}
+        return statuses.pop() if len(statuses) == 1 else STATUSES[transfers_errors.RowsRefused]
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
 
 
@@ -118,7 +129,7 @@ def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | Non
     """Return the body of an error in the dialect of the path."""
     if is_locker_path(path):
         return {"error": True, "message": message, "code": status, **(extra or {})}
-    return {"code": status, "message": message}
+    return {"code": status, "message": message, **(extra or {})}
 
 
 def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:

@@ -34,7 +34,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import errors
-from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text
+from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
 from wallets.errors import DomainError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +48,7 @@ PAGE: Final[Mapping[str, Field]] = {
 _ABOUT: Final = {
     "limit": "How many rows at most.",
     "start": "The position of the first row, from 1. For deep pages follow the `Link` header instead.",
+    "since": "A date or time; earlier events are left out.",
     "cursor": "Where the page before ended, as its `Link` header says; not together with `start`.",
 }
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -155,6 +156,8 @@ def schema_of(field: Field, *, in_query: bool = False) -> dict[str, Any]:
             return boolean
         case Guid():
             return {"type": "string", "format": "uuid"}
+        case Moment():
+            return {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
         case _:
             return {}
 
@@ -230,6 +233,7 @@ def describe(
     body: Shape | Sequence[Shape] | None = None,
     body_examples: Mapping[str, Any] | None = None,
     form: Shape | None = None,
+    file: str = "file",
     query: Mapping[str, Field] | None = None,
     path: Mapping[str, Field] | None = None,
     refusals: Sequence[Refusal] = (),
@@ -242,8 +246,9 @@ def describe(
 
     `answer` is an example (with `Nullable` and the like where something else may stand), `also` those of other
     statuses that mean success. `body` is what is read, or several shapes of which one fits, and `form` the fields
-    beside the files of a multipart form. `query` and `path` are the parameters, and `refusals` those of the action
-    itself. An action without `query` takes no query parameters, and `config.api.views` refuses any.
+    beside the file of a multipart form, which is called `file`. `query` and `path` are the parameters, and `refusals`
+    those of the action itself. An action without `query` takes no query parameters, and `config.api.views` refuses
+    any.
     """
     if is_idempotent is None:
         is_idempotent = body is not None
@@ -278,8 +283,8 @@ def describe(
         schema = schema_of(form)
         requests["multipart/form-data"] = {
             "type": "object",
-            "properties": {**schema["properties"], "file": _FILE},
-            "required": [*schema["required"], "file"],
+            "properties": {**schema["properties"], file: _FILE},
+            "required": [*schema["required"], file],
         }
 
     def decorate(action: F) -> F:

@@ -5,11 +5,14 @@ import re
 from collections.abc import Mapping
 from typing import IO, Any, Final, NoReturn
 
-from rest_framework.parsers import BaseParser
+from django.http import QueryDict
+from rest_framework.parsers import BaseParser, MultiPartParser
+from rest_framework.request import Request
 
 from config.api.errors import RequestRefused
 
 MAXIMUM_BYTES: Final = 1024 * 1024  # 10,000 token ids are 390 kB
+MAXIMUM_FORM_BYTES: Final = 2 * 1024 * 1024  # 2,500 rows with a name and a description of usual length are 500 kB
 MAXIMUM_DEPTH: Final = 64
 MAXIMUM_DIGITS: Final = 308
 
@@ -42,6 +45,26 @@ class StrictJSONParser(BaseParser):
         if len(body) > MAXIMUM_BYTES:
             raise RequestRefused(413, "Request entity too large")
         return decode(body)
+
+
+class FormParser(MultiPartParser):
+    """A form with one small file. More than 2 MiB is 413, before a byte of it is read."""
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        if int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0) > MAXIMUM_FORM_BYTES:
+            raise RequestRefused(413, "Request entity too large")
+        parsed = super().parse(stream, media_type, parser_context)
+        data = parsed.data.copy()
+        data.update(parsed.files)
+        return data
+
+
+def form_of(request: Request) -> QueryDict:
+    """Return the fields and files that `FormParser` read."""
+    assert isinstance(request.data, QueryDict)
+    return request.data
 
 
 def decode(body: bytes) -> Any:

@@ -14,6 +14,7 @@ are absent from the result.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -24,6 +25,10 @@ from config.api.errors import Invalid
 from wallets import names
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+ -][0-9]{2}:[0-9]{2})?)?",
+    re.IGNORECASE | re.ASCII,
+)
 _SAFE_INTEGER: Final = 2**53 - 1
 
 
@@ -120,6 +125,24 @@ class Guid:
         if parsed is None:
             raise Invalid(f'"{path}" must be a valid GUID')
         return parsed
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A date or a time of ISO 8601; UTC if it does not say."""
+
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> datetime:
+        # The parser of the standard library also takes dates of weeks, which no later reader might.
+        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+            raise Invalid(f'"{path}" must be in ISO 8601 date format')
+        try:
+            # A plus sign that is not escaped is a blank in a query string.
+            parsed = datetime.fromisoformat(value.replace(" ", "+").upper())
+            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise Invalid(f'"{path}" must be in ISO 8601 date format') from None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,491 @@
+"""`POST /wallets/batch-create-wallet` and `POST /wallets/batch-transfer`: all or nothing, every wrong row named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.api.caller import answer, refusal
+from tests.transfers.books import assert_sound, books, held_by
+from transfers import batches, operations
+from transfers.models import Transfer
+from trusts import operations as trusts
+from trusts.models import Trust, TrustChange
+from trusts.states import TrustRequestType
+from wallets.models import ApiKey, Event, Wallet
+
+CREATE, TRANSFER = "/wallets/batch-create-wallet", "/wallets/batch-transfer"
+DONE = (200, {"message": "batch transfer successfull"})
+BOUNDARY = "XBOUNDARYX"
+
+
+def created(count, *, logos=0, unsaved=()):
+    return 200, {
+        "wallets_created": count,
+        "wallets_already_exists": [],
+        "wallet_other_failure_count": 0,
+        "extra_wallet_information_saved": logos,
+        "extraWalletInformationNotSaved": list(unsaved),
+    }
+
+
+def rows_refused(status, message, rows):
+    return status, {
+        "code": status,
+        "message": message,
+        "rows": [{"line": line, "message": text} for line, text in rows.items()],
+    }
+
+
+def form(file, /, *, kind="text/csv", filename="w.csv", **fields):
+    """Write a multipart form as browsers do."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    if file is not None:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="csv"; filename="{filename}"\r\n'
+        content = file if isinstance(file, bytes) else file.encode()
+        parts.append(f"{head}Content-Type: {kind}\r\n\r\n".encode() + content + b"\r\n")
+    return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
+
+
+def upload(caller, path, file, /, *, headers=None, **fields):
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    return caller.send("POST", path, form(file, **fields), **{"content-type": kind, **(headers or {})})
+
+
+def everything():
+    """Return all that a refused batch must leave as it was."""
+    counts = [model.objects.count() for model in (Wallet, Trust, TrustChange, Event)]
+    return books(), counts
+
+
+@pytest.fixture
+def friends(alice, bob, carol, sapling):
+    """alice manages sapling (3 tokens), may push to bobby, and does not know carol; alice holds 5 tokens."""
+    trust = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="bobby")
+    trusts.accept_trust(actor=bob.wallet, trust_id=trust.id)
+    return alice
+
+
+def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(friends, alice, bob, carol, sapling):
+    csv = "wallet_name,token_transfer_amount_overwrite\nsapling,\nbobby,2\ncarol,2\n"
+
+    response = upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="1")
+
+    assert answer(response) == DONE
+    written = Transfer.objects.order_by("number").values_list(
+        "originator__name", "source__name", "destination__name", "parameters", "state", "token_count"
+    )
+    assert list(written) == [
+        ("alice", "alice", "sapling", {"bundle": {"bundleSize": 1}}, "completed", 1),
+        ("alice", "alice", "bobby", {"bundle": {"bundleSize": 2}}, "completed", 2),
+        ("alice", "alice", "carol", {"bundle": {"bundleSize": 2}}, "pending", 2),
+    ]
+    assert (len(held_by(sapling)), len(held_by(bob.wallet)), len(held_by(carol.wallet))) == (4, 2, 0)
+    assert alice.wallet.tokens.exclude(transfer_pending_id=None).count() == 2
+    assert_sound()
+    pending = Transfer.objects.get(state="pending")
+    assert carol.post(f"/transfers/{pending.pk}/accept").status_code == 200
+    assert len(held_by(carol.wallet)) == 2
+    assert_sound()
+
+
+def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(alice, bob, sapling):
+    csv = f"wallet_name,token_transfer_amount_overwrite\nbobby,2\n{bob.wallet.pk},1\n"
+    assert answer(upload(bob, TRANSFER, csv, sender_wallet="alice"))[0] == 422  # one wallet, named twice
+
+    answered = upload(bob, TRANSFER, "wallet_name,token_transfer_amount_overwrite\nbobby,5\n", sender_wallet="alice")
+
+    assert answer(answered) == DONE
+    assert list(Transfer.objects.values_list("state", "token_count", "reserved_count")) == [("requested", 5, 0)]
+    assert_sound()
+
+
+WRONG_ROWS = [
+    ("wallet_name\nnobody\n", 404, "Could not find wallet by name: nobody", {2: None}),
+    ("wallet_name\nalice\n", 422, "Cannot transfer to the same wallet as the originating one!", {2: None}),
+    ("wallet_name\nbobby\nbobby\n", 422, '"[1]" contains a duplicate value', {3: None}),
+    ("wallet_name\nbobby\nBOBBY\n", 422, '"[1]" contains a duplicate value', {3: None}),
+    ("wallet_name\nno body\n", 400, "invalid wallet name:no body", {2: None}),
+    (
+        "wallet_name,token_transfer_amount_overwrite\nbobby,x\n",
+        422,
+        '"[0].token_transfer_amount_overwrite" must be a number',
+        {2: None},
+    ),
+    (
+        "wallet_name,token_transfer_amount_overwrite\nbobby,=1+1\n",
+        422,
+        '"[0].token_transfer_amount_overwrite" must be a number',
+        {2: None},
+    ),
+    (
+        "wallet_name,token_transfer_amount_overwrite\n,1\n",
+        422,
+        '"[0].wallet_name" is not allowed to be empty',
+        {2: 0},
+    ),
+    ("wallet_name\nbobby,1\n", 422, '"[0]" has 2 cells, and the header has 1', {2: None}),
+    (
+        # Line 3 is empty and line 4 begins a record of two lines.
+        'wallet_name,token_transfer_amount_overwrite\nbobby,0\n\n"no\nbody",1\nnobody,\nsapling,-1\ncarol,1.5\n',
+        422,
+        'line 2: "[0].token_transfer_amount_overwrite" must be greater than or equal to 1;'
+        " line 4: invalid wallet name:no\nbody; line 6: Could not find wallet by name: nobody;"
+        ' line 7: "[3].token_transfer_amount_overwrite" must be greater than or equal to 1;'
+        ' line 8: "[4].token_transfer_amount_overwrite" must be an integer',
+        {
+            2: '"[0].token_transfer_amount_overwrite" must be greater than or equal to 1',
+            4: "invalid wallet name:no\nbody",
+            6: "Could not find wallet by name: nobody",
+            7: '"[3].token_transfer_amount_overwrite" must be greater than or equal to 1',
+            8: '"[4].token_transfer_amount_overwrite" must be an integer',
+        },
+    ),
+]
+
+
+def test_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(friends, alice):
+    before = everything()
+    for csv, status, message, rows in WRONG_ROWS:
+        response = upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="1")
+
+        assert answer(response) == rows_refused(status, message, {line: text or message for line, text in rows.items()})
+        assert everything() == before
+
+
+def test_rows_that_the_caller_may_not_send_are_refused_with_those_that_it_may(alice, bob, carol):
+    before = everything()
+
+    response = upload(
+        bob, TRANSFER, "wallet_name\nbobby\ncarol\n", sender_wallet="alice", token_transfer_amount_default="1"
+    )
+
+    refused = "Current account has no permission to transfer between these wallets"
+    assert answer(response) == rows_refused(403, refused, {3: refused})
+    assert everything() == before
+
+
+WRONG_FILES = [
+    ("wallet_name\nbobby\n", {}, 422, '"sender_wallet" is required'),
+    (
+        "wallet_name\nbobby\n",
+        {"sender_wallet": "nobody", "token_transfer_amount_default": 1},
+        404,
+        "Could not find wallet by name: nobody",
+    ),
+    (
+        "wallet_name\nbobby\n",
+        {"sender_wallet": "alice", "token_transfer_amount_default": "many"},
+        422,
+        '"token_transfer_amount_default" must be a number',
+    ),
+    ("wallet_name\nbobby\n", {"sender_wallet": "alice", "x": 1}, 422, '"x" is not allowed'),
+    (None, {"sender_wallet": "alice"}, 422, '"csv" is required'),
+    (None, {"sender_wallet": "alice", "csv": "text"}, 422, '"csv" must be one file'),
+    ("", {"sender_wallet": "alice"}, 422, '"[0].wallet_name" is required'),
+    ("name\nbobby\n", {"sender_wallet": "alice"}, 422, '"[0].name" is not allowed'),
+    (
+        "wallet_name,extra_wallet_data_about\nbobby,x\n",
+        {"sender_wallet": "alice"},
+        422,
+        '"[0].extra_wallet_data_about" is not allowed',
+    ),
+    ("wallet_name,wallet_name\nbobby,x\n", {"sender_wallet": "alice"}, 422, '"csv" has the column wallet_name twice'),
+    ("wallet_name\n", {"sender_wallet": "alice"}, 422, '"value" must contain at least 1 items'),
+    (
+        "wallet_name\n" + "x\n" * 2501,
+        {"sender_wallet": "alice"},
+        422,
+        '"value" must contain less than or equal to 2500 items',
+    ),
+    (b"wallet_name\nb\xf6bby\n", {"sender_wallet": "alice"}, 422, '"csv" must be text in UTF-8: byte 13 is not'),
+    (
+        "wallet_name\nbobby\n".encode("utf-16"),
+        {"sender_wallet": "alice"},
+        422,
+        '"csv" must be text in UTF-8: byte 0 is not',
+    ),
+    ("wallet_name\nbob\0by\n", {"sender_wallet": "alice"}, 422, '"csv" must not hold a NUL character: line 2 does'),
+    ('wallet_name\n"bobby\n', {"sender_wallet": "alice"}, 422, '"csv" is malformed at line 2: unexpected end of data'),
+    (
+        "wallet_name,token_transfer_amount_overwrite\nbobby,3\nsapling,3\n",
+        {"sender_wallet": "alice"},
+        422,
+        "sender does not have enough tokens",
+    ),
+]
+
+
+def test_a_file_that_cannot_be_is_refused_and_nothing_is_transferred(friends, alice):
+    before = everything()
+    for csv, fields, status, message in WRONG_FILES:
+        assert answer(upload(alice, TRANSFER, csv, **fields)) == refusal(status, message)
+        assert everything() == before
+
+
+def test_a_row_without_any_amount_is_refused(friends, alice):
+    message = '"[0].token_transfer_amount_overwrite" is required'
+
+    response = upload(alice, TRANSFER, "wallet_name\nbobby\n", sender_wallet="alice")
+
+    assert answer(response) == rows_refused(422, message, {2: message})
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        "\ufeffwallet_name,token_transfer_amount_overwrite\r\nbobby,1\r\nsapling,1\r\n",
+        "wallet_name,token_transfer_amount_overwrite\rbobby,1\rsapling,1",
+        ' token_transfer_amount_overwrite , wallet_name \n"1", "bobby"\n\n1.0,sapling \n , \n'.replace(', "', ',"'),
+        b"wallet_name,token_transfer_amount_overwrite\nbobby,1\nsapling,1\n",
+    ],
+)
+def test_files_are_read_as_programs_write_them(friends, alice, csv):
+    assert answer(upload(alice, TRANSFER, csv, sender_wallet="alice")) == DONE
+    assert sorted(Transfer.objects.values_list("destination__name", "token_count")) == [("bobby", 1), ("sapling", 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "filename", "is_taken"),
+    [
+        ("text/plain", "w.txt", False),
+        ("text/plain", "w.csv", False),
+        ("application/vnd.ms-excel", "w.xls", False),
+        ("application/vnd.ms-excel", "w.CSV", True),
+    ],
+)
+def test_only_csv_files_are_taken(friends, alice, kind, filename, is_taken):
+    csv = "wallet_name,token_transfer_amount_overwrite\nbobby,1\n"
+
+    response = upload(alice, TRANSFER, csv, kind=kind, filename=filename, sender_wallet="alice")
+
+    assert answer(response) == (DONE if is_taken else refusal(422, "Only csv files are supported"))
+    assert Transfer.objects.count() == is_taken
+
+
+@pytest.mark.parametrize("path", [CREATE, TRANSFER])
+def test_what_comes_before_the_rows(alice, path):
+    assert answer(alice.post(path, {})) == refusal(
+        415, "Invalid content type. Endpoint only supports multipart/form-data"
+    )
+    assert answer(alice.get(path)) == refusal(405, "Method GET is not allowed")
+    assert answer(upload(alice, path, "wallet_name\n" + "x" * 2**21)) == refusal(413, "Request entity too large")
+    ApiKey.objects.update(batch_access=False)
+    assert answer(upload(alice, path, "wallet_name\nsapling\n")) == refusal(403, "Endpoint not valid")
+    assert Wallet.objects.count() == 1
+
+
+def test_wallets_are_created_described_managed_and_given_tokens(alice):
+    csv = (
+        "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_about,extra_wallet_data_logo_url,"
+        "extra_wallet_data_cover_url\n"
+        'batch1,,"first, of two",https://example.org/1.png,\nbatch2,3,second,,https://example.org/2.png\n'
+    )
+
+    response = upload(alice, CREATE, csv, sender_wallet="alice", token_transfer_amount_default="1")
+
+    assert answer(response) == created(2, logos=1, unsaved=["batch2 cover_url is not stored"])
+    new = Wallet.objects.exclude(pk=alice.wallet.pk).order_by("name")
+    assert list(new.values_list("name", "name_key", "password", "about", "logo_url", "display_name")) == [
+        ("batch1", "batch1", "", "first, of two", "https://example.org/1.png", ""),
+        ("batch2", "batch2", "", "second", None, ""),
+    ]
+    assert [len(held_by(wallet)) for wallet in new] == [1, 3]
+    assert (
+        list(
+            Trust.objects.order_by("number").values_list(
+                "actor__name", "originator__name", "type", "request_type", "state"
+            )
+        )
+        == [("alice", "alice", "manage", "manage", "trusted")] * 2
+    )
+    assert sorted(Trust.objects.values_list("target__name", flat=True)) == ["batch1", "batch2"]
+    assert list(TrustChange.objects.values_list("actor__name", "event", "state")) == [("alice", "", "trusted")] * 2
+    assert [wallet["name"] for wallet in answer(alice.get("/wallets?limit=9"))[1]["wallets"]][-1] == "alice"
+    events = Event.objects.filter(type="wallet_created").exclude(payload__childWallet="alice")
+    assert sorted(events.values_list("wallet__name", "payload__childWallet")) == [
+        ("alice", "batch1"),
+        ("alice", "batch2"),
+        ("batch1", "batch1"),
+        ("batch2", "batch2"),
+    ]
+    assert_sound()
+
+
+def test_wallets_are_created_without_tokens(alice):
+    assert answer(upload(alice, CREATE, "wallet_name\nbatch5\nbatch6\n")) == created(2)
+    assert answer(upload(alice, CREATE, "wallet_name\nbatch7\n", sender_wallet="alice")) == created(1)
+    assert not Transfer.objects.exists()
+
+
+WRONG_WALLETS = [
+    ("wallet_name\nsapling2\nSAPLING\n", {}, 403, {3: "The wallet 'SAPLING' already exists"}),
+    ("wallet_name\ndup\ndup\n", {}, 422, {3: '"[1]" contains a duplicate value'}),
+    ("wallet_name\nab\n", {}, 422, {2: '"wallet" length must be at least 3 characters long'}),
+    ("wallet_name\n=cmd()\n", {}, 422, {2: '"[0].wallet_name" must not begin like a formula, with = + - or @'}),
+    ("wallet_name,token_transfer_amount_overwrite\nbatch3,4\n", {}, 422, {2: "sender_wallet is required for transfer"}),
+    (
+        "wallet_name,extra_wallet_data_about\nbatch3," + "x" * 251 + "\n",
+        {},
+        422,
+        {2: '"[0].extra_wallet_data_about" length must be less than or equal to 250 characters long'},
+    ),
+    (
+        "wallet_name,extra_wallet_data_logo_url\nbatch3,javascript:alert()\n",
+        {},
+        422,
+        {2: '"[0].extra_wallet_data_logo_url" must be a valid uri'},
+    ),
+    (
+        "wallet_name\nbatch3\nno body\nsapling\nab\n",
+        {},
+        422,
+        {
+            3: "invalid wallet name:no body",
+            4: "The wallet 'sapling' already exists",
+            5: '"wallet" length must be at least 3 characters long',
+        },
+    ),
+]
+
+
+def test_wrong_rows_are_all_named_by_their_line_and_no_wallet_is_created(alice, sapling):
+    before = everything()
+    for csv, fields, status, rows in WRONG_WALLETS:
+        response = upload(alice, CREATE, csv, **fields)
+
+        message = (
+            "; ".join(f"line {line}: {text}" for line, text in rows.items())
+            if len(rows) > 1
+            else next(iter(rows.values()))
+        )
+        assert answer(response) == rows_refused(status, message, rows)
+        assert everything() == before
+
+
+UNCOVERED = [
+    (
+        {"token_transfer_amount_default": 2},
+        "wallet_name\nbatch3\n",
+        422,
+        '"token_transfer_amount_default" missing required peer "sender_wallet"',
+    ),
+    (
+        {"sender_wallet": "alice"},
+        "wallet_name,token_transfer_amount_overwrite\nbatch4,6\n",
+        422,
+        "sender does not have enough tokens",
+    ),
+    (
+        {"sender_wallet": "alice", "token_transfer_amount_default": 3},
+        "wallet_name\nbatch4\nbatch5\n",
+        422,
+        "sender does not have enough tokens",
+    ),
+    ({"sender_wallet": "nobody"}, "wallet_name\nbatch4\n", 404, "Could not find wallet by name: nobody"),
+]
+
+
+def test_wallets_whose_tokens_are_not_there_are_not_created(alice):
+    before = everything()
+    for fields, csv, status, message in UNCOVERED:
+        assert answer(upload(alice, CREATE, csv, **fields)) == refusal(status, message)
+        assert everything() == before
+
+
+def test_a_message_tells_twenty_rows_and_the_answer_all(alice):
+    status, body = answer(upload(alice, CREATE, "wallet_name\n" + "".join(f"n {index}\n" for index in range(25))))
+
+    assert status == 400
+    assert body["message"].startswith("line 2: invalid wallet name:n 0; line 3: ")
+    assert body["message"].endswith("line 21: invalid wallet name:n 19; and 5 more")
+    assert [row["line"] for row in body["rows"]] == list(range(2, 27))
+
+
+def test_more_tokens_than_one_transaction_should_move_are_refused(friends, alice, monkeypatch):
+    monkeypatch.setattr(batches, "MAXIMUM_TOKENS", 4)
+    before = everything()
+
+    response = upload(
+        alice, TRANSFER, "wallet_name,token_transfer_amount_overwrite\nbobby,3\nsapling,2\n", sender_wallet="alice"
+    )
+
+    assert answer(response) == refusal(422, "A batch must transfer less than or equal to 4 tokens in all")
+    assert everything() == before
+
+
+def test_the_same_key_again_gets_the_same_answer_and_moves_nothing_more(friends, alice):
+    csv = "wallet_name,token_transfer_amount_overwrite\nbobby,1\n"
+    key = {"headers": {"idempotency_key": "batch-1"}}
+
+    first = upload(alice, TRANSFER, csv, sender_wallet="alice", **key)
+    again = upload(alice, TRANSFER, csv, sender_wallet="alice", **key)
+    other = upload(alice, TRANSFER, csv.replace("1", "2"), sender_wallet="alice", **key)
+
+    assert answer(first) == answer(again) == DONE
+    assert again["Idempotency-Replayed"] == "true"
+    assert answer(other) == refusal(422, "This Idempotency-Key was used for another request")
+    assert list(Transfer.objects.values_list("token_count", flat=True)) == [1]
+
+
+def test_a_refused_batch_leaves_its_key_for_another_try(alice):
+    key = {"headers": {"idempotency_key": "batch-1"}}
+    assert upload(alice, CREATE, "wallet_name\nbatch1\nalice\n", **key).status_code == 403
+    assert Wallet.objects.count() == 1
+
+    assert answer(upload(alice, CREATE, "wallet_name\nbatch1\nbatch2\n", **key)) == created(2)
+
+
+def test_2500_rows_take_as_many_statements_as_2(alice):
+    operations.issue_tokens(wallet=alice.wallet, count=5000)
+    alice.get("/wallets?limit=1")  # notes that the credentials are in use, once an hour
+    counts = []
+    for start, count in ((0, 2), (2, 2500)):
+        csv = "wallet_name\n" + "".join(f"plot-{start + index}\n" for index in range(count))
+        for path in (CREATE, TRANSFER):
+            with CaptureQueriesContext(connection) as captured:
+                response = upload(alice, path, csv, sender_wallet="alice", token_transfer_amount_default="1")
+            assert answer(response) == (created(count) if path == CREATE else DONE)
+            counts.append((path, len(captured)))
+
+    assert counts[:2] == counts[2:]
+    assert max(count for _, count in counts) <= 16
+    assert Wallet.objects.count() == 2503
+    assert Transfer.objects.filter(state="completed").count() == 5004
+    assert_sound()
+
+
+EXCHANGES = [
+    exchange
+    for line in (Path(__file__).parents[1] / "api" / "data" / "exchanges.jsonl").read_text().splitlines()
+    if "/wallets/batch-" in (exchange := json.loads(line))["request"]["path"] and "raw" in exchange["request"]
+]
+# All or nothing: a name that is taken, and no file, which the public service answers with 500.
+DIFFERENT = {
+    78: rows_refused(403, "The wallet 'newwallet1' already exists", {4: "The wallet 'newwallet1' already exists"}),
+    86: refusal(422, '"csv" is required'),
+}
+
+
+def test_recorded_batches_get_the_recorded_answers_but_for_what_all_or_nothing_demands(friends, alice):
+    operations.issue_tokens(wallet=alice.wallet, count=95)
+    Wallet.objects.create(name="newwallet1", name_key="newwallet1")
+    Wallet.objects.create(name="dave", name_key="dave")
+    for exchange in EXCHANGES:
+        request, recorded = exchange["request"], exchange["answers"]["v1.10.25"]
+
+        response = alice.send(
+            "POST", request["path"], request["raw"].encode(), **{"content-type": request["content_type"]}
+        )
+
+        status, body = answer(response)
+        if exchange["n"] in DIFFERENT:
+            assert (status, body) == DIFFERENT[exchange["n"]]
+        else:
+            body.pop("rows", None)
+            assert (status, body) == (recorded["status"], recorded["json"])

@@ -1,0 +1,36 @@
+"""Events as bytes."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from config.api.openapi import OneOf, Sometimes
+from config.api.validation import Field, Moment, Text
+from transfers.events import EventRow
+from wallets.states import EventType
+
+FILTERS: Final[Mapping[str, Field]] = {"since": Moment(required=False), "wallet": Text(required=False)}
+EVENT_EXAMPLE: Final = {
+    "id": "5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60",
+    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+    "type": OneOf("transfer_completed", *(kind for kind in EventType.values if kind != "transfer_completed")),
+    "created_at": "2024-02-01T00:00:01.000Z",
+    "payload": {
+        "transferId": Sometimes("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
+        "walletSender": Sometimes("alice"),
+        "walletReceiver": Sometimes("carol"),
+        "bundle": Sometimes(2),
+        "transferState": Sometimes("completed"),
+        "claim": Sometimes(False),
+    },
+}
+
+
+def event(row: EventRow) -> dict[str, Any]:
+    """Write an event."""
+    return {
+        "id": row.id,
+        "wallet_id": row.wallet_id,
+        "type": row.type,
+        "created_at": row.created_at,
+        "payload": row.payload,
+    }
