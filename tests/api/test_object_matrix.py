@@ -172,7 +172,9 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ),
     ("GET", "/trust_relationships/{trust_id}"): ("/trust_relationships/{incoming trust}", None, CONTROLLERS),
     # Only who asked for it: the public service refuses its manager, too.
-    ("DELETE", "/trust_relationships/{trust_id}"): ("/trust_relationships/{outgoing trust}", None, (200, 403, 403, 403)),
+    ("DELETE", "/trust_relationships/{trust_id}"): (
+        "/trust_relationships/{outgoing trust}", None, (200, 403, 403, 403),
+    ),
     ("POST", "/trust_relationships/{trust_id}/accept"): (
         "/trust_relationships/{incoming trust}/accept", {}, CONTROLLERS,
     ),
