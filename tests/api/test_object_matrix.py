@@ -135,6 +135,17 @@ def coin_file() -> str:
     return base64.b64encode(write_bin([record])).decode()
 
 
+FORM: Final = "multipart/form-data; boundary=BOUNDARY"
+
+
+def form(file: str, **fields: str) -> bytes:
+    """A multipart form with the fields and the CSV file."""
+    head = 'Content-Disposition: form-data; name="{}"{}\r\n'
+    parts = [head.format(name, "") + f"\r\n{value}\r\n" for name, value in fields.items()]
+    parts.append(head.format("csv", '; filename="rows.csv"') + f"Content-Type: text/csv\r\n\r\n{file}\r\n")
+    return ("".join(f"--BOUNDARY\r\n{part}" for part in parts) + "--BOUNDARY--\r\n").encode()
+
+
 ROLES: Final = ("owner", "manager", "trusted", "stranger", "no token", "revoked token", "wrong API key")
 # Of the first four; what the last three get follows from the dialect, but for what is listed under OTHERWISE.
 EVERYBODY = (200, 200, 200, 200)
@@ -149,6 +160,16 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/wallets/{wallet_id}"): ("/wallets/{alice}", None, CONTROLLERS),
     ("PATCH", "/wallets/{wallet_id}"): ("/wallets/{alice}", {"about": "planted in spring"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/trust_relationships"): ("/wallets/{alice}/trust_relationships", None, CONTROLLERS),
+    ("GET", "/wallets/{wallet_id}/pending-transfers"): ("/wallets/{alice}/pending-transfers", None, CONTROLLERS),
+    ("POST", "/wallets/batch-create-wallet"): (
+        "/wallets/batch-create-wallet", form("wallet_name\nsapling\n"), EVERYBODY,
+    ),
+    ("POST", "/wallets/batch-transfer"): (
+        "/wallets/batch-transfer",
+        form("wallet_name,token_transfer_amount_overwrite\nrita,1\n", sender_wallet="alice"),
+        (200, 200, 403, 403),
+    ),
+    ("GET", "/events"): ("/events?limit=9&wallet=alice", None, CONTROLLERS),
     ("GET", "/tokens"): ("/tokens?limit=9&wallet=alice", None, CONTROLLERS),
     ("GET", "/tokens/{token_id}"): ("/tokens/{token}", None, (200, 200, 401, 401)),
     ("GET", "/tokens/{token_id}/transactions"): ("/tokens/{token}/transactions?limit=9", None, (200, 200, 401, 401)),
@@ -258,7 +279,10 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, s
     statuses, wrote = {}, {}
 
     for role in ROLES:
-        response, wrote[role] = as_if_nothing_had_happened(lambda: world.callers[role].send(method, path, body))  # noqa: B023
+        headers = {"content_type": FORM} if isinstance(body, bytes) else {}
+        response, wrote[role] = as_if_nothing_had_happened(
+            lambda: world.callers[role].send(method, path, body, **headers)  # noqa: B023
+        )
         statuses[role] = response.status_code
 
     assert statuses == expected(endpoint)
