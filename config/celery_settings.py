@@ -1,5 +1,6 @@
 """Celery's settings, each with the fault that it answers."""
 
+from celery.schedules import crontab
 from django.conf import settings
 
 from config.broker import broker_from_url
@@ -51,4 +52,12 @@ beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
+    # Counts are right without it, and slower the longer it did not run.
+    "fold": {"task": "transfers.fold", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
+    # At a time of day: beat remembers nothing, and an interval of a day would begin anew with each start.
+    "purge": {
+        "task": "config.purge_expired",
+        "schedule": crontab(hour="3", minute="17"),
+        "options": {"expires": 3600.0, "ignore_result": True},
+    },
 }

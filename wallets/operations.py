@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password, verify_password
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
@@ -278,9 +278,23 @@ def keep_answer(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int, b
         return bool(cursor.rowcount == 1)
 
 
+# Small enough to end well within the time that a statement may take.
+_PURGED_AT_ONCE = 10_000
+
+
 def purge_expired() -> dict[str, int]:
     """Delete stored answers of more than 7 days, and bearer tokens that ended 30 days ago. Returns the counts."""
-    answers, _ = IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_ARE_KEPT).delete()
     ended = Now() - timedelta(days=30)
-    bearer_tokens, _ = BearerToken.objects.filter(Q(expires_at__lt=ended) | Q(revoked_at__lt=ended)).delete()
-    return {"answers": answers, "bearer_tokens": bearer_tokens}
+    return {
+        "answers": _delete_in_slices(IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_ARE_KEPT)),
+        "bearer_tokens": _delete_in_slices(
+            BearerToken.objects.filter(Q(expires_at__lt=ended) | Q(revoked_at__lt=ended))
+        ),
+    }
+
+
+def _delete_in_slices(rows: QuerySet[Any]) -> int:
+    total = 0
+    while ids := list(rows.values_list("pk", flat=True)[:_PURGED_AT_ONCE]):
+        total += rows.model._base_manager.filter(pk__in=ids).delete()[0]
+    return total

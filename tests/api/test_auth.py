@@ -157,21 +157,29 @@ def test_logging_in_often_is_not_failing(alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_parallel_guesses_are_counted_like_guesses_in_a_row(alice, monkeypatch):
+@pytest.mark.parametrize("limit", ["FAILURES_PER_ACCOUNT", "FAILURES_PER_ADDRESS"])
+def test_parallel_guesses_are_counted_like_guesses_in_a_row(alice, monkeypatch, limit):
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 100)
-    together = threading.Barrier(24, timeout=20)
+    monkeypatch.setattr(throttles, "FAILURES_PER_ACCOUNT", 1000)
+    monkeypatch.setattr(throttles, limit, 10)
+    together = threading.Barrier(32, timeout=20)
 
-    def guess(_: int) -> int:
+    def guess(number: int) -> int:
+        # One account from everywhere, or many accounts from one address.
+        account, address = ("alice", f"192.0.2.{number}") if limit.endswith("ACCOUNT") else (f"nobody{number}", None)
+        caller = Caller(alice.api_key)
+        caller.client.defaults |= {} if address is None else {"REMOTE_ADDR": address}
         try:
             together.wait()
-            return log_in(Caller(alice.api_key), "alice", "wrong").status_code
+            return log_in(caller, account, "wrong").status_code
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(24) as threads:
-        statuses = sorted(threads.map(guess, range(24)))
+    with ThreadPoolExecutor(32) as threads:
+        statuses = sorted(threads.map(guess, range(32)))
 
-    assert statuses == [401] * throttles.FAILURES_PER_ACCOUNT + [429] * (24 - throttles.FAILURES_PER_ACCOUNT)
+    refused = 401 if limit.endswith("ACCOUNT") else 404
+    assert statuses == [refused] * 10 + [429] * 22
 
 
 def test_only_so_many_passwords_are_checked_at_once(alice, monkeypatch):
