@@ -46,8 +46,17 @@ class Child:
         code = self.process.poll()
         if code is None:
             return f"{self.name} is running"
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"stopped with exit status {code}"
-        return f"{self.name} {how}. Its log: {self.log}"
+        if code < 0:
+            return f"{self.name} was killed by {signal.Signals(-code).name}. Its log: {self.log}"
+        last = self.last_words() if code else ""
+        return f"{self.name} stopped with exit status {code}. Its log: {self.log}" + (f"\n  {last}" if last else "")
+
+    def last_words(self) -> str:
+        """The last line that it printed, cut to what a person reads."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            return lines[-1][:300] if lines else ""
+        return ""
 
 
 class Children:
@@ -56,10 +65,12 @@ class Children:
 
     `checkpoint` is called while anything is waited for; it may raise to give up the wait, and is
     the only place where an interruption can surface, so that no child is lost half started.
+    `lock` is a file descriptor that the guard shares: what it locks stays locked until all have ended.
     """
 
-    def __init__(self, state: Path, *, checkpoint: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, state: Path, *, checkpoint: Callable[[], None] = lambda: None, lock: int | None = None) -> None:
         self.checkpoint = checkpoint
+        self.lock = lock
         self.logs = state / "log"
         self.record = state / "children.json"
         self.children: list[Child] = []
@@ -77,6 +88,7 @@ class Children:
             bufsize=1,
             cwd="/",
             start_new_session=True,
+            pass_fds=() if self.lock is None else (self.lock,),
         )
         self.remove_at_the_end(self.record)
         return self
@@ -146,32 +158,52 @@ class Children:
         :raises StartError: it failed or took longer than `timeout_seconds`
         """
         child = self.spawn(name, arguments, environ=environ, directory=directory, account=account)
+        return self.finish(child, timeout_seconds=timeout_seconds)
+
+    def finish(self, child: Child, *, timeout_seconds: float) -> str:
+        """
+        Let a command come to its end and return what it printed.
+
+        :raises StartError: it failed or took longer than `timeout_seconds`
+        """
         try:
             deadline = time.monotonic() + timeout_seconds
             while child.is_alive():
                 if time.monotonic() > deadline:
-                    raise StartError(f"{name} took longer than {timeout_seconds:.0f} s. Its log: {child.log}")
+                    raise self._why(
+                        child, f"{child.name} took longer than {timeout_seconds:.0f} s. Its log: {child.log}"
+                    )
                 self.checkpoint()
                 time.sleep(POLL_SECONDS)
             if child.process.returncode:
-                raise StartError(child.epitaph())
+                raise self._why(child, child.epitaph())
             return child.log.read_text(encoding="utf-8", errors="replace")
         finally:
             self.stop([child], patience_seconds=2)
 
-    def wait_until(self, ready: Callable[[], bool], child: Child, *, timeout_seconds: float) -> None:
+    def wait_until(
+        self, ready: Callable[[], bool], child: Child, *, timeout_seconds: float, may_end: bool = False
+    ) -> None:
         """
         Return when `ready()` is true; it is asked again and again while `child` lives.
+
+        `may_end` is for a child that is not needed any more once `ready()` is true. Any other must live: else
+        it was somebody else who answered in its place.
 
         :raises StartError: the child stopped, or was not ready in time
         """
         deadline = time.monotonic() + timeout_seconds
-        while not ready():
+        while True:
+            # Asked in this order: a child may become ready and end in between.
+            was_alive = child.is_alive()
+            if ready() and (may_end or child.is_alive()):
+                return
             self.checkpoint()
-            if not child.is_alive():
-                raise StartError(child.epitaph())
+            if not was_alive:
+                raise self._why(child, child.epitaph())
             if time.monotonic() > deadline:
-                raise StartError(f"{child.name} was not ready within {timeout_seconds:.0f} s. Its log: {child.log}")
+                text = f"{child.name} was not ready within {timeout_seconds:.0f} s. Its log: {child.log}"
+                raise self._why(child, text)
             time.sleep(POLL_SECONDS)
 
     def check(self) -> None:
@@ -179,6 +211,11 @@ class Children:
         for child in self.children:
             if not child.is_alive():
                 raise StartError(child.epitaph())
+
+    def _why(self, child: Child, sentence: str) -> StartError:
+        """Add whatever else has stopped: one of the two is why the other did, and a person can tell which."""
+        others = [other.epitaph() for other in self.children if other is not child and not other.is_alive()]
+        return StartError("\n".join([sentence, *others]))
 
     def stop(self, children: Sequence[Child], *, patience_seconds: float = 8) -> None:
         """Ask all of these to stop at once, wait, and kill what remains of their process groups."""

@@ -329,7 +329,12 @@ class Postgres:
         found = list(self._all_binaries(wish))
         if not found:
             raise StartError(f"No PostgreSQL {OLDEST_POSTGRES} or newer was found on this machine. {INSTALL_HINT}")
-        majors = sorted(int(path.parent.name[2:]) for path in self.home.glob("pg[0-9]*/PG_VERSION"))
+        majors = sorted(
+            int(path.parent.name[2:])
+            for path in self.home.glob("pg*/PG_VERSION")
+            # Not what an interrupted initdb left, pg15.new.
+            if path.parent.name[2:].isdecimal()
+        )
         if not majors or found[0].major in majors:
             return found[0]
         for binaries in found:
@@ -395,6 +400,7 @@ class Postgres:
         # Made under another name first: an interrupted initdb leaves nothing that looks like a cluster.
         fresh = cluster.with_name(f"{cluster.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
+        children.remove_at_the_end(fresh)
         self._make_owned(fresh)
         locale = "C.UTF-8" if platform.system() == "Linux" else "C"
         options = [

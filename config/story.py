@@ -5,8 +5,10 @@ It plays what a partner's program would do: nothing in here imports a model or o
 database. Each step shows its request line, the status that came back, and what it means.
 """
 
+import itertools
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +17,31 @@ import httpx
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from lockers.raida.statuses import RAIDA_COUNT
 
 POLL_SECONDS = 0.05
 # A local upload takes a second or two. The server ends every task by a deadline of its own;
 # this only keeps the demo from waiting for a worker that died for good.
 TASK_SECONDS = 60
+DEATH_SECONDS = 1.0
 
-# What the letters of a pown string mean on the board (the RAIDA protocol notes, section 7.7).
-LETTERS: Mapping[str, tuple[str, str]] = {
-    "p": ("green", "accepted"),
-    "f": ("red", "refused"),
-    "n": ("yellow", "silent"),
-    "e": ("magenta", "error"),
-    "d": ("magenta", "no network"),
-    "b": ("magenta", "bad key"),
-    "u": ("bright_black", "not asked yet"),
+# How a server's letter of a pown string is drawn on the board (the RAIDA protocol notes, section 7.7).
+LETTERS: Mapping[str, tuple[str, str, str]] = {
+    "p": ("✓", "green", "accepted"),
+    "f": ("✗", "red", "refused"),
+    "n": ("?", "yellow", "silent"),
+    "e": ("!", "magenta", "error"),
+    "d": ("!", "magenta", "no network"),
+    "b": ("!", "magenta", "bad key"),
+    "u": ("·", "bright_black", "not answered yet"),
 }
+BOARD_COLUMNS = 13
+UUID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+INDENT = 6
 
 
 class StoryBroke(Exception):
@@ -53,14 +61,20 @@ class Story:
     """
     Plays the demo against a running Coppice and shows it on `console`.
 
+    `check` raises when a part of the system has stopped; it is asked while a task is waited for, and before a
+    bad answer is blamed on anything else.
+
     :raises StoryBroke: from `play`, as soon as one step differs from what it must be
     """
 
-    def __init__(self, *, cast: Cast, coin_file: Path, console: Console, began: float) -> None:
+    def __init__(
+        self, *, cast: Cast, coin_file: Path, console: Console, began: float, check: Callable[[], None]
+    ) -> None:
         self.cast = cast
         self.coin_file = coin_file
         self.console = console
         self.began = began
+        self.check = check
         self.step_number = 0
         self.bearers: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
@@ -241,27 +255,31 @@ class Story:
     def _watch(self, who: str, task_id: str, verb: str) -> dict[str, Any]:
         """Poll a task until it is final, drawing its bar and the 25 servers; return its last answer."""
         bar = Progress(
-            TextColumn("      {task.description}"), BarColumn(bar_width=50), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), console=self.console,
+            TextColumn("{task.description}"), BarColumn(bar_width=40), TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[seconds]:.1f} s", style="bright_black"), console=self.console,
         )  # fmt: skip
-        line = bar.add_task(verb, total=100)
+        line = bar.add_task(verb, total=100, seconds=0.0)
         path = f"/api/v1/task/{task_id}"
-        self.console.print(Text(f"    GET {path}", style="cyan"))
+        self.console.print(Text(f"    GET {_short(path)}", style="cyan"))
         highest, begun = 0, time.monotonic()
         answer: dict[str, Any] = {}
-        with Live(_board(bar, line, answer), console=self.console, refresh_per_second=20) as live:
+        with Live(_board(bar, answer), console=self.console, refresh_per_second=20) as live:
             while True:
                 answer = self._send(who, "GET", path).json()
                 self._must(answer["progress"] >= highest, f"progress went back from {highest} to {answer['progress']}")
                 highest = answer["progress"]
-                bar.update(line, completed=highest)
-                live.update(_board(bar, line, answer))
+                bar.update(line, completed=highest, seconds=time.monotonic() - begun)
+                live.update(_board(bar, answer))
                 if answer["status"] != "running":
                     break
                 self._must(
                     time.monotonic() - begun < TASK_SECONDS, f"the task was still running after {TASK_SECONDS} s"
                 )
+                self.check()
                 time.sleep(POLL_SECONDS)
+        if not self.console.is_terminal:
+            # Only in a terminal does the last picture end its line.
+            self.console.print()
         self._must(answer["status"] == "completed", f"{verb.lower()} ended with: {answer.get('message')}")
         self.seconds[f"  {verb.lower()}"] = time.monotonic() - begun
         return answer
@@ -287,7 +305,7 @@ class Story:
         self.console.print(
             Text.assemble(
                 "    ",
-                (f"{method} {shown or path}", "cyan"),
+                (f"{method} {shown or _short(path)}", "cyan"),
                 "  →  ",
                 (f"{response.status_code} {response.reason_phrase}", "green" if good else "bold red"),
                 (f"   {response.elapsed.total_seconds() * 1000:.0f} ms", "bright_black"),
@@ -295,6 +313,7 @@ class Story:
             soft_wrap=True,
         )
         if not good:
+            self._look_for_the_dead()
             raise StoryBroke(f"{method} {shown or path} answered {response.status_code}: {_message_of(response)}")
         answer: dict[str, Any] = response.json()
         return answer
@@ -313,7 +332,15 @@ class Story:
         try:
             return self.client.request(method, path, json=body, data=form, files=files, headers=headers)
         except httpx.HTTPError as error:
+            self._look_for_the_dead()
             raise StoryBroke(f"{method} {path} got no answer: {type(error).__name__}") from error
+
+    def _look_for_the_dead(self) -> None:
+        """A part that dies breaks its connections a moment before it can be seen to have ended."""
+        deadline = time.monotonic() + DEATH_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            time.sleep(POLL_SECONDS)
 
     # --- showing --------------------------------------------------------------------------
 
@@ -338,28 +365,34 @@ class Story:
         self._show(table)
 
     def _show(self, what: RenderableType) -> None:
-        self.console.print(Padding(what, (0, 0, 0, 6)))
+        self.console.print(Padding(what, (0, 0, 0, INDENT), expand=False))
 
     def _must(self, holds: bool, otherwise: str) -> None:
         if not holds:
             raise StoryBroke(f"In step {self.step_number} {otherwise}.")
 
 
-def _board(bar: Progress, line: TaskID, answer: Mapping[str, Any]) -> RenderableType:
+def _board(bar: Progress, answer: Mapping[str, Any]) -> RenderableType:
     """Draw the bar, the task's own words, and one cell for each of the 25 servers."""
-    cells = Text("      ")
-    letters = answer.get("raida") or ["u"] * 25
-    for raida, letter in enumerate(letters):
-        style, _ = LETTERS.get(letter, LETTERS["u"])
-        cells.append(f"{raida:>2}{letter if letter != 'u' else '·'} ", style=style)
-        if raida == 12:
-            cells.append("\n      ")
-    counted = Text("      ")
-    for letter, (style, meaning) in LETTERS.items():
-        if count := sum(1 for each in letters if each == letter):
-            counted.append(f"{count} {meaning}   ", style=style)
-    message = Text(f"      {answer.get('message') or ''}", style="bright_black")
-    return Group(bar, message, cells, counted, Text())
+    letters = answer.get("raida") or ["u"] * RAIDA_COUNT
+    cells = Table.grid(padding=(0, 1))
+    drawn = [Text(f"{raida:>2}{LETTERS[letter][0]}", LETTERS[letter][1]) for raida, letter in enumerate(letters)]
+    for first in range(0, len(drawn), BOARD_COLUMNS):
+        cells.add_row(*drawn[first : first + BOARD_COLUMNS])
+    counted = [
+        (f"{count} {meaning}", style)
+        for letter, (_, style, meaning) in LETTERS.items()
+        if (count := sum(1 for each in letters if each == letter))
+    ]
+    said = Text("   ").join(
+        [Text(answer.get("message") or "Waiting.", "bright_black"), *itertools.starmap(Text, counted)]
+    )
+    return Padding(Group(bar, cells, said), (0, 0, 0, INDENT), expand=False)
+
+
+def _short(path: str) -> str:
+    """Cut ids to what tells them apart, so that a line fits into 80 columns."""
+    return UUID.sub(r"\1…", path)
 
 
 def _message_of(response: httpx.Response) -> str:

@@ -26,10 +26,11 @@ from types import FrameType
 from typing import Final, Literal, Self
 
 from celery import Celery
+from django.core.management import call_command
 from kombu.exceptions import OperationalError as BrokerError
 
 from config import broker
-from config.children import Child, Children, StartError
+from config.children import POLL_SECONDS, Child, Children, StartError, started
 from config.embedded import (
     ROOT,
     Postgres,
@@ -39,7 +40,6 @@ from config.embedded import (
     kept_secret,
     make_directory,
     raida_hosts,
-    raida_ports_are_free,
     redis_url,
     state_directory,
 )
@@ -50,6 +50,10 @@ FIRST_WEB_PORT = 8000
 # Twice what a cold start took on two busy cores; a part that needs longer has a fault.
 READY_SECONDS: Final = 60
 MIGRATE_SECONDS: Final = 300
+RAIDA_ATTEMPTS: Final = 5
+# More than a guard waits before it kills.
+END_SECONDS: Final = 12
+SERVERS: Final = (Postgres.name, Valkey.name)
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -134,6 +138,7 @@ class System:
 
     `DATABASE_URL` and `REDIS_URL` of `environ` are used if they are set; else private servers run
     in `state`. `port` and `raida_port` are taken or refused if given, else free ones are chosen.
+    `demo` adds the wallets, tokens and logins of the demo.
     """
 
     def __init__(
@@ -143,10 +148,12 @@ class System:
         environ: Mapping[str, str] | None = None,
         port: int | None = None,
         raida_port: int | None = None,
+        demo: bool = False,
         progress: Callable[[Phase], None] = lambda phase: None,
     ) -> None:
         self.state = state or state_directory()
         self.given = dict(os.environ if environ is None else environ)
+        self.demo = demo
         self.progress = progress
         self.port = port or 0
         self.raida_port = raida_port
@@ -156,6 +163,9 @@ class System:
         self._interruptions = Interruptions()
         self._exit = contextlib.ExitStack()
         self._children: Children
+        self._raidanet: Child
+        self._web: Child
+        self._worker: Child
 
     @property
     def base_url(self) -> str:
@@ -174,95 +184,98 @@ class System:
             with self._interruptions.held():
                 self._start()
         except BaseException:
-            self._stop()
+            with contextlib.suppress(Interrupted):
+                self._stop()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._stop()
+        except Interrupted:
+            # A first Ctrl-C during the stopping asks for what is being done, and changes only the exit status.
+            if kind is None:
+                raise
 
     def _stop(self) -> None:
-        # A first Ctrl-C during the stopping asks for what is being done.
-        with contextlib.suppress(Interrupted), self._interruptions.held():
+        with self._interruptions.held():
             self._exit.close()
 
     def _start(self) -> None:
-        self._take_lock()
-        self._children = self._exit.enter_context(Children(self.state, checkpoint=self._interruptions.checkpoint))
+        lock = self._take_lock()
+        children = Children(self.state, checkpoint=self._interruptions.checkpoint, lock=lock)
+        self._children = self._exit.enter_context(children)
         self._choose_ports()
         self._fill_environment()
-        servers: list[Postgres | Valkey] = []
-        if self.environment["DATABASE_URL"] == database_url(self.state):
-            servers.append(Postgres(self.state))
-        if self.environment["REDIS_URL"] == redis_url(self.state):
-            servers.append(Valkey(self.state))
-        for server in servers:
-            with self.phase(server.name) as say:
-                say(server.start(self._children))
-            # The servers stop last, after everything that talks to them.
-            self._exit.callback(self._stop_server, server)
-
-        # The network needs no database: it starts while the migrations run.
-        raidanet = self._spawn_raidanet()
-        self._exit.callback(self._stop_parts)
-        with self.phase("migrations") as say:
-            say(_counted_migrations(self.manage("migrate", "--no-input", "--verbosity", "1")))
         if not self._static_files_are_current():
-            with self.phase("static files"):
-                self.manage("collectstatic", "--no-input", "--clear", "--verbosity", "0")
-                self._static_stamp.write_text(self._static_state(), encoding="utf-8")
-        with self.phase("RAIDA network") as say:
-            try:
-                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
-            except StartError:
-                # The kernel may have lent one of these ports to an outgoing connection since they were
-                # found free. Then, and only if nobody asked for them by number, others will do.
-                if self._wanted_raida_port is not None or raida_ports_are_free(self._chosen_raida_port):
-                    raise
-                self._children.stop([raidanet])
-                self.raida_port = choose_raida_port(self.state)
-                self._fill_environment()
-                raidanet = self._spawn_raidanet()
-                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
-            say(f"25 servers on ports {self.raida_port} to {self.raida_port + 24}" if self.raida_port else "")
+            with self.phase("static files") as say:
+                say(self._collect_static_files())
 
+        # Whatever needs no database loads its modules while PostgreSQL starts and migrations run: on two cores that
+        # halves the start. Each is asked whether it is ready all the same.
+        self._exit.callback(self._stop_servers)
+        self._exit.callback(self._stop_parts)
+        private_database = self.environment["DATABASE_URL"] == database_url(self.state)
+        demo = ["--demo"] if self.demo else []
+        prepare = self._spawn_manage(
+            "prepare", "prepare", *demo, *(["--patience", str(READY_SECONDS)] if private_database else [])
+        )
+        self._raidanet = self._spawn_raidanet()
+        self._web = self._spawn_web()
+        if self.environment["REDIS_URL"] == redis_url(self.state):
+            self._start_server(Valkey(self.state))
+        self._worker = self._spawn_worker()
+        if private_database:
+            self._start_server(Postgres(self.state))
+        with self.phase("migrations") as say:
+            say(self._said_of(prepare, "migrations"))
+        # Not earlier: its rings send the worker to the tables.
         since = time.time()
-        worker = self._spawn_python(
-            "worker", "-m", "celery", "-A", "config.celery", "worker", "-c", "2", "-l", "INFO",
-            "--without-gossip", "--without-mingle", "-n", f"worker-{os.getpid()}@coppice",
-        )  # fmt: skip
         beat = self._spawn_python("beat", "-m", "celery", "-A", "config.celery", "beat", "-l", "INFO", "--pidfile=")
-        web = self._spawn_python(
-            "web", "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--access-log",
-            # A worker that is told to stop while it still loads the application would never stop.
-            "--workers-kill-timeout", "2",
-        )  # fmt: skip
+        if self.demo:
+            with self.phase("demo data") as say:
+                say(self._said_of(prepare, "demo data"))
+        self._children.finish(prepare, timeout_seconds=READY_SECONDS)
+        with self.phase("RAIDA network") as say:
+            self._wait_for_raida()
+            say(f"25 servers on ports {self._chosen_raida_port} to {self._chosen_raida_port + 24}")
         with self.phase("web server") as say:
-            self._children.wait_until(self._web_is_ready, web, timeout_seconds=READY_SECONDS)
+            self._children.wait_until(self._web_is_ready, self._web, timeout_seconds=READY_SECONDS)
             say(self.base_url)
         with self.phase("Celery worker") as say:
-            self._children.wait_until(self._worker_answers, worker, timeout_seconds=READY_SECONDS)
+            self._children.wait_until(self._worker_answers, self._worker, timeout_seconds=READY_SECONDS)
             say("2 processes")
         with self.phase("beat") as say:
             self._children.wait_until(lambda: self._beat_rang(since), beat, timeout_seconds=READY_SECONDS)
             say("rings every 2 s")
         self._write_running()
 
-    def _take_lock(self) -> None:
-        """The lock is on the open directory itself: it leaves no file, and no death can leave it held."""
+    def _take_lock(self) -> int:
+        """
+        Lock the directory itself: that leaves no file, and no death can leave it held.
+
+        A guard holds it too. After a `kill -9` of its supervisor it needs some seconds to end the children.
+        """
         make_directory(self.state)
         descriptor = os.open(self.state, os.O_RDONLY)
         self._exit.callback(os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            running = read_running(self.state)
-            where = f" at {running.base_url} (process {running.pid})" if running else ""
-            raise StartError(
-                f"Coppice already runs from {self.state}{where}. Stop it first, or set COPPICE_STATE_DIR "
-                "to run a second one beside it."
-            ) from None
+        if _locks(descriptor):
+            return descriptor
+        running = read_running(self.state)
+        if running is None or not started(running.pid):
+            with self.phase("an earlier one") as say:
+                deadline = time.monotonic() + END_SECONDS
+                while time.monotonic() < deadline:
+                    self._interruptions.checkpoint()
+                    time.sleep(POLL_SECONDS)
+                    if _locks(descriptor):
+                        say("has ended")
+                        return descriptor
+        where = f" at {running.base_url} (process {running.pid})" if running else ""
+        raise StartError(
+            f"Coppice already runs from {self.state}{where}. Stop it first, or set COPPICE_STATE_DIR "
+            "to run a second one beside it."
+        )
 
     def _choose_ports(self) -> None:
         with self.phase("ports") as say:
@@ -298,14 +311,17 @@ class System:
             environment["REDIS_URL"] = redis_url(self.state)
         self.environment = environment
 
-    def _stop_server(self, server: Postgres | Valkey) -> None:
-        if server.child is not None:
-            self._children.stop([server.child], patience_seconds=15)
+    def _start_server(self, server: Postgres | Valkey) -> None:
+        with self.phase(server.name) as say:
+            say(server.start(self._children))
 
     def _stop_parts(self) -> None:
         self._running_file.unlink(missing_ok=True)
-        servers = {Postgres.name, Valkey.name}
-        self._children.stop([child for child in self._children.children if child.name not in servers])
+        self._children.stop([child for child in self._children.children if child.name not in SERVERS])
+
+    def _stop_servers(self) -> None:
+        """The servers stop last, after everything that talks to them."""
+        self._children.stop([child for child in self._children.children if child.name in SERVERS], patience_seconds=15)
 
     # --- while it runs -------------------------------------------------------------------
 
@@ -369,6 +385,51 @@ class System:
         directory = str(self.state / "raida")
         return self._spawn_manage("RAIDA", "raidanet", "--directory", directory, "--base-port", str(self.raida_port))
 
+    def _spawn_web(self) -> Child:
+        return self._spawn_python(
+            "web", "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
+            "--port", str(self.port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--access-log",
+            # A worker that is told to stop while it still loads the application would never stop.
+            "--workers-kill-timeout", "2",
+        )  # fmt: skip
+
+    def _spawn_worker(self) -> Child:
+        return self._spawn_python(
+            "worker", "-m", "celery", "-A", "config.celery", "worker", "-c", "2", "-l", "INFO",
+            "--without-gossip", "--without-mingle", "-n", f"worker-{os.getpid()}@coppice",
+        )  # fmt: skip
+
+    def _said_of(self, child: Child, subject: str) -> str:
+        """Wait for the line in which a child says what came of one of its jobs."""
+
+        def line() -> str:
+            said = child.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            return next((text for text in said if text.startswith(f"{subject}: ") and text.endswith("\n")), "")
+
+        self._children.wait_until(lambda: bool(line()), child, timeout_seconds=MIGRATE_SECONDS, may_end=True)
+        return line().removeprefix(f"{subject}: ").rstrip()
+
+    def _wait_for_raida(self) -> None:
+        for _ in range(RAIDA_ATTEMPTS):
+            try:
+                self._children.wait_until(self._raida_answers, self._raidanet, timeout_seconds=READY_SECONDS)
+            except StartError:
+                # One of these ports was free and is taken now: by a second Coppice, or lent by the kernel to an
+                # outgoing connection. Unless somebody asked for them by number, others will do.
+                if self._wanted_raida_port is not None or "cannot listen" not in self._raidanet.last_words():
+                    raise
+            else:
+                return
+            earlier = self.raida_port
+            self.raida_port = choose_raida_port(self.state)
+            replaced = [self._raidanet] if self.raida_port == earlier else [self._raidanet, self._web, self._worker]
+            self._children.stop(replaced)
+            self._fill_environment()
+            self._raidanet = self._spawn_raidanet()
+            if self.raida_port != earlier:
+                self._web, self._worker = self._spawn_web(), self._spawn_worker()
+        raise StartError(f"25 neighbouring ports for the RAIDA network could not be had in {RAIDA_ATTEMPTS} attempts.")
+
     def _raida_answers(self) -> bool:
         hosts = self.environment["COPPICE_RAIDA_HOSTS"].split(",")
         # A refused connection is known at once; an echo into the void costs its whole deadline.
@@ -423,6 +484,12 @@ class System:
     def _static_files_are_current(self) -> bool:
         return self._static_stamp.exists() and self._static_stamp.read_text(encoding="utf-8") == self._static_state()
 
+    def _collect_static_files(self) -> str:
+        """In this process, which has loaded Django already. Its stamp comes last, after a whole one."""
+        call_command("collectstatic", interactive=False, clear=True, verbosity=0, skip_checks=True)
+        self._static_stamp.write_text(self._static_state(), encoding="utf-8")
+        return "collected"
+
     def _static_state(self) -> str:
         """A digest of everything that collecting depends on: the locked packages and our own files."""
         digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
@@ -448,9 +515,12 @@ def read_running(state: Path) -> Running | None:
         return None
 
 
-def _counted_migrations(printed: str) -> str:
-    count = sum(1 for line in printed.splitlines() if line.endswith("... OK"))
-    return f"{count} applied" if count else "nothing to apply"
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _web_port_is_free(port: int) -> bool:

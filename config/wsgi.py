@@ -3,6 +3,7 @@
 import os
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import resolve
 
 from config.embedded import fill_environment
 
@@ -10,3 +11,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
 
 application = get_wsgi_application()
+# Loads every view now; the first request of each process would wait a second for it.
+resolve("/livez")

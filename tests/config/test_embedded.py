@@ -113,6 +113,16 @@ def test_data_for_which_no_binaries_are_here_is_refused_instead_of_starting_empt
         embedded.Postgres(state).binaries()
 
 
+def test_what_an_interrupted_initdb_left_is_no_data(state):
+    postgres = embedded.Postgres(state)
+    chosen = postgres.binaries()
+    left = state / "pg99.new"
+    left.mkdir()
+    (left / "PG_VERSION").write_text("99\n")
+
+    assert postgres.binaries() == chosen
+
+
 @pytest.mark.parametrize("origin", ["system", "wheel"])
 def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seems_to_hold(state, monkeypatch, origin):
     monkeypatch.setenv("COPPICE_EMBEDDED_PREFER", origin)

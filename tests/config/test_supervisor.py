@@ -74,7 +74,7 @@ def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a
 
 @pytest.mark.parametrize(
     ("number", "after", "status"),
-    [(signal.SIGHUP, "ports", 129), (signal.SIGINT, "Valkey", 0)],
+    [(signal.SIGHUP, "Valkey", 129), (signal.SIGINT, "PostgreSQL", 0)],
     ids=["hang-up during initdb", "Ctrl-C during migrations"],
 )
 def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, after, status):
@@ -88,9 +88,13 @@ def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, af
     assert left_behind(state) == []
 
 
-def test_a_killed_supervisor_leaves_nothing(bare_environment, state):
+def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_guard(bare_environment, state):
     with up(bare_environment) as process:
-        read_until(process, "✓ Valkey")
+        read_until(process, "✓ PostgreSQL")
+        process.kill()
+        process.wait()
+    with up(bare_environment) as process:
+        read_until(process, "✓ PostgreSQL")
         process.kill()
         process.wait()
 

@@ -1,11 +1,16 @@
 """`manage.py demo`: start everything, play the story over HTTP, audit the books, stop everything."""
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -15,9 +20,9 @@ from config.children import StartError
 from config.console import PhaseDisplay
 from config.demo_data import read_logins
 from config.management.commands.up import port_from_environment, show_addresses
-from config.story import Cast, Story, StoryBroke
+from config.story import INDENT, Cast, Story, StoryBroke
 from config.supervisor import Interrupted, System
-from lockers.localnet.control import Control
+from lockers.localnet.control import Control, ControlFailed
 from lockers.raida.statuses import RAIDA_COUNT
 
 # 31 coins of four denominations: enough to make 20 exactly in more than one way.
@@ -37,33 +42,25 @@ def run(console: Console, *, keep: bool) -> int:
     # `make` notes when it was called, so that the set-up is part of what is told.
     process_began = time.time()
     began = float(os.environ.get("COPPICE_DEMO_BEGAN") or process_began)
-    seconds = {"set-up (make setup)": process_began - began} if began < process_began else {}
+    seconds = {"set-up, and loading": process_began - began} if began < process_began else {}
     display = PhaseDisplay(console)
     system: System | None = None
     try:
-        with display, System(port=port_from_environment(), progress=display.show) as system:
-            with system.phase("demo data"):
-                system.manage("seed_demo")
+        with display, System(port=port_from_environment(), demo=True, progress=display.show) as system:
             logins = read_logins(state_dir=system.state)
-            coin_file = system.state / f"demo-{int(began)}.bin"
-            with system.phase("minting coins") as say:
-                system.manage(
-                    "mint_coins", "--out", str(coin_file), "--coins", COINS, "--base-port", str(system.raida_port)
-                )
-                say(f"{COINS}, by the servers' own admin command")
-            with system.phase("distances") as say:
-                _spread_out(system)
-                say("the 25 servers now answer after 20 to 500 ms, as over the Internet")
-            cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
-            story = Story(cast=cast, coin_file=coin_file, console=console, began=began)
-            try:
+            with _coin_file(system.state) as coin_file:
+                with system.phase("coins") as say:
+                    _mint(system, coin_file)
+                    say(f"{COINS}, by the admin command")
+                with system.phase("distances") as say:
+                    _spread_out(system)
+                    say("servers now answer after 20 to 500 ms, as from afar")
+                cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
+                story = Story(cast=cast, coin_file=coin_file, console=console, began=began, check=system.check)
                 story.play()
-            finally:
-                # Its numbers were replaced when it was imported: what is left is worthless, and a secret.
-                coin_file.unlink(missing_ok=True)
             console.print()
             console.rule("[bold]Audit[/bold]", align="left", style="green")
-            console.print(Padding(Text(system.manage("audit", "--servers").strip()), (0, 0, 0, 4)))
+            console.print(Padding(Text(system.manage("audit", "--servers").strip()), (0, 0, 0, INDENT), expand=False))
             seconds |= display.seconds | story.seconds
             _show_seconds(console, seconds, total=time.time() - began)
             if keep:
@@ -72,11 +69,34 @@ def run(console: Console, *, keep: bool) -> int:
     except Interrupted as interrupted:
         console.print("\nEverything has been stopped.")
         return 0 if keep and interrupted.is_from_the_keyboard else interrupted.exit_status
-    except (StoryBroke, StartError) as error:
-        logs = f"\nThe logs are in {system.logs}." if system else ""
+    except (StoryBroke, StartError, CommandError, ControlFailed) as error:
+        logs = f"\nThe logs are in {system.logs}." if system and "Its log: " not in str(error) else ""
         console.print(Text(f"\nThe demo stopped: {error}{logs}", style="red"), soft_wrap=True)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _coin_file(state: Path) -> Iterator[Path]:
+    """
+    Name the coin file, and remove it at the end: its numbers were replaced when it was imported.
+
+    One that a killed demo left behind is removed as well.
+    """
+    path = state / "demo-coins.bin"
+    path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _mint(system: System, coin_file: Path) -> None:
+    """In this process: another one would take a second to start and a tenth of one to mint."""
+    directory = system.state / "raida"
+    call_command(
+        "mint_coins", out=coin_file, coins=COINS, base_port=system.raida_port, directory=directory, stdout=StringIO()
+    )
 
 
 def _spread_out(system: System) -> None:
@@ -95,4 +115,4 @@ def _show_seconds(console: Console, seconds: dict[str, float], *, total: float) 
     for name, value in seconds.items():
         table.add_row(name, f"{value:.1f} s")
     table.add_row(Text("everything", style="bold"), Text(f"{total:.1f} s", style="bold"))
-    console.print(Padding(table, (0, 0, 0, 4)))
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False))

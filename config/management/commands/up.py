@@ -6,7 +6,6 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management import get_commands
 from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.text import Text
@@ -48,10 +47,7 @@ def run(console: Console, *, port: int | None, raida_port: int | None) -> int:
     """Keep the system up until it is interrupted, and return the exit status."""
     with PhaseDisplay(console) as display:
         try:
-            with System(port=port, raida_port=raida_port, progress=display.show) as system:
-                if "seed_demo" in get_commands():
-                    with system.phase("demo data"):
-                        system.manage("seed_demo")
+            with System(port=port, raida_port=raida_port, demo=True, progress=display.show) as system:
                 show_addresses(console, system)
                 system.watch()
         except Interrupted as interrupted:

@@ -1,0 +1,50 @@
+"""`manage.py prepare`: what the database needs before the system serves, in one process because each costs a second."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from config import demo_data
+
+POLL_SECONDS = 0.05
+
+
+class Command(BaseCommand):
+    help = "Apply migrations; with --demo also make the demo's wallets, tokens, API key and logins if they are missing."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--demo", action="store_true", help=f"make the demo's data; logins go to {demo_data.FILE}")
+        parser.add_argument(
+            "--patience", type=float, default=0, metavar="SECONDS", help="wait for the database so long"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _wait_for_the_database(options["patience"])
+        executor = MigrationExecutor(connection)
+        count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+        self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
+        self.stdout.flush()
+        if options["demo"]:
+            demo_data.seed(state_dir=settings.STATE_DIR)
+            self.stdout.write(f"demo data: {', '.join(demo_data.WALLETS)}, and an operator")
+
+
+def _wait_for_the_database(patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
