@@ -59,53 +59,100 @@ WITH RECURSIVE halving (low, high) AS (
 )
 SELECT max(low) FROM halving"""
 
+
+class _Stream(NamedTuple):
+    """Where the events of a wallet are found, in the order of their numbers, by an index."""
+
+    table: str
+    column: str
+    party: int
+
+
+_STREAMS: Final = (
+    _Stream("wallets_event", "wallet_id", 0),
+    _Stream("transfers_transfer", "source_id", 0),
+    _Stream("transfers_transfer", "destination_id", 1),
+)
+
+
+def _page(*, has_since: bool) -> str:
+    """
+    Return the statement that reads a page.
+
+    It reads the first number of each wallet and stream, from which follows how far the page can reach at most, then
+    the numbers within that reach, and what the events tell only for those that are shown. So the cost grows with the
+    wallets and the page, not with the events behind or ahead of it. Parameters stand in a subquery, so that one plan
+    serves all values: planning costs more than the page.
+    """
+    since = "AND created_at >= (SELECT page.since FROM page)" if has_since else ""
+    heads, reaches = (
+        " UNION ALL ".join(
+            f"(SELECT {index} AS stream, number FROM {stream.table}"  # noqa: S608 - constants
+            f" WHERE {condition.format(index=index, **stream._asdict())}"
+            f" AND number <= (SELECT page.settled FROM page) {since} ORDER BY number LIMIT {limit})"
+            for index, stream in enumerate(_STREAMS)
+        )
+        for condition, limit in (
+            (
+                "{column} = wallet.id AND number > (SELECT page.number - ({party} > page.party)::int FROM page)",
+                "1",
+            ),
+            (
+                "head.stream = {index} AND {column} = head.wallet_id AND number >= head.number"
+                " AND number <= (SELECT reach.number FROM reach)",
+                "(SELECT page.fetch FROM page)",
+            ),
+        )
+    )
+    return _PAGE.format(
+        heads=heads, reaches=reaches, parties=", ".join(f"({i}, {s.party})" for i, s in enumerate(_STREAMS))
+    )
+
+
 _PAGE: Final = """
-SELECT number, party, id, wallet_id, type, created_at, payload::text
-  FROM (SELECT number, 0 AS party, id, wallet_id, type, created_at, payload
-          FROM wallets_event WHERE number IN ({stored}) AND wallet_id = ANY(%(wallets)s)
-         UNION ALL
-        SELECT transfer.number, party.number, md5(transfer.id::text || party.number)::uuid, party.wallet_id,
-               CASE WHEN first.state = 'completed' THEN 'transfer_completed'
-                    ELSE 'transfer_requested' END,
-               transfer.created_at,
-               jsonb_build_object('transferId', transfer.id,
-                                  'walletSender', source.name, 'walletReceiver', destination.name,
-                                  'transferState', first.state, 'claim', false)
-               || CASE WHEN transfer.parameters ? 'tokens'
-                       THEN jsonb_build_object('tokenTransferred', transfer.parameters -> 'tokens')
-                       ELSE jsonb_build_object('bundle', transfer.parameters -> 'bundle' -> 'bundleSize') END
-          FROM transfers_transfer AS transfer
-          JOIN wallets_wallet AS source ON source.id = transfer.source_id
-          JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
-         CROSS JOIN LATERAL (
-                   SELECT CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END
-               ) AS first (state)
-         CROSS JOIN LATERAL (VALUES (0, transfer.source_id), (1, transfer.destination_id)) AS party (number, wallet_id)
-         WHERE transfer.number IN ({created}) AND party.wallet_id = ANY(%(wallets)s)
-       ) AS event
- WHERE (number, party) > (%(number)s, %(party)s)
- ORDER BY number, party
- LIMIT %(limit)s OFFSET %(offset)s
+WITH page AS MATERIALIZED (
+    SELECT %(settled)s::bigint AS settled, %(number)s::bigint AS number, %(party)s::int AS party,
+           %(since)s::timestamptz AS since, %(fetch)s::bigint AS fetch
+), head AS MATERIALIZED (
+    SELECT wallet.id AS wallet_id, first.stream, first.number
+      FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
+), reach AS MATERIALIZED (
+    SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE 9223372036854775807 END AS number
+      FROM (SELECT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
+), shown AS MATERIALIZED (
+    SELECT within.number, side.party, head.wallet_id, head.stream
+      FROM head CROSS JOIN LATERAL ({reaches}) AS within
+      JOIN (VALUES {parties}) AS side (stream, party) ON side.stream = head.stream
+     WHERE head.number <= (SELECT reach.number FROM reach)
+     ORDER BY within.number, side.party
+     LIMIT (SELECT page.fetch FROM page) - %(offset)s::bigint OFFSET %(offset)s::bigint
+)
+SELECT shown.number, shown.party, event.id, event.wallet_id, event.type, event.created_at, event.payload::text
+  FROM shown JOIN wallets_event AS event ON event.number = shown.number
+ WHERE shown.stream = 0
+ UNION ALL
+SELECT shown.number, shown.party, md5(transfer.id::text || shown.party)::uuid, shown.wallet_id,
+       CASE WHEN first.state = 'completed' THEN 'transfer_completed' ELSE 'transfer_requested' END,
+       transfer.created_at,
+       (jsonb_build_object('transferId', transfer.id, 'walletSender', source.name, 'walletReceiver', destination.name,
+                           'transferState', first.state, 'claim', false)
+        || CASE WHEN transfer.parameters ? 'tokens'
+                THEN jsonb_build_object('tokenTransferred', transfer.parameters -> 'tokens')
+                ELSE jsonb_build_object('bundle', transfer.parameters -> 'bundle' -> 'bundleSize') END)::text
+  FROM shown JOIN transfers_transfer AS transfer ON transfer.number = shown.number
+  JOIN wallets_wallet AS source ON source.id = transfer.source_id
+  JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
+ CROSS JOIN LATERAL (
+           SELECT CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END
+       ) AS first (state)
+ WHERE shown.stream > 0
+ ORDER BY 1, 2
 """
 _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
     "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "parentWallet", "childWallet", "wallet",
 )  # fmt: skip
-
-
-def _statement(*, is_since: bool) -> str:
-    # A page that begins at a time begins behind `_FLOOR`, with rows of the minute before, which must not fill it.
-    condition = "AND number <= %(settled)s" + (" AND created_at >= %(since)s" if is_since else "")
-    stored = trust_queries.numbers_by_party(
-        table="wallets_event", branches=("wallet_id = {wallet}",), condition=condition
-    )
-    created = trust_queries.numbers_by_party(
-        table="transfers_transfer",
-        branches=("source_id = {wallet}", "destination_id = {wallet}"),
-        condition=condition,
-    )
-    return _PAGE.format(stored=stored, created=created)
 
 
 def events_visible_to(
@@ -137,19 +184,17 @@ def events_visible_to(
         cursor.execute(numbering.SETTLED)
         (settled,) = cursor.fetchone()
         number, party = after or (0, -1)
-        floor = _floor(cursor, newest=settled, since=since) if after is None and since is not None else 0
+        if after is None and since is not None:
+            number = _floor(cursor, newest=settled, since=since)
         cursor.execute(
-            _statement(is_since=since is not None),
+            _page(has_since=since is not None),
             {
                 "wallets": wallet_ids,
                 "settled": settled,
-                # Two events have the number of one transfer, so the last number is looked at again.
-                "after": max(number, floor) - 1,
                 "number": number,
                 "party": party,
-                **({} if since is None else {"since": since}),
-                "fetch": offset + limit + 1,
-                "limit": limit,
+                "since": since,
+                "fetch": offset + limit,
                 "offset": offset,
             },
         )
