@@ -11,6 +11,7 @@ round trips, and each is atomic even if no transaction is open around it. The ru
 * The statement changes all the tokens that were asked or none: what changes is gated by the count of rows locked,
   and a constraint of the transfer row compares what was counted again after the change.
 * Whoever draws the number of a transfer announces it first (`wallets.numbering`), for those who follow events.
+* What `transfers.tallies` cannot read from the transfer itself is written down as a difference in the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read with `FOR SHARE`: a trust that is being ended is either in force until this
   transfer is committed or not seen at all.
@@ -304,6 +305,12 @@ WITH terms AS MATERIALIZED (
     SELECT changed.arrival, changed.id, changed.moves, enough.number, enough.source_id, enough.destination_id,
            enough.at
       FROM enough, changed
+), tallied AS (
+    INSERT INTO transfers_tallydelta (wallet_id, tokens)
+    SELECT side.wallet_id, side.tokens
+      FROM enough CROSS JOIN LATERAL (VALUES
+               (enough.source_id, -%(size)s::integer), (enough.destination_id, %(size)s::integer)
+           ) AS side (wallet_id, tokens)
 )
 SELECT number FROM closed
 """
@@ -394,8 +401,11 @@ WITH issued AS (
 ), history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT arrival, id, 0, NULL, NULL, %(wallet)s::uuid, created_at FROM issued
+), tallied AS (
+    INSERT INTO transfers_tallydelta (wallet_id, tokens) SELECT %(wallet)s::uuid, count(*) FROM issued
+ RETURNING tokens
 )
-SELECT count(*) FROM issued
+SELECT tokens FROM tallied
 """
 
 

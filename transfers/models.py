@@ -90,6 +90,10 @@ class Transfer(models.Model):
                 condition=~Q(state=TransferState.COMPLETED),
                 name="transfer_undone_by_destination",
             ),
+            # What a wallet has reserved. Strangers can add to what is requested from it, but not to this.
+            models.Index(
+                fields=["source"], condition=Q(state=TransferState.PENDING), name="transfer_pending_by_source"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -146,3 +150,35 @@ class Movement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.token_id} {self.number}"
+
+
+class TokenTally(models.Model):
+    """How many tokens lay in a wallet when it was last folded: see `transfers.tallies`."""
+
+    wallet = models.OneToOneField(
+        Wallet, on_delete=models.PROTECT, related_name="+", primary_key=True, db_constraint=False
+    )
+    tokens = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id}: {self.tokens}"
+
+
+class TallyDelta(models.Model):
+    """Tokens that came into or went out of a wallet other than by a transfer that completed at once."""
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    tokens = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id}: {self.tokens:+}"
+
+
+class TallyMark(models.Model):
+    """One row: up to which number transfers are in the tallies."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    number = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.number)

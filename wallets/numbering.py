@@ -33,12 +33,13 @@ ANNOUNCED: Final = f"pg_try_advisory_xact_lock_shared({_KIND}, {_BELOW_THE_NEXT}
 NEXT: Final = "nextval('wallets_event_number')"
 
 # The number up to which everything is committed and visible, or never will be. To be executed before, and not within,
-# the statement that reads. Announcements of the own transaction do not count: it sees its own rows.
+# the statement that reads. Announcements of the own transaction do not count: it sees its own rows. A sequence
+# that was never called names the number that it will give first.
 SETTLED: Final = f"""
 SELECT least(newest.number, (
            SELECT min(newest.number - ((newest.number - objid::bigint) & {_BITS}))
              FROM pg_locks
             WHERE locktype = 'advisory' AND classid = {_KIND} AND objsubid = 2 AND pid <> pg_backend_pid()
               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))) AS number
-  FROM (SELECT last_value AS number FROM wallets_event_number OFFSET 0) AS newest
+  FROM (SELECT last_value - (NOT is_called)::integer AS number FROM wallets_event_number OFFSET 0) AS newest
 """  # noqa: S608 - constants

@@ -1,6 +1,6 @@
 """Reading wallets, tokens and credentials."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -74,17 +74,6 @@ class TokenCount:
 
 
 NO_TOKENS = TokenCount(0, 0)
-
-
-def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
-    """Return the counts of the wallets that hold any token."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT wallet_id, count(*), count(transfer_pending_id) FROM wallets_token"
-            " WHERE wallet_id = ANY(%s) GROUP BY wallet_id",
-            [list(wallet_ids)],
-        )
-        return {row[0]: TokenCount(row[1], row[2]) for row in cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +163,18 @@ class WalletRow:
     tokens: TokenCount
 
 
+# Gives the token counts of wallets. This app could only count; `transfers.tallies` knows them.
+Counting = Callable[[Iterable[UUID]], Mapping[UUID, TokenCount]]
+
+
 def wallets_page(
-    *, actor_id: UUID, wallet_ids: Sequence[UUID], limit: int, offset: int = 0, after: Sequence[Any] | None = None
+    *,
+    actor_id: UUID,
+    wallet_ids: Sequence[UUID],
+    counting: Counting,
+    limit: int,
+    offset: int = 0,
+    after: Sequence[Any] | None = None,
 ) -> list[WalletRow]:
     """
     Return a page of the wallets `wallet_ids`: oldest first, the caller's own last, as the public service lists them.
@@ -195,25 +194,25 @@ def wallets_page(
             arguments,
         )
         rows = cursor.fetchall()
-    counts = token_counts([row[0] for row in rows])
+    counts = counting([row[0] for row in rows])
     return [WalletRow(*[*row, counts.get(row[0], NO_TOKENS)]) for row in rows]
 
 
-def wallet_row(wallet: Wallet) -> WalletRow:
+def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
     """Return one wallet as the lists show it."""
     return WalletRow(
         wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at,
-        token_counts([wallet.id]).get(wallet.id, NO_TOKENS),
+        counting([wallet.id]).get(wallet.id, NO_TOKENS),
     )  # fmt: skip
 
 
 class TokenRow(NamedTuple):
-    """A token as lists and answers show it; times are text already."""
+    """A token as lists and answers show it; ids and times are text already, which halves the time of a list."""
 
-    id: UUID
-    capture_id: UUID
-    wallet_id: UUID
-    transfer_pending_id: UUID | None
+    id: str
+    capture_id: str
+    wallet_id: str
+    transfer_pending_id: str | None
     created_at: str
     updated_at: str
     claim: bool
@@ -224,7 +223,7 @@ class TokenRow(NamedTuple):
 _WRITTEN = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 # The columns of a `TokenRow` but for the last, of a table that is called `token` in the query.
 TOKEN_COLUMNS: Final = (
-    "token.id, token.capture_id, token.wallet_id, token.transfer_pending_id,"
+    "token.id::text, token.capture_id::text, token.wallet_id::text, token.transfer_pending_id::text,"
     f" {_WRITTEN.format('token.created_at')}, {_WRITTEN.format('token.updated_at')}, token.claim"
 )
 _NEVER = 2**63 - 1
@@ -261,6 +260,6 @@ def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenR
     if row is None:
         raise errors.TokenNotFound(f"can not found token by id:{written}")
     found = TokenRow(*row)
-    if found.wallet_id not in visible_in:
+    if UUID(found.wallet_id) not in visible_in:
         raise errors.TokenNotVisible("Have no permission to visit this token")
     return found

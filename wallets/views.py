@@ -11,6 +11,7 @@ from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
+from transfers import tallies
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
 from wallets import errors, operations, queries, serializers
@@ -58,6 +59,7 @@ class WalletViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
         rows = queries.wallets_page(
+            counting=tallies.token_counts,
             actor_id=caller(request).pk,
             wallet_ids=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
             limit=page.fetch,
@@ -102,7 +104,7 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
-        return Response(serializers.wallet(queries.wallet_row(wallet)))
+        return Response(serializers.wallet(queries.wallet_row(wallet, counting=tallies.token_counts)))
 
     @describe(
         "Describe a wallet",
@@ -122,7 +124,7 @@ class WalletViewSet(ApiViewSet):
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("You do not have permission to update this wallet")
         changed = operations.change_wallet(wallet_id=wallet.pk, **values)
-        return Response(serializers.wallet(queries.wallet_row(changed)))
+        return Response(serializers.wallet(queries.wallet_row(changed, counting=tallies.token_counts)))
 
 
 class TokenViewSet(ApiViewSet):

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 
+from transfers import tallies
 from wallets import queries
 
 API_KEY = "FORTESTFORTESTFORTESTFORTESTFORTEST"
@@ -83,6 +84,7 @@ def load() -> None:
             "INSERT INTO transfers_movement (id, token_id, number, destination_id, processed_at)"
             " SELECT arrival, id, 0, wallet_id, created_at FROM wallets_token"
         )
+    tallies.recount()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -104,3 +106,4 @@ def move_from_alice(wallet: str, numbers: list[int]) -> None:
             ],
         )
         assert cursor.rowcount == len(numbers)
+    tallies.recount()

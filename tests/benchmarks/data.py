@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 
 from transfers import operations as transfers
+from transfers import tallies
 from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
@@ -105,6 +106,7 @@ INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id
 SELECT issued, token, 0, NULL, NULL, %(nursery)s, at FROM grown
  UNION ALL
 SELECT arrival, token, 1, number, %(nursery)s, %(park)s, at FROM grown;
+INSERT INTO transfers_tallydelta (wallet_id, tokens) VALUES (%(nursery)s, %(count)s);
 DROP TABLE grown;
 """
 
@@ -123,5 +125,6 @@ def grow(connection: "psycopg.Connection[tuple[object, ...]]", estate: Estate, c
 
 def tidy(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     """Leave the database as an hour of rest would."""
+    tallies.fold()
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")

@@ -112,6 +112,7 @@ def test_control_the_same_transfer_without_the_change_is_stored(books):
     assert [finding.check for finding in queries.audit_findings()] == [
         "a pending transfer of listed tokens reserves these",
         "a pending transfer reserves what was asked, any other nothing",
+        "the tallies say what lies in each wallet",
     ]
 
 
@@ -161,6 +162,7 @@ PLANTED = {
     "a transfer lies between two wallets that exist, and is closed when it was decided": (
         "UPDATE transfers_transfer SET source_id = %(strange)s WHERE id = %(requested)s",
     ),
+    "the tallies say what lies in each wallet": ("UPDATE transfers_tallydelta SET tokens = tokens + 1",),
     "each movement starts where and after the one before ended ": (
         "UPDATE transfers_movement SET id = -1 WHERE token_id = %(moved)s AND number = 1",
     ),
@@ -201,6 +203,6 @@ def test_the_audit_command_says_that_all_is_well_and_fails_when_it_is_not(alice,
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("UPDATE wallets_token SET wallet_id = %s WHERE id = %s", [alice.wallet.pk, moved.token_id])
         cursor.execute("SET session_replication_role = origin")
-    with pytest.raises(CommandError, match="1 findings"):
+    with pytest.raises(CommandError, match="3 findings"):
         call_command("audit")
     assert "a token lies where its last movement brought it" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""Counts of tokens while transfers are under way."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+
+from tests.concurrency.races import assert_sound, kinds, race
+from transfers import errors, operations, tallies
+from trusts import operations as trusts
+from wallets import numbering
+from wallets.models import Token
+
+
+def held(wallet):
+    return Token.objects.filter(wallet=wallet).count()
+
+
+def told(wallet):
+    return tallies.token_counts([wallet.pk])[wallet.pk].total
+
+
+def fold_while_an_earlier_transfer_is_not_committed(alice):
+    """Draw a number in one transaction, let another one overtake it, fold, and only then commit the first."""
+    drawn, commit = threading.Event(), threading.Event()
+
+    def slow():
+        try:
+            with transaction.atomic():
+                operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+                drawn.set()
+                assert commit.wait(timeout=30)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=slow, daemon=True)
+    thread.start()
+    assert drawn.wait(timeout=30)
+    operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+    assert tallies.fold()
+    commit.set()
+    thread.join(timeout=30)
+
+
+def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked, sapling):
+    fold_while_an_earlier_transfer_is_not_committed(stocked)
+
+    assert (told(stocked), told(sapling)) == (held(stocked), held(sapling)) == (38, 2)
+    assert tallies.fold()
+    assert (told(stocked), told(sapling)) == (38, 2)
+    assert_sound()
+
+
+def test_control_folding_up_to_the_newest_number_loses_it(stocked, sapling, monkeypatch):
+    monkeypatch.setattr(numbering, "SETTLED", "SELECT last_value FROM wallets_event_number")
+
+    fold_while_an_earlier_transfer_is_not_committed(stocked)
+
+    assert (held(stocked), held(sapling)) == (38, 2)
+    assert (told(stocked), told(sapling)) == (39, 1)
+
+
+@pytest.mark.parametrize("folders", [1, 3])
+def test_every_look_during_a_storm_sees_counts_that_add_up(stocked, sapling, bob, folders):
+    over = threading.Event()
+    trusts.open_managed_wallet(actor=stocked, name="another")
+
+    def storm(client):
+        try:
+            for turn in range(12):
+                sender, receiver = [("alice", "sapling"), ("sapling", "another"), ("another", "alice")][
+                    (client + turn) % 3
+                ]
+                try:
+                    operations.send_bundle(actor=stocked, sender=sender, receiver=receiver, size=1 + turn % 3)
+                    pending = operations.send_bundle(actor=stocked, sender=sender, receiver="bobby", size=1)
+                    decide = operations.accept if turn % 2 else operations.decline
+                    decide(actor=bob, transfer_id=pending.id)
+                except errors.InsufficientTokens:
+                    continue
+        finally:
+            over.set()
+
+    def fold():
+        while not over.is_set():
+            tallies.fold()
+
+    def look():
+        wrong = []
+        while not over.is_set():
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                cursor.execute(f"{tallies.MISCOUNTED} LIMIT %s", [5])
+                wrong += cursor.fetchall()
+        return wrong
+
+    outcomes = race([*[lambda client=client: storm(client) for client in range(4)], *[fold] * folders, look])
+
+    assert kinds(outcomes[:-1]) == {"None": 4 + folders}
+    assert outcomes[-1] == []
+    assert_sound()

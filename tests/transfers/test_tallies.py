@@ -1,0 +1,106 @@
+"""Counts of tokens without counting."""
+
+import pytest
+from django.db import connection
+
+from tests.transfers.books import assert_sound
+from transfers import operations, tallies
+from transfers.models import TallyDelta, TallyMark, TokenTally
+from wallets.models import Token
+from wallets.queries import TokenCount
+
+
+def counted(*wallets):
+    return [
+        TokenCount(
+            Token.objects.filter(wallet=wallet).count(),
+            Token.objects.filter(wallet=wallet).exclude(transfer_pending_id=None).count(),
+        )
+        for wallet in wallets
+    ]
+
+
+def told(*wallets):
+    counts = tallies.token_counts([wallet.pk for wallet in wallets])
+    return [counts[wallet.pk] for wallet in wallets]
+
+
+@pytest.fixture
+def folding(request):
+    """Fold after each step, or never."""
+    return tallies.fold if request.param else lambda: True
+
+
+@pytest.mark.parametrize("folding", [True, False], indirect=True, ids=["folded", "never folded"])
+@pytest.mark.django_db(transaction=True)
+def test_a_count_is_right_after_every_step_folded_or_not(alice, bob, sapling, folding):
+    everybody = alice.wallet, bob.wallet, sapling
+    actor, other = alice.wallet, bob.wallet
+
+    def check(expected):
+        assert folding()
+        assert told(*everybody) == counted(*everybody) == [TokenCount(*pair) for pair in expected]
+        assert_sound()
+
+    check([(5, 0), (0, 0), (3, 0)])
+    operations.send_bundle(actor=actor, sender="alice", receiver="sapling", size=2)
+    check([(3, 0), (0, 0), (5, 0)])
+    pending = operations.send_bundle(actor=actor, sender="sapling", receiver="bobby", size=3)
+    check([(3, 0), (0, 0), (5, 3)])
+    cancelled = operations.send_bundle(actor=actor, sender="sapling", receiver="bobby", size=1)
+    requested = operations.send_bundle(actor=other, sender="alice", receiver="bobby", size=1)
+    check([(3, 0), (0, 0), (5, 4)])
+    operations.accept(actor=other, transfer_id=pending.id)
+    check([(3, 0), (3, 0), (2, 1)])
+    operations.decline(actor=other, transfer_id=cancelled.id)
+    check([(3, 0), (3, 0), (2, 0)])
+    operations.fulfill(actor=actor, transfer_id=requested.id)
+    check([(2, 0), (4, 0), (2, 0)])
+    operations.issue_tokens(wallet=other, count=6)
+    check([(2, 0), (10, 0), (2, 0)])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_folding_leaves_nothing_to_add_up(alice, sapling):
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
+    newest = operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
+
+    assert tallies.fold()
+
+    assert dict(TokenTally.objects.values_list("wallet__name", "tokens")) == {"alice": 4, "sapling": 4}
+    assert not TallyDelta.objects.exists()
+    assert TallyMark.objects.get().number >= newest.number
+    # Again, and nothing is counted twice.
+    assert tallies.fold()
+    assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice, sapling):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER SEQUENCE wallets_event_number RESTART")
+    tallies.fold()
+
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
+
+    assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
+
+
+@pytest.mark.django_db
+def test_a_wallet_without_tokens_has_none(bob):
+    assert told(bob.wallet) == [TokenCount(0, 0)]
+    assert tallies.token_counts([]) == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_recount_corrects_what_came_past_the_ledger(alice, sapling):
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
+    TokenTally.objects.update_or_create(wallet=sapling, defaults={"tokens": 77})
+    assert told(sapling) != counted(sapling)
+
+    tallies.recount()
+
+    assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
+    tallies.fold()
+    assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
+    assert_sound()
