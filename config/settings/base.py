@@ -29,8 +29,9 @@ def database_from_url(url: str) -> dict[str, object]:
             # long as doing it. Behind a PgBouncer that pools transactions this needs its max_prepared_statements.
             "prepare_threshold": 1,
             # A wait that will not end in time becomes a clear 503 and never a pile-up. Compiling (`jit`) pays only
-            # for queries that run for seconds.
-            "options": "-c jit=off -c lock_timeout=5s -c statement_timeout=30s"
+            # for queries that run for seconds. A plan is kept while its tables grow, and walking one that was tiny
+            # when it was planned is a trap: without `enable_seqscan` that is done only where no index can serve.
+            "options": "-c jit=off -c enable_seqscan=off -c lock_timeout=5s -c statement_timeout=30s"
             " -c idle_in_transaction_session_timeout=60s",
         },
     }
