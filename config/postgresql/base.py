@@ -1,13 +1,31 @@
-"""Django's PostgreSQL, with two habits that cost a short request a fifth of its time left off."""
+"""Django's PostgreSQL without three habits that cost a short request a fifth of its time, and a list a third."""
 
 import select
+from datetime import UTC, datetime
+from typing import Any
 
 from django.db.backends.postgresql import base
 from psycopg import _queries
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 # psycopg remembers how the placeholders of a statement are to be written if it has at most 4,096 characters, to be
 # safe from statements that a program makes up as it goes. Ours are few, and the ledger's are longer than that.
-_queries.MAX_CACHED_STATEMENT_LENGTH = 16_384  # type: ignore[misc]
+_queries.MAX_CACHED_STATEMENT_LENGTH = 16_384
+
+
+class TimeLoader(Loader):
+    """
+    Reads a time with time zone, in UTC, as Django wants it. Sessions are in UTC, so the text is `… +00`.
+
+    Django's own loader takes the text apart with a regular expression, ten times as slow: a list has 200 times.
+    """
+
+    # Django compares it with the time zone of the connection.
+    timezone = UTC
+
+    def load(self, data: Buffer) -> datetime:
+        return datetime.fromisoformat(bytes(data).decode())
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -18,6 +36,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     between two requests. So a silent connection needs no question.
     """
 
+    health_check_enabled: bool
+    health_check_done: bool
+
     def close_if_health_check_failed(self) -> None:
         if self.connection is not None and self.health_check_enabled and not self.health_check_done:
             readable = select.poll()
@@ -26,3 +47,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self.health_check_done = True
                 return
         super().close_if_health_check_failed()
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        connection.adapters.register_loader("timestamptz", TimeLoader)
+        return connection

@@ -1,5 +1,7 @@
 """The connection between two requests."""
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 from django.db import close_old_connections, connection
@@ -51,3 +53,19 @@ def test_the_longest_statement_of_the_ledger_is_remembered(db):
     # Should psycopg call the limit by another name, only speed is lost: this is how anybody would learn of it.
     assert "MAX_CACHED_STATEMENT_LENGTH" in _queries.PostgresQuery.convert.__code__.co_names
     assert _queries.MAX_CACHED_STATEMENT_LENGTH > 8_000
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-21 20:57:32.123456+00", datetime(2026, 11, 21, 20, 57, 32, 123456, UTC)),
+        ("2026-11-21 20:57:32.5+00", datetime(2026, 11, 21, 20, 57, 32, 500000, UTC)),
+        ("2026-11-21 21:57:32+01", datetime(2026, 11, 21, 20, 57, 32, 0, UTC)),
+    ],
+)
+def test_times_are_read_in_utc(text, time):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::timestamptz", [text])
+        read = cursor.fetchone()[0]
+
+    assert (read, read.tzinfo) == (time, UTC)
