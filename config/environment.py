@@ -11,7 +11,7 @@ import logging
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -45,6 +45,9 @@ class Environment(BaseSettings):
         description="25 host:port, comma separated, RAIDA 0 first",
     )
     raida_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    raida_plaintext: Literal["fallback", "never"] = Field(
+        default="fallback", description="fallback or never: whether servers that cannot decrypt are asked in clear"
+    )
 
     @field_validator("secret_key")
     @classmethod

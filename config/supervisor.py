@@ -279,16 +279,17 @@ class System:
 
     def _choose_ports(self) -> None:
         with self.phase("ports") as say:
-            if self._wanted_port is not None:
-                if not _web_port_is_free(self._wanted_port):
-                    raise StartError(f"Port {self._wanted_port} is in use. Choose another: PORT=… make run")
-                self.port = self._wanted_port
+            last = FIRST_WEB_PORT + 199
+            candidates = [self._wanted_port] if self._wanted_port is not None else range(FIRST_WEB_PORT, last + 1)
+            for port in candidates:
+                if (reserved := _reserve(port)) is not None:
+                    break
             else:
-                self.port = next(
-                    (port for port in range(FIRST_WEB_PORT, FIRST_WEB_PORT + 200) if _web_port_is_free(port)), 0
-                )
-                if not self.port:
-                    raise StartError(f"No port from {FIRST_WEB_PORT} to {FIRST_WEB_PORT + 199} is free. Use PORT=…")
+                if self._wanted_port is not None:
+                    raise StartError(f"Port {self._wanted_port} is in use. Choose another: PORT=… make run")
+                raise StartError(f"No port from {FIRST_WEB_PORT} to {last} is free. Use PORT=…")
+            self._exit.callback(reserved.close)
+            self.port = port
             self.raida_port = choose_raida_port(self.state, wanted=self.raida_port)
             taken = (
                 "" if self.port == (self._wanted_port or FIRST_WEB_PORT) else f", because {FIRST_WEB_PORT} is in use"
@@ -437,7 +438,7 @@ class System:
             return False
         servers = network.servers_from_settings(hosts)
         call = network.Call(command=Command.ECHO, payloads=dict.fromkeys(range(len(servers)), b""))
-        results = network.ask(servers, call, deadline_seconds=2.0)
+        results = network.ask(servers, call, until=network.within(2.0))
         return all(isinstance(result, network.Answer) for result in results.values())
 
     def _web_is_ready(self) -> bool:
@@ -523,14 +524,24 @@ def _locks(descriptor: int) -> bool:
     return True
 
 
-def _web_port_is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            return False
-    return True
+def _reserve(port: int) -> socket.socket | None:
+    """
+    Take a port for a web server of ours, until the socket is closed; None if somebody has it.
+
+    Two web servers may listen on one port and share its requests (SO_REUSEPORT), so it is not enough that each
+    finds it free. Nobody else can bind beside this socket, but a process of this user that shares, as ours does, can.
+    """
+    reserved = socket.socket()
+    try:
+        # For connections of an earlier server that the kernel still remembers.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", port))
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except (OSError, OverflowError):
+        reserved.close()
+        return None
+    return reserved
 
 
 def _accepts(address: str) -> bool:

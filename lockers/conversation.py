@@ -5,6 +5,7 @@ Knows neither the database nor sockets: bytes go out through `network.Call`, ans
 as `network.Answer` or `network.Silence`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +17,7 @@ from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
-from lockers.raida.statuses import RAIDA_COUNT, Status
+from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
 
 Numbers = tuple[bytes, ...]
 Results = Mapping[int, Answer | Silence]
@@ -52,6 +53,7 @@ class Reply(StrEnum):
     HAS_NEW = "has_new"
     HAS_NEITHER = "has_neither"
     ERROR = "error"
+    UNREADABLE = "unreadable"
     SILENT = "silent"
     UNREACHED = "unreached"
 
@@ -61,7 +63,7 @@ _FOUND: Final = {
     payloads.Found.AN: Reply.HAS_OLD,
     payloads.Found.PAN: Reply.HAS_NEW,
 }
-_SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6}
+_SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6, "given up": -7}
 
 
 def choose(pieces: Sequence[Piece], marks: Collection[str], *, known_good: bool = False) -> Chosen:
@@ -145,6 +147,11 @@ def _read(command: Command, result: Answer | Silence | None, count: int) -> tupl
             case _:
                 passed = payloads.decode_verdicts(result.status, result.payload, count=count)
     except WireError:
+        if command is Command.REMOVE and result.status == Status.INVALID_ENCRYPTION:
+            # Encrypted with a locker's key, it says that there is no such locker.
+            return (Reply.FAIL,) * count
+        if result.status in UNREADABLE:
+            return (Reply.UNREADABLE,) * count
         is_success = result.status in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED, Status.SUCCESS)
         return (Reply.SILENT if is_success else Reply.ERROR,) * count
     return tuple(Reply.PASS if one else Reply.FAIL for one in passed)
@@ -176,6 +183,10 @@ def listing(results: Results, *, quorum: int) -> Listing:
     for result in results.values():
         if not isinstance(result, Answer):
             continue
+        if result.status == Status.INVALID_ENCRYPTION:
+            # Asked with the locker's own key: there is no such locker.
+            empty += 1
+            continue
         try:
             coins = payloads.decode_peek_reply(result.status, result.payload)
         except WireError:
@@ -190,5 +201,36 @@ def listing(results: Results, *, quorum: int) -> Listing:
         coins=frozenset(coin for coin, count in votes.items() if count >= quorum),
         listed=listed,
         empty=empty,
-        statuses=tuple(answer_code(results[raida]) if raida in results else None for raida in range(RAIDA_COUNT)),
+        statuses=tuple(_peek_code(results.get(raida)) for raida in range(RAIDA_COUNT)),
     )
+
+
+def _peek_code(result: Answer | Silence | None) -> int | None:
+    if isinstance(result, Answer) and result.status == Status.INVALID_ENCRYPTION:
+        return int(Status.ALL_FAIL)
+    return None if result is None else answer_code(result)
+
+
+def is_decided(results: Results, *, quorum: int) -> bool:
+    """Whether the servers that have not answered a peek cannot change what it lists."""
+    outstanding = RAIDA_COUNT - len(results)
+    if outstanding >= quorum:
+        return False
+    alike = Counter((result.status, result.payload) for result in results.values() if isinstance(result, Answer))
+    if alike and alike.most_common(1)[0][1] >= quorum:
+        # Nothing else can get 13 votes any more. Long lists in the same order are not even read.
+        return True
+    votes: dict[Coin, int] = {}
+    for result in results.values():
+        for coin in _listed(result):
+            votes[coin] = votes.get(coin, 0) + 1
+    return all(count >= quorum or count + outstanding < quorum for count in votes.values())
+
+
+def _listed(result: Answer | Silence) -> set[Coin]:
+    if not isinstance(result, Answer):
+        return set()
+    try:
+        return set(payloads.decode_peek_reply(result.status, result.payload))
+    except WireError:
+        return set()

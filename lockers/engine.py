@@ -2,30 +2,28 @@
 Driving a task through its steps against the 25 servers.
 
 Each step first looks at the marks that are in the database, so that a step which ran once, or
-half, does only what is left of it. Before a command that changes anything leaves, the marks of
-its coins say SENT: a worker that dies finds them so on the next attempt, asks what became of
-the coins, and never sends the same thing again without having asked.
+half, does only what is left of it. How a question is put to the servers, and why a worker that
+died repeats none blindly, stands in `lockers.exchange`.
 """
 
 import logging
-import queue
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models.functions import Now
 
-from lockers import conversation, network, secrecy, settlement
-from lockers.conversation import Chosen, Piece, Reply
-from lockers.errors import InvalidLockerRequest, PeekFailed, TaskSuperseded
+from lockers import conversation, exchange, health, network, privacy, secrecy, settlement
+from lockers.conversation import Piece, Reply
+from lockers.errors import InvalidLockerRequest, PeekFailed
+from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
 from lockers.network import Answer, Call, Silence
 from lockers.raida import codes
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
+from lockers.raida.encryption import with_locker_key
 from lockers.raida.errors import InvalidCode
 from lockers.raida.payloads import encode_empty, encode_peek
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
@@ -34,189 +32,14 @@ from lockers.states import Mark, Step, TaskKind, TaskState
 
 _log = logging.getLogger(__name__)
 
-# While a call is out its answers are shown this often, and the lease renewed at least this often. The first
-# is shorter than an eye needs to see a cell turn, and longer than a healthy call on a local network.
-_SHOW_SECONDS: Final = 0.1
-_RENEW_SECONDS: Final = 0.5
-
-Table = Mapping[tuple[str, Reply], str]
-
-
-def _every(marks: str, replies: Mapping[Reply, str]) -> dict[tuple[str, Reply], str]:
-    return {(mark, reply): new for mark in marks for reply, new in replies.items()}
-
-
-# What a reply makes of a mark; a pair that is not here leaves the mark as it is.
-_MOVED: Final[Table] = _every(
-    Mark.UNASKED + Mark.SENT + Mark.OLD + Mark.UNREACHED,
-    {
-        Reply.PASS: Mark.NEW,
-        Reply.FAIL: Mark.REFUSED,
-        Reply.ERROR: Mark.ERROR,
-        Reply.SILENT: Mark.SENT,
-        Reply.UNREACHED: Mark.UNREACHED,
-    },
-)
-# A second try is made only where the server said that it holds the old number. If that try
-# never leaves, the packet of the first may still be under way.
-_MOVED_AGAIN: Final[Table] = {**_MOVED, (Mark.SENT, Reply.UNREACHED): Mark.OLD}
-_ASKED: Final[Table] = {
-    (Mark.SENT, Reply.HAS_OLD): Mark.OLD,
-    (Mark.SENT, Reply.HAS_NEW): Mark.NEW,
-    (Mark.SENT, Reply.HAS_NEITHER): Mark.GONE,
-    (Mark.OLD, Reply.HAS_NEW): Mark.NEW,
-    # Whoever answered with an error is done with the command.
-    (Mark.ERROR, Reply.HAS_OLD): Mark.KEPT,
-    (Mark.ERROR, Reply.HAS_NEW): Mark.NEW,
-    (Mark.ERROR, Reply.HAS_NEITHER): Mark.GONE,
-}
-# Long after the last command that could have changed anything.
-_FOUND: Final[Table] = {**_ASKED, (Mark.SENT, Reply.HAS_OLD): Mark.KEPT, (Mark.OLD, Reply.HAS_OLD): Mark.KEPT}
 _RETURNED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
 _ASKED_ABOUT_RETURN: Final[Table] = {
     (Mark.NEW, Reply.HAS_OLD): Mark.KEPT,
     (Mark.NEW, Reply.HAS_NEITHER): Mark.GONE,
 }
-_CHECKED: Final[Table] = _every(
-    Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR,
-    {Reply.PASS: Mark.KEPT, Reply.FAIL: Mark.NEITHER},
-)
-
-
-def servers() -> tuple[network.Server, ...]:
-    return network.servers_from_settings(settings.RAIDA_HOSTS)
-
-
-class Work:
-    """One claimed task: what the steps need, and the exchange that all of them are made of."""
-
-    def __init__(self, held: Claim, task: LockerTask) -> None:
-        self.held = held
-        self.task = task
-        self.servers = servers()
-        # A find has several lockers: its coins carry their keys themselves.
-        self.keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
-
-    def pieces(self, batch: int) -> list[Piece]:
-        return settlement.pieces(task_id=self.task.id, batch=batch, keys=self.keys)
-
-    def exchange(
-        self,
-        command: Command,
-        batch: int,
-        pieces: Sequence[Piece],
-        chosen: Chosen,
-        table: Table,
-        *,
-        back: bool = False,
-        sent: bool = False,
-        progress: tuple[int, int] = (0, 0),
-    ) -> dict[int, tuple[Reply, ...]]:
-        """
-        Put one command about the chosen coins to their servers, and commit what each said.
-
-        With `sent` the chosen marks are SENT from before the first byte on. The pieces carry
-        the new marks afterwards.
-
-        :raises TaskSuperseded: another worker has the task
-        """
-        if not chosen:
-            return {}
-        call = conversation.compose(command, pieces, chosen, back=back)
-        touched: dict[UUID, str] = {}
-        if sent:
-            for raida, indices in chosen.items():
-                for index in indices:
-                    pieces[index].mark(raida, Mark.SENT)
-                    touched[pieces[index].coin_id] = ""
-            touched = {piece.coin_id: piece.marks for piece in pieces if piece.coin_id in touched}
-        begun = time.monotonic()
-        attempt_id = settlement.open_attempt(held=self.held, command=command, batch=batch, asked=chosen, marks=touched)
-        results = self._ask(
-            call, until=begun + settings.RAIDA_TIMEOUT_SECONDS, attempt_id=attempt_id, progress=progress
-        )
-        replies = conversation.replies(command, chosen, results)
-        changed: dict[UUID, str] = {}
-        for raida, told in replies.items():
-            for index, reply in zip(chosen[raida], told, strict=True):
-                piece = pieces[index]
-                new = table.get((piece.marks[raida], reply), piece.marks[raida])
-                if new != piece.marks[raida]:
-                    piece.mark(raida, new)
-                    changed[piece.coin_id] = ""
-        settlement.settle_attempt(
-            held=self.held,
-            attempt_id=attempt_id,
-            answers={raida: conversation.answer_code(result) for raida, result in results.items()},
-            marks={piece.coin_id: piece.marks for piece in pieces if piece.coin_id in changed},
-        )
-        return replies
-
-    def _ask(
-        self, call: Call, *, until: float, attempt_id: int, progress: tuple[int, int]
-    ) -> dict[int, Answer | Silence]:
-        """
-        Ask all servers at once, until a moment of the monotonic clock.
-
-        Another thread talks, so that this one can show answers and renew the lease. A process that
-        was stopped between committing and sending must not send later: others may have taken over.
-        """
-        arrived: queue.SimpleQueue[Answer | Silence | None] = queue.SimpleQueue()
-        outcome: dict[int, Answer | Silence] = {}
-        failure: list[BaseException] = []
-
-        def talk() -> None:
-            try:
-                remaining = until - time.monotonic()
-                if remaining <= 0:
-                    raise TaskSuperseded
-                outcome.update(
-                    network.ask(
-                        self.servers,
-                        call,
-                        deadline_seconds=remaining,
-                        on_result=arrived.put,
-                    )
-                )
-            except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
-                failure.append(error)
-            finally:
-                arrived.put(None)
-
-        thread = threading.Thread(target=talk, name="raida", daemon=True)
-        thread.start()
-        self._show(arrived, attempt_id, len(call.payloads), progress)
-        thread.join()
-        if failure:
-            raise failure[0]
-        return outcome
-
-    def _show(
-        self,
-        arrived: "queue.SimpleQueue[Answer | Silence | None]",
-        attempt_id: int,
-        asked: int,
-        progress: tuple[int, int],
-    ) -> None:
-        answers: dict[int, int] = {}
-        shown, written_at = 0, time.monotonic()
-        while True:
-            due_at = written_at + (_SHOW_SECONDS if len(answers) > shown else _RENEW_SECONDS)
-            try:
-                result = arrived.get(timeout=max(0.0, due_at - time.monotonic()))
-            except queue.Empty:
-                begin, end = progress
-                if len(answers) > shown:
-                    now = begin + (end - begin) * len(answers) // asked
-                    settlement.note_answers(held=self.held, attempt_id=attempt_id, answers=answers, progress=now)
-                    shown = len(answers)
-                else:
-                    settlement.advance(held=self.held)
-                written_at = time.monotonic()
-                continue
-            if result is None:
-                return
-            answers[result.raida] = conversation.answer_code(result)
+# What may still hold the old number, and is known to be at rest.
+_OLD_PERHAPS: Final = Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR + Mark.UNREADABLE
+_CHECKED: Final[Table] = every(_OLD_PERHAPS, {Reply.PASS: Mark.KEPT, Reply.FAIL: Mark.NEITHER})
 
 
 def run(held: Claim) -> None:
@@ -260,15 +83,42 @@ def settle_overdue(held: Claim) -> None:
 def _put(work: Work) -> None:
     numbers = settlement.batches(task_id=work.task.id)
     settlement.advance(held=work.held, step=Step.SENDING, progress=5)
+    undecided = []
     for position, batch in enumerate(numbers):
         begin, end = _share(5, 70, position, len(numbers))
         pieces = work.pieces(batch)
         chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-        work.exchange(Command.PUT, batch, pieces, chosen, _MOVED, sent=True, progress=(begin, end))
-        settlement.advance(held=work.held, progress=end)
-    _ask_until_decided(work, numbers)
-    _bring_back(work, numbers)
-    settlement.conclude(held=work.held)
+        work.exchange(
+            Command.PUT,
+            batch,
+            pieces,
+            work.awake(chosen),
+            MOVED,
+            sent=True,
+            early=True,
+            progress=(begin, end),
+        )
+        if not _all_stored(pieces):
+            # Those that were spared could make the difference.
+            chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
+            work.exchange(Command.PUT, batch, pieces, chosen, MOVED, sent=True, early=True)
+        if not _all_stored(pieces):
+            undecided.append(batch)
+        if position + 1 < len(numbers):
+            settlement.advance(held=work.held, progress=end)
+    if undecided:
+        _ask_until_decided(work, undecided)
+        _bring_back(work, undecided)
+    settlement.conclude(held=work.held, further=_spared(work))
+
+
+def _all_stored(pieces: Sequence[Piece]) -> bool:
+    return all(piece.marks.count(Mark.NEW) >= QUORUM for piece in pieces)
+
+
+def _spared(work: Work) -> dict[str, Any]:
+    """Which servers this task was spared, for the answer about it."""
+    return {"resting": sorted(work.health.resting)} if work.health.resting else {}
 
 
 def _ask_until_decided(work: Work, numbers: Sequence[int]) -> None:
@@ -278,7 +128,7 @@ def _ask_until_decided(work: Work, numbers: Sequence[int]) -> None:
         pieces = work.pieces(batch)
         undecided = [piece for piece in pieces if piece.marks.count(Mark.NEW) < QUORUM]
         chosen = conversation.choose(undecided, Mark.SENT + Mark.ERROR)
-        work.exchange(Command.FIND, batch, undecided, chosen, _ASKED)
+        work.exchange(Command.FIND, batch, undecided, chosen, ASKED, early=True)
 
 
 def _bring_back(work: Work, numbers: Sequence[int]) -> None:
@@ -328,7 +178,7 @@ def _bring_back(work: Work, numbers: Sequence[int]) -> None:
     settlement.advance(held=work.held, step=Step.CHECKING, progress=92)
     for batch in numbers:
         pieces = [piece for piece in work.pieces(batch) if _was_touched(piece.marks) and _cannot_be_stored(piece.marks)]
-        chosen = conversation.choose(pieces, Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR)
+        chosen = conversation.choose(pieces, _OLD_PERHAPS)
         work.exchange(Command.DETECT, batch, pieces, chosen, _CHECKED)
 
 
@@ -349,7 +199,7 @@ def _import(work: Work) -> None:
     settlement.advance(held=work.held, step=Step.SENDING, progress=10)
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
-    settlement.conclude(held=work.held)
+    settlement.conclude(held=work.held, further=_spared(work))
 
 
 def _sort_out_two_secrets(work: Work, numbers: Sequence[int]) -> None:
@@ -393,18 +243,31 @@ def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
     for position, batch in enumerate(numbers):
         begin, end = _share(10, 90, position, len(numbers))
         pieces = work.pieces(batch)
-        chosen = conversation.choose(pieces, Mark.UNASKED)
-        work.exchange(command, batch, pieces, chosen, _MOVED, sent=True, progress=(begin, end))
-        unsure = conversation.choose(pieces, Mark.SENT + Mark.ERROR)
-        work.exchange(Command.FIND, batch, pieces, unsure, _ASKED)
+        chosen = work.awake(conversation.choose(pieces, Mark.UNASKED))
+        work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=True, progress=(begin, end))
+        if not _all_stored(pieces):
+            # Those that were spared could make the difference.
+            chosen = conversation.choose(pieces, Mark.UNASKED)
+            work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=True)
+        _learn(work, batch, pieces)
         if command is Command.REMOVE:
             _pown_forgotten(work, batch, pieces)
         # Not blindly: each of these servers has just said that it holds the old number.
         undone = conversation.choose(pieces, Mark.OLD)
-        work.exchange(command, batch, pieces, undone, _MOVED_AGAIN, sent=True)
-        unsure = conversation.choose(pieces, Mark.SENT)
-        work.exchange(Command.FIND, batch, pieces, unsure, _ASKED)
+        work.exchange(command, batch, pieces, undone, MOVED_AGAIN, sent=True)
+        _learn(work, batch, pieces)
         settlement.advance(held=work.held, progress=end)
+
+
+def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+    """
+    Ask the silent servers about coins that 13 have not confirmed yet.
+
+    About the others nobody has to wait for an answer: they are healed later.
+    """
+    undecided = [piece for piece in pieces if piece.marks.count(Mark.NEW) < QUORUM]
+    unsure = conversation.choose(undecided, Mark.SENT + Mark.ERROR)
+    work.exchange(Command.FIND, batch, undecided, unsure, ASKED, early=True)
 
 
 def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
@@ -424,7 +287,7 @@ def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
         batch,
         pieces,
         {raida: indices for raida, indices in forgotten.items() if indices},
-        _MOVED,
+        MOVED,
         sent=True,
     )
 
@@ -451,7 +314,7 @@ def _take(work: Work) -> None:
             return
     settlement.advance(held=work.held, step=Step.SENDING, progress=10)
     _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE)
-    settlement.conclude(held=work.held)
+    settlement.conclude(held=work.held, further=_spared(work))
 
 
 def _find(work: Work) -> None:
@@ -465,14 +328,14 @@ def _find(work: Work) -> None:
     for position, batch in enumerate(numbers):
         pieces = work.pieces(batch)
         chosen = conversation.choose(pieces, Mark.SENT + Mark.OLD)
-        table = _FOUND if settlement.is_quiet(task_id=work.task.id, batch=batch) else _ASKED
+        table = FOUND if settlement.is_quiet(task_id=work.task.id, batch=batch) else ASKED
         work.exchange(Command.FIND, batch, pieces, chosen, table, progress=_share(5, 60, position, len(numbers)))
     puts = [batch for batch in numbers if batch in work.task.plan.get("puts", [])]
     _bring_back(work, puts)
     for batch in numbers:
         if batch not in puts:
             _finish_arrival(work, batch)
-    settlement.conclude(held=work.held)
+    settlement.conclude(held=work.held, further=_spared(work))
 
 
 def _finish_arrival(work: Work, batch: int) -> None:
@@ -484,11 +347,11 @@ def _finish_arrival(work: Work, batch: int) -> None:
     for key, pieces in by_key.items():
         command = Command.POWN if key is None else Command.REMOVE
         undone = conversation.choose(pieces, Mark.KEPT)
-        work.exchange(command, batch, pieces, undone, _MOVED_AGAIN, sent=True)
+        work.exchange(command, batch, pieces, undone, MOVED_AGAIN, sent=True)
         if command is Command.REMOVE:
             _pown_forgotten(work, batch, pieces)
         unsure = conversation.choose(pieces, Mark.SENT + Mark.ERROR)
-        work.exchange(Command.FIND, batch, pieces, unsure, _ASKED)
+        work.exchange(Command.FIND, batch, pieces, unsure, ASKED)
 
 
 # Looking.
@@ -507,7 +370,15 @@ def look_into(
     for candidate in codes.candidates(code):
         keys = tuple(codes.locker_keys(candidate))
         call = Call(command=Command.PEEK, payloads={raida: encode_peek(keys[raida]) for raida in range(RAIDA_COUNT)})
-        results = network.ask(asked, call, deadline_seconds=settings.RAIDA_TIMEOUT_SECONDS, on_result=on_result)
+        results = network.ask(
+            asked,
+            privacy.hidden(call, {raida: with_locker_key(key) for raida, key in enumerate(keys)}),
+            until=network.within(settings.RAIDA_TIMEOUT_SECONDS),
+            on_result=on_result,
+            enough=lambda results: conversation.is_decided(results, quorum=QUORUM),
+            linger=exchange.LINGER_LOOKING,
+        )
+        health.Board.load().note(results)
         found = conversation.listing(results, quorum=QUORUM), keys, candidate
         if found[0].coins:
             return found
@@ -524,7 +395,7 @@ def peek(*, code: str) -> conversation.Listing:
     :raises PeekFailed: no 13 servers list the same coins; that is all that is known (seed 001)
     """
     try:
-        listing, _, _ = look_into(code, servers())
+        listing, _, _ = look_into(code, exchange.servers())
     except InvalidCode:
         raise InvalidLockerRequest("A transmit code is printable ASCII text, and not empty") from None
     if not listing.coins:
@@ -581,7 +452,8 @@ def _peek(work: Work) -> None:
 
 def _echo(work: Work) -> None:
     call = Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty()))
-    results = network.ask(work.servers, call, deadline_seconds=settings.RAIDA_TIMEOUT_SECONDS)
+    results = network.ask(work.servers, call, until=network.within(settings.RAIDA_TIMEOUT_SECONDS))
+    work.health.note(results)
     online = [isinstance(results.get(raida), Answer) for raida in range(RAIDA_COUNT)]
     letters = "".join("p" if one else "n" for one in online)
     latencies = [
@@ -598,6 +470,16 @@ def _echo(work: Work) -> None:
             "pownarray": [int(one) for one in online],
             "latencies": latencies,
             "raida": letters,
+            # Servers that keep failing, and are asked less often until they answer again.
+            "ailing": [
+                {
+                    "raida": each.raida,
+                    "silences": each.silences,
+                    "silent_since": int(each.silent_since.timestamp()),
+                    "rests_until": None if each.rest_until is None else int(each.rest_until.timestamp()),
+                }
+                for each in health.ailing()
+            ],
         },
     )
 

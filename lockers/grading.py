@@ -35,6 +35,7 @@ _SHOWN: Final = str.maketrans(
         Mark.NEITHER: "f",
         Mark.KEPT: "f",
         Mark.ERROR: "e",
+        Mark.UNREADABLE: "b",
         Mark.UNREACHED: "d",
     }
 )
@@ -98,7 +99,7 @@ def _letter_of_old(mark: str, before: str) -> str:
             return "p"
         case Mark.NEITHER | Mark.GONE:
             return "f"
-        case Mark.UNASKED | Mark.UNREACHED | Mark.REFUSED:
+        case Mark.UNASKED | Mark.UNREACHED | Mark.UNREADABLE | Mark.REFUSED:
             return before
         case _:
             return "n"
@@ -131,7 +132,7 @@ def _letter_of_new(mark: str, *, is_ours: bool) -> str:
             return "f"
         case Mark.ERROR:
             return "e"
-        case Mark.OLD | Mark.KEPT | Mark.UNASKED | Mark.UNREACHED:
+        case Mark.OLD | Mark.KEPT | Mark.UNASKED | Mark.UNREACHED | Mark.UNREADABLE:
             # The server holds the number that the giver knows too: to be healed once the coin is ours.
             return "f" if is_ours else "n"
         case _:

@@ -82,7 +82,7 @@ def _count(command: Command, rows: Sequence[Coin], keys: dict[UUID, Numbers], wa
     results = network.ask(
         network.servers_from_settings(settings.RAIDA_HOSTS),
         conversation.compose(command, pieces, chosen),
-        deadline_seconds=settings.RAIDA_TIMEOUT_SECONDS,
+        until=network.within(settings.RAIDA_TIMEOUT_SECONDS),
     )
     for raida, told in conversation.replies(command, chosen, results).items():
         for index, reply in zip(chosen[raida], told, strict=True):

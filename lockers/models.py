@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length, Now, Replace
 
-from lockers.raida.statuses import QUORUM
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import (
     HELD,
     SPENDABLE,
@@ -159,8 +159,8 @@ class Coin(models.Model):
     denomination = models.SmallIntegerField()
     serial_number = models.BigIntegerField()
     state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
-    # How it came into this ledger: by an import or out of a locker.
-    origin = models.CharField(max_length=8, choices=[(k, k) for k in (TaskKind.IMPORT, TaskKind.TAKE)])
+    # How it came into this ledger: by an import, out of a locker, or out of a bigger coin.
+    origin = models.CharField(max_length=8, choices=[(k, k) for k in (TaskKind.IMPORT, TaskKind.TAKE, TaskKind.BREAK)])
     pown = models.CharField(max_length=25, default="u" * 25)
     # How many servers are known to accept the coin; 13 make it spendable.
     passes = models.GeneratedField(
@@ -179,6 +179,11 @@ class Coin(models.Model):
     locker = models.ForeignKey(
         Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
+    # The id of the coin that was to be broken: in its own row from the intent on, and in those of the ten.
+    family = models.UUIDField(null=True, blank=True)
+    # Back from a locker or a break that did not come about, after a silence: `proposed` holds fresh numbers, and it
+    # becomes spendable when 13 servers have taken them, because no late request about the old ones can then succeed.
+    releasing = models.BooleanField(default=False)
     export = models.ForeignKey(
         Export, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
@@ -197,7 +202,7 @@ class Coin(models.Model):
             models.CheckConstraint(condition=Q(pown__regex=r"^[pfnuedb]{25}$"), name="coin_pown_has_25_letters"),
             models.CheckConstraint(
                 condition=Q(outcome="", task=None, batch=None)
-                | Q(outcome__regex=r"^[-pfngxored]{25}$", task__isnull=False, batch__isnull=False),
+                | Q(outcome__regex=r"^[-pfngxoredb]{25}$", task__isnull=False, batch__isnull=False),
                 name="coin_outcome_belongs_to_a_task",
             ),
             models.CheckConstraint(
@@ -206,6 +211,10 @@ class Coin(models.Model):
             models.CheckConstraint(condition=Q(state__in=list(HELD)) | Q(task=None), name="coin_in_a_task_is_held"),
             models.CheckConstraint(
                 condition=~Q(state__in=[CoinState.INCOMING]) | Q(task__isnull=False), name="coin_incoming_has_a_task"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=[CoinState.CHANGE, CoinState.BROKEN, CoinState.VOID]) | Q(family__isnull=False),
+                name="coin_of_a_break_has_a_family",
             ),
             models.CheckConstraint(
                 condition=~Q(state=CoinState.LOCKED) | Q(locker__isnull=False), name="coin_locked_has_a_locker"
@@ -239,6 +248,12 @@ class Coin(models.Model):
                 condition=Q(state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None),
                 name="coin_in_doubt",
             ),
+            models.Index(
+                fields=["wallet", "changed_at"],
+                condition=Q(state__in=list(SPENDABLE), task=None, passes__lt=RAIDA_COUNT),
+                name="coin_to_heal",
+            ),
+            models.Index(fields=["family"], condition=Q(family__isnull=False), name="coin_of_family"),
             models.Index(fields=["task", "batch", "id"], condition=Q(task__isnull=False), name="coin_of_task"),
             models.Index(fields=["locker", "state"], condition=Q(locker__isnull=False), name="coin_of_locker"),
             models.Index(fields=["export", "state", "id"], condition=Q(export__isnull=False), name="coin_of_export"),
@@ -264,6 +279,7 @@ class Attempt(models.Model):
         NETWORK = -4, "network error"
         MISMATCH = -5, "an answer to something else"
         GARBAGE = -6, "no RAIDA answer"
+        GIVEN_UP = -7, "not waited for, because the others had settled it"
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)
@@ -356,3 +372,25 @@ class StatementLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.number}"
+
+
+class ServerHealth(models.Model):
+    """
+    A server that fell silent lately: a hint for whom to spare, never a reason for anything else.
+
+    `silences` counts those one after the other; 0 is one that was given up on and not asked since.
+    """
+
+    raida = models.SmallIntegerField(primary_key=True)
+    silences = models.IntegerField(default=0)
+    silent_since = models.DateTimeField(db_default=Now())
+    rest_until = models.DateTimeField(null=True, blank=True)
+    probed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(raida__gte=0, raida__lt=RAIDA_COUNT), name="server_is_one_of_25"),
+        ]
+
+    def __str__(self) -> str:
+        return f"RAIDA {self.raida}"

@@ -19,7 +19,7 @@ from lockers.raida import errors, frames
 from lockers.raida.commands import REPEATABLE, Command
 from lockers.raida.encryption import CHALLENGE_RANDOM_SIZE, NONCE_SIZE, PLAIN, Encryption
 from lockers.raida.frames import HEADER_SIZE, UDP_SAFE_SIZE, Request, Response
-from lockers.raida.statuses import RAIDA_COUNT, Status
+from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
 
 # Answers whose length the request does not tell. A locker may hold any number of coins:
 # this is 200,000, two hundred times what anybody was seen to store.
@@ -36,7 +36,7 @@ _ALL_SERIALS_ANSWER: Final = 5 + 128_000
 # together until the next one comes. Neither should cost an answer.
 _FIRST_SHARE: Final = 0.25
 
-SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage"]
+SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage", "given up"]
 
 
 class InvalidServers(ValueError):
@@ -57,12 +57,14 @@ class Call:
     """
     One command with a payload for each server that shall get it, and how to encrypt it there.
 
-    Servers without a payload are not asked; servers without an encryption are asked in clear.
+    Servers without a payload are not asked; servers without an encryption are asked in clear. With
+    `falls_back` a server that says that it cannot read the request, and so did nothing, gets it in clear.
     """
 
     command: Command
     payloads: Mapping[int, bytes] = field(repr=False)
     encryption: Mapping[int, Encryption] = field(default_factory=dict)
+    falls_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Silence:
     No answer that could be trusted.
 
     `sent` False promises that the server has not seen a byte of the request; True promises nothing.
+    "given up" says nothing about the server: the answers of the others were enough.
     """
 
     raida: int
@@ -109,56 +112,69 @@ def servers_from_settings(hosts: Sequence[str]) -> tuple[Server, ...]:
     return tuple(servers)
 
 
+def within(seconds: float) -> float:
+    """The moment so many seconds from now, as `ask` wants its deadline."""
+    return time.monotonic() + seconds
+
+
 def ask(
     servers: Sequence[Server],
     call: Call,
     *,
-    deadline_seconds: float,
+    until: float,
     on_result: Callable[[Result], None] | None = None,
     enough: Callable[[Results], bool] | None = None,
+    linger: float = 0.0,
 ) -> Results:
     """
     Ask every server that `call` has a payload for, all at once, and return what each of them said.
 
-    All have answered, or fallen silent, when the deadline is over. `on_result` is told each
-    result as it comes. As soon as `enough` says so of the results until then, the others are
-    given up; they appear as silent. Runs its own event loop, so not inside of one.
+    All have answered, or fallen silent, at the moment `until` of the monotonic clock, and from that
+    moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
+    `on_result` is told each result as it comes. As soon as `enough` says so of the results until
+    then, the others have `linger` times as long as it took to come in too; what comes later is given
+    up, and appears as silent. Runs its own event loop, so not inside of one.
 
     :raises Unencodable: a payload does not fit into a request; nothing was sent
     """
     wanted = [server for server in servers if server.raida in call.payloads]
     # All of them before the first byte leaves: a payload that cannot be sent stops everybody.
-    inquiries = [_Inquiry(server, call) for server in wanted]
-    return asyncio.run(_ask_all(inquiries, deadline_seconds, on_result, enough))
+    inquiries = [_Inquiry(server, call, until) for server in wanted]
+    return asyncio.run(_ask_all(inquiries, on_result, enough, linger))
 
 
 async def _ask_all(
     inquiries: Sequence["_Inquiry"],
-    deadline_seconds: float,
     on_result: Callable[[Result], None] | None,
     enough: Callable[[Results], bool] | None,
+    linger: float,
 ) -> Results:
     results: Results = {}
-    deadline = asyncio.get_running_loop().time() + deadline_seconds
-    tasks = {asyncio.create_task(inquiry.run(deadline)): inquiry for inquiry in inquiries}
+    begun = time.monotonic()
+    give_up: float | None = None
+    tasks = {asyncio.create_task(inquiry.run()): inquiry for inquiry in inquiries}
     pending = set(tasks)
     try:
         while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            patience = None if give_up is None else give_up - time.monotonic()
+            if patience is not None and patience <= 0:
+                break
+            done, pending = await asyncio.wait(pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 result = task.result()
                 results[result.raida] = result
                 if on_result is not None:
                     on_result(result)
-            if pending and enough is not None and enough(results):
-                break
+            if give_up is None and enough is not None and enough(results):
+                now = time.monotonic()
+                give_up = now + (now - begun) * linger
     finally:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
     for task in pending:
         # Its answer may have come in the moment in which it was given up.
-        result = tasks[task].silence() if task.cancelled() else task.result()
+        result = tasks[task].silence("given up") if task.cancelled() else task.result()
         results[result.raida] = result
         if on_result is not None:
             on_result(result)
@@ -176,13 +192,15 @@ class _Rejected(Exception):
 class _Inquiry:
     """One request to one server, over one or two connected sockets of its own."""
 
-    def __init__(self, server: Server, call: Call) -> None:
+    def __init__(self, server: Server, call: Call, until: float) -> None:
         self._server = server
         self._call = call
+        self._until = until
         self._started = 0.0
         self._may_have_arrived = False
         # Why there is no answer yet: nothing came, or only what could not be believed.
         self._reason: SilenceReason = "timeout"
+        self._encryption = call.encryption.get(server.raida, PLAIN)
         self._request = self._new_request()
         self._largest_answer = _largest_answer(call.command, call.payloads[server.raida])
 
@@ -194,19 +212,20 @@ class _Inquiry:
             payload=self._call.payloads[raida],
             challenge12=secrets.token_bytes(CHALLENGE_RANDOM_SIZE),
             nonce=secrets.token_bytes(NONCE_SIZE),
-            encryption=self._call.encryption.get(raida, PLAIN),
+            encryption=self._encryption,
         )
 
     def silence(self, reason: SilenceReason | None = None) -> Silence:
         """What there is to report if this inquiry ends now without an answer."""
         return Silence(self._server.raida, reason or self._reason, sent=self._may_have_arrived)
 
-    async def run(self, deadline: float) -> Result:
+    async def run(self) -> Result:
         self._started = time.monotonic()
         try:
-            async with asyncio.timeout_at(deadline):
+            # The loop's clock is the monotonic one.
+            async with asyncio.timeout_at(self._until):
                 if self._call.command in REPEATABLE:
-                    return await self._perhaps_twice(deadline)
+                    return await self._perhaps_twice()
                 return await self._once()
         except TimeoutError:
             return self.silence()
@@ -216,13 +235,31 @@ class _Inquiry:
         return size < UDP_SAFE_SIZE and HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE
 
     async def _once(self) -> Result:
+        result = await self._over_either()
+        if not self._must_fall_back(result):
+            return result
+        self._encryption = PLAIN
+        self._request = self._new_request()
+        return await self._over_either()
+
+    def _must_fall_back(self, result: Result) -> bool:
+        return (
+            self._call.falls_back
+            and self._encryption is not PLAIN
+            and isinstance(result, Answer)
+            and result.status in UNREADABLE
+        )
+
+    async def _over_either(self) -> Result:
         return await (self._over_udp() if self._fits_a_datagram() else self._over_tcp())
 
-    async def _perhaps_twice(self, deadline: float) -> Result:
-        now = asyncio.get_running_loop().time()
+    def _is_too_late(self) -> bool:
+        return time.monotonic() >= self._until
+
+    async def _perhaps_twice(self) -> Result:
         first = asyncio.create_task(self._once())
         try:
-            await asyncio.wait([first], timeout=(deadline - now) * _FIRST_SHARE)
+            await asyncio.wait([first], timeout=(self._until - time.monotonic()) * _FIRST_SHARE)
             # A connection that ended has told what there is to tell; a datagram that did not arrive has not.
             if first.done() and (isinstance(first.result(), Answer) or not self._fits_a_datagram()):
                 return first.result()
@@ -260,8 +297,11 @@ class _Inquiry:
         except OSError:
             return self.silence("network")
         try:
+            data = request.encode()
+            if self._is_too_late():
+                return self.silence("timeout")
             self._may_have_arrived = True
-            transport.sendto(request.encode())
+            transport.sendto(data)
             # Anything on this socket that is not our answer is dropped, and we go on waiting.
             while True:
                 try:
@@ -289,8 +329,11 @@ class _Inquiry:
         try:
             with contextlib.suppress(OSError, AttributeError):
                 writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            data = request.encode()
+            if self._is_too_late():
+                return self.silence("timeout")
             self._may_have_arrived = True
-            writer.write(request.encode())
+            writer.write(data)
             # An answer to a refused header may come, and the connection end, while we still write.
             with contextlib.suppress(ConnectionError):
                 await writer.drain()

@@ -324,13 +324,13 @@ class _Tally:
         return sum(self.count.get(state, 0) for state in states)
 
 
-def conclude(*, held: Claim, reason: str = "") -> TaskState:
+def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None = None) -> TaskState:
     """
     Bring the task to its final state from the marks as they stand, and return that state.
 
     Needs no network and may be called at any step: a coin with which nothing was ever sent goes
     back as it was, one whose servers may hold either secret goes to limbo with both.
-    `reason` is said to the user when it did not end well.
+    `reason` is said to the user when it did not end well, and `further` is added to the result.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -353,7 +353,7 @@ def conclude(*, held: Claim, reason: str = "") -> TaskState:
             step=Step.DONE,
             progress=100 if state is TaskState.COMPLETED else F("progress"),
             message=message,
-            result=task.result | result,
+            result=task.result | result | dict(further or {}),
             lease_until=None,
             finished_at=Now(),
         )

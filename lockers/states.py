@@ -22,6 +22,9 @@ class CoinState(StrEnum):
     LOCKED = "locked"  # stored in a locker that may still hold it
     EXPORTED = "exported"  # in a file that was made for its owner; the secrets are kept, to fetch or recall it
     SENT = "sent"  # left a locker or a file of ours for somebody else, or came back as a new row
+    CHANGE = "change"  # one of ten that a break may bring into being; worth nothing until 13 servers say that it did
+    BROKEN = "broken"  # broken into ten smaller coins; kept as evidence
+    VOID = "void"  # one of ten of a break that did not happen
     MISSED = "missed"  # somebody else emptied the locker first; it never was ours
 
 
@@ -46,6 +49,7 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
             CoinState.SENT,
             CoinState.LIMBO,
             CoinState.COUNTERFEIT,
+            CoinState.BROKEN,
         }
     ),
     CoinState.FRACKED: frozenset(
@@ -56,6 +60,7 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
             CoinState.SENT,
             CoinState.LIMBO,
             CoinState.COUNTERFEIT,
+            CoinState.BROKEN,
         }
     ),
     CoinState.LIMBO: frozenset(
@@ -67,6 +72,7 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
             CoinState.COUNTERFEIT,
             CoinState.ERRORED,
             CoinState.MISSED,
+            CoinState.BROKEN,
         }
     ),
     CoinState.ERRORED: frozenset(
@@ -75,12 +81,22 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
     CoinState.LOCKED: frozenset({CoinState.SENT}),
     CoinState.EXPORTED: frozenset({CoinState.SENT}),
     CoinState.COUNTERFEIT: frozenset(),
+    CoinState.CHANGE: frozenset({CoinState.BANK, CoinState.FRACKED, CoinState.VOID}),
     CoinState.SENT: frozenset(),
+    CoinState.BROKEN: frozenset(),
+    CoinState.VOID: frozenset(),
     CoinState.MISSED: frozenset(),
 }
 
 # A coin is in one of these at most once in the whole ledger.
-HELD: Final = (CoinState.INCOMING, CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.ERRORED)
+HELD: Final = (
+    CoinState.INCOMING,
+    CoinState.BANK,
+    CoinState.FRACKED,
+    CoinState.LIMBO,
+    CoinState.ERRORED,
+    CoinState.CHANGE,
+)
 # What counts as balance, and may be put into a locker.
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
 
@@ -111,6 +127,8 @@ class TaskKind(StrEnum):
     PEEK = "peek"
     IMPORT = "import"
     FIND = "find"
+    BREAK = "break"
+    FIX = "fix"
     ECHO = "echo"
     # These two talk to no server: they are completed by the transaction that begins them.
     EXPORT = "export"
@@ -156,10 +174,13 @@ class Step(StrEnum):
     RESERVED = "reserved"
     PEEKING = "peeking"
     FINDING = "finding"
+    BREAKING = "breaking"
+    HEALING = "healing"
     SENDING = "sending"
     ASKING = "asking"
     RETURNING = "returning"
     CHECKING = "checking"
+    RELEASING = "releasing"
     DONE = "done"
 
 
@@ -169,7 +190,8 @@ class Mark:
 
     OLD and NEW are the two secrets in play: in a put the coin's authenticity number and the
     locker's key, in a take the key and a fresh number, in an import the file's number and a
-    fresh one.
+    fresh one, in a fix whatever the server holds and the number that the fix will give. In a
+    break OLD is the broken coin whole, and NEW its ten pieces.
     """
 
     UNASKED: Final = "-"  # nothing that could change the coin was ever sent there
@@ -181,4 +203,5 @@ class Mark:
     OLD: Final = "o"  # asked after silence, it held the old secret; a late packet might still change that
     KEPT: Final = "r"  # the old secret, and nothing is under way that could change it
     ERROR: Final = "e"  # an error status
+    UNREADABLE: Final = "b"  # the server could not decrypt the request, and did nothing
     UNREACHED: Final = "d"  # provably not a byte was sent

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from lockers import doorbell, engine, operations, settlement
+from lockers import doorbell, engine, health, operations, settlement
 from lockers.errors import TaskSuperseded
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ def run(task_id: str) -> None:
 
 @shared_task(name="lockers.sweep")
 def sweep() -> None:
-    """Ring again for tasks that nobody works on, and begin to look for coins in limbo."""
+    """Ring again for tasks that nobody works on, begin to look for coins in limbo, and try silent servers."""
     operations.start_overdue_finds()
     for task_id in settlement.overdue_tasks():
         doorbell.ring(task_id)
+    health.probe()

@@ -174,4 +174,5 @@ SPECTACULAR_SETTINGS = {
 VAULT_KEY = env.vault_key.get_secret_value()
 RAIDA_HOSTS = env.raida_hosts
 RAIDA_TIMEOUT_SECONDS = env.raida_timeout_seconds
+RAIDA_PLAINTEXT = env.raida_plaintext
 STATE_DIR = env.state_dir

@@ -81,7 +81,7 @@ def _serial_numbers_in_use(
     # One server at a time: all of them know the same, and the answer has 128 kB.
     for server in servers:
         call = Call(Command.GET_ALL_SNS, {server.raida: payload})
-        result = network.ask([server], call, deadline_seconds=deadline_seconds / 5)[server.raida]
+        result = network.ask([server], call, until=network.within(deadline_seconds / 5))[server.raida]
         if isinstance(result, Answer) and result.status == Status.ADMIN_AUTH:
             raise MintingFailed(f"RAIDA {server.raida} refuses the admin key.")
         if isinstance(result, Answer) and result.status == Status.SUCCESS:
@@ -134,7 +134,7 @@ def _mint_batch(
     asked = [server.raida for server in servers]
     creation = encode_create_coins(CreationRequest(tuple(coins), admin_key))
     created = network.ask(
-        servers, Call(Command.CREATE_COINS, dict.fromkeys(asked, creation)), deadline_seconds=deadline_seconds
+        servers, Call(Command.CREATE_COINS, dict.fromkeys(asked, creation)), until=network.within(deadline_seconds)
     )
     statuses = {raida: result.status for raida, result in created.items() if isinstance(result, Answer)}
     if Status.ADMIN_AUTH in statuses.values():
@@ -145,7 +145,7 @@ def _mint_batch(
     owned = network.ask(
         servers,
         Call(Command.POWN, {raida: encode_pown(plan) for raida, plan in plans.items()}),
-        deadline_seconds=deadline_seconds,
+        until=network.within(deadline_seconds),
     )
     made = {raida: _outcome(owned[raida], plan) for raida, plan in plans.items()}
     return [_record(coin, position, made) for position, coin in enumerate(coins)]

@@ -140,5 +140,15 @@ UNSIGNED: Final = frozenset(
     }
 )
 
+# The server could not decrypt the request: it has not seen what was asked, and did nothing (section 4).
+UNREADABLE: Final = frozenset(
+    {
+        Status.ENCRYPTION_COIN_NOT_FOUND,
+        Status.INVALID_ENCRYPTION_CODE,
+        Status.INVALID_ENCRYPTION,
+        Status.INVALID_CRC,
+    }
+)
+
 # A locker that is empty, never was, or has another key: servers do not say which (sections 5 and 6.2).
 NO_SUCH_LOCKER: Final = frozenset({Status.ALL_FAIL, Status.LOCKER_EMPTY_OR_NOT_EXISTS})

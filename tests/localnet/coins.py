@@ -45,7 +45,7 @@ def tell(
     seconds: float = SECONDS,
 ) -> client.Result:
     call = Call(command, {raida: payload}, {raida: encryption} if encryption else {})
-    return client.ask([network.servers[raida]], call, deadline_seconds=seconds)[raida]
+    return client.ask([network.servers[raida]], call, until=client.within(seconds))[raida]
 
 
 def answer(network: LocalNetwork, raida: int, command: Command, payload: bytes = b"") -> tuple[int, bytes]:
@@ -56,7 +56,7 @@ def answer(network: LocalNetwork, raida: int, command: Command, payload: bytes =
 
 
 def tell_all(network: LocalNetwork, command: Command, per_server: Mapping[int, bytes]) -> client.Results:
-    return client.ask(network.servers, Call(command, per_server), deadline_seconds=SECONDS)
+    return client.ask(network.servers, Call(command, per_server), until=client.within(SECONDS))
 
 
 def put(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:

@@ -72,7 +72,7 @@ def test_a_killed_network_has_lost_nothing_that_it_acknowledged(directory, proce
     second = Process(directory, "--base-port", str(first.base_port))
     processes.append(second)
 
-    peeked = client.ask(second.servers, Call(Command.PEEK, everywhere(key)), deadline_seconds=20)
+    peeked = client.ask(second.servers, Call(Command.PEEK, everywhere(key)), until=client.within(20))
     assert {raida for raida, result in peeked.items() if result.payload == coins} == set(range(25)) - {3, 4, 5}
     assert (directory / "control.sock").is_socket()
     assert second.end(signal.SIGTERM) == (0, "", "")
@@ -82,7 +82,7 @@ def test_a_killed_network_has_lost_nothing_that_it_acknowledged(directory, proce
 def minted_by(process: Process, directory: Path, key: bytes) -> list:
     """Put new coins into a locker on all servers that do not misbehave."""
     with_servers = type("Network", (), {"servers": process.servers, "admin_key": read_admin_key(directory)})()
-    echoes = client.ask(process.servers, Call(Command.ECHO, everywhere(b"")), deadline_seconds=2)
+    echoes = client.ask(process.servers, Call(Command.ECHO, everywhere(b"")), until=client.within(2))
     assert echoes[3] == Silence(3, "timeout", sent=True)
     assert [echoes[raida].status for raida in (4, 5, 6)] == [252, 252, 250]
     Control(directory).fault("3=down")
@@ -150,7 +150,7 @@ def test_a_running_network_takes_orders(directory, processes, capsys):
     call_command("raidanet", directory=directory, tell=["3=silent", "0-1=status:252"])
     assert [
         getattr(result, "status", None)
-        for _, result in sorted(client.ask(running.servers, echo, deadline_seconds=1).items())
+        for _, result in sorted(client.ask(running.servers, echo, until=client.within(1)).items())
     ] == [252, 252, 250, None] + [250] * 21
 
     call_command("raidanet", directory=directory, state=True)
@@ -160,7 +160,7 @@ def test_a_running_network_takes_orders(directory, processes, capsys):
     assert state["seen"][3] == {"0/0": 2}
 
     call_command("raidanet", directory=directory, clear="*")
-    assert {result.status for result in client.ask(running.servers, echo, deadline_seconds=20).values()} == {250}
+    assert {result.status for result in client.ask(running.servers, echo, until=client.within(20)).values()} == {250}
     with pytest.raises(CommandError, match="is no fault"):
         call_command("raidanet", directory=directory, tell=["3=angry"])
     assert running.end(signal.SIGINT) == (0, "", "")

@@ -34,7 +34,7 @@ def holders(coin: WireCoin, numbers: tuple[bytes, ...]) -> int:
     results = network.ask(
         network.servers_from_settings(settings.RAIDA_HOSTS),
         network.Call(command=Command.DETECT, payloads=payloads),
-        deadline_seconds=5,
+        until=network.within(5),
     )
     return sum(
         isinstance(result, network.Answer) and decode_verdicts(result.status, result.payload, count=1)[0]

@@ -48,7 +48,7 @@ def _steal(row: Coin) -> None:
     held, fresh = secrecy.open_numbers(row.secrets, coin_id=row.pk), secrecy.fresh_numbers()
     payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
     servers = wire.servers_from_settings(settings.RAIDA_HOSTS)
-    wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), deadline_seconds=5)
+    wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), until=wire.within(5))
 
 
 def test_a_coin_that_never_reached_its_locker_is_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:

@@ -125,7 +125,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def ask_one(server: Server, command: Command, payload: bytes = b"", *, seconds: float = PATIENT) -> client.Result:
-    return client.ask([server], Call(command, {server.raida: payload}), deadline_seconds=seconds)[server.raida]
+    return client.ask([server], Call(command, {server.raida: payload}), until=client.within(seconds))[server.raida]
 
 
 def genuine(status: int = 250, payload: bytes | None = None) -> Callable[[bytes], bytes]:
@@ -140,7 +140,7 @@ def genuine(status: int = 250, payload: bytes | None = None) -> Callable[[bytes]
 
 
 def test_every_server_answers_for_itself(network):
-    results = client.ask(network.servers, ECHO, deadline_seconds=PATIENT)
+    results = client.ask(network.servers, ECHO, until=client.within(PATIENT))
 
     assert sorted(results) == list(range(RAIDA_COUNT))
     assert {(result.raida, result.status) for result in results.values()} == {(r, 250) for r in range(RAIDA_COUNT)}
@@ -151,7 +151,7 @@ def test_all_are_asked_at_once(network):
     network.fault(range(RAIDA_COUNT), "delay:0.4")
 
     began = time.monotonic()
-    results = client.ask(network.servers, ECHO, deadline_seconds=PATIENT)
+    results = client.ask(network.servers, ECHO, until=client.within(PATIENT))
 
     # One after the other they would take ten seconds.
     assert time.monotonic() - began < 5
@@ -159,7 +159,7 @@ def test_all_are_asked_at_once(network):
 
 
 def test_only_servers_with_a_payload_are_asked(network):
-    results = client.ask(network.servers, Call(Command.ECHO, {2: b"", 24: b""}), deadline_seconds=PATIENT)
+    results = client.ask(network.servers, Call(Command.ECHO, {2: b"", 24: b""}), until=client.within(PATIENT))
 
     assert sorted(results) == [2, 24]
     assert network.seen(Command.ECHO) == 2
@@ -170,7 +170,7 @@ def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network):
     heard: list[client.Result] = []
 
     began = time.monotonic()
-    results = client.ask(network.servers, ECHO, deadline_seconds=IMPATIENT, on_result=heard.append)
+    results = client.ask(network.servers, ECHO, until=client.within(IMPATIENT), on_result=heard.append)
 
     assert IMPATIENT <= time.monotonic() - began < 5
     assert {raida: results[raida] for raida in range(12)} == {
@@ -190,12 +190,38 @@ def test_enough_gives_up_the_others(network):
 
     began = time.monotonic()
     results = client.ask(
-        network.servers, Call(Command.PEEK, everywhere(key)), deadline_seconds=60, enough=thirteen_agree
+        network.servers, Call(Command.PEEK, everywhere(key)), until=client.within(60), enough=thirteen_agree
     )
 
     assert time.monotonic() - began < 30
     assert len(results) == RAIDA_COUNT
-    assert {results[raida] for raida in range(12)} == {Silence(raida, "timeout", sent=True) for raida in range(12)}
+    assert {results[raida] for raida in range(12)} == {Silence(raida, "given up", sent=True) for raida in range(12)}
+
+
+def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(network):
+    network.fault(range(24), "delay:0.2")
+    network.fault(range(13, 24), "delay:0.25")
+    network.fault(24, "delay:20")
+
+    began = time.monotonic()
+    results = client.ask(
+        network.servers, ECHO, until=client.within(60), enough=lambda results: len(results) >= QUORUM, linger=10
+    )
+
+    assert [raida for raida, result in results.items() if isinstance(result, Silence)] == [24]
+    assert results[24] == Silence(24, "given up", sent=True)
+    assert time.monotonic() - began < 19
+
+
+@pytest.mark.parametrize("command", [Command.PUT, Command.PEEK])
+def test_not_a_byte_leaves_after_the_deadline(command, network):
+    """As when the process was stopped between deciding to send and sending."""
+    payload = bytes(2000) if command is Command.PUT else bytes(16)
+
+    results = client.ask(network.servers, Call(command, everywhere(payload)), until=client.within(-1))
+
+    assert set(results.values()) == {Silence(raida, "timeout", sent=False) for raida in range(RAIDA_COUNT)}
+    assert network.seen(command) == 0
 
 
 def test_an_error_of_the_listener_stops_everything(network):
@@ -203,14 +229,14 @@ def test_an_error_of_the_listener_stops_everything(network):
         raise RuntimeError("full")
 
     with pytest.raises(RuntimeError, match="full"):
-        client.ask(network.servers, ECHO, deadline_seconds=PATIENT, on_result=fail)
+        client.ask(network.servers, ECHO, until=client.within(PATIENT), on_result=fail)
 
 
 def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network):
     call = Call(Command.DETECT, {0: bytes(21), 1: bytes(70_000)})
 
     with pytest.raises(errors.Unencodable):
-        client.ask(network.servers, call, deadline_seconds=PATIENT)
+        client.ask(network.servers, call, until=client.within(PATIENT))
 
     assert network.seen(Command.DETECT) == 0
 
@@ -438,12 +464,13 @@ def test_encrypted_requests_are_understood_and_their_answers_too(network):
     by_key = dict.fromkeys(range(RAIDA_COUNT), with_locker_key(key))
 
     for encryption in (by_coin, by_key):
-        peeked = client.ask(network.servers, Call(Command.PEEK, everywhere(key), encryption), deadline_seconds=PATIENT)
+        call = Call(Command.PEEK, everywhere(key), encryption)
+        peeked = client.ask(network.servers, call, until=client.within(PATIENT))
         assert {(result.status, result.payload) for result in peeked.values()} == {(241, coins)}
     taken = client.ask(
         network.servers,
         Call(Command.REMOVE, {raida: remove(records[1:], raida, key) for raida in range(RAIDA_COUNT)}, by_key),
-        deadline_seconds=PATIENT,
+        until=client.within(PATIENT),
     )
     assert {(result.status, result.payload) for result in taken.values()} == {(241, b"\x07")}
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers import engine, errors, operations, secrecy, settlement
+from lockers import engine, errors, exchange, operations, secrecy, settlement
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import codes
@@ -61,7 +61,7 @@ def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: o
     """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
     held = settlement.claim(task_id=task.task.pk)
     assert held is not None
-    listing, keys, _ = engine.look_into(CODE, engine.servers())
+    listing, keys, _ = engine.look_into(CODE, exchange.servers())
     settlement.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
     network.fault(range(count), fault)

@@ -157,7 +157,7 @@ def raida() -> str:
     except network.InvalidServers as error:
         raise NotWell(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
     call = network.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
-    results = network.ask(servers, call, deadline_seconds=ECHO_SECONDS)
+    results = network.ask(servers, call, until=network.within(ECHO_SECONDS))
     silent = sorted(number for number, result in results.items() if not isinstance(result, network.Answer))
     if not silent:
         return f"all {RAIDA_COUNT} servers answer"

@@ -1,0 +1,88 @@
+"""
+Which key hides a request from whoever listens on the way, and what to do where it does not fit.
+
+A server decrypts with the number that it holds for a coin of ours, or with the key of a locker
+(the RAIDA protocol, section 4). An answer is encrypted with the same stream as its request, and its
+signature is the challenge XORed with the key: a listener who can guess sixteen bytes of an answer
+can compute the key. Answers to a put have no body. Others may have one, so the coin that lends its
+number is the one of the least value.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from django.conf import settings
+
+from lockers import secrecy
+from lockers.conversation import Chosen, Numbers, Piece
+from lockers.models import Coin, LockerTask
+from lockers.network import Call
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.encryption import Encryption, with_coin, with_locker_key
+from lockers.states import CoinState
+
+# The setting COPPICE_RAIDA_PLAINTEXT.
+FALLBACK: Final = "fallback"
+NEVER: Final = "never"
+
+# Commands that carry numbers of coins. Those that open a locker are hidden with its key instead.
+WITH_A_COIN: Final = frozenset(
+    {
+        Command.PUT,
+        Command.POWN,
+        Command.DETECT,
+        Command.FIND,
+        Command.GET_TICKET,
+        Command.FIX,
+        Command.BREAK,
+        Command.JOIN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A coin that lends its numbers as keys, where `pown` says that the server has them."""
+
+    coin: WireCoin
+    pown: str
+    numbers: Numbers = field(repr=False)
+
+
+def spare_coin(task: LockerTask) -> Spare | None:
+    """Return the free coin of least value in the task's wallet, which is in no task that could change its numbers."""
+    row = (
+        Coin.objects.filter(wallet_id=task.wallet_id, task=None, state=CoinState.BANK)
+        .order_by("denomination", "id")
+        .first()
+    )
+    if row is None:
+        return None
+    numbers = secrecy.open_numbers(row.secrets, coin_id=row.id)
+    return Spare(WireCoin(row.denomination, row.serial_number), row.pown, numbers)
+
+
+def ciphers(
+    command: Command, pieces: Sequence[Piece], chosen: Chosen, *, spare: Spare | None, back: bool = False
+) -> dict[int, Encryption]:
+    """Return for each server how to encrypt a command about the chosen coins; servers left out are asked in clear."""
+    found: dict[int, Encryption] = {}
+    for raida, indices in chosen.items():
+        first = pieces[indices[0]]
+        if command is Command.REMOVE:
+            found[raida] = with_locker_key((first.new if back else first.old)[raida])
+        elif command not in WITH_A_COIN:
+            continue
+        elif spare is not None and spare.pown[raida] == "p":
+            found[raida] = with_coin(spare.coin, spare.numbers[raida])
+        elif command is Command.PUT or settings.RAIDA_PLAINTEXT == NEVER:
+            # Its own number: a put that the server accepts is of coins whose numbers it has.
+            found[raida] = with_coin(first.coin, (first.new if back else first.old)[raida])
+    return found
+
+
+def hidden(call: Call, encryption: Mapping[int, Encryption]) -> Call:
+    """Return the call with its encryption, in clear for servers that cannot read it if the setting allows that."""
+    return replace(call, encryption=encryption, falls_back=settings.RAIDA_PLAINTEXT == FALLBACK)

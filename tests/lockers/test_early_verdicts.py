@@ -1,0 +1,138 @@
+"""An answer is given when 13 servers agree, and no server that is slow or dead delays it."""
+
+import secrets
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from lockers import engine, health, operations
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Attempt, Coin, ServerHealth
+from lockers.raida import codes
+from lockers.raida.commands import Command
+from tests.lockers.books import assert_true_to_the_servers, finish, states
+from tests.lockers.conftest import Mint
+from tests.lockers.test_put import give, put
+from wallets.models import Wallet
+
+# So long that a test which waits for it fails by its own clock.
+FOREVER = 60.0
+
+
+@pytest.fixture
+def patient(settings: object) -> None:
+    settings.RAIDA_TIMEOUT_SECONDS = FOREVER  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def code() -> str:
+    # The network outlives a test, and so does what is left in its lockers.
+    return codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))
+
+
+def test_a_peek_answers_while_twelve_servers_are_silent(
+    network: LocalNetwork, mint: Mint, alice: Wallet, patient: None, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    network.fault(range(12), "silent")
+
+    began = time.monotonic()
+    listing = engine.peek(code=code)
+
+    assert time.monotonic() - began < FOREVER / 3
+    assert sorted(coin.denomination for coin in listing.coins) == [0, 0, 1]
+    assert set(listing.statuses[:12]) == {Attempt.Unanswered.GIVEN_UP}
+
+
+@pytest.mark.parametrize("fault", ["silent", "drop-reply", "delay:30"])
+def test_a_put_is_done_while_twelve_servers_are_out(
+    fault: str, network: LocalNetwork, mint: Mint, alice: Wallet, patient: None, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    network.fault(range(12), fault)
+
+    began = time.monotonic()
+    task = put(alice, 12, code)
+
+    assert time.monotonic() - began < FOREVER / 3
+    assert (task.state, task.result["raida"]) == ("completed", "n" * 12 + "p" * 13)
+    assert network.seen(Command.FIND) == 0
+    # Nothing is assumed about those that were not waited for.
+    assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"n" * 12 + "p" * 13}
+    network.clear()
+    assert_true_to_the_servers()
+
+
+def test_a_take_is_done_while_twelve_servers_are_out_and_keeps_both_numbers_for_them(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, patient: None, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    network.fault(range(12), "delay:30")
+
+    task = finish(operations.start_take(actor=bob, name="bob", code=code))
+
+    assert (task.state, task.message) == ("completed", "Taken.")
+    assert states(bob) == {"bank": 3}
+    rows = Coin.objects.filter(wallet=bob)
+    assert [(row.pown, row.proposed is not None) for row in rows] == [("n" * 12 + "p" * 13, True)] * 3
+    network.clear()
+    assert_true_to_the_servers()
+
+
+def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    records = mint(1, 0, 0, 0)
+    network.fault(7, "silent")
+    for _ in range(health.SILENCES_BEFORE_REST):
+        ServerHealth.objects.update(probed_at=None)
+        finish(operations.start_echo(actor=alice))
+    (ailing,) = health.ailing()
+    assert (ailing.raida, ailing.silences) == (7, 3)
+    assert ailing.rest_until is not None
+    echo = finish(operations.start_echo(actor=alice))
+    assert [each["raida"] for each in echo.result["ailing"]] == [7]
+
+    network.forget_seen()
+    give(alice, records)
+    task = put(alice, 12)
+
+    assert (network.seen(Command.POWN, 7), network.seen(Command.PUT, 7)) == (0, 0)
+    assert (task.state, task.result["raida"], task.result["resting"]) == ("completed", "p" * 7 + "u" + "p" * 17, [7])
+    health.probe()
+    assert network.seen(Command.ECHO, 7) == 0
+
+    network.clear()
+    ServerHealth.objects.update(rest_until=Now() - timedelta(hours=1))
+    health.probe()
+    assert network.seen(Command.ECHO, 7) == 1
+    assert health.ailing() == []
+    assert finish(operations.start_echo(actor=alice)).result["ailing"] == []
+
+
+def test_with_too_few_servers_awake_all_are_asked(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    for raida in range(9):
+        ServerHealth.objects.create(raida=raida, silences=5, rest_until=Now() + timedelta(hours=1))
+    assert health.Board.load().resting == frozenset()
+
+    ServerHealth.objects.filter(raida=8).delete()
+    assert health.Board.load().resting == frozenset(range(8))
+
+
+def test_those_that_were_spared_are_asked_when_they_could_make_the_difference(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    for raida in range(8):
+        ServerHealth.objects.create(raida=raida, silences=5, rest_until=Now() + timedelta(hours=1))
+    network.fault(range(8, 13), "status:242")
+
+    task = put(alice, 12)
+
+    assert (task.state, task.result["raida"]) == ("completed", "p" * 8 + "f" * 5 + "p" * 12)
+    network.clear()
+    assert_true_to_the_servers()
