@@ -7,6 +7,7 @@ starts. The processes of one run share them, because they inherit the environmen
 
 import os
 import tempfile
+from urllib.parse import urlsplit
 
 from config.embedded import fill_environment
 
@@ -15,6 +16,15 @@ os.environ.setdefault("COPPICE_VAULT_KEY", "dGVzdCB2YXVsdCBrZXksIDMyIGJ5dGVzIGxv
 if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):
     os.environ["COPPICE_STATE_DIR"] = os.path.join(tempfile.gettempdir(), f"coppice-tests-{os.getpid()}")
     fill_environment()
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Tests that run side by side share neither counters nor queues. The last eight of sixteen databases are theirs.
+    url, database = os.environ["REDIS_URL"], 8 + int(worker.removeprefix("gw")) % 8
+    os.environ["REDIS_URL"] = (
+        f"{url.partition('?')[0]}?db={database}"
+        if url.startswith("unix:")
+        else urlsplit(url)._replace(path=f"/{database}").geturl()
+    )
 
 from config.settings.base import *  # noqa: F403
 

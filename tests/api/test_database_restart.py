@@ -66,7 +66,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def test_no_client_notices_a_restart_between_two_requests(cluster: Cluster) -> None:
-    with web_server(cluster.environment) as address, httpx.Client(base_url=f"http://{address}") as client:
+    with web_server(cluster.environment) as address, httpx.Client(base_url=f"http://{address}", timeout=30) as client:
         client.headers["TREETRACKER-API-KEY"] = API_KEY
         token = client.post("/auth", json={"wallet": "alice", "password": PASSWORD}).json()["token"]
         client.headers["Authorization"] = f"Bearer {token}"
