@@ -56,17 +56,23 @@ def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
         return [actor_id, *(row[0] for row in cursor.fetchall())]
 
 
+# Whether a row lets the wallet `actor` push to the wallet `wallet`.
+_PUSH = """
+EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'send'
+            AND actor_id = %(actor)s AND target_id = %(wallet)s {lock})
+OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'receive'
+            AND actor_id = %(wallet)s AND target_id = %(actor)s {lock})
+"""
+
+
 def may_push(*, sender_id: UUID, receiver_id: UUID) -> bool:
     """Tell whether the two wallets share a trust that lets the sender push without being asked again."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'send'"
-            " AND actor_id = %(sender)s AND target_id = %(receiver)s)"
-            " OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'receive'"
-            " AND actor_id = %(receiver)s AND target_id = %(sender)s)",
-            {"sender": sender_id, "receiver": receiver_id},
-        )
-        return bool(cursor.fetchone()[0])
+    return _control(_PUSH.format(lock=""), sender_id, receiver_id)
+
+
+def may_push_until_commit(*, sender_id: UUID, receiver_id: UUID) -> bool:
+    """Tell the same, and keep it so until the caller's transaction ends."""
+    return _control(_PUSH.format(lock="FOR SHARE"), sender_id, receiver_id)
 
 
 class TrustRow(NamedTuple):
