@@ -66,6 +66,42 @@ class NothingToFind(LockerError):
     """No coin of the wallet is in limbo."""
 
 
+class SameWallets(LockerError):
+    """Coins cannot be moved from a wallet to itself."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot move coins from a wallet to itself")
+
+
+class ReceiverNotTrusting(LockerError):
+    """The receiver has not agreed to be given coins by the sender."""
+
+    def __init__(self, source: str, destination: str) -> None:
+        super().__init__(
+            f"The wallet {destination} has not agreed to receive from {source}: that needs a trust of the two,"
+            " or put the coins into a locker and give its code to the owner"
+        )
+
+
+class ExportNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no export with that id")
+
+
+class ExportConfirmed(LockerError):
+    """The file was confirmed to have arrived, and is not given out again."""
+
+    def __init__(self) -> None:
+        super().__init__("This file was confirmed to have arrived, and is not given out again")
+
+
+class ExportReturned(LockerError):
+    """Coins of the file came back, so that it is worth less than it says, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("Coins of this file came back into a wallet of this service, or are just doing so")
+
+
 class PeekFailed(LockerError):
     """No 13 servers listed the locker (seed 001): network trouble, a wrong code or an emptied locker."""
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from config.api.openapi import Either, Keyed, Nullable, OneOf, Sometimes
-from lockers.states import LockerState, Step, TaskKind, TaskState
+from lockers.states import FileType, LineType, LockerState, Step, TaskKind, TaskState
 
 _ID: Final = "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"
 RECEIPT_ID: Final = "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01"
@@ -31,6 +31,7 @@ IMPORT_STARTED: Final = {**STARTED, "files": [_FILE]}
 
 _PUT: Final = {
     "transmit_code": Sometimes(CODE),
+    "locker_id": Sometimes(_ID),
     "receipt_id": RECEIPT_ID,
     "total_stored": _AMOUNT,
     "total_failed": Either(0, 0.5, "10000000.00000001"),
@@ -52,7 +53,19 @@ _IMPORT: Final = {
 }
 _FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
 _ECHO: Final = {"online": 24, "pownstring": _RAIDA, "pownarray": [1] * 24 + [0], "latencies": [Nullable(12)]}
-_RESULT: Final = Sometimes(Either(_PUT, _TAKE, _PEEK, _IMPORT, _FIND, _ECHO))
+_EXPORT: Final = {
+    "total": _AMOUNT,
+    "coins": 2,
+    "type": OneOf(*(each.value for each in FileType)),
+    "file": "20 CloudCoin #2 'backup'.bin",
+    "url": f"/api/v1/exports/{_ID}/file",
+    "receipt_id": RECEIPT_ID,
+}
+_TRANSFER: Final = {"total": _AMOUNT, "coins": 2, "srcname": "alice", "dstname": "bob", "receipt_id": RECEIPT_ID}
+_RESULT: Final = Sometimes(Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _FIND, _ECHO))
+_DONE: Final = {"id": _ID, "status": OneOf(TaskState.COMPLETED.value), "progress": 100}
+EXPORTED: Final = {**_DONE, "message": "Exported.", "data": _EXPORT}
+TRANSFERRED: Final = {**_DONE, "message": "Transferred.", "data": _TRANSFER}
 TASK: Final = {
     "id": _ID,
     "type": OneOf(*(kind.value for kind in TaskKind)),
@@ -74,6 +87,17 @@ WALLET: Final = {
     "denominations": Keyed({"10": 2}),
     "contents": Keyed({"bank": {"coins": 2, "total": _AMOUNT}, "fracked": {"coins": 0, "total": 0}}),
 }
+_LINE: Final = {
+    "amount": Either(-20, -0.5, "-10000000.00000001"),
+    "message": "for Bob",
+    "type": OneOf(*(each.value for each in LineType)),
+    "datetime": "2026-11-21T12:00:00.000Z",
+    "receiptid": RECEIPT_ID,
+    "details": {"number": 7, "task_id": _ID, "wallet": Sometimes("bob")},
+    "running_balance": _AMOUNT,
+}
+STATEMENT: Final = {"name": "alice", "balance": _AMOUNT, "reserved": Either(0, 0.5), "transactions": [_LINE]}
+WALLET_WITH_TRANSACTIONS: Final = {**WALLET, "transactions": [_LINE]}
 RECEIPT: Final = {
     "receipt_id": RECEIPT_ID,
     "task_id": _ID,
@@ -90,13 +114,26 @@ LOCKER: Final = {
     "id": _ID,
     "wallet": "alice",
     "state": OneOf(LockerState.FILLED.value, *(state.value for state in LockerState if state != LockerState.FILLED)),
-    "transmit_code": "7KQ…",
     "tag": "for Bob",
     "amount": _AMOUNT,
+    "remaining": _AMOUNT,
     "coins": 2,
-    "total": _AMOUNT,
     "created": 1790000000,
     "changed": 1790000002,
+}
+EXPORT: Final = {
+    "id": _ID,
+    "wallet": "alice",
+    "type": OneOf(*(each.value for each in FileType)),
+    "file": "20 CloudCoin #2 'backup'.bin",
+    "tag": "backup",
+    "amount": _AMOUNT,
+    "coins": 2,
+    "remaining": _AMOUNT,
+    "fetched": 1,
+    "confirmed": Nullable(1790000002),
+    "created": 1790000000,
+    "receipt_id": RECEIPT_ID,
 }
 
 PEEKED: Final = {
@@ -112,6 +149,7 @@ UPLOADED: Final = {
     "operation": "locker-upload",
     "amount_uploaded": _AMOUNT,
     "amount_failed": Either(0, 0.5, "10000000.00000001"),
+    "coins_uploaded": 2,
     "locker_key": CODE,
     "successful_uploads": 25,
     "message": "Stored.",
@@ -127,8 +165,9 @@ DOWNLOADED: Final = {
     "total_value": _AMOUNT,
     "graded_to_bank": 2,
     "graded_to_fracked": 0,
+    "graded_to_counterfeit": 0,
     "graded_to_limbo": 0,
-    "wallet": "bob",
+    "wallet_path": "bob",
     "locker_key": CODE,
     "raida_success": 25,
     "message": "Taken.",

@@ -2,7 +2,8 @@
 Beginning work on coins: what a caller asks for becomes a task, reserved coins and saved secrets.
 
 Each operation is one transaction and talks to no network; a worker does that afterwards
-(`lockers.engine`). Lock order: trust, coins, task, locker.
+(`lockers.engine`). Transfers between wallets and exports need no server: they are done when the
+call returns. Lock order: trust, export, coins, task, locker, accounts.
 """
 
 import secrets
@@ -16,22 +17,34 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import choosing, doorbell, errors, queries, secrecy, settlement
-from lockers.models import Coin, Locker, LockerTask
+from lockers import choosing, doorbell, errors, file_names, queries, secrecy, settlement, statements
+from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida import codes, files
 from lockers.raida.coins import UNITS_PER_COIN, format_amount
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError, InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
-from lockers.states import HELD, SPENDABLE, CoinState, Mark, TaskKind
+from lockers.statements import Posting
+from lockers.states import HELD, SPENDABLE, CoinState, FileType, LineType, Mark, Step, TaskKind, TaskState
 from trusts import queries as trusts
+from wallets import queries as wallets
 from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
 
 # A put of more coins in one task would outlast a worker's time limit when servers are silent.
 MAXIMUM_PUT_COINS: Final = 20_000
 MAXIMUM_IMPORT_COINS: Final = 20_000
+# A transfer is one statement however many coins move; this bounds its time and the memory of their ids.
+MAXIMUM_TRANSFER_COINS: Final = 100_000
+# A file is made in memory: 20,000 coins of a .stack are 20 MB. A ZIP has a member for each coin, of which
+# importers read 2,000.
+MAXIMUM_EXPORT_COINS: Final = {
+    FileType.BIN: 20_000,
+    FileType.PNG: 20_000,
+    FileType.STACK: 20_000,
+    FileType.ZIP: files.MAXIMUM_MEMBERS,
+}
 # Between counting the free coins and locking them others may take some.
 _CHOICES: Final = 3
 
@@ -76,6 +89,33 @@ def _open_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0,
     return task
 
 
+def _finished_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, message: str, **fields: Any) -> LockerTask:
+    """A task for work that needs no server, and that the running transaction does whole."""
+    now = timezone.now()
+    return LockerTask.objects.create(
+        kind=kind,
+        wallet=wallet,
+        actor=actor,
+        state=TaskState.COMPLETED,
+        step=Step.DONE,
+        progress=100,
+        message=message,
+        receipt_id=secrets.token_hex(16),
+        deadline=now,
+        finished_at=now,
+        **fields,
+    )
+
+
+def _write_receipt(task: LockerTask, coin_ids: Sequence[UUID]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)"
+            " SELECT %s, denomination, serial_number, pown, state FROM lockers_coin WHERE id = ANY(%s)",
+            [task.pk, list(coin_ids)],
+        )
+
+
 def _checked_code(code: str) -> str:
     try:
         return codes.verbatim(code)
@@ -103,7 +143,7 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
     code = _checked_code(code)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coin_ids = _lock_coins(wallet, units)
+        coin_ids = _lock_coins(wallet, units, at_most=MAXIMUM_PUT_COINS)
         locker = Locker(wallet=wallet, amount=units, tag=tag)
         locker.code = secrecy.seal_locker_code(code, locker_id=locker.pk)
         locker.save(force_insert=True)
@@ -126,7 +166,7 @@ def start_put_of_one(
     )
 
 
-def _lock_coins(wallet: Wallet, units: int) -> list[UUID]:
+def _lock_coins(wallet: Wallet, units: int, *, at_most: int) -> list[UUID]:
     """Choose and lock free coins that make `units` exactly, bank coins before fracked ones."""
     for _ in range(_CHOICES):
         available = queries.free_counts(wallet_id=wallet.pk)
@@ -134,17 +174,13 @@ def _lock_coins(wallet: Wallet, units: int) -> list[UUID]:
         if wanted is None:
             _refuse_amount(available, units)
         assert wanted is not None
-        if sum(wanted.values()) > MAXIMUM_PUT_COINS:
+        if sum(wanted.values()) > at_most:
             raise errors.InvalidLockerRequest(
-                f"This amount needs {sum(wanted.values())} coins; at most {MAXIMUM_PUT_COINS} go into one locker"
+                f"This amount needs {sum(wanted.values())} coins; at most {at_most} go at once"
             )
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT coin.id FROM unnest(%s::smallint[], %s::int[]) AS want(denomination, number)"
-                " CROSS JOIN LATERAL ("
-                "  SELECT id FROM lockers_coin WHERE wallet_id = %s AND denomination = want.denomination"
-                "  AND task_id IS NULL AND state = ANY(%s) ORDER BY state, id LIMIT want.number"
-                "  FOR NO KEY UPDATE SKIP LOCKED) AS coin",
+                _LOCK_FREE,
                 [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]],
             )
             locked = [row[0] for row in cursor.fetchall()]
@@ -152,6 +188,15 @@ def _lock_coins(wallet: Wallet, units: int) -> list[UUID]:
             return locked
         # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+_LOCK_FREE: Final = """
+SELECT coin.id FROM unnest(%s::smallint[], %s::int[]) AS want(denomination, number)
+CROSS JOIN LATERAL (
+    SELECT id FROM lockers_coin
+     WHERE wallet_id = %s AND denomination = want.denomination AND task_id IS NULL AND state = ANY(%s)
+     ORDER BY state, id LIMIT want.number FOR NO KEY UPDATE SKIP LOCKED) AS coin
+"""
 
 
 def _refuse_amount(available: dict[int, int], units: int) -> None:
@@ -178,6 +223,240 @@ def _reserve(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker) -> N
         )
         if cursor.rowcount != len(coin_ids):
             raise errors.CoinsBusy("Other uploads took the same coins just now; try again")
+
+
+# Moving coins between wallets of this ledger.
+
+
+def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, tag: str = "") -> Started:
+    """
+    Move coins worth exactly `units` from one wallet to another, at once and for good.
+
+    The same control and trust as for tokens decide. Where tokens would wait for the receiver's consent,
+    this is refused. Decided 2026-11-21: coins that wait would be reserved for as long as a stranger likes,
+    while a locker does the same without anybody's consent and can be taken back by whoever has its code.
+
+    :raises WalletNotFound: no such wallet
+    :raises WalletNotControlled: the source is somebody else's
+    :raises SameWallets: source and destination are one
+    :raises ReceiverNotTrusting: the actor does not control the destination, and no trust lets the source push to it
+    :raises NotEnoughCoins, NoExactChange, CoinsBusy, InvalidLockerRequest: as for `start_put`
+    """
+    with transaction.atomic(savepoint=False):
+        giver = _wallet_for(actor, source)
+        receiver = wallets.wallet_by_name(destination)
+        if giver.pk == receiver.pk:
+            raise errors.SameWallets
+        if not (
+            trusts.controls_until_commit(actor_id=actor.pk, wallet_id=receiver.pk)
+            or trusts.may_push_until_commit(sender_id=giver.pk, receiver_id=receiver.pk)
+        ):
+            raise errors.ReceiverNotTrusting(giver.name, receiver.name)
+        coin_ids = _lock_coins(giver, units, at_most=MAXIMUM_TRANSFER_COINS)
+        task = _finished_task(
+            TaskKind.TRANSFER,
+            wallet=giver,
+            actor=actor,
+            message="Transferred.",
+            tag=tag,
+            amount=units,
+            result={"total": units, "coins": len(coin_ids), "from": giver.name, "to": receiver.name},
+        )
+        _move(coin_ids, giver, receiver)
+        _write_receipt(task, coin_ids)
+        statements.post(
+            task_id=task.pk,
+            postings=[
+                Posting(giver.pk, -units, LineType.TRANSFER_OUT, receiver.pk),
+                Posting(receiver.pk, units, LineType.TRANSFER_IN, giver.pk),
+            ],
+        )
+    return Started(task)
+
+
+def _move(coin_ids: Sequence[UUID], giver: Wallet, receiver: Wallet) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, [receiver.pk, list(coin_ids), giver.pk, [str(state) for state in SPENDABLE]])
+        if cursor.rowcount != len(coin_ids):
+            raise errors.CoinsBusy("Other tasks took the same coins just now; try again")
+
+
+_MOVE: Final = """
+UPDATE lockers_coin SET wallet_id = %s, changed_at = now()
+ WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NULL AND state = ANY(%s)
+"""
+
+
+# Giving coins out as files.
+
+
+def export_coins(*, actor: Wallet, name: str, units: int | None, file_type: FileType, tag: str = "") -> Started:
+    """
+    Turn coins worth exactly `units`, or all free ones if that is None, into a file for their owner.
+
+    The coins leave the balance here and now; the file can be fetched until its arrival is confirmed
+    (`fetch_export`), and as long as nobody else has imported it, it can be recalled.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NotEnoughCoins, NoExactChange, CoinsBusy: as for `start_put`
+    :raises InvalidLockerRequest: more coins than a file of this type takes
+    """
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        if units is None:
+            units = choosing.total(queries.free_counts(wallet_id=wallet.pk))
+            if not units:
+                raise errors.NotEnoughCoins("The wallet has no free coins")
+        coin_ids = _lock_coins(wallet, units, at_most=MAXIMUM_EXPORT_COINS[file_type])
+        number = len(coin_ids)
+        if number == 1:
+            number = Coin.objects.values_list("serial_number", flat=True).get(pk=coin_ids[0])
+        file_name = file_names.file_name(units=units, number=number, tag=tag, extension=file_type)
+        task = _finished_task(
+            TaskKind.EXPORT,
+            wallet=wallet,
+            actor=actor,
+            message="Exported.",
+            tag=tag,
+            amount=units,
+            result={"total": units, "coins": len(coin_ids), "type": file_type, "file": file_name},
+        )
+        export = Export.objects.create(
+            task=task, wallet=wallet, type=file_type, file_name=file_name, coin_count=len(coin_ids)
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(_EXPORT, [export.pk, list(coin_ids), wallet.pk, [str(state) for state in SPENDABLE]])
+            if cursor.rowcount != len(coin_ids):
+                raise errors.CoinsBusy("Other tasks took the same coins just now; try again")
+        _write_receipt(task, coin_ids)
+        statements.post(task_id=task.pk, postings=[Posting(wallet.pk, -units, LineType.EXPORTED)])
+    return Started(task)
+
+
+_EXPORT: Final = """
+UPDATE lockers_coin SET state = 'exported', export_id = %s, changed_at = now()
+ WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NULL AND state = ANY(%s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file of coins: whoever has the content has the coins."""
+
+    name: str
+    type: FileType
+    content: bytes = field(repr=False)
+
+
+def fetch_export(*, actor: Wallet, export_id: UUID) -> ExportedFile:
+    """
+    Make the file of an export, and count that it was given out.
+
+    As often as asked for, because an answer may be lost on its way, until its arrival is confirmed.
+
+    :raises ExportNotFound: no such export, or of somebody else's wallet
+    :raises ExportConfirmed: its arrival was confirmed
+    :raises ExportReturned: coins of it came back, or are being recalled
+    """
+    with transaction.atomic(savepoint=False):
+        export = _lock_export(actor, export_id)
+        if export.confirmed_at is not None:
+            raise errors.ExportConfirmed
+        rows = queries.coins_in_file(export=export)
+        if len(rows) != export.coin_count:
+            raise errors.ExportReturned
+        records = [
+            files.CoinRecord(
+                WireCoin(row.denomination, row.serial_number),
+                secrecy.open_numbers(row.secrets, coin_id=row.pk),
+                pown=row.pown,
+            )
+            for row in rows
+        ]
+        content = _write_file(FileType(export.type), records, export.task.tag)
+        Export.objects.filter(pk=export.pk).update(fetched=export.fetched + 1, fetched_at=Now())
+    return ExportedFile(export.file_name, FileType(export.type), content)
+
+
+def _write_file(file_type: FileType, records: Sequence[files.CoinRecord], tag: str) -> bytes:
+    match file_type:
+        case FileType.BIN:
+            return files.write_bin(records)
+        case FileType.PNG:
+            return files.write_png(records)
+        case FileType.STACK:
+            return files.write_stack(records)
+        case FileType.ZIP:
+            return files.write_zip(
+                [
+                    files.Member(
+                        file_names.name_of([record.coin], tag=tag, extension=FileType.BIN), files.write_bin([record])
+                    )
+                    for record in records
+                ]
+            )
+
+
+def _lock_export(actor: Wallet, export_id: UUID) -> Export:
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    export = (
+        Export.objects.select_related("task", "wallet")
+        .select_for_update(no_key=True, of=("self",))
+        .filter(pk=export_id, wallet_id__in=ids)
+        .first()
+    )
+    # The list was read without a lock on the trust; the coins are worth asking again with one.
+    if export is None or not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=export.wallet_id):
+        raise errors.ExportNotFound
+    return export
+
+
+def confirm_export(*, actor: Wallet, export_id: UUID) -> queries.ExportView:
+    """
+    Note that the file arrived: from now on it is not given out again. A second time changes nothing.
+
+    :raises ExportNotFound: no such export, or of somebody else's wallet
+    """
+    with transaction.atomic(savepoint=False):
+        export = _lock_export(actor, export_id)
+        if export.confirmed_at is None:
+            Export.objects.filter(pk=export.pk).update(confirmed_at=Now())
+        return queries.export_visible_to(actor=actor, export_id=export.pk)
+
+
+def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
+    """
+    Begin to take the coins of an export back with the secrets that were kept, which makes its file worthless.
+
+    For a file that was lost. Coins that somebody has imported meanwhile are theirs, and stay so.
+
+    :raises ExportNotFound: no such export, or of somebody else's wallet
+    :raises ExportReturned: all its coins came back, or are being recalled
+    """
+    with transaction.atomic(savepoint=False):
+        export = _lock_export(actor, export_id)
+        rows = queries.coins_in_file(export=export)
+        task = _open_task(TaskKind.IMPORT, wallet=export.wallet, actor=actor, coins=len(rows), tag=export.task.tag)
+        saved = settlement.insert_incoming(
+            task_id=task.pk,
+            wallet_id=export.wallet_id,
+            # Such coins may be somebody else's by now, which does not make them counterfeit.
+            origin=TaskKind.TAKE,
+            coins=[
+                (
+                    WireCoin(row.denomination, row.serial_number),
+                    secrecy.open_numbers(row.secrets, coin_id=row.pk),
+                    secrecy.fresh_numbers(),
+                )
+                for row in rows
+            ],
+        )
+        if not saved:
+            raise errors.ExportReturned
+        outcome = FileOutcome(export.file_name, accepted=len(saved))
+        task.result = {"files": [outcome_as_json(outcome)]}
+        task.save(update_fields=["result"])
+    return Started(task, files=[outcome])
 
 
 # Looking and taking.
@@ -229,6 +508,19 @@ def start_echo(*, actor: Wallet) -> Started:
     """Begin to ask all servers whether they are there."""
     with transaction.atomic(savepoint=False):
         return Started(_open_task(TaskKind.ECHO, wallet=actor, actor=actor))
+
+
+def show_task(*, actor: Wallet, task_id: UUID) -> queries.TaskView:
+    """
+    Return a task, with the transmit code that it made if that may be told, and note when it was told first.
+
+    :raises TaskNotFound: no such task, or somebody else's
+    """
+    view = queries.task_visible_to(actor=actor, task_id=task_id)
+    if view.code is not None and view.task.code_shown_at is None:
+        # Before the answer leaves: one that is lost was told too, and may be asked for again for a while.
+        LockerTask.objects.filter(pk=task_id, code_shown_at=None).update(code_shown_at=Now())
+    return view
 
 
 # Importing.

@@ -1,30 +1,34 @@
 """Reading coins, lockers, tasks and receipts, narrowed to what the reader may see."""
 
+import dataclasses
 import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from lockers import choosing, errors, secrecy
-from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT, Status
-from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from lockers.states import HELD, SPENDABLE, CoinState, LineType, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import queries as wallets
 from wallets.audit import Finding
 from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
 
-# A code is the money: the task that made it shows it this long, and then no more.
-CODE_IS_SHOWN = timedelta(hours=24)
+# A code is the money, so the task that made it tells it once. Decided 2026-11-21: "once" is the first answer that
+# tells it and whatever is asked within this time after it. A client that lost the answer asks again and gets the same
+# one, and two that poll side by side both get it; who looks at the task tomorrow gets no code. The owner may always
+# have it told in as many words (`locker_code`), as long as coins are in the locker.
+CODE_IS_SHOWN = timedelta(minutes=10)
 
 _POLL_SECONDS: Final = 0.05
 _RECEIPT: Final = re.compile(r"[0-9a-f]{32}")
@@ -120,6 +124,7 @@ _GRADE_NAMES: Final = {
     CoinState.ERRORED: "errored",
     CoinState.LOCKED: "in_locker",
     CoinState.SENT: "sent",
+    CoinState.EXPORTED: "exported",
 }
 
 
@@ -134,11 +139,13 @@ def tasks_visible_to(actor: Wallet) -> QuerySet[LockerTask]:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task with its attempts, and its code while that may still be shown."""
+    """A task with its attempts, and its transmit code if that may be told."""
 
     task: LockerTask
     attempts: Sequence[Attempt]
     code: str | None
+    # How many coins a put stored; counted by `final_task` alone.
+    stored_coins: int = 0
 
     @property
     def board(self) -> str:
@@ -190,13 +197,15 @@ def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView
         if LockerTask.objects.filter(pk=task_id).exclude(state=TaskState.RUNNING).exists():
             break
         time.sleep(_POLL_SECONDS)
-    return task_visible_to(actor=actor, task_id=task_id)
+    view = task_visible_to(actor=actor, task_id=task_id)
+    stored = view.task.receipt_lines.filter(state__in=[CoinState.LOCKED, CoinState.SENT]).count()
+    return dataclasses.replace(view, stored_coins=stored)
 
 
 def _code_to_show(task: LockerTask) -> str | None:
     if task.kind != TaskKind.PUT or task.state != TaskState.COMPLETED or task.locker is None:
         return None
-    if task.finished_at is None or task.finished_at < timezone.now() - CODE_IS_SHOWN:
+    if task.code_shown_at is not None and task.code_shown_at < timezone.now() - CODE_IS_SHOWN:
         return None
     return secrecy.locker_code(task.locker)
 
@@ -214,47 +223,69 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str) -> Receipt:
     """
     Return the receipt of a finished task: each coin with what the servers said of it.
 
+    A transfer's is for both sides.
+
     :raises ReceiptNotFound: no such receipt, or somebody else's, or its task is still at work
     """
     if not _RECEIPT.fullmatch(receipt_id):
         raise errors.ReceiptNotFound
-    task = tasks_visible_to(actor).filter(receipt_id=receipt_id).exclude(state=TaskState.RUNNING).first()
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    task = (
+        LockerTask.objects.select_related("wallet")
+        .filter(receipt_id=receipt_id)
+        .filter(
+            Q(wallet_id__in=ids)
+            | Exists(StatementLine.objects.filter(task_id=OuterRef("pk"), wallet_id__in=ids, type__in=_SHARED))
+        )
+        .exclude(state=TaskState.RUNNING)
+        .first()
+    )
     if task is None:
         raise errors.ReceiptNotFound
     return Receipt(task, list(task.receipt_lines.order_by("-denomination", "serial_number")))
 
 
+_SHARED: Final = (LineType.TRANSFER_IN, LineType.TRANSFER_OUT)
+
+
 @dataclass(frozen=True, slots=True)
 class LockerContents:
     locker: Locker
-    masked_code: str
     # Number and units of the coins that it may still hold.
     coins: int
     units: int
 
 
-def lockers_visible_to(*, actor: Wallet, limit: int = 100) -> list[LockerContents]:
-    """Return the newest lockers that wallets of the actor filled, codes masked."""
+def lockers_page(
+    *, actor: Wallet, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
+) -> list[LockerContents]:
+    """Return a page of the lockers that wallets of the actor filled, newest first. No code is opened for it."""
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
-    rows = list(Locker.objects.filter(wallet_id__in=ids).select_related("wallet").order_by("-created_at", "id")[:limit])
-    held: dict[UUID, dict[int, int]] = {}
-    for locker_id, denomination, number in (
-        Coin.objects.filter(locker__in=rows, state=CoinState.LOCKED)
-        .values_list("locker_id", "denomination")
-        .annotate(number=Count("id"))
-        .order_by("locker_id", "denomination")
-    ):
-        if locker_id is not None:
-            held.setdefault(locker_id, {})[denomination] = number
+    found = Locker.objects.filter(wallet_id__in=ids).select_related("wallet").order_by("-created_at", "-id")
+    if after is not None:
+        found = found.filter(_is_before(*after))
+    rows = list(found[offset : offset + limit])
+    held = _counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
     return [
-        LockerContents(
-            row,
-            secrecy.mask(secrecy.locker_code(row)),
-            sum(held.get(row.pk, {}).values()),
-            choosing.total(held.get(row.pk, {})),
-        )
-        for row in rows
+        LockerContents(row, sum(held.get(row.pk, {}).values()), choosing.total(held.get(row.pk, {}))) for row in rows
     ]
+
+
+def _is_before(moment: datetime, key: UUID) -> Q:
+    return Q(created_at__lt=moment) | Q(created_at=moment, pk__lt=key)
+
+
+def _counts_by(name: Literal["locker", "export"], keys: Sequence[UUID], state: CoinState) -> dict[UUID, dict[int, int]]:
+    """Return, for each locker or export, how many coins of each denomination it has in this state."""
+    counts: dict[UUID, dict[int, int]] = {}
+    for key, denomination, number in (
+        Coin.objects.filter(**{f"{name}__in": keys}, state=state)
+        .values_list(f"{name}_id", "denomination")
+        .annotate(number=Count("id"))
+        .order_by(f"{name}_id", "denomination")
+    ):
+        counts.setdefault(key, {})[denomination] = number
+    return counts
 
 
 def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
@@ -273,6 +304,91 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
     if locker.state != LockerState.FILLED:
         raise errors.LockerNotFilled(locker.state)
     return secrecy.locker_code(locker)
+
+
+# Files.
+
+
+def coins_in_file(*, export: Export) -> list[Coin]:
+    """Return the coins of an export, with their sealed secrets, that have not come back and are not coming back."""
+    twin = Coin.objects.filter(
+        denomination=OuterRef("denomination"), serial_number=OuterRef("serial_number"), state__in=HELD
+    )
+    return list(
+        Coin.objects.filter(~Exists(twin), export=export, state=CoinState.EXPORTED)
+        .order_by("-denomination", "serial_number")
+        .only("id", "denomination", "serial_number", "secrets", "pown")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    export: Export
+    # Number and units of the coins that nobody has brought back to this service.
+    coins: int
+    units: int
+
+
+def exports_page(
+    *, actor: Wallet, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
+) -> list[ExportView]:
+    """Return a page of the exports of the actor's wallets, newest first."""
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    found = Export.objects.filter(wallet_id__in=ids)
+    if after is not None:
+        found = found.filter(_is_before(*after))
+    return _export_views(found.order_by("-created_at", "-pk")[offset : offset + limit])
+
+
+def export_visible_to(*, actor: Wallet, export_id: UUID) -> ExportView:
+    """
+    Return one export of the actor's wallets.
+
+    :raises ExportNotFound: no such export, or of somebody else's wallet
+    """
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    views = _export_views(Export.objects.filter(pk=export_id, wallet_id__in=ids))
+    if not views:
+        raise errors.ExportNotFound
+    return views[0]
+
+
+def _export_views(found: QuerySet[Export]) -> list[ExportView]:
+    rows = list(found.select_related("task", "wallet"))
+    out = _counts_by("export", [row.pk for row in rows], CoinState.EXPORTED)
+    return [ExportView(row, sum(out.get(row.pk, {}).values()), choosing.total(out.get(row.pk, {}))) for row in rows]
+
+
+# Statements.
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A wallet's balance, what of it tasks have reserved, and a page of its lines, newest first."""
+
+    wallet: Wallet
+    balance: int
+    reserved: int
+    lines: Sequence[StatementLine]
+
+
+def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | None = None) -> Statement:
+    """Return a page of the wallet's statement: the lines below the number `before`, or the newest."""
+    lines = StatementLine.objects.filter(wallet=wallet).select_related("task", "other_wallet").order_by("-number")
+    if before is not None:
+        lines = lines.filter(number__lt=before)
+    balance = Account.objects.filter(wallet=wallet).values_list("balance", flat=True).first()
+    counts = (
+        Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__isnull=False)
+        .values_list("denomination")
+        .annotate(number=Count("id"))
+    )
+    return Statement(
+        wallet=wallet,
+        balance=int(balance or 0),
+        reserved=choosing.total(dict(counts)),
+        lines=list(lines[offset : offset + limit]),
+    )
 
 
 # The books.

@@ -2,23 +2,58 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from config.api.errors import Invalid
-from config.api.validation import ListOf, Number, Shape, Text
+from config.api.validation import Flag, ListOf, Number, Shape, Text
 from lockers import choosing
 from lockers.conversation import Listing
-from lockers.models import LockerTask
+from lockers.models import LockerTask, StatementLine
 from lockers.operations import Started
-from lockers.queries import Contents, LockerContents, Receipt, TaskView
+from lockers.queries import Contents, ExportView, LockerContents, Receipt, Statement, TaskView
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount, parse_amount
 from lockers.raida.errors import InvalidAmount
-from lockers.states import CoinState, TaskKind, TaskState
+from lockers.states import CoinState, FileType, TaskKind, TaskState
 
 # All coins that there can be of every denomination are worth less than this many units.
 _HIGHEST_AMOUNT: Final = 9 * 10**10
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An amount in coins, read as units: a whole number, or a decimal text with at most eight decimals."""
+
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> int:
+        if isinstance(value, str):
+            try:
+                units = parse_amount(value)
+            except InvalidAmount:
+                raise Invalid(f'"{path}" must be a whole number, or a decimal text such as "0.5"') from None
+        elif isinstance(value, float) and not value.is_integer():
+            # What the client wrote is no longer known exactly.
+            raise Invalid(f'"{path}" must be a whole number, or a decimal text such as "0.5"')
+        else:
+            units = Number().read(path, value) * UNITS_PER_COIN
+        if units < 1:
+            raise Invalid(f'"{path}" must be greater than 0')
+        if units > _HIGHEST_AMOUNT * UNITS_PER_COIN:
+            raise Invalid(f'"{path}" must be less than or equal to {_HIGHEST_AMOUNT}')
+        return units
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": _HIGHEST_AMOUNT},
+                {"type": "string", "pattern": "^[0-9]{1,10}(\\.[0-9]{1,8})?$"},
+            ]
+        }
+
 
 _NAME: Final = Text(maximum=254)
 _TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
@@ -54,16 +89,59 @@ IMPORT: Final = Shape(
     }
 )
 IMPORT_FORM: Final = Shape({"name": _NAME, "tag": _TAG})
+EXPORT: Final = Shape(
+    {
+        "name": _NAME,
+        "amount": Amount(required=False),
+        "all": Flag(required=False),
+        "tag": _TAG,
+        "type": Text(choices=tuple(FileType)),
+    }
+)
+TRANSFER: Final = Shape({"srcname": _NAME, "dstname": _NAME, "amount": Amount(), "tag": _TAG})
+PEEK_WITH_KEY: Final = Shape({"locker_key": _CODE})
 UPLOAD: Final = Shape(
     {
-        "wallet": _NAME,
+        "wallet": Text(maximum=254, required=False),
+        "wallet_path": Text(maximum=254, required=False),
         "locker_key": _CODE,
         "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT, from_text=True, required=False),
         "denomination": Text(maximum=20, required=False),
         "memo": _TAG,
     }
 )
-DOWNLOAD: Final = Shape({"wallet": _NAME, "locker_key": _CODE, "memo": _TAG})
+DOWNLOAD: Final = Shape(
+    {
+        "wallet": Text(maximum=254, required=False),
+        "wallet_path": Text(maximum=254, required=False),
+        "locker_key": _CODE,
+        "memo": _TAG,
+    }
+)
+
+
+def only_one(values: Mapping[str, Any], *names: str) -> str:
+    """
+    Return which of the names was given.
+
+    :raises Invalid: none, or several
+    """
+    given = [name for name in names if name in values]
+    if len(given) != 1:
+        quoted = " and ".join(f'"{name}"' for name in names)
+        raise Invalid(f"Exactly one of {quoted} is required")
+    return given[0]
+
+
+def amount_or_all(values: Mapping[str, Any]) -> int | None:
+    """
+    Return the units to export, or None for all.
+
+    :raises Invalid: neither or both are asked for
+    """
+    if ("amount" in values) == values.get("all", False):
+        raise Invalid('Either "amount" is required, or "all" must be true')
+    return values.get("amount")
 
 
 def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
@@ -130,6 +208,18 @@ def started(begun: Started) -> dict[str, Any]:
     return body
 
 
+def done(begun: Started) -> dict[str, Any]:
+    """A task that is over when its beginning is answered."""
+    row = begun.task
+    return {
+        "id": str(row.pk),
+        "status": row.state,
+        "progress": row.progress,
+        "message": row.message,
+        "data": _data(TaskView(row, (), None)),
+    }
+
+
 def task(view: TaskView) -> dict[str, Any]:
     """The task resource of seed 000, with the 25 letters of its board and its steps beside it."""
     row = view.task
@@ -178,7 +268,10 @@ def _data(view: TaskView) -> dict[str, Any]:
     row, result = view.task, view.task.result
     match row.kind:
         case TaskKind.PUT:
-            data: dict[str, Any] = {} if view.code is None else {"transmit_code": view.code}
+            # Told already, the code is had from the locker alone.
+            data: dict[str, Any] = (
+                {"locker_id": str(row.locker_id)} if view.code is None else {"transmit_code": view.code}
+            )
             data |= {
                 "receipt_id": row.receipt_id,
                 "total_stored": coins(result.get("total_stored", 0)),
@@ -204,6 +297,23 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "total": coins(result.get("total", 0)),
                 "pown_results": result.get("pown_results", {}),
                 "files": result.get("files", []),
+                "receipt_id": row.receipt_id,
+            }
+        case TaskKind.EXPORT:
+            return {
+                "total": coins(result["total"]),
+                "coins": result["coins"],
+                "type": result["type"],
+                "file": result["file"],
+                "url": f"/api/v1/exports/{row.pk}/file",
+                "receipt_id": row.receipt_id,
+            }
+        case TaskKind.TRANSFER:
+            return {
+                "total": coins(result["total"]),
+                "coins": result["coins"],
+                "srcname": result["from"],
+                "dstname": result["to"],
                 "receipt_id": row.receipt_id,
             }
         case TaskKind.FIND:
@@ -241,6 +351,7 @@ def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         "operation": "locker-upload",
         "amount_uploaded": coins(result.get("total_stored", 0)),
         "amount_failed": coins(result.get("total_failed", 0)),
+        "coins_uploaded": view.stored_coins,
         "locker_key": locker_key,
         "successful_uploads": view.board.count("p"),
         "message": view.task.message or _DOING[view.task.step],
@@ -261,8 +372,9 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         "total_value": coins(result.get("total", 0)),
         "graded_to_bank": graded.get(CoinState.BANK, 0),
         "graded_to_fracked": graded.get(CoinState.FRACKED, 0),
+        "graded_to_counterfeit": graded.get(CoinState.COUNTERFEIT, 0),
         "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
-        "wallet": view.task.wallet.name,
+        "wallet_path": view.task.wallet.name,
         "locker_key": locker_key,
         "raida_success": view.board.count("p"),
         "message": view.task.message or _DOING[view.task.step],
@@ -310,21 +422,57 @@ def receipt(found: Receipt) -> dict[str, Any]:
     }
 
 
-def lockers(found: Iterable[LockerContents]) -> dict[str, Any]:
+def wallet_with_transactions(contents: Contents, found: Statement) -> dict[str, Any]:
+    return {**wallet(contents), "transactions": [statement_line(line) for line in found.lines]}
+
+
+def statement_head(found: Statement) -> dict[str, Any]:
+    return {"name": found.wallet.name, "balance": coins(found.balance), "reserved": coins(found.reserved)}
+
+
+def statement_line(line: StatementLine) -> dict[str, Any]:
+    """One entry of a wallet's transactions, as the RAIDA protocol, section 9, names its fields."""
+    details = {"number": line.number, "task_id": str(line.task_id)}
+    if line.other_wallet is not None:
+        details["wallet"] = line.other_wallet.name
     return {
-        "lockers": [
-            {
-                "id": str(each.locker.pk),
-                "wallet": each.locker.wallet.name,
-                "state": each.locker.state,
-                "transmit_code": each.masked_code,
-                "tag": each.locker.tag,
-                "amount": coins(each.locker.amount),
-                "coins": each.coins,
-                "total": coins(each.units),
-                "created": _seconds(each.locker.created_at),
-                "changed": _seconds(each.locker.changed_at),
-            }
-            for each in found
-        ]
+        "amount": coins(int(line.amount)),
+        "message": line.task.tag,
+        "type": line.type,
+        "datetime": line.created_at,
+        "receiptid": line.task.receipt_id,
+        "details": details,
+        "running_balance": coins(int(line.running_balance)),
+    }
+
+
+def locker(each: LockerContents) -> dict[str, Any]:
+    return {
+        "id": str(each.locker.pk),
+        "wallet": each.locker.wallet.name,
+        "state": each.locker.state,
+        "tag": each.locker.tag,
+        "amount": coins(each.locker.amount),
+        "remaining": coins(each.units),
+        "coins": each.coins,
+        "created": _seconds(each.locker.created_at),
+        "changed": _seconds(each.locker.changed_at),
+    }
+
+
+def export(each: ExportView) -> dict[str, Any]:
+    row = each.export
+    return {
+        "id": str(row.pk),
+        "wallet": row.wallet.name,
+        "type": row.type,
+        "file": row.file_name,
+        "tag": row.task.tag,
+        "amount": coins(row.task.amount or 0),
+        "coins": row.coin_count,
+        "remaining": coins(each.units),
+        "fetched": row.fetched,
+        "confirmed": _seconds(row.confirmed_at),
+        "created": _seconds(row.created_at),
+        "receipt_id": row.task.receipt_id,
     }

@@ -9,7 +9,7 @@ balance after it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -43,7 +43,7 @@ def post(*, task_id: UUID, postings: Sequence[Posting]) -> None:
     changes = [posting for posting in postings if posting.units]
     if not changes:
         return
-    values = {
+    values: dict[str, Any] = {
         "task": task_id,
         "wallets": [posting.wallet_id for posting in changes],
         "units": [posting.units for posting in changes],

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from lockers.views import CoinsViewSet, CoreViewSet, ImportViewSet, LockerViewSet, TaskViewSet
+from lockers.views import CoinsViewSet, CoreViewSet, ExportViewSet, ImportViewSet, LockerViewSet, TaskViewSet
 
 urlpatterns = [
     re_path(r"^v1/locker/?$", LockerViewSet.as_view({"post": "put_coins"})),
@@ -19,8 +19,16 @@ urlpatterns = [
     re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
     re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets"})),
     re_path(r"^v1/wallets/(?P<name>[^/]+)/?$", CoinsViewSet.as_view({"get": "wallet"})),
+    re_path(r"^v1/wallets/(?P<name>[^/]+)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
+    re_path(r"^v1/transfer/?$", CoinsViewSet.as_view({"post": "transfer"})),
+    re_path(r"^v1/export/?$", ExportViewSet.as_view({"post": "create"})),
+    re_path(r"^v1/exports/?$", ExportViewSet.as_view({"get": "list"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/?$", ExportViewSet.as_view({"get": "retrieve"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/file/?$", ExportViewSet.as_view({"get": "file"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/confirm/?$", ExportViewSet.as_view({"post": "confirm"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
     re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
-    re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek"})),
+    re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
     re_path(r"^transactions/locker/upload/?$", CoreViewSet.as_view({"post": "upload"})),
     re_path(r"^transactions/locker/download/?$", CoreViewSet.as_view({"post": "download"})),
 ]

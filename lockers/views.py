@@ -6,24 +6,27 @@ and beside each a POST that carries the code in its body, which no log or histor
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import content_disposition_header
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid, RequestRefused
-from config.api.openapi import describe
+from config.api.openapi import PAGE, describe
 from config.api.parsers import StrictJSONParser
-from config.api.validation import Guid, Text
+from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
+from lockers.states import FileType
 from wallets import errors as wallet_errors
 from wallets import names
 
@@ -38,12 +41,25 @@ _FOREIGN: Final = [
     wallet_errors.WalletNotControlled("The wallet bob is not yours, and you do not manage it"),
     wallet_errors.InvalidWalletName("invalid wallet name:no body"),
 ]
+# How many rows a list has if no limit is given.
+_ROWS: Final = 100
+# How many of its newest transactions a wallet shows; the statement has all.
+_NEWEST: Final = 20
+_PAGE: Final = {**PAGE, "limit": Number(1, pagination.MAXIMUM_LIMIT, from_text=True, required=False)}
 _NO_CODE: Final = errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty")
 _NO_COINS: Final = [
     errors.NotEnoughCoins("Not enough coins: 3 of 20 are free in this wallet"),
     errors.NoExactChange("The coins in this wallet cannot make 7 exactly; the nearest are 5 or 10"),
     errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment"),
 ]
+_EXPORT_PATH: Final = {"export_id": Guid()}
+# A .stack is JSON, and a file all the same: no client should take it for an answer.
+_MEDIA_TYPES: Final = {
+    FileType.BIN: "application/octet-stream",
+    FileType.STACK: "application/octet-stream",
+    FileType.PNG: "image/png",
+    FileType.ZIP: "application/zip",
+}
 _CODE_PATH: Final = {"code": Text(maximum=200)}
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
 _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
@@ -51,12 +67,25 @@ _UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amoun
 _DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
 
 
+def _after(position: list[Any] | None) -> tuple[datetime, UUID] | None:
+    return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
+
+
 class LockerViewSet(ApiViewSet):
     """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
 
-    @_describe("List lockers", answer={"lockers": [examples.LOCKER]}, tag="lockers")
+    @_describe("List lockers", answer={"lockers": [examples.LOCKER]}, query=_PAGE, tag="lockers")
     def list(self, request: Request) -> Response:
-        return Response(serializers.lockers(queries.lockers_visible_to(actor=caller(request))))
+        page = pagination.read(request, scope="lockers", default_limit=_ROWS)
+        rows = queries.lockers_page(
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=_after(page.position)
+        )
+        return page.response(
+            "lockers",
+            rows,
+            write=serializers.locker,
+            position=lambda row: [row.locker.created_at.isoformat(), str(row.locker.pk)],
+        )
 
     @_describe(
         "Put coins into a locker",
@@ -158,7 +187,7 @@ class TaskViewSet(ApiViewSet):
         parsed: UUID | None = names.parse_uuid(task_id)
         if parsed is None:
             raise errors.TaskNotFound
-        return Response(serializers.task(queries.task_visible_to(actor=caller(request), task_id=parsed)))
+        return Response(serializers.task(operations.show_task(actor=caller(request), task_id=parsed)))
 
 
 class CoreViewSet(ApiViewSet):
@@ -182,6 +211,22 @@ class CoreViewSet(ApiViewSet):
         return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
 
     @_describe(
+        "Look into a locker and wait, its code in the body",
+        body=serializers.PEEK_WITH_KEY,
+        body_examples={"Request": {"locker_key": examples.CODE}},
+        answer=examples.PEEKED,
+        refusals=[
+            _NO_CODE,
+            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+        ],
+        is_idempotent=False,
+        tag="lockers at once",
+    )
+    def peek_with_body(self, request: Request) -> Response:
+        locker_key = serializers.PEEK_WITH_KEY.read_body(request.data)["locker_key"]
+        return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
+
+    @_describe(
         "Put coins into a locker and wait",
         body=serializers.UPLOAD,
         body_examples={"Request": _UPLOAD_EXAMPLE},
@@ -191,20 +236,19 @@ class CoreViewSet(ApiViewSet):
             *_NO_COINS,
             _NO_CODE,
             Invalid('Exactly one of "amount" and "denomination" is required'),
+            Invalid('Exactly one of "wallet" and "wallet_path" is required'),
         ],
         tag="lockers at once",
     )
     def upload(self, request: Request) -> Response:
         values = serializers.UPLOAD.read_body(request.data)
-        if ("amount" in values) == ("denomination" in values):
-            raise Invalid('Exactly one of "amount" and "denomination" is required')
         asked = {
             "actor": caller(request),
-            "name": values["wallet"],
+            "name": values[serializers.only_one(values, "wallet", "wallet_path")],
             "tag": values.get("memo", ""),
             "transmit_code": values["locker_key"],
         }
-        if "amount" in values:
+        if serializers.only_one(values, "amount", "denomination") == "amount":
             begun = operations.start_put(units=operations.units_of(values["amount"]), **asked)
         else:
             begun = operations.start_put_of_one(
@@ -219,13 +263,16 @@ class CoreViewSet(ApiViewSet):
         body=serializers.DOWNLOAD,
         body_examples={"Request": _DOWNLOAD_EXAMPLE},
         answer=examples.DOWNLOADED,
-        refusals=[*_FOREIGN, _NO_CODE],
+        refusals=[*_FOREIGN, _NO_CODE, Invalid('Exactly one of "wallet" and "wallet_path" is required')],
         tag="lockers at once",
     )
     def download(self, request: Request) -> Response:
         values = serializers.DOWNLOAD.read_body(request.data)
         begun = operations.start_take(
-            actor=caller(request), name=values["wallet"], code=values["locker_key"], tag=values.get("memo", "")
+            actor=caller(request),
+            name=values[serializers.only_one(values, "wallet", "wallet_path")],
+            code=values["locker_key"],
+            tag=values.get("memo", ""),
         )
         ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
         return Response(serializers.downloaded(ended, values["locker_key"]))
@@ -287,6 +334,101 @@ def _fields(request: Request) -> dict[str, Any]:
     )
 
 
+class ExportViewSet(ApiViewSet):
+    """Coins as files. The file is a GET of its own, because an answer to the POST may be lost on its way."""
+
+    @_describe(
+        "Export coins to a file",
+        body=serializers.EXPORT,
+        body_examples={
+            "Amount": {"name": "alice", "amount": 20, "type": "bin", "tag": "backup"},
+            "Everything": {"name": "alice", "all": True, "type": "stack"},
+        },
+        answer=examples.EXPORTED,
+        refusals=[*_FOREIGN, *_NO_COINS, Invalid('Either "amount" is required, or "all" must be true')],
+        tag="coins",
+    )
+    def create(self, request: Request) -> Response:
+        values = serializers.EXPORT.read_body(request.data)
+        begun = operations.export_coins(
+            actor=caller(request),
+            name=values["name"],
+            units=serializers.amount_or_all(values),
+            file_type=FileType(values["type"]),
+            tag=values.get("tag", ""),
+        )
+        return Response(serializers.done(begun))
+
+    @_describe("List exports", answer={"exports": [examples.EXPORT]}, query=_PAGE, tag="coins")
+    def list(self, request: Request) -> Response:
+        page = pagination.read(request, scope="exports", default_limit=_ROWS)
+        rows = queries.exports_page(
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=_after(page.position)
+        )
+        return page.response(
+            "exports",
+            rows,
+            write=serializers.export,
+            position=lambda row: [row.export.created_at.isoformat(), str(row.export.pk)],
+        )
+
+    @_describe(
+        "Show an export", answer=examples.EXPORT, path=_EXPORT_PATH, refusals=[errors.ExportNotFound()], tag="coins"
+    )
+    def retrieve(self, request: Request, export_id: str) -> Response:
+        return Response(
+            serializers.export(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id)))
+        )
+
+    @_describe(
+        "Fetch the file of an export",
+        answer=None,
+        answer_files=sorted(set(_MEDIA_TYPES.values())),
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound(), errors.ExportConfirmed(), errors.ExportReturned()],
+        tag="coins",
+    )
+    def file(self, request: Request, export_id: str) -> HttpResponse:
+        made = operations.fetch_export(actor=caller(request), export_id=_export_id(export_id))
+        return HttpResponse(
+            made.content,
+            content_type=_MEDIA_TYPES[made.type],
+            headers={"Content-Disposition": content_disposition_header(True, made.name) or "attachment"},
+        )
+
+    @_describe(
+        "Confirm that the file of an export arrived",
+        answer=examples.EXPORT,
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound()],
+        is_idempotent=True,
+        tag="coins",
+    )
+    def confirm(self, request: Request, export_id: str) -> Response:
+        return Response(
+            serializers.export(operations.confirm_export(actor=caller(request), export_id=_export_id(export_id)))
+        )
+
+    @_describe(
+        "Take the coins of an export back",
+        answer=examples.IMPORT_STARTED,
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound(), errors.ExportReturned()],
+        is_idempotent=True,
+        tag="coins",
+    )
+    def recall(self, request: Request, export_id: str) -> Response:
+        begun = operations.recall_export(actor=caller(request), export_id=_export_id(export_id))
+        return Response(serializers.started(begun))
+
+
+def _export_id(text: str) -> UUID:
+    parsed: UUID | None = names.parse_uuid(text)
+    if parsed is None:
+        raise errors.ExportNotFound
+    return parsed
+
+
 class CoinsViewSet(ApiViewSet):
     """Coins in wallets, and what became of them."""
 
@@ -297,14 +439,55 @@ class CoinsViewSet(ApiViewSet):
 
     @_describe(
         "Show the coins of a wallet",
-        answer=examples.WALLET,
+        answer=examples.WALLET_WITH_TRANSACTIONS,
         path={"name": Text(maximum=254)},
         refusals=_FOREIGN,
         tag="coins",
     )
     def wallet(self, request: Request, name: str) -> Response:
         wallet = queries.wallet_of(actor=caller(request), name=name)
-        return Response(serializers.wallet(queries.contents_of(wallet_list=[wallet])[0]))
+        contents = queries.contents_of(wallet_list=[wallet])[0]
+        newest = queries.statement_of(wallet=wallet, limit=_NEWEST)
+        return Response(serializers.wallet_with_transactions(contents, newest))
+
+    @_describe(
+        "Show the statement of a wallet",
+        answer=examples.STATEMENT,
+        path={"name": Text(maximum=254)},
+        query=_PAGE,
+        refusals=_FOREIGN,
+        tag="coins",
+    )
+    def statement(self, request: Request, name: str) -> Response:
+        wallet = queries.wallet_of(actor=caller(request), name=name)
+        page = pagination.read(request, scope="statement", default_limit=_ROWS, parameters=[wallet.pk])
+        found = queries.statement_of(
+            wallet=wallet, limit=page.fetch, offset=page.offset, before=page.position[0] if page.position else None
+        )
+        response = page.response(
+            "transactions", found.lines, write=serializers.statement_line, position=lambda line: [line.number]
+        )
+        response.data = serializers.statement_head(found) | response.data
+        return response
+
+    @_describe(
+        "Move coins to another wallet",
+        body=serializers.TRANSFER,
+        body_examples={"Request": {"srcname": "alice", "dstname": "bob", "amount": 20, "tag": "rent"}},
+        answer=examples.TRANSFERRED,
+        refusals=[*_FOREIGN, *_NO_COINS, errors.SameWallets(), errors.ReceiverNotTrusting("alice", "bob")],
+        tag="coins",
+    )
+    def transfer(self, request: Request) -> Response:
+        values = serializers.TRANSFER.read_body(request.data)
+        begun = operations.transfer_coins(
+            actor=caller(request),
+            source=values["srcname"],
+            destination=values["dstname"],
+            units=values["amount"],
+            tag=values.get("tag", ""),
+        )
+        return Response(serializers.done(begun))
 
     @_describe(
         "Show a receipt",

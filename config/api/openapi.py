@@ -159,7 +159,8 @@ def schema_of(field: Field, *, in_query: bool = False) -> dict[str, Any]:
         case Moment():
             return {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
         case _:
-            return {}
+            # A field of an app's own says itself what it takes.
+            return dict(getattr(field, "schema", {}))
 
 
 def schema_like(example: Any) -> dict[str, Any]:
@@ -234,6 +235,7 @@ def describe(
     body_examples: Mapping[str, Any] | None = None,
     form: Shape | None = None,
     file: str = "file",
+    answer_files: Sequence[str] = (),
     query: Mapping[str, Field] | None = None,
     path: Mapping[str, Field] | None = None,
     refusals: Sequence[Refusal] = (),
@@ -246,13 +248,13 @@ def describe(
 
     `answer` is an example (with `Nullable` and the like where something else may stand), `also` those of other
     statuses that mean success. `body` is what is read, or several shapes of which one fits, and `form` the fields
-    beside the file of a multipart form, which is called `file`. `query` and `path` are the parameters, and `refusals`
-    those of the action itself. An action without `query` takes no query parameters, and `config.api.views` refuses
-    any.
+    beside the file of a multipart form, which is called `file`. `answer_files` are the media types of an answer that
+    is a file itself. `query` and `path` are the parameters, and `refusals` those of the action itself. An action
+    without `query` takes no query parameters, and `config.api.views` refuses any.
     """
     if is_idempotent is None:
         is_idempotent = body is not None
-    successes = {status: answer, **(also or {})}
+    successes = {**({} if answer_files else {status: answer}), **(also or {})}
     responses: dict[Any, Any] = {
         (each, "application/json"): OpenApiResponse(
             schema_like(example),
@@ -261,6 +263,8 @@ def describe(
         )
         for each, example in successes.items()
     }
+    for media_type in answer_files:
+        responses[status, media_type] = OpenApiResponse(_FILE, description=HTTPStatus(status).phrase)
     possible = [
         *refusals,
         *_ALWAYS,

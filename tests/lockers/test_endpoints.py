@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models.functions import Now
 
 from lockers import queries, tasks
 from lockers.localnet.fleet import LocalNetwork
@@ -204,7 +205,10 @@ PATHS = [
     ("GET", "/api/v1/task/x"), ("POST", "/api/v1/import"), ("GET", "/api/v1/echo"), ("POST", "/api/v1/find"),
     ("GET", "/api/v1/wallets"), ("GET", "/api/v1/wallets/alice"), ("GET", "/api/v1/receipts/x"),
     ("GET", "/api/transactions/locker/peek?locker_key=x"), ("POST", "/api/transactions/locker/upload"),
-    ("POST", "/api/transactions/locker/download"),
+    ("POST", "/api/transactions/locker/download"), ("POST", "/api/transactions/locker/peek"),
+    ("POST", "/api/v1/export"), ("GET", "/api/v1/exports"), ("GET", "/api/v1/exports/x"),
+    ("GET", "/api/v1/exports/x/file"), ("POST", "/api/v1/exports/x/confirm"), ("POST", "/api/v1/exports/x/recall"),
+    ("POST", "/api/v1/transfer"), ("GET", "/api/v1/wallets/alice/statement"), ("POST", "/api/v1/lockers/x/code"),
 ]  # fmt: skip
 
 
@@ -253,20 +257,59 @@ def test_an_echo_counts_who_is_there(network: LocalNetwork, alice: Caller) -> No
     assert done["data"]["latencies"][:3] == [None] * 3
 
 
-def test_lockers_are_listed_with_masked_codes(network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller) -> None:
+def test_a_code_is_told_once_and_again_to_who_lost_the_answer_and_then_only_in_as_many_words(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
+) -> None:
     give(alice, mint, 0, 0)
-    code = "A-VERY-LONG-CODE-OF-ALICE"
-    work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 2, "transmit_code": code})))
+    task_id = work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 2})))
 
-    (locker,) = answer(alice.get("/api/v1/lockers"))[1]["lockers"]
+    first = answer(alice.get(f"/api/v1/task/{task_id}"))
+    again = answer(alice.get(f"/api/v1/tasks/{task_id}"))
+    LockerTask.objects.filter(pk=task_id).update(code_shown_at=Now() - queries.CODE_IS_SHOWN)
+    late = answer(alice.get(f"/api/v1/task/{task_id}"))
 
-    assert (locker["state"], locker["coins"], locker["total"], locker["transmit_code"]) == ("filled", 2, 2, "A-V…")
-    assert answer(bob.get("/api/v1/lockers")) == (200, {"lockers": []})
-    path = f"/api/v1/lockers/{locker['id']}/code"
+    code = first[1]["data"]["transmit_code"]
+    assert re.fullmatch(r"([A-HJKMNP-Z2-9]{4}-){3}[A-HJKMNP-Z2-9]{4}", code)
+    assert again == first
+    locker = Locker.objects.get()
+    assert late[1]["data"] == {
+        "locker_id": str(locker.pk),
+        **{name: value for name, value in first[1]["data"].items() if name != "transmit_code"},
+    }
+    path = f"/api/v1/lockers/{locker.pk}/code"
     assert answer(alice.post(path)) == (200, {"transmit_code": code})
     assert answer(bob.post(path)) == refused(404, "There is no locker with that id")
     work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": code})))
-    assert answer(alice.post(path))[0] == 409
+    assert answer(alice.post(path)) == refused(
+        409, "The code of a locker is given only while coins are in it; this one is emptied"
+    )
+
+
+def test_lockers_are_listed_page_by_page_without_their_codes(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
+) -> None:
+    give(alice, mint, 0, 0, 1)
+    codes = ["A-VERY-LONG-CODE-OF-ALICE", "ANOTHER-LONG-CODE-OF-ALICE", "short"]
+    for code, amount, tag in zip(codes, (2, 10, 3), ("rent", "gift", ""), strict=True):
+        body = {"name": "alice", "amount": amount, "tag": tag, "transmit_code": code}
+        if amount == 3:
+            assert answer(alice.post("/api/v1/locker", body))[0] == 422
+        else:
+            work(answer(alice.post("/api/v1/locker", body)))
+    work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": codes[0]})))
+
+    first = alice.get("/api/v1/lockers?limit=1")
+    second = alice.get(re.search(r"<http://testserver(.*)>", first["Link"])[1])  # type: ignore[index]
+
+    (gift,), (rent,) = answer(first)[1]["lockers"], answer(second)[1]["lockers"]
+    told = ("wallet", "state", "tag", "amount", "remaining", "coins")
+    assert [gift[name] for name in told] == ["alice", "filled", "gift", 10, 10, 1]
+    assert [rent[name] for name in told] == ["alice", "emptied", "rent", 2, 0, 0]
+    assert set(gift) == {"id", *told, "created", "changed"}
+    assert "Link" not in second
+    assert answer(alice.get("/api/v1/lockers"))[1]["lockers"] == [gift, rent]
+    assert answer(bob.get("/api/v1/lockers")) == (200, {"lockers": []})
+    assert not [code for code in codes if code[:3] in first.content.decode() + second.content.decode()]
 
 
 def test_no_secret_reaches_a_log_or_the_database_in_clear(

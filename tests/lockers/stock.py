@@ -1,0 +1,50 @@
+"""Coins in a wallet without a network, as if they had been imported: for what needs no server."""
+
+import secrets
+from itertools import count
+
+from lockers import secrecy, statements
+from lockers.models import Coin, LockerTask
+from lockers.raida.coins import Coin as WireCoin
+from lockers.states import CoinState, LineType, Step, TaskKind, TaskState
+from wallets.models import Wallet
+
+_serial_numbers = count(500_000)
+
+
+def stock(wallet: Wallet, *denominations: int, state: CoinState = CoinState.BANK) -> list[Coin]:
+    """Give the wallet a coin of each denomination, with the line of its statement that belongs to them."""
+    pown = "p" * 25 if state is CoinState.BANK else "p" * 13 + "f" * 12
+    rows = [
+        Coin(
+            wallet=wallet,
+            denomination=denomination,
+            serial_number=next(_serial_numbers),
+            state=state,
+            origin=TaskKind.IMPORT,
+            pown=pown,
+        )
+        for denomination in denominations
+    ]
+    for row in rows:
+        row.secrets = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    Coin.objects.bulk_create(rows)
+    post(wallet, sum(WireCoin(denomination, 0).value for denomination in denominations))
+    return rows
+
+
+def post(wallet: Wallet, units: int) -> LockerTask:
+    """Book `units` to the wallet as imported."""
+    task = LockerTask.objects.create(
+        kind=TaskKind.IMPORT,
+        wallet=wallet,
+        actor=wallet,
+        state=TaskState.COMPLETED,
+        step=Step.DONE,
+        progress=100,
+        receipt_id=secrets.token_hex(16),
+        deadline="2026-01-01T00:00Z",
+        finished_at="2026-01-01T00:00Z",
+    )
+    statements.post(task_id=task.pk, postings=[statements.Posting(wallet.pk, units, LineType.IMPORTED)])
+    return task
