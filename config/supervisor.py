@@ -29,7 +29,7 @@ from celery import Celery
 from django.core.management import call_command
 from kombu.exceptions import OperationalError as BrokerError
 
-from config import broker
+from config import broker, web_server
 from config.children import POLL_SECONDS, Child, Children, StartError, started
 from config.embedded import (
     ROOT,
@@ -387,12 +387,7 @@ class System:
         return self._spawn_manage("RAIDA", "raidanet", "--directory", directory, "--base-port", str(self.raida_port))
 
     def _spawn_web(self) -> Child:
-        return self._spawn_python(
-            "web", "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--access-log",
-            # A worker that is told to stop while it still loads the application would never stop.
-            "--workers-kill-timeout", "2",
-        )  # fmt: skip
+        return self._children.spawn("web", web_server.command(port=self.port), environ=self.environment, directory=ROOT)
 
     def _spawn_worker(self) -> Child:
         return self._spawn_python(

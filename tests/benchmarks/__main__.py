@@ -48,9 +48,10 @@ class Benchmark:
     def __init__(self, running: machine.Machine, plan: Plan, results: Results) -> None:
         # These read Django's settings, which name the database only now.
         from tests.benchmarks import cases, data, raw
+        from transfers import tallies
 
         self.machine, self.plan, self.results = running, plan, results
-        self.cases, self.data, self.raw = cases, data, raw
+        self.cases, self.data, self.raw, self.tallies = cases, data, raw, tallies
         self.estate = data.settle()
 
     def measure(self) -> None:
@@ -129,6 +130,8 @@ class Benchmark:
                 self.run(tokens, case, f"{tokens}-{number}-{case.name}")
 
     def run(self, tokens: str, case: Case, word: str) -> None:
+        # The worker does this every few seconds.
+        self.tallies.fold()
         before = self.machine.web_and_database_cpu()
         run = load.run(
             self.machine.address, case.script, clients=case.clients, seconds=self.plan.seconds,

@@ -125,6 +125,7 @@ def grow(connection: "psycopg.Connection[tuple[object, ...]]", estate: Estate, c
 
 def tidy(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     """Leave the database as an hour of rest would."""
+    tallies.recount()
     tallies.fold()
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")
