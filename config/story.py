@@ -265,7 +265,7 @@ class Story:
         answer: dict[str, Any] = {}
         with Live(_board(bar, answer), console=self.console, refresh_per_second=20) as live:
             while True:
-                answer = self._send(who, "GET", path).json()
+                answer = self._read(self._send(who, "GET", path), f"GET {_short(path)}", expect=200)
                 self._must(answer["progress"] >= highest, f"progress went back from {highest} to {answer['progress']}")
                 highest = answer["progress"]
                 bar.update(line, completed=highest, seconds=time.monotonic() - begun)
@@ -312,9 +312,12 @@ class Story:
             ),
             soft_wrap=True,
         )
-        if not good:
+        return self._read(response, f"{method} {shown or path}", expect=expect)
+
+    def _read(self, response: httpx.Response, request_line: str, *, expect: int) -> dict[str, Any]:
+        if response.status_code != expect:
             self._look_for_the_dead()
-            raise StoryBroke(f"{method} {shown or path} answered {response.status_code}: {_message_of(response)}")
+            raise StoryBroke(f"{request_line} answered {response.status_code}: {_message_of(response)}")
         answer: dict[str, Any] = response.json()
         return answer
 
