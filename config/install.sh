@@ -66,14 +66,25 @@ Or name one: make setup PYTHON=/path/to/python3"
 { [ -d .state ] || mkdir -m 711 .state; } && { [ -d .state/log ] || mkdir -m 700 .state/log; } || fail "$(pwd)/.state cannot be made: this directory must be writable."
 begun=$(date +%s)
 : >"$log"
-if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null; }; then
     say "Making .venv with $("$found" -c 'import platform, sys; print("Python", platform.python_version(), "from", sys.executable)') …"
-    "$found" -m venv --clear .venv >>"$log" 2>&1 || fail "The virtual environment could not be made. The log: $log"
+    "$found" -m venv --without-pip --clear .venv >>"$log" 2>&1 || fail "The virtual environment could not be made. The log: $log"
     pwd -P >.venv/.place
 fi
 
+# pip only fetches uv, and stands in for it. It is run as the wheel that lies beside the interpreter: to install
+# it first would take longer than all the rest.
+find_pip() {
+    .venv/bin/python -c '
+import ensurepip, pathlib
+place = getattr(ensurepip, "_WHEEL_PKG_DIR", None) or pathlib.Path(ensurepip.__file__).parent / "_bundled"
+print(next(pathlib.Path(place).glob("pip-*.whl")))' 2>>"$log"
+}
+
+run_pip() { PYTHONPATH=$pip_wheel .venv/bin/python -m pip "$@"; }
+
 pip_install() {
-    .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-color --progress-bar off \
+    run_pip install --disable-pip-version-check --no-input --no-color --progress-bar off \
         --prefer-binary --require-hashes --retries 1 --requirement "$@" >>"$log" 2>&1 </dev/null
 }
 
@@ -84,7 +95,7 @@ install_with_uv() {
         awk '/^uv==/ { inside = 1 } inside { print } inside && !/\\$/ { exit }' requirements-dev.txt >.venv/uv.txt
         pip_install .venv/uv.txt || return 1
     fi
-    eval "$(.venv/bin/python -m pip config list 2>/dev/null | .venv/bin/python -c '
+    eval "$(run_pip config list 2>/dev/null | .venv/bin/python -c '
 import ast, os, shlex, sys
 names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS", "cert": "SSL_CERT_FILE"}
 told = {}
@@ -103,6 +114,7 @@ for name, value in told.items():
         --link-mode copy --compile-bytecode --requirement "$requirements" >>"$log" 2>&1 </dev/null
 }
 
+pip_wheel=$(find_pip) || .venv/bin/python -m ensurepip >>"$log" 2>&1 || fail "pip could not be made ready. The log: $log"
 say "Installing $(grep -c '==' "$requirements") packages …"
 # The log holds what uv and pip printed; their many lines about retries are not shown.
 if ! install_with_uv && ! pip_install "$requirements"; then
