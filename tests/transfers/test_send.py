@@ -157,6 +157,16 @@ def test_row_7_a_caller_of_neither_side_is_refused(alice, bob, carol):
     assert books() == before
 
 
+def test_row_7_a_trust_between_the_two_gives_a_third_no_say(alice, bob, carol):
+    trust("send", alice.wallet, bob.wallet)
+    before = books()
+
+    response = carol.post("/transfers", bundle("alice", "bobby", 1))
+
+    assert answer(response) == refusal(403, "Current account has no permission to transfer between these wallets")
+    assert books() == before
+
+
 def test_row_7_a_stranger_does_not_learn_whether_tokens_lie_where_he_says(alice, bob, carol):
     before = books()
     answers = [
