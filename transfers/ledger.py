@@ -183,9 +183,7 @@ SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destinatio
 @cache
 def _sending(draw: str, free: str, source: str, destination: str) -> str:
     verdict = _VERDICT.format(source=source, destination=destination)
-    return _SEND.format(
-        verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT
-    )
+    return _SEND.format(verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT)
 
 
 def send_bundle(
@@ -383,9 +381,7 @@ def release(*, transfer_id: UUID, actor_id: UUID | None, event: TransferEvent, s
     The caller holds the transfer row, and has decided on it. `actor_id` is None if the system gave it up.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            _RELEASE, {"id": transfer_id, "actor": actor_id, "event": event.value, "state": state.value}
-        )
+        cursor.execute(_RELEASE, {"id": transfer_id, "actor": actor_id, "event": event.value, "state": state.value})
 
 
 _ISSUE = """
@@ -479,9 +475,7 @@ SELECT listed.destination_id,
 """
 
 
-def batch_verdicts(
-    *, actor_id: UUID, source_id: UUID, destinations: Sequence[WalletReference]
-) -> list[BatchVerdict]:
+def batch_verdicts(*, actor_id: UUID, source_id: UUID, destinations: Sequence[WalletReference]) -> list[BatchVerdict]:
     """
     Decide what the actor may do with each of many bundles from one source, in their order.
 

@@ -32,9 +32,7 @@ class Transfer(models.Model):
     originator = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    source = models.ForeignKey(
-        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
-    )
+    source = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     destination = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
@@ -143,9 +141,7 @@ class Movement(models.Model):
             models.UniqueConstraint(fields=["token", "number"], name="movement_once_per_number"),
         ]
         indexes = [
-            models.Index(
-                fields=["transfer"], condition=Q(transfer__isnull=False), name="movement_by_transfer"
-            ),
+            models.Index(fields=["transfer"], condition=Q(transfer__isnull=False), name="movement_by_transfer"),
         ]
 
     def __str__(self) -> str:

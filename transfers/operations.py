@@ -236,9 +236,7 @@ def expire(*, transfer_id: UUID) -> queries.TransferRow:
         return _closed(transfer, TransferEvent.EXPIRE)
 
 
-def fulfill(
-    *, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None
-) -> queries.TransferRow:
+def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None) -> queries.TransferRow:
     """
     Move the tokens that a requested transfer asks for out of its source, which the actor controls.
 

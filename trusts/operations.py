@@ -220,9 +220,7 @@ def _announced(trust: Trust, event_type: EventType) -> queries.TrustRow:
 
 def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> queries.TrustRow:
     before = TrustState(trust.state)
-    after = next_state(
-        before, event, request_type=TrustRequestType(trust.request_type), withdrawn=trust.withdrawn
-    )
+    after = next_state(before, event, request_type=TrustRequestType(trust.request_type), withdrawn=trust.withdrawn)
     if event is TrustEvent.ACCEPT and _would_close_a_circle(trust):
         raise errors.ManagementCircle
     if after is before:

@@ -63,9 +63,7 @@ TRANSITIONS: Final[dict[tuple[TrustState, TrustEvent], TrustState]] = {
 }
 
 
-def next_state(
-    state: TrustState, event: TrustEvent, *, request_type: TrustRequestType, withdrawn: bool
-) -> TrustState:
+def next_state(state: TrustState, event: TrustEvent, *, request_type: TrustRequestType, withdrawn: bool) -> TrustState:
     """
     Return the state after `event`.
 

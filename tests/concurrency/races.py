@@ -90,8 +90,7 @@ def wait_until_somebody_waits() -> None:
     with connection.cursor() as cursor:
         for _ in range(10_000):
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             if cursor.fetchone()[0]:
                 return

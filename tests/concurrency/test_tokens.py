@@ -23,9 +23,7 @@ def tokens_of(wallet):
 def without_locks(monkeypatch):
     """Take the row locks out of every statement of the ledger, and leave all else as it is."""
     texts = {
-        name: value
-        for name, value in vars(ledger).items()
-        if isinstance(value, str) and "FOR NO KEY UPDATE" in value
+        name: value for name, value in vars(ledger).items() if isinstance(value, str) and "FOR NO KEY UPDATE" in value
     }
     assert {"_DRAW_AT_ONCE", "_DRAW_PATIENTLY", "_TAKE_LISTED", "_COMPLETE_LISTED", "_COMPLETE_RESERVED"} <= set(texts)
     for name, value in texts.items():
@@ -248,4 +246,3 @@ def test_one_capture_gets_one_token_however_often_it_is_issued_at_once(alice):
     assert kinds(outcomes) == {"1": 1, "CaptureAlreadyIssued": 7}
     assert Token.objects.count() == 1
     assert_sound()
-

@@ -190,9 +190,7 @@ def test_row_16_a_request_for_listed_tokens_reserves_none(alice, bob, sapling):
 def test_a_requested_bundle_may_be_fulfilled_with_chosen_tokens(alice, bob, requested):
     chosen = held_by(alice.wallet)[1:4]
 
-    status, body = answer(
-        alice.post(f"/transfers/{requested}/fulfill", {"tokens": [str(token) for token in chosen]})
-    )
+    status, body = answer(alice.post(f"/transfers/{requested}/fulfill", {"tokens": [str(token) for token in chosen]}))
 
     assert (status, body["state"], body["parameters"]) == (200, "completed", {"bundle": {"bundleSize": 3}})
     assert held_by(bob.wallet) == chosen
@@ -241,9 +239,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "status", "message"), REFUSED, ids=lambda value: None)
-def test_a_fulfilment_of_the_wrong_shape_is_refused_and_moves_nothing(
-    alice, bob, requested, body, status, message
-):
+def test_a_fulfilment_of_the_wrong_shape_is_refused_and_moves_nothing(alice, bob, requested, body, status, message):
     before = books()
 
     response = alice.post(f"/transfers/{requested}/fulfill", body(held_by(alice.wallet)))

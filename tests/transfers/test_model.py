@@ -121,9 +121,7 @@ class Actors(RuleBasedStateMachine):
     def people(self) -> None:
         self.model = Model()
         suffix = f"{Wallet.objects.count():06}"
-        self.wallets = {
-            name: Wallet.objects.create(name=name + suffix, name_key=name + suffix) for name in NAMES
-        }
+        self.wallets = {name: Wallet.objects.create(name=name + suffix, name_key=name + suffix) for name in NAMES}
         self.names = {wallet.pk: name for name, wallet in self.wallets.items()}
         for name, wallet in self.wallets.items():
             operations.issue_tokens(wallet=wallet, count=TOKENS_EACH)

@@ -133,9 +133,7 @@ PLANTED = {
     "a token lies where its last movement brought it": (
         "UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s",
     ),
-    "the history of a token has no gap": (
-        "DELETE FROM transfers_movement WHERE token_id = %(moved)s AND number = 0",
-    ),
+    "the history of a token has no gap": ("DELETE FROM transfers_movement WHERE token_id = %(moved)s AND number = 0",),
     "each movement starts where and after the one before ended": (
         "UPDATE transfers_movement SET source_id = %(bob)s WHERE token_id = %(moved)s AND number = 1",
     ),

@@ -62,9 +62,7 @@ def people(count):
 
 
 def request(asking, request_type, answering):
-    return operations.request_trust(
-        actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name
-    )
+    return operations.request_trust(actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name)
 
 
 @pytest.mark.django_db
@@ -324,9 +322,7 @@ def test_one_trust_is_shown_to_who_controls_a_party(alice, bob, carol, sapling):
         403, "Have no permission to get this relationship"
     )
     assert answer(alice.get(f"/trust_relationships/{STRANGE}"))[0] == 404
-    assert answer(alice.get("/trust_relationships/abc")) == refusal(
-        422, '"trust_relationship_id" must be a valid GUID'
-    )
+    assert answer(alice.get("/trust_relationships/abc")) == refusal(422, '"trust_relationship_id" must be a valid GUID')
 
 
 @pytest.fixture
