@@ -180,7 +180,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
             status, message = 400, "Malformed request"
         case DatabaseError() if is_transient(error):
-            log.warning("database_is_busy", exc_info=error)
+            # Without a traceback: while PostgreSQL restarts, every request comes here.
+            log.warning(
+                "database_is_busy",
+                extra={"error": type(error).__name__, "sqlstate": getattr(error.__cause__, "sqlstate", None)},
+            )
             status, message, headers = 503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
         case _:
             log.error("unexpected_error", exc_info=error, extra={"request_id": getattr(request, "request_id", None)})
