@@ -17,11 +17,13 @@ from django.db import connection, transaction
 from django.urls import get_resolver
 from django.utils import timezone
 
-from lockers import secrecy
-from lockers.models import Coin, Locker, LockerTask
+from lockers import operations as lockers
+from lockers import secrecy, statements
+from lockers.models import Coin, Locker, LockerTask, ServerHealth
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, LockerState, Step, TaskKind, TaskState
+from lockers.statements import Posting
+from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.endpoints import endpoints
 from transfers import operations as transfers
@@ -95,11 +97,11 @@ def world(api_key: str) -> World:
 
 
 def coins_of(wallet: Any) -> dict[str, Any]:
-    """A free coin, one in limbo, a filled locker and the finished task that filled it."""
+    """A free coin, one in limbo, one in a file, a filled locker and the finished task that filled it."""
     locker = Locker(wallet=wallet, amount=10**8, state=LockerState.FILLED)
     locker.code = secrecy.seal_locker_code(CODE, locker_id=locker.pk)
     locker.save(force_insert=True)
-    for number, state in enumerate((CoinState.BANK, CoinState.LIMBO, CoinState.LOCKED), start=1):
+    for number, state in enumerate((CoinState.BANK, CoinState.BANK, CoinState.LIMBO, CoinState.LOCKED), start=1):
         pk = uuid.uuid4()
         Coin.objects.create(
             pk=pk,
@@ -127,7 +129,9 @@ def coins_of(wallet: Any) -> dict[str, Any]:
         finished_at=now,
         result={"total_stored": 10**8, "total_failed": 0},
     )
-    return {"task": task.pk, "locker": locker.pk}
+    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 2 * 10**8, LineType.IMPORTED)])
+    exported = lockers.export_coins(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
+    return {"task": task.pk, "locker": locker.pk, "export": exported.task.pk}
 
 
 def coin_file() -> str:
@@ -216,10 +220,23 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/find"): ("/api/v1/find", {"name": "alice"}, CONTROLLERS),
     ("GET", "/api/v1/wallets"): ("/api/v1/wallets", None, EVERYBODY),
     ("GET", "/api/v1/wallets/{name}"): ("/api/v1/wallets/alice", None, CONTROLLERS),
+    ("GET", "/api/v1/wallets/{name}/statement"): ("/api/v1/wallets/alice/statement", None, CONTROLLERS),
+    ("POST", "/api/v1/transfer"): (
+        "/api/v1/transfer", {"srcname": "alice", "dstname": "tina", "amount": 1}, CONTROLLERS,
+    ),
+    ("POST", "/api/v1/export"): ("/api/v1/export", {"name": "alice", "amount": 1, "type": "bin"}, CONTROLLERS),
+    ("GET", "/api/v1/exports"): ("/api/v1/exports", None, EVERYBODY),
+    ("GET", "/api/v1/exports/{export_id}"): ("/api/v1/exports/{export}", None, HIDDEN),
+    ("GET", "/api/v1/exports/{export_id}/file"): ("/api/v1/exports/{export}/file", None, HIDDEN),
+    ("POST", "/api/v1/exports/{export_id}/confirm"): ("/api/v1/exports/{export}/confirm", None, HIDDEN),
+    ("POST", "/api/v1/exports/{export_id}/recall"): ("/api/v1/exports/{export}/recall", None, HIDDEN),
     ("GET", "/api/v1/receipts/{receipt_id}"): (f"/api/v1/receipts/{RECEIPT_ID}", None, HIDDEN),
     # No server is there that could tell what is in it.
     ("GET", "/api/transactions/locker/peek"): (
         f"/api/transactions/locker/peek?locker_key={CODE}", None, (500, 500, 500, 500),
+    ),
+    ("POST", "/api/transactions/locker/peek"): (
+        "/api/transactions/locker/peek", {"locker_key": CODE}, (500, 500, 500, 500),
     ),
     ("POST", "/api/transactions/locker/upload"): (
         "/api/transactions/locker/upload", {"wallet": "alice", "locker_key": CODE, "amount": 1}, CONTROLLERS,
@@ -245,6 +262,8 @@ def digests() -> dict[str, str]:
         model._meta.db_table
         for label in ("wallets", "trusts", "transfers", "lockers")
         for model in apps.get_app_config(label).get_models()
+        # Which servers answer lately belongs to nobody.
+        if model is not ServerHealth
     ]
     assert len(tables) >= 12
     one = "SELECT '{0}', md5(coalesce(string_agg(each::text, ' ' ORDER BY each::text), '')) FROM {0} AS each"
@@ -287,7 +306,7 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, s
 
     assert statuses == expected(endpoint)
     assert [role for role in ROLES if statuses[role] >= 400 and wrote[role]] == []
-    if method != "GET" and not path.endswith("/code"):
+    if method != "GET" and statuses["owner"] < 400 and not path.endswith("/code"):
         # What is allowed does write, so that the line above could fail.
         assert wrote["owner"]
 
@@ -300,6 +319,7 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, s
         ("/transfers?limit=99", "transfers"),
         ("/trust_relationships", "trust_relationships"),
         ("/api/v1/lockers", "lockers"),
+        ("/api/v1/exports", "exports"),
     ],
 )
 def test_lists_without_a_filter_show_a_stranger_nothing_of_anybody(world, path, name):
