@@ -1,5 +1,6 @@
 """Refusals of the lockers app. The HTTP status of each stands in `config/api/errors.py`."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from wallets.errors import DomainError
@@ -102,17 +103,50 @@ class ExportReturned(LockerError):
         super().__init__("Coins of this file came back into a wallet of this service, or are just doing so")
 
 
-class PeekFailed(LockerError):
-    """No 13 servers listed the locker (seed 001): network trouble, a wrong code or an emptied locker."""
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """What the servers said when no 13 of them did what was asked (seed 001), and which task knows more."""
 
+    locker_key: str = field(repr=False)
+    successes: int
+    status: int
+    detail: str
+    task_id: str = ""
+    task_message: str = ""
+
+
+class ServersDisagreed(LockerError):
+    """Network trouble, a wrong code or an emptied locker: the servers do not say which."""
+
+    def __init__(self, message: str, how: Disagreement) -> None:
+        told: dict[str, Any] = {
+            "locker_key": how.locker_key,
+            "raida_success": how.successes,
+            "raida_status_code": how.status,
+            "detail": how.detail,
+        }
+        if how.task_id:
+            told |= {"task_id": how.task_id, "task_message": how.task_message}
+        super().__init__(message, **told)
+
+
+class PeekFailed(ServersDisagreed):
     def __init__(self, *, locker_key: str, successes: int, status: int, detail: str) -> None:
-        super().__init__(
-            "Locker peek failed",
-            locker_key=locker_key,
-            raida_success=successes,
-            raida_status_code=status,
-            detail=detail,
-        )
+        super().__init__("Locker peek failed", Disagreement(locker_key, successes, status, detail))
+
+
+class UploadFailed(ServersDisagreed):
+    """Nothing was stored for certain; the task says where the coins are."""
+
+    def __init__(self, how: Disagreement) -> None:
+        super().__init__("Locker upload failed", how)
+
+
+class DownloadFailed(ServersDisagreed):
+    """Nothing was taken for certain; the task says where the coins are."""
+
+    def __init__(self, how: Disagreement) -> None:
+        super().__init__("Locker download failed", how)
 
 
 class TaskSuperseded(Exception):

@@ -143,18 +143,20 @@ PEEKED: Final = {
     "coins": {"total_value": _AMOUNT, "coin_count": 2, "denominations": Keyed({"10": 2})},
     "locker_key": CODE,
 }
-_OUTCOME: Final = OneOf("success", "running", "failed")
+_OUTCOME: Final = OneOf("success", "running")
+_NOTHING: Final = Either(0, 0.5, "10000000.00000001")
 UPLOADED: Final = {
     "status": _OUTCOME,
     "operation": "locker-upload",
     "amount_uploaded": _AMOUNT,
-    "amount_failed": Either(0, 0.5, "10000000.00000001"),
     "coins_uploaded": 2,
     "locker_key": CODE,
     "successful_uploads": 25,
     "message": "Stored.",
-    "receipt_id": RECEIPT_ID,
     "task_id": _ID,
+    "amount_failed": _NOTHING,
+    "amount_unknown": _NOTHING,
+    "receipt_id": RECEIPT_ID,
     "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
 }
 DOWNLOADED: Final = {
@@ -166,12 +168,12 @@ DOWNLOADED: Final = {
     "graded_to_bank": 2,
     "graded_to_fracked": 0,
     "graded_to_counterfeit": 0,
-    "graded_to_limbo": 0,
     "wallet_path": "bob",
     "locker_key": CODE,
     "raida_success": 25,
+    "task_id": _ID,
+    "graded_to_limbo": 0,
     "message": "Taken.",
     "receipt_id": RECEIPT_ID,
-    "task_id": _ID,
 }
 NOT_IMPORTED: Final = {"files": [_FILE]}

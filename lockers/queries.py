@@ -16,7 +16,7 @@ from django.utils import timezone
 from lockers import choosing, errors, secrecy
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.commands import Command
-from lockers.raida.statuses import RAIDA_COUNT, Status
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import HELD, SPENDABLE, CoinState, LineType, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import queries as wallets
@@ -64,10 +64,10 @@ def wallets_of(*, actor: Wallet) -> list[Wallet]:
 # Coins.
 
 
-def free_counts(*, wallet_id: UUID) -> dict[int, int]:
+def free_counts(*, wallet_id: UUID, states: Sequence[CoinState] = SPENDABLE) -> dict[int, int]:
     """Return how many coins of each denomination may be put into a locker now."""
     return dict(
-        Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=SPENDABLE)
+        Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=states)
         .values_list("denomination")
         .annotate(number=Count("id"))
         .order_by("denomination")
@@ -153,9 +153,23 @@ class TaskView:
         known = self.task.result.get("raida")
         if known is not None:
             return str(known)
+        answers = self._answers
+        return "".join(_letter(code) for code in answers) if answers else "u" * RAIDA_COUNT
+
+    @property
+    def commonest_status(self) -> int:
+        """The status that most servers answered, or that of a network error if none did."""
+        statuses = [code for code in self._answers if code is not None and code >= 0]
+        if statuses:
+            return max(set(statuses), key=statuses.count)
+        # A take that found nothing has asked without an attempt, and keeps letters alone.
+        return int(Status.ALL_FAIL if self.board.count("f") >= QUORUM else Status.NETWORK)
+
+    @property
+    def _answers(self) -> Sequence[int | None]:
         command = _BOARD_COMMANDS.get(TaskKind(self.task.kind))
         latest = [attempt for attempt in self.attempts if command is not None and attempt.command == command.name]
-        return "".join(_letter(code) for code in latest[-1].answers) if latest else "u" * RAIDA_COUNT
+        return latest[-1].answers if latest else ()
 
 
 def _letter(code: int | None) -> str:
@@ -417,7 +431,8 @@ _CHECKS: Final = {
         JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.wallet_id <> coin.wallet_id
     """,
     "coin in limbo keeps both secrets": """
-        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state = 'limbo' AND proposed IS NULL
+        SELECT denomination || '#' || serial_number FROM lockers_coin
+        WHERE state = 'limbo' AND proposed IS NULL AND family IS DISTINCT FROM id
     """,
     "locker that is filled holds coins": """
         SELECT locker.id::text FROM lockers_locker AS locker

@@ -225,12 +225,19 @@ def task(view: TaskView) -> dict[str, Any]:
     row = view.task
     body: dict[str, Any] = {
         "id": str(row.pk),
-        "type": row.kind,
         "status": row.state,
         "progress": row.progress,
         "message": row.message or _DOING[row.step],
+    }
+    if row.state == TaskState.COMPLETED:
+        body["data"] = _data(view)
+    elif row.state == TaskState.ERROR and row.result:
+        # What is known although it did not end well; `data` is for completed tasks alone.
+        body["details"] = _data(view)
+    return body | {
         "started": _seconds(row.created_at),
         "finished": _seconds(row.finished_at),
+        "type": row.kind,
         "step": row.step,
         "raida": list(view.board),
         "steps": [
@@ -244,12 +251,6 @@ def task(view: TaskView) -> dict[str, Any]:
             for attempt in view.attempts
         ],
     }
-    if row.state == TaskState.COMPLETED:
-        body["data"] = _data(view)
-    elif row.state == TaskState.ERROR and row.result:
-        # What is known although it did not end well; `data` is for completed tasks alone.
-        body["details"] = _data(view)
-    return body
 
 
 _DOING: Final = {
@@ -345,22 +346,25 @@ def peeked(listing: Listing, locker_key: str) -> dict[str, Any]:
 
 
 def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
+    """The answer of the RAIDA protocol, section 10, and what it lacks: what was not stored."""
     result = view.task.result
     return {
         "status": _WORDS[TaskState(view.task.state)],
         "operation": "locker-upload",
         "amount_uploaded": coins(result.get("total_stored", 0)),
-        "amount_failed": coins(result.get("total_failed", 0)),
         "coins_uploaded": view.stored_coins,
         "locker_key": locker_key,
         "successful_uploads": view.board.count("p"),
         "message": view.task.message or _DOING[view.task.step],
-        "receipt_id": view.task.receipt_id,
         "task_id": str(view.task.pk),
+        "amount_failed": coins(result.get("total_failed", 0)),
+        "amount_unknown": coins(result.get("total_unknown", 0)),
+        "receipt_id": view.task.receipt_id,
     }
 
 
 def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
+    """The answer of the RAIDA protocol, section 10, and what it lacks: coins in limbo."""
     result = view.task.result
     graded = result.get("graded", {})
     saved = sum(graded.get(state, 0) for state in (CoinState.BANK, CoinState.FRACKED))
@@ -373,17 +377,17 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         "graded_to_bank": graded.get(CoinState.BANK, 0),
         "graded_to_fracked": graded.get(CoinState.FRACKED, 0),
         "graded_to_counterfeit": graded.get(CoinState.COUNTERFEIT, 0),
-        "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
         "wallet_path": view.task.wallet.name,
         "locker_key": locker_key,
         "raida_success": view.board.count("p"),
+        "task_id": str(view.task.pk),
+        "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
         "message": view.task.message or _DOING[view.task.step],
         "receipt_id": view.task.receipt_id,
-        "task_id": str(view.task.pk),
     }
 
 
-_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
+_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success"}
 
 
 def wallet(contents: Contents) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from config.api.parsers import StrictJSONParser
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
-from lockers.states import FileType
+from lockers.raida.statuses import Status
+from lockers.states import FileType, TaskState
 from wallets import errors as wallet_errors
 from wallets import names
 
@@ -60,6 +61,14 @@ _MEDIA_TYPES: Final = {
     FileType.PNG: "image/png",
     FileType.ZIP: "application/zip",
 }
+_FAILED: Final = errors.Disagreement(
+    locker_key=examples.CODE,
+    successes=9,
+    status=242,
+    detail="ALL_FAIL",
+    task_id="8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
+    task_message="No locker with this code, or it was emptied already: the servers do not say which.",
+)
 _CODE_PATH: Final = {"code": Text(maximum=200)}
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
 _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
@@ -237,6 +246,7 @@ class CoreViewSet(ApiViewSet):
             _NO_CODE,
             Invalid('Exactly one of "amount" and "denomination" is required'),
             Invalid('Exactly one of "wallet" and "wallet_path" is required'),
+            errors.UploadFailed(_FAILED),
         ],
         tag="lockers at once",
     )
@@ -255,6 +265,8 @@ class CoreViewSet(ApiViewSet):
                 denomination=serializers.denomination_of(values["denomination"]), **asked
             )
         ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
+        if ended.task.state == TaskState.ERROR:
+            raise errors.UploadFailed(_how_it_failed(ended, values["locker_key"]))
         body = serializers.uploaded(ended, values["locker_key"])
         return Response(body | ({"warning": begun.warning} if begun.warning else {}))
 
@@ -263,7 +275,12 @@ class CoreViewSet(ApiViewSet):
         body=serializers.DOWNLOAD,
         body_examples={"Request": _DOWNLOAD_EXAMPLE},
         answer=examples.DOWNLOADED,
-        refusals=[*_FOREIGN, _NO_CODE, Invalid('Exactly one of "wallet" and "wallet_path" is required')],
+        refusals=[
+            *_FOREIGN,
+            _NO_CODE,
+            Invalid('Exactly one of "wallet" and "wallet_path" is required'),
+            errors.DownloadFailed(_FAILED),
+        ],
         tag="lockers at once",
     )
     def download(self, request: Request) -> Response:
@@ -275,7 +292,22 @@ class CoreViewSet(ApiViewSet):
             tag=values.get("memo", ""),
         )
         ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
+        if ended.task.state == TaskState.ERROR:
+            raise errors.DownloadFailed(_how_it_failed(ended, values["locker_key"]))
         return Response(serializers.downloaded(ended, values["locker_key"]))
+
+
+def _how_it_failed(view: queries.TaskView, locker_key: str) -> errors.Disagreement:
+    """Not a 200: a client that looks at the status alone must not take it for success."""
+    status = view.commonest_status
+    return errors.Disagreement(
+        locker_key=locker_key,
+        successes=view.board.count("p"),
+        status=status,
+        detail=Status(status).name if status in set(Status) else str(status),
+        task_id=str(view.task.pk),
+        task_message=view.task.message,
+    )
 
 
 class _InMemory(MemoryFileUploadHandler):

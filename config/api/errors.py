@@ -58,6 +58,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.ExportConfirmed: 410,
     lockers_errors.ExportReturned: 409,
     lockers_errors.PeekFailed: 500,
+    lockers_errors.UploadFailed: 500,
+    lockers_errors.DownloadFailed: 500,
     trusts_errors.TrustAlreadyExists: 403,
     trusts_errors.TrustWithOneself: 422,
     trusts_errors.RequesterNotControlled: 403,

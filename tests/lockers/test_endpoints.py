@@ -10,13 +10,14 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
-from lockers import queries, tasks
+from lockers import operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.files import write_bin
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
+from tests.lockers.stock import stock
 
 CODE = "AAC-WS5I"
 
@@ -106,23 +107,146 @@ def test_the_seeds_story_from_put_to_an_empty_locker(
     assert_true_to_the_servers()
 
 
-def test_upload_and_download_answer_when_the_work_is_done(
-    network: LocalNetwork, mint: Mint, alice: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    give(alice, mint, 1, 0, 0, 0)
-    # A transaction of the test is open, so no worker could see the task: it is worked on in the wait.
+@pytest.fixture
+def working(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on a task in the wait for it: the transaction of a test is open, so no worker could see it."""
     look = queries.final_task
     monkeypatch.setattr(queries, "final_task", lambda **asked: (tasks.run(str(asked["task_id"])), look(**asked))[1])
 
-    status, up = answer(
-        alice.post("/api/transactions/locker/upload", {"wallet": "alice", "locker_key": CODE, "denomination": "10"})
-    )
-    assert (status, up["status"], up["amount_uploaded"], up["successful_uploads"]) == (200, "success", 10, 25)
-    assert up["warning"].startswith("This transmit code is short")
 
-    status, down = answer(alice.post("/api/transactions/locker/download", {"wallet": "alice", "locker_key": CODE}))
-    assert (status, down["status"], down["coins_saved"], down["total_value"]) == (200, "success", 1, 10)
+def test_upload_and_download_answer_when_the_work_is_done(
+    network: LocalNetwork, mint: Mint, alice: Caller, working: None
+) -> None:
+    give(alice, mint, 1, 0, 0, 0)
+    asked = {"wallet": "alice", "locker_key": CODE}
+
+    up = answer(alice.post("/api/transactions/locker/upload", {**asked, "denomination": "10", "memo": "rent"}))
+    down = answer(alice.post("/api/transactions/locker/download", {"wallet_path": "alice", "locker_key": CODE}))
+
+    put, take = LockerTask.objects.get(kind="put"), LockerTask.objects.get(kind="take")
+    assert up == (
+        200,
+        {
+            "status": "success",
+            "operation": "locker-upload",
+            "amount_uploaded": 10,
+            "coins_uploaded": 1,
+            "locker_key": CODE,
+            "successful_uploads": 25,
+            "message": "Stored.",
+            "task_id": str(put.pk),
+            "amount_failed": 0,
+            "amount_unknown": 0,
+            "receipt_id": put.receipt_id,
+            "warning": operations.WEAK_CODE,
+        },
+    )
+    assert down == (
+        200,
+        {
+            "status": "success",
+            "operation": "locker-download",
+            "coins_found": 1,
+            "coins_saved": 1,
+            "total_value": 10,
+            "graded_to_bank": 1,
+            "graded_to_fracked": 0,
+            "graded_to_counterfeit": 0,
+            "wallet_path": "alice",
+            "locker_key": CODE,
+            "raida_success": 25,
+            "task_id": str(take.pk),
+            "graded_to_limbo": 0,
+            "message": "Taken.",
+            "receipt_id": take.receipt_id,
+        },
+    )
+    assert put.tag == "rent"
     assert_true_to_the_servers()
+
+
+def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
+    network: LocalNetwork, mint: Mint, alice: Caller, working: None
+) -> None:
+    give(alice, mint, 0, 0)
+    asked = {"wallet": "alice", "locker_key": CODE}
+
+    down = answer(alice.post("/api/transactions/locker/download", asked))
+    network.fault(range(25), "silent")
+    up = answer(alice.post("/api/transactions/locker/upload", {**asked, "amount": 2}))
+
+    assert down == refused(
+        500,
+        "Locker download failed",
+        locker_key=CODE,
+        raida_success=0,
+        raida_status_code=242,
+        detail="ALL_FAIL",
+        task_id=str(LockerTask.objects.get(kind="take").pk),
+        task_message="No locker with this code, or it was emptied already: the servers do not say which.",
+    )
+    put = LockerTask.objects.get(kind="put")
+    assert up == refused(
+        500,
+        "Locker upload failed",
+        locker_key=CODE,
+        raida_success=0,
+        raida_status_code=253,
+        detail="NETWORK",
+        task_id=str(put.pk),
+        task_message=put.message,
+    )
+    assert "unknown" in put.message
+    assert alice.wallet is not None
+    assert states(alice.wallet) == {"limbo": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("upload", {"locker_key": CODE, "amount": 1}, 'Exactly one of "wallet" and "wallet_path" is required'),
+        ("upload", {"wallet": "alice", "amount": 1}, '"locker_key" is required'),
+        ("upload", {"wallet": "alice", "locker_key": CODE}, 'Exactly one of "amount" and "denomination" is required'),
+        (
+            "upload",
+            {"wallet": "alice", "locker_key": CODE, "amount": 1, "denomination": "1"},
+            'Exactly one of "amount" and "denomination" is required',
+        ),
+        (
+            "upload",
+            {"wallet": "alice", "locker_key": CODE, "denomination": "5"},
+            '"denomination" must be the value of one coin, from 0.00000001 to 1000000 in powers of ten',
+        ),
+        ("download", {"wallet": "bob", "wallet_path": "bob", "locker_key": CODE}, "Exactly one of"),
+        ("download", {"wallet": "alice", "locker_key": ""}, '"locker_key" is not allowed to be empty'),
+    ],
+)
+def test_an_upload_or_download_that_is_not_clear_changes_nothing(
+    path: str, body: dict[str, Any], message: str, alice: Caller
+) -> None:
+    assert alice.wallet is not None
+    stock(alice.wallet, 0)
+    before = books()
+
+    status, got = answer(alice.post(f"/api/transactions/locker/{path}", body))
+
+    assert (status, got["message"][: len(message)]) == (422, message)
+    assert books() == before
+
+
+def test_a_locker_is_looked_into_by_post_with_the_code_out_of_the_url(
+    network: LocalNetwork, mint: Mint, alice: Caller
+) -> None:
+    give(alice, mint, 0, -1)
+    code = "A-CODE-LONG-ENOUGH-TO-BE-SAFE"
+    started = answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 1, "transmit_code": code}))
+    assert started == (200, {"id": started[1]["id"], "status": "running", "progress": 0})
+    work(started)
+
+    by_post = answer(alice.post("/api/transactions/locker/peek", {"locker_key": code}))
+
+    assert by_post == answer(alice.get(f"/api/transactions/locker/peek?locker_key={code}"))
+    assert by_post[1]["coins"] == {"total_value": 1, "coin_count": 1, "denominations": {"1": 1}}
 
 
 @pytest.mark.parametrize("path", ["upload", "download"])
