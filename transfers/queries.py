@@ -93,9 +93,9 @@ def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
 
 # The wallet columns by which transfers are found, each served by an index that ends in the number.
 _BRANCHES = (
-    "source_id = {wallet}",
-    "destination_id = {wallet}",
-    "originator_id = {wallet} AND originator_id <> source_id AND originator_id <> destination_id",
+    ("source_id", ""),
+    ("destination_id", ""),
+    ("originator_id", "AND originator_id <> source_id AND originator_id <> destination_id"),
 )
 
 

@@ -29,12 +29,14 @@ _FOLDING: Final = 20261122
 
 _IMMEDIATE: Final = "state = 'completed' AND closed_event = ''"
 _MARK: Final = "(SELECT coalesce(max(number), 0) FROM transfers_tallymark)"
+# As pairs, so that only the index (wallet, number) can serve: see `trusts.queries.numbers_by_party`.
+_SINCE: Final = f"({{column}}, number) > (wallet.id, {_MARK}) AND ({{column}}, number) <= (wallet.id, {2**63 - 1})"
 _TAIL: Final = f"""
 coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)
 + coalesce((SELECT sum(moved_count) FROM transfers_transfer
-             WHERE destination_id = wallet.id AND number > {_MARK} AND {_IMMEDIATE}), 0)
+             WHERE {_SINCE.format(column="destination_id")} AND {_IMMEDIATE}), 0)
 - coalesce((SELECT sum(moved_count) FROM transfers_transfer
-             WHERE source_id = wallet.id AND number > {_MARK} AND {_IMMEDIATE}), 0)
+             WHERE {_SINCE.format(column="source_id")} AND {_IMMEDIATE}), 0)
 """  # noqa: S608 - constants
 
 COUNTS: Final = f"""

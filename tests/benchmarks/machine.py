@@ -110,7 +110,7 @@ def running() -> Iterator[Machine]:
 
 
 def cpu_seconds(root: int) -> float:
-    """Return the processor time that the process and its living descendants have used so far."""
+    """Return the processor time that the process and its descendants, also those that ended, have used so far."""
     parents: dict[int, int] = {}
     used: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
@@ -118,7 +118,7 @@ def cpu_seconds(root: int) -> float:
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 parents[int(entry.name)] = int(fields[1])
-                used[int(entry.name)] = int(fields[11]) + int(fields[12])
+                used[int(entry.name)] = sum(map(int, fields[11:15]))
     family = {root}
     while True:
         more = {pid for pid, parent in parents.items() if parent in family} - family
