@@ -31,6 +31,30 @@ def choose(available: Mapping[int, int], units: int) -> dict[int, int] | None:
     return chosen if units == 0 else None
 
 
+def choose_to_break(
+    available: Mapping[int, int], breakable: Mapping[int, int], units: int
+) -> tuple[dict[int, int], int] | None:
+    """
+    Return which coins to take as they are, and the denomination of one more that must be broken for the rest.
+
+    That is the smallest of those left over, each of which is worth more than the rest. None if the
+    amount can be made without, if there is not enough, or if no such coin is `breakable`.
+    """
+    chosen: dict[int, int] = {}
+    for denomination in range(HIGHEST_DENOMINATION, LOWEST_DENOMINATION - 1, -1):
+        count = min(available.get(denomination, 0), units // value_of(denomination))
+        if count:
+            chosen[denomination] = count
+            units -= count * value_of(denomination)
+    if units == 0:
+        return None
+    for denomination in range(LOWEST_DENOMINATION + 1, HIGHEST_DENOMINATION + 1):
+        is_left = available.get(denomination, 0) > chosen.get(denomination, 0)
+        if is_left and breakable.get(denomination, 0) and value_of(denomination) > units:
+            return chosen, denomination
+    return None
+
+
 def below_and_above(available: Mapping[int, int], units: int) -> tuple[int, int | None]:
     """
     Return the nearest amounts that can be made: the highest below `units`, and the lowest above it or None.

@@ -6,7 +6,7 @@ as `network.Answer` or `network.Silence`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -39,6 +39,7 @@ class Piece:
     marks: str
     old: Numbers = field(repr=False)
     new: Numbers = field(repr=False)
+    releasing: bool = False
 
     def mark(self, raida: int, mark: str) -> None:
         self.marks = self.marks[:raida] + mark + self.marks[raida + 1 :]
@@ -63,6 +64,15 @@ _FOUND: Final = {
     payloads.Found.AN: Reply.HAS_OLD,
     payloads.Found.PAN: Reply.HAS_NEW,
 }
+# The coin is not what we say, a serial number is not free, the page is somebody's: nothing was done.
+_CHANGE_REFUSALS: Final = frozenset(
+    {
+        Status.ALL_FAIL,
+        Status.INVALID_SN_OR_DENOMINATION,
+        Status.PAGE_IS_NOT_RESERVED,
+        Status.SN_NOT_AVAILABLE,
+    }
+)
 _SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6, "given up": -7}
 
 
@@ -120,17 +130,26 @@ def _payload(command: Command, pieces: Sequence[Piece], indices: Iterable[int], 
             raise ValueError(f"{command} says nothing about coins")
 
 
-def replies(command: Command, chosen: Chosen, results: Results) -> dict[int, tuple[Reply, ...]]:
+Reader = Callable[[Command, Answer | Silence | None, int], tuple[Reply, ...]]
+
+
+def replies(
+    command: Command, chosen: Chosen, results: Results, *, reads: Reader | None = None
+) -> dict[int, tuple[Reply, ...]]:
     """
     Return what each server told about each of the coins that it was asked about, in that order.
+
+    `reads` understands one server's answer about so many coins, where that is not one word per coin.
 
     An answer that cannot be read tells nothing: it counts as silence, because the command may
     have been carried out.
     """
-    return {raida: _read(command, results.get(raida), len(indices)) for raida, indices in chosen.items()}
+    reads = reads or read
+    return {raida: reads(command, results.get(raida), len(indices)) for raida, indices in chosen.items()}
 
 
-def _read(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:
+def read(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:
+    """Return what an answer says about each of `count` coins."""
     if result is None:
         return (Reply.SILENT,) * count
     if isinstance(result, Silence):
@@ -144,6 +163,11 @@ def _read(command: Command, result: Answer | Silence | None, count: int) -> tupl
             case Command.FIND:
                 found = payloads.decode_find_reply(result.status, result.payload, count=count)
                 return tuple(_FOUND[one] for one in found)
+            case Command.BREAK | Command.JOIN:
+                if result.status in _CHANGE_REFUSALS:
+                    return (Reply.FAIL,) * count
+                payloads.decode_done(result.status, result.payload)
+                return (Reply.PASS,) * count
             case _:
                 passed = payloads.decode_verdicts(result.status, result.payload, count=count)
     except WireError:

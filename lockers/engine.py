@@ -14,7 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.functions import Now
 
-from lockers import conversation, exchange, health, network, privacy, secrecy, settlement
+from lockers import breakage, breaking, change, conversation, exchange, health, network, privacy, secrecy, settlement
 from lockers.conversation import Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
@@ -62,6 +62,8 @@ def run(held: Claim) -> None:
             _take(work)
         case TaskKind.FIND:
             _find(work)
+        case TaskKind.BREAK:
+            _break(work)
         case TaskKind.PEEK:
             _peek(work)
         case TaskKind.ECHO:
@@ -81,7 +83,11 @@ def settle_overdue(held: Claim) -> None:
 
 
 def _put(work: Work) -> None:
-    numbers = settlement.batches(task_id=work.task.id)
+    reason = breaking.make_change(work)
+    if reason:
+        settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+        return
+    numbers = [batch for batch in settlement.batches(task_id=work.task.id) if batch >= 0]
     settlement.advance(held=work.held, step=Step.SENDING, progress=5)
     undecided = []
     for position, batch in enumerate(numbers):
@@ -112,6 +118,13 @@ def _put(work: Work) -> None:
     settlement.conclude(held=work.held, further=_spared(work))
 
 
+def _break(work: Work) -> None:
+    reason = ""
+    for batch in settlement.batches(task_id=work.task.id):
+        reason = breaking.break_coin(work, batch)
+    settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+
+
 def _all_stored(pieces: Sequence[Piece]) -> bool:
     return all(piece.marks.count(Mark.NEW) >= QUORUM for piece in pieces)
 
@@ -140,7 +153,7 @@ def _bring_back(work: Work, numbers: Sequence[int]) -> None:
     """
     settlement.advance(held=work.held, step=Step.RETURNING, progress=85)
     for batch in numbers:
-        pieces = [piece for piece in work.pieces(batch) if _cannot_be_stored(piece.marks)]
+        pieces = [piece for piece in work.pieces(batch) if not piece.releasing and _cannot_be_stored(piece.marks)]
         if not pieces:
             continue
         # A worker that died may have sent the remove already.
@@ -177,7 +190,11 @@ def _bring_back(work: Work, numbers: Sequence[int]) -> None:
         work.exchange(Command.FIND, batch, pieces, unsure, _ASKED_ABOUT_RETURN)
     settlement.advance(held=work.held, step=Step.CHECKING, progress=92)
     for batch in numbers:
-        pieces = [piece for piece in work.pieces(batch) if _was_touched(piece.marks) and _cannot_be_stored(piece.marks)]
+        pieces = [
+            piece
+            for piece in work.pieces(batch)
+            if not piece.releasing and _was_touched(piece.marks) and _cannot_be_stored(piece.marks)
+        ]
         chosen = conversation.choose(pieces, _OLD_PERHAPS)
         work.exchange(Command.DETECT, batch, pieces, chosen, _CHECKED)
 
@@ -323,19 +340,60 @@ def _find(work: Work) -> None:
 
     Their batches hold either coins of one locker that a put could not settle, or coins that came in.
     """
-    numbers = settlement.batches(task_id=work.task.id)
+    everything = settlement.batches(task_id=work.task.id)
+    numbers = [batch for batch in everything if batch >= 0]
     settlement.advance(held=work.held, step=Step.FINDING, progress=5)
     for position, batch in enumerate(numbers):
-        pieces = work.pieces(batch)
+        pieces = settlement.pieces(task_id=work.task.id, batch=batch, keys=None, releasing=False)
         chosen = conversation.choose(pieces, Mark.SENT + Mark.OLD)
         table = FOUND if settlement.is_quiet(task_id=work.task.id, batch=batch) else ASKED
         work.exchange(Command.FIND, batch, pieces, chosen, table, progress=_share(5, 60, position, len(numbers)))
     puts = [batch for batch in numbers if batch in work.task.plan.get("puts", [])]
     _bring_back(work, puts)
     for batch in numbers:
-        if batch not in puts:
+        if batch in puts:
+            _release(work, batch)
+        else:
             _finish_arrival(work, batch)
+    for batch in everything:
+        if batch <= breakage.FIRST_BREAK:
+            if not change.family(held=work.held, batch=batch).broken.releasing:
+                is_quiet = settlement.is_quiet(task_id=work.task.id, batch=batch)
+                breaking.look_again(work, batch, is_quiet=is_quiet)
+            _release(work, batch)
     settlement.conclude(held=work.held, further=_spared(work))
+
+
+def _release(work: Work, batch: int) -> None:
+    """
+    Give coins fresh numbers that 13 servers still hold after a silence, before anybody may spend them.
+
+    The request that was never answered may still be under way. Once a coin's numbers are others it can
+    do nothing any more; as long as fewer than 13 servers have taken those, the coin stays in limbo.
+    """
+    kept = [
+        piece.coin_id
+        for piece in _returning(work, batch)
+        if _cannot_be_stored(piece.marks) and piece.marks.count(Mark.KEPT) >= QUORUM
+    ]
+    if kept:
+        settlement.begin_release(held=work.held, coin_ids=kept)
+    pieces = settlement.pieces(task_id=work.task.id, batch=batch, keys=None, releasing=True)
+    if not pieces:
+        return
+    settlement.advance(held=work.held, step=Step.RELEASING, progress=95)
+    work.exchange(Command.FIND, batch, pieces, conversation.choose(pieces, Mark.SENT), ASKED)
+    undone = conversation.choose(pieces, Mark.UNASKED + Mark.OLD)
+    work.exchange(Command.POWN, batch, pieces, undone, MOVED_AGAIN, sent=True, early=True)
+    _learn(work, batch, pieces)
+
+
+def _returning(work: Work, batch: int) -> list[Piece]:
+    """The coins of a batch that are not being released: of a break only the one."""
+    if batch <= breakage.FIRST_BREAK:
+        broken = change.family(held=work.held, batch=batch).broken
+        return [] if broken.releasing else [broken]
+    return settlement.pieces(task_id=work.task.id, batch=batch, keys=None, releasing=False)
 
 
 def _finish_arrival(work: Work, batch: int) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 
 from lockers import conversation, health, network, privacy, secrecy, settlement
-from lockers.conversation import Chosen, Piece, Reply
+from lockers.conversation import Chosen, Piece, Reader, Reply
 from lockers.models import LockerTask
 from lockers.network import Answer, Call, Silence
 from lockers.raida.commands import Command
@@ -108,6 +108,7 @@ class Work:
         table: Table,
         *,
         call: Call | None = None,
+        reads: Reader | None = None,
         back: bool = False,
         sent: bool = False,
         early: bool = False,
@@ -118,7 +119,8 @@ class Work:
 
         With `sent` the chosen marks are SENT from before the first byte on. With `early` the
         servers that are still silent are given up a little after each coin has passed on 13. The
-        pieces carry the new marks afterwards. `call` is composed unless it is given.
+        pieces carry the new marks afterwards. `call` is composed and the answers are read as the
+        command's always are, unless something else is given.
 
         :raises TaskSuperseded: another worker has the task
         """
@@ -139,9 +141,9 @@ class Work:
             until=until,
             attempt_id=attempt_id,
             progress=progress,
-            enough=_thirteen_passed(command, pieces, chosen) if early else None,
+            enough=_thirteen_passed(command, pieces, chosen, reads) if early else None,
         )
-        replies = conversation.replies(command, chosen, results)
+        replies = conversation.replies(command, chosen, results, reads=reads)
         changed: dict[UUID, str] = {}
         for raida, told in replies.items():
             for index, reply in zip(chosen[raida], told, strict=True):
@@ -158,6 +160,24 @@ class Work:
         )
         self.health.note(results)
         return replies
+
+    def question(
+        self, call: Call, batch: int, *, enough: Callable[[network.Results], bool] | None = None
+    ) -> network.Results:
+        """
+        Ask something that changes no coin, and return the answers as they came.
+
+        :raises TaskSuperseded: another worker has the task
+        """
+        until = network.within(settings.RAIDA_TIMEOUT_SECONDS)
+        attempt_id = settlement.open_attempt(
+            held=self.held, command=call.command, batch=batch, asked=call.payloads, marks={}
+        )
+        results = self._ask(call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough)
+        answers = {raida: conversation.answer_code(result) for raida, result in results.items()}
+        settlement.settle_attempt(held=self.held, attempt_id=attempt_id, answers=answers, marks={})
+        self.health.note(results)
+        return results
 
     def _ciphers(
         self, command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: bool
@@ -232,7 +252,9 @@ class Work:
             answers[result.raida] = conversation.answer_code(result)
 
 
-def _thirteen_passed(command: Command, pieces: Sequence[Piece], chosen: Chosen) -> Callable[[network.Results], bool]:
+def _thirteen_passed(
+    command: Command, pieces: Sequence[Piece], chosen: Chosen, reads: Reader | None
+) -> Callable[[network.Results], bool]:
     """Whether each of the chosen coins is known to have passed on 13 servers, counted as the answers come."""
     asked = {index for indices in chosen.values() for index in indices}
     passes = {index: pieces[index].marks.count(Mark.NEW) for index in asked}
@@ -241,7 +263,7 @@ def _thirteen_passed(command: Command, pieces: Sequence[Piece], chosen: Chosen) 
     def enough(results: network.Results) -> bool:
         new = {raida: chosen[raida] for raida in results if raida in chosen and raida not in counted}
         counted.update(new)
-        for raida, told in conversation.replies(command, new, results).items():
+        for raida, told in conversation.replies(command, new, results, reads=reads).items():
             for index, reply in zip(chosen[raida], told, strict=True):
                 passes[index] += reply in (Reply.PASS, Reply.HAS_NEW)
         return all(count >= QUORUM for count in passes.values())

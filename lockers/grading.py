@@ -47,6 +47,7 @@ class Secrets(Enum):
     OLD = "old"
     NEW = "new"
     MIXED = "mixed"  # the new number where the server passed, else the old one
+    REVERTED = "reverted"  # the old ones, and again the keys of the locker beside them
     MIXED_BOTH = "mixed_both"  # the same, and the new ones beside it for servers with the letter n
     BOTH = "both"  # all old and all new ones
     UNTOUCHED = "untouched"
@@ -65,10 +66,18 @@ class Ending:
     shown: str
     secrets: Secrets
     stays_in_locker: bool = False
+    stays_releasing: bool = False
 
 
-def ending(*, state: CoinState, is_put: bool, origin: TaskKind, marks: str, pown: str) -> Ending:
+def shown(marks: str) -> str:
+    """The letters of a pown string that tell a user what these marks mean."""
+    return marks.translate(_SHOWN)
+
+
+def ending(*, state: CoinState, is_put: bool, is_release: bool, origin: TaskKind, marks: str, pown: str) -> Ending:
     """Return how a task ends for a coin that is in `state` with these marks, and had `pown` before."""
+    if is_release:
+        return ending_of_release(marks, pown)
     if is_put:
         return _ending_of_put(state, marks, pown)
     return _ending_of_arrival(state, origin, marks, pown)
@@ -85,12 +94,33 @@ def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
         return Ending(state, pown, shown, Secrets.UNTOUCHED)
     # What the server is known to hold of the *old* numbers.
     letters = "".join(_letter_of_old(mark, before) for mark, before in zip(marks, pown, strict=True))
+    if letters.count("p") >= QUORUM and state is CoinState.LIMBO:
+        # To be released first: whatever was silent once may have a request of ours still to come.
+        return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
     if letters.count("p") >= QUORUM:
         grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
         return Ending(grade, letters, shown, Secrets.BOTH if "n" in letters else Secrets.OLD)
     if letters.count("f") >= QUORUM:
         return Ending(CoinState.COUNTERFEIT, letters, shown, Secrets.BOTH)
     return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
+
+
+def ending_of_release(marks: str, pown: str) -> Ending:
+    """
+    Return how it ends for a coin whose old numbers are being replaced before it may be spent again.
+
+    Where 13 servers hold neither number a late request has overtaken: then the question is again
+    what it was before the release.
+    """
+    letters_shown = shown(marks)
+    letters = "".join("p" if mark == Mark.NEW else "n" if mark in Mark.SENT + Mark.OLD else "f" for mark in marks)
+    if letters.count("p") >= QUORUM:
+        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
+        kept = Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED
+        return Ending(grade, letters, letters_shown, kept)
+    if sum(mark in Mark.REFUSED + Mark.GONE + Mark.NEITHER for mark in marks) >= QUORUM:
+        return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.REVERTED, stays_in_locker=True)
+    return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.BOTH, stays_in_locker=True, stays_releasing=True)
 
 
 def _letter_of_old(mark: str, before: str) -> str:
@@ -107,8 +137,11 @@ def _letter_of_old(mark: str, before: str) -> str:
 
 def _ending_of_arrival(state: CoinState, origin: TaskKind, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
-    if state is CoinState.INCOMING and set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
-        return Ending(None, pown, shown, Secrets.UNTOUCHED)
+    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
+        if state is CoinState.INCOMING:
+            return Ending(None, pown, shown, Secrets.UNTOUCHED)
+        if state in SPENDABLE:
+            return Ending(state, pown, shown, Secrets.UNTOUCHED)
     passes = marks.count(Mark.NEW)
     letters = "".join(_letter_of_new(mark, is_ours=passes >= QUORUM) for mark in marks)
     grade = _STATES[grades.grade(letters.replace("d", "n") if passes < QUORUM else letters)]
@@ -137,6 +170,41 @@ def _letter_of_new(mark: str, *, is_ours: bool) -> str:
             return "f" if is_ours else "n"
         case _:
             return "n"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEnding:
+    """
+    What becomes of a coin that was to be broken, and of its ten; `change` is None for ten that never were.
+
+    `pown` and `change_pown` are what their rows remember.
+    """
+
+    broken: CoinState
+    pown: str
+    change: CoinState | None
+    change_pown: str
+
+
+def ending_of_break(*, state: CoinState, marks: str, pown: str) -> BreakEnding:
+    """Return how a break ends for a coin that is in `state`, with these marks, and had `pown` before."""
+    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
+        return BreakEnding(state, pown, None, "u" * len(marks))
+    of_change = "".join(_LETTERS_OF_CHANGE.get(mark, "f") for mark in marks)
+    if marks.count(Mark.NEW) >= QUORUM:
+        grade = CoinState.FRACKED if "f" in of_change else CoinState.BANK
+        return BreakEnding(CoinState.BROKEN, pown, grade, of_change)
+    letters = "".join(
+        "f" if mark == Mark.NEW else _letter_of_old(mark, before) for mark, before in zip(marks, pown, strict=True)
+    )
+    if letters.count("p") >= QUORUM and state is not CoinState.LIMBO:
+        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
+        return BreakEnding(grade, letters, CoinState.VOID, of_change)
+    return BreakEnding(CoinState.LIMBO, letters, CoinState.CHANGE, of_change)
+
+
+# Where the break was refused or undone the server has none of the ten.
+_LETTERS_OF_CHANGE: Final = {Mark.NEW: "p", Mark.SENT: "n", Mark.OLD: "n", Mark.ERROR: "n"}
 
 
 def coins_text(units: int) -> str:

@@ -285,7 +285,7 @@ class Attempt(models.Model):
     task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     ordinal = models.IntegerField()
     number = models.IntegerField()
-    command = models.CharField(max_length=12)
+    command = models.CharField(max_length=20)
     batch = models.SmallIntegerField(default=0)
     answers = ArrayField(models.SmallIntegerField(null=True), size=25)
     sent_at = models.DateTimeField(db_default=Now())

@@ -13,14 +13,16 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from lockers import choosing, doorbell, errors, file_names, queries, secrecy, settlement, statements
+from lockers.breakage import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida import codes, files
-from lockers.raida.coins import UNITS_PER_COIN, format_amount
+from lockers.raida.coins import LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError, InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
@@ -47,6 +49,9 @@ MAXIMUM_EXPORT_COINS: Final = {
 }
 # Between counting the free coins and locking them others may take some.
 _CHOICES: Final = 3
+
+# A put that breaks its way down to the smallest coin has as many more calls as so many coins have.
+_COINS_FOR_BREAKS: Final = 14 * BATCH_COINS
 
 WEAK_CODE: Final = (
     "This transmit code is short enough to be guessed, and whoever has the code has the coins."
@@ -135,7 +140,9 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
 
     :raises WalletNotFound, WalletNotControlled: as their names say
     :raises NotEnoughCoins: the free coins are worth less
-    :raises NoExactChange: no set of them makes the amount exactly
+    If no set of coins makes the amount, a bigger one is reserved too: the servers break it first.
+
+    :raises NoExactChange: that cannot be, because no bigger coin is known to be good on every server that knows it
     :raises CoinsBusy: other tasks are choosing the same coins just now
     :raises InvalidLockerRequest: the code can never be one, or the amount needs more than 20,000 coins
     """
@@ -143,14 +150,22 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
     code = _checked_code(code)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coin_ids = _lock_coins(wallet, units, at_most=MAXIMUM_PUT_COINS)
+        coin_ids, to_break = _lock_coins_or_break(wallet, units)
         locker = Locker(wallet=wallet, amount=units, tag=tag)
         locker.code = secrecy.seal_locker_code(code, locker_id=locker.pk)
         locker.save(force_insert=True)
         task = _open_task(
-            TaskKind.PUT, wallet=wallet, actor=actor, coins=len(coin_ids), tag=tag, amount=units, locker=locker
+            TaskKind.PUT,
+            wallet=wallet,
+            actor=actor,
+            coins=len(coin_ids) + _COINS_FOR_BREAKS * (to_break is not None),
+            tag=tag,
+            amount=units,
+            locker=locker,
         )
         _reserve(coin_ids, task=task, locker=locker)
+        if to_break is not None:
+            _reserve_to_break(to_break, task=task)
     return Started(task, WEAK_CODE if transmit_code is not None and codes.is_weak(code) else "")
 
 
@@ -188,6 +203,89 @@ def _lock_coins(wallet: Wallet, units: int, *, at_most: int) -> list[UUID]:
             return locked
         # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID | None]:
+    """Lock free coins that make `units`, or as many of them as fit, and a bigger one to break for the rest."""
+    for _ in range(_CHOICES):
+        available = queries.free_counts(wallet_id=wallet.pk)
+        if choosing.choose(available, units) is not None:
+            return _lock_coins(wallet, units, at_most=MAXIMUM_PUT_COINS), None
+        breakable = queries.free_counts(wallet_id=wallet.pk, states=[CoinState.BANK])
+        plan = choosing.choose_to_break(available, breakable, units)
+        if plan is None:
+            _refuse_amount(available, units)
+        assert plan is not None
+        wanted, denomination = plan
+        if sum(wanted.values()) > MAXIMUM_PUT_COINS:
+            raise errors.InvalidLockerRequest(
+                f"This amount needs {sum(wanted.values())} coins; at most {MAXIMUM_PUT_COINS} go at once"
+            )
+        to_break = (
+            Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
+            .order_by("-passes", "id")
+            .select_for_update(no_key=True, skip_locked=True, of=("self",))
+            .values_list("id", flat=True)
+            .first()
+        )
+        if to_break is None:
+            continue
+        with connection.cursor() as cursor:
+            # One more of the broken coin's denomination than are wanted, in case that it is among them.
+            counts = {each: count + (each == denomination) for each, count in wanted.items()}
+            cursor.execute(
+                _LOCK_FREE, [list(counts), list(counts.values()), wallet.pk, [str(state) for state in SPENDABLE]]
+            )
+            locked = [row[0] for row in cursor.fetchall() if row[0] != to_break]
+        locked = _as_many_as(wanted, locked)
+        if len(locked) == sum(wanted.values()):
+            return locked, to_break
+    raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _as_many_as(wanted: dict[int, int], coin_ids: Sequence[UUID]) -> list[UUID]:
+    left = dict(wanted)
+    kept = []
+    rows = dict(Coin.objects.filter(pk__in=coin_ids).values_list("id", "denomination"))
+    for coin_id in coin_ids:
+        if left.get(rows[coin_id], 0):
+            left[rows[coin_id]] -= 1
+            kept.append(coin_id)
+    return kept
+
+
+def _reserve_to_break(coin_id: UUID, *, task: LockerTask) -> None:
+    free = Coin.objects.filter(pk=coin_id, task=None, state=CoinState.BANK)
+    if not free.update(task=task, batch=FIRST_BREAK, outcome=Mark.UNASKED * RAIDA_COUNT, family=coin_id):
+        raise errors.CoinsBusy("Another upload took the same coin just now; try again")
+
+
+def start_break(*, actor: Wallet, name: str, denomination: int) -> Started:
+    """
+    Begin to break one coin of a denomination into ten of the next lower one.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NotEnoughCoins: no free coin of the denomination is known to be good on every server that knows it
+    :raises InvalidLockerRequest: the smallest coin cannot be broken
+    """
+    if denomination == LOWEST_DENOMINATION:
+        raise errors.InvalidLockerRequest("The smallest coin cannot be broken")
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        coin_id = (
+            Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
+            .order_by("-passes", "id")
+            .select_for_update(no_key=True, skip_locked=True, of=("self",))
+            .values_list("id", flat=True)
+            .first()
+        )
+        if coin_id is None:
+            raise errors.NotEnoughCoins(
+                f"The wallet has no free coin of {format_amount(choosing.value_of(denomination))} that may be broken"
+            )
+        task = _open_task(TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=choosing.value_of(denomination))
+        _reserve_to_break(coin_id, task=task)
+    return Started(task)
 
 
 _LOCK_FREE: Final = """
@@ -701,10 +799,13 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask |
         Coin.objects.filter(wallet=wallet, state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None)
         .order_by("locker_id", "origin", "id")
         .select_for_update(no_key=True, skip_locked=True, of=("self",))
-        .only("id", "locker_id", "origin")[:limit]
+        .only("id", "locker_id", "origin", "family")[:limit]
     )
     if not rows:
         return None
+    # A coin that may have been broken is found together with its ten.
+    broken = [row.pk for row in rows if row.family == row.pk]
+    rows = [row for row in rows if row.family != row.pk]
     # A remove has one locker's key, so no batch mixes lockers, or ways of arrival.
     groups: list[tuple[UUID | None, str, list[UUID]]] = []
     for row in rows:
@@ -715,11 +816,14 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask |
         TaskKind.FIND,
         wallet=wallet,
         actor=actor,
-        coins=len(groups) * BATCH_COINS,
+        coins=(len(groups) + len(broken)) * BATCH_COINS,
         plan={"puts": [number for number, (locker_id, _, _) in enumerate(groups) if locker_id is not None]},
     )
     for number, (_, _, coin_ids) in enumerate(groups):
         Coin.objects.filter(pk__in=coin_ids).update(task=task, batch=number, outcome=Mark.SENT * RAIDA_COUNT)
+    for number, coin_id in enumerate(broken):
+        members = Q(pk=coin_id) | Q(family=coin_id, state=CoinState.CHANGE, task=None)
+        Coin.objects.filter(members).update(task=task, batch=FIRST_BREAK - number, outcome=Mark.SENT * RAIDA_COUNT)
     Locker.objects.filter(pk__in={row.locker_id for row in rows if row.locker_id}).update(changed_at=Now())
     return task
 

@@ -21,10 +21,11 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
-from lockers import grading, secrecy, statements
+from lockers import breakage, grading, secrecy, statements
 from lockers.conversation import Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
@@ -86,21 +87,28 @@ def overdue_tasks(*, limit: int = 100) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _fence(held: Claim, **changes: Any) -> None:
-    """Renew the lease and lock the task's row until the transaction ends."""
+def fence(held: Claim, **changes: Any) -> None:
+    """
+    Renew the lease and lock the task's row until the caller's transaction ends.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     mine = LockerTask.objects.filter(pk=held.task_id, attempt=held.attempt, state=TaskState.RUNNING)
     if not mine.update(lease_until=Now() + lease(), **changes):
         raise TaskSuperseded
 
 
-def advance(*, held: Claim, step: Step | None = None, progress: int = 0) -> None:
+def advance(*, held: Claim, step: Step | None = None, progress: int = 0, message: str | None = None) -> None:
     """
     Renew the lease and note where the task stands. Progress only grows, and stays below 100.
+
+    `message` is what the user is told while the task runs; "" leaves it to the step.
 
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held, **({} if step is None else {"step": step}))
+        news = {"step": step, "message": message}
+        fence(held, **{name: value for name, value in news.items() if value is not None})
         LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
 
 
@@ -120,13 +128,16 @@ def is_quiet(*, task_id: UUID, batch: int) -> bool:
     return not Coin.objects.filter(task_id=task_id, batch=batch, changed_at__gt=Now() - quiet).exists()
 
 
-def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None) -> list[Piece]:
+def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None, releasing: bool | None = None) -> list[Piece]:
     """
     Return a batch of the task's coins with their opened secrets.
 
-    `keys` are the locker's, for a put: there the new secret is the same for all coins.
+    `keys` are the locker's, for a put: there the new secret is the same for all coins. With
+    `releasing` only coins that are, or are not, being released.
     """
     rows = Coin.objects.filter(task_id=task_id, batch=batch).order_by("id")
+    if releasing is not None:
+        rows = rows.filter(releasing=releasing)
     return [
         Piece(
             coin_id=row.id,
@@ -135,6 +146,7 @@ def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None) -> list[P
             marks=row.outcome,
             old=secrecy.open_numbers(row.secrets, coin_id=row.id),
             new=tuple(keys) if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id),
+            releasing=row.releasing,
         )
         for row in rows
     ]
@@ -150,7 +162,7 @@ def open_attempt(*, held: Claim, command: Command, batch: int, asked: Iterable[i
     """
     targets = set(asked)
     with transaction.atomic():
-        _fence(held)
+        fence(held)
         _write_marks(held.task_id, marks)
         ordinal = Attempt.objects.filter(task_id=held.task_id).count()
         row = Attempt.objects.create(
@@ -171,7 +183,7 @@ def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], pr
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held)
+        fence(held)
         LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
         _write_answers(attempt_id, answers)
 
@@ -183,7 +195,7 @@ def settle_attempt(*, held: Claim, attempt_id: int, answers: Mapping[int, int], 
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held)
+        fence(held)
         _write_marks(held.task_id, marks)
         _write_answers(attempt_id, answers)
         Attempt.objects.filter(pk=attempt_id).update(settled_at=Now())
@@ -214,7 +226,7 @@ def place_fresh_numbers(*, held: Claim, holders: Mapping[UUID, Sequence[bytes]],
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held, plan=plan)
+        fence(held, plan=plan)
         _write_secrets(
             {
                 coin_id: (
@@ -236,6 +248,22 @@ def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:
         )
 
 
+def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
+    """
+    Commit that coins shall get fresh numbers before they are let go, in the place of those that were proposed.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held)
+        rows = Coin.objects.filter(pk__in=coin_ids, task_id=held.task_id, releasing=False)
+        for row in rows.select_for_update(no_key=True, of=("self",)).order_by("id"):
+            row.proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+            row.releasing = True
+            row.outcome = Mark.UNASKED * RAIDA_COUNT
+            row.save(update_fields=["proposed", "releasing", "outcome"])
+
+
 def reserve_listed(*, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]) -> int:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
@@ -247,7 +275,7 @@ def reserve_listed(*, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], k
     """
     with transaction.atomic():
         # How long it may take is known now only.
-        _fence(held, step=Step.SENDING, deadline=Now() + time_for(len(coins)))
+        fence(held, step=Step.SENDING, deadline=Now() + time_for(len(coins)))
         saved = insert_incoming(
             task_id=held.task_id,
             wallet_id=wallet_id,
@@ -308,6 +336,8 @@ class _Tally:
     count: dict[CoinState, int]
     # Of those coins that counted as balance before the task ended.
     spendable_before: int = 0
+    # In limbo on the way into a locker, and not as a coin that was to be broken.
+    units_for_locker_in_limbo: int = 0
 
     @classmethod
     def empty(cls) -> "_Tally":
@@ -335,13 +365,16 @@ def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held)
+        fence(held)
         task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
         tally = _Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         for batch in batches(task_id=task.id):
-            lockers |= _conclude_batch(task, batch, tally, board)
+            if batch <= breakage.FIRST_BREAK:
+                _conclude_break(task, batch, tally, board)
+            else:
+                lockers |= _conclude_batch(task, batch, tally, board)
         for locker_id in sorted(lockers):
             _settle_locker(locker_id)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
@@ -372,6 +405,17 @@ def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None
     return state
 
 
+def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> None:
+    """Settle one broken coin and its ten."""
+    settled = breakage.settle(task=task, batch=batch, keep=False)
+    tally.spendable_before += settled.spendable_before
+    for state, denomination in settled.coins:
+        tally.add(state, denomination)
+    if task.kind != TaskKind.PUT:
+        for raida, letter in enumerate(settled.shown):
+            board[raida][letter] = board[raida].get(letter, 0) + 1
+
+
 def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
     rows = list(
@@ -380,26 +424,31 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
         .select_for_update(no_key=True, of=("self",))
         .defer("secrets", "proposed")
     )
-    changes: dict[tuple[CoinState, bool, grading.Secrets], list[tuple[UUID, str]]] = {}
+    changes: dict[tuple[CoinState, bool, bool, grading.Secrets], list[tuple[UUID, str]]] = {}
     dropped: list[UUID] = []
     lines: list[ReceiptLine] = []
     for row in rows:
         ending = grading.ending(
             state=CoinState(row.state),
             is_put=row.locker_id is not None,
+            is_release=row.releasing,
             origin=TaskKind(row.origin),
             marks=row.outcome,
             pown=row.pown,
         )
         if row.state in SPENDABLE:
             tally.spendable_before += WireCoin(row.denomination, 0).value
-        for raida, letter in enumerate(ending.shown):
+        # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
+        for raida, letter in enumerate(ending.shown) if batch != breakage.POOL else ():
             board[raida][letter] = board[raida].get(letter, 0) + 1
         if ending.state is None:
             dropped.append(row.id)
             continue
         tally.add(ending.state, row.denomination)
-        changes.setdefault((ending.state, ending.stays_in_locker, ending.secrets), []).append((row.id, ending.pown))
+        if ending.state is CoinState.LIMBO and row.locker_id is not None:
+            tally.units_for_locker_in_limbo += WireCoin(row.denomination, 0).value
+        kind = ending.state, ending.stays_in_locker, ending.stays_releasing, ending.secrets
+        changes.setdefault(kind, []).append((row.id, ending.pown))
         lines.append(
             ReceiptLine(
                 task_id=task.id,
@@ -412,9 +461,9 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     touched = {row.locker_id for row in rows if row.locker_id is not None}
     if dropped:
         Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
-    for (state, stays, kept), coins in changes.items():
+    for (state, stays, stays_releasing, kept), coins in changes.items():
         _settle_secrets(task, kept, coins)
-        _settle_state(task.id, state, coins, leave_locker=not stays)
+        _settle_state(task.id, state, coins, leave_locker=not stays, releasing=stays_releasing)
         if state in (CoinState.BANK, CoinState.FRACKED) and task.kind != TaskKind.PUT:
             ids = {coin_id for coin_id, _ in coins}
             touched |= _note_departures([row for row in rows if row.id in ids])
@@ -422,16 +471,19 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     return touched
 
 
-def _settle_state(task_id: UUID, state: CoinState, coins: Sequence[tuple[UUID, str]], *, leave_locker: bool) -> None:
+def _settle_state(
+    task_id: UUID, state: CoinState, coins: Sequence[tuple[UUID, str]], *, leave_locker: bool, releasing: bool
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin SET state = %s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',"
-            " locker_id = CASE WHEN %s THEN NULL ELSE locker_id END, changed_at = now()"
+            " locker_id = CASE WHEN %s THEN NULL ELSE locker_id END, releasing = %s, changed_at = now()"
             " FROM unnest(%s::uuid[], %s::text[]) AS new(id, pown)"
             " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s AND lockers_coin.state = ANY(%s)",
             [
                 state,
                 leave_locker,
+                releasing,
                 [coin_id for coin_id, _ in coins],
                 [pown for _, pown in coins],
                 task_id,
@@ -452,6 +504,11 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
             Coin.objects.filter(pk__in=ids).update(proposed=None)
         case grading.Secrets.NEW:
             Coin.objects.filter(pk__in=ids).update(secrets=F("proposed"), proposed=None)
+        case grading.Secrets.REVERTED:
+            for row in Coin.objects.filter(pk__in=ids).select_related("locker"):
+                assert row.locker is not None
+                opened = codes.locker_keys(secrecy.locker_code(row.locker))
+                Coin.objects.filter(pk=row.pk).update(proposed=secrecy.seal_numbers(opened, coin_id=row.pk))
         case _:
             keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
             numbers: dict[UUID, tuple[bytes, bytes | None]] = {}
@@ -508,13 +565,15 @@ def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, s
             return _verdict_of_import(tally, reason)
         case TaskKind.FIND:
             return _verdict_of_find(tally, reason)
+        case TaskKind.BREAK:
+            return _verdict_of_break(tally, reason)
         case _:
             return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
 
 
 def _verdict_of_put(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
     stored = tally.units_of(CoinState.LOCKED, CoinState.SENT)
-    unknown = tally.units_of(CoinState.LIMBO)
+    unknown = tally.units_for_locker_in_limbo
     failed = (task.amount or 0) - stored - unknown
     result = {"total_stored": stored, "total_failed": failed, "total_unknown": unknown}
     if stored and not failed and not unknown:
@@ -584,6 +643,21 @@ def _verdict_of_find(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[s
     return TaskState.COMPLETED, message, result
 
 
+def _verdict_of_break(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    broken = tally.units_of(CoinState.BROKEN)
+    result = {
+        "total": broken,
+        "total_unknown": tally.units_of(CoinState.LIMBO),
+        "graded": {str(state): number for state, number in tally.count.items()},
+    }
+    if broken:
+        return TaskState.COMPLETED, "Broken into ten.", result
+    if tally.units_of(CoinState.LIMBO):
+        unknown = "It is unknown whether the coin was broken: its secrets are kept and the servers will be asked again."
+        return TaskState.ERROR, f"{unknown} {reason}".strip(), result
+    return TaskState.ERROR, f"The coin was not broken and is back in the wallet. {reason}".strip(), result
+
+
 def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
     """
     End a task that holds no coins, such as a peek.
@@ -591,7 +665,7 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        _fence(held)
+        fence(held)
         LockerTask.objects.filter(pk=held.task_id).update(
             state=state,
             step=Step.DONE,
