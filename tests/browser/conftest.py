@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, sync_playwright
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it is open, an event loop runs in this thread, and Django and asyncio.run refuse to work.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
