@@ -54,6 +54,24 @@ def test_secrets_are_struck_out_of_fields_texts_objects_and_tracebacks(lines):
     assert "ValueError: GET /peek?locker_key=[secret] was refused" in broke["exception"]
 
 
+@pytest.mark.parametrize(
+    ("path", "struck_out"),
+    [
+        ("/api/v1/locker/HUSH-1", "/api/v1/locker/[secret]"),
+        ("/api/v1/locker/HUSH/HUSH?x=1", "/api/v1/locker/[secret]?x=1"),
+        ("/api/v1//locker//HUSH", "/api/v1//locker//[secret]"),
+        ("/api/v1/lockers/HUSH/code", "/api/v1/lockers/[secret]"),
+        ("/api/v1/verify-locker-contents/HUSH", "/api/v1/verify-locker-contents/[secret]"),
+        ("/api/v1/locker/peekHUSH", "/api/v1/locker/[secret]"),
+        ("/api/v1/locker/take", "/api/v1/locker/take"),
+        ("/api/transactions/locker/peek?locker_key=HUSH&y", "/api/transactions/locker/peek?locker_key=[secret]&y"),
+        ("/api/v1/task/1", "/api/v1/task/1"),
+    ],
+)
+def test_codes_are_struck_out_of_paths(path, struck_out):
+    assert logs.strike_out_text(f'1.2.3.4 - "GET {path} HTTP/1.1" 200') == f'1.2.3.4 - "GET {struck_out} HTTP/1.1" 200'
+
+
 def test_what_a_client_did_wrong_is_no_warning_and_what_was_told_already_is_not_told_twice(client, db):
     lines = []
     handler = logging.Handler()
