@@ -1,0 +1,77 @@
+"""How many SQL statements a request takes: a number that is fixed, however many the rows."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.api.caller import Caller, logged_in
+from transfers import operations as transfers
+from trusts import operations as trusts
+from wallets import operations as wallets
+from wallets.models import Token, Wallet
+
+# In a transaction of a test, an operation would take savepoints that it does not take in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def body_of(sender: str, receiver: str, tokens: int | list[str]) -> dict[str, object]:
+    what = {"bundle": {"bundle_size": tokens}} if isinstance(tokens, int) else {"tokens": tokens}
+    return {"sender_wallet": sender, "receiver_wallet": receiver, **what}
+
+
+def grown(caller: Caller, rows: int) -> None:
+    """Give the caller so many more wallets, tokens, trusts and transfers."""
+    assert caller.wallet is not None
+    before = Wallet.objects.count()
+    transfers.issue_tokens(wallet=caller.wallet, count=4 * rows)
+    for number in range(before, before + rows):
+        trusts.open_managed_wallet(actor=caller.wallet, name=f"sapling-{number}")
+        transfers.send_bundle(actor=caller.wallet, sender="alice", receiver=f"sapling-{number}", size=1)
+
+
+# Looking up API key, bearer token and idempotency key is 1. With an idempotency key come BEGIN, the savepoint within
+# which tokens are drawn, the stored answer, and COMMIT.
+STATEMENTS = {
+    "GET /wallets?limit=100": 4,
+    "GET /tokens?limit=100": 2,
+    "GET /tokens?limit=100&wallet=alice": 3,
+    "GET /transfers?limit=100": 3,
+    "GET /trust_relationships?limit=100": 3,
+    "POST /transfers": 2,
+    "POST /transfers, listed": 2,
+    "POST /transfers, with a key": 6,
+    "POST /transfers, with a key, listed": 6,
+}
+
+
+def counted(caller: Caller, request: str, rows: int) -> int:
+    if request.startswith("GET "):
+        path = request.removeprefix("GET ")
+        with CaptureQueriesContext(connection) as statements:
+            response = caller.get(path)
+        assert len(next(iter(response.json().values()))) >= rows
+    else:
+        tokens = [
+            str(token) for token in Token.objects.filter(wallet=caller.wallet).values_list("id", flat=True)[:rows]
+        ]
+        key = {"idempotency_key": f"{request} {rows}".replace(" ", "-")} if "with a key" in request else {}
+        body = body_of("alice", "sapling-1", tokens if "listed" in request else rows)
+        with CaptureQueriesContext(connection) as statements:
+            response = caller.post("/transfers", body, **key)
+        assert response.status_code == 201, response.content
+    return len(statements)
+
+
+@pytest.mark.parametrize("request_", STATEMENTS)
+def test_the_number_of_statements_is_fixed_and_does_not_grow_with_rows(request_):
+    api_key = wallets.create_api_key(name="partner")[1]
+    alice = logged_in("alice", api_key)
+    grown(alice, 3)
+    # Once an hour the use of the credentials is noted.
+    alice.get("/wallets?limit=1")
+    few = counted(alice, request_, 3)
+
+    grown(alice, 40)
+    many = counted(alice, request_, 40)
+
+    assert (few, many) == (STATEMENTS[request_],) * 2
