@@ -19,6 +19,7 @@ _FILE: Final = {
     "accepted": 30,
     "refused": 0,
     "reason": Sometimes("The file is encrypted"),
+    "note": Sometimes("The coins of this file name no denomination and were read as coins of 1."),
     "refusals": Sometimes([{"sn": 1234, "denomination": 1, "reason": "This coin is held in this ledger already"}]),
 }
 STARTED: Final = {

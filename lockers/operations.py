@@ -631,11 +631,17 @@ class FileOutcome:
     name: str
     accepted: int = 0
     reason: str = ""
+    # What its owner should know although the file was read.
+    note: str = ""
     # Coins that were left out, each as (coin, why).
     refused: list[tuple[WireCoin, str]] = field(default_factory=list)
 
 
 _TWICE: Final = "This coin came in another file of the same import"
+_NO_DENOMINATIONS: Final = (
+    "The coins of this file name no denomination and were read as coins of 1. Coins of the previous network look the"
+    " same: if the servers refuse them, they must be upgraded first, with the program that wrote the file."
+)
 _HELD: Final = "This coin is held in this ledger already; it cannot be imported a second time"
 
 
@@ -712,7 +718,8 @@ def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.C
 
 def _read_one(name: str, content: bytes) -> tuple[FileOutcome, Sequence[files.CoinRecord]]:
     try:
-        return FileOutcome(name), files.read_file(content).coins
+        read = files.read_file(content)
+        return FileOutcome(name, note="" if read.names_denominations else _NO_DENOMINATIONS), read.coins
     except CoinFileError as error:
         return FileOutcome(name, reason=_sentence(error)), ()
 
@@ -756,6 +763,8 @@ def outcome_as_json(outcome: FileOutcome) -> dict[str, Any]:
     told: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
     if outcome.reason:
         told["reason"] = outcome.reason
+    if outcome.note:
+        told["note"] = outcome.note
     if outcome.refused:
         told["refusals"] = [
             {"sn": coin.serial_number, "denomination": coin.denomination, "reason": why}
