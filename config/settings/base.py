@@ -23,6 +23,8 @@ def database_from_url(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            # A server that takes the connection and then says nothing would hold the thread for ever.
+            "connect_timeout": "5",
             **query,
             "server_side_binding": True,
             # A statement that comes back is planned once per connection: planning a transfer takes three times as

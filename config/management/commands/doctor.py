@@ -1,10 +1,12 @@
 """`manage.py doctor`: ask every part how it is, and say what to do about those that are not well."""
 
+import http.client
 import importlib.metadata
 import platform
 import re
 import stat
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 
 STATE = embedded.state_directory()
 ECHO_SECONDS = 3.0
+WEB_SECONDS = 5.0
 UP = "Start the system: make run. Or set {variable} to a server of yours."
 
 
@@ -181,7 +184,16 @@ def secrets() -> str:
 
 def running_system() -> str:
     running = read_running(STATE)
-    return f"runs at {running.base_url}" if running else "not run by make run from here"
+    if running is None:
+        return "not run by make run from here"
+    try:
+        with urllib.request.urlopen(f"{running.base_url}/livez", timeout=WEB_SECONDS):  # noqa: S310 - an address of ours
+            return f"runs at {running.base_url}"
+    except (OSError, http.client.HTTPException) as error:
+        raise NotWell(
+            f"the web server at {running.base_url} does not answer",
+            f"Stop make run with Ctrl-C and start it again. Logs: {STATE / 'log'}",
+        ) from error
 
 
 def _ask(check: Callable[[], None], advice: str) -> None:
