@@ -14,7 +14,19 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.functions import Now
 
-from lockers import breakage, breaking, change, conversation, exchange, health, network, privacy, secrecy, settlement
+from lockers import (
+    breakage,
+    breaking,
+    change,
+    conversation,
+    exchange,
+    healing,
+    health,
+    network,
+    privacy,
+    secrecy,
+    settlement,
+)
 from lockers.conversation import Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
@@ -64,6 +76,8 @@ def run(held: Claim) -> None:
             _find(work)
         case TaskKind.BREAK:
             _break(work)
+        case TaskKind.FIX:
+            _fix(work)
         case TaskKind.PEEK:
             _peek(work)
         case TaskKind.ECHO:
@@ -123,6 +137,12 @@ def _break(work: Work) -> None:
     for batch in settlement.batches(task_id=work.task.id):
         reason = breaking.break_coin(work, batch)
     settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+
+
+def _fix(work: Work) -> None:
+    for batch in settlement.batches(task_id=work.task.id):
+        healing.heal(work, batch)
+    settlement.conclude(held=work.held)
 
 
 def _all_stored(pieces: Sequence[Piece]) -> bool:

@@ -63,6 +63,10 @@ class NothingToImport(LockerError):
     """No file held a coin that could be imported; `extra` tells each file's outcome."""
 
 
+class NothingToFix(LockerError):
+    """Every free coin of the wallet is accepted by all servers."""
+
+
 class NothingToFind(LockerError):
     """No coin of the wallet is in limbo."""
 

@@ -112,13 +112,15 @@ class Work:
         back: bool = False,
         sent: bool = False,
         early: bool = False,
+        patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
     ) -> dict[int, tuple[Reply, ...]]:
         """
         Put one command about the chosen coins to their servers, and commit what each said.
 
         With `sent` the chosen marks are SENT from before the first byte on. With `early` the
-        servers that are still silent are given up a little after each coin has passed on 13. The
+        servers that are still silent are given up a little after each coin has passed on 13. With more
+        than one `patience` the call may outlast the lease, so only one that does no harm twice. The
         pieces carry the new marks afterwards. `call` is composed and the answers are read as the
         command's always are, unless something else is given.
 
@@ -134,7 +136,7 @@ class Work:
                     pieces[index].mark(raida, Mark.SENT)
                     touched[pieces[index].coin_id] = ""
             touched = {piece.coin_id: piece.marks for piece in pieces if piece.coin_id in touched}
-        until = network.within(settings.RAIDA_TIMEOUT_SECONDS)
+        until = network.within(settings.RAIDA_TIMEOUT_SECONDS * patience)
         attempt_id = settlement.open_attempt(held=self.held, command=command, batch=batch, asked=chosen, marks=touched)
         results = self._ask(
             privacy.hidden(call, self._ciphers(command, pieces, chosen, back=back)),

@@ -87,7 +87,12 @@ def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
     if marks.count(Mark.NEW) >= QUORUM:
         return Ending(CoinState.LOCKED, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
-    if marks.count(Mark.GONE) >= QUORUM:
+    # Only where the put may have been carried out does "neither" tell that somebody was there.
+    gone = sum(
+        mark == Mark.GONE and (state is not CoinState.LIMBO or before == "n")
+        for mark, before in zip(marks, pown, strict=True)
+    )
+    if gone >= QUORUM:
         # It was stored, and whoever has the code has taken it already.
         return Ending(CoinState.SENT, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
     if set(marks) <= {Mark.UNASKED, Mark.UNREACHED} and state in SPENDABLE:
@@ -100,8 +105,8 @@ def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
     if letters.count("p") >= QUORUM:
         grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
         return Ending(grade, letters, shown, Secrets.BOTH if "n" in letters else Secrets.OLD)
-    if letters.count("f") >= QUORUM:
-        return Ending(CoinState.COUNTERFEIT, letters, shown, Secrets.BOTH)
+    # Also where 13 deny a coin that they accepted before: servers that fail may come to their senses, and what
+    # was once called false would be lost.
     return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
 
 
@@ -121,6 +126,18 @@ def ending_of_release(marks: str, pown: str) -> Ending:
     if sum(mark in Mark.REFUSED + Mark.GONE + Mark.NEITHER for mark in marks) >= QUORUM:
         return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.REVERTED, stays_in_locker=True)
     return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.BOTH, stays_in_locker=True, stays_releasing=True)
+
+
+def ending_of_fix(state: CoinState, marks: str, pown: str) -> Ending:
+    """Return how a fix ends for a coin: nothing that a server knew before can be lost by one."""
+    letters = "".join(
+        "p" if mark == Mark.NEW else "n" if mark in Mark.SENT + Mark.ERROR else before
+        for mark, before in zip(marks, pown, strict=True)
+    )
+    grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
+    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
+        return Ending(grade, letters, letters, Secrets.UNTOUCHED)
+    return Ending(grade, letters, letters, Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED)
 
 
 def _letter_of_old(mark: str, before: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -214,6 +214,7 @@ def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID |
         breakable = queries.free_counts(wallet_id=wallet.pk, states=[CoinState.BANK])
         plan = choosing.choose_to_break(available, breakable, units)
         if plan is None:
+            _refuse_while_healing(wallet, available, units)
             _refuse_amount(available, units)
         assert plan is not None
         wanted, denomination = plan
@@ -241,6 +242,14 @@ def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID |
         if len(locked) == sum(wanted.values()):
             return locked, to_break
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _refuse_while_healing(wallet: Wallet, available: dict[int, int], units: int) -> None:
+    """Coins that a fix has reserved are back in a moment: they are not missing."""
+    healing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
+    counts: dict[int, int] = dict(healing.values_list("denomination").annotate(number=Count("id")))
+    if counts and choosing.total(available) + choosing.total(counts) >= units:
+        raise errors.CoinsBusy("Coins of this wallet are being healed just now; try again in a moment")
 
 
 def _as_many_as(wanted: dict[int, int], coin_ids: Sequence[UUID]) -> list[UUID]:
@@ -834,6 +843,65 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask |
         members = Q(pk=coin_id) | Q(family=coin_id, state=CoinState.CHANGE, task=None)
         Coin.objects.filter(members).update(task=task, batch=FIRST_BREAK - number, outcome=Mark.SENT * RAIDA_COUNT)
     Locker.objects.filter(pk__in={row.locker_id for row in rows if row.locker_id}).update(changed_at=Now())
+    return task
+
+
+# Healing.
+
+# One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
+_FIX_COINS: Final = 500
+_FIX_BATCHES: Final = 10
+
+
+def start_fix(*, actor: Wallet, name: str) -> Started:
+    """
+    Begin to heal the free coins of the wallet that some servers do not accept.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NothingToFix: there is no such coin
+    """
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        task = _reserve_to_fix(wallet=wallet, actor=actor)
+    if task is None:
+        raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
+    return Started(task)
+
+
+def start_overdue_fixes() -> list[UUID]:
+    """Begin a fix for each wallet with coins to heal, while 13 servers are up, and return the tasks' ids."""
+    started = []
+    for wallet_id in queries.wallets_to_heal():
+        with transaction.atomic(savepoint=False):
+            wallet = Wallet.objects.get(pk=wallet_id)
+            task = _reserve_to_fix(wallet=wallet, actor=wallet)
+            if task is not None:
+                started.append(task.pk)
+    return started
+
+
+def _reserve_to_fix(*, wallet: Wallet, actor: Wallet) -> LockerTask | None:
+    coin_ids = list(
+        Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
+        .order_by("changed_at", "id")
+        .select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .values_list("id", flat=True)[: _FIX_COINS * _FIX_BATCHES]
+    )
+    if not coin_ids:
+        return None
+    task_id = uuid4()
+    task = _open_task(
+        TaskKind.FIX,
+        wallet=wallet,
+        actor=actor,
+        id=task_id,
+        coins=len(coin_ids) * BATCH_COINS // _FIX_COINS,
+        code=secrecy.fresh_generators(task_id=task_id),
+    )
+    for start in range(0, len(coin_ids), _FIX_COINS):
+        Coin.objects.filter(pk__in=coin_ids[start : start + _FIX_COINS]).update(
+            task=task, batch=start // _FIX_COINS, outcome=Mark.UNASKED * RAIDA_COUNT
+        )
     return task
 
 

@@ -38,6 +38,8 @@ _BOARD_COMMANDS: Final = {
     TaskKind.TAKE: Command.REMOVE,
     TaskKind.IMPORT: Command.POWN,
     TaskKind.FIND: Command.FIND,
+    TaskKind.BREAK: Command.BREAK,
+    TaskKind.FIX: Command.FIX,
 }
 
 
@@ -508,6 +510,29 @@ def coins_to_find(*, limit: int) -> dict[UUID, list[UUID]]:
     return found
 
 
+def wallets_to_heal(*, limit: int = 100) -> list[UUID]:
+    """
+    Return wallets with free coins that some servers do not accept, and that were not tried for a while.
+
+    The pause doubles with each try, from 10 seconds to an hour. None while fewer than 13 servers are up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_WALLETS_TO_HEAL, {"limit": limit, "ailing": RAIDA_COUNT - QUORUM})
+        return [row[0] for row in cursor.fetchall()]
+
+
+_WALLETS_TO_HEAL: Final = """
+SELECT coin.wallet_id FROM lockers_coin AS coin
+WHERE coin.state IN ('bank', 'fracked') AND coin.task_id IS NULL AND coin.passes < 25
+  AND coin.changed_at < now() - interval '2 seconds'
+  AND (SELECT count(*) FROM lockers_serverhealth WHERE rest_until > now()) <= %(ailing)s
+  AND NOT EXISTS (
+      SELECT FROM lockers_lockertask AS task
+      WHERE task.wallet_id = coin.wallet_id AND task.kind = 'fix'
+        AND (task.state = 'running' OR task.finished_at > now() - least(
+            interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')))
+GROUP BY coin.wallet_id ORDER BY coin.wallet_id LIMIT %(limit)s
+"""
 _COINS_TO_FIND: Final = """
 SELECT coin.id, coin.wallet_id FROM lockers_coin AS coin
 WHERE coin.state IN ('limbo', 'errored') AND coin.task_id IS NULL

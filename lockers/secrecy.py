@@ -61,6 +61,19 @@ def task_code(task: LockerTask) -> str:
     return vault.open_sealed(task.code, context=f"task/{task.pk}").decode()
 
 
+def fresh_generators(*, task_id: UUID) -> bytes:
+    """25 random numbers of 16 bytes, sealed, from which servers make the numbers of coins that they fix."""
+    return vault.seal(secrets.token_bytes(RAIDA_COUNT * AN_SIZE), context=f"generators/{task_id}")
+
+
+def generators(task: LockerTask) -> tuple[bytes, ...]:
+    """:raises SealBroken: the row's generators were not sealed for it"""
+    if task.code is None:
+        raise ValueError("this task has no generators")
+    joined = vault.open_sealed(task.code, context=f"generators/{task.pk}")
+    return tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
+
+
 def keys_of(task: LockerTask) -> tuple[bytes, ...]:
     """The 25 keys of the locker that a put fills."""
     if task.locker is None:

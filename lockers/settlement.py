@@ -336,6 +336,8 @@ class _Tally:
     count: dict[CoinState, int]
     # Of those coins that counted as balance before the task ended.
     spendable_before: int = 0
+    # How many coins all 25 servers accept.
+    whole: int = 0
     # In limbo on the way into a locker, and not as a coin that was to be broken.
     units_for_locker_in_limbo: int = 0
 
@@ -428,13 +430,17 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     dropped: list[UUID] = []
     lines: list[ReceiptLine] = []
     for row in rows:
-        ending = grading.ending(
-            state=CoinState(row.state),
-            is_put=row.locker_id is not None,
-            is_release=row.releasing,
-            origin=TaskKind(row.origin),
-            marks=row.outcome,
-            pown=row.pown,
+        ending = (
+            grading.ending_of_fix(CoinState(row.state), row.outcome, row.pown)
+            if task.kind == TaskKind.FIX
+            else grading.ending(
+                state=CoinState(row.state),
+                is_put=row.locker_id is not None,
+                is_release=row.releasing,
+                origin=TaskKind(row.origin),
+                marks=row.outcome,
+                pown=row.pown,
+            )
         )
         if row.state in SPENDABLE:
             tally.spendable_before += WireCoin(row.denomination, 0).value
@@ -445,6 +451,7 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
             dropped.append(row.id)
             continue
         tally.add(ending.state, row.denomination)
+        tally.whole += ending.pown == "p" * RAIDA_COUNT
         if ending.state is CoinState.LIMBO and row.locker_id is not None:
             tally.units_for_locker_in_limbo += WireCoin(row.denomination, 0).value
         kind = ending.state, ending.stays_in_locker, ending.stays_releasing, ending.secrets
@@ -464,7 +471,7 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     for (state, stays, stays_releasing, kept), coins in changes.items():
         _settle_secrets(task, kept, coins)
         _settle_state(task.id, state, coins, leave_locker=not stays, releasing=stays_releasing)
-        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind != TaskKind.PUT:
+        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind not in (TaskKind.PUT, TaskKind.FIX):
             ids = {coin_id for coin_id, _ in coins}
             touched |= _note_departures([row for row in rows if row.id in ids])
     ReceiptLine.objects.bulk_create(lines, batch_size=BATCH_COINS)
@@ -567,6 +574,8 @@ def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, s
             return _verdict_of_find(tally, reason)
         case TaskKind.BREAK:
             return _verdict_of_break(tally, reason)
+        case TaskKind.FIX:
+            return _verdict_of_fix(tally, reason)
         case _:
             return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
 
@@ -641,6 +650,19 @@ def _verdict_of_find(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[s
     still = tally.count_of(CoinState.LIMBO)
     message = f"{still} coins are still unknown. {reason}".strip() if still else "Every coin was found."
     return TaskState.COMPLETED, message, result
+
+
+def _verdict_of_fix(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+    coins = sum(tally.count.values())
+    result = {
+        "coins_processed": coins,
+        "coins_healed": tally.whole,
+        "coins_fracked": tally.count_of(CoinState.FRACKED),
+    }
+    if tally.whole == coins:
+        return TaskState.COMPLETED, "Every coin is accepted by all servers.", result
+    left = f"{tally.whole} of {coins} coins are accepted by all servers; the others will be tried again"
+    return TaskState.COMPLETED, f"{left}. {reason}".strip(), result
 
 
 def _verdict_of_break(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:

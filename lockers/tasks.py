@@ -25,8 +25,9 @@ def run(task_id: str) -> None:
 
 @shared_task(name="lockers.sweep")
 def sweep() -> None:
-    """Ring again for tasks that nobody works on, begin to look for coins in limbo, and try silent servers."""
+    """Ring again for tasks that nobody works on, begin finds and fixes, and try silent servers."""
     operations.start_overdue_finds()
+    operations.start_overdue_fixes()
     for task_id in settlement.overdue_tasks():
         doorbell.ring(task_id)
     health.probe()

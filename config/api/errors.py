@@ -52,6 +52,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.CoinsBusy: 409,
     lockers_errors.NothingToImport: 422,
     lockers_errors.NothingToFind: 409,
+    lockers_errors.NothingToFix: 409,
     lockers_errors.SameWallets: 422,
     lockers_errors.ReceiverNotTrusting: 403,
     lockers_errors.ExportNotFound: 404,

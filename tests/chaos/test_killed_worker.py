@@ -70,6 +70,19 @@ class World:
             actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN, tag="", transmit_code=code
         )
 
+    def break_(self) -> Started:
+        wallet = self.wallet()
+        give(wallet, self.mint(1, 0, 0, 0))
+        return operations.start_put(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN)
+
+    def fix(self) -> Started:
+        wallet = self.wallet()
+        records = self.mint(1, 0, 0, 0)
+        self.network.fault(range(3), "wrong-secret")
+        give(wallet, records)
+        self.network.clear()
+        return operations.start_fix(actor=wallet, name=wallet.name)
+
     def take(self) -> Started:
         code = f"KILL-THE-WORKER-{next(_numbers)}"
         assert finish(self.put(code)).state == "completed"
@@ -83,6 +96,9 @@ MOMENTS: list[tuple[Callable[[World], Started], Command, str]] = [
     (World.import_, Command.POWN, "delay:0.6"),
     (World.put, Command.PUT, "late:0.6"),
     (World.put, Command.PUT, "delay:0.6"),
+    (World.break_, Command.BREAK, "late:0.6"),
+    (World.break_, Command.BREAK, "delay:0.6"),
+    (World.fix, Command.FIX, "delay:0.6"),
     (World.take, Command.PEEK, "delay:0.6"),
     (World.take, Command.REMOVE, "delay:0.6"),
 ]
@@ -166,7 +182,7 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing_when_it_wakes(
 def _assert_nothing_is_lost() -> None:
     for wallet in Wallet.objects.filter(coins__state="limbo").distinct():
         find(wallet)
-    assert set(Coin.objects.values_list("state", flat=True)) <= {"bank", "fracked", "locked", "sent"}
+    assert set(Coin.objects.values_list("state", flat=True)) <= {"bank", "fracked", "locked", "sent", "broken", "void"}
     assert_true_to_the_servers()
 
 
@@ -182,7 +198,9 @@ def _wait_for_command(network: LocalNetwork, command: Command, started: Started,
         _wait_until(lambda: task.filter(step="peeking").exists() and network.seen(command) > seen + 9, worker)
     else:
         out = task.filter(attempts__command=command.name, attempts__settled_at=None)
-        _wait_until(lambda: out.exists() and network.seen(command) > seen + 9, worker)
+        # A fix goes to the three servers that refused only.
+        enough = 2 if command is Command.FIX else 9
+        _wait_until(lambda: out.exists() and network.seen(command) > seen + enough, worker)
 
 
 def _wait_until(true: Callable[[], bool], worker: Worker) -> None:

@@ -1,16 +1,21 @@
 """Putting coins into a locker, through every outcome of 25 servers."""
 
+import dataclasses
+from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
 from lockers import engine, errors, operations
+from lockers import network as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
+from lockers.raida.statuses import Status
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from wallets.models import Wallet
@@ -61,6 +66,38 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     }  # fmt: skip
 
 
+def refuse_puts(monkeypatch: pytest.MonkeyPatch, raidas: Collection[int]) -> None:
+    """Let servers answer puts, and nothing else, with a refusal."""
+    ask = wire.ask
+
+    def ask_others(servers: Any, call: wire.Call, **how: Any) -> wire.Results:
+        if call.command is not Command.PUT:
+            return ask(servers, call, **how)
+        refusals = {raida: wire.Answer(raida, Status.ALL_FAIL, b"", 0.0) for raida in raidas if raida in call.payloads}
+        others = {raida: payload for raida, payload in call.payloads.items() if raida not in raidas}
+        return ask(servers, dataclasses.replace(call, payloads=others), **how) | refusals
+
+    monkeypatch.setattr(wire, "ask", ask_others)
+
+
+@pytest.mark.parametrize("refusing", [0, 1, 12, 13, 20, 25])
+def test_a_put_that_is_refused_is_rolled_back(
+    refusing: int, network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    refuse_puts(monkeypatch, range(refusing))
+
+    task = put(alice, 12)
+
+    if refusing <= 12:
+        assert (task.state, states(alice)) == ("completed", {"locked": 3, "bank": 1})
+    else:
+        assert (task.state, task.result["total_failed"], states(alice)) == ("error", 12 * UNITS_PER_COIN, {"bank": 4})
+        assert {row.pown for row in Coin.objects.all()} == {"p" * 25}
+        assert network.seen(Command.REMOVE) == 25 - refusing
+    assert_true_to_the_servers()
+
+
 def find(wallet: Wallet) -> LockerTask:
     # As if so long had passed that no packet of the put can still be under way.
     Coin.objects.filter(wallet=wallet).update(changed_at=Now() - timedelta(minutes=1))
@@ -82,8 +119,10 @@ OUTCOMES = {
     ("wrong-signature", 13): (LIMBO, IN_LOCKER),
     ("truncate", 13): (LIMBO, IN_LOCKER),
     ("status:242", 12): (IN_LOCKER, IN_LOCKER),
-    ("status:242", 13): (BACK, BACK),
-    ("status:242", 25): (BACK, BACK),
+    # They deny not only the put but, asked for it, the coins themselves.
+    ("status:242", 13): (LIMBO, BACK),
+    ("status:242", 25): (LIMBO, BACK),
+    ("wrong-secret", 13): (LIMBO, BACK),
     ("status:252", 13): (LIMBO, BACK),
     ("wrong-secret", 12): (IN_LOCKER, IN_LOCKER),
     ("down", 12): (IN_LOCKER, IN_LOCKER),
@@ -103,17 +142,19 @@ def test_a_put_ends_right_whatever_servers_do(
 
     task = put(alice, 12)
 
-    assert states(alice) == {at_first: 3, "bank": 1} if at_first != BACK else {BACK: 4}
+    assert states(alice) == {at_first: 3, "bank": 1}
     assert task.state == ("completed" if at_first == IN_LOCKER else "error"), task.message
     stored, failed, unknown = (
         task.result[name] // UNITS_PER_COIN for name in ("total_stored", "total_failed", "total_unknown")
     )
-    assert (stored, failed, unknown) == {IN_LOCKER: (12, 0, 0), BACK: (0, 12, 0), LIMBO: (0, 0, 12)}[at_first]
+    assert (stored, failed, unknown) == {IN_LOCKER: (12, 0, 0), LIMBO: (0, 0, 12)}[at_first]
 
     network.clear()
     if at_first == LIMBO:
         find(alice)
-    assert states(alice) == {in_the_end: 3, "bank": 1} if in_the_end != BACK else {BACK: 4}
+    assert set(states(alice)) <= {in_the_end, "bank", "fracked"}
+    assert states(alice).get("locked", 0) == (3 if in_the_end == IN_LOCKER else 0)
+    assert sum(states(alice).values()) == 4
     # Twice only to servers that could not decrypt, and so did nothing.
     assert network.seen(Command.PUT) <= 25 + (count if fault == "wrong-secret" else 0)
     assert_true_to_the_servers()

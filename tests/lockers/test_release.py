@@ -4,7 +4,8 @@ Coins that come back after a silence get fresh numbers before anybody may spend 
 The request that was never answered may arrive at any time. Here it does, at the worst moments.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -26,16 +27,25 @@ from wallets.models import Wallet
 class Delayed:
     """Keeps the requests of one command back on the way, and lets them arrive when it is told to."""
 
-    def __init__(self, network: LocalNetwork, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        network: LocalNetwork,
+        command: Command,
+        monkeypatch: pytest.MonkeyPatch,
+        raidas: Collection[int] = range(25),
+    ) -> None:
         self._network = network
         self._kept: list[Call] = []
         ask = wire.ask
 
         def keep_back(servers: Any, call: Call, **how: Any) -> wire.Results:
-            if call.command is command:
-                self._kept.append(call)
-                return {raida: wire.Silence(raida, "timeout", sent=True) for raida in call.payloads}
-            return ask(servers, call, **how)
+            if call.command is not command:
+                return ask(servers, call, **how)
+            kept = {raida: payload for raida, payload in call.payloads.items() if raida in raidas}
+            others = {raida: payload for raida, payload in call.payloads.items() if raida not in raidas}
+            self._kept.append(dataclasses.replace(call, payloads=kept))
+            silences = {raida: wire.Silence(raida, "timeout", sent=True) for raida in kept}
+            return ask(servers, dataclasses.replace(call, payloads=others), **how) | silences
 
         self._ask = ask
         monkeypatch.setattr(wire, "ask", keep_back)
