@@ -127,6 +127,11 @@ class _Client:
     def status(self) -> str:
         return self.received[9:12].decode()
 
+    @property
+    def refusal(self) -> str:
+        body = self.received.partition(b"\r\n\r\n")[2]
+        return f"{self.status} {body[:200].decode(errors='replace')}"
+
 
 def _drive(
     pipe: "Connection[object, object]",
@@ -161,7 +166,7 @@ def _drive(
             now = time.perf_counter()
             sent += 1
             if client.status[0] != "2":
-                refused[client.status] = refused.get(client.status, 0) + 1
+                refused[client.refusal] = refused.get(client.refusal, 0) + 1
             if start <= now < end:
                 if spent < 0:
                     spent = _cpu_seconds()
