@@ -53,6 +53,8 @@ _IMPORT: Final = {
     "receipt_id": RECEIPT_ID,
 }
 _FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
+_BREAK: Final = {"total": _AMOUNT, "receipt_id": RECEIPT_ID, "total_unknown": _PERHAPS}
+_FIX: Final = {"coins_processed": 5, "coins_healed": 5, "coins_fracked": 0, "receipt_id": RECEIPT_ID}
 _ECHO: Final = {"online": 24, "pownstring": _RAIDA, "pownarray": [1] * 24 + [0], "latencies": [Nullable(12)]}
 _EXPORT: Final = {
     "total": _AMOUNT,
@@ -63,7 +65,7 @@ _EXPORT: Final = {
     "receipt_id": RECEIPT_ID,
 }
 _TRANSFER: Final = {"total": _AMOUNT, "coins": 2, "srcname": "alice", "dstname": "bob", "receipt_id": RECEIPT_ID}
-_RESULT: Final = Sometimes(Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _FIND, _ECHO))
+_RESULT: Final = Sometimes(Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _BREAK, _FIX, _FIND, _ECHO))
 _DONE: Final = {"id": _ID, "status": OneOf(TaskState.COMPLETED.value), "progress": 100}
 EXPORTED: Final = {**_DONE, "message": "Exported.", "data": _EXPORT}
 TRANSFERRED: Final = {**_DONE, "message": "Transferred.", "data": _TRANSFER}

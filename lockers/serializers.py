@@ -71,6 +71,8 @@ TAKE: Final = Shape({"name": _NAME, "tag": _TAG})
 TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": _CODE, "tag": _TAG})
 PEEK: Final = Shape({"transmit_code": _CODE})
 FIND: Final = Shape({"name": _NAME})
+FIX: Final = Shape({"name": _NAME})
+BREAK: Final = Shape({"name": _NAME, "denomination": Text(maximum=20)})
 IMPORT: Final = Shape(
     {
         "name": _NAME,
@@ -257,10 +259,13 @@ _DOING: Final = {
     "reserved": "Waiting for a worker",
     "peeking": "Looking into the locker",
     "finding": "Asking the servers what they hold",
+    "breaking": "Breaking a bigger coin",
+    "healing": "Healing coins that some servers do not accept",
     "sending": "Talking to the servers",
     "asking": "Asking servers that did not answer",
     "returning": "Taking coins back",
     "checking": "Checking the coins",
+    "releasing": "Giving coins fresh numbers",
     "done": "",
 }
 
@@ -315,6 +320,18 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "coins": result["coins"],
                 "srcname": result["from"],
                 "dstname": result["to"],
+                "receipt_id": row.receipt_id,
+            }
+        case TaskKind.BREAK:
+            broken = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
+            if result.get("total_unknown"):
+                broken["total_unknown"] = coins(result["total_unknown"])
+            return broken
+        case TaskKind.FIX:
+            return {
+                "coins_processed": result.get("coins_processed", 0),
+                "coins_healed": result.get("coins_healed", 0),
+                "coins_fracked": result.get("coins_fracked", 0),
                 "receipt_id": row.receipt_id,
             }
         case TaskKind.FIND:

@@ -16,6 +16,8 @@ urlpatterns = [
     re_path(r"^v1/tasks?/(?P<task_id>[^/]+)/?$", TaskViewSet.as_view({"get": "retrieve"})),
     re_path(r"^v1/import/?$", ImportViewSet.as_view({"post": "create"})),
     re_path(r"^v1/echo/?$", CoinsViewSet.as_view({"get": "echo"})),
+    re_path(r"^v1/fix/?$", CoinsViewSet.as_view({"post": "fix"})),
+    re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
     re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
     re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets"})),
     re_path(r"^v1/wallets/(?P<name>[^/]+)/?$", CoinsViewSet.as_view({"get": "wallet"})),

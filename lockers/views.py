@@ -543,6 +543,35 @@ class CoinsViewSet(ApiViewSet):
         values = serializers.FIND.read_body(request.data)
         return Response(serializers.started(operations.start_find(actor=caller(request), name=values["name"])))
 
+    @_describe(
+        "Heal coins that some servers do not accept",
+        body=serializers.FIX,
+        body_examples={"Request": {"name": "alice"}},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, errors.NothingToFix("Every free coin of this wallet is accepted by all servers")],
+        tag="coins",
+    )
+    def fix(self, request: Request) -> Response:
+        values = serializers.FIX.read_body(request.data)
+        return Response(serializers.started(operations.start_fix(actor=caller(request), name=values["name"])))
+
+    @_describe(
+        "Break a coin into ten smaller ones",
+        body=serializers.BREAK,
+        body_examples={"Request": {"name": "alice", "denomination": "10"}},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, errors.NotEnoughCoins("The wallet has no free coin of 10 that may be broken")],
+        tag="coins",
+    )
+    def break_coin(self, request: Request) -> Response:
+        values = serializers.BREAK.read_body(request.data)
+        begun = operations.start_break(
+            actor=caller(request),
+            name=values["name"],
+            denomination=serializers.denomination_of(values["denomination"]),
+        )
+        return Response(serializers.started(begun))
+
     @_describe("Ask the 25 servers whether they are there", answer=examples.STARTED, tag="coins")
     def echo(self, request: Request) -> Response:
         return Response(serializers.started(operations.start_echo(actor=caller(request))))

@@ -14,6 +14,7 @@ from lockers import operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.files import write_bin
+from lockers.states import Step
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -332,6 +333,7 @@ PATHS = [
     ("POST", "/api/v1/export"), ("GET", "/api/v1/exports"), ("GET", "/api/v1/exports/x"),
     ("GET", "/api/v1/exports/x/file"), ("POST", "/api/v1/exports/x/confirm"), ("POST", "/api/v1/exports/x/recall"),
     ("POST", "/api/v1/transfer"), ("GET", "/api/v1/wallets/alice/statement"), ("POST", "/api/v1/lockers/x/code"),
+    ("POST", "/api/v1/fix"), ("POST", "/api/v1/break"),
 ]  # fmt: skip
 
 
@@ -369,6 +371,66 @@ def test_an_import_of_nothing_is_refused(body: Any, message: str, alice: Caller)
 
     assert (status, got["message"][: len(message)]) == (422, message)
     assert LockerTask.objects.count() == 0
+
+
+def test_a_coin_is_broken_on_request(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+    give(alice, mint, 1)
+
+    done = ended(alice, work(answer(alice.post("/api/v1/break", {"name": "alice", "denomination": "10"}))))
+
+    assert (done["status"], done["data"]["total"]) == ("completed", 10)
+    wallet = answer(alice.get("/api/v1/wallets/alice"))[1]
+    assert (wallet["balance"], wallet["denominations"]) == (10, {"1": 10})
+    receipt = answer(alice.get(f"/api/v1/receipts/{done['data']['receipt_id']}"))[1]
+    assert len(receipt["coins"]) == 11
+    assert_true_to_the_servers()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"name": "alice", "denomination": "10"}, "The wallet has no free coin of 10 that may be broken"),
+        ({"name": "alice", "denomination": "0.00000001"}, "The smallest coin cannot be broken"),
+        ({"name": "alice", "denomination": "5"}, '"denomination" must be the value of one coin'),
+        ({"name": "alice"}, '"denomination" is required'),
+    ],
+)
+def test_a_break_that_cannot_be_changes_nothing(body: Any, message: str, alice: Caller) -> None:
+    assert alice.wallet is not None
+    stock(alice.wallet, 0, -8)
+    before = books()
+
+    status, got = answer(alice.post("/api/v1/break", body))
+
+    assert (status, got["message"][: len(message)]) == (422, message)
+    assert books() == before
+
+
+def test_coins_are_healed_on_request(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+    network.fault(range(3), "silent")
+    give(alice, mint, 0, 0)
+    network.clear()
+
+    done = ended(alice, work(answer(alice.post("/api/v1/fix", {"name": "alice"}))))
+
+    assert done["data"] == {
+        "coins_processed": 2, "coins_healed": 2, "coins_fracked": 0, "receipt_id": done["data"]["receipt_id"],
+    }  # fmt: skip
+    assert answer(alice.post("/api/v1/fix", {"name": "alice"})) == refused(
+        409, "Every free coin of this wallet is accepted by all servers"
+    )
+    assert_true_to_the_servers()
+
+
+def test_whatever_step_a_task_is_at_it_can_be_shown(alice: Caller) -> None:
+    assert alice.wallet is not None
+    stock(alice.wallet, 0)
+    task_id = answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 1}))[1]["id"]
+
+    for step in Step:
+        LockerTask.objects.filter(pk=task_id).update(step=step)
+        status, body = answer(alice.get(f"/api/v1/task/{task_id}"))
+        assert (status, body["step"], body["message"] != "") == (200, step, step is not Step.DONE)
 
 
 def test_an_echo_counts_who_is_there(network: LocalNetwork, alice: Caller) -> None:

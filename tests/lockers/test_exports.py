@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import queries, secrecy
+from lockers import operations, queries, secrecy
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.files import read_file
+from lockers.states import FileType
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -167,11 +168,13 @@ def test_an_empty_wallet_has_nothing_to_export_and_a_zip_has_a_limit(
 ) -> None:
     body = {"name": "alice", "all": True, "type": "zip"}
     assert_refused(answer(alice.post("/api/v1/export", body)), 422, "The wallet has no free coins")
-    stock(wallet_of(alice), *[-8] * 2001)
+    assert operations.MAXIMUM_EXPORT_COINS[FileType.ZIP] == 2000
+    monkeypatch.setitem(operations.MAXIMUM_EXPORT_COINS, FileType.ZIP, 3)
+    stock(wallet_of(alice), *[-8] * 4)
 
     status, refused = answer(alice.post("/api/v1/export", body))
 
-    assert (status, refused["message"]) == (422, "This amount needs 2001 coins; at most 2000 go at once")
+    assert (status, refused["message"]) == (422, "This amount needs 4 coins; at most 3 go at once")
     assert answer(alice.post("/api/v1/export", {**body, "type": "bin"}))[0] == 200
 
 
