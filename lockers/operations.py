@@ -162,6 +162,7 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
             tag=tag,
             amount=units,
             locker=locker,
+            plan={} if to_break is None else {"breaks": True},
         )
         _reserve(coin_ids, task=task, locker=locker)
         if to_break is not None:
@@ -187,6 +188,7 @@ def _lock_coins(wallet: Wallet, units: int, *, at_most: int) -> list[UUID]:
         available = queries.free_counts(wallet_id=wallet.pk)
         wanted = choosing.choose(available, units)
         if wanted is None:
+            _refuse_while_healing(wallet, available, units)
             _refuse_amount(available, units)
         assert wanted is not None
         if sum(wanted.values()) > at_most:

@@ -57,19 +57,19 @@ class Amount:
 
 _NAME: Final = Text(maximum=254)
 _TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
-_CODE: Final = Text(maximum=200)
+CODE: Final = Text(maximum=1000)
 
 PUT: Final = Shape(
     {
         "name": _NAME,
         "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT),
         "tag": _TAG,
-        "transmit_code": Text(maximum=200, required=False),
+        "transmit_code": Text(maximum=1000, required=False),
     }
 )
 TAKE: Final = Shape({"name": _NAME, "tag": _TAG})
-TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": _CODE, "tag": _TAG})
-PEEK: Final = Shape({"transmit_code": _CODE})
+TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": CODE, "tag": _TAG})
+PEEK: Final = Shape({"transmit_code": CODE})
 FIND: Final = Shape({"name": _NAME})
 FIX: Final = Shape({"name": _NAME})
 BREAK: Final = Shape({"name": _NAME, "denomination": Text(maximum=20)})
@@ -101,12 +101,13 @@ EXPORT: Final = Shape(
     }
 )
 TRANSFER: Final = Shape({"srcname": _NAME, "dstname": _NAME, "amount": Amount(), "tag": _TAG})
-PEEK_WITH_KEY: Final = Shape({"locker_key": _CODE})
+# Of a query string as of a body: a key that is given twice is none.
+PEEK_WITH_KEY: Final = Shape({"locker_key": CODE})
 UPLOAD: Final = Shape(
     {
         "wallet": Text(maximum=254, required=False),
         "wallet_path": Text(maximum=254, required=False),
-        "locker_key": _CODE,
+        "locker_key": CODE,
         "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT, from_text=True, required=False),
         "denomination": Text(maximum=20, required=False),
         "memo": _TAG,
@@ -116,7 +117,7 @@ DOWNLOAD: Final = Shape(
     {
         "wallet": Text(maximum=254, required=False),
         "wallet_path": Text(maximum=254, required=False),
-        "locker_key": _CODE,
+        "locker_key": CODE,
         "memo": _TAG,
     }
 )

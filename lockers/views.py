@@ -69,7 +69,7 @@ _FAILED: Final = errors.Disagreement(
     task_id="8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
     task_message="No locker with this code, or it was emptied already: the servers do not say which.",
 )
-_CODE_PATH: Final = {"code": Text(maximum=200)}
+_CODE_PATH: Final = {"code": serializers.CODE}
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
 _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
 _UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
@@ -204,7 +204,7 @@ class CoreViewSet(ApiViewSet):
 
     @_describe(
         "Look into a locker and wait",
-        query={"locker_key": Text(maximum=200)},
+        query={"locker_key": serializers.CODE},
         answer=examples.PEEKED,
         refusals=[
             errors.MissingParameter("locker_key"),
@@ -214,9 +214,9 @@ class CoreViewSet(ApiViewSet):
         tag="lockers at once",
     )
     def peek(self, request: Request) -> Response:
-        locker_key = request.query_params.get("locker_key", "")
-        if not locker_key:
+        if not any(request.query_params.getlist("locker_key")):
             raise errors.MissingParameter("locker_key")
+        locker_key = serializers.PEEK_WITH_KEY.read_query(request.query_params)["locker_key"]
         return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
 
     @_describe(

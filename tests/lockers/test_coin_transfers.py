@@ -7,7 +7,7 @@ import pytest
 from lockers import errors, operations, queries
 from lockers.models import Account, Coin, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.coins import UNITS_PER_COIN
-from lockers.states import CoinState
+from lockers.states import CoinState, FileType
 from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import kinds, race
 from tests.lockers.stock import stock
@@ -282,4 +282,24 @@ def test_coins_that_travel_both_ways_at_once_end_without_a_deadlock(stocked: tup
     assert set(outcomes) <= {"moved", "NotEnoughCoins", "CoinsBusy"}
     assert outcomes.count("moved") >= CLIENTS
     assert len(held(alice)) + len(held(sapling)) == 80
+    assert list(queries.audit_findings()) == []
+
+
+def test_puts_exports_and_transfers_at_once_never_take_the_same_coin(stocked: tuple[Wallet, Wallet]) -> None:
+    alice, sapling = stocked
+    units = 2 * UNITS_PER_COIN
+    ways = [
+        lambda: operations.transfer_coins(actor=alice, source="alice", destination="sapling", units=units),
+        lambda: operations.export_coins(actor=alice, name="alice", units=units, file_type=FileType.BIN),
+        lambda: operations.start_put(actor=alice, name="alice", units=units),
+    ]
+
+    begun = [each for each in race(ways * 10) if isinstance(each, operations.Started)]
+
+    assert len(begun) > 3
+    moved = Coin.objects.filter(wallet=sapling).count()
+    exported = Coin.objects.filter(wallet=alice, state="exported").count()
+    reserved = Coin.objects.filter(wallet=alice, task__isnull=False).count()
+    assert moved + exported + reserved == 2 * len(begun)
+    assert moved + exported + reserved + Coin.objects.filter(wallet=alice, state="bank", task=None).count() == 40
     assert list(queries.audit_findings()) == []

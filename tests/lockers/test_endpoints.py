@@ -337,6 +337,19 @@ PATHS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("locker_key=A-CODE&locker_key=B-CODE", '"locker_key" must be a string'),
+        ("locker_key=A-CODE&x=1", '"x" is not allowed'),
+        ("locker_key=k%C3%A4se", "A transmit code is printable ASCII text, and not empty"),
+        (f"locker_key={'x' * 1001}", '"locker_key" length must be less than or equal to 1000 characters long'),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_asked_of_no_server(query: str, message: str, alice: Caller) -> None:
+    assert answer(alice.get(f"/api/transactions/locker/peek?{query}")) == refused(422, message)
+
+
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_no_path_answers_without_a_bearer_token(method: str, path: str, db: None) -> None:
     assert Caller().send(method, path).status_code == 401
