@@ -420,7 +420,7 @@ def test_a_break_that_cannot_be_changes_nothing(body: Any, message: str, alice: 
 
 
 def test_coins_are_healed_on_request(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
-    network.fault(range(3), "silent")
+    network.fault(range(3), "wrong-secret")
     give(alice, mint, 0, 0)
     network.clear()
 
