@@ -12,7 +12,7 @@ from typing import Final
 from lockers import change, settlement
 from lockers.change import Family, Next
 from lockers.conversation import Chosen, Reply, read
-from lockers.exchange import ASKED, FOUND, MOVED, Table, Work, every
+from lockers.exchange import ASKED, FOUND, LINGER_MOVING, MOVED, Table, Work, every
 from lockers.network import Answer, Call, Results, Silence
 from lockers.raida import payloads
 from lockers.raida.coins import format_amount
@@ -83,7 +83,14 @@ def break_coin(work: Work, batch: int) -> str:
         if _passes(members) < QUORUM:
             left = {raida: each for raida, each in chosen.items() if members.broken.marks[raida] == Mark.UNASKED}
             work.exchange(
-                Command.BREAK, batch, members.pieces, left, MOVED, call=_break(members, left), sent=True, early=True
+                Command.BREAK,
+                batch,
+                members.pieces,
+                left,
+                MOVED,
+                call=_break(members, left),
+                sent=True,
+                early=LINGER_MOVING,
             )
     if _passes(members) < QUORUM:
         _ask(work, batch, members, Mark.SENT + Mark.ERROR, ASKED)
@@ -195,7 +202,9 @@ def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> N
         command=Command.DETECT,
         payloads={raida: payloads.encode_detect(each) for raida, each in records.items()},
     )
-    work.exchange(Command.DETECT, batch, members.pieces, chosen, table, call=call, reads=_one_or_ten, early=True)
+    work.exchange(
+        Command.DETECT, batch, members.pieces, chosen, table, call=call, reads=_one_or_ten, early=LINGER_MOVING
+    )
 
 
 def _one_or_ten(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:

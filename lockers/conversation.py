@@ -41,9 +41,6 @@ class Piece:
     new: Numbers = field(repr=False)
     releasing: bool = False
 
-    def mark(self, raida: int, mark: str) -> None:
-        self.marks = self.marks[:raida] + mark + self.marks[raida + 1 :]
-
 
 class Reply(StrEnum):
     """What one server told about one coin."""

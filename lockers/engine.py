@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from lockers import (
@@ -60,8 +61,9 @@ def run(held: Claim) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
-    if LockerTask.objects.filter(pk=task.pk, deadline__lt=Now()).exists():
+    is_overdue = ExpressionWrapper(Q(deadline__lt=Now()), output_field=BooleanField())
+    task = LockerTask.objects.select_related("locker").annotate(is_overdue=is_overdue).get(pk=held.task_id)
+    if task.is_overdue:
         settle_overdue(held)
         return
     work = Work(held, task)
@@ -97,7 +99,7 @@ def settle_overdue(held: Claim) -> None:
 
 
 def _put(work: Work) -> None:
-    reason = breaking.make_change(work)
+    reason = breaking.make_change(work) if work.task.plan.get("breaks") else ""
     if reason:
         settlement.conclude(held=work.held, reason=reason, further=_spared(work))
         return
@@ -115,13 +117,13 @@ def _put(work: Work) -> None:
             work.awake(chosen),
             MOVED,
             sent=True,
-            early=True,
+            early=exchange.LINGER_PUTTING,
             progress=(begin, end),
         )
         if not _all_stored(pieces):
             # Those that were spared could make the difference.
             chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-            work.exchange(Command.PUT, batch, pieces, chosen, MOVED, sent=True, early=True)
+            work.exchange(Command.PUT, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_PUTTING)
         if not _all_stored(pieces):
             undecided.append(batch)
         if position + 1 < len(numbers):
@@ -161,7 +163,7 @@ def _ask_until_decided(work: Work, numbers: Sequence[int]) -> None:
         pieces = work.pieces(batch)
         undecided = [piece for piece in pieces if piece.marks.count(Mark.NEW) < QUORUM]
         chosen = conversation.choose(undecided, Mark.SENT + Mark.ERROR)
-        work.exchange(Command.FIND, batch, undecided, chosen, ASKED, early=True)
+        work.exchange(Command.FIND, batch, undecided, chosen, ASKED, early=exchange.LINGER_MOVING)
 
 
 def _bring_back(work: Work, numbers: Sequence[int]) -> None:
@@ -281,11 +283,13 @@ def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
         begin, end = _share(10, 90, position, len(numbers))
         pieces = work.pieces(batch)
         chosen = work.awake(conversation.choose(pieces, Mark.UNASKED))
-        work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=True, progress=(begin, end))
+        work.exchange(
+            command, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_MOVING, progress=(begin, end)
+        )
         if not _all_stored(pieces):
             # Those that were spared could make the difference.
             chosen = conversation.choose(pieces, Mark.UNASKED)
-            work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=True)
+            work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_MOVING)
         _learn(work, batch, pieces)
         if command is Command.REMOVE:
             _pown_forgotten(work, batch, pieces)
@@ -304,7 +308,7 @@ def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
     """
     undecided = [piece for piece in pieces if piece.marks.count(Mark.NEW) < QUORUM]
     unsure = conversation.choose(undecided, Mark.SENT + Mark.ERROR)
-    work.exchange(Command.FIND, batch, undecided, unsure, ASKED, early=True)
+    work.exchange(Command.FIND, batch, undecided, unsure, ASKED, early=exchange.LINGER_MOVING)
 
 
 def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
@@ -404,7 +408,7 @@ def _release(work: Work, batch: int) -> None:
     settlement.advance(held=work.held, step=Step.RELEASING, progress=95)
     work.exchange(Command.FIND, batch, pieces, conversation.choose(pieces, Mark.SENT), ASKED)
     undone = conversation.choose(pieces, Mark.UNASKED + Mark.OLD)
-    work.exchange(Command.POWN, batch, pieces, undone, MOVED_AGAIN, sent=True, early=True)
+    work.exchange(Command.POWN, batch, pieces, undone, MOVED_AGAIN, sent=True, early=exchange.LINGER_MOVING)
     _learn(work, batch, pieces)
 
 

@@ -30,8 +30,10 @@ from lockers.states import Mark, TaskKind
 _SHOW_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = 0.5
 # Once 13 servers have settled a matter the others get this share of the time that it took. Whoever looks needs
-# no more than an answer; a coin is better off the more servers are known to have it.
+# no more than an answer, and whether a put reaches the others too is the taker's affair; a coin that is ours is
+# better off the more servers are known to have it.
 LINGER_LOOKING: Final = 0.15
+LINGER_PUTTING: Final = 0.25
 LINGER_MOVING: Final = 1.0
 
 Table = Mapping[tuple[str, Reply], str]
@@ -111,15 +113,16 @@ class Work:
         reads: Reader | None = None,
         back: bool = False,
         sent: bool = False,
-        early: bool = False,
+        early: float | None = None,
         patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
     ) -> dict[int, tuple[Reply, ...]]:
         """
         Put one command about the chosen coins to their servers, and commit what each said.
 
-        With `sent` the chosen marks are SENT from before the first byte on. With `early` the
-        servers that are still silent are given up a little after each coin has passed on 13. With more
+        With `sent` the chosen marks are SENT from before the first byte on. With `early`, a share of the
+        time that it took, servers are given up which are still silent so long after each coin has
+        passed on 13. With more
         than one `patience` the call may outlast the lease, so only one that does no harm twice. The
         pieces carry the new marks afterwards. `call` is composed and the answers are read as the
         command's always are, unless something else is given.
@@ -129,13 +132,9 @@ class Work:
         if not chosen:
             return {}
         call = conversation.compose(command, pieces, chosen, back=back) if call is None else call
-        touched: dict[UUID, str] = {}
-        if sent:
-            for raida, indices in chosen.items():
-                for index in indices:
-                    pieces[index].mark(raida, Mark.SENT)
-                    touched[pieces[index].coin_id] = ""
-            touched = {piece.coin_id: piece.marks for piece in pieces if piece.coin_id in touched}
+        touched = (
+            _remark(pieces, [(raida, index, Mark.SENT) for raida in chosen for index in chosen[raida]]) if sent else {}
+        )
         until = network.within(settings.RAIDA_TIMEOUT_SECONDS * patience)
         attempt_id = settlement.open_attempt(held=self.held, command=command, batch=batch, asked=chosen, marks=touched)
         results = self._ask(
@@ -143,22 +142,21 @@ class Work:
             until=until,
             attempt_id=attempt_id,
             progress=progress,
-            enough=_thirteen_passed(command, pieces, chosen, reads) if early else None,
+            enough=None if early is None else _thirteen_passed(command, pieces, chosen, reads),
+            linger=early or 0.0,
         )
         replies = conversation.replies(command, chosen, results, reads=reads)
-        changed: dict[UUID, str] = {}
+        news: list[tuple[int, int, str]] = []
         for raida, told in replies.items():
             for index, reply in zip(chosen[raida], told, strict=True):
-                piece = pieces[index]
-                new = table.get((piece.marks[raida], reply), piece.marks[raida])
-                if new != piece.marks[raida]:
-                    piece.mark(raida, new)
-                    changed[piece.coin_id] = ""
+                new = table.get((pieces[index].marks[raida], reply))
+                if new is not None:
+                    news.append((raida, index, new))
         settlement.settle_attempt(
             held=self.held,
             attempt_id=attempt_id,
             answers={raida: conversation.answer_code(result) for raida, result in results.items()},
-            marks={piece.coin_id: piece.marks for piece in pieces if piece.coin_id in changed},
+            marks=_remark(pieces, news),
         )
         self.health.note(results)
         return replies
@@ -175,7 +173,9 @@ class Work:
         attempt_id = settlement.open_attempt(
             held=self.held, command=call.command, batch=batch, asked=call.payloads, marks={}
         )
-        results = self._ask(call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough)
+        results = self._ask(
+            call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough, linger=LINGER_MOVING
+        )
         answers = {raida: conversation.answer_code(result) for raida, result in results.items()}
         settlement.settle_attempt(held=self.held, attempt_id=attempt_id, answers=answers, marks={})
         self.health.note(results)
@@ -195,6 +195,7 @@ class Work:
         attempt_id: int,
         progress: tuple[int, int],
         enough: Callable[[network.Results], bool] | None,
+        linger: float,
     ) -> dict[int, Answer | Silence]:
         """
         Ask all servers at once, until a moment of the monotonic clock.
@@ -209,9 +210,7 @@ class Work:
         def talk() -> None:
             try:
                 outcome.update(
-                    network.ask(
-                        self.servers, call, until=until, on_result=arrived.put, enough=enough, linger=LINGER_MOVING
-                    )
+                    network.ask(self.servers, call, until=until, on_result=arrived.put, enough=enough, linger=linger)
                 )
             except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
                 failure.append(error)
@@ -252,6 +251,22 @@ class Work:
             if result is None:
                 return
             answers[result.raida] = conversation.answer_code(result)
+
+
+def _remark(pieces: Sequence[Piece], news: Sequence[tuple[int, int, str]]) -> dict[UUID, str]:
+    """Give pieces new marks, each (server, position, mark), and return all marks of those that changed."""
+    letters: dict[int, list[str]] = {}
+    for raida, index, mark in news:
+        if index not in letters:
+            letters[index] = list(pieces[index].marks)
+        letters[index][raida] = mark
+    changed: dict[UUID, str] = {}
+    for index, each in letters.items():
+        piece = pieces[index]
+        marks = "".join(each)
+        if marks != piece.marks:
+            piece.marks = changed[piece.coin_id] = marks
+    return changed
 
 
 def _thirteen_passed(

@@ -8,6 +8,7 @@ its secrets are kept.
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from lockers.raida import grades
@@ -74,6 +75,8 @@ def shown(marks: str) -> str:
     return marks.translate(_SHOWN)
 
 
+# Most coins of a batch have the same marks.
+@lru_cache(maxsize=1024)
 def ending(*, state: CoinState, is_put: bool, is_release: bool, origin: TaskKind, marks: str, pown: str) -> Ending:
     """Return how a task ends for a coin that is in `state` with these marks, and had `pown` before."""
     if is_release:

@@ -36,6 +36,9 @@ _ALL_SERIALS_ANSWER: Final = 5 + 128_000
 # together until the next one comes. Neither should cost an answer.
 _FIRST_SHARE: Final = 0.25
 
+# Answers that were sent at the same moment are read so far apart at times.
+_SHORTEST_LINGER_SECONDS: Final = 0.01
+
 SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage", "given up"]
 
 
@@ -132,8 +135,9 @@ def ask(
     All have answered, or fallen silent, at the moment `until` of the monotonic clock, and from that
     moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
     `on_result` is told each result as it comes. As soon as `enough` says so of the results until
-    then, the others have `linger` times as long as it took to come in too; what comes later is given
-    up, and appears as silent. Runs its own event loop, so not inside of one.
+    then, the others may come in too while none is later than the one before by `linger` times what it
+    took until then, and in all no later than by that time again; whoever does not is given up, and
+    appears as silent. Runs its own event loop, so not inside of one.
 
     :raises Unencodable: a payload does not fit into a request; nothing was sent
     """
@@ -151,6 +155,7 @@ async def _ask_all(
 ) -> Results:
     results: Results = {}
     begun = time.monotonic()
+    decided: float | None = None
     give_up: float | None = None
     tasks = {asyncio.create_task(inquiry.run()): inquiry for inquiry in inquiries}
     pending = set(tasks)
@@ -165,9 +170,11 @@ async def _ask_all(
                 results[result.raida] = result
                 if on_result is not None:
                     on_result(result)
-            if give_up is None and enough is not None and enough(results):
-                now = time.monotonic()
-                give_up = now + (now - begun) * linger
+            if decided is None and enough is not None and enough(results):
+                decided = time.monotonic() - begun
+            if decided is not None:
+                gap = max(_SHORTEST_LINGER_SECONDS, decided * linger)
+                give_up = min(time.monotonic() + gap, begun + 2 * decided + gap)
     finally:
         for task in pending:
             task.cancel()

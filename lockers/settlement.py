@@ -19,7 +19,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from lockers import breakage, grading, secrecy, statements
 from lockers.conversation import Piece
@@ -108,8 +108,8 @@ def advance(*, held: Claim, step: Step | None = None, progress: int = 0, message
     """
     with transaction.atomic():
         news = {"step": step, "message": message}
-        fence(held, **{name: value for name, value in news.items() if value is not None})
-        LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
+        grown = Greatest(F("progress"), min(progress, 99))
+        fence(held, progress=grown, **{name: value for name, value in news.items() if value is not None})
 
 
 def batches(*, task_id: UUID) -> list[int]:
@@ -183,8 +183,7 @@ def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], pr
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        fence(held)
-        LockerTask.objects.filter(pk=held.task_id, progress__lt=min(progress, 99)).update(progress=min(progress, 99))
+        fence(held, progress=Greatest(F("progress"), min(progress, 99)))
         _write_answers(attempt_id, answers)
 
 
@@ -197,14 +196,18 @@ def settle_attempt(*, held: Claim, attempt_id: int, answers: Mapping[int, int], 
     with transaction.atomic():
         fence(held)
         _write_marks(held.task_id, marks)
-        _write_answers(attempt_id, answers)
-        Attempt.objects.filter(pk=attempt_id).update(settled_at=Now())
+        _write_answers(attempt_id, answers, settled=True)
 
 
-def _write_answers(attempt_id: int, answers: Mapping[int, int]) -> None:
-    row = Attempt.objects.get(pk=attempt_id)
-    row.answers = [answers.get(raida, known) for raida, known in enumerate(row.answers)]
-    row.save(update_fields=["answers"])
+def _write_answers(attempt_id: int, answers: Mapping[int, int], *, settled: bool = False) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_attempt SET answers = ("
+            "  SELECT array_agg(coalesce(news, known) ORDER BY position)"
+            "  FROM unnest(answers, %s::smallint[]) WITH ORDINALITY AS each(known, news, position)),"
+            " settled_at = CASE WHEN %s THEN now() ELSE settled_at END WHERE id = %s",
+            [[answers.get(raida) for raida in range(RAIDA_COUNT)], settled, attempt_id],
+        )
 
 
 def _write_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
@@ -508,7 +511,7 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
         case grading.Secrets.UNTOUCHED:
             return
         case grading.Secrets.OLD:
-            Coin.objects.filter(pk__in=ids).update(proposed=None)
+            Coin.objects.filter(pk__in=ids, proposed__isnull=False).update(proposed=None)
         case grading.Secrets.NEW:
             Coin.objects.filter(pk__in=ids).update(secrets=F("proposed"), proposed=None)
         case grading.Secrets.REVERTED:

@@ -138,7 +138,8 @@ def test_a_roll_back_survives_two_deaths(network: LocalNetwork, mint: Mint, star
     world = World(network, mint)
     started = world.put()
     network.fault(range(13), "wrong-secret")
-    network.fault(range(25), "delay:0.6")
+    # These cannot decrypt either, and are asked a second time within the deadline.
+    network.fault(range(25), "delay:0.35")
     for command in (Command.REMOVE, Command.DETECT):
         worker = start_worker()
         _wait_for_command(network, command, started, worker)

@@ -122,7 +122,6 @@ OUTCOMES = {
     # They deny not only the put but, asked for it, the coins themselves.
     ("status:242", 13): (LIMBO, BACK),
     ("status:242", 25): (LIMBO, BACK),
-    ("wrong-secret", 13): (LIMBO, BACK),
     ("status:252", 13): (LIMBO, BACK),
     ("wrong-secret", 12): (IN_LOCKER, IN_LOCKER),
     ("down", 12): (IN_LOCKER, IN_LOCKER),
