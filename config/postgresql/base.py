@@ -1,4 +1,4 @@
-"""Django's PostgreSQL without three habits that cost a short request a fifth of its time, and a list a third."""
+"""Django's PostgreSQL without three habits that cost more than the statements of a short request."""
 
 import select
 from datetime import UTC, datetime
