@@ -1,4 +1,4 @@
-"""Django's PostgreSQL without three habits that cost more than the statements of a short request."""
+"""Django's PostgreSQL without three costly habits. tests/benchmarks/README.md has the measurements."""
 
 import select
 from datetime import UTC, datetime
