@@ -301,13 +301,14 @@ class Story:
         self.console.print()
         self.console.print(Text.assemble((f"{self.step_number:>3} ", "bold green"), (title, "bold")))
         response = self._send(who, method, path, body=body, form=form, files=files)
-        good = response.status_code == expect
+        colour = "green" if response.status_code == expect else "bold red"
         self.console.print(
             Text.assemble(
                 "    ",
                 (f"{method} {shown or _short(path)}", "cyan"),
                 "  →  ",
-                (f"{response.status_code} {response.reason_phrase}", "green" if good else "bold red"),
+                # The words of the longest, Internal Server Error, do not fit into 80 columns.
+                (f"{response.status_code} {response.reason_phrase if response.is_success else ''}".rstrip(), colour),
                 (f"   {response.elapsed.total_seconds() * 1000:.0f} ms", "bright_black"),
             ),
             soft_wrap=True,
