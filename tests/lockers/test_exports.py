@@ -23,6 +23,13 @@ from tests.lockers.test_endpoints import ended, give, work
 
 
 @pytest.fixture
+def network(network: LocalNetwork, settings: Any) -> LocalNetwork:
+    """Servers that behave, and patience with a machine that is busy."""
+    settings.RAIDA_TIMEOUT_SECONDS = 5
+    return network
+
+
+@pytest.fixture
 def alice(db: None) -> Caller:
     return logged_in("alice", "unused")
 

@@ -17,6 +17,13 @@ from tests.raida import recorded
 
 
 @pytest.fixture
+def network(network: LocalNetwork, settings: Any) -> LocalNetwork:
+    """Servers that behave, and patience with a machine that is busy."""
+    settings.RAIDA_TIMEOUT_SECONDS = 5
+    return network
+
+
+@pytest.fixture
 def alice(db: None) -> Caller:
     return logged_in("alice", "unused")
 
