@@ -98,10 +98,27 @@ def compose(command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: 
     With `back` a moving command goes from new to old. The batch of a put or a remove has one
     locker, so its key is the same in every piece.
     """
+    if command is Command.PUT:
+        return Call(command=command, payloads=_puts(pieces, chosen))
     return Call(
         command=command,
         payloads={raida: _payload(command, pieces, indices, raida, back=back) for raida, indices in chosen.items()},
     )
+
+
+def _puts(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, bytes]:
+    """Servers that are asked for the same coins share their list: it is made once."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for raida, indices in chosen.items():
+        alike.setdefault(indices, []).append(raida)
+    found: dict[int, bytes] = {}
+    for indices, raidas in alike.items():
+        found |= payloads.encode_put_to_each(
+            [pieces[index].coin for index in indices],
+            {raida: [pieces[index].old[raida] for index in indices] for raida in raidas},
+            {raida: pieces[indices[0]].new[raida] for raida in raidas},
+        )
+    return found
 
 
 def _payload(command: Command, pieces: Sequence[Piece], indices: Iterable[int], raida: int, *, back: bool) -> bytes:
@@ -112,8 +129,6 @@ def _payload(command: Command, pieces: Sequence[Piece], indices: Iterable[int], 
         for piece in (pieces[index] for index in indices)
     ]
     match command:
-        case Command.PUT:
-            return payloads.encode_put([payloads.CoinAn(one.coin, one.an) for one in records], records[0].pan)
         case Command.REMOVE:
             takes = tuple(payloads.CoinPan(one.coin, one.pan) for one in records)
             return payloads.encode_remove(payloads.RemoveRequest(records[0].an, takes))

@@ -16,7 +16,7 @@ also `UnexpectedStatus`, so look at the status first if it may be an error. Othe
 are named where they are raised. Encoders raise `Unencodable`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -549,6 +549,24 @@ def deposit(records: Sequence[CoinAn], key: bytes) -> LockerDeposit:
 def encode_put(records: Sequence[CoinAn], key: bytes) -> bytes:
     """`encode_put_sum` of `deposit` with the same arguments."""
     return encode_put_sum(deposit(records, key))
+
+
+def encode_put_to_each(
+    coins: Sequence[Coin], ans: Mapping[int, Sequence[bytes]], keys: Mapping[int, bytes]
+) -> dict[int, bytes]:
+    """
+    `encode_put` of the same coins for several servers, which have each their own ANs and key.
+
+    :raises Unencodable: as `deposit`
+    """
+    if len(set(coins)) != len(coins):
+        raise errors.Unencodable("a coin goes into a locker once")
+    if not all(map(is_locker_key, keys.values())):
+        raise errors.Unencodable("a locker key is 16 bytes and ends with FFFFFFFF")
+    if any(len(numbers) != len(coins) for numbers in ans.values()):
+        raise errors.Unencodable("every coin has one AN on each server")
+    listed = encode_coins(coins)
+    return {server: listed + xor_sum(numbers) + keys[server] for server, numbers in ans.items()}
 
 
 def encode_put_sum(request: LockerDeposit) -> bytes:

@@ -36,7 +36,7 @@ def test_each_way_of_coins_in_and_out_leaves_its_line(
     network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
 ) -> None:
     give(alice, mint, 1, 0, 0)
-    code = "A-CODE-LONG-ENOUGH-TO-BE-SAFE"
+    code = "A-CODE-FOR-THE-STATEMENT-ALONE"
     body = {"name": "alice", "amount": 11, "tag": "rent", "transmit_code": code}
     started = answer(alice.post("/api/v1/locker", body))
     reserved = answer(alice.get("/api/v1/wallets/alice/statement"))[1]
