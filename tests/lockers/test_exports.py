@@ -20,6 +20,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.lockers.test_coin_transfers import assert_refused, wallet_of
 from tests.lockers.test_endpoints import ended, give, work
+from tests.lockers.test_inspection import steal
 
 
 @pytest.fixture
@@ -242,6 +243,23 @@ def test_a_recall_that_comes_too_late_takes_nothing_from_who_was_faster(
     assert (status, refused["code"]) == (409, 409)
     assert (states(wallet_of(alice)), states(wallet_of(bob))) == ({"sent": 2}, {"bank": 2})
     assert_true_to_the_servers()
+
+
+def test_a_recall_of_coins_that_went_to_another_service_gains_and_claims_nothing(
+    network: LocalNetwork, mint: Mint, alice: Caller
+) -> None:
+    give(alice, mint, 0, 0)
+    export_id = export(alice, amount=2)
+    for row in Coin.objects.filter(export=export_id):
+        steal(row)
+
+    task = ended(alice, work(answer(alice.post(f"/api/v1/exports/{export_id}/recall"))))
+
+    assert (task["status"], task["data"]["total"]) == ("completed", 0)
+    assert task["message"].startswith("No coin could be proved authentic.")
+    assert states(wallet_of(alice)) == {"exported": 2, "missed": 2}
+    assert answer(alice.get("/api/v1/wallets/alice"))[1]["balance"] == 0
+    assert list(queries.audit_findings()) == []
 
 
 def test_no_secret_of_an_export_is_stored_in_clear(alice: Caller) -> None:

@@ -34,7 +34,7 @@ def test_twelve_servers_that_contradict_prove_nothing(network: LocalNetwork, min
 def test_a_coin_that_somebody_else_powned_is_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     give(alice, mint(0, 0, 0, 0))
     row = Coin.objects.order_by("id")[0]
-    _steal(row)
+    steal(row)
 
     findings = list(inspection.server_findings())
 
@@ -43,7 +43,7 @@ def test_a_coin_that_somebody_else_powned_is_found(network: LocalNetwork, mint: 
     ]
 
 
-def _steal(row: Coin) -> None:
+def steal(row: Coin) -> None:
     coin = operations.WireCoin(row.denomination, row.serial_number)
     held, fresh = secrecy.open_numbers(row.secrets, coin_id=row.pk), secrecy.fresh_numbers()
     payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
