@@ -1,7 +1,7 @@
 """A wallet with 100,000 coins: what is read and written for it does not grow with it."""
 
-import time
 import re
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
