@@ -218,6 +218,9 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/import"): ("/api/v1/import", {"name": "alice", "items": [{"data": coin_file()}]}, CONTROLLERS),
     ("GET", "/api/v1/echo"): ("/api/v1/echo", None, EVERYBODY),
     ("POST", "/api/v1/find"): ("/api/v1/find", {"name": "alice"}, CONTROLLERS),
+    # Alice has nothing to heal, which only those who control her wallet are told.
+    ("POST", "/api/v1/fix"): ("/api/v1/fix", {"name": "alice"}, (409, 409, 403, 403)),
+    ("POST", "/api/v1/break"): ("/api/v1/break", {"name": "alice", "denomination": "1"}, CONTROLLERS),
     ("GET", "/api/v1/wallets"): ("/api/v1/wallets", None, EVERYBODY),
     ("GET", "/api/v1/wallets/{name}"): ("/api/v1/wallets/alice", None, CONTROLLERS),
     ("GET", "/api/v1/wallets/{name}/statement"): ("/api/v1/wallets/alice/statement", None, CONTROLLERS),

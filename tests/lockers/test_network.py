@@ -213,6 +213,17 @@ def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(n
     assert time.monotonic() - began < 19
 
 
+def test_nobody_is_waited_for_longer_than_the_last_one_was_late(network):
+    network.fault(range(13), "delay:2")
+    network.fault(range(13, 25), "silent")
+
+    began = time.monotonic()
+    client.ask(network.servers, ECHO, until=client.within(60), enough=lambda results: len(results) >= 13, linger=0.1)
+
+    # Twice as long is what those get who keep coming.
+    assert time.monotonic() - began < 3.5
+
+
 @pytest.mark.parametrize("command", [Command.PUT, Command.PEEK])
 def test_not_a_byte_leaves_after_the_deadline(command, network):
     """As when the process was stopped between deciding to send and sending."""
