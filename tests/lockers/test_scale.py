@@ -1,7 +1,6 @@
 """A wallet with 100,000 coins: what is read and written for it does not grow with it."""
 
 import re
-import re
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -44,7 +43,7 @@ def rich(django_db_setup: None, django_db_blocker: Any) -> Iterator[Wallet]:
 
 def _vacuum(cursor: Any) -> None:
     """
-    Vacuum until all but the last pages are known to be visible to all, as it is in a table that has been left alone for a while.
+    Vacuum until all but the last pages are known to be visible to all, as in a table left alone for a while.
 
     One VACUUM does not suffice while any other session of the database still has a snapshot from before.
     """
