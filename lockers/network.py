@@ -172,7 +172,7 @@ async def _ask_all(
                     on_result(result)
             if decided is None and enough is not None and enough(results):
                 decided = time.monotonic() - begun
-            if decided is not None:
+            if decided is not None and done:
                 gap = max(_SHORTEST_LINGER_SECONDS, decided * linger)
                 give_up = min(time.monotonic() + gap, begun + 2 * decided + gap)
     finally:
