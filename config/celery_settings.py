@@ -54,6 +54,8 @@ beat_schedule = {
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     # Counts are right without it, and slower the longer it did not run.
     "fold": {"task": "transfers.fold", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
+    # Only asks whether one is due, so that a start of beat neither brings one forward nor puts it off.
+    "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     # At a time of day: beat remembers nothing, and an interval of a day would begin anew with each start.
     "purge": {
         "task": "config.purge_expired",

@@ -49,6 +49,8 @@ class Environment(BaseSettings):
         default="fallback", description="fallback or never: whether servers that cannot decrypt are asked in clear"
     )
 
+    audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
+
     @field_validator("secret_key")
     @classmethod
     def secret_key_is_long(cls, value: SecretStr) -> SecretStr:

@@ -54,3 +54,11 @@ class ApiKeyTaken(DomainError):
 
 class InvalidApiKey(DomainError):
     """An API key that was given by hand is too short to be a secret, or cannot be sent in a header."""
+
+
+class AlreadyDone(DomainError):
+    """This confirmation has had its effect: it was sent twice. Carries the number of the operator's action."""
+
+
+class AuditIsRunning(DomainError):
+    """One audit at a time."""

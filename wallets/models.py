@@ -1,5 +1,5 @@
 """
-What the wallets app stores: wallets, tokens, API keys and bearer tokens.
+What the wallets app stores: wallets, tokens, API keys and bearer tokens; what operators did, what audits found.
 
 This app knows no other app. A token's reservation therefore names its transfer by id;
 the foreign key behind that id is added by a migration of the transfers app.
@@ -7,11 +7,12 @@ the foreign key behind that id is added by a migration of the transfers app.
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from wallets.states import EventType
+from wallets.states import AuditResult, EventType, OperatorVerb
 
 
 class Wallet(models.Model):
@@ -163,3 +164,77 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status}, of {self.created_at}"
+
+
+class OperatorAction(models.Model):
+    """
+    Something that an operator did, written in the transaction of its effect. Append-only (a trigger).
+
+    `before` and `after` hold what the confirmation showed and what came of it, never a secret. The object is named
+    by words, because it may be of any app, and may be a thing that has no row.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    staff = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    verb = models.CharField(max_length=24, choices=OperatorVerb)
+    object_kind = models.CharField(max_length=24)
+    object_id = models.CharField(max_length=64, blank=True)
+    # What the object was called when it was done.
+    object_label = models.CharField(max_length=254, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    before = models.JSONField(default=dict, blank=True)
+    after = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    # Of one confirmation there is one effect, however often it is sent.
+    confirmation = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["object_kind", "object_id", "-id"], name="operator_action_by_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_verb_display()}: {self.object_label or self.object_kind}"
+
+
+class AuditRun(models.Model):
+    """
+    One audit of the books: when, by whom (NULL: by the clock), and what it found.
+
+    At most one is RUNNING; one that ended never changes (a trigger). `findings` holds the first ones only,
+    `findings_count` how many were reported.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    staff = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    result = models.CharField(max_length=8, choices=AuditResult, default=AuditResult.RUNNING)
+    findings_count = models.IntegerField(default=0)
+    findings = models.JSONField(default=list, blank=True)
+    # Why it did not end.
+    error = models.CharField(max_length=250, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(result=AuditResult.RUNNING, finished_at=None)
+                | Q(result__in=[AuditResult.SOUND, AuditResult.UNSOUND, AuditResult.FAILED], finished_at__isnull=False),
+                name="audit_run_is_finished_when_final",
+            ),
+            models.CheckConstraint(
+                condition=Q(result=AuditResult.UNSOUND, findings_count__gt=0)
+                | (~Q(result=AuditResult.UNSOUND) & Q(findings_count=0)),
+                name="audit_run_is_unsound_with_findings",
+            ),
+            models.UniqueConstraint(
+                fields=["result"], condition=Q(result=AuditResult.RUNNING), name="audit_run_one_at_a_time"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"audit of {self.started_at:%Y-%m-%d %H:%M}: {self.get_result_display()}"

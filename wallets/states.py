@@ -1,4 +1,4 @@
-"""What can happen to a wallet, as its holder reads it in the list of events."""
+"""What can happen to a wallet, as its holder reads it in the list of events; what operators do; how audits end."""
 
 from django.db import models
 
@@ -17,3 +17,31 @@ class EventType(models.TextChoices):
     TRANSFER_REQUEST_CANCELLED_BY_DESTINATION = "transfer_request_cancelled_by_destination"
     TRANSFER_PENDING_CANCELLED_BY_REQUESTOR = "transfer_pending_cancelled_by_requestor"
     TRANSFER_FAILED = "transfer_failed"
+
+
+class OperatorVerb(models.TextChoices):
+    """What an operator can do at the desk, in the past tense in which the log tells it."""
+
+    ISSUED_TOKENS = "issued_tokens", "issued tokens"
+    CREATED_WALLET = "created_wallet", "created a wallet"
+    SET_PASSWORD = "set_password", "set a password"
+    CREATED_API_KEY = "created_api_key", "created an API key"
+    ROTATED_API_KEY = "rotated_api_key", "rotated an API key"
+    REVOKED_API_KEY = "revoked_api_key", "revoked an API key"
+    REVOKED_BEARER_TOKENS = "revoked_bearer_tokens", "revoked bearer tokens"
+    CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
+    RETRIED_TASK = "retried_task", "retried a task"
+    STARTED_FIND = "started_find", "began to find coins"
+    ROLLED_BACK_TASK = "rolled_back_task", "rolled a task back"
+    STARTED_FIX = "started_fix", "began to fix coins"
+    RAN_AUDIT = "ran_audit", "ran the audit"
+    SET_FAULT = "set_fault", "set a fault of the local network"
+
+
+class AuditResult(models.TextChoices):
+    """How an audit stands. Only RUNNING ever changes."""
+
+    RUNNING = "running"
+    SOUND = "sound"
+    UNSOUND = "unsound", "found something"
+    FAILED = "failed", "did not end"

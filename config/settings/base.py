@@ -178,3 +178,4 @@ RAIDA_HOSTS = env.raida_hosts
 RAIDA_TIMEOUT_SECONDS = env.raida_timeout_seconds
 RAIDA_PLAINTEXT = env.raida_plaintext
 STATE_DIR = env.state_dir
+AUDIT_EVERY_MINUTES = env.audit_every_minutes

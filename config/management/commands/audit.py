@@ -3,11 +3,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection, transaction
 
+from config import auditing
 from lockers import inspection
-from lockers import queries as lockers
-from transfers import queries as transfers
+from wallets.errors import AuditIsRunning
 
 
 class Command(BaseCommand):
@@ -19,13 +18,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        alone = not connection.in_atomic_block
-        with transaction.atomic(), connection.cursor() as cursor:
-            if alone:
-                # One snapshot for all checks: what is committed meanwhile is not seen at all.
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET LOCAL statement_timeout = 0")
-            findings = [*transfers.audit_findings(), *lockers.audit_findings()]
+        try:
+            findings = auditing.findings()
+        except AuditIsRunning as error:
+            raise CommandError(f"{error} Try again in a moment.") from error
         if options["servers"]:
             # Talking to servers takes time, so no transaction is open here.
             findings += inspection.server_findings()

@@ -1,0 +1,76 @@
+"""Auditing the books of all apps: on command, by the clock, and at the desk."""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from lockers import queries as lockers
+from transfers import queries as transfers
+from wallets import errors, oversight
+from wallets.audit import Finding
+from wallets.models import AuditRun
+from wallets.states import AuditResult
+
+# Held while an audit reads, so that no two do, whatever their rows say.
+_AUDITING: Final = 20261124
+
+log = logging.getLogger("coppice.audit")
+
+
+def findings() -> list[Finding]:
+    """
+    Return every broken promise of the ledger and of the lockers, as of one moment.
+
+    :raises AuditIsRunning: another one reads just now
+    """
+    alone = not connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        if alone:
+            # One snapshot for all checks: what is committed meanwhile is not seen at all.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
+        if not cursor.fetchone()[0]:
+            raise errors.AuditIsRunning("An audit is running already.")
+        return [*transfers.audit_findings(), *lockers.audit_findings()]
+
+
+def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
+    """
+    Audit the books and return the row that says what was found.
+
+    :raises AuditIsRunning: another one has begun
+    """
+    begun = oversight.begin_audit(staff=staff, request_id=request_id)
+    complete(run_id=begun.pk)
+    begun.refresh_from_db()
+    return begun
+
+
+def complete(*, run_id: int) -> None:
+    """Do the work of an audit that was begun, and write down how it ended."""
+    try:
+        found = findings()
+    except errors.AuditIsRunning as error:
+        oversight.fail_audit(run_id=run_id, error=str(error))
+        return
+    except Exception as error:
+        # Whatever it was, the row must not say "running" for ever; the log says more.
+        oversight.fail_audit(run_id=run_id, error=type(error).__name__)
+        raise
+    oversight.finish_audit(run_id=run_id, findings=found)
+    for finding in found:
+        log.error("%s: %s", finding.check, finding.detail)
+
+
+def is_due() -> bool:
+    """Tell whether the clock should begin an audit: none began within the time that the settings name."""
+    if settings.AUDIT_EVERY_MINUTES == 0:
+        return False
+    recent = AuditRun.objects.filter(started_at__gt=Now() - timedelta(minutes=settings.AUDIT_EVERY_MINUTES))
+    return not recent.exclude(result=AuditResult.FAILED, finished_at__lt=Now() - timedelta(seconds=60)).exists()

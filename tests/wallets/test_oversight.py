@@ -1,0 +1,129 @@
+"""What operators did is only appended, once a confirmation; audits run one at a time and are written down."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from config import auditing, tasks
+from wallets import errors, oversight
+from wallets.models import AuditRun, OperatorAction, Wallet
+from wallets.states import AuditResult, OperatorVerb
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def operator():
+    return oversight.Operator(
+        staff=get_user_model().objects.create_user("olga"), confirmation="c1", reason="asked by mail", request_id="r1"
+    )
+
+
+def note(operator):
+    oversight.begin(operator)
+    return oversight.record(
+        operator, OperatorVerb.REVOKED_API_KEY, kind="api key", object_id=7, before={"a": 1}, after={"a": 2}
+    )
+
+
+def test_an_act_is_written_once_for_each_confirmation(operator):
+    first = note(operator)
+
+    with pytest.raises(errors.AlreadyDone) as caught:
+        note(operator)
+
+    assert caught.value.args == (first.pk,)
+    assert list(
+        OperatorAction.objects.values_list(
+            "staff__username", "verb", "object_kind", "object_id", "reason", "before", "after", "request_id"
+        )
+    ) == [("olga", "revoked_api_key", "api key", "7", "asked by mail", {"a": 1}, {"a": 2}, "r1")]
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE wallets_operatoraction SET reason = ''", "DELETE FROM wallets_operatoraction"]
+)
+def test_the_log_of_operators_is_only_appended(operator, change):
+    note(operator)
+
+    with pytest.raises(IntegrityError, match="only appended"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(change)
+
+
+def test_an_audit_of_sound_books_is_sound(operator):
+    run = auditing.run(staff=operator.staff, request_id="r2")
+
+    assert (run.result, run.findings_count, run.findings, run.request_id) == ("sound", 0, [], "r2")
+    assert run.finished_at is not None
+    with pytest.raises(IntegrityError, match="never changes"), transaction.atomic():
+        AuditRun.objects.update(findings=[1])
+
+
+def test_an_audit_tells_what_it_found():
+    wallet = Wallet.objects.create(name="alice", name_key="alice")
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO transfers_tokentally (wallet_id, tokens) VALUES (%s, 5)", [wallet.pk])
+
+    run = auditing.run()
+
+    assert (run.result, run.findings_count) == ("unsound", 1)
+    assert run.findings[0]["check"] == "the tallies say what lies in each wallet"
+    assert str(wallet.pk) in run.findings[0]["detail"]
+
+
+def test_audits_run_one_at_a_time():
+    first = oversight.begin_audit()
+
+    with pytest.raises(errors.AuditIsRunning):
+        auditing.run()
+
+    assert list(AuditRun.objects.values_list("pk", "result")) == [(first.pk, "running")]
+
+
+def test_an_audit_whose_process_is_gone_gives_way():
+    long_ago = timezone.now() - timedelta(seconds=oversight.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
+    dead = AuditRun.objects.create(started_at=long_ago)
+
+    auditing.run()
+
+    dead.refresh_from_db()
+    assert (dead.result, dead.error) == (AuditResult.FAILED, "its process ended")
+    assert AuditRun.objects.latest("id").result == AuditResult.SOUND
+
+
+def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch):
+    def broken():
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(auditing.transfers, "audit_findings", broken)
+
+    with pytest.raises(RuntimeError):
+        auditing.run()
+
+    assert list(AuditRun.objects.values_list("result", "error")) == [("failed", "RuntimeError")]
+
+
+def test_the_clock_audits_when_the_last_one_is_long_ago(settings):
+    tasks.audit()
+    tasks.audit()
+    assert AuditRun.objects.count() == 1
+
+    AuditRun.objects.all().delete()
+    AuditRun.objects.create(
+        result="sound",
+        started_at=timezone.now() - timedelta(minutes=settings.AUDIT_EVERY_MINUTES, seconds=1),
+        finished_at=timezone.now(),
+    )
+    tasks.audit()
+    assert AuditRun.objects.count() == 2
+
+
+def test_the_clock_never_audits_if_the_settings_say_so(settings):
+    settings.AUDIT_EVERY_MINUTES = 0
+
+    tasks.audit()
+
+    assert not AuditRun.objects.exists()

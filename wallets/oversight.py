@@ -1,0 +1,119 @@
+"""
+What operators did and what audits found, written down.
+
+Operations of any app record an act in the transaction of its effect: there is a row if and only if there is an
+effect. The confirmation's number makes a double click one effect.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
+
+from wallets import errors
+from wallets.audit import Finding
+from wallets.models import AuditRun, OperatorAction
+from wallets.states import AuditResult, OperatorVerb
+
+# Of more findings than these the first are kept: they are read by people, and the audit can be run again.
+FINDINGS_KEPT: Final = 200
+# Longer than an audit may take (`config.tasks`): whoever began it then is gone.
+AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
+# The first key of the advisory locks of confirmations, apart from those of `wallets.numbering`.
+_CONFIRMING: Final = 20261123
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts at the desk, on which confirmation and for what reason."""
+
+    staff: User
+    confirmation: str
+    reason: str = ""
+    request_id: str = ""
+
+
+def begin(operator: Operator) -> None:
+    """
+    Let nobody else act on the same confirmation until the caller's transaction ends. First statement of an act.
+
+    :raises AlreadyDone: somebody has
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_CONFIRMING, operator.confirmation])
+    done = OperatorAction.objects.filter(confirmation=operator.confirmation).first()
+    if done is not None:
+        raise errors.AlreadyDone(done.pk)
+
+
+def record(
+    operator: Operator,
+    verb: OperatorVerb,
+    *,
+    kind: str,
+    object_id: object = "",
+    label: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> OperatorAction:
+    """
+    Write down an act, in the transaction of its effect. Neither `before` nor `after` may hold a secret.
+
+    :raises AlreadyDone: this confirmation has had its effect already
+    """
+    try:
+        with transaction.atomic():
+            return OperatorAction.objects.create(
+                staff=operator.staff,
+                verb=verb,
+                object_kind=kind,
+                object_id=str(object_id),
+                object_label=label[:254],
+                reason=operator.reason[:500],
+                before=dict(before or {}),
+                after=dict(after or {}),
+                request_id=operator.request_id,
+                confirmation=operator.confirmation,
+            )
+    except IntegrityError as error:
+        raise errors.AlreadyDone(None) from error
+
+
+def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:
+    """
+    Write down that an audit begins. One whose process is gone is closed as failed.
+
+    :raises AuditIsRunning: another has begun and may still be at work
+    """
+    with transaction.atomic(savepoint=False):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE wallets_auditrun SET result = %s, finished_at = now(), error = 'its process ended'"
+                " WHERE result = %s AND started_at < now() - make_interval(secs => %s)",
+                [AuditResult.FAILED, AuditResult.RUNNING, AUDIT_IS_DEAD_AFTER_SECONDS],
+            )
+        try:
+            with transaction.atomic():
+                return AuditRun.objects.create(staff=staff, request_id=request_id)
+        except IntegrityError as error:
+            raise errors.AuditIsRunning("An audit is running already; its result will be here in a moment.") from error
+
+
+def finish_audit(*, run_id: int, findings: Sequence[Finding]) -> None:
+    """Write down what an audit found, unless it was given up meanwhile."""
+    AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
+        result=AuditResult.UNSOUND if findings else AuditResult.SOUND,
+        findings_count=len(findings),
+        findings=[{"check": each.check, "detail": each.detail} for each in findings[:FINDINGS_KEPT]],
+        finished_at=Now(),
+    )
+
+
+def fail_audit(*, run_id: int, error: str) -> None:
+    """Write down that an audit did not end, and why."""
+    AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
+        result=AuditResult.FAILED, error=error[:250], finished_at=Now()
+    )
