@@ -29,6 +29,9 @@ from wallets import operations as wallets
 wallets.create_api_key(name="partner", key="{API_KEY}")
 wallets.create_wallet(name="bobby", password="{PASSWORD}")
 transfers.issue_tokens(wallet=wallets.create_wallet(name="alice", password="{PASSWORD}"), count=100)
+# A server that is not durable yet may forget what it acknowledged last.
+from django.db import connection
+connection.cursor().execute("CHECKPOINT")
 """
 
 

@@ -46,17 +46,23 @@ def kinds(outcomes: Sequence[Any]) -> Counter[str]:
 
 
 class Gate:
-    """A line at which threads wait until all have come, or until it is opened."""
+    """
+    A line at which contestants wait until all have come; `held` if a lock is expected to keep the others from it.
 
-    def __init__(self, parties: int) -> None:
+    The test's own thread, which prepares the race alone, goes through.
+    """
+
+    def __init__(self, parties: int, *, held: bool) -> None:
         self._barrier = threading.Barrier(parties)
+        self._held = held
 
     def __call__(self) -> None:
-        try:
-            self._barrier.wait(timeout=0.5)
-        except threading.BrokenBarrierError:
-            # The others are held by a lock, which is what a test with the lock expects.
+        if threading.current_thread() is threading.main_thread():
             return
+        try:
+            self._barrier.wait(timeout=0.5 if self._held else PATIENCE_SECONDS)
+        except threading.BrokenBarrierError:
+            assert self._held, "the others did not come"
 
 
 @contextmanager
@@ -85,16 +91,16 @@ def locked(sql: str, parameters: Sequence[Any]) -> Iterator[None]:
         thread.join(timeout=PATIENCE_SECONDS)
 
 
-def wait_until_somebody_waits() -> None:
-    """Return as soon as a session of this database waits for a lock that another one holds."""
+def wait_until_waiting(sessions: int) -> None:
+    """Return as soon as so many sessions of this database wait for locks that others hold."""
     with connection.cursor() as cursor:
         for _ in range(10_000):
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
-            if cursor.fetchone()[0]:
+            if cursor.fetchone()[0] >= sessions:
                 return
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError(f"not {sessions} wait for a lock")
 
 
 def assert_sound() -> None:

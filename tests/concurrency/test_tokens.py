@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.concurrency.races import assert_sound, kinds, locked, race, wait_until_somebody_waits
+from tests.concurrency.races import assert_sound, kinds, locked, race, wait_until_waiting
 from transfers import errors, ledger, operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
@@ -71,7 +71,7 @@ def test_control_without_the_lock_a_token_that_another_took_is_taken_again(stock
         contestants = threading.Thread(target=lambda: outcomes.extend(two_sends(stocked, listed)))
         outcomes = []
         contestants.start()
-        wait_until_somebody_waits()
+        wait_until_waiting(2)
     contestants.join(timeout=30)
 
     assert kinds(outcomes) != {"completed": 1, "TokenElsewhere": 1}
@@ -96,7 +96,7 @@ def test_with_the_lock_a_token_that_another_took_is_not_taken_again(stocked, sap
         contestants = threading.Thread(target=lambda: outcomes.extend(two_sends(stocked, listed)))
         outcomes = []
         contestants.start()
-        wait_until_somebody_waits()
+        wait_until_waiting(2)
     contestants.join(timeout=30)
 
     assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": 1}
@@ -148,7 +148,7 @@ def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked, sapling):
             )
         )
         sender.start()
-        wait_until_somebody_waits()
+        wait_until_waiting(1)
     sender.join(timeout=30)
 
     assert kinds(outcomes) == {"completed": 1}
@@ -224,12 +224,12 @@ def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(
             )
         )
         sender.start()
-        wait_until_somebody_waits()
+        wait_until_waiting(1)
         decliner = threading.Thread(
             target=lambda: outcomes.extend(race([lambda: trusts.decline_trust(actor=bob, trust_id=row.id)]))
         )
         decliner.start()
-        decliner.join(timeout=0.5)
+        wait_until_waiting(2)
         assert decliner.is_alive(), "the trust ended under a transfer that rests on it"
     sender.join(timeout=30)
     decliner.join(timeout=30)
