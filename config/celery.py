@@ -6,11 +6,14 @@ periodic sweep rings again for rows whose lease ran out, so the broker may lose 
 """
 
 import os
+from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from config.embedded import fill_environment
+from wallets.tracing import current_request_id
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
@@ -25,3 +28,22 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_djangos_logging(**_: object) -> None:
     """Celery configures logging itself unless something is connected here; Django's settings have done it."""
+
+
+@before_task_publish.connect
+def send_the_request_id_along(headers: dict[str, Any] | None = None, **_: object) -> None:
+    if headers is not None and (request_id := current_request_id()):
+        headers["request_id"] = request_id
+
+
+@task_prerun.connect
+def log_with_the_request_id(task_id: str, task: Any, **_: object) -> None:
+    """What beat rings for belongs to no request; then the id of the message stands for it."""
+    clear_contextvars()
+    headers = task.request.headers or {}
+    bind_contextvars(request_id=getattr(task.request, "request_id", None) or headers.get("request_id") or task_id)
+
+
+@task_postrun.connect
+def log_without_it(**_: object) -> None:
+    clear_contextvars()

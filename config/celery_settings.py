@@ -52,6 +52,7 @@ beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
+    "readings": {"task": "lockers.read_servers", "schedule": 15.0, "options": {"expires": 15.0, "ignore_result": True}},
     # Counts are right without it, and slower the longer it did not run.
     "fold": {"task": "transfers.fold", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
     # Only asks whether one is due, so that a start of beat neither brings one forward nor puts it off.

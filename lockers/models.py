@@ -24,6 +24,7 @@ from lockers.states import (
     TaskKind,
     TaskState,
 )
+from wallets import tracing
 from wallets.models import Wallet
 
 
@@ -86,6 +87,8 @@ class LockerTask(models.Model):
     code_shown_at = models.DateTimeField(null=True, blank=True)
     plan = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
+    # Of the request that began it, for the log lines of whichever worker does it.
+    request_id = models.CharField(max_length=tracing.LONGEST_REQUEST_ID, default=tracing.current_request_id, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -394,3 +397,23 @@ class ServerHealth(models.Model):
 
     def __str__(self) -> str:
         return f"RAIDA {self.raida}"
+
+
+class ServerReading(models.Model):
+    """What a server said to the last regular echo, for operators: nothing is decided by it."""
+
+    raida = models.SmallIntegerField(primary_key=True)
+    asked_at = models.DateTimeField(db_default=Now())
+    # "answered", or why the silence (`network.SilenceReason`).
+    outcome = models.CharField(max_length=10)
+    # Of the last answer, which may be older than the last question.
+    answered_at = models.DateTimeField(null=True, blank=True)
+    latency_ms = models.IntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(raida__gte=0, raida__lt=RAIDA_COUNT), name="reading_is_of_one_of_25"),
+        ]
+
+    def __str__(self) -> str:
+        return f"RAIDA {self.raida}: {self.outcome}"

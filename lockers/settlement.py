@@ -44,6 +44,8 @@ class Claim:
 
     task_id: UUID
     attempt: int
+    # Under which the worker logs.
+    request_id: str = ""
 
 
 def lease() -> timedelta:
@@ -67,11 +69,12 @@ def claim(*, task_id: UUID) -> Claim | None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET attempt = attempt + 1, lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND state = %s AND (lease_until IS NULL OR lease_until < now()) RETURNING attempt",
+            " WHERE id = %s AND state = %s AND (lease_until IS NULL OR lease_until < now())"
+            " RETURNING attempt, request_id",
             [lease().total_seconds(), task_id, TaskState.RUNNING],
         )
         row = cursor.fetchone()
-    return None if row is None else Claim(task_id, row[0])
+    return None if row is None else Claim(task_id, *row)
 
 
 def overdue_tasks(*, limit: int = 100) -> list[UUID]:
@@ -702,3 +705,4 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
             lease_until=None,
             finished_at=Now(),
         )
+    _log.info("Task %s ended: %s", held.task_id, state)

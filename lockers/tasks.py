@@ -4,8 +4,9 @@ import logging
 from uuid import UUID
 
 from celery import shared_task
+from structlog.contextvars import bind_contextvars
 
-from lockers import doorbell, engine, health, operations, settlement
+from lockers import doorbell, engine, health, operations, readings, settlement
 from lockers.errors import TaskSuperseded
 
 _log = logging.getLogger(__name__)
@@ -17,6 +18,9 @@ def run(task_id: str) -> None:
     held = settlement.claim(task_id=UUID(task_id))
     if held is None:
         return
+    # Whoever rang, a request or the sweep: the task belongs to the request that began it.
+    bind_contextvars(request_id=held.request_id or task_id)
+    _log.info("Task %s begins its attempt %d", task_id, held.attempt)
     try:
         engine.run(held)
     except TaskSuperseded:
@@ -31,3 +35,9 @@ def sweep() -> None:
     for task_id in settlement.overdue_tasks():
         doorbell.ring(task_id)
     health.probe()
+
+
+@shared_task(name="lockers.read_servers")
+def read_servers() -> None:
+    """Ask all 25 servers for an echo, so that operators see who is there and how far away."""
+    readings.take()

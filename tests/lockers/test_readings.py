@@ -1,0 +1,35 @@
+"""What operators see of the servers: who answered the last echo, how fast, and when each was last heard."""
+
+import pytest
+
+from lockers import readings, tasks
+from lockers.models import ServerHealth, ServerReading
+
+pytestmark = pytest.mark.django_db
+
+
+def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network):
+    tasks.read_servers()
+    first = {row.raida: row for row in ServerReading.objects.all()}
+    assert sorted(first) == list(range(25))
+    assert {(row.outcome, row.answered_at is None, row.latency_ms is None) for row in first.values()} == {
+        ("answered", False, False)
+    }
+
+    network.fault(3, "silent")
+    network.fault(5, "down")
+    readings.take()
+
+    rows = {row.raida: row for row in ServerReading.objects.all()}
+    assert (rows[3].outcome, rows[5].outcome, rows[4].outcome) == ("timeout", "refused", "answered")
+    assert (rows[3].answered_at, rows[3].latency_ms) == (first[3].answered_at, first[3].latency_ms)
+    assert rows[3].asked_at > rows[3].answered_at
+    assert rows[4].answered_at > first[4].answered_at
+
+
+def test_a_reading_decides_nothing(network):
+    network.fault(3, "silent")
+
+    readings.take()
+
+    assert not ServerHealth.objects.exists()
