@@ -136,6 +136,9 @@ class Fleet:
             await server.close()
         self._servers.clear()
 
+    def server(self, raida: int) -> RaidaServer:
+        return self._servers[raida]
+
     async def fault(self, raida: int, fault: Fault) -> None:
         """Make server `raida` misbehave in one more way."""
         await self._servers[raida].set_fault(fault)

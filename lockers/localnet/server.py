@@ -227,6 +227,11 @@ class RaidaServer:
 
     # --- transports ----------------------------------------------------------------------
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return bool(self._tasks)
+
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as a task that ends with this server."""
         task = asyncio.get_running_loop().create_task(work)

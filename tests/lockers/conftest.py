@@ -1,5 +1,6 @@
 """A local RAIDA network for the whole run, wallets, and coins that were minted over the wire."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
+from lockers.raida import codes
 from lockers.raida.coins import Coin
 from lockers.raida.files import CoinRecord
+from tests.lockers.patience import wait_by_condition
 from wallets import operations as wallets
 from wallets.models import Wallet
 
@@ -26,10 +29,11 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 
 @pytest.fixture
-def network(running_network: LocalNetwork, settings: Any) -> Iterator[LocalNetwork]:
-    """25 servers that behave, and half a second of patience with those that do not."""
+def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNetwork]:
+    """25 servers that behave, and are waited for by condition (`tests.lockers.patience`)."""
     settings.RAIDA_HOSTS = running_network.hosts
     settings.RAIDA_TIMEOUT_SECONDS = 0.5
+    wait_by_condition(running_network, monkeypatch)
     running_network.forget_seen()
     yield running_network
     running_network.clear()
@@ -44,6 +48,12 @@ def mint(network: LocalNetwork) -> Mint:
         return minting.mint(network.servers, coins, network.admin_key)[: len(denominations)]
 
     return make
+
+
+@pytest.fixture
+def code() -> str:
+    """A transmit code that no other test uses: the network outlives a test, and so does what is left in lockers."""
+    return codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))
 
 
 @pytest.fixture

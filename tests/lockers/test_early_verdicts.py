@@ -1,6 +1,5 @@
 """An answer is given when 13 servers agree, and no server that is slow or dead delays it."""
 
-import secrets
 import time
 from datetime import timedelta
 
@@ -10,10 +9,10 @@ from django.db.models.functions import Now
 from lockers import engine, health, operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, ServerHealth
-from lockers.raida import codes
 from lockers.raida.commands import Command
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
+from tests.lockers.patience import by_the_clock
 from tests.lockers.test_put import give, put
 from wallets.models import Wallet
 
@@ -23,13 +22,8 @@ FOREVER = 60.0
 
 @pytest.fixture
 def patient(settings: object) -> None:
+    """A deadline that nobody reaches who waits for 13 alone."""
     settings.RAIDA_TIMEOUT_SECONDS = FOREVER  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def code() -> str:
-    # The network outlives a test, and so does what is left in its lockers.
-    return codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))
 
 
 def test_a_peek_answers_while_twelve_servers_are_silent(
@@ -40,7 +34,8 @@ def test_a_peek_answers_while_twelve_servers_are_silent(
     network.fault(range(12), "silent")
 
     began = time.monotonic()
-    listing = engine.peek(code=code)
+    with by_the_clock():
+        listing = engine.peek(code=code)
 
     assert time.monotonic() - began < FOREVER / 3
     assert sorted(coin.denomination for coin in listing.coins) == [0, 0, 1]
@@ -55,7 +50,8 @@ def test_a_put_is_done_while_twelve_servers_are_out(
     network.fault(range(12), fault)
 
     began = time.monotonic()
-    task = put(alice, 12, code)
+    with by_the_clock():
+        task = put(alice, 12, code)
 
     assert time.monotonic() - began < FOREVER / 3
     assert (task.state, task.result["raida"]) == ("completed", "n" * 12 + "p" * 13)
@@ -73,7 +69,8 @@ def test_a_take_is_done_while_twelve_servers_are_out_and_keeps_both_numbers_for_
     put(alice, 12, code)
     network.fault(range(12), "delay:30")
 
-    task = finish(operations.start_take(actor=bob, name="bob", code=code))
+    with by_the_clock():
+        task = finish(operations.start_take(actor=bob, name="bob", code=code))
 
     assert (task.state, task.message) == ("completed", "Taken.")
     assert states(bob) == {"bank": 3}

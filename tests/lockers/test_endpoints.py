@@ -236,10 +236,9 @@ def test_an_upload_or_download_that_is_not_clear_changes_nothing(
 
 
 def test_a_locker_is_looked_into_by_post_with_the_code_out_of_the_url(
-    network: LocalNetwork, mint: Mint, alice: Caller
+    network: LocalNetwork, mint: Mint, alice: Caller, code: str
 ) -> None:
     give(alice, mint, 0, -1)
-    code = "A-CODE-LONG-ENOUGH-TO-BE-SAFE"
     started = answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 1, "transmit_code": code}))
     assert started == (200, {"id": started[1]["id"], "status": "running", "progress": 0})
     work(started)

@@ -18,8 +18,6 @@ from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put
 from wallets.models import Wallet
 
-CODE = "A-CODE-LONG-ENOUGH-TO-BE-SAFE"
-
 # What each fault makes of coins that come in when 12 or 13 servers have it, and after a find.
 OURS, LIMBO = {"bank", "fracked"}, {"limbo"}
 OUTCOMES = {
@@ -35,19 +33,19 @@ OUTCOMES = {
 }
 
 
-def take(wallet: Wallet, code: str = CODE) -> LockerTask:
+def take(wallet: Wallet, code: str) -> LockerTask:
     return finish(operations.start_take(actor=wallet, name=wallet.name, code=code))
 
 
 @pytest.mark.parametrize(("fault", "count"), OUTCOMES)
 def test_a_take_ends_right_whatever_servers_do(
-    fault: str, count: int, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+    fault: str, count: int, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
-    assert put(alice, 12, CODE).state == "completed"
+    assert put(alice, 12, code).state == "completed"
     at_first, in_the_end = OUTCOMES[fault, count]
-    task = operations.start_take(actor=bob, name="bob", code=CODE)
-    _break_after_the_peek(network, fault, count, task)
+    task = operations.start_take(actor=bob, name="bob", code=code)
+    _break_after_the_peek(network, fault, count, task, code)
 
     ended = finish(task)
 
@@ -57,11 +55,11 @@ def test_a_take_ends_right_whatever_servers_do(
     assert states(alice) == {"sent": 3, "bank": 1}
 
 
-def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: operations.Started) -> None:
+def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: operations.Started, code: str) -> None:
     """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
     held = settlement.claim(task_id=task.task.pk)
     assert held is not None
-    listing, keys, _ = engine.look_into(CODE, exchange.servers())
+    listing, keys, _ = engine.look_into(code, exchange.servers())
     settlement.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
     network.fault(range(count), fault)
@@ -92,12 +90,12 @@ def _assert_in_the_end(network: LocalNetwork, wallet: Wallet, in_the_end: set[st
 
 
 def test_nothing_happens_to_coins_when_no_server_can_be_reached(
-    network: LocalNetwork, mint: Mint, alice: Wallet
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str
 ) -> None:
     records = mint(0, 0, 0, 0)
     network.fault(range(25), "silent")
 
-    task = finish(operations.start_take(actor=alice, name="alice", code=CODE))
+    task = finish(operations.start_take(actor=alice, name="alice", code=code))
 
     assert task.state == "error"
     assert task.message == (
@@ -120,13 +118,13 @@ def test_an_empty_locker_and_a_wrong_code_are_one_answer(network: LocalNetwork, 
 
 
 def test_servers_that_forgot_the_locker_give_the_coins_all_the_same(
-    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
-    put(alice, 12, CODE)
+    put(alice, 12, code)
     network.fault(range(12), "forget")
 
-    task = take(bob)
+    task = take(bob, code)
 
     assert (task.state, task.result["raida"]) == ("completed", "p" * 25)
     assert states(bob) == {"bank": 3}
@@ -134,17 +132,17 @@ def test_servers_that_forgot_the_locker_give_the_coins_all_the_same(
 
 
 def test_a_take_never_takes_coins_that_a_wallet_holds(
-    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
     """A server's list may be stale: the owner moved the coins on, and a remove by the old code would steal them."""
     records = mint(1, 0, 0, 0)
     give(alice, records)
-    put(alice, 13, CODE)
+    put(alice, 13, code)
     # Out of the locker by a pown, and not by a remove: real servers go on listing them.
-    give(alice, [dataclasses.replace(record, ans=tuple(codes.locker_keys(CODE))) for record in records])
+    give(alice, [dataclasses.replace(record, ans=tuple(codes.locker_keys(code))) for record in records])
     assert states(alice) == {"bank": 4, "sent": 4}
 
-    task = take(bob)
+    task = take(bob, code)
 
     assert task.state == "error"
     assert states(bob) == {}

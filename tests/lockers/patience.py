@@ -1,0 +1,72 @@
+"""
+Waiting for servers by condition, where waiting by the clock would make tests slow, and fail on a busy machine.
+
+A server that was told not to answer is silent as soon as it has read the request and done what its fault lets
+it do; one that behaves is waited for, however long it takes, also where 13 others have settled the matter. What
+real deadlines do is tested by `test_network` and `test_early_verdicts`, which go by the clock.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lockers import network as wire
+from lockers.localnet.fleet import LocalNetwork
+from lockers.localnet.server import RaidaServer
+
+# Longer than any test may take.
+_FOREVER = 300.0
+_POLL_SECONDS = 0.001
+# Nothing comes from these, or only after every deadline; they differ in whether the work is done.
+_MUTE = frozenset({"silent", "late", "delay"})
+_MUTE_AFTER_WORK = frozenset({"drop-reply", "crash", "crash-before"})
+# What comes from these is dropped, and the client goes on waiting.
+_DISTORTING = frozenset({"garbage", "wrong-id", "wrong-echo", "wrong-signature", "truncate", "huge"})
+
+_run = wire._Inquiry.run
+_linger = wire._SHORTEST_LINGER_SECONDS
+
+
+def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait so for the servers of this network, until the test ends."""
+
+    async def run(inquiry: wire._Inquiry) -> wire.Result:
+        server = network.fleet.server(inquiry._server.raida)
+        inquiry._until += _FOREVER
+        command = inquiry._call.command.value
+        before = server.seen[command]
+        asking = asyncio.create_task(_run(inquiry))
+        try:
+            while not asking.done() and not _is_over(inquiry, server, server.seen[command] > before):
+                # A server that behaves may take its time; nothing has to be watched then.
+                await asyncio.wait([asking], timeout=_POLL_SECONDS if server.faults else None)
+            return asking.result() if asking.done() else inquiry.silence()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    monkeypatch.setattr(wire._Inquiry, "run", run)
+    monkeypatch.setattr(wire, "_SHORTEST_LINGER_SECONDS", _FOREVER)
+
+
+def _is_over(inquiry: wire._Inquiry, server: RaidaServer, is_read: bool) -> bool:
+    """Whether no answer can come that would be believed."""
+    faults = server.faults.keys()
+    if not is_read:
+        return False
+    if faults & _MUTE:
+        return True
+    if faults & _MUTE_AFTER_WORK:
+        return not server.is_busy
+    return bool(faults & _DISTORTING) and inquiry._reason != "timeout"
+
+
+@contextmanager
+def by_the_clock() -> Iterator[None]:
+    """Go by the clock after all, for as long as the context lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire._Inquiry, "run", _run)
+        patch.setattr(wire, "_SHORTEST_LINGER_SECONDS", _linger)
+        yield
