@@ -1,17 +1,28 @@
 """
-The Redis-protocol server, asked without Django: its address in Celery's words, a ping, and the heartbeat.
+The Redis-protocol server, asked without Django: its address in Celery's words, a ping, signs of life, the queue.
 
-The heartbeat is a time that a worker writes when beat rings. It therefore shows that all three
-are alive, which none of them can say of the others.
+There are two signs of life. A worker's main process writes one every two seconds, however busy its children are. A
+ring of beat that a worker answered is the other: it shows that beat, the broker and a worker are alive together,
+and comes late while every child is at work.
 """
 
 import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 
 HEARTBEAT_KEY = "coppice:heartbeat"
+WORKERS_KEY = "coppice:workers"
+# Celery's default; nothing of ours names another.
+QUEUE_KEY = "celery"
+UNACKNOWLEDGED_KEY = "unacked"
 ANSWER_SECONDS = 2.0
+# A worker that has been silent for so long is forgotten: each start has a name of its own in a container.
+FORGOTTEN_AFTER_SECONDS = 3600.0
+
+_Said = TypeVar("_Said")
 
 
 class BrokerSilent(Exception):
@@ -30,34 +41,90 @@ def broker_from_url(url: str) -> str:
 
 def ping(url: str) -> None:
     """:raises BrokerSilent: no answer"""
-    try:
-        with _connected(url) as client:
-            client.ping()
-    except (redis.RedisError, OSError) as error:
-        raise BrokerSilent(type(error).__name__) from error
+    _ask(url, lambda client: client.ping())
 
 
 def record_heartbeat(url: str) -> None:
-    """:raises BrokerSilent: no answer"""
-    try:
-        with _connected(url) as client:
-            client.set(HEARTBEAT_KEY, str(time.time()))
-    except (redis.RedisError, OSError) as error:
-        raise BrokerSilent(type(error).__name__) from error
+    """
+    Note that a ring of beat was answered.
+
+    :raises BrokerSilent: no answer
+    """
+    _ask(url, lambda client: client.set(HEARTBEAT_KEY, str(time.time())))
 
 
 def last_heartbeat(url: str) -> float:
     """
-    Return when the last heartbeat was, in seconds since the epoch; 0 if there was none.
+    Return when a ring of beat was last answered, in seconds since the epoch; 0 if none was.
 
     :raises BrokerSilent: no answer
     """
+    return _ask(url, lambda client: float(client.get(HEARTBEAT_KEY) or 0))
+
+
+def record_worker(url: str, name: str) -> None:
+    """
+    Note that the worker of this name is alive.
+
+    :raises BrokerSilent: no answer
+    """
+    _ask(url, lambda client: client.hset(WORKERS_KEY, name, str(time.time())))
+
+
+def workers(url: str) -> dict[str, float]:
+    """
+    Return when each worker was last alive, in seconds since the epoch, and forget those of long ago.
+
+    :raises BrokerSilent: no answer
+    """
+
+    def ask(client: redis.Redis) -> dict[str, float]:
+        seen = {name.decode(): float(at) for name, at in client.hgetall(WORKERS_KEY).items()}  # type: ignore[union-attr]
+        gone = [name for name, at in seen.items() if time.time() - at > FORGOTTEN_AFTER_SECONDS]
+        if gone:
+            client.hdel(WORKERS_KEY, *gone)
+        return {name: at for name, at in seen.items() if name not in gone}
+
+    return _ask(url, ask)
+
+
+def queue(url: str) -> tuple[int, int]:
+    """
+    Return how many messages wait, and how many a worker has taken and not finished.
+
+    :raises BrokerSilent: no answer
+    """
+    return _ask(url, lambda client: (int(client.llen(QUEUE_KEY)), int(client.hlen(UNACKNOWLEDGED_KEY))))
+
+
+def add_up(url: str, key: str, amounts: Mapping[str, int]) -> None:
+    """
+    Add the amounts to the counters of this key, all or none.
+
+    :raises BrokerSilent: no answer; whether they were added is unknown
+    """
+
+    def ask(client: redis.Redis) -> None:
+        with client.pipeline(transaction=True) as pipeline:
+            for field, amount in amounts.items():
+                pipeline.hincrby(key, field, amount)
+            pipeline.execute()
+
+    _ask(url, ask)
+
+
+def sums(url: str, key: str) -> dict[str, int]:
+    """
+    Return the counters of this key.
+
+    :raises BrokerSilent: no answer
+    """
+    return _ask(url, lambda client: {name.decode(): int(value) for name, value in client.hgetall(key).items()})  # type: ignore[union-attr]
+
+
+def _ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
     try:
-        with _connected(url) as client:
-            return float(client.get(HEARTBEAT_KEY) or 0)
+        with redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS) as client:
+            return question(client)
     except (redis.RedisError, OSError) as error:
         raise BrokerSilent(type(error).__name__) from error
-
-
-def _connected(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)

@@ -5,13 +5,16 @@ A message is only a doorbell: what must be done is a row in PostgreSQL with a le
 periodic sweep rings again for rows whose lease ran out, so the broker may lose everything.
 """
 
+import contextlib
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
+from celery.signals import before_task_publish, heartbeat_sent, setup_logging, task_postrun, task_prerun
+from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from config import broker
 from config.embedded import fill_environment
 from wallets.tracing import current_request_id
 
@@ -47,3 +50,11 @@ def log_with_the_request_id(task_id: str, task: Any, **_: object) -> None:
 @task_postrun.connect
 def log_without_it(**_: object) -> None:
     clear_contextvars()
+
+
+@heartbeat_sent.connect
+def show_a_sign_of_life(sender: Any, **_: object) -> None:
+    """By the worker's main process every two seconds, however busy its children are."""
+    # A broker that is silent shows by itself that no sign of life comes.
+    with contextlib.suppress(broker.BrokerSilent):
+        broker.record_worker(settings.REDIS_URL, sender.eventer.hostname)

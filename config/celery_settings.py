@@ -55,6 +55,11 @@ beat_schedule = {
     "readings": {"task": "lockers.read_servers", "schedule": 15.0, "options": {"expires": 15.0, "ignore_result": True}},
     # Counts are right without it, and slower the longer it did not run.
     "fold": {"task": "transfers.fold", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
+    "outcomes": {
+        "task": "transfers.fold_outcomes",
+        "schedule": 15.0,
+        "options": {"expires": 15.0, "ignore_result": True},
+    },
     # Only asks whether one is due, so that a start of beat neither brings one forward nor puts it off.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     # At a time of day: beat remembers nothing, and an interval of a day would begin anew with each start.

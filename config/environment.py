@@ -51,6 +51,19 @@ class Environment(BaseSettings):
 
     audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
 
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="what /metrics wants as a bearer token, at least 20 characters; without one it answers"
+        " this machine alone",
+    )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def metrics_token_is_long(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and len(value.get_secret_value()) < 20:
+            raise ValueError("must have at least 20 characters")
+        return value
+
     @field_validator("secret_key")
     @classmethod
     def secret_key_is_long(cls, value: SecretStr) -> SecretStr:

@@ -1,8 +1,9 @@
 """
 Whether the installation is well: asked by load balancers, by `manage.py doctor` and at the start.
 
-`/livez` says that this process answers. `/readyz` says that it can do its work: the database
-answers and has every migration, and the broker answers. It names parts, never their addresses.
+`/livez` says that this process answers. `/readyz` says that the installation can do its work: the database
+answers and has every migration, the broker answers, a worker is alive. It names parts, never their addresses.
+`/readyz?without=worker` is for whoever asks about the web server alone: transfers need no worker.
 """
 
 import time
@@ -17,8 +18,10 @@ from django.views.decorators.http import require_safe
 
 from config import broker
 
-# Five rings of beat.
-HEARTBEAT_STALE_SECONDS = 10.0
+# Five signs of life of a worker's main process.
+WORKER_SILENT_SECONDS = 10.0
+# Longer than any task may take, so that a worker whose children are all busy is not called dead.
+RING_UNANSWERED_SECONDS = 180.0
 
 
 class Unwell(Exception):
@@ -35,14 +38,28 @@ def check_database() -> None:
 
 
 def check_migrations() -> None:
-    """:raises Unwell: a migration of this code has not been applied"""
+    """
+    Compare the migrations of this code with those applied. If the list is as it was when all was well, it still is.
+
+    :raises Unwell: a migration of this code has not been applied
+    """
     try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*), max(id) FROM django_migrations")
+            applied = cursor.fetchone()
+        if applied == _well.get(connection.settings_dict["NAME"]):
+            return
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
         raise Unwell("unknown, the database does not answer") from error
     if missing:
         raise Unwell(f"{len(missing)} not applied; run `manage.py migrate`")
+    _well[connection.settings_dict["NAME"]] = applied
+
+
+# Reading all migrations from disk takes a hundred times as long as asking how many are applied.
+_well: dict[str, tuple[int, int]] = {}
 
 
 def check_broker() -> None:
@@ -54,21 +71,28 @@ def check_broker() -> None:
 
 
 def check_worker() -> None:
-    """:raises Unwell: no worker has answered a ring of beat lately"""
+    """:raises Unwell: no worker is alive, or the rings of beat go unanswered"""
     try:
-        last = broker.last_heartbeat(settings.REDIS_URL)
+        alive = max(broker.workers(settings.REDIS_URL).values(), default=0.0)
+        answered = broker.last_heartbeat(settings.REDIS_URL)
     except broker.BrokerSilent as error:
         raise Unwell("unknown, the broker does not answer") from error
-    if not last:
+    now = time.time()
+    if not alive:
+        raise Unwell("none has ever been alive")
+    if now - alive > WORKER_SILENT_SECONDS:
+        raise Unwell(f"last alive {now - alive:.0f} s ago")
+    if not answered:
         raise Unwell("has never answered a ring of beat")
-    if (age := time.time() - last) > HEARTBEAT_STALE_SECONDS:
-        raise Unwell(f"last answered a ring of beat {age:.0f} s ago")
+    if now - answered > RING_UNANSWERED_SECONDS:
+        raise Unwell(f"last answered a ring of beat {now - answered:.0f} s ago")
 
 
 READINESS: dict[str, Callable[[], None]] = {
     "database": check_database,
     "migrations": check_migrations,
     "broker": check_broker,
+    "worker": check_worker,
 }
 
 
@@ -82,7 +106,10 @@ def livez(request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     parts: dict[str, str] = {}
+    without = request.GET.get("without", "").split(",")
     for name, check in READINESS.items():
+        if name in without:
+            continue
         try:
             check()
         except Unwell as error:

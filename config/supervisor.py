@@ -439,7 +439,8 @@ class System:
     def _web_is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", "/readyz", headers={"Host": "localhost"})
+            # The worker is waited for after it, and beat last.
+            connection.request("GET", "/readyz?without=worker", headers={"Host": "localhost"})
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
-from config import health
+from config import health, metrics
 from config.api.openapi import DocsView, SchemaView
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
@@ -18,6 +18,7 @@ _TREETRACKER = [
 urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^livez/?$", health.livez),
     re_path(r"^readyz/?$", health.readyz),
+    re_path(r"^metrics/?$", metrics.metrics),
     path("admin/", admin.site.urls),
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
     path("docs/", DocsView.as_view()),

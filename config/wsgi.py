@@ -5,6 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.urls import resolve
 
+from config import traffic
 from config.embedded import fill_environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
@@ -13,3 +14,4 @@ fill_environment()
 application = get_wsgi_application()
 # Loads every view now; the first request of each process would wait a second for it.
 resolve("/livez")
+traffic.hand_over_regularly()

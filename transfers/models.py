@@ -178,3 +178,14 @@ class TallyMark(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class OutcomeTally(models.Model):
+    """How many transfers had ended in one way up to a number, the same in all rows: see `transfers.outcomes`."""
+
+    outcome = models.CharField(max_length=9, primary_key=True)
+    transfers = models.BigIntegerField()
+    number = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.transfers}"

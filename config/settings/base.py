@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.traffic.count_requests",
     "config.api.request_ids.request_ids",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -102,7 +103,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 SECURE_SSL_REDIRECT = env.secure
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.secure else None
 # Whoever asks for health asks this process, not the proxy.
-SECURE_REDIRECT_EXEMPT = [r"^livez/?$", r"^readyz/?$"]
+SECURE_REDIRECT_EXEMPT = [r"^livez/?$", r"^readyz/?$", r"^metrics/?$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.secure
 SECURE_HSTS_PRELOAD = env.secure
@@ -179,3 +180,4 @@ RAIDA_TIMEOUT_SECONDS = env.raida_timeout_seconds
 RAIDA_PLAINTEXT = env.raida_plaintext
 STATE_DIR = env.state_dir
 AUDIT_EVERY_MINUTES = env.audit_every_minutes
+METRICS_TOKEN = env.metrics_token.get_secret_value()

@@ -69,7 +69,7 @@ class Machine:
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
-            connection.request("GET", "/readyz", headers={"Host": "localhost"})
+            connection.request("GET", "/readyz?without=worker", headers={"Host": "localhost"})
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False

@@ -14,12 +14,22 @@ def test_livez_asks_nobody(client, settings):
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
+@pytest.fixture
+def worker(settings):
+    """The signs of life of a worker, without the worker."""
+    tasks.heartbeat()
+    broker.record_worker(settings.REDIS_URL, "celery@test")
+
+
+WELL = {"status": "ok", "database": "ok", "migrations": "ok", "broker": "ok", "worker": "ok"}
+
+
 @pytest.mark.django_db
-def test_readyz_is_well_when_every_part_answers(client):
+def test_readyz_is_well_when_every_part_answers(client, worker):
     answer = client.get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "database": "ok", "migrations": "ok", "broker": "ok"}
+    assert answer.json() == WELL
     assert "no-store" in answer["Cache-Control"]
 
 
@@ -30,11 +40,17 @@ def test_readyz_names_the_broker_when_it_is_silent(client, settings):
     answer = client.get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json() == {"status": "unwell", "database": "ok", "migrations": "ok", "broker": "does not answer"}
+    assert answer.json() == {
+        **WELL,
+        "status": "unwell",
+        "broker": "does not answer",
+        "worker": "unknown, the broker does not answer",
+    }
 
 
 @pytest.mark.django_db
-def test_readyz_names_a_migration_that_was_not_applied(client):
+def test_readyz_names_a_migration_that_was_not_applied(client, worker):
+    assert client.get("/readyz").status_code == 200
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'wallets'")
 
@@ -44,14 +60,44 @@ def test_readyz_names_a_migration_that_was_not_applied(client):
     assert answer.json()["migrations"].endswith("not applied; run `manage.py migrate`")
 
 
-def test_a_worker_is_well_while_its_heartbeat_is_fresh(settings, monkeypatch):
-    tasks.heartbeat()
+@pytest.mark.django_db
+def test_readyz_names_the_worker_that_is_not_alive_unless_asked_without(client, worker, monkeypatch):
+    now = health.time.time()
+    monkeypatch.setattr(health.time, "time", lambda: now + health.WORKER_SILENT_SECONDS + 1)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {**WELL, "status": "unwell", "worker": "last alive 11 s ago"}
+    without = client.get("/readyz?without=worker")
+    assert (without.status_code, without.json()) == (
+        200,
+        {key: value for key, value in WELL.items() if key != "worker"},
+    )
+
+
+@pytest.mark.django_db
+def test_the_second_look_at_the_migrations_is_one_statement(client, worker, django_assert_num_queries):
+    health.check_migrations()
+
+    with django_assert_num_queries(1):
+        health.check_migrations()
+
+
+def test_a_worker_that_answers_no_ring_is_not_well(settings, worker, monkeypatch):
     health.check_worker()
 
-    last = broker.last_heartbeat(settings.REDIS_URL)
-    monkeypatch.setattr(health.time, "time", lambda: last + health.HEARTBEAT_STALE_SECONDS + 1)
-    with pytest.raises(health.Unwell, match="last answered a ring of beat 11 s ago"):
+    monkeypatch.setattr(broker, "last_heartbeat", lambda url: health.time.time() - health.RING_UNANSWERED_SECONDS - 1)
+    with pytest.raises(health.Unwell, match="last answered a ring of beat 181 s ago"):
         health.check_worker()
+
+
+def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
+    broker.record_worker(settings.REDIS_URL, "celery@gone")
+    now = broker.time.time()
+    monkeypatch.setattr(broker.time, "time", lambda: now + broker.FORGOTTEN_AFTER_SECONDS + 1)
+
+    assert "celery@gone" not in broker.workers(settings.REDIS_URL)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a
 
         base = re.search(r"http://127\.0\.0\.1:\d+", printed).group()
         with urllib.request.urlopen(f"{base}/readyz", timeout=10) as answer:
-            assert json.load(answer) == {"status": "ok", "database": "ok", "migrations": "ok", "broker": "ok"}
+            assert set(json.load(answer).values()) == {"ok"}
         (curl,) = [line.strip() for line in printed.splitlines() if line.strip().startswith("curl ")]
         pasted = subprocess.run(["/bin/sh", "-c", curl], capture_output=True, text=True, timeout=20)
         assert list(json.loads(pasted.stdout)) == ["token"]

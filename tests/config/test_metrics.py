@@ -1,0 +1,199 @@
+"""What `/metrics` says equals what is in the books, whoever counted it, and strangers are told nothing."""
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+from prometheus_client.parser import text_string_to_metric_families
+
+from config import auditing, broker, metrics, traffic
+from lockers.models import LockerTask, ServerHealth, ServerReading
+from lockers.states import TaskKind
+from tests.transfers.conftest import alice, api_key, bob, sapling
+from transfers import operations
+
+__all__ = ["alice", "api_key", "bob", "sapling"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(settings):
+    """Figures of other tests are forgotten, here and in the shared place."""
+    traffic.hand_over()
+    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(traffic.KEY, broker.WORKERS_KEY, broker.QUEUE_KEY)
+    metrics.cache.clear()
+
+
+def figures(text: str) -> dict[tuple[str, ...], float]:
+    """Each sample by its name and the values of its labels, in the order of their names."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scraped() -> dict[tuple[str, ...], float]:
+    return figures(metrics.exposition().decode())
+
+
+@pytest.mark.django_db
+def test_requests_are_counted_by_route_whatever_process_saw_them(client, settings):
+    client.get("/livez")
+    client.get("/livez/")
+    client.get("/wallet/transfers/1/accept")
+    client.get("/transfers/2/accept")
+    client.get("/nothing/here")
+    client.generic("BREW", "/livez")
+    # Another process.
+    broker.add_up(
+        settings.REDIS_URL, traffic.KEY, {"GET /livez 200": 5, "GET /livez b12": 5, "GET /livez us": 70_000_000}
+    )
+
+    found = scraped()
+
+    assert {key: value for key, value in found.items() if key[0] == "coppice_http_requests_total"} == {
+        ("coppice_http_requests_total", "GET", "/livez", "200"): 7,
+        ("coppice_http_requests_total", "GET", "/transfers/{transfer_id}/accept", "405"): 2,
+        ("coppice_http_requests_total", "GET", "other", "404"): 1,
+        ("coppice_http_requests_total", "OTHER", "/livez", "405"): 1,
+    }
+    livez = ("coppice_http_request_duration_seconds", "GET", "/livez")
+    buckets = [found[f"{livez[0]}_bucket", end, *livez[1:]] for end in (*map(str, traffic.BUCKETS), "+Inf")]
+    assert buckets == sorted(buckets)
+    assert buckets[-2:] == [2, 7]
+    assert found[f"{livez[0]}_count", *livez[1:]] == 7
+    assert 70 < found[f"{livez[0]}_sum", *livez[1:]] < 75
+
+
+def test_what_cannot_be_handed_over_is_kept(client, settings):
+    shared = settings.REDIS_URL
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    client.get("/livez")
+    traffic.hand_over()
+    client.get("/livez")
+    settings.REDIS_URL = shared
+
+    (livez,) = traffic.traffic()
+
+    assert livez.by_status == {"200": 2}
+
+
+def test_every_route_has_a_readable_name():
+    def walk(resolver, before=""):
+        for pattern in resolver.url_patterns:
+            path = before + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                yield from walk(pattern, path)
+            else:
+                yield path
+
+    names = {traffic.readable(route) for route in walk(get_resolver())}
+
+    assert {"/wallets/{wallet_id}", "/api/v1/locker/{code}", "/readyz", "/transfers"} <= names
+    ours = {name for name in names if not name.startswith("/admin")}
+    assert [name for name in ours if set(name) & set("?^$()[]<>\\+* ")] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_figures_equal_the_books(alice, bob, sapling):
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    pending = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
+    operations.decline(actor=bob.wallet, transfer_id=pending.id)
+    LockerTask.objects.create(
+        kind=TaskKind.ECHO, wallet=sapling, actor=sapling, receipt_id="0" * 32, deadline="2030-01-01 00:00Z"
+    )
+    ServerReading.objects.create(raida=3, outcome="timeout")
+    ServerReading.objects.create(raida=4, outcome="answered", latency_ms=250, answered_at="2026-01-01 00:00Z")
+    ServerHealth.objects.create(raida=3, silences=5, rest_until="2100-01-01 00:00Z")
+    auditing.run()
+
+    found = scraped()
+
+    assert {key: found[key] for key in [
+        ("coppice_transfers_total", "completed"),
+        ("coppice_transfers_total", "cancelled"),
+        ("coppice_transfers_total", "failed"),
+        ("coppice_transfers_open", "pending"),
+        ("coppice_transfers_open", "requested"),
+        ("coppice_tokens",),
+        ("coppice_locker_tasks", "echo", "running"),
+        ("coppice_locker_tasks_running", "echo"),
+        ("coppice_locker_tasks_unheld", "echo"),
+        ("coppice_raida_up", "3"),
+        ("coppice_raida_up", "4"),
+        ("coppice_raida_resting", "3"),
+        ("coppice_raida_latency_seconds", "4"),
+        ("coppice_audit_result", "sound"),
+        ("coppice_audit_result", "unsound"),
+        ("coppice_audit_findings",),
+    ]} == {
+        ("coppice_transfers_total", "completed"): 1,
+        ("coppice_transfers_total", "cancelled"): 1,
+        ("coppice_transfers_total", "failed"): 0,
+        ("coppice_transfers_open", "pending"): 1,
+        ("coppice_transfers_open", "requested"): 0,
+        ("coppice_tokens",): 8,
+        ("coppice_locker_tasks", "echo", "running"): 1,
+        ("coppice_locker_tasks_running", "echo"): 1,
+        ("coppice_locker_tasks_unheld", "echo"): 1,
+        ("coppice_raida_up", "3"): 0,
+        ("coppice_raida_up", "4"): 1,
+        ("coppice_raida_resting", "3"): 1,
+        ("coppice_raida_latency_seconds", "4"): 0.25,
+        ("coppice_audit_result", "sound"): 1,
+        ("coppice_audit_result", "unsound"): 0,
+        ("coppice_audit_findings",): 0,
+    }  # fmt: skip
+    assert ("coppice_raida_latency_seconds", "3") not in found
+    assert found["coppice_transfers_oldest_seconds", "pending"] > 0
+
+
+@pytest.mark.django_db
+def test_the_broker_is_asked_for_its_queue_and_workers(settings):
+    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.rpush(broker.QUEUE_KEY, "a", "b")
+    broker.record_worker(settings.REDIS_URL, "celery@one")
+
+    found = scraped()
+
+    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(broker.QUEUE_KEY)
+    assert (found["coppice_queue_messages",], found["coppice_workers",]) == (2, 1)
+    assert found["coppice_scrape_ok", "broker"] == 1
+
+
+@pytest.mark.django_db
+def test_a_part_that_is_silent_costs_its_own_figures_only(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    found = scraped()
+
+    assert (found["coppice_scrape_ok", "broker"], found["coppice_scrape_ok", "requests"]) == (0, 0)
+    assert (found["coppice_scrape_ok", "servers"], found["coppice_scrape_ok", "audits"]) == (1, 1)
+    assert ("coppice_workers",) not in found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("token", "sent", "status"),
+    [
+        ("", {}, 200),
+        ("", {"REMOTE_ADDR": "192.0.2.1"}, 403),
+        ("", {"REMOTE_ADDR": ""}, 403),
+        ("", {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, 403),
+        ("", {"HTTP_FORWARDED": "for=127.0.0.1"}, 403),
+        ("t" * 20, {}, 401),
+        ("t" * 20, {"HTTP_AUTHORIZATION": "Bearer " + "t" * 19}, 401),
+        ("t" * 20, {"HTTP_AUTHORIZATION": "Bearer é"}, 401),
+        ("t" * 20, {"HTTP_AUTHORIZATION": "Bearer " + "t" * 20, "REMOTE_ADDR": "192.0.2.1"}, 200),
+    ],
+)
+def test_metrics_are_for_this_machine_or_for_whoever_has_the_token(settings, token, sent, status):
+    settings.METRICS_TOKEN = token
+
+    answer = Client().get("/metrics", **sent)
+
+    assert answer.status_code == status
+    assert (b"coppice_" in answer.content) == (status == 200)
+    assert "no-store" in answer["Cache-Control"]
