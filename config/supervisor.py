@@ -490,7 +490,7 @@ class System:
     def _static_state(self) -> str:
         """A digest of everything that collecting depends on: the locked packages and our own files."""
         digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
-        for path in sorted(ROOT.glob("*/static/**/*")):
+        for path in sorted(ROOT.glob("config/*/static/**/*")):
             if path.is_file():
                 digest.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
         return digest.hexdigest()

@@ -113,6 +113,9 @@ class LockerTask(models.Model):
             # What the sweep asks every two seconds; open tasks are few, so it stays tiny.
             models.Index(fields=["lease_until"], condition=Q(state=TaskState.RUNNING), name="task_open"),
             models.Index(fields=["wallet", "-created_at"], name="task_of_wallet"),
+            # For operators: all tasks, and those that failed.
+            models.Index(fields=["-created_at", "-id"], name="task_newest"),
+            models.Index(fields=["finished_at"], condition=Q(state=TaskState.ERROR), name="task_failed"),
         ]
 
     def __str__(self) -> str:

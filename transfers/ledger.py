@@ -400,6 +400,9 @@ WITH issued AS (
 ), tallied AS (
     INSERT INTO transfers_tallydelta (wallet_id, tokens) SELECT %(wallet)s::uuid, count(*) FROM issued
  RETURNING tokens
+), noted AS (
+    INSERT INTO transfers_issue (wallet_id, tokens, issued_at)
+    SELECT %(wallet)s::uuid, tokens, clock_timestamp() FROM tallied WHERE tokens > 0
 )
 SELECT tokens FROM tallied
 """

@@ -92,6 +92,18 @@ class Transfer(models.Model):
             models.Index(
                 fields=["source"], condition=Q(state=TransferState.PENDING), name="transfer_pending_by_source"
             ),
+            # Who waits, and how long: for operators.
+            models.Index(
+                fields=["created_at"],
+                condition=Q(state__in=[TransferState.REQUESTED, TransferState.PENDING]),
+                name="transfer_open_by_age",
+            ),
+            # What became of those that did not complete at once; these are counted in `DayTally`.
+            models.Index(
+                fields=["created_at", "state"],
+                condition=~Q(state=TransferState.COMPLETED) | ~Q(closed_event=""),
+                name="transfer_slow_by_day",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -189,3 +201,25 @@ class OutcomeTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome}: {self.transfers}"
+
+
+class Issue(models.Model):
+    """Tokens that were issued to a wallet at one time. Append-only; they add up to all tokens that there are."""
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    tokens = models.BigIntegerField()
+    issued_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.tokens} to {self.wallet_id}"
+
+
+class DayTally(models.Model):
+    """Transfers of one day (UTC) that completed at once, as far as they are folded: see `transfers.tallies`."""
+
+    day = models.DateField(primary_key=True)
+    transfers = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.transfers}"

@@ -363,6 +363,11 @@ _CHECKS: dict[str, str] = {
             OR transfer.state NOT IN ('requested', 'pending', 'completed', 'cancelled', 'failed')
             OR transfer.closed_at < transfer.created_at""",
     "the tallies say what lies in each wallet": tallies.MISCOUNTED,
+    "as many tokens were issued as there are": """
+        SELECT format('%%s tokens, %%s issued', held.tokens, issued.tokens)
+          FROM (SELECT count(*) AS tokens FROM wallets_token) AS held,
+               (SELECT coalesce(sum(tokens), 0) AS tokens FROM transfers_issue) AS issued
+         WHERE held.tokens <> issued.tokens""",
 }
 
 

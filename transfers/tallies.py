@@ -13,6 +13,9 @@ A count is the sum of
 `fold` moves the mark up to the number below which all is final (`wallets.numbering`) and takes the deltas in. It may
 run at any time or never: a count is right in every snapshot, only slower the longer nothing was folded.
 Reserved tokens are those of the pending transfers out of a wallet, which only its own controllers make.
+
+`fold` also counts the transfers of each day that completed at once (`DayTally`); `transfers.overview` adds the others.
+`Issue` says, apart from all this, how many tokens were ever issued: what the wallets hold must come to the same.
 """
 
 from collections.abc import Iterable
@@ -28,9 +31,9 @@ from wallets.queries import TokenCount
 _FOLDING: Final = 20261122
 
 _IMMEDIATE: Final = "state = 'completed' AND closed_event = ''"
-_MARK: Final = "(SELECT coalesce(max(number), 0) FROM transfers_tallymark)"
+MARK: Final = "(SELECT coalesce(max(number), 0) FROM transfers_tallymark)"
 # As pairs, so that only the index (wallet, number) can serve: see `trusts.queries.numbers_by_party`.
-_SINCE: Final = f"({{column}}, number) > (wallet.id, {_MARK}) AND ({{column}}, number) <= (wallet.id, {2**63 - 1})"
+_SINCE: Final = f"({{column}}, number) > (wallet.id, {MARK}) AND ({{column}}, number) <= (wallet.id, {2**63 - 1})"
 _TAIL: Final = f"""
 coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)
 + coalesce((SELECT sum(moved_count) FROM transfers_transfer
@@ -57,8 +60,8 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
 
 _FOLD: Final = f"""
 WITH moved AS (
-    SELECT source_id, destination_id, moved_count FROM transfers_transfer
-     WHERE number > {_MARK} AND number <= %(settled)s AND {_IMMEDIATE}
+    SELECT source_id, destination_id, moved_count, created_at FROM transfers_transfer
+     WHERE number > {MARK} AND number <= %(settled)s AND {_IMMEDIATE}
 ), taken AS (
     DELETE FROM transfers_tallydelta RETURNING wallet_id, tokens
 ), change AS (
@@ -71,6 +74,11 @@ WITH moved AS (
     INSERT INTO transfers_tokentally AS tally (wallet_id, tokens)
     SELECT wallet_id, tokens FROM change
         ON CONFLICT (wallet_id) DO UPDATE SET tokens = tally.tokens + excluded.tokens
+), days AS (
+    INSERT INTO transfers_daytally AS tally (day, transfers, tokens)
+    SELECT (created_at AT TIME ZONE 'UTC')::date, count(*), sum(moved_count) FROM moved GROUP BY 1
+        ON CONFLICT (day) DO UPDATE SET transfers = tally.transfers + excluded.transfers,
+                                        tokens = tally.tokens + excluded.tokens
 )
 INSERT INTO transfers_tallymark AS mark (id, number) VALUES (1, %(settled)s)
     ON CONFLICT (id) DO UPDATE SET number = greatest(mark.number, excluded.number)
@@ -98,12 +106,23 @@ SELECT wallet.id, coalesce(held.count, 0) - ({_TAIL})
 """  # noqa: S608 - constants
 
 
+_REISSUE: Final = """
+INSERT INTO transfers_issue (wallet_id, tokens, issued_at)
+SELECT wallet_id, found.tokens - coalesce(known.tokens, 0), clock_timestamp()
+  FROM (SELECT destination_id AS wallet_id, count(*) AS tokens
+          FROM transfers_movement WHERE number = 0 GROUP BY destination_id) AS found
+  LEFT JOIN (SELECT wallet_id, sum(tokens) AS tokens FROM transfers_issue GROUP BY wallet_id) AS known USING (wallet_id)
+ WHERE found.tokens <> coalesce(known.tokens, 0)
+"""
+
+
 def recount() -> None:
     """Count all tokens and correct the tallies: for tokens that came into the database other than by the ledger."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_FOLDING])
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute(_RECOUNT)
+        cursor.execute(_REISSUE)
 
 
 # For the audit: what the tallies say against what lies there.

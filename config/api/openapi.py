@@ -35,6 +35,7 @@ from rest_framework.response import Response
 
 from config.api import errors
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
+from config.headers import READING_POLICY
 from wallets.errors import DomainError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -451,13 +452,6 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return _API_KEY
 
 
-# The page loads nothing from elsewhere and runs nothing that is written into it.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-
 @cache
 def document() -> dict[str, Any]:
     """Return the description. It depends on nothing but the code, and takes a second to make."""
@@ -484,5 +478,5 @@ class DocsView(SpectacularSwaggerSplitView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
-        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Content-Security-Policy"] = READING_POLICY
         return response

@@ -1,0 +1,119 @@
+"""The 25 servers as cells. Each state has a letter and a shape of its own, so that nothing is said by colour alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from lockers.models import Attempt
+from lockers.overview import ServerNews
+from lockers.raida.statuses import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One server: what the cell shows, its class, and a sentence for who points at it or cannot see it."""
+
+    raida: int
+    css: str
+    mark: str
+    title: str
+    note: str = ""
+
+
+# Class, mark and words for each letter (the RAIDA protocol, section 7.7).
+LETTERS: Final = {
+    "p": ("c-pass", "✓", "accepted"),
+    "f": ("c-fail", "✗", "refused"),
+    "n": ("c-silent", "?", "no answer"),
+    "e": ("c-error", "!", "answered with an error"),
+    "d": ("c-down", "–", "not reached"),
+    "b": ("c-error", "!", "could not read the request"),
+    "u": ("c-none", "·", "not asked or not answered yet"),
+}
+
+
+def of_board(board: str) -> list[Cell]:
+    """Return the cells of 25 letters."""
+    return [
+        Cell(raida, *LETTERS.get(letter, LETTERS["e"])[:2], f"RAIDA {raida}: {LETTERS.get(letter, LETTERS['e'])[2]}")
+        for raida, letter in enumerate(board)
+    ]
+
+
+def _of_answer(code: int | None) -> tuple[str, str, str]:
+    match code:
+        case None:
+            return "c-none", "·", "not asked"
+        case Attempt.Unanswered.SENT:
+            return "c-none", "…", "sent, no answer recorded"
+        case Attempt.Unanswered.GIVEN_UP:
+            return "c-none", "›", "not waited for, the others had settled it"
+        case Attempt.Unanswered.TIMEOUT:
+            return "c-silent", "?", "silent until the deadline"
+        case Attempt.Unanswered.REFUSED | Attempt.Unanswered.NETWORK:
+            return "c-down", "–", Attempt.Unanswered(code).label
+        case Attempt.Unanswered.MISMATCH | Attempt.Unanswered.GARBAGE:
+            return "c-error", "!", Attempt.Unanswered(code).label
+        case Status.ALL_PASS | Status.SUCCESS | Status.FIND_ALL_AN | Status.FIND_ALL_PAN | Status.FIND_MIXED:
+            return "c-pass", "✓", _name(code)
+        case Status.ALL_FAIL | Status.MIXED | Status.LOCKER_EMPTY_OR_NOT_EXISTS | Status.FIND_NEITHER:
+            return "c-fail", "✗", _name(code)
+        case _:
+            return "c-error", "!", _name(code)
+
+
+def _name(code: int) -> str:
+    known = {status.value: status.name.lower().replace("_", " ") for status in Status}
+    return f"answered {code}, {known[code]}" if code in known else f"answered {code}"
+
+
+def of_answers(answers: Sequence[int | None]) -> list[Cell]:
+    """Return the cells of an attempt's 25 answers."""
+    found = []
+    for raida, code in enumerate(answers):
+        css, mark, words = _of_answer(code)
+        found.append(Cell(raida, css, mark, f"RAIDA {raida}: {words}"))
+    return found
+
+
+# An answer that took longer is shown as slow.
+SLOW_MILLISECONDS: Final = 1000
+# Servers are asked every half minute as long as a worker runs.
+OLD_ANSWER: Final = timedelta(minutes=5)
+
+
+def of_server(news: ServerNews, *, now: datetime) -> Cell:
+    """Return the cell of one server on the home page."""
+    name = f"RAIDA {news.raida}"
+    if news.is_silent:
+        why = (
+            f"silent {news.silences} times in a row" if news.silences > 1 else f"silent ({news.outcome or 'to a task'})"
+        )
+        last = f", last answer {news.answered_at:%Y-%m-%d %H:%M:%S} UTC" if news.answered_at else ", never answered"
+        return Cell(news.raida, "c-down", "–", f"{name}: {why}{last}", "silent")
+    if news.answered_at is None or news.milliseconds is None:
+        return Cell(news.raida, "c-none", "·", f"{name}: not asked yet", "not asked")
+    took = f"{news.milliseconds:,} ms"
+    told = f"{took}, last answer {news.answered_at:%Y-%m-%d %H:%M:%S} UTC"
+    if news.milliseconds >= SLOW_MILLISECONDS:
+        return Cell(news.raida, "c-silent", "~", f"{name}: slow, {told}", took)
+    if now - news.answered_at > OLD_ANSWER:
+        return Cell(news.raida, "c-none", "◷", f"{name}: answered, but not lately: {told}", "old")
+    return Cell(news.raida, "c-pass", "✓", f"{name}: up, {told}", took)
+
+
+SERVER_LEGEND: Final = (
+    ("c-pass", "✓", "answered"),
+    ("c-silent", "~", "slow"),
+    ("c-down", "–", "silent"),
+    ("c-none", "◷", "not asked lately"),
+)
+ANSWER_LEGEND: Final = (
+    ("c-pass", "✓", "accepted"),
+    ("c-fail", "✗", "refused"),
+    ("c-silent", "?", "silent"),
+    ("c-down", "–", "not reached"),
+    ("c-error", "!", "error"),
+    ("c-none", "·", "not asked"),
+)

@@ -1,0 +1,141 @@
+"""
+Pictures drawn by the server, as SVG without style or script: pure functions from numbers to markup.
+
+Colours are classes, so that the style sheet gives them in light and dark. Each shape names its numbers in a
+`<title>`; a page shows the same numbers in a table beside the picture.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+# The height of a picture in its own units; the width is one unit a column, stretched to the page.
+HEIGHT: Final = 100
+# A part that is there is never thinner than this, or one failed transfer among thousands could not be seen.
+THINNEST: Final = 2.0
+_GAP: Final = 0.18
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One bar: its name, and (class, label, value) of its parts from the bottom up."""
+
+    name: str
+    parts: Sequence[tuple[str, str, int]]
+
+    @property
+    def total(self) -> int:
+        return sum(value for _, _, value in self.parts)
+
+
+def stacked(columns: Sequence[Column], *, label: str) -> SafeString:
+    """Return a picture of bars, each of stacked parts. `label` says in a sentence what it shows."""
+    highest = max((column.total for column in columns), default=0) or 1
+    bars = []
+    for place, column in enumerate(columns):
+        rects, y = [], float(HEIGHT)
+        for css, _, value in column.parts:
+            if not value:
+                continue
+            height = min(max(value / highest * HEIGHT, THINNEST), y)
+            y -= height
+            rects.append((css, f"{place + _GAP / 2:.2f}", f"{y:.2f}", f"{1 - _GAP:.2f}", f"{height:.2f}"))
+        told = ", ".join(f"{name} {value:,}" for _, name, value in column.parts if value) or "none"
+        bars.append(
+            format_html(
+                '<g><title>{}: {}</title><rect class="hit" x="{}" y="0" width="1" height="{}"></rect>{}</g>',
+                column.name,
+                told,
+                place,
+                HEIGHT,
+                format_html_join("", '<rect class="{}" x="{}" y="{}" width="{}" height="{}"></rect>', rects),
+            )
+        )
+    return format_html(
+        '<svg class="bars" role="img" aria-label="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
+        label,
+        max(len(columns), 1),
+        HEIGHT,
+        format_html_join("", "{}", ((bar,) for bar in bars)),
+    )
+
+
+def share(value: int, of: int, *, css: str) -> SafeString:
+    """Return one lying bar that is filled to `value` of `of`. It is decoration: the number stands beside it."""
+    width = 0.0 if of <= 0 else min(100.0, 100.0 * value / of)
+    if value:
+        width = max(width, THINNEST)
+    return format_html(
+        '<svg class="share" aria-hidden="true" viewBox="0 0 100 10" preserveAspectRatio="none">'
+        '<rect class="track" width="100" height="10"></rect><rect class="{}" width="{}" height="10"></rect></svg>',
+        css,
+        f"{width:.1f}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """A line between the one in the middle and another: its name, its class, its sentence, its direction."""
+
+    name: str
+    css: str
+    says: str
+    goes_out: bool
+    url: str
+
+
+_MIDDLE: Final = (300, 150)
+_REACH: Final = (210, 118)
+
+
+def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
+    """Return a picture of one name in the middle, the others around it, and an arrow for each thing between them."""
+    drawn = []
+    for place, spoke in enumerate(spokes):
+        angle = 2 * math.pi * place / len(spokes) - math.pi / 2
+        x, y = _MIDDLE[0] + _REACH[0] * math.cos(angle), _MIDDLE[1] + _REACH[1] * math.sin(angle)
+        near, far = (0.24, 0.8) if spoke.goes_out else (0.8, 0.24)
+        begin, end = (
+            (_MIDDLE[0] + (x - _MIDDLE[0]) * part, _MIDDLE[1] + (y - _MIDDLE[1]) * part) for part in (near, far)
+        )
+        drawn.append(
+            (
+                spoke.url,
+                spoke.says,
+                spoke.css,
+                _path(begin, end),
+                f"{x:.1f}",
+                f"{y + 4:.1f}",
+                _cut(spoke.name),
+            )
+        )
+    return format_html(
+        '<svg class="around-picture" role="img" aria-label="{}" viewBox="0 0 600 300">{}'
+        '<text class="middle" x="{}" y="{}" text-anchor="middle">{}</text></svg>',
+        label,
+        format_html_join(
+            "",
+            '<a href="{}"><title>{}</title><path class="{}" d="{}"></path>'
+            '<text x="{}" y="{}" text-anchor="middle">{}</text></a>',
+            drawn,
+        ),
+        _MIDDLE[0],
+        _MIDDLE[1] + 5,
+        _cut(middle),
+    )
+
+
+def _path(begin: tuple[float, float], end: tuple[float, float]) -> str:
+    """An arrow, its head as two strokes, so that it needs no marker by reference."""
+    angle = math.atan2(end[1] - begin[1], end[0] - begin[0])
+    heads = [(end[0] - 8 * math.cos(angle + turn), end[1] - 8 * math.sin(angle + turn)) for turn in (-0.45, 0.45)]
+    strokes = " ".join(f"M{end[0]:.1f} {end[1]:.1f}L{x:.1f} {y:.1f}" for x, y in heads)
+    return f"M{begin[0]:.1f} {begin[1]:.1f}L{end[0]:.1f} {end[1]:.1f} {strokes}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"

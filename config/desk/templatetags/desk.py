@@ -1,0 +1,121 @@
+"""How the desk writes times, amounts and states."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from lockers import choosing
+
+register = template.Library()
+
+_UNITS_PER_COIN = 10**8
+# Mark and class of each word for a state, so that none is told by colour alone.
+_PILLS = {
+    "completed": ("✓", "good"),
+    "trusted": ("✓", "good"),
+    "sound": ("✓", "good"),
+    "filled": ("✓", "good"),
+    "bank": ("✓", "good"),
+    "valid": ("✓", "good"),
+    "pending": ("◔", "wait"),
+    "requested": ("?", "wait"),
+    "running": ("▸", "wait"),
+    "filling": ("▸", "wait"),
+    "incoming": ("▸", "wait"),
+    "fracked": ("◐", "wait"),
+    "limbo": ("?", "bad"),
+    "unknown": ("?", "bad"),
+    "errored": ("!", "bad"),
+    "error": ("!", "bad"),
+    "failed": ("!", "bad"),
+    "unsound": ("!", "bad"),
+    "counterfeit": ("✗", "bad"),
+    "revoked": ("✗", "quiet"),
+    "expired": ("✗", "quiet"),
+    "cancelled": ("✗", "quiet"),
+    "cancelled_by_originator": ("✗", "quiet"),
+    "cancelled_by_target": ("✗", "quiet"),
+}
+
+
+@register.filter
+def pill(state: str, words: str = "") -> SafeString:
+    """Write a state with its mark."""
+    mark, css = _PILLS.get(str(state), ("•", "quiet"))
+    return format_html(
+        '<span class="pill {}"><span aria-hidden="true">{}</span> {}</span>',
+        css,
+        mark,
+        words or str(state).replace("_", " "),
+    )
+
+
+@register.filter
+def moment(at: datetime | None) -> SafeString | str:
+    """Write a time as a person asks for it, how long ago, and in full for who points at it."""
+    if at is None:
+        return "never"
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}", ago(at)
+    )
+
+
+@register.filter
+def full(at: datetime | None) -> str:
+    """Write a time in full, to the second."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@register.filter
+def ago(at: datetime | None, now: datetime | None = None) -> str:
+    """Write how long ago, or how soon, in one unit."""
+    if at is None:
+        return "never"
+    seconds = ((now or timezone.now()) - at).total_seconds()
+    span = _span(abs(seconds))
+    return f"in {span}" if seconds < 0 else f"{span} ago"
+
+
+@register.filter
+def span(seconds: float) -> str:
+    """Write a length of time in one unit."""
+    return _span(seconds)
+
+
+def _span(seconds: float) -> str:
+    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min"), (36 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86400:,.0f} days"
+
+
+@register.filter
+def coins(units: int | None) -> str:
+    """Write an amount of units of 10^-8 in whole coins, without zeros that say nothing."""
+    if units is None:
+        return "–"
+    sign, rest = ("-" if units < 0 else ""), abs(int(units))
+    whole, part = divmod(rest, _UNITS_PER_COIN)
+    return f"{sign}{whole:,}" + (f".{part:08d}".rstrip("0") if part else "")
+
+
+@register.filter
+def number(value: int | None) -> str:
+    """Write a number with commas between the thousands."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter
+def denomination(value: int) -> str:
+    """Write the value of a denomination in coins."""
+    return coins(choosing.value_of(value))
+
+
+@register.filter
+def short(row_id: UUID | str | None) -> str:
+    """Write the beginning of an id: enough to recognise it, the whole stands where it leads."""
+    return f"{str(row_id)[:8]}…"

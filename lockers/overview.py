@@ -1,0 +1,260 @@
+"""How coins, tasks and servers stand, for operators: a fixed number of statements, and never a secret."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from lockers import choosing
+from lockers.models import Attempt, LockerTask, ServerHealth, ServerReading
+from lockers.queries import TaskView
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import CoinState, LockerState, TaskKind, TaskState
+
+# A failed task is looked at by a human for so long, unless the same was done since.
+NEED_LASTS: Final = timedelta(days=7)
+
+
+class CoinCount(NamedTuple):
+    """Coins in one state: how many, and their value in units of 10^-8."""
+
+    state: CoinState
+    coins: int
+    units: int
+
+
+def coins_by_state() -> list[CoinCount]:
+    """Return how many coins are in each state that any is in, in the order of the states."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state, denomination, count(*) FROM lockers_coin GROUP BY 1, 2")
+        return _by_state(cursor.fetchall())
+
+
+def _by_state(rows: Sequence[tuple[str, int, int]]) -> list[CoinCount]:
+    return [
+        CoinCount(
+            state,
+            sum(number for name, _, number in rows if name == state),
+            sum(choosing.value_of(denomination) * number for name, denomination, number in rows if name == state),
+        )
+        for state in CoinState
+        if any(name == state for name, _, _ in rows)
+    ]
+
+
+# --- tasks --------------------------------------------------------------------------------
+
+
+def tasks_in_need(tasks: QuerySet[LockerTask]) -> QuerySet[LockerTask]:
+    """
+    Narrow tasks to those at which a human should look.
+
+    These are running ones whose time is up, and failed ones of the last days after which no task of the same
+    kind was completed for the same wallet.
+    """
+    done_since = LockerTask.objects.filter(
+        wallet=OuterRef("wallet"),
+        kind=OuterRef("kind"),
+        state=TaskState.COMPLETED,
+        created_at__gt=OuterRef("created_at"),
+    )
+    return tasks.filter(
+        Q(state=TaskState.RUNNING, deadline__lt=Now())
+        | Q(state=TaskState.ERROR, finished_at__gt=Now() - NEED_LASTS) & ~Exists(done_since)
+    ).exclude(kind__in=[TaskKind.PEEK, TaskKind.ECHO])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A task as bars and cells show it: 25 letters (the RAIDA protocol, section 7.7), u where nothing is known yet."""
+
+    id: UUID
+    kind: str
+    wallet: str
+    wallet_id: UUID
+    state: str
+    step: str
+    progress: int
+    message: str
+    tag: str
+    amount: int | None
+    attempt: int
+    created_at: datetime
+    deadline: datetime
+    finished_at: datetime | None
+    board: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.state == TaskState.RUNNING
+
+
+def progress_of(task_ids: Iterable[UUID]) -> list[Progress]:
+    """Return how the tasks are getting on, in two statements; unknown ones are left out."""
+    return _with_boards(LockerTask.objects.filter(pk__in=list(task_ids)))
+
+
+def running_tasks(*, limit: int) -> list[Progress]:
+    """Return the tasks at work, the oldest first."""
+    return _with_boards(LockerTask.objects.filter(state=TaskState.RUNNING).order_by("created_at", "pk")[:limit])
+
+
+def _with_boards(found: QuerySet[LockerTask]) -> list[Progress]:
+    tasks = list(found.select_related("wallet"))
+    latest: dict[UUID, list[Attempt]] = {}
+    for attempt in (
+        Attempt.objects.filter(task_id__in=[task.pk for task in tasks])
+        .order_by("task_id", "command", "-ordinal")
+        .distinct("task_id", "command")
+    ):
+        latest.setdefault(attempt.task_id, []).append(attempt)
+    return [
+        Progress(
+            task.pk, task.kind, task.wallet.name, task.wallet_id, task.state, task.step, task.progress, task.message,
+            task.tag, task.amount, task.attempt, task.created_at, task.deadline, task.finished_at,
+            TaskView(task, latest.get(task.pk, []), None).board,
+        )
+        for task in tasks
+    ]  # fmt: skip
+
+
+# --- servers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNews:
+    """
+    What is known of one server: what it said to the last regular echo, and whether tasks found it silent.
+
+    `silences` counts those one after the other; the last answer, `answered_at`, may be older than the last question.
+    """
+
+    raida: int
+    asked_at: datetime | None
+    answered_at: datetime | None
+    outcome: str
+    milliseconds: int | None
+    silences: int
+    silent_since: datetime | None
+
+    @property
+    def is_silent(self) -> bool:
+        return self.silences > 0 or self.outcome not in ("", "answered")
+
+
+def servers() -> list[ServerNews]:
+    """Return what is known of each of the 25 servers, in two statements."""
+    readings = {row.raida: row for row in ServerReading.objects.all()}
+    ailing = {row.raida: row for row in ServerHealth.objects.filter(silences__gt=0)}
+    news = []
+    for raida in range(RAIDA_COUNT):
+        reading, sick = readings.get(raida), ailing.get(raida)
+        news.append(
+            ServerNews(
+                raida=raida,
+                asked_at=reading and reading.asked_at,
+                answered_at=reading and reading.answered_at,
+                outcome=reading.outcome if reading else "",
+                milliseconds=reading and reading.latency_ms,
+                silences=sick.silences if sick else 0,
+                silent_since=sick and sick.silent_since,
+            )
+        )
+    return news
+
+
+# --- one task, one locker -----------------------------------------------------------------
+
+LOCKER_WORDS: Final = {
+    LockerState.FILLING: "being filled",
+    LockerState.FILLED: "at least 13 servers store its coins",
+    LockerState.UNKNOWN: "coins in limbo; a find will tell",
+    LockerState.FAILED: "nothing was stored",
+    LockerState.EMPTIED: "every coin of it left",
+}
+COIN_WORDS: Final = {
+    CoinState.INCOMING: "imported or peeked, not yet ours",
+    CoinState.BANK: "authentic, no server refused it",
+    CoinState.FRACKED: "authentic, but some servers refuse it; fixing heals it",
+    CoinState.LIMBO: "unknown: servers may hold either of two numbers, and both are kept; a find will tell",
+    CoinState.COUNTERFEIT: "more than 12 servers said so themselves",
+    CoinState.ERRORED: "more than 12 servers answered with an error; a find will tell",
+    CoinState.LOCKED: "in a locker that may still hold it",
+    CoinState.EXPORTED: "in a file that was made for its owner",
+    CoinState.SENT: "left for somebody else",
+    CoinState.CHANGE: "one of ten that a break may bring; worth nothing yet",
+    CoinState.BROKEN: "broken into ten smaller coins",
+    CoinState.VOID: "one of ten of a break that did not happen",
+    CoinState.MISSED: "somebody else emptied the locker first",
+}
+ATTEMPTS_SHOWN: Final = 60
+
+
+def attempts_of(*, task_id: UUID) -> list[Attempt]:
+    """Return the last attempts of a task, in order."""
+    return list(reversed(Attempt.objects.filter(task_id=task_id).order_by("-ordinal")[:ATTEMPTS_SHOWN]))
+
+
+def coins_of_task(*, task_id: UUID) -> list[CoinCount]:
+    """Return the coins that a task holds, or held when it ended, by state. Two statements."""
+    return _counted(
+        "SELECT state, denomination, count(*) FROM lockers_coin WHERE task_id = %(id)s GROUP BY 1, 2"
+        " UNION ALL SELECT state, denomination, count(*) FROM lockers_receiptline WHERE task_id = %(id)s GROUP BY 1, 2",
+        task_id,
+    )
+
+
+def coins_of_locker(*, locker_id: UUID) -> list[CoinCount]:
+    """Return the coins that were put into a locker, by the state in which they are now."""
+    return _counted(
+        "SELECT state, denomination, count(*) FROM lockers_coin WHERE locker_id = %(id)s GROUP BY 1, 2", locker_id
+    )
+
+
+def _counted(statement: str, row_id: UUID) -> list[CoinCount]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"id": row_id})
+        return _by_state(cursor.fetchall())
+
+
+# What of a result is a number or a sentence; lists of coins and of servers have places of their own.
+def result_of(task: LockerTask) -> list[tuple[str, object]]:
+    """Return what a task's result says in single words and numbers."""
+    return [
+        (name.replace("_", " "), value)
+        for name, value in task.result.items()
+        if isinstance(value, str | int | float) and name not in {"raida", "pownstring"}
+    ]
+
+
+def advice(task: LockerTask, *, now: datetime) -> str:
+    """Say what is safe to do next with a task."""
+    if task.state == TaskState.RUNNING:
+        if task.deadline < now:
+            return (
+                "Its time is up and no worker has ended it: see whether a worker runs. Nothing is lost: the next one"
+                " asks the servers what they hold before it does anything."
+            )
+        if task.lease_until is None or task.lease_until < now:
+            return "No worker has it at the moment; the sweep rings for it every few seconds. Wait."
+        return "A worker is at it. Wait: it ends by itself, at the latest when its time is up."
+    if task.state == TaskState.COMPLETED:
+        return "It is done. There is nothing to do."
+    if task.kind in (TaskKind.PUT, TaskKind.BREAK):
+        return (
+            "Safe: beginning it again. Coins that the servers refused are back in the wallet, and those in limbo stay"
+            " reserved until a find has asked about them, so none can be spent twice."
+        )
+    if task.kind in (TaskKind.TAKE, TaskKind.IMPORT):
+        return (
+            "Safe: beginning it again with the same code or file. Coins that came in are not taken twice, and those in"
+            " limbo are found by asking."
+        )
+    if task.kind in (TaskKind.FIND, TaskKind.FIX):
+        return "Safe: beginning it again, when more servers answer. It only asks, and changes nothing that is settled."
+    return "Safe: asking again. It changes nothing."

@@ -1,0 +1,107 @@
+"""A staff member, and a little of everything for the desk to show."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
+from lockers.states import CoinState, LockerState, TaskKind, TaskState
+from transfers import operations as transfers
+from trusts import operations as trusts
+from wallets import operations as wallets
+from wallets.models import AuditRun, OperatorAction
+from wallets.states import AuditResult, OperatorVerb
+
+# Whatever stands in a secret field; no page may show it.
+SECRET = b"sealed-and-never-shown"
+
+
+@pytest.fixture
+def staff(db):
+    return User.objects.create_superuser("olivia", password="a long password")
+
+
+@pytest.fixture
+def desk(staff):
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def ledger(db, staff):
+    """Alice and bob, tokens, transfers of each state, a trust, coins, tasks, an audit and an action."""
+    return furnish(staff)
+
+
+def furnish(staff):
+    """Make the same, with a staff member that is there."""
+    alice = wallets.create_wallet(name="alice", password="correct horse")
+    bob = wallets.create_wallet(name="bobby", password="battery staple")
+    key, _ = wallets.create_api_key(name="partner")
+    wallets.authenticate(name_or_id="alice", password="correct horse")
+    transfers.issue_tokens(wallet=alice, count=20)
+    sapling = trusts.open_managed_wallet(actor=alice, name="sapling")
+    made = {
+        "completed": transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=3),
+        "pending": transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=2),
+        "requested": transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1),
+    }
+    made["cancelled"] = transfers.decline(
+        actor=bob, transfer_id=transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1).id
+    )
+    made["accepted"] = transfers.accept(
+        actor=bob, transfer_id=transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=4).id
+    )
+    trust = trusts.request_trust(actor=bob, requestee="alice", request_type="send")
+    now = timezone.now()
+    locker = Locker.objects.create(wallet=alice, state=LockerState.FILLED, code=SECRET, tag="for bob", amount=10**8)
+    common = {"wallet": alice, "actor": alice, "deadline": now + timedelta(minutes=5)}
+    running = LockerTask.objects.create(
+        kind=TaskKind.PUT, step="sending", progress=40, message="Sending", tag="spring", amount=25 * 10**8,
+        locker=locker, code=SECRET, receipt_id=uuid4().hex, attempt=1, **common,
+    )  # fmt: skip
+    failed = LockerTask.objects.create(
+        kind=TaskKind.TAKE, state=TaskState.ERROR, step="done", message="Only 9 of 25 servers answered.", code=SECRET,
+        receipt_id=uuid4().hex, attempt=1, finished_at=now, result={"total_failed": 3, "raida": "p" * 9 + "n" * 16},
+        **common,
+    )  # fmt: skip
+    Attempt.objects.create(
+        task=running, ordinal=1, number=1, command="PUT", answers=[241] * 12 + [242, -2, -3, -1, 17] + [None] * 8
+    )
+    Attempt.objects.create(
+        task=failed, ordinal=1, number=1, command="REMOVE", answers=[241] * 9 + [-2] * 16, settled_at=now
+    )
+    for raida in range(25):
+        ServerReading.objects.create(raida=raida, outcome="answered", answered_at=now, latency_ms=20 + 7 * raida)
+    ServerHealth.objects.create(raida=13, silences=4, silent_since=now - timedelta(hours=2))
+    coins = [
+        Coin.objects.create(
+            wallet=alice, denomination=denomination, serial_number=number, state=state, origin=TaskKind.IMPORT,
+            pown=pown, secrets=SECRET, task=task, batch=None if task is None else 0, outcome="" if task is None else "n" * 25,
+        )
+        for number, (denomination, state, pown, task) in enumerate(
+            [
+                (0, CoinState.BANK, "p" * 25, None),
+                (1, CoinState.FRACKED, "p" * 20 + "f" * 5, None),
+                (0, CoinState.LIMBO, "p" * 10 + "n" * 15, None),
+                (2, CoinState.BANK, "p" * 25, running),
+            ],
+            start=1,
+        )
+    ]  # fmt: skip
+    ReceiptLine.objects.create(task=failed, denomination=0, serial_number=99, pown="n" * 25, state=CoinState.LIMBO)
+    audit = AuditRun.objects.create(result=AuditResult.SOUND, finished_at=now)
+    action = OperatorAction.objects.create(
+        staff=staff, verb=OperatorVerb.ISSUED_TOKENS, object_kind="wallet", object_id=str(alice.pk),
+        object_label="alice", before={"tokens": 0}, after={"tokens": 20}, reason="spring planting", confirmation="x",
+    )  # fmt: skip
+    return SimpleNamespace(
+        alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
+        failed=failed, coins=coins, audit=audit, action=action,
+    )  # fmt: skip

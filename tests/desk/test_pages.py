@@ -1,0 +1,43 @@
+"""Every page of the desk, as Django's test client gets it."""
+
+import pytest
+from django.urls import reverse
+
+LISTS = [
+    "wallets_wallet",
+    "wallets_token",
+    "wallets_apikey",
+    "wallets_bearertoken",
+    "wallets_auditrun",
+    "wallets_operatoraction",
+    "trusts_trust",
+    "transfers_transfer",
+    "lockers_lockertask",
+    "lockers_locker",
+    "lockers_coin",
+]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_shows_its_rows_and_each_row_has_a_page(desk, ledger, name):
+    shown = desk.get(reverse(f"admin:{name}_changelist"))
+    rows = shown.context["cl"].result_list
+
+    pages = [desk.get(reverse(f"admin:{name}_change", args=[row.pk])) for row in rows]
+
+    assert shown.status_code == 200
+    assert rows
+    assert [page.status_code for page in pages] == [200] * len(rows)
+    for page in (shown, *pages):
+        assert b"sealed-and-never-shown" not in page.content
+        assert ledger.alice.password.encode() not in page.content
+
+
+def test_the_home_opens_with_nothing_and_with_everything(desk, request):
+    empty = desk.get(reverse("admin:index"))
+    request.getfixturevalue("ledger")
+    full = desk.get(reverse("admin:index"))
+
+    assert (empty.status_code, full.status_code) == (200, 200)
+    assert b"Create a wallet" in empty.content
+    assert b"olivia" in full.content

@@ -1,0 +1,53 @@
+"""What of wallets, credentials and audits operators see at a glance: a fixed number of statements."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from wallets.models import ApiKey, AuditRun, OperatorAction, Wallet
+
+
+class Beginnings(NamedTuple):
+    """What of an installation is there already, for the list of what to set up."""
+
+    has_wallet: bool
+    has_api_key: bool
+    has_login: bool
+
+
+def beginnings() -> Beginnings:
+    """Return what is there, in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM wallets_wallet), EXISTS (SELECT FROM wallets_apikey WHERE revoked_at IS NULL),"
+            " EXISTS (SELECT FROM wallets_bearertoken)"
+        )
+        return Beginnings(*cursor.fetchone())
+
+
+def latest_audit() -> AuditRun | None:
+    """Return the audit that began last, whether it has ended or not."""
+    return AuditRun.objects.select_related("staff").order_by("-pk").first()
+
+
+def recent_actions(*, limit: int) -> QuerySet[OperatorAction]:
+    """Return what operators did last."""
+    return OperatorAction.objects.select_related("staff").order_by("-pk")[:limit]
+
+
+def wallet_count(*, at_most: int) -> int:
+    """Return how many wallets there are, but no more than `at_most`: beyond it nobody counts."""
+    return Wallet.objects.order_by()[:at_most].count()
+
+
+def live_api_keys() -> int:
+    """Return how many API keys are not revoked."""
+    return ApiKey.objects.filter(revoked_at=None).count()
+
+
+def wallets_with_password(wallet_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the wallets that can log in, without reading a hash."""
+    return set(Wallet.objects.filter(pk__in=wallet_ids).exclude(password="").values_list("pk", flat=True))
