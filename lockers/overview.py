@@ -157,12 +157,12 @@ def servers() -> list[ServerNews]:
         news.append(
             ServerNews(
                 raida=raida,
-                asked_at=reading and reading.asked_at,
-                answered_at=reading and reading.answered_at,
+                asked_at=reading.asked_at if reading else None,
+                answered_at=reading.answered_at if reading else None,
                 outcome=reading.outcome if reading else "",
-                milliseconds=reading and reading.latency_ms,
+                milliseconds=reading.latency_ms if reading else None,
                 silences=sick.silences if sick else 0,
-                silent_since=sick and sick.silent_since,
+                silent_since=sick.silent_since if sick else None,
             )
         )
     return news

@@ -83,7 +83,8 @@ def furnish(staff):
     coins = [
         Coin.objects.create(
             wallet=alice, denomination=denomination, serial_number=number, state=state, origin=TaskKind.IMPORT,
-            pown=pown, secrets=SECRET, task=task, batch=None if task is None else 0, outcome="" if task is None else "n" * 25,
+            pown=pown, secrets=SECRET, task=task, batch=None if task is None else 0,
+            outcome="" if task is None else "n" * 25,
         )
         for number, (denomination, state, pown, task) in enumerate(
             [
