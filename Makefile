@@ -1,6 +1,6 @@
 # Coppice's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench lock clean
+.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm lock clean
 SHELL := /bin/sh
 export PYTHON
 
@@ -50,6 +50,10 @@ schema: setup-dev ## write docs/openapi.json anew, from the descriptions in the 
 
 bench: setup-dev ## measure requests a second in 15 minutes; ARGS=quick measures less in 2
 	@$(python) -m tests.benchmarks $(ARGS)
+
+storm: setup-dev ## strike every kind of task at every step, in 20 minutes; ARGS='--scene put --blow kill' less
+	@$(if $(ARGS),,COPPICE_STORM=1 $(python) -m pytest -q -n 0 tests/chaos/test_outcomes.py)
+	@$(python) -m tests.chaos.storm $(ARGS)
 
 lock: setup-dev ## choose the newest permitted packages anew and write their hashes down
 	@for name in requirements requirements-dev; do \

@@ -258,6 +258,11 @@ class LocalNetwork:
         chosen: Sequence[Counter[tuple[int, int]]] = counters if raida is None else [counters[raida]]
         return sum(counter[command.value] for counter in chosen)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any server is at work on a request."""
+        return any(self.fleet.server(raida).is_busy for raida in range(RAIDA_COUNT))
+
     def forget_seen(self) -> None:
         """Count from zero again."""
         self._run(self._on_loop(self.fleet.forget_seen))

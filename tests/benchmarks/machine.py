@@ -5,6 +5,7 @@ import http.client
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,7 @@ class Machine:
     state: Path
     port: int
     postgres: Postgres
+    valkey: Valkey
     children: Children
     versions: list[str]
     environment: dict[str, str]
@@ -60,6 +62,14 @@ class Machine:
         assert self.postgres.child is not None
         return cpu_seconds(self.web.pid), cpu_seconds(self.postgres.child.pid)
 
+    def restart_postgres(self) -> None:
+        """What `pg_ctl restart -m immediate` does: every connection is cut, and recovery replays the log."""
+        child = self.postgres.child
+        assert child is not None
+        child.process.send_signal(signal.SIGQUIT)
+        child.process.wait(timeout=30)
+        self.postgres.start(self.children)
+
     def start_web(self) -> None:
         """Start the web server and wait until it says that it is ready."""
         command = web_server.command(port=self.port)
@@ -84,8 +94,8 @@ def running() -> Iterator[Machine]:
     state.chmod(0o711)
     try:
         with Children(state) as children:
-            postgres = Postgres(state)
-            versions = [f"PostgreSQL {postgres.start(children)}", f"Valkey {Valkey(state).start(children)}"]
+            postgres, valkey = Postgres(state), Valkey(state)
+            versions = [f"PostgreSQL {postgres.start(children)}", f"Valkey {valkey.start(children)}"]
             ours = {
                 "COPPICE_STATE_DIR": str(state),
                 "COPPICE_SECRET_KEY": kept_secret(state / "secret_key"),
@@ -104,7 +114,7 @@ def running() -> Iterator[Machine]:
                 directory=ROOT,
             )
             port = next(port for port in range(8300, 8500) if port_is_free(port))
-            yield Machine(state, port, postgres, children, versions, dict(os.environ))
+            yield Machine(state, port, postgres, valkey, children, versions, dict(os.environ))
     finally:
         shutil.rmtree(state, ignore_errors=True)
 

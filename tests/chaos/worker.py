@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import database_url
 
-PATIENCE_SECONDS = 1.0
+# With servers, and of a test with the worker.
+DEADLINE_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
 
 
 class Worker:
@@ -20,7 +24,7 @@ class Worker:
             "DATABASE_URL": database_url(),
             "DJANGO_SETTINGS_MODULE": "config.settings.test",
             "COPPICE_RAIDA_HOSTS": ",".join(network.hosts),
-            "COPPICE_RAIDA_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+            "COPPICE_RAIDA_TIMEOUT_SECONDS": str(DEADLINE_SECONDS),
         }
         directory.mkdir()
         self.log = directory / "worker.log"
@@ -37,6 +41,19 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the worker and all its children at once."""
         os.killpg(self._process.pid, number)
+
+    def kill_children(self) -> None:
+        """Kill those that work, and leave the one that minds them and beat, which is its first child."""
+        pid = self._process.pid
+        for child in sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))[1:]:
+            os.kill(child, signal.SIGKILL)
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        """Wait for a condition; a worker for which it never comes true is asked for its log."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not true():
+            assert time.monotonic() < end, self.log.read_text()[-3000:]
+            time.sleep(0.02)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,14 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def mint(network: LocalNetwork) -> Mint:
-    def make(*denominations: int) -> list[CoinRecord]:
-        """Make a coin of each denomination; the network makes at least four, so some may be spare."""
-        wanted = list(denominations) + [0] * max(0, 4 - len(denominations))
-        coins = [Coin(denomination, next(_serial_numbers)) for denomination in wanted]
-        return minting.mint(network.servers, coins, network.admin_key)[: len(denominations)]
+    return partial(mint_on, network)
 
-    return make
+
+def mint_on(network: LocalNetwork, *denominations: int) -> list[CoinRecord]:
+    """Make a coin of each denomination; the network makes at least four, so some may be spare."""
+    wanted = list(denominations) + [0] * max(0, 4 - len(denominations))
+    coins = [Coin(denomination, next(_serial_numbers)) for denomination in wanted]
+    return minting.mint(network.servers, coins, network.admin_key)[: len(denominations)]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Breaking a coin into ten, by itself and for a put, through every outcome of 25 servers."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -153,16 +155,23 @@ def test_a_break_ends_right_whatever_servers_do(
 def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, count: int) -> LockerTask:
     """The servers fail when the ten coins were committed: before, nothing is at stake."""
     started = operations.start_break(actor=wallet, name=wallet.name, denomination=1)
+    with after_the_intent(lambda: network.fault(range(count), fault)):
+        return finish(started)
+
+
+@contextmanager
+def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
+    """Let something happen when the ten coins of a break are committed, and nothing is sent yet."""
     propose = change.propose
 
-    def propose_and_fail(**asked: Any) -> bool:
+    def propose_and_let_it_happen(**asked: Any) -> bool:
         done = propose(**asked)
-        network.fault(range(count), fault)
+        happens()
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(change, "propose", propose_and_fail)
-        return finish(started)
+        patch.setattr(change, "propose", propose_and_let_it_happen)
+        yield
 
 
 def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(
@@ -171,10 +180,8 @@ def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(
     """Somebody else breaks into one of our ten numbers on 13 servers, between our question and our break."""
     (foreign,) = mint(1)
     give(alice, mint(1, 0, 0, 0))
-    propose = change.propose
 
-    def propose_and_lose(**asked: Any) -> bool:
-        done = propose(**asked)
+    def lose() -> None:
         taken = Coin.objects.filter(state="change").order_by("serial_number").values_list("serial_number", flat=True)[0]
         others = list(range(900_000, 900_009))
         ten = [WireCoin(0, number) for number in [taken, *others]]
@@ -190,10 +197,8 @@ def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(
             for raida in range(13)
         }
         wire.ask(network.servers, wire.Call(Command.BREAK, payloads), until=wire.within(20))
-        return done
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(change, "propose", propose_and_lose)
+    with after_the_intent(lose):
         task = put(alice, 4)
 
     # 12 servers had broken ours and joined it together again.

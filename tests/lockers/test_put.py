@@ -104,18 +104,11 @@ def find(wallet: Wallet) -> LockerTask:
     return finish(operations.start_find(actor=wallet, name=wallet.name))
 
 
+# Other faults are gone through in `tests.chaos.test_outcomes`.
 # What each fault makes of a put when 12, 13 or all servers have it and the others accept: the coins'
 # state, and their state after the servers behave again and a find was run.
 IN_LOCKER, BACK, LIMBO = "locked", "bank", "limbo"
 OUTCOMES = {
-    ("silent", 12): (IN_LOCKER, IN_LOCKER),
-    ("silent", 13): (LIMBO, BACK),
-    ("silent", 25): (LIMBO, BACK),
-    ("drop-reply", 12): (IN_LOCKER, IN_LOCKER),
-    ("drop-reply", 13): (LIMBO, IN_LOCKER),
-    ("drop-reply", 25): (LIMBO, IN_LOCKER),
-    ("garbage", 13): (LIMBO, IN_LOCKER),
-    ("wrong-id", 13): (LIMBO, IN_LOCKER),
     ("wrong-signature", 13): (LIMBO, IN_LOCKER),
     ("truncate", 13): (LIMBO, IN_LOCKER),
     ("status:242", 12): (IN_LOCKER, IN_LOCKER),
@@ -124,10 +117,6 @@ OUTCOMES = {
     ("status:242", 25): (LIMBO, BACK),
     ("status:252", 13): (LIMBO, BACK),
     ("wrong-secret", 12): (IN_LOCKER, IN_LOCKER),
-    ("down", 12): (IN_LOCKER, IN_LOCKER),
-    ("down", 13): (LIMBO, BACK),
-    ("crash", 13): (LIMBO, IN_LOCKER),
-    ("crash-before", 13): (LIMBO, BACK),
 }
 
 

@@ -1,0 +1,159 @@
+"""What is cut off: a task of each kind with coins and wallets of its own, and what must be true of it in the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from django.db.models.functions import Now
+
+from lockers import operations
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, LockerTask
+from lockers.operations import Started
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.files import write_bin
+from lockers.states import SPENDABLE, CoinState, TaskKind, TaskState
+from tests.lockers.books import assert_servers_hold, finish
+from tests.lockers.conftest import mint_on
+from tests.lockers.test_break import after_the_intent
+from tests.lockers.test_put import find, give
+from wallets import operations as wallets
+from wallets.models import Wallet
+
+# A find that leaves coins in limbo is followed by another, as the sweep would.
+FINDS = 4
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class Scene:
+    """A task that was begun and not worked on, the wallets that have a part in it, and what all coins are worth."""
+
+    task: Started
+    wallets: list[Wallet]
+    units: int
+    # How many of the first servers refuse a command, as long as the task is in the hands of a child.
+    refuse: Mapping[str, int] = field(default_factory=dict)
+
+    def state(self) -> str:
+        return LockerTask.objects.get(pk=self.task.task.pk).state
+
+    def coins(self) -> list[Coin]:
+        return list(Coin.objects.filter(wallet__in=self.wallets))
+
+    def expire_lease(self) -> None:
+        """As if the worker had been silent for long enough."""
+        LockerTask.objects.filter(pk=self.task.task.pk, state=TaskState.RUNNING).update(lease_until=Now())
+
+    def find_what_is_in_limbo(self) -> None:
+        for wallet in self.wallets:
+            for _ in range(FINDS):
+                if Coin.objects.filter(wallet=wallet, state__in=[CoinState.LIMBO, CoinState.ERRORED]).exists():
+                    find(wallet)
+
+    def assert_nothing_is_lost(self) -> None:
+        """The task is final, each coin is somewhere, and the servers hold what the books say. The caller audits."""
+        assert self.state() != TaskState.RUNNING
+        self.find_what_is_in_limbo()
+        rows = self.coins()
+        assert {row.state for row in rows} <= {"bank", "fracked", "locked", "sent", "broken", "void"}
+        there = [row for row in rows if row.state in (*SPENDABLE, CoinState.LOCKED)]
+        assert sum(WireCoin(row.denomination, 0).value for row in there) == self.units
+        assert_servers_hold(there)
+
+
+class World:
+    """Makes scenes on a network whose servers behave."""
+
+    def __init__(self, network: LocalNetwork) -> None:
+        self.network = network
+
+    def wallet(self, *denominations: int) -> Wallet:
+        wallet = wallets.create_wallet(name=f"wallet-{next(_numbers)}")
+        if denominations:
+            give(wallet, mint_on(self.network, *denominations))
+        return wallet
+
+    def import_(self) -> Scene:
+        wallet = self.wallet()
+        upload = ("coins.bin", write_bin(mint_on(self.network, 1, 0, 0, 0)))
+        return _scene(operations.start_import(actor=wallet, name=wallet.name, uploads=[upload]), 13, wallet)
+
+    def put(self, code: str | None = None) -> Scene:
+        wallet = self.wallet(1, 1, 0, 0)
+        started = operations.start_put(
+            actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN, tag="", transmit_code=code
+        )
+        return _scene(started, 22, wallet)
+
+    def put_that_is_rolled_back(self) -> Scene:
+        scene = self.put()
+        scene.refuse = {"PUT": 13}
+        return scene
+
+    def put_that_breaks(self) -> Scene:
+        wallet = self.wallet(1, 0, 0, 0)
+        return _scene(operations.start_put(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN), 13, wallet)
+
+    def break_that_is_joined_again(self) -> Scene:
+        wallet = self.wallet(1, 0, 0, 0)
+        scene = _scene(operations.start_break(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
+        scene.refuse = {"BREAK": 13}
+        return scene
+
+    def fix(self) -> Scene:
+        wallet = self.wallet()
+        records = mint_on(self.network, 1, 0, 0, 0)
+        self.network.fault(range(3), "wrong-secret")
+        give(wallet, records)
+        self.network.clear()
+        return _scene(operations.start_fix(actor=wallet, name=wallet.name), 13, wallet)
+
+    def take(self) -> Scene:
+        code = f"CUT-OFF-IN-THE-MIDDLE-{next(_numbers)}"
+        filled = self.put(code)
+        assert finish(filled.task).state == TaskState.COMPLETED
+        taker = self.wallet()
+        started = operations.start_take(actor=taker, name=taker.name, code=code)
+        return _scene(started, 22, taker, *filled.wallets)
+
+    def release_of_a_put(self) -> Scene:
+        return self._find_after_silence(self.put())
+
+    def release_of_a_break(self) -> Scene:
+        wallet = self.wallet(1, 0, 0, 0)
+        scene = _scene(operations.start_break(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
+        return self._find_after_silence(scene)
+
+    def _find_after_silence(self, scene: Scene) -> Scene:
+        if scene.task.task.kind == TaskKind.BREAK:
+            # Before the ten are committed nothing is at stake.
+            with after_the_intent(lambda: self.network.fault(range(25), "silent")):
+                finish(scene.task)
+        else:
+            self.network.fault(range(25), "silent")
+            finish(scene.task)
+        self.network.clear()
+        (wallet,) = scene.wallets
+        assert Coin.objects.filter(wallet=wallet, state=CoinState.LIMBO).exists()
+        Coin.objects.filter(wallet=wallet).update(changed_at="2026-01-01T00:00Z")
+        scene.task = operations.start_find(actor=wallet, name=wallet.name)
+        return scene
+
+
+def _scene(started: Started, whole_coins: int, *owners: Wallet) -> Scene:
+    return Scene(started, list(owners), whole_coins * UNITS_PER_COIN)
+
+
+SCENES: dict[str, Callable[[World], Scene]] = {
+    "import": World.import_,
+    "put": World.put,
+    "put, rolled back": World.put_that_is_rolled_back,
+    "put that breaks": World.put_that_breaks,
+    "break, joined again": World.break_that_is_joined_again,
+    "take": World.take,
+    "fix": World.fix,
+    "find that releases a put": World.release_of_a_put,
+    "find that releases a break": World.release_of_a_break,
+}
