@@ -1,0 +1,37 @@
+"""`manage.py backup DIRECTORY`: a copy of the database as of one moment, with a list of what is in it."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from config import backups
+
+
+class Command(BaseCommand):
+    help = "Write the database as of now into a new directory. Everything may go on meanwhile. Keys are not in it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("directory", type=Path, help="is made; must not be there yet")
+
+    def handle(self, *args: Any, directory: Path, **options: Any) -> None:
+        try:
+            manifest = backups.back_up(directory)
+        except backups.BackupError as error:
+            raise CommandError(str(error)) from error
+        counts = manifest.counts
+        self.stdout.write(
+            f"{directory}: {manifest.dump_bytes:,} bytes, {counts['wallets_wallet']:,} wallets, "
+            f"{counts['wallets_token']:,} tokens, {counts['transfers_transfer']:,} transfers, "
+            f"{counts['lockers_coin']:,} coins."
+        )
+        if manifest.in_flight:
+            self.stdout.write(
+                f"{manifest.in_flight} tasks were talking to RAIDA servers. If this backup is ever restored, "
+                "their coins are looked for on the servers first."
+            )
+        self.stdout.write(
+            "Keep COPPICE_VAULT_KEY and COPPICE_SECRET_KEY elsewhere: without the first nobody can use the coins in "
+            "this backup, and with both in one place whoever finds it can."
+        )

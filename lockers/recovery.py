@@ -1,0 +1,51 @@
+"""
+After the books were set back to an earlier moment.
+
+What happened on the servers since then is not in them. A task that was under way at that moment may have gone on
+afterwards: what its books call "never sent" may have been sent. So it becomes "unknown", exactly as after a worker
+was killed in the middle of a command, and the servers are asked before anything else is done.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from lockers.models import LockerTask
+from lockers.states import Mark, TaskKind, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A task that was under way when the books were copied."""
+
+    id: UUID
+    kind: str
+    coins: int
+
+
+# A fix repeats nothing that could lose a coin, and the others hold none.
+_MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.BREAK)
+
+
+def doubt_tasks_in_flight() -> list[InFlight]:
+    """Let no open task rely on what it had not done yet, give up every lease, and return these tasks."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        LockerTask.objects.filter(state=TaskState.RUNNING).update(lease_until=None)
+        cursor.execute(
+            "UPDATE lockers_coin SET outcome = translate(outcome, %s, %s) FROM lockers_lockertask AS task"
+            " WHERE task.id = lockers_coin.task_id AND task.state = %s AND task.kind = ANY(%s)",
+            [
+                Mark.UNASKED + Mark.UNREACHED,
+                Mark.SENT * 2,
+                TaskState.RUNNING,
+                [kind.value for kind in _MOVES_COINS],
+            ],
+        )
+        cursor.execute(
+            "SELECT task.id, task.kind, count(coin.id) FROM lockers_lockertask AS task"
+            "  LEFT JOIN lockers_coin AS coin ON coin.task_id = task.id"
+            " WHERE task.state = %s GROUP BY task.id, task.kind ORDER BY task.created_at, task.id",
+            [TaskState.RUNNING],
+        )
+        return [InFlight(*row) for row in cursor.fetchall()]

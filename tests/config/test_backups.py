@@ -1,0 +1,187 @@
+"""A backup is made while the ledger works, and becomes the same ledger in an empty database, or says why not."""
+
+import json
+import os
+import shutil
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.db import connection
+
+from config import backups
+from lockers.models import Coin, LockerTask
+from lockers.states import CoinState, TaskKind
+from tests.api.web_server import database_url
+from tests.config.conftest import manage
+from transfers import operations
+from trusts import operations as trusts
+from wallets import operations as wallets
+from wallets.models import Token, Wallet
+
+OTHER = "coppice_restored"
+
+
+@pytest.fixture
+def backup(transactional_db, tmp_path):
+    """A ledger with a little of everything, and its backup."""
+    alice = wallets.create_wallet(name="alice", password="correct horse")
+    trusts.open_managed_wallet(actor=alice, name="bobby")
+    operations.issue_tokens(wallet=alice, count=7)
+    operations.send_bundle(actor=alice, sender="alice", receiver="bobby", size=3)
+    task = LockerTask.objects.create(
+        kind=TaskKind.IMPORT, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2030-01-01 00:00Z", progress=5
+    )
+    Coin.objects.create(
+        wallet=alice, denomination=0, serial_number=1, state=CoinState.INCOMING, origin=TaskKind.IMPORT, pown="p" * 25,
+        secrets=b"sealed", task=task, batch=0, outcome="p" * 5 + "d" + "-" * 19,
+    )  # fmt: skip
+    directory = tmp_path / "backup"
+    backups.back_up(directory)
+    # After the backup: not in it.
+    wallets.create_wallet(name="charlie")
+    return directory
+
+
+@pytest.fixture
+def empty_database(transactional_db):
+    """The URL of another database of the same server."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {OTHER} WITH (FORCE)")
+        cursor.execute(f"CREATE DATABASE {OTHER}")
+    yield database_url().replace(quote(connection.settings_dict["NAME"], safe=""), OTHER)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {OTHER} WITH (FORCE)")
+
+
+def restore(directory, url, *arguments):
+    environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.base"}
+    return manage("restore", str(directory), *arguments, environment=environment)
+
+
+def rows(url):
+    """What the restored database holds, asked by a connection of its own."""
+    with psycopg.connect(url) as other:
+        return {
+            "wallets": [row[0] for row in other.execute("SELECT name FROM wallets_wallet ORDER BY name")],
+            "tokens": other.execute(
+                "SELECT md5(string_agg(token::text, ' ' ORDER BY id)) FROM wallets_token AS token"
+            ).fetchone()[0],
+            "marks": other.execute("SELECT outcome FROM lockers_coin").fetchone()[0],
+        }
+
+
+def test_a_restored_database_is_the_one_that_was_backed_up(backup, empty_database):
+    manifest = json.loads((backup / "manifest.json").read_text())
+    assert manifest["counts"]["wallets_wallet"] == 2
+    assert manifest["counts"]["transfers_movement"] == 10
+    assert manifest["in_flight"] == 1
+    assert {path.name: path.stat().st_mode & 0o777 for path in backup.iterdir()} == {
+        "database.dump": 0o600,
+        "manifest.json": 0o600,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT md5(string_agg(token::text, ' ' ORDER BY id)) FROM wallets_token AS token")
+        (tokens,) = cursor.fetchone()
+
+    restored = restore(backup, empty_database)
+
+    assert restored.returncode == 0, restored.stderr
+    assert "Nothing was lost or doubled, as of the moment of the backup." in restored.stdout
+    assert "1 tasks were under way then" in restored.stdout
+    assert rows(empty_database) == {
+        "wallets": ["alice", "bobby"],
+        "tokens": tokens,
+        # What was never sent at the moment of the backup may have been sent since.
+        "marks": "p" * 5 + "n" * 20,
+    }
+
+    again = restore(backup, empty_database)
+    assert again.returncode == 1
+    assert "would lose 2 wallets and 7 tokens" in again.stderr
+    replaced = restore(backup, empty_database, "--replace")
+    assert replaced.returncode == 0, replaced.stderr
+
+
+def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(backup, empty_database, tmp_path):
+    alice = Wallet.objects.get(name="alice")
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE wallets_token SET wallet_id = %s WHERE moves = 1", [alice.pk])
+        cursor.execute("SET session_replication_role = DEFAULT")
+    assert Token.objects.filter(wallet=alice).count() == 7
+    backups.back_up(tmp_path / "unsound")
+
+    restored = restore(tmp_path / "unsound", empty_database)
+
+    assert restored.returncode == 1
+    assert "a token lies where its last movement brought it: token" in restored.stderr
+    assert "do not let this database serve" in restored.stderr
+
+
+def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backup, settings):
+    settings.VAULT_KEY = "b3RoZXIgdmF1bHQga2V5LCAzMiBieXRlcyBsb25nISE="
+
+    with pytest.raises(backups.BackupError, match="COPPICE_VAULT_KEY is not the key"):
+        backups.restore(backup, replace=True)
+
+    assert Wallet.objects.filter(name="charlie").exists()
+
+
+def test_a_database_that_others_use_is_refused(backup):
+    with psycopg.connect(database_url()), pytest.raises(backups.BackupError, match="1 others are connected"):
+        backups.restore(backup, replace=True)
+
+    assert Wallet.objects.filter(name="charlie").exists()
+
+
+def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup, tmp_path):
+    def changed(name, **changes):
+        copy = tmp_path / name
+        shutil.copytree(backup, copy)
+        manifest = json.loads((copy / "manifest.json").read_text())
+        (copy / "manifest.json").write_text(json.dumps(manifest | changes))
+        return copy
+
+    newer = changed("newer", migrations=[["wallets", "0001_initial"], ["wallets", "9999_from_the_future"]])
+    damaged = changed("damaged")
+    with (damaged / "database.dump").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\0")
+
+    for directory, sentence in [
+        (newer, "1 of its migrations are unknown here"),
+        (damaged, "is not the file of which"),
+        (changed("format", format=2), "has format 2"),
+        (changed("field", surprise=1), "cannot be read"),
+        (tmp_path / "nowhere", "is no backup"),
+    ]:
+        with pytest.raises(backups.BackupError, match=sentence):
+            backups.read_manifest(directory)
+
+
+def test_a_backup_that_fails_leaves_nothing(transactional_db, tmp_path, monkeypatch):
+    monkeypatch.setattr(backups, "_program", lambda name, at_least: (backups.Path("/bin/false"), "18.0"))
+
+    with pytest.raises(backups.BackupError, match="false failed: it did not say why"):
+        backups.back_up(tmp_path / "backup")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_never_goes_over_another(backup):
+    with pytest.raises(backups.BackupError, match="is there already"):
+        backups.back_up(backup)
+
+
+def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup, settings):
+    text = (backup / "manifest.json").read_text()
+
+    assert settings.VAULT_KEY not in text
+    assert settings.SECRET_KEY not in text
+    assert set(json.loads(text)["fingerprints"]) == {"COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY"}
+
+
+def test_a_missing_program_is_named_with_what_to_install():
+    with pytest.raises(backups.BackupError, match="postgresql-client-999"):
+        backups._program("pg_dump", at_least=999)
