@@ -26,6 +26,12 @@ def _words(values: Any) -> list[tuple[str, str]]:
     return [(value.value, value.value) for value in values]
 
 
+def _workers(attempt: int) -> str:
+    if attempt < 2:
+        return "one took it" if attempt else "none took it yet"
+    return f"{attempt} took it, one after the other"
+
+
 class TaskStateFilter(pages.StateFilter):
     values = _words(TaskState)
 
@@ -49,7 +55,9 @@ class NeedFilter(pages.Choice):
 class LockerTaskPage(pages.LedgerPage):
     """What talks to the servers."""
 
+    called = ("task", "tasks")
     list_display = ("kind", "status", "bar", "owner", "worth", "tag", "made", "ended")
+    numbers = ("worth",)
     list_filter = (TaskStateFilter, TaskKindFilter, NeedFilter, pages.AgeFilter, pages.WalletFilter, pages.TagFilter)
     ordering = ("-created_at", "-id")
     search_help_text = "a task's or a receipt's id"
@@ -151,7 +159,7 @@ class LockerTaskPage(pages.LedgerPage):
                     desk.full(row.finished_at) or "not yet",
                     note="" if row.finished_at else f"its time is up {desk.ago(row.deadline)}",
                 ),
-                Fact("worker", f"the {row.attempt}. that took it" if row.attempt else "none took it yet"),
+                Fact("workers", _workers(row.attempt)),
                 Fact("receipt", row.receipt_id),
                 Fact("id", row.pk),
             ],
@@ -167,6 +175,7 @@ class LockerPage(pages.LedgerPage):
     """Lockers that wallets of this ledger filled."""
 
     list_display = ("identity", "status", "worth", "owner", "tag", "made", "changed")
+    numbers = ("worth",)
     list_filter = (LockerStateFilter, pages.WalletFilter, pages.TagFilter, pages.AgeFilter)
     ordering = ("-created_at", "-id")
     search_help_text = "a locker's id"
@@ -245,6 +254,7 @@ class CoinPage(pages.LedgerPage):
     """Coins, without their numbers."""
 
     list_display = ("serial", "value", "status", "grade", "owner", "held_by", "changed")
+    numbers = ("value",)
     list_filter = (CoinStateFilter, DenominationFilter, pages.WalletFilter)
     search_help_text = "a serial number"
     detail_template = "desk/coin.html"

@@ -222,11 +222,15 @@ def _counted(statement: str, row_id: UUID) -> list[CoinCount]:
         return _by_state(cursor.fetchall())
 
 
+# What of a result is a value in units of 10^-8.
+_VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unknown"})
+
+
 # What of a result is a number or a sentence; lists of coins and of servers have places of their own.
-def result_of(task: LockerTask) -> list[tuple[str, object]]:
-    """Return what a task's result says in single words and numbers."""
+def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:
+    """Return what a task's result says in single words and numbers; True for a value in units of 10^-8."""
     return [
-        (name.replace("_", " "), value)
+        (name.replace("_", " "), value, name in _VALUES)
         for name, value in task.result.items()
         if isinstance(value, str | int | float) and name not in {"raida", "pownstring"}
     ]

@@ -51,6 +51,7 @@ class TransferPage(pages.LedgerPage):
     """Tokens on their way."""
 
     list_display = ("identity", "status", "token_count", "from_wallet", "to_wallet", "made", "closed")
+    numbers = ("token_count",)
     list_filter = (TransferStateFilter, NeedFilter, pages.AgeFilter, PartyFilter)
     search_help_text = "a transfer's id"
     detail_template = "desk/transfer.html"

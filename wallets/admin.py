@@ -38,6 +38,7 @@ class WalletPage(pages.LedgerPage):
     """Who holds tokens and coins."""
 
     list_display = ("name", "tokens", "reserved", "can_log_in", "made")
+    numbers = ("tokens", "reserved")
     list_filter = (pages.AgeFilter,)
     ordering = ("name_key",)
     search_help_text = "the beginning of a name, or an id"
@@ -111,8 +112,8 @@ class WalletPage(pages.LedgerPage):
             },
             "facts": [
                 Fact("id", row.pk),
-                Fact("display name", row.display_name or "–"),
-                Fact("about", row.about or "–"),
+                *([Fact("display name", row.display_name)] if row.display_name else []),
+                *([Fact("about", row.about)] if row.about else []),
                 Fact(
                     "password",
                     "has one"
@@ -151,6 +152,7 @@ class TokenPage(pages.LedgerPage):
     """Planted trees, one each."""
 
     list_display = ("id", "holder", "state", "moved", "made")
+    numbers = ("moved",)
     list_filter = (pages.WalletFilter, ReservedFilter)
     list_select_related = ("wallet",)
     search_help_text = "a token's id or a capture's id"
@@ -268,6 +270,7 @@ class KeyPage(pages.LedgerPage):
 class ApiKeyPage(KeyPage):
     """Partner applications' keys."""
 
+    called = ("API key", "API keys")
     list_display = ("name", "begins", "state", "used", "ends", "made")
     list_filter = (ValidityFilter,)
     ordering = ("-created_at", "pk")
@@ -358,7 +361,9 @@ class AuditResultFilter(pages.StateFilter):
 class AuditRunPage(pages.LedgerPage):
     """Every time that the books were checked."""
 
+    called = ("audit", "audits")
     list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
+    numbers = ("findings_count",)
     list_filter = (AuditResultFilter,)
     list_select_related = ("staff",)
     ordering = ("-id",)
@@ -426,6 +431,7 @@ class KindFilter(pages.Typed):
 class OperatorActionPage(pages.LedgerPage):
     """Who did what, when, and what it changed."""
 
+    called = ("action", "actions")
     list_display = ("id", "who", "what", "of", "reason", "at")
     list_filter = (VerbFilter, pages.AgeFilter, KindFilter)
     list_select_related = ("staff",)

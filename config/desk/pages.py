@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import label_for_field, lookup_field, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -199,9 +199,12 @@ class Listing(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = list(self.result_list)
+        rows = list(self.result_list)
         page: LedgerPage = self.model_admin  # type: ignore[assignment]
-        page.prepare(self.result_list)
+        page.prepare(rows)
+        self.result_list = rows
+        self.heads = [(label_for_field(name, self.model, page), name in page.numbers) for name in page.list_display]
+        self.lines = [page.line(row) for row in rows]
 
 
 class LedgerPage(_ModelAdmin):
@@ -225,8 +228,20 @@ class LedgerPage(_ModelAdmin):
     search_fields = ("pk",)
     csv_columns: ClassVar[Sequence[spreadsheet.Column]] = ()
     detail_template: ClassVar[str] = "desk/detail.html"
+    # What one row is called, and many, if not as the model is.
+    called: ClassVar[tuple[str, str] | None] = None
+    # The columns of the list that are set to the right.
+    numbers: ClassVar[Sequence[str]] = ()
     # What an empty list says: what the rows are, and how the first one comes about.
     empty: ClassVar[str] = ""
+
+    @property
+    def singular(self) -> str:
+        return self.called[0] if self.called else str(self.opts.verbose_name)
+
+    @property
+    def plural(self) -> str:
+        return self.called[1] if self.called else str(self.opts.verbose_name_plural)
 
     # --- nobody changes a row through a form ----------------------------------------------
 
@@ -264,6 +279,14 @@ class LedgerPage(_ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Listing
 
+    def line(self, row: Any) -> tuple[str, list[tuple[str, object, bool]]]:
+        """Return the address of a row's page, and for each column its name, its value, and whether that is a number."""
+        columns: list[tuple[str, object, bool]] = []
+        for name in self.list_display:
+            _, _, value = lookup_field(name, row, self)
+            columns.append((str(label_for_field(name, self.model, self)), value, name in self.numbers))
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]), columns
+
     def prepare(self, rows: list[Any]) -> None:
         """Add to the rows of a list what needs a statement of its own, in one for all of them."""
 
@@ -286,13 +309,19 @@ class LedgerPage(_ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         as_csv = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_csv")
         more = {
-            "title": str(self.opts.verbose_name_plural).capitalize(),
+            "title": self.plural[:1].upper() + self.plural[1:],
+            "singular": self.singular,
+            "plural": self.plural,
             "empty": self.empty,
             "counted_rows": COUNTED_ROWS,
             "list_acts": self.list_acts(request),
             "csv_url": f"{as_csv}?{request.GET.urlencode()}",
         }
-        return super().changelist_view(request, more | (extra_context or {}))
+        response = super().changelist_view(request, more | (extra_context or {}))
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            shown = response.context_data["cl"]
+            response.context_data["page_range"] = shown.paginator.get_elided_page_range(shown.page_num)
+        return response
 
     @method_decorator(require_safe)
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
@@ -306,7 +335,7 @@ class LedgerPage(_ModelAdmin):
         return spreadsheet.response(
             self.csv_columns,
             shown.queryset.iterator(chunk_size=2000),
-            file_name=f"{self.opts.verbose_name_plural}-{timezone.now():%Y%m%d-%H%M%S}.csv".replace(" ", "-"),
+            file_name=f"{self.plural}-{timezone.now():%Y%m%d-%H%M%S}.csv".replace(" ", "-"),
         )
 
     def list_acts(self, request: HttpRequest) -> Sequence[Act]:
@@ -326,7 +355,7 @@ class LedgerPage(_ModelAdmin):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{self.opts.verbose_name} {row}"[:100].capitalize(),
+            "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
             "acts": self.acts(request, row),

@@ -52,7 +52,8 @@ class Desk(AdminSite):
             if model is None or model_admin is None or not model_admin.has_view_or_change_permission(request):
                 continue
             name = f"{model._meta.app_label}_{model._meta.model_name}_changelist"
-            pages.append({"url_name": f"admin:{name}", "title": str(model._meta.verbose_name_plural), "label": label})
+            title = getattr(model_admin, "plural", model._meta.verbose_name_plural)
+            pages.append({"url_name": f"admin:{name}", "title": str(title), "label": label})
         return pages
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
