@@ -25,10 +25,14 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import orjson
-from django.db import connection
+from django.db import IntegrityError, connection
 
+from transfers import queries
 from transfers.states import TransferEvent, TransferState
 from wallets import numbering
+from wallets.errors import KeyInUse
+from wallets.models import Wallet
+from wallets.queries import HOLDS_KEY, Claim
 
 LOTS: Final = (-(2**31), 2**31 - 1)
 
@@ -43,7 +47,7 @@ class WalletReference(NamedTuple):
 class Verdict(NamedTuple):
     """What became of a wish to move tokens. `number` and `at` are None if nothing was written."""
 
-    state: str | None  # a TransferState, 'same' or 'foreign'
+    state: str | None  # a TransferState, 'same', 'foreign', or 'twin': a request with the same key is at it
     source_id: UUID | None
     source_name: str | None
     destination_id: UUID | None
@@ -78,7 +82,7 @@ parties AS MATERIALIZED (
            ) AS trusted
 ), verdict AS MATERIALIZED (
     SELECT parties.*,
-           CASE WHEN source_id IS NULL OR destination_id IS NULL THEN NULL
+           CASE {twin}WHEN source_id IS NULL OR destination_id IS NULL THEN NULL
                 WHEN source_id = destination_id THEN 'same'
                 WHEN source_id = %(actor)s::uuid OR powers.over_source THEN
                     CASE WHEN destination_id = %(actor)s::uuid OR powers.over_destination OR powers.shared
@@ -138,6 +142,26 @@ SELECT count(*)
   FROM unnest((SELECT %(tokens)s::uuid[])) AS listed (id) JOIN wallets_token AS token ON token.id = listed.id
  WHERE (token.wallet_id = verdict.source_id AND token.transfer_pending_id IS NULL) IS TRUE"""
 
+# With an idempotency key the answer is stored by the statement that has the effect: both are there, or neither. Who
+# does not get hold of the key has a twin that is at it; one that was faster has left a row, which refuses a second.
+_TWIN = f"WHEN NOT {HOLDS_KEY.format(wallet='%(actor)s::uuid')} THEN 'twin' "
+_ANSWER = queries.written_transfer(
+    id="%(id)s::uuid",
+    parameters="%(written_parameters)s::text",
+    state="verdict.state",
+    created_at="written.created_at",
+    closed_at="CASE verdict.state WHEN 'completed' THEN written.created_at END",
+    originator="%(originator)s::text",
+    source="verdict.source_name",
+    destination="verdict.destination_name",
+)
+_KEPT = f""", kept AS (
+    INSERT INTO wallets_idempotentanswer (wallet_id, key, fingerprint, status, body, is_sealed)
+    SELECT %(actor)s::uuid, %(key)s::varchar, %(fingerprint)s::bytea,
+           (%(statuses)s::jsonb ->> verdict.state)::smallint, convert_to({_ANSWER}, 'UTF8'), false
+      FROM written, verdict
+)"""  # noqa: S608 - constants
+
 _SEND = """
 WITH {verdict}, {draw}, enough AS MATERIALIZED (
     SELECT source_id, destination_id, state, clock_timestamp() AS at
@@ -173,7 +197,7 @@ WITH {verdict}, {draw}, enough AS MATERIALIZED (
            written.created_at
       FROM written, changed
      WHERE written.state = 'completed'
-)
+){kept}
 SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destination_id, verdict.destination_name,
        written.number, written.created_at
   FROM verdict LEFT JOIN written ON true
@@ -181,22 +205,28 @@ SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destinatio
 
 
 @cache
-def _sending(draw: str, free: str, source: str, destination: str) -> str:
-    verdict = _VERDICT.format(source=source, destination=destination)
-    return _SEND.format(verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT)
+def _sending(draw: str, free: str, source: str, destination: str, has_key: bool) -> str:
+    verdict = _VERDICT.format(source=source, destination=destination, twin=_TWIN if has_key else "")
+    return _SEND.format(
+        verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT,
+        kept=_KEPT if has_key else "",
+    )  # fmt: skip
 
 
 def send_bundle(
     *,
     transfer_id: UUID,
-    actor_id: UUID,
+    actor: Wallet,
     source: WalletReference,
     destination: WalletReference,
     size: int,
     patiently: bool,
+    claim: Claim | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of `size` tokens of the ledger's choice.
+
+    With a claim the answer is stored too, or `wallets.errors.KeyInUse` raised if a twin has stored its own.
 
     Without a number in the verdict nothing was written. If then the state is one that sends tokens, there were too
     few; without `patiently` that may be only because others hold them at this moment.
@@ -205,9 +235,10 @@ def send_bundle(
         _DRAW_PATIENTLY if patiently else _DRAW_AT_ONCE,
         _FREE_OF_WALLET,
         transfer_id,
-        actor_id,
+        actor,
         source,
         destination,
+        claim,
         {"size": size, "lot": randint(*LOTS), "parameters": bundle_parameters(size)},  # noqa: S311 - spreads load
     )
 
@@ -215,10 +246,11 @@ def send_bundle(
 def send_listed(
     *,
     transfer_id: UUID,
-    actor_id: UUID,
+    actor: Wallet,
     source: WalletReference,
     destination: WalletReference,
     token_ids: Sequence[UUID],
+    claim: Claim | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
@@ -230,9 +262,10 @@ def send_listed(
         _TAKE_LISTED,
         _FREE_OF_LIST,
         transfer_id,
-        actor_id,
+        actor,
         source,
         destination,
+        claim,
         {"size": len(token_ids), "tokens": list(token_ids), "parameters": listed_parameters(token_ids)},
     )
 
@@ -251,22 +284,30 @@ def _send(
     draw: str,
     free: str,
     transfer_id: UUID,
-    actor_id: UUID,
+    actor: Wallet,
     source: WalletReference,
     destination: WalletReference,
+    claim: Claim | None,
     arguments: dict[str, Any],
 ) -> Verdict:
+    statement = _sending(draw, free, source.column, destination.column, claim is not None)
+    arguments |= {"id": transfer_id, "actor": actor.pk, "source": source.value, "destination": destination.value}
+    if claim is not None:
+        arguments |= {
+            "key": claim.key,
+            "fingerprint": claim.fingerprint,
+            "statuses": orjson.dumps(claim.statuses).decode(),
+            "originator": actor.name,
+            # Under a name of its own, since a placeholder has one type, and JSON that was read is written otherwise.
+            "written_parameters": arguments["parameters"],
+        }
     with connection.cursor() as cursor:
-        cursor.execute(
-            _sending(draw, free, source.column, destination.column),
-            {
-                "id": transfer_id,
-                "actor": actor_id,
-                "source": source.value,
-                "destination": destination.value,
-                **arguments,
-            },
-        )
+        try:
+            cursor.execute(statement, arguments)
+        except IntegrityError as error:
+            if "idempotency_key_is_used_once" not in str(error):
+                raise
+            raise KeyInUse from error
         return Verdict(*cursor.fetchone())
 
 

@@ -15,6 +15,7 @@ from wallets import errors as wallet_errors
 from wallets import names
 from wallets import operations as wallet_operations
 from wallets.models import Wallet
+from wallets.queries import Claim
 from wallets.states import EventType
 
 # How often a list of tokens is tried again that proved to be free after all.
@@ -46,12 +47,15 @@ def attempt() -> Iterator[None]:
             connection.savepoint_rollback(savepoint)
 
 
-def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> queries.TransferRow:
+def send_bundle(
+    *, actor: Wallet, sender: str, receiver: str, size: int, claim: Claim | None = None
+) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids.
+    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect.
 
+    :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
     :raises wallets.errors.InvalidWalletName: a text can never be a name
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
@@ -64,11 +68,12 @@ def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> quer
         with attempt():
             verdict = ledger.send_bundle(
                 transfer_id=transfer_id,
-                actor_id=actor.pk,
+                actor=actor,
                 source=source,
                 destination=destination,
                 size=size,
                 patiently=patiently,
+                claim=claim,
             )
             if verdict.number is not None:
                 return _sent(transfer_id, actor, verdict, {"bundle": {"bundleSize": size}})
@@ -77,12 +82,15 @@ def send_bundle(*, actor: Wallet, sender: str, receiver: str, size: int) -> quer
     raise errors.InsufficientTokens
 
 
-def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID]) -> queries.TransferRow:
+def send_tokens(
+    *, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID], claim: Claim | None = None
+) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids.
+    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect.
 
+    :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
     :raises wallets.errors.InvalidWalletName: a text can never be a name
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
@@ -97,10 +105,11 @@ def send_tokens(*, actor: Wallet, sender: str, receiver: str, token_ids: Sequenc
         with attempt():
             verdict = ledger.send_listed(
                 transfer_id=transfer_id,
-                actor_id=actor.pk,
+                actor=actor,
                 source=source,
                 destination=destination,
                 token_ids=token_ids,
+                claim=claim,
             )
             if verdict.number is not None:
                 return _sent(transfer_id, actor, verdict, {"tokens": [str(token_id) for token_id in token_ids]})
@@ -129,6 +138,8 @@ def _not_found(text: str) -> wallet_errors.WalletNotFound:
 
 def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
     """Raise why the wish is refused, unless tokens are all that is missing."""
+    if verdict.state == "twin":
+        raise wallet_errors.KeyInUse
     if verdict.source_id is None:
         raise _not_found(sender)
     if verdict.destination_id is None:

@@ -30,14 +30,51 @@ class TransferRow(NamedTuple):
     destination_wallet: str
 
 
-_ROW = """
-SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
-       transfer.created_at, transfer.closed_at, originator.name, source.name, destination.name
+_NAMED = """
   FROM transfers_transfer AS transfer
   JOIN wallets_wallet AS originator ON originator.id = transfer.originator_id
   JOIN wallets_wallet AS source ON source.id = transfer.source_id
   JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
 """
+_ROW = f"""
+SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
+       transfer.created_at, transfer.closed_at, originator.name, source.name, destination.name
+{_NAMED}"""
+
+
+def written_transfer(
+    *,
+    id: str,  # noqa: A002 - the name of the field
+    parameters: str,
+    state: str,
+    created_at: str,
+    closed_at: str,
+    originator: str,
+    source: str,
+    destination: str,
+) -> str:
+    """
+    Return the SQL of a transfer's JSON text, from the SQL of its values.
+
+    The fields, and their order, are those of `transfers.serializers.transfer`.
+    """
+    closed = f"coalesce({wallet_queries.written_time(closed_at)}, 'null')"
+    return f"""concat('{{"id":"', {id}, '","type":"send","parameters":', {parameters}, ',"state":"', {state},
+    '","created_at":', {wallet_queries.written_time(created_at)}, ',"closed_at":', {closed},
+    ',"active":true,"claim":false,"originating_wallet":', to_json({originator}),
+    ',"source_wallet":', to_json({source}), ',"destination_wallet":', to_json({destination}), '}}')"""
+
+
+_JSON = written_transfer(
+    id="transfer.id",
+    parameters="transfer.parameters",
+    state="transfer.state",
+    created_at="transfer.created_at",
+    closed_at="transfer.closed_at",
+    originator="originator.name",
+    source="source.name",
+    destination="destination.name",
+)
 
 
 def _row(row: Sequence[Any]) -> TransferRow:
@@ -100,9 +137,19 @@ _BRANCHES = (
 
 
 def transfers_page(
-    *, wallet_ids: Sequence[UUID], limit: int, offset: int = 0, after: int = 0, state: str | None = None
-) -> list[TransferRow]:
-    """Return a page of the transfers in which one of the wallets is a party, in the order of creation."""
+    *,
+    actor_id: UUID,
+    wallet_id: UUID | None = None,
+    limit: int,
+    offset: int = 0,
+    after: int = 0,
+    state: str | None = None,
+) -> list[wallet_queries.Written]:
+    """
+    Return a page of the transfers in which the wallet is a party, or one that the actor controls, oldest first.
+
+    The position of a row is the number of the transfer.
+    """
     if state is None:
         condition = ""
     elif state == TransferState.COMPLETED:
@@ -110,19 +157,25 @@ def transfers_page(
     else:
         # In so many words, so that the indexes of what is not completed serve.
         condition = "AND state <> 'completed' AND state = %(state)s"
-    numbers = trust_queries.numbers_by_party(table="transfers_transfer", branches=_BRANCHES, condition=condition)
+    numbers = trust_queries.numbers_by_party(
+        table="transfers_transfer",
+        branches=_BRANCHES,
+        condition=condition,
+        wallets=trust_queries.CONTROLLED if wallet_id is None else trust_queries.LISTED,
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_ROW} WHERE transfer.number IN ({numbers}) ORDER BY transfer.number OFFSET %(offset)s",
+            f"SELECT {_JSON}, transfer.number {_NAMED}"
+            f" WHERE transfer.number IN ({numbers}) ORDER BY transfer.number OFFSET (SELECT %(offset)s::bigint)",
             {
-                "wallets": list(wallet_ids),
+                **({"actor": actor_id} if wallet_id is None else {"wallets": [wallet_id]}),
                 "after": after,
                 "fetch": offset + limit,
                 "offset": offset,
                 **({} if state is None else {"state": state}),
             },
         )
-        return [_row(row) for row in cursor.fetchall()]
+        return [wallet_queries.Written(json, [number]) for json, number in cursor.fetchall()]
 
 
 def transfers_visible_to(
@@ -133,7 +186,7 @@ def transfers_visible_to(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
-) -> list[TransferRow]:
+) -> list[wallet_queries.Written]:
     """
     Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
 
@@ -141,13 +194,12 @@ def transfers_visible_to(
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet_ids = trust_queries.controlled_wallet_ids(actor_id=actor_id)
+    wallet_id = None
     if wallet is not None:
         wallet_id = wallet_queries.wallet_by_name_or_id(wallet).pk
-        if wallet_id not in wallet_ids:
+        if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id):
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
-        wallet_ids = [wallet_id]
-    return transfers_page(wallet_ids=wallet_ids, limit=limit, offset=offset, after=after, state=state)
+    return transfers_page(actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state)
 
 
 class PendingSums(NamedTuple):
@@ -186,7 +238,7 @@ def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
 
 # The newest arrival first, as in the list of a wallet; what moved together, in the order in which it moved.
 _MOVED_TOKENS = (
-    f"SELECT {wallet_queries.TOKEN_COLUMNS}, movement.id"  # noqa: S608 - constants
+    f"SELECT {wallet_queries.TOKEN_JSON}, movement.id"  # noqa: S608 - constants
     """
   FROM transfers_movement AS movement JOIN wallets_token AS token ON token.id = movement.token_id
  WHERE movement.transfer_number = %(number)s AND movement.id > %(after)s
@@ -194,7 +246,7 @@ _MOVED_TOKENS = (
 """
 )
 _RESERVED_TOKENS = (
-    f"SELECT {wallet_queries.TOKEN_COLUMNS}, -token.arrival"  # noqa: S608 - constants
+    f"SELECT {wallet_queries.TOKEN_JSON}, -token.arrival"  # noqa: S608 - constants
     """
   FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND -token.arrival > %(after)s
  ORDER BY -token.arrival LIMIT %(limit)s OFFSET %(offset)s
@@ -204,11 +256,9 @@ _RESERVED_TOKENS = (
 
 def tokens_of_transfer(
     *, actor_id: UUID, transfer_id: UUID, limit: int, offset: int = 0, after: int | None = None
-) -> list[wallet_queries.TokenRow]:
+) -> list[wallet_queries.Written]:
     """
     Return a page of the tokens that a transfer moved, or reserves while it is pending.
-
-    The last field of a row is its position in this list, not the token's arrival.
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
     """
@@ -224,7 +274,7 @@ def tokens_of_transfer(
                 "offset": offset,
             },
         )
-        return [wallet_queries.TokenRow(*row) for row in cursor.fetchall()]
+        return [wallet_queries.Written(json, [position]) for json, position in cursor.fetchall()]
 
 
 def whereabouts(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID | None]]:

@@ -18,14 +18,15 @@ Reserved tokens are those of the pending transfers out of a wallet, which only i
 `Issue` says, apart from all this, how many tokens were ever issued: what the wallets hold must come to the same.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from trusts.queries import CONTROLLED
 from wallets import numbering
-from wallets.queries import TokenCount
+from wallets.queries import TokenCount, Written, written_time
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.numbering`.
 _FOLDING: Final = 20261122
@@ -42,10 +43,13 @@ coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.
              WHERE {_SINCE.format(column="source_id")} AND {_IMMEDIATE}), 0)
 """  # noqa: S608 - constants
 
+_HELD: Final = f"coalesce(tally.tokens, 0) + {_TAIL}"
+_RESERVED: Final = """
+coalesce((SELECT sum(reserved_count) FROM transfers_transfer
+           WHERE source_id = wallet.id AND state = 'pending'), 0)
+"""
 COUNTS: Final = f"""
-SELECT wallet.id, coalesce(tally.tokens, 0) + {_TAIL},
-       coalesce((SELECT sum(reserved_count) FROM transfers_transfer
-                  WHERE source_id = wallet.id AND state = 'pending'), 0)
+SELECT wallet.id, {_HELD}, {_RESERVED}
   FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id)
   LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
 """  # noqa: S608 - constants
@@ -56,6 +60,47 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, {"wallets": list(wallet_ids)})
         return {row[0]: TokenCount(int(row[1]), int(row[2])) for row in cursor.fetchall()}
+
+
+# The fields are those of `wallets.serializers.WALLET_EXAMPLE`.
+_PAGE: Final = f"""
+WITH page AS MATERIALIZED (
+    SELECT wallet.*, wallet.id = (SELECT %(actor)s::uuid) AS is_own
+      FROM ({CONTROLLED}) AS controlled JOIN wallets_wallet AS wallet ON wallet.id = controlled.id
+     WHERE {{after}}
+     ORDER BY wallet.id = (SELECT %(actor)s::uuid), wallet.created_at, wallet.id
+     LIMIT (SELECT %(limit)s::bigint) OFFSET (SELECT %(offset)s::bigint)
+), counted AS MATERIALIZED (
+    SELECT wallet.*, {_HELD} AS held, {_RESERVED} AS reserved
+      FROM page AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
+)
+SELECT concat('{{{{"id":"', id, '","name":', to_json(name), ',"about":', coalesce(to_json(nullif(about, '')), 'null'),
+              ',"logo_url":', coalesce(to_json(logo_url), 'null'), ',"created_at":', {written_time("created_at")},
+              ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
+              ',"tokens_pending":', reserved, '}}}}'),
+       is_own, created_at::text, id::text
+  FROM counted ORDER BY is_own, created_at, id
+"""  # noqa: S608 - constants
+_FIRST_PAGE: Final = _PAGE.format(after="true")
+_NEXT_PAGE: Final = _PAGE.format(
+    after="(wallet.id = %(actor)s::uuid, wallet.created_at, wallet.id)"
+    " > (%(own)s::boolean, %(created_at)s::timestamptz, %(id)s::uuid)"
+)
+
+
+def wallets_page(*, actor_id: UUID, limit: int, offset: int = 0, after: Sequence[Any] | None = None) -> list[Written]:
+    """
+    Return a page of the wallets that the actor controls, with their token counts.
+
+    Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11). `after`
+    is the position of the last row of the page before: (is it the caller's own, created_at, id).
+    """
+    arguments: dict[str, Any] = {"actor": actor_id, "limit": limit, "offset": offset}
+    if after is not None:
+        arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST_PAGE if after is None else _NEXT_PAGE, arguments)
+        return [Written(json, position) for json, *position in cursor.fetchall()]
 
 
 _FOLD: Final = f"""

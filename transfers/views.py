@@ -6,17 +6,17 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import pagination
+from config.api import idempotency, pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from transfers import errors, operations, queries, serializers
-from transfers.states import TransferState
 from wallets import errors as wallet_errors
 from wallets import serializers as wallet_serializers
 
+_STATUSES = {"completed": 201, "pending": 202, "requested": 202}
 _NOBODY = UUID("11111111-1111-4111-8111-111111111111")
 _NO_WALLET = wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody")
 _NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
@@ -26,6 +26,8 @@ _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
 
 class TransferViewSet(ApiViewSet):
     """Tokens on their way from one wallet to another."""
+
+    stores_own_answer = frozenset({"create"})
 
     @describe(
         "List transfers",
@@ -50,7 +52,7 @@ class TransferViewSet(ApiViewSet):
             offset=page.offset,
             after=page.position[0] if page.position else 0,
         )
-        return page.response("transfers", rows, write=serializers.transfer, position=_number)
+        return page.written("transfers", rows)
 
     @describe(
         "Transfer tokens",
@@ -81,12 +83,17 @@ class TransferViewSet(ApiViewSet):
         if the caller controls the sender, and `requested` (the sender fulfils) if it controls the receiver.
         """
         values = serializers.read_transfer(request.data)
-        parties = {"sender": values["sender_wallet"], "receiver": values["receiver_wallet"]}
+        wish = {
+            "actor": caller(request),
+            "sender": values["sender_wallet"],
+            "receiver": values["receiver_wallet"],
+            "claim": idempotency.claim(request, _STATUSES),
+        }
         if "tokens" in values:
-            row = operations.send_tokens(actor=caller(request), token_ids=values["tokens"], **parties)
+            row = operations.send_tokens(token_ids=values["tokens"], **wish)
         else:
-            row = operations.send_bundle(actor=caller(request), size=values["bundle"]["bundle_size"], **parties)
-        return Response(serializers.transfer(row), status=201 if row.state == TransferState.COMPLETED else 202)
+            row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
+        return Response(serializers.transfer(row), status=_STATUSES[row.state])
 
     @describe(
         "Show a transfer",
@@ -117,7 +124,7 @@ class TransferViewSet(ApiViewSet):
             offset=page.offset,
             after=page.position[0] if page.position else None,
         )
-        return page.response("tokens", rows, write=wallet_serializers.token, position=_last)
+        return page.written("tokens", rows)
 
     @describe(
         "Accept a pending transfer",
@@ -247,7 +254,3 @@ class PendingViewSet(ApiViewSet):
 
 def _number(row: Any) -> list[Any]:
     return [row.number]
-
-
-def _last(row: Any) -> list[Any]:
-    return [row[-1]]

@@ -43,17 +43,22 @@ def _control(condition: str, actor_id: UUID, wallet_id: UUID) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+# The SQL of the `id`s of the wallet `actor` and of those that it manages: for a statement that reads what is theirs.
+# The parameter stands in subqueries so that one plan serves all actors.
+CONTROLLED: Final = """
+SELECT %(actor)s::uuid AS id
+ UNION SELECT target_id FROM trusts_trust
+        WHERE actor_id = (SELECT %(actor)s::uuid) AND request_type = 'manage' AND state = 'trusted'
+ UNION SELECT actor_id FROM trusts_trust
+        WHERE target_id = (SELECT %(actor)s::uuid) AND request_type = 'yield' AND state = 'trusted'
+"""
+
+
 def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
     """Return the actor and the wallets that it manages, the actor first."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT target_id FROM trusts_trust"
-            " WHERE actor_id = %(actor)s AND request_type = 'manage' AND state = 'trusted'"
-            " UNION SELECT actor_id FROM trusts_trust"
-            " WHERE target_id = %(actor)s AND request_type = 'yield' AND state = 'trusted'",
-            {"actor": actor_id},
-        )
-        return [actor_id, *(row[0] for row in cursor.fetchall())]
+        cursor.execute(f"SELECT id FROM ({CONTROLLED}) AS wallet ORDER BY id <> %(actor)s::uuid", {"actor": actor_id})  # noqa: S608 - constants
+        return [row[0] for row in cursor.fetchall()]
 
 
 # Whether a row lets the wallet `actor` push to the wallet `wallet`.
@@ -130,14 +135,23 @@ def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
     return row
 
 
+LISTED: Final = "SELECT unnest((SELECT %(wallets)s::uuid[])) AS id"
+
+
 def numbers_by_party(
-    *, table: str, branches: Sequence[tuple[str, str]], condition: str = "", skips: bool = False
+    *,
+    table: str,
+    branches: Sequence[tuple[str, str]],
+    condition: str = "",
+    skips: bool = False,
+    wallets: str = LISTED,
 ) -> str:
     """
     Return the SQL of a query for the `number`s of rows in which any of many wallets is a party, in ascending order.
 
     Each branch is the column of the party, which leads an index (column, number), and what else that index may ask for.
-    Parameters of the query: `wallets`, `after`, `fetch` (how many rows at most), and with `skips` also `offset` (how
+    `wallets` is the SQL of their ids: `LISTED`, with the parameter `wallets`, or `CONTROLLED`, with `actor`.
+    Parameters of the query beside these: `after`, `fetch` (how many rows at most), and with `skips` also `offset` (how
     many of these are left out from the front).
 
     It reads the first row of each wallet and branch, from which follows how far the page can reach at most, and only
@@ -166,7 +180,7 @@ WITH page AS MATERIALIZED (
     SELECT %(after)s::bigint AS after, %(fetch)s::bigint AS fetch
 ), head AS MATERIALIZED (
     SELECT wallet.id, first.branch, first.number
-      FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
+      FROM ({wallets}) AS wallet CROSS JOIN LATERAL ({heads}) AS first
 ), reach AS MATERIALIZED (
     SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE {LAST_NUMBER} END AS number
       FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest

@@ -56,6 +56,15 @@ class InvalidApiKey(DomainError):
     """An API key that was given by hand is too short to be a secret, or cannot be sent in a header."""
 
 
+class KeyInUse(DomainError):
+    """A request with the same idempotency key has not ended yet, or ended this very moment."""
+
+    headers = {"Retry-After": "1"}
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is still running")
+
+
 class AlreadyDone(DomainError):
     """This confirmation has had its effect: it was sent twice. Carries the number of the operator's action."""
 

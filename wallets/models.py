@@ -147,7 +147,8 @@ class IdempotentAnswer(models.Model):
     """
     The answer to a request that carried an Idempotency-Key, written in the transaction of its effect.
 
-    `body` is encrypted, since an answer may hold a transmit code. Kept for 7 days.
+    `body` is sealed (encrypted), since an answer may hold a transmit code; a transfer's, which the ledger writes in the
+    statement of its effect, holds no secret and is not. Kept for 7 days.
     """
 
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -155,6 +156,7 @@ class IdempotentAnswer(models.Model):
     fingerprint = models.BinaryField(max_length=32)
     status = models.SmallIntegerField()
     body = models.BinaryField()
+    is_sealed = models.BooleanField(db_default=True)
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:

@@ -76,6 +76,24 @@ class TokenCount:
 NO_TOKENS = TokenCount(0, 0)
 
 
+class StoredAnswer(NamedTuple):
+    """The answer to an earlier request. `body` is encrypted if it is sealed."""
+
+    fingerprint: bytes
+    status: int
+    body: bytes
+    is_sealed: bool
+
+
+class Claim(NamedTuple):
+    """A wish to store the answer to a request in the statement of its effect."""
+
+    key: str
+    fingerprint: bytes
+    # The HTTP status for each state that the effect may bring about.
+    statuses: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What the headers of one request stand for. None where nothing valid was found."""
@@ -86,7 +104,7 @@ class Credentials:
     bearer_token_id: UUID | None
     wallet: Wallet | None
     # Of an earlier request with the same idempotency key.
-    answer: tuple[bytes, int, bytes] | None
+    answer: "StoredAnswer | None"
     # Whether this transaction holds the idempotency key; None when none was sent.
     holds_key: bool | None
     # True once an hour: `operations.note_use` is to be called.
@@ -111,12 +129,15 @@ LEFT JOIN wallets_wallet AS wallet ON wallet.id = bearer.wallet_id
 {answer_join}
 """
 _LOOK_UP_CREDENTIALS = _LOOK_UP.format(answer_columns="", answer_join="")
-# The lock is the transaction's, so a process that dies lets go of it. It is taken in the same statement
-# as the look-up; should the first request commit in between, the unique key of the row decides.
+# True for whoever holds the key from here on, false if another transaction does. The lock is the transaction's, so a
+# process that dies lets go of it.
+HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
+# It is taken in the same statement as the look-up; should the first request commit in between, the unique key of
+# the row decides.
 _LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
     answer_columns=""",
-       answer.fingerprint, answer.status, answer.body,
-       pg_try_advisory_xact_lock(hashtextextended(wallet.id::text || %(key)s, 0))""",
+       answer.fingerprint, answer.status, answer.body, answer.is_sealed, """
+    + HOLDS_KEY.format(wallet="wallet.id"),
     answer_join="""LEFT JOIN wallets_idempotentanswer AS answer
        ON answer.wallet_id = wallet.id AND answer.key = %(key)s""",
 )
@@ -126,7 +147,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
     """
     Look up everything that the headers of a request name, in one statement.
 
-    With an idempotency key the caller has opened a transaction, which holds the key afterwards
+    With an idempotency key the transaction of the caller, if it has opened one, holds the key afterwards
     unless another running request does.
     """
     arguments: dict[str, Any] = {"api_key": digest(api_key), "bearer": digest(bearer)}
@@ -137,7 +158,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
     with connection.cursor() as cursor:
         cursor.execute(statement, arguments)
         row: Sequence[Any] = cursor.fetchone()
-    stored: Sequence[Any] = row[11:] if idempotency_key is not None else (None, None, None, None)
+    stored: Sequence[Any] = row[11:] if idempotency_key is not None else (None, None, None, None, None)
     return Credentials(
         api_key_id=row[0],
         api_key_is_revoked=row[1],
@@ -145,8 +166,8 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
         use_is_stale=row[3],
         bearer_token_id=row[4],
         wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:11]),
-        answer=None if stored[1] is None else (bytes(stored[0]), stored[1], bytes(stored[2])),
-        holds_key=stored[3],
+        answer=None if stored[1] is None else StoredAnswer(bytes(stored[0]), stored[1], bytes(stored[2]), stored[3]),
+        holds_key=stored[4],
     )
 
 
@@ -167,37 +188,6 @@ class WalletRow:
 Counting = Callable[[Iterable[UUID]], Mapping[UUID, TokenCount]]
 
 
-def wallets_page(
-    *,
-    actor_id: UUID,
-    wallet_ids: Sequence[UUID],
-    counting: Counting,
-    limit: int,
-    offset: int = 0,
-    after: Sequence[Any] | None = None,
-) -> list[WalletRow]:
-    """
-    Return a page of the wallets `wallet_ids`: oldest first, the caller's own last, as the public service lists them.
-
-    `after` is the position of the last row of the page before: (is the caller's own, created_at, id).
-    """
-    arguments: dict[str, Any] = {"ids": list(wallet_ids), "actor": actor_id, "limit": limit, "offset": offset}
-    condition = ""
-    if after is not None:
-        arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
-        condition = "AND (id = %(actor)s, created_at, id) > (%(own)s, %(created_at)s::timestamptz, %(id)s::uuid)"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT id, name, about, display_name, logo_url, created_at FROM wallets_wallet"  # noqa: S608 - constants
-            f" WHERE id = ANY(%(ids)s) {condition}"
-            f" ORDER BY (id = %(actor)s), created_at, id LIMIT %(limit)s OFFSET %(offset)s",
-            arguments,
-        )
-        rows = cursor.fetchall()
-    counts = counting([row[0] for row in rows])
-    return [WalletRow(*[*row, counts.get(row[0], NO_TOKENS)]) for row in rows]
-
-
 def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
     """Return one wallet as the lists show it."""
     return WalletRow(
@@ -206,45 +196,50 @@ def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
     )  # fmt: skip
 
 
-class TokenRow(NamedTuple):
-    """A token as lists and answers show it; ids and times are text already, which halves the time of a list."""
+class Written(NamedTuple):
+    """
+    An element of a list as the JSON text that PostgreSQL wrote, and the values by which it is ordered.
 
-    id: str
-    capture_id: str
-    wallet_id: str
-    transfer_pending_id: str | None
-    created_at: str
-    updated_at: str
-    claim: bool
-    arrival: int
+    A page of a hundred rows is most of what a partner reads. Taking a row apart and writing it again costs Python three
+    times what writing it costs PostgreSQL (tests/benchmarks/README.md).
+    """
+
+    json: str
+    position: list[Any]
 
 
-# PostgreSQL writes a time in a third of the time that Python takes to read it and to write it again.
-_WRITTEN = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-# The columns of a `TokenRow` but for the last, of a table that is called `token` in the query.
-TOKEN_COLUMNS: Final = (
-    "token.id::text, token.capture_id::text, token.wallet_id::text, token.transfer_pending_id::text,"
-    f" {_WRITTEN.format('token.created_at')}, {_WRITTEN.format('token.updated_at')}, token.claim"
-)
+def written_time(time: str) -> str:
+    """Return the SQL of a time as answers show it, NULL for none."""
+    return f"""'"' || to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
+
+
+# Of a table that is called `token` in the query. The fields are those of `wallets.serializers.TOKEN_EXAMPLE`.
+TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.capture_id,
+    '","wallet_id":"', token.wallet_id,
+    CASE WHEN token.transfer_pending_id IS NULL THEN '","transfer_pending":false,"transfer_pending_id":null'
+         ELSE '","transfer_pending":true,"transfer_pending_id":"' || token.transfer_pending_id || '"' END,
+    ',"created_at":', {written_time("token.created_at")}, ',"updated_at":', {written_time("token.updated_at")},
+    ',"claim":', token.claim::text, ',"links":{{"capture":"/webmap/tree?uuid=', token.capture_id, '"}}}}')"""
 _NEVER = 2**63 - 1
 
 
-def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> list[TokenRow]:
+def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> list[Written]:
     """
-    Return a page of a wallet's tokens, the newest arrival first.
+    Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.
 
     `before` is the arrival of the last row of the page before; with it, depth costs nothing.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {TOKEN_COLUMNS}, token.arrival FROM wallets_token AS token"  # noqa: S608 - constants
-            " WHERE token.wallet_id = %s AND token.arrival < %s ORDER BY token.arrival DESC LIMIT %s OFFSET %s",
+            f"SELECT {TOKEN_JSON}, token.arrival FROM wallets_token AS token"  # noqa: S608 - constants
+            " WHERE token.wallet_id = (SELECT %s::uuid) AND token.arrival < (SELECT %s::bigint)"
+            " ORDER BY token.arrival DESC LIMIT (SELECT %s::bigint) OFFSET (SELECT %s::bigint)",
             [wallet_id, _NEVER if before is None else before, limit, offset],
         )
-        return [TokenRow(*row) for row in cursor.fetchall()]
+        return [Written(json, [arrival]) for json, arrival in cursor.fetchall()]
 
 
-def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenRow:
+def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> Written:
     """
     Return the token if it lies in one of the wallets `visible_in`. `written` is the id as the client wrote it.
 
@@ -253,13 +248,12 @@ def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> TokenR
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {TOKEN_COLUMNS}, token.arrival FROM wallets_token AS token WHERE token.id = %s",  # noqa: S608 - constants
+            f"SELECT token.wallet_id, {TOKEN_JSON}, token.arrival FROM wallets_token AS token WHERE token.id = %s",  # noqa: S608 - constants
             [token_id],
         )
         row = cursor.fetchone()
     if row is None:
         raise errors.TokenNotFound(f"can not found token by id:{written}")
-    found = TokenRow(*row)
-    if UUID(found.wallet_id) not in visible_in:
+    if row[0] not in visible_in:
         raise errors.TokenNotVisible("Have no permission to visit this token")
-    return found
+    return Written(row[1], [row[2]])

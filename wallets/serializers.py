@@ -2,10 +2,12 @@
 
 from typing import Any, Final
 
+import orjson
+
 from config.api.openapi import Nullable
 from config.api.validation import Guid, Shape, Text
 from wallets.models import Wallet
-from wallets.queries import TokenRow, WalletRow
+from wallets.queries import WalletRow, Written
 
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Text(maximum=32)})
 NEW_WALLET: Final = Shape({"wallet": Text()})
@@ -43,8 +45,17 @@ TOKEN_EXAMPLE: Final = {
 }
 
 
-def wallet_in_list(row: WalletRow) -> dict[str, Any]:
-    """Write a wallet as `GET /wallets` shows it (the Treetracker contract, row 11)."""
+def written(row: Written) -> Any:
+    """Write what PostgreSQL has written already."""
+    return orjson.Fragment(row.json)
+
+
+def wallet(row: WalletRow) -> dict[str, Any]:
+    """
+    Write a wallet as `GET /wallets/{id}` shows it. `wallet` is its name, as clients of the later version read it.
+
+    Up to the last two, the fields are those of the list (`transfers.tallies.wallets_page`).
+    """
     return {
         "id": row.id,
         "name": row.name,
@@ -54,29 +65,11 @@ def wallet_in_list(row: WalletRow) -> dict[str, Any]:
         "tokens_in_wallet": row.tokens.total,
         "tokens_available": row.tokens.available,
         "tokens_pending": row.tokens.pending,
+        "display_name": row.display_name or None,
+        "wallet": row.name,
     }
-
-
-def wallet(row: WalletRow) -> dict[str, Any]:
-    """Write a wallet as `GET /wallets/{id}` shows it. `wallet` is its name, as clients of the later version read it."""
-    return {**wallet_in_list(row), "display_name": row.display_name or None, "wallet": row.name}
 
 
 def created_wallet(created: Wallet) -> dict[str, Any]:
     """Write the answer of `POST /wallets`."""
     return {"wallet": created.name}
-
-
-def token(row: TokenRow) -> dict[str, Any]:
-    """Write a token."""
-    return {
-        "id": row.id,
-        "capture_id": row.capture_id,
-        "wallet_id": row.wallet_id,
-        "transfer_pending": row.transfer_pending_id is not None,
-        "transfer_pending_id": row.transfer_pending_id,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "claim": row.claim,
-        "links": {"capture": f"/webmap/tree?uuid={row.capture_id}"},
-    }

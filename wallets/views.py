@@ -1,7 +1,5 @@
 """The endpoints `/auth`, `/wallets` and `/tokens`."""
 
-from typing import Any
-
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -58,20 +56,13 @@ class WalletViewSet(ApiViewSet):
     @describe("List wallets", query=PAGE, answer={"wallets": [serializers.WALLET_EXAMPLE]}, tag="wallets")
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
-        rows = queries.wallets_page(
-            counting=tallies.token_counts,
+        rows = tallies.wallets_page(
             actor_id=caller(request).pk,
-            wallet_ids=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
             limit=page.fetch,
             offset=page.offset,
             after=page.position,
         )
-        return page.response(
-            "wallets",
-            rows,
-            write=serializers.wallet_in_list,
-            position=lambda row: [row.id == caller(request).pk, row.created_at.isoformat(), row.id],
-        )
+        return page.written("wallets", rows)
 
     @describe(
         "Create a wallet that the caller manages",
@@ -154,7 +145,7 @@ class TokenViewSet(ApiViewSet):
             offset=page.offset,
             before=page.position[0] if page.position else None,
         )
-        return page.response("tokens", rows, write=serializers.token, position=_arrival)
+        return page.written("tokens", rows)
 
     @describe(
         "Show a token",
@@ -172,8 +163,4 @@ class TokenViewSet(ApiViewSet):
             visible_in=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
             written=token_id,
         )
-        return Response(serializers.token(row))
-
-
-def _arrival(row: queries.TokenRow) -> list[Any]:
-    return [row.arrival]
+        return Response(serializers.written(row))

@@ -40,6 +40,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.TokenNotVisible: 401,
     wallets_errors.ApiKeyTaken: 409,
     wallets_errors.InvalidApiKey: 422,
+    wallets_errors.KeyInUse: 409,
     wallets_errors.AlreadyDone: 409,
     wallets_errors.AuditIsRunning: 409,
     lockers_errors.LockerError: 422,

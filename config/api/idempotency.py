@@ -11,6 +11,9 @@ be wrapped says `idempotent = False`.
 * Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days.
 * The look-up and the claim ride on the statement that authenticates, so a first request costs one statement more
   (storing the answer) and a request without the header costs none.
+* An action that is named in `stores_own_answer` gives its operation a `claim`, which stores the answer in the one
+  statement of the effect. Then no transaction is opened around it: `POST /transfers` saves four trips to the database
+  of six.
 * Only 2xx answers are stored. A refused call changed nothing, so it may be tried again with the same key.
 * Repeated: the stored status and body, with `Idempotency-Replayed: true`. With another method, path, query or
   body: 422. While the first is still running: 409 at once, since the claim is an advisory lock that is only tried.
@@ -19,6 +22,7 @@ be wrapped says `idempotent = False`.
 
 import re
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from typing import Final
@@ -34,6 +38,7 @@ from rest_framework.request import Request
 
 from config.api import errors
 from wallets import operations, queries
+from wallets.errors import KeyInUse
 
 METHODS: Final = frozenset({"POST", "PATCH", "DELETE"})
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -88,7 +93,7 @@ def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse 
     Return the answer to an earlier request with the same key, or None if this one is the first.
 
     :raises Invalid: the key belongs to another request
-    :raises RequestRefused: 409, the first is still running
+    :raises KeyInUse: the first is still running
     """
     key = key_of(request._request)
     if key is None or found.wallet is None:
@@ -96,26 +101,26 @@ def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse 
     # Also for a first request: a body that cannot be read is refused here, and not when the answer is stored.
     mine = fingerprint(request)
     request._request.fingerprint = mine  # type: ignore[attr-defined]
-    if found.answer is not None:
-        written, status, body = found.answer
-        if not secrets.compare_digest(written, mine):
+    if (stored := found.answer) is not None:
+        if not secrets.compare_digest(stored.fingerprint, mine):
             raise errors.Invalid("This Idempotency-Key was used for another request")
         return HttpResponse(
-            _open(body, f"{found.wallet.pk}\n{key}"),
-            status=status,
+            _open(stored.body, f"{found.wallet.pk}\n{key}") if stored.is_sealed else stored.body,
+            status=stored.status,
             content_type="application/json",
             headers={"Idempotency-Replayed": "true"},
         )
     if not found.holds_key:
-        raise still_running()
+        raise KeyInUse
     return None
 
 
-def still_running() -> errors.RequestRefused:
-    """Return the refusal of a request whose twin has not ended yet."""
-    return errors.RequestRefused(
-        409, "A request with this Idempotency-Key is still running", {"Retry-After": errors.RETRY_AFTER_SECONDS}
-    )
+def claim(request: Request, statuses: Mapping[str, int]) -> queries.Claim | None:
+    """Return what an operation needs to store the answer itself; None for a request without a key."""
+    key = key_of(request._request)
+    if key is None:
+        return None
+    return queries.Claim(key, request._request.fingerprint, statuses)  # type: ignore[attr-defined]
 
 
 def keep(request: Request, found: queries.Credentials, response: HttpResponse) -> bool:

@@ -3,7 +3,7 @@ Pages of lists: `limit` and `start` as the public service has them, and signed c
 
     page = pagination.read(request, {"wallet": Text(required=False)}, scope="tokens")
     rows = queries.tokens_page(..., limit=page.fetch, offset=page.offset, before=page.position and page.position[0])
-    return page.response("tokens", rows, write=serializers.token, position=lambda row: [row[7]])
+    return page.written("tokens", rows)
 
 A full page that is not the last carries `Link: <…>; rel="next"`. The cursor in it is bound to the caller, the
 endpoint and the filters: anything else refuses it with 422.
@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from config.api import renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
+from wallets.queries import Written
 
 MAXIMUM_LIMIT: Final = 1000
 _SIGNATURE_BYTES: Final = 16
@@ -62,6 +63,10 @@ class Page:
         if len(rows) > self.limit and shown:
             response["Link"] = f'<{self._next(position(shown[-1]))}>; rel="next"'
         return response
+
+    def written(self, name: str, rows: Sequence[Written]) -> Response:
+        """Return the same of rows that PostgreSQL has written."""
+        return self.response(name, rows, write=lambda row: orjson.Fragment(row.json), position=lambda row: row.position)
 
     def _next(self, position: list[Any]) -> str:
         query = self.request.query_params.copy()

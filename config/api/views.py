@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from config.api import authentication, idempotency
 from config.api.validation import Shape
 from wallets import operations
+from wallets.errors import KeyInUse
 
 
 class _AlreadyAnswered(Exception):
@@ -30,6 +31,8 @@ class ApiViewSet(viewsets.ViewSet):
     """
 
     idempotent: ClassVar[bool] = True
+    # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
+    stores_own_answer: ClassVar[frozenset[str]] = frozenset()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
@@ -63,7 +66,9 @@ class ApiViewSet(viewsets.ViewSet):
         return exc.response if isinstance(exc, _AlreadyAnswered) else super().handle_exception(exc)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if self.idempotent and "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS:
+        is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS
+        action = self.action_map.get(str(request.method).lower())
+        if self.idempotent and is_keyed and action not in self.stores_own_answer:
             response = self._dispatch_once(request, *args, **kwargs)
         else:
             response = super().dispatch(request, *args, **kwargs)
@@ -90,7 +95,7 @@ class ApiViewSet(viewsets.ViewSet):
             # the client asks again with the same key, and gets the first answer or a first effect.
             return self._refused(request, error)
         if twin_was_faster:
-            return self._refused(request, idempotency.still_running())
+            return self._refused(request, KeyInUse())
         return response
 
     def _refused(self, request: HttpRequest, error: Exception) -> HttpResponseBase:

@@ -128,7 +128,7 @@ def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked, s
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
         verdict = ledger.send_bundle(
             transfer_id=stocked.pk,
-            actor_id=stocked.pk,
+            actor=stocked,
             source=ledger.WalletReference("id", stocked.pk),
             destination=ledger.WalletReference("id", sapling.pk),
             size=1,
