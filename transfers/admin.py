@@ -22,7 +22,7 @@ TOKENS_SHOWN = 50
 class TransferStateFilter(pages.Choice):
     title = "state"
     parameter_name = "state"
-    values = (("open", "open: pending or requested"), *TransferState.choices)
+    values = (("open", "open: pending or requested"), *((state.value, state.value) for state in TransferState))
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         if value == "open":

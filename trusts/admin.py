@@ -17,13 +17,13 @@ from wallets.admin import link, page_of
 
 
 class TrustStateFilter(pages.StateFilter):
-    values = TrustState.choices
+    values = [(state.value, state.value.replace("_", " ")) for state in TrustState]
 
 
 class RequestTypeFilter(pages.StateFilter):
     title = "request"
     parameter_name = "request_type"
-    values = TrustRequestType.choices
+    values = [(kind.value, kind.value) for kind in TrustRequestType]
 
 
 class PartyFilter(pages.WalletFilter):

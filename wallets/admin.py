@@ -129,9 +129,7 @@ def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeStri
     return charts.around(
         wallet.name,
         [
-            charts.Spoke(
-                each.name, f"t-{each.state}", each.says, each.goes_out, page_of("wallets_wallet", each.wallet_id)
-            )
+            charts.Spoke(each.name, f"t-{each.state}", each.says, each.goes_out)
             for each in neighbours[: trusts.NEIGHBOURS_SHOWN]
         ],
         label=f"Wallets that share a trust with {wallet.name}. The list below says the same in words.",

@@ -85,7 +85,6 @@ class Spoke:
     css: str
     says: str
     goes_out: bool
-    url: str
 
 
 _MIDDLE: Final = (300, 150)
@@ -104,7 +103,6 @@ def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
         )
         drawn.append(
             (
-                spoke.url,
                 spoke.says,
                 spoke.css,
                 _path(begin, end),
@@ -119,8 +117,7 @@ def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
         label,
         format_html_join(
             "",
-            '<a href="{}"><title>{}</title><path class="{}" d="{}"></path>'
-            '<text x="{}" y="{}" text-anchor="middle">{}</text></a>',
+            '<g><title>{}</title><path class="{}" d="{}"></path><text x="{}" y="{}" text-anchor="middle">{}</text></g>',
             drawn,
         ),
         _MIDDLE[0],

@@ -3,28 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.api.web_server import web_server
+from tests.browser.watched import Watched
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with web_server() as running:
         yield running
-
-
-class Watched:
-    """A page, with whatever its console complained of and whatever it asked for."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
-        page.on("request", lambda request: self.asked.append(request.url))
 
 
 @pytest.fixture

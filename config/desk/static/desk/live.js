@@ -44,7 +44,11 @@
       cache: "no-store",
       headers: etag ? { "If-None-Match": etag } : {},
     });
-    if (answer.status === 304) return true;
+    if (answer.status === 304) {
+      // A body that nobody reads, even an empty one, counts as broken off.
+      await answer.text();
+      return true;
+    }
     if (!answer.ok || answer.redirected) return false;
     etag = answer.headers.get("ETag") || "";
     const told = await answer.json();

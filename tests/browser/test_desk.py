@@ -1,0 +1,265 @@
+"""The operators' desk as a browser sees it: every page, in light and dark, on a desk and on a phone."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from config.desk.pages import LedgerPage
+from lockers.models import Attempt, LockerTask
+from tests.api.web_server import web_server
+from tests.browser.watched import Watched
+from tests.desk.conftest import furnish
+
+AXE = Path(__file__).with_name("vendor") / "axe.min.js"
+AXE_DIGEST = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+PASSWORD = "a long password"
+LISTS = (
+    "wallets/wallet",
+    "wallets/token",
+    "wallets/apikey",
+    "wallets/bearertoken",
+    "wallets/auditrun",
+    "wallets/operatoraction",
+    "trusts/trust",
+    "transfers/transfer",
+    "lockers/lockertask",
+    "lockers/locker",
+    "lockers/coin",
+)
+SCHEMES = ("light", "dark")
+WIDTHS = (1280, 390)
+
+
+class Desk:
+    """A running desk: its address, what is in it, and a way to change rows while a page is open."""
+
+    def __init__(self, address: str, ledger: Any) -> None:
+        self.home = f"http://{address}/admin/"
+        self.ledger = ledger
+
+    def meanwhile(self, change: Callable[[], object]) -> None:
+        """Change something in the database; in a thread, because the browser's driver runs a loop in this one."""
+
+        def in_thread() -> None:
+            try:
+                change()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(in_thread).result(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
+    with django_db_blocker.unblock():
+        staff = User.objects.create_superuser("olivia", password=PASSWORD)
+        ledger = furnish(staff)
+        with web_server() as address:
+            yield Desk(address, ledger)
+        call_command("flush", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="module")
+def signed_in(desk: Desk, browser: Browser) -> Iterator[BrowserContext]:
+    """A browser in which a staff member has typed name and password and clicked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    watched = Watched(context.new_page())
+    page = watched.page
+    page.goto(desk.home)
+    page.get_by_label("Username").fill("olivia")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
+    assert_clean(watched, desk)
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watched(signed_in: BrowserContext) -> Iterator[Watched]:
+    page = signed_in.new_page()
+    yield Watched(page)
+    page.close()
+
+
+def assert_clean(watched: Watched, desk: Desk) -> None:
+    assert watched.complaints == []
+    assert [url for url in watched.asked if not url.startswith((desk.home.removesuffix("admin/"), "data:"))] == []
+
+
+def serious(page: Page, *rules: str) -> list[str]:
+    """What axe finds that keeps somebody from using the page, by all of its rules or by some."""
+    if not page.evaluate("() => Boolean(window.axe)"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+    found = page.evaluate("options => axe.run(document, options)", options)
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary'][:200]}"
+        for violation in found["violations"]
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"][:3]
+    ]
+
+
+def looked_at(page: Page, name: str) -> list[str]:
+    """Look at the page that is open in both colour schemes and widths, and return what is wrong with it."""
+    wrong = []
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            # Colours change at once, and are not measured half way.
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            page.set_viewport_size({"width": width, "height": 900})
+            beyond = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            if beyond > 0:
+                wrong.append(f"{name}, {width}: {beyond} pixels beyond the edge")
+            if (scheme, width) == ("light", 1280):
+                wrong += [f"{name}, light: {each}" for each in serious(page)]
+            # What differs in the other scheme is the colours.
+            if (scheme, width) == ("dark", 390):
+                wrong += [f"{name}, dark: {each}" for each in serious(page, "color-contrast", "link-in-text-block")]
+    return wrong
+
+
+# The mark has the database created, which the fixtures fill for the whole module.
+@pytest.mark.django_db
+def test_every_list_of_the_desk_is_among_those_looked_at() -> None:
+    registered = site._registry.items()
+    pages = {model._meta.label_lower.replace(".", "/") for model, page in registered if isinstance(page, LedgerPage)}
+
+    assert pages == set(LISTS)
+
+
+def test_axe_is_the_one_that_was_published() -> None:
+    assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_DIGEST
+
+
+def test_a_stranger_sees_the_login_and_it_is_in_order(desk: Desk, browser: Browser) -> None:
+    context = browser.new_context()
+    watched = Watched(context.new_page())
+
+    response = watched.page.goto(f"{desk.home}wallets/wallet/")
+
+    assert response is not None
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert "unsafe" not in response.headers["content-security-policy"]
+    expect(watched.page.get_by_label("Password")).to_be_visible()
+    assert looked_at(watched.page, "login") == []
+    assert_clean(watched, desk)
+    context.close()
+
+
+def test_the_home_is_in_order_and_its_numbers_lead_to_lists(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(desk.home)
+
+    assert looked_at(page, "home") == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.locator(".bars g").count() == 30
+    assert page.locator(".servers .cell").count() == 25
+    # One number leads to the list behind it, with the same number of rows.
+    tile = page.locator("a.tile", has_text="tasks that need a human")
+    counted = int(tile.locator(".value").inner_text().split()[-1])
+    tile.click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(counted)
+    page.get_by_role("link", name="home", exact=True).click()
+    page.get_by_role("link", name="90 days").click()
+    expect(page.locator(".bars g")).to_have_count(90)
+    assert_clean(watched, desk)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_each_list_and_the_page_of_a_row_are_in_order(desk: Desk, watched: Watched, path: str) -> None:
+    page = watched.page
+    page.goto(f"{desk.home}{path}/")
+
+    wrong = looked_at(page, path)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.locator("#result_list tbody th a").first.click()
+    expect(page.locator("table.facts").first).to_be_visible()
+    wrong += looked_at(page, f"a row of {path}")
+
+    assert wrong == []
+    assert_clean(watched, desk)
+
+
+def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{desk.home}transfers/transfer/")
+    page.locator("summary", has_text="state").click()
+    page.get_by_role("link", name="pending", exact=True).click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV of these").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    page.get_by_label("wallet").fill("nobody here")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("Nothing is like that.")).to_be_visible()
+    assert [line.split(",")[0] for line in lines] == ["id", str(desk.ledger.transfers["pending"].id)]
+    assert_clean(watched, desk)
+
+
+def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, watched: Watched) -> None:
+    page, task = watched.page, desk.ledger.running
+    page.clock.install()
+    page.goto(f"{desk.home}lockers/lockertask/{task.pk}/change/")
+    row = page.locator(f"[data-task='{task.pk}']")
+    expect(row.locator("[data-show=percent]")).to_have_text("40 %")
+    refused = row.locator(".cell").nth(12)
+    expect(refused).to_have_class("cell c-fail")
+
+    def asked() -> list[int]:
+        return [status for url, status in watched.answers if "/admin/live/" in url]
+
+    def poll() -> None:
+        with page.expect_response(lambda response: "/admin/live/" in response.url):
+            page.clock.run_for(2100)
+
+    poll()
+    poll()
+    desk.meanwhile(lambda: LockerTask.objects.filter(pk=task.pk).update(progress=70))
+    desk.meanwhile(lambda: Attempt.objects.filter(task=task).update(answers=[241] * 25))
+    poll()
+    expect(row.locator("[data-show=percent]")).to_have_text("70 %")
+    expect(refused).to_have_class("cell c-pass")
+    expect(refused).to_have_attribute("title", "RAIDA 12: accepted")
+    desk.meanwhile(
+        lambda: LockerTask.objects.filter(pk=task.pk).update(
+            state="completed", progress=100, finished_at=timezone.now(), lease_until=None, message="Stored."
+        )
+    )
+    poll()
+    expect(row.get_by_text("It ended.")).to_be_visible()
+    polls = asked()
+    page.clock.run_for(60_000)
+    page.get_by_role("link", name="It ended.").click()
+    expect(page.get_by_text("It is done.")).to_be_visible()
+
+    assert asked() == polls == [200, 304, 200, 200]
+    assert_clean(watched, desk)
+
+
+def test_the_way_around_is_open_to_the_keyboard(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(desk.home)
+
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+
+    expect(page.locator("a.tile").first).to_be_focused()
+    assert_clean(watched, desk)
