@@ -18,7 +18,8 @@ beat)
     exec celery -A config.celery beat -l INFO --pidfile=
     ;;
 migrate)
-    exec python manage.py migrate --no-input
+    # Migrations, and the roles of operators.
+    exec python manage.py prepare --patience 60
     ;;
 *)
     exec python manage.py "$@"

@@ -71,3 +71,11 @@ class AlreadyDone(DomainError):
 
 class AuditIsRunning(DomainError):
     """One audit at a time."""
+
+
+class ChangedMeanwhile(DomainError):
+    """What an operator confirmed is not what there is any more."""
+
+
+class NotPossible(DomainError):
+    """An operator's act does not fit what the object is now; the sentence says why."""

@@ -195,6 +195,24 @@ class OperatorAction(models.Model):
         indexes = [
             models.Index(fields=["object_kind", "object_id", "-id"], name="operator_action_by_object"),
         ]
+        # One for each thing that can be done at the desk; `config.desk.roles` says who has which.
+        permissions = [
+            ("act_create_wallet", "Can create wallets"),
+            ("act_set_password", "Can set the passwords of wallets"),
+            ("act_revoke_bearer_tokens", "Can revoke all bearer tokens of a wallet"),
+            ("act_revoke_bearer_token", "Can revoke a bearer token"),
+            ("act_create_api_key", "Can create API keys"),
+            ("act_rotate_api_key", "Can rotate API keys"),
+            ("act_revoke_api_key", "Can revoke API keys"),
+            ("act_issue_tokens", "Can issue tokens"),
+            ("act_cancel_transfer", "Can cancel transfers in the name of others"),
+            ("act_start_find", "Can look for coins in doubt"),
+            ("act_start_fix", "Can fix coins"),
+            ("act_retry_task", "Can begin tasks again"),
+            ("act_roll_back_task", "Can roll tasks back"),
+            ("act_run_audit", "Can run the audit"),
+            ("act_rehearse_outage", "Can let servers of the local network misbehave"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_verb_display()}: {self.object_label or self.object_kind}"

@@ -250,6 +250,14 @@ def revoke_api_key(*, api_key_id: UUID) -> None:
     ApiKey.objects.filter(pk=api_key_id, revoked_at=None).update(revoked_at=Now())
 
 
+def end_api_key(*, api_key_id: UUID, after: timedelta) -> None:
+    """Let one API key end after a while, unless it ends earlier."""
+    ends = Now() + after
+    ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=ends), pk=api_key_id, revoked_at=None).update(
+        expires_at=ends
+    )
+
+
 def note_use(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
     """Write down that the credentials were used now. Skips rows that somebody else is writing."""
     for table, row_id in (("wallets_apikey", api_key_id), ("wallets_bearertoken", bearer_token_id)):

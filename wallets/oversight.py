@@ -24,6 +24,8 @@ FINDINGS_KEPT: Final = 200
 AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
 # The first key of the advisory locks of confirmations, apart from those of `wallets.numbering`.
 _CONFIRMING: Final = 20261123
+# And that of acts on one object.
+_ACTING: Final = 20261126
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,27 @@ def begin(operator: Operator) -> None:
     done = OperatorAction.objects.filter(confirmation=operator.confirmation).first()
     if done is not None:
         raise errors.AlreadyDone(done.pk)
+
+
+def hold(verb: OperatorVerb, *, kind: str, object_id: object = "") -> None:
+    """Let nobody else do the same to the same object until the caller's transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ACTING, f"{verb.value} {kind} {object_id}"])
+
+
+def earlier(verb: OperatorVerb, *, kind: str, object_id: object = "") -> int:
+    """Return how often operators have done this to the object."""
+    return OperatorAction.objects.filter(verb=verb, object_kind=kind, object_id=str(object_id)).count()
+
+
+def compare(shown: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """
+    Let an act go on only if things still are as the operator saw them when confirming.
+
+    :raises ChangedMeanwhile: they are not
+    """
+    if dict(shown) != dict(now):
+        raise errors.ChangedMeanwhile("Something changed since this was shown. Look again.")
 
 
 def record(

@@ -43,6 +43,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.KeyInUse: 409,
     wallets_errors.AlreadyDone: 409,
     wallets_errors.AuditIsRunning: 409,
+    wallets_errors.ChangedMeanwhile: 409,
+    wallets_errors.NotPossible: 409,
     lockers_errors.LockerError: 422,
     lockers_errors.InvalidLockerRequest: 422,
     lockers_errors.MissingParameter: 400,

@@ -340,7 +340,8 @@ class LedgerPage(_ModelAdmin):
 
     def list_acts(self, request: HttpRequest) -> Sequence[Act]:
         """Return what an operator may do that concerns no row yet."""
-        return ()
+        found: Sequence[Act] = self.admin_site.acts_above(request, self.model)  # type: ignore[attr-defined]
+        return found
 
     # --- the page of a row ----------------------------------------------------------------
 
@@ -371,4 +372,5 @@ class LedgerPage(_ModelAdmin):
 
     def acts(self, request: HttpRequest, row: Any) -> Sequence[Act]:
         """Return what an operator may do with the row, and why not."""
-        return ()
+        found: Sequence[Act] = self.admin_site.acts_with(request, row)  # type: ignore[attr-defined]
+        return found

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
+from django.db.models import Model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from config.desk import home, live
+from config.desk import acts, home, live
+from config.desk.confirming import Deed
+from config.desk.pages import Act
 
 # The way around, in the order in which operators think; what a person may not see is left out.
 _AROUND: Final[Sequence[str]] = (
@@ -37,7 +40,7 @@ class Desk(AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("live/", self.admin_view(live.tasks), name="live"), *super().get_urls()]
+        return [path("live/", self.admin_view(live.tasks), name="live"), *acts.urls(self), *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "around": self._around(request)}
@@ -65,3 +68,18 @@ class Desk(AdminSite):
         }
         request.current_app = self.name
         return TemplateResponse(request, "admin/index.html", context)
+
+    def acts_with(self, request: HttpRequest, row: Model) -> list[Act]:
+        """Return what an operator may do with a row, and why not."""
+        return _as_buttons(request, row, [deed for deed in acts.ALL if isinstance(row, deed.model or ())])
+
+    def acts_above(self, request: HttpRequest, model: type[Model]) -> list[Act]:
+        """Return what an operator may do that concerns no row of this kind yet."""
+        return _as_buttons(request, None, [acts.by_name(name) for name in acts.ABOVE_LISTS.get(model, ())])
+
+
+def _as_buttons(request: HttpRequest, row: Model | None, deeds: Sequence[Deed]) -> list[Act]:
+    return [
+        Act(deed.label, url, because, is_dangerous=deed.is_dangerous)
+        for deed, url, because in acts.offered(request, row, deeds)
+    ]

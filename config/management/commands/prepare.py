@@ -11,12 +11,13 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config import demo_data
+from config.desk import roles
 
 POLL_SECONDS = 0.05
 
 
 class Command(BaseCommand):
-    help = "Apply migrations; with --demo also make the demo's wallets, tokens, API key and logins if they are missing."
+    help = "Apply migrations, make the operators' roles; with --demo also what is missing of the demo's data."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
+        roles.ensure()
         self.stdout.flush()
         if options["demo"]:
             demo_data.seed(state_dir=settings.STATE_DIR)

@@ -1,0 +1,72 @@
+"""
+Who may do what at the desk: three groups, whose permissions are set anew at each start.
+
+A viewer sees everything and changes nothing. An operator helps wallets and tasks on, and undoes no more than the
+wallets could themselves. An administrator makes what is worth something out of nothing: tokens and keys. Whoever
+is a superuser may do all of that too, and not more: nobody can edit or delete what is in the ledger.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+
+VIEWER: Final = "viewer"
+OPERATOR: Final = "operator"
+ADMINISTRATOR: Final = "administrator"
+
+_SEEN: Final = (
+    "wallets.view_wallet",
+    "wallets.view_token",
+    "wallets.view_apikey",
+    "wallets.view_bearertoken",
+    "wallets.view_auditrun",
+    "wallets.view_operatoraction",
+    "trusts.view_trust",
+    "transfers.view_transfer",
+    "lockers.view_lockertask",
+    "lockers.view_locker",
+    "lockers.view_coin",
+)
+_HELPS: Final = (
+    "wallets.act_create_wallet",
+    "wallets.act_set_password",
+    "wallets.act_revoke_bearer_tokens",
+    "wallets.act_revoke_bearer_token",
+    "wallets.act_cancel_transfer",
+    "wallets.act_start_find",
+    "wallets.act_start_fix",
+    "wallets.act_retry_task",
+    "wallets.act_roll_back_task",
+    "wallets.act_run_audit",
+)
+_MAKES: Final = (
+    "wallets.act_issue_tokens",
+    "wallets.act_create_api_key",
+    "wallets.act_rotate_api_key",
+    "wallets.act_revoke_api_key",
+    "wallets.act_rehearse_outage",
+    "auth.view_user",
+    "auth.add_user",
+    "auth.change_user",
+    "auth.view_group",
+)
+
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    VIEWER: _SEEN,
+    OPERATOR: _SEEN + _HELPS,
+    ADMINISTRATOR: _SEEN + _HELPS + _MAKES,
+}
+
+
+def ensure() -> None:
+    """Make the groups, and give each exactly its permissions. Running it again changes nothing."""
+    known = {
+        f"{label}.{codename}": pk
+        for pk, label, codename in Permission.objects.values_list("pk", "content_type__app_label", "codename")
+    }
+    with transaction.atomic():
+        for name, permissions in ROLES.items():
+            group, _ = Group.objects.get_or_create(name=name)
+            group.permissions.set([known[permission] for permission in permissions])

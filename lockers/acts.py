@@ -1,0 +1,265 @@
+"""What operators do with coins and tasks: the operations, each with its entry in the log (see `wallets.acts`)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from lockers import choosing, doorbell, errors, operations, secrecy
+from lockers.models import Coin, LockerTask
+from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from wallets import oversight, queries
+from wallets.acts import WALLET
+from wallets.errors import NotPossible
+from wallets.models import OperatorAction
+from wallets.oversight import Operator
+from wallets.states import OperatorVerb
+
+TASK: Final = "task"
+
+Shown = Mapping[str, Any]
+
+
+# --- coins of a wallet --------------------------------------------------------------------
+
+
+def about_to_find(*, wallet_id: UUID) -> Shown:
+    return {"coins_in_doubt": _in_doubt(wallet_id)}
+
+
+def _in_doubt(wallet_id: UUID) -> int:
+    return Coin.objects.filter(wallet_id=wallet_id, state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None).count()
+
+
+def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
+    """
+    Begin to ask the servers about every coin in doubt of a wallet.
+
+    :raises wallets.errors.WalletNotFound, NothingToFind: as their names say
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.STARTED_FIND, kind=WALLET, object_id=wallet_id)
+        wallet = queries.wallet_by_id(wallet_id)
+        oversight.compare(shown, about_to_find(wallet_id=wallet_id))
+        task = operations.start_find(actor=wallet, name=wallet.name).task
+        _record_task(operator, OperatorVerb.STARTED_FIND, wallet_id, wallet.name, shown, task)
+    return task
+
+
+def about_to_fix(*, wallet_id: UUID) -> Shown:
+    return {
+        "coins_to_fix": Coin.objects.filter(
+            wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT
+        ).count()
+    }
+
+
+def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
+    """
+    Begin to heal the coins of a wallet that some servers do not accept.
+
+    :raises wallets.errors.WalletNotFound, NothingToFix: as their names say
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.STARTED_FIX, kind=WALLET, object_id=wallet_id)
+        wallet = queries.wallet_by_id(wallet_id)
+        oversight.compare(shown, about_to_fix(wallet_id=wallet_id))
+        task = operations.start_fix(actor=wallet, name=wallet.name).task
+        _record_task(operator, OperatorVerb.STARTED_FIX, wallet_id, wallet.name, shown, task)
+    return task
+
+
+def _record_task(
+    operator: Operator, verb: OperatorVerb, wallet_id: UUID, name: str, shown: Shown, task: LockerTask
+) -> None:
+    oversight.record(
+        operator,
+        verb,
+        kind=WALLET,
+        object_id=wallet_id,
+        label=name,
+        before=shown,
+        after={"task": str(task.pk), "coins": task.coins.count()},
+    )
+
+
+# --- tasks --------------------------------------------------------------------------------
+
+
+def about_to_act_on(*, task_id: UUID) -> Shown:
+    """
+    What is shown before a task is begun again, or rolled back.
+
+    :raises TaskNotFound: no such task
+    """
+    task = _task(task_id)
+    return {
+        "state": task.state,
+        "attempt": task.attempt,
+        "coins": task.coins.count(),
+        "locker": task.locker.state if task.locker else None,
+        "begun_again_by_operators": oversight.earlier(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id),
+        "rolled_back_by_operators": oversight.earlier(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id),
+    }
+
+
+def _task(task_id: UUID) -> LockerTask:
+    task = LockerTask.objects.select_related("wallet", "locker").filter(pk=task_id).first()
+    if task is None:
+        raise errors.TaskNotFound
+    return task
+
+
+def _is_held(task: LockerTask) -> bool:
+    return task.lease_until is not None and task.lease_until > timezone.now()
+
+
+def why_not_retry(task: LockerTask) -> str:
+    """Return why a task cannot be begun again, or "" if it can."""
+    if task.state == TaskState.COMPLETED:
+        return "it is done"
+    if task.state == TaskState.RUNNING:
+        return "a worker is at it" if _is_held(task) else ""
+    if task.kind == TaskKind.IMPORT:
+        return "the file is not kept: its owner sends it again, and no coin is taken twice"
+    if task.kind == TaskKind.PUT and task.amount is None:
+        return "its amount is not known"
+    successor = _successor(task)
+    return f"it was begun again already, as task {successor}" if successor else ""
+
+
+def _successor(task: LockerTask) -> str:
+    """The task by which an operator began this one again, if that one has not failed too."""
+    made = OperatorAction.objects.filter(
+        verb=OperatorVerb.RETRIED_TASK, object_kind=TASK, object_id=str(task.pk)
+    ).values_list("after__task", flat=True)
+    found = LockerTask.objects.filter(pk__in=[each for each in made if each and each != str(task.pk)])
+    return next((str(each.pk) for each in found if each.state != TaskState.ERROR), "")
+
+
+def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
+    """
+    Ring for an open task that no worker has, or begin a failed one again as a new task, and return that.
+
+    A put that is begun again fills a new locker with a new code: coins that the old one may hold are in limbo, and
+    its code may have been given away.
+
+    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
+    :raises wallets.errors.DomainError: whatever the operation refuses that begins such a task
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id)
+        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        task = _task(task_id)
+        if reason := why_not_retry(task):
+            raise NotPossible(f"It cannot be begun again: {reason}.")
+        again = task if task.state == TaskState.RUNNING else _begin_again(task)
+        if again is task:
+            doorbell.ring_on_commit(task.pk)
+        oversight.record(
+            operator,
+            OperatorVerb.RETRIED_TASK,
+            kind=TASK,
+            object_id=task_id,
+            label=f"{task.kind} of {task.wallet.name}",
+            before=shown,
+            after={"task": str(again.pk), "coins": again.coins.count()},
+        )
+    return again
+
+
+def _begin_again(task: LockerTask) -> LockerTask:
+    wallet = task.wallet
+    match task.kind:
+        case TaskKind.PUT:
+            assert task.amount is not None
+            return operations.start_put(actor=wallet, name=wallet.name, units=task.amount, tag=task.tag).task
+        case TaskKind.TAKE:
+            return operations.start_take(
+                actor=wallet, name=wallet.name, code=secrecy.task_code(task), tag=task.tag
+            ).task
+        case TaskKind.PEEK:
+            return operations.start_peek(actor=wallet, code=secrecy.task_code(task)).task
+        case TaskKind.BREAK:
+            denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
+            found = next(each for each in denominations if choosing.value_of(each) == task.amount)
+            return operations.start_break(actor=wallet, name=wallet.name, denomination=found).task
+        case TaskKind.FIND:
+            return operations.start_find(actor=wallet, name=wallet.name).task
+        case TaskKind.FIX:
+            return operations.start_fix(actor=wallet, name=wallet.name).task
+        case TaskKind.ECHO:
+            return operations.start_echo(actor=wallet).task
+        case _:
+            raise NotPossible(f"A task of the kind {task.kind} is done when it begins.")
+
+
+def why_not_roll_back(task: LockerTask) -> str:
+    """Return why what a task did cannot be undone, or "" if it can."""
+    if task.state == TaskState.RUNNING:
+        return "a worker is at it" if _is_held(task) else ""
+    if task.kind == TaskKind.EXPORT and task.state == TaskState.COMPLETED:
+        return "its file has arrived" if task.export.confirmed_at is not None else ""
+    if task.kind != TaskKind.PUT:
+        return "it left nothing behind that could be undone"
+    if task.locker is None or task.locker.state not in (LockerState.FILLED, LockerState.UNKNOWN):
+        return "nothing of it is in a locker"
+    return ""
+
+
+def roll_back(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
+    """
+    Undo a task, and return the task that does it.
+
+    An open one that no worker has is ended from what is known: coins with which nothing was sent go back, others go
+    to limbo and are found. The coins of a filled locker are taken out of it, those of a file that has not
+    arrived are recalled; what somebody else took first is theirs.
+
+    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
+    :raises wallets.errors.DomainError: whatever the operation refuses that takes the coins back
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id)
+        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        task = _task(task_id)
+        if reason := why_not_roll_back(task):
+            raise NotPossible(f"It cannot be rolled back: {reason}.")
+        undoing = _undo(task)
+        oversight.record(
+            operator,
+            OperatorVerb.ROLLED_BACK_TASK,
+            kind=TASK,
+            object_id=task_id,
+            label=f"{task.kind} of {task.wallet.name}",
+            before=shown,
+            after={"task": str(undoing.pk)},
+        )
+    return undoing
+
+
+def _undo(task: LockerTask) -> LockerTask:
+    wallet = task.wallet
+    if task.state == TaskState.RUNNING:
+        LockerTask.objects.filter(pk=task.pk).update(deadline=Now())
+        doorbell.ring_on_commit(task.pk)
+        return task
+    if task.kind == TaskKind.EXPORT:
+        return operations.recall_export(actor=wallet, export_id=task.pk).task
+    assert task.locker is not None
+    code = secrecy.locker_code(task.locker)
+    return operations.start_take(actor=wallet, name=wallet.name, code=code, tag=task.tag).task

@@ -1,0 +1,531 @@
+"""What operators do: with confirmation, once, as the rules of the ledger allow, and written down."""
+
+import asyncio
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from config.desk import acts, confirming, roles
+from lockers import secrecy
+from lockers.localnet.control import Control, control_socket
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
+from lockers.states import LockerState, TaskKind, TaskState
+from tests.desk.conftest import furnish
+from transfers import operations as transfers
+from transfers.models import Transfer
+from transfers.queries import audit_findings
+from transfers.tallies import token_counts
+from wallets import operations as wallets
+from wallets import queries
+from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
+
+pytestmark = pytest.mark.django_db
+
+
+def url(name, row=None):
+    return reverse(f"admin:{name}", args=[] if row is None else [row.pk])
+
+
+def confirmation(client, address, **answers):
+    """Go up to the page with the consequences, and return what its button would send, and the sentences."""
+    page = client.post(address, {"step": "review", **answers}) if answers else client.get(address)
+    assert page.status_code == 200, page.content.decode()
+    assert page.context.get("ticket"), (page.context.get("refusal"), page.context.get("form"))
+    sent = {"step": "confirm", "ticket": page.context["ticket"], **dict(page.context["hidden"])}
+    return sent, list(page.context["consequences"])
+
+
+def confirm(client, address, reason="because", **answers):
+    sent, _ = confirmation(client, address, **answers)
+    return client.post(address, {**sent, "reason": reason})
+
+
+def last_action():
+    action = OperatorAction.objects.latest("id")
+    return action.verb, action.object_kind, action.object_label, action.reason
+
+
+def text_of(response):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_tokens_are_issued_by_number_and_the_log_says_so(desk, ledger):
+    before = token_counts([ledger.bob.pk])[ledger.bob.pk].total
+    sent, said = confirmation(desk, url("issue-tokens", ledger.bob), count="7")
+    assert said[0] == "7 new tokens in bobby, with captures drawn at random."
+    assert token_counts([ledger.bob.pk])[ledger.bob.pk].total == before
+
+    answer = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": "spring"}, headers={"X-Request-Id": "req-1"})
+
+    assert answer.status_code == 302
+    assert answer.url == reverse("admin:wallets_wallet_change", args=[ledger.bob.pk])
+    assert token_counts([ledger.bob.pk])[ledger.bob.pk].total == before + 7
+    action = OperatorAction.objects.latest("id")
+    assert (action.staff.username, action.verb, action.object_id, action.reason, action.request_id) == (
+        "olivia", "issued_tokens", str(ledger.bob.pk), "spring", "req-1",
+    )  # fmt: skip
+    assert action.before == {"issues_by_operators": 0, "captures_issued_already": 0, "tokens": before}
+    assert action.after == {"issued": 7, "tokens": before + 7}
+    assert audit_findings() == []
+
+
+def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
+    captures = [uuid4(), uuid4()]
+    address = url("issue-tokens", ledger.bob)
+
+    def file(text):
+        return SimpleUploadedFile("captures.csv", text.encode())
+
+    lines = "capture_id,place\n" + "\n".join(f"{capture},here" for capture in captures)
+    answer = confirm(desk, address, file=file(lines))
+    assert answer.status_code == 302
+    assert set(Token.objects.filter(capture_id__in=captures).values_list("wallet_id", flat=True)) == {ledger.bob.pk}
+
+    count = Token.objects.count()
+    sent, said = confirmation(desk, address, file=file(f"{uuid4()}\n{captures[0]}\n"))
+    assert said == ["1 capture of the file have a token already: this will be refused as a whole."]
+    assert desk.post(address, {**sent, "reason": ""}).status_code == 409
+    for wrong, sentence in [
+        ("capture_id\nnonsense\n", "Line 2 has no capture id"),
+        (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat a capture id"),
+        ("capture_id\n", "holds no capture id"),
+        ("", "empty"),
+    ]:
+        page = desk.post(address, {"step": "review", "file": file(wrong)})
+        assert sentence in text_of(page)
+        assert "ticket" not in page.context
+    assert "one of the two" in text_of(desk.post(address, {"step": "review", "count": "1", "file": file(lines)}))
+    assert "one of the two" in text_of(desk.post(address, {"step": "review"}))
+    assert Token.objects.count() == count
+    assert OperatorAction.objects.filter(verb="issued_tokens", object_id=str(ledger.bob.pk)).count() == 1
+
+
+def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk):
+    page = confirm(desk, url("create-wallet"), name="birch", with_password="on")
+
+    secrets = dict(page.context["done"].secrets)
+    assert page.status_code == 200
+    assert "no-store" in page["Cache-Control"]
+    assert wallets.authenticate(name_or_id="birch", password=secrets["Password"])
+    assert secrets["Password"] not in str(OperatorAction.objects.values())
+    assert last_action() == ("created_wallet", "wallet", "birch", "because")
+    refused = desk.post(url("create-wallet"), {"step": "review", "name": "b c"})
+    assert "invalid wallet name" in text_of(refused)
+    sent, said = confirmation(desk, url("create-wallet"), name="BIRCH")
+    assert said == ["There is a wallet with the name BIRCH already: this will be refused."]
+    assert desk.post(url("create-wallet"), {**sent, "reason": ""}).status_code == 409
+    assert Wallet.objects.count() == 1
+
+
+def test_a_new_password_ends_the_bearer_tokens(desk, ledger):
+    wallets.authenticate(name_or_id="alice", password="correct horse")
+    _, said = confirmation(desk, url("set-password", ledger.alice))
+    assert said[2].startswith("2 valid bearer tokens of it will be revoked")
+
+    page = confirm(desk, url("set-password", ledger.alice))
+
+    assert wallets.authenticate(name_or_id="alice", password=dict(page.context["done"].secrets)["Password"])
+    assert BearerToken.objects.filter(wallet=ledger.alice, revoked_at=None).count() == 1
+    assert last_action()[:3] == ("set_password", "wallet", "alice")
+
+
+def test_bearer_tokens_are_revoked_one_or_all(desk, ledger):
+    wallets.authenticate(name_or_id="alice", password="correct horse")
+    one, other = BearerToken.objects.filter(wallet=ledger.alice).order_by("created_at")
+
+    assert confirm(desk, url("revoke-bearer-token", one)).status_code == 302
+    one.refresh_from_db()
+    other.refresh_from_db()
+    assert one.revoked_at is not None
+    assert other.revoked_at is None
+    assert confirm(desk, url("revoke-bearer-tokens", ledger.alice)).status_code == 302
+    other.refresh_from_db()
+    assert other.revoked_at is not None
+    # Now there is none, and the page says so.
+    refused = desk.get(url("revoke-bearer-tokens", ledger.alice))
+    assert refused.status_code == 409
+    assert "it has no valid one" in text_of(refused)
+
+
+def test_api_keys_are_created_rotated_and_revoked(desk, ledger):
+    plaintext = dict(confirm(desk, url("create-api-key"), name="partner two").context["done"].secrets)["API key"]
+    key = ApiKey.objects.get(digest=queries.digest(plaintext))
+    assert key.name == "partner two"
+    assert plaintext not in str(OperatorAction.objects.values())
+
+    page = confirm(desk, url("rotate-api-key", key), old_stays_valid="24")
+    new = ApiKey.objects.get(digest=queries.digest(dict(page.context["done"].secrets)["API key"]))
+    key.refresh_from_db()
+    assert (new.name, new.revoked_at, key.revoked_at) == ("partner two", None, None)
+    assert timedelta(hours=23, minutes=59) < key.expires_at - timezone.now() <= timedelta(hours=24)
+
+    confirm(desk, url("rotate-api-key", new), old_stays_valid="0")
+    new.refresh_from_db()
+    assert new.revoked_at is not None
+    confirm(desk, url("revoke-api-key", key))
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    assert desk.get(url("revoke-api-key", key)).status_code == 409
+    assert list(OperatorAction.objects.order_by("id").values_list("verb", flat=True))[1:] == [
+        "created_api_key", "rotated_api_key", "rotated_api_key", "revoked_api_key",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("which", "event", "name", "closed_event"),
+    [
+        ("pending", "delete", "alice", "delete"),
+        ("pending", "decline", "bobby", "decline"),
+        ("requested", "delete", "bobby", "delete"),
+        ("requested", "decline", "alice", "decline"),
+    ],
+)
+def test_an_open_transfer_is_cancelled_in_the_name_of_either_side(desk, ledger, which, event, name, closed_event):
+    transfer = Transfer.objects.get(pk=ledger.transfers[which].id)
+    _, said = confirmation(desk, url("cancel-transfer", transfer), event=event)
+    assert f"in the name of {name}" in said[0]
+    assert said[1] == (
+        "2 reserved tokens of alice can be used again." if which == "pending" else "No token was reserved for it."
+    )
+
+    assert confirm(desk, url("cancel-transfer", transfer), event=event).status_code == 302
+
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.closed_event, transfer.closed_by.name) == ("cancelled", closed_event, name)
+    assert OperatorAction.objects.latest("id").after == {
+        "state": "cancelled", "tokens_reserved": 0, "in_the_name_of": name, "event": event,
+    }  # fmt: skip
+    again = desk.get(url("cancel-transfer", transfer))
+    assert again.status_code == 409
+    assert "it is cancelled, and that is final" in text_of(again)
+
+
+def test_a_double_click_has_one_effect_and_leads_to_what_came_of_it(desk, ledger):
+    sent, _ = confirmation(desk, url("issue-tokens", ledger.bob), count="3")
+    before = Token.objects.count()
+
+    first = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": ""})
+    second = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": ""})
+
+    assert (first.status_code, second.status_code) == (302, 409)
+    assert Token.objects.count() == before + 3
+    action = OperatorAction.objects.latest("id")
+    assert reverse("admin:wallets_operatoraction_change", args=[action.pk]) in second.content.decode()
+
+
+def test_what_changed_since_it_was_shown_is_shown_again_before_anything_is_done(desk, ledger):
+    """Two operators look at the same page; the second one is told, and decides again."""
+    sent, _ = confirmation(desk, url("issue-tokens", ledger.bob), count="3")
+    confirm(desk, url("issue-tokens", ledger.bob), count="3")
+    before = Token.objects.count()
+
+    late = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": "late"})
+
+    assert late.status_code == 409
+    assert "Something changed since this was shown" in text_of(late)
+    assert Token.objects.count() == before
+    renewed = {"step": "confirm", "ticket": late.context["ticket"], **dict(late.context["hidden"]), "reason": "late"}
+    assert desk.post(url("issue-tokens", ledger.bob), renewed).status_code == 302
+    assert Token.objects.count() == before + 3
+
+
+def test_a_transfer_that_was_decided_meanwhile_is_left_alone(desk, ledger):
+    transfer = Transfer.objects.get(pk=ledger.transfers["pending"].id)
+    sent, _ = confirmation(desk, url("cancel-transfer", transfer), event="delete")
+    transfers.accept(actor=ledger.bob, transfer_id=transfer.pk)
+    actions = OperatorAction.objects.count()
+
+    late = desk.post(url("cancel-transfer", transfer), {**sent, "reason": ""})
+
+    assert late.status_code == 409
+    assert "it is completed, and that is final" in text_of(late)
+    transfer.refresh_from_db()
+    assert transfer.state == "completed"
+    assert OperatorAction.objects.count() == actions
+
+
+@pytest.mark.parametrize("forgery", ["none", "other user", "other row", "other deed", "other values", "old"])
+def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hour(desk, ledger, forgery, monkeypatch):
+    address = url("issue-tokens", ledger.bob)
+    sent, _ = confirmation(desk, address, count="3")
+    client = desk
+    if forgery == "none":
+        sent["ticket"] = "forged"
+    elif forgery == "other user":
+        client = Client()
+        client.force_login(User.objects.create_superuser("oscar"))
+    elif forgery == "other row":
+        address = url("issue-tokens", ledger.alice)
+    elif forgery == "other deed":
+        address = url("revoke-api-key", ledger.key)
+    elif forgery == "other values":
+        sent["count"] = "3000"
+    else:
+        monkeypatch.setattr(confirming, "TICKET_SECONDS", -1)
+    tokens, actions = Token.objects.count(), OperatorAction.objects.count()
+
+    answer = client.post(address, {**sent, "reason": ""})
+
+    assert answer.status_code == 409
+    assert "This confirmation" in text_of(answer)
+    assert (Token.objects.count(), OperatorAction.objects.count()) == (tokens, actions)
+    ledger.key.refresh_from_db()
+    assert ledger.key.revoked_at is None
+
+
+def test_a_post_without_a_csrf_token_is_refused(staff, ledger):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(staff)
+
+    answer = client.post(url("run-audit"), {"step": "confirm", "ticket": "x"})
+
+    assert answer.status_code == 403
+    assert AuditRun.objects.count() == 1
+
+
+def test_a_get_does_nothing(desk, ledger):
+    actions = OperatorAction.objects.count()
+    rows = {
+        Wallet: ledger.alice,
+        ApiKey: ledger.key,
+        BearerToken: BearerToken.objects.first(),
+        LockerTask: ledger.failed,
+    }
+    rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
+
+    answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in acts.ALL}
+
+    assert set(answers.values()) <= {200, 409}
+    assert OperatorAction.objects.count() == actions
+
+
+def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk, ledger):
+    _, said = confirmation(desk, url("start-find", ledger.alice))
+    assert said[0].startswith("A task asks all 25 servers about 1 coin of alice")
+
+    found = confirm(desk, url("start-find", ledger.alice))
+    fixed = confirm(desk, url("start-fix", ledger.alice))
+
+    tasks = {task.kind: task for task in LockerTask.objects.filter(kind__in=[TaskKind.FIND, TaskKind.FIX])}
+    assert found.url.endswith(f"/{tasks['find'].pk}/change/")
+    assert fixed.url.endswith(f"/{tasks['fix'].pk}/change/")
+    assert {kind: task.coins.count() for kind, task in tasks.items()} == {"find": 1, "fix": 1}
+    assert OperatorAction.objects.latest("id").after == {"task": str(tasks["fix"].pk), "coins": 1}
+    assert desk.get(url("start-find", ledger.alice)).status_code == 409
+
+
+@pytest.fixture
+def put(ledger):
+    """Puts of one coin, in each state."""
+    common = {"wallet": ledger.bob, "actor": ledger.bob, "kind": TaskKind.PUT, "amount": 10**8, "tag": "t"}
+    now = timezone.now()
+    return SimpleNamespace(
+        failed=LockerTask.objects.create(
+            **common, state=TaskState.ERROR, step="done", receipt_id=uuid4().hex, deadline=now, finished_at=now
+        ),
+        waiting=LockerTask.objects.create(**common, receipt_id=uuid4().hex, deadline=now + timedelta(hours=1)),
+    )
+
+
+def a_coin(wallet, number):
+    Account.objects.get_or_create(wallet=wallet, defaults={"balance": 0, "lines": 0})
+    assert StatementLine.objects.filter(wallet=wallet).count() == 0
+    return Coin.objects.create(
+        wallet=wallet, denomination=0, serial_number=number, state="bank", origin="import", pown="p" * 25, secrets=b"x"
+    )
+
+
+def test_a_failed_put_is_begun_again_once_and_a_waiting_one_is_rung_for(desk, ledger, put):
+    a_coin(ledger.bob, 500)
+    a_coin(ledger.bob, 501)
+
+    begun = confirm(desk, url("retry-task", put.failed))
+
+    again = LockerTask.objects.exclude(pk__in=[put.failed.pk, put.waiting.pk]).get(wallet=ledger.bob)
+    assert begun.url.endswith(f"/{again.pk}/change/")
+    assert (again.kind, again.amount, again.tag, again.state, again.coins.count()) == ("put", 10**8, "t", "running", 1)
+    refused = desk.get(url("retry-task", put.failed))
+    assert refused.status_code == 409
+    assert f"it was begun again already, as task {again.pk}" in text_of(refused)
+
+    rung = confirm(desk, url("retry-task", put.waiting))
+    assert rung.url.endswith(f"/{put.waiting.pk}/change/")
+    assert OperatorAction.objects.latest("id").after["task"] == str(put.waiting.pk)
+    assert LockerTask.objects.filter(wallet=ledger.bob).count() == 3
+
+
+def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk, ledger, put):
+    LockerTask.objects.filter(pk=put.waiting.pk).update(lease_until=timezone.now() + timedelta(minutes=1))
+    done = LockerTask.objects.create(
+        kind=TaskKind.IMPORT, wallet=ledger.bob, actor=ledger.bob, state=TaskState.COMPLETED, step="done", progress=100,
+        receipt_id=uuid4().hex, deadline=timezone.now(), finished_at=timezone.now(),
+    )  # fmt: skip
+    for deed, task, sentence in [
+        ("retry-task", put.waiting, "a worker is at it"),
+        ("roll-back-task", put.waiting, "a worker is at it"),
+        ("retry-task", done, "it is done"),
+        ("roll-back-task", done, "left nothing behind"),
+        ("roll-back-task", put.failed, "nothing of it is in a locker"),
+    ]:
+        page = desk.get(url(deed, task))
+        assert (page.status_code, sentence in text_of(page)) == (409, True), (deed, sentence)
+        shown = text_of(desk.get(reverse("admin:lockers_lockertask_change", args=[task.pk])))
+        assert sentence in shown
+
+
+def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledger, put):
+    confirm(desk, url("roll-back-task", put.waiting))
+    put.waiting.refresh_from_db()
+    assert put.waiting.deadline <= timezone.now()
+
+    locker = Locker(wallet=ledger.bob, state=LockerState.FILLED, amount=10**8)
+    locker.code = secrecy.seal_locker_code("ABCD-EFGH-JKLM", locker_id=locker.pk)
+    locker.save(force_insert=True)
+    filled = LockerTask.objects.create(
+        kind=TaskKind.PUT, wallet=ledger.bob, actor=ledger.bob, state=TaskState.COMPLETED, step="done", progress=100,
+        receipt_id=uuid4().hex, deadline=timezone.now(), finished_at=timezone.now(), locker=locker, amount=10**8,
+    )  # fmt: skip
+    answer = confirm(desk, url("roll-back-task", filled))
+
+    take = LockerTask.objects.get(kind=TaskKind.TAKE, wallet=ledger.bob)
+    assert answer.url.endswith(f"/{take.pk}/change/")
+    assert secrecy.task_code(take) == "ABCD-EFGH-JKLM"
+    assert "ABCD" not in str(OperatorAction.objects.values())
+
+
+def test_the_audit_is_run_and_its_page_opens(desk, ledger):
+    answer = confirm(desk, url("run-audit"))
+
+    run = AuditRun.objects.latest("id")
+    assert answer.url == reverse("admin:wallets_auditrun_change", args=[run.pk])
+    assert (run.staff.username, run.result in ("sound", "unsound")) == ("olivia", True)
+    assert last_action()[:3] == ("ran_audit", "audit", f"audit {run.pk}")
+
+
+@contextmanager
+def listening(network):
+    """Let a network take orders, as the one of `make run` does."""
+    orders = control_socket(network.fleet)
+    asyncio.run_coroutine_threadsafe(orders.__aenter__(), network._loop).result()
+    yield
+    asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
+
+
+def test_an_outage_is_rehearsed_on_the_local_network_and_ended(desk, tmp_path, settings):
+    settings.STATE_DIR = tmp_path
+    refused = desk.get(url("rehearse-outage"))
+    assert refused.status_code == 409
+    assert "no local network of this installation answers" in text_of(refused)
+
+    with LocalNetwork(tmp_path / "raida", base_port=0) as network, listening(network):
+        _, said = confirmation(desk, url("rehearse-outage"), servers="0-12", fault="silent")
+        assert said[1] == "12 of 25 will behave; 13 decide. Uploads wait, and go on when enough are back."
+        confirm(desk, url("rehearse-outage"), servers="0-12", fault="silent")
+        assert len(Control(tmp_path / "raida").state()["faults"]) == 13
+        confirm(desk, url("rehearse-outage"), servers="*", fault="clear")
+        assert Control(tmp_path / "raida").state()["faults"] == {}
+        wrong = desk.post(url("rehearse-outage"), {"step": "review", "servers": "26", "fault": "silent"})
+        assert "servers are numbered 0 to 24" in text_of(wrong)
+    assert OperatorAction.objects.count() == 2
+
+
+ROLES = [None, roles.VIEWER, roles.OPERATOR, roles.ADMINISTRATOR]
+
+
+@pytest.fixture
+def members(db):
+    """A person of each role, and one of none."""
+    roles.ensure()
+    clients = {}
+    for role in ROLES:
+        user = User.objects.create_user(role or "nobody", is_staff=True)
+        if role:
+            user.groups.add(Group.objects.get(name=role))
+        clients[role] = Client()
+        clients[role].force_login(user)
+    return clients
+
+
+MAY = {
+    "create-wallet": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "set-password": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "revoke-bearer-tokens": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "revoke-bearer-token": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "start-find": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "retry-task": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "roll-back-task": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "run-audit": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "issue-tokens": {roles.ADMINISTRATOR},
+    "create-api-key": {roles.ADMINISTRATOR},
+    "rotate-api-key": {roles.ADMINISTRATOR},
+    "revoke-api-key": {roles.ADMINISTRATOR},
+    "rehearse-outage": {roles.ADMINISTRATOR},
+}
+
+
+def test_every_page_and_every_act_by_every_role(members, staff):
+    ledger = furnish(staff)
+    rows = {
+        None: None,
+        Wallet: ledger.alice,
+        ApiKey: ledger.key,
+        BearerToken: BearerToken.objects.first(),
+        LockerTask: ledger.running,
+        Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
+    }
+    assert {deed.name for deed in acts.ALL} == set(MAY)
+    pages = [reverse("admin:index"), reverse("admin:live")]
+    for model in acts.admin.site._registry:
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        if model._meta.app_label == "auth":
+            continue
+        pages.append(reverse(f"admin:{name}_changelist"))
+        pages.append(reverse(f"admin:{name}_csv"))
+        pages.append(reverse(f"admin:{name}_change", args=[model._default_manager.order_by("pk").first().pk]))
+
+    actions = OperatorAction.objects.count()
+    for role, client in members.items():
+        for page in pages:
+            # The home is for all staff; everything else is for those who may see.
+            wanted = 200 if role or page == pages[0] else 403
+            assert client.get(page).status_code == wanted, (role, page)
+        for deed in acts.ALL:
+            address = url(deed.name, rows[deed.model])
+            got, sent = client.get(address), client.post(address, {"step": "confirm", "ticket": "forged"})
+            if role in MAY[deed.name]:
+                assert got.status_code in (200, 409), (role, deed.name)
+                assert sent.status_code in (200, 409), (role, deed.name)
+            else:
+                assert (got.status_code, sent.status_code) == (403, 403), (role, deed.name)
+    assert OperatorAction.objects.count() == actions
+    assert Client().get(url("run-audit")).status_code == 302
+
+
+def test_a_button_that_a_role_may_not_press_says_so(members, staff):
+    ledger = furnish(staff)
+
+    shown = text_of(members[roles.VIEWER].get(reverse("admin:wallets_wallet_change", args=[ledger.alice.pk])))
+
+    assert "Issue tokens your role may not" in shown
+
+
+def test_the_roles_are_made_again_as_they_were(db):
+    roles.ensure()
+    Group.objects.get(name=roles.VIEWER).permissions.set(Group.objects.get(name=roles.ADMINISTRATOR).permissions.all())
+
+    roles.ensure()
+
+    assert Group.objects.get(name=roles.VIEWER).permissions.count() == len(roles.ROLES[roles.VIEWER])
+    assert Group.objects.count() == 3
