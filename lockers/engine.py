@@ -104,7 +104,6 @@ def _put(work: Work) -> None:
         settlement.conclude(held=work.held, reason=reason, further=_spared(work))
         return
     numbers = [batch for batch in settlement.batches(task_id=work.task.id) if batch >= 0]
-    settlement.advance(held=work.held, step=Step.SENDING, progress=5)
     undecided = []
     for position, batch in enumerate(numbers):
         begin, end = _share(5, 70, position, len(numbers))
@@ -119,6 +118,7 @@ def _put(work: Work) -> None:
             sent=True,
             early=exchange.LINGER_PUTTING,
             progress=(begin, end),
+            step=Step.SENDING,
         )
         if not _all_stored(pieces):
             # Those that were spared could make the difference.
@@ -235,7 +235,6 @@ def _was_touched(marks: str) -> bool:
 def _import(work: Work) -> None:
     numbers = settlement.batches(task_id=work.task.id)
     _sort_out_two_secrets(work, numbers)
-    settlement.advance(held=work.held, step=Step.SENDING, progress=10)
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
     settlement.conclude(held=work.held, further=_spared(work))
@@ -284,7 +283,15 @@ def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
         pieces = work.pieces(batch)
         chosen = work.awake(conversation.choose(pieces, Mark.UNASKED))
         work.exchange(
-            command, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_MOVING, progress=(begin, end)
+            command,
+            batch,
+            pieces,
+            chosen,
+            MOVED,
+            sent=True,
+            early=exchange.LINGER_MOVING,
+            progress=(begin, end),
+            step=Step.SENDING,
         )
         if not _all_stored(pieces):
             # Those that were spared could make the difference.
@@ -297,7 +304,8 @@ def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
         undone = conversation.choose(pieces, Mark.OLD)
         work.exchange(command, batch, pieces, undone, MOVED_AGAIN, sent=True)
         _learn(work, batch, pieces)
-        settlement.advance(held=work.held, progress=end)
+        if position + 1 < len(numbers):
+            settlement.advance(held=work.held, progress=end)
 
 
 def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
@@ -353,7 +361,6 @@ def _take(work: Work) -> None:
                 result=_peek_board(listing),
             )
             return
-    settlement.advance(held=work.held, step=Step.SENDING, progress=10)
     _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE)
     settlement.conclude(held=work.held, further=_spared(work))
 

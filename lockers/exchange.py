@@ -23,7 +23,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.statuses import QUORUM
 from lockers.settlement import Claim
-from lockers.states import Mark, TaskKind
+from lockers.states import Mark, Step, TaskKind
 
 # While a call is out its answers are shown this often, and the lease renewed at least this often. The first
 # is shorter than an eye needs to see a cell turn, and longer than a healthy call on a local network.
@@ -116,6 +116,7 @@ class Work:
         early: float | None = None,
         patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
+        step: Step | None = None,
     ) -> dict[int, tuple[Reply, ...]]:
         """
         Put one command about the chosen coins to their servers, and commit what each said.
@@ -125,7 +126,7 @@ class Work:
         passed on 13. With more
         than one `patience` the call may outlast the lease, so only one that does no harm twice. The
         pieces carry the new marks afterwards. `call` is composed and the answers are read as the
-        command's always are, unless something else is given.
+        command's always are, unless something else is given. `step` is where the task stands from now on.
 
         :raises TaskSuperseded: another worker has the task
         """
@@ -136,7 +137,15 @@ class Work:
             _remark(pieces, [(raida, index, Mark.SENT) for raida in chosen for index in chosen[raida]]) if sent else {}
         )
         until = network.within(settings.RAIDA_TIMEOUT_SECONDS * patience)
-        attempt_id = settlement.open_attempt(held=self.held, command=command, batch=batch, asked=chosen, marks=touched)
+        attempt_id = settlement.open_attempt(
+            held=self.held,
+            command=command,
+            batch=batch,
+            asked=chosen,
+            marks=touched,
+            step=step,
+            progress=progress[0],
+        )
         results = self._ask(
             privacy.hidden(call, self._ciphers(command, pieces, chosen, back=back)),
             until=until,

@@ -2,6 +2,7 @@
 
 import argparse
 import http.client
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import load, machine
+from tests.benchmarks import load, lockers, machine
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -22,6 +23,9 @@ SMALL = 10_000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("size", nargs="?", choices=["full", "quick"], default="full")
+    if sys.argv[1:2] == ["lockers"]:
+        lockers.main(sys.argv[2:])
+        return
     plan = QUICK if parser.parse_args().size == "quick" else FULL
     begun = time.monotonic()
     with machine.running() as running:

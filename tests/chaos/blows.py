@@ -128,8 +128,9 @@ def stop_and_wake(children: Nursery, scene: Scene, worker: Worker) -> None:
     recover(children, scene)
     before = books_of(scene)
     os.kill(worker.pid, signal.SIGCONT)
-    assert worker.end()["word"] == "returned"
-    assert books_of(scene) == before
+    ended = worker.end()
+    assert ended["word"] == "returned", ended
+    assert books_of(scene) == before, "a worker that had lost its task changed the books"
 
 
 def books_of(scene: Scene) -> tuple[Any, ...]:

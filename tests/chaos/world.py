@@ -1,5 +1,6 @@
 """What is cut off: a task of each kind with coins and wallets of its own, and what must be true of it in the end."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -54,12 +55,15 @@ class Scene:
 
     def assert_nothing_is_lost(self) -> None:
         """The task is final, each coin is somewhere, and the servers hold what the books say. The caller audits."""
-        assert self.state() != TaskState.RUNNING
+        assert self.state() != TaskState.RUNNING, "the task is not final"
         self.find_what_is_in_limbo()
         rows = self.coins()
-        assert {row.state for row in rows} <= {"bank", "fracked", "locked", "sent", "broken", "void"}
+        states = Counter((row.denomination, row.state, row.pown) for row in rows)
+        allowed = {"bank", "fracked", "locked", "sent", "broken", "void"}
+        assert {row.state for row in rows} <= allowed, f"coins are left in doubt: {states}"
         there = [row for row in rows if row.state in (*SPENDABLE, CoinState.LOCKED)]
-        assert sum(WireCoin(row.denomination, 0).value for row in there) == self.units
+        worth = sum(WireCoin(row.denomination, 0).value for row in there)
+        assert worth == self.units, f"{worth} instead of {self.units}: {states}"
         assert_servers_hold(there)
 
 

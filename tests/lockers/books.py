@@ -75,8 +75,9 @@ def assert_servers_hold(rows: Iterable[Coin]) -> None:
         claims.append((row, WireCoin(row.denomination, row.serial_number), numbers, least))
     if claims:
         held = holders_of_each([(coin, numbers) for _, coin, numbers, _ in claims])
-        assert [
+        contradictions = [
             f"{row} is {row.state}, its books say {row.pown}, and {count} servers hold it"
             for (row, _, _, least), count in zip(claims, held, strict=True)
             if count < least
-        ] == []
+        ]
+        assert not contradictions, contradictions

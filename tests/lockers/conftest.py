@@ -18,7 +18,8 @@ from tests.lockers.patience import wait_by_condition
 from wallets import operations as wallets
 from wallets.models import Wallet
 
-_serial_numbers = count(1000)
+# Breaks take the lowest numbers that are free.
+_serial_numbers = count(100_000)
 
 Mint = Callable[..., list[CoinRecord]]
 
