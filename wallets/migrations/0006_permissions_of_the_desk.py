@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('wallets', '0004_append_only_log'),
+        ('wallets', '0005_plain_answers'),
     ]
 
     operations = [
