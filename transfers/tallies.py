@@ -79,7 +79,7 @@ SELECT concat('{{{{"id":"', id, '","name":', to_json(name), ',"about":', coalesc
               ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
               ',"tokens_pending":', reserved, '}}}}'),
        is_own, created_at::text, id::text
-  FROM counted ORDER BY is_own, created_at, id
+  FROM counted ORDER BY counted.is_own, counted.created_at, counted.id
 """  # noqa: S608 - constants
 _FIRST_PAGE: Final = _PAGE.format(after="true")
 _NEXT_PAGE: Final = _PAGE.format(

@@ -1,12 +1,15 @@
-"""PostgreSQL is ended without a word and started again between two requests, and no client notices."""
+"""PostgreSQL is ended without a word and started again, between two requests and under load. Nothing is lost."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +31,7 @@ from transfers import operations as transfers
 from wallets import operations as wallets
 wallets.create_api_key(name="partner", key="{API_KEY}")
 wallets.create_wallet(name="bobby", password="{PASSWORD}")
-transfers.issue_tokens(wallet=wallets.create_wallet(name="alice", password="{PASSWORD}"), count=100)
+transfers.issue_tokens(wallet=wallets.create_wallet(name="alice", password="{PASSWORD}"), count=2000)
 # A server that is not durable yet may forget what it acknowledged last.
 from django.db import connection
 connection.cursor().execute("CHECKPOINT")
@@ -90,3 +93,92 @@ def test_no_client_notices_a_restart_between_two_requests(cluster: Cluster) -> N
     assert before == {200, 202}
     assert after == {200, 202}
     assert len(pending) == 32
+
+
+CLIENTS = 6
+AUDIT = """
+import django
+django.setup()
+import json
+from transfers import queries
+from transfers.models import Transfer
+from wallets.models import Token
+print(json.dumps({
+    "findings": [str(finding) for finding in queries.audit_findings()],
+    "transfers": [str(pk) for pk in Transfer.objects.values_list("pk", flat=True)],
+    "tokens": Token.objects.count(),
+}))
+"""
+
+
+def look(cluster: Cluster) -> dict[str, list[str]]:
+    """Audit the ledger in a process of its own, and return what is there."""
+    command = [sys.executable, "-c", AUDIT]
+    shown = subprocess.run(command, env=os.environ | cluster.environment, check=True, capture_output=True, text=True)
+    books: dict[str, list[str]] = json.loads(shown.stdout.splitlines()[-1])
+    return books
+
+
+class Client:
+    """Sends one transfer after the other, each with a key, and repeats it until it is acknowledged."""
+
+    def __init__(self, name: str, address: str, bearer: str) -> None:
+        self.name, self.acknowledged, self.unanswered = name, list[str](), 0
+        self.http = httpx.Client(base_url=f"http://{address}", timeout=30)
+        self.http.headers.update({"TREETRACKER-API-KEY": API_KEY, "Authorization": f"Bearer {bearer}"})
+
+    def run(self, until: threading.Event) -> None:
+        number = 0
+        while not until.is_set():
+            number += 1
+            self.acknowledged.append(self.transfer(f"{self.name}-{number}"))
+
+    def transfer(self, key: str) -> str:
+        send = {"bundle": {"bundle_size": 1}, "sender_wallet": "alice", "receiver_wallet": "bobby"}
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            answer = self.http.post("/transfers", json=send, headers={"Idempotency-Key": key})
+            if answer.status_code == 202:
+                return str(answer.json()["id"])
+            # While PostgreSQL is away, and while the first attempt may still be at it.
+            assert answer.status_code in {503, 409}, answer.text
+            self.unanswered += 1
+            time.sleep(0.05)
+        raise AssertionError(f"{key} was never acknowledged")
+
+
+def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: Cluster) -> None:
+    before = look(cluster)
+    until = threading.Event()
+    with web_server(cluster.environment) as address, ThreadPoolExecutor(CLIENTS) as threads:
+        credentials = {"wallet": "alice", "password": PASSWORD}
+        headers = {"TREETRACKER-API-KEY": API_KEY}
+        bearer = httpx.post(f"http://{address}/auth", json=credentials, headers=headers, timeout=30).json()["token"]
+        clients = [Client(f"client-{number}", address, bearer) for number in range(CLIENTS)]
+        running = [threads.submit(client.run, until) for client in clients]
+        try:
+            for _ in range(2):
+                so_far = sum(len(client.acknowledged) for client in clients)
+                wait_until(lambda so_far=so_far: sum(len(client.acknowledged) for client in clients) > so_far + 40)
+                cluster.restart_immediately()
+        finally:
+            until.set()
+        for each in running:
+            each.result(timeout=90)
+        for client in clients:
+            client.http.close()
+    after = look(cluster)
+
+    acknowledged = [transfer for client in clients for transfer in client.acknowledged]
+    assert len(set(acknowledged)) == len(acknowledged) > 80
+    assert sorted(set(after["transfers"]) - set(before["transfers"])) == sorted(acknowledged)
+    assert sum(client.unanswered for client in clients) > 0, "nobody noticed the restarts"
+    assert after["findings"] == []
+    assert after["tokens"] == before["tokens"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
