@@ -37,6 +37,16 @@ class PartyFilter(pages.WalletFilter):
     columns = ("source", "destination")
 
 
+class WaitFilter(pages.AgeFilter):
+    """Open transfers by age: these alone have an index by age, and are what anybody asks it of."""
+
+    title = "waits for"
+    parameter_name = "waits"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return super().narrowed(queryset.filter(state__in=OPEN), value)
+
+
 class NeedFilter(pages.Choice):
     title = "needs action"
     parameter_name = "need"
@@ -52,7 +62,7 @@ class TransferPage(pages.LedgerPage):
 
     list_display = ("identity", "status", "token_count", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("token_count",)
-    list_filter = (TransferStateFilter, NeedFilter, pages.AgeFilter, PartyFilter)
+    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
     search_help_text = "a transfer's id"
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. `POST /transfers` makes one."
@@ -75,9 +85,9 @@ class TransferPage(pages.LedgerPage):
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # Each order has an index that serves its filter; the oldest open one is the most urgent.
         asked = request.GET
-        if asked.get("state") in ("open", TransferState.PENDING, TransferState.REQUESTED) or asked.get("need"):
+        if asked.get("state") in ("open", *OPEN) or asked.get("need") or asked.get("waits"):
             return ("created_at", "number")
-        if asked.get("age") or asked.get("state") in (TransferState.CANCELLED, TransferState.FAILED):
+        if asked.get("state") in (TransferState.CANCELLED, TransferState.FAILED):
             return ("-created_at", "-number")
         return ("-number",)
 

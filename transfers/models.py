@@ -95,6 +95,7 @@ class Transfer(models.Model):
             # Who waits, and how long: for operators.
             models.Index(
                 fields=["created_at"],
+                include=["state", "token_count", "reserved_count"],
                 condition=Q(state__in=[TransferState.REQUESTED, TransferState.PENDING]),
                 name="transfer_open_by_age",
             ),

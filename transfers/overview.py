@@ -85,23 +85,24 @@ def standing() -> Standing:
 
 
 class Day(NamedTuple):
-    """Transfers that were made on one day (UTC) and are in one state now."""
+    """How many transfers were made on one day (UTC) and are in one state now."""
 
     day: date
     state: str
     transfers: int
-    tokens: int
 
 
 _DAYS: Final = f"""
-SELECT day, state, sum(transfers), sum(tokens)
-  FROM (SELECT day, 'completed' AS state, transfers, tokens FROM transfers_daytally WHERE day >= %(since)s
+SELECT day, state, sum(transfers)
+  FROM (SELECT day, 'completed' AS state, transfers FROM transfers_daytally WHERE day >= %(since)s
          UNION ALL
-        SELECT (created_at AT TIME ZONE 'UTC')::date, 'completed', 1, moved_count FROM transfers_transfer
+        SELECT (created_at AT TIME ZONE 'UTC')::date, 'completed', count(*) FROM transfers_transfer
          WHERE number > {tallies.MARK} AND state = 'completed' AND closed_event = '' AND created_at >= %(since)s
+         GROUP BY 1
          UNION ALL
-        SELECT (created_at AT TIME ZONE 'UTC')::date, state, 1, token_count FROM transfers_transfer
+        SELECT (created_at AT TIME ZONE 'UTC')::date, state, count(*) FROM transfers_transfer
          WHERE created_at >= %(since)s AND (state <> 'completed' OR closed_event <> '')
+         GROUP BY 1, 2
        ) AS found
  GROUP BY day, state ORDER BY day, state
 """  # noqa: S608 - constants
@@ -110,9 +111,8 @@ SELECT day, state, sum(transfers), sum(tokens)
 def days(*, since: date) -> list[Day]:
     """Return the transfers of each day from `since` on, by the state in which they are now."""
     with connection.cursor() as cursor:
-        # In UTC, as the days are.
         cursor.execute(_DAYS, {"since": since})
-        return [Day(row[0], row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
+        return [Day(row[0], row[1], int(row[2])) for row in cursor.fetchall()]
 
 
 def latest_transfers(*, wallet_id: UUID, limit: int) -> list[Transfer]:

@@ -316,10 +316,10 @@ def _ages(standing: transfers.Standing) -> list[Age]:
         Age(
             name,
             pending[place],
-            f"{here}?state=pending&age={key}",
+            f"{here}?state=pending&waits={key}",
             charts.share(pending[place], highest, css="s-pending"),
             requested[place],
-            f"{here}?state=requested&age={key}",
+            f"{here}?state=requested&waits={key}",
             charts.share(requested[place], highest, css="s-requested"),
         )
         for place, (key, (name, _, _)) in enumerate(pages.AGES.items())

@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='transfer',
-            index=models.Index(condition=models.Q(('state__in', ['requested', 'pending'])), fields=['created_at'], name='transfer_open_by_age'),
+            index=models.Index(condition=models.Q(('state__in', ['requested', 'pending'])), fields=['created_at'], include=('state', 'token_count', 'reserved_count'), name='transfer_open_by_age'),
         ),
         migrations.AddIndex(
             model_name='transfer',
