@@ -51,11 +51,11 @@ class Benchmark:
 
     def __init__(self, running: machine.Machine, plan: Plan, results: Results) -> None:
         # These read Django's settings, which name the database only now.
-        from tests.benchmarks import cases, data, raw
+        from tests.benchmarks import cases, data, desk, raw
         from transfers import tallies
 
         self.machine, self.plan, self.results = running, plan, results
-        self.cases, self.data, self.raw, self.tallies = cases, data, raw, tallies
+        self.cases, self.data, self.raw, self.tallies, self.pages = cases, data, raw, tallies, desk
         self.estate = data.settle()
 
     def measure(self) -> None:
@@ -78,6 +78,7 @@ class Benchmark:
         )  # fmt: skip
         self.database(many, clients)
         self.old_snapshot()
+        self.desk()
 
     # --- cases ---------------------------------------------------------------------------
 
@@ -186,6 +187,12 @@ class Benchmark:
                 )  # fmt: skip
             self.rounds("old snapshot", [*self.moving([32]), *self.drawing([32])])
             reader.execute("ROLLBACK")
+
+    def desk(self) -> None:
+        """What operators see, over all that is there now. Last, because it adds open transfers, tasks and coins."""
+        with self.machine.connect() as connection, said("the operators' desk"):
+            cookie = self.pages.furnish(connection, self.estate)
+        self.results.pages = self.pages.measure(self.machine.address, cookie, times=5 * self.plan.rounds)
 
 
 @contextmanager
