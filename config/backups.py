@@ -88,9 +88,11 @@ def fingerprints() -> dict[str, str]:
         "COPPICE_VAULT_KEY": b64decode(settings.VAULT_KEY),
         "COPPICE_SECRET_KEY": settings.SECRET_KEY.encode(),
     }
-    return {
-        name: hmac.new(key, b"coppice backup", hashlib.sha256).hexdigest()[:16] for name, key in sorted(keys.items())
-    }
+    return {name: _fingerprint(key) for name, key in sorted(keys.items())}
+
+
+def _fingerprint(key: bytes) -> str:
+    return hmac.new(key, b"coppice backup", hashlib.sha256).hexdigest()[:16]
 
 
 # --- Making one ------------------------------------------------------------------------------
@@ -205,7 +207,10 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
     manifest = read_manifest(directory)
     say(f"The dump is whole: {manifest.dump_bytes:,} bytes, made {manifest.made_at}, by version {manifest.version}.")
     ours = fingerprints()
-    if manifest.fingerprints.get("COPPICE_VAULT_KEY") != ours["COPPICE_VAULT_KEY"]:
+    if manifest.fingerprints.get("COPPICE_VAULT_KEY") not in [
+        ours["COPPICE_VAULT_KEY"],
+        *(_fingerprint(b64decode(key)) for key in settings.VAULT_OLD_KEYS),
+    ]:
         raise BackupError(
             "COPPICE_VAULT_KEY is not the key with which this backup's coins were sealed. Without that key their "
             "authenticity numbers are lost. Set it, and try again."

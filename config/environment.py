@@ -29,6 +29,9 @@ class Environment(BaseSettings):
     vault_key: SecretStr = Field(
         description="32 random bytes in base64; encrypts authenticity numbers and codes at rest"
     )
+    vault_old_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[], description="earlier vault keys, comma separated, which still open what they sealed"
+    )
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL", description="postgresql://user:password@host:port/name"
     )
@@ -74,13 +77,12 @@ class Environment(BaseSettings):
     @field_validator("vault_key")
     @classmethod
     def vault_key_is_32_bytes(cls, value: SecretStr) -> SecretStr:
-        try:
-            raw = base64.b64decode(value.get_secret_value(), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError("must be base64") from error
-        if len(raw) != 32:
-            raise ValueError("must be 32 bytes in base64")
-        return value
+        return key_of_32_bytes(value)
+
+    @field_validator("vault_old_keys")
+    @classmethod
+    def vault_old_keys_are_32_bytes(cls, value: list[SecretStr]) -> list[SecretStr]:
+        return [key_of_32_bytes(key) for key in value]
 
     @field_validator("database_url")
     @classmethod
@@ -107,7 +109,7 @@ class Environment(BaseSettings):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
 
-    @field_validator("allowed_hosts", "raida_hosts", mode="before")
+    @field_validator("allowed_hosts", "raida_hosts", "vault_old_keys", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -122,6 +124,17 @@ class Environment(BaseSettings):
             if not name or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise ValueError(f"the entry of RAIDA {number} is not host:port")
         return value
+
+
+def key_of_32_bytes(value: SecretStr) -> SecretStr:
+    """:raises ValueError: it is not 32 bytes in base64"""
+    try:
+        raw = base64.b64decode(value.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("must be base64") from error
+    if len(raw) != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return value
 
 
 def parsed(url: SecretStr) -> SplitResult:

@@ -26,7 +26,7 @@ class SealBroken(Exception):
 
 @cache
 def _keys() -> tuple[int, Mapping[int, AESGCM]]:
-    keys = [settings.VAULT_KEY, *getattr(settings, "VAULT_OLD_KEYS", ())]
+    keys = [settings.VAULT_KEY, *settings.VAULT_OLD_KEYS]
     ciphers: dict[int, AESGCM] = {}
     for text in keys:
         raw = _raw(text)

@@ -5,21 +5,24 @@ Seed 000 puts a transmit code into a path and seed 001 into a query string. Both
 and beside each a POST that carries the code in its body, which no log or history keeps.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
-from config.api.authentication import caller
+from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.parsers import StrictJSONParser
@@ -30,6 +33,7 @@ from lockers.raida.statuses import Status
 from lockers.states import FileType, TaskState
 from wallets import errors as wallet_errors
 from wallets import names
+from wallets.models import Wallet
 
 # How long the two synchronous endpoints wait before they say that the task is still at work.
 _PATIENCE: Final = timedelta(seconds=25)
@@ -200,7 +204,32 @@ class TaskViewSet(ApiViewSet):
 
 
 class CoreViewSet(ApiViewSet):
-    """The calls of the other product, which answer when the work is done (seed 001)."""
+    """
+    The calls of the other product, which answer when the work is done (seed 001).
+
+    A request with an Idempotency-Key is one transaction that begins the task; its end is waited for
+    afterwards. So what is kept under the key says which task it was, and whoever repeats the request
+    waits for the same end.
+    """
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        found = credentials_of(request)
+        is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and self.action in ("upload", "download")
+        if not is_keyed or response.status_code != HTTPStatus.OK or not isinstance(response, HttpResponse):
+            return response
+        assert found is not None
+        assert found.wallet is not None
+        told = json.loads(response.content)
+        ended: Response
+        try:
+            write = _uploaded if self.action == "upload" else _downloaded
+            ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
+        except errors.LockerError as error:
+            ended = self.handle_exception(error)
+        if "Idempotency-Replayed" in response.headers:
+            ended["Idempotency-Replayed"] = response["Idempotency-Replayed"]
+        return self.finalize_response(self.request, ended, *args, **kwargs)
 
     @_describe(
         "Look into a locker and wait",
@@ -264,11 +293,7 @@ class CoreViewSet(ApiViewSet):
             begun = operations.start_put_of_one(
                 denomination=serializers.denomination_of(values["denomination"]), **asked
             )
-        ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
-        if ended.task.state == TaskState.ERROR:
-            raise errors.UploadFailed(_how_it_failed(ended, values["locker_key"]))
-        body = serializers.uploaded(ended, values["locker_key"])
-        return Response(body | ({"warning": begun.warning} if begun.warning else {}))
+        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))
 
     @_describe(
         "Take the coins out of a locker and wait",
@@ -291,10 +316,21 @@ class CoreViewSet(ApiViewSet):
             code=values["locker_key"],
             tag=values.get("memo", ""),
         )
-        ended = queries.final_task(actor=caller(request), task_id=begun.task.pk, patience=_PATIENCE)
-        if ended.task.state == TaskState.ERROR:
-            raise errors.DownloadFailed(_how_it_failed(ended, values["locker_key"]))
-        return Response(serializers.downloaded(ended, values["locker_key"]))
+        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
+
+
+def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=_PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.UploadFailed(_how_it_failed(ended, locker_key))
+    return serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
+
+
+def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str = "") -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=_PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.DownloadFailed(_how_it_failed(ended, locker_key))
+    return serializers.downloaded(ended, locker_key)
 
 
 def _how_it_failed(view: queries.TaskView, locker_key: str) -> errors.Disagreement:

@@ -20,6 +20,7 @@ be wrapped says `idempotent = False`.
 * Bodies are stored encrypted with a key derived from the vault key: an answer may hold a transmit code.
 """
 
+import contextlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from hashlib import sha256
 from typing import Final
 
 import orjson
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -138,15 +140,21 @@ def keep(request: Request, found: queries.Credentials, response: HttpResponse) -
 
 
 @cache
-def _cipher() -> AESGCM:
-    derived = HKDF(SHA256(), 32, salt=None, info=b"coppice idempotent answers").derive(settings.VAULT_KEY.encode())
-    return AESGCM(derived)
+def _ciphers() -> tuple[AESGCM, ...]:
+    """That of the vault key, with which answers are sealed, and those of keys before it."""
+    return tuple(
+        AESGCM(HKDF(SHA256(), 32, salt=None, info=b"coppice idempotent answers").derive(key.encode()))
+        for key in (settings.VAULT_KEY, *settings.VAULT_OLD_KEYS)
+    )
 
 
 def _seal(body: bytes, context: str) -> bytes:
     nonce = secrets.token_bytes(12)
-    return nonce + _cipher().encrypt(nonce, body, context.encode())
+    return nonce + _ciphers()[0].encrypt(nonce, body, context.encode())
 
 
 def _open(sealed: bytes, context: str) -> bytes:
-    return _cipher().decrypt(sealed[:12], sealed[12:], context.encode())
+    for cipher in _ciphers():
+        with contextlib.suppress(InvalidTag):
+            return cipher.decrypt(sealed[:12], sealed[12:], context.encode())
+    raise InvalidTag

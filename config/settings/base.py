@@ -177,6 +177,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 VAULT_KEY = env.vault_key.get_secret_value()
+VAULT_OLD_KEYS = [key.get_secret_value() for key in env.vault_old_keys]
 RAIDA_HOSTS = env.raida_hosts
 RAIDA_TIMEOUT_SECONDS = env.raida_timeout_seconds
 RAIDA_PLAINTEXT = env.raida_plaintext

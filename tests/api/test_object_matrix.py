@@ -97,11 +97,13 @@ def world(api_key: str) -> World:
 
 
 def coins_of(wallet: Any) -> dict[str, Any]:
-    """A free coin, one in limbo, one in a file, a filled locker and the finished task that filled it."""
+    """Two free coins, one of them fracked, one in limbo, one in a file, a filled locker and the task that filled it."""
     locker = Locker(wallet=wallet, amount=10**8, state=LockerState.FILLED)
     locker.code = secrecy.seal_locker_code(CODE, locker_id=locker.pk)
     locker.save(force_insert=True)
-    for number, state in enumerate((CoinState.BANK, CoinState.BANK, CoinState.LIMBO, CoinState.LOCKED), start=1):
+    powns = {CoinState.LIMBO: "n" * 25, CoinState.FRACKED: "p" * 13 + "f" * 12}
+    states = (CoinState.BANK, CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED)
+    for number, state in enumerate(states, start=1):
         pk = uuid.uuid4()
         Coin.objects.create(
             pk=pk,
@@ -110,7 +112,7 @@ def coins_of(wallet: Any) -> dict[str, Any]:
             serial_number=number,
             state=state,
             origin=TaskKind.IMPORT,
-            pown="p" * 25 if state != CoinState.LIMBO else "n" * 25,
+            pown=powns.get(state, "p" * 25),
             secrets=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
             proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
             locker=locker if state == CoinState.LOCKED else None,
@@ -129,7 +131,7 @@ def coins_of(wallet: Any) -> dict[str, Any]:
         finished_at=now,
         result={"total_stored": 10**8, "total_failed": 0},
     )
-    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 2 * 10**8, LineType.IMPORTED)])
+    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 3 * 10**8, LineType.IMPORTED)])
     exported = lockers.export_coins(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
     return {"task": task.pk, "locker": locker.pk, "export": exported.task.pk}
 
@@ -218,8 +220,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/import"): ("/api/v1/import", {"name": "alice", "items": [{"data": coin_file()}]}, CONTROLLERS),
     ("GET", "/api/v1/echo"): ("/api/v1/echo", None, EVERYBODY),
     ("POST", "/api/v1/find"): ("/api/v1/find", {"name": "alice"}, CONTROLLERS),
-    # Alice has nothing to heal, which only those who control her wallet are told.
-    ("POST", "/api/v1/fix"): ("/api/v1/fix", {"name": "alice"}, (409, 409, 403, 403)),
+    ("POST", "/api/v1/fix"): ("/api/v1/fix", {"name": "alice"}, CONTROLLERS),
     ("POST", "/api/v1/break"): ("/api/v1/break", {"name": "alice", "denomination": "1"}, CONTROLLERS),
     ("GET", "/api/v1/wallets"): ("/api/v1/wallets", None, EVERYBODY),
     ("GET", "/api/v1/wallets/{name}"): ("/api/v1/wallets/alice", None, CONTROLLERS),

@@ -23,6 +23,7 @@ class Worker:
         environment = os.environ | {
             "DATABASE_URL": database_url(),
             "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "COPPICE_LOG_LEVEL": "INFO",
             "COPPICE_RAIDA_HOSTS": ",".join(network.hosts),
             "COPPICE_RAIDA_TIMEOUT_SECONDS": str(DEADLINE_SECONDS),
         }

@@ -1,5 +1,6 @@
 """The environment is read once, checked at once, and never repeated where it is wrong."""
 
+import base64
 import re
 
 import pytest
@@ -41,6 +42,7 @@ def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_value
             "COPPICE_EMBEDDED": "off",
             "COPPICE_SECRET_KEY": "hush-hush",
             "COPPICE_VAULT_KEY": "not/base64!",
+            "COPPICE_VAULT_OLD_KEYS": "bm90IDMyIGJ5dGVz,",
             "DATABASE_URL": "mysql://root:hush-hush@db/x",
             "COPPICE_RAIDA_TIMEOUT_SECONDS": "soon",
             "COPPICE_LOG_LEVEL": "LOUD",
@@ -53,6 +55,7 @@ def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_value
     assert named == [
         "COPPICE_SECRET_KEY",
         "COPPICE_VAULT_KEY",
+        "COPPICE_VAULT_OLD_KEYS",
         "DATABASE_URL",
         "REDIS_URL",
         "COPPICE_LOG_LEVEL",
@@ -60,8 +63,18 @@ def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_value
     ]
     assert "REDIS_URL: is not set" in refused.stderr
     assert "Traceback" not in refused.stderr
-    for value in ("hush", "not/base64", "mysql", "soon", "LOUD"):
+    for value in ("hush", "not/base64", "bm90", "mysql", "soon", "LOUD"):
         assert value not in refused.stderr
+
+
+def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch):
+    keys = [base64.b64encode(letter * 32).decode() for letter in (b"a", b"b")]
+    monkeypatch.setenv("COPPICE_VAULT_OLD_KEYS", f"{keys[0]}, {keys[1]},")
+
+    environment = Environment()
+
+    assert [key.get_secret_value() for key in environment.vault_old_keys] == keys
+    assert not any(key in repr(environment) for key in keys)
 
 
 def test_a_command_without_its_database_says_so_without_a_traceback(bare_environment):

@@ -3,18 +3,24 @@
 import base64
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from lockers import queries
+from config.api import idempotency
+from lockers import queries, tasks, views
+from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, StatementLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.secrecy import fresh_numbers
 from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import race
+from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
+from tests.lockers.test_put import give, refuse_puts
 from trusts import operations as trusts
 
 CLIENTS = 16
@@ -51,7 +57,11 @@ def sender(alice: Caller, path: str, body: Any) -> Callable[[], tuple[int, str]]
 
 
 @pytest.mark.parametrize(("kind", "path", "body"), CALLS)
-def test_sixteen_at_once_are_one(kind: str, path: str, body: Any, alice: Caller) -> None:
+def test_sixteen_at_once_are_one(
+    kind: str, path: str, body: Any, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There is no worker, so nothing comes of waiting for one.
+    monkeypatch.setattr(views, "_PATIENCE", timedelta(0))
     outcomes = race([sender(alice, path, body)] * CLIENTS)
     late = sender(alice, path, body)()
 
@@ -67,6 +77,60 @@ def test_sixteen_at_once_are_one(kind: str, path: str, body: Any, alice: Caller)
 
 
 _RUNNING = json.dumps({"error": True, "message": "A request with this Idempotency-Key is still running", "code": 409})
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_an_upload_with_a_key_answers_when_the_work_is_done_and_so_does_its_repetition(
+    is_refused: bool,
+    network: LocalNetwork,
+    mint: Mint,
+    code: str,
+    transactional_db: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alice = logged_in("alice", "unused")
+    assert alice.wallet is not None
+    give(alice.wallet, mint(1, 0, 0, 0))
+    look = queries.final_task
+
+    def work_and_look(**asked: Any) -> queries.TaskView:
+        if not connection.in_atomic_block:
+            tasks.run(str(asked["task_id"]))
+        return look(**asked)
+
+    monkeypatch.setattr(queries, "final_task", work_and_look)
+    monkeypatch.setattr(views, "_PATIENCE", timedelta(0))
+    if is_refused:
+        refuse_puts(monkeypatch, range(25))
+    path, body = "/api/transactions/locker/upload", {"wallet": "alice", "locker_key": code, "amount": 12}
+
+    first = alice.post(path, body, idempotency_key="once")
+    again = alice.post(path, body, idempotency_key="once")
+
+    put = LockerTask.objects.get(kind="put")
+    status, told = answer(first)
+    assert (status, told["task_id"]) == (500 if is_refused else 200, str(put.pk))
+    assert told["message"] == ("Locker upload failed" if is_refused else "Stored.")
+    assert told.get("amount_uploaded") == (None if is_refused else 12)
+    assert answer(again) == (status, told)
+    assert again["Idempotency-Replayed"] == "true"
+    taken = alice.post(
+        "/api/transactions/locker/download", {"wallet": "alice", "locker_key": code}, idempotency_key="twice"
+    )
+    assert (taken.status_code, answer(taken)[1].get("total_value")) == ((500, None) if is_refused else (200, 12))
+    assert list(queries.audit_findings()) == []
+
+
+def test_answers_that_an_old_vault_key_sealed_are_still_given(alice: Caller, settings: Any) -> None:
+    body = {"srcname": "alice", "dstname": "sapling", "amount": 1}
+    first = answer(alice.post("/api/v1/transfer", body, idempotency_key="once"))
+    settings.VAULT_OLD_KEYS = [settings.VAULT_KEY]
+    settings.VAULT_KEY = base64.b64encode(b"another key, also of 32 bytes...").decode()
+    idempotency._ciphers.cache_clear()
+    try:
+        assert answer(alice.post("/api/v1/transfer", body, idempotency_key="once")) == first
+    finally:
+        idempotency._ciphers.cache_clear()
 
 
 def test_control_without_the_key_each_does_its_own(alice: Caller) -> None:
