@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 
 HEARTBEAT_KEY = "coppice:heartbeat"
+RING_KEY = "coppice:ring"
 WORKERS_KEY = "coppice:workers"
 # Celery's default; nothing of ours names another.
 QUEUE_KEY = "celery"
@@ -60,6 +61,24 @@ def last_heartbeat(url: str) -> float:
     :raises BrokerSilent: no answer
     """
     return _ask(url, lambda client: float(client.get(HEARTBEAT_KEY) or 0))
+
+
+def record_ring(url: str) -> None:
+    """
+    Note that beat rings.
+
+    :raises BrokerSilent: no answer
+    """
+    _ask(url, lambda client: client.set(RING_KEY, str(time.time())))
+
+
+def last_ring(url: str) -> float:
+    """
+    Return when beat last rang, in seconds since the epoch; 0 if it never did.
+
+    :raises BrokerSilent: no answer
+    """
+    return _ask(url, lambda client: float(client.get(RING_KEY) or 0))
 
 
 def record_worker(url: str, name: str) -> None:

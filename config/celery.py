@@ -39,6 +39,13 @@ def send_the_request_id_along(headers: dict[str, Any] | None = None, **_: object
         headers["request_id"] = request_id
 
 
+@before_task_publish.connect(sender="config.heartbeat")
+def show_that_beat_rings(**_: object) -> None:
+    """Nobody else rings for this task."""
+    with contextlib.suppress(broker.BrokerSilent):
+        broker.record_ring(settings.REDIS_URL)
+
+
 @task_prerun.connect
 def log_with_the_request_id(task_id: str, task: Any, **_: object) -> None:
     """What beat rings for belongs to no request; then the id of the message stands for it."""

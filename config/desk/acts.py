@@ -345,7 +345,6 @@ class IssueTokens(_OfWallet):
     label = "Issue tokens"
     verb = "Issue the tokens"
     form_class = IssueForm
-    is_dangerous = True
 
     def shown(self, row: Wallet, values: Values) -> Values:
         return transfers.about_to_issue(wallet_id=row.pk, capture_ids=_captures(values))

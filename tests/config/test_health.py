@@ -1,9 +1,15 @@
 """What load balancers and the launcher ask, and what the answers give away: no address and no secret."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 from django.db import connection
 
 from config import broker, health, tasks
+from config.embedded import ROOT
 
 
 def test_livez_asks_nobody(client, settings):
@@ -111,3 +117,21 @@ def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
 )
 def test_a_redis_url_becomes_celerys(url, expected):
     assert broker.broker_from_url(url) == expected
+
+
+def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django(settings):
+    def alive(part):
+        script = (
+            f"import sys, runpy; sys.argv[1:] = ['{part}']; runpy.run_module('config.alive', run_name='__main__');"
+            " assert 'django' not in sys.modules"
+        )
+        command = [sys.executable, "-c", script]
+        environment = {"REDIS_URL": settings.REDIS_URL, "PATH": os.environ["PATH"]}
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=30).returncode
+
+    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(broker.WORKERS_KEY, broker.RING_KEY)
+    assert (alive("worker"), alive("beat")) == (1, 1)
+    broker.record_worker(settings.REDIS_URL, f"celery@{socket.gethostname()}")
+    tasks.heartbeat.apply_async(expires=0.001)
+    assert (alive("worker"), alive("beat")) == (0, 0)

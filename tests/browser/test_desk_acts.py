@@ -1,0 +1,232 @@
+"""Every act of an operator, by clicking from the page of a row to what came of it, under the desk's policy."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from playwright.sync_api import Page, expect
+
+from lockers.localnet.control import Control, control_socket
+from lockers.localnet.fleet import LocalNetwork
+from tests.api.web_server import web_server
+from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, watched
+from tests.browser.watched import Watched
+from tests.desk.conftest import furnish
+from wallets.models import ApiKey, BearerToken, OperatorAction
+from wallets.states import OperatorVerb
+
+__all__ = ["signed_in", "watched"]
+# What the log holds after the walk.
+WALKED = [
+    "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
+    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "cancelled_transfer", "started_find",
+    "started_fix", "retried_task", "rolled_back_task", "ran_audit", "set_fault",
+]  # fmt: skip
+PICTURES = os.environ.get("COPPICE_PICTURES")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator[Desk]:
+    """A running desk with a local network that takes orders."""
+    with django_db_blocker.unblock(), LocalNetwork(state / "raida", base_port=0) as network:
+        orders = control_socket(network.fleet)
+        asyncio.run_coroutine_threadsafe(orders.__aenter__(), network._loop).result()
+        staff = User.objects.create_superuser("olivia", password=PASSWORD)
+        ledger = furnish(staff)
+
+        ledger.token = BearerToken.objects.get()
+        with web_server({"COPPICE_STATE_DIR": str(state)}) as address:
+            yield Desk(address, ledger)
+        asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
+        call_command("flush", interactive=False, verbosity=0)
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep what there is to see, if somebody wants to look at it."""
+    if PICTURES:
+        for scheme in ("light", "dark"):
+            for width in (1280, 390):
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                page.set_viewport_size({"width": width, "height": 900})
+                page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{width}.png", full_page=True)
+
+
+def go(page: Page, desk: Desk, path: str, button: str) -> None:
+    page.goto(f"{desk.home}{path}")
+    page.get_by_role("link", name=button, exact=True).click()
+
+
+def review(page: Page) -> None:
+    page.get_by_role("button", name="See what will come of it").click()
+    expect(page.get_by_role("heading", name="What will come of it")).to_be_visible()
+
+
+def confirm(page: Page, button: str) -> None:
+    page.get_by_label("Reason").fill("as asked")
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def secret(page: Page, name: str) -> str:
+    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    return page.locator("dl.once dt", has_text=name).locator("xpath=following-sibling::dd[1]").inner_text()
+
+
+def log_of(desk: Desk) -> list[str]:
+    """What the log of operators holds, but for what was there from the beginning."""
+    found: list[str] = []
+    desk.meanwhile(lambda: found.extend(OperatorAction.objects.order_by("id").values_list("verb", flat=True)[1:]))
+    return found
+
+
+# The mark has the database created, which the fixtures fill for the whole module.
+@pytest.mark.django_db
+def test_no_act_is_left_out() -> None:
+    assert set(WALKED) == set(OperatorVerb.values)
+
+
+# One walk: the acts build on each other, as on an operator's day.
+def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: Desk, state: Path) -> None:
+    page, ledger, wrong = watched.page, desk.ledger, []
+    expect.set_options(timeout=20_000)
+    wallet, done = f"wallets/wallet/{ledger.bob.pk}/change/", page.locator("ul.messagelist")
+
+    # A wallet, and its password, once.
+    go(page, desk, "wallets/wallet/", "Create a wallet")
+    page.get_by_label("Name").fill("birch")
+    page.get_by_label("Give it a password").check()
+    review(page)
+    expect(page.locator(".consequences")).to_contain_text("1 new wallet, birch")
+    confirm(page, "Create the wallet")
+    assert len(secret(page, "Password")) == 20
+    wrong += looked_at(page, "shown once")
+    picture(page, "once")
+    page.get_by_role("link", name="I have copied it").click()
+    expect(page.get_by_role("heading", name="Wallet birch")).to_be_visible()
+
+    # Tokens: a mistake first, then by number, and for the captures of a file.
+    go(page, desk, wallet, "Issue tokens")
+    page.get_by_role("button", name="See what will come of it").click()
+    expect(page.locator(".errorlist").first).to_contain_text("one of the two")
+    picture(page, "questions")
+    wrong += looked_at(page, "questions")
+    page.get_by_label("How many").fill("5")
+    review(page)
+    expect(page.locator(".consequences")).to_contain_text("5 new tokens in bobby")
+    picture(page, "confirmation")
+    wrong += looked_at(page, "confirmation")
+    confirm(page, "Issue the tokens")
+    expect(done).to_contain_text("5 tokens issued to bobby.")
+    go(page, desk, wallet, "Issue tokens")
+    file = {"name": "c.csv", "mimeType": "text/csv", "buffer": b"7f3a5b5e-3c77-4dcd-9f14-0a4f9ee2f0aa\r\n"}
+    page.get_by_label("CSV file").set_input_files([file])
+    review(page)
+    confirm(page, "Issue the tokens")
+    expect(done).to_contain_text("1 token issued to bobby.")
+    picture(page, "wallet-after")
+
+    # A wallet's credentials.
+    alice = f"wallets/wallet/{ledger.alice.pk}/change/"
+    go(page, desk, f"wallets/bearertoken/{ledger.token.pk}/change/", "Revoke")
+    confirm(page, "Revoke it")
+    expect(done).to_contain_text("is revoked")
+    page.goto(f"{desk.home}{alice}")
+    expect(page.locator(".button.off", has_text="Revoke all bearer tokens")).to_be_visible()
+    desk.meanwhile(lambda: BearerToken.objects.filter(pk=ledger.token.pk).update(revoked_at=None))
+    go(page, desk, alice, "Revoke all bearer tokens")
+    confirm(page, "Revoke them")
+    expect(done).to_contain_text("1 bearer token of alice revoked.")
+    go(page, desk, alice, "Set a new password")
+    confirm(page, "Set a new password")
+    assert secret(page, "Password")
+
+    # Keys.
+    go(page, desk, "wallets/apikey/", "Create an API key")
+    page.get_by_label("Name").fill("partner two")
+    review(page)
+    confirm(page, "Create the key")
+    assert len(secret(page, "API key")) == 43
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Rotate", exact=True).click()
+    page.get_by_label("The old key stays valid").select_option("24")
+    review(page)
+    confirm(page, "Rotate the key")
+    assert len(secret(page, "API key")) == 43
+    go(page, desk, f"wallets/apikey/{ledger.key.pk}/change/", "Revoke")
+    confirm(page, "Revoke the key")
+    expect(done).to_contain_text("is revoked")
+
+    # A transfer, in the name of who asked.
+    transfer = f"transfers/transfer/{ledger.transfers['pending'].id}/change/"
+    go(page, desk, transfer, "Cancel")
+    page.get_by_label("alice, which asked: withdraw it").check()
+    picture(page, "cancel")
+    review(page)
+    confirm(page, "Cancel the transfer")
+    expect(done).to_contain_text("The transfer is cancelled.")
+    expect(page.locator(".button.off", has_text="Cancel")).to_be_visible()
+    page.goto(f"{desk.home}acts/cancel-transfer/{ledger.transfers['pending'].id}/")
+    expect(page.get_by_role("alert")).to_contain_text("it is cancelled, and that is final")
+    picture(page, "refused")
+    wrong += looked_at(page, "refused")
+
+    # Coins and tasks.
+    go(page, desk, alice, "Find coins")
+    confirm(page, "Ask the servers")
+    expect(page.get_by_role("heading", name="Find of alice")).to_be_visible()
+    go(page, desk, alice, "Fix coins")
+    confirm(page, "Fix them")
+    expect(page.get_by_role("heading", name="Fix of alice")).to_be_visible()
+    picture(page, "task")
+    task = f"lockers/lockertask/{ledger.running.pk}/change/"
+    go(page, desk, task, "Retry")
+    confirm(page, "Begin it again")
+    expect(done).to_contain_text("A worker was told.")
+    go(page, desk, task, "Roll back")
+    confirm(page, "Roll it back")
+    expect(done).to_contain_text("The task is being ended.")
+
+    # The books, and an outage.
+    go(page, desk, "wallets/auditrun/", "Run the audit")
+    confirm(page, "Run it now")
+    expect(page.get_by_role("heading", name=re.compile("^Audit "))).to_be_visible()
+    go(page, desk, "lockers/lockertask/", "Rehearse an outage")
+    page.get_by_label("Servers").fill("0-12")
+    review(page)
+    expect(page.locator(".consequences")).to_contain_text("12 of 25 will behave; 13 decide. Uploads wait")
+    picture(page, "outage")
+    confirm(page, "Let it happen")
+    expect(done).to_contain_text("Servers 0-12: silent.")
+    assert len(Control(state / "raida").state()["faults"]) == 13
+    picture(page, "home")
+
+    assert wrong == []
+    assert log_of(desk) == WALKED
+    # Answers of 409 are what is tested above; a browser complains about each.
+    watched.complaints[:] = [each for each in watched.complaints if "409" not in each]
+    assert_clean(watched, desk)
+
+
+def test_two_fast_clicks_create_one_key_and_show_it(watched: Watched, desk: Desk) -> None:
+    page = watched.page
+    go(page, desk, "wallets/apikey/", "Create an API key")
+    page.get_by_label("Name").fill("clicked twice")
+    review(page)
+
+    page.get_by_role("button", name="Create the key").dblclick()
+
+    assert len(secret(page, "API key")) == 43
+    keys: list[int] = []
+    desk.meanwhile(lambda: keys.append(ApiKey.objects.filter(name="clicked twice").count()))
+    assert keys == [1]
+    assert_clean(watched, desk)

@@ -1,0 +1,71 @@
+"""Two clicks, or two operators, at the same moment: one effect."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from transfers import operations as transfers
+from wallets import operations as wallets
+from wallets.models import OperatorAction, Token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def signed_in(name: str) -> Client:
+    client = Client()
+    client.force_login(User.objects.filter(username=name).first() or User.objects.create_superuser(name))
+    return client
+
+
+def ticket(client: Client, address: str, answers: dict[str, str]) -> dict[str, str]:
+    page = client.post(address, {"step": "review", **answers})
+    return {"step": "confirm", "ticket": page.context["ticket"], **dict(page.context["hidden"]), "reason": ""}
+
+
+def at_once(*calls: Callable[[], int]) -> list[int]:
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], int]) -> int:
+        try:
+            barrier.wait(timeout=30)
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return sorted(each.result(timeout=60) for each in [pool.submit(run, call) for call in calls])
+
+
+@pytest.mark.parametrize("people", [("olivia", "olivia"), ("olivia", "oscar")], ids=["two clicks", "two operators"])
+@pytest.mark.parametrize("act", ["issue-tokens", "cancel-transfer"])
+def test_one_effect(act, people):
+    alice, bob = wallets.create_wallet(name="alice"), wallets.create_wallet(name="bobby")
+    transfers.issue_tokens(wallet=alice, count=5)
+    pending = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=2)
+    address, answers = {
+        "issue-tokens": (reverse("admin:issue-tokens", args=[bob.pk]), {"count": "4"}),
+        "cancel-transfer": (reverse("admin:cancel-transfer", args=[pending.id]), {"event": "delete"}),
+    }[act]
+    clients = [signed_in(name) for name in people]
+    if people[0] == people[1]:
+        tickets = [ticket(clients[0], address, answers)] * 2
+    else:
+        tickets = [ticket(client, address, answers) for client in clients]
+
+    statuses = at_once(
+        *(
+            lambda client=client, sent=sent: client.post(address, sent).status_code
+            for client, sent in zip(clients, tickets, strict=True)
+        )
+    )
+
+    assert statuses == [302, 409]
+    assert OperatorAction.objects.count() == 1
+    assert Token.objects.filter(wallet=bob).count() == (4 if act == "issue-tokens" else 0)
+    assert not Token.objects.exclude(transfer_pending_id=None).exists() or act == "issue-tokens"
