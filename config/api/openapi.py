@@ -36,7 +36,7 @@ from rest_framework.response import Response
 from config.api import errors
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
 from config.headers import READING_POLICY
-from wallets.errors import DomainError
+from wallets.errors import DomainError, KeyInUse
 
 F = TypeVar("F", bound=Callable[..., Any])
 Refusal = DomainError | errors.RequestRefused
@@ -68,7 +68,7 @@ _NO_API_KEY: Final = [
     errors.RequestRefused(401, "Invalid API access, apiKey was deprecated"),
 ]
 _KEY_USED: Final = [
-    errors.RequestRefused(409, "A request with this Idempotency-Key is still running"),
+    KeyInUse(),
     errors.Invalid("This Idempotency-Key was used for another request"),
 ]
 _ALWAYS: Final = [

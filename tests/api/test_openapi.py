@@ -89,6 +89,10 @@ def all_subclasses(kind):
 # Refusals that no request can meet: those of commands, and bases or parts of others.
 NOT_ON_THE_SURFACE = {
     "ApiKeyTaken", "InvalidApiKey", "InvalidPassword", "CaptureAlreadyIssued", "LockerError", "RowInvalid",
+    # At every endpoint that takes a key.
+    "KeyInUse",
+    # Of what operators do.
+    "AlreadyDone", "AuditIsRunning", "ChangedMeanwhile", "NotPossible",
 }  # fmt: skip
 
 

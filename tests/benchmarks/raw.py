@@ -80,7 +80,7 @@ def _written(statement: Statement, replacements: Mapping[str, str]) -> str:
 
 
 def _script(statements: Sequence[Statement], *, here: str, there: str, only_the_ledger: bool, and_back: bool) -> str:
-    """There, and back if that is wanted, each in a transaction as the request's."""
+    """There, and back if that is wanted, each statement a transaction as the request's."""
     # One pair for both directions, or wallets would run dry.
     lines = [f"\\set pair random(0, {PAIRS - 1})"]
     directions = [(here, there), (there, here)] if and_back else [(here, there)]
@@ -101,7 +101,7 @@ def _script(statements: Sequence[Statement], *, here: str, there: str, only_the_
         lines += ["\\set a random(1, 1000000000)", "\\set b random(1, 1000000000)"]
         lines += ["\\set lot random(-2147483648, 2147483647)"]
         texts = [_written(each, replacements) for each in chosen]
-        lines += texts if only_the_ledger else ["BEGIN;", *texts, "COMMIT;"]
+        lines += texts
     return "\n".join(lines) + "\n"
 
 

@@ -33,13 +33,15 @@ SELECT gen_random_uuid(), %s, number %% 10 - 5, number, 'bank', 'import', repeat
 @pytest.fixture(scope="module")
 def rich(django_db_setup: None, django_db_blocker: Any) -> Iterator[Wallet]:
     with django_db_blocker.unblock():
-        wallet = wallets.create_wallet(name="rich", password="")
-        with connection.cursor() as cursor:
-            cursor.execute(_FILL, [wallet.pk, COINS])
-            _vacuum(cursor)
-        yield wallet
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE wallets_wallet CASCADE")
+        try:
+            wallet = wallets.create_wallet(name="rich", password="")
+            with connection.cursor() as cursor:
+                cursor.execute(_FILL, [wallet.pk, COINS])
+                _vacuum(cursor)
+            yield wallet
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("TRUNCATE wallets_wallet CASCADE")
 
 
 def _vacuum(cursor: Any) -> None:
@@ -57,7 +59,10 @@ def _vacuum(cursor: Any) -> None:
         if pages == visible:
             return
         time.sleep(0.05)
-    cursor.execute("SELECT backend_type, state, query FROM pg_stat_activity WHERE backend_xmin IS NOT NULL")
+    cursor.execute(
+        "SELECT backend_type, state, query, pid, application_name, now() - xact_start FROM pg_stat_activity"
+        " WHERE backend_xmin IS NOT NULL AND datname = current_database()"
+    )
     raise AssertionError(f"{pages - visible} of {pages} pages are not visible to all yet: {cursor.fetchall()}")
 
 

@@ -160,6 +160,7 @@ PLANTED = {
     "a transfer lies between two wallets that exist, and is closed when it was decided": (
         "UPDATE transfers_transfer SET source_id = %(strange)s WHERE id = %(requested)s",
     ),
+    "as many tokens were issued as there are": ("DELETE FROM transfers_issue",),
     "the tallies say what lies in each wallet": ("UPDATE transfers_tallydelta SET tokens = tokens + 1",),
     "each movement starts where and after the one before ended ": (
         "UPDATE transfers_movement SET id = -1 WHERE token_id = %(moved)s AND number = 1",
