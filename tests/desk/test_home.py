@@ -1,0 +1,177 @@
+"""The home of the desk: its numbers, its pictures, and what it costs."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from config.desk import cells, charts, home
+from lockers import overview as lockers
+from lockers.models import LockerTask
+from transfers import operations as transfers
+from transfers import overview, tallies
+from transfers.models import Issue, Transfer
+from wallets import operations as wallets
+from wallets.models import Token
+
+
+def statements(client, url):
+    with CaptureQueriesContext(connection) as captured:
+        response = client.get(url)
+    assert response.status_code == 200
+    return len(captured)
+
+
+def tiles(response):
+    return {tile.what: (tile.value, tile.css) for tile in response.context["home"].tiles}
+
+
+def test_each_number_is_that_of_the_rows(desk, ledger):
+    shown = desk.get(reverse("admin:index"))
+
+    assert tiles(shown) == {
+        "tokens issued = held": ("20", "good"),
+        "tokens reserved": ("2", "good"),
+        "oldest open transfer": (tiles(shown)["oldest open transfer"][0], "good"),
+        "last audit": ("sound", "good"),
+        "coins in wallets": ("111", ""),
+        "coins in doubt": ("1", "wait"),
+        "tasks that need a human": ("1", "bad"),
+        "servers": ("24 of 25", "wait"),
+    }
+    assert [column.total for column in shown.context["home"].columns] == [0] * 29 + [5]
+    assert {entry.name: entry.count for entry in shown.context["home"].legend} == {
+        "completed": 2, "pending": 1, "requested": 1, "cancelled": 1, "failed": 0,
+    }  # fmt: skip
+    assert shown.context["home"].standing.pending.by_age == (1, 0, 0, 0, 0)
+    assert shown.context["home"].standing.requested.by_age == (1, 0, 0, 0, 0)
+
+
+def test_every_number_links_to_a_list_that_opens(desk, ledger):
+    page = desk.get(reverse("admin:index")).content.decode()
+
+    links = set(re.findall(r'href="(/admin/[^"]+)"', page)) - {reverse("admin:logout")}
+    answers = {link: desk.get(link.replace("&amp;", "&")).status_code for link in links}
+
+    assert len(links) > 30
+    assert {link: status for link, status in answers.items() if status != 200} == {}
+
+
+def test_it_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger):
+    few = [statements(desk, reverse("admin:index") + f"?days={days}") for days in (30, 90)]
+    for number in range(6):
+        wallet = wallets.create_wallet(name=f"wallet-{number}")
+        transfers.issue_tokens(wallet=wallet, count=3)
+        transfers.send_bundle(actor=ledger.alice, sender="alice", receiver=wallet.name, size=1)
+    now = timezone.now()
+    LockerTask.objects.bulk_create(
+        LockerTask(
+            kind="put", wallet=ledger.alice, actor=ledger.alice, receipt_id=f"{number:032x}",
+            deadline=now + timedelta(hours=1),
+        )
+        for number in range(8)
+    )  # fmt: skip
+
+    many = [statements(desk, reverse("admin:index") + f"?days={days}") for days in (30, 90)]
+
+    assert many == few
+    assert few[0] == few[1] <= 16
+
+
+def test_an_unsound_ledger_cannot_be_overlooked(desk, ledger):
+    Issue.objects.create(wallet=ledger.alice, tokens=3, issued_at=timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE wallets_token DISABLE TRIGGER USER")
+        free = Token.objects.filter(transfer_pending_id=None).first()
+        Token.objects.filter(pk=free.pk).update(transfer_pending_id=ledger.transfers["pending"].id)
+
+    shown = desk.get(reverse("admin:index"))
+
+    assert tiles(shown)["tokens issued = held"] == ("23", "bad")
+    assert tiles(shown)["tokens reserved"] == ("3", "bad")
+    assert b"20 held: 3 missing. Run an audit" in shown.content
+    assert b"but pending transfers say 2. Run an audit" in shown.content
+
+
+def test_an_installation_without_anything_says_what_to_do(desk):
+    shown = desk.get(reverse("admin:index"))
+
+    assert [step.is_done for step in shown.context["home"].open_steps] == [False] * 6
+    assert b"Nobody waits for anybody." in shown.content
+    assert b"No transfer in 30 days." in shown.content
+
+
+def test_the_list_of_what_to_set_up_goes_when_all_is_done(desk, ledger):
+    assert desk.get(reverse("admin:index")).context["home"].open_steps == ()
+
+
+def test_days_are_counted_folded_or_not(ledger):
+    today = timezone.now().date()
+    expected = [
+        (today, "cancelled", 1), (today, "completed", 2), (today, "pending", 1), (today, "requested", 1),
+    ]  # fmt: skip
+
+    never_folded = overview.days(since=today)
+    assert tallies.fold()
+    folded = overview.days(since=today)
+    transfers.send_bundle(actor=ledger.alice, sender="alice", receiver="sapling", size=1)
+
+    assert never_folded == folded == expected
+    assert overview.days(since=today)[1] == (today, "completed", 3)
+    assert overview.days(since=today + timedelta(days=1)) == []
+    assert Transfer.objects.count() == 6
+
+
+def test_bars_are_stacked_from_the_bottom_and_say_their_numbers():
+    columns = [
+        charts.Column("2026-01-01", [("s-a", "completed", 3), ("s-b", "<failed>", 1)]),
+        charts.Column("2026-01-02", [("s-a", "completed", 0), ("s-b", "<failed>", 0)]),
+    ]
+
+    drawn = charts.stacked(columns, label="Two days")
+
+    assert '<rect class="s-a" x="0.09" y="25.00" width="0.82" height="75.00">' in drawn
+    assert '<rect class="s-b" x="0.09" y="0.00" width="0.82" height="25.00">' in drawn
+    assert "<title>2026-01-01: completed 3, &lt;failed&gt; 1</title>" in drawn
+    assert "<title>2026-01-02: none</title>" in drawn
+    assert 'role="img" aria-label="Two days"' in drawn
+    assert "style=" not in drawn
+
+
+def test_one_among_thousands_can_still_be_seen():
+    drawn = charts.stacked([charts.Column("day", [("s-b", "b", 1), ("s-a", "a", 9999)])], label="")
+
+    assert '<rect class="s-b" x="0.09" y="98.00" width="0.82" height="2.00">' in drawn
+    assert '<rect class="s-a" x="0.09" y="0.00" width="0.82" height="98.00">' in drawn
+
+
+def test_each_letter_and_answer_has_a_mark_of_its_own():
+    board = cells.of_board("pfnedbu" + "p" * 18)
+    answers = cells.of_answers([241, 242, -2, -3, -5, 17, None, -1, -7])
+
+    assert [cell.mark for cell in board[:7]] == ["✓", "✗", "?", "!", "–", "!", "·"]
+    assert [cell.mark for cell in answers] == ["✓", "✗", "?", "–", "!", "!", "·", "…", "›"]
+    assert answers[0].title == "RAIDA 0: answered 241, all pass"
+
+
+@pytest.mark.parametrize(("text", "days"), [(None, 30), ("30", 30), ("90", 90), ("7", 30), ("x", 30)])
+def test_only_periods_that_are_offered_are_shown(text, days):
+    assert home.days_asked(text) == days
+
+
+def test_a_failed_task_needs_nobody_once_the_same_was_done(ledger):
+    in_need = lockers.tasks_in_need(LockerTask.objects.all())
+    assert [task.pk for task in in_need.all()] == [ledger.failed.pk]
+
+    LockerTask.objects.create(
+        kind="take", wallet=ledger.alice, actor=ledger.alice, receipt_id="a" * 32, deadline=timezone.now(),
+        state="completed", step="done", progress=100, finished_at=timezone.now(),
+    )  # fmt: skip
+
+    assert list(in_need.all()) == []
+    LockerTask.objects.filter(pk=ledger.running.pk).update(deadline=timezone.now() - timedelta(seconds=1))
+    assert [task.pk for task in in_need.all()] == [ledger.running.pk]

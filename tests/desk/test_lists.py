@@ -1,0 +1,174 @@
+"""The lists of the desk: filters, files, and what they cost."""
+
+import csv
+import io
+import json
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from config.desk import pages, spreadsheet
+from lockers.models import LockerTask
+from tests.desk.test_pages import LISTS
+from transfers import operations as transfers
+from transfers.models import Transfer
+from wallets import operations as wallets
+from wallets.models import Wallet
+
+
+def rows(response):
+    return {str(row.pk) for row in response.context["cl"].result_list}
+
+
+def file_of(client, name, query=""):
+    response = client.get(reverse(f"admin:{name}_csv") + query)
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.streaming
+    return list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["completed", "pending", "requested", "cancelled", "accepted"]),
+        ("?state=open", ["pending", "requested"]),
+        ("?state=pending", ["pending"]),
+        ("?state=completed", ["completed", "accepted"]),
+        ("?state=cancelled", ["cancelled"]),
+        ("?state=failed", []),
+        ("?need=yes", []),
+        ("?waits=hour", ["pending", "requested"]),
+        ("?waits=older", []),
+        ("?wallet=sapling", ["completed"]),
+        ("?wallet=bobby&state=completed", ["accepted"]),
+        ("?wallet=nobody", []),
+        ("?wallet=%00", ["completed", "pending", "requested", "cancelled", "accepted"]),
+        ("?q=no-id", []),
+    ],
+)
+def test_a_filter_shows_its_transfers_and_the_file_has_the_same(desk, ledger, query, found):
+    shown = desk.get(reverse("admin:transfers_transfer_changelist") + query)
+    lines = file_of(desk, "transfers_transfer", query)
+
+    assert rows(shown) == {str(ledger.transfers[name].id) for name in found}
+    assert {line[0] for line in lines[1:]} == rows(shown)
+    assert lines[0][:4] == ["id", "state", "tokens", "source"]
+
+
+def test_a_value_that_no_filter_has_is_not_taken_for_another(desk, ledger):
+    response = desk.get(reverse("admin:transfers_transfer_changelist") + "?state=lost")
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/transfers/transfer/?e=1")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger, name):
+    def statements(url):
+        with CaptureQueriesContext(connection) as captured:
+            assert desk.get(url).status_code == 200
+        return len(captured)
+
+    url = reverse(f"admin:{name}_changelist")
+    few = statements(url)
+    for number in range(5):
+        wallet = wallets.create_wallet(name=f"wallet-{number}", password="secret")
+        transfers.issue_tokens(wallet=wallet, count=2)
+        transfers.send_bundle(actor=ledger.alice, sender="alice", receiver=wallet.name, size=1)
+        wallets.create_api_key(name=f"key {number}")
+        wallets.authenticate(name_or_id=wallet.name, password="secret")
+        LockerTask.objects.create(
+            kind="put", wallet=wallet, actor=wallet, receipt_id=f"{number:032x}", deadline=wallet_time()
+        )
+
+    assert statements(url) == few <= 8
+
+
+def wallet_time():
+    return Wallet.objects.latest("created_at").created_at
+
+
+def test_more_rows_than_are_counted_are_not_counted(desk, ledger, monkeypatch):
+    monkeypatch.setattr(pages, "COUNTED_ROWS", 3)
+
+    with CaptureQueriesContext(connection) as captured:
+        shown = desk.get(reverse("admin:transfers_transfer_changelist"))
+
+    assert b"more than 3 transfers" in shown.content
+    counts = [query["sql"] for query in captured if "COUNT(" in query["sql"]]
+    assert len(counts) == 1
+    assert "LIMIT 4" in counts[0]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
+def test_text_that_a_spreadsheet_would_run_is_written_as_text(desk, ledger, text):
+    Wallet.objects.filter(pk=ledger.bob.pk).update(about=text)
+
+    lines = file_of(desk, "wallets_wallet", "?q=bobby")
+
+    assert [line[3] for line in lines] == ["about", f"'{text}"]
+
+
+def test_a_number_stays_a_number():
+    assert [spreadsheet.cell(value) for value in (-5, 0, None, "a", 1.5)] == ["-5", "0", "", "a", "1.5"]
+
+
+def test_live_answers_say_when_nothing_moved(desk, ledger):
+    url = reverse("admin:live") + f"?task={ledger.running.pk}&task={ledger.failed.pk}&task=nonsense"
+
+    first = desk.get(url)
+    second = desk.get(url, headers={"If-None-Match": first["ETag"]})
+    LockerTask.objects.filter(pk=ledger.running.pk).update(progress=41)
+    third = desk.get(url, headers={"If-None-Match": first["ETag"]})
+
+    told = {task["id"]: task for task in json.loads(first.content)["tasks"]}
+    assert json.loads(first.content)["running"] is True
+    assert told[str(ledger.running.pk)]["progress"] == 40
+    assert [cell[1] for cell in told[str(ledger.running.pk)]["cells"]] == [*"✓✓✓✓✓✓✓✓✓✓✓✓✗?–·!········"]
+    assert (second.status_code, second.content, second["ETag"]) == (304, b"", first["ETag"])
+    assert third.status_code == 200
+    assert third["ETag"] != first["ETag"]
+
+
+def test_a_stranger_gets_the_login_and_nothing_else(ledger):
+    addresses = [reverse("admin:index"), reverse("admin:live")]
+    addresses += [reverse(f"admin:{name}_{what}") for name in LISTS for what in ("changelist", "csv")]
+
+    answers = [Client().get(address) for address in addresses]
+
+    assert {answer.status_code for answer in answers} == {302}
+    assert all(answer["Location"].startswith("/admin/login/") for answer in answers)
+    assert all("script-src 'self'" in answer["Content-Security-Policy"] for answer in answers)
+
+
+def test_a_transfer_says_who_may_do_what_and_why_not(desk, ledger):
+    pending = desk.get(reverse("admin:transfers_transfer_change", args=[ledger.transfers["pending"].id]))
+    done = desk.get(reverse("admin:transfers_transfer_change", args=[ledger.transfers["accepted"].id]))
+
+    assert [(each.event, each.is_possible, each.why) for each in pending.context["possible"]] == [
+        ("accept", True, "by bobby, or by a wallet that manages it"),
+        ("fulfill", False, "not possible: it is pending"),
+        ("decline", True, "by bobby, or by a wallet that manages it"),
+        ("delete", True, "by alice, or by a wallet that manages it"),
+        ("expire", True, "by the system alone, when nobody decides"),
+    ]
+    assert [(station.state, station.words, station.is_reached) for station in done.context["strip"]] == [
+        ("pending", "alice offered tokens to bobby; they are reserved", True),
+        ("completed", "accepted by bobby", True),
+    ]
+    assert [each.is_possible for each in done.context["possible"]] == [False] * 5
+    assert len(pending.context["tokens"]) == 2
+    assert len(done.context["tokens"]) == 4
+
+
+def test_a_token_tells_its_way_from_issue_to_holder(desk, ledger):
+    transfer = Transfer.objects.get(pk=ledger.transfers["accepted"].id)
+    token = transfer.movements.first().token
+
+    shown = desk.get(reverse("admin:wallets_token_change", args=[token.pk]))
+
+    told = [(stage.number, stage.source, stage.destination, stage.transfer_id) for stage in shown.context["history"]]
+    assert told == [(0, "", "alice", None), (1, "alice", "bobby", transfer.pk)]
