@@ -76,6 +76,9 @@ def _written(statement: Statement, replacements: Mapping[str, str]) -> str:
     else:
         remaining = iter(statement.values)
         text = re.sub(r"%s", lambda match: literal(next(remaining)), statement.text)
+    # pgbench takes a colon before a letter for a variable, also inside a text.
+    text = re.sub(r"(HH24):(MI):(SS)", r"\1.\2.\3", text)
+    text = re.sub(r'(":)(?=true|false|null)', r"\1 ", text)
     return " ".join(text.replace("%%", "%").split()) + ";"
 
 
