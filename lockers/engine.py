@@ -80,6 +80,8 @@ def run(held: Claim) -> None:
             _break(work)
         case TaskKind.FIX:
             _fix(work)
+        case TaskKind.TRANSFER | TaskKind.EXPORT:
+            _deliver(work)
         case TaskKind.PEEK:
             _peek(work)
         case TaskKind.ECHO:
@@ -139,6 +141,12 @@ def _break(work: Work) -> None:
     for batch in settlement.batches(task_id=work.task.id):
         reason = breaking.break_coin(work, batch)
     settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+
+
+def _deliver(work: Work) -> None:
+    """Make the change that a transfer or an export lacks; then it needs the servers no more."""
+    reason = breaking.make_change(work)
+    settlement.conclude(held=work.held, reason=reason, further=_spared(work), delivers=not reason)
 
 
 def _fix(work: Work) -> None:

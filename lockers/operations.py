@@ -7,7 +7,7 @@ call returns. Lock order: trust, export, coins, task, locker, accounts.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import choosing, doorbell, errors, file_names, queries, secrecy, settlement, statements
+from lockers import choosing, departures, doorbell, errors, file_names, queries, secrecy, settlement
 from lockers.breakage import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida import codes, files
@@ -27,8 +27,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError, InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
-from lockers.statements import Posting
-from lockers.states import HELD, SPENDABLE, CoinState, FileType, LineType, Mark, Step, TaskKind, TaskState
+from lockers.states import HELD, SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import queries as wallets
 from wallets.errors import WalletNotControlled
@@ -112,15 +111,6 @@ def _finished_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, message: st
     )
 
 
-def _write_receipt(task: LockerTask, coin_ids: Sequence[UUID]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)"
-            " SELECT %s, denomination, serial_number, pown, state FROM lockers_coin WHERE id = ANY(%s)",
-            [task.pk, list(coin_ids)],
-        )
-
-
 def _checked_code(code: str) -> str:
     try:
         return codes.verbatim(code)
@@ -150,7 +140,7 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
     code = _checked_code(code)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coin_ids, to_break = _lock_coins_or_break(wallet, units)
+        coin_ids, to_break = _lock_coins_or_break(wallet, units, at_most=MAXIMUM_PUT_COINS)
         locker = Locker(wallet=wallet, amount=units, tag=tag)
         locker.code = secrecy.seal_locker_code(code, locker_id=locker.pk)
         locker.save(force_insert=True)
@@ -207,12 +197,12 @@ def _lock_coins(wallet: Wallet, units: int, *, at_most: int) -> list[UUID]:
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
 
 
-def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID | None]:
+def _lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[list[UUID], UUID | None]:
     """Lock free coins that make `units`, or as many of them as fit, and a bigger one to break for the rest."""
     for _ in range(_CHOICES):
         available = queries.free_counts(wallet_id=wallet.pk)
         if choosing.choose(available, units) is not None:
-            return _lock_coins(wallet, units, at_most=MAXIMUM_PUT_COINS), None
+            return _lock_coins(wallet, units, at_most=at_most), None
         breakable = queries.free_counts(wallet_id=wallet.pk, states=[CoinState.BANK])
         plan = choosing.choose_to_break(available, breakable, units)
         if plan is None:
@@ -220,17 +210,12 @@ def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID |
             _refuse_amount(available, units)
         assert plan is not None
         wanted, denomination = plan
-        if sum(wanted.values()) > MAXIMUM_PUT_COINS:
+        # Breaking adds nine coins for each of at most fourteen denominations.
+        if sum(wanted.values()) + 9 * 14 > at_most:
             raise errors.InvalidLockerRequest(
-                f"This amount needs {sum(wanted.values())} coins; at most {MAXIMUM_PUT_COINS} go at once"
+                f"This amount needs {sum(wanted.values())} coins; at most {at_most} go at once"
             )
-        to_break = (
-            Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
-            .order_by("-passes", "id")
-            .select_for_update(no_key=True, skip_locked=True, of=("self",))
-            .values_list("id", flat=True)
-            .first()
-        )
+        to_break = _lock_one_to_break(wallet, denomination)
         if to_break is None:
             continue
         with connection.cursor() as cursor:
@@ -244,6 +229,13 @@ def _lock_coins_or_break(wallet: Wallet, units: int) -> tuple[list[UUID], UUID |
         if len(locked) == sum(wanted.values()):
             return locked, to_break
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _lock_one_to_break(wallet: Wallet, denomination: int) -> UUID | None:
+    """Lock a free bank coin, the one that most servers accept; None if there is none."""
+    free = Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
+    best = free.order_by("-passes", "id").select_for_update(no_key=True, skip_locked=True, of=("self",))
+    return best.values_list("id", flat=True).first()
 
 
 def _refuse_while_healing(wallet: Wallet, available: dict[int, int], units: int) -> None:
@@ -283,13 +275,7 @@ def start_break(*, actor: Wallet, name: str, denomination: int) -> Started:
         raise errors.InvalidLockerRequest("The smallest coin cannot be broken")
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coin_id = (
-            Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
-            .order_by("-passes", "id")
-            .select_for_update(no_key=True, skip_locked=True, of=("self",))
-            .values_list("id", flat=True)
-            .first()
-        )
+        coin_id = _lock_one_to_break(wallet, denomination)
         if coin_id is None:
             raise errors.NotEnoughCoins(
                 f"The wallet has no free coin of {format_amount(choosing.value_of(denomination))} that may be broken"
@@ -321,14 +307,14 @@ def _refuse_amount(available: dict[int, int], units: int) -> None:
     )
 
 
-def _reserve(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker) -> None:
+def _reserve(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker | None = None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin SET task_id = %s, locker_id = %s, outcome = %s,"
             " batch = ((chosen.position - 1) / %s)::smallint"
             " FROM unnest(%s::uuid[]) WITH ORDINALITY AS chosen(id, position)"
             " WHERE lockers_coin.id = chosen.id AND lockers_coin.task_id IS NULL",
-            [task.pk, locker.pk, Mark.UNASKED * RAIDA_COUNT, BATCH_COINS, list(coin_ids)],
+            [task.pk, None if locker is None else locker.pk, Mark.UNASKED * RAIDA_COUNT, BATCH_COINS, list(coin_ids)],
         )
         if cursor.rowcount != len(coin_ids):
             raise errors.CoinsBusy("Other uploads took the same coins just now; try again")
@@ -339,7 +325,7 @@ def _reserve(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker) -> N
 
 def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, tag: str = "") -> Started:
     """
-    Move coins worth exactly `units` from one wallet to another, at once and for good.
+    Move coins worth exactly `units` from one wallet to another, for good, and at once if no coin must be broken.
 
     The same control and trust as for tokens decide. Where tokens would wait for the receiver's consent,
     this is refused. Decided 2026-11-21: coins that wait would be reserved for as long as a stranger likes,
@@ -361,39 +347,29 @@ def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, 
             or trusts.may_push_until_commit(sender_id=giver.pk, receiver_id=receiver.pk)
         ):
             raise errors.ReceiverNotTrusting(giver.name, receiver.name)
-        coin_ids = _lock_coins(giver, units, at_most=MAXIMUM_TRANSFER_COINS)
-        task = _finished_task(
-            TaskKind.TRANSFER,
-            wallet=giver,
-            actor=actor,
-            message="Transferred.",
-            tag=tag,
-            amount=units,
-            result={"total": units, "coins": len(coin_ids), "from": giver.name, "to": receiver.name},
-        )
-        _move(coin_ids, giver, receiver)
-        _write_receipt(task, coin_ids)
-        statements.post(
-            task_id=task.pk,
-            postings=[
-                Posting(giver.pk, -units, LineType.TRANSFER_OUT, receiver.pk),
-                Posting(receiver.pk, units, LineType.TRANSFER_IN, giver.pk),
-            ],
-        )
+        coin_ids, to_break = _lock_coins_or_break(giver, units, at_most=MAXIMUM_TRANSFER_COINS)
+        asked: dict[str, Any] = {"wallet": giver, "actor": actor, "tag": tag, "amount": units}
+        if to_break is not None:
+            plan = {"receiver": str(receiver.pk)}
+            return _break_first(TaskKind.TRANSFER, coin_ids, to_break, plan=plan, **asked)
+        task = _finished_task(TaskKind.TRANSFER, message="Transferred.", **asked)
+        _tell_result(task, departures.hand_over(task=task, receiver=receiver, coin_ids=coin_ids))
     return Started(task)
 
 
-def _move(coin_ids: Sequence[UUID], giver: Wallet, receiver: Wallet) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVE, [receiver.pk, list(coin_ids), giver.pk, [str(state) for state in SPENDABLE]])
-        if cursor.rowcount != len(coin_ids):
-            raise errors.CoinsBusy("Other tasks took the same coins just now; try again")
+def _break_first(
+    kind: TaskKind, coin_ids: Sequence[UUID], to_break: UUID, *, plan: dict[str, Any], **asked: Any
+) -> Started:
+    """Reserve the coins, and leave what was asked for to a worker, who has the servers break one before."""
+    task = _open_task(kind, coins=len(coin_ids) + _COINS_FOR_BREAKS, plan=plan | {"breaks": True}, **asked)
+    _reserve(coin_ids, task=task)
+    _reserve_to_break(to_break, task=task)
+    return Started(task)
 
 
-_MOVE: Final = """
-UPDATE lockers_coin SET wallet_id = %s, changed_at = now()
- WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NULL AND state = ANY(%s)
-"""
+def _tell_result(task: LockerTask, result: Mapping[str, Any]) -> None:
+    task.result = dict(result)
+    task.save(update_fields=["result"])
 
 
 # Giving coins out as files.
@@ -403,8 +379,8 @@ def export_coins(*, actor: Wallet, name: str, units: int | None, file_type: File
     """
     Turn coins worth exactly `units`, or all free ones if that is None, into a file for their owner.
 
-    The coins leave the balance here and now; the file can be fetched until its arrival is confirmed
-    (`fetch_export`), and as long as nobody else has imported it, it can be recalled.
+    The coins leave the balance here and now, unless one must be broken first; the file can be fetched until its
+    arrival is confirmed (`fetch_export`), and as long as nobody else has imported it, it can be recalled.
 
     :raises WalletNotFound, WalletNotControlled: as their names say
     :raises NotEnoughCoins, NoExactChange, CoinsBusy: as for `start_put`
@@ -415,37 +391,15 @@ def export_coins(*, actor: Wallet, name: str, units: int | None, file_type: File
         if units is None:
             units = choosing.total(queries.free_counts(wallet_id=wallet.pk))
             if not units:
+                _refuse_while_healing(wallet, {}, 1)
                 raise errors.NotEnoughCoins("The wallet has no free coins")
-        coin_ids = _lock_coins(wallet, units, at_most=MAXIMUM_EXPORT_COINS[file_type])
-        number = len(coin_ids)
-        if number == 1:
-            number = Coin.objects.values_list("serial_number", flat=True).get(pk=coin_ids[0])
-        file_name = file_names.file_name(units=units, number=number, tag=tag, extension=file_type)
-        task = _finished_task(
-            TaskKind.EXPORT,
-            wallet=wallet,
-            actor=actor,
-            message="Exported.",
-            tag=tag,
-            amount=units,
-            result={"total": units, "coins": len(coin_ids), "type": file_type, "file": file_name},
-        )
-        export = Export.objects.create(
-            task=task, wallet=wallet, type=file_type, file_name=file_name, coin_count=len(coin_ids)
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(_EXPORT, [export.pk, list(coin_ids), wallet.pk, [str(state) for state in SPENDABLE]])
-            if cursor.rowcount != len(coin_ids):
-                raise errors.CoinsBusy("Other tasks took the same coins just now; try again")
-        _write_receipt(task, coin_ids)
-        statements.post(task_id=task.pk, postings=[Posting(wallet.pk, -units, LineType.EXPORTED)])
+        coin_ids, to_break = _lock_coins_or_break(wallet, units, at_most=MAXIMUM_EXPORT_COINS[file_type])
+        asked: dict[str, Any] = {"wallet": wallet, "actor": actor, "tag": tag, "amount": units}
+        if to_break is not None:
+            return _break_first(TaskKind.EXPORT, coin_ids, to_break, plan={"type": file_type}, **asked)
+        task = _finished_task(TaskKind.EXPORT, message="Exported.", **asked)
+        _tell_result(task, departures.write_out(task=task, file_type=file_type, coin_ids=coin_ids))
     return Started(task)
-
-
-_EXPORT: Final = """
-UPDATE lockers_coin SET state = 'exported', export_id = %s, changed_at = now()
- WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NULL AND state = ANY(%s)
-"""
 
 
 @dataclass(frozen=True, slots=True)

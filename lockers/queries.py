@@ -39,6 +39,8 @@ _BOARD_COMMANDS: Final = {
     TaskKind.IMPORT: Command.POWN,
     TaskKind.FIND: Command.FIND,
     TaskKind.BREAK: Command.BREAK,
+    TaskKind.TRANSFER: Command.BREAK,
+    TaskKind.EXPORT: Command.BREAK,
     TaskKind.FIX: Command.FIX,
 }
 

@@ -212,8 +212,10 @@ def started(begun: Started) -> dict[str, Any]:
 
 
 def done(begun: Started) -> dict[str, Any]:
-    """A task that is over when its beginning is answered."""
+    """A task that is over when its beginning is answered, or one that has to wait for a coin to be broken."""
     row = begun.task
+    if row.state == TaskState.RUNNING:
+        return started(begun)
     return {
         "id": str(row.pk),
         "status": row.state,
@@ -273,6 +275,8 @@ _DOING: Final = {
 
 def _data(view: TaskView) -> dict[str, Any]:
     row, result = view.task, view.task.result
+    if row.kind in (TaskKind.TRANSFER, TaskKind.EXPORT) and row.state != TaskState.COMPLETED:
+        return {"receipt_id": row.receipt_id}
     match row.kind:
         case TaskKind.PUT:
             # Told already, the code is had from the locker alone.

@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Greatest, Now
 
-from lockers import breakage, grading, secrecy, statements
+from lockers import breakage, departures, grading, secrecy, statements
 from lockers.conversation import Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask
@@ -412,13 +412,16 @@ class _Tally:
         return sum(self.count.get(state, 0) for state in states)
 
 
-def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None = None) -> TaskState:
+def conclude(
+    *, held: Claim, reason: str = "", further: Mapping[str, Any] | None = None, delivers: bool = False
+) -> TaskState:
     """
     Bring the task to its final state from the marks as they stand, and return that state.
 
     Needs no network and may be called at any step: a coin with which nothing was ever sent goes
     back as it was, one whose servers may hold either secret goes to limbo with both.
-    `reason` is said to the user when it did not end well, and `further` is added to the result.
+    `reason` is said to the user when it did not end well, and `further` is added to the result. With
+    `delivers` the coins that a transfer or an export had reserved leave the wallet first.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -428,6 +431,7 @@ def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None
         tally = _Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
+        delivered = departures.deliver(task) if delivers else None
         for batch in batches(task_id=task.id):
             if batch <= breakage.FIRST_BREAK:
                 _conclude_break(task, batch, tally, board)
@@ -436,7 +440,7 @@ def conclude(*, held: Claim, reason: str = "", further: Mapping[str, Any] | None
         for locker_id in sorted(lockers):
             _settle_locker(locker_id)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
-        state, message, result = _verdict(task, tally, reason)
+        state, message, result = _verdict(task, tally, reason, delivered)
         if any(board):
             result["raida"] = letters
         LockerTask.objects.filter(pk=task.id).update(
@@ -472,6 +476,10 @@ def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     if task.kind != TaskKind.PUT:
         for raida, letter in enumerate(settled.shown):
             board[raida][letter] = board[raida].get(letter, 0) + 1
+
+
+# Tasks by which no coin comes into a wallet.
+_KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
 
 
 def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> set[UUID]:
@@ -533,7 +541,7 @@ def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     for (state, stays, stays_releasing, kept), coins in changes.items():
         _settle_secrets(task, kept, coins)
         _settle_state(task.id, state, coins, leave_locker=not stays, releasing=stays_releasing)
-        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind not in (TaskKind.PUT, TaskKind.FIX):
+        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind not in _KEEPS_COINS:
             ids = {coin_id for coin_id, _ in coins}
             touched |= _note_departures(
                 [WireCoin(row.denomination, row.serial_number) for row in rows if row.id in ids]
@@ -636,7 +644,12 @@ def _settle_locker(locker_id: UUID) -> None:
     Locker.objects.filter(Q(pk=locker_id) & ~Q(state=state)).update(state=state, changed_at=Now())
 
 
-def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+def _verdict(
+    task: LockerTask, tally: _Tally, reason: str, delivered: Mapping[str, Any] | None
+) -> tuple[TaskState, str, dict[str, Any]]:
+    if delivered is not None:
+        done = "Transferred." if task.kind == TaskKind.TRANSFER else "Exported."
+        return TaskState.COMPLETED, done, dict(delivered)
     match task.kind:
         case TaskKind.PUT:
             return _verdict_of_put(task, tally, reason)
@@ -650,6 +663,8 @@ def _verdict(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, s
             return _verdict_of_break(tally, reason)
         case TaskKind.FIX:
             return _verdict_of_fix(tally, reason)
+        case TaskKind.TRANSFER | TaskKind.EXPORT:
+            return TaskState.ERROR, f"Nothing has left the wallet. {reason}".strip(), {}
         case _:
             return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
 

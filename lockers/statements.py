@@ -20,7 +20,6 @@ TYPE_OF: Final = {
     TaskKind.PUT: LineType.PUT_TO_LOCKER,
     TaskKind.TAKE: LineType.GET_FROM_LOCKER,
     TaskKind.IMPORT: LineType.IMPORTED,
-    TaskKind.EXPORT: LineType.EXPORTED,
 }
 
 

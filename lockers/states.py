@@ -130,7 +130,7 @@ class TaskKind(StrEnum):
     BREAK = "break"
     FIX = "fix"
     ECHO = "echo"
-    # These two talk to no server: they are completed by the transaction that begins them.
+    # These two talk to no server, unless to have a coin broken: they are completed by the transaction that begins them.
     EXPORT = "export"
     TRANSFER = "transfer"
 

@@ -27,7 +27,7 @@ from config.children import Child
 from config.embedded import ROOT, raida_ports_are_free
 from tests.benchmarks import machine
 
-REPEATS: Mapping[int, int] = {1: 15, 200: 15, 1_000: 5}
+REPEATS: Mapping[int, int] = {1: 7, 200: 7, 1_000: 3}
 COLUMNS = """| what | coins | delay | silent | time | round trips | asking | CPU | memory |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|"""
 

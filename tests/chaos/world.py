@@ -19,6 +19,8 @@ from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import mint_on
 from tests.lockers.test_break import after_the_intent
 from tests.lockers.test_put import find, give
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Wallet
 
@@ -100,6 +102,15 @@ class World:
         wallet = self.wallet(1, 0, 0, 0)
         return _scene(operations.start_put(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN), 13, wallet)
 
+    def transfer_that_breaks(self) -> Scene:
+        giver, receiver = self.wallet(1, 0, 0, 0), self.wallet()
+        trust = trusts.request_trust(actor=giver, requestee=receiver.name, request_type=TrustRequestType.SEND)
+        trusts.accept_trust(actor=receiver, trust_id=trust.id)
+        started = operations.transfer_coins(
+            actor=giver, source=giver.name, destination=receiver.name, units=5 * UNITS_PER_COIN
+        )
+        return _scene(started, 13, giver, receiver)
+
     def break_that_is_joined_again(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
         scene = _scene(operations.start_break(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
@@ -155,6 +166,7 @@ SCENES: dict[str, Callable[[World], Scene]] = {
     "put": World.put,
     "put, rolled back": World.put_that_is_rolled_back,
     "put that breaks": World.put_that_breaks,
+    "transfer that breaks": World.transfer_that_breaks,
     "break, joined again": World.break_that_is_joined_again,
     "take": World.take,
     "fix": World.fix,

@@ -145,8 +145,22 @@ def test_a_file_is_given_again_until_its_arrival_is_confirmed(alice: Caller, bob
     )
 
 
+def test_a_bigger_coin_is_broken_first_for_a_file_of_exactly_the_amount(
+    network: LocalNetwork, mint: Mint, alice: Caller
+) -> None:
+    give(alice, mint, 1, 0, 0, 0)
+
+    done = ended(alice, work(answer(alice.post("/api/v1/export", {"name": "alice", "amount": 5, "type": "stack"}))))
+
+    assert (done["status"], done["message"], done["data"]["total"]) == ("completed", "Exported.", 5)
+    file = read_file(fetch(alice, done["id"]))
+    assert [record.coin.denomination for record in file.coins] == [0] * 5
+    assert states(wallet_of(alice)) == {"bank": 8, "broken": 1, "exported": 5}
+    assert Account.objects.get().balance == 8 * 10**8
+    assert_true_to_the_servers()
+
+
 REFUSALS: list[tuple[dict[str, Any], int, str]] = [
-    ({"amount": 5}, 422, "The coins in this wallet cannot make 5 exactly; the nearest are 1 or 10"),
     ({"amount": 12}, 422, "Not enough coins: 11 of 12 are free in this wallet"),
     ({}, 422, 'Either "amount" is required, or "all" must be true'),
     ({"all": False}, 422, 'Either "amount" is required, or "all" must be true'),
