@@ -60,8 +60,8 @@ class NeedFilter(pages.Choice):
 class TransferPage(pages.LedgerPage):
     """Tokens on their way."""
 
-    list_display = ("identity", "status", "token_count", "from_wallet", "to_wallet", "made", "closed")
-    numbers = ("token_count",)
+    list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
+    numbers = ("tokens",)
     list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
     search_help_text = "a transfer's id"
     detail_template = "desk/transfer.html"
@@ -98,6 +98,10 @@ class TransferPage(pages.LedgerPage):
     @admin.display(description="state")
     def status(self, transfer: Transfer) -> SafeString:
         return desk.pill(transfer.state)
+
+    @admin.display(description="tokens")
+    def tokens(self, transfer: Transfer) -> str:
+        return f"{transfer.token_count:,}"
 
     @admin.display(description="from")
     def from_wallet(self, transfer: Transfer) -> SafeString:

@@ -193,15 +193,21 @@ def collected(*, days: int) -> Home:
         servers_up=servers_up,
         coins=coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
-        steps=[
-            Step("Create a wallet", "manage.py create_wallet --name NAME", beginnings.has_wallet),
-            Step("Give a partner an API key", "manage.py create_api_key --name NAME", beginnings.has_api_key),
-            Step("Issue the first tokens", "manage.py issue_tokens --wallet NAME --count 10", standing.issued > 0),
-            Step("Let a wallet log in", "POST /auth", beginnings.has_login),
-            Step("Send a first transfer", "POST /transfers", standing.has_transfers),
-            Step("Audit the books", "manage.py audit", audit is not None),
-        ],
+        steps=_steps(beginnings, standing, audit),
     )
+
+
+def _steps(beginnings: wallets.Beginnings, standing: transfers.Standing, audit: AuditRun | None) -> list[Step]:
+    has_tokens = standing.issued > 0
+    make_key = reverse("admin:create-api-key")
+    return [
+        Step("Create a wallet", "create_wallet --name NAME", beginnings.has_wallet, reverse("admin:create-wallet")),
+        Step("Give a partner an API key", "create_api_key --name NAME", beginnings.has_api_key, make_key),
+        Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, _list("wallets_wallet")),
+        Step("Let a wallet log in", "POST /auth", beginnings.has_login),
+        Step("Send a first transfer", "POST /transfers", standing.has_transfers),
+        Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
+    ]
 
 
 def _list(name: str) -> str:

@@ -252,6 +252,14 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, watch
     assert_clean(watched, desk)
 
 
+def test_djangos_own_pages_keep_to_the_policy_too(desk: Desk, watched: Watched) -> None:
+    for path in ("auth/user/", "auth/user/add/", "password_change/"):
+        watched.page.goto(desk.home + path)
+        expect(watched.page.locator("h1")).to_be_visible()
+
+    assert_clean(watched, desk)
+
+
 def test_the_way_around_is_open_to_the_keyboard(desk: Desk, watched: Watched) -> None:
     page = watched.page
     page.goto(desk.home)
