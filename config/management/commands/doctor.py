@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from rich.console import Console
@@ -140,6 +141,18 @@ def migrations() -> str:
     return "all applied"
 
 
+def operators() -> str:
+    """Who can log in at the desk."""
+    try:
+        number = User.objects.filter(is_active=True, is_staff=True).count()
+    except DatabaseError as error:
+        raise NotWell("unknown, the database does not answer", "Look at this again when it does.") from error
+    if not number:
+        raise NotWell("nobody can log in at /admin/", "Make the first: .venv/bin/python manage.py createsuperuser")
+    demo = " (the demo's login is in demo.json of the state directory)" if (STATE / "demo.json").exists() else ""
+    return f"{number} can log in at /admin/{demo}"
+
+
 def broker() -> str:
     _ask(health.check_broker, UP.format(variable="REDIS_URL"))
     return "answers"
@@ -213,6 +226,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "system": running_system,
     "database": database,
     "migrations": migrations,
+    "operators": operators,
     "broker": broker,
     "worker, beat": worker,
     "RAIDA": raida,

@@ -1,0 +1,27 @@
+"""What the page for operators names is there, and what is there is named."""
+
+import re
+
+from config.desk import roles
+from config.embedded import ROOT
+from tests.config.test_environment import variables_of_the_model
+
+PAGE = (ROOT / "docs/operations.md").read_text()
+
+
+def test_every_variable_is_explained_and_no_other():
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", PAGE, re.MULTILINE)) == variables_of_the_model()
+
+
+def test_every_figure_that_is_named_is_told():
+    source = (ROOT / "config/metrics.py").read_text()
+    told = set(re.findall(r'"(coppice_\w+)"', source))
+
+    named = {name.removesuffix("_total") for name in re.findall(r"`(coppice_\w+)", PAGE)}
+
+    assert len(named) > 10
+    assert named <= told
+
+
+def test_every_group_is_explained():
+    assert {f"| {role} |" in PAGE for role in roles.ROLES} == {True}
