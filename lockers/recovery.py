@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from lockers.breakage import FIRST_BREAK
 from lockers.models import LockerTask
 from lockers.states import Mark, TaskKind, TaskState
 
@@ -25,7 +26,7 @@ class InFlight:
 
 
 # A fix repeats nothing that could lose a coin, and the others hold none.
-_MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.BREAK)
+_MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT)
 
 
 def doubt_tasks_in_flight() -> list[InFlight]:
@@ -34,12 +35,16 @@ def doubt_tasks_in_flight() -> list[InFlight]:
         LockerTask.objects.filter(state=TaskState.RUNNING).update(lease_until=None)
         cursor.execute(
             "UPDATE lockers_coin SET outcome = translate(outcome, %s, %s) FROM lockers_lockertask AS task"
-            " WHERE task.id = lockers_coin.task_id AND task.state = %s AND task.kind = ANY(%s)",
+            " WHERE task.id = lockers_coin.task_id AND task.state = %s"
+            # Whatever a task is for, what it breaks first has a batch of its own. Change that is in its pool was sent
+            # nowhere yet, and nothing is sent with it before it is chosen.
+            "   AND (task.kind = ANY(%s) AND lockers_coin.batch >= 0 OR lockers_coin.batch <= %s)",
             [
                 Mark.UNASKED + Mark.UNREACHED,
                 Mark.SENT * 2,
                 TaskState.RUNNING,
                 [kind.value for kind in _MOVES_COINS],
+                FIRST_BREAK,
             ],
         )
         cursor.execute(

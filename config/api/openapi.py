@@ -67,7 +67,7 @@ _NO_API_KEY: Final = [
     errors.RequestRefused(401, "Invalid API access"),
     errors.RequestRefused(401, "Invalid API access, apiKey was deprecated"),
 ]
-_KEY_USED: Final = [
+_KEY_USED: Final[list["Refusal"]] = [
     KeyInUse(),
     errors.Invalid("This Idempotency-Key was used for another request"),
 ]
@@ -266,7 +266,7 @@ def describe(
     }
     for media_type in answer_files:
         responses[status, media_type] = OpenApiResponse(_FILE, description=HTTPStatus(status).phrase)
-    possible = [
+    possible: list[Refusal] = [
         *refusals,
         *_ALWAYS,
         *([] if is_locker else _NO_API_KEY),
