@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from lockers import errors, file_names, statements
+from lockers import choosing, errors, file_names, statements
 from lockers.breakage import POOL
 from lockers.models import Coin, Export, LockerTask
 from lockers.statements import Posting
@@ -21,10 +21,11 @@ from wallets.models import Wallet
 
 def deliver(task: LockerTask) -> Mapping[str, Any]:
     """Do what a task that had to break a coin first was begun for, and return its result."""
-    reserved = (
-        Coin.objects.filter(task=task, batch__gt=POOL).order_by("id").select_for_update(no_key=True, of=("self",))
-    )
-    coin_ids = list(reserved.values_list("id", flat=True))
+    reserved = Coin.objects.filter(task=task, batch__gt=POOL).order_by("id")
+    rows = list(reserved.select_for_update(no_key=True, of=("self",)).values_list("id", "denomination"))
+    if sum(choosing.value_of(denomination) for _, denomination in rows) != task.amount:
+        raise AssertionError("the coins that a task has reserved are not worth its amount")
+    coin_ids = [coin_id for coin_id, _ in rows]
     if task.kind == TaskKind.TRANSFER:
         return hand_over(task=task, receiver=Wallet.objects.get(pk=task.plan["receiver"]), coin_ids=coin_ids)
     return write_out(task=task, file_type=FileType(task.plan["type"]), coin_ids=coin_ids)

@@ -327,6 +327,8 @@ def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, 
     """
     Move coins worth exactly `units` from one wallet to another, for good, and at once if no coin must be broken.
 
+    If one must, what control and trust allow at the time of the call is carried out some seconds later.
+
     The same control and trust as for tokens decide. Where tokens would wait for the receiver's consent,
     this is refused. Decided 2026-11-21: coins that wait would be reserved for as long as a stranger likes,
     while a locker does the same without anybody's consent and can be taken back by whoever has its code.
