@@ -60,10 +60,12 @@ class Desk(AdminSite):
         return pages
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        # Every role may; a staff member without one sees nothing of the ledger.
+        may_see = request.user.has_perm("wallets.view_wallet")
         context = {
             **self.each_context(request),
             "title": self.index_title,
-            "home": home.collected(days=home.days_asked(request.GET.get("days"))),
+            "home": home.collected(days=home.days_asked(request.GET.get("days"))) if may_see else None,
             **(extra_context or {}),
         }
         request.current_app = self.name

@@ -4,7 +4,9 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -13,7 +15,7 @@ from config.desk import cells, charts, home
 from lockers import overview as lockers
 from lockers.models import LockerTask
 from transfers import operations as transfers
-from transfers import overview, tallies
+from transfers import overview, queries, tallies
 from transfers.models import Issue, Transfer
 from wallets import operations as wallets
 from wallets.models import Token
@@ -95,6 +97,26 @@ def test_an_unsound_ledger_cannot_be_overlooked(desk, ledger):
     assert tiles(shown)["tokens reserved"] == ("3", "bad")
     assert b"20 held: 3 missing. Run an audit" in shown.content
     assert b"but pending transfers say 2. Run an audit" in shown.content
+
+
+def test_an_audit_finds_tokens_that_nobody_issued(ledger):
+    assert queries.audit_findings() == []
+    Issue.objects.create(wallet=ledger.alice, tokens=-3, issued_at=timezone.now())
+
+    assert [(each.check, each.detail) for each in queries.audit_findings()] == [
+        ("as many tokens were issued as there are", "20 tokens, 17 issued")
+    ]
+
+
+def test_a_staff_member_without_a_role_sees_nothing_of_the_ledger(ledger):
+    client = Client()
+    client.force_login(User.objects.create_user("nora", is_staff=True))
+
+    shown = client.get(reverse("admin:index"))
+
+    assert shown.context["home"] is None
+    assert b"Your account has no role yet." in shown.content
+    assert b"tokens issued" not in shown.content
 
 
 def test_an_installation_without_anything_says_what_to_do(desk):
