@@ -24,7 +24,7 @@ from tests.chaos.world import Scene, World
 
 Outage = tuple[str, float]
 # Answers that come later than a blow, and sooner than the worker's deadline.
-_HOLD: Final = "delay:2"
+_HOLD: Final = "delay:0.7"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import database_url
 
 # With servers, and of a test with the worker.
-DEADLINE_SECONDS = 2.5
+DEADLINE_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 
 
