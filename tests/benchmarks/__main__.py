@@ -15,7 +15,7 @@ from tests.benchmarks import load, lockers, machine
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-FULL = Plan(seconds=4.0, rounds=3, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000)
+FULL = Plan(seconds=3.0, rounds=3, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000)
 QUICK = Plan(seconds=1.5, rounds=1, tokens=50_000, depth=40_000, draws=5_000, hot=50_000)
 SMALL = 10_000
 

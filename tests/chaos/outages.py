@@ -24,7 +24,7 @@ from tests.chaos.world import Scene, World
 
 Outage = tuple[str, float]
 # Answers that come later than a blow, and sooner than the worker's deadline.
-_HOLD: Final = "delay:0.7"
+_HOLD: Final = "delay:1.6"
 
 
 @contextmanager
@@ -44,13 +44,13 @@ def workers(network: LocalNetwork, directory: Path) -> Iterator[Callable[[], Wor
 
 
 def of_workers(makes: World, start: Callable[[], Worker]) -> Iterator[Outage]:
-    """A worker's children are killed; a worker sleeps through its lease, and wakes when another has done its work."""
+    """A worker's child is killed; a worker sleeps through its lease, and wakes when another has done its work."""
     network = makes.network
     first = _asleep(start())
     scene = makes.put()
     _hold(network, scene, Command.PUT, first)
-    first.kill_children()
-    yield "worker's children killed amid a put", _recovery(network, scene, first)
+    first.kill_child_at_work()
+    yield "worker's child killed amid a put", _recovery(network, scene, first)
 
     _asleep(first)
     scene = makes.take()
@@ -82,8 +82,8 @@ def of_everything(makes: World, start: Callable[[], Worker], machine: Machine) -
     scene = makes.put()
     _hold(network, scene, Command.PUT, worker)
     _lose_memory(machine)
-    worker.kill_children()
-    yield "broker's memory lost and children killed", _recovery(network, scene, worker)
+    worker.kill_child_at_work()
+    yield "broker's memory lost and a child killed", _recovery(network, scene, worker)
 
     _asleep(worker)
     scene = makes.put_that_breaks()
