@@ -30,7 +30,7 @@ doctor: setup ## say which part is not well, and what to do
 	@$(python) manage.py doctor
 
 test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
-	@$(python) -m pytest -n 2 $(ARGS)
+	@$(python) -m pytest -n 3 $(ARGS)
 
 lint: setup-dev ## check style, types, directions of imports, migrations, and the production settings
 	@$(python) -m ruff check .
