@@ -48,7 +48,7 @@ schema: setup-dev ## write docs/openapi.json anew, from the descriptions in the 
 	@$(python) -W ignore::RuntimeWarning manage.py spectacular --settings config.settings.offline \
 		--format openapi-json --validate --fail-on-warn --file docs/openapi.json
 
-bench: setup-dev ## measure requests a second in 15 minutes; ARGS=quick measures less in 2, ARGS=lockers lockers
+bench: setup-dev ## measure requests a second in 12 minutes; ARGS=quick measures less in 3, ARGS=lockers lockers
 	@$(python) -m tests.benchmarks $(ARGS)
 
 storm: setup-dev ## strike every kind of task at every step, in 20 minutes; ARGS='--scene put --blow kill' less
