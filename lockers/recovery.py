@@ -2,8 +2,9 @@
 After the books were set back to an earlier moment.
 
 What happened on the servers since then is not in them. A task that was under way at that moment may have gone on
-afterwards: what its books call "never sent" may have been sent. So it becomes "unknown", exactly as after a worker
-was killed in the middle of a command, and the servers are asked before anything else is done.
+afterwards: what its books call "never sent", or "it still holds the old secret", may have been sent since. So it
+becomes "unknown", exactly as after a worker was killed in the middle of a command, and the servers are asked before
+anything else is done: to send it again would be refused, and a refusal is held against a coin.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ class InFlight:
     coins: int
 
 
-# A fix repeats nothing that could lose a coin, and the others hold none.
-_MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT)
+# A find finishes what others began. A fix repeats nothing that could lose a coin, and the others hold none.
+_MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND)
+# What lets a worker send a command that changes coins.
+_RELIED_ON = Mark.UNASKED + Mark.UNREACHED + Mark.OLD + Mark.KEPT
 
 
 def doubt_tasks_in_flight() -> list[InFlight]:
@@ -40,8 +43,8 @@ def doubt_tasks_in_flight() -> list[InFlight]:
             # nowhere yet, and nothing is sent with it before it is chosen.
             "   AND (task.kind = ANY(%s) AND lockers_coin.batch >= 0 OR lockers_coin.batch <= %s)",
             [
-                Mark.UNASKED + Mark.UNREACHED,
-                Mark.SENT * 2,
+                _RELIED_ON,
+                Mark.SENT * len(_RELIED_ON),
                 TaskState.RUNNING,
                 [kind.value for kind in _MOVES_COINS],
                 FIRST_BREAK,

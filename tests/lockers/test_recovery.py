@@ -1,0 +1,50 @@
+"""What is left of a task's certainties when the books are set back to an earlier moment."""
+
+import pytest
+
+from lockers import recovery
+from lockers.models import Coin, LockerTask
+from lockers.states import CoinState, Mark, TaskKind
+from wallets import operations as wallets
+from wallets.models import Wallet
+
+FINAL = Mark.SENT + Mark.NEW + Mark.REFUSED + Mark.GONE + Mark.NEITHER + Mark.ERROR + Mark.UNREADABLE
+RELIED_ON = Mark.UNASKED + Mark.OLD + Mark.KEPT + Mark.UNREACHED
+MARKS = (FINAL + RELIED_ON).ljust(25, Mark.UNASKED)
+DOUBTED = FINAL.ljust(25, Mark.SENT)
+
+
+@pytest.fixture
+def alice(db: None) -> Wallet:
+    return wallets.create_wallet(name="alice")
+
+
+def held(alice: Wallet, kind: TaskKind) -> Coin:
+    """A coin that a task of this kind has reserved."""
+    task = LockerTask.objects.create(
+        kind=kind, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2030-01-01 00:00Z", progress=5,
+    )  # fmt: skip
+    return Coin.objects.create(
+        wallet=alice, denomination=0, serial_number=1, state=CoinState.LIMBO, origin=TaskKind.IMPORT, pown="p" * 25,
+        secrets=b"sealed", task=task, batch=0, outcome=MARKS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND])
+def test_whatever_a_task_that_moves_coins_would_send_again_is_asked_about_first(alice: Wallet, kind: TaskKind) -> None:
+    coin = held(alice, kind)
+
+    (in_flight,) = recovery.doubt_tasks_in_flight()
+
+    coin.refresh_from_db()
+    assert coin.outcome == DOUBTED
+    assert (in_flight.id, in_flight.kind, in_flight.coins) == (coin.task_id, kind, 1)
+
+
+def test_a_fix_keeps_what_it_knows(alice: Wallet) -> None:
+    coin = held(alice, TaskKind.FIX)
+
+    assert [task.kind for task in recovery.doubt_tasks_in_flight()] == [TaskKind.FIX]
+
+    coin.refresh_from_db()
+    assert coin.outcome == MARKS
