@@ -25,11 +25,11 @@ def run(task_id: str) -> None:
         engine.run(held)
     except TaskSuperseded:
         _log.info("Task %s was taken over by another worker", task_id)
-    except Exception:
+    except Exception as error:
         # Whoever has lost a task without knowing it reads rows that another is changing, and may stumble over them.
         if settlement.holds(held):
             raise
-        _log.info("Task %s was taken over by another worker", task_id)
+        _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
 
 
 @shared_task(name="lockers.sweep")
