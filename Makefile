@@ -48,10 +48,10 @@ schema: setup-dev ## write docs/openapi.json anew, from the descriptions in the 
 	@$(python) -W ignore::RuntimeWarning manage.py spectacular --settings config.settings.offline \
 		--format openapi-json --validate --fail-on-warn --file docs/openapi.json
 
-bench: setup-dev ## measure requests a second in 12 minutes; ARGS=quick measures less in 3, ARGS=lockers lockers
+bench: setup-dev ## measure requests a second in 12 minutes; ARGS=quick measures less, ARGS=lockers lockers
 	@$(python) -m tests.benchmarks $(ARGS)
 
-storm: setup-dev ## strike every kind of task at every step, in 20 minutes; ARGS='--scene put --blow kill' less
+storm: setup-dev ## strike every kind of task at every step; ARGS='--scene put --blow kill' less
 	@$(if $(ARGS),,COPPICE_STORM=1 $(python) -m pytest -q -n 0 tests/chaos/test_outcomes.py)
 	@$(python) -m tests.chaos.storm $(ARGS)
 

@@ -200,8 +200,8 @@ class Written(NamedTuple):
     """
     An element of a list as the JSON text that PostgreSQL wrote, and the values by which it is ordered.
 
-    A page of a hundred rows is most of what a partner reads. Taking a row apart and writing it again costs Python three
-    times what writing it costs PostgreSQL (tests/benchmarks/README.md).
+    A page of a hundred rows is most of what a partner reads, and taking rows apart and writing them again was most of
+    what a page cost (tests/benchmarks/README.md).
     """
 
     json: str
