@@ -87,10 +87,12 @@ class Storm:
 
     def go_through(self, children: Any, scene_name: str, blow_name: str, blow: Callable[..., None]) -> None:
         """Strike a task of the kind at each of its points, one task for each point."""
-        from lockers import queries
+        from lockers import models, queries
 
         begun, ended = time.monotonic(), Counter[str]()
         for point in range(1, _MOST_POINTS):
+            # The sweep's echoes would find servers well that an earlier blow struck.
+            models.ServerHealth.objects.all().delete()
             scene = self.world.SCENES[scene_name](self.makes)
             worker = children.work(scene, hold=[point])
             word = worker.next()

@@ -14,7 +14,7 @@ from lockers.operations import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import write_bin
-from lockers.states import SPENDABLE, CoinState, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, FileType, TaskKind, TaskState
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import mint_on
 from tests.lockers.test_break import after_the_intent
@@ -61,9 +61,9 @@ class Scene:
         self.find_what_is_in_limbo()
         rows = self.coins()
         states = Counter((row.denomination, row.state, row.pown) for row in rows)
-        allowed = {"bank", "fracked", "locked", "sent", "broken", "void"}
+        allowed = {"bank", "fracked", "locked", "exported", "sent", "broken", "void"}
         assert {row.state for row in rows} <= allowed, f"coins are left in doubt: {states}"
-        there = [row for row in rows if row.state in (*SPENDABLE, CoinState.LOCKED)]
+        there = [row for row in rows if row.state in (*SPENDABLE, CoinState.LOCKED, CoinState.EXPORTED)]
         worth = sum(WireCoin(row.denomination, 0).value for row in there)
         assert worth == self.units, f"{worth} instead of {self.units}: {states}"
         assert_servers_hold(there)
@@ -110,6 +110,13 @@ class World:
             actor=giver, source=giver.name, destination=receiver.name, units=5 * UNITS_PER_COIN
         )
         return _scene(started, 13, giver, receiver)
+
+    def export_that_breaks(self) -> Scene:
+        wallet = self.wallet(1, 0, 0, 0)
+        started = operations.export_coins(
+            actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN, file_type=FileType.BIN
+        )
+        return _scene(started, 13, wallet)
 
     def break_that_is_joined_again(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
@@ -167,6 +174,7 @@ SCENES: dict[str, Callable[[World], Scene]] = {
     "put, rolled back": World.put_that_is_rolled_back,
     "put that breaks": World.put_that_breaks,
     "transfer that breaks": World.transfer_that_breaks,
+    "export that breaks": World.export_that_breaks,
     "break, joined again": World.break_that_is_joined_again,
     "take": World.take,
     "fix": World.fix,

@@ -65,7 +65,7 @@ def assert_servers_hold(rows: Iterable[Coin]) -> None:
     """
     claims = []
     for row in rows:
-        if row.state in (CoinState.BANK, CoinState.FRACKED):
+        if row.state in (CoinState.BANK, CoinState.FRACKED, CoinState.EXPORTED):
             numbers, least = secrecy.open_numbers(row.secrets, coin_id=row.pk), max(13, row.pown.count("p"))
         elif row.state == CoinState.LOCKED:
             locker = Locker.objects.get(pk=row.locker_id)
