@@ -23,7 +23,7 @@ SECRET_TEXT = re.compile(
     r"|(?P<url>[a-z+]+://[^\s:/@]*:)[^\s@/]+(?=@)"
     # Whatever follows a segment that speaks of lockers may be a code, mistyped paths and those of other products
     # included; our own words behind one are not.
-    r"|(?P<path>/[a-z-]*locker[a-z-]*/+)(?!(?:peek|take|upload|download)(?:[\s/?\"']|$))[^\s?\"']+"
+    r"|(?P<path>/[a-z-]*locker[a-z-]*/+)(?!(?:peek|take|upload|download|put|put-one-coin|put-no-sum)(?:[\s/?\"']|$))[^\s?\"']+"
     r"|(?P<query>(?:locker_key|api_key|password|code|token)=)[^\s&\"']+",
     re.IGNORECASE,
 )

@@ -166,6 +166,41 @@ UPLOADED: Final = {
     "receipt_id": RECEIPT_ID,
     "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
 }
+UPLOADED_ONE: Final = {
+    **UPLOADED,
+    "denomination": Either(10, 0.5, "10000000.00000001"),
+    "serial_number": Nullable(1234),
+}
+CORE_TASK: Final = {
+    "status": OneOf("success"),
+    "payload": {
+        "id": _ID,
+        "status": OneOf("success", "running", "failed"),
+        "progress": 100,
+        "message": "Stored.",
+        "data": {"phase": Step.DONE.value, "wallet_path": "alice", "receipt_id": RECEIPT_ID},
+        "raida_responded": 24,
+        "elapsed_ms": 1800,
+        "timeout_ms": 80_000,
+        "raida_total": 25,
+    },
+}
+BALANCE: Final = {
+    "command": "wallet-balance",
+    "success": True,
+    "wallet_path": "alice",
+    "wallet_name": "alice",
+    "total_coins": 2,
+    "total_value": _AMOUNT,
+    "folders": {
+        "bank_coins": 2,
+        "bank_value": _AMOUNT,
+        "fracked_coins": 0,
+        "fracked_value": _NOTHING,
+        "limbo_coins": 0,
+        "limbo_value": _NOTHING,
+    },
+}
 DOWNLOADED: Final = {
     "status": _OUTCOME,
     "operation": "locker-download",

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from lockers import choosing, errors, secrecy
@@ -148,8 +148,9 @@ class TaskView:
     task: LockerTask
     attempts: Sequence[Attempt]
     code: str | None
-    # How many coins a put stored; counted by `final_task` alone.
+    # How many coins a put stored, and the number of one of them; looked up by `final_task` alone.
     stored_coins: int = 0
+    stored_serial_number: int | None = None
 
     @property
     def board(self) -> str:
@@ -216,8 +217,10 @@ def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView
             break
         time.sleep(_POLL_SECONDS)
     view = task_visible_to(actor=actor, task_id=task_id)
-    stored = view.task.receipt_lines.filter(state__in=[CoinState.LOCKED, CoinState.SENT]).count()
-    return dataclasses.replace(view, stored_coins=stored)
+    stored = view.task.receipt_lines.filter(state__in=[CoinState.LOCKED, CoinState.SENT]).aggregate(
+        number=Count("id"), lowest=Min("serial_number")
+    )
+    return dataclasses.replace(view, stored_coins=stored["number"], stored_serial_number=stored["lowest"])
 
 
 def _code_to_show(task: LockerTask) -> str | None:
@@ -237,17 +240,19 @@ class Receipt:
     lines: Sequence[ReceiptLine]
 
 
-def receipt_visible_to(*, actor: Wallet, receipt_id: str) -> Receipt:
+def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = None) -> Receipt:
     """
     Return the receipt of a finished task: each coin with what the servers said of it.
 
-    A transfer's is for both sides.
+    A transfer's is for both sides. With `name` only one of that wallet.
+
+    :raises WalletNotFound, WalletNotControlled: as for `wallet_of`
 
     :raises ReceiptNotFound: no such receipt, or somebody else's, or its task is still at work
     """
     if not _RECEIPT.fullmatch(receipt_id):
         raise errors.ReceiptNotFound
-    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
+    ids = trusts.controlled_wallet_ids(actor_id=actor.pk) if name is None else [wallet_of(actor=actor, name=name).pk]
     task = (
         LockerTask.objects.select_related("wallet")
         .filter(receipt_id=receipt_id)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.utils import timezone
+
 from config.api.errors import Invalid
 from config.api.validation import Flag, ListOf, Number, Shape, Text
 from lockers import choosing
@@ -16,6 +18,7 @@ from lockers.operations import Started
 from lockers.queries import Contents, ExportView, LockerContents, Receipt, Statement, TaskView
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount, parse_amount
 from lockers.raida.errors import InvalidAmount
+from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import CoinState, FileType, TaskKind, TaskState
 
 # All coins that there can be of every denomination are worth less than this many units.
@@ -55,6 +58,32 @@ class Amount:
         }
 
 
+_COIN_VALUES: Final = {
+    denomination: format_amount(choosing.value_of(denomination))
+    for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
+}
+
+
+@dataclass(frozen=True)
+class Denomination:
+    """The value of one coin, as a text or a number, read as its exponent of ten."""
+
+    required: bool = True
+
+    def read(self, path: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise Invalid(f'"{path}" must be a string or a number')
+        for denomination, text in _COIN_VALUES.items():
+            if value == (text if isinstance(value, str) else float(text)):
+                return denomination
+        raise Invalid(f'"{path}" must be the value of one coin, from 0.00000001 to 1000000 in powers of ten')
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        texts = list(_COIN_VALUES.values())
+        return {"anyOf": [{"type": "string", "enum": texts}, {"type": "number", "enum": [float(one) for one in texts]}]}
+
+
 _NAME: Final = Text(maximum=254)
 _TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
 CODE: Final = Text(maximum=1000)
@@ -72,7 +101,15 @@ TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": CODE, "tag": _TAG
 PEEK: Final = Shape({"transmit_code": CODE})
 FIND: Final = Shape({"name": _NAME})
 FIX: Final = Shape({"name": _NAME})
-BREAK: Final = Shape({"name": _NAME, "denomination": Text(maximum=20)})
+BREAK: Final = Shape({"name": _NAME, "denomination": Denomination()})
+NEW_WALLET: Final = Shape(
+    {
+        "name": Text(),
+        # Clients send both, empty or not. Nothing here would be what they are for there.
+        "email": Text(maximum=0, may_be_empty=True, required=False),
+        "password": Text(maximum=0, may_be_empty=True, required=False),
+    }
+)
 IMPORT: Final = Shape(
     {
         "name": _NAME,
@@ -109,10 +146,23 @@ UPLOAD: Final = Shape(
         "wallet_path": Text(maximum=254, required=False),
         "locker_key": CODE,
         "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT, from_text=True, required=False),
-        "denomination": Text(maximum=20, required=False),
+        "denomination": Denomination(required=False),
         "memo": _TAG,
     }
 )
+PUT_ONE: Final = Shape(
+    {
+        "wallet": Text(maximum=254, required=False),
+        "wallet_path": Text(maximum=254, required=False),
+        "locker_key": CODE,
+        "denomination": Denomination(),
+        "memo": _TAG,
+    }
+)
+TASK_QUERY: Final = {"id": Text(required=False), "task_id": Text(required=False)}
+TASK_SHAPE: Final = Shape(TASK_QUERY)
+WALLET_QUERY: Final = {"wallet": Text(maximum=254, required=False), "wallet_path": Text(maximum=254, required=False)}
+WALLET_SHAPE: Final = Shape(WALLET_QUERY)
 DOWNLOAD: Final = Shape(
     {
         "wallet": Text(maximum=254, required=False),
@@ -121,6 +171,17 @@ DOWNLOAD: Final = Shape(
         "memo": _TAG,
     }
 )
+
+
+def wallet_name(values: Mapping[str, Any], otherwise: str) -> str:
+    """
+    Return the name in `wallet` or `wallet_path`, for which clients of the other product have a default too.
+
+    :raises Invalid: both were given
+    """
+    if "wallet" in values and "wallet_path" in values:
+        raise Invalid('Only one of "wallet" and "wallet_path" is allowed')
+    return str(values.get("wallet", values.get("wallet_path", otherwise)))
 
 
 def only_one(values: Mapping[str, Any], *names: str) -> str:
@@ -161,22 +222,6 @@ def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
             raise Invalid(f'"items[{index}].data" must be base64') from None
         uploads.append((item.get("name", f"items[{index}]"), content))
     return uploads
-
-
-def denomination_of(text: str) -> int:
-    """
-    Read the value of one coin, such as "0.01" or "1000", as its exponent of ten.
-
-    :raises Invalid: no coin has that value
-    """
-    try:
-        units = parse_amount(text)
-    except InvalidAmount:
-        units = 0
-    for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1):
-        if choosing.value_of(denomination) == units:
-            return denomination
-    raise Invalid('"denomination" must be the value of one coin, from 0.00000001 to 1000000 in powers of ten')
 
 
 def coins(units: int) -> int | float | str:
@@ -385,6 +430,57 @@ def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
     }
 
 
+def uploaded_one(view: TaskView, locker_key: str) -> dict[str, Any]:
+    """The same for a single coin, and which one it was, or None as long as its task runs."""
+    return {
+        **uploaded(view, locker_key),
+        "operation": "locker-put-one-coin",
+        "denomination": coins(view.task.amount or 0),
+        "serial_number": view.stored_serial_number,
+    }
+
+
+def core_task(view: TaskView) -> dict[str, Any]:
+    """A task as the RAIDA protocol, section 10, shows it."""
+    row = view.task
+    data = {"phase": row.step, "wallet_path": row.wallet.name, "receipt_id": row.receipt_id}
+    if row.state != TaskState.RUNNING:
+        data |= _data(view)
+    return {
+        "status": "success",
+        "payload": {
+            "id": str(row.pk),
+            "status": _WORDS[TaskState(row.state)],
+            "progress": row.progress,
+            "message": row.message or _DOING[row.step],
+            "data": data,
+            "raida_responded": sum(letter in "pfeb" for letter in view.board),
+            "elapsed_ms": round(((row.finished_at or timezone.now()) - row.created_at).total_seconds() * 1000),
+            "timeout_ms": round((row.deadline - row.created_at).total_seconds() * 1000),
+            "raida_total": RAIDA_COUNT,
+        },
+    }
+
+
+def balance(contents: Contents) -> dict[str, Any]:
+    """The answer of `/api/wallets/balance` of the same product."""
+    folders: dict[str, Any] = {}
+    total_coins = total_units = 0
+    for grade in ("bank", "fracked", "limbo"):
+        number, units = contents.grades[grade]
+        folders |= {f"{grade}_coins": number, f"{grade}_value": coins(units)}
+        total_coins, total_units = total_coins + number, total_units + units
+    return {
+        "command": "wallet-balance",
+        "success": True,
+        "wallet_path": contents.wallet.name,
+        "wallet_name": contents.wallet.name,
+        "total_coins": total_coins,
+        "total_value": coins(total_units),
+        "folders": folders,
+    }
+
+
 def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
     """The answer of the RAIDA protocol, section 10, and what it lacks: coins in limbo."""
     result = view.task.result
@@ -409,7 +505,7 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
     }
 
 
-_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success"}
+_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
 
 
 def wallet(contents: Contents) -> dict[str, Any]:

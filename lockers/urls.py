@@ -1,7 +1,16 @@
-"""Paths of the lockers app below `/api/`, with and without a trailing slash."""
+"""
+Paths of the lockers app below `/api/`, with and without a trailing slash.
+
+Clients of the two products know some of them by other names (the RAIDA protocol, sections 9 and 10). What they fetch
+with a GET although it moves money is a POST here under every name.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django.urls import re_path
 
+from config.api.views import ApiViewSet
 from lockers.views import CoinsViewSet, CoreViewSet, ExportViewSet, ImportViewSet, LockerViewSet, TaskViewSet
 
 urlpatterns = [
@@ -19,7 +28,7 @@ urlpatterns = [
     re_path(r"^v1/fix/?$", CoinsViewSet.as_view({"post": "fix"})),
     re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
     re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
-    re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets"})),
+    re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
     re_path(r"^v1/wallets/(?P<name>[^/]+)/?$", CoinsViewSet.as_view({"get": "wallet"})),
     re_path(r"^v1/wallets/(?P<name>[^/]+)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
     re_path(r"^v1/transfer/?$", CoinsViewSet.as_view({"post": "transfer"})),
@@ -30,7 +39,27 @@ urlpatterns = [
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/confirm/?$", ExportViewSet.as_view({"post": "confirm"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
     re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
+    re_path(
+        r"^v1/transactions/(?P<name>[^/]+)/(?P<receipt_id>[^/]+)/?$",
+        CoinsViewSet.as_view({"get": "receipt_of_wallet"}),
+    ),
     re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
     re_path(r"^transactions/locker/upload/?$", CoreViewSet.as_view({"post": "upload"})),
+    re_path(r"^transactions/locker/put-one-coin/?$", CoreViewSet.as_view({"post": "put_one_coin"})),
     re_path(r"^transactions/locker/download/?$", CoreViewSet.as_view({"post": "download"})),
+    re_path(r"^system/tasks/?$", CoreViewSet.as_view({"get": "task"})),
+    re_path(r"^wallets/balance/?$", CoreViewSet.as_view({"get": "balance"})),
 ]
+
+_ALIASES: Final[Sequence[tuple[str, type[ApiViewSet], dict[str, Any]]]] = (
+    (r"^v1/deposit-coins-to-locker/?$", LockerViewSet, {"post": "put_coins"}),
+    (r"^v1/verify-locker-contents/(?P<code>[^/]+)/?$", LockerViewSet, {"get": "peek"}),
+    (r"^v1/retrieve-coins-from-locker/(?P<code>[^/]+)/?$", LockerViewSet, {"post": "take"}),
+    (r"^locker/peek/?$", CoreViewSet, {"get": "peek", "post": "peek_with_body"}),
+    (r"^locker/(?:upload|put|put-no-sum)/?$", CoreViewSet, {"post": "upload"}),
+    (r"^transactions/locker/(?:put|put-no-sum)/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put-one-coin/?$", CoreViewSet, {"post": "put_one_coin"}),
+    (r"^locker/download/?$", CoreViewSet, {"post": "download"}),
+    (r"^(?:transactions/)?task/?$", CoreViewSet, {"get": "task"}),
+)
+urlpatterns += [re_path(path, view_set.as_view(actions, is_alias=True)) for path, view_set, actions in _ALIASES]

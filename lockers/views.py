@@ -31,6 +31,7 @@ from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
 from lockers.raida.statuses import Status
 from lockers.states import FileType, TaskState
+from trusts import operations as trusts
 from wallets import errors as wallet_errors
 from wallets import names
 from wallets.models import Wallet
@@ -77,6 +78,8 @@ _CODE_PATH: Final = {"code": serializers.CODE}
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
 _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
 _UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
+_PUT_ONE_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "denomination": 10}
+_TWO_WALLETS: Final = Invalid('Only one of "wallet" and "wallet_path" is allowed')
 _DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
 
 
@@ -215,7 +218,7 @@ class CoreViewSet(ApiViewSet):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
         found = credentials_of(request)
-        is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and self.action in ("upload", "download")
+        is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and self.action in ("upload", "put_one_coin", "download")
         if not is_keyed or response.status_code != HTTPStatus.OK or not isinstance(response, HttpResponse):
             return response
         assert found is not None
@@ -223,7 +226,7 @@ class CoreViewSet(ApiViewSet):
         told = json.loads(response.content)
         ended: Response
         try:
-            write = _uploaded if self.action == "upload" else _downloaded
+            write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
             ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
         except errors.LockerError as error:
             ended = self.handle_exception(error)
@@ -274,7 +277,7 @@ class CoreViewSet(ApiViewSet):
             *_NO_COINS,
             _NO_CODE,
             Invalid('Exactly one of "amount" and "denomination" is required'),
-            Invalid('Exactly one of "wallet" and "wallet_path" is required'),
+            _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
         ],
         tag="lockers at once",
@@ -283,17 +286,34 @@ class CoreViewSet(ApiViewSet):
         values = serializers.UPLOAD.read_body(request.data)
         asked = {
             "actor": caller(request),
-            "name": values[serializers.only_one(values, "wallet", "wallet_path")],
+            "name": serializers.wallet_name(values, caller(request).name),
             "tag": values.get("memo", ""),
             "transmit_code": values["locker_key"],
         }
         if serializers.only_one(values, "amount", "denomination") == "amount":
             begun = operations.start_put(units=operations.units_of(values["amount"]), **asked)
         else:
-            begun = operations.start_put_of_one(
-                denomination=serializers.denomination_of(values["denomination"]), **asked
-            )
+            begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
         return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))
+
+    @_describe(
+        "Put one coin into a locker and wait",
+        body=serializers.PUT_ONE,
+        body_examples={"Request": _PUT_ONE_EXAMPLE},
+        answer=examples.UPLOADED_ONE,
+        refusals=[*_FOREIGN, _NO_COINS[0], _NO_COINS[-1], _NO_CODE, _TWO_WALLETS, errors.UploadFailed(_FAILED)],
+        tag="lockers at once",
+    )
+    def put_one_coin(self, request: Request) -> Response:
+        values = serializers.PUT_ONE.read_body(request.data)
+        begun = operations.start_put_of_one(
+            actor=caller(request),
+            name=serializers.wallet_name(values, caller(request).name),
+            denomination=values["denomination"],
+            tag=values.get("memo", ""),
+            transmit_code=values["locker_key"],
+        )
+        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning))
 
     @_describe(
         "Take the coins out of a locker and wait",
@@ -303,7 +323,7 @@ class CoreViewSet(ApiViewSet):
         refusals=[
             *_FOREIGN,
             _NO_CODE,
-            Invalid('Exactly one of "wallet" and "wallet_path" is required'),
+            _TWO_WALLETS,
             errors.DownloadFailed(_FAILED),
         ],
         tag="lockers at once",
@@ -312,11 +332,37 @@ class CoreViewSet(ApiViewSet):
         values = serializers.DOWNLOAD.read_body(request.data)
         begun = operations.start_take(
             actor=caller(request),
-            name=values[serializers.only_one(values, "wallet", "wallet_path")],
+            name=serializers.wallet_name(values, caller(request).name),
             code=values["locker_key"],
             tag=values.get("memo", ""),
         )
         return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
+
+    @_describe(
+        "Show a task in the words of the other product",
+        query=serializers.TASK_QUERY,
+        answer=examples.CORE_TASK,
+        refusals=[errors.TaskNotFound(), Invalid('Exactly one of "id" and "task_id" is required')],
+        tag="tasks",
+    )
+    def task(self, request: Request) -> Response:
+        values = serializers.TASK_SHAPE.read_query(request.query_params)
+        parsed: UUID | None = names.parse_uuid(values[serializers.only_one(values, "id", "task_id")])
+        if parsed is None:
+            raise errors.TaskNotFound
+        return Response(serializers.core_task(operations.show_task(actor=caller(request), task_id=parsed)))
+
+    @_describe(
+        "Show the balance of a wallet",
+        query=serializers.WALLET_QUERY,
+        answer=examples.BALANCE,
+        refusals=[*_FOREIGN, _TWO_WALLETS],
+        tag="coins",
+    )
+    def balance(self, request: Request) -> Response:
+        values = serializers.WALLET_SHAPE.read_query(request.query_params)
+        wallet = queries.wallet_of(actor=caller(request), name=serializers.wallet_name(values, caller(request).name))
+        return Response(serializers.balance(queries.contents_of(wallet_list=[wallet])[0]))
 
 
 def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
@@ -324,6 +370,13 @@ def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> di
     if ended.task.state == TaskState.ERROR:
         raise errors.UploadFailed(_how_it_failed(ended, locker_key))
     return serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
+
+
+def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=_PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.UploadFailed(_how_it_failed(ended, locker_key))
+    return serializers.uploaded_one(ended, locker_key) | ({"warning": warning} if warning else {})
 
 
 def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str = "") -> dict[str, Any]:
@@ -506,6 +559,23 @@ class CoinsViewSet(ApiViewSet):
         return Response({"wallets": [serializers.wallet(each) for each in found]})
 
     @_describe(
+        "Open a wallet for coins that the caller manages",
+        body=serializers.NEW_WALLET,
+        body_examples={"Request": {"name": "sapling"}},
+        answer=examples.WALLET,
+        refusals=[
+            _FOREIGN[-1],
+            wallet_errors.WalletNameTaken("The wallet 'sapling' has been existed"),
+            wallet_errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
+        ],
+        tag="coins",
+    )
+    def open_wallet(self, request: Request) -> Response:
+        values = serializers.NEW_WALLET.read_body(request.data)
+        opened = trusts.open_managed_wallet(actor=caller(request), name=values["name"])
+        return Response(serializers.wallet(queries.contents_of(wallet_list=[opened])[0]))
+
+    @_describe(
         "Show the coins of a wallet",
         answer=examples.WALLET_WITH_TRANSACTIONS,
         path={"name": Text(maximum=254)},
@@ -568,6 +638,17 @@ class CoinsViewSet(ApiViewSet):
         return Response(serializers.receipt(queries.receipt_visible_to(actor=caller(request), receipt_id=receipt_id)))
 
     @_describe(
+        "Show a receipt of a wallet",
+        answer=examples.RECEIPT,
+        path={"name": Text(maximum=254), "receipt_id": Text()},
+        refusals=[*_FOREIGN, errors.ReceiptNotFound()],
+        tag="tasks",
+    )
+    def receipt_of_wallet(self, request: Request, name: str, receipt_id: str) -> Response:
+        found = queries.receipt_visible_to(actor=caller(request), receipt_id=receipt_id, name=name)
+        return Response(serializers.receipt(found))
+
+    @_describe(
         "Look for coins in limbo",
         body=serializers.FIND,
         body_examples={"Request": {"name": "alice"}},
@@ -604,7 +685,7 @@ class CoinsViewSet(ApiViewSet):
         begun = operations.start_break(
             actor=caller(request),
             name=values["name"],
-            denomination=serializers.denomination_of(values["denomination"]),
+            denomination=values["denomination"],
         )
         return Response(serializers.started(begun))
 

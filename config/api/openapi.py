@@ -415,11 +415,11 @@ def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Leave out the twins under the public prefix and all that is optional (a hook of drf-spectacular)."""
+    """Leave out aliases, the twins under the public prefix, and all that is optional (a hook of drf-spectacular)."""
     return [
         (_without_plural(path, regex).rstrip("/") or "/", regex, method, view)
         for path, regex, method, view in endpoints
-        if not path.startswith("/wallet/")
+        if not path.startswith("/wallet/") and not view.initkwargs.get("is_alias")
     ]
 
 

@@ -31,6 +31,8 @@ class ApiViewSet(viewsets.ViewSet):
     """
 
     idempotent: ClassVar[bool] = True
+    # Said in a URL conf, of a second path to what stands at another: the description leaves it out.
+    is_alias: ClassVar[bool] = False
     # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
 

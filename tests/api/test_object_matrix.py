@@ -222,6 +222,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/find"): ("/api/v1/find", {"name": "alice"}, CONTROLLERS),
     ("POST", "/api/v1/fix"): ("/api/v1/fix", {"name": "alice"}, CONTROLLERS),
     ("POST", "/api/v1/break"): ("/api/v1/break", {"name": "alice", "denomination": "1"}, CONTROLLERS),
+    ("POST", "/api/v1/wallets"): ("/api/v1/wallets", {"name": "sapling"}, EVERYBODY),
     ("GET", "/api/v1/wallets"): ("/api/v1/wallets", None, EVERYBODY),
     ("GET", "/api/v1/wallets/{name}"): ("/api/v1/wallets/alice", None, CONTROLLERS),
     ("GET", "/api/v1/wallets/{name}/statement"): ("/api/v1/wallets/alice/statement", None, CONTROLLERS),
@@ -235,6 +236,9 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/exports/{export_id}/confirm"): ("/api/v1/exports/{export}/confirm", None, HIDDEN),
     ("POST", "/api/v1/exports/{export_id}/recall"): ("/api/v1/exports/{export}/recall", None, HIDDEN),
     ("GET", "/api/v1/receipts/{receipt_id}"): (f"/api/v1/receipts/{RECEIPT_ID}", None, HIDDEN),
+    ("GET", "/api/v1/transactions/{name}/{receipt_id}"): (
+        f"/api/v1/transactions/alice/{RECEIPT_ID}", None, CONTROLLERS,
+    ),
     # No server is there that could tell what is in it.
     ("GET", "/api/transactions/locker/peek"): (
         f"/api/transactions/locker/peek?locker_key={CODE}", None, (500, 500, 500, 500),
@@ -248,6 +252,13 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/transactions/locker/download"): (
         "/api/transactions/locker/download", {"wallet": "alice", "locker_key": CODE}, CONTROLLERS,
     ),
+    ("POST", "/api/transactions/locker/put-one-coin"): (
+        "/api/transactions/locker/put-one-coin",
+        {"wallet": "alice", "locker_key": CODE, "denomination": 1},
+        CONTROLLERS,
+    ),
+    ("GET", "/api/system/tasks"): ("/api/system/tasks?task_id={task}", None, HIDDEN),
+    ("GET", "/api/wallets/balance"): ("/api/wallets/balance?wallet_path=alice", None, CONTROLLERS),
 }  # fmt: skip
 # What asks for no bearer token.
 OTHERWISE: Final = {("POST", "/auth"): (200, 200, 401)}

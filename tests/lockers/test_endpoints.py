@@ -205,7 +205,7 @@ def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [
-        ("upload", {"locker_key": CODE, "amount": 1}, 'Exactly one of "wallet" and "wallet_path" is required'),
+        ("upload", {"locker_key": CODE, "denomination": 0.3}, '"denomination" must be the value of one coin'),
         ("upload", {"wallet": "alice", "amount": 1}, '"locker_key" is required'),
         ("upload", {"wallet": "alice", "locker_key": CODE}, 'Exactly one of "amount" and "denomination" is required'),
         (
@@ -215,10 +215,12 @@ def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
         ),
         (
             "upload",
-            {"wallet": "alice", "locker_key": CODE, "denomination": "5"},
+            {"wallet": "alice", "locker_key": CODE, "denomination": 5},
             '"denomination" must be the value of one coin, from 0.00000001 to 1000000 in powers of ten',
         ),
-        ("download", {"wallet": "bob", "wallet_path": "bob", "locker_key": CODE}, "Exactly one of"),
+        ("put-one-coin", {"locker_key": CODE, "amount": 1}, '"denomination" is required'),
+        ("put-one-coin", {"locker_key": CODE, "denomination": True}, '"denomination" must be a string or a number'),
+        ("download", {"wallet": "bob", "wallet_path": "bob", "locker_key": CODE}, "Only one of"),
         ("download", {"wallet": "alice", "locker_key": ""}, '"locker_key" is not allowed to be empty'),
     ],
 )
@@ -249,14 +251,57 @@ def test_a_locker_is_looked_into_by_post_with_the_code_out_of_the_url(
     assert by_post[1]["coins"] == {"total_value": 1, "coin_count": 1, "denominations": {"1": 1}}
 
 
-@pytest.mark.parametrize("path", ["upload", "download"])
-def test_a_get_moves_no_money(path: str, alice: Caller) -> None:
+def test_a_get_moves_no_money(alice: Caller) -> None:
     before = books()
+    words = ("upload", "put", "put-no-sum", "put-one-coin", "download")
+    paths = [f"/api/{below}locker/{word}" for below in ("", "transactions/") for word in words]
+    paths.append("/api/v1/deposit-coins-to-locker")
+    # Of a code in a path a GET is a peek, and one of the product's names for taking has no other meaning.
+    paths.append(f"/api/v1/retrieve-coins-from-locker/{CODE}")
 
-    status, body = answer(alice.get(f"/api/transactions/locker/{path}?wallet=alice&locker_key={CODE}&amount=1"))
+    for path in paths:
+        status, body = answer(alice.get(f"{path}?wallet=alice&locker_key={CODE}&amount=1"))
+        assert (path, status, body["code"]) == (path, 405, 405)
 
-    assert (status, body["code"]) == (405, 405)
     assert books() == before
+
+
+def test_clients_of_both_products_find_everything_by_the_names_that_they_know(
+    network: LocalNetwork, mint: Mint, alice: Caller, code: str, working: None
+) -> None:
+    give(alice, mint, 1, 0, 0, -1)
+
+    # Of the first.
+    opened = answer(alice.post("/api/v1/wallets", {"name": "savings", "email": "", "password": ""}))
+    assert (opened[0], opened[1]["name"], opened[1]["balance"]) == (200, "savings", 0)
+    put = {"name": "alice", "amount": 1, "transmit_code": code}
+    stored = ended(alice, work(answer(alice.post("/api/v1/deposit-coins-to-locker", put))))
+    seen = ended(alice, work(answer(alice.get(f"/api/v1/verify-locker-contents/{code}"))))
+    assert seen["data"]["total"] == 1
+    taken = answer(alice.post(f"/api/v1/retrieve-coins-from-locker/{code}", {"name": "savings"}))
+    assert ended(alice, work(taken))["data"]["total"] == 1
+    receipt_id = stored["data"]["receipt_id"]
+    assert answer(alice.get(f"/api/v1/transactions/alice/{receipt_id}")) == answer(
+        alice.get(f"/api/v1/receipts/{receipt_id}")
+    )
+    assert answer(alice.get(f"/api/v1/transactions/savings/{receipt_id}"))[0] == 404
+
+    # Of the second, for which a wallet need not be named.
+    one = answer(alice.post("/api/locker/put-one-coin", {"locker_key": code, "denomination": 0.1}))[1]
+    line = LockerTask.objects.get(pk=one["task_id"]).receipt_lines.get()
+    assert (one["status"], one["denomination"], one["serial_number"]) == ("success", 0.1, line.serial_number)
+    more = answer(alice.post("/api/locker/put", {"locker_key": code, "amount": 10}))[1]
+    told = answer(alice.get(f"/api/system/tasks?task_id={more['task_id']}"))[1]
+    assert (told["status"], told["payload"]["status"], told["payload"]["progress"]) == ("success", "success", 100)
+    assert (told["payload"]["raida_responded"], told["payload"]["raida_total"]) == (25, 25)
+    again = answer(alice.get(f"/api/task?id={more['task_id']}"))[1]
+    assert again == told
+    assert answer(alice.get(f"/api/locker/peek?locker_key={code}"))[1]["coins"]["total_value"] == 10.1
+    assert answer(alice.post("/api/locker/download", {"locker_key": code}))[1]["coins_saved"] == 2
+    balance = answer(alice.get("/api/wallets/balance"))[1]
+    assert (balance["wallet_name"], balance["total_coins"], balance["total_value"]) == ("alice", 3, 11.1)
+    assert balance["folders"]["bank_value"] == 11.1
+    assert_true_to_the_servers()
 
 
 @pytest.mark.parametrize("query", ["", "?locker_key="])
@@ -332,7 +377,16 @@ PATHS = [
     ("POST", "/api/v1/export"), ("GET", "/api/v1/exports"), ("GET", "/api/v1/exports/x"),
     ("GET", "/api/v1/exports/x/file"), ("POST", "/api/v1/exports/x/confirm"), ("POST", "/api/v1/exports/x/recall"),
     ("POST", "/api/v1/transfer"), ("GET", "/api/v1/wallets/alice/statement"), ("POST", "/api/v1/lockers/x/code"),
-    ("POST", "/api/v1/fix"), ("POST", "/api/v1/break"),
+    ("POST", "/api/v1/fix"), ("POST", "/api/v1/break"), ("POST", "/api/v1/wallets"),
+    ("GET", "/api/v1/transactions/alice/x"), ("GET", "/api/system/tasks?id=x"), ("GET", "/api/wallets/balance"),
+    ("POST", "/api/transactions/locker/put-one-coin"),
+    # Other names of the same.
+    ("POST", "/api/v1/deposit-coins-to-locker"), ("GET", "/api/v1/verify-locker-contents/x"),
+    ("POST", "/api/v1/retrieve-coins-from-locker/x"), ("GET", "/api/locker/peek?locker_key=x"),
+    ("POST", "/api/locker/peek"), ("POST", "/api/locker/upload"), ("POST", "/api/locker/put"),
+    ("POST", "/api/locker/put-no-sum"), ("POST", "/api/transactions/locker/put"),
+    ("POST", "/api/transactions/locker/put-no-sum"), ("POST", "/api/locker/put-one-coin"),
+    ("POST", "/api/locker/download"), ("GET", "/api/task?id=x"), ("GET", "/api/transactions/task?id=x"),
 ]  # fmt: skip
 
 
