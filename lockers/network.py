@@ -35,6 +35,11 @@ _ALL_SERIALS_ANSWER: Final = 5 + 128_000
 # over TCP: datagrams get lost, and some servers overlook one of two connections that arrive
 # together until the next one comes. Neither should cost an answer.
 _FIRST_SHARE: Final = 0.25
+# Such a server never makes up for it: from then on each connection waits for as many later ones as it once overlooked.
+# What has not been answered after this share of the deadline is helped by connections that say nothing, one after the
+# other and only while the server answers datagrams: if it stands still, they would make it worse.
+_KNOCK_SHARE: Final = 0.05
+_MOST_KNOCKS: Final = 100
 
 # Answers that were sent at the same moment are read so far apart at times.
 _SHORTEST_LINGER_SECONDS: Final = 0.01
@@ -344,7 +349,11 @@ class _Inquiry:
             # An answer to a refused header may come, and the connection end, while we still write.
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
-            return self._read(await self._read_stream(reader), request)
+            knocking = asyncio.create_task(self._knock())
+            try:
+                return self._read(await self._read_stream(reader), request)
+            finally:
+                await _cancelled(knocking)
         except _Rejected as rejection:
             # There is one answer on a connection: nothing better can follow.
             return self.silence(rejection.reason)
@@ -364,6 +373,22 @@ class _Inquiry:
             return header + await reader.readexactly(rest)
         except asyncio.IncompleteReadError as error:
             raise _Rejected("garbage") from error
+
+    async def _knock(self) -> None:
+        """Have a server that is awake let in a connection that it overlooked."""
+        if self._call.command is Command.ECHO:
+            return
+        await asyncio.sleep((self._until - time.monotonic()) * _KNOCK_SHARE)
+        echo = Call(Command.ECHO, {self._server.raida: b""})
+        for _ in range(_MOST_KNOCKS):
+            # Its answer also tells that the knock before was heard: two at once could be taken for one.
+            if not isinstance(await _Inquiry(self._server, echo, self._until)._over_udp(), Answer):
+                return
+            try:
+                _, writer = await asyncio.open_connection(self._server.host, self._server.port)
+            except OSError:
+                return
+            writer.transport.abort()
 
     # --- both ----------------------------------------------------------------------------
 
@@ -405,7 +430,7 @@ class _Inbox(asyncio.DatagramProtocol):
         return item
 
 
-async def _cancelled(task: "asyncio.Task[Result]") -> None:
+async def _cancelled(task: "asyncio.Task[Result] | asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

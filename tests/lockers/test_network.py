@@ -55,13 +55,22 @@ class Impostor:
     """
     Something on a port that is no RAIDA server.
 
-    It keeps what arrives, with the transport, and answers each request with what `reply` makes of it.
+    It keeps what arrives, with the transport, and answers each request with what `reply` makes of it. Connections
+    are served when so many more as it is `behind` have come after them.
     """
 
-    def __init__(self, reply: Callable[[bytes], bytes | None] = lambda request: None, *, hangs: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Callable[[bytes], bytes | None] = lambda request: None,
+        *,
+        hangs: bool = False,
+        behind: int = 0,
+    ) -> None:
         self.arrived: list[tuple[str, bytes]] = []
+        self.connected = 0
         self._reply = reply
         self._hangs = hangs
+        self._behind = behind
         self._udp, self._tcp = _socket_pair()
         self.server = Server(3, "127.0.0.1", self._udp.getsockname()[1])
         self._threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
@@ -92,23 +101,32 @@ class Impostor:
                 self._udp.sendto(reply, address)
 
     def _serve_tcp(self) -> None:
-        while True:
-            try:
-                connection, _ = self._tcp.accept()
-            except OSError:
+        with contextlib.ExitStack() as overlooked:
+            queue: list[socket.socket] = []
+            while True:
+                try:
+                    queue.append(overlooked.enter_context(self._tcp.accept()[0]))
+                except OSError:
+                    return
+                self.connected += 1
+                if len(queue) > self._behind:
+                    self._serve(queue.pop(0))
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(10)
+            data = connection.recv(65536)
+            if not data:
                 return
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(10)
-                data = connection.recv(65536)
-                while len(data) < frames.request_size(RequestHeader.decode(data)):
-                    data += connection.recv(65536)
-                self.arrived.append(("tcp", data))
-                reply = self._reply(data)
-                if reply is not None:
-                    connection.sendall(reply)
-                if self._hangs:
-                    # Until the client closes.
-                    connection.recv(1)
+            while len(data) < frames.request_size(RequestHeader.decode(data)):
+                data += connection.recv(65536)
+            self.arrived.append(("tcp", data))
+            reply = self._reply(data)
+            if reply is not None:
+                connection.sendall(reply)
+            if self._hangs:
+                # Until the client closes.
+                connection.recv(1)
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -329,6 +347,23 @@ def test_a_question_that_udp_loses_is_answered_over_tcp():
     # Not the same bytes twice: each has its own nonce and challenge.
     assert first.nonce != second.nonce
     assert impostor.arrived[0][1][32:48] != impostor.arrived[1][1][32:48]
+
+
+@pytest.mark.parametrize(("is_awake", "answered"), [(True, 242), (False, None)])
+def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_is_awake(is_awake, answered):
+    """As servers do that take one connection for all that arrive at one moment, and never catch up."""
+    told = genuine(242)
+
+    def reply(data: bytes) -> bytes | None:
+        return told(data) if is_awake or RequestHeader.decode(data).command is not Command.ECHO else None
+
+    with Impostor(reply, behind=5) as impostor:
+        result = ask_one(impostor.server, Command.POWN, bytes(37 * 100), seconds=PATIENT if is_awake else IMPATIENT)
+
+    assert (result.status if isinstance(result, Answer) else None) == answered
+    # What cannot be repeated was sent once, and to a server that stands still nothing came after it.
+    assert impostor.connected in ((6, 7) if is_awake else (1,))
+    assert [how for how, data in impostor.arrived if data[4:6] == bytes((1, 20))] == ["tcp"] * is_awake
 
 
 # --- what is believed ----------------------------------------------------------------------
