@@ -1,7 +1,10 @@
 """Every URL of Coppice, in one place."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from config import health, metrics
@@ -15,6 +18,15 @@ _TREETRACKER = [
     path("", include("trusts.urls")),
 ]
 
+
+class AnyCase(RoutePattern):
+    """What follows may be written in any case, as at the public service. All that paths capture are UUIDs."""
+
+    def match(self, path: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+        found = super().match(path)
+        return found and (found[0].lower(), *found[1:])
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^livez/?$", health.livez),
     re_path(r"^readyz/?$", health.readyz),
@@ -23,8 +35,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
     path("docs/", DocsView.as_view()),
     path("api/", include("lockers.urls")),
-    path("wallet/", include(_TREETRACKER)),
-    path("", include(_TREETRACKER)),
+    URLResolver(AnyCase("wallet/"), _TREETRACKER),
+    URLResolver(AnyCase(""), _TREETRACKER),
 ]
 
 handler400 = "config.api.errors.bad_request"

@@ -25,7 +25,7 @@ from config.api import pagination
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
-from config.api.parsers import StrictJSONParser
+from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
@@ -410,6 +410,7 @@ class ImportViewSet(ApiViewSet):
     """Coin files, as multipart form or as base64 in JSON."""
 
     parser_classes = [StrictJSONParser, MultiPartParser]
+    maximum_bytes = MAXIMUM_LIST_BYTES
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         if int(request.META.get("CONTENT_LENGTH") or 0) <= _LARGEST_IMPORT:

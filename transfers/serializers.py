@@ -1,17 +1,19 @@
 """Transfers and histories as bytes: the shapes of requests, and the fields of answers in the order of the peer."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from config.api.errors import Invalid
 from config.api.openapi import Either, Nullable, OneOf
-from config.api.validation import Flag, Guid, ListOf, Number, Shape, Text
+from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text, Unset
 from transfers.queries import MovementRow, PendingSums, TransferRow
 from transfers.states import TransferState
 
 MAXIMUM_TOKENS: Final = 10_000
 
 _TOKENS: Final = ListOf(Guid(), maximum=MAXIMUM_TOKENS, unique=True)
-_PARTIES: Final = {"sender_wallet": Text(), "receiver_wallet": Text()}
+# Clients of the later version always say that a transfer is no claim.
+_PARTIES: Final[Mapping[str, Field]] = {"sender_wallet": Text(), "receiver_wallet": Text(), "claim": Unset()}
 BUNDLE: Final = Shape(
     {
         "bundle": Shape({"bundle_size": Number(minimum=1, maximum=MAXIMUM_TOKENS, from_text=True)}),

@@ -6,7 +6,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import idempotency, pagination
+from config.api import idempotency, pagination, parsers
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, describe
@@ -27,6 +27,7 @@ _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
 class TransferViewSet(ApiViewSet):
     """Tokens on their way from one wallet to another."""
 
+    maximum_bytes = parsers.MAXIMUM_LIST_BYTES
     stores_own_answer = frozenset({"create"})
 
     @describe(

@@ -11,7 +11,8 @@ from rest_framework.request import Request
 
 from config.api.errors import RequestRefused
 
-MAXIMUM_BYTES: Final = 1024 * 1024  # 10,000 token ids are 390 kB
+MAXIMUM_BYTES: Final = 100 * 1024  # the limit of the public service
+MAXIMUM_LIST_BYTES: Final = 1024 * 1024  # 10,000 token ids are 390 kB
 MAXIMUM_FORM_BYTES: Final = 2 * 1024 * 1024  # 2,500 rows with a name and a description of usual length are 500 kB
 MAXIMUM_DEPTH: Final = 64
 MAXIMUM_DIGITS: Final = 308
@@ -30,7 +31,7 @@ class StrictJSONParser(BaseParser):
     Accepts what RFC 8259 calls JSON, in UTF-8, and refuses the rest with 400.
 
     Refused too: duplicate keys, NUL characters and lone surrogates (PostgreSQL stores neither), NaN and
-    Infinity, numbers of more than 308 digits, and more than 64 levels. More than 1 MiB is 413.
+    Infinity, numbers of more than 308 digits, and more than 64 levels. More than the view's `maximum_bytes` is 413.
     """
 
     media_type = "application/json"
@@ -38,11 +39,12 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        length = int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0)
-        if length > MAXIMUM_BYTES:
+        context = parser_context or {}
+        maximum = context["view"].maximum_bytes
+        if int(context["request"].META.get("CONTENT_LENGTH") or 0) > maximum:
             raise RequestRefused(413, "Request entity too large")
-        body = stream.read(MAXIMUM_BYTES + 1)
-        if len(body) > MAXIMUM_BYTES:
+        body = stream.read(maximum + 1)
+        if len(body) > maximum:
             raise RequestRefused(413, "Request entity too large")
         return decode(body)
 

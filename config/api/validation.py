@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from uuid import UUID
 
 from django.http import QueryDict
@@ -97,16 +97,29 @@ class Number:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or false. `from_text` accepts "true" and "false" too."""
+    """True or false. `from_text` accepts "true" and "false" too, in any case, as a Python client writes them."""
 
     from_text: bool = False
     required: bool = True
 
     def read(self, path: str, value: Any) -> bool:
-        if self.from_text and value in ("true", "false"):
-            return bool(value == "true")
+        if self.from_text and isinstance(value, str) and value.lower() in {"true", "false"}:
+            return value.lower() == "true"
         if not isinstance(value, bool):
             raise Invalid(f'"{path}" must be a boolean')
+        return value
+
+
+@dataclass(frozen=True)
+class Unset:
+    """False, from clients that always say so; anything else asks for what there is not, like an unknown field."""
+
+    required: bool = False
+    schema: ClassVar[Mapping[str, Any]] = {"type": "boolean", "const": False}
+
+    def read(self, path: str, value: Any) -> bool:
+        if value is not False:
+            raise Invalid(f'"{path}" is not allowed')
         return value
 
 

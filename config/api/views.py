@@ -10,7 +10,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import authentication, idempotency
+from config.api import authentication, idempotency, parsers
 from config.api.validation import Shape
 from wallets import operations
 from wallets.errors import KeyInUse
@@ -33,6 +33,8 @@ class ApiViewSet(viewsets.ViewSet):
     idempotent: ClassVar[bool] = True
     # Said in a URL conf, of a second path to what stands at another: the description leaves it out.
     is_alias: ClassVar[bool] = False
+    # Of a body in JSON. More is needed for long lists only.
+    maximum_bytes: ClassVar[int] = parsers.MAXIMUM_BYTES
     # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
 
@@ -110,5 +112,7 @@ class ApiViewSet(viewsets.ViewSet):
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        # Without `Vary: Accept`: there is one representation.
-        return {"Allow": ", ".join(self.allowed_methods), "Cache-Control": "no-store"}
+        # Without `Vary: Accept`: there is one representation. Without OPTIONS, which every path answers, `Allow` says
+        # of `/auth` what the Treetracker contract, row 1, has it say.
+        methods = [method for method in self.allowed_methods if method != "OPTIONS"]
+        return {"Allow": ", ".join(methods), "Cache-Control": "no-store"}

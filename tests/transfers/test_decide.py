@@ -214,7 +214,7 @@ def test_row_17_a_fulfilment_never_takes_what_another_transfer_reserved(alice, b
     assert_sound()
 
 
-@pytest.mark.parametrize("value", [True, "true"])
+@pytest.mark.parametrize("value", [True, "true", "True"])
 def test_implicit_may_be_said_in_quotes(alice, bob, requested, value):
     assert alice.post(f"/transfers/{requested}/fulfill", {"implicit": value}).status_code == 200
 

@@ -283,6 +283,14 @@ def test_row_19_times_are_those_of_what_happened(alice, bob):
     assert stored.closed_at == moved == Movement.objects.get(number=1).processed_at
 
 
+def test_a_client_may_say_that_a_transfer_is_no_claim(alice, sapling):
+    tokens = held_by(alice.wallet)[:1]
+
+    for wish in (listed("alice", "sapling", tokens), bundle("alice", "sapling", 1)):
+        status, body = answer(alice.post("/transfers", {**wish, "claim": False}))
+        assert (status, body["claim"]) == (201, False)
+
+
 def test_row_21_a_size_in_quotes_is_a_number(alice, sapling):
     _, body = answer(alice.post("/transfers", bundle("alice", "sapling", "2")))
 
@@ -307,6 +315,7 @@ REFUSED_BODIES = [
     ({**bundle("alice", "sapling", 1), "bundle": 1}, 422, '"bundle" must be of type object'),
     ({**bundle("alice", "sapling", 1), "tokens": [STRANGE]}, 422, '"bundle" is not allowed'),
     ({**bundle("alice", "sapling", 1), "claim": True}, 422, '"claim" is not allowed'),
+    ({**listed("alice", "sapling", []), "claim": 0}, 422, '"claim" is not allowed'),
     (
         {**bundle("alice", "sapling", 1), "bundle": {"bundle_size": 1, "matching_all_tags": []}},
         422,
