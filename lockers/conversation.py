@@ -6,9 +6,10 @@ as `network.Answer` or `network.Silence`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -80,14 +81,21 @@ def choose(pieces: Sequence[Piece], marks: Collection[str], *, known_good: bool 
     With `known_good` only coins that the server is known to accept. A put passes or fails as a
     whole on each server, so one coin that a server refuses would take all others with it.
     """
-    chosen = {
-        raida: tuple(
-            index
-            for index, piece in enumerate(pieces)
-            if piece.marks[raida] in marks and (not known_good or piece.pown[raida] == "p")
-        )
-        for raida in range(RAIDA_COUNT)
-    }
+    # Most coins of a batch are alike, and then so are the lists of most servers.
+    alike: dict[tuple[str, str], list[int]] = {}
+    for index, piece in enumerate(pieces):
+        alike.setdefault((piece.marks, piece.pown), []).append(index)
+    asked = [
+        (indices, [mark in marks and (not known_good or letter == "p") for mark, letter in zip(*kind, strict=True)])
+        for kind, indices in alike.items()
+    ]
+    lists: dict[tuple[int, ...], tuple[int, ...]] = {}
+    chosen: dict[int, tuple[int, ...]] = {}
+    for raida in range(RAIDA_COUNT):
+        kinds = tuple(number for number, (_, servers) in enumerate(asked) if servers[raida])
+        if kinds not in lists:
+            lists[kinds] = tuple(sorted(chain.from_iterable(asked[number][0] for number in kinds)))
+        chosen[raida] = lists[kinds]
     return {raida: indices for raida, indices in chosen.items() if indices}
 
 
@@ -100,9 +108,12 @@ def compose(command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: 
     """
     if command is Command.PUT:
         return Call(command=command, payloads=_puts(pieces, chosen))
+    coins = [piece.coin.to_bytes() for piece in pieces]
     return Call(
         command=command,
-        payloads={raida: _payload(command, pieces, indices, raida, back=back) for raida, indices in chosen.items()},
+        payloads={
+            raida: _payload(command, pieces, coins, indices, raida, back=back) for raida, indices in chosen.items()
+        },
     )
 
 
@@ -121,23 +132,21 @@ def _puts(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, bytes]:
     return found
 
 
-def _payload(command: Command, pieces: Sequence[Piece], indices: Iterable[int], raida: int, *, back: bool) -> bytes:
-    records = [
-        payloads.CoinAnPan(piece.coin, piece.new[raida], piece.old[raida])
-        if back
-        else payloads.CoinAnPan(piece.coin, piece.old[raida], piece.new[raida])
-        for piece in (pieces[index] for index in indices)
-    ]
+def _payload(
+    command: Command, pieces: Sequence[Piece], coins: Sequence[bytes], indices: Sequence[int], raida: int, *, back: bool
+) -> bytes:
+    old = [pieces[index].old[raida] for index in indices]
+    new = [pieces[index].new[raida] for index in indices]
+    if back:
+        old, new = new, old
+    listed = [coins[index] for index in indices]
     match command:
         case Command.REMOVE:
-            takes = tuple(payloads.CoinPan(one.coin, one.pan) for one in records)
-            return payloads.encode_remove(payloads.RemoveRequest(records[0].an, takes))
-        case Command.POWN:
-            return payloads.encode_pown(records)
-        case Command.FIND:
-            return payloads.encode_find(records)
+            return old[0] + payloads.encode_records(listed, new)
+        case Command.POWN | Command.FIND:
+            return payloads.encode_records(listed, old, new)
         case Command.DETECT:
-            return payloads.encode_detect([payloads.CoinAn(one.coin, one.an) for one in records])
+            return payloads.encode_records(listed, old)
         case _:
             raise ValueError(f"{command} says nothing about coins")
 

@@ -8,7 +8,7 @@ died repeats none blindly, stands in `lockers.exchange`.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -28,7 +28,7 @@ from lockers import (
     secrecy,
     settlement,
 )
-from lockers.conversation import Piece, Reply
+from lockers.conversation import Chosen, Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
@@ -66,6 +66,9 @@ def run(held: Claim) -> None:
     if task.is_overdue:
         settle_overdue(held)
         return
+    if held.attempt > 1:
+        # Whoever had it before may have left that to the end.
+        settlement.write_down(held=held)
     work = Work(held, task)
     match task.kind:
         case TaskKind.PUT:
@@ -103,50 +106,47 @@ def settle_overdue(held: Claim) -> None:
 def _put(work: Work) -> None:
     reason = breaking.make_change(work) if work.task.plan.get("breaks") else ""
     if reason:
-        settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+        work.conclude(reason=reason)
         return
     numbers = [batch for batch in settlement.batches(task_id=work.task.id) if batch >= 0]
     undecided = []
     for position, batch in enumerate(numbers):
-        begin, end = _share(5, 70, position, len(numbers))
-        pieces = work.pieces(batch)
-        chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-        work.exchange(
-            Command.PUT,
-            batch,
-            pieces,
-            work.awake(chosen),
-            MOVED,
-            sent=True,
-            early=exchange.LINGER_PUTTING,
-            progress=(begin, end),
-            step=Step.SENDING,
-        )
-        if not _all_stored(pieces):
-            # Those that were spared could make the difference.
-            chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-            work.exchange(Command.PUT, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_PUTTING)
+        pieces = work.fresh_pieces(batch)
+        for ready in (work.awake, _all):
+            # The second time those that were spared, if they could make the difference.
+            if not _all_stored(pieces):
+                chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
+                work.exchange(
+                    Command.PUT,
+                    batch,
+                    pieces,
+                    ready(chosen),
+                    MOVED,
+                    sent=True,
+                    covers=True,
+                    early=exchange.LINGER_PUTTING,
+                    progress=_share(5, 70, position, len(numbers)),
+                    step=Step.SENDING,
+                )
         if not _all_stored(pieces):
             undecided.append(batch)
-        if position + 1 < len(numbers):
-            settlement.advance(held=work.held, progress=end)
     if undecided:
         _ask_until_decided(work, undecided)
         _bring_back(work, undecided)
-    settlement.conclude(held=work.held, further=_spared(work))
+    work.conclude()
 
 
 def _break(work: Work) -> None:
     reason = ""
     for batch in settlement.batches(task_id=work.task.id):
         reason = breaking.break_coin(work, batch)
-    settlement.conclude(held=work.held, reason=reason, further=_spared(work))
+    work.conclude(reason=reason)
 
 
 def _deliver(work: Work) -> None:
     """Make the change that a transfer or an export lacks; then it needs the servers no more."""
     reason = breaking.make_change(work)
-    settlement.conclude(held=work.held, reason=reason, further=_spared(work), delivers=not reason)
+    work.conclude(reason=reason, delivers=not reason)
 
 
 def _fix(work: Work) -> None:
@@ -155,13 +155,12 @@ def _fix(work: Work) -> None:
     settlement.conclude(held=work.held)
 
 
+def _all(chosen: Chosen) -> Chosen:
+    return chosen
+
+
 def _all_stored(pieces: Sequence[Piece]) -> bool:
     return all(piece.marks.count(Mark.NEW) >= QUORUM for piece in pieces)
-
-
-def _spared(work: Work) -> dict[str, Any]:
-    """Which servers this task was spared, for the answer about it."""
-    return {"resting": sorted(work.health.resting)} if work.health.resting else {}
 
 
 def _ask_until_decided(work: Work, numbers: Sequence[int]) -> None:
@@ -245,7 +244,7 @@ def _import(work: Work) -> None:
     _sort_out_two_secrets(work, numbers)
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
-    settlement.conclude(held=work.held, further=_spared(work))
+    work.conclude()
 
 
 def _sort_out_two_secrets(work: Work, numbers: Sequence[int]) -> None:
@@ -287,24 +286,22 @@ def _enough_told(found: Mapping[int, tuple[Reply, ...]]) -> bool:
 def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
     """Give coins their new numbers on every server, ask the silent ones, and finish what was not done."""
     for position, batch in enumerate(numbers):
-        begin, end = _share(10, 90, position, len(numbers))
-        pieces = work.pieces(batch)
-        chosen = work.awake(conversation.choose(pieces, Mark.UNASKED))
-        work.exchange(
-            command,
-            batch,
-            pieces,
-            chosen,
-            MOVED,
-            sent=True,
-            early=exchange.LINGER_MOVING,
-            progress=(begin, end),
-            step=Step.SENDING,
-        )
-        if not _all_stored(pieces):
-            # Those that were spared could make the difference.
-            chosen = conversation.choose(pieces, Mark.UNASKED)
-            work.exchange(command, batch, pieces, chosen, MOVED, sent=True, early=exchange.LINGER_MOVING)
+        pieces = work.fresh_pieces(batch)
+        for ready in (work.awake, _all):
+            # The second time those that were spared, if they could make the difference.
+            if not _all_stored(pieces):
+                work.exchange(
+                    command,
+                    batch,
+                    pieces,
+                    ready(conversation.choose(pieces, Mark.UNASKED)),
+                    MOVED,
+                    sent=True,
+                    covers=True,
+                    early=exchange.LINGER_MOVING,
+                    progress=_share(10, 90, position, len(numbers)),
+                    step=Step.SENDING,
+                )
         _learn(work, batch, pieces)
         if command is Command.REMOVE:
             _pown_forgotten(work, batch, pieces)
@@ -312,8 +309,6 @@ def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
         undone = conversation.choose(pieces, Mark.OLD)
         work.exchange(command, batch, pieces, undone, MOVED_AGAIN, sent=True)
         _learn(work, batch, pieces)
-        if position + 1 < len(numbers):
-            settlement.advance(held=work.held, progress=end)
 
 
 def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
@@ -370,7 +365,7 @@ def _take(work: Work) -> None:
             )
             return
     _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE)
-    settlement.conclude(held=work.held, further=_spared(work))
+    work.conclude()
 
 
 def _find(work: Work) -> None:
@@ -400,7 +395,7 @@ def _find(work: Work) -> None:
                 is_quiet = settlement.is_quiet(task_id=work.task.id, batch=batch)
                 breaking.look_again(work, batch, is_quiet=is_quiet)
             _release(work, batch)
-    settlement.conclude(held=work.held, further=_spared(work))
+    work.conclude()
 
 
 def _release(work: Work, batch: int) -> None:

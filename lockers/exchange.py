@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -21,8 +21,8 @@ from lockers.models import LockerTask
 from lockers.network import Answer, Call, Silence
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
-from lockers.raida.statuses import QUORUM
-from lockers.settlement import Claim
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.settlement import Claim, Settled
 from lockers.states import Mark, Step, TaskKind
 
 # While a call is out its answers are shown this often, and the lease renewed at least this often. The first
@@ -37,6 +37,7 @@ LINGER_PUTTING: Final = 0.25
 LINGER_MOVING: Final = 1.0
 
 Table = Mapping[tuple[str, Reply], str]
+T = TypeVar("T")
 
 
 def every(marks: str, replies: Mapping[Reply, str]) -> dict[tuple[str, Reply], str]:
@@ -85,10 +86,18 @@ class Work:
         self.task = task
         self.servers = servers()
         self.health = health.Board.load()
+        # Attempts that are settled with whatever is written next, and whether marks stand with attempts alone.
+        self._answered: list[Settled] = []
+        self._must_write_down = False
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
 
     def pieces(self, batch: int) -> list[Piece]:
+        self._write_down()
+        return self.fresh_pieces(batch)
+
+    def fresh_pieces(self, batch: int) -> list[Piece]:
+        """The coins of a batch about which this worker has not asked anything yet."""
         return settlement.pieces(task_id=self.task.id, batch=batch, keys=self.keys)
 
     def awake(self, chosen: Chosen) -> Chosen:
@@ -113,6 +122,7 @@ class Work:
         reads: Reader | None = None,
         back: bool = False,
         sent: bool = False,
+        covers: bool = False,
         early: float | None = None,
         patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
@@ -121,7 +131,9 @@ class Work:
         """
         Put one command about the chosen coins to their servers, and commit what each said.
 
-        With `sent` the chosen marks are SENT from before the first byte on. With `early`, a share of the
+        With `sent` the chosen marks are SENT from before the first byte on. `covers` tells that the pieces are a whole
+        batch, of which the servers are asked about every coin that they were not asked about before (by a put: and
+        that they are known to accept), so that the attempt can say so of all at once. With `early`, a share of the
         time that it took, servers are given up which are still silent so long after each coin has
         passed on 13. With more
         than one `patience` the call may outlast the lease, so only one that does no harm twice. The
@@ -132,20 +144,25 @@ class Work:
         """
         if not chosen:
             return {}
+        if not covers:
+            self._write_down()
         call = conversation.compose(command, pieces, chosen, back=back) if call is None else call
-        touched = (
-            _remark(pieces, [(raida, index, Mark.SENT) for raida in chosen for index in chosen[raida]]) if sent else {}
-        )
+        unknown = {raida: Mark.SENT * len(indices) for raida, indices in chosen.items()}
+        touched = _remark(pieces, chosen, unknown, lambda mark, sent: sent) if sent else {}
         until = network.within(settings.RAIDA_TIMEOUT_SECONDS * patience)
         attempt_id = settlement.open_attempt(
             held=self.held,
             command=command,
             batch=batch,
             asked=chosen,
-            marks=touched,
+            marks={} if covers else touched,
+            covering=_everywhere(chosen, dict.fromkeys(chosen, Mark.SENT)) if covers else "",
+            settled=self._answered,
             step=step,
             progress=progress[0],
         )
+        self._answered = []
+        self._must_write_down |= covers
         results = self._ask(
             privacy.hidden(call, self._ciphers(command, pieces, chosen, back=back)),
             until=until,
@@ -155,20 +172,36 @@ class Work:
             linger=early or 0.0,
         )
         replies = conversation.replies(command, chosen, results, reads=reads)
-        news: list[tuple[int, int, str]] = []
-        for raida, told in replies.items():
-            for index, reply in zip(chosen[raida], told, strict=True):
-                new = table.get((pieces[index].marks[raida], reply))
-                if new is not None:
-                    news.append((raida, index, new))
-        settlement.settle_attempt(
-            held=self.held,
-            attempt_id=attempt_id,
-            answers={raida: conversation.answer_code(result) for raida, result in results.items()},
-            marks=_remark(pieces, news),
-        )
+        changed = _remark(pieces, chosen, replies, lambda mark, reply: table.get((mark, reply), mark))
+        answers = {raida: conversation.answer_code(result) for raida, result in results.items()}
+        if covers and (alike := _alike(pieces, chosen)):
+            self._answered.append(Settled(attempt_id, answers, _everywhere(chosen, alike)))
+        else:
+            settlement.settle(
+                held=self.held,
+                settled=[Settled(attempt_id, answers, "")],
+                marks=touched | changed if covers else changed,
+            )
         self.health.note(results)
         return replies
+
+    def conclude(self, *, reason: str = "", delivers: bool = False) -> None:
+        """
+        End the task from what is known.
+
+        :raises TaskSuperseded: another worker has the task
+        """
+        # Which servers this task was spared is a part of the answer about it.
+        further = {"resting": sorted(self.health.resting)} if self.health.resting else {}
+        settlement.conclude(held=self.held, reason=reason, further=further, delivers=delivers, settled=self._answered)
+
+    def _write_down(self) -> None:
+        if self._answered:
+            settlement.settle(held=self.held, settled=self._answered, marks={})
+            self._answered = []
+        if self._must_write_down:
+            settlement.write_down(held=self.held)
+            self._must_write_down = False
 
     def question(
         self, call: Call, batch: int, *, enough: Callable[[network.Results], bool] | None = None
@@ -186,7 +219,7 @@ class Work:
             call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough, linger=LINGER_MOVING
         )
         answers = {raida: conversation.answer_code(result) for raida, result in results.items()}
-        settlement.settle_attempt(held=self.held, attempt_id=attempt_id, answers=answers, marks={})
+        settlement.settle(held=self.held, settled=[Settled(attempt_id, answers, "")], marks={})
         self.health.note(results)
         return results
 
@@ -262,20 +295,42 @@ class Work:
             answers[result.raida] = conversation.answer_code(result)
 
 
-def _remark(pieces: Sequence[Piece], news: Sequence[tuple[int, int, str]]) -> dict[UUID, str]:
-    """Give pieces new marks, each (server, position, mark), and return all marks of those that changed."""
-    letters: dict[int, list[str]] = {}
-    for raida, index, mark in news:
-        if index not in letters:
-            letters[index] = list(pieces[index].marks)
-        letters[index][raida] = mark
+def _remark(
+    pieces: Sequence[Piece], chosen: Chosen, told: Mapping[int, Sequence[T]], become: Callable[[str, T], str]
+) -> dict[UUID, str]:
+    """
+    Give chosen pieces the marks that theirs become by what was told of each; return all marks of those that changed.
+    """
+    columns: list[Sequence[T | None]] = []
+    for raida in range(RAIDA_COUNT):
+        column: list[T | None] = [None] * len(pieces)
+        for index, word in zip(chosen.get(raida, ()), told.get(raida, ()), strict=True):
+            column[index] = word
+        columns.append(column)
+    # Most pieces are alike.
+    known: dict[tuple[str, tuple[T | None, ...]], str] = {}
     changed: dict[UUID, str] = {}
-    for index, each in letters.items():
-        piece = pieces[index]
-        marks = "".join(each)
+    for piece, heard in zip(pieces, zip(*columns, strict=True), strict=True):
+        if (piece.marks, heard) not in known:
+            known[piece.marks, heard] = "".join(
+                mark if word is None else become(mark, word) for mark, word in zip(piece.marks, heard, strict=True)
+            )
+        marks = known[piece.marks, heard]
         if marks != piece.marks:
             piece.marks = changed[piece.coin_id] = marks
     return changed
+
+
+def _everywhere(chosen: Chosen, marks: Mapping[int, str]) -> str:
+    return "".join(marks[raida] if raida in chosen else Mark.UNASKED for raida in range(RAIDA_COUNT))
+
+
+def _alike(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, str] | None:
+    """The one mark that all chosen pieces have at each server, if they do."""
+    marks = {raida: {pieces[index].marks[raida] for index in indices} for raida, indices in chosen.items()}
+    if any(len(each) > 1 for each in marks.values()):
+        return None
+    return {raida: each.pop() for raida, each in marks.items()}
 
 
 def _thirteen_passed(

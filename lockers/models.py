@@ -276,6 +276,10 @@ class Attempt(models.Model):
     Committed before the first byte, settled together with what its answers changed. One that
     was never settled was cut off: what it asked for may have happened on any server.
     `answers` has 25 entries: NULL was not asked, a status from 0 up, or an `Unanswered` below 0.
+
+    `covering` has one `states.Mark` per server, and says what the attempt made of every coin of the batch that the
+    server had not been asked about before (by a put: and that it was known to accept), as long as the coins' own marks
+    do not say so. To write them would cost more than all the rest. It is empty where they do.
     """
 
     class Unanswered(models.IntegerChoices):
@@ -294,6 +298,7 @@ class Attempt(models.Model):
     command = models.CharField(max_length=20)
     batch = models.SmallIntegerField(default=0)
     answers = ArrayField(models.SmallIntegerField(null=True), size=25)
+    covering = models.CharField(max_length=25, blank=True, default="", db_default="")
     sent_at = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True, blank=True)
 
@@ -301,6 +306,9 @@ class Attempt(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["task", "ordinal"], name="attempt_ordinal_is_unique"),
             models.CheckConstraint(condition=Q(answers__len=25), name="attempt_has_25_answers"),
+            models.CheckConstraint(
+                condition=Q(covering="") | Q(covering__regex=r"^[-pfngxoredb]{25}$"), name="attempt_covers_25_servers"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,14 +6,19 @@ into the place of the held ones without opening them.
 """
 
 import secrets
+import struct
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 from lockers import vault
 from lockers.models import Locker, LockerTask
 from lockers.raida import codes
-from lockers.raida.authenticity import AN_SIZE, is_safe_pan
+from lockers.raida.authenticity import AN_SIZE, LOCKER_KEY_TAIL, is_safe_pan
 from lockers.raida.statuses import RAIDA_COUNT
+
+# Taking them apart in one go is ten times as fast as one by one.
+_NUMBERS: Final = struct.Struct(f"{AN_SIZE}s" * RAIDA_COUNT)
 
 
 def seal_numbers(numbers: Sequence[bytes], *, coin_id: UUID) -> bytes:
@@ -30,15 +35,17 @@ def open_numbers(sealed: bytes | memoryview, *, coin_id: UUID) -> tuple[bytes, .
 
     :raises SealBroken: it was not
     """
-    joined = vault.open_sealed(sealed, context=f"coin/{coin_id}")
-    return tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
+    return _NUMBERS.unpack(vault.open_sealed(sealed, context=f"coin/{coin_id}"))
 
 
 def fresh_numbers() -> tuple[bytes, ...]:
     """25 random numbers to propose, none of which reads as a locker key (the RAIDA protocol, section 3)."""
     joined = secrets.token_bytes(RAIDA_COUNT * AN_SIZE)
-    numbers = tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
-    return numbers if all(is_safe_pan(number) for number in numbers) else fresh_numbers()
+    numbers = _NUMBERS.unpack(joined)
+    # Almost never is the tail of such a key anywhere in them, and to look for it once is quickest.
+    if LOCKER_KEY_TAIL in joined and not all(map(is_safe_pan, numbers)):
+        return fresh_numbers()
+    return numbers
 
 
 def seal_locker_code(code: str, *, locker_id: UUID) -> bytes:
@@ -70,8 +77,7 @@ def generators(task: LockerTask) -> tuple[bytes, ...]:
     """:raises SealBroken: the row's generators were not sealed for it"""
     if task.code is None:
         raise ValueError("this task has no generators")
-    joined = vault.open_sealed(task.code, context=f"generators/{task.pk}")
-    return tuple(joined[start : start + AN_SIZE] for start in range(0, len(joined), AN_SIZE))
+    return _NUMBERS.unpack(vault.open_sealed(task.code, context=f"generators/{task.pk}"))
 
 
 def keys_of(task: LockerTask) -> tuple[bytes, ...]:

@@ -12,25 +12,25 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q
-from django.db.models.functions import Greatest, Now
+from django.db.models import F
+from django.db.models.functions import Now
 
 from lockers import breakage, departures, grading, secrecy, statements
 from lockers.conversation import Piece
 from lockers.errors import TaskSuperseded
-from lockers.models import Attempt, Coin, Locker, LockerTask
+from lockers.models import Attempt, Coin, LockerTask
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, LineType, LockerState, Mark, Step, TaskKind, TaskState, may_have_been
+from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 
 _log = logging.getLogger(__name__)
 
@@ -102,18 +102,6 @@ def fence(held: Claim, **changes: Any) -> None:
         raise TaskSuperseded
 
 
-def _need_not_last() -> None:
-    """
-    Let the commit of the running transaction return before it is on disk.
-
-    For what a worker that goes on would find out again: if the database loses it, the marks say SENT as before,
-    and the servers are asked. Whatever is committed later brings it to the disk first. Never for a claim, whose number
-    fences, nor for an intent.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO OFF")
-
-
 def holds(held: Claim) -> bool:
     """Whether nobody has taken the task over and ended it, at this moment."""
     return LockerTask.objects.filter(pk=held.task_id, attempt=held.attempt, state=TaskState.RUNNING).exists()
@@ -127,10 +115,55 @@ def advance(*, held: Claim, step: Step | None = None, progress: int = 0, message
 
     :raises TaskSuperseded: another worker has the task
     """
-    with transaction.atomic():
-        news = {"step": step, "message": message}
-        _need_not_last()
-        fence(held, progress=_grown(progress), **{name: value for name, value in news.items() if value is not None})
+    _in_one_statement(_NEED_NOT_LAST, _NOTHING_MORE, held, step=step, progress=progress, message=message)
+
+
+# Lets the commit of the statement that it stands in return before it is on disk. For what a worker that goes on
+# would find out again: if the database loses it, the marks say SENT as before, and the servers are asked. Whatever is
+# committed later brings it to the disk first. Never for a claim, whose number fences, nor for an intent.
+_NEED_NOT_LAST: Final = "SELECT set_config('synchronous_commit', 'off', true)"
+_MUST_LAST: Final = "SELECT 1"
+# The fence as a part of a larger statement, which changes something only where there is a row in `mine`.
+_MINE: Final = """
+WITH how AS MATERIALIZED ({how}), mine AS (
+    UPDATE lockers_lockertask SET lease_until = now() + make_interval(secs => %(lease)s),
+           progress = greatest(progress, least(%(progress)s, 99)), step = coalesce(%(step)s, step),
+           message = coalesce(%(message)s, message)
+      FROM how WHERE id = %(task)s AND attempt = %(attempt)s AND state = 'running' RETURNING id
+)"""
+
+_NOTHING_MORE: Final = " SELECT 1 FROM mine"
+
+
+def _in_one_statement(
+    how: str,
+    then: str,
+    held: Claim,
+    *,
+    step: Step | None = None,
+    progress: int = 0,
+    message: str | None = None,
+    **values: Any,
+) -> Any:
+    """
+    Do what `then` says of the task in `mine`, in one trip with the fence, and return its row.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    values |= {
+        "lease": lease().total_seconds(),
+        "progress": progress,
+        "step": step,
+        "message": message,
+        "task": held.task_id,
+        "attempt": held.attempt,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_MINE.format(how=how) + then, values)
+        row = cursor.fetchone()
+    if row is None:
+        raise TaskSuperseded
+    return row
 
 
 def batches(*, task_id: UUID) -> list[int]:
@@ -160,28 +193,30 @@ def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None, releasing
     if releasing is not None:
         rows = rows.filter(releasing=releasing)
     # Without models, whose making costs more than the query and the opening of secrets.
+    names = ("id", "denomination", "serial_number", "pown", "outcome", "releasing", "secrets")
     return [
         Piece(
-            coin_id=row.id,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=row.outcome,
-            old=secrecy.open_numbers(row.secrets, coin_id=row.id),
-            new=tuple(keys) if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id),
-            releasing=row.releasing,
+            coin_id=coin_id,
+            coin=WireCoin(denomination, serial_number),
+            pown=pown,
+            marks=outcome,
+            old=secrecy.open_numbers(held, coin_id=coin_id),
+            new=tuple(keys) if keys is not None else secrecy.open_numbers(proposed[0] or b"", coin_id=coin_id),
+            releasing=is_releasing,
         )
-        for row in rows.values_list(
-            "id",
-            "denomination",
-            "serial_number",
-            "pown",
-            "outcome",
-            "secrets",
-            "releasing",
-            *([] if keys is not None else ["proposed"]),
-            named=True,
+        for coin_id, denomination, serial_number, pown, outcome, is_releasing, held, *proposed in rows.values_list(
+            *names, *([] if keys is not None else ["proposed"])
         )
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an attempt came to: a code for each server, and what that makes of all coins it covered."""
+
+    attempt_id: int
+    answers: Mapping[int, int]
+    covering: str
 
 
 def open_attempt(
@@ -191,41 +226,70 @@ def open_attempt(
     batch: int,
     asked: Iterable[int],
     marks: Mapping[UUID, str],
+    covering: str = "",
+    settled: Sequence[Settled] = (),
     step: Step | None = None,
     progress: int = 0,
 ) -> int:
     """
     Commit that a command is about to be sent, before its first byte, and return the attempt row's id.
 
-    `marks` are the coins' new marks: whatever a command may change is unknown from here on. `step` and
-    `progress` are where the task stands then, as in `advance`.
+    `marks` are the coins' new marks: whatever a command may change is unknown from here on. `covering` says the same
+    of all coins of the batch at once (see `models.Attempt`). `settled` are attempts before this one that are to be
+    settled with it; `step` and `progress` are where the task stands then, as in `advance`.
 
     :raises TaskSuperseded: another worker has the task
     """
     targets = set(asked)
-    with transaction.atomic():
-        fence(held, progress=_grown(progress), **({} if step is None else {"step": step}))
-        _write_marks(held.task_id, marks)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO lockers_attempt (task_id, ordinal, number, command, batch, answers)"
-                " SELECT %s, count(*), %s, %s, %s, %s FROM lockers_attempt WHERE task_id = %s RETURNING id",
-                [
-                    held.task_id,
-                    held.attempt,
-                    command.name,
-                    batch,
-                    [Attempt.Unanswered.SENT.value if raida in targets else None for raida in range(RAIDA_COUNT)],
-                    held.task_id,
-                ],
-            )
-            attempt_id: int = cursor.fetchone()[0]
-    return attempt_id
+    row = _in_one_statement(
+        _MUST_LAST,
+        _SETTLED + _MARKED + _OPENED,
+        held,
+        step=step,
+        progress=progress,
+        command=command.name,
+        batch=batch,
+        asked=[Attempt.Unanswered.SENT.value if raida in targets else None for raida in range(RAIDA_COUNT)],
+        covering=covering,
+        **_settled_columns(settled),
+        **_marks_columns(marks),
+    )
+    return int(row[0])
 
 
-def _grown(progress: int) -> Greatest:
-    """Progress that is never less than it was, nor 100."""
-    return Greatest(F("progress"), min(progress, 99))
+_SETTLED: Final = """, settled AS (
+    UPDATE lockers_attempt SET settled_at = now(), covering = news.covering, answers = news.answers::smallint[]
+      FROM mine, unnest(%(attempts)s::bigint[], %(told)s::text[], %(coverings)s::text[]) AS news (id, answers, covering)
+     WHERE lockers_attempt.id = news.id AND lockers_attempt.task_id = mine.id
+)"""
+_MARKED: Final = """, marked AS (
+    UPDATE lockers_coin SET outcome = news.outcome
+      FROM mine, unnest(%(coins)s::uuid[], %(marks)s::text[]) AS news (id, outcome)
+     WHERE lockers_coin.id = news.id AND lockers_coin.task_id = mine.id
+)"""
+_OPENED: Final = """
+INSERT INTO lockers_attempt (task_id, ordinal, number, command, batch, answers, covering)
+SELECT id, (SELECT count(*) FROM lockers_attempt WHERE task_id = %(task)s), %(attempt)s, %(command)s, %(batch)s,
+       %(asked)s, %(covering)s
+  FROM mine RETURNING id
+"""
+
+
+def _settled_columns(settled: Sequence[Settled]) -> dict[str, Any]:
+    return {
+        "attempts": [one.attempt_id for one in settled],
+        # Arrays of one length could go as one of two dimensions, which unnest would take apart altogether.
+        "told": [_array([one.answers.get(raida) for raida in range(RAIDA_COUNT)]) for one in settled],
+        "coverings": [one.covering for one in settled],
+    }
+
+
+def _array(codes: Sequence[int | None]) -> str:
+    return f"{{{','.join('NULL' if code is None else str(code) for code in codes)}}}"
+
+
+def _marks_columns(marks: Mapping[UUID, str]) -> dict[str, Any]:
+    return {"coins": list(marks), "marks": list(marks.values())}
 
 
 def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], progress: int) -> None:
@@ -234,34 +298,89 @@ def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], pr
 
     :raises TaskSuperseded: another worker has the task
     """
-    with transaction.atomic():
-        _need_not_last()
-        fence(held, progress=_grown(progress))
-        _write_answers(attempt_id, answers)
+    _in_one_statement(
+        _NEED_NOT_LAST,
+        _NOTED + _NOTHING_MORE,
+        held,
+        progress=progress,
+        noted=attempt_id,
+        news=[answers.get(raida) for raida in range(RAIDA_COUNT)],
+    )
 
 
-def settle_attempt(*, held: Claim, attempt_id: int, answers: Mapping[int, int], marks: Mapping[UUID, str]) -> None:
+_NOTED: Final = """, noted AS (
+    UPDATE lockers_attempt SET answers = (
+            SELECT array_agg(coalesce(news, known) ORDER BY position)
+              FROM unnest(answers, %(news)s::smallint[]) WITH ORDINALITY AS each (known, news, position))
+      FROM mine WHERE lockers_attempt.id = %(noted)s
+)"""
+
+
+def settle(*, held: Claim, settled: Sequence[Settled], marks: Mapping[UUID, str]) -> None:
     """
     Commit what each server said and what follows for each coin.
 
     :raises TaskSuperseded: another worker has the task
     """
+    _in_one_statement(
+        _NEED_NOT_LAST,
+        _SETTLED + _MARKED + _NOTHING_MORE,
+        held,
+        **_settled_columns(settled),
+        **_marks_columns(marks),
+    )
+
+
+def write_down(*, held: Claim) -> None:
+    """
+    Write into the coins' marks what attempts only say of all their coins at once.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     with transaction.atomic():
-        _need_not_last()
         fence(held)
+        said = _said(held.task_id)
+        marks = {
+            coin_id: covered(outcome, pown, said[batch])
+            for batch in said
+            for coin_id, outcome, pown in Coin.objects.filter(task_id=held.task_id, batch=batch).values_list(
+                "id", "outcome", "pown"
+            )
+        }
         _write_marks(held.task_id, marks)
-        _write_answers(attempt_id, answers, settled=True)
+        Attempt.objects.filter(task_id=held.task_id).exclude(covering="").update(covering="")
 
 
-def _write_answers(attempt_id: int, answers: Mapping[int, int], *, settled: bool = False) -> None:
+# For each batch what attempts say of all its coins, in the order in which they were made: (command, marks).
+Said = Mapping[int, Sequence[tuple[str, str]]]
+
+
+def _said(task_id: UUID) -> Said:
+    said: dict[int, list[tuple[str, str]]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lockers_attempt SET answers = ("
-            "  SELECT array_agg(coalesce(news, known) ORDER BY position)"
-            "  FROM unnest(answers, %s::smallint[]) WITH ORDINALITY AS each(known, news, position)),"
-            " settled_at = CASE WHEN %s THEN now() ELSE settled_at END WHERE id = %s",
-            [[answers.get(raida) for raida in range(RAIDA_COUNT)], settled, attempt_id],
+            "SELECT batch, command, covering FROM lockers_attempt WHERE task_id = %s AND covering <> ''"
+            " ORDER BY ordinal",
+            [task_id],
         )
+        for batch, command, covering in cursor.fetchall():
+            said.setdefault(batch, []).append((command, covering))
+    return said
+
+
+def covered(marks: str, pown: str, said: Sequence[tuple[str, str]]) -> str:
+    """
+    Return a coin's marks with what attempts say of all coins of its batch.
+
+    They speak of those that the server had not been asked about, and a put only of those that it was known to accept.
+    """
+    for command, covering in said:
+        is_put = command == Command.PUT.name
+        marks = "".join(
+            new if mark == Mark.UNASKED and (not is_put or known == "p") else mark
+            for mark, known, new in zip(marks, pown, covering, strict=True)
+        )
+    return marks
 
 
 def _write_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
@@ -428,7 +547,12 @@ class _Tally:
 
 
 def conclude(
-    *, held: Claim, reason: str = "", further: Mapping[str, Any] | None = None, delivers: bool = False
+    *,
+    held: Claim,
+    reason: str = "",
+    further: Mapping[str, Any] | None = None,
+    delivers: bool = False,
+    settled: Sequence[Settled] = (),
 ) -> TaskState:
     """
     Bring the task to its final state from the marks as they stand, and return that state.
@@ -436,13 +560,15 @@ def conclude(
     Needs no network and may be called at any step: a coin with which nothing was ever sent goes
     back as it was, one whose servers may hold either secret goes to limbo with both.
     `reason` is said to the user when it did not end well, and `further` is added to the result. With
-    `delivers` the coins that a transfer or an export had reserved leave the wallet first.
+    `delivers` the coins that a transfer or an export had reserved leave the wallet first. `settled` are attempts
+    that are settled with it.
 
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
-        fence(held)
+        _in_one_statement(_MUST_LAST, _SETTLED + _NOTHING_MORE, held, **_settled_columns(settled))
         task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
+        said = _said(held.task_id)
         tally = _Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
@@ -451,9 +577,8 @@ def conclude(
             if batch <= breakage.FIRST_BREAK:
                 _conclude_break(task, batch, tally, board)
             else:
-                lockers |= _conclude_batch(task, batch, tally, board)
-        for locker_id in sorted(lockers):
-            _settle_locker(locker_id)
+                lockers |= _conclude_batch(task, batch, said.get(batch, ()), tally, board)
+        _settle_lockers(lockers)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
         state, message, result = _verdict(task, tally, reason, delivered)
         if any(board):
@@ -497,72 +622,87 @@ def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dic
 _KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
 
 
-def _conclude_batch(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> set[UUID]:
+def _conclude_batch(
+    task: LockerTask, batch: int, said: Sequence[tuple[str, str]], tally: _Tally, board: list[dict[str, int]]
+) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
-    found = (
-        Coin.objects.filter(task_id=task.id, batch=batch).order_by("id").select_for_update(no_key=True, of=("self",))
-    )
-    rows: list[Any] = list(
-        found.values_list(
-            "id",
-            "denomination",
-            "serial_number",
-            "state",
-            "pown",
-            "outcome",
-            "locker_id",
-            "releasing",
-            "origin",
-            named=True,
-        )
-    )
-    changes: dict[tuple[CoinState, bool, bool, grading.Secrets], list[tuple[UUID, str]]] = {}
+    endings: dict[tuple[Any, ...], tuple[grading.Ending, grading.Ending]] = {}
+    changes: dict[grading.Ending, list[tuple[UUID, str]]] = {}
     dropped: list[UUID] = []
+    arrived: list[WireCoin] = []
     lines: list[tuple[int, int, str, str]] = []
     shown: Counter[str] = Counter()
-    for row in rows:
-        ending = (
-            grading.ending_of_fix(CoinState(row.state), row.outcome, row.pown)
-            if task.kind == TaskKind.FIX
-            else grading.ending(
-                state=CoinState(row.state),
-                is_put=row.locker_id is not None,
-                is_release=row.releasing,
-                origin=TaskKind(row.origin),
-                marks=row.outcome,
-                pown=row.pown,
-            )
-        )
-        if row.state in SPENDABLE:
-            tally.spendable_before += WireCoin(row.denomination, 0).value
+    touched: set[UUID] = set()
+    for coin_id, denomination, serial_number, locker_id, *about in _coins_to_settle(task.id, batch):
+        # Most coins of a batch have the same marks.
+        if (kind := (locker_id, *about)) not in endings:
+            ending = _ending(task, said, locker_id, *about)
+            endings[kind] = ending, replace(ending, pown="", shown="")
+        ending, change = endings[kind]
+        if locker_id is not None:
+            touched.add(locker_id)
+        if about[0] in SPENDABLE:
+            tally.spendable_before += WireCoin(denomination, 0).value
         shown[ending.shown] += 1
         if ending.state is None:
-            dropped.append(row.id)
+            dropped.append(coin_id)
             continue
-        tally.add(ending.state, row.denomination)
+        tally.add(ending.state, denomination)
         tally.whole += ending.pown == "p" * RAIDA_COUNT
-        if ending.state is CoinState.LIMBO and row.locker_id is not None:
-            tally.units_for_locker_in_limbo += WireCoin(row.denomination, 0).value
-        kind = ending.state, ending.stays_in_locker, ending.stays_releasing, ending.secrets
-        changes.setdefault(kind, []).append((row.id, ending.pown))
-        lines.append((row.denomination, row.serial_number, ending.shown, ending.state))
+        if ending.state is CoinState.LIMBO and locker_id is not None:
+            tally.units_for_locker_in_limbo += WireCoin(denomination, 0).value
+        if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
+            arrived.append(WireCoin(denomination, serial_number))
+        changes.setdefault(change, []).append((coin_id, ending.pown))
+        lines.append((denomination, serial_number, ending.shown, ending.state))
     # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
     for letters, count in shown.items() if batch != breakage.POOL else ():
         for raida, letter in enumerate(letters):
             board[raida][letter] = board[raida].get(letter, 0) + count
-    touched = {row.locker_id for row in rows if row.locker_id is not None}
     if dropped:
         Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
-    for (state, stays, stays_releasing, kept), coins in changes.items():
-        _settle_secrets(task, kept, coins)
-        _settle_state(task.id, state, coins, leave_locker=not stays, releasing=stays_releasing)
-        if state in (CoinState.BANK, CoinState.FRACKED) and task.kind not in _KEEPS_COINS:
-            ids = {coin_id for coin_id, _ in coins}
-            touched |= _note_departures(
-                [WireCoin(row.denomination, row.serial_number) for row in rows if row.id in ids]
-            )
-    _write_receipt(task.id, lines)
+    for change, coins in changes.items():
+        _settle_secrets(task, said, change.secrets, coins)
+        _settle_state(task.id, change, coins)
+    if arrived:
+        touched |= _note_departures(arrived)
+    if lines:
+        _write_receipt(task.id, lines)
     return touched
+
+
+def _coins_to_settle(task_id: UUID, batch: int) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, denomination, serial_number, locker_id, state, pown, outcome, releasing, origin"
+            "  FROM lockers_coin WHERE task_id = %s AND batch = %s ORDER BY id FOR NO KEY UPDATE",
+            [task_id, batch],
+        )
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _ending(
+    task: LockerTask,
+    said: Sequence[tuple[str, str]],
+    locker_id: UUID | None,
+    state: str,
+    pown: str,
+    outcome: str,
+    is_release: bool,
+    origin: str,
+) -> grading.Ending:
+    marks = covered(outcome, pown, said)
+    if task.kind == TaskKind.FIX:
+        return grading.ending_of_fix(CoinState(state), marks, pown)
+    return grading.ending(
+        state=CoinState(state),
+        is_put=locker_id is not None,
+        is_release=is_release,
+        origin=TaskKind(origin),
+        marks=marks,
+        pown=pown,
+    )
 
 
 def _write_receipt(task_id: UUID, lines: Sequence[tuple[int, int, str, str]]) -> None:
@@ -575,39 +715,40 @@ def _write_receipt(task_id: UUID, lines: Sequence[tuple[int, int, str, str]]) ->
         )
 
 
-def _settle_state(
-    task_id: UUID, state: CoinState, coins: Sequence[tuple[UUID, str]], *, leave_locker: bool, releasing: bool
-) -> None:
+def _settle_state(task_id: UUID, change: grading.Ending, coins: Sequence[tuple[UUID, str]]) -> None:
+    assert change.state is not None
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin SET state = %s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',"
-            " locker_id = CASE WHEN %s THEN NULL ELSE locker_id END, releasing = %s, changed_at = now()"
+            " locker_id = CASE WHEN %s THEN locker_id END, releasing = %s, changed_at = now(),"
+            " secrets = CASE WHEN %s THEN proposed ELSE secrets END, proposed = CASE WHEN %s THEN proposed END"
             " FROM unnest(%s::uuid[], %s::text[]) AS new(id, pown)"
             " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s AND lockers_coin.state = ANY(%s)",
             [
-                state,
-                leave_locker,
-                releasing,
+                change.state,
+                change.stays_in_locker,
+                change.stays_releasing,
+                change.secrets is grading.Secrets.NEW,
+                change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW),
                 [coin_id for coin_id, _ in coins],
                 [pown for _, pown in coins],
                 task_id,
-                [str(old) for old in may_have_been(state)],
+                [str(old) for old in may_have_been(change.state)],
             ],
         )
         if cursor.rowcount != len(coins):
-            raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {state}")
+            raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {change.state}")
 
 
-def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tuple[UUID, str]]) -> None:
+def _settle_secrets(
+    task: LockerTask, said: Sequence[tuple[str, str]], kept: grading.Secrets, coins: Sequence[tuple[UUID, str]]
+) -> None:
     """Leave in `secrets` what each server holds; keep `proposed` while a server may hold that."""
     ids = [coin_id for coin_id, _ in coins]
     match kept:
-        case grading.Secrets.UNTOUCHED:
+        case grading.Secrets.UNTOUCHED | grading.Secrets.OLD | grading.Secrets.NEW:
+            # What is in the columns already is moved, or not, with the state.
             return
-        case grading.Secrets.OLD:
-            Coin.objects.filter(pk__in=ids, proposed__isnull=False).update(proposed=None)
-        case grading.Secrets.NEW:
-            Coin.objects.filter(pk__in=ids).update(secrets=F("proposed"), proposed=None)
         case grading.Secrets.REVERTED:
             for row in Coin.objects.filter(pk__in=ids).select_related("locker"):
                 assert row.locker is not None
@@ -616,10 +757,11 @@ def _settle_secrets(task: LockerTask, kept: grading.Secrets, coins: Sequence[tup
         case _:
             keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
             numbers: dict[UUID, tuple[bytes, bytes | None]] = {}
-            for row in Coin.objects.filter(pk__in=ids).only("id", "secrets", "proposed", "outcome"):
+            for row in Coin.objects.filter(pk__in=ids).only("id", "secrets", "proposed", "outcome", "pown"):
                 old = secrecy.open_numbers(row.secrets, coin_id=row.id)
                 new = keys if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id)
-                held = [new[raida] if row.outcome[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
+                marks = covered(row.outcome, row.pown, said)
+                held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
                 numbers[row.id] = (
                     secrecy.seal_numbers(old if kept is grading.Secrets.BOTH else held, coin_id=row.id),
                     None if kept is grading.Secrets.MIXED else secrecy.seal_numbers(new, coin_id=row.id),
@@ -642,21 +784,24 @@ def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:
         return {row[0] for row in cursor.fetchall() if row[0] is not None}
 
 
-def _settle_locker(locker_id: UUID) -> None:
-    """Derive what is known of a locker from its coins."""
-    Locker.objects.select_for_update(no_key=True).get(pk=locker_id)
-    counts = dict(
-        Coin.objects.filter(locker_id=locker_id).values_list("state").annotate(number=Count("id")).order_by("state")
-    )
-    if counts.get(CoinState.LOCKED):
-        state = LockerState.FILLED
-    elif counts.get(CoinState.LIMBO) or counts.get(CoinState.BANK) or counts.get(CoinState.FRACKED):
-        state = LockerState.UNKNOWN
-    elif counts.get(CoinState.SENT):
-        state = LockerState.EMPTIED
-    else:
-        state = LockerState.FAILED
-    Locker.objects.filter(Q(pk=locker_id) & ~Q(state=state)).update(state=state, changed_at=Now())
+def _settle_lockers(locker_ids: set[UUID]) -> None:
+    """Derive what is known of lockers from their coins."""
+    with connection.cursor() as cursor:
+        # Counted by a statement of its own, which sees what was committed while this one waited.
+        cursor.execute(
+            "SELECT id FROM lockers_locker WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(locker_ids)]
+        )
+        cursor.execute(
+            "UPDATE lockers_locker SET state = known.state, changed_at = now()"
+            "  FROM (SELECT locker.id,"
+            "               CASE WHEN bool_or(coin.state = 'locked') THEN 'filled'"
+            "                    WHEN bool_or(coin.state IN ('limbo', 'bank', 'fracked')) THEN 'unknown'"
+            "                    WHEN bool_or(coin.state = 'sent') THEN 'emptied' ELSE 'failed' END AS state"
+            "          FROM lockers_locker AS locker LEFT JOIN lockers_coin AS coin ON coin.locker_id = locker.id"
+            "         WHERE locker.id = ANY(%s) GROUP BY locker.id) AS known"
+            " WHERE lockers_locker.id = known.id AND lockers_locker.state <> known.state",
+            [list(locker_ids)],
+        )
 
 
 def _verdict(

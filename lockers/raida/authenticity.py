@@ -49,13 +49,28 @@ def xor_sum(numbers: Iterable[bytes]) -> bytes:
 
     :raises Unencodable: one has another size
     """
-    # As integers: an upload of 10,000 coins sums a quarter of a million numbers.
     total = 0
     for number in numbers:
         if len(number) != AN_SIZE:
             raise errors.Unencodable("an authenticity number is 16 bytes")
         total ^= int.from_bytes(number, "big")
     return total.to_bytes(AN_SIZE, "big")
+
+
+def xor_sums(columns: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """
+    `xor_sum` of several equally long columns of numbers.
+
+    :raises Unencodable: a number has another size
+    """
+    # A row of all columns is one long integer: an upload of 10,000 coins sums a quarter of a million numbers.
+    total = 0
+    for row in zip(*columns, strict=True):
+        if {*map(len, row)} != {AN_SIZE}:
+            raise errors.Unencodable("an authenticity number is 16 bytes")
+        total ^= int.from_bytes(b"".join(row), "big")
+    sums = total.to_bytes(AN_SIZE * len(columns), "big")
+    return [sums[start : start + AN_SIZE] for start in range(0, len(sums), AN_SIZE)]
 
 
 def fix_an(*, raida: int, coin: Coin, pg: bytes) -> bytes:

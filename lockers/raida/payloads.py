@@ -19,10 +19,11 @@ are named where they are raised. Encoders raise `Unencodable`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import chain
 from typing import Final, TypeVar
 
 from lockers.raida import errors
-from lockers.raida.authenticity import AN_SIZE, is_locker_key, xor_sum
+from lockers.raida.authenticity import AN_SIZE, is_locker_key, xor_sum, xor_sums
 from lockers.raida.coins import COIN_SIZE, Coin
 from lockers.raida.statuses import NO_SUCH_LOCKER, RAIDA_COUNT, Status
 
@@ -136,6 +137,20 @@ def _decode_coin_an_pan(data: bytes) -> CoinAnPan:
 def encode_coins(coins: Sequence[Coin]) -> bytes:
     """A list of coins, five bytes each."""
     return _join(coins, _encode_coin)
+
+
+def encode_records(coins: Sequence[bytes], *numbers: Sequence[bytes]) -> bytes:
+    """
+    Coins of five bytes, each followed by its number in every one of `numbers`.
+
+    With ANs it is the payload of detect, with ANs and PANs that of pown and find, with PANs the end of a remove's,
+    all without an object for each record.
+    """
+    if not coins or any(len(column) != len(coins) for column in numbers):
+        raise errors.Unencodable("a list in a payload has at least one record, and every record all of its numbers")
+    if {*map(len, coins)} != {COIN_SIZE} or any({*map(len, column)} != {AN_SIZE} for column in numbers):
+        raise errors.Unencodable("a coin is five bytes and a number sixteen")
+    return b"".join(chain.from_iterable(zip(coins, *numbers, strict=True)))
 
 
 def decode_coins(data: bytes) -> tuple[Coin, ...]:
@@ -566,7 +581,8 @@ def encode_put_to_each(
     if any(len(numbers) != len(coins) for numbers in ans.values()):
         raise errors.Unencodable("every coin has one AN on each server")
     listed = encode_coins(coins)
-    return {server: listed + xor_sum(numbers) + keys[server] for server, numbers in ans.items()}
+    sums = xor_sums(list(ans.values()))
+    return {server: listed + total + keys[server] for server, total in zip(ans, sums, strict=True)}
 
 
 def encode_put_sum(request: LockerDeposit) -> bytes:
