@@ -22,6 +22,7 @@ from wallets import errors as wallet_errors
 from wallets import names
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
+from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
 
 # What one statement moves within its 30 s even on a busy machine: with eight processes for two cores 25,000 tokens
@@ -51,6 +52,7 @@ class Created(NamedTuple):
     unsaved: list[str]
 
 
+@survives_deadlock
 def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_amount: int | None = None) -> None:
     """
     Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as for each alone.
@@ -72,6 +74,7 @@ def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_a
         _send(actor=actor, source=source, rows=rows, default_amount=default_amount, problems=problems)
 
 
+@survives_deadlock
 def create_batch(
     *, actor: Wallet, rows: Sequence[Row], sender: str | None = None, default_amount: int | None = None
 ) -> Created:

@@ -14,6 +14,7 @@ from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import names
 from wallets import operations as wallet_operations
+from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
 from wallets.queries import Claim
 from wallets.states import EventType
@@ -47,6 +48,7 @@ def attempt() -> Iterator[None]:
             connection.savepoint_rollback(savepoint)
 
 
+@survives_deadlock
 def send_bundle(
     *, actor: Wallet, sender: str, receiver: str, size: int, claim: Claim | None = None
 ) -> queries.TransferRow:
@@ -82,6 +84,7 @@ def send_bundle(
     raise errors.InsufficientTokens
 
 
+@survives_deadlock
 def send_tokens(
     *, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID], claim: Claim | None = None
 ) -> queries.TransferRow:
@@ -185,6 +188,7 @@ def _sent(
     )
 
 
+@survives_deadlock
 def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Move the tokens that a pending transfer reserved to its destination, which the actor controls.
@@ -202,6 +206,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
         return _closed(transfer, TransferEvent.ACCEPT)
 
 
+@survives_deadlock
 def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Cancel an open transfer, asked by its other side, and free the tokens that it reserved.
@@ -213,6 +218,7 @@ def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DECLINE, verb="decline")
 
 
+@survives_deadlock
 def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Withdraw an open transfer, by the side that asked, and free the tokens that it reserved.
@@ -233,6 +239,7 @@ def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str
         return _closed(transfer, event)
 
 
+@survives_deadlock
 def expire(*, transfer_id: UUID) -> queries.TransferRow:
     """
     Give an open transfer up in the name of the system: it has failed, and its tokens are free again.
@@ -247,6 +254,7 @@ def expire(*, transfer_id: UUID) -> queries.TransferRow:
         return _closed(transfer, TransferEvent.EXPIRE)
 
 
+@survives_deadlock
 def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None) -> queries.TransferRow:
     """
     Move the tokens that a requested transfer asks for out of its source, which the actor controls.

@@ -13,10 +13,12 @@ from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TYPE_OF, TrustEvent, TrustRequestType, TrustState, next_state
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
+from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
 from wallets.states import EventType
 
 
+@survives_deadlock
 def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
     """
     Create a wallet that the actor manages and return it.
@@ -58,6 +60,7 @@ def take_charge(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
         )
 
 
+@survives_deadlock
 def request_trust(
     *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
 ) -> queries.TrustRow:
@@ -89,6 +92,7 @@ def request_trust(
         return _announced(trust, EventType.TRUST_REQUEST)
 
 
+@survives_deadlock
 def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Let the trust take effect. Re-instates one that was declined or deleted before.
@@ -101,6 +105,7 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     return _answer(actor=actor, trust_id=trust_id, event=TrustEvent.ACCEPT)
 
 
+@survives_deadlock
 def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Refuse the trust, or end it after it was accepted.
@@ -110,6 +115,7 @@ def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     return _answer(actor=actor, trust_id=trust_id, event=TrustEvent.DECLINE)
 
 
+@survives_deadlock
 def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Withdraw the trust, whether it was accepted or not.

@@ -1,12 +1,13 @@
 """Two decisions on one transfer at the same moment. Each has a control without the lock, which shows the race."""
 
 import itertools
+import threading
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, transaction
 
-from tests.concurrency.races import Gate, assert_sound, kinds, race
-from transfers import errors, operations
+from tests.concurrency.races import PATIENCE_SECONDS, Gate, assert_sound, kinds, race
+from transfers import errors, ledger, operations
 from transfers.models import Transfer
 from wallets.models import Token
 
@@ -31,6 +32,9 @@ def decide(state, event, transfer, alice, bob):
 @pytest.fixture
 def without_lock(monkeypatch):
     monkeypatch.setattr(operations, "_lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
+    # A deadlock, which only the missing lock makes possible, is to be seen and not survived.
+    for event in ENDS:
+        monkeypatch.setattr(operations, event, getattr(operations, event).__wrapped__)
 
 
 @pytest.fixture
@@ -117,4 +121,45 @@ def test_sending_accepting_and_declining_at_once_loses_nothing(stocked, bob, sap
     assert set(itertools.chain(*outcomes)) <= {"completed", "cancelled", "refused"}
     assert Token.objects.count() == 40
     assert not Token.objects.exclude(transfer_pending_id=None).exists()
+    assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("accept", "outcome", "moved"),
+    [(operations.accept, "completed", 3), (operations.accept.__wrapped__, "OperationalError", 0)],
+    ids=["repeated", "control"],
+)
+def test_a_decision_that_is_undone_to_end_a_deadlock_is_taken_once_all_the_same(
+    stocked, bob, monkeypatch, accept, outcome, moved
+):
+    """Somebody outside the ledger takes the locks in another order. Without the repetition the decision is lost."""
+    transfer, complete = open_transfer("pending", stocked, bob), ledger.complete_reserved
+    has_tokens, has_transfer = threading.Event(), threading.Event()
+
+    def take_tokens_and_then_the_transfer():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL deadlock_timeout = '1min'")
+            cursor.execute("SELECT FROM wallets_token WHERE transfer_pending_id = %s FOR UPDATE", [transfer.id])
+            has_tokens.set()
+            assert has_transfer.wait(PATIENCE_SECONDS)
+            cursor.execute("SELECT FROM transfers_transfer WHERE id = %s FOR UPDATE", [transfer.id])
+
+    def complete_when_the_circle_is_all_but_closed(**arguments):
+        if not has_transfer.is_set():
+            has_transfer.set()
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '10ms'")
+                while not cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+                    pass
+        return complete(**arguments)
+
+    def accept_what_somebody_holds():
+        assert has_tokens.wait(PATIENCE_SECONDS)
+        return accept(actor=bob, transfer_id=transfer.id)
+
+    monkeypatch.setattr(ledger, "complete_reserved", complete_when_the_circle_is_all_but_closed)
+    outcomes = race([take_tokens_and_then_the_transfer, accept_what_somebody_holds])
+
+    assert kinds(outcomes) == {"None": 1, outcome: 1}
+    assert Token.objects.filter(wallet=bob).count() == moved
     assert_sound()

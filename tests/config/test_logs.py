@@ -64,7 +64,6 @@ def test_secrets_are_struck_out_of_fields_texts_objects_and_tracebacks(lines):
         ("/api/v1/verify-locker-contents/HUSH", "/api/v1/verify-locker-contents/[secret]"),
         ("/api/v1/locker/peekHUSH", "/api/v1/locker/[secret]"),
         ("/api/v1/locker/take", "/api/v1/locker/take"),
-        ("/api/v1/verify-locker-contents/HUSH", "/api/v1/verify-locker-contents/[secret]"),
         ("/api/v1/retrieve-coins-from-locker/HUSH", "/api/v1/retrieve-coins-from-locker/[secret]"),
         ("/api/locker/put-one-coin?x=1", "/api/locker/put-one-coin?x=1"),
         ("/api/transactions/locker/peek?locker_key=HUSH&y", "/api/transactions/locker/peek?locker_key=[secret]&y"),
