@@ -45,6 +45,22 @@ def _identity(raw: bytes) -> int:
     return hashlib.sha256(b"coppice vault key id" + raw).digest()[0]
 
 
+def known_keys() -> list[int]:
+    """Return the ids of the configured keys, that which seals first."""
+    identity, ciphers = _keys()
+    return [identity, *(each for each in ciphers if each != identity)]
+
+
+def reseal(sealed: bytes | memoryview, *, context: str) -> bytes:
+    """
+    Return the same secret sealed with the current key.
+
+    :raises SealBroken: another context, another key, or damaged
+    """
+    sealed = bytes(sealed)
+    return sealed if sealed[:1] == bytes([_keys()[0]]) else seal(open_sealed(sealed, context=context), context=context)
+
+
 def seal(plaintext: bytes, *, context: str) -> bytes:
     """Encrypt with the current key and a random nonce, bound to `context`."""
     identity, ciphers = _keys()

@@ -22,9 +22,10 @@ from config import embedded, health
 from config.children import StartError
 from config.environment import ROOT
 from config.supervisor import read_running
-from lockers import network
+from lockers import network, resealing
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.vault import SealBroken
 
 STATE = embedded.state_directory()
 ECHO_SECONDS = 3.0
@@ -195,6 +196,27 @@ def secrets() -> str:
     return "set, and kept to their owner"
 
 
+def vault() -> str:
+    try:
+        counts = resealing.counts()
+    except SealBroken as error:
+        raise NotWell(str(error), "Set COPPICE_VAULT_KEY to another new key.") from error
+    except DatabaseError as error:
+        raise NotWell("unknown, the database does not answer", "Look at this again when it does.") from error
+    unknown, old = sum(each.unknown for each in counts), sum(each.old for each in counts)
+    if unknown:
+        raise NotWell(
+            f"{unknown:,} secrets are sealed with a key that is not configured",
+            "Put the key that sealed them into COPPICE_VAULT_OLD_KEYS. Without it their coins are lost.",
+        )
+    if old:
+        raise NotWell(
+            f"{old:,} secrets are sealed with an earlier key",
+            "Keep COPPICE_VAULT_OLD_KEYS, and seal them with the new one: .venv/bin/python manage.py reseal",
+        )
+    return "COPPICE_VAULT_KEY alone opens every secret"
+
+
 def running_system() -> str:
     running = read_running(STATE)
     if running is None:
@@ -227,6 +249,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "database": database,
     "migrations": migrations,
     "operators": operators,
+    "vault": vault,
     "broker": broker,
     "worker, beat": worker,
     "RAIDA": raida,

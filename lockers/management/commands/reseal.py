@@ -1,0 +1,48 @@
+"""`manage.py reseal`: seal with the current vault key what earlier ones sealed."""
+
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from lockers import resealing
+
+_SAID_EVERY = 10_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal with COPPICE_VAULT_KEY what one of COPPICE_VAULT_OLD_KEYS sealed, while everything goes on."
+        " May be interrupted, and run again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = resealing.counts()
+        to_do = {each.name: each.old - each.unknown for each in before}
+        for name, number in to_do.items():
+            self.stdout.write(f"{name}: {number:,} to seal anew")
+        if options["dry_run"]:
+            self._refuse_unknown(before)
+            return
+        done = Counter[str]()
+        for name, number in resealing.reseal():
+            done[name] += number
+            if done[name] // _SAID_EVERY > (done[name] - number) // _SAID_EVERY:
+                self.stdout.write(f"{name}: {done[name]:,} of {to_do[name]:,}")
+        after = resealing.counts()
+        self._refuse_unknown(after)
+        left = sum(each.old for each in after)
+        if left:
+            raise CommandError(f"{left:,} values were being changed by others all the time; run this again.")
+        self.stdout.write(f"Done: {done.total():,} values. COPPICE_VAULT_KEY alone opens every secret now.")
+
+    def _refuse_unknown(self, counts: list[resealing.Count]) -> None:
+        unknown = sum(each.unknown for each in counts)
+        if unknown:
+            raise CommandError(
+                f"{unknown:,} values are sealed so that configured key opens them. Put the key that sealed it into"
+                " COPPICE_VAULT_OLD_KEYS."
+            )
