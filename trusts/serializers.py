@@ -25,7 +25,7 @@ TRUST_FILTERS: Final = {
 MAXIMUM_LIMIT: Final = 1000
 # Unlike other lists this one may be asked for without a limit, as the public service has it.
 TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
-TRUST_PATH: Final = {"trust_id": Guid()}
+TRUST_PATH: Final = {"trust_relationship_id": Guid()}
 EMPTY: Final = Shape({})
 
 NEW_TRUST_EXAMPLE: Final = {"trust_request_type": "send", "requestee_wallet": "carol"}

@@ -4,7 +4,7 @@ from django.urls import re_path
 
 from trusts.views import TrustViewSet
 
-_TRUST = r"^trust_relationships/(?P<trust_id>[^/]+)"
+_TRUST = r"^trust_relationships/(?P<trust_relationship_id>[^/]+)"
 
 urlpatterns = [
     re_path(r"^trust_relationships/?$", TrustViewSet.as_view({"get": "list", "post": "create"})),

@@ -113,8 +113,10 @@ class TrustViewSet(ApiViewSet):
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotReadable()],
         tag="trusts",
     )
-    def retrieve(self, request: Request, trust_id: str) -> Response:
-        row = queries.trust_visible_to(actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_id))
+    def retrieve(self, request: Request, trust_relationship_id: str) -> Response:
+        row = queries.trust_visible_to(
+            actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_relationship_id)
+        )
         return Response(serializers.trust(row))
 
     @describe(
@@ -131,9 +133,9 @@ class TrustViewSet(ApiViewSet):
         ],
         tag="trusts",
     )
-    def accept(self, request: Request, trust_id: str) -> Response:
+    def accept(self, request: Request, trust_relationship_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
-        parsed = names.parse_uuid(trust_id)
+        parsed = names.parse_uuid(trust_relationship_id)
         if parsed is None:
             # The public service refuses an id that cannot be one in the words for a trust that is not there.
             raise errors.TrustNotAnswerable(TrustEvent.ACCEPT.value)
@@ -148,9 +150,9 @@ class TrustViewSet(ApiViewSet):
         refusals=[errors.TrustNotAnswerable("decline")],
         tag="trusts",
     )
-    def decline(self, request: Request, trust_id: str) -> Response:
+    def decline(self, request: Request, trust_relationship_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
-        parsed = names.parse_uuid(trust_id)
+        parsed = names.parse_uuid(trust_relationship_id)
         if parsed is None:
             raise errors.TrustNotAnswerable(TrustEvent.DECLINE.value)
         return Response(serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
@@ -163,8 +165,8 @@ class TrustViewSet(ApiViewSet):
         is_idempotent=True,
         tag="trusts",
     )
-    def destroy(self, request: Request, trust_id: str) -> Response:
-        parsed = path_id("trust_relationship_id", trust_id)
+    def destroy(self, request: Request, trust_relationship_id: str) -> Response:
+        parsed = path_id("trust_relationship_id", trust_relationship_id)
         return Response(serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
 
 

@@ -21,7 +21,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
-from itertools import count
 from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest
@@ -77,6 +76,24 @@ _ALWAYS: Final = [
     errors.RequestRefused(500, "Unknown error"),
     errors.RequestRefused(503, "Service busy, try again"),
 ]
+
+
+# What refusals are called in the names of responses: those of the domain by their class, these by their message.
+_CALLED: Final[dict[str, str]] = {
+    "Malformed request": "MalformedRequest",
+    _UNREADABLE[0].message: "MalformedJson",
+    _UNREADABLE[1].message: "TooLarge",
+    _NO_JSON.message: "NotJson",
+    **{each.message: "ApiKeyRefused" for each in _NO_API_KEY},
+    errors.bearer_refused("/").message: "BearerRefused",
+    "Cannot GET /nowhere": "UnknownPath",
+    '"x" is not allowed': "UnknownField",
+    "This Idempotency-Key was used for another request": "KeyUsedOtherwise",
+    "Unknown error": "UnexpectedError",
+    "Service busy, try again": "ServiceBusy",
+}
+# Possible wherever something else of the same status is, so they go without saying.
+_UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
 
 
 class Nullable:
@@ -374,6 +391,8 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
             message = refusal.message if isinstance(refusal, errors.RequestRefused) else str(refusal)
             extra = getattr(refusal, "extra", {})
             bodies[message] = errors.body_of(path, status, message, plain(extra))
+            if isinstance(refusal, DomainError):
+                _CALLED[message] = type(refusal).__name__
             extras |= {name: schema_like(value) for name, value in extra.items()}
         schema: dict[str, Any] = {"$ref": f"#/components/schemas/{'LockerError' if is_locker else 'Error'}"}
         if extras:
@@ -394,24 +413,39 @@ ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
 
 
 def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the schemas of refusals, and keep one of several responses that are alike (a hook of drf-spectacular)."""
+    """Add the schemas of refusals, and keep one of several refusals that are alike (a hook of drf-spectacular)."""
     result["components"].setdefault("schemas", {}).update(ERROR_SCHEMAS)
     users: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for operations in result["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
-                users.setdefault(json.dumps(response), []).append((operation["responses"], status))
+                if int(status) >= 400:
+                    users.setdefault(json.dumps(response), []).append((operation["responses"], status))
     shared = result["components"].setdefault("responses", {})
     for text, places in users.items():
         if len(places) == 1:
             continue
         response = json.loads(text)
-        phrase = response["description"].replace(" ", "")
-        name = next(each for n in count(1) if (each := f"{phrase}{n}" if n > 1 else phrase) not in shared)
+        name = next(each for each in _names(response) if each not in shared)
         shared[name] = response
         for responses, status in places:
             responses[status] = {"$ref": f"#/components/responses/{name}"}
     return result
+
+
+def _names(response: dict[str, Any]) -> Iterator[str]:
+    """Give names for a response of refusals: by what they are, and if that is taken by what the first of them says."""
+    examples = response["content"]["application/json"]["examples"]
+    said = {each["value"]["message"]: re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
+    called = list(dict.fromkeys(_CALLED.get(message) or _invalid_id(message) or text for message, text in said.items()))
+    prefix = "Locker" if "LockerError" in json.dumps(response) else ""
+    yield prefix + "Or".join([each for each in called if each not in _UNDERSTOOD] or called)
+    yield prefix + next(iter(said.values()))
+
+
+def _invalid_id(message: str) -> str | None:
+    found = re.fullmatch(r'"(\w+)" must be a valid GUID', message)
+    return found and f"Invalid{found[1].title().replace('_', '')}"
 
 
 def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:

@@ -65,6 +65,13 @@ def test_every_operation_has_a_name_a_summary_and_examples_of_every_answer(docum
             assert media_type == "multipart/form-data" or content["examples"], name
 
 
+def test_what_endpoints_share_is_named_after_what_it_says(document):
+    names = list(document["components"]["responses"])
+
+    assert {"BearerRefused", "KeyInUse", "TransferNotFound", "LockerExportNotFound", "InvalidTransferId"} <= set(names)
+    assert [name for name in names if not name.isalpha()] == []
+
+
 def test_every_example_fits_its_schema(document):
     for name, operation in operations(document):
         contents = [
