@@ -17,7 +17,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -244,8 +244,11 @@ class RaidaServer:
         data = data[:UDP_SERVER_LIMIT]
         if len(data) <= 16 or len(data) < _header_size(data[16]):
             return
-        memory = self._udp_memory
-        for reply in await self._replies(data, memory, started):
+        # Its own while it is worked on: a fix waits for others, and requests that come meanwhile have theirs.
+        memory = replace(self._udp_memory)
+        replies = await self._replies(data, memory, started)
+        self._udp_memory = memory
+        for reply in replies:
             if self._udp is not None:
                 self._udp.sendto(reply, address)
 

@@ -8,7 +8,7 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import encryption, frames
 from lockers.raida.commands import Command
 from lockers.raida.frames import TERMINATOR, RequestHeader
-from lockers.raida.payloads import encode_coins
+from lockers.raida.payloads import FixRequest, encode_coins, encode_fix
 from tests.localnet.coins import locker_key, new_coins
 from tests.localnet.recording import exchange
 
@@ -164,3 +164,19 @@ def test_an_encrypted_request_gets_an_encrypted_and_signed_answer(network):
     unknown = frames.decode_response(send(network, asked.encode(), over_tcp=True), request=asked)
 
     assert unknown.status == 34
+
+
+def test_what_comes_while_a_fix_waits_for_other_servers_does_not_sign_its_answer(network: LocalNetwork):
+    network.fault(8, "delay:0.2")
+    tickets = tuple(int(raida == 8) for raida in range(25))
+    payload = encode_fix(FixRequest(tuple(new_coins(1)), bytes(16), tickets))
+    fix = request(CHALLENGE + payload + TERMINATOR, group=2, code=80)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect((network.servers[RAIDA].host, network.servers[RAIDA].port))
+        client.send(fix)
+        client.send(request(encryption.challenge(b"\x22" * 12) + TERMINATOR, nonce=bytes(6) + b"\x12\x34"))
+        answers = {reply[3]: reply for reply in (client.recv(100), client.recv(100))}
+
+    assert (answers[2][2], answers[2][6:8], answers[2][16:32]) == (242, ECHO, CHALLENGE)
+    assert (answers[0][2], answers[0][6:8]) == (250, b"\x12\x34")
