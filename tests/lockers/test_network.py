@@ -366,6 +366,35 @@ def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_
     assert [how for how, data in impostor.arrived if data[4:6] == bytes((1, 20))] == ["tcp"] * is_awake
 
 
+def test_servers_that_fix_a_coin_do_not_all_at_once_ask_the_others(network):
+    began = time.monotonic()
+    results = client.ask(network.servers, Call(Command.FIX, everywhere(bytes(200))), until=client.within(PATIENT))
+
+    assert time.monotonic() - began >= 24 * client._FIX_GAP_SECONDS
+    assert all(isinstance(result, Answer) for result in results.values())
+
+
+def test_a_server_that_overlooked_another_ones_question_lets_it_in():
+    told = genuine(241)
+
+    def ask_the_other(data: bytes) -> bytes:
+        if RequestHeader.decode(data).command is Command.FIX:
+            asked = frames.build_request(raida=3, command=Command.VALIDATE_TICKET, challenge12=bytes(12))
+            with socket.create_connection((other.server.host, other.server.port), timeout=PATIENT) as connection:
+                connection.sendall(asked.encode())
+                assert connection.recv(HEADER_SIZE)
+        return told(data)
+
+    with Impostor(genuine(), behind=1) as other, Impostor(ask_the_other) as fixing:
+        servers = [other.server, Server(4, fixing.server.host, fixing.server.port)]
+        results = client.ask(servers, Call(Command.FIX, {4: bytes(200)}), until=client.within(4))
+
+    assert isinstance(results[4], Answer)
+    assert ("tcp", Command.VALIDATE_TICKET) in [
+        (how, RequestHeader.decode(data).command) for how, data in other.arrived
+    ]
+
+
 # --- what is believed ----------------------------------------------------------------------
 
 
