@@ -56,10 +56,14 @@ _ALIASES: Final[Sequence[tuple[str, type[ApiViewSet], dict[str, Any]]]] = (
     (r"^v1/verify-locker-contents/(?P<code>[^/]+)/?$", LockerViewSet, {"get": "peek"}),
     (r"^v1/retrieve-coins-from-locker/(?P<code>[^/]+)/?$", LockerViewSet, {"post": "take"}),
     (r"^locker/peek/?$", CoreViewSet, {"get": "peek", "post": "peek_with_body"}),
-    (r"^locker/(?:upload|put|put-no-sum)/?$", CoreViewSet, {"post": "upload"}),
-    (r"^transactions/locker/(?:put|put-no-sum)/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/upload/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put/?$", CoreViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
     (r"^locker/put-one-coin/?$", CoreViewSet, {"post": "put_one_coin"}),
     (r"^locker/download/?$", CoreViewSet, {"post": "download"}),
-    (r"^(?:transactions/)?task/?$", CoreViewSet, {"get": "task"}),
+    (r"^task/?$", CoreViewSet, {"get": "task"}),
+    (r"^transactions/task/?$", CoreViewSet, {"get": "task"}),
 )
 urlpatterns += [re_path(path, view_set.as_view(actions, is_alias=True)) for path, view_set, actions in _ALIASES]
