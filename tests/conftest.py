@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import transaction
 
+from config.api import authentication
 from config.children import Children
 from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
 
@@ -40,6 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     servers.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_are_remembered() -> None:
+    authentication.forget_all()
 
 
 @pytest.fixture(autouse=True, scope="session")

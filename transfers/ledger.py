@@ -32,7 +32,7 @@ from transfers.states import TransferEvent, TransferState
 from wallets import numbering
 from wallets.errors import KeyInUse
 from wallets.models import Wallet
-from wallets.queries import HOLDS_KEY, Claim
+from wallets.queries import HOLDS_KEY, Claim, Proof, acting, proving
 
 LOTS: Final = (-(2**31), 2**31 - 1)
 
@@ -47,7 +47,7 @@ class WalletReference(NamedTuple):
 class Verdict(NamedTuple):
     """What became of a wish to move tokens. `number` and `at` are None if nothing was written."""
 
-    state: str | None  # a TransferState, 'same', 'foreign', or 'twin': a request with the same key is at it
+    state: str | None  # a TransferState, 'same', 'foreign', or 'twin': a request has the same key
     source_id: UUID | None
     source_name: str | None
     destination_id: UUID | None
@@ -56,21 +56,22 @@ class Verdict(NamedTuple):
     at: datetime | None
 
 
-# Who takes part, and which power the actor has over them. A wallet is given by id or by the key of its name.
+# Who takes part, and which power the actor has over them. A wallet is given by id or by the key of its name. If there
+# is no actor, because a proof has ended, there is no power, and the verdict is a refusal.
 _VERDICT = """
 parties AS MATERIALIZED (
-    SELECT source.id AS source_id, source.name AS source_name,
+    SELECT me.id AS actor_id, source.id AS source_id, source.name AS source_name,
            destination.id AS destination_id, destination.name AS destination_name
-      FROM (SELECT) AS one
+      FROM (SELECT {actor} AS id) AS me
       LEFT JOIN wallets_wallet AS source ON source.{source} = %(source)s
       LEFT JOIN wallets_wallet AS destination ON destination.{destination} = %(destination)s
 ), powers AS MATERIALIZED (
     SELECT wanted.power
       FROM parties CROSS JOIN LATERAL (VALUES
-               ('source', 'manage', %(actor)s::uuid, parties.source_id),
-               ('source', 'yield', parties.source_id, %(actor)s::uuid),
-               ('destination', 'manage', %(actor)s::uuid, parties.destination_id),
-               ('destination', 'yield', parties.destination_id, %(actor)s::uuid),
+               ('source', 'manage', parties.actor_id, parties.source_id),
+               ('source', 'yield', parties.source_id, parties.actor_id),
+               ('destination', 'manage', parties.actor_id, parties.destination_id),
+               ('destination', 'yield', parties.destination_id, parties.actor_id),
                ('shared', 'send', parties.source_id, parties.destination_id),
                ('shared', 'receive', parties.destination_id, parties.source_id)
            ) AS wanted (power, request_type, actor_id, target_id)
@@ -84,10 +85,10 @@ parties AS MATERIALIZED (
     SELECT parties.*,
            CASE {twin}WHEN source_id IS NULL OR destination_id IS NULL THEN NULL
                 WHEN source_id = destination_id THEN 'same'
-                WHEN source_id = %(actor)s::uuid OR powers.over_source THEN
-                    CASE WHEN destination_id = %(actor)s::uuid OR powers.over_destination OR powers.shared
+                WHEN source_id = parties.actor_id OR powers.over_source THEN
+                    CASE WHEN destination_id = parties.actor_id OR powers.over_destination OR powers.shared
                          THEN 'completed' ELSE 'pending' END
-                WHEN destination_id = %(actor)s::uuid OR powers.over_destination THEN 'requested'
+                WHEN destination_id = parties.actor_id OR powers.over_destination THEN 'requested'
                 ELSE 'foreign' END AS state
       FROM parties, (SELECT coalesce(bool_or(power = 'source'), false) AS over_source,
                             coalesce(bool_or(power = 'destination'), false) AS over_destination,
@@ -144,7 +145,11 @@ SELECT count(*)
 
 # With an idempotency key the answer is stored by the statement that has the effect: both are there, or neither. Who
 # does not get hold of the key has a twin that is at it; one that was faster has left a row, which refuses a second.
+# With a proof nobody has looked for that row yet.
 _TWIN = f"WHEN NOT {HOLDS_KEY.format(wallet='%(actor)s::uuid')} THEN 'twin' "
+_EARLIER = """WHEN EXISTS (
+                    SELECT FROM wallets_idempotentanswer WHERE wallet_id = parties.actor_id AND key = %(key)s::varchar
+                ) THEN 'twin' """
 _ANSWER = queries.written_transfer(
     id="%(id)s::uuid",
     parameters="%(written_parameters)s::text",
@@ -205,8 +210,9 @@ SELECT verdict.state, verdict.source_id, verdict.source_name, verdict.destinatio
 
 
 @cache
-def _sending(draw: str, free: str, source: str, destination: str, has_key: bool) -> str:
-    verdict = _VERDICT.format(source=source, destination=destination, twin=_TWIN if has_key else "")
+def _sending(draw: str, free: str, source: str, destination: str, has_key: bool, is_proven: bool) -> str:
+    twin = (_TWIN + (_EARLIER if is_proven else "")) if has_key else ""
+    verdict = _VERDICT.format(source=source, destination=destination, twin=twin, actor=acting(is_proven=is_proven))
     return _SEND.format(
         verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT,
         kept=_KEPT if has_key else "",
@@ -222,11 +228,13 @@ def send_bundle(
     size: int,
     patiently: bool,
     claim: Claim | None = None,
+    proof: Proof | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of `size` tokens of the ledger's choice.
 
-    With a claim the answer is stored too, or `wallets.errors.KeyInUse` raised if a twin has stored its own.
+    With a claim the answer is stored too, or `wallets.errors.KeyInUse` raised if a twin has stored its own. With a
+    proof that has ended it is written for nobody.
 
     Without a number in the verdict nothing was written. If then the state is one that sends tokens, there were too
     few; without `patiently` that may be only because others hold them at this moment.
@@ -239,6 +247,7 @@ def send_bundle(
         source,
         destination,
         claim,
+        proof,
         {"size": size, "lot": randint(*LOTS), "parameters": bundle_parameters(size)},  # noqa: S311 - spreads load
     )
 
@@ -251,6 +260,7 @@ def send_listed(
     destination: WalletReference,
     token_ids: Sequence[UUID],
     claim: Claim | None = None,
+    proof: Proof | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
@@ -266,6 +276,7 @@ def send_listed(
         source,
         destination,
         claim,
+        proof,
         {"size": len(token_ids), "tokens": list(token_ids), "parameters": listed_parameters(token_ids)},
     )
 
@@ -288,10 +299,12 @@ def _send(
     source: WalletReference,
     destination: WalletReference,
     claim: Claim | None,
+    proof: Proof | None,
     arguments: dict[str, Any],
 ) -> Verdict:
-    statement = _sending(draw, free, source.column, destination.column, claim is not None)
+    statement = _sending(draw, free, source.column, destination.column, claim is not None, proof is not None)
     arguments |= {"id": transfer_id, "actor": actor.pk, "source": source.value, "destination": destination.value}
+    arguments |= proving(proof)
     if claim is not None:
         arguments |= {
             "key": claim.key,

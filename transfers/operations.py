@@ -16,7 +16,7 @@ from wallets import names
 from wallets import operations as wallet_operations
 from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
-from wallets.queries import Claim
+from wallets.queries import Claim, Proof
 from wallets.states import EventType
 
 # How often a list of tokens is tried again that proved to be free after all.
@@ -50,12 +50,19 @@ def attempt() -> Iterator[None]:
 
 @survives_deadlock
 def send_bundle(
-    *, actor: Wallet, sender: str, receiver: str, size: int, claim: Claim | None = None
+    *,
+    actor: Wallet,
+    sender: str,
+    receiver: str,
+    size: int,
+    claim: Claim | None = None,
+    proof: Proof | None = None,
 ) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect.
+    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect. With a
+    proof, any refusal may only mean that it has ended.
 
     :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
     :raises wallets.errors.InvalidWalletName: a text can never be a name
@@ -76,6 +83,7 @@ def send_bundle(
                 size=size,
                 patiently=patiently,
                 claim=claim,
+                proof=proof,
             )
             if verdict.number is not None:
                 return _sent(transfer_id, actor, verdict, {"bundle": {"bundleSize": size}})
@@ -86,12 +94,19 @@ def send_bundle(
 
 @survives_deadlock
 def send_tokens(
-    *, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID], claim: Claim | None = None
+    *,
+    actor: Wallet,
+    sender: str,
+    receiver: str,
+    token_ids: Sequence[UUID],
+    claim: Claim | None = None,
+    proof: Proof | None = None,
 ) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect.
+    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect. With a
+    proof, any refusal may only mean that it has ended.
 
     :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
     :raises wallets.errors.InvalidWalletName: a text can never be a name
@@ -113,6 +128,7 @@ def send_tokens(
                 destination=destination,
                 token_ids=token_ids,
                 claim=claim,
+                proof=proof,
             )
             if verdict.number is not None:
                 return _sent(transfer_id, actor, verdict, {"tokens": [str(token_id) for token_id in token_ids]})

@@ -144,11 +144,13 @@ def transfers_page(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
+    proof: wallet_queries.Proof | None = None,
 ) -> list[wallet_queries.Written]:
     """
     Return a page of the transfers in which the wallet is a party, or one that the actor controls, oldest first.
 
-    The position of a row is the number of the transfer.
+    The position of a row is the number of the transfer. With a proof, which goes with an actor and not with a wallet,
+    nothing is found if it has ended.
     """
     if state is None:
         condition = ""
@@ -161,14 +163,14 @@ def transfers_page(
         table="transfers_transfer",
         branches=_BRANCHES,
         condition=condition,
-        wallets=trust_queries.CONTROLLED if wallet_id is None else trust_queries.LISTED,
+        wallets=trust_queries.LISTED if wallet_id else trust_queries.controlled(is_proven=proof is not None),
     )
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {_JSON}, transfer.number {_NAMED}"
             f" WHERE transfer.number IN ({numbers}) ORDER BY transfer.number OFFSET (SELECT %(offset)s::bigint)",
             {
-                **({"actor": actor_id} if wallet_id is None else {"wallets": [wallet_id]}),
+                **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id, **wallet_queries.proving(proof)}),
                 "after": after,
                 "fetch": offset + limit,
                 "offset": offset,
@@ -186,9 +188,12 @@ def transfers_visible_to(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
+    proof: wallet_queries.Proof | None = None,
 ) -> list[wallet_queries.Written]:
     """
     Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
+
+    With a proof, which goes with an actor and not with a name, nothing is found if it has ended.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
@@ -199,7 +204,9 @@ def transfers_visible_to(
         wallet_id = wallet_queries.wallet_by_name_or_id(wallet).pk
         if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id):
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
-    return transfers_page(actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state)
+    return transfers_page(
+        actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state, proof=proof
+    )
 
 
 class PendingSums(NamedTuple):

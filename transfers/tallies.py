@@ -19,14 +19,15 @@ Reserved tokens are those of the pending transfers out of a wallet, which only i
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from trusts.queries import CONTROLLED
+from trusts.queries import controlled
 from wallets import numbering
-from wallets.queries import TokenCount, Written, written_time
+from wallets.queries import Proof, TokenCount, Written, proving, written_time
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.numbering`.
 _FOLDING: Final = 20261122
@@ -66,7 +67,7 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
 _PAGE: Final = f"""
 WITH page AS MATERIALIZED (
     SELECT wallet.*, wallet.id = (SELECT %(actor)s::uuid) AS is_own
-      FROM ({CONTROLLED}) AS controlled JOIN wallets_wallet AS wallet ON wallet.id = controlled.id
+      FROM ({{controlled}}) AS controlled JOIN wallets_wallet AS wallet ON wallet.id = controlled.id
      WHERE {{after}}
      ORDER BY wallet.id = (SELECT %(actor)s::uuid), wallet.created_at, wallet.id
      LIMIT (SELECT %(limit)s::bigint) OFFSET (SELECT %(offset)s::bigint)
@@ -81,25 +82,37 @@ SELECT concat('{{{{"id":"', id, '","name":', to_json(name), ',"about":', coalesc
        is_own, created_at::text, id::text
   FROM counted ORDER BY counted.is_own, counted.created_at, counted.id
 """  # noqa: S608 - constants
-_FIRST_PAGE: Final = _PAGE.format(after="true")
-_NEXT_PAGE: Final = _PAGE.format(
-    after="(wallet.id = %(actor)s::uuid, wallet.created_at, wallet.id)"
+_AFTER: Final = (
+    "(wallet.id = %(actor)s::uuid, wallet.created_at, wallet.id)"
     " > (%(own)s::boolean, %(created_at)s::timestamptz, %(id)s::uuid)"
 )
 
 
-def wallets_page(*, actor_id: UUID, limit: int, offset: int = 0, after: Sequence[Any] | None = None) -> list[Written]:
+@cache
+def _page(*, is_first: bool, is_proven: bool) -> str:
+    return _PAGE.format(after="true" if is_first else _AFTER, controlled=controlled(is_proven=is_proven))
+
+
+def wallets_page(
+    *,
+    actor_id: UUID,
+    limit: int,
+    offset: int = 0,
+    after: Sequence[Any] | None = None,
+    proof: Proof | None = None,
+) -> list[Written]:
     """
     Return a page of the wallets that the actor controls, with their token counts.
 
     Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11). `after`
-    is the position of the last row of the page before: (is it the caller's own, created_at, id).
+    is the position of the last row of the page before: (is it the caller's own, created_at, id). Nothing is found if
+    the proof, should one be given, has ended.
     """
-    arguments: dict[str, Any] = {"actor": actor_id, "limit": limit, "offset": offset}
+    arguments: dict[str, Any] = {"actor": actor_id, "limit": limit, "offset": offset, **proving(proof)}
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
     with connection.cursor() as cursor:
-        cursor.execute(_FIRST_PAGE if after is None else _NEXT_PAGE, arguments)
+        cursor.execute(_page(is_first=after is None, is_proven=proof is not None), arguments)
         return [Written(json, position) for json, *position in cursor.fetchall()]
 
 

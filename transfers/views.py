@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import idempotency, pagination, parsers
-from config.api.authentication import caller
+from config.api.authentication import caller, proof
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
@@ -29,6 +29,9 @@ class TransferViewSet(ApiViewSet):
 
     maximum_bytes = parsers.MAXIMUM_LIST_BYTES
     stores_own_answer = frozenset({"create"})
+
+    def takes_proof(self, request: Request) -> bool:
+        return self.action == "create" or (self.action == "list" and "wallet" not in request.query_params)
 
     @describe(
         "List transfers",
@@ -52,6 +55,7 @@ class TransferViewSet(ApiViewSet):
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
+            proof=proof(request),
         )
         return page.written("transfers", rows)
 
@@ -89,6 +93,7 @@ class TransferViewSet(ApiViewSet):
             "sender": values["sender_wallet"],
             "receiver": values["receiver_wallet"],
             "claim": idempotency.claim(request, _STATUSES),
+            "proof": proof(request),
         }
         if "tokens" in values:
             row = operations.send_tokens(token_ids=values["tokens"], **wish)

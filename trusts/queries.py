@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -43,21 +44,32 @@ def _control(condition: str, actor_id: UUID, wallet_id: UUID) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-# The SQL of the `id`s of the wallet `actor` and of those that it manages: for a statement that reads what is theirs.
-# The parameter stands in subqueries so that one plan serves all actors.
-CONTROLLED: Final = """
-SELECT %(actor)s::uuid AS id
+@cache
+def controlled(*, is_proven: bool = False) -> str:
+    """
+    Return the SQL of the `id`s of a wallet and of those that it manages, for a statement that reads what is theirs.
+
+    The wallet, and the parameters, are those of `wallets.queries.acting`; nothing is found if that is NULL.
+    """
+    return f"""
+WITH me AS MATERIALIZED (
+    SELECT {wallet_queries.acting(is_proven=is_proven)} AS id
+)
+SELECT id FROM me WHERE id IS NOT NULL
  UNION SELECT target_id FROM trusts_trust
-        WHERE actor_id = (SELECT %(actor)s::uuid) AND request_type = 'manage' AND state = 'trusted'
+        WHERE actor_id = (SELECT id FROM me) AND request_type = 'manage' AND state = 'trusted'
  UNION SELECT actor_id FROM trusts_trust
-        WHERE target_id = (SELECT %(actor)s::uuid) AND request_type = 'yield' AND state = 'trusted'
-"""
+        WHERE target_id = (SELECT id FROM me) AND request_type = 'yield' AND state = 'trusted'
+"""  # noqa: S608 - constants
 
 
 def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
     """Return the actor and the wallets that it manages, the actor first."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT id FROM ({CONTROLLED}) AS wallet ORDER BY id <> %(actor)s::uuid", {"actor": actor_id})  # noqa: S608 - constants
+        cursor.execute(
+            f"SELECT id FROM ({controlled()}) AS wallet ORDER BY id <> %(actor)s::uuid",  # noqa: S608 - constants
+            {"actor": actor_id},
+        )
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -150,7 +162,7 @@ def numbers_by_party(
     Return the SQL of a query for the `number`s of rows in which any of many wallets is a party, in ascending order.
 
     Each branch is the column of the party, which leads an index (column, number), and what else that index may ask for.
-    `wallets` is the SQL of their ids: `LISTED`, with the parameter `wallets`, or `CONTROLLED`, with `actor`.
+    `wallets` is the SQL of their ids: `LISTED`, with the parameter `wallets`, or `controlled()`, with its own.
     Parameters of the query beside these: `after`, `fetch` (how many rows at most), and with `skips` also `offset` (how
     many of these are left out from the front).
 

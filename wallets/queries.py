@@ -94,6 +94,39 @@ class Claim(NamedTuple):
     statuses: Mapping[str, int]
 
 
+class Proof(NamedTuple):
+    """
+    An API key and a bearer token that were good a moment ago, for a statement that looks at them again itself.
+
+    It saves the trip that looks them up first. Where they have ended since, the statement acts for nobody: it finds
+    and changes nothing, and whoever sent it looks them up before anything is refused.
+    """
+
+    api_key_id: UUID
+    bearer_token_id: UUID
+
+
+_PROVEN: Final = """(
+    SELECT bearer.wallet_id FROM wallets_bearertoken AS bearer, wallets_apikey AS api_key
+     WHERE bearer.id = (SELECT %(bearer)s::uuid) AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
+       AND api_key.id = (SELECT %(api_key)s::uuid) AND api_key.revoked_at IS NULL
+       AND coalesce(api_key.expires_at > now(), true))"""
+
+
+def acting(*, is_proven: bool) -> str:
+    """
+    Return the SQL of the id of the wallet for which a statement acts: its parameter `actor`, an id.
+
+    Proven by the parameters `api_key` and `bearer`, the ids of a `Proof`: NULL if either has ended.
+    """
+    return _PROVEN if is_proven else "%(actor)s::uuid"
+
+
+def proving(proof: Proof | None) -> dict[str, UUID]:
+    """Return the parameters of `acting` beside `actor`."""
+    return {} if proof is None else {"api_key": proof.api_key_id, "bearer": proof.bearer_token_id}
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What the headers of one request stand for. None where nothing valid was found."""
@@ -109,6 +142,13 @@ class Credentials:
     holds_key: bool | None
     # True once an hour: `operations.note_use` is to be called.
     use_is_stale: bool
+
+    @property
+    def proof(self) -> Proof | None:
+        """None unless both are good."""
+        if self.api_key_id is None or self.api_key_is_revoked or self.bearer_token_id is None:
+            return None
+        return Proof(self.api_key_id, self.bearer_token_id)
 
 
 _WALLET_FIELDS = ["id", "name", "about", "display_name", "logo_url", "created_at"]
@@ -223,19 +263,27 @@ TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.c
 _NEVER = 2**63 - 1
 
 
-def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> list[Written]:
+_TOKENS, _OWN_TOKENS = (
+    f"SELECT {TOKEN_JSON}, token.arrival FROM wallets_token AS token"  # noqa: S608 - constants
+    f" WHERE token.wallet_id = (SELECT {acting(is_proven=is_proven)}) AND token.arrival < (SELECT %(before)s::bigint)"
+    " ORDER BY token.arrival DESC LIMIT (SELECT %(limit)s::bigint) OFFSET (SELECT %(offset)s::bigint)"
+    for is_proven in (False, True)
+)
+
+
+def tokens_page(
+    *, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None, proof: Proof | None = None
+) -> list[Written]:
     """
     Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.
 
-    `before` is the arrival of the last row of the page before; with it, depth costs nothing.
+    `before` is the arrival of the last row of the page before; with it, depth costs nothing. With a proof the
+    wallet is the one that it proves, and nothing is found if it has ended.
     """
+    arguments: dict[str, Any] = {"actor": wallet_id, "limit": limit, "offset": offset, **proving(proof)}
+    arguments["before"] = _NEVER if before is None else before
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {TOKEN_JSON}, token.arrival FROM wallets_token AS token"  # noqa: S608 - constants
-            " WHERE token.wallet_id = (SELECT %s::uuid) AND token.arrival < (SELECT %s::bigint)"
-            " ORDER BY token.arrival DESC LIMIT (SELECT %s::bigint) OFFSET (SELECT %s::bigint)",
-            [wallet_id, _NEVER if before is None else before, limit, offset],
-        )
+        cursor.execute(_TOKENS if proof is None else _OWN_TOKENS, arguments)
         return [Written(json, [arrival]) for json, arrival in cursor.fetchall()]
 
 

@@ -4,7 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination, throttles
-from config.api.authentication import ApiKeyAuthentication, caller
+from config.api.authentication import ApiKeyAuthentication, caller, proof
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
@@ -53,6 +53,9 @@ class AuthViewSet(ApiViewSet):
 class WalletViewSet(ApiViewSet):
     """The caller's wallet and the wallets that it manages."""
 
+    def takes_proof(self, request: Request) -> bool:
+        return self.action == "list"
+
     @describe("List wallets", query=PAGE, answer={"wallets": [serializers.WALLET_EXAMPLE]}, tag="wallets")
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
@@ -61,6 +64,7 @@ class WalletViewSet(ApiViewSet):
             limit=page.fetch,
             offset=page.offset,
             after=page.position,
+            proof=proof(request),
         )
         return page.written("wallets", rows)
 
@@ -121,6 +125,9 @@ class WalletViewSet(ApiViewSet):
 class TokenViewSet(ApiViewSet):
     """The tokens in the caller's wallet and in the wallets that it manages."""
 
+    def takes_proof(self, request: Request) -> bool:
+        return self.action == "list" and "wallet" not in request.query_params
+
     @describe(
         "List the tokens of a wallet, newest arrival first",
         query={**PAGE, **serializers.TOKEN_FILTERS},
@@ -144,6 +151,7 @@ class TokenViewSet(ApiViewSet):
             limit=page.fetch,
             offset=page.offset,
             before=page.position[0] if page.position else None,
+            proof=proof(request),
         )
         return page.written("tokens", rows)
 

@@ -20,7 +20,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import renderers
+from config.api import authentication, renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
 from wallets.queries import Written
@@ -65,7 +65,13 @@ class Page:
         return response
 
     def written(self, name: str, rows: Sequence[Written]) -> Response:
-        """Return the same of rows that PostgreSQL has written."""
+        """
+        Return the same of rows that PostgreSQL has written.
+
+        :raises Unproven: there are none, and the credentials were not looked up
+        """
+        if not rows and authentication.proof(self.request) is not None:
+            raise authentication.Unproven
         return self.response(name, rows, write=lambda row: orjson.Fragment(row.json), position=lambda row: row.position)
 
     def _next(self, position: list[Any]) -> str:

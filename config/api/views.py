@@ -6,14 +6,14 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import viewsets
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import authentication, idempotency, parsers
 from config.api.validation import Shape
 from wallets import operations
-from wallets.errors import KeyInUse
+from wallets.errors import DomainError, KeyInUse
 
 
 class _AlreadyAnswered(Exception):
@@ -38,6 +38,10 @@ class ApiViewSet(viewsets.ViewSet):
     # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
 
+    def takes_proof(self, request: Request) -> bool:
+        """Tell whether the action hands `config.api.authentication.proof` on to the one statement that answers."""
+        return False
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
             raise MethodNotAllowed(str(request.method))
@@ -45,6 +49,7 @@ class ApiViewSet(viewsets.ViewSet):
             return
         if self.idempotent:
             request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
+        request._request.takes_proof = self._may_be_asked_again(request)  # type: ignore[attr-defined]
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
@@ -53,6 +58,15 @@ class ApiViewSet(viewsets.ViewSet):
                 raise _AlreadyAnswered(stored)
         if request._request.META.get("QUERY_STRING") and not self._reads_query():
             Shape().read_query(request.query_params)
+
+    def _may_be_asked_again(self, request: Request) -> bool:
+        if getattr(request._request, "was_unproven", False) or not self.takes_proof(request):
+            return False
+        if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
+            return False
+        # Kept by Django, so that it can be read again.
+        _ = request._request.body
+        return True
 
     def _reads_query(self) -> bool:
         # Said by `config.api.openapi.describe`, which must name the parameters anyway.
@@ -67,7 +81,14 @@ class ApiViewSet(viewsets.ViewSet):
         return Response()
 
     def handle_exception(self, exc: Exception) -> Any:
-        return exc.response if isinstance(exc, _AlreadyAnswered) else super().handle_exception(exc)
+        if isinstance(exc, _AlreadyAnswered):
+            return exc.response
+        # A refusal has changed nothing. What a fault has changed nobody knows: it is never asked again.
+        if isinstance(exc, DomainError | APIException) and authentication.proof(self.request) is not None:
+            raise authentication.Unproven from exc
+        if isinstance(exc, authentication.Unproven):
+            raise exc
+        return super().handle_exception(exc)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS
@@ -75,7 +96,11 @@ class ApiViewSet(viewsets.ViewSet):
         if self.idempotent and is_keyed and action not in self.stores_own_answer:
             response = self._dispatch_once(request, *args, **kwargs)
         else:
-            response = super().dispatch(request, *args, **kwargs)
+            try:
+                response = super().dispatch(request, *args, **kwargs)
+            except authentication.Unproven:
+                request.was_unproven = True  # type: ignore[attr-defined]
+                response = super().dispatch(request, *args, **kwargs)
         found = authentication.credentials_of(request)
         if found is not None and found.use_is_stale and response.status_code < 400:
             operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)

@@ -102,9 +102,11 @@ def configuration(words: dict[str, list[Any]], api_key: str, bearer: str) -> str
     lines += [f'"{where}" = {{dictionary = "{name}", probability = 0.6}}' for where, name in named.items()]
     if bearer:
         lines += ["[auth.openapi.apiKey]", f'api_key = "{api_key}"', "[auth.openapi.bearer]", f'bearer = "{bearer}"']
-    # A look into a locker that is not there answers 500, as the reference has it; the description says so, and how.
-    lines += ["[[operations]]", 'include-path = "/api/transactions/locker/peek"', 'include-method = "GET"']
-    lines += ["checks.not_a_server_error.enabled = false", "[checks]"]
+    # Who names a locker that is not there is answered 500, as the reference has it; the description says so, and how.
+    for method, path in [("GET", "peek"), ("POST", "download")]:
+        lines += ["[[operations]]", f'include-path = "/api/transactions/locker/{path}"', f'include-method = "{method}"']
+        lines += ["checks.not_a_server_error.enabled = false"]
+    lines += ["[checks]"]
     lines += [f"{check}.enabled = false" for check in NOT_CHECKED]
     return "\n".join(lines)
 

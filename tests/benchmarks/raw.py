@@ -40,9 +40,10 @@ def _recorded() -> Iterator[list[Statement]]:
 
 
 def statements_of_a_transfer(estate: Estate, *, sender: str, receiver: str, size: int) -> list[Statement]:
-    """Send one transfer, with an idempotency key, and return the statements that it took."""
+    """Send one transfer, with an idempotency key, and return the statements that it took of somebody known."""
     body = {"sender_wallet": sender, "receiver_wallet": receiver, "bundle": {"bundle_size": size}}
     client = Client(SERVER_NAME="localhost")
+    client.get("/wallets?limit=1", headers=estate.headers)
     with _recorded() as statements:
         answer = client.post(
             "/transfers",
