@@ -197,7 +197,11 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
         {"trust_request_type": "send", "requestee_wallet": "nobody", "requester_wallet": "alice"},
         CONTROLLERS,
     ),
-    ("GET", "/trust_relationships/{trust_relationship_id}"): ("/trust_relationships/{incoming trust}", None, CONTROLLERS),
+    ("GET", "/trust_relationships/{trust_relationship_id}"): (
+        "/trust_relationships/{incoming trust}",
+        None,
+        CONTROLLERS,
+    ),
     # Only who asked for it: the public service refuses its manager, too.
     ("DELETE", "/trust_relationships/{trust_relationship_id}"): (
         "/trust_relationships/{outgoing trust}", None, (200, 403, 403, 403),
