@@ -57,6 +57,13 @@ _LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
 _LEGACY_COIN_IDS: Final = (0, 1, 2)
 _LEGACY_HIGHEST_SN: Final = 16_777_216
 
+# A coin of a stack takes 875 bytes and more, for 25 numbers of 32 digits. What has far more parts than its length can
+# mean is not parsed: as objects it would take thirty times the room that it takes as text.
+_STACK_BYTES_PER_OBJECT: Final = 200
+_STACK_BYTES_PER_COMMA: Final = 20
+_STACK_PARTS_OF_SMALL_ONES: Final = 1_000
+_ZIP_ENTRY: Final = b"PK\x01\x02"
+
 _HEX_NUMBER = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 
@@ -266,6 +273,8 @@ def _read_legacy_record(data: bytes) -> LegacyRecord:
 
 
 def _read_stack(data: bytes) -> CoinFile:
+    if not _has_the_parts_of_a_stack(data):
+        raise errors.Damaged("the stack has far more parts than coins have")
     try:
         document = json.loads(data, object_pairs_hook=_object)
     except (ValueError, RecursionError):
@@ -281,6 +290,12 @@ def _read_stack(data: bytes) -> CoinFile:
     coins = tuple(record for record, _ in read)
     _require_distinct(coins)
     return CoinFile(FileKind.STACK, coins, all(names_denomination for _, names_denomination in read))
+
+
+def _has_the_parts_of_a_stack(data: bytes) -> bool:
+    most_objects = len(data) // _STACK_BYTES_PER_OBJECT + _STACK_PARTS_OF_SMALL_ONES
+    most_commas = len(data) // _STACK_BYTES_PER_COMMA + _STACK_PARTS_OF_SMALL_ONES
+    return max(data.count(b"{"), data.count(b"[")) <= most_objects and data.count(b",") <= most_commas
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -309,8 +324,12 @@ def _read_entry(entry: object) -> tuple[CoinRecord, bool]:
     ans = _hex_numbers(entry.get("an") or entry.get("ans"))
     if ans is None:
         raise errors.Damaged("a coin of the stack has not 25 authenticity numbers")
-    pans = _hex_numbers(entry.get("pan"))
-    if pans is None and entry.get("pan"):
+    proposed = entry.get("pan") or entry.get("pans")
+    if isinstance(proposed, list) and not any(proposed):
+        # Some writers keep 25 empty places.
+        proposed = None
+    pans = _hex_numbers(proposed)
+    if pans is None and proposed:
         raise errors.Damaged("a coin of the stack has not 25 proposed numbers")
     pown = entry.get("pown") or entry.get("pownstring")
     known = isinstance(pown, str) and is_pown(pown)
@@ -427,6 +446,9 @@ def unpack(data: bytes) -> tuple[Member, ...]:
     :raises UnsupportedFormat: a member is compressed other than by deflate
     :raises TooLarge: more than 2000 members, or inflated more than 64 MiB
     """
+    if data.count(_ZIP_ENTRY) > 2 * MAXIMUM_MEMBERS:
+        # Before an object is made of each. Folders are entries too.
+        raise errors.TooLarge("an archive has at most 2000 files")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read_members(archive)

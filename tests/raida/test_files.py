@@ -234,6 +234,9 @@ def test_a_stack_is_read_as_it_was_written(records: tuple[CoinRecord, ...]) -> N
         {"nn": "1"},
         {"an": None, "ans": [an.hex().upper() for an in ANS]},
         {"pown": None, "pownstring": POWN},
+        {"pan": [], "ed": "9-2027"},
+        {"pan": [""] * 25},
+        {"pans": [None] * 25},
     ],
 )
 @pytest.mark.parametrize("before", [b"", b"\n\t ", b"\xef\xbb\xbf"])
@@ -313,7 +316,18 @@ def test_json_without_coins_is_not_recognised(data: bytes) -> None:
 
 
 def test_a_stack_has_at_most_65535_coins() -> None:
-    assert refusal(b'{"cloudcoin":[' + b",".join([b"0"] * 65_536) + b"]}") is errors.TooLarge
+    coins = [b"%40d" % number for number in range(65_536)]
+
+    assert refusal(b'{"cloudcoin":[' + b",".join(coins[1:]) + b"]}") is errors.Damaged
+    assert refusal(b'{"cloudcoin":[' + b",".join(coins) + b"]}") is errors.TooLarge
+
+
+@pytest.mark.parametrize("part", [b"{},", b"[],", b'"a",'])
+def test_a_stack_of_far_more_parts_than_coins_have_is_not_parsed(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take gigabytes, and an archive of it is small."""
+    monkeypatch.setattr(files.json, "loads", pytest.fail)
+
+    assert refusal(b'{"cloudcoin":[' + part * 10_000 + b"0]}") is errors.Damaged
 
 
 # PNG
@@ -427,6 +441,12 @@ def test_an_archive_altered_anywhere_is_read_alike_or_refused() -> None:
             except errors.CoinFileError:
                 continue
             assert read.coins == (ONE,)
+
+
+def test_an_archive_of_very_many_entries_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.zipfile, "ZipFile", pytest.fail)
+
+    assert refusal(b"PK\x03\x04" + b"PK\x01\x02" * 4_001) is errors.TooLarge
 
 
 def test_an_archive_has_at_most_2000_files() -> None:
