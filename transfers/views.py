@@ -1,5 +1,6 @@
 """The endpoints `/transfers` and `/tokens/{id}/transactions`."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,8 @@ _NO_WALLET = wallet_errors.WalletNotFound("Could not find entity by wallet name:
 _NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
 _INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
 _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
+# Of what is done with one transfer.
+_describe = partial(describe, answer=serializers.TRANSFER_EXAMPLE, path=serializers.TRANSFER_PATH, tag="transfers")
 
 
 class TransferViewSet(ApiViewSet):
@@ -101,12 +104,9 @@ class TransferViewSet(ApiViewSet):
             row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
         return Response(serializers.transfer(row), status=_STATUSES[row.state])
 
-    @describe(
+    @_describe(
         "Show a transfer",
-        answer=serializers.TRANSFER_EXAMPLE,
-        path=serializers.TRANSFER_PATH,
         refusals=[errors.TransferNotVisible()],
-        tag="transfers",
     )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
         row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
@@ -132,33 +132,28 @@ class TransferViewSet(ApiViewSet):
         )
         return page.written("tokens", rows)
 
-    @describe(
+    @_describe(
         "Accept a pending transfer",
         body=serializers.EMPTY,
         body_examples={"Request": {}},
-        answer=serializers.TRANSFER_EXAMPLE,
-        path=serializers.TRANSFER_PATH,
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("accept"),
             errors.TransferNotPending(),
         ],
-        tag="transfers",
     )
     def accept(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
         return Response(serializers.transfer(operations.accept(actor=caller(request), transfer_id=parsed)))
 
-    @describe(
+    @_describe(
         "Fulfill a requested transfer",
         body=[serializers.IMPLICIT, serializers.EXPLICIT],
         body_examples={
             "Whichever tokens": serializers.IMPLICIT_EXAMPLE,
             "These tokens": serializers.EXPLICIT_EXAMPLE,
         },
-        answer=serializers.TRANSFER_EXAMPLE,
-        path=serializers.TRANSFER_PATH,
         refusals=[
             errors.TransferNotFound(_NOBODY),
             _NO_TOKEN,
@@ -171,7 +166,6 @@ class TransferViewSet(ApiViewSet):
             *_NOT_FREE,
             Invalid('"implicit" is required'),
         ],
-        tag="transfers",
     )
     def fulfill(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
@@ -179,35 +173,29 @@ class TransferViewSet(ApiViewSet):
         row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
         return Response(serializers.transfer(row))
 
-    @describe(
+    @_describe(
         "Decline a transfer",
         body=serializers.EMPTY,
         body_examples={"Request": {}},
-        answer=serializers.TRANSFER_EXAMPLE,
-        path=serializers.TRANSFER_PATH,
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("decline"),
             errors.TransferNotOpen(),
         ],
-        tag="transfers",
     )
     def decline(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
         serializers.EMPTY.read_body(request.data)
         return Response(serializers.transfer(operations.decline(actor=caller(request), transfer_id=parsed)))
 
-    @describe(
+    @_describe(
         "Cancel a transfer of one's own",
-        answer=serializers.TRANSFER_EXAMPLE,
-        path=serializers.TRANSFER_PATH,
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("cancel"),
             errors.TransferNotOpen(),
         ],
         is_idempotent=True,
-        tag="transfers",
     )
     def destroy(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)

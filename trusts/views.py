@@ -1,5 +1,6 @@
 """The endpoints `/trust_relationships` and `/wallets/{id}/trust_relationships`."""
 
+from functools import partial
 from uuid import UUID
 
 from rest_framework.request import Request
@@ -19,6 +20,9 @@ from wallets import serializers as wallet_serializers
 
 _NOBODY = UUID("11111111-1111-4111-8111-111111111111")
 _WRONG_STATE = Invalid('"state" must be one of [requested, trusted, cancelled_by_originator, cancelled_by_target]')
+
+# Of what is done with one trust.
+_describe = partial(describe, answer=serializers.TRUST_EXAMPLE, path=serializers.TRUST_PATH, tag="trusts")
 
 
 class TrustViewSet(ApiViewSet):
@@ -106,12 +110,9 @@ class TrustViewSet(ApiViewSet):
         )
         return Response(serializers.trust(row))
 
-    @describe(
+    @_describe(
         "Show a trust relationship",
-        answer=serializers.TRUST_EXAMPLE,
-        path=serializers.TRUST_PATH,
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotReadable()],
-        tag="trusts",
     )
     def retrieve(self, request: Request, trust_relationship_id: str) -> Response:
         row = queries.trust_visible_to(
@@ -119,55 +120,49 @@ class TrustViewSet(ApiViewSet):
         )
         return Response(serializers.trust(row))
 
-    @describe(
+    @_describe(
         "Accept a trust relationship",
         body=serializers.EMPTY,
         body_examples={"Request": {}},
-        answer=serializers.TRUST_EXAMPLE,
-        path=serializers.TRUST_PATH,
         refusals=[
             errors.TrustNotAnswerable("accept"),
             errors.TrustAlreadyExists(),
             errors.ManagementCircle(),
             errors.YieldWithdrawn(),
         ],
-        tag="trusts",
     )
     def accept(self, request: Request, trust_relationship_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
-        parsed = names.parse_uuid(trust_relationship_id)
-        if parsed is None:
-            # The public service refuses an id that cannot be one in the words for a trust that is not there.
-            raise errors.TrustNotAnswerable(TrustEvent.ACCEPT.value)
+        parsed = _answerable(trust_relationship_id, TrustEvent.ACCEPT)
         return Response(serializers.trust(operations.accept_trust(actor=caller(request), trust_id=parsed)))
 
-    @describe(
+    @_describe(
         "Decline a trust relationship",
         body=serializers.EMPTY,
         body_examples={"Request": {}},
-        answer=serializers.TRUST_EXAMPLE,
-        path=serializers.TRUST_PATH,
         refusals=[errors.TrustNotAnswerable("decline")],
-        tag="trusts",
     )
     def decline(self, request: Request, trust_relationship_id: str) -> Response:
         serializers.EMPTY.read_body(request.data)
-        parsed = names.parse_uuid(trust_relationship_id)
-        if parsed is None:
-            raise errors.TrustNotAnswerable(TrustEvent.DECLINE.value)
+        parsed = _answerable(trust_relationship_id, TrustEvent.DECLINE)
         return Response(serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
 
-    @describe(
+    @_describe(
         "Cancel a trust relationship of one's own",
-        answer=serializers.TRUST_EXAMPLE,
-        path=serializers.TRUST_PATH,
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
         is_idempotent=True,
-        tag="trusts",
     )
     def destroy(self, request: Request, trust_relationship_id: str) -> Response:
         parsed = path_id("trust_relationship_id", trust_relationship_id)
         return Response(serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
+
+
+def _answerable(text: str, event: TrustEvent) -> UUID:
+    parsed = names.parse_uuid(text)
+    if parsed is None:
+        # The public service refuses an id that cannot be one in the words for a trust that is not there.
+        raise errors.TrustNotAnswerable(event.value)
+    return parsed
 
 
 def _number(row: queries.TrustRow) -> list[int]:
