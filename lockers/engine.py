@@ -283,10 +283,16 @@ def _enough_told(found: Mapping[int, tuple[Reply, ...]]) -> bool:
     return sum(all(reply in told for reply in replies) for replies in found.values()) >= QUORUM
 
 
-def _move_in(work: Work, numbers: Sequence[int], command: Command) -> None:
-    """Give coins their new numbers on every server, ask the silent ones, and finish what was not done."""
+def _move_in(
+    work: Work, numbers: Sequence[int], command: Command, *, known: Mapping[int, list[Piece]] | None = None
+) -> None:
+    """
+    Give coins their new numbers on every server, ask the silent ones, and finish what was not done.
+
+    `known` batches have not to be read again.
+    """
     for position, batch in enumerate(numbers):
-        pieces = work.fresh_pieces(batch)
+        pieces = (known or {}).get(batch) or work.fresh_pieces(batch)
         for ready in (work.awake, _all):
             # The second time those that were spared, if they could make the difference.
             if not _all_stored(pieces):
@@ -345,6 +351,7 @@ def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
 
 
 def _take(work: Work) -> None:
+    first: dict[int, list[Piece]] = {}
     if not settlement.batches(task_id=work.task.id):
         settlement.advance(held=work.held, step=Step.PEEKING, progress=2)
         listing, keys, _ = look_into(secrecy.task_code(work.task), work.servers)
@@ -353,10 +360,10 @@ def _take(work: Work) -> None:
                 held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
             )
             return
-        saved = settlement.reserve_listed(
+        first = settlement.reserve_listed(
             held=work.held, wallet_id=work.task.wallet_id, coins=sorted(listing.coins), keys=keys
         )
-        if not saved:
+        if not first:
             settlement.finish(
                 held=work.held,
                 state=TaskState.ERROR,
@@ -364,7 +371,7 @@ def _take(work: Work) -> None:
                 result=_peek_board(listing),
             )
             return
-    _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE)
+    _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE, known=first)
     work.conclude()
 
 

@@ -18,7 +18,7 @@ from django.conf import settings
 from lockers import conversation, health, network, privacy, secrecy, settlement
 from lockers.conversation import Chosen, Piece, Reader, Reply
 from lockers.models import LockerTask
-from lockers.network import Answer, Call, Silence
+from lockers.network import NO_LINGER, Answer, Call, Linger, Silence
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -29,12 +29,12 @@ from lockers.states import Mark, Step, TaskKind
 # is shorter than an eye needs to see a cell turn, and longer than a healthy call on a local network.
 _SHOW_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = 0.5
-# Once 13 servers have settled a matter the others get this share of the time that it took. Whoever looks needs
-# no more than an answer, and whether a put reaches the others too is the taker's affair; a coin that is ours is
-# better off the more servers are known to have it.
-LINGER_LOOKING: Final = 0.15
-LINGER_PUTTING: Final = 0.25
-LINGER_MOVING: Final = 1.0
+# Once 13 servers have settled a matter the others get a share of the time that it took. Whoever looks needs no more
+# than an answer, and whether a put reaches the others too is the taker's affair; a coin that is ours is better off the
+# more servers are known to have it. On a busy machine answers that came together are read some milliseconds apart.
+LINGER_LOOKING: Final = Linger(share=0.0, seconds=0.0)
+LINGER_PUTTING: Final = Linger(share=0.25, seconds=0.01)
+LINGER_MOVING: Final = Linger(share=1.0, seconds=0.01)
 
 Table = Mapping[tuple[str, Reply], str]
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class Work:
         back: bool = False,
         sent: bool = False,
         covers: bool = False,
-        early: float | None = None,
+        early: Linger | None = None,
         patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
         step: Step | None = None,
@@ -133,12 +133,11 @@ class Work:
 
         With `sent` the chosen marks are SENT from before the first byte on. `covers` tells that the pieces are a whole
         batch, of which the servers are asked about every coin that they were not asked about before (by a put: and
-        that they are known to accept), so that the attempt can say so of all at once. With `early`, a share of the
-        time that it took, servers are given up which are still silent so long after each coin has
-        passed on 13. With more
-        than one `patience` the call may outlast the lease, so only one that does no harm twice. The
-        pieces carry the new marks afterwards. `call` is composed and the answers are read as the
-        command's always are, unless something else is given. `step` is where the task stands from now on.
+        that they are known to accept), so that the attempt can say so of all at once. With `early` servers are
+        given up which are still silent so long after each coin has passed on 13. With more than one `patience` the
+        call may outlast the lease, so only one that does no harm twice. The pieces carry the new marks afterwards.
+        `call` is composed and the answers are read as the command's always are, unless something else is given.
+        `step` is where the task stands from now on.
 
         :raises TaskSuperseded: another worker has the task
         """
@@ -169,7 +168,7 @@ class Work:
             attempt_id=attempt_id,
             progress=progress,
             enough=None if early is None else _thirteen_passed(command, pieces, chosen, reads),
-            linger=early or 0.0,
+            linger=early or NO_LINGER,
         )
         replies = conversation.replies(command, chosen, results, reads=reads)
         changed = _remark(pieces, chosen, replies, lambda mark, reply: table.get((mark, reply), mark))
@@ -237,7 +236,7 @@ class Work:
         attempt_id: int,
         progress: tuple[int, int],
         enough: Callable[[network.Results], bool] | None,
-        linger: float,
+        linger: Linger,
     ) -> dict[int, Answer | Silence]:
         """
         Ask all servers at once, until a moment of the monotonic clock.

@@ -39,7 +39,9 @@ class Board:
 
     @classmethod
     def load(cls) -> "Board":
-        rows = list(ServerHealth.objects.values_list("raida", "rest_until"))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT raida, rest_until FROM lockers_serverhealth")
+            rows: list[tuple[int, datetime | None]] = cursor.fetchall()
         return cls(_left_out(rows), {raida for raida, _ in rows})
 
     def note(self, results: Mapping[int, Answer | Silence]) -> None:

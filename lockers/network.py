@@ -25,6 +25,10 @@ from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
 # this is 200,000, two hundred times what anybody was seen to store.
 _LARGEST_ANSWER: Final = 1_000_000
 _OPEN_ENDED: Final = frozenset({Command.PEEK, Command.DOWNLOAD})
+# Most lockers hold so little that a datagram tells it, which takes one trip where a connection takes two. What does not
+# come at once, perhaps because a network drops large datagrams, is asked for again over a connection.
+_PERHAPS_SHORT: Final = frozenset({Command.PEEK})
+_DATAGRAM_SECONDS: Final = 0.3
 # Enough for every answer of fixed size, and for the list of a ticket's at most 4,096 coins.
 _SMALL_ANSWER: Final = 512
 _TICKET_ANSWER: Final = 5 * 4096
@@ -45,8 +49,11 @@ _MOST_KNOCKS: Final = 100
 _FIX_GAP_SECONDS: Final = 0.02
 _MOST_KNOCKS_FOR_A_FIX: Final = 30
 
-# Answers that were sent at the same moment are read so far apart at times.
-_SHORTEST_LINGER_SECONDS: Final = 0.01
+# Answers that were sent at the same moment are read so far apart, even where nothing else is done.
+_SHORTEST_LINGER_SECONDS: Final = 0.002
+
+_LARGEST_DATAGRAM: Final = 65_536
+_CHUNK: Final = 65_536
 
 SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage", "given up"]
 
@@ -124,6 +131,24 @@ def servers_from_settings(hosts: Sequence[str]) -> tuple[Server, ...]:
     return tuple(servers)
 
 
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """
+    How much later than the one before an answer may come, once there are enough of them.
+
+    `share` is of the time until there were enough, but it is never less than `seconds`.
+    """
+
+    share: float
+    seconds: float
+
+    def gap(self, decided: float) -> float:
+        return max(_SHORTEST_LINGER_SECONDS, self.seconds, self.share * decided)
+
+
+NO_LINGER: Final = Linger(0.0, 0.0)
+
+
 def within(seconds: float) -> float:
     """The moment so many seconds from now, as `ask` wants its deadline."""
     return time.monotonic() + seconds
@@ -136,7 +161,7 @@ def ask(
     until: float,
     on_result: Callable[[Result], None] | None = None,
     enough: Callable[[Results], bool] | None = None,
-    linger: float = 0.0,
+    linger: Linger = NO_LINGER,
 ) -> Results:
     """
     Ask every server that `call` has a payload for, all at once, and return what each of them said.
@@ -144,8 +169,8 @@ def ask(
     All have answered, or fallen silent, at the moment `until` of the monotonic clock, and from that
     moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
     `on_result` is told each result as it comes. As soon as `enough` says so of the results until
-    then, the others may come in too while none is later than the one before by `linger` times what it
-    took until then, and in all no later than by that time again; whoever does not is given up, and
+    then, the others may come in too while none is later than the one before by the `linger`, and in all no
+    later than by the time that it took until then; whoever does not is given up, and
     appears as silent. Runs its own event loop, so not inside of one.
 
     :raises Unencodable: a payload does not fit into a request; nothing was sent
@@ -172,7 +197,7 @@ async def _ask_all(
     inquiries: Sequence["_Inquiry"],
     on_result: Callable[[Result], None] | None,
     enough: Callable[[Results], bool] | None,
-    linger: float,
+    linger: Linger,
 ) -> Results:
     results: Results = {}
     begun = time.monotonic()
@@ -194,7 +219,7 @@ async def _ask_all(
             if decided is None and enough is not None and enough(results):
                 decided = time.monotonic() - begun
             if decided is not None and done:
-                gap = max(_SHORTEST_LINGER_SECONDS, decided * linger)
+                gap = linger.gap(decided)
                 give_up = min(time.monotonic() + gap, begun + 2 * decided + gap)
     finally:
         for task in pending:
@@ -267,7 +292,9 @@ class _Inquiry:
 
     def _fits_a_datagram(self) -> bool:
         size = frames.request_size(self._request.header)
-        return size < UDP_SAFE_SIZE and HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE
+        return size < UDP_SAFE_SIZE and (
+            HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE or self._call.command in _PERHAPS_SHORT
+        )
 
     async def _once(self) -> Result:
         result = await self._over_either()
@@ -294,7 +321,10 @@ class _Inquiry:
     async def _perhaps_twice(self) -> Result:
         first = asyncio.create_task(self._once())
         try:
-            await asyncio.wait([first], timeout=(self._until - time.monotonic()) * _FIRST_SHARE)
+            patience = (self._until - time.monotonic()) * _FIRST_SHARE
+            if self._call.command in _PERHAPS_SHORT:
+                patience = min(patience, _DATAGRAM_SECONDS)
+            await asyncio.wait([first], timeout=patience)
             # A connection that ended has told what there is to tell; a datagram that did not arrive has not.
             if first.done() and (isinstance(first.result(), Answer) or not self._fits_a_datagram()):
                 return first.result()
@@ -324,31 +354,31 @@ class _Inquiry:
 
     async def _over_udp(self) -> Result:
         request = self._request
-        loop = asyncio.get_running_loop()
         try:
-            transport, inbox = await loop.create_datagram_endpoint(
-                _Inbox, remote_addr=(self._server.host, self._server.port)
-            )
+            opened = await _connected(self._server, socket.SOCK_DGRAM)
         except OSError:
             return self.silence("network")
+        loop = asyncio.get_running_loop()
         try:
             data = request.encode()
             if self._is_too_late():
                 return self.silence("timeout")
             self._may_have_arrived = True
-            transport.sendto(data)
+            await loop.sock_sendall(opened, data)
             # Anything on this socket that is not our answer is dropped, and we go on waiting.
             while True:
                 try:
-                    return self._read(await inbox.next(), request)
+                    return self._read(await loop.sock_recv(opened, _LARGEST_DATAGRAM), request)
                 except _Rejected as rejection:
                     self._reason = rejection.reason
+                    # What is there already is read without a pause: whoever floods us stops nobody else.
+                    await asyncio.sleep(0)
         except ConnectionRefusedError:
             return self.silence("refused")
         except OSError:
             return self.silence("network")
         finally:
-            transport.abort()
+            opened.close()
 
     # --- TCP -----------------------------------------------------------------------------
 
@@ -356,46 +386,50 @@ class _Inquiry:
         # A second sending is a request of its own: what answers it must answer it alone.
         request = self._new_request() if self._may_have_arrived else self._request
         try:
-            reader, writer = await asyncio.open_connection(self._server.host, self._server.port)
+            opened = await _connected(self._server, socket.SOCK_STREAM)
         except ConnectionRefusedError:
             return self.silence("refused")
         except OSError:
             return self.silence("network")
+        chores: list[asyncio.Task[None]] = []
         try:
-            with contextlib.suppress(OSError, AttributeError):
-                writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             data = request.encode()
             if self._is_too_late():
                 return self.silence("timeout")
             self._may_have_arrived = True
-            writer.write(data)
-            # An answer to a refused header may come, and the connection end, while we still write.
-            with contextlib.suppress(ConnectionError):
-                await writer.drain()
-            knocking = asyncio.create_task(_knock(self._server, self._until, times=self._most_knocks()))
-            try:
-                return self._read(await self._read_stream(reader), request)
-            finally:
-                await _cancelled(knocking)
+            sent = opened.send(data)
+            chores = [asyncio.create_task(_knock(self._server, self._until, times=self._most_knocks()))]
+            if sent < len(data):
+                chores.append(asyncio.create_task(self._send(opened, data[sent:])))
+            return self._read(await self._read_stream(opened), request)
         except _Rejected as rejection:
             # There is one answer on a connection: nothing better can follow.
             return self.silence(rejection.reason)
-        except asyncio.IncompleteReadError as error:
-            return self.silence("garbage" if error.partial else "network")
         except OSError:
             return self.silence("network")
         finally:
-            writer.transport.abort()
+            for chore in chores:
+                await _cancelled(chore)
+            opened.close()
 
-    async def _read_stream(self, reader: asyncio.StreamReader) -> bytes:
-        header = await reader.readexactly(HEADER_SIZE)
-        rest = frames.response_size(header) - HEADER_SIZE
-        if rest > self._largest_answer:
+    @staticmethod
+    async def _send(opened: socket.socket, data: bytes) -> None:
+        # An answer to a refused header may come, and the connection end, while we still write.
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().sock_sendall(opened, data)
+
+    async def _read_stream(self, opened: socket.socket) -> bytes:
+        data = await _received(opened, b"", HEADER_SIZE)
+        if not data:
+            raise ConnectionResetError
+        size = frames.response_size(data) if len(data) >= HEADER_SIZE else 0
+        if not HEADER_SIZE <= size <= HEADER_SIZE + self._largest_answer:
             raise _Rejected("garbage")
-        try:
-            return header + await reader.readexactly(rest)
-        except asyncio.IncompleteReadError as error:
-            raise _Rejected("garbage") from error
+        data = await _received(opened, data, size)
+        if len(data) < size:
+            raise _Rejected("garbage")
+        return data[:size]
 
     # --- both ----------------------------------------------------------------------------
 
@@ -423,33 +457,51 @@ async def _knock(server: Server, until: float, *, times: int) -> None:
         if not isinstance(await _Inquiry(server, echo, until)._over_udp(), Answer):
             return
         try:
-            _, writer = await asyncio.open_connection(server.host, server.port)
+            opened = await _connected(server, socket.SOCK_STREAM)
         except OSError:
             return
-        writer.transport.abort()
+        opened.close()
 
 
-class _Inbox(asyncio.DatagramProtocol):
-    """The datagrams and errors of one socket, in order; bounded, since a flood is no answer."""
+async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
+    """
+    A socket to the server alone. Plain ones: of streams and transports 25 at once cost milliseconds.
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=64)
+    :raises OSError: the server has no address, or none that lets us connect
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=kind, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(server.host, server.port, type=kind)
+    failure = OSError("no address")
+    for family, _, _, _, address in found:
+        opened = socket.socket(family, kind)
+        try:
+            opened.setblocking(False)
+            await loop.sock_connect(opened, address)
+        except OSError as error:
+            opened.close()
+            failure = error
+        except BaseException:
+            opened.close()
+            raise
+        else:
+            return opened
+    raise failure
 
-    def datagram_received(self, data: bytes, address: object) -> None:
-        self._put(data)
 
-    def error_received(self, error: Exception) -> None:
-        self._put(error)
-
-    def _put(self, item: bytes | Exception) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            self._queue.put_nowait(item)
-
-    async def next(self) -> bytes:
-        item = await self._queue.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
+async def _received(opened: socket.socket, data: bytes, size: int) -> bytes:
+    """Read on until there are so many bytes, or the end."""
+    chunks = [data]
+    missing = size - len(data)
+    while missing > 0:
+        chunk = await asyncio.get_running_loop().sock_recv(opened, _CHUNK)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
 
 
 async def _cancelled(task: "asyncio.Task[Result] | asyncio.Task[None]") -> None:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from django.conf import settings
+from django.db import connection
 
 from lockers import secrecy
 from lockers.conversation import Chosen, Numbers, Piece
-from lockers.models import Coin, LockerTask
+from lockers.models import LockerTask
 from lockers.network import Call
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption, with_coin, with_locker_key
-from lockers.states import CoinState
 
 # The setting COPPICE_RAIDA_PLAINTEXT.
 FALLBACK: Final = "fallback"
@@ -53,15 +53,19 @@ class Spare:
 
 def spare_coin(task: LockerTask) -> Spare | None:
     """Return the free coin of least value in the task's wallet, which is in no task that could change its numbers."""
-    row = (
-        Coin.objects.filter(wallet_id=task.wallet_id, task=None, state=CoinState.BANK)
-        .order_by("denomination", "id")
-        .first()
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_SPARE, [task.wallet_id])
+        row = cursor.fetchone()
     if row is None:
         return None
-    numbers = secrecy.open_numbers(row.secrets, coin_id=row.id)
-    return Spare(WireCoin(row.denomination, row.serial_number), row.pown, numbers)
+    coin_id, denomination, serial_number, pown, sealed = row
+    return Spare(WireCoin(denomination, serial_number), pown, secrecy.open_numbers(sealed, coin_id=coin_id))
+
+
+_SPARE: Final = """
+SELECT id, denomination, serial_number, pown, secrets FROM lockers_coin
+ WHERE wallet_id = %s AND task_id IS NULL AND state = 'bank' ORDER BY denomination, id LIMIT 1
+"""
 
 
 def ciphers(

@@ -168,8 +168,9 @@ def _in_one_statement(
 
 def batches(*, task_id: UUID) -> list[int]:
     """Return the numbers of the task's batches."""
-    rows = Coin.objects.filter(task_id=task_id).values_list("batch", flat=True).distinct().order_by("batch")
-    return [batch for batch in rows if batch is not None]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT batch FROM lockers_coin WHERE task_id = %s ORDER BY batch", [task_id])
+        return [batch for (batch,) in cursor.fetchall()]
 
 
 def is_quiet(*, task_id: UUID, batch: int) -> bool:
@@ -440,25 +441,39 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
             row.save(update_fields=["proposed", "releasing", "outcome"])
 
 
-def reserve_listed(*, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]) -> int:
+def reserve_listed(
+    *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]
+) -> dict[int, list[Piece]]:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
 
     Coins that somebody in this ledger holds or is just taking are left out: a server's list may be
-    stale, and a remove would then take them from their owner. Returns how many were saved.
+    stale, and a remove would then take them from their owner. Returns the first batch of which any were saved,
+    as `pieces` would, under its number.
 
     :raises TaskSuperseded: another worker has the task
     """
+    first: dict[int, list[Piece]] = {}
+    listed = sorted(coins)
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            # The attempt that is opened before the first remove brings it to the disk.
+            cursor.execute(_NEED_NOT_LAST)
         # How long it may take is known now only.
-        fence(held, step=Step.SENDING, deadline=Now() + time_for(len(coins)))
-        saved = insert_incoming(
-            task_id=held.task_id,
-            wallet_id=wallet_id,
-            origin=TaskKind.TAKE,
-            coins=[(coin, tuple(keys), secrecy.fresh_numbers()) for coin in sorted(coins)],
-        )
-    return len(saved)
+        fence(held, step=Step.SENDING, deadline=Now() + time_for(len(listed)))
+        for start in range(0, len(listed), BATCH_COINS):
+            batch = start // BATCH_COINS
+            incoming = [(coin, tuple(keys), secrecy.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]]
+            saved = insert_incoming(
+                task_id=held.task_id, wallet_id=wallet_id, origin=TaskKind.TAKE, coins=incoming, first_batch=batch
+            )
+            if saved and not first:
+                first[batch] = [
+                    Piece(saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
+                    for coin, old, new in incoming
+                    if coin in saved
+                ]
+    return first
 
 
 def insert_incoming(
@@ -468,17 +483,17 @@ def insert_incoming(
     origin: TaskKind,
     coins: Sequence[tuple[WireCoin, Sequence[bytes], Sequence[bytes]]],
     first_batch: int = 0,
-) -> set[WireCoin]:
+) -> dict[WireCoin, UUID]:
     """
     Insert coins (identity, old numbers, new numbers) as INCOMING of a task; the caller has a transaction.
 
-    A coin that is held in this ledger already is left out. Returns those that went in.
+    A coin that is held in this ledger already is left out. Returns those that went in, with their rows' ids.
     """
     # In one order everywhere: two imports that share coins then wait for each other, and never in a circle.
     coins = sorted(coins, key=lambda one: one[0])
-    ids = [uuid4() for _ in coins]
+    saved: dict[WireCoin, UUID] = {}
     for start in range(0, len(coins), BATCH_COINS):
-        batch = list(zip(ids, coins, strict=True))[start : start + BATCH_COINS]
+        batch = {uuid4(): one for one in coins[start : start + BATCH_COINS]}
         with connection.cursor() as cursor:
             # Without models, whose making and writing costs five times as much as the rows.
             cursor.execute(
@@ -489,19 +504,15 @@ def insert_incoming(
                     "origin": origin,
                     "marks": Mark.UNASKED * RAIDA_COUNT,
                     "batch": first_batch + start // BATCH_COINS,
-                    "ids": [coin_id for coin_id, _ in batch],
-                    "denominations": [coin.denomination for _, (coin, _, _) in batch],
-                    "serial_numbers": [coin.serial_number for _, (coin, _, _) in batch],
-                    "secrets": [secrecy.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in batch],
-                    "proposed": [secrecy.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in batch],
+                    "ids": list(batch),
+                    "denominations": [coin.denomination for coin, _, _ in batch.values()],
+                    "serial_numbers": [coin.serial_number for coin, _, _ in batch.values()],
+                    "secrets": [secrecy.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in batch.items()],
+                    "proposed": [secrecy.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in batch.items()],
                 },
             )
-    return {
-        WireCoin(denomination, serial_number)
-        for denomination, serial_number in Coin.objects.filter(task_id=task_id, batch__gte=first_batch).values_list(
-            "denomination", "serial_number"
-        )
-    }
+            saved |= {batch[coin_id][0]: coin_id for (coin_id,) in cursor.fetchall()}
+    return saved
 
 
 _INSERT_INCOMING: Final = """
@@ -509,9 +520,9 @@ INSERT INTO lockers_coin (id, wallet_id, denomination, serial_number, state, ori
                           batch, outcome, releasing)
 SELECT id, %(wallet)s, denomination, serial_number, 'incoming', %(origin)s, repeat('u', 25), secrets, proposed,
        %(task)s, %(batch)s, %(marks)s, false
-  FROM unnest(%(ids)s::uuid[], %(denominations)s::smallint[], %(serial_numbers)s::bigint[], %(secrets)s::bytea[],
-              %(proposed)s::bytea[]) AS coin (id, denomination, serial_number, secrets, proposed)
-ON CONFLICT DO NOTHING
+  FROM unnest(%(ids)s::uuid[], %(denominations)s::smallint[], %(serial_numbers)s::bigint[], %(secrets)b::bytea[],
+              %(proposed)b::bytea[]) AS coin (id, denomination, serial_number, secrets, proposed)
+ON CONFLICT DO NOTHING RETURNING id
 """
 
 
