@@ -145,7 +145,7 @@ class Encrypted(CoinFileError):
 
 
 class UnsupportedFormat(CoinFileError):
-    """A coin file of a format that is known only by name (8, A, B)."""
+    """A coin file of a format that is known only by name (8, A, B, JPEG)."""
 
 
 class LegacyCoin(CoinFileError):

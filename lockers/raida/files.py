@@ -51,6 +51,7 @@ _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK: Final = b"cLDc"
 _PNG_END: Final = b"IEND"
 _PNG_LAST: Final = bytes.fromhex("0000000049454e44ae426082")
+_JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
 _ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 _LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
@@ -160,6 +161,10 @@ def _read_plain(data: bytes) -> CoinFile:
         _refuse_legacy_bin(data)
     if number in _FORMATS_KNOWN_BY_NAME:
         raise errors.UnsupportedFormat(f"coin files of format {_FORMATS_KNOWN_BY_NAME[number]} are not supported")
+    if data.startswith(_JPEG_SIGNATURE):
+        raise errors.UnsupportedFormat(
+            "pictures of this kind carry coins of the network before this one only, which have to be upgraded first"
+        )
     raise errors.Unrecognised("this is not a coin file")
 
 
@@ -188,14 +193,15 @@ def _numbers(data: bytes) -> tuple[bytes, ...]:
 def _read_bin(data: bytes) -> CoinFile:
     if len(data) < _HEADER_SIZE:
         raise errors.Damaged("the file is shorter than its header")
-    if not data.startswith(_BIN_FRONT):
+    # The second byte and most of the state are for later use, and to be ignored.
+    if data[2:4] != _BIN_FRONT[2:]:
         raise errors.Damaged("the header is not one of these coins")
     if data[5] != 0:
         raise errors.Encrypted("the file is encrypted: decrypt it with the program that wrote it")
-    count, state = int.from_bytes(data[6:8], "big"), data[15]
-    if count == 0 or state not in (0, 1):
-        raise errors.Damaged("the header contradicts itself")
-    size = 2 + COIN_SIZE + _ANS_SIZE * (1 + state)
+    count, has_pans = int.from_bytes(data[6:8], "big"), data[15] & 1
+    if count == 0:
+        raise errors.Damaged("the file says that it has no coins")
+    size = 2 + COIN_SIZE + _ANS_SIZE * (1 + has_pans)
     padding = len(data) - _HEADER_SIZE - count * size
     if not 0 <= padding <= _MAXIMUM_PADDING:
         raise errors.Damaged("the file has another length than its header says")
@@ -321,7 +327,12 @@ def _read_entry(entry: object) -> tuple[CoinRecord, bool]:
         coin = Coin(denomination or 0, serial_number)
     except errors.Unencodable:
         raise errors.Damaged("a coin of the stack has an impossible denomination") from None
-    ans = _hex_numbers(entry.get("an") or entry.get("ans"))
+    numbers = entry.get("an") or entry.get("ans")
+    ans = _hex_numbers(numbers)
+    if ans is None and "(" in str(numbers):
+        raise errors.Encrypted(
+            "the stack is encrypted, as brackets in its numbers show: decrypt it where it was written"
+        )
     if ans is None:
         raise errors.Damaged("a coin of the stack has not 25 authenticity numbers")
     proposed = entry.get("pan") or entry.get("pans")

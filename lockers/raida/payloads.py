@@ -623,7 +623,8 @@ def decode_peek_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
     if status in NO_SUCH_LOCKER:
         _decode_exactly(0, payload)
         return ()
-    if status != Status.ALL_PASS:
+    # Other builds are described with 250 where recorded ones say 241.
+    if status not in (Status.ALL_PASS, Status.SUCCESS):
         raise errors.UnexpectedStatus("the answer says nothing about a locker")
     return decode_coins(payload)
 
@@ -649,13 +650,19 @@ def decode_remove_reply(status: int, payload: bytes, *, count: int) -> RemoveRep
     """
     Which of `count` coins were taken out.
 
+    Recorded servers send a bitmap whatever the status, one byte longer than it has to be for a multiple of eight;
+    servers are described that send none where all passed, or no byte too many. Both mean what they say.
+
     :raises BadPayload: status and bitmap contradict each other
     """
     if status in NO_SUCH_LOCKER and not payload:
         return RemoveReply(False, (False,) * count)
+    if status == Status.ALL_PASS and not payload:
+        return RemoveReply(True, (True,) * count)
     if status not in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED):
         raise errors.UnexpectedStatus("the answer says neither all, none nor some")
-    passed = decode_bitmap(payload, count=count, size=_remove_bitmap_size(count))
+    is_shorter = len(payload) == _bitmap_size(count)
+    passed = decode_bitmap(payload, count=count, size=None if is_shorter else _remove_bitmap_size(count))
     if (status == Status.ALL_PASS and not all(passed)) or (status == Status.ALL_FAIL and any(passed)):
         raise errors.BadPayload("the bitmap contradicts the status")
     return RemoveReply(True, passed)
@@ -721,8 +728,8 @@ def encode_download_reply(coins: Sequence[Coin]) -> Verdict:
 
 
 def decode_download_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
-    """The coins that were in the locker. Newer servers are described with 250 and with 241: both are read."""
-    return decode_peek_reply(Status.ALL_PASS if status == Status.SUCCESS else status, payload)
+    """The coins that were in the locker."""
+    return decode_peek_reply(status, payload)
 
 
 # Change (group 9).

@@ -106,13 +106,12 @@ def test_a_coin_that_the_count_leaves_out_is_not_overlooked() -> None:
         (0, 11, errors.UnsupportedFormat),
         (0, 7, errors.Unrecognised),
         (0, 0, errors.Unrecognised),
-        (1, 2, errors.Damaged),
         (3, 1, errors.Damaged),
         (5, 1, errors.Encrypted),
         (5, 4, errors.Encrypted),
         (6, 1, errors.Damaged),
         (7, 0, errors.Damaged),
-        (15, 2, errors.Damaged),
+        (15, 1, errors.Damaged),
         (32, 1, errors.Damaged),
         (33, 1, errors.Damaged),
         (34, 7, errors.Damaged),
@@ -121,6 +120,22 @@ def test_a_coin_that_the_count_leaves_out_is_not_overlooked() -> None:
 )
 def test_a_bin_that_says_something_else_is_refused(offset: int, value: int, error: type[Exception]) -> None:
     assert refusal(altered(files.write_bin([ONE]), offset, value)) is error
+
+
+@pytest.mark.parametrize(("offset", "value"), [(1, 0), (1, 9), (4, 7), (8, 0xE3), (15, 2), (15, 0xFE)])
+def test_bytes_of_the_header_that_are_for_others_are_ignored(offset: int, value: int) -> None:
+    assert files.read_file(altered(files.write_bin([ONE]), offset, value)).coins == (ONE,)
+
+
+def test_a_picture_of_the_kind_that_only_old_coins_came_in_is_explained() -> None:
+    with pytest.raises(errors.UnsupportedFormat, match="upgraded"):
+        files.read_file(b"\xff\xd8\xff\xe0" + bytes(600))
+
+
+def test_a_stack_whose_numbers_have_brackets_is_encrypted() -> None:
+    numbers = [an.hex() for an in ANS[:24]] + ["1ef01cb084a8e500(08d61e24)4a991f7d"]
+
+    assert refusal(stack(entry(an=numbers))) is errors.Encrypted
 
 
 def test_a_bin_that_names_a_coin_twice_is_refused() -> None:

@@ -415,12 +415,13 @@ def test_a_full_locker_lists_a_coin() -> None:
         payloads.decode_peek_reply(Status.ALL_PASS, b"")
 
 
-def test_a_download_succeeds_with_either_status() -> None:
+def test_a_peek_and_a_download_succeed_with_either_status() -> None:
     status, payload = payloads.encode_download_reply(COINS)
 
     assert status == 241
     for either in (Status.ALL_PASS, Status.SUCCESS):
         assert payloads.decode_download_reply(either, payload) == COINS
+        assert payloads.decode_peek_reply(either, payload) == COINS
     assert payloads.decode_download_reply(Status.ALL_FAIL, b"") == ()
 
 
@@ -453,10 +454,17 @@ def test_a_remove_from_no_locker_has_no_bitmap(status: Status) -> None:
     assert payloads.decode_remove_reply(status, b"", count=2) == reply
 
 
-@pytest.mark.parametrize("status", [Status.ALL_PASS, Status.MIXED])
-def test_a_remove_that_took_something_says_what(status: Status) -> None:
+def test_a_remove_that_took_some_says_which() -> None:
     with pytest.raises(errors.BadLength):
-        payloads.decode_remove_reply(status, b"", count=1)
+        payloads.decode_remove_reply(Status.MIXED, b"", count=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "bitmap", "passed"),
+    [(241, "", (True,) * 8), (241, "ff", (True,) * 8), (243, "7f", (True,) * 7 + (False,)), (242, "00", (False,) * 8)],
+)
+def test_a_remove_is_understood_in_fewer_bytes(status: int, bitmap: str, passed: tuple[bool, ...]) -> None:
+    assert payloads.decode_remove_reply(status, bytes.fromhex(bitmap), count=8) == RemoveReply(True, passed)
 
 
 @pytest.mark.parametrize(("status", "bitmap"), [(Status.ALL_PASS, b"\x01"), (Status.ALL_FAIL, b"\x01")])
