@@ -11,19 +11,19 @@ broker_connection_retry_on_startup = True
 # What a task did is in PostgreSQL; a second store of results would be a second truth.
 task_ignore_result = True
 
-# Acknowledge after the work, and give the message back when the child that worked was killed: late
-# acknowledgement alone still loses it. Every task may therefore run twice, and is written for that.
-task_acks_late = True
-task_reject_on_worker_lost = True
-# A prefetched message would wait for the broker's sweep if its worker is killed.
+# A message is acknowledged when a child takes it, and only as many are taken as there are children at rest. What was
+# not acknowledged when the broker goes away would have to be given back over a connection that is gone, and ends the
+# whole worker (kombu 5.7). Nothing is lost with a message whose child is killed: its task's lease keeps others out for
+# as long as the sweep needs to ring again, so that having the message delivered again at once would gain nothing.
+task_acks_late = False
 worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
 
 # A bounded run time is what every lease relies on; the soft limit leaves time to write down what is known.
 task_soft_time_limit = 90
 task_time_limit = 120
 
-# Longer than any task, or the same task runs twice at once. The broker returns messages of a killed worker
-# only every restore_interval × restore_throttle seconds, 100 by default; the sweep below does not wait for it.
+# Of a message that no child had taken when its worker was killed. The sweep does not wait for it.
 visibility_timeout = 600
 broker_transport_options = {
     "visibility_timeout": visibility_timeout,
@@ -36,8 +36,9 @@ broker_transport_options = {
 }
 result_backend_transport_options = {"visibility_timeout": visibility_timeout}
 
-# On SIGTERM a running task may finish; what does not is given back.
+# On SIGTERM a running task may finish; for what does not the sweep rings when its lease has run out.
 worker_soft_shutdown_timeout = 10
+# Which is said of tasks that are not acknowledged yet; one that is at work needs no broker, and goes on.
 worker_cancel_long_running_tasks_on_connection_loss = True
 # Against leaks: a child is replaced after so many tasks or kilobytes.
 worker_max_tasks_per_child = 1000

@@ -7,13 +7,18 @@ The network holds its answers for a moment, so that a blow lands in the middle.
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Final
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from config.children import Children
+from config.embedded import Valkey
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from lockers.raida.commands import Command
@@ -81,9 +86,15 @@ def of_everything(makes: World, start: Callable[[], Worker], machine: Machine) -
     _asleep(worker)
     scene = makes.put()
     _hold(network, scene, Command.PUT, worker)
-    _lose_memory(machine)
+    lose_memory(machine.valkey, machine.children)
     worker.kill_child_at_work()
     yield "broker's memory lost and a child killed", _recovery(network, scene, worker)
+
+    _asleep(worker)
+    yield (
+        "broker's memory lost, no process of ours killed",
+        of_a_lost_broker(makes, worker, partial(lose_memory, machine.valkey, machine.children)),
+    )
 
     _asleep(worker)
     scene = makes.put_that_breaks()
@@ -91,6 +102,36 @@ def of_everything(makes: World, start: Callable[[], Worker], machine: Machine) -
     machine.restart_postgres()
     connection.close()
     yield "PostgreSQL restarted amid a break", _recovery(network, scene, worker)
+
+
+def of_a_lost_broker(makes: World, worker: Worker, lose: Callable[[], None]) -> float:
+    """
+    The broker is killed while a sleeping worker's next task is under way: both go on.
+
+    Returns how many seconds after the broker was back the next task was final.
+    """
+    first = _put_that_waits(makes)
+    _hold(makes.network, first, Command.PUT, worker)
+    lose()
+    makes.network.clear()
+    worker.wait_until(lambda: first.state() != "running")
+    assert worker.is_alive
+    second = _put_that_waits(makes)
+    begun = timezone.now()
+    worker.wait_until(lambda: second.state() != "running")
+    for scene in (first, second):
+        task = LockerTask.objects.get(pk=scene.task.task.pk)
+        assert (task.attempt, task.state) == (1, "completed")
+        assert task.finished_at is not None
+        scene.assert_nothing_is_lost()
+    return (task.finished_at - begun).total_seconds()
+
+
+def _put_that_waits(makes: World) -> Scene:
+    """As if its doorbell had rung long ago: a broker that was lost has heard nothing."""
+    scene = makes.put()
+    LockerTask.objects.filter(pk=scene.task.task.pk).update(rung_at=Now() - timedelta(minutes=1))
+    return scene
 
 
 def _asleep(worker: Worker) -> Worker:
@@ -121,11 +162,11 @@ def _recovery(network: LocalNetwork, scene: Scene, worker: Worker) -> float:
     return (task.finished_at - begun).total_seconds()
 
 
-def _lose_memory(machine: Machine) -> None:
+def lose_memory(broker: Valkey, children: Children) -> None:
     """Kill the broker, and start one that knows nothing."""
-    child = machine.valkey.child
+    child = broker.child
     assert child is not None
     child.process.send_signal(SIGKILL)
     child.process.wait(timeout=30)
-    shutil.rmtree(machine.state / "valkey")
-    machine.valkey.start(machine.children)
+    shutil.rmtree(broker.state / "valkey")
+    broker.start(children)

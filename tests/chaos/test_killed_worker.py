@@ -1,10 +1,14 @@
-"""The product's own worker is killed, and put to sleep, while a command is out: others go on, by themselves."""
+"""The product's own worker, or its broker, is killed while a command is out: what was begun is done, by itself."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGSTOP
 
 import pytest
 
+from config.children import Children
+from config.embedded import Valkey, redis_url
 from lockers import queries
 from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import outages
@@ -18,4 +22,20 @@ def test_what_a_worker_leaves_undone_is_done_within_seconds(
     with outages.workers(network, tmp_path) as start:
         for name, seconds in outages.of_workers(World(network), start):
             record_property(name, round(seconds, 1))
+    assert list(queries.audit_findings()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_is_killed_ends_no_worker(
+    network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of its own: others that run now need theirs. Its path must be short enough for a socket.
+    with tempfile.TemporaryDirectory(prefix="coppice-tests-") as state, Children(Path(state)) as children:
+        broker = Valkey(Path(state))
+        broker.start(children)
+        monkeypatch.setenv("REDIS_URL", redis_url(Path(state)))
+        with outages.workers(network, tmp_path) as start:
+            worker = start()
+            worker.signal(SIGSTOP)
+            outages.of_a_lost_broker(World(network), worker, lambda: outages.lose_memory(broker, children))
     assert list(queries.audit_findings()) == []

@@ -56,10 +56,14 @@ class Worker:
             assert time.monotonic() < end, self.log.read_text()[-3000:]
             time.sleep(0.02)
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self._process.wait(timeout=10)
 
     def stop(self) -> None:
-        if self._process.poll() is None:
+        if self.is_alive:
             self.kill()
