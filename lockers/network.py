@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from lockers.raida import errors, frames
 from lockers.raida.commands import REPEATABLE, Command
-from lockers.raida.encryption import CHALLENGE_RANDOM_SIZE, NONCE_SIZE, PLAIN, Encryption
+from lockers.raida.encryption import CHALLENGE_RANDOM_SIZE, KIND_LOCKER, NONCE_SIZE, PLAIN, Encryption
 from lockers.raida.frames import HEADER_SIZE, UDP_SAFE_SIZE, Request, Response
 from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
 
@@ -310,6 +310,8 @@ class _Inquiry:
             and self._encryption is not PLAIN
             and isinstance(result, Answer)
             and result.status in UNREADABLE
+            # There is no locker with this key, and somebody may fill it yet: the key must not be read on the way.
+            and not (self._encryption.kind == KIND_LOCKER and result.status == Status.INVALID_ENCRYPTION)
         )
 
     async def _over_either(self) -> Result:

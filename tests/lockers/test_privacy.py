@@ -103,10 +103,11 @@ def test_a_server_that_cannot_decrypt_is_asked_in_clear_only_where_that_is_allow
     assert states(alice)["locked"] == 3
 
 
-def test_without_plaintext_an_unknown_code_is_still_one_answer(
-    network: LocalNetwork, alice: Wallet, settings: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("allowed", ["fallback", "never"])
+def test_the_key_of_a_locker_that_is_not_there_yet_is_not_sent_in_clear(
+    allowed: str, network: LocalNetwork, alice: Wallet, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.RAIDA_PLAINTEXT = "never"
+    settings.RAIDA_PLAINTEXT = allowed
     with listening(monkeypatch) as heard:
         task = finish(operations.start_take(actor=alice, name="alice", code="NOBODY-EVER-USED-THIS"))
 
