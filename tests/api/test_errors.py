@@ -264,6 +264,11 @@ def test_options_tells_the_methods_without_credentials(db):
     assert (response.status_code, response["Allow"], response.content) == (200, "GET, POST, HEAD", b"")
 
 
+def test_what_a_client_puts_into_the_body_of_a_get_makes_no_difference(alice):
+    for body in ({}, {"limit": 5}, b"{"):
+        assert alice.send("GET", "/wallets?limit=1", body, content_type="application/json").status_code == 200
+
+
 def test_head_works(alice):
     response = alice.send("HEAD", "/wallets?limit=1")
 

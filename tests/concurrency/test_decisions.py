@@ -129,7 +129,7 @@ def test_sending_accepting_and_declining_at_once_loses_nothing(stocked, bob, sap
     [(operations.accept, "completed", 3), (operations.accept.__wrapped__, "OperationalError", 0)],
     ids=["repeated", "control"],
 )
-def test_a_decision_that_is_undone_to_end_a_deadlock_is_taken_once_all_the_same(
+def test_row_20_a_decision_that_is_undone_to_end_a_deadlock_is_taken_all_the_same(
     stocked, bob, monkeypatch, accept, outcome, moved
 ):
     """Somebody outside the ledger takes the locks in another order. Without the repetition the decision is lost."""

@@ -45,7 +45,7 @@ def send_the_same_list(alice, receivers):
     )
 
 
-def test_of_32_clients_with_one_token_list_one_wins(stocked, sapling):
+def test_row_20_of_32_clients_with_one_token_list_one_wins(stocked, sapling):
     outcomes = send_the_same_list(stocked, ["sapling"] * CLIENTS)
 
     assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": CLIENTS - 1}
@@ -155,7 +155,7 @@ def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked, sapling):
     assert_sound()
 
 
-def test_500_opposite_transfers_end_without_a_deadlock(stocked, sapling):
+def test_row_20_500_opposite_transfers_end_without_a_deadlock(stocked, sapling):
     operations.issue_tokens(wallet=sapling, count=40)
     there, back = tokens_of(stocked), tokens_of(sapling)
     trips = [(there, "alice", "sapling"), (list(reversed(back)), "sapling", "alice")]

@@ -5,6 +5,8 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import answer, refusal
 from tests.transfers.test_send import STRANGE, bundle
@@ -146,3 +148,45 @@ def test_the_number_of_statements_of_a_list_is_fixed(alice, wallets, django_asse
     with django_assert_num_queries(1):
         rows = queries.transfers_visible_to(actor_id=alice.wallet.pk, wallet=None, limit=10)
     assert len(rows) == wallets
+
+
+_MANY = """
+WITH wallet AS (
+    INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name)
+    SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i RETURNING id
+)
+INSERT INTO trusts_trust (id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn)
+SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s, 'manage', 'manage', 'trusted', false
+  FROM wallet
+"""
+_ELSEWHERE = """
+INSERT INTO transfers_transfer (
+       id, number, originator_id, source_id, destination_id, parameters, state, token_count, reserved_count,
+       moved_count, created_at, closed_at, closed_event, closed_from)
+SELECT gen_random_uuid(), nextval('wallets_event_number'), %(bob)s, %(bob)s, %(carol)s, '{"bundle": {"bundleSize": 1}}',
+       state, 1, (state = 'pending')::int, (state = 'completed')::int, now(),
+       CASE state WHEN 'completed' THEN now() END, '', ''
+  FROM generate_series(1, 20000) AS i
+ CROSS JOIN LATERAL (
+           SELECT CASE i %% 100 WHEN 0 THEN 'requested' WHEN 1 THEN 'pending' ELSE 'completed' END
+       ) AS each (state)
+"""
+
+
+def test_what_is_open_between_others_costs_the_manager_of_many_wallets_nothing(alice, bob, carol):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_MANY, {"alice": alice.wallet.pk})
+        cursor.execute(_ELSEWHERE, {"bob": bob.wallet.pk, "carol": carol.wallet.pk})
+        cursor.execute("ANALYZE")
+    read = {}
+    for state in TransferState:
+        with CaptureQueriesContext(connection) as captured:
+            assert queries.transfers_page(actor_id=alice.wallet.pk, limit=101, state=state) == []
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + captured[-1]["sql"])
+            plan = cursor.fetchone()[0][0]["Plan"]
+        read[state.value] = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    # 201 wallets, of which each is looked up once, and three times in an index of transfers.
+    assert {state: blocks for state, blocks in read.items() if blocks > 201 * 15} == {}
