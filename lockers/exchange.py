@@ -34,7 +34,7 @@ _RENEW_SECONDS: Final = 0.5
 # more servers are known to have it. On a busy machine answers that came together are read some milliseconds apart.
 LINGER_LOOKING: Final = Linger(share=0.0, seconds=0.0)
 LINGER_PUTTING: Final = Linger(share=0.25, seconds=0.01)
-LINGER_MOVING: Final = Linger(share=1.0, seconds=0.01)
+LINGER_MOVING: Final = Linger(share=0.5, seconds=0.01)
 
 Table = Mapping[tuple[str, Reply], str]
 T = TypeVar("T")

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from lockers.raida import errors, frames
@@ -473,7 +474,7 @@ async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
     """
     loop = asyncio.get_running_loop()
     try:
-        found = socket.getaddrinfo(server.host, server.port, type=kind, flags=socket.AI_NUMERICHOST)
+        found = _numeric_addresses(server.host, server.port, kind)
     except socket.gaierror:
         found = await loop.getaddrinfo(server.host, server.port, type=kind)
     failure = OSError("no address")
@@ -491,6 +492,11 @@ async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
         else:
             return opened
     raise failure
+
+
+@lru_cache(maxsize=4 * RAIDA_COUNT)
+def _numeric_addresses(host: str, port: int, kind: socket.SocketKind) -> Sequence[tuple[Any, ...]]:
+    return socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
 
 
 async def _received(opened: socket.socket, data: bytes, size: int) -> bytes:

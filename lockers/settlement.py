@@ -25,7 +25,7 @@ from django.db.models.functions import Now
 from lockers import breakage, departures, grading, secrecy, statements
 from lockers.conversation import Piece
 from lockers.errors import TaskSuperseded
-from lockers.models import Attempt, Coin, LockerTask
+from lockers.models import Attempt, Coin, Locker, LockerTask
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -673,8 +673,7 @@ def _conclude_batch(
     if dropped:
         Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
     for change, coins in changes.items():
-        _settle_secrets(task, said, change.secrets, coins)
-        _settle_state(task.id, change, coins)
+        _settle_state(task.id, change, coins, _numbers_to_keep(task, said, change.secrets, coins))
     if arrived:
         touched |= _note_departures(arrived)
     if lines:
@@ -726,23 +725,38 @@ def _write_receipt(task_id: UUID, lines: Sequence[tuple[int, int, str, str]]) ->
         )
 
 
-def _settle_state(task_id: UUID, change: grading.Ending, coins: Sequence[tuple[UUID, str]]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """New sealed numbers for a coin's columns; None leaves what is there."""
+
+    secrets: bytes | None
+    proposed: bytes | None
+
+
+def _settle_state(
+    task_id: UUID, change: grading.Ending, coins: Sequence[tuple[UUID, str]], numbers: Mapping[UUID, _Sealed]
+) -> None:
+    """Let coins go in their new state. Numbers that are in the row already are moved without being opened."""
     assert change.state is not None
+    unmoved = _Sealed(None, None)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin SET state = %s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',"
             " locker_id = CASE WHEN %s THEN locker_id END, releasing = %s, changed_at = now(),"
-            " secrets = CASE WHEN %s THEN proposed ELSE secrets END, proposed = CASE WHEN %s THEN proposed END"
-            " FROM unnest(%s::uuid[], %s::text[]) AS new(id, pown)"
+            " secrets = coalesce(new.secrets, CASE WHEN %s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),"
+            " proposed = CASE WHEN %s THEN coalesce(new.proposed, lockers_coin.proposed) END"
+            " FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::bytea[]) AS new(id, pown, secrets, proposed)"
             " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s AND lockers_coin.state = ANY(%s)",
             [
                 change.state,
                 change.stays_in_locker,
                 change.stays_releasing,
                 change.secrets is grading.Secrets.NEW,
-                change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW),
+                change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW, grading.Secrets.MIXED),
                 [coin_id for coin_id, _ in coins],
                 [pown for _, pown in coins],
+                [numbers.get(coin_id, unmoved).secrets for coin_id, _ in coins],
+                [numbers.get(coin_id, unmoved).proposed for coin_id, _ in coins],
                 task_id,
                 [str(old) for old in may_have_been(change.state)],
             ],
@@ -751,33 +765,41 @@ def _settle_state(task_id: UUID, change: grading.Ending, coins: Sequence[tuple[U
             raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {change.state}")
 
 
-def _settle_secrets(
+def _numbers_to_keep(
     task: LockerTask, said: Sequence[tuple[str, str]], kept: grading.Secrets, coins: Sequence[tuple[UUID, str]]
-) -> None:
-    """Leave in `secrets` what each server holds; keep `proposed` while a server may hold that."""
+) -> dict[UUID, _Sealed]:
+    """What has to be sealed anew so that `secrets` has what each server holds, and `proposed` what it may hold."""
     ids = [coin_id for coin_id, _ in coins]
     match kept:
         case grading.Secrets.UNTOUCHED | grading.Secrets.OLD | grading.Secrets.NEW:
-            # What is in the columns already is moved, or not, with the state.
-            return
+            return {}
         case grading.Secrets.REVERTED:
-            for row in Coin.objects.filter(pk__in=ids).select_related("locker"):
-                assert row.locker is not None
-                opened = codes.locker_keys(secrecy.locker_code(row.locker))
-                Coin.objects.filter(pk=row.pk).update(proposed=secrecy.seal_numbers(opened, coin_id=row.pk))
-        case _:
-            keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
-            numbers: dict[UUID, tuple[bytes, bytes | None]] = {}
-            for row in Coin.objects.filter(pk__in=ids).only("id", "secrets", "proposed", "outcome", "pown"):
-                old = secrecy.open_numbers(row.secrets, coin_id=row.id)
-                new = keys if keys is not None else secrecy.open_numbers(row.proposed or b"", coin_id=row.id)
-                marks = covered(row.outcome, row.pown, said)
-                held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
-                numbers[row.id] = (
-                    secrecy.seal_numbers(old if kept is grading.Secrets.BOTH else held, coin_id=row.id),
-                    None if kept is grading.Secrets.MIXED else secrecy.seal_numbers(new, coin_id=row.id),
-                )
-            _write_secrets(numbers)
+            return {
+                row.pk: _Sealed(None, secrecy.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
+                for row in Coin.objects.filter(pk__in=ids).select_related("locker")
+            }
+    # The keys of a put's locker stand in no row of a coin yet; what a take or an import proposed does.
+    keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
+    found: dict[UUID, _Sealed] = {}
+    for coin_id, secrets, proposed, outcome, pown in Coin.objects.filter(pk__in=ids).values_list(
+        "id", "secrets", "proposed", "outcome", "pown"
+    ):
+        held = None
+        if kept is not grading.Secrets.BOTH:
+            marks = covered(outcome, pown, said)
+            old = secrecy.open_numbers(secrets, coin_id=coin_id)
+            new = keys or secrecy.open_numbers(proposed or b"", coin_id=coin_id)
+            held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
+        found[coin_id] = _Sealed(
+            None if held is None else secrecy.seal_numbers(held, coin_id=coin_id),
+            None if keys is None else secrecy.seal_numbers(keys, coin_id=coin_id),
+        )
+    return found
+
+
+def _keys_of(locker: Locker | None) -> Sequence[bytes]:
+    assert locker is not None
+    return tuple(codes.locker_keys(secrecy.locker_code(locker)))
 
 
 def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:

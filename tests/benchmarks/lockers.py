@@ -1,14 +1,18 @@
 """
 How long puts, takes and peeks take inside a worker, in round trips to servers that are a chosen time away.
 
-    python -m tests.benchmarks lockers [--coins 1,200] [--delays 0,50] [--silent 0,4,12]
+    python -m tests.benchmarks lockers [--coins 1,200] [--delays 0,50] [--silent 0,4,12] [--what put,take,peek]
+    python -m tests.benchmarks lockers … --keep FILE      also append what each run took to a file, and
+    python -m tests.benchmarks lockers --table FILE       print the table of all that was kept, whenever it was
 
 A network of its own runs in another process, so that it shares the cores and not the interpreter. Each measurement
-has fresh coins, and a process of its own, whose largest size is told too. The worker is one that knows nothing of
-servers that were silent before, and has the deadline of production.
+has fresh coins, and a process of its own, whose largest size is told too. The worker has been at work for a while: it
+does some tasks of the same kind first, as its statements are planned and its memory its own only then. It knows
+nothing of servers that were silent before, and has the deadline of production.
 """
 
 import argparse
+import json
 import os
 import pickle
 import resource
@@ -18,7 +22,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import django
@@ -28,6 +33,11 @@ from config.embedded import ROOT, raida_ports_are_free
 from tests.benchmarks import machine
 
 REPEATS: Mapping[int, int] = {1: 7, 200: 7, 1_000: 3}
+WHATS = ("put", "take", "peek")
+# Tasks that the worker does first, of so many coins at most. PostgreSQL plans a statement anew five times.
+WARM_UP = 6
+WARM_UP_COINS = 200
+PEEKED_COINS = 200
 COLUMNS = """| what | coins | delay | silent | time | round trips | asking | CPU | memory |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|"""
 
@@ -42,11 +52,30 @@ class Measured:
     megabytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """So many coins, with servers so many milliseconds away, of which some are silent."""
+
+    what: str
+    coins: int
+    delay: int
+    silent: int
+
+
+Work = Callable[[], object]
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks lockers", description=__doc__)
     for name, default in (("coins", "1,200,1000,10000"), ("delays", "0,50"), ("silent", "0,4,12")):
         parser.add_argument(f"--{name}", default=default, type=lambda text: [int(each) for each in text.split(",")])
+    parser.add_argument("--what", default=",".join(WHATS), type=lambda text: text.split(","))
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--table", type=Path)
     chosen = parser.parse_args(arguments)
+    if chosen.table is not None:
+        print_table(chosen.table)
+        return
     with machine.running() as running:
         os.environ["COPPICE_LOG_LEVEL"] = "WARNING"
         base = next(base for base in range(21000, 30000, 25) if raida_ports_are_free(base))
@@ -105,32 +134,42 @@ class Benchmark:
         for coins in chosen.coins:
             for delay in chosen.delays:
                 for silent in chosen.silent:
-                    for what in (self.put, self.take, *([self.peek] if coins == 200 else [])):
-                        runs = [what(coins, delay, silent) for _ in range(REPEATS.get(coins, 1))]
-                        print(_line(what.__name__, coins, delay, silent, runs), flush=True)
+                    for what in chosen.what:
+                        if what != "peek" or coins == PEEKED_COINS:
+                            case = Case(what, coins, delay, silent)
+                            runs = self.run(case)
+                            print(_line(case, runs), flush=True)
+                            _keep(chosen.keep, case, runs)
 
     # --- cases ---------------------------------------------------------------------------
 
-    def put(self, coins: int, delay: int, silent: int) -> Measured:
+    def run(self, case: Case) -> list[Measured]:
+        prepare = {"put": self._a_put, "take": self._a_take, "peek": self._a_peek}[case.what]
+        works = [prepare(min(case.coins, WARM_UP_COINS)) for _ in range(WARM_UP)]
+        works += [prepare(case.coins) for _ in range(REPEATS.get(case.coins, 1))]
+        with self._servers_that(case.delay, case.silent):
+            runs = _in_a_process(lambda: [self._timed(work) for work in works])
+        unfinished = self.LockerTask.objects.exclude(state="completed").values_list("kind", "message").first()
+        assert unfinished is None, unfinished
+        return runs[WARM_UP:]
+
+    def _a_put(self, coins: int) -> Work:
         wallet = self._stocked(coins)
         begun = self.operations.start_put(actor=wallet, name=wallet.name, units=coins * 10**8)
-        return self._work_on(begun.task.pk, self._another_put(), delay, silent)
+        return lambda: self.tasks.run(str(begun.task.pk))
 
-    def take(self, coins: int, delay: int, silent: int) -> Measured:
-        code = self._filled(coins)
+    def _a_take(self, coins: int) -> Work:
         wallet = self._wallet()
-        another = self.operations.start_take(actor=wallet, name=wallet.name, code=self._filled(1))
-        begun = self.operations.start_take(actor=wallet, name=wallet.name, code=code)
-        return self._work_on(begun.task.pk, another.task.pk, delay, silent)
+        begun = self.operations.start_take(actor=wallet, name=wallet.name, code=self._filled(coins))
+        return lambda: self.tasks.run(str(begun.task.pk))
 
-    def peek(self, coins: int, delay: int, silent: int) -> Measured:
+    def _a_peek(self, coins: int) -> Work:
         code = self._filled(coins)
 
         def look() -> None:
             assert len(self.engine.peek(code=code).coins) == coins
 
-        with self._servers_that(delay, silent):
-            return _in_a_process(self._timed(look, look))
+        return look
 
     # --- their parts ---------------------------------------------------------------------
 
@@ -170,22 +209,8 @@ class Benchmark:
         assert self.LockerTask.objects.get(pk=begun.task.pk).state == "completed"
         return code
 
-    def _another_put(self) -> Any:
-        wallet = self._stocked(1)
-        return self.operations.start_put(actor=wallet, name=wallet.name, units=10**8).task.pk
-
-    def _work_on(self, task_id: Any, another_id: Any, delay: int, silent: int) -> Measured:
-        with self._servers_that(delay, silent):
-            measured = _in_a_process(
-                self._timed(lambda: self.tasks.run(str(task_id)), lambda: self.tasks.run(str(another_id)))
-            )
-        ended = self.LockerTask.objects.get(pk=task_id)
-        assert ended.state == "completed", ended.message
-        return measured
-
     @contextmanager
     def _servers_that(self, delay: int, silent: int) -> Iterator[None]:
-        self.ServerHealth.objects.all().delete()
         if delay:
             self.control.fault(f"*=delay:{delay / 1000}")
         if silent:
@@ -193,29 +218,26 @@ class Benchmark:
         yield
         self.control.clear()
 
-    def _timed(self, work: Callable[[], object], before: Callable[[], object]) -> Callable[[], Measured]:
-        def timed() -> Measured:
-            # A worker has its connection already, and its statements are prepared.
-            before()
-            asking, ask = 0.0, self.wire.ask
+    def _timed(self, work: Work) -> Measured:
+        self.ServerHealth.objects.all().delete()
+        asking, ask = 0.0, self.wire.ask
 
-            def ask_and_count(*arguments: Any, **how: Any) -> Any:
-                nonlocal asking
-                begun = time.monotonic()
-                results = ask(*arguments, **how)
-                asking += time.monotonic() - begun
-                return results
+        def ask_and_count(*arguments: Any, **how: Any) -> Any:
+            nonlocal asking
+            begun = time.monotonic()
+            results = ask(*arguments, **how)
+            asking += time.monotonic() - begun
+            return results
 
-            self.wire.ask = ask_and_count
-            begun, cpu = time.monotonic(), time.process_time()
-            work()
-            seconds, used = time.monotonic() - begun, time.process_time() - cpu
-            return Measured(seconds, asking, used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-
-        return timed
+        self.wire.ask = ask_and_count
+        begun, cpu = time.monotonic(), time.process_time()
+        work()
+        seconds, used = time.monotonic() - begun, time.process_time() - cpu
+        self.wire.ask = ask
+        return Measured(seconds, asking, used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def _in_a_process(work: Callable[[], Measured]) -> Measured:
+def _in_a_process(work: Callable[[], list[Measured]]) -> list[Measured]:
     """Return what the work returned in a fork of this process."""
     from django.db import connections
 
@@ -229,17 +251,34 @@ def _in_a_process(work: Callable[[], Measured]) -> Measured:
     with os.fdopen(reader, "rb") as pipe:
         data = pipe.read()
     os.waitpid(child, 0)
-    measured: Measured = pickle.loads(data)
-    return measured
+    runs: list[Measured] = pickle.loads(data)
+    return runs
 
 
-def _line(what: str, coins: int, delay: int, silent: int, runs: Sequence[Measured]) -> str:
+def _keep(file: Path | None, case: Case, runs: Sequence[Measured]) -> None:
+    if file is not None:
+        with file.open("a", encoding="utf-8") as lines:
+            lines.writelines(json.dumps([asdict(case), asdict(run)]) + "\n" for run in runs)
+
+
+def print_table(file: Path) -> None:
+    """Print the medians of all runs that a file has."""
+    runs: dict[Case, list[Measured]] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        case, run = json.loads(line)
+        runs.setdefault(Case(**case), []).append(Measured(**run))
+    print(COLUMNS)
+    for case in sorted(runs, key=lambda case: (case.coins, case.delay, case.silent, WHATS.index(case.what))):
+        print(_line(case, runs[case]))
+
+
+def _line(case: Case, runs: Sequence[Measured]) -> str:
     seconds = statistics.median(run.seconds for run in runs)
-    trips = f"{seconds * 1000 / delay:.2f}" if delay else ""
+    trips = f"{seconds * 1000 / case.delay:.2f}" if case.delay else ""
     asking = statistics.median(run.asking for run in runs)
     cpu = statistics.median(run.cpu for run in runs)
     memory = max(run.megabytes for run in runs)
     return (
-        f"| {what} | {coins:,} | {delay} ms | {silent} | {seconds * 1000:,.0f} ms | {trips} | {asking * 1000:,.0f} ms"
-        f" | {cpu * 1000:,.0f} ms | {memory} MB |"
+        f"| {case.what} | {case.coins:,} | {case.delay} ms | {case.silent} | {seconds * 1000:,.0f} ms | {trips}"
+        f" | {asking * 1000:,.0f} ms | {cpu * 1000:,.0f} ms | {memory} MB |"
     )
