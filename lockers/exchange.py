@@ -6,7 +6,6 @@ leaves, the marks of its coins say SENT: a worker that dies finds them so on the
 asks what became of the coins, and never sends the same thing again without having asked.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -244,23 +243,27 @@ class Work:
         Another thread talks, so that this one can show answers and renew the lease. A process that
         was stopped between committing and sending does not send later: others may have taken over.
         """
-        arrived: queue.SimpleQueue[Answer | Silence | None] = queue.SimpleQueue()
+        arrived: dict[int, int] = {}
         outcome: dict[int, Answer | Silence] = {}
         failure: list[BaseException] = []
+        is_over = threading.Event()
+
+        def note(result: Answer | Silence) -> None:
+            arrived[result.raida] = conversation.answer_code(result)
 
         def talk() -> None:
             try:
                 outcome.update(
-                    network.ask(self.servers, call, until=until, on_result=arrived.put, enough=enough, linger=linger)
+                    network.ask(self.servers, call, until=until, on_result=note, enough=enough, linger=linger)
                 )
             except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
                 failure.append(error)
             finally:
-                arrived.put(None)
+                is_over.set()
 
         thread = threading.Thread(target=talk, name="raida", daemon=True)
         thread.start()
-        self._show(arrived, attempt_id, len(call.payloads), progress)
+        self._show(arrived, is_over, attempt_id, len(call.payloads), progress)
         thread.join()
         if failure:
             raise failure[0]
@@ -268,30 +271,25 @@ class Work:
 
     def _show(
         self,
-        arrived: "queue.SimpleQueue[Answer | Silence | None]",
+        arrived: Mapping[int, int],
+        is_over: threading.Event,
         attempt_id: int,
         asked: int,
         progress: tuple[int, int],
     ) -> None:
-        answers: dict[int, int] = {}
+        """Write down what has arrived, and renew the lease, until it is over."""
         shown, written_at = 0, time.monotonic()
-        while True:
-            due_at = written_at + (_SHOW_SECONDS if len(answers) > shown else _RENEW_SECONDS)
-            try:
-                result = arrived.get(timeout=max(0.0, due_at - time.monotonic()))
-            except queue.Empty:
+        while not is_over.wait(_SHOW_SECONDS):
+            answers = dict(arrived)
+            if len(answers) > shown:
                 begin, end = progress
-                if len(answers) > shown:
-                    now = begin + (end - begin) * len(answers) // asked
-                    settlement.note_answers(held=self.held, attempt_id=attempt_id, answers=answers, progress=now)
-                    shown = len(answers)
-                else:
-                    settlement.advance(held=self.held)
-                written_at = time.monotonic()
+                now = begin + (end - begin) * len(answers) // asked
+                settlement.note_answers(held=self.held, attempt_id=attempt_id, answers=answers, progress=now)
+            elif time.monotonic() - written_at >= _RENEW_SECONDS:
+                settlement.advance(held=self.held)
+            else:
                 continue
-            if result is None:
-                return
-            answers[result.raida] = conversation.answer_code(result)
+            shown, written_at = len(answers), time.monotonic()
 
 
 def _remark(
@@ -300,10 +298,15 @@ def _remark(
     """
     Give chosen pieces the marks that theirs become by what was told of each; return all marks of those that changed.
     """
+    everyone = tuple(range(len(pieces)))
     columns: list[Sequence[T | None]] = []
     for raida in range(RAIDA_COUNT):
+        indices, words = chosen.get(raida, ()), told.get(raida, ())
+        if indices == everyone:
+            columns.append(words)
+            continue
         column: list[T | None] = [None] * len(pieces)
-        for index, word in zip(chosen.get(raida, ()), told.get(raida, ()), strict=True):
+        for index, word in zip(indices, words, strict=True):
             column[index] = word
         columns.append(column)
     # Most pieces are alike.
@@ -326,6 +329,8 @@ def _everywhere(chosen: Chosen, marks: Mapping[int, str]) -> str:
 
 def _alike(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, str] | None:
     """The one mark that all chosen pieces have at each server, if they do."""
+    if len({piece.marks for piece in pieces}) == 1:
+        return {raida: pieces[0].marks[raida] for raida in chosen}
     marks = {raida: {pieces[index].marks[raida] for index in indices} for raida, indices in chosen.items()}
     if any(len(each) > 1 for each in marks.values()):
         return None

@@ -638,10 +638,9 @@ def _conclude_batch(
 ) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
     endings: dict[tuple[Any, ...], tuple[grading.Ending, grading.Ending]] = {}
-    changes: dict[grading.Ending, list[tuple[UUID, str]]] = {}
+    changes: dict[grading.Ending, list[tuple[UUID, grading.Ending]]] = {}
     dropped: list[UUID] = []
     arrived: list[WireCoin] = []
-    lines: list[tuple[int, int, str, str]] = []
     shown: Counter[str] = Counter()
     touched: set[UUID] = set()
     for coin_id, denomination, serial_number, locker_id, *about in _coins_to_settle(task.id, batch):
@@ -664,8 +663,7 @@ def _conclude_batch(
             tally.units_for_locker_in_limbo += WireCoin(denomination, 0).value
         if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
             arrived.append(WireCoin(denomination, serial_number))
-        changes.setdefault(change, []).append((coin_id, ending.pown))
-        lines.append((denomination, serial_number, ending.shown, ending.state))
+        changes.setdefault(change, []).append((coin_id, ending))
     # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
     for letters, count in shown.items() if batch != breakage.POOL else ():
         for raida, letter in enumerate(letters):
@@ -673,11 +671,10 @@ def _conclude_batch(
     if dropped:
         Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
     for change, coins in changes.items():
-        _settle_state(task.id, change, coins, _numbers_to_keep(task, said, change.secrets, coins))
+        kept = _numbers_to_keep(task, said, change.secrets, [coin_id for coin_id, _ in coins])
+        _settle_coins(task.id, change, coins, kept)
     if arrived:
         touched |= _note_departures(arrived)
-    if lines:
-        _write_receipt(task.id, lines)
     return touched
 
 
@@ -715,16 +712,6 @@ def _ending(
     )
 
 
-def _write_receipt(task_id: UUID, lines: Sequence[tuple[int, int, str, str]]) -> None:
-    """Write lines of (denomination, serial number, pown, state); without models, which cost more than the rows."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)"
-            " SELECT %s, * FROM unnest(%s::smallint[], %s::bigint[], %s::text[], %s::text[])",
-            [task_id, *([line[column] for line in lines] for column in range(4))],
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Sealed:
     """New sealed numbers for a coin's columns; None leaves what is there."""
@@ -733,43 +720,62 @@ class _Sealed:
     proposed: bytes | None
 
 
-def _settle_state(
-    task_id: UUID, change: grading.Ending, coins: Sequence[tuple[UUID, str]], numbers: Mapping[UUID, _Sealed]
+def _settle_coins(
+    task_id: UUID,
+    change: grading.Ending,
+    coins: Sequence[tuple[UUID, grading.Ending]],
+    numbers: Mapping[UUID, _Sealed],
 ) -> None:
-    """Let coins go in their new state. Numbers that are in the row already are moved without being opened."""
+    """
+    Let coins go in their new state, and write a line of the receipt for each.
+
+    Numbers that are in the row already are moved without being opened.
+    """
     assert change.state is not None
     unmoved = _Sealed(None, None)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lockers_coin SET state = %s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',"
-            " locker_id = CASE WHEN %s THEN locker_id END, releasing = %s, changed_at = now(),"
-            " secrets = coalesce(new.secrets, CASE WHEN %s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),"
-            " proposed = CASE WHEN %s THEN coalesce(new.proposed, lockers_coin.proposed) END"
-            " FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::bytea[]) AS new(id, pown, secrets, proposed)"
-            " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s AND lockers_coin.state = ANY(%s)",
-            [
-                change.state,
-                change.stays_in_locker,
-                change.stays_releasing,
-                change.secrets is grading.Secrets.NEW,
-                change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW, grading.Secrets.MIXED),
-                [coin_id for coin_id, _ in coins],
-                [pown for _, pown in coins],
-                [numbers.get(coin_id, unmoved).secrets for coin_id, _ in coins],
-                [numbers.get(coin_id, unmoved).proposed for coin_id, _ in coins],
-                task_id,
-                [str(old) for old in may_have_been(change.state)],
-            ],
+            _SETTLE_COINS,
+            {
+                "task": task_id,
+                "state": change.state,
+                "stays_in_locker": change.stays_in_locker,
+                "stays_releasing": change.stays_releasing,
+                "takes_new": change.secrets is grading.Secrets.NEW,
+                "keeps_both": change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW, grading.Secrets.MIXED),
+                "ids": [coin_id for coin_id, _ in coins],
+                "powns": [ending.pown for _, ending in coins],
+                "shown": [ending.shown for _, ending in coins],
+                "secrets": [numbers.get(coin_id, unmoved).secrets for coin_id, _ in coins],
+                "proposed": [numbers.get(coin_id, unmoved).proposed for coin_id, _ in coins],
+                "before": [str(old) for old in may_have_been(change.state)],
+            },
         )
         if cursor.rowcount != len(coins):
             raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {change.state}")
 
 
+_SETTLE_COINS: Final = """
+WITH settled AS (
+    UPDATE lockers_coin SET state = %(state)s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',
+           locker_id = CASE WHEN %(stays_in_locker)s THEN locker_id END, releasing = %(stays_releasing)s,
+           changed_at = now(), secrets = coalesce(
+               new.secrets, CASE WHEN %(takes_new)s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),
+           proposed = CASE WHEN %(keeps_both)s THEN coalesce(new.proposed, lockers_coin.proposed) END
+      FROM unnest(%(ids)s::uuid[], %(powns)s::text[], %(shown)s::text[], %(secrets)s::bytea[], %(proposed)s::bytea[])
+           AS new (id, pown, shown, secrets, proposed)
+     WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %(task)s AND lockers_coin.state = ANY(%(before)s)
+    RETURNING denomination, serial_number, new.shown, lockers_coin.state
+)
+INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)
+SELECT %(task)s, denomination, serial_number, shown, state FROM settled
+"""
+
+
 def _numbers_to_keep(
-    task: LockerTask, said: Sequence[tuple[str, str]], kept: grading.Secrets, coins: Sequence[tuple[UUID, str]]
+    task: LockerTask, said: Sequence[tuple[str, str]], kept: grading.Secrets, ids: Sequence[UUID]
 ) -> dict[UUID, _Sealed]:
     """What has to be sealed anew so that `secrets` has what each server holds, and `proposed` what it may hold."""
-    ids = [coin_id for coin_id, _ in coins]
     match kept:
         case grading.Secrets.UNTOUCHED | grading.Secrets.OLD | grading.Secrets.NEW:
             return {}

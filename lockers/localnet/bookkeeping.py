@@ -170,21 +170,24 @@ class Bookkeeping:
         an = self._store.an(coin)
         return bytes(byte ^ 0xA5 for byte in an) if self.holds_wrong_secrets else an
 
+    def _ans(self, coins: list[bytes]) -> list[bytes]:
+        return list(map(self._an, coins)) if self.holds_wrong_secrets else self._store.ans(coins)
+
     def _holds(self, coin: bytes, an: bytes) -> bool:
         return self._store.knows(coin) and self._an(coin) == an
 
-    def _set_all(self, coins: Iterable[bytes], an: bytes) -> None:
-        self._store.write(Change(coin, an, in_use=True) for coin in coins)
+    def _set_all(self, coins: list[bytes], an: bytes) -> None:
+        self._store.write_alike(coins, an)
 
     def _has_forbidden_duplicates(self, coins: list[bytes]) -> bool:
         return not self._legacy_bugs and len(set(coins)) < len(coins)
 
     def _require_known(self, coins: Iterable[bytes]) -> None:
-        if not all(map(self._store.knows, coins)):
+        if not self._store.knows_all(coins):
             raise _Refused(Status.INVALID_SN_OR_DENOMINATION)
 
     def _sum_is_right(self, coins: list[bytes], total: bytes) -> bool:
-        return not self._has_forbidden_duplicates(coins) and xor_sum(map(self._an, coins)) == total
+        return not self._has_forbidden_duplicates(coins) and xor_sum(self._ans(coins)) == total
 
     # --- status, authentication (section 6.1) ----------------------------------------------
 
@@ -373,8 +376,11 @@ class Bookkeeping:
 
     def _list_in_locker(self, key: bytes, coins: list[bytes]) -> None:
         listed = self._lockers.setdefault(key, {})
-        for coin in coins:
-            listed[coin] = listed.get(coin, 0) + 1 if self._legacy_bugs else 1
+        if self._legacy_bugs:
+            for coin in coins:
+                listed[coin] = listed.get(coin, 0) + 1
+        else:
+            listed.update(dict.fromkeys(coins, 1))
 
     def _peek(self, payload: bytes) -> Outcome:
         if len(payload) != AN_SIZE:
@@ -391,12 +397,13 @@ class Bookkeeping:
         listed = self._lockers.get(key)
         if listed is None:
             return Outcome(Status.ALL_FAIL)
-        passed = [row[:COIN_SIZE] in listed and self._may_leave(row[:COIN_SIZE], key) for row in rows]
-        taken = [row for row, is_taken in zip(rows, passed, strict=True) if is_taken]
-        self._store.write(
-            {row[:COIN_SIZE]: Change(row[:COIN_SIZE], row[COIN_SIZE:], in_use=True) for row in taken}.values()
+        changes = [Change(row[:COIN_SIZE], row[COIN_SIZE:], in_use=True) for row in rows]
+        passed = [change.coin in listed and self._may_leave(change.coin, key) for change in changes]
+        taken = {change.coin: change for change, is_taken in zip(changes, passed, strict=True) if is_taken}
+        self._store.write(taken.values())
+        self._strike_from_locker(
+            key, [change.coin for change, is_taken in zip(changes, passed, strict=True) if is_taken]
         )
-        self._strike_from_locker(key, [row[:COIN_SIZE] for row in taken])
         if not self._legacy_bugs:
             self._strike_from_locker(key, [coin for coin in listed if self._store.an(coin) != key])
         # Whatever the outcome, and one byte longer than it needs to be for a multiple of eight.

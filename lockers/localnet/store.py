@@ -17,7 +17,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -79,9 +79,16 @@ class CoinStore:
         """Whether the server has a page for this coin at all."""
         return coin[:1] in _LEGAL_DENOMINATIONS and int.from_bytes(coin[1:], "big") < SERIAL_NUMBERS
 
+    def knows_all(self, coins: Iterable[bytes]) -> bool:
+        return all(coin in self._ans or self.knows(coin) for coin in coins)
+
     def an(self, coin: bytes) -> bytes:
         """The secret of a coin that the server `knows`."""
         return self._ans.get(coin) or hmac.digest(self._seed, coin, hashlib.sha256)[:16]
+
+    def ans(self, coins: Iterable[bytes]) -> list[bytes]:
+        """The secrets of coins that the server `knows`."""
+        return [self._ans.get(coin) or self.an(coin) for coin in coins]
 
     def is_in_use(self, coin: bytes) -> bool:
         return coin in self._in_use
@@ -116,11 +123,26 @@ class CoinStore:
         changes = list(changes)
         if not changes:
             return
-        body = b"".join(_ENTRY.pack(change.coin, change.in_use, change.an) for change in changes)
-        self._append(_RECORD_HEAD.pack(len(body), zlib.crc32(body)) + body)
+        self._append(b"".join(_ENTRY.pack(change.coin, change.in_use, change.an) for change in changes))
         self._apply(changes)
 
-    def _append(self, record: bytes) -> None:
+    def write_alike(self, coins: Sequence[bytes], an: bytes) -> None:
+        """
+        `write` the same secret for all of these coins, which are in circulation then.
+
+        :raises OSError: nothing was changed
+        """
+        if not coins:
+            return
+        rest = _ENTRY.pack(bytes(COIN_SIZE), True, an)[COIN_SIZE:]
+        self._append(rest.join(coins) + rest)
+        for coin in coins:
+            self._ans.pop(coin, None)
+            self._ans[coin] = an
+        self._in_use.update(coins)
+
+    def _append(self, body: bytes) -> None:
+        record = _RECORD_HEAD.pack(len(body), zlib.crc32(body)) + body
         written = 0
         try:
             while written < len(record):
