@@ -129,7 +129,7 @@ def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
 
 
 # The wallet columns by which transfers are found, each served by an index that ends in the number.
-_BRANCHES = (
+_BRANCHES: Sequence[tuple[str, str]] = (
     ("source_id", ""),
     ("destination_id", ""),
     ("originator_id", "AND originator_id <> source_id AND originator_id <> destination_id"),
