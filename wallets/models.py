@@ -151,7 +151,8 @@ class IdempotentAnswer(models.Model):
     statement of its effect, holds no secret and is not. Kept for 7 days.
     """
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # Without a constraint, which would lock the wallet's row for each transfer. A wallet is never deleted.
+    wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)
     status = models.SmallIntegerField()
