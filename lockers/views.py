@@ -6,7 +6,6 @@ and beside each a POST that carries the code in its body, which no log or histor
 """
 
 import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -14,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.parsers import MultiPartParser
@@ -144,6 +143,7 @@ class LockerViewSet(ApiViewSet):
         tag="lockers",
     )
     def peek(self, request: Request, code: str) -> Response:
+        serializers.CODE.read("code", code)
         return Response(serializers.started(operations.start_peek(actor=caller(request), code=code)))
 
     @_describe(
@@ -169,7 +169,8 @@ class LockerViewSet(ApiViewSet):
         tag="lockers",
     )
     def take(self, request: Request, code: str) -> Response:
-        return self._take(request, {**serializers.TAKE.read_body(request.data), "transmit_code": code})
+        values = serializers.TAKE.read_body(request.data)
+        return self._take(request, {**values, "transmit_code": serializers.CODE.read("code", code)})
 
     @_describe(
         "Take the coins out of a locker, its code in the body",
@@ -450,10 +451,11 @@ class ImportViewSet(ApiViewSet):
 
 
 def _fields(request: Request) -> dict[str, Any]:
+    """What stands beside the files; a name that a form gives twice has a list, which no field takes."""
     body = request.data
-    return (
-        {name: value for name, value in body.items() if name not in request.FILES} if isinstance(body, Mapping) else {}
-    )
+    if not isinstance(body, QueryDict):
+        return body if isinstance(body, dict) else {}
+    return {name: each[0] if len(each) == 1 else each for name, each in body.lists() if name not in request.FILES}
 
 
 class ExportViewSet(ApiViewSet):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
+from django.conf import settings
 from django.core import exceptions as django_errors
 from django.core.signals import got_request_exception
 from django.db import Error as DatabaseError
@@ -185,6 +186,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             headers = {"Retry-After": RETRY_AFTER_SECONDS}
         case django_errors.RequestDataTooBig():
             status, message = 413, "Request entity too large"
+        case django_errors.TooManyFilesSent():
+            status, message = 413, f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files at once"
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
             status, message = 400, "Malformed request"
         case DatabaseError() if is_transient(error):

@@ -136,6 +136,8 @@ STATIC_ROOT = ROOT / "staticfiles"
 
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+# A wallet is a folder with a file for each coin elsewhere, and is imported whole.
+DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["config.api.authentication.BearerAuthentication"],

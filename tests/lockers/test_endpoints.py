@@ -403,6 +403,14 @@ def test_a_key_that_cannot_be_one_is_asked_of_no_server(query: str, message: str
     assert answer(alice.get(f"/api/transactions/locker/peek?{query}")) == refused(422, message)
 
 
+def test_a_code_in_a_path_is_as_long_as_one_in_a_body(alice: Caller) -> None:
+    too_long = refused(422, '"code" length must be less than or equal to 1000 characters long')
+
+    assert answer(alice.get(f"/api/v1/locker/{'x' * 1001}")) == too_long
+    assert answer(alice.post(f"/api/v1/locker/{'x' * 1001}", {"name": "alice"})) == too_long
+    assert LockerTask.objects.count() == 0
+
+
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_no_path_answers_without_a_bearer_token(method: str, path: str, db: None) -> None:
     assert Caller().send(method, path).status_code == 401

@@ -118,6 +118,23 @@ def test_more_bytes_than_an_import_takes_are_refused_before_they_are_read(alice:
     assert LockerTask.objects.count() == 0
 
 
+def test_a_thousand_files_are_read_and_more_are_refused_in_as_many_words(alice: Caller) -> None:
+    some = upload(alice, **{f"f{number}": b"x" for number in range(1000)})
+    more = upload(alice, **{f"f{number}": b"x" for number in range(1001)})
+
+    assert (some[0], len(some[1]["files"])) == (422, 1000)
+    assert more == (413, {"error": True, "message": "At most 1000 files at once", "code": 413})
+    assert LockerTask.objects.count() == 0
+
+
+def test_a_form_that_names_two_wallets_names_none(alice: Caller) -> None:
+    form = {"name": ["alice", "bob"], "file": SimpleUploadedFile("f.bin", b"x")}
+
+    response = alice.client.post("/api/v1/import", form, headers={"authorization": f"Bearer {alice.bearer}"})
+
+    assert answer(response)[1]["message"] == '"name" must be a string'
+
+
 def test_an_archive_that_unfolds_to_more_than_it_may_is_refused(alice: Caller) -> None:
     bomb = write_zip([Member("zeros", bytes(65 * 1024 * 1024))])
     assert len(bomb) < 100_000
