@@ -21,6 +21,7 @@ from lockers import (
     change,
     conversation,
     exchange,
+    forgotten,
     healing,
     health,
     network,
@@ -354,15 +355,17 @@ def _take(work: Work) -> None:
     first: dict[int, list[Piece]] = {}
     if not settlement.batches(task_id=work.task.id):
         settlement.advance(held=work.held, step=Step.PEEKING, progress=2)
-        listing, keys, _ = look_into(secrecy.task_code(work.task), work.servers)
-        if not listing.coins:
+        code = secrecy.task_code(work.task)
+        listing, keys, _ = look_into(code, work.servers)
+        coins = listing.coins
+        if not coins and (found := forgotten.look_for(work, code)):
+            coins, keys = found.coins, found.keys
+        if not coins:
             settlement.finish(
                 held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
             )
             return
-        first = settlement.reserve_listed(
-            held=work.held, wallet_id=work.task.wallet_id, coins=sorted(listing.coins), keys=keys
-        )
+        first = settlement.reserve_listed(held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys)
         if not first:
             settlement.finish(
                 held=work.held,

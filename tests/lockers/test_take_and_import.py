@@ -11,10 +11,15 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
+from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
+from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
+from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
+from tests.lockers.test_privacy import kinds, listening
 from tests.lockers.test_put import find, give, put
 from wallets.models import Wallet
 
@@ -130,6 +135,42 @@ def test_servers_that_forgot_the_locker_give_the_coins_all_the_same(
     assert (task.state, task.result["raida"]) == ("completed", "p" * 25)
     assert states(bob) == {"bank": 3}
     assert_true_to_the_servers()
+
+
+def test_a_locker_that_all_servers_forgot_is_opened_by_what_the_books_remember(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    network.fault(range(25), "forget")
+
+    with listening(monkeypatch) as heard:
+        task = take(bob, code)
+        again = take(bob, code)
+
+    assert (task.state, task.result["total"], again.state) == ("completed", 12 * UNITS_PER_COIN, "error")
+    assert (states(bob), states(alice)) == ({"bank": 3}, {"bank": 1, "sent": 3})
+    assert set(kinds(heard, Command.DETECT)) == {KIND_COIN}
+    assert_true_to_the_servers()
+
+
+def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    taken = [WireCoin(row.denomination, row.serial_number) for row in Coin.objects.filter(state="locked")]
+    keys = codes.locker_keys(code)
+    everything = {
+        raida: encode_remove(RemoveRequest(key, tuple(CoinPan(coin, bytes(16)) for coin in taken)))
+        for raida, key in enumerate(keys)
+    }
+    tell_all(network, Command.REMOVE, everything)
+
+    task = take(bob, code)
+
+    assert (task.state, states(bob)) == ("error", {})
+    assert task.message == "No locker with this code, or it was emptied already: the servers do not say which."
 
 
 def test_a_take_never_takes_coins_that_a_wallet_holds(

@@ -1,0 +1,84 @@
+"""
+Lockers that the servers have forgotten: their lists are in memory only, while the coins still carry the key.
+
+After a restart real servers answer as if there had never been such a locker (the RAIDA protocol, section 6.2).
+What was put into it from here is in the books, and whether it is still there, the coins themselves tell.
+"""
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+from lockers import conversation, privacy, secrecy, vault
+from lockers.conversation import Numbers, Piece, Reply
+from lockers.exchange import Work
+from lockers.models import Coin, Locker
+from lockers.network import Call
+from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.encryption import with_coin
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.settlement import BATCH_COINS
+from lockers.states import CoinState, LockerState
+
+# To open so many sealed codes takes a fifth of a second, and whoever mistypes a code costs that.
+_NEWEST: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Coins that 13 servers hold with the keys of a locker which they do not list."""
+
+    coins: frozenset[WireCoin]
+    keys: Numbers = field(repr=False)
+
+
+def look_for(work: Work, code: str) -> Found | None:
+    """
+    Return what is still in a locker that was filled from this ledger and that too few servers list.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    for candidate in codes.candidates(code):
+        rows = Coin.objects.filter(locker__in=_filled_with(candidate), state=CoinState.LOCKED).order_by("id")
+        keys = codes.locker_keys(candidate)
+        pieces = [
+            Piece(row.pk, WireCoin(row.denomination, row.serial_number), row.pown, "", keys, keys)
+            for row in rows.defer("secrets", "proposed")
+        ]
+        coins = frozenset(
+            coin
+            for start in range(0, len(pieces), BATCH_COINS)
+            for coin in _still_there(work, start // BATCH_COINS, pieces[start : start + BATCH_COINS])
+        )
+        if coins:
+            return Found(coins, keys)
+    return None
+
+
+def _filled_with(code: str) -> Collection[Locker]:
+    found = []
+    for row in Locker.objects.filter(state=LockerState.FILLED).order_by("-created_at", "id").only("code")[:_NEWEST]:
+        # One row that cannot be opened is for the audit to find.
+        with contextlib.suppress(vault.SealBroken):
+            if secrecy.locker_code(row) == code:
+                found.append(row)
+    return found
+
+
+def _still_there(work: Work, batch: int, pieces: list[Piece]) -> list[WireCoin]:
+    chosen = dict.fromkeys(range(RAIDA_COUNT), tuple(range(len(pieces))))
+    call = conversation.compose(Command.DETECT, pieces, chosen)
+    # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
+    first = pieces[0]
+    own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
+    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(work.task))
+    results = work.question(Call(call.command, call.payloads, own | lent), batch)
+    told = conversation.replies(Command.DETECT, chosen, results)
+    return [
+        piece.coin
+        for index, piece in enumerate(pieces)
+        if sum(replies[index] is Reply.PASS for replies in told.values()) >= QUORUM
+    ]
