@@ -109,19 +109,17 @@ def transfer_row(*, transfer_id: UUID) -> TransferRow:
     return _row(row)
 
 
+_IS_VISIBLE = trust_queries.controls_one_of("transfer.source_id", "transfer.destination_id", "transfer.originator_id")
+
+
 def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
     """
     Return one transfer of which the actor controls a party (the Treetracker contract, row 14).
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
     """
-    wallet_ids = trust_queries.controlled_wallet_ids(actor_id=actor_id)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"{_ROW} WHERE transfer.id = %(id)s AND (transfer.source_id = ANY(%(wallets)s)"
-            " OR transfer.destination_id = ANY(%(wallets)s) OR transfer.originator_id = ANY(%(wallets)s))",
-            {"id": transfer_id, "wallets": wallet_ids},
-        )
+        cursor.execute(f"{_ROW} WHERE transfer.id = %(id)s AND {_IS_VISIBLE}", {"id": transfer_id, "actor": actor_id})
         row = cursor.fetchone()
     if row is None:
         raise errors.TransferNotVisible
@@ -320,11 +318,7 @@ def token_history(
     :raises wallets.errors.TokenNotFound: no such token
     :raises wallets.errors.TokenNotVisible: it lies in a wallet that the actor does not control
     """
-    wallet_queries.token(
-        token_id=token_id,
-        visible_in=trust_queries.controlled_wallet_ids(actor_id=actor_id),
-        written=written,
-    )
+    wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), written=written)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT movement.number, movement.processed_at, source.name, destination.name"

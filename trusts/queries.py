@@ -1,6 +1,6 @@
 """Reading trusts: who controls which wallet, who may push to whom, and lists narrowed to what the reader may see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -26,6 +26,25 @@ OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = '
 def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
     """Tell whether the actor is the wallet or manages it."""
     return actor_id == wallet_id or _control(_CONTROL.format(lock=""), actor_id, wallet_id)
+
+
+def controlled_by(actor_id: UUID) -> Callable[[UUID], bool]:
+    """Return the question whether the actor controls a wallet: for who looks up something that lies in one."""
+    return lambda wallet_id: controls(actor_id=actor_id, wallet_id=wallet_id)
+
+
+def controls_one_of(*columns: str) -> str:
+    """
+    Return the SQL of the condition that the wallet `actor` is named in one of the columns, or manages one that is.
+
+    It looks up these few and not all that the actor manages, which may be thousands.
+    """
+    wallets = f"ARRAY[{', '.join(columns)}]"
+    return f"""(%(actor)s::uuid = ANY ({wallets})
+ OR EXISTS (SELECT FROM trusts_trust AS power WHERE power.state = 'trusted' AND power.request_type = 'manage'
+               AND power.actor_id = %(actor)s::uuid AND power.target_id = ANY ({wallets}))
+ OR EXISTS (SELECT FROM trusts_trust AS power WHERE power.state = 'trusted' AND power.request_type = 'yield'
+               AND power.actor_id = ANY ({wallets}) AND power.target_id = %(actor)s::uuid))"""  # noqa: S608 - constants
 
 
 def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
@@ -131,6 +150,9 @@ def trust_row(*, trust_id: UUID) -> TrustRow:
     return TrustRow(*row)
 
 
+_IS_VISIBLE: Final = controls_one_of("trust.actor_id", "trust.target_id", "trust.originator_id")
+
+
 def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
     """
     Return one trust of which the actor controls a party.
@@ -138,13 +160,13 @@ def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
     :raises trusts.errors.TrustNotFound: no such trust
     :raises trusts.errors.TrustNotReadable: the actor controls no party of it
     """
-    row = trust_row(trust_id=trust_id)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT actor_id, target_id, originator_id FROM trusts_trust WHERE id = %s", [trust_id])
-        parties = set(cursor.fetchone())
-    if parties.isdisjoint(controlled_wallet_ids(actor_id=actor_id)):
+        cursor.execute(f"{_ROW} WHERE trust.id = %(id)s AND {_IS_VISIBLE}", {"id": trust_id, "actor": actor_id})
+        row = cursor.fetchone()
+    if row is None:
+        trust_row(trust_id=trust_id)
         raise errors.TrustNotReadable
-    return row
+    return TrustRow(*row)
 
 
 LISTED: Final = "SELECT unnest((SELECT %(wallets)s::uuid[])) AS id"

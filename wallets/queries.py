@@ -287,9 +287,9 @@ def tokens_page(
         return [Written(json, [arrival]) for json, arrival in cursor.fetchall()]
 
 
-def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> Written:
+def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str) -> Written:
     """
-    Return the token if it lies in one of the wallets `visible_in`. `written` is the id as the client wrote it.
+    Return the token if it lies in a wallet that may be looked into. `written` is the id as the client wrote it.
 
     :raises TokenNotFound: no such token
     :raises TokenNotVisible: it lies in another wallet
@@ -302,6 +302,6 @@ def token(*, token_id: UUID, visible_in: Sequence[UUID], written: str) -> Writte
         row = cursor.fetchone()
     if row is None:
         raise errors.TokenNotFound(f"can not found token by id:{written}")
-    if row[0] not in visible_in:
+    if not is_visible_in(row[0]):
         raise errors.TokenNotVisible("Have no permission to visit this token")
     return Written(row[1], [row[2]])

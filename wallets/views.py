@@ -168,7 +168,7 @@ class TokenViewSet(ApiViewSet):
     def retrieve(self, request: Request, token_id: str) -> Response:
         row = queries.token(
             token_id=path_id("token_id", token_id),
-            visible_in=trust_queries.controlled_wallet_ids(actor_id=caller(request).pk),
+            is_visible_in=trust_queries.controlled_by(caller(request).pk),
             written=token_id,
         )
         return Response(serializers.written(row))

@@ -33,7 +33,7 @@ FAILURES_PER_ADDRESS: Final = 100
 CHECKS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) // 2)
 # Of a process that died while it checked.
 _SLOT_SECONDS: Final = 5
-# A server has eight threads, and a check takes up to 0.4 s beside other work: 32 clients that log in at once all get in.
+# A server has eight threads, and a check takes up to 0.4 s beside other work: of 32 clients at once all get in.
 _WAIT_SECONDS: Final = 5.0
 
 # KEYS: account, address, slots. ARGV: limits of both, window in ms, slots, lease in ms, name of the slot.
