@@ -7,6 +7,7 @@ call returns. Lock order: trust, export, coins, task, locker, accounts.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -172,63 +173,54 @@ def start_put_of_one(
     )
 
 
-def _lock_coins(wallet: Wallet, units: int, *, at_most: int) -> list[UUID]:
-    """Choose and lock free coins that make `units` exactly, bank coins before fracked ones."""
-    for _ in range(_CHOICES):
-        available = queries.free_counts(wallet_id=wallet.pk)
-        wanted = choosing.choose(available, units)
-        if wanted is None:
-            _refuse_while_healing(wallet, available, units)
-            _refuse_amount(available, units)
-        assert wanted is not None
-        if sum(wanted.values()) > at_most:
-            raise errors.InvalidLockerRequest(
-                f"This amount needs {sum(wanted.values())} coins; at most {at_most} go at once"
-            )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _LOCK_FREE,
-                [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]],
-            )
-            locked = [row[0] for row in cursor.fetchall()]
-        if len(locked) == sum(wanted.values()):
-            return locked
-        # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
-    raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
-
-
 def _lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[list[UUID], UUID | None]:
-    """Lock free coins that make `units`, or as many of them as fit, and a bigger one to break for the rest."""
+    """
+    Choose and lock free coins that make `units` exactly, bank coins before fracked ones.
+
+    If none do, as many of them as fit, and a bigger one to break for the rest.
+    """
     for _ in range(_CHOICES):
-        available = queries.free_counts(wallet_id=wallet.pk)
-        if choosing.choose(available, units) is not None:
-            return _lock_coins(wallet, units, at_most=at_most), None
-        breakable = queries.free_counts(wallet_id=wallet.pk, states=[CoinState.BANK])
-        plan = choosing.choose_to_break(available, breakable, units)
+        free = queries.free_counts_by_state(wallet_id=wallet.pk)
+        available = sum((Counter(each) for each in free.values()), Counter[int]())
+        wanted = choosing.choose(available, units)
+        if wanted is not None:
+            _refuse_too_many(sum(wanted.values()), at_most=at_most)
+            locked = _lock_free(wallet, wanted)
+            if len(locked) == sum(wanted.values()):
+                return locked, None
+            # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
+            continue
+        plan = choosing.choose_to_break(available, free.get(CoinState.BANK, {}), units)
         if plan is None:
             _refuse_while_healing(wallet, available, units)
             _refuse_amount(available, units)
         assert plan is not None
         wanted, denomination = plan
         # Breaking adds nine coins for each of at most fourteen denominations.
-        if sum(wanted.values()) + 9 * 14 > at_most:
-            raise errors.InvalidLockerRequest(
-                f"This amount needs {sum(wanted.values())} coins; at most {at_most} go at once"
-            )
+        _refuse_too_many(sum(wanted.values()), at_most=at_most, besides=9 * 14)
         to_break = _lock_one_to_break(wallet, denomination)
         if to_break is None:
             continue
-        with connection.cursor() as cursor:
-            # One more of the broken coin's denomination than are wanted, in case that it is among them.
-            counts = {each: count + (each == denomination) for each, count in wanted.items()}
-            cursor.execute(
-                _LOCK_FREE, [list(counts), list(counts.values()), wallet.pk, [str(state) for state in SPENDABLE]]
-            )
-            locked = [row[0] for row in cursor.fetchall() if row[0] != to_break]
-        locked = _as_many_as(wanted, locked)
+        # One more of the broken coin's denomination than are wanted, in case that it is among them.
+        found = _lock_free(wallet, {each: count + (each == denomination) for each, count in wanted.items()})
+        locked = _as_many_as(wanted, [coin_id for coin_id in found if coin_id != to_break])
         if len(locked) == sum(wanted.values()):
             return locked, to_break
     raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+
+
+def _refuse_too_many(number: int, *, at_most: int, besides: int = 0) -> None:
+    if number + besides > at_most:
+        raise errors.InvalidLockerRequest(f"This amount needs {number} coins; at most {at_most} go at once")
+
+
+def _lock_free(wallet: Wallet, wanted: Mapping[int, int]) -> list[UUID]:
+    """Lock as many of these free coins as there are and nobody else has locked, and return them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LOCK_FREE, [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]]
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _lock_one_to_break(wallet: Wallet, denomination: int) -> UUID | None:
@@ -238,7 +230,7 @@ def _lock_one_to_break(wallet: Wallet, denomination: int) -> UUID | None:
     return best.values_list("id", flat=True).first()
 
 
-def _refuse_while_healing(wallet: Wallet, available: dict[int, int], units: int) -> None:
+def _refuse_while_healing(wallet: Wallet, available: Mapping[int, int], units: int) -> None:
     """Coins that a fix has reserved are back in a moment: they are not missing."""
     healing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
     counts: dict[int, int] = dict(healing.values_list("denomination").annotate(number=Count("id")))
@@ -246,7 +238,7 @@ def _refuse_while_healing(wallet: Wallet, available: dict[int, int], units: int)
         raise errors.CoinsBusy("Coins of this wallet are being healed just now; try again in a moment")
 
 
-def _as_many_as(wanted: dict[int, int], coin_ids: Sequence[UUID]) -> list[UUID]:
+def _as_many_as(wanted: Mapping[int, int], coin_ids: Sequence[UUID]) -> list[UUID]:
     left = dict(wanted)
     kept = []
     rows = dict(Coin.objects.filter(pk__in=coin_ids).values_list("id", "denomination"))
@@ -294,7 +286,7 @@ CROSS JOIN LATERAL (
 """
 
 
-def _refuse_amount(available: dict[int, int], units: int) -> None:
+def _refuse_amount(available: Mapping[int, int], units: int) -> None:
     total = choosing.total(available)
     if total < units:
         raise errors.NotEnoughCoins(

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,14 +69,23 @@ def wallets_of(*, actor: Wallet) -> list[Wallet]:
 # Coins.
 
 
-def free_counts(*, wallet_id: UUID, states: Sequence[CoinState] = SPENDABLE) -> dict[int, int]:
+def free_counts(*, wallet_id: UUID) -> dict[int, int]:
     """Return how many coins of each denomination may be put into a locker now."""
-    return dict(
-        Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=states)
-        .values_list("denomination")
+    by_state = free_counts_by_state(wallet_id=wallet_id)
+    return dict(sum((Counter(each) for each in by_state.values()), Counter[int]()))
+
+
+def free_counts_by_state(*, wallet_id: UUID) -> dict[CoinState, dict[int, int]]:
+    """Return the same for each state: of one moment, or what is free and what may be broken would not fit together."""
+    found: dict[CoinState, dict[int, int]] = {}
+    for state, denomination, number in (
+        Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=SPENDABLE)
+        .values_list("state", "denomination")
         .annotate(number=Count("id"))
-        .order_by("denomination")
-    )
+        .order_by("state", "denomination")
+    ):
+        found.setdefault(CoinState(state), {})[denomination] = number
+    return found
 
 
 @dataclass(frozen=True, slots=True)

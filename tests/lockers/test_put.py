@@ -1,14 +1,14 @@
 """Putting coins into a locker, through every outcome of 25 servers."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
-from lockers import engine, errors, operations
+from lockers import choosing, engine, errors, operations
 from lockers import network as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
@@ -18,6 +18,7 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.raida.statuses import Status
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
+from tests.lockers.stock import stock
 from wallets.models import Wallet
 
 
@@ -146,3 +147,24 @@ def test_a_put_ends_right_whatever_servers_do(
     # Twice only to servers that could not decrypt, and so did nothing.
     assert network.seen(Command.PUT) <= 25 + (count if fault == "wrong-secret" else 0)
     assert_true_to_the_servers()
+
+
+def test_what_others_take_between_counting_and_locking_is_counted_again(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine ones make the amount; they are gone when they shall be locked, and a ten is broken instead."""
+    ones = stock(alice, *[0] * 10)
+    stock(alice, 1)
+    choose = choosing.choose
+
+    def choose_and_lose(available: Mapping[int, int], units: int) -> dict[int, int] | None:
+        chosen = choose(available, units)
+        Coin.objects.filter(pk__in=[row.pk for row in ones]).update(state="sent")
+        return chosen
+
+    monkeypatch.setattr(choosing, "choose", choose_and_lose)
+
+    started = operations.start_put(actor=alice, name="alice", units=9 * UNITS_PER_COIN)
+
+    assert started.task.plan == {"breaks": True}
+    assert Coin.objects.get(task=started.task).denomination == 1
