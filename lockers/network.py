@@ -45,6 +45,8 @@ _FIRST_SHARE: Final = 0.25
 # other and only while the server answers datagrams: if it stands still, they would make it worse.
 _KNOCK_SHARE: Final = 0.05
 _MOST_KNOCKS: Final = 100
+# Servers that did not answer this process by themselves when it last asked over TCP: there it knocks at once.
+_behind: Final[set["Server"]] = set()
 # A server that is told to fix a coin connects to all others before it answers. They are told one after the other, or
 # all would connect to each at the same moment; and where one was overlooked nevertheless, it is let in from here.
 _FIX_GAP_SECONDS: Final = 0.02
@@ -186,7 +188,11 @@ def ask(
 
 async def _while_knocking(servers: Sequence[Server], until: float, asking: Coroutine[Any, Any, Results]) -> Results:
     """Let servers in to each other, for as long as they are asked for what makes them ask each other."""
-    knocking = [asyncio.create_task(_knock(server, until, times=_MOST_KNOCKS_FOR_A_FIX)) for server in servers]
+    wait, made = _knock_wait(until), list[Server]()
+    knocking = [
+        asyncio.create_task(_knock(server, until, wait=wait, times=_MOST_KNOCKS_FOR_A_FIX, made=made))
+        for server in servers
+    ]
     try:
         return await asking
     finally:
@@ -402,10 +408,18 @@ class _Inquiry:
                 return self.silence("timeout")
             self._may_have_arrived = True
             sent = opened.send(data)
-            chores = [asyncio.create_task(_knock(self._server, self._until, times=self._most_knocks()))]
+            wait = 0.0 if self._server in _behind else _knock_wait(self._until)
+            # Until it answers without a knock. Given up, it may not even have got one.
+            _behind.add(self._server)
+            knocks: list[Server] = []
+            knocking = _knock(self._server, self._until, wait=wait, times=self._most_knocks(), made=knocks)
+            chores = [asyncio.create_task(knocking)]
             if sent < len(data):
                 chores.append(asyncio.create_task(self._send(opened, data[sent:])))
-            return self._read(await self._read_stream(opened), request)
+            answer = self._read(await self._read_stream(opened), request)
+            if not knocks:
+                _behind.discard(self._server)
+            return answer
         except _Rejected as rejection:
             # There is one answer on a connection: nothing better can follow.
             return self.silence(rejection.reason)
@@ -451,9 +465,13 @@ class _Inquiry:
         return Answer(self._server.raida, response.status, response.payload, time.monotonic() - self._started)
 
 
-async def _knock(server: Server, until: float, *, times: int) -> None:
-    """Have a server that is awake let in connections that it overlooked."""
-    await asyncio.sleep((until - time.monotonic()) * _KNOCK_SHARE)
+def _knock_wait(until: float) -> float:
+    return (until - time.monotonic()) * _KNOCK_SHARE
+
+
+async def _knock(server: Server, until: float, *, wait: float, times: int, made: list[Server]) -> None:
+    """Have a server that is awake let in connections that it overlooked; `made` gets an entry for each knock."""
+    await asyncio.sleep(wait)
     echo = Call(Command.ECHO, {server.raida: b""})
     for _ in range(times):
         # Its answer also tells that the knock before was heard: two at once could be taken for one.
@@ -464,6 +482,7 @@ async def _knock(server: Server, until: float, *, times: int) -> None:
         except OSError:
             return
         opened.close()
+        made.append(server)
 
 
 async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:

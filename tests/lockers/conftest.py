@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lockers import network as client
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import codes
@@ -35,6 +36,7 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     """25 servers that behave, and are waited for by condition (`tests.lockers.patience`)."""
     settings.RAIDA_HOSTS = running_network.hosts
     settings.RAIDA_TIMEOUT_SECONDS = 0.5
+    monkeypatch.setattr(client, "_behind", set())
     wait_by_condition(running_network, monkeypatch)
     running_network.forget_seen()
     yield running_network

@@ -45,7 +45,8 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 
 @pytest.fixture
-def network(running_network: LocalNetwork) -> LocalNetwork:
+def network(running_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> LocalNetwork:
+    monkeypatch.setattr(client, "_behind", set())
     running_network.clear()
     running_network.forget_seen()
     return running_network
@@ -376,6 +377,17 @@ def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_
     # What cannot be repeated was sent once, and to a server that stands still nothing came after it.
     assert impostor.connected in ((6, 7) if is_awake else (1,))
     assert [how for how, data in impostor.arrived if data[4:6] == bytes((1, 20))] == ["tcp"] * is_awake
+
+
+def test_a_server_that_had_to_be_helped_is_helped_at_once_the_next_time():
+    with Impostor(genuine(242), behind=2) as impostor:
+        ask_one(impostor.server, Command.POWN, bytes(37 * 100), seconds=4)
+        began = time.monotonic()
+        result = ask_one(impostor.server, Command.POWN, bytes(37 * 100), seconds=400)
+
+    assert isinstance(result, Answer)
+    # For a stranger it would have waited 20 seconds.
+    assert time.monotonic() - began < 10
 
 
 def test_servers_that_fix_a_coin_do_not_all_at_once_ask_the_others(network):
