@@ -53,7 +53,7 @@ _FIX_GAP_SECONDS: Final = 0.02
 _MOST_KNOCKS_FOR_A_FIX: Final = 30
 
 # Answers that were sent at the same moment are read so far apart, even where nothing else is done.
-_SHORTEST_LINGER_SECONDS: Final = 0.002
+_SHORTEST_LINGER_SECONDS: Final = 0.001
 
 _LARGEST_DATAGRAM: Final = 65_536
 _CHUNK: Final = 65_536
@@ -259,6 +259,8 @@ class _Inquiry:
         self._delay = delay
         self._started = 0.0
         self._may_have_arrived = False
+        # A datagram was sent, and nobody listens for its answer yet.
+        self._outstanding: socket.socket | Silence | None = None
         # Why there is no answer yet: nothing came, or only what could not be believed.
         self._reason: SilenceReason = "timeout"
         self._encryption = call.encryption.get(server.raida, PLAIN)
@@ -328,6 +330,9 @@ class _Inquiry:
         return time.monotonic() >= self._until
 
     async def _perhaps_twice(self) -> Result:
+        if self._fits_a_datagram():
+            # Before anything else is set up: the servers can work meanwhile.
+            self._outstanding = await self._send_by_udp()
         first = asyncio.create_task(self._once())
         try:
             patience = (self._until - time.monotonic()) * _FIRST_SHARE
@@ -344,6 +349,8 @@ class _Inquiry:
                 await _cancelled(second)
         finally:
             await _cancelled(first)
+            if isinstance(self._outstanding, socket.socket):
+                self._outstanding.close()
 
     async def _first_answer(self, first: asyncio.Task[Result], second: asyncio.Task[Result]) -> Result:
         done, pending = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
@@ -362,22 +369,17 @@ class _Inquiry:
     # --- UDP -----------------------------------------------------------------------------
 
     async def _over_udp(self) -> Result:
-        request = self._request
+        opened = self._outstanding or await self._send_by_udp()
+        self._outstanding = None
+        if isinstance(opened, Silence):
+            return opened
         try:
-            opened = await _connected(self._server, socket.SOCK_DGRAM)
-        except OSError:
-            return self.silence("network")
-        loop = asyncio.get_running_loop()
-        try:
-            data = request.encode()
-            if self._is_too_late():
-                return self.silence("timeout")
-            self._may_have_arrived = True
-            await loop.sock_sendall(opened, data)
             # Anything on this socket that is not our answer is dropped, and we go on waiting.
             while True:
                 try:
-                    return self._read(await loop.sock_recv(opened, _LARGEST_DATAGRAM), request)
+                    return self._read(
+                        await asyncio.get_running_loop().sock_recv(opened, _LARGEST_DATAGRAM), self._request
+                    )
                 except _Rejected as rejection:
                     self._reason = rejection.reason
                     # What is there already is read without a pause: whoever floods us stops nobody else.
@@ -388,6 +390,24 @@ class _Inquiry:
             return self.silence("network")
         finally:
             opened.close()
+
+    async def _send_by_udp(self) -> socket.socket | Silence:
+        """Send the request; what answers it comes to the socket. Where the address is a number, without a pause."""
+        try:
+            opened = await _connected(self._server, socket.SOCK_DGRAM)
+        except OSError:
+            return self.silence("network")
+        try:
+            data = self._request.encode()
+            if self._is_too_late():
+                opened.close()
+                return self.silence("timeout")
+            self._may_have_arrived = True
+            opened.send(data)
+        except OSError as error:
+            opened.close()
+            return self.silence("refused" if isinstance(error, ConnectionRefusedError) else "network")
+        return opened
 
     # --- TCP -----------------------------------------------------------------------------
 

@@ -99,6 +99,8 @@ class Bookkeeping:
         self._legacy_bugs = legacy_bugs
         self._clock = clock
         self._lockers = store.lockers()
+        # Found once, most likely asked for again.
+        self._key_by_prefix: dict[bytes, bytes] = {}
         self._tickets: dict[int, _Ticket] = {}
         self._commands = self._table(live=live)
 
@@ -112,7 +114,12 @@ class Bookkeeping:
 
     def key_of_locker(self, prefix: bytes) -> bytes | None:
         """The key for encryption type 2, by the reference in a header: the first five bytes of a locker's key."""
-        return next((key for key in self._lockers if key.startswith(prefix)), None)
+        key = self._key_by_prefix.get(prefix)
+        if key not in self._lockers:
+            key = next((other for other in self._lockers if other.startswith(prefix)), None)
+        if key is not None:
+            self._key_by_prefix[prefix] = key
+        return key
 
     def forget_lockers(self) -> None:
         self._lockers.clear()
@@ -397,13 +404,18 @@ class Bookkeeping:
         listed = self._lockers.get(key)
         if listed is None:
             return Outcome(Status.ALL_FAIL)
-        changes = [Change(row[:COIN_SIZE], row[COIN_SIZE:], in_use=True) for row in rows]
-        passed = [change.coin in listed and self._may_leave(change.coin, key) for change in changes]
-        taken = {change.coin: change for change, is_taken in zip(changes, passed, strict=True) if is_taken}
+        coins = [row[:COIN_SIZE] for row in rows]
+        passed = [
+            coin in listed and (self._legacy_bugs or an == key)
+            for coin, an in zip(coins, self._ans(coins), strict=True)
+        ]
+        taken = {
+            coin: Change(coin, row[COIN_SIZE:], in_use=True)
+            for coin, row, is_taken in zip(coins, rows, passed, strict=True)
+            if is_taken
+        }
         self._store.write(taken.values())
-        self._strike_from_locker(
-            key, [change.coin for change, is_taken in zip(changes, passed, strict=True) if is_taken]
-        )
+        self._strike_from_locker(key, [coin for coin, is_taken in zip(coins, passed, strict=True) if is_taken])
         if not self._legacy_bugs:
             self._strike_from_locker(key, [coin for coin in listed if self._store.an(coin) != key])
         # Whatever the outcome, and one byte longer than it needs to be for a multiple of eight.

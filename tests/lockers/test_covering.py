@@ -1,0 +1,111 @@
+"""Attempts speak for all coins of their batch; whoever comes after a worker that died reads it out of them."""
+
+from typing import Any
+
+import pytest
+
+from lockers import operations, settlement, tasks
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Attempt, Coin, LockerTask
+from lockers.operations import Started
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.commands import Command
+from tests.lockers.books import assert_true_to_the_servers, finish, states
+from tests.lockers.conftest import Mint
+from tests.lockers.test_put import give, put
+from wallets.models import Wallet
+
+
+class Died(Exception):
+    """The worker is gone."""
+
+
+def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on a task, die where a function of `settlement` is called for the n-th time, and let the lease run out."""
+    go_on, calls = getattr(settlement, name), 0
+
+    def die(**arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Died
+        return go_on(**arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, name, die)
+        with pytest.raises(Died):
+            tasks.run(str(started.task.pk))
+    LockerTask.objects.filter(pk=started.task.pk).update(lease_until=None)
+
+
+def test_a_put_that_was_cut_off_between_batches_is_not_sent_again(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    monkeypatch.setattr(operations, "BATCH_COINS", 2)
+    started = operations.start_put(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
+    die_at(started, "open_attempt", call=2, monkeypatch=monkeypatch)
+    (attempt,) = started.task.attempts.all()
+    assert (attempt.covering, attempt.settled_at) == ("n" * 25, None)
+    assert set(Coin.objects.values_list("outcome", flat=True)) == {"-" * 25}
+    network.forget_seen()
+
+    ended = finish(started)
+
+    assert (ended.message, states(alice)) == ("Stored.", {"locked": 4})
+    # The second batch alone; about the first one the servers were asked.
+    assert (network.seen(Command.PUT), network.seen(Command.FIND)) == (25, 25)
+    assert_true_to_the_servers()
+
+
+def test_what_was_answered_to_one_batch_is_written_with_the_intent_of_the_next(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    monkeypatch.setattr(operations, "BATCH_COINS", 2)
+    network.fault(24, "down")
+    started = operations.start_put(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
+    die_at(started, "conclude", call=1, monkeypatch=monkeypatch)
+    told = started.task.attempts.order_by("ordinal")
+    assert [(attempt.batch, attempt.covering, attempt.settled_at is None) for attempt in told] == [
+        (0, "p" * 24 + "n", False),
+        (1, "n" * 25, True),
+    ]
+    network.forget_seen()
+
+    ended = finish(started)
+
+    assert (ended.message, states(alice)) == ("Stored.", {"locked": 4})
+    assert (network.seen(Command.PUT), network.seen(Command.FIND)) == (0, 24)
+    assert not Attempt.objects.exclude(covering="").exists()
+    network.clear()
+    assert_true_to_the_servers()
+
+
+def test_a_take_that_was_cut_off_before_its_end_is_not_sent_again(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    started = operations.start_take(actor=bob, name="bob", code=code)
+    die_at(started, "conclude", call=1, monkeypatch=monkeypatch)
+    assert set(Coin.objects.filter(wallet=bob).values_list("outcome", flat=True)) == {"-" * 25}
+    network.forget_seen()
+
+    ended = finish(started)
+
+    assert (ended.message, states(bob), states(alice)) == ("Taken.", {"bank": 3}, {"sent": 3, "bank": 1})
+    assert (network.seen(Command.REMOVE), network.seen(Command.FIND)) == (0, 25)
+    assert_true_to_the_servers()
+
+
+def test_a_batch_speaks_of_those_coins_alone_that_were_asked_about() -> None:
+    marks, known = "-" * 22 + "rfd", "p" * 20 + "n" * 5
+    said = "p" * 12 + "n" * 12 + "-"
+
+    assert settlement.covered(marks, known, [("PUT", said)]) == "p" * 12 + "n" * 8 + "--rfd"
+    assert settlement.covered(marks, known, [("REMOVE", said)]) == "p" * 12 + "n" * 10 + "rfd"
+    assert settlement.covered(marks, known, [("POWN", "p" + "-" * 24), ("POWN", "-" + "f" * 24)]) == (
+        "p" + "f" * 21 + "rfd"
+    )
+    assert settlement.covered(marks, known, []) == marks
