@@ -279,7 +279,8 @@ class Attempt(models.Model):
 
     `covering` has one `states.Mark` per server, and says what the attempt made of every coin of the batch that the
     server had not been asked about before (by a put: and that it was known to accept), as long as the coins' own marks
-    do not say so. To write them would cost more than all the rest. It is empty where they do.
+    do not say so. To write them would cost more than all the rest. It is empty where they do; of a task that has
+    ended nobody reads it any more.
     """
 
     class Unanswered(models.IntegerChoices):

@@ -6,7 +6,7 @@ import pytest
 
 from lockers import operations, settlement, tasks
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Attempt, Coin, LockerTask
+from lockers.models import Coin, LockerTask
 from lockers.operations import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
@@ -77,7 +77,7 @@ def test_what_was_answered_to_one_batch_is_written_with_the_intent_of_the_next(
 
     assert (ended.message, states(alice)) == ("Stored.", {"locked": 4})
     assert (network.seen(Command.PUT), network.seen(Command.FIND)) == (0, 24)
-    assert not Attempt.objects.exclude(covering="").exists()
+    assert not started.task.attempts.exclude(covering="").exists()
     network.clear()
     assert_true_to_the_servers()
 
