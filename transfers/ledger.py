@@ -32,7 +32,7 @@ from transfers.states import TransferEvent, TransferState
 from wallets import numbering
 from wallets.errors import KeyInUse
 from wallets.models import Wallet
-from wallets.queries import HOLDS_KEY, Claim, Proof, acting, proving
+from wallets.queries import HOLDS_KEY, Claim, Proof, acting, proving, written_time
 
 LOTS: Final = (-(2**31), 2**31 - 1)
 
@@ -154,8 +154,8 @@ _ANSWER = queries.written_transfer(
     id="%(id)s::uuid",
     parameters="%(written_parameters)s::text",
     state="verdict.state",
-    created_at="written.created_at",
-    closed_at="CASE verdict.state WHEN 'completed' THEN written.created_at END",
+    created=written_time("written.created_at"),
+    closed=f"CASE verdict.state WHEN 'completed' THEN {written_time('written.created_at')} END",
     originator="%(originator)s::text",
     source="verdict.source_name",
     destination="verdict.destination_name",

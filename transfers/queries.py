@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -47,20 +48,19 @@ def written_transfer(
     id: str,  # noqa: A002 - the name of the field
     parameters: str,
     state: str,
-    created_at: str,
-    closed_at: str,
+    created: str,
+    closed: str,
     originator: str,
     source: str,
     destination: str,
 ) -> str:
     """
-    Return the SQL of a transfer's JSON text, from the SQL of its values.
+    Return the SQL of a transfer's JSON text, from the SQL of its values; its times are written already.
 
     The fields, and their order, are those of `transfers.serializers.transfer`.
     """
-    closed = f"coalesce({wallet_queries.written_time(closed_at)}, 'null')"
     return f"""concat('{{"id":"', {id}, '","type":"send","parameters":', {parameters}, ',"state":"', {state},
-    '","created_at":', {wallet_queries.written_time(created_at)}, ',"closed_at":', {closed},
+    '","created_at":', {created}, ',"closed_at":', coalesce({closed}, 'null'),
     ',"active":true,"claim":false,"originating_wallet":', to_json({originator}),
     ',"source_wallet":', to_json({source}), ',"destination_wallet":', to_json({destination}), '}}')"""
 
@@ -69,8 +69,10 @@ _JSON = written_transfer(
     id="transfer.id",
     parameters="transfer.parameters",
     state="transfer.state",
-    created_at="transfer.created_at",
-    closed_at="transfer.closed_at",
+    created="at.created",
+    # Most complete at once, and writing a time is the dearest part.
+    closed=f"""CASE WHEN transfer.closed_at = transfer.created_at THEN at.created
+                    ELSE {wallet_queries.written_time("transfer.closed_at")} END""",
     originator="originator.name",
     source="source.name",
     destination="destination.name",
@@ -150,13 +152,28 @@ def transfers_page(
     after: int = 0,
     state: str | None = None,
     proof: wallet_queries.Proof | None = None,
-) -> list[wallet_queries.Written]:
+) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers in which the wallet is a party, or one that the actor controls, oldest first.
 
     The position of a row is the number of the transfer. With a proof, which goes with an actor and not with a wallet,
     nothing is found if it has ended.
     """
+    return wallet_queries.read_page(
+        _page(state=state, is_of_actor=wallet_id is None, is_proven=proof is not None),
+        limit=limit,
+        arguments={
+            **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id, **wallet_queries.proving(proof)}),
+            "after": after,
+            "most": offset + limit + 1,
+            "offset": offset,
+            **({} if state is None else {"state": state}),
+        },
+    )
+
+
+@cache
+def _page(*, state: str | None, is_of_actor: bool, is_proven: bool) -> str:
     if state is None:
         branches = _BRANCHES
     elif state == TransferState.COMPLETED:
@@ -166,21 +183,19 @@ def transfers_page(
     numbers = trust_queries.numbers_by_party(
         table="transfers_transfer",
         branches=branches,
-        wallets=trust_queries.LISTED if wallet_id else trust_queries.controlled(is_proven=proof is not None),
+        # What is not completed is rare, and lies far apart.
+        walks=is_of_actor and state in {None, TransferState.COMPLETED},
+        wallets=trust_queries.controlled(is_proven=is_proven) if is_of_actor else trust_queries.LISTED,
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {_JSON}, transfer.number {_NAMED}"
-            f" WHERE transfer.number IN ({numbers}) ORDER BY transfer.number OFFSET (SELECT %(offset)s::bigint)",
-            {
-                **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id, **wallet_queries.proving(proof)}),
-                "after": after,
-                "fetch": offset + limit,
-                "offset": offset,
-                **({} if state is None else {"state": state}),
-            },
-        )
-        return [wallet_queries.Written(json, [number]) for json, number in cursor.fetchall()]
+    # In an array they look few to the planner, who then looks each name up; else it might read all wallets instead.
+    return wallet_queries.page_of(
+        f"""
+    SELECT {_JSON} AS json, transfer.number
+    {_NAMED}
+     CROSS JOIN LATERAL (SELECT {wallet_queries.written_time("transfer.created_at")} AS created OFFSET 0) AS at
+     WHERE transfer.number = ANY (ARRAY({numbers})) ORDER BY transfer.number OFFSET (SELECT %(offset)s::bigint)""",
+        "number",
+    )
 
 
 def transfers_visible_to(
@@ -192,7 +207,7 @@ def transfers_visible_to(
     after: int = 0,
     state: str | None = None,
     proof: wallet_queries.Proof | None = None,
-) -> list[wallet_queries.Written]:
+) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
 
@@ -247,44 +262,42 @@ def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
 
 
 # The newest arrival first, as in the list of a wallet; what moved together, in the order in which it moved.
-_MOVED_TOKENS = (
-    f"SELECT {wallet_queries.TOKEN_JSON}, movement.id"  # noqa: S608 - constants
-    """
-  FROM transfers_movement AS movement JOIN wallets_token AS token ON token.id = movement.token_id
- WHERE movement.transfer_number = %(number)s AND movement.id > %(after)s
- ORDER BY movement.id LIMIT %(limit)s OFFSET %(offset)s
-"""
+_MOVED_TOKENS = wallet_queries.page_of(
+    f"""
+    SELECT {wallet_queries.TOKEN_JSON} AS json, movement.id AS arrival
+      FROM transfers_movement AS movement JOIN wallets_token AS token ON token.id = movement.token_id
+     WHERE movement.transfer_number = %(number)s AND movement.id > %(after)s
+     ORDER BY movement.id LIMIT %(fetch)s OFFSET %(offset)s""",  # noqa: S608 - constants
+    "arrival",
 )
-_RESERVED_TOKENS = (
-    f"SELECT {wallet_queries.TOKEN_JSON}, -token.arrival"  # noqa: S608 - constants
-    """
-  FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND -token.arrival > %(after)s
- ORDER BY -token.arrival LIMIT %(limit)s OFFSET %(offset)s
-"""
+_RESERVED_TOKENS = wallet_queries.page_of(
+    f"""
+    SELECT {wallet_queries.TOKEN_JSON} AS json, -token.arrival AS arrival
+      FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND -token.arrival > %(after)s
+     ORDER BY -token.arrival LIMIT %(fetch)s OFFSET %(offset)s""",  # noqa: S608 - constants
+    "arrival",
 )
 
 
 def tokens_of_transfer(
     *, actor_id: UUID, transfer_id: UUID, limit: int, offset: int = 0, after: int | None = None
-) -> list[wallet_queries.Written]:
+) -> wallet_queries.WrittenPage:
     """
     Return a page of the tokens that a transfer moved, or reserves while it is pending.
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
     """
     transfer = transfer_visible_to(actor_id=actor_id, transfer_id=transfer_id)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _MOVED_TOKENS if transfer.state == TransferState.COMPLETED else _RESERVED_TOKENS,
-            {
-                "id": transfer.id,
-                "number": transfer.number,
-                "after": -(2**63) if after is None else after,
-                "limit": limit,
-                "offset": offset,
-            },
-        )
-        return [wallet_queries.Written(json, [position]) for json, position in cursor.fetchall()]
+    return wallet_queries.read_page(
+        _MOVED_TOKENS if transfer.state == TransferState.COMPLETED else _RESERVED_TOKENS,
+        limit=limit,
+        arguments={
+            "id": transfer.id,
+            "number": transfer.number,
+            "after": -(2**63) if after is None else after,
+            "offset": offset,
+        },
+    )
 
 
 def whereabouts(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID | None]]:

@@ -27,7 +27,7 @@ from django.db import connection, transaction
 
 from trusts.queries import controlled
 from wallets import numbering
-from wallets.queries import Proof, TokenCount, Written, proving, written_time
+from wallets.queries import Proof, TokenCount, WrittenPage, page_of, proving, read_page, written_time
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.numbering`.
 _FOLDING: Final = 20261122
@@ -36,13 +36,14 @@ _IMMEDIATE: Final = "state = 'completed' AND closed_event = ''"
 MARK: Final = "(SELECT coalesce(max(number), 0) FROM transfers_tallymark)"
 # As pairs, so that only the index (wallet, number) can serve: see `trusts.queries.numbers_by_party`.
 _SINCE: Final = f"({{column}}, number) > (wallet.id, {MARK}) AND ({{column}}, number) <= (wallet.id, {2**63 - 1})"
-_TAIL: Final = f"""
-coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)
-+ coalesce((SELECT sum(moved_count) FROM transfers_transfer
-             WHERE {_SINCE.format(column="destination_id")} AND {_IMMEDIATE}), 0)
+_OTHERWISE: Final = "coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)"
+_AT_ONCE: Final = f"""
+coalesce((SELECT sum(moved_count) FROM transfers_transfer
+           WHERE {_SINCE.format(column="destination_id")} AND {_IMMEDIATE}), 0)
 - coalesce((SELECT sum(moved_count) FROM transfers_transfer
              WHERE {_SINCE.format(column="source_id")} AND {_IMMEDIATE}), 0)
 """  # noqa: S608 - constants
+_TAIL: Final = f"{_OTHERWISE} + {_AT_ONCE}"
 
 _HELD: Final = f"coalesce(tally.tokens, 0) + {_TAIL}"
 _RESERVED: Final = """
@@ -63,23 +64,38 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
         return {row[0]: TokenCount(int(row[1]), int(row[2])) for row in cursor.fetchall()}
 
 
+# So many transfers above the mark are cheaper read at once than looked for wallet by wallet.
+_FEW: Final = 300
 # The fields are those of `wallets.serializers.WALLET_EXAMPLE`.
-_PAGE: Final = f"""
+_ROWS: Final = f"""
 WITH page AS MATERIALIZED (
     SELECT wallet.*, wallet.id = (SELECT %(actor)s::uuid) AS is_own
       FROM ({{controlled}}) AS controlled JOIN wallets_wallet AS wallet ON wallet.id = controlled.id
      WHERE {{after}}
      ORDER BY wallet.id = (SELECT %(actor)s::uuid), wallet.created_at, wallet.id
-     LIMIT (SELECT %(limit)s::bigint) OFFSET (SELECT %(offset)s::bigint)
+     LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
+), newest AS MATERIALIZED (
+    SELECT source_id, destination_id, moved_count FROM transfers_transfer
+     WHERE number > {MARK} AND {_IMMEDIATE} ORDER BY number LIMIT {_FEW}
+), moved AS MATERIALIZED (
+    SELECT wallet_id, sum(tokens) AS tokens
+      FROM (SELECT destination_id, moved_count FROM newest
+            UNION ALL SELECT source_id, -moved_count FROM newest) AS side (wallet_id, tokens)
+     GROUP BY wallet_id
 ), counted AS MATERIALIZED (
-    SELECT wallet.*, {_HELD} AS held, {_RESERVED} AS reserved
-      FROM page AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
+    SELECT wallet.*, coalesce(tally.tokens, 0) + {_OTHERWISE}
+               + CASE WHEN (SELECT count(*) FROM newest) < {_FEW} THEN coalesce(moved.tokens, 0)
+                      ELSE {_AT_ONCE} END AS held,
+           {_RESERVED} AS reserved
+      FROM page AS wallet
+      LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
+      LEFT JOIN moved ON moved.wallet_id = wallet.id
 )
 SELECT concat('{{{{"id":"', id, '","name":', to_json(name), ',"about":', coalesce(to_json(nullif(about, '')), 'null'),
               ',"logo_url":', coalesce(to_json(logo_url), 'null'), ',"created_at":', {written_time("created_at")},
               ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
-              ',"tokens_pending":', reserved, '}}}}'),
-       is_own, created_at::text, id::text
+              ',"tokens_pending":', reserved, '}}}}') AS json,
+       is_own, created_at::text AS created_at, id::text AS id
   FROM counted ORDER BY counted.is_own, counted.created_at, counted.id
 """  # noqa: S608 - constants
 _AFTER: Final = (
@@ -90,7 +106,8 @@ _AFTER: Final = (
 
 @cache
 def _page(*, is_first: bool, is_proven: bool) -> str:
-    return _PAGE.format(after="true" if is_first else _AFTER, controlled=controlled(is_proven=is_proven))
+    rows = _ROWS.format(after="true" if is_first else _AFTER, controlled=controlled(is_proven=is_proven))
+    return page_of(rows, "is_own", "created_at", "id")
 
 
 def wallets_page(
@@ -100,7 +117,7 @@ def wallets_page(
     offset: int = 0,
     after: Sequence[Any] | None = None,
     proof: Proof | None = None,
-) -> list[Written]:
+) -> WrittenPage:
     """
     Return a page of the wallets that the actor controls, with their token counts.
 
@@ -108,12 +125,11 @@ def wallets_page(
     is the position of the last row of the page before: (is it the caller's own, created_at, id). Nothing is found if
     the proof, should one be given, has ended.
     """
-    arguments: dict[str, Any] = {"actor": actor_id, "limit": limit, "offset": offset, **proving(proof)}
+    arguments: dict[str, Any] = {"actor": actor_id, "offset": offset, **proving(proof)}
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
-    with connection.cursor() as cursor:
-        cursor.execute(_page(is_first=after is None, is_proven=proof is not None), arguments)
-        return [Written(json, position) for json, *position in cursor.fetchall()]
+    statement = _page(is_first=after is None, is_proven=proof is not None)
+    return read_page(statement, limit=limit, arguments=arguments)
 
 
 _FOLD: Final = f"""

@@ -55,7 +55,7 @@ class TransferViewSet(ApiViewSet):
             actor_id=caller(request).pk,
             wallet=page.values.get("wallet"),
             state=page.values.get("state"),
-            limit=page.fetch,
+            limit=page.limit,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
             proof=proof(request),
@@ -126,7 +126,7 @@ class TransferViewSet(ApiViewSet):
         rows = queries.tokens_of_transfer(
             actor_id=caller(request).pk,
             transfer_id=parsed,
-            limit=page.fetch,
+            limit=page.limit,
             offset=page.offset,
             after=page.position[0] if page.position else None,
         )

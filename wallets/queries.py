@@ -236,16 +236,40 @@ def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
     )  # fmt: skip
 
 
-class Written(NamedTuple):
+class WrittenPage(NamedTuple):
     """
-    An element of a list as the JSON text that PostgreSQL wrote, and the values by which it is ordered.
+    A page of a list as PostgreSQL wrote it.
 
     A page of a hundred rows is most of what a partner reads, and taking rows apart and writing them again was most of
     what a page cost (tests/benchmarks/README.md).
     """
 
+    # The elements, JSON, separated by commas.
     json: str
-    position: list[Any]
+    # The values by which the last of them is ordered if others come behind it, else None.
+    last: list[Any] | None
+
+
+def page_of(rows: str, *position: str) -> str:
+    """
+    Return the SQL that writes a page, for `read_page`.
+
+    `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position.
+    """
+    last = ", ".join(f"(array_agg({column}))[(SELECT %(fetch)s::bigint - 1)]" for column in position)
+    return f"""
+SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
+       count(*) = (SELECT %(fetch)s::bigint), {last}
+  FROM (SELECT *, row_number() OVER () AS place FROM ({rows}) AS listed) AS placed
+"""  # noqa: S608 - constants
+
+
+def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> WrittenPage:
+    """Read up to `limit` elements with a statement of `page_of`, whose parameter `fetch` asks for one more."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**arguments, "fetch": limit + 1})
+        json, has_more, *last = cursor.fetchone()
+    return WrittenPage(json or "", last if has_more else None)
 
 
 def written_time(time: str) -> str:
@@ -264,39 +288,42 @@ _NEVER = 2**63 - 1
 
 
 _TOKENS, _OWN_TOKENS = (
-    f"SELECT {TOKEN_JSON}, token.arrival FROM wallets_token AS token"  # noqa: S608 - constants
-    f" WHERE token.wallet_id = (SELECT {acting(is_proven=is_proven)}) AND token.arrival < (SELECT %(before)s::bigint)"
-    " ORDER BY token.arrival DESC LIMIT (SELECT %(limit)s::bigint) OFFSET (SELECT %(offset)s::bigint)"
+    page_of(
+        f"""
+    SELECT {TOKEN_JSON} AS json, token.arrival FROM wallets_token AS token
+     WHERE token.wallet_id = (SELECT {acting(is_proven=is_proven)}) AND token.arrival < (SELECT %(before)s::bigint)
+     ORDER BY token.arrival DESC LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)""",  # noqa: S608
+        "arrival",
+    )
     for is_proven in (False, True)
 )
 
 
 def tokens_page(
     *, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None, proof: Proof | None = None
-) -> list[Written]:
+) -> WrittenPage:
     """
     Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.
 
     `before` is the arrival of the last row of the page before; with it, depth costs nothing. With a proof the
     wallet is the one that it proves, and nothing is found if it has ended.
     """
-    arguments: dict[str, Any] = {"actor": wallet_id, "limit": limit, "offset": offset, **proving(proof)}
-    arguments["before"] = _NEVER if before is None else before
-    with connection.cursor() as cursor:
-        cursor.execute(_TOKENS if proof is None else _OWN_TOKENS, arguments)
-        return [Written(json, [arrival]) for json, arrival in cursor.fetchall()]
+    arguments = {"actor": wallet_id, "offset": offset, "before": _NEVER if before is None else before, **proving(proof)}
+    return read_page(_TOKENS if proof is None else _OWN_TOKENS, limit=limit, arguments=arguments)
 
 
-def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str) -> Written:
+def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str) -> str:
     """
-    Return the token if it lies in a wallet that may be looked into. `written` is the id as the client wrote it.
+    Return the JSON of the token if it lies in a wallet that may be looked into.
+
+    `written` is the id as the client wrote it.
 
     :raises TokenNotFound: no such token
     :raises TokenNotVisible: it lies in another wallet
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT token.wallet_id, {TOKEN_JSON}, token.arrival FROM wallets_token AS token WHERE token.id = %s",  # noqa: S608 - constants
+            f"SELECT token.wallet_id, {TOKEN_JSON} FROM wallets_token AS token WHERE token.id = %s",  # noqa: S608 - constants
             [token_id],
         )
         row = cursor.fetchone()
@@ -304,4 +331,4 @@ def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str
         raise errors.TokenNotFound(f"can not found token by id:{written}")
     if not is_visible_in(row[0]):
         raise errors.TokenNotVisible("Have no permission to visit this token")
-    return Written(row[1], [row[2]])
+    return str(row[1])

@@ -7,7 +7,7 @@ import orjson
 from config.api.openapi import Nullable
 from config.api.validation import Guid, Shape, Text
 from wallets.models import Wallet
-from wallets.queries import WalletRow, Written
+from wallets.queries import WalletRow
 
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Text(maximum=32)})
 NEW_WALLET: Final = Shape({"wallet": Text()})
@@ -45,9 +45,9 @@ TOKEN_EXAMPLE: Final = {
 }
 
 
-def written(row: Written) -> Any:
+def written(json: str) -> Any:
     """Write what PostgreSQL has written already."""
-    return orjson.Fragment(row.json)
+    return orjson.Fragment(json)
 
 
 def wallet(row: WalletRow) -> dict[str, Any]:

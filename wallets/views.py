@@ -61,7 +61,7 @@ class WalletViewSet(ApiViewSet):
         page = pagination.read(request, scope="wallets")
         rows = tallies.wallets_page(
             actor_id=caller(request).pk,
-            limit=page.fetch,
+            limit=page.limit,
             offset=page.offset,
             after=page.position,
             proof=proof(request),
@@ -148,7 +148,7 @@ class TokenViewSet(ApiViewSet):
                 raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         rows = queries.tokens_page(
             wallet_id=wallet_id,
-            limit=page.fetch,
+            limit=page.limit,
             offset=page.offset,
             before=page.position[0] if page.position else None,
             proof=proof(request),

@@ -2,8 +2,8 @@
 Pages of lists: `limit` and `start` as the public service has them, and signed cursors that stay fast at any depth.
 
     page = pagination.read(request, {"wallet": Text(required=False)}, scope="tokens")
-    rows = queries.tokens_page(..., limit=page.fetch, offset=page.offset, before=page.position and page.position[0])
-    return page.written("tokens", rows)
+    written = queries.tokens_page(..., limit=page.limit, offset=page.offset, before=page.position and page.position[0])
+    return page.written("tokens", written)
 
 A full page that is not the last carries `Link: <…>; rel="next"`. The cursor in it is bound to the caller, the
 endpoint and the filters: anything else refuses it with 422.
@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from config.api import authentication, renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
-from wallets.queries import Written
+from wallets.queries import WrittenPage
 
 MAXIMUM_LIMIT: Final = 1000
 _SIGNATURE_BYTES: Final = 16
@@ -61,25 +61,29 @@ class Page:
         shown = rows[: self.limit]
         response = Response({name: [write(row) for row in shown]})
         if len(rows) > self.limit and shown:
-            response["Link"] = f'<{self._next(position(shown[-1]))}>; rel="next"'
+            self._link(response, position(shown[-1]))
         return response
 
-    def written(self, name: str, rows: Sequence[Written]) -> Response:
+    def written(self, name: str, page: WrittenPage) -> Response:
         """
-        Return the same of rows that PostgreSQL has written.
+        Return the same of a page that PostgreSQL has written.
 
-        :raises Unproven: there are none, and the credentials were not looked up
+        :raises Unproven: nothing is on it, and the credentials were not looked up
         """
-        if not rows and authentication.proof(self.request) is not None:
+        if not page.json and authentication.proof(self.request) is not None:
             raise authentication.Unproven
-        return self.response(name, rows, write=lambda row: orjson.Fragment(row.json), position=lambda row: row.position)
+        response = Response({name: orjson.Fragment(f"[{page.json}]")})
+        if page.last is not None:
+            self._link(response, page.last)
+        return response
 
-    def _next(self, position: list[Any]) -> str:
+    def _link(self, response: Response, position: list[Any]) -> None:
         query = self.request.query_params.copy()
         query.pop("start", None)
         query["limit"] = str(self.limit)
         query["cursor"] = _sign(renderers.encode(position), self.scope)
-        return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        url = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        response["Link"] = f'<{url}>; rel="next"'
 
 
 def read(

@@ -1,5 +1,7 @@
 """Counts of tokens without counting."""
 
+import json
+
 import pytest
 from django.db import connection
 
@@ -25,6 +27,13 @@ def told(*wallets):
     return [counts[wallet.pk] for wallet in wallets]
 
 
+def listed(actor):
+    """What the actor's list of wallets says, in the order of their names."""
+    page = tallies.wallets_page(actor_id=actor.pk, limit=9)
+    wallets = sorted(json.loads(f"[{page.json}]"), key=lambda each: each["name"])
+    return [TokenCount(each["tokens_in_wallet"], each["tokens_pending"]) for each in wallets]
+
+
 @pytest.fixture
 def folding(request):
     """Fold after each step, or never."""
@@ -40,6 +49,7 @@ def test_a_count_is_right_after_every_step_folded_or_not(alice, bob, sapling, fo
     def check(expected):
         assert folding()
         assert told(*everybody) == counted(*everybody) == [TokenCount(*pair) for pair in expected]
+        assert listed(actor) == counted(actor, sapling)
         assert_sound()
 
     check([(5, 0), (0, 0), (3, 0)])
@@ -58,6 +68,17 @@ def test_a_count_is_right_after_every_step_folded_or_not(alice, bob, sapling, fo
     check([(2, 0), (4, 0), (2, 0)])
     operations.issue_tokens(wallet=other, count=6)
     check([(2, 0), (10, 0), (2, 0)])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_list_counts_right_however_much_was_not_folded_yet(alice, sapling):
+    assert tallies.fold()
+    operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
+    for _ in range(tallies._FEW // 2 + 1):
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+        operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
+
+        assert listed(alice.wallet) == [TokenCount(6, 0), TokenCount(2, 0)]
 
 
 @pytest.mark.django_db(transaction=True)
