@@ -93,7 +93,12 @@ class Storm:
         for point in range(1, _MOST_POINTS):
             # The sweep's echoes would find servers well that an earlier blow struck.
             models.ServerHealth.objects.all().delete()
-            scene = self.world.SCENES[scene_name](self.makes)
+            try:
+                scene = self.world.SCENES[scene_name](self.makes)
+            except Exception as error:
+                self.failures += 1
+                print(f"FAILED {scene_name}, {blow_name}: no scene for point {point}: {error!r}"[:2000])
+                break
             worker = children.work(scene, hold=[point])
             word = worker.next()
             if word["word"] == "held":
