@@ -96,6 +96,7 @@ def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse 
 
     :raises Invalid: the key belongs to another request
     :raises KeyInUse: the first is still running
+    :raises RequestRefused: the answer was sealed with a key that is gone
     """
     key = key_of(request._request)
     if key is None or found.wallet is None:
@@ -157,4 +158,7 @@ def _open(sealed: bytes, context: str) -> bytes:
     for cipher in _ciphers():
         with contextlib.suppress(InvalidTag):
             return cipher.decrypt(sealed[:12], sealed[12:], context.encode())
-    raise InvalidTag
+    # The vault key has changed, and that from before was given up too early.
+    raise errors.RequestRefused(
+        409, "The answer kept for this Idempotency-Key can no longer be read; look up what became of the request"
+    )

@@ -129,6 +129,17 @@ def test_answers_that_an_old_vault_key_sealed_are_still_given(alice: Caller, set
     idempotency._ciphers.cache_clear()
     try:
         assert answer(alice.post("/api/v1/transfer", body, idempotency_key="once")) == first
+
+        # Given up while there are such answers: nothing is done a second time.
+        settings.VAULT_OLD_KEYS = []
+        idempotency._ciphers.cache_clear()
+        before = LockerTask.objects.count()
+        status, refused = answer(alice.post("/api/v1/transfer", body, idempotency_key="once"))
+        assert (status, refused["message"].partition(";")[0]) == (
+            409,
+            "The answer kept for this Idempotency-Key can no longer be read",
+        )
+        assert LockerTask.objects.count() == before
     finally:
         idempotency._ciphers.cache_clear()
 
