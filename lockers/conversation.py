@@ -212,13 +212,15 @@ class Listing:
     """
     What the servers say that a locker holds: `coins` are those that at least 13 listed.
 
-    `listed` servers knew the locker, `empty` ones did not, the others gave no usable answer.
+    `listed` servers knew the locker, `empty` ones did not, the others gave no usable answer. It `is_partial` if some
+    servers, but fewer, listed other coins besides: the others may have forgotten them.
     """
 
     coins: frozenset[Coin]
     listed: int
     empty: int
     statuses: tuple[int | None, ...]
+    is_partial: bool = False
 
 
 def listing(results: Results, *, quorum: int) -> Listing:
@@ -247,6 +249,7 @@ def listing(results: Results, *, quorum: int) -> Listing:
         listed=listed,
         empty=empty,
         statuses=tuple(_peek_code(results.get(raida)) for raida in range(RAIDA_COUNT)),
+        is_partial=any(count < quorum for count in votes.values()),
     )
 
 

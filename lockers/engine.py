@@ -358,8 +358,9 @@ def _take(work: Work) -> None:
         code = secrecy.task_code(work.task)
         listing, keys, _ = look_into(code, work.servers)
         coins = listing.coins
-        if not coins and (found := forgotten.look_for(work, code)):
-            coins, keys = found.coins, found.keys
+        found = forgotten.look_for(work, code) if listing.is_partial or not coins else None
+        if found is not None and (found.keys == keys or not coins):
+            coins, keys = coins | found.coins, found.keys
         if not coins:
             settlement.finish(
                 held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)

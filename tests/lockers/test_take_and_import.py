@@ -154,6 +154,21 @@ def test_a_locker_that_all_servers_forgot_is_opened_by_what_the_books_remember(
     assert_true_to_the_servers()
 
 
+def test_what_most_servers_forgot_is_taken_together_with_what_they_still_list(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    network.fault(range(13), "forget")
+    put(alice, 1, code)
+
+    task = take(bob, code)
+
+    assert (task.state, task.result["total"]) == ("completed", 13 * UNITS_PER_COIN)
+    assert states(bob) == {"bank": 4}
+    assert_true_to_the_servers()
+
+
 def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
