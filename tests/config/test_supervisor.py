@@ -121,7 +121,7 @@ def test_doctor_names_every_part_that_is_down_and_what_to_do(bare_environment, s
     examined = manage("doctor", environment=bare_environment)
 
     ill = re.findall(r"^✗ (\S+)", examined.stdout, re.MULTILINE)
-    assert ill == ["database", "migrations", "operators", "broker", "worker,", "RAIDA"]
+    assert ill == ["database", "migrations", "operators", "vault", "broker", "worker,", "RAIDA"]
     assert examined.stdout.count("→") == len(ill)
     assert examined.returncode == 1
     assert "Traceback" not in examined.stdout + examined.stderr

@@ -87,8 +87,9 @@ def test_what_was_not_waited_for_is_learnt_and_not_fixed(
     assert_whole(alice)
 
 
-# Fault of the refusing servers while they are told to fix, and how many fixes the second task needs.
-FAULTS = {"silent": 3, "drop-reply": 0, "status:252": 3, "down": 3, "crash": 0}
+# Fault of the refusing servers while they are told to fix, and how many fixes the second task needs. The request at
+# which one crashes is its own fix, or the question of another that was told earlier.
+FAULTS = {"silent": {3}, "drop-reply": {0}, "status:252": {3}, "down": {3}, "crash": {0, 1, 2}}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -114,7 +115,7 @@ def test_a_fix_that_is_cut_off_is_seen_or_made_by_the_next(
 
     fix(alice)
 
-    assert network.seen(Command.FIX) == FAULTS[fault]
+    assert network.seen(Command.FIX) in FAULTS[fault]
     assert_whole(alice)
     assert Account.objects.get().balance == balance
 
