@@ -29,11 +29,11 @@ from lockers import (
     secrecy,
     settlement,
 )
-from lockers.conversation import Chosen, Piece, Reply
+from lockers.conversation import Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
-from lockers.network import Answer, Call, Silence
+from lockers.network import Answer, Call, Linger, Silence
 from lockers.raida import codes
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
@@ -113,22 +113,15 @@ def _put(work: Work) -> None:
     undecided = []
     for position, batch in enumerate(numbers):
         pieces = work.fresh_pieces(batch)
-        for ready in (work.awake, _all):
-            # The second time those that were spared, if they could make the difference.
-            if not _all_stored(pieces):
-                chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-                work.exchange(
-                    Command.PUT,
-                    batch,
-                    pieces,
-                    ready(chosen),
-                    MOVED,
-                    sent=True,
-                    covers=True,
-                    early=exchange.LINGER_PUTTING,
-                    progress=_share(5, 70, position, len(numbers)),
-                    step=Step.SENDING,
-                )
+        _tell(
+            work,
+            Command.PUT,
+            batch,
+            pieces,
+            known_good=True,
+            early=exchange.LINGER_PUTTING,
+            progress=_share(5, 70, position, len(numbers)),
+        )
         if not _all_stored(pieces):
             undecided.append(batch)
     if undecided:
@@ -156,8 +149,32 @@ def _fix(work: Work) -> None:
     settlement.conclude(held=work.held)
 
 
-def _all(chosen: Chosen) -> Chosen:
-    return chosen
+def _tell(
+    work: Work,
+    command: Command,
+    batch: int,
+    pieces: Sequence[Piece],
+    *,
+    early: Linger,
+    progress: tuple[int, int],
+    known_good: bool = False,
+) -> None:
+    """Have a whole batch moved on all servers; on those that rest only if they could make the difference."""
+    for is_last in (False, True):
+        if not _all_stored(pieces):
+            chosen = conversation.choose(pieces, Mark.UNASKED, known_good=known_good)
+            work.exchange(
+                command,
+                batch,
+                pieces,
+                chosen if is_last else work.awake(chosen),
+                MOVED,
+                sent=True,
+                covers=True,
+                early=early,
+                progress=progress,
+                step=Step.SENDING,
+            )
 
 
 def _all_stored(pieces: Sequence[Piece]) -> bool:
@@ -294,21 +311,14 @@ def _move_in(
     """
     for position, batch in enumerate(numbers):
         pieces = (known or {}).get(batch) or work.fresh_pieces(batch)
-        for ready in (work.awake, _all):
-            # The second time those that were spared, if they could make the difference.
-            if not _all_stored(pieces):
-                work.exchange(
-                    command,
-                    batch,
-                    pieces,
-                    ready(conversation.choose(pieces, Mark.UNASKED)),
-                    MOVED,
-                    sent=True,
-                    covers=True,
-                    early=exchange.LINGER_MOVING,
-                    progress=_share(10, 90, position, len(numbers)),
-                    step=Step.SENDING,
-                )
+        _tell(
+            work,
+            command,
+            batch,
+            pieces,
+            early=exchange.LINGER_MOVING,
+            progress=_share(10, 90, position, len(numbers)),
+        )
         _learn(work, batch, pieces)
         if command is Command.REMOVE:
             _pown_forgotten(work, batch, pieces)
