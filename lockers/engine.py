@@ -24,6 +24,7 @@ from lockers import (
     forgotten,
     healing,
     health,
+    holdings,
     network,
     privacy,
     secrecy,
@@ -122,6 +123,7 @@ def _put(work: Work) -> None:
             early=exchange.LINGER_PUTTING,
             progress=_share(5, 70, position, len(numbers)),
         )
+        holdings.put_where_unsure(work, batch, pieces)
         if not _all_stored(pieces):
             undecided.append(batch)
     if undecided:

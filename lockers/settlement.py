@@ -425,6 +425,27 @@ def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:
         )
 
 
+def proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
+    """Return the numbers that were once proposed for coins of a batch, for those that have any."""
+    rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
+    return {coin_id: secrecy.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
+
+
+def adopt(*, held: Claim, pieces: Sequence[Piece]) -> None:
+    """
+    Commit that servers hold the old numbers that the pieces have now, as their `pown` says.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held)
+        for piece in pieces:
+            changes = {"proposed": None} if "n" not in piece.pown else {}
+            Coin.objects.filter(pk=piece.coin_id, task_id=held.task_id).update(
+                secrets=secrecy.seal_numbers(piece.old, coin_id=piece.coin_id), pown=piece.pown, **changes
+            )
+
+
 def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
     """
     Commit that coins shall get fresh numbers before they are let go, in the place of those that were proposed.

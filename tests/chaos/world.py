@@ -98,6 +98,17 @@ class World:
         scene.refuse = {"PUT": 13}
         return scene
 
+    def put_of_coins_little_known(self) -> Scene:
+        """Only the first 13 servers are known to accept them, and some of these refuse."""
+        wallet = self.wallet()
+        records = mint_on(self.network, 1, 1, 0, 0)
+        self.network.fault(range(13, 25), "drop-reply")
+        give(wallet, records)
+        self.network.clear()
+        scene = _scene(operations.start_put(actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN), 22, wallet)
+        scene.refuse = {"PUT": 5}
+        return scene
+
     def put_that_breaks(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
         return _scene(operations.start_put(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN), 13, wallet)
@@ -172,6 +183,7 @@ SCENES: dict[str, Callable[[World], Scene]] = {
     "import": World.import_,
     "put": World.put,
     "put, rolled back": World.put_that_is_rolled_back,
+    "put of coins little known": World.put_of_coins_little_known,
     "put that breaks": World.put_that_breaks,
     "transfer that breaks": World.transfer_that_breaks,
     "export that breaks": World.export_that_breaks,

@@ -13,7 +13,7 @@ from lockers.raida.commands import Command
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
-from tests.lockers.test_put import give, put
+from tests.lockers.test_put import give, put, refuse_puts
 from wallets.models import Wallet
 
 # So long that a test which waits for it fails by its own clock.
@@ -77,6 +77,44 @@ def test_a_take_is_done_while_twelve_servers_are_out_and_keeps_both_numbers_for_
     rows = Coin.objects.filter(wallet=bob)
     assert [(row.pown, row.proposed is not None) for row in rows] == [("n" * 12 + "p" * 13, True)] * 3
     network.clear()
+    assert_true_to_the_servers()
+
+
+@pytest.mark.parametrize("fault", ["drop-reply", "silent"])
+def test_a_put_is_done_by_servers_that_an_import_did_not_hear_of(
+    fault: str, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    """Twelve may hold either number of each coin, and all but one of the thirteen that answered are gone since."""
+    records = mint(1, 0, 0, 0)
+    network.fault(range(12), fault)
+    give(alice, records)
+    assert set(Coin.objects.values_list("pown", flat=True)) == {"n" * 12 + "p" * 13}
+    network.clear()
+    network.fault(range(13, 25), "silent")
+
+    task = put(alice, 12, code)
+
+    assert (task.state, task.message, task.result["raida"]) == ("completed", "Stored.", "p" * 13 + "n" * 12)
+    assert states(alice) == {"locked": 3, "bank": 1}
+    network.clear()
+    assert_true_to_the_servers()
+    assert finish(operations.start_take(actor=bob, name="bob", code=code)).message == "Taken."
+
+
+def test_a_put_that_fails_keeps_what_servers_said_of_the_numbers_that_they_hold(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = mint(1, 0, 0, 0)
+    network.fault(range(12), "drop-reply")
+    give(alice, records)
+    network.clear()
+    refuse_puts(monkeypatch, [*range(1, 13), 24])
+
+    task = put(alice, 12)
+
+    assert (task.state, states(alice)) == ("error", {"bank": 4})
+    used = Coin.objects.exclude(pown="n" * 12 + "p" * 13)
+    assert [(row.pown, row.proposed) for row in used] == [("p" * 25, None)] * 3
     assert_true_to_the_servers()
 
 
