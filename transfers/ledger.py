@@ -156,9 +156,9 @@ _ANSWER = queries.written_transfer(
     state="verdict.state",
     created=written_time("written.created_at"),
     closed=f"CASE verdict.state WHEN 'completed' THEN {written_time('written.created_at')} END",
-    originator="%(originator)s::text",
-    source="verdict.source_name",
-    destination="verdict.destination_name",
+    originator="to_json(%(originator)s::text)",
+    source="to_json(verdict.source_name)",
+    destination="to_json(verdict.destination_name)",
 )
 _KEPT = f""", kept AS (
     INSERT INTO wallets_idempotentanswer (wallet_id, key, fingerprint, status, body, is_sealed)

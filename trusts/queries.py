@@ -169,7 +169,6 @@ def trust_visible_to(*, actor_id: UUID, trust_id: UUID) -> TrustRow:
     return TrustRow(*row)
 
 
-_WALKABLE: Final = 1_001
 LISTED: Final = "SELECT unnest((SELECT %(wallets)s::uuid[])) AS id"
 
 
@@ -179,7 +178,6 @@ def numbers_by_party(
     branches: Sequence[tuple[str, str]],
     condition: str = "",
     skips: bool = False,
-    walks: bool = False,
     wallets: str = LISTED,
 ) -> str:
     """
@@ -195,10 +193,6 @@ def numbers_by_party(
     of it. Parameters stand in subqueries so that one plan serves all values: planning costs more than the page.
     Column and number are compared as a pair: asked for one wallet in the order of numbers, the planner walks the
     index of all numbers, if one wallet had most of the rows when it last looked.
-
-    With `walks` it first reads the next rows in the order of numbers, twice as many as are wanted. Where half of all
-    rows are of these wallets, as where one organisation is alone, that is a page already, for a tenth of the work; else
-    it costs a tenth more.
     """
     heads = " UNION ALL ".join(
         f"(SELECT {index} AS branch, number FROM {table}"  # noqa: S608 - constants
@@ -215,34 +209,21 @@ def numbers_by_party(
         f" ORDER BY {column}, number LIMIT (SELECT page.fetch FROM page))"
         for index, (column, only) in enumerate(branches)
     )
-    near, unless_near, or_near = "", "", ""
-    if walks:
-        mine = " OR ".join(f"{column} IN (SELECT id FROM party) {only}" for column, only in branches)  # noqa: S608
-        near = f"""near AS MATERIALIZED (
-    SELECT number
-      FROM (SELECT * FROM {table} WHERE number > (SELECT page.after FROM page) ORDER BY number
-             LIMIT (SELECT CASE WHEN page.fetch <= {_WALKABLE} THEN 2 * page.fetch ELSE 0 END FROM page)) AS next
-     WHERE ({mine}) {condition} ORDER BY number LIMIT (SELECT page.fetch FROM page)
-), """  # noqa: S608 - constants
-        is_near = "(SELECT count(*) FROM near) = (SELECT page.fetch FROM page)"
-        unless_near = f"WHERE NOT {is_near}"
-        or_near = f"SELECT number FROM near WHERE {is_near} UNION ALL "  # noqa: S608 - constants
     return f"""
 WITH page AS MATERIALIZED (
     SELECT %(after)s::bigint AS after, %(most)s::bigint AS fetch
 ), party AS MATERIALIZED ({wallets}
-), {near}head AS MATERIALIZED (
+), head AS MATERIALIZED (
     SELECT wallet.id, first.branch, first.number
-      FROM party AS wallet CROSS JOIN LATERAL ({heads}) AS first {unless_near}
+      FROM party AS wallet CROSS JOIN LATERAL ({heads}) AS first
 ), reach AS MATERIALIZED (
     SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE {LAST_NUMBER} END AS number
       FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
 )
-{or_near}(
 SELECT DISTINCT within.number
   FROM head CROSS JOIN LATERAL ({reaches}) AS within
  WHERE head.number <= (SELECT reach.number FROM reach)
- ORDER BY within.number {page})
+ ORDER BY within.number {page}
 """  # noqa: S608 - constants
 
 

@@ -250,16 +250,20 @@ class WrittenPage(NamedTuple):
     last: list[Any] | None
 
 
-def page_of(rows: str, *position: str) -> str:
+def page_of(rows: str, *position: str, is_whole_if: str | None = None) -> str:
     """
     Return the SQL that writes a page, for `read_page`.
 
-    `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position.
+    `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position,
+    which may be cast (`"created_at::text"`).
+    With `is_whole_if`, a condition for when there are fewer, it is for `read_page_if_whole`.
     """
-    last = ", ".join(f"(array_agg({column}))[(SELECT %(fetch)s::bigint - 1)]" for column in position)
+    named = [column.partition("::") for column in position]
+    last = ", ".join(f"(array_agg({name}))[(SELECT %(fetch)s::bigint - 1)]{cast}{type_}" for name, cast, type_ in named)
+    is_whole = "" if is_whole_if is None else f", count(*) = (SELECT %(fetch)s::bigint) OR {is_whole_if}"
     return f"""
 SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
-       count(*) = (SELECT %(fetch)s::bigint), {last}
+       count(*) = (SELECT %(fetch)s::bigint), {last} {is_whole}
   FROM (SELECT *, row_number() OVER () AS place FROM ({rows}) AS listed) AS placed
 """  # noqa: S608 - constants
 
@@ -270,6 +274,14 @@ def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> Wr
         cursor.execute(statement, {**arguments, "fetch": limit + 1})
         json, has_more, *last = cursor.fetchone()
     return WrittenPage(json or "", last if has_more else None)
+
+
+def read_page_if_whole(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> tuple[WrittenPage, bool]:
+    """Read a page in the same way, and whether it is whole: if not, elements are missing on it."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**arguments, "fetch": limit + 1})
+        json, has_more, *last, is_whole = cursor.fetchone()
+    return WrittenPage(json or "", last if has_more else None), is_whole
 
 
 def written_time(time: str) -> str:

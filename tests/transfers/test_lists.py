@@ -167,6 +167,34 @@ def test_the_number_of_statements_of_a_list_is_fixed(alice, wallets, django_asse
     assert len(on(rows)) == wallets
 
 
+@pytest.mark.parametrize("of_others", range(7))
+@pytest.mark.parametrize("of_mine", [0, 1, 2, 3])
+def test_a_page_is_whole_however_many_of_others_come_first(alice, bob, carol, of_others, of_mine):
+    """One row and one more are picked out of the next four, if that suffices."""
+    operations.issue_tokens(wallet=bob.wallet, count=10)
+    for _ in range(of_others):
+        operations.send_bundle(actor=bob.wallet, sender="bobby", receiver="carol", size=1)
+    expected = [
+        str(operations.send_bundle(actor=alice.wallet, sender="alice", receiver="carol", size=1).id)
+        for _ in range(of_mine)
+    ]
+
+    page = queries.transfers_page(actor_id=alice.wallet.pk, limit=1)
+
+    assert (on(page), page.last is not None) == (expected[:1], of_mine > 1)
+
+
+def test_whose_transfers_lie_far_apart_is_remembered(alice, bob, carol, django_assert_num_queries):
+    operations.issue_tokens(wallet=bob.wallet, count=5)
+    for _ in range(5):
+        operations.send_bundle(actor=bob.wallet, sender="bobby", receiver="carol", size=1)
+    mine = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="carol", size=1)
+
+    for statements in (2, 1):
+        with django_assert_num_queries(statements):
+            assert on(queries.transfers_page(actor_id=alice.wallet.pk, limit=1)) == [str(mine.id)]
+
+
 _MANY = """
 WITH wallet AS (
     INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name)
