@@ -32,6 +32,9 @@ class Trust(models.Model):
     withdrawn = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    # Since when the wallet exists that is managed by it: a copy of what never changes, filled by a trigger. Wallets are
+    # listed in this order, and a manager may have thousands.
+    managed_created_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = [
@@ -51,6 +54,11 @@ class Trust(models.Model):
                 & ~Q(state=TrustState.TRUSTED, withdrawn=True),
                 name="trust_withdrawn_fits_state",
             ),
+            models.CheckConstraint(
+                condition=Q(type=TrustType.MANAGE, managed_created_at__isnull=False)
+                | Q(type=TrustType.SEND, managed_created_at=None),
+                name="trust_knows_the_managed",
+            ),
         ]
         indexes = [
             # For lists. The condition always holds: it keeps the planner from answering the question "is this trusted",
@@ -61,6 +69,18 @@ class Trust(models.Model):
                 fields=["originator", "number"],
                 condition=~Q(originator=F("actor")) & Q(number__gt=0),
                 name="trust_by_originator",
+            ),
+            # The wallets of a manager, in the order of the list. Here, too, the condition always holds.
+            *(
+                models.Index(
+                    fields=[manager, "managed_created_at", managed],
+                    condition=Q(state=TrustState.TRUSTED, request_type=kind, managed_created_at__isnull=False),
+                    name=name,
+                )
+                for manager, managed, kind, name in (
+                    ("actor", "target", TrustRequestType.MANAGE, "trust_manages"),
+                    ("target", "actor", TrustRequestType.YIELD, "trust_yields"),
+                )
             ),
         ]
 

@@ -82,6 +82,37 @@ SELECT id FROM me WHERE id IS NOT NULL
 """  # noqa: S608 - constants
 
 
+@cache
+def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
+    """
+    Return the SQL of a page of these wallets, oldest first and the one that asks last: `id`, `created_at`, `is_own`.
+
+    Parameters beside those of `controlled`: `fetch` (how many at most), `offset` (how many are left out from the
+    front), and unless it is the first page, `own`, `created_at` and `id`, behind which it begins. It costs as much as
+    it shows, however many wallets are managed.
+    """
+    managed = " UNION ".join(
+        f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust"  # noqa: S608 - constants
+        f" WHERE {manager}_id = (SELECT id FROM me) AND request_type = '{kind}' AND state = 'trusted'"
+        f" AND managed_created_at IS NOT NULL"
+        f" {'' if is_first else f'AND NOT %(own)s::boolean AND (managed_created_at, {managed}_id) > {_BEHIND}'}"
+        f" ORDER BY managed_created_at, {managed}_id LIMIT (SELECT %(fetch)s::bigint + %(offset)s::bigint))"
+        for manager, managed, kind in (("actor", "target", "manage"), ("target", "actor", "yield"))
+    )
+    own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_BEHIND}"
+    return f"""
+WITH me AS MATERIALIZED (
+    SELECT {wallet_queries.acting(is_proven=is_proven)} AS id
+)
+SELECT id, created_at, false AS is_own FROM ({managed}) AS managed
+ UNION ALL SELECT id, created_at, true FROM wallets_wallet JOIN me USING (id) {own}
+ ORDER BY is_own, created_at, id LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
+"""  # noqa: S608 - constants
+
+
+_BEHIND: Final = "(%(created_at)s::timestamptz, %(id)s::uuid)"
+
+
 def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
     """Return the actor and the wallets that it manages, the actor first."""
     with connection.cursor() as cursor:

@@ -6,9 +6,12 @@ import pytest
 from django.db import connection
 
 from config.api import authentication
-from tests.api.caller import answer, refusal
+from tests.api.caller import answer, logged_in, refusal
 from transfers import operations as transfers
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
 from wallets import operations
+from wallets.models import Wallet
 
 LINK = re.compile(r'<http://testserver(?P<path>[^>]+)>; rel="next"')
 
@@ -127,6 +130,37 @@ def test_wallets_by_cursor_and_by_start_are_all_of_them_with_the_own_one_last(al
     ]
 
     assert by_cursor == by_start == expected
+
+
+def test_wallets_come_in_the_order_of_their_creation_however_they_came_to_be_managed(alice, bob, api_key):
+    others = [logged_in(name, api_key) for name in ("carol", "dave", "erin", "frank", "grace")]
+    carol, dave, erin, frank, grace = (other.wallet for other in others)
+    for number in range(3):
+        alice.post("/wallets", {"wallet": f"sapling{number}"})
+
+    def trust(asking, kind, answering, *, accepted=True):
+        asked = trusts.request_trust(
+            actor=asking, request_type=TrustRequestType(kind), requestee=answering.name, requester=None
+        )
+        if accepted:
+            trusts.accept_trust(actor=answering, trust_id=asked.id)
+        return asked
+
+    # By either kind of trust, the later wallet first; by one that was only asked for; and no more.
+    trust(frank, "yield", alice.wallet)
+    trust(alice.wallet, "manage", dave)
+    trust(carol, "yield", alice.wallet)
+    trust(alice.wallet, "manage", erin, accepted=False)
+    trusts.decline_trust(actor=grace, trust_id=trust(alice.wallet, "manage", grace).id)
+    listed = Wallet.objects.filter(name__in=["carol", "dave", "frank", "sapling0", "sapling1", "sapling2"])
+    expected = [*listed.order_by("created_at", "id").values_list("name", flat=True), "alice"]
+
+    for limit in (1, 2, 3, 7, 8):
+        assert [row["name"] for row in follow(alice, f"/wallets?limit={limit}", "wallets")] == expected
+        for start in range(1, 10):
+            shown = answer(alice.get(f"/wallets?limit={limit}&start={start}"))[1]["wallets"]
+            assert [row["name"] for row in shown] == expected[start - 1 :][:limit]
+    assert [row["name"] for row in follow(bob, "/wallets?limit=1", "wallets")] == ["bobby"]
 
 
 @pytest.mark.parametrize(("path", "name"), [("/wallets", "wallets"), ("/tokens", "tokens")])

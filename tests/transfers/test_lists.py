@@ -198,10 +198,12 @@ def test_whose_transfers_lie_far_apart_is_remembered(alice, bob, carol, django_a
 _MANY = """
 WITH wallet AS (
     INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name)
-    SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i RETURNING id
+    SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i RETURNING id, created_at
 )
-INSERT INTO trusts_trust (id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn)
-SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s, 'manage', 'manage', 'trusted', false
+INSERT INTO trusts_trust (
+       id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn, managed_created_at)
+SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s,
+       'manage', 'manage', 'trusted', false, created_at
   FROM wallet
 """
 _ELSEWHERE = """

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 
 from tests.api.caller import answer, refusal
 from trusts import errors, operations, queries
@@ -262,6 +263,34 @@ def test_a_change_has_its_time_and_is_written_down_once(alice, bob):
     assert again == (200, accepted)
     changes = TrustChange.objects.order_by("id").values_list("event", "state", "actor__name")
     assert list(changes) == [("", "requested", "alice"), ("accept", "trusted", "bobby")]
+
+
+def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(alice, bob):
+    for kind in TYPES:
+        ask(alice, kind, "bobby")
+
+    known = dict(Trust.objects.values_list("request_type", "managed_created_at"))
+
+    since = {wallet.name: wallet.created_at for wallet in Wallet.objects.all()}
+    assert known == {"manage": since["bobby"], "yield": since["alice"], "send": None, "receive": None}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE wallets_wallet SET created_at = created_at + interval '1 s'",
+        "UPDATE trusts_trust SET managed_created_at = managed_created_at + interval '1 s'",
+    ],
+)
+def test_since_when_a_wallet_exists_is_fixed(alice, bob, statement):
+    ask(alice, "manage", "bobby")
+    wallets = Wallet.objects.order_by("name").values_list("created_at")
+    before = rows(), list(wallets)
+
+    with pytest.raises(IntegrityError, match="is refused"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+    assert (rows(), list(wallets.all())) == before
 
 
 # Control
