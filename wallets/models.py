@@ -9,7 +9,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q
 from django.db.models.functions import Now
 
 from wallets.states import AuditResult, EventType, OperatorVerb
@@ -31,6 +31,13 @@ class Wallet(models.Model):
     display_name = models.CharField(max_length=30, blank=True)
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
     created_at = models.DateTimeField(db_default=Now())
+    # How lists begin to show it, JSON up to its token counts: writing it anew was the dearest part of a page.
+    # PostgreSQL keeps it in step (migration 0008).
+    written = models.GeneratedField(
+        expression=Func("id", "name", "about", "logo_url", "created_at", function="wallets_written"),
+        output_field=models.TextField(),
+        db_persist=True,
+    )
 
     # What Django REST framework asks of `request.user`.
     is_authenticated = True
