@@ -221,10 +221,10 @@ SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigin
      WHERE ({mine}) {"AND state = 'completed'" if is_completed else ""}
      ORDER BY number LIMIT (SELECT %(most)s::bigint)
 )"""  # noqa: S608 - constants
-    there_are_more = f"""EXISTS (
+    is_whole = f"""count(*) = (SELECT %(fetch)s::bigint) OR NOT EXISTS (
     {next_ones.format(columns="")} OFFSET (SELECT {_NEAR_TIMES} * %(most)s::bigint) LIMIT 1
 )"""
-    return wallet_queries.page_of(_written(picked), "number", is_whole_if=f"NOT {there_are_more}")
+    return wallet_queries.page_of(_written(picked), "number", is_whole=is_whole)
 
 
 @cache

@@ -18,6 +18,7 @@ Reserved tokens are those of the pending transfers out of a wallet, which only i
 `Issue` says, apart from all this, how many tokens were ever issued: what the wallets hold must come to the same.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
@@ -25,9 +26,9 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from trusts.queries import controlled
+from trusts.queries import controlled_in_order
 from wallets import numbering
-from wallets.queries import Proof, TokenCount, WrittenPage, page_of, proving, read_page, written_time
+from wallets.queries import Proof, TokenCount, WrittenPage, page_of, proving, read_page, read_page_if_whole
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.numbering`.
 _FOLDING: Final = 20261122
@@ -64,29 +65,25 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
         return {row[0]: TokenCount(int(row[1]), int(row[2])) for row in cursor.fetchall()}
 
 
-# So much of what the tallies lack is cheaper read at once than looked for wallet by wallet.
-_FEW: Final = 300
-_IS_LITTLE: Final = " AND ".join(
-    f"(SELECT count(*) FROM {rows}) < {_FEW}"  # noqa: S608 - constants
-    for rows in ("newest", "delta", "pending")
-)
-# The fields are those of `wallets.serializers.WALLET_EXAMPLE`.
-_ROWS: Final = f"""
+_PAGE: Final = """
 WITH page AS MATERIALIZED (
-    SELECT wallet.id, wallet.name, wallet.about, wallet.logo_url, wallet.created_at,
-           wallet.id = (SELECT %(actor)s::uuid) AS is_own
-      FROM ({{controlled}}) AS controlled JOIN wallets_wallet AS wallet ON wallet.id = controlled.id
-     WHERE {{after}}
-     ORDER BY wallet.id = (SELECT %(actor)s::uuid), wallet.created_at, wallet.id
-     LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
-), newest AS MATERIALIZED (
+    SELECT listed.*, wallet.written
+      FROM ({listed}) AS listed JOIN wallets_wallet AS wallet ON wallet.id = listed.id
+){counted}
+SELECT concat(written, ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
+              ',"tokens_pending":', reserved, '}}') AS json, counted.*
+  FROM counted ORDER BY is_own, created_at, id
+"""
+# What the tallies lack is cheaper read at once than looked for wallet by wallet, if there is so little of it.
+_LITTLE: Final = 300
+_COUNTED_AT_ONCE: Final = f""", newest AS MATERIALIZED (
     SELECT source_id, destination_id, moved_count FROM transfers_transfer
-     WHERE number > {MARK} AND {_IMMEDIATE} ORDER BY number LIMIT {_FEW}
+     WHERE number > {MARK} AND {_IMMEDIATE} ORDER BY number LIMIT {_LITTLE}
 ), delta AS MATERIALIZED (
-    SELECT wallet_id, tokens FROM transfers_tallydelta LIMIT {_FEW}
+    SELECT wallet_id, tokens FROM transfers_tallydelta LIMIT {_LITTLE}
 ), pending AS MATERIALIZED (
-    SELECT source_id, reserved_count FROM transfers_transfer WHERE state = 'pending' LIMIT {_FEW}
-), little AS MATERIALIZED (
+    SELECT source_id, reserved_count FROM transfers_transfer WHERE state = 'pending' LIMIT {_LITTLE}
+), lacking AS MATERIALIZED (
     SELECT wallet_id, sum(tokens)::bigint AS tokens, sum(reserved)::bigint AS reserved
       FROM (SELECT destination_id, moved_count, 0 FROM newest
             UNION ALL SELECT source_id, -moved_count, 0 FROM newest
@@ -94,31 +91,31 @@ WITH page AS MATERIALIZED (
             UNION ALL SELECT source_id, 0, reserved_count FROM pending) AS part (wallet_id, tokens, reserved)
      GROUP BY wallet_id
 ), counted AS MATERIALIZED (
-    SELECT wallet.*,
-           coalesce(tally.tokens, 0) + CASE WHEN (SELECT {_IS_LITTLE}) THEN coalesce(little.tokens, 0)
-                                            ELSE ({_TAIL})::bigint END AS held,
-           CASE WHEN (SELECT {_IS_LITTLE}) THEN coalesce(little.reserved, 0)
-                ELSE ({_RESERVED})::bigint END AS reserved
-      FROM page AS wallet
-      LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
-      LEFT JOIN little ON little.wallet_id = wallet.id
-)
-SELECT concat('{{{{"id":"', id, '","name":', to_json(name), ',"about":', coalesce(to_json(nullif(about, '')), 'null'),
-              ',"logo_url":', coalesce(to_json(logo_url), 'null'), ',"created_at":', {written_time("created_at")},
-              ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
-              ',"tokens_pending":', reserved, '}}}}') AS json, is_own, created_at, id
-  FROM counted ORDER BY counted.is_own, counted.created_at, counted.id
-"""  # noqa: S608 - constants
-_AFTER: Final = (
-    "(wallet.id = %(actor)s::uuid, wallet.created_at, wallet.id)"
-    " > (%(own)s::boolean, %(created_at)s::timestamptz, %(id)s::uuid)"
-)
+    SELECT page.*, coalesce(tally.tokens, 0) + coalesce(lacking.tokens, 0) AS held,
+           coalesce(lacking.reserved, 0) AS reserved,
+           (SELECT greatest((SELECT count(*) FROM newest), (SELECT count(*) FROM delta), (SELECT count(*) FROM pending))
+                   < {_LITTLE}) AS is_all
+      FROM page
+      LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = page.id
+      LEFT JOIN lacking ON lacking.wallet_id = page.id
+)"""  # noqa: S608 - constants
+_COUNTED_ONE_BY_ONE: Final = f""", counted AS MATERIALIZED (
+    SELECT wallet.*, ({_HELD})::bigint AS held, ({_RESERVED})::bigint AS reserved
+      FROM page AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
+)"""  # noqa: S608 - constants
+# Until when it is taken for granted that there is more. A wrong guess costs a trip, or that much time.
+_MUCH_SECONDS: Final = 60.0
+_much = {"until": 0.0}
 
 
 @cache
-def _page(*, is_first: bool, is_proven: bool) -> str:
-    rows = _ROWS.format(after="true" if is_first else _AFTER, controlled=controlled(is_proven=is_proven))
-    return page_of(rows, "is_own", "created_at::text", "id::text")
+def _page(*, at_once: bool, is_first: bool, is_proven: bool) -> str:
+    rows = _PAGE.format(
+        listed=controlled_in_order(is_first=is_first, is_proven=is_proven),
+        counted=_COUNTED_AT_ONCE if at_once else _COUNTED_ONE_BY_ONE,
+    )
+    is_whole = "coalesce(bool_and(is_all), true)" if at_once else None
+    return page_of(rows, "is_own", "created_at::text", "id::text", is_whole=is_whole)
 
 
 def wallets_page(
@@ -139,8 +136,13 @@ def wallets_page(
     arguments: dict[str, Any] = {"actor": actor_id, "offset": offset, **proving(proof)}
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
-    statement = _page(is_first=after is None, is_proven=proof is not None)
-    return read_page(statement, limit=limit, arguments=arguments)
+    kind = {"is_first": after is None, "is_proven": proof is not None}
+    if time.monotonic() >= _much["until"]:
+        page, is_whole = read_page_if_whole(_page(at_once=True, **kind), limit=limit, arguments=arguments)
+        if is_whole:
+            return page
+        _much["until"] = time.monotonic() + _MUCH_SECONDS
+    return read_page(_page(at_once=False, **kind), limit=limit, arguments=arguments)
 
 
 _FOLD: Final = f"""

@@ -250,20 +250,18 @@ class WrittenPage(NamedTuple):
     last: list[Any] | None
 
 
-def page_of(rows: str, *position: str, is_whole_if: str | None = None) -> str:
+def page_of(rows: str, *position: str, is_whole: str | None = None) -> str:
     """
     Return the SQL that writes a page, for `read_page`.
 
     `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position,
-    which may be cast (`"created_at::text"`).
-    With `is_whole_if`, a condition for when there are fewer, it is for `read_page_if_whole`.
+    which may be cast (`"created_at::text"`). With `is_whole`, the SQL of a condition, it is for `read_page_if_whole`.
     """
     named = [column.partition("::") for column in position]
     last = ", ".join(f"(array_agg({name}))[(SELECT %(fetch)s::bigint - 1)]{cast}{type_}" for name, cast, type_ in named)
-    is_whole = "" if is_whole_if is None else f", count(*) = (SELECT %(fetch)s::bigint) OR {is_whole_if}"
     return f"""
 SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
-       count(*) = (SELECT %(fetch)s::bigint), {last} {is_whole}
+       count(*) = (SELECT %(fetch)s::bigint), {last} {"" if is_whole is None else f", {is_whole}"}
   FROM (SELECT *, row_number() OVER () AS place FROM ({rows}) AS listed) AS placed
 """  # noqa: S608 - constants
 
@@ -277,7 +275,7 @@ def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> Wr
 
 
 def read_page_if_whole(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> tuple[WrittenPage, bool]:
-    """Read a page in the same way, and whether it is whole: if not, elements are missing on it."""
+    """Read a page in the same way, and whether it is whole: if not, something is missing on it."""
     with connection.cursor() as cursor:
         cursor.execute(statement, {**arguments, "fetch": limit + 1})
         json, has_more, *last, is_whole = cursor.fetchone()

@@ -70,15 +70,52 @@ def test_a_count_is_right_after_every_step_folded_or_not(alice, bob, sapling, fo
     check([(2, 0), (10, 0), (2, 0)])
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_list_counts_right_however_much_was_not_folded_yet(alice, sapling):
-    assert tallies.fold()
-    operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
-    for _ in range(tallies._FEW // 2 + 1):
-        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
-        operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
+# Other people's rows, of each kind of which a list adds up what the tallies lack.
+_OF_OTHERS = {
+    "newest": """
+        INSERT INTO transfers_transfer (id, number, originator_id, source_id, destination_id, parameters, state,
+               token_count, reserved_count, moved_count, created_at, closed_at, closed_event, closed_from)
+        SELECT gen_random_uuid(), nextval('wallets_event_number'), %(bob)s, %(bob)s, %(carol)s,
+               '{"bundle": {"bundleSize": 1}}', 'completed', 1, 0, 1, now(), now(), '', ''
+          FROM generate_series(1, %(count)s)""",
+    "delta": """
+        INSERT INTO transfers_tallydelta (wallet_id, tokens) SELECT %(carol)s, 1 FROM generate_series(1, %(count)s)""",
+    "pending": """
+        INSERT INTO transfers_transfer (id, number, originator_id, source_id, destination_id, parameters, state,
+               token_count, reserved_count, moved_count, created_at, closed_at, closed_event, closed_from)
+        SELECT gen_random_uuid(), nextval('wallets_event_number'), %(bob)s, %(bob)s, %(carol)s,
+               '{"bundle": {"bundleSize": 1}}', 'pending', 1, 1, 0, now(), NULL, '', ''
+          FROM generate_series(1, %(count)s)""",
+}
 
-        assert listed(alice.wallet) == [TokenCount(6, 0), TokenCount(2, 0)]
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", _OF_OTHERS)
+def test_a_list_counts_right_however_much_the_tallies_lack(
+    alice, bob, carol, sapling, kind, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setitem(tallies._much, "until", 0.0)
+
+    def others(count):
+        with connection.cursor() as cursor:
+            cursor.execute(_OF_OTHERS[kind], {"bob": bob.wallet.pk, "carol": carol.wallet.pk, "count": count})
+
+    def ours():
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+        operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="bobby", size=1)
+        return counted(alice.wallet, sapling)
+
+    assert tallies.fold()
+    others(tallies._LITTLE - 10)
+    expected = ours()
+    with django_assert_num_queries(1):
+        assert listed(alice.wallet) == expected
+    others(10)
+    expected = ours()
+    # It takes a second statement to find out, for the first of many pages.
+    for statements in (2, 1):
+        with django_assert_num_queries(statements):
+            assert listed(alice.wallet) == expected
 
 
 @pytest.mark.django_db(transaction=True)
