@@ -29,8 +29,9 @@ run: setup ## start everything and stay; PORT=8001 chooses the port
 doctor: setup ## say which part is not well, and what to do
 	@$(python) manage.py doctor
 
+# Rewritten tests are kept, whatever the environment says: without, each of some forty processes compiles all anew.
 test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
-	@$(python) -m pytest -n 3 $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(python) -m pytest -n 3 $(ARGS)
 
 lint: setup-dev ## check style, types, directions of imports, migrations, and the production settings
 	@$(python) -m ruff check .

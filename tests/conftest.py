@@ -6,9 +6,12 @@ their addresses. They are real and end with the run, however it ends.
 """
 
 import contextlib
+import importlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db import transaction
@@ -16,6 +19,8 @@ from django.db import transaction
 from config.api import authentication
 from config.children import Children
 from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
+
+TESTS = Path(__file__).parent
 
 servers = contextlib.ExitStack()
 
@@ -37,6 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
         children = servers.enter_context(Children(state))
         for server in wanted:
             server.start(children)
+    if config.option.numprocesses and not sys.dont_write_bytecode:
+        _compile_the_tests()
+
+
+def _compile_the_tests() -> None:
+    """Import every module of tests once, so that no worker has to rewrite the assertions of it again."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        # What is wrong with a module is for the workers to say.
+        with contextlib.suppress(Exception):
+            importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 def pytest_unconfigure() -> None:
