@@ -77,8 +77,10 @@ WITH me AS MATERIALIZED (
 SELECT id FROM me WHERE id IS NOT NULL
  UNION SELECT target_id FROM trusts_trust
         WHERE actor_id = (SELECT id FROM me) AND request_type = 'manage' AND state = 'trusted'
+          AND managed_created_at IS NOT NULL
  UNION SELECT actor_id FROM trusts_trust
         WHERE target_id = (SELECT id FROM me) AND request_type = 'yield' AND state = 'trusted'
+          AND managed_created_at IS NOT NULL
 """  # noqa: S608 - constants
 
 
