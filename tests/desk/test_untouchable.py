@@ -17,6 +17,8 @@ def digests():
     ]
     one = "SELECT '{0}', md5(coalesce(string_agg(each::text, ' ' ORDER BY each::text), '')) FROM {0} AS each"
     with connection.cursor() as cursor:
+        # Where no index can serve, the plan seems dear, and two more processes would be started for each look.
+        cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         cursor.execute(" UNION ALL ".join(one.format(table) for table in tables))
         return dict(cursor.fetchall())
 
@@ -38,18 +40,18 @@ def test_every_way_of_writing_that_djangos_admin_knows_is_refused(desk, ledger):
             ("get", "add/", None),
             ("post", "add/", form),
             ("post", "add/?_popup=1", form),
-            ("post", f"{row.pk}/change/", form),
-            ("put", f"{row.pk}/change/", form),
-            ("delete", f"{row.pk}/change/", None),
-            ("get", f"{row.pk}/delete/", None),
-            ("post", f"{row.pk}/delete/", {"post": "yes"}),
-            ("get", f"{row.pk}/history/", None),
+            ("post", "ID/change/", form),
+            ("put", "ID/change/", form),
+            ("delete", "ID/change/", None),
+            ("get", "ID/delete/", None),
+            ("post", "ID/delete/", {"post": "yes"}),
+            ("get", "ID/history/", None),
             ("post", "", bulk),
             ("post", "", edited),
             ("post", "csv/", bulk),
         ]:
-            answer = getattr(desk, method)(base + path, body)
-            answers.setdefault((method, path.replace(str(row.pk), "ID")), set()).add(answer.status_code)
+            answer = getattr(desk, method)(base + path.replace("ID", str(row.pk)), body)
+            answers.setdefault((method, path), set()).add(answer.status_code)
 
     # There is no such page; or there is one that can only be read.
     assert answers == {
