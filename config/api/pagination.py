@@ -14,6 +14,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import orjson
 from django.utils.crypto import salted_hmac
@@ -78,11 +79,9 @@ class Page:
         return response
 
     def _link(self, response: Response, position: list[Any]) -> None:
-        query = self.request.query_params.copy()
-        query.pop("start", None)
-        query["limit"] = str(self.limit)
-        query["cursor"] = _sign(renderers.encode(position), self.scope)
-        url = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        query = {name: value for name, value in self.request.query_params.items() if name != "start"}
+        query |= {"limit": str(self.limit), "cursor": _sign(renderers.encode(position), self.scope)}
+        url = self.request.build_absolute_uri(f"{self.request.path}?{urlencode(query)}")
         response["Link"] = f'<{url}>; rel="next"'
 
 

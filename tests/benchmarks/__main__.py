@@ -15,8 +15,10 @@ from tests.benchmarks import load, lockers, machine
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-FULL = Plan(seconds=3.0, rounds=3, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000)
-QUICK = Plan(seconds=1.5, rounds=1, tokens=50_000, depth=40_000, draws=5_000, hot=50_000)
+FULL = Plan(
+    seconds=3.0, rounds=3, turns=9, turn_seconds=1.2, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000
+)
+QUICK = Plan(seconds=1.5, rounds=1, turns=3, turn_seconds=0.8, tokens=50_000, depth=40_000, draws=5_000, hot=50_000)
 SMALL = 10_000
 
 
@@ -64,6 +66,7 @@ class Benchmark:
             self.data.tidy(connection)
         self.machine.start_web()
         self.rounds("10 k", [*self.framework([32]), *self.moving([32]), *self.lists()])
+        self.turns("10 k", [*self.framework([32]), *self.moving([32]), *self.lists()])
         with self.machine.connect() as connection, said(f"{self.plan.tokens:,} tokens"):
             self.data.grow(connection, self.estate, self.plan.tokens)
             self.data.issue("hot", self.plan.hot)
@@ -76,6 +79,7 @@ class Benchmark:
             [*self.framework(clients), *self.moving(clients), *self.drawing(clients), *self.sizes(), *self.lists(),
              *self.depths()],
         )  # fmt: skip
+        self.turns(many, [*self.framework([32]), *self.moving([32]), *self.drawing([32]), *self.lists()])
         self.database(many, clients)
         self.old_snapshot()
         self.desk()
@@ -134,14 +138,33 @@ class Benchmark:
             for case in cases:
                 self.run(tokens, case, f"{tokens}-{number}-{case.name}")
 
-    def run(self, tokens: str, case: Case, word: str) -> None:
+    def turns(self, tokens: str, cases: Sequence[Case]) -> None:
+        """Measure what is to be a share of the empty view in turn with it."""
+        for number in range(self.plan.turns):
+            turn = {
+                case.name: self.load(case, f"{tokens}-turn-{number}-{case.name}", self.plan.turn_seconds)
+                for case in cases
+            }
+            if refused := {name: run.refused for name, run in turn.items() if run.refused}:
+                raise RuntimeError(f"not 2xx: {refused}")
+            rates = {name: run.rate for name, run in turn.items()}
+            self.results.turns.setdefault(tokens, []).append(rates)
+            print(
+                f"{tokens:>6} in turn: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items()), flush=True
+            )
+
+    def load(self, case: Case, word: str, seconds: float) -> load.Run:
         # The worker does this every few seconds.
         self.tallies.fold()
-        before = self.machine.web_and_database_cpu()
-        run = load.run(
-            self.machine.address, case.script, clients=case.clients, seconds=self.plan.seconds,
-            word="".join(each for each in f"{word}-{case.clients}-{time.time_ns()}" if each.isalnum() or each == "-"),
+        word = f"{word}-{case.clients}-{time.time_ns()}"
+        return load.run(
+            self.machine.address, case.script, clients=case.clients, seconds=seconds,
+            word="".join(each for each in word if each.isalnum() or each == "-"),
         )  # fmt: skip
+
+    def run(self, tokens: str, case: Case, word: str) -> None:
+        before = self.machine.web_and_database_cpu()
+        run = self.load(case, word, self.plan.seconds)
         after = self.machine.web_and_database_cpu()
         web, database = (
             1e6 * (later - earlier) / max(1, run.sent) for earlier, later in zip(before, after, strict=True)
