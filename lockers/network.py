@@ -182,8 +182,15 @@ def ask(
     gap = _FIX_GAP_SECONDS if call.command is Command.FIX else 0.0
     # All of them before the first byte leaves: a payload that cannot be sent stops everybody.
     inquiries = [_Inquiry(server, call, until, delay=gap * position) for position, server in enumerate(wanted)]
-    asking = _ask_all(inquiries, on_result, enough, linger)
-    return asyncio.run(_while_knocking(servers, until, asking) if call.command is Command.FIX else asking)
+    try:
+        # Before there is a loop, and before anything else is set up: the servers can work meanwhile.
+        for inquiry in inquiries:
+            inquiry.send_ahead()
+        asking = _ask_all(inquiries, on_result, enough, linger)
+        return asyncio.run(_while_knocking(servers, until, asking) if call.command is Command.FIX else asking)
+    finally:
+        for inquiry in inquiries:
+            inquiry.close()
 
 
 async def _while_knocking(servers: Sequence[Server], until: float, asking: Coroutine[Any, Any, Results]) -> Results:
@@ -282,8 +289,21 @@ class _Inquiry:
         """What there is to report if this inquiry ends now without an answer."""
         return Silence(self._server.raida, reason or self._reason, sent=self._may_have_arrived)
 
+    def send_ahead(self) -> None:
+        """Send what goes as a datagram to an address that is a number. `run` listens for what it brings."""
+        if self._delay or not self._fits_a_datagram():
+            return
+        with contextlib.suppress(socket.gaierror):
+            found = _numeric_addresses(self._server.host, self._server.port, socket.SOCK_DGRAM)
+            self._started = time.monotonic()
+            self._outstanding = self._send_to_one_of(found)
+
+    def close(self) -> None:
+        if isinstance(self._outstanding, socket.socket):
+            self._outstanding.close()
+
     async def run(self) -> Result:
-        self._started = time.monotonic()
+        self._started = self._started or time.monotonic()
         try:
             # The loop's clock is the monotonic one.
             async with asyncio.timeout_at(self._until):
@@ -330,9 +350,6 @@ class _Inquiry:
         return time.monotonic() >= self._until
 
     async def _perhaps_twice(self) -> Result:
-        if self._fits_a_datagram():
-            # Before anything else is set up: the servers can work meanwhile.
-            self._outstanding = await self._send_by_udp()
         first = asyncio.create_task(self._once())
         try:
             patience = (self._until - time.monotonic()) * _FIRST_SHARE
@@ -349,8 +366,6 @@ class _Inquiry:
                 await _cancelled(second)
         finally:
             await _cancelled(first)
-            if isinstance(self._outstanding, socket.socket):
-                self._outstanding.close()
 
     async def _first_answer(self, first: asyncio.Task[Result], second: asyncio.Task[Result]) -> Result:
         done, pending = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
@@ -392,22 +407,35 @@ class _Inquiry:
             opened.close()
 
     async def _send_by_udp(self) -> socket.socket | Silence:
-        """Send the request; what answers it comes to the socket. Where the address is a number, without a pause."""
+        """Send the request; what answers it comes to the socket."""
         try:
-            opened = await _connected(self._server, socket.SOCK_DGRAM)
+            found = await _addresses(self._server, socket.SOCK_DGRAM)
         except OSError:
             return self.silence("network")
-        try:
-            data = self._request.encode()
+        return self._send_to_one_of(found)
+
+    def _send_to_one_of(self, found: Sequence[tuple[Any, ...]]) -> socket.socket | Silence:
+        """Send the request to the first address that lets us; nothing of it waits."""
+        for family, _, _, _, address in found:
+            opened = socket.socket(family, socket.SOCK_DGRAM)
+            opened.setblocking(False)
+            try:
+                opened.connect(address)
+            except OSError:
+                opened.close()
+                continue
             if self._is_too_late():
                 opened.close()
                 return self.silence("timeout")
-            self._may_have_arrived = True
-            opened.send(data)
-        except OSError as error:
-            opened.close()
-            return self.silence("refused" if isinstance(error, ConnectionRefusedError) else "network")
-        return opened
+            try:
+                data = self._request.encode()
+                self._may_have_arrived = True
+                opened.send(data)
+            except OSError as error:
+                opened.close()
+                return self.silence("refused" if isinstance(error, ConnectionRefusedError) else "network")
+            return opened
+        return self.silence("network")
 
     # --- TCP -----------------------------------------------------------------------------
 
@@ -415,7 +443,7 @@ class _Inquiry:
         # A second sending is a request of its own: what answers it must answer it alone.
         request = self._new_request() if self._may_have_arrived else self._request
         try:
-            opened = await _connected(self._server, socket.SOCK_STREAM)
+            opened = await _connected(self._server)
         except ConnectionRefusedError:
             return self.silence("refused")
         except OSError:
@@ -498,30 +526,25 @@ async def _knock(server: Server, until: float, *, wait: float, times: int, made:
         if not isinstance(await _Inquiry(server, echo, until)._over_udp(), Answer):
             return
         try:
-            opened = await _connected(server, socket.SOCK_STREAM)
+            opened = await _connected(server)
         except OSError:
             return
         opened.close()
         made.append(server)
 
 
-async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
+async def _connected(server: Server) -> socket.socket:
     """
-    A socket to the server alone. Plain ones: of streams and transports 25 at once cost milliseconds.
+    A connection to the server. Plain sockets: of streams and transports 25 at once cost milliseconds.
 
     :raises OSError: the server has no address, or none that lets us connect
     """
-    loop = asyncio.get_running_loop()
-    try:
-        found = _numeric_addresses(server.host, server.port, kind)
-    except socket.gaierror:
-        found = await loop.getaddrinfo(server.host, server.port, type=kind)
     failure = OSError("no address")
-    for family, _, _, _, address in found:
-        opened = socket.socket(family, kind)
+    for family, _, _, _, address in await _addresses(server, socket.SOCK_STREAM):
+        opened = socket.socket(family, socket.SOCK_STREAM)
         try:
             opened.setblocking(False)
-            await loop.sock_connect(opened, address)
+            await asyncio.get_running_loop().sock_connect(opened, address)
         except OSError as error:
             opened.close()
             failure = error
@@ -531,6 +554,18 @@ async def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
         else:
             return opened
     raise failure
+
+
+async def _addresses(server: Server, kind: socket.SocketKind) -> Sequence[tuple[Any, ...]]:
+    """
+    Where the server may be.
+
+    :raises OSError: nobody knows
+    """
+    try:
+        return _numeric_addresses(server.host, server.port, kind)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=kind)
 
 
 @lru_cache(maxsize=4 * RAIDA_COUNT)

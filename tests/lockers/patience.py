@@ -9,6 +9,7 @@ real deadlines do is tested by `test_network` and `test_early_verdicts`, which g
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -27,20 +28,24 @@ _MUTE_AFTER_WORK = frozenset({"drop-reply", "crash", "crash-before"})
 _DISTORTING = frozenset({"garbage", "wrong-id", "wrong-echo", "wrong-signature", "truncate", "huge"})
 
 _run = wire._Inquiry.run
+_send_ahead = wire._Inquiry.send_ahead
 _linger = wire._SHORTEST_LINGER_SECONDS
 
 
 def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait so for the servers of this network, until the test ends."""
 
+    def send_ahead(inquiry: wire._Inquiry) -> None:
+        seen_before[inquiry] = _seen_by(inquiry, network)
+        _send_ahead(inquiry)
+
     async def run(inquiry: wire._Inquiry) -> wire.Result:
         server = network.fleet.server(inquiry._server.raida)
         inquiry._until += _FOREVER
-        command = inquiry._call.command.value
-        before = server.seen[command]
+        before = seen_before.get(inquiry, _seen_by(inquiry, network))
 
         def is_over() -> bool:
-            return _is_over(inquiry, server, server.seen[command] > before)
+            return _is_over(inquiry, server, _seen_by(inquiry, network) > before)
 
         asking = asyncio.create_task(_run(inquiry))
         try:
@@ -54,8 +59,14 @@ def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) ->
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
+    seen_before = WeakKeyDictionary[wire._Inquiry, int]()
+    monkeypatch.setattr(wire._Inquiry, "send_ahead", send_ahead)
     monkeypatch.setattr(wire._Inquiry, "run", run)
     monkeypatch.setattr(wire, "_SHORTEST_LINGER_SECONDS", _FOREVER)
+
+
+def _seen_by(inquiry: wire._Inquiry, network: LocalNetwork) -> int:
+    return network.fleet.server(inquiry._server.raida).seen[inquiry._call.command.value]
 
 
 def _is_over(inquiry: wire._Inquiry, server: RaidaServer, is_read: bool) -> bool:
