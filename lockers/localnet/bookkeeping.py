@@ -18,6 +18,7 @@ Where the recorded server lets coins be stolen or doubled, this one refuses by d
 import asyncio
 import itertools
 import secrets
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -395,7 +396,9 @@ class Bookkeeping:
         listed = self._lockers.get(payload)
         if listed is None:
             return Outcome(Status.ALL_FAIL)
-        return Outcome(Status.ALL_PASS, b"".join(coin * count for coin, count in listed.items()))
+        # Without the defect that counts them each coin is there once.
+        several = [coin * count for coin, count in listed.items()] if self._legacy_bugs else listed
+        return Outcome(Status.ALL_PASS, b"".join(several))
 
     def _remove(self, payload: bytes) -> Outcome:
         if len(payload) + BODY_OVERHEAD < 55:
@@ -607,7 +610,7 @@ def _coins_and_tail(payload: bytes, tail: int, *, minimum: int) -> tuple[list[by
 def _split(data: bytes, size: int) -> list[bytes]:
     if len(data) % size:
         raise _Refused(Status.COINS_NOT_DIV)
-    return [data[start : start + size] for start in range(0, len(data), size)]
+    return [row for (row,) in struct.iter_unpack(f"{size}s", data)]
 
 
 def _per_item(passed: list[bool]) -> Outcome:

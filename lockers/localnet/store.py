@@ -17,7 +17,9 @@ import os
 import secrets
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -80,7 +82,7 @@ class CoinStore:
         return coin[:1] in _LEGAL_DENOMINATIONS and int.from_bytes(coin[1:], "big") < SERIAL_NUMBERS
 
     def knows_all(self, coins: Iterable[bytes]) -> bool:
-        return all(coin in self._ans or self.knows(coin) for coin in coins)
+        return all(map(self.knows, set(coins).difference(self._ans)))
 
     def an(self, coin: bytes) -> bytes:
         """The secret of a coin that the server `knows`."""
@@ -88,7 +90,8 @@ class CoinStore:
 
     def ans(self, coins: Iterable[bytes]) -> list[bytes]:
         """The secrets of coins that the server `knows`."""
-        return [self._ans.get(coin) or self.an(coin) for coin in coins]
+        coins = list(coins)
+        return [an or self.an(coin) for coin, an in zip(coins, map(self._ans.get, coins), strict=True)]
 
     def is_in_use(self, coin: bytes) -> bool:
         return coin in self._in_use
@@ -136,9 +139,9 @@ class CoinStore:
             return
         rest = _ENTRY.pack(bytes(COIN_SIZE), True, an)[COIN_SIZE:]
         self._append(rest.join(coins) + rest)
-        for coin in coins:
-            self._ans.pop(coin, None)
-            self._ans[coin] = an
+        # Removed first, as in `_apply`; without a loop, because an upload of 200 coins comes to 25 servers at once.
+        deque(map(self._ans.pop, coins, repeat(None)), maxlen=0)
+        self._ans.update(dict.fromkeys(coins, an))
         self._in_use.update(coins)
 
     def _append(self, body: bytes) -> None:

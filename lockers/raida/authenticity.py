@@ -59,7 +59,7 @@ def xor_sums(columns: Sequence[Sequence[bytes]]) -> list[bytes]:
 
     :raises Unencodable: a number has another size
     """
-    if not {len(number) for column in columns for number in column} <= {AN_SIZE}:
+    if not set(map(len, chain.from_iterable(columns))) <= {AN_SIZE}:
         raise errors.Unencodable("an authenticity number is 16 bytes")
     # As one integer, whose one half is laid upon the other until a row is left: an upload of 10,000 coins sums a
     # quarter of a million numbers.
