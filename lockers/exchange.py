@@ -32,7 +32,7 @@ _RENEW_SECONDS: Final = 0.5
 # than an answer, and whether a put reaches the others too is the taker's affair; a coin that is ours is better off the
 # more servers are known to have it. On a busy machine answers that came together are read some milliseconds apart.
 LINGER_LOOKING: Final = Linger(share=0.0, seconds=0.0)
-LINGER_PUTTING: Final = Linger(share=0.1, seconds=0.01)
+LINGER_PUTTING: Final = Linger(share=0.05, seconds=0.004, most=3)
 LINGER_MOVING: Final = Linger(share=0.5, seconds=0.01)
 
 Table = Mapping[tuple[str, Reply], str]
@@ -191,7 +191,14 @@ class Work:
         """
         # Which servers this task was spared is a part of the answer about it.
         further = {"resting": sorted(self.health.resting)} if self.health.resting else {}
-        settlement.conclude(held=self.held, reason=reason, further=further, delivers=delivers, settled=self._answered)
+        settlement.conclude(
+            held=self.held,
+            task=self.task,
+            reason=reason,
+            further=further,
+            delivers=delivers,
+            settled=self._answered,
+        )
 
     def _write_down(self) -> None:
         if self._answered:

@@ -8,6 +8,7 @@ request may have arrived. What cannot be repeated without harm is sent exactly o
 
 import asyncio
 import contextlib
+import math
 import secrets
 import socket
 import time
@@ -139,14 +140,20 @@ class Linger:
     """
     How much later than the one before an answer may come, once there are enough of them.
 
-    `share` is of the time until there were enough, but it is never less than `seconds`.
+    `share` is of the time until there were enough, but it is never less than `seconds`. All that wait together
+    get no more than `most` times as much as that, and no more than the time until there were enough.
     """
 
     share: float
     seconds: float
+    most: float = math.inf
 
     def gap(self, decided: float) -> float:
         return max(_SHORTEST_LINGER_SECONDS, self.seconds, self.share * decided)
+
+    def total(self, decided: float) -> float:
+        gap = self.gap(decided)
+        return min(self.most * gap, decided + gap)
 
 
 NO_LINGER: Final = Linger(0.0, 0.0)
@@ -172,8 +179,7 @@ def ask(
     All have answered, or fallen silent, at the moment `until` of the monotonic clock, and from that
     moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
     `on_result` is told each result as it comes. As soon as `enough` says so of the results until
-    then, the others may come in too while none is later than the one before by the `linger`, and in all no
-    later than by the time that it took until then; whoever does not is given up, and
+    then, the others may come in too for as long as the `linger` says; whoever does not is given up, and
     appears as silent. Runs its own event loop, so not inside of one.
 
     :raises Unencodable: a payload does not fit into a request; nothing was sent
@@ -233,8 +239,7 @@ async def _ask_all(
             if decided is None and enough is not None and enough(results):
                 decided = time.monotonic() - begun
             if decided is not None and done:
-                gap = linger.gap(decided)
-                give_up = min(time.monotonic() + gap, begun + 2 * decided + gap)
+                give_up = min(time.monotonic() + linger.gap(decided), begun + decided + linger.total(decided))
     finally:
         for task in pending:
             task.cancel()
