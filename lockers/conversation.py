@@ -124,10 +124,12 @@ def _puts(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, bytes]:
         alike.setdefault(indices, []).append(raida)
     found: dict[int, bytes] = {}
     for indices, raidas in alike.items():
+        chosen_pieces = [pieces[index] for index in indices]
+        columns = list(zip(*(piece.old for piece in chosen_pieces), strict=True))
         found |= payloads.encode_put_to_each(
-            [pieces[index].coin for index in indices],
-            {raida: [pieces[index].old[raida] for index in indices] for raida in raidas},
-            {raida: pieces[indices[0]].new[raida] for raida in raidas},
+            [piece.coin for piece in chosen_pieces],
+            {raida: columns[raida] for raida in raidas},
+            {raida: chosen_pieces[0].new[raida] for raida in raidas},
         )
     return found
 
@@ -178,7 +180,8 @@ def read(command: Command, result: Answer | Silence | None, count: int) -> tuple
     try:
         match command:
             case Command.PUT:
-                passed = (payloads.decode_verdict(result.status, result.payload),) * count
+                is_done = payloads.decode_verdict(result.status, result.payload)
+                return (Reply.PASS if is_done else Reply.FAIL,) * count
             case Command.REMOVE:
                 passed = payloads.decode_remove_reply(result.status, result.payload, count=count).passed
             case Command.FIND:

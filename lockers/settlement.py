@@ -10,20 +10,20 @@ Lock order: the task, its coins, coins of other wallets that the same task prove
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
+import psycopg
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from lockers import breakage, departures, grading, secrecy, statements
-from lockers.conversation import Piece
+from lockers import breakage, choosing, departures, grading, secrecy, statements
+from lockers.conversation import Numbers, Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask
 from lockers.raida import codes
@@ -183,18 +183,13 @@ def is_quiet(*, task_id: UUID, batch: int) -> bool:
     return not Coin.objects.filter(task_id=task_id, batch=batch, changed_at__gt=Now() - quiet).exists()
 
 
-def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None, releasing: bool | None = None) -> list[Piece]:
+def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | None = None) -> list[Piece]:
     """
     Return a batch of the task's coins with their opened secrets.
 
     `keys` are the locker's, for a put: there the new secret is the same for all coins. With
     `releasing` only coins that are, or are not, being released.
     """
-    rows = Coin.objects.filter(task_id=task_id, batch=batch).order_by("id")
-    if releasing is not None:
-        rows = rows.filter(releasing=releasing)
-    # Without models, whose making costs more than the query and the opening of secrets.
-    names = ("id", "denomination", "serial_number", "pown", "outcome", "releasing", "secrets")
     return [
         Piece(
             coin_id=coin_id,
@@ -202,13 +197,30 @@ def pieces(*, task_id: UUID, batch: int, keys: Sequence[bytes] | None, releasing
             pown=pown,
             marks=outcome,
             old=secrecy.open_numbers(held, coin_id=coin_id),
-            new=tuple(keys) if keys is not None else secrecy.open_numbers(proposed[0] or b"", coin_id=coin_id),
+            new=secrecy.open_numbers(proposed or b"", coin_id=coin_id) if keys is None else keys,
             releasing=is_releasing,
         )
-        for coin_id, denomination, serial_number, pown, outcome, is_releasing, held, *proposed in rows.values_list(
-            *names, *([] if keys is not None else ["proposed"])
+        for coin_id, denomination, serial_number, pown, outcome, is_releasing, held, proposed in _rows_in_binary(
+            _PIECES,
+            {"task": task_id, "batch": batch, "without_proposed": keys is not None, "releasing": releasing},
         )
     ]
+
+
+_PIECES: Final = """
+SELECT id, denomination, serial_number, pown, outcome, releasing, secrets,
+       CASE WHEN %(without_proposed)s THEN NULL ELSE proposed END
+  FROM lockers_coin
+ WHERE task_id = %(task)s AND batch = %(batch)s AND releasing = coalesce(%(releasing)s, releasing) ORDER BY id
+"""
+
+
+def _rows_in_binary(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows with their bytes as they are: as text, and by way of models, sealed numbers cost more than to open them."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(statement, values, binary=True)
+        return cursor.fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,9 +579,10 @@ class _Tally:
     def empty(cls) -> "_Tally":
         return cls({}, {})
 
-    def add(self, state: CoinState, denomination: int) -> None:
-        self.units[state] = self.units.get(state, 0) + WireCoin(denomination, 0).value
-        self.count[state] = self.count.get(state, 0) + 1
+    def add(self, state: CoinState, counts: Mapping[int, int]) -> None:
+        """So many coins of each denomination."""
+        self.units[state] = self.units.get(state, 0) + choosing.total(counts)
+        self.count[state] = self.count.get(state, 0) + sum(counts.values())
 
     def units_of(self, *states: CoinState) -> int:
         return sum(self.units.get(state, 0) for state in states)
@@ -581,6 +594,7 @@ class _Tally:
 def conclude(
     *,
     held: Claim,
+    task: LockerTask | None = None,
     reason: str = "",
     further: Mapping[str, Any] | None = None,
     delivers: bool = False,
@@ -591,6 +605,7 @@ def conclude(
 
     Needs no network and may be called at any step: a coin with which nothing was ever sent goes
     back as it was, one whose servers may hold either secret goes to limbo with both.
+    `task` is its row as this attempt has read it, if it has; nobody else can have changed that since.
     `reason` is said to the user when it did not end well, and `further` is added to the result. With
     `delivers` the coins that a transfer or an export had reserved leave the wallet first. `settled` are attempts
     that are settled with it.
@@ -599,31 +614,23 @@ def conclude(
     """
     with transaction.atomic():
         _in_one_statement(_MUST_LAST, _SETTLED + _NOTHING_MORE, held, **_settled_columns(settled))
-        task = LockerTask.objects.select_related("locker").get(pk=held.task_id)
+        task = task or LockerTask.objects.get(pk=held.task_id)
         said = _said(held.task_id)
         tally = _Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         delivered = departures.deliver(task) if delivers else None
-        for batch in batches(task_id=task.id):
+        for batch, kinds in _kinds(task.id).items():
             if batch <= breakage.FIRST_BREAK:
                 _conclude_break(task, batch, tally, board)
             else:
-                lockers |= _conclude_batch(task, batch, said.get(batch, ()), tally, board)
+                lockers |= _conclude_batch(task, batch, kinds, said.get(batch, ()), tally, board)
         _settle_lockers(lockers)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
         state, message, result = _verdict(task, tally, reason, delivered)
         if any(board):
             result["raida"] = letters
-        LockerTask.objects.filter(pk=task.id).update(
-            state=state,
-            step=Step.DONE,
-            progress=100 if state is TaskState.COMPLETED else F("progress"),
-            message=message,
-            result=task.result | result | dict(further or {}),
-            lease_until=None,
-            finished_at=Now(),
-        )
+        _end(held, state, message, result | dict(further or {}))
         statements.post(
             task_id=task.id,
             postings=[
@@ -644,7 +651,7 @@ def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dic
     settled = breakage.settle(task=task, batch=batch, keep=False)
     tally.spendable_before += settled.spendable_before
     for state, denomination in settled.coins:
-        tally.add(state, denomination)
+        tally.add(state, {denomination: 1})
     if task.kind != TaskKind.PUT:
         for raida, letter in enumerate(settled.shown):
             board[raida][letter] = board[raida].get(letter, 0) + 1
@@ -654,82 +661,110 @@ def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dic
 _KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
 
 
+class _Kind(NamedTuple):
+    """What tells how a coin ends, and most coins of a batch have in common."""
+
+    is_put: bool
+    state: str
+    pown: str
+    outcome: str
+    releasing: bool
+    origin: str
+
+
+@dataclass(slots=True)
+class _Alike:
+    """How many coins of one kind there are of each denomination, and the lockers that they are on the way to."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    lockers: set[UUID] = field(default_factory=set)
+
+
+def _kinds(task_id: UUID) -> dict[int, dict[_Kind, _Alike]]:
+    """Lock all coins of a task, and return the kinds of each batch."""
+    found: dict[int, dict[_Kind, _Alike]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_KINDS, [task_id])
+        for batch, denomination, locker_id, count, *kind in cursor.fetchall():
+            alike = found.setdefault(batch, {}).setdefault(_Kind(*kind), _Alike())
+            alike.counts[denomination] = alike.counts.get(denomination, 0) + count
+            if locker_id is not None:
+                alike.lockers.add(locker_id)
+    return found
+
+
+_KINDS: Final = """
+WITH coin AS MATERIALIZED (
+    SELECT batch, denomination, locker_id, state, pown, outcome, releasing, origin
+      FROM lockers_coin WHERE task_id = %s ORDER BY id FOR NO KEY UPDATE
+)
+SELECT batch, denomination, locker_id, count(*), locker_id IS NOT NULL, state, pown, outcome, releasing, origin
+  FROM coin GROUP BY batch, denomination, locker_id, state, pown, outcome, releasing, origin
+ ORDER BY batch, denomination DESC
+"""
+
+
 def _conclude_batch(
-    task: LockerTask, batch: int, said: Sequence[tuple[str, str]], tally: _Tally, board: list[dict[str, int]]
+    task: LockerTask,
+    batch: int,
+    kinds: Mapping[_Kind, _Alike],
+    said: Sequence[tuple[str, str]],
+    tally: _Tally,
+    board: list[dict[str, int]],
 ) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
-    endings: dict[tuple[Any, ...], tuple[grading.Ending, grading.Ending]] = {}
-    changes: dict[grading.Ending, list[tuple[UUID, grading.Ending]]] = {}
-    dropped: list[UUID] = []
-    arrived: list[WireCoin] = []
-    shown: Counter[str] = Counter()
+    changes: dict[grading.Ending, dict[_Kind, grading.Ending]] = {}
+    arrived: set[_Kind] = set()
     touched: set[UUID] = set()
-    for coin_id, denomination, serial_number, locker_id, *about in _coins_to_settle(task.id, batch):
-        # Most coins of a batch have the same marks.
-        if (kind := (locker_id, *about)) not in endings:
-            ending = _ending(task, said, locker_id, *about)
-            endings[kind] = ending, replace(ending, pown="", shown="")
-        ending, change = endings[kind]
-        if locker_id is not None:
-            touched.add(locker_id)
-        if about[0] in SPENDABLE:
-            tally.spendable_before += WireCoin(denomination, 0).value
-        shown[ending.shown] += 1
+    for kind, alike in kinds.items():
+        ending = _ending(task, said, kind)
+        touched |= alike.lockers
+        # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
+        for raida, letter in enumerate(ending.shown if batch != breakage.POOL else ""):
+            board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
+        if kind.state in SPENDABLE:
+            tally.spendable_before += choosing.total(alike.counts)
         if ending.state is None:
-            dropped.append(coin_id)
+            _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
             continue
-        tally.add(ending.state, denomination)
-        tally.whole += ending.pown == "p" * RAIDA_COUNT
-        if ending.state is CoinState.LIMBO and locker_id is not None:
-            tally.units_for_locker_in_limbo += WireCoin(denomination, 0).value
+        tally.add(ending.state, alike.counts)
+        if ending.pown == "p" * RAIDA_COUNT:
+            tally.whole += sum(alike.counts.values())
+        if ending.state is CoinState.LIMBO and kind.is_put:
+            tally.units_for_locker_in_limbo += choosing.total(alike.counts)
         if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
-            arrived.append(WireCoin(denomination, serial_number))
-        changes.setdefault(change, []).append((coin_id, ending))
-    # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
-    for letters, count in shown.items() if batch != breakage.POOL else ():
-        for raida, letter in enumerate(letters):
-            board[raida][letter] = board[raida].get(letter, 0) + count
-    if dropped:
-        Coin.objects.filter(pk__in=dropped, state=CoinState.INCOMING).delete()
-    for change, coins in changes.items():
-        kept = _numbers_to_keep(task, said, change.secrets, [coin_id for coin_id, _ in coins])
-        _settle_coins(task.id, change, coins, kept)
-    if arrived:
-        touched |= _note_departures(arrived)
+            arrived.add(kind)
+        changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
+    came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
+    for change, endings in changes.items():
+        number = sum(sum(kinds[kind].counts.values()) for kind in endings)
+        _settle_coins(task, batch, change, endings, number, said)
+    if came:
+        touched |= _note_departures(came)
     return touched
 
 
-def _coins_to_settle(task_id: UUID, batch: int) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, denomination, serial_number, locker_id, state, pown, outcome, releasing, origin"
-            "  FROM lockers_coin WHERE task_id = %s AND batch = %s ORDER BY id FOR NO KEY UPDATE",
-            [task_id, batch],
-        )
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+def _of_kind(task_id: UUID, batch: int, kind: _Kind) -> QuerySet[Coin]:
+    about = kind._asdict()
+    is_put = about.pop("is_put")
+    return Coin.objects.filter(task_id=task_id, batch=batch, locker__isnull=not is_put, **about)
 
 
-def _ending(
-    task: LockerTask,
-    said: Sequence[tuple[str, str]],
-    locker_id: UUID | None,
-    state: str,
-    pown: str,
-    outcome: str,
-    is_release: bool,
-    origin: str,
-) -> grading.Ending:
-    marks = covered(outcome, pown, said)
+def _identities(task_id: UUID, batch: int, kind: _Kind) -> Iterable[tuple[int, int]]:
+    return _of_kind(task_id, batch, kind).values_list("denomination", "serial_number")
+
+
+def _ending(task: LockerTask, said: Sequence[tuple[str, str]], kind: _Kind) -> grading.Ending:
+    marks = covered(kind.outcome, kind.pown, said)
     if task.kind == TaskKind.FIX:
-        return grading.ending_of_fix(CoinState(state), marks, pown)
+        return grading.ending_of_fix(CoinState(kind.state), marks, kind.pown)
     return grading.ending(
-        state=CoinState(state),
-        is_put=locker_id is not None,
-        is_release=is_release,
-        origin=TaskKind(origin),
+        state=CoinState(kind.state),
+        is_put=kind.is_put,
+        is_release=kind.releasing,
+        origin=TaskKind(kind.origin),
         marks=marks,
-        pown=pown,
+        pown=kind.pown,
     )
 
 
@@ -742,78 +777,102 @@ class _Sealed:
 
 
 def _settle_coins(
-    task_id: UUID,
+    task: LockerTask,
+    batch: int,
     change: grading.Ending,
-    coins: Sequence[tuple[UUID, grading.Ending]],
-    numbers: Mapping[UUID, _Sealed],
+    endings: Mapping[_Kind, grading.Ending],
+    number: int,
+    said: Sequence[tuple[str, str]],
 ) -> None:
     """
-    Let coins go in their new state, and write a line of the receipt for each.
+    Let coins of some kinds go in their new state, and write a line of the receipt for each.
 
     Numbers that are in the row already are moved without being opened.
     """
     assert change.state is not None
-    unmoved = _Sealed(None, None)
+    values: dict[str, Any] = {
+        "task": task.id,
+        "batch": batch,
+        "state": change.state,
+        "stays_in_locker": change.stays_in_locker,
+        "stays_releasing": change.stays_releasing,
+        "takes_new": change.secrets is grading.Secrets.NEW,
+        "keeps_both": change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW, grading.Secrets.MIXED),
+        "before": [str(old) for old in may_have_been(change.state)],
+        "powns": [ending.pown for ending in endings.values()],
+        "shown": [ending.shown for ending in endings.values()],
+        **{f"of_{name}": list(column) for name, column in zip(_Kind._fields, zip(*endings, strict=True), strict=True)},
+    }
+    if change.secrets in (grading.Secrets.UNTOUCHED, grading.Secrets.OLD, grading.Secrets.NEW):
+        statement = _SETTLE_KINDS
+    else:
+        statement = _SETTLE_COINS
+        numbers = {
+            kind: _numbers_to_keep(task, change.secrets, covered(kind.outcome, kind.pown, said), batch, kind)
+            for kind in endings
+        }
+        values |= {
+            "ids": [coin_id for sealed in numbers.values() for coin_id in sealed],
+            "secrets": [one.secrets for sealed in numbers.values() for one in sealed.values()],
+            "proposed": [one.proposed for sealed in numbers.values() for one in sealed.values()],
+            "powns": [endings[kind].pown for kind, sealed in numbers.items() for _ in sealed],
+            "shown": [endings[kind].shown for kind, sealed in numbers.items() for _ in sealed],
+        }
     with connection.cursor() as cursor:
-        cursor.execute(
-            _SETTLE_COINS,
-            {
-                "task": task_id,
-                "state": change.state,
-                "stays_in_locker": change.stays_in_locker,
-                "stays_releasing": change.stays_releasing,
-                "takes_new": change.secrets is grading.Secrets.NEW,
-                "keeps_both": change.secrets not in (grading.Secrets.OLD, grading.Secrets.NEW, grading.Secrets.MIXED),
-                "ids": [coin_id for coin_id, _ in coins],
-                "powns": [ending.pown for _, ending in coins],
-                "shown": [ending.shown for _, ending in coins],
-                "secrets": [numbers.get(coin_id, unmoved).secrets for coin_id, _ in coins],
-                "proposed": [numbers.get(coin_id, unmoved).proposed for coin_id, _ in coins],
-                "before": [str(old) for old in may_have_been(change.state)],
-            },
-        )
-        if cursor.rowcount != len(coins):
-            raise AssertionError(f"{len(coins) - cursor.rowcount} coins cannot become {change.state}")
+        cursor.execute(statement, values)
+        if cursor.rowcount != number:
+            raise AssertionError(f"{number - cursor.rowcount} coins cannot become {change.state}")
 
 
-_SETTLE_COINS: Final = """
+_SETTLE: Final = """
 WITH settled AS (
-    UPDATE lockers_coin SET state = %(state)s, pown = new.pown, task_id = NULL, batch = NULL, outcome = '',
+    UPDATE lockers_coin SET state = %(state)s, pown = new.new_pown, task_id = NULL, batch = NULL, outcome = '',
            locker_id = CASE WHEN %(stays_in_locker)s THEN locker_id END, releasing = %(stays_releasing)s,
            changed_at = now(), secrets = coalesce(
                new.secrets, CASE WHEN %(takes_new)s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),
            proposed = CASE WHEN %(keeps_both)s THEN coalesce(new.proposed, lockers_coin.proposed) END
-      FROM unnest(%(ids)s::uuid[], %(powns)s::text[], %(shown)s::text[], %(secrets)s::bytea[], %(proposed)s::bytea[])
-           AS new (id, pown, shown, secrets, proposed)
-     WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %(task)s AND lockers_coin.state = ANY(%(before)s)
+      FROM {new}
+       AND lockers_coin.task_id = %(task)s AND lockers_coin.state = ANY(%(before)s)
     RETURNING denomination, serial_number, new.shown, lockers_coin.state
 )
 INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)
 SELECT %(task)s, denomination, serial_number, shown, state FROM settled
 """
+_SETTLE_COINS: Final = _SETTLE.format(
+    new="""
+           unnest(%(ids)s::uuid[], %(powns)s::text[], %(shown)s::text[], %(secrets)b::bytea[], %(proposed)b::bytea[])
+           AS new (id, new_pown, shown, secrets, proposed)
+     WHERE lockers_coin.id = new.id"""
+)
+# The rows are locked, so they are of the kinds that were read. To name each of them would cost half as much again.
+_SETTLE_KINDS: Final = _SETTLE.format(
+    new="""
+           (SELECT *, NULL::bytea AS secrets, NULL::bytea AS proposed
+              FROM unnest(%(of_is_put)s::bool[], %(of_state)s::text[], %(of_pown)s::text[], %(of_outcome)s::text[],
+                          %(of_releasing)s::bool[], %(of_origin)s::text[], %(powns)s::text[], %(shown)s::text[])
+                   AS kind (is_put, old_state, pown, outcome, releasing, origin, new_pown, shown)) AS new
+     WHERE lockers_coin.batch = %(batch)s AND (lockers_coin.locker_id IS NOT NULL) = new.is_put
+       AND lockers_coin.state = new.old_state AND lockers_coin.pown = new.pown AND lockers_coin.outcome = new.outcome
+       AND lockers_coin.releasing = new.releasing AND lockers_coin.origin = new.origin"""
+)
 
 
 def _numbers_to_keep(
-    task: LockerTask, said: Sequence[tuple[str, str]], kept: grading.Secrets, ids: Sequence[UUID]
+    task: LockerTask, kept: grading.Secrets, marks: str, batch: int, kind: _Kind
 ) -> dict[UUID, _Sealed]:
     """What has to be sealed anew so that `secrets` has what each server holds, and `proposed` what it may hold."""
-    match kept:
-        case grading.Secrets.UNTOUCHED | grading.Secrets.OLD | grading.Secrets.NEW:
-            return {}
-        case grading.Secrets.REVERTED:
-            return {
-                row.pk: _Sealed(None, secrecy.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
-                for row in Coin.objects.filter(pk__in=ids).select_related("locker")
-            }
+    rows = _of_kind(task.id, batch, kind)
+    if kept is grading.Secrets.REVERTED:
+        return {
+            row.pk: _Sealed(None, secrecy.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
+            for row in rows.select_related("locker")
+        }
     # The keys of a put's locker stand in no row of a coin yet; what a take or an import proposed does.
     keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
     found: dict[UUID, _Sealed] = {}
-    for coin_id, secrets, proposed, outcome, pown in Coin.objects.filter(pk__in=ids).values_list(
-        "id", "secrets", "proposed", "outcome", "pown"
-    ):
+    for coin_id, secrets, proposed in rows.values_list("id", "secrets", "proposed"):
         held = None
         if kept is not grading.Secrets.BOTH:
-            marks = covered(outcome, pown, said)
             old = secrecy.open_numbers(secrets, coin_id=coin_id)
             new = keys or secrecy.open_numbers(proposed or b"", coin_id=coin_id)
             held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
@@ -997,13 +1056,15 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
     """
     with transaction.atomic():
         fence(held)
-        LockerTask.objects.filter(pk=held.task_id).update(
-            state=state,
-            step=Step.DONE,
-            progress=100 if state is TaskState.COMPLETED else F("progress"),
-            message=message,
-            result=json.loads(json.dumps(result)),
-            lease_until=None,
-            finished_at=Now(),
-        )
+        _end(held, state, message, result)
     _log.info("Task %s ended: %s", held.task_id, state)
+
+
+def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
+            " lease_until = NULL, finished_at = now(), progress = CASE WHEN %s THEN 100 ELSE progress END"
+            " WHERE id = %s",
+            [state, Step.DONE, message, json.dumps(result), state is TaskState.COMPLETED, held.task_id],
+        )
