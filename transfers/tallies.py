@@ -66,7 +66,7 @@ def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
 
 
 _PAGE: Final = """
-WITH page AS MATERIALIZED (
+WITH page AS (
     SELECT listed.*, wallet.written
       FROM ({listed}) AS listed JOIN wallets_wallet AS wallet ON wallet.id = listed.id
 ){counted}
@@ -90,7 +90,7 @@ _COUNTED_AT_ONCE: Final = f""", newest AS MATERIALIZED (
             UNION ALL SELECT wallet_id, tokens, 0 FROM delta
             UNION ALL SELECT source_id, 0, reserved_count FROM pending) AS part (wallet_id, tokens, reserved)
      GROUP BY wallet_id
-), counted AS MATERIALIZED (
+), counted AS (
     SELECT page.*, coalesce(tally.tokens, 0) + coalesce(lacking.tokens, 0) AS held,
            coalesce(lacking.reserved, 0) AS reserved,
            (SELECT greatest((SELECT count(*) FROM newest), (SELECT count(*) FROM delta), (SELECT count(*) FROM pending))

@@ -63,17 +63,17 @@ def _control(condition: str, actor_id: UUID, wallet_id: UUID) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-@cache
-def controlled(*, is_proven: bool = False) -> str:
+def me(*, is_proven: bool) -> str:
     """
-    Return the SQL of the `id`s of a wallet and of those that it manages, for a statement that reads what is theirs.
+    Return the SQL of the one row `me`, for a WITH: the `id` of the wallet that asks.
 
-    The wallet, and the parameters, are those of `wallets.queries.acting`; nothing is found if that is NULL.
+    It and its parameters are those of `wallets.queries.acting`; it may be NULL.
     """
-    return f"""
-WITH me AS MATERIALIZED (
-    SELECT {wallet_queries.acting(is_proven=is_proven)} AS id
-)
+    return f"me AS MATERIALIZED (SELECT {wallet_queries.acting(is_proven=is_proven)} AS id)"
+
+
+# The SQL of the `id`s of a wallet, the one in `me`, and of those that it manages; none if that is NULL.
+CONTROLLED: Final = """
 SELECT id FROM me WHERE id IS NOT NULL
  UNION SELECT target_id FROM trusts_trust
         WHERE actor_id = (SELECT id FROM me) AND request_type = 'manage' AND state = 'trusted'
@@ -81,7 +81,12 @@ SELECT id FROM me WHERE id IS NOT NULL
  UNION SELECT actor_id FROM trusts_trust
         WHERE target_id = (SELECT id FROM me) AND request_type = 'yield' AND state = 'trusted'
           AND managed_created_at IS NOT NULL
-"""  # noqa: S608 - constants
+"""
+
+
+def controlled(*, is_proven: bool = False) -> str:
+    """Return the same as a statement of its own."""
+    return f"WITH {me(is_proven=is_proven)} {CONTROLLED}"
 
 
 @cache
@@ -103,9 +108,7 @@ def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
     )
     own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_BEHIND}"
     return f"""
-WITH me AS MATERIALIZED (
-    SELECT {wallet_queries.acting(is_proven=is_proven)} AS id
-)
+WITH {me(is_proven=is_proven)}
 SELECT id, created_at, false AS is_own FROM ({managed}) AS managed
  UNION ALL SELECT id, created_at, true FROM wallets_wallet JOIN me USING (id) {own}
  ORDER BY is_own, created_at, id LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
