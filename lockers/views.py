@@ -6,6 +6,7 @@ and beside each a POST that carries the code in its body, which no log or histor
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -285,12 +286,7 @@ class CoreViewSet(ApiViewSet):
     )
     def upload(self, request: Request) -> Response:
         values = serializers.UPLOAD.read_body(request.data)
-        asked = {
-            "actor": caller(request),
-            "name": serializers.wallet_name(values, caller(request).name),
-            "tag": values.get("memo", ""),
-            "transmit_code": values["locker_key"],
-        }
+        asked = {**_asked(request, values), "transmit_code": values["locker_key"]}
         if serializers.only_one(values, "amount", "denomination") == "amount":
             begun = operations.start_put(units=operations.units_of(values["amount"]), **asked)
         else:
@@ -308,11 +304,7 @@ class CoreViewSet(ApiViewSet):
     def put_one_coin(self, request: Request) -> Response:
         values = serializers.PUT_ONE.read_body(request.data)
         begun = operations.start_put_of_one(
-            actor=caller(request),
-            name=serializers.wallet_name(values, caller(request).name),
-            denomination=values["denomination"],
-            tag=values.get("memo", ""),
-            transmit_code=values["locker_key"],
+            **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
         )
         return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning))
 
@@ -331,12 +323,7 @@ class CoreViewSet(ApiViewSet):
     )
     def download(self, request: Request) -> Response:
         values = serializers.DOWNLOAD.read_body(request.data)
-        begun = operations.start_take(
-            actor=caller(request),
-            name=serializers.wallet_name(values, caller(request).name),
-            code=values["locker_key"],
-            tag=values.get("memo", ""),
-        )
+        begun = operations.start_take(**_asked(request, values), code=values["locker_key"])
         return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
 
     @_describe(
@@ -364,6 +351,15 @@ class CoreViewSet(ApiViewSet):
         values = serializers.WALLET_SHAPE.read_query(request.query_params)
         wallet = queries.wallet_of(actor=caller(request), name=serializers.wallet_name(values, caller(request).name))
         return Response(serializers.balance(queries.contents_of(wallet_list=[wallet])[0]))
+
+
+def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Who asks, for which wallet, and under which tag."""
+    return {
+        "actor": caller(request),
+        "name": serializers.wallet_name(values, caller(request).name),
+        "tag": values.get("memo", ""),
+    }
 
 
 def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
