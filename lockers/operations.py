@@ -7,7 +7,6 @@ call returns. Lock order: trust, export, coins, task, locker, accounts.
 """
 
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -181,7 +180,7 @@ def _lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[l
     """
     for _ in range(_CHOICES):
         free = queries.free_counts_by_state(wallet_id=wallet.pk)
-        available = sum((Counter(each) for each in free.values()), Counter[int]())
+        available = queries.in_any_state(free)
         wanted = choosing.choose(available, units)
         if wanted is not None:
             _refuse_too_many(sum(wanted.values()), at_most=at_most)

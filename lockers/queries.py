@@ -4,7 +4,7 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -71,8 +71,12 @@ def wallets_of(*, actor: Wallet) -> list[Wallet]:
 
 def free_counts(*, wallet_id: UUID) -> dict[int, int]:
     """Return how many coins of each denomination may be put into a locker now."""
-    by_state = free_counts_by_state(wallet_id=wallet_id)
-    return dict(sum((Counter(each) for each in by_state.values()), Counter[int]()))
+    return in_any_state(free_counts_by_state(wallet_id=wallet_id))
+
+
+def in_any_state(counts: Mapping[CoinState, Mapping[int, int]]) -> dict[int, int]:
+    """Add up how many coins of each denomination there are in the states."""
+    return dict(sum((Counter(each) for each in counts.values()), Counter[int]()))
 
 
 def free_counts_by_state(*, wallet_id: UUID) -> dict[CoinState, dict[int, int]]:
