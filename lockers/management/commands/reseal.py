@@ -43,6 +43,6 @@ class Command(BaseCommand):
         unknown = sum(each.unknown for each in counts)
         if unknown:
             raise CommandError(
-                f"{unknown:,} values are sealed so that configured key opens them. Put the key that sealed it into"
+                f"{unknown:,} values are sealed so that no configured key opens them. Put the key that sealed it into"
                 " COPPICE_VAULT_OLD_KEYS."
             )
