@@ -87,11 +87,21 @@ def signed_in(desk: Desk, browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def tab(signed_in: BrowserContext) -> Page:
+    """One for all tests, in a process of the browser that has compiled its scripts, and axe above all, but once."""
+    return signed_in.new_page()
+
+
 @pytest.fixture
-def watched(signed_in: BrowserContext) -> Iterator[Watched]:
-    page = signed_in.new_page()
-    yield Watched(page)
-    page.close()
+def watched(tab: Page) -> Iterator[Watched]:
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.emulate_media(color_scheme="null", reduced_motion="null")
+    watched = Watched(tab)
+    yield watched
+    # What was begun is not left to the next test.
+    tab.wait_for_load_state("load")
+    watched.look_away()
 
 
 def assert_clean(watched: Watched, desk: Desk) -> None:
@@ -212,8 +222,10 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
     assert_clean(watched, desk)
 
 
-def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, watched: Watched) -> None:
-    page, task = watched.page, desk.ledger.running
+def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signed_in: BrowserContext) -> None:
+    # A page of its own, whose clock is told what time it is.
+    watched, task = Watched(signed_in.new_page()), desk.ledger.running
+    page = watched.page
     page.clock.install()
     page.goto(f"{desk.home}lockers/lockertask/{task.pk}/change/")
     row = page.locator(f"[data-task='{task.pk}']")
@@ -250,6 +262,7 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, watch
 
     assert asked() == polls == [200, 304, 200, 200]
     assert_clean(watched, desk)
+    page.close()
 
 
 def test_djangos_own_pages_keep_to_the_policy_too(desk: Desk, watched: Watched) -> None:

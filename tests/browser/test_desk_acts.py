@@ -15,13 +15,13 @@ from playwright.sync_api import Page, expect
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import web_server
-from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, watched
+from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from tests.browser.watched import Watched
 from tests.desk.conftest import furnish
 from wallets.models import ApiKey, BearerToken, OperatorAction
 from wallets.states import OperatorVerb
 
-__all__ = ["signed_in", "watched"]
+__all__ = ["signed_in", "tab", "watched"]
 # What the log holds after the walk.
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",

@@ -1,6 +1,9 @@
 """A page that remembers what it complained of and what it asked for."""
 
-from playwright.sync_api import Page
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Request
 
 
 class Watched:
@@ -11,8 +14,22 @@ class Watched:
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.answers: list[tuple[str, int]] = []
-        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url} {request.failure}"))
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("response", lambda response: self.answers.append((response.url, response.status)))
+        self._listeners: dict[Any, Callable[[Any], None]] = {
+            "console": lambda message: self.complaints.append(f"{message.type}: {message.text}"),
+            "pageerror": lambda error: self.complaints.append(f"error: {error}"),
+            "requestfailed": self._failed,
+            "request": lambda request: self.asked.append(request.url),
+            "response": lambda response: self.answers.append((response.url, response.status)),
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def look_away(self) -> None:
+        """Remember nothing of what comes from now on."""
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+
+    def _failed(self, request: Request) -> None:
+        # Whoever leaves a page ends the question that it asks every other second.
+        if not ("/admin/live/" in request.url and request.failure == "net::ERR_ABORTED"):
+            self.complaints.append(f"failed: {request.url} {request.failure}")
