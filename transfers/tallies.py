@@ -75,29 +75,22 @@ SELECT concat(written, ',"tokens_in_wallet":', held, ',"tokens_available":', hel
   FROM counted ORDER BY is_own, created_at, id
 """
 # What the tallies lack is cheaper read at once than looked for wallet by wallet, if there is so little of it.
-_LITTLE: Final = 300
-_COUNTED_AT_ONCE: Final = f""", newest AS MATERIALIZED (
-    SELECT source_id, destination_id, moved_count FROM transfers_transfer
-     WHERE number > {MARK} AND {_IMMEDIATE} ORDER BY number LIMIT {_LITTLE}
-), delta AS MATERIALIZED (
-    SELECT wallet_id, tokens FROM transfers_tallydelta LIMIT {_LITTLE}
-), pending AS MATERIALIZED (
-    SELECT source_id, reserved_count FROM transfers_transfer WHERE state = 'pending' LIMIT {_LITTLE}
-), lacking AS MATERIALIZED (
-    SELECT wallet_id, sum(tokens)::bigint AS tokens, sum(reserved)::bigint AS reserved
-      FROM (SELECT destination_id, moved_count, 0 FROM newest
-            UNION ALL SELECT source_id, -moved_count, 0 FROM newest
-            UNION ALL SELECT wallet_id, tokens, 0 FROM delta
-            UNION ALL SELECT source_id, 0, reserved_count FROM pending) AS part (wallet_id, tokens, reserved)
-     GROUP BY wallet_id
+_LITTLE: Final = 600
+_COUNTED_AT_ONCE: Final = f""", lacking AS MATERIALIZED (
+    SELECT wallet_id, tokens, 0 AS reserved
+      FROM (SELECT * FROM transfers_transfer
+             WHERE number > {MARK} AND {_IMMEDIATE} ORDER BY number LIMIT {_LITTLE}) AS newest
+     CROSS JOIN LATERAL (VALUES (destination_id, moved_count), (source_id, -moved_count)) AS side (wallet_id, tokens)
+     UNION ALL SELECT wallet_id, tokens, 0 FROM transfers_tallydelta
+     UNION ALL SELECT source_id, 0, reserved_count FROM transfers_transfer WHERE state = 'pending'
+     LIMIT {_LITTLE}
 ), counted AS (
     SELECT page.*, coalesce(tally.tokens, 0) + coalesce(lacking.tokens, 0) AS held,
-           coalesce(lacking.reserved, 0) AS reserved,
-           (SELECT greatest((SELECT count(*) FROM newest), (SELECT count(*) FROM delta), (SELECT count(*) FROM pending))
-                   < {_LITTLE}) AS is_all
+           coalesce(lacking.reserved, 0) AS reserved, (SELECT count(*) < {_LITTLE} FROM lacking) AS is_all
       FROM page
       LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = page.id
-      LEFT JOIN lacking ON lacking.wallet_id = page.id
+      LEFT JOIN (SELECT wallet_id, sum(tokens)::bigint AS tokens, sum(reserved)::bigint AS reserved
+                   FROM lacking GROUP BY wallet_id) AS lacking ON lacking.wallet_id = page.id
 )"""  # noqa: S608 - constants
 _COUNTED_ONE_BY_ONE: Final = f""", counted AS MATERIALIZED (
     SELECT wallet.*, ({_HELD})::bigint AS held, ({_RESERVED})::bigint AS reserved

@@ -96,9 +96,10 @@ def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
 
     Parameters beside those of `controlled`: `fetch` (how many at most), `offset` (how many are left out from the
     front), and unless it is the first page, `own`, `created_at` and `id`, behind which it begins. It costs as much as
-    it shows, however many wallets are managed.
+    it shows, however many wallets are managed. Of two wallets at most one such trust is open (`trusts.operations`), so
+    that none comes twice.
     """
-    managed = " UNION ".join(
+    managed = " UNION ALL ".join(
         f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust"  # noqa: S608 - constants
         f" WHERE {manager}_id = (SELECT id FROM me) AND request_type = '{kind}' AND state = 'trusted'"
         f" AND managed_created_at IS NOT NULL"

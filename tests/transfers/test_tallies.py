@@ -106,7 +106,8 @@ def test_a_list_counts_right_however_much_the_tallies_lack(
         return counted(alice.wallet, sapling)
 
     assert tallies.fold()
-    others(tallies._LITTLE - 10)
+    # A transfer that completed at once is two rows of what the tallies lack.
+    others(tallies._LITTLE // (2 if kind == "newest" else 1) - 10)
     expected = ours()
     with django_assert_num_queries(1):
         assert listed(alice.wallet) == expected
