@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 
 from config.api import authentication
 from config.children import Children
@@ -81,4 +82,45 @@ def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transaction.Atomic, "__enter__", enter_with_a_savepoint_in_tests)
+        yield
+
+
+# Left as the migrations made them: nothing here changes them, and to make them anew takes longer than all the rest.
+_KEPT = {"django_content_type", "auth_permission"}
+# Pages of a table beyond which it is made anew, so that it does not grow with what was deleted.
+_MANY_PAGES = 64
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tables_are_emptied_row_by_row() -> Iterator[None]:
+    """
+    Empty the tables after a test with transactions of its own as Django's `flush` does, in a tenth of the time.
+
+    To truncate some forty tables makes some two hundred files; most tests leave a few rows in ten of them.
+    """
+
+    def empty(case: TransactionTestCase) -> None:
+        assert case.available_apps is None
+        assert not case.serialized_rollback
+        tables = sorted({*connection.introspection.django_table_names(only_existing=False)} - _KEPT)
+        names = ", ".join(map(connection.ops.quote_name, tables))
+        plain = ",".join(tables)
+        deletions = "; ".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables)
+        with connection.cursor() as cursor:
+            # Whoever is about to commit is waited for. No trigger asks what a row is needed for.
+            cursor.execute(f"""
+                DO $$ BEGIN
+                    LOCK TABLE {names} IN EXCLUSIVE MODE;
+                    IF (SELECT max(pg_relation_size(each::regclass)) / current_setting('block_size')::int
+                          FROM unnest('{{{plain}}}'::text[]) AS each) > {_MANY_PAGES} THEN
+                        TRUNCATE {names};
+                    ELSE
+                        SET LOCAL session_replication_role = replica;
+                        {deletions};
+                    END IF;
+                END $$
+            """)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
         yield
