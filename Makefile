@@ -31,7 +31,7 @@ doctor: setup ## say which part is not well, and what to do
 
 # Rewritten tests are kept, whatever the environment says: without, each of some forty processes compiles all anew.
 test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
-	@PYTHONDONTWRITEBYTECODE= $(python) -m pytest -n 3 $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(python) -m pytest -n 3 --dist worksteal $(ARGS)
 
 lint: setup-dev ## check style, types, directions of imports, migrations, and the production settings
 	@$(python) -m ruff check .
