@@ -1,10 +1,15 @@
-"""Django's PostgreSQL without three costly habits. tests/benchmarks/README.md has the measurements."""
+"""
+Django's PostgreSQL without three costly habits, and with patience for migrations.
+
+tests/benchmarks/README.md has the measurements.
+"""
 
 import select
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from psycopg import _queries
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
@@ -28,6 +33,22 @@ class TimeLoader(Loader):
         return datetime.fromisoformat(bytes(data).decode())
 
 
+class SchemaEditor(DatabaseSchemaEditor):
+    """
+    Lets a statement of a migration last as long as it lasts.
+
+    The limit that keeps a request from piling up would end each attempt to write a large table anew, for ever. A lock
+    that does not come in time still ends it: whoever waits for one lets others wait behind it.
+    """
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.atomic_migration:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 0")
+        return self
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """
     Looks at the socket before it asks `SELECT 1` in front of the first statement of a request.
@@ -36,6 +57,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     between two requests. So a silent connection needs no question.
     """
 
+    SchemaEditorClass = SchemaEditor
     health_check_enabled: bool
     health_check_done: bool
 

@@ -1,4 +1,4 @@
-"""The connection between two requests."""
+"""The connection between two requests, and in a migration."""
 
 from datetime import UTC, datetime
 
@@ -69,3 +69,16 @@ def test_times_are_read_in_utc(text, time):
         read = cursor.fetchone()[0]
 
     assert (read, read.tzinfo) == (time, UTC)
+
+
+def test_a_migration_may_last_longer_than_a_request():
+    def limits():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+            return cursor.fetchone()
+
+    before = limits()
+    with connection.schema_editor():
+        assert limits() == ("0", "5s")
+
+    assert limits() == before == ("30s", "5s")
