@@ -96,10 +96,10 @@ def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
 
     Parameters beside those of `controlled`: `fetch` (how many at most), `offset` (how many are left out from the
     front), and unless it is the first page, `own`, `created_at` and `id`, behind which it begins. It costs as much as
-    it shows, however many wallets are managed. Of two wallets at most one such trust is open (`trusts.operations`), so
-    that none comes twice.
+    it shows, however many wallets are managed. One that is managed by a `manage` and a `yield` comes once: nobody asks
+    for the second while the first is open, but one that was declined before may be accepted again.
     """
-    managed = " UNION ALL ".join(
+    managed = " UNION ".join(
         f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust"  # noqa: S608 - constants
         f" WHERE {manager}_id = (SELECT id FROM me) AND request_type = '{kind}' AND state = 'trusted'"
         f" AND managed_created_at IS NOT NULL"

@@ -275,6 +275,19 @@ def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(ali
     assert known == {"manage": since["bobby"], "yield": since["alice"], "send": None, "receive": None}
 
 
+def test_a_wallet_that_is_managed_by_two_trusts_is_listed_once(alice, bob):
+    _, manage = ask(alice, "manage", "bobby")
+    say(bob, "decline", manage["id"])
+    _, gift = ask(bob, "yield", "alice")
+    for answering, trust in [(alice, gift), (bob, manage)]:
+        assert say(answering, "accept", trust["id"])[1]["state"] == "trusted"
+
+    for limit in (2, 3):
+        response = alice.get(f"/wallets?limit={limit}")
+        assert [row["name"] for row in answer(response)[1]["wallets"]] == ["bobby", "alice"]
+        assert "Link" not in response
+
+
 @pytest.mark.parametrize(
     "statement",
     [
