@@ -41,6 +41,10 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     running_network.forget_seen()
     yield running_network
     running_network.clear()
+    # An answer that is held back for long would keep the next test waiting for it.
+    for raida in range(len(running_network.servers)):
+        for answering in list(running_network.fleet.server(raida)._tasks):
+            running_network._loop.call_soon_threadsafe(answering.cancel)
 
 
 @pytest.fixture
