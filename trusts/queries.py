@@ -99,13 +99,16 @@ def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
     it shows, however many wallets are managed. One that is managed by a `manage` and a `yield` comes once: nobody asks
     for the second while the first is open, but one that was declined before may be accepted again.
     """
-    managed = " UNION ".join(
-        f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust"  # noqa: S608 - constants
+    managed = " UNION ALL ".join(
+        f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust AS trust"  # noqa: S608 - constants
         f" WHERE {manager}_id = (SELECT id FROM me) AND request_type = '{kind}' AND state = 'trusted'"
-        f" AND managed_created_at IS NOT NULL"
+        f" AND managed_created_at IS NOT NULL {only}"
         f" {'' if is_first else f'AND NOT %(own)s::boolean AND (managed_created_at, {managed}_id) > {_BEHIND}'}"
         f" ORDER BY managed_created_at, {managed}_id LIMIT (SELECT %(fetch)s::bigint + %(offset)s::bigint))"
-        for manager, managed, kind in (("actor", "target", "manage"), ("target", "actor", "yield"))
+        for manager, managed, kind, only in (
+            ("actor", "target", "manage", ""),
+            ("target", "actor", "yield", f"AND NOT EXISTS ({_ALSO_BY_MANAGE})"),
+        )
     )
     own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_BEHIND}"
     return f"""
@@ -117,6 +120,10 @@ SELECT id, created_at, false AS is_own FROM ({managed}) AS managed
 
 
 _BEHIND: Final = "(%(created_at)s::timestamptz, %(id)s::uuid)"
+_ALSO_BY_MANAGE: Final = """
+SELECT FROM trusts_trust AS other WHERE other.actor_id = trust.target_id AND other.target_id = trust.actor_id
+   AND other.request_type = 'manage' AND other.state = 'trusted'
+"""
 
 
 def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
