@@ -8,11 +8,15 @@ in the trust cannot be wrong, and an index on it gives the page.
 
 from django.db import migrations, models
 
-FORWARDS = """
+# Before anything of trusts, as in a request that creates a wallet: two that lock in one order wait, and end.
+WALLET_FORWARDS = """
 CREATE TRIGGER wallet_created_once BEFORE UPDATE OF created_at ON wallets_wallet FOR EACH ROW
     WHEN (OLD.created_at <> NEW.created_at)
     EXECUTE FUNCTION coppice_refuse('a wallet is created once');
+"""
+WALLET_BACKWARDS = "DROP TRIGGER wallet_created_once ON wallets_wallet;"
 
+FORWARDS = """
 CREATE FUNCTION trusts_know_the_managed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.managed_created_at := (
@@ -36,7 +40,6 @@ BACKWARDS = """
 DROP TRIGGER trust_managed_fixed ON trusts_trust;
 DROP TRIGGER trust_knows_the_managed ON trusts_trust;
 DROP FUNCTION trusts_know_the_managed();
-DROP TRIGGER wallet_created_once ON wallets_wallet;
 """
 
 
@@ -44,6 +47,7 @@ class Migration(migrations.Migration):
     dependencies = [("trusts", "0002_numbers_and_triggers"), ("wallets", "0007_answers_lock_no_wallet")]
 
     operations = [
+        migrations.RunSQL(WALLET_FORWARDS, WALLET_BACKWARDS),
         migrations.AddField(
             model_name="trust",
             name="managed_created_at",
