@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from lockers import breakage, choosing, departures, grading, secrecy, statements
+from lockers import breakage, choosing, departures, grading, secrecy, statements, verdicts
 from lockers.conversation import Numbers, Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask
@@ -31,6 +31,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
+from lockers.verdicts import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -562,35 +563,6 @@ ON CONFLICT DO NOTHING RETURNING id
 # What a task came to.
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Value and number of coins by what became of them."""
-
-    units: dict[CoinState, int]
-    count: dict[CoinState, int]
-    # Of those coins that counted as balance before the task ended.
-    spendable_before: int = 0
-    # How many coins all 25 servers accept.
-    whole: int = 0
-    # In limbo on the way into a locker, and not as a coin that was to be broken.
-    units_for_locker_in_limbo: int = 0
-
-    @classmethod
-    def empty(cls) -> "_Tally":
-        return cls({}, {})
-
-    def add(self, state: CoinState, counts: Mapping[int, int]) -> None:
-        """So many coins of each denomination."""
-        self.units[state] = self.units.get(state, 0) + choosing.total(counts)
-        self.count[state] = self.count.get(state, 0) + sum(counts.values())
-
-    def units_of(self, *states: CoinState) -> int:
-        return sum(self.units.get(state, 0) for state in states)
-
-    def count_of(self, *states: CoinState) -> int:
-        return sum(self.count.get(state, 0) for state in states)
-
-
 def conclude(
     *,
     held: Claim,
@@ -616,7 +588,7 @@ def conclude(
         _in_one_statement(_MUST_LAST, _SETTLED + _NOTHING_MORE, held, **_settled_columns(settled))
         task = task or LockerTask.objects.get(pk=held.task_id)
         said = _said(held.task_id)
-        tally = _Tally.empty()
+        tally = Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         delivered = departures.deliver(task) if delivers else None
@@ -627,7 +599,7 @@ def conclude(
                 lockers |= _conclude_batch(task, batch, kinds, said.get(batch, ()), tally, board)
         _settle_lockers(lockers)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
-        state, message, result = _verdict(task, tally, reason, delivered)
+        state, message, result = verdicts.verdict(task, tally, reason, delivered)
         if any(board):
             result["raida"] = letters
         _end(held, state, message, result | dict(further or {}))
@@ -646,7 +618,7 @@ def conclude(
     return state
 
 
-def _conclude_break(task: LockerTask, batch: int, tally: _Tally, board: list[dict[str, int]]) -> None:
+def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict[str, int]]) -> None:
     """Settle one broken coin and its ten."""
     settled = breakage.settle(task=task, batch=batch, keep=False)
     tally.spendable_before += settled.spendable_before
@@ -709,7 +681,7 @@ def _conclude_batch(
     batch: int,
     kinds: Mapping[_Kind, _Alike],
     said: Sequence[tuple[str, str]],
-    tally: _Tally,
+    tally: Tally,
     board: list[dict[str, int]],
 ) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
@@ -921,131 +893,6 @@ def _settle_lockers(locker_ids: set[UUID]) -> None:
             " WHERE lockers_locker.id = known.id AND lockers_locker.state <> known.state",
             [list(locker_ids)],
         )
-
-
-def _verdict(
-    task: LockerTask, tally: _Tally, reason: str, delivered: Mapping[str, Any] | None
-) -> tuple[TaskState, str, dict[str, Any]]:
-    if delivered is not None:
-        done = "Transferred." if task.kind == TaskKind.TRANSFER else "Exported."
-        return TaskState.COMPLETED, done, dict(delivered)
-    match task.kind:
-        case TaskKind.PUT:
-            return _verdict_of_put(task, tally, reason)
-        case TaskKind.TAKE:
-            return _verdict_of_take(tally, reason)
-        case TaskKind.IMPORT:
-            return _verdict_of_import(tally, reason)
-        case TaskKind.FIND:
-            return _verdict_of_find(tally, reason)
-        case TaskKind.BREAK:
-            return _verdict_of_break(tally, reason)
-        case TaskKind.FIX:
-            return _verdict_of_fix(tally, reason)
-        case TaskKind.TRANSFER | TaskKind.EXPORT:
-            return TaskState.ERROR, f"Nothing has left the wallet. {reason}".strip(), {}
-        case _:
-            return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
-
-
-def _verdict_of_put(task: LockerTask, tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    stored = tally.units_of(CoinState.LOCKED, CoinState.SENT)
-    unknown = tally.units_for_locker_in_limbo
-    failed = (task.amount or 0) - stored - unknown
-    result = {"total_stored": stored, "total_failed": failed, "total_unknown": unknown}
-    if stored and not failed and not unknown:
-        return TaskState.COMPLETED, "Stored.", result
-    parts = []
-    if stored:
-        parts.append(f"{grading.coins_text(stored)} stored")
-    if failed:
-        parts.append(f"{grading.coins_text(failed)} not stored and back in the wallet")
-    if unknown:
-        parts.append(
-            f"{grading.coins_text(unknown)} unknown: too few servers answered, both secrets are kept and the"
-            " servers will be asked again"
-        )
-    message = "; ".join(parts) + "." + (f" {reason}" if reason else "")
-    return (TaskState.COMPLETED if stored else TaskState.ERROR), message, result
-
-
-def _verdict_of_take(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    taken = tally.units_of(CoinState.BANK, CoinState.FRACKED)
-    limbo = tally.units_of(CoinState.LIMBO)
-    missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT, CoinState.ERRORED)
-    result = {
-        "total": taken,
-        "total_unknown": limbo,
-        "total_failed": missed,
-        "graded": {str(state): number for state, number in tally.count.items()},
-    }
-    if taken and not limbo and not missed:
-        return TaskState.COMPLETED, "Taken.", result
-    parts = []
-    if taken:
-        parts.append(f"{grading.coins_text(taken)} taken")
-    if missed:
-        parts.append(f"{grading.coins_text(missed)} were gone: somebody else may have emptied the locker")
-    if limbo:
-        parts.append(f"{grading.coins_text(limbo)} unknown: both secrets are kept and the servers will be asked again")
-    if not parts:
-        parts.append(reason or "Nothing was taken")
-        reason = ""
-    message = "; ".join(parts).removesuffix(".") + "." + (f" {reason}" if reason else "")
-    return (TaskState.COMPLETED if taken else TaskState.ERROR), message, result
-
-
-def _verdict_of_import(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    ours = tally.units_of(CoinState.BANK, CoinState.FRACKED)
-    result = {
-        "total": ours,
-        "pown_results": {
-            "total": sum(tally.count.values()),
-            "authentic": tally.count_of(CoinState.BANK),
-            "fracked": tally.count_of(CoinState.FRACKED),
-            "counterfeit": tally.count_of(CoinState.COUNTERFEIT),
-            "limbo": tally.count_of(CoinState.LIMBO),
-            "errored": tally.count_of(CoinState.ERRORED),
-        },
-    }
-    if ours or tally.count:
-        return TaskState.COMPLETED, "Imported." if ours else "No coin could be proved authentic. " + reason, result
-    return TaskState.ERROR, reason or "No server could be reached; nothing was changed.", result
-
-
-def _verdict_of_find(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    result = {"found": {str(state): number for state, number in tally.count.items()}}
-    still = tally.count_of(CoinState.LIMBO)
-    message = f"{still} coins are still unknown. {reason}".strip() if still else "Every coin was found."
-    return TaskState.COMPLETED, message, result
-
-
-def _verdict_of_fix(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    coins = sum(tally.count.values())
-    result = {
-        "coins_processed": coins,
-        "coins_healed": tally.whole,
-        "coins_fracked": tally.count_of(CoinState.FRACKED),
-    }
-    if tally.whole == coins:
-        return TaskState.COMPLETED, "Every coin is accepted by all servers.", result
-    left = f"{tally.whole} of {coins} coins are accepted by all servers; the others will be tried again"
-    return TaskState.COMPLETED, f"{left}. {reason}".strip(), result
-
-
-def _verdict_of_break(tally: _Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    broken = tally.units_of(CoinState.BROKEN)
-    result = {
-        "total": broken,
-        "total_unknown": tally.units_of(CoinState.LIMBO),
-        "graded": {str(state): number for state, number in tally.count.items()},
-    }
-    if broken:
-        return TaskState.COMPLETED, "Broken into ten.", result
-    if tally.units_of(CoinState.LIMBO):
-        unknown = "It is unknown whether the coin was broken: its secrets are kept and the servers will be asked again."
-        return TaskState.ERROR, f"{unknown} {reason}".strip(), result
-    return TaskState.ERROR, f"The coin was not broken and is back in the wallet. {reason}".strip(), result
 
 
 def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
