@@ -16,7 +16,7 @@ from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 FULL = Plan(
-    seconds=3.0, rounds=3, turns=9, turn_seconds=1.2, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000
+    seconds=2.0, rounds=3, turns=9, turn_seconds=1.2, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000
 )
 QUICK = Plan(seconds=1.5, rounds=1, turns=3, turn_seconds=0.8, tokens=50_000, depth=40_000, draws=5_000, hot=50_000)
 SMALL = 10_000
