@@ -452,10 +452,19 @@ def adopt(*, held: Claim, pieces: Sequence[Piece]) -> None:
     """
     with transaction.atomic():
         fence(held)
-        for piece in pieces:
-            changes = {"proposed": None} if "n" not in piece.pown else {}
-            Coin.objects.filter(pk=piece.coin_id, task_id=held.task_id).update(
-                secrets=secrecy.seal_numbers(piece.old, coin_id=piece.coin_id), pown=piece.pown, **changes
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE lockers_coin SET secrets = new.secrets, pown = new.pown,"
+                # What was proposed is of use as long as it is not known of some server which number it holds.
+                "       proposed = CASE WHEN strpos(new.pown, 'n') > 0 THEN proposed END"
+                "  FROM unnest(%s::uuid[], %s::bytea[], %s::text[]) AS new(id, secrets, pown)"
+                " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s",
+                [
+                    [piece.coin_id for piece in pieces],
+                    [secrecy.seal_numbers(piece.old, coin_id=piece.coin_id) for piece in pieces],
+                    [piece.pown for piece in pieces],
+                    held.task_id,
+                ],
             )
 
 
