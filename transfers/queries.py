@@ -1,6 +1,5 @@
 """Reading transfers and histories, narrowed to what the reader may see."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -32,16 +31,14 @@ class TransferRow(NamedTuple):
     destination_wallet: str
 
 
-_NAMED = """
+_ROW = """
+SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
+       transfer.created_at, transfer.closed_at, originator.name, source.name, destination.name
   FROM transfers_transfer AS transfer
   JOIN wallets_wallet AS originator ON originator.id = transfer.originator_id
   JOIN wallets_wallet AS source ON source.id = transfer.source_id
   JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
 """
-_ROW = f"""
-SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
-       transfer.created_at, transfer.closed_at, originator.name, source.name, destination.name
-{_NAMED}"""
 
 
 def written_transfer(
@@ -163,10 +160,7 @@ _UNDONE_BRANCHES = tuple(
 # Out of so many transfers more than are wanted the next ones of a reader are picked, if they are not looked for.
 _NEAR_TIMES: Final = 2
 _NEAR_AT_MOST: Final = 1_001
-# Readers of whom there were too few, with the moment at which this is forgotten. A wrong guess costs a trip.
-_FAR_SECONDS: Final = 60.0
-_FAR_AT_MOST: Final = 10_000
-_far: Final[dict[UUID, float]] = {}
+_SHORTCUT: Final = wallet_queries.Shortcut()
 
 
 def transfers_page(
@@ -186,7 +180,7 @@ def transfers_page(
     nothing is found if it has ended.
 
     Where most transfers are the reader's, as where one organisation is alone, the page is picked out of the next ones.
-    That is a quarter of the work of looking for those of each wallet, which is what is done else.
+    That is less than half the work of looking for those of each wallet, which is what is done else.
     """
     arguments = {
         **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id, **wallet_queries.proving(proof)}),
@@ -197,17 +191,11 @@ def transfers_page(
     }
     # What is not completed is rare, and lies far apart.
     may_be_near = wallet_id is None and state in {None, TransferState.COMPLETED} and offset + limit < _NEAR_AT_MOST
-    if may_be_near and time.monotonic() >= _far.get(actor_id, 0.0):
-        page, is_whole = wallet_queries.read_page_if_whole(
-            _near_page(is_completed=state is not None, is_proven=proof is not None), limit=limit, arguments=arguments
-        )
-        if is_whole:
-            return page
-        if len(_far) >= _FAR_AT_MOST:
-            _far.clear()
-        _far[actor_id] = time.monotonic() + _FAR_SECONDS
     statement = _page(state=state, is_of_actor=wallet_id is None, is_proven=proof is not None)
-    return wallet_queries.read_page(statement, limit=limit, arguments=arguments)
+    if not may_be_near:
+        return wallet_queries.read_page(statement, limit=limit, arguments=arguments)
+    near = _near_page(is_completed=state is not None, is_proven=proof is not None)
+    return _SHORTCUT.read_page(near, statement, limit=limit, arguments=arguments, whose=actor_id)
 
 
 @cache

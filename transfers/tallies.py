@@ -18,7 +18,6 @@ Reserved tokens are those of the pending transfers out of a wallet, which only i
 `Issue` says, apart from all this, how many tokens were ever issued: what the wallets hold must come to the same.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
@@ -28,7 +27,7 @@ from django.db import connection, transaction
 
 from trusts.queries import controlled_in_order
 from wallets import numbering
-from wallets.queries import Proof, TokenCount, WrittenPage, page_of, proving, read_page, read_page_if_whole
+from wallets.queries import Proof, Shortcut, TokenCount, WrittenPage, page_of, proving
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.numbering`.
 _FOLDING: Final = 20261122
@@ -96,9 +95,8 @@ _COUNTED_ONE_BY_ONE: Final = f""", counted AS MATERIALIZED (
     SELECT wallet.*, ({_HELD})::bigint AS held, ({_RESERVED})::bigint AS reserved
       FROM page AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
 )"""  # noqa: S608 - constants
-# Until when it is taken for granted that there is more. A wrong guess costs a trip, or that much time.
-_MUCH_SECONDS: Final = 60.0
-_much = {"until": 0.0}
+# Whether there is more is the same for all wallets.
+_SHORTCUT: Final = Shortcut()
 
 
 @cache
@@ -107,7 +105,7 @@ def _page(*, at_once: bool, is_first: bool, is_proven: bool) -> str:
         listed=controlled_in_order(is_first=is_first, is_proven=is_proven),
         counted=_COUNTED_AT_ONCE if at_once else _COUNTED_ONE_BY_ONE,
     )
-    is_whole = "coalesce(bool_and(is_all), true)" if at_once else None
+    is_whole = "coalesce(bool_and(is_all), true)" if at_once else "true"
     return page_of(rows, "is_own", "created_at::text", "id::text", is_whole=is_whole)
 
 
@@ -130,12 +128,9 @@ def wallets_page(
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
     kind = {"is_first": after is None, "is_proven": proof is not None}
-    if time.monotonic() >= _much["until"]:
-        page, is_whole = read_page_if_whole(_page(at_once=True, **kind), limit=limit, arguments=arguments)
-        if is_whole:
-            return page
-        _much["until"] = time.monotonic() + _MUCH_SECONDS
-    return read_page(_page(at_once=False, **kind), limit=limit, arguments=arguments)
+    return _SHORTCUT.read_page(
+        _page(at_once=True, **kind), _page(at_once=False, **kind), limit=limit, arguments=arguments
+    )
 
 
 _FOLD: Final = f"""

@@ -1,5 +1,6 @@
 """Reading wallets, tokens and credentials."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -250,36 +251,60 @@ class WrittenPage(NamedTuple):
     last: list[Any] | None
 
 
-def page_of(rows: str, *position: str, is_whole: str | None = None) -> str:
+def page_of(rows: str, *position: str, is_whole: str = "true") -> str:
     """
-    Return the SQL that writes a page, for `read_page`.
+    Return the SQL that writes a page, for `read_page` or a `Shortcut`.
 
     `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position,
-    which may be cast (`"created_at::text"`). With `is_whole`, the SQL of a condition, it is for `read_page_if_whole`.
+    which may be cast (`"created_at::text"`). `is_whole` is the SQL of a condition, for a quick statement.
     """
     named = [column.partition("::") for column in position]
     last = ", ".join(f"(array_agg({name}))[(SELECT %(fetch)s::bigint - 1)]{cast}{type_}" for name, cast, type_ in named)
     return f"""
 SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
-       count(*) = (SELECT %(fetch)s::bigint), {last} {"" if is_whole is None else f", {is_whole}"}
+       count(*) = (SELECT %(fetch)s::bigint), {last}, {is_whole}
   FROM (SELECT *, row_number() OVER () AS place FROM ({rows}) AS listed) AS placed
 """  # noqa: S608 - constants
 
 
 def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> WrittenPage:
     """Read up to `limit` elements with a statement of `page_of`, whose parameter `fetch` asks for one more."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {**arguments, "fetch": limit + 1})
-        json, has_more, *last = cursor.fetchone()
-    return WrittenPage(json or "", last if has_more else None)
+    return _read_page(statement, limit, arguments)[0]
 
 
-def read_page_if_whole(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> tuple[WrittenPage, bool]:
-    """Read a page in the same way, and whether it is whole: if not, something is missing on it."""
+def _read_page(statement: str, limit: int, arguments: Mapping[str, Any]) -> tuple[WrittenPage, bool]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {**arguments, "fetch": limit + 1})
         json, has_more, *last, is_whole = cursor.fetchone()
     return WrittenPage(json or "", last if has_more else None), is_whole
+
+
+class Shortcut:
+    """
+    A list of which a quick statement reads most pages whole, and a thorough one those on which it misses something.
+
+    For whom it was in vain is remembered for a minute. A wrong guess costs a trip.
+    """
+
+    _SECONDS: Final = 60.0
+    _AT_MOST: Final = 10_000
+
+    def __init__(self) -> None:
+        # With the moment at which it is forgotten.
+        self._in_vain: dict[UUID | None, float] = {}
+
+    def read_page(
+        self, quick: str, thorough: str, *, limit: int, arguments: Mapping[str, Any], whose: UUID | None = None
+    ) -> WrittenPage:
+        """Read a page as `read_page` does, in one way or the other."""
+        if time.monotonic() >= self._in_vain.get(whose, 0.0):
+            page, is_whole = _read_page(quick, limit, arguments)
+            if is_whole:
+                return page
+            if len(self._in_vain) >= self._AT_MOST:
+                self._in_vain.clear()
+            self._in_vain[whose] = time.monotonic() + self._SECONDS
+        return read_page(thorough, limit=limit, arguments=arguments)
 
 
 def written_time(time: str) -> str:
