@@ -54,6 +54,8 @@ _ABOUT: Final = {
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _FILE: Final = {"type": "string", "format": "binary"}
+# The names of RFC 9110. Python has them since 3.13, and older ones before: the document is the same on all.
+_RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 # What is wrong with a request before a rule of the domain is asked; the texts are those that are sent.
 _UNREADABLE: Final = [
@@ -276,13 +278,13 @@ def describe(
     responses: dict[Any, Any] = {
         (each, "application/json"): OpenApiResponse(
             schema_like(example),
-            description=HTTPStatus(each).phrase,
-            examples=[OpenApiExample(HTTPStatus(each).phrase, plain(example), response_only=True)],
+            description=_phrase(each),
+            examples=[OpenApiExample(_phrase(each), plain(example), response_only=True)],
         )
         for each, example in successes.items()
     }
     for media_type in answer_files:
-        responses[status, media_type] = OpenApiResponse(_FILE, description=HTTPStatus(status).phrase)
+        responses[status, media_type] = OpenApiResponse(_FILE, description=_phrase(status))
     possible: list[Refusal] = [
         *refusals,
         *_ALWAYS,
@@ -329,6 +331,10 @@ def describe(
         )(action)
 
     return decorate
+
+
+def _phrase(status: int) -> str:
+    return _RENAMED.get(status) or HTTPStatus(status).phrase
 
 
 def _is_id(field: Field) -> bool:
@@ -399,7 +405,7 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
             schema = {"allOf": [schema, {"type": "object", "properties": extras}]}
         responses[status, "application/json"] = OpenApiResponse(
             schema,
-            description=HTTPStatus(status).phrase,
+            description=_phrase(status),
             examples=[OpenApiExample(message, value, response_only=True) for message, value in bodies.items()],
         )
     return responses

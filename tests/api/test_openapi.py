@@ -1,5 +1,6 @@
 """`/openapi.json`, the copy of it in `docs/`, and `/docs/`."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -36,6 +37,20 @@ def operations(document):
 
 def test_the_committed_document_is_the_one_that_is_served(document):
     assert json.loads(COMMITTED.read_text(encoding="utf-8")) == document, "`make schema` writes it anew"
+
+
+def test_the_document_is_the_same_on_every_python(document):
+    """Python 3.13 renamed two statuses, and strips the indentation of docstrings."""
+    responses = [
+        (status, resolved(document, response)["description"])
+        for _, operation in operations(document)
+        for status, response in operation["responses"].items()
+    ]
+    described = [operation["description"] for _, operation in operations(document) if "description" in operation]
+
+    assert {text for status, text in responses if status == "413"} == {"Content Too Large"}
+    assert {text for status, text in responses if status == "422"} == {"Unprocessable Content"}
+    assert described == [inspect.cleandoc(text) for text in described]
 
 
 def test_the_document_is_valid_openapi_31(document):
