@@ -147,7 +147,10 @@ def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup, tmp_pat
     damaged = changed("damaged")
     with (damaged / "database.dump").open("r+b") as file:
         file.seek(100)
-        file.write(b"\0")
+        (byte,) = file.read(1)
+        file.seek(100)
+        # Another byte whatever was there.
+        file.write(bytes([byte ^ 0xFF]))
 
     for directory, sentence in [
         (newer, "1 of its migrations are unknown here"),

@@ -26,6 +26,7 @@ def refusal(data: bytes) -> type[Exception]:
 
 def altered(data: bytes, offset: int, value: int) -> bytes:
     changed = bytearray(data)
+    assert changed[offset] != value, "nothing would be altered"
     changed[offset] = value
     return bytes(changed)
 

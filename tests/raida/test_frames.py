@@ -30,6 +30,7 @@ def build(**changes: object) -> frames.Request:
 
 def altered(data: bytes, offset: int, value: int) -> bytes:
     changed = bytearray(data)
+    assert changed[offset] != value, "nothing would be altered"
     changed[offset] = value
     return bytes(changed)
 
