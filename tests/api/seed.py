@@ -1,5 +1,6 @@
 """The data behind `data/exchanges.jsonl`, written with a handful of set-based statements (see `data/ORIGIN.md`)."""
 
+from collections.abc import Collection
 from functools import cache
 from hashlib import md5
 from uuid import UUID
@@ -41,8 +42,14 @@ TOKEN_ID = _derived("'token:' || i")
 CAPTURE_ID = _derived("'capture:' || i")
 
 
-def load() -> None:
-    """Write keys, wallets, trusts and tokens. History starts empty, but for the issue of each token."""
+def load(named: Collection[str] = ()) -> None:
+    """
+    Write keys, wallets, trusts and tokens. History starts empty, but for the issue of each token.
+
+    No bundle draws a token of `named`, as long as its wallet gives away fewer than 100 others. A draw begins at a
+    random lot and goes up: these have the lowest lot there is, and 100 others of each wallet the highest. One draw
+    in 4 billion begins at the lowest.
+    """
     names = PEOPLE + MANAGED + STRANGERS
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -75,10 +82,12 @@ def load() -> None:
             "  CASE WHEN i <= 10000 THEN %s WHEN i <= 12500 THEN %s WHEN i <= 15000 THEN %s"
             "   WHEN i <= 17500 THEN %s ELSE %s END::uuid,"
             # The first token is the last to arrive, as the recorded lists have it: those are in the order of storage.
-            "  0, nextval('transfers_arrival'), (random() * 2147483647)::int, false, at, at"
+            "  0, nextval('transfers_arrival'),"
+            f" CASE WHEN {TOKEN_ID} = ANY(%s::uuid[]) THEN -2147483648"
+            "       WHEN i %% 25 = 0 THEN 2147483647 ELSE (random() * 2147483646)::int END, false, at, at"
             " FROM (SELECT i, timestamptz '2024-02-01 00:00:00Z' + i * interval '1 second' AS at"
             "       FROM generate_series(1, 20000) AS i ORDER BY i DESC) AS series",
-            [derived_id(f"wallet:{name}") for name in PEOPLE],
+            [*[derived_id(f"wallet:{name}") for name in PEOPLE], list(named)],
         )
         cursor.execute(
             "INSERT INTO transfers_movement (id, token_id, number, destination_id, processed_at)"

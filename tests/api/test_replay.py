@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.api import seed
+from transfers import operations
+from wallets.models import Token, Wallet
 
 EXCHANGES = [json.loads(line) for line in (Path(__file__).parent / "data" / "exchanges.jsonl").read_text().splitlines()]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ELLIPSIS = re.compile(r"… (\d+) in all")
 
 # Row 11 lists the fields of a wallet, secrets left out and counts added. Nothing else of ours is new.
@@ -257,8 +261,37 @@ def differences(expected: Any, actual: Any, ids: dict[str, str], path: str = "")
     return [] if expected == actual and type(expected) is type(actual) else [f"{path}: {actual!r}, not {expected!r}"]
 
 
+# What a step names by its id, or was put into a wallet before it, is no longer there if an earlier bundle drew it.
+NAMED_TOKENS = {str(seed.derived_id(f"token:{number}")) for number in range(1, 20_001)} & (
+    {token for exchange in EXCHANGES for token in UUID.findall(json.dumps(exchange["request"]))}
+    | {
+        str(seed.derived_id(f"token:{number}"))
+        for exchange in EXCHANGES
+        for numbers in exchange.get("before", {}).get("move_from_alice", {}).values()
+        for number in numbers
+    }
+)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_bundle_draws_a_token_that_a_step_names(monkeypatch):
+    seed.load(NAMED_TOKENS)
+    lots = dict(Token.objects.filter(pk__in=NAMED_TOKENS).values_list("pk", "lot"))
+    assert len(lots) == len(NAMED_TOKENS) > 20
+
+    for start in {-(2**31) + 1, 0, 2**31 - 1, *lots.values()} - {-(2**31)}:
+        monkeypatch.setattr("transfers.ledger.randint", lambda _low, _high, start=start: start)
+        alice = Wallet.objects.get(name="alice")
+        for sender in ("alice", "bobby"):
+            operations.send_bundle(actor=alice, sender=sender, receiver="m00009", size=33)
+
+    drawn = Token.objects.filter(wallet__name="m00009")
+    assert not drawn.filter(pk__in=NAMED_TOKENS).exists()
+    assert drawn.count() == 3 * 2 * 33
+
+
 def test_every_recorded_exchange_gets_the_recorded_answer_or_the_difference_that_the_contract_names(address):
-    seed.load()
+    seed.load(NAMED_TOKENS)
     server = Server(address)
     problems = []
 
