@@ -21,7 +21,11 @@ fail() {
 # A virtual environment knows where it stands, and stops working elsewhere: the place belongs to the stamp.
 wanted() { { pwd -P; cat "$1"; } | cksum; }
 
-if [ -x .venv/bin/python ] && [ -f "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
+# PYTHON may name another interpreter than the one that .venv was made with.
+named_version() { "$1" -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null; }
+is_of_named_python() { [ -z "${PYTHON:-}" ] || [ "$(named_version "$PYTHON")" = "$(named_version .venv/bin/python)" ]; }
+
+if [ -x .venv/bin/python ] && [ -f "$stamp" ] && .venv/bin/python -c '' 2>/dev/null && is_of_named_python; then
     # What the tests need includes what Coppice runs on.
     for complete in "$requirements" requirements-dev.txt; do
         if grep -qxF "$complete $(wanted "$complete")" "$stamp"; then
@@ -66,7 +70,7 @@ Or name one: make setup PYTHON=/path/to/python3"
 { [ -d .state ] || mkdir -m 711 .state; } && { [ -d .state/log ] || mkdir -m 700 .state/log; } || fail "$(pwd)/.state cannot be made: this directory must be writable."
 begun=$(date +%s)
 : >"$log"
-if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null; }; then
+if ! { [ "$(sed -n 1p .venv/.place 2>/dev/null)" = "$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null && is_of_named_python; }; then
     say "Making .venv with $("$found" -c 'import platform, sys; print("Python", platform.python_version(), "from", sys.executable)') …"
     "$found" -m venv --without-pip --clear .venv >>"$log" 2>&1 || fail "The virtual environment could not be made. The log: $log"
     pwd -P >.venv/.place
@@ -116,8 +120,9 @@ for name, value in told.items():
 
 pip_wheel=$(find_pip) || .venv/bin/python -m ensurepip >>"$log" 2>&1 || fail "pip could not be made ready. The log: $log"
 say "Installing $(grep -c '==' "$requirements") packages …"
-# The log holds what uv and pip printed; their many lines about retries are not shown.
-if ! install_with_uv && ! pip_install "$requirements"; then
+# The log holds what uv and pip printed; their many lines about retries are not shown. uv brings the certificates that it
+# trusts. Those of the machine are tried after them: an organisation's proxy is often known to these alone.
+if ! install_with_uv && ! UV_SYSTEM_CERTS=true install_with_uv && ! pip_install "$requirements"; then
     if grep -qi 'do not match the hashes' "$log"; then
         fail "A package differs from the one that was locked, so nothing was installed. The log: $log"
     fi
