@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
+# What a page shows at last it may show late, on a busy machine.
+expect.set_options(timeout=20_000)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 

@@ -98,7 +98,6 @@ def test_no_act_is_left_out() -> None:
 # One walk: the acts build on each other, as on an operator's day.
 def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: Desk, state: Path) -> None:
     page, ledger, wrong = watched.page, desk.ledger, []
-    expect.set_options(timeout=20_000)
     wallet, done = f"wallets/wallet/{ledger.bob.pk}/change/", page.locator("ul.messagelist")
 
     # A wallet, and its password, once.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.api.web_server import web_server
 from tests.browser.watched import Watched
@@ -26,7 +26,7 @@ def test_the_page_shows_every_endpoint_without_a_complaint_or_a_foreign_request(
     page = watched.page
 
     response = page.goto(f"http://{address}/docs/")
-    expect(page.locator("#operations-wallets-authenticate")).to_be_visible(timeout=20_000)
+    expect(page.locator("#operations-wallets-authenticate")).to_be_visible()
     endpoints = page.locator(".opblock").count()
     transfer = page.locator("#operations-transfers-transfer_tokens")
     transfer.locator("button.opblock-summary-control").click()
@@ -38,3 +38,23 @@ def test_the_page_shows_every_endpoint_without_a_complaint_or_a_foreign_request(
     assert endpoints == sum(len(methods) for methods in described["paths"].values())
     assert watched.complaints == []
     assert [url for url in watched.asked if not url.startswith((f"http://{address}/", "data:", "blob:"))] == []
+
+
+def test_what_a_page_still_asked_for_when_it_was_left_is_no_complaint(watched: Watched, address: str) -> None:
+    page, held = watched.page, list[Route]()
+    page.route("**/held", lambda route: held.append(route))  # noqa: PLW0108 - a method of a list is refused there
+    page.route("**/refused", lambda route: route.abort("connectionrefused"))
+    page.goto(f"http://{address}/docs/")
+    with page.expect_request("**/held"):
+        page.evaluate("() => { fetch('/held').catch(() => {}); }")
+
+    with page.expect_event("requestfailed"):
+        page.goto(f"http://{address}/livez")
+
+    assert len(held) == 1
+    assert watched.complaints == []
+    page.goto(f"http://{address}/docs/")
+    page.evaluate("() => fetch('/refused').catch(() => {})")
+    assert [each for each in watched.complaints if each.startswith("failed: ")] == [
+        f"failed: http://{address}/refused net::ERR_CONNECTION_REFUSED"
+    ]

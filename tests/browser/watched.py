@@ -30,6 +30,7 @@ class Watched:
             self.page.remove_listener(event, listener)
 
     def _failed(self, request: Request) -> None:
-        # Whoever leaves a page ends the question that it asks every other second.
-        if not ("/admin/live/" in request.url and request.failure == "net::ERR_ABORTED"):
+        # A page that is left waits no longer for its icon, its scripts, or an answer: the browser itself ends these,
+        # and calls nothing else so. What a server or a policy refuses has other names.
+        if request.failure != "net::ERR_ABORTED" or request.is_navigation_request():
             self.complaints.append(f"failed: {request.url} {request.failure}")
