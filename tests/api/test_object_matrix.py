@@ -26,6 +26,7 @@ from lockers.statements import Posting
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.endpoints import endpoints
+from tests.ports import silent_ports
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -308,9 +309,15 @@ def test_every_endpoint_of_the_url_conf_has_a_row():
     assert {(method, path) for method, path, _ in endpoints(get_resolver())} == set(TABLE)
 
 
+@pytest.fixture(scope="module")
+def silent_raida():
+    with silent_ports(25) as ports:
+        yield [f"127.0.0.1:{port}" for port in ports]
+
+
 @pytest.mark.parametrize("endpoint", TABLE, ids=" ".join)
-def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, settings, endpoint):
-    settings.RAIDA_HOSTS = [f"127.0.0.1:{port}" for port in range(1, 26)]
+def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, settings, endpoint, silent_raida):
+    settings.RAIDA_HOSTS = silent_raida
     settings.RAIDA_TIMEOUT_SECONDS = 0.1
     method = endpoint[0]
     asked, body, _ = TABLE[endpoint]

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlencode
 
 from django.db import connection
 
+from tests.ports import reserved_port
+
 
 def database_url() -> str:
     """Return the URL of the database that the running test uses."""
@@ -26,23 +28,21 @@ def database_url() -> str:
 @contextmanager
 def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
     """Run granian as in production, but with one worker, and give its `host:port`; `more` joins its environment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
         "COPPICE_SECURE": "false",
         **more,
     }
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen([*command, "--blocking-threads", "4", "config.wsgi:application"], env=environment)
-    try:
-        _wait_for(port, process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with reserved_port() as port:
+        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen([*command, "--blocking-threads", "4", "config.wsgi:application"], env=environment)
+        try:
+            _wait_for(port, process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -1,18 +1,21 @@
 """A state directory for a system of the test's own, and the environment of a machine that names no server."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from config.embedded import ROOT, runtime_directory
+from tests.ports import silent_port
 
-SET_BY_TESTS = ("DATABASE_URL", "REDIS_URL", "PORT", "DJANGO_SETTINGS_MODULE")
+SET_BY_TESTS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 
 
 @pytest.fixture
@@ -27,16 +30,50 @@ def state() -> Iterator[Path]:
 @pytest.fixture
 def bare_environment(state: Path) -> dict[str, str]:
     kept = {
-        key: value for key, value in os.environ.items() if key not in SET_BY_TESTS and not key.startswith("COPPICE_")
+        key: value
+        for key, value in os.environ.items()
+        if key == "COPPICE_EMBEDDED_PREFER" or (key not in SET_BY_TESTS and not key.startswith("COPPICE_"))
     }
     return {**kept, "COPPICE_STATE_DIR": str(state)}
 
 
+@pytest.fixture
+def silent_broker() -> Iterator[str]:
+    """The URL of a broker that is not there."""
+    with silent_port() as port:
+        yield f"redis://:hush@127.0.0.1:{port}/0"
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    group: int
+    command: str
+
+
+def processes() -> list[Process]:
+    """Every process that has not ended. Without `ps` where there is /proc: a small machine has no `ps`."""
+    found = []
+    if Path("/proc/self/stat").exists():
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                state, _, group = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if state not in "ZX":
+                    found.append(Process(int(entry.name), int(group), command))
+        return found
+    listed = subprocess.run(["ps", "-eo", "pid=,pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        pid, group, state, command = line.split(maxsplit=3)
+        if not state.startswith("Z"):
+            found.append(Process(int(pid), int(group), command))
+    return found
+
+
 def left_behind(state: Path) -> list[str]:
     """What a system left that it should not have: processes that know its directory, sockets, records."""
-    listed = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     known = (str(state), str(runtime_directory(state)))
-    found = [line for line in listed.splitlines() if any(path in line for path in known) and " Z" not in line]
+    found = [str(process) for process in processes() if any(path in process.command for path in known)]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             started_with = (entry / "environ").read_bytes()

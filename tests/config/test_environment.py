@@ -1,7 +1,10 @@
 """The environment is read once, checked at once, and never repeated where it is wrong."""
 
 import base64
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -32,6 +35,27 @@ def test_compose_sets_only_variables_that_are_read():
 
     assert set_there == {"DATABASE_URL", "REDIS_URL"}
     assert set_there <= variables_of_the_model()
+
+
+def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers():
+    forgotten = {
+        "COPPICE_DEBUG": "maybe", "COPPICE_LOG_LEVEL": "LOUD", "COPPICE_METRICS_TOKEN": "t", "PGHOST": "elsewhere",
+        "PGOPTIONS": "-c search_path=nowhere", "CELERY_BROKER_URL": "redis://elsewhere/0", "GRANIAN_PORT": "1",
+        "HTTP_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1", "FORCE_COLOR": "1", "PORT": "1",
+    }  # fmt: skip
+    kept = {"COPPICE_EMBEDDED_PREFER": "wheel", "COPPICE_FUZZ": "1", "REDIS_URL": "redis://elsewhere/1"}
+    script = "import os, sys, config.settings.test; print(*(set(os.environ) & set(sys.argv[1:])))"
+    environment = {key: value for key, value in os.environ.items() if key != "COPPICE_TEST_RUN"}
+
+    def left(**more):
+        command = [sys.executable, "-W", "ignore", "-c", script, *forgotten, *kept]
+        environ = {**environment, "DATABASE_URL": "", "PYTEST_XDIST_WORKER": "", **forgotten, **kept, **more}
+        shown = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+        return set(shown.stdout.split())
+
+    assert left() == set(kept)
+    # The password of a database that is named may be in one of these.
+    assert left(DATABASE_URL="postgresql://db/x") == {*kept, "PGHOST", "PGOPTIONS"}
 
 
 def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_values(bare_environment):

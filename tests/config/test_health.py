@@ -12,8 +12,8 @@ from config import broker, health, tasks
 from config.embedded import ROOT
 
 
-def test_livez_asks_nobody(client, settings):
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+def test_livez_asks_nobody(client, settings, silent_broker):
+    settings.REDIS_URL = silent_broker
 
     answer = client.get("/livez")
 
@@ -40,8 +40,8 @@ def test_readyz_is_well_when_every_part_answers(client, worker):
 
 
 @pytest.mark.django_db
-def test_readyz_names_the_broker_when_it_is_silent(client, settings):
-    settings.REDIS_URL = "redis://:hush@127.0.0.1:1/0"
+def test_readyz_names_the_broker_when_it_is_silent(client, settings, silent_broker):
+    settings.REDIS_URL = silent_broker
 
     answer = client.get("/readyz")
 

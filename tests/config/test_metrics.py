@@ -65,9 +65,9 @@ def test_requests_are_counted_by_route_whatever_process_saw_them(client, setting
     assert 70 < found[f"{livez[0]}_sum", *livez[1:]] < 75
 
 
-def test_what_cannot_be_handed_over_is_kept(client, settings):
+def test_what_cannot_be_handed_over_is_kept(client, settings, silent_broker):
     shared = settings.REDIS_URL
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    settings.REDIS_URL = silent_broker
     client.get("/livez")
     traffic.hand_over()
     client.get("/livez")
@@ -164,8 +164,8 @@ def test_the_broker_is_asked_for_its_queue_and_workers(settings):
 
 
 @pytest.mark.django_db
-def test_a_part_that_is_silent_costs_its_own_figures_only(settings):
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+def test_a_part_that_is_silent_costs_its_own_figures_only(settings, silent_broker):
+    settings.REDIS_URL = silent_broker
 
     found = scraped()
 

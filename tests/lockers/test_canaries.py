@@ -8,7 +8,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from lockers.raida import codes
 from lockers.raida.files import write_bin
 from tests.api.web_server import database_url
 from tests.lockers.conftest import Mint
+from tests.ports import reserved_port
 from wallets import operations as wallets
 
 CODE, WEAK_CODE, WRONG_CODE = "CANARY-Of-A-Transmit-Code-7", "CANARY-wk", "CANARY-Of-An-Empty-Locker"
@@ -75,12 +75,6 @@ def watched(url: str, seen: list[str]) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Client:
@@ -133,7 +127,7 @@ def test_no_secret_is_written_down_anywhere(
     _, api_key = wallets.create_api_key(name="canary")
     records = mint(1, 0, 0, 0)
     broker = os.environ["REDIS_URL"]
-    port, seen = free_port(), list[str]()
+    seen = list[str]()
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
@@ -143,11 +137,12 @@ def test_no_secret_is_written_down_anywhere(
         "COPPICE_RAIDA_TIMEOUT_SECONDS": "5",
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    server = ["granian", "config.wsgi:application", "--interface", "wsgi", "--port", str(port), "--access-log"]
+    server = ["granian", "config.wsgi:application", "--interface", "wsgi", "--access-log", "--port"]
     worker = ["celery", "-A", "config", "worker", "-c", "1", "-l", "DEBUG", "--without-gossip", "--without-mingle"]
     with (
+        reserved_port() as port,
         watched(broker, seen),
-        running(diary, "web", server, environment),
+        running(diary, "web", [*server, str(port)], environment),
         running(diary, "worker", worker, environment),
     ):
         client = Client(port)
