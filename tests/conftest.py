@@ -38,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if wanted:
         if not state.name.startswith("coppice-tests-"):
             raise pytest.UsageError("The tests start servers in a directory of their own only.")
-        state.mkdir(mode=0o711)
+        state.mkdir()
+        # `nobody`, as whom root runs PostgreSQL, passes through, whatever the umask is.
+        state.chmod(0o711)
         servers.callback(shutil.rmtree, state, ignore_errors=True)
         children = servers.enter_context(Children(state))
         for server in wanted:
