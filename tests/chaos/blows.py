@@ -20,7 +20,7 @@ from tests.api.web_server import database_url
 from tests.chaos import nursery
 from tests.chaos.world import Scene
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 # Of a worker with its servers: it must have passed before a worker that was stopped wakes.
 DEADLINE_SECONDS = 0.6
 

@@ -87,4 +87,4 @@ def left_behind(state: Path) -> list[str]:
 
 def manage(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=ROOT)

@@ -30,7 +30,7 @@ def backup(transactional_db, tmp_path):
     operations.issue_tokens(wallet=alice, count=7)
     operations.send_bundle(actor=alice, sender="alice", receiver="bobby", size=3)
     task = LockerTask.objects.create(
-        kind=TaskKind.IMPORT, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2030-01-01 00:00Z", progress=5
+        kind=TaskKind.IMPORT, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2999-01-01 00:00Z", progress=5
     )
     Coin.objects.create(
         wallet=alice, denomination=0, serial_number=1, state=CoinState.INCOMING, origin=TaskKind.IMPORT, pown="p" * 25,

@@ -101,7 +101,7 @@ def test_the_figures_equal_the_books(alice, bob, sapling):
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     operations.decline(actor=bob.wallet, transfer_id=pending.id)
     LockerTask.objects.create(
-        kind=TaskKind.ECHO, wallet=sapling, actor=sapling, receipt_id="0" * 32, deadline="2030-01-01 00:00Z"
+        kind=TaskKind.ECHO, wallet=sapling, actor=sapling, receipt_id="0" * 32, deadline="2999-01-01 00:00Z"
     )
     ServerReading.objects.create(raida=3, outcome="timeout")
     ServerReading.objects.create(raida=4, outcome="answered", latency_ms=250, answered_at="2026-01-01 00:00Z")

@@ -15,7 +15,7 @@ from wallets import operations as wallets
 
 __all__ = ["alice", "network", "running_network"]
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 120
 
 
 @pytest.mark.parametrize("given", ["4f6f2f9c-3d2b-4b52-9d0a-0c5d2f7f7a11", "a", "A" * 64])

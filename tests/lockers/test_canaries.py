@@ -34,7 +34,7 @@ from wallets import operations as wallets
 
 CODE, WEAK_CODE, WRONG_CODE = "CANARY-Of-A-Transmit-Code-7", "CANARY-wk", "CANARY-Of-An-Empty-Locker"
 PASSWORD = "canary-password-7f3a"
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def running(diary: Path, name: str, command: list[str], environment: dict[str, s
             yield
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def alice(db: None) -> Wallet:
 def held(alice: Wallet, kind: TaskKind) -> Coin:
     """A coin that a task of this kind has reserved."""
     task = LockerTask.objects.create(
-        kind=kind, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2030-01-01 00:00Z", progress=5,
+        kind=kind, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2999-01-01 00:00Z", progress=5,
     )  # fmt: skip
     return Coin.objects.create(
         wallet=alice, denomination=0, serial_number=1, state=CoinState.LIMBO, origin=TaskKind.IMPORT, pown="p" * 25,
