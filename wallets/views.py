@@ -3,6 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.addresses import client_address
 from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, caller, proof
 from config.api.errors import Invalid, RequestRefused
@@ -12,7 +13,7 @@ from config.api.views import ApiViewSet
 from transfers import tallies
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
-from wallets import errors, operations, queries, serializers
+from wallets import errors, names, operations, queries, serializers
 
 _NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
 _NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
@@ -45,7 +46,8 @@ class AuthViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         values = serializers.CREDENTIALS.read_body(request.data)
-        with throttles.login(wallet=values["wallet"], address=request.META.get("REMOTE_ADDR", "")):
+        account = names.name_key(values["wallet"])
+        with throttles.login(kind="wallet", account=account, address=client_address(request)):
             token = operations.authenticate(name_or_id=values["wallet"], password=values["password"])
         return Response({"token": token})
 

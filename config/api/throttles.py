@@ -1,5 +1,5 @@
 """
-Limits of `/auth`: failed attempts per account and per address, and how many passwords are checked at once.
+Limits of logging in: failed attempts per account and per address, and how many passwords are checked at once.
 
 One Lua script decides and counts, so that parallel attempts cannot slip through between a look and a count. An
 attempt is counted before the password is looked at and taken back when it was right: a partner who logs in often
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
 from math import ceil
 from secrets import token_hex
 from typing import Any, Final
@@ -22,8 +21,8 @@ from typing import Any, Final
 import redis
 from django.conf import settings
 
+from config.addresses import network_of
 from config.api.errors import RETRY_AFTER_SECONDS, RequestRefused
-from wallets import names
 from wallets.errors import DomainError
 
 WINDOW_SECONDS: Final = 60
@@ -82,30 +81,26 @@ def _too_many(wait_seconds: int) -> RequestRefused:
     return RequestRefused(429, "Too many login attempts, try again later", {"Retry-After": str(max(1, wait_seconds))})
 
 
-def _keys(wallet: str, address: str) -> list[str]:
-    account = sha256(names.name_key(wallet).encode()).hexdigest()
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        network = address
-    else:
-        # One subscriber has a whole /64.
-        network = str(parsed) if not isinstance(parsed, IPv6Address) else parsed.exploded[:19]
+def _keys(kind: str, account: str, address: str) -> list[str]:
     return [
-        f"coppice:login:account:{account}",
-        f"coppice:login:address:{network}",
+        f"coppice:login:{kind}:account:{sha256(account.encode('utf-8', 'surrogatepass')).hexdigest()}",
+        f"coppice:login:{kind}:address:{network_of(address)}",
+        # The processor is the same for all kinds.
         f"coppice:login:slots:{socket.gethostname()}",
     ]
 
 
 @contextmanager
-def login(*, wallet: str, address: str) -> Iterator[None]:
+def login(*, kind: str, account: str, address: str) -> Iterator[None]:
     """
-    Admit one attempt to log in, and count it as failed unless the block ends well.
+    Admit one attempt to log in, and count it as failed if the block ends in a `DomainError`.
+
+    Attempts of each `kind` ("wallet", "desk") are counted apart. `account` is one text for one account, however the
+    client wrote it. `address` is that of the client.
 
     :raises RequestRefused: 429, too many failures or too many checks at once; 503, Redis does not answer
     """
-    keys, slot = _keys(wallet, address), token_hex(8)
+    keys, slot = _keys(kind, account, address), token_hex(8)
     try:
         _admit(keys, slot)
     except redis.RedisError as error:

@@ -186,7 +186,7 @@ def test_only_so_many_passwords_are_checked_at_once(alice, monkeypatch):
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
 
-    with throttles.login(wallet="bobby", address="192.0.2.1"):
+    with throttles.login(kind="wallet", account="bobby", address="192.0.2.1"):
         refused = log_in(alice, "alice")
     accepted = log_in(alice, "alice")
 
@@ -199,7 +199,7 @@ def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(alice, 
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(throttles, "_SLOT_SECONDS", 0.001)
-    throttles._admit(throttles._keys("bobby", "192.0.2.1"), "died")
+    throttles._admit(throttles._keys("wallet", "bobby", "192.0.2.1"), "died")
     deadline = time.monotonic() + 10
 
     while (status := log_in(alice, "alice").status_code) != 200 and time.monotonic() < deadline:
