@@ -48,7 +48,7 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
         oversight.hold(OperatorVerb.STARTED_FIND, kind=WALLET, object_id=wallet_id)
         wallet = queries.wallet_by_id(wallet_id)
         oversight.compare(shown, about_to_find(wallet_id=wallet_id))
-        task = operations.start_find(actor=wallet, name=wallet.name).task
+        task = operations.start_find(actor=wallet, name=str(wallet.pk)).task
         _record_task(operator, OperatorVerb.STARTED_FIND, wallet_id, wallet.name, shown, task)
     return task
 
@@ -73,7 +73,7 @@ def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTas
         oversight.hold(OperatorVerb.STARTED_FIX, kind=WALLET, object_id=wallet_id)
         wallet = queries.wallet_by_id(wallet_id)
         oversight.compare(shown, about_to_fix(wallet_id=wallet_id))
-        task = operations.start_fix(actor=wallet, name=wallet.name).task
+        task = operations.start_fix(actor=wallet, name=str(wallet.pk)).task
         _record_task(operator, OperatorVerb.STARTED_FIX, wallet_id, wallet.name, shown, task)
     return task
 
@@ -185,21 +185,21 @@ def _begin_again(task: LockerTask) -> LockerTask:
     match task.kind:
         case TaskKind.PUT:
             assert task.amount is not None
-            return operations.start_put(actor=wallet, name=wallet.name, units=task.amount, tag=task.tag).task
+            return operations.start_put(actor=wallet, name=str(wallet.pk), units=task.amount, tag=task.tag).task
         case TaskKind.TAKE:
             return operations.start_take(
-                actor=wallet, name=wallet.name, code=secrecy.task_code(task), tag=task.tag
+                actor=wallet, name=str(wallet.pk), code=secrecy.task_code(task), tag=task.tag
             ).task
         case TaskKind.PEEK:
             return operations.start_peek(actor=wallet, code=secrecy.task_code(task)).task
         case TaskKind.BREAK:
             denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
             found = next(each for each in denominations if choosing.value_of(each) == task.amount)
-            return operations.start_break(actor=wallet, name=wallet.name, denomination=found).task
+            return operations.start_break(actor=wallet, name=str(wallet.pk), denomination=found).task
         case TaskKind.FIND:
-            return operations.start_find(actor=wallet, name=wallet.name).task
+            return operations.start_find(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.FIX:
-            return operations.start_fix(actor=wallet, name=wallet.name).task
+            return operations.start_fix(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.ECHO:
             return operations.start_echo(actor=wallet).task
         case _:
@@ -262,4 +262,4 @@ def _undo(task: LockerTask) -> LockerTask:
         return operations.recall_export(actor=wallet, export_id=task.pk).task
     assert task.locker is not None
     code = secrecy.locker_code(task.locker)
-    return operations.start_take(actor=wallet, name=wallet.name, code=code, tag=task.tag).task
+    return operations.start_take(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task

@@ -76,7 +76,7 @@ def _wallet_for(actor: Wallet, name: str) -> Wallet:
     """
     wallet = queries.wallet_of(actor=actor, name=name)
     if not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise WalletNotControlled(f"The wallet {wallet.name} is not yours, and you do not manage it")
+        raise WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
     return wallet
 
 
@@ -332,7 +332,7 @@ def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, 
     """
     with transaction.atomic(savepoint=False):
         giver = _wallet_for(actor, source)
-        receiver = wallets.wallet_by_name(destination)
+        receiver = wallets.wallet_by_name_or_id(destination)
         if giver.pk == receiver.pk:
             raise errors.SameWallets
         if not (

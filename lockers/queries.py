@@ -48,14 +48,14 @@ _BOARD_COMMANDS: Final = {
 
 def wallet_of(*, actor: Wallet, name: str) -> Wallet:
     """
-    Return the wallet that is named if the actor is it or manages it.
+    Return the wallet that is named, by name or id, if the actor is it or manages it.
 
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: it is somebody else's
     """
-    wallet = wallets.wallet_by_name(name)
+    wallet = wallets.wallet_by_name_or_id(name)
     if not trusts.controls(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise WalletNotControlled(f"The wallet {wallet.name} is not yours, and you do not manage it")
+        raise WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
     return wallet
 
 

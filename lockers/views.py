@@ -349,7 +349,7 @@ class CoreViewSet(ApiViewSet):
     )
     def balance(self, request: Request) -> Response:
         values = serializers.WALLET_SHAPE.read_query(request.query_params)
-        wallet = queries.wallet_of(actor=caller(request), name=serializers.wallet_name(values, caller(request).name))
+        wallet = queries.wallet_of(actor=caller(request), name=serializers.wallet_name(values, str(caller(request).pk)))
         return Response(serializers.balance(queries.contents_of(wallet_list=[wallet])[0]))
 
 
@@ -357,7 +357,7 @@ def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
     """Who asks, for which wallet, and under which tag."""
     return {
         "actor": caller(request),
-        "name": serializers.wallet_name(values, caller(request).name),
+        "name": serializers.wallet_name(values, str(caller(request).pk)),
         "tag": values.get("memo", ""),
     }
 

@@ -118,7 +118,7 @@ def create_batch(
         trust_operations.take_charge(actor=actor, wallet_ids=[wallet.id for wallet in wallets.values()])
         paid = [row for row in rows if row.amount is not None or default_amount is not None]
         if source is not None and paid:
-            targets = [ledger.WalletReference("id", wallets[row.line].id) for row in paid]
+            targets = [wallet_queries.WalletReference("id", wallets[row.line].id) for row in paid]
             _send(actor=actor, source=source, rows=paid, default_amount=default_amount, problems={}, targets=targets)
     return Created(
         wallets=len(rows),
@@ -161,7 +161,7 @@ def _send(
     rows: Sequence[Row],
     default_amount: int | None,
     problems: dict[int, wallet_errors.DomainError],
-    targets: Sequence[ledger.WalletReference] | None = None,
+    targets: Sequence[wallet_queries.WalletReference] | None = None,
 ) -> None:
     if targets is None:
         targets = [_reference(row, problems) for row in rows]
@@ -209,9 +209,9 @@ def _refuse_twins(
         seen.add(verdict.destination_id)
 
 
-def _reference(row: Row, problems: dict[int, wallet_errors.DomainError]) -> ledger.WalletReference:
+def _reference(row: Row, problems: dict[int, wallet_errors.DomainError]) -> wallet_queries.WalletReference:
     try:
-        return operations.reference(row.wallet_name)
+        return wallet_queries.reference(row.wallet_name)
     except wallet_errors.InvalidWalletName as error:
         problems.setdefault(row.line, error)
-        return ledger.WalletReference("name_key", "")
+        return wallet_queries.WalletReference("name_key", "")

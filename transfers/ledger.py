@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from random import randint
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -32,16 +32,9 @@ from transfers.states import TransferEvent, TransferState
 from wallets import numbering
 from wallets.errors import KeyInUse
 from wallets.models import Wallet
-from wallets.queries import HOLDS_KEY, Claim, Proof, acting, proving, written_time
+from wallets.queries import HOLDS_KEY, Claim, Proof, WalletReference, acting, proving, written_time
 
 LOTS: Final = (-(2**31), 2**31 - 1)
-
-
-class WalletReference(NamedTuple):
-    """A wallet as a client names it."""
-
-    column: Literal["id", "name_key"]
-    value: UUID | str
 
 
 class Verdict(NamedTuple):

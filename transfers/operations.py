@@ -12,8 +12,8 @@ from transfers.models import Transfer
 from transfers.states import DECIDES, Side, TransferEvent, TransferState, next_state
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
-from wallets import names
 from wallets import operations as wallet_operations
+from wallets import queries as wallet_queries
 from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
 from wallets.queries import Claim, Proof
@@ -72,7 +72,7 @@ def send_bundle(
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
     """
     transfer_id = uuid4()
-    source, destination = reference(sender), reference(receiver)
+    source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
     for patiently in (False, True):
         with attempt():
             verdict = ledger.send_bundle(
@@ -118,7 +118,7 @@ def send_tokens(
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
     transfer_id = uuid4()
-    source, destination = reference(sender), reference(receiver)
+    source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
     for _ in range(_ATTEMPTS):
         with attempt():
             verdict = ledger.send_listed(
@@ -139,30 +139,14 @@ def send_tokens(
     raise errors.TokenReserved(token_ids[0])
 
 
-def reference(text: str) -> ledger.WalletReference:
-    wallet_id = names.parse_uuid(text)
-    if wallet_id is not None:
-        return ledger.WalletReference("id", wallet_id)
-    if not names.is_writable(text):
-        raise wallet_errors.InvalidWalletName(f"invalid wallet name:{text}")
-    return ledger.WalletReference("name_key", names.name_key(text))
-
-
-def _not_found(text: str) -> wallet_errors.WalletNotFound:
-    wallet_id = names.parse_uuid(text)
-    if wallet_id is None:
-        return wallet_errors.WalletNotFound(f"Could not find entity by wallet name: {text}")
-    return wallet_errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
-
-
 def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
     """Raise why the wish is refused, unless tokens are all that is missing."""
     if verdict.state == "twin":
         raise wallet_errors.KeyInUse
     if verdict.source_id is None:
-        raise _not_found(sender)
+        raise wallet_queries.no_such_wallet(sender)
     if verdict.destination_id is None:
-        raise _not_found(receiver)
+        raise wallet_queries.no_such_wallet(receiver)
     if verdict.state == "same":
         raise errors.SameWallet
     if verdict.state == "foreign":

@@ -65,15 +65,15 @@ def request_trust(
     *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
 ) -> queries.TrustRow:
     """
-    Ask the wallet named `requestee` for a trust, in the name of the actor or of a wallet that it manages.
+    Ask the wallet `requestee` for a trust, in the name of the actor or of a wallet that it manages.
 
-    :raises wallets.errors.WalletNotFound: no such requestee (by name) or requester (by name or id)
+    :raises wallets.errors.WalletNotFound: no such requestee or requester, each by name or id
     :raises trusts.errors.RequesterNotControlled: the actor does not control the requester
     :raises trusts.errors.TrustWithOneself: requester and requestee are one wallet
     :raises trusts.errors.TrustAlreadyExists: an open trust of the same meaning stands in the way
     """
     asking = actor if requester is None else wallet_queries.wallet_by_name_or_id(requester)
-    target = wallet_queries.wallet_by_name(requestee)
+    target = wallet_queries.wallet_by_name_or_id(requestee)
     with transaction.atomic(savepoint=False):
         _lock_pair(asking.pk, target.pk)
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=asking.pk):

@@ -20,6 +20,10 @@ class InvalidWalletName(DomainError):
     """The text holds white space or control characters, so it can never name a wallet."""
 
 
+class MisleadingWalletName(InvalidWalletName):
+    """The name could be taken for an id, or for another name: it holds a character that is not seen."""
+
+
 class WalletNameTaken(DomainError):
     """Another wallet bears this name, perhaps in other letters of the same meaning."""
 

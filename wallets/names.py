@@ -1,22 +1,62 @@
-"""Names of wallets: which texts may be one, and when two texts are the same name."""
+"""
+Names of wallets: which texts may be one, and when two texts are the same name.
+
+Text in the form of a UUID is an id and nothing else, so no wallet may be named so. Two names are one if Unicode's
+NFKC_Casefold makes them the same text: that covers case, width, ligatures, the order of combining marks, and characters
+that are not seen. Decided 2026-11-29: names that only look alike in print (`a` and the Cyrillic `а`, `1` and `l`, `rn`
+and `m`) are different names. The skeletons of UTS 39, which would find them, also make `tree1` and `treel`, or `modern`
+and `modem`, one name: names that partners give by number would collide, and a name that is taken cannot be given.
+"""
 
 import re
 import unicodedata
+from bisect import bisect_right
 from typing import Final
 from uuid import UUID
+
+from wallets import errors
 
 MINIMUM_LENGTH: Final = 3
 MAXIMUM_LENGTH: Final = 254
 MAXIMUM_KEY_LENGTH: Final = 1024
 
 # "The request will work if any or all of the hyphens are removed", but they stand nowhere else.
-_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+# PostgreSQL takes a UUID in braces and with hyphens in other places; Python takes urn:uuid: too. What is left without
+# them is 32 digits, and no name may be that.
+_ORNAMENT: Final = re.compile(r"urn:|uuid:|[{}()\[\]\u2212]")
+_DIGITS: Final = re.compile(r"[0-9a-f]{32}")
+_SHORTEST_ID: Final = 32
+
+# Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 17.0.0: 4,174 code points, the same since
+# Unicode 14.0.0, for the unassigned ones among them are reserved for characters that are not seen.
+_IGNORABLE: Final = (
+    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+# Characters without the property that fonts draw as nothing or as an empty space: the blank pattern of Braille, the
+# half fill space, the object replacement character, interlinear annotation, the null notehead, the fillers of Khitan
+# and of hieroglyphs, the joiners of Tifinagh and Brahmi.
+_BLANK: Final = frozenset(
+    "\u2800\u303f\ufff9\ufffa\ufffb\ufffc\u2d7f\U0001107f\U00013441\U00013442\U00016fe4\U0001d159"
+)
+_BEGINNINGS: Final = [first for first, _ in _IGNORABLE]
+
+
+def is_invisible(character: str) -> bool:
+    """Tell whether a character is default-ignorable, or looks like nothing."""
+    if character <= "~":
+        return False
+    index = bisect_right(_BEGINNINGS, ord(character)) - 1
+    return (index >= 0 and ord(character) <= _IGNORABLE[index][1]) or character in _BLANK
 
 
 def name_key(name: str) -> str:
-    """Return what two names share when they are one name: NFKC, without regard to case."""
+    """Return what two names share when they are one name: NFKC_Casefold of Unicode, without blank characters too."""
+    seen = name if name.isascii() else "".join(character for character in name if not is_invisible(character))
     # Folding may leave what NFKC would change again, hence the second pass.
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
 
 
 def is_writable(name: str) -> bool:
@@ -28,3 +68,39 @@ def is_writable(name: str) -> bool:
 def parse_uuid(text: str) -> UUID | None:
     """Return the UUID that `text` writes with or without hyphens, or None."""
     return UUID(text) if _UUID.fullmatch(text) else None
+
+
+def is_like_id(name: str) -> bool:
+    """Tell whether a name would be read as an id in some spelling: any hyphens, braces, `urn:uuid:`, any width."""
+    key = name_key(name)
+    if len(key) < _SHORTEST_ID:
+        return False
+    bare = _ORNAMENT.sub("", key)
+    return bool(_DIGITS.fullmatch("".join(each for each in bare if unicodedata.category(each) != "Pd")))
+
+
+def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | None:
+    """Return why no new wallet may have the name, or None if one may."""
+    unseen = next((character for character in name if is_invisible(character)), None)
+    if unseen is not None:
+        return errors.MisleadingWalletName(f"invalid wallet name:{name} holds the invisible U+{ord(unseen):04X}")
+    if not is_writable(name):
+        return errors.InvalidWalletName(f"invalid wallet name:{name}")
+    if len(name) < MINIMUM_LENGTH:
+        return errors.WalletNameLength(f'"wallet" length must be at least {MINIMUM_LENGTH} characters long')
+    # Normalisation may make a character eighteen.
+    if len(name) > MAXIMUM_LENGTH or len(name_key(name)) > MAXIMUM_KEY_LENGTH:
+        return errors.WalletNameLength(
+            f'"wallet" length must be less than or equal to {MAXIMUM_LENGTH} characters long'
+        )
+    if is_like_id(name):
+        return errors.MisleadingWalletName(f"invalid wallet name:{name} has the form of an id")
+    return None
+
+
+def shown(name: str) -> str:
+    """Return the name with every character that is not seen written as its number, for people to read."""
+    return "".join(
+        f"\\u{{{ord(character):04X}}}" if is_invisible(character) or not is_writable(character) else character
+        for character in name
+    )

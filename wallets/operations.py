@@ -32,6 +32,7 @@ def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wa
     The `creator`, if any, reads of it among its events.
 
     :raises InvalidWalletName: the name holds white space or control characters
+    :raises MisleadingWalletName: it holds a character that is not seen, or has the form of an id
     :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
     :raises WalletNameTaken: another wallet bears it
     :raises InvalidPassword: the authentication endpoint could not accept the password
@@ -59,19 +60,12 @@ def new_name_key(name: str) -> str:
     Return the key of a name that a new wallet may bear.
 
     :raises InvalidWalletName: the name holds white space or control characters
+    :raises MisleadingWalletName: it holds a character that is not seen, or has the form of an id
     :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
     """
-    if not names.is_writable(name):
-        raise errors.InvalidWalletName(f"invalid wallet name:{name}")
-    if len(name) < names.MINIMUM_LENGTH:
-        raise errors.WalletNameLength(f'"wallet" length must be at least {names.MINIMUM_LENGTH} characters long')
-    key = names.name_key(name)
-    # Normalisation may make a character eighteen.
-    if len(name) > names.MAXIMUM_LENGTH or len(key) > names.MAXIMUM_KEY_LENGTH:
-        raise errors.WalletNameLength(
-            f'"wallet" length must be less than or equal to {names.MAXIMUM_LENGTH} characters long'
-        )
-    return key
+    if (refusal := names.refusal(name)) is not None:
+        raise refusal
+    return names.name_key(name)
 
 
 class NewWallet(NamedTuple):

@@ -1,11 +1,11 @@
 """Reading wallets, tokens and credentials."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -24,19 +24,55 @@ def has_api_key(plaintext: str) -> bool:
     return ApiKey.objects.filter(digest=digest(plaintext)).exists()
 
 
+class WalletReference(NamedTuple):
+    """Where a wallet is looked up that a client names."""
+
+    column: Literal["id", "name_key"]
+    value: UUID | str
+
+
+def reference(text: str) -> WalletReference:
+    """
+    Resolve what a client wrote to name a wallet. Every text of a client goes through this function.
+
+    Text in the form of a UUID is an id and nothing else; all else is a name. A stored name that no new wallet could
+    have is found by the same name, if its key tells it from others.
+
+    :raises InvalidWalletName: the text can never be a name
+    """
+    wallet_id = names.parse_uuid(text)
+    if wallet_id is not None:
+        return WalletReference("id", wallet_id)
+    key = names.name_key(text)
+    refusal = names.refusal(text)
+    # A text of two characters names no wallet, and that is what the answer says.
+    if refusal is None or isinstance(refusal, errors.WalletNameLength):
+        return WalletReference("name_key", key)
+    if names.parse_uuid(key) is None:
+        stored = Wallet.objects.only("name").filter(name_key=key).first()
+        if stored is not None and names.refusal(stored.name) is not None:
+            return WalletReference("id", stored.pk)
+    raise refusal
+
+
+def no_such_wallet(text: str) -> errors.WalletNotFound:
+    """Return the refusal of a client's text that names no wallet."""
+    wallet_id = names.parse_uuid(text)
+    if wallet_id is None:
+        return errors.WalletNotFound(f"Could not find entity by wallet name: {text}")
+    return errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
+
+
 def wallet_by_name(name: str) -> Wallet:
     """
-    Return the wallet that bears the name.
+    Return the wallet that bears a name of the caller's own choice. A client's text is for `wallet_by_name_or_id`.
 
-    :raises InvalidWalletName: the text holds white space or control characters
+    :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
     """
-    if not names.is_writable(name):
-        raise errors.InvalidWalletName(f"invalid wallet name:{name}")
-    wallet = Wallet.objects.filter(name_key=names.name_key(name)).first()
-    if wallet is None:
-        raise errors.WalletNotFound(f"Could not find entity by wallet name: {name}")
-    return wallet
+    if names.parse_uuid(name) is not None:
+        raise errors.MisleadingWalletName(f"invalid wallet name:{name} has the form of an id")
+    return wallet_by_name_or_id(name)
 
 
 def wallet_by_id(wallet_id: UUID) -> Wallet:
@@ -53,13 +89,48 @@ def wallet_by_id(wallet_id: UUID) -> Wallet:
 
 def wallet_by_name_or_id(text: str) -> Wallet:
     """
-    Return the wallet that a client names in either way. Text in the form of a UUID is an id and nothing else.
+    Return the wallet that a client names in either way, as `reference` resolves it.
 
-    :raises InvalidWalletName: the text holds white space or control characters
+    :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
     """
-    wallet_id = names.parse_uuid(text)
-    return wallet_by_name(text) if wallet_id is None else wallet_by_id(wallet_id)
+    column, value = reference(text)
+    wallet = Wallet.objects.filter(**{column: value}).first()
+    if wallet is None:
+        raise no_such_wallet(text)
+    return wallet
+
+
+class OddName(NamedTuple):
+    """A stored name that no new wallet could have, and why."""
+
+    wallet_id: UUID
+    name: str
+    reason: str
+    is_reached_by_name: bool
+
+
+# What `names.refusal` surely lets pass, and PostgreSQL finds out faster: short names in visible ASCII.
+_PLAIN_NAME: Final = r"^[!-~]{3,31}$"
+
+
+def odd_names() -> Iterator[OddName]:
+    """Find stored names that no new wallet could have, in the order of their keys. Reads all unusual names."""
+    unusual = Wallet.objects.exclude(name__regex=_PLAIN_NAME).order_by("name_key")
+    for wallet_id, name, key in unusual.values_list("pk", "name", "name_key").iterator():
+        refusal = names.refusal(name)
+        is_own_key = names.name_key(name) == key
+        if refusal is None and is_own_key:
+            continue
+        if not is_own_key:
+            reason = "looks like the name of another wallet"
+        elif names.is_like_id(name):
+            reason = "has the form of an id"
+        elif any(map(names.is_invisible, name)):
+            reason = "holds an invisible character"
+        else:
+            reason = str(refusal).partition(":")[0]
+        yield OddName(wallet_id, name, reason, is_own_key and names.parse_uuid(key) is None)
 
 
 @dataclass(frozen=True, slots=True)

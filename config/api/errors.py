@@ -32,6 +32,7 @@ log = logging.getLogger("coppice.api")
 STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.WalletNotFound: 404,
     wallets_errors.InvalidWalletName: 400,
+    wallets_errors.MisleadingWalletName: 422,
     wallets_errors.WalletNameTaken: 403,
     wallets_errors.WalletNameLength: 422,
     wallets_errors.WalletNotControlled: 403,

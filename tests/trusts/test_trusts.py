@@ -178,11 +178,10 @@ def test_row_6_what_was_never_built_names_what_to_use(alice, bob, request_type):
             404,
             "Could not find entity by wallet name: nobody",
         ),
-        # By name only, as in the public service.
         (
             {"trust_request_type": "send", "requestee_wallet": STRANGE},
             404,
-            f"Could not find entity by wallet name: {STRANGE}",
+            f"Could not find wallet by id: {STRANGE}",
         ),
     ],
 )

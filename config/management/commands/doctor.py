@@ -26,9 +26,11 @@ from lockers import network, resealing
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.vault import SealBroken
+from wallets import names, queries
 
 STATE = embedded.state_directory()
 ECHO_SECONDS = 3.0
+NAMES_AT_MOST = 50
 WEB_SECONDS = 5.0
 UP = "Start the system: make run. Or set {variable} to a server of yours."
 
@@ -196,6 +198,23 @@ def secrets() -> str:
     return "set, and kept to their owner"
 
 
+def wallet_names() -> str:
+    """Names that were stored before today's rule. They stay; whoever runs the system should know of them."""
+    try:
+        odd = list(queries.odd_names())
+    except DatabaseError:
+        return "not looked at: the database does not answer, or lacks migrations"
+    if not odd:
+        return "every stored name could be given today"
+    lines = [f"{len(odd):,} stored names could not be given today; nothing need be done, their wallets work"]
+    for wallet_id, name, reason, is_reached_by_name in odd[:NAMES_AT_MOST]:
+        ways = "its name or its id" if is_reached_by_name else "its id only"
+        lines.append(f"{names.shown(name)} {reason}; reached by {ways}: {wallet_id}")
+    if len(odd) > NAMES_AT_MOST:
+        lines.append(f"and {len(odd) - NAMES_AT_MOST:,} more")
+    return f"\n  {'':<14}".join(lines)
+
+
 def vault() -> str:
     try:
         counts = resealing.counts()
@@ -251,6 +270,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "database": database,
     "migrations": migrations,
     "operators": operators,
+    "wallets' names": wallet_names,
     "vault": vault,
     "broker": broker,
     "worker, beat": worker,

@@ -1,0 +1,240 @@
+"""Which texts may name a wallet, when two names are one, and what becomes of names that were stored before."""
+
+import importlib
+import unicodedata
+from io import StringIO
+from uuid import UUID, uuid4
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from config.management.commands import doctor
+from wallets import errors, names, operations, queries
+from wallets.models import Wallet
+
+ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
+HEX = ID.replace("-", "")
+# Every way in which a parser of ours, PostgreSQL's or Python's reads an id, and what NFKC makes one.
+SPELLINGS = [
+    ID,
+    ID.upper(),
+    HEX,
+    HEX.upper(),
+    f"{{{ID}}}",
+    f"{{{HEX}}}",
+    f"urn:uuid:{ID}",
+    f"URN:UUID:{ID}",
+    f"uuid:{HEX}",
+    f"({ID})",
+    f"[{ID}]",
+    "-".join(HEX[start : start + 4] for start in range(0, 32, 4)),
+    "-".join(HEX),
+    f"{HEX[:8]}-{HEX[8:]}",
+    f"-{HEX}-",
+    ID.replace("-", "\u2010"),
+    ID.replace("-", "\u2013"),
+    ID.replace("-", "\u2212"),
+    "".join(chr(ord(character) + 0xFEE0) for character in HEX),
+]
+INVISIBLE = [
+    "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180b", "\u200b", "\u200d", "\u202e", "\u2060",
+    "\u2064", "\u2065", "\u206f", "\u2800", "\u3164", "\ufe00", "\ufe0f", "\ufeff", "\uffa0", "\ufff0", "\ufffc",
+    "\u303f", "\U0001bca0", "\U0001d159", "\U0001d173", "\U00013441", "\U00016fe4", "\U000e0001", "\U000e0041",
+    "\U000e0100", "\U000e0fff",
+]  # fmt: skip
+
+
+def named(name: str, key: str | None = None) -> Wallet:
+    """Store a wallet as an earlier version would have."""
+    return Wallet.objects.create(name=name, name_key=earlier_key(name) if key is None else key)
+
+
+def earlier_key(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def test_the_table_of_invisible_characters_is_that_of_unicode():
+    table = {code for first, last in names._IGNORABLE for code in range(first, last + 1)}
+
+    # The file states the total itself.
+    assert len(table) == 4174
+    assert list(names._IGNORABLE) == sorted(names._IGNORABLE)
+    # Of format characters only those lack the property that are seen, and interlinear annotation.
+    others = [code for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf" and code not in table]
+    kinds = {unicodedata.name(chr(code)).split()[0] for code in others}
+    assert kinds == {"ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN", "INTERLINEAR"}
+
+
+def test_a_key_is_a_fixed_point_and_holds_nothing_invisible():
+    for code in range(0x110000):
+        character = chr(code)
+        if unicodedata.category(character)[0] in "CZ" or names.is_invisible(character):
+            continue
+        key = names.name_key(character)
+        assert key, hex(code)
+        assert names.name_key(key) == key, hex(code)
+        assert not any(map(names.is_invisible, key)), hex(code)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_row_30_no_wallet_is_named_like_an_id(db, name):
+    with pytest.raises(errors.MisleadingWalletName, match="has the form of an id"):
+        operations.create_wallet(name=name)
+
+    assert not Wallet.objects.exists()
+
+
+@pytest.mark.parametrize("name", [f"w{HEX}", f"{HEX}0", HEX[:31] + "g", HEX[:31], f"id:{HEX}", "+254712345678", "a/b"])
+def test_row_30_what_only_resembles_an_id_may_be_a_name(db, name):
+    assert operations.create_wallet(name=name).name == name
+    assert queries.wallet_by_name_or_id(name).name == name
+
+
+@pytest.mark.parametrize("place", ["{}alice", "ali{}ce", "alice{}", "{0}{0}{0}"])
+def test_row_30_no_name_holds_an_invisible_character(db, place):
+    for character in INVISIBLE:
+        with pytest.raises(errors.MisleadingWalletName, match=f"U\\+{ord(character):04X}"):
+            operations.create_wallet(name=place.format(character))
+
+    assert not Wallet.objects.exists()
+
+
+def test_every_default_ignorable_character_is_refused():
+    for first, last in names._IGNORABLE:
+        for code in range(first, last + 1):
+            assert isinstance(names.refusal(f"ali{chr(code)}ce"), errors.MisleadingWalletName), hex(code)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("café", "cafe\u0301"),
+        ("q\u0323\u0307x", "q\u0307\u0323x"),
+        ("ﬁnca", "FINCA"),
+        ("ＡＬＩＣＥ", "alice"),
+        ("straße", "STRASSE"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+        ("\u212a\u00e5re", "k\u212bre"),
+        ("ﾊﾟﾝﾀ", "パンタ"),
+        ("①②③", "123"),
+    ],
+)
+def test_names_that_fold_to_the_same_form_are_one_name(db, one, other):
+    wallet = operations.create_wallet(name=one)
+
+    assert queries.wallet_by_name_or_id(other) == wallet
+    with pytest.raises(errors.WalletNameTaken):
+        operations.create_wallet(name=other)
+
+
+def test_names_of_other_letters_are_other_names(db):
+    wallets = {operations.create_wallet(name=name) for name in ("alice", "аlice", "tree1", "treel", "modern", "modem")}
+
+    assert len(wallets) == 6
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_a_client_that_writes_an_invisible_character_names_no_wallet(db, character):
+    operations.create_wallet(name="alice")
+
+    with pytest.raises(errors.MisleadingWalletName):
+        queries.wallet_by_name_or_id(f"ali{character}ce")
+
+
+@pytest.mark.parametrize("text", [ID, HEX, ID.upper()])
+def test_text_in_the_form_of_an_id_never_finds_a_name(db, text):
+    impostor = named(text)
+
+    with pytest.raises(errors.WalletNotFound, match=f"Could not find wallet by id: {ID}"):
+        queries.wallet_by_name_or_id(text)
+    assert queries.wallet_by_name_or_id(str(impostor.pk)) == impostor
+    assert queries.reference(text) == ("id", UUID(ID))
+
+
+@pytest.mark.parametrize("text", [each for each in SPELLINGS if names.parse_uuid(each) is None])
+def test_no_other_spelling_of_an_id_finds_a_name_in_the_form_of_one(db, text):
+    named(ID)
+    named(HEX)
+
+    with pytest.raises(errors.MisleadingWalletName):
+        queries.wallet_by_name_or_id(text)
+
+
+def migrate_keys() -> None:
+    migration = importlib.import_module("wallets.migrations.0009_name_keys_without_invisible")
+    with connection.schema_editor() as editor:
+        migration.recompute(apps, editor)
+
+
+def test_stored_names_stay_reachable_and_doctor_lists_them(db, capsys):
+    alice = operations.create_wallet(name="alice")
+    like_id = named(ID)
+    braces = named(f"{{{ID}}}")
+    alone = named("hangul\u3164filler")
+    shadow = named("ali\u3164ce")
+    twins = [named("twin\u2800"), named("twin\ufe0f")]
+    blank = named("\u3164" * 3)
+    unchanged = named("木の財布")
+    migrate_keys()
+
+    # By name where only one wallet can be meant ...
+    assert queries.wallet_by_name_or_id("hangul\u3164filler") == alone
+    assert queries.wallet_by_name_or_id("HANGULfiller") == alone
+    assert queries.wallet_by_name_or_id(f"{{{ID}}}") == braces
+    assert queries.wallet_by_name_or_id("alice") == alice
+    assert queries.wallet_by_name_or_id("木の財布") == unchanged
+    # ... else by id alone.
+    for wallet in (like_id, shadow, *twins, blank):
+        with pytest.raises(errors.DomainError):
+            queries.wallet_by_name_or_id(wallet.name)
+    for wallet in (alice, like_id, braces, alone, shadow, *twins, blank, unchanged):
+        assert queries.wallet_by_name_or_id(str(wallet.pk)) == wallet
+    # The name that is seen is taken.
+    with pytest.raises(errors.WalletNameTaken):
+        operations.create_wallet(name="hangulfiller")
+    assert {odd.wallet_id: odd.is_reached_by_name for odd in queries.odd_names()} == {
+        like_id.pk: False,
+        braces.pk: True,
+        alone.pk: True,
+        shadow.pk: False,
+        twins[0].pk: False,
+        twins[1].pk: False,
+        blank.pk: False,
+    }
+    said = doctor.wallet_names()
+    assert said.startswith("7 stored names could not be given today")
+    assert f"{ID} has the form of an id; reached by its id only: {like_id.pk}" in said
+    assert f"ali\\u{{3164}}ce looks like the name of another wallet; reached by its id only: {shadow.pk}" in said
+    assert f"hangul\\u{{3164}}filler holds an invisible character; reached by its name or its id: {alone.pk}" in said
+
+
+def test_keys_that_are_in_order_are_not_touched(db):
+    operations.create_wallet(name="Straße")
+    operations.create_wallet(name="alice")
+    before = set(Wallet.objects.values_list("name", "name_key"))
+
+    migrate_keys()
+
+    assert set(Wallet.objects.values_list("name", "name_key")) == before
+    assert doctor.wallet_names() == "every stored name could be given today"
+
+
+@pytest.mark.parametrize("name", [ID, HEX, "ali\u3164ce", "ali\u2800ce"])
+def test_row_30_the_command_refuses_such_names(db, name):
+    with pytest.raises(CommandError, match="invalid wallet name"):
+        call_command("create_wallet", name, "--no-password")
+
+    assert not Wallet.objects.exists()
+
+
+def test_tokens_are_issued_by_command_to_the_wallet_of_the_id(db):
+    bob = operations.create_wallet(name="bob")
+    impostor = named(str(bob.pk))
+
+    call_command("issue_tokens", "--wallet", str(bob.pk), "--count", "3", stdout=StringIO())
+
+    assert (bob.tokens.count(), impostor.tokens.count()) == (3, 0)
+    with pytest.raises(CommandError, match="Could not find wallet by id"):
+        call_command("issue_tokens", "--wallet", str(uuid4()), "--count", "3")
