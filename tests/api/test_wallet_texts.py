@@ -1,0 +1,187 @@
+"""
+Every parameter and field in which a client names a wallet resolves it by the same rule.
+
+They come from the API description: a new text fails here until it says whether it names a wallet, and if it does,
+until it is resolved by `wallets.queries.reference`.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+
+from config.environment import ROOT
+from tests.api.caller import Caller
+from tests.api.test_object_matrix import coin_file
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
+from wallets.models import Wallet
+
+ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
+NAMING = {
+    "wallet", "wallet_path", "name", "srcname", "dstname", "sender_wallet", "receiver_wallet", "requester_wallet",
+    "requestee_wallet",
+}  # fmt: skip
+NOT_NAMING = {
+    "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
+    "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key",
+}  # fmt: skip
+CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
+DESCRIPTION: dict[str, Any] = json.loads((Path(ROOT) / "docs/openapi.json").read_text())
+
+
+class Door(NamedTuple):
+    method: str
+    path: str
+    place: str  # "path", "query", or a content type
+    field: str
+    rest: dict[str, Any]
+
+
+def texts(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Give the names of all fields that take any text."""
+    if "$ref" in schema:
+        schema = DESCRIPTION["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    for kind in ("oneOf", "anyOf", "allOf"):
+        for each in schema.get(kind, []):
+            yield from texts(each, prefix)
+    for name, each in schema.get("properties", {}).items():
+        if each.get("type") == "string" and not {"format", "enum"} & each.keys():
+            yield prefix + name
+        yield from texts(each, f"{prefix}{name}.")
+    if "items" in schema:
+        yield from texts(schema["items"], prefix)
+
+
+def described() -> Iterator[Door]:
+    for path, methods in DESCRIPTION["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                if schema.get("type") == "string" and not {"format", "enum"} & schema.keys():
+                    yield Door(method.upper(), path, parameter["in"], parameter["name"], {})
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                examples = [each["value"] for each in content.get("examples", {}).values()]
+                for field in dict.fromkeys(texts(content["schema"])):
+                    fitting = [each for each in examples if field in each] or examples or [{}]
+                    yield Door(method.upper(), path, kind, field, fitting[0])
+
+
+def test_every_text_says_whether_it_names_a_wallet():
+    unknown = {(door.method, door.path, door.field) for door in described() if door.field not in NAMING | NOT_NAMING}
+
+    assert not unknown
+
+
+def ask(caller: Caller, door: Door, text: str) -> Any:
+    path, body = door.path, {**door.rest, door.field: text}
+    if "receipt_id" in path:
+        path = path.replace("{receipt_id}", "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01")
+    if door.place == "path":
+        return caller.send(door.method, path.replace("{name}", text))
+    if door.place == "query":
+        extra = "limit=1&" if path in {"/tokens", "/transfers", "/events"} else ""
+        return caller.send(door.method, f"{path}?{extra}{door.field}={text}")
+    if door.place == "application/json":
+        # What the examples call by name is the caller.
+        for field in NAMING - {door.field}:
+            if field in body:
+                body[field] = "alice"
+        if "wallet" in body and "wallet_path" in body:
+            body.pop({"wallet": "wallet_path", "wallet_path": "wallet"}[door.field])
+        if "items" in body:
+            body["items"] = [{"data": coin_file()}]
+        if path == "/auth":
+            body["password"] = "wrong"
+        return caller.send(door.method, path, body)
+    if "batch" in path:
+        content = "wallet_name,token_transfer_amount_overwrite\nsapling,1\n"
+        body["csv"] = SimpleUploadedFile("batch.csv", content.encode(), "text/csv")
+    else:
+        body["file"] = SimpleUploadedFile("coins.bin", base64.b64decode(coin_file()))
+    return caller.send(door.method, path, encode_multipart(BOUNDARY, body), content_type=MULTIPART_CONTENT)
+
+
+DOORS = [door for door in described() if door.field in NAMING]
+
+
+@pytest.fixture
+def impostor(alice: Caller) -> Wallet:
+    """A wallet that is named like an id, stored by an earlier version; alice manages it, so nothing else refuses."""
+    impostor = Wallet.objects.create(name=ID, name_key=ID)
+    row = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.MANAGE, requestee=str(impostor.pk))
+    trusts.accept_trust(actor=impostor, trust_id=row.id)
+    return impostor
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
+@pytest.mark.parametrize("text", [ID, ID.replace("-", "").upper()])
+def test_text_in_the_form_of_an_id_is_an_id_everywhere(alice, impostor, door, text):
+    response = ask(alice, door, text)
+
+    message = json.loads(response.content)["message"]
+    if (door.method, door.path) in CREATING:
+        assert (response.status_code, message) == (422, f"invalid wallet name:{text} has the form of an id")
+    else:
+        written = text if "batch" in door.path else ID
+        assert (response.status_code, message) == (404, f"Could not find wallet by id: {written}")
+    assert Wallet.objects.count() == 2
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
+def test_a_name_with_an_invisible_character_names_nobody(alice, impostor, door):
+    response = ask(alice, door, "ali\u3164ce")
+
+    assert response.status_code == 422
+    assert json.loads(response.content)["message"].endswith(
+        "invalid wallet name:ali\u3164ce holds the invisible U+3164"
+    )
+    assert Wallet.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/wallets/batch-transfer", 404, f"Could not find wallet by id: {ID}"),
+        ("/wallets/batch-create-wallet", 422, f"invalid wallet name:{ID} has the form of an id"),
+    ],
+)
+def test_the_rows_of_a_batch_are_resolved_likewise(alice, impostor, path, status, message):
+    form = {
+        "sender_wallet": "alice",
+        "token_transfer_amount_default": "1",
+        "csv": SimpleUploadedFile("batch.csv", f"wallet_name\n{ID}\n".encode(), "text/csv"),
+    }
+
+    response = alice.send("POST", path, encode_multipart(BOUNDARY, form), content_type=MULTIPART_CONTENT)
+
+    assert response.status_code == status
+    assert json.loads(response.content)["message"].startswith(message)
+    assert Wallet.objects.count() == 2
+
+
+def test_no_other_code_looks_names_up():
+    """The key of a name is compared in one function, and in the statements to which it hands what it found."""
+    allowed = {
+        "wallets/queries.py", "wallets/operations.py", "wallets/acts.py", "wallets/admin.py", "transfers/ledger.py",
+    }  # fmt: skip
+    sources = [
+        path
+        for app in ("wallets", "trusts", "transfers", "lockers", "config")
+        for path in (Path(ROOT) / app).rglob("*.py")
+        if "migrations" not in path.parts
+    ]
+    looking = {
+        str(path.relative_to(ROOT))
+        for path in sources
+        if any(each in path.read_text() for each in ("name_key=", "name_key__", "name_key =", "objects.filter(name="))
+    }
+
+    assert looking - {"wallets/models.py"} <= allowed
+    by_name = {str(path.relative_to(ROOT)) for path in sources if "wallet_by_name(" in path.read_text()}
+    assert by_name == {"wallets/queries.py", "config/demo_data.py"}
