@@ -564,6 +564,9 @@ class CoinsViewSet(ApiViewSet):
         answer=examples.WALLET,
         refusals=[
             _FOREIGN[-1],
+            wallet_errors.MisleadingWalletName(
+                "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
+            ),
             wallet_errors.WalletNameTaken("The wallet 'sapling' has been existed"),
             wallet_errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
         ],

@@ -44,6 +44,15 @@ class InvalidCredentials(DomainError):
     """The password is wrong, or the wallet has none. Callers cannot tell which."""
 
 
+class ApiKeyEnded(DomainError):
+    """The API key with which a client came was revoked, or ran out, while its request was under way."""
+
+    headers = {"WWW-Authenticate": "Treetracker-API-Key"}
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API access, apiKey was deprecated")
+
+
 class TokenNotFound(DomainError):
     """No token has this id."""
 

@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password, verify_password
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, numbering, queries
+from wallets import errors, names, numbering, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
-MAXIMUM_PASSWORD_LENGTH = 32  # of the authentication endpoint of the public service
 _SHORTEST_PUBLIC_NAME = 4
 _LONGEST_PUBLIC_NAME = 36
 BEARER_LIFETIME = timedelta(days=365)
@@ -148,40 +146,44 @@ def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: st
 @sensitive_variables("password")
 def set_password(*, wallet: Wallet, password: str) -> None:
     """
-    Give the wallet a new password and revoke the bearer tokens that the old one obtained.
+    Give the wallet a new password and end all that the old one opened: bearer tokens, and logins that are under way.
 
     :raises InvalidPassword: the authentication endpoint could not accept the password
     """
     encoded = _encoded(password)
     with transaction.atomic(savepoint=False):
+        # The lock of this update comes first. A login that held the row before has stored its token by now, and the
+        # next statement sees it; one that comes later finds another hash than it verified.
         Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
         revoke_bearer_tokens(wallet=wallet)
 
 
 @sensitive_variables("password")
 def _encoded(password: str) -> str:
-    if not 1 <= len(password) <= MAXIMUM_PASSWORD_LENGTH or "\0" in password:
-        raise errors.InvalidPassword(f"A password has 1 to {MAXIMUM_PASSWORD_LENGTH} characters, and no NUL.")
-    return make_password(password)
+    if not 1 <= len(passwords.composed(password)) <= passwords.MAXIMUM_LENGTH or "\0" in password:
+        raise errors.InvalidPassword(f"A password has 1 to {passwords.MAXIMUM_LENGTH} characters, and no NUL.")
+    return passwords.encoded(password)
 
 
 @sensitive_variables("password", "plaintext")
-def authenticate(*, name_or_id: str, password: str) -> str:
+def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = None) -> str:
     """
     Return a new bearer token for the wallet, good for 365 days.
 
-    A hash that is not of the preferred kind is replaced. One hash of the preferred kind is computed whether
-    the wallet exists or not and has a password or not, so that the time taken tells nothing.
+    The token is stored only if the hash that was verified is still the stored one, and the API key with which the
+    client came, if any, still valid: what was changed or revoked while the hash was computed ends this login too. A
+    hash that is not of the preferred kind is replaced.
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
     :raises WalletNameLength: no such wallet, and the text has fewer than 4 or more than 36 characters
     :raises InvalidCredentials: the password is wrong, or the wallet has none
+    :raises ApiKeyEnded: the API key was revoked or has expired
     """
     try:
         wallet = queries.wallet_by_name_or_id(name_or_id)
     except errors.WalletNotFound:
-        verify_password(password, "")
+        passwords.verify(password, "")
         # The public service knows no shorter and no longer names and says so; a name that exists may be either.
         if len(name_or_id) < _SHORTEST_PUBLIC_NAME:
             raise errors.WalletNameLength(
@@ -192,21 +194,51 @@ def authenticate(*, name_or_id: str, password: str) -> str:
                 f'"wallet" length must be less than or equal to {_LONGEST_PUBLIC_NAME} characters long'
             ) from None
         raise
-    is_correct, is_outdated = verify_password(password, wallet.password)
-    if not is_correct:
-        if wallet.password and identify_hasher(wallet.password).algorithm != get_hasher().algorithm:
-            make_password(password)
-        raise errors.InvalidCredentials("Invalid credentials")
-    plaintext = secrets.token_urlsafe(32)
-    encoded = make_password(password) if is_outdated else None
-    with transaction.atomic(savepoint=False):
-        if encoded is not None:
-            # Only if nobody set another password meanwhile.
-            Wallet.objects.filter(pk=wallet.pk, password=wallet.password).update(password=encoded)
-        BearerToken.objects.create(
-            wallet=wallet, prefix=plaintext[:6], digest=queries.digest(plaintext), expires_at=Now() + BEARER_LIFETIME
+    stored = wallet.password
+    while True:
+        is_correct, is_outdated = passwords.verify(password, stored)
+        if not is_correct:
+            raise errors.InvalidCredentials("Invalid credentials")
+        encoded = passwords.encoded(password) if is_outdated else None
+        with transaction.atomic(savepoint=False):
+            now_stored = _password_until_commit(wallet.pk, is_to_change=encoded is not None)
+            if now_stored == stored:
+                if api_key_id is not None and not _is_valid_until_commit(api_key_id):
+                    raise errors.ApiKeyEnded
+                if encoded is not None:
+                    Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
+                return _issue_bearer_token(wallet)
+        # Another login replaced an old hash, or the password was changed: verified anew.
+        stored = now_stored
+
+
+def _password_until_commit(wallet_id: UUID, *, is_to_change: bool) -> str:
+    """Return the stored hash, which cannot be changed by others until the transaction ends."""
+    # Logins of one wallet do not wait for each other unless they replace the hash.
+    strength = "FOR NO KEY UPDATE" if is_to_change else "FOR SHARE"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT password FROM wallets_wallet WHERE id = %s {strength}", [wallet_id])  # noqa: S608
+        return str(cursor.fetchone()[0])
+
+
+def _is_valid_until_commit(api_key_id: UUID) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT revoked_at IS NULL AND coalesce(expires_at > now(), true)"
+            "  FROM wallets_apikey WHERE id = %s FOR SHARE",
+            [api_key_id],
         )
-        record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
+        row = cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+@sensitive_variables("plaintext")
+def _issue_bearer_token(wallet: Wallet) -> str:
+    plaintext = secrets.token_urlsafe(32)
+    BearerToken.objects.create(
+        wallet=wallet, prefix=plaintext[:6], digest=queries.digest(plaintext), expires_at=Now() + BEARER_LIFETIME
+    )
+    record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
     return plaintext
 
 

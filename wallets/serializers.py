@@ -1,15 +1,29 @@
 """Wallets and tokens as bytes: the shapes of requests, and the fields of answers in the order of the public service."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from config.api.openapi import Nullable
 from config.api.validation import Guid, Shape, Text
+from wallets import passwords
 from wallets.models import Wallet
 from wallets.queries import WalletRow
 
-CREDENTIALS: Final = Shape({"wallet": Text(), "password": Text(maximum=32)})
+
+@dataclass(frozen=True)
+class Password(Text):
+    """A password. Some systems send an accent as a character of its own, which counts as none."""
+
+    maximum: int | None = passwords.MAXIMUM_LENGTH
+
+    def read(self, path: str, value: Any) -> str:
+        super().read(path, passwords.composed(value) if isinstance(value, str) else value)
+        return str(value)
+
+
+CREDENTIALS: Final = Shape({"wallet": Text(), "password": Password()})
 NEW_WALLET: Final = Shape({"wallet": Text()})
 WALLET_CHANGES: Final = Shape(
     {

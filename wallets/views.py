@@ -5,7 +5,7 @@ from rest_framework.response import Response
 
 from config.addresses import client_address
 from config.api import pagination, throttles
-from config.api.authentication import ApiKeyAuthentication, caller, proof
+from config.api.authentication import ApiKeyAuthentication, api_key_id, caller, proof
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.validation import path_id
@@ -18,6 +18,9 @@ from wallets import errors, names, operations, queries, serializers
 _NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
 _NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
 _INVALID_NAME = errors.InvalidWalletName("invalid wallet name:no body")
+_LIKE_AN_ID = errors.MisleadingWalletName(
+    "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
+)
 
 
 class AuthViewSet(ApiViewSet):
@@ -35,6 +38,7 @@ class AuthViewSet(ApiViewSet):
         answer={"token": "kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE"},
         refusals=[
             errors.InvalidCredentials("Invalid credentials"),
+            errors.ApiKeyEnded(),
             _NO_WALLET_OF_THIS_NAME,
             _INVALID_NAME,
             Invalid('"password" is required'),
@@ -48,7 +52,9 @@ class AuthViewSet(ApiViewSet):
         values = serializers.CREDENTIALS.read_body(request.data)
         account = names.name_key(values["wallet"])
         with throttles.login(kind="wallet", account=account, address=client_address(request)):
-            token = operations.authenticate(name_or_id=values["wallet"], password=values["password"])
+            token = operations.authenticate(
+                name_or_id=values["wallet"], password=values["password"], api_key_id=api_key_id(request)
+            )
         return Response({"token": token})
 
 
@@ -77,6 +83,7 @@ class WalletViewSet(ApiViewSet):
         answer={"wallet": "sapling"},
         refusals=[
             _INVALID_NAME,
+            _LIKE_AN_ID,
             errors.WalletNameTaken("The wallet 'sapling' has been existed"),
             errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
         ],

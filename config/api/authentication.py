@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
@@ -121,6 +122,12 @@ def caller(request: Request) -> Wallet:
 def credentials_of(request: HttpRequest) -> queries.Credentials | None:
     """Return what authentication found, if it came so far."""
     return getattr(request, "credentials", None)
+
+
+def api_key_id(request: Request) -> UUID | None:
+    """Return the id of the API key with which the client came."""
+    found = credentials_of(request._request)
+    return None if found is None else found.api_key_id
 
 
 class BearerAuthentication(BaseAuthentication):

@@ -38,6 +38,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.WalletNotControlled: 403,
     wallets_errors.InvalidPassword: 422,
     wallets_errors.InvalidCredentials: 401,
+    wallets_errors.ApiKeyEnded: 401,
     wallets_errors.TokenNotFound: 404,
     wallets_errors.TokenNotVisible: 401,
     wallets_errors.ApiKeyTaken: 409,
