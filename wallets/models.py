@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Func, Q
 from django.db.models.functions import Now
 
-from wallets.states import AuditResult, EventType, OperatorVerb
+from wallets.states import AuditResult, EventType, OperatorVerb, OriginMeans
 
 
 class Wallet(models.Model):
@@ -125,6 +125,29 @@ class BearerToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class KnownOrigin(models.Model):
+    """
+    An address or an API key from which an account has logged in. It opens nothing: `wallets.origins` says what for.
+
+    What the origin is stands here as a keyed digest only.
+    """
+
+    # Which accounts: those of wallets ("wallet"), those of the desk.
+    kind = models.CharField(max_length=16)
+    account = models.CharField(max_length=150)
+    means = models.CharField(max_length=8, choices=OriginMeans)
+    digest = models.BinaryField(max_length=32)
+    last_login_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "account", "digest"], name="known_origin_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.means} of {self.kind} {self.account}"
 
 
 class Event(models.Model):

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, numbering, passwords, queries
+from wallets import errors, names, numbering, origins, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
@@ -317,13 +317,18 @@ _PURGED_AT_ONCE = 10_000
 
 
 def purge_expired() -> dict[str, int]:
-    """Delete stored answers of more than 7 days, and bearer tokens that ended 30 days ago. Returns the counts."""
+    """
+    Delete stored answers of more than 7 days, bearer tokens that ended 30 days ago, and origins of long ago.
+
+    Returns the counts.
+    """
     ended = Now() - timedelta(days=30)
     return {
         "answers": _delete_in_slices(IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_ARE_KEPT)),
         "bearer_tokens": _delete_in_slices(
             BearerToken.objects.filter(Q(expires_at__lt=ended) | Q(revoked_at__lt=ended))
         ),
+        "known_origins": _delete_in_slices(origins.expired()),
     }
 
 

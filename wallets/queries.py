@@ -63,6 +63,18 @@ def no_such_wallet(text: str) -> errors.WalletNotFound:
     return errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
 
 
+def account_of(text: str) -> str:
+    """Return one text for one wallet, however a client writes it; also for what names no wallet."""
+    try:
+        column, value = reference(text)
+    except errors.InvalidWalletName:
+        return f"name:{names.name_key(text)}"
+    if column == "name_key":
+        found = Wallet.objects.filter(name_key=value).values_list("pk", flat=True).first()
+        return f"name:{value}" if found is None else str(found)
+    return str(value)
+
+
 def wallet_by_name(name: str) -> Wallet:
     """
     Return the wallet that bears a name of the caller's own choice. A client's text is for `wallet_by_name_or_id`.

@@ -19,6 +19,13 @@ class EventType(models.TextChoices):
     TRANSFER_FAILED = "transfer_failed"
 
 
+class OriginMeans(models.TextChoices):
+    """By what a client is known that has logged in before."""
+
+    ADDRESS = "address"
+    API_KEY = "api_key", "API key"
+
+
 class OperatorVerb(models.TextChoices):
     """What an operator can do at the desk, in the past tense in which the log tells it."""
 

@@ -13,7 +13,7 @@ from config.api.views import ApiViewSet
 from transfers import tallies
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
-from wallets import errors, names, operations, queries, serializers
+from wallets import errors, operations, queries, serializers
 
 _NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
 _NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
@@ -50,8 +50,12 @@ class AuthViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         values = serializers.CREDENTIALS.read_body(request.data)
-        account = names.name_key(values["wallet"])
-        with throttles.login(kind="wallet", account=account, address=client_address(request)):
+        with throttles.login(
+            kind="wallet",
+            account=queries.account_of(values["wallet"]),
+            address=client_address(request),
+            api_key_id=api_key_id(request),
+        ):
             token = operations.authenticate(
                 name_or_id=values["wallet"], password=values["password"], api_key_id=api_key_id(request)
             )

@@ -5,25 +5,39 @@ One Lua script decides and counts, so that parallel attempts cannot slip through
 attempt is counted before the password is looked at and taken back when it was right: a partner who logs in often
 is not slowed down, and guesses in parallel are counted like guesses in a row. Without Redis nobody can log in
 (503); bearer tokens that were issued keep working.
+
+Strangers' guesses do not keep the owner out. An address or an API key from which the account has logged in before
+(`wallets.origins`) is counted by itself, and lets in as long as it has room, however many strangers have guessed. So
+within a minute an account takes
+
+* 10 guesses of strangers, from all addresses and with all keys together;
+* 10 of each client that comes from a known address or with a known key, which count for the strangers too. Who guesses
+  needs one of the owner's own addresses (/64) or keys for these; with all 16 addresses and 4 keys that are kept it
+  would be 210 guesses in all.
+
+From one address 100 guesses are taken for accounts that do not know it, and 100 for those that do.
 """
 
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from math import ceil
 from secrets import token_hex
 from typing import Any, Final
+from uuid import UUID
 
 import redis
 from django.conf import settings
 
 from config.addresses import network_of
 from config.api.errors import RETRY_AFTER_SECONDS, RequestRefused
+from wallets import origins
 from wallets.errors import DomainError
+from wallets.states import OriginMeans
 
 WINDOW_SECONDS: Final = 60
 FAILURES_PER_ACCOUNT: Final = 10
@@ -35,23 +49,38 @@ _SLOT_SECONDS: Final = 5
 # A server has eight threads, and a check takes up to 0.4 s beside other work: of 32 clients at once all get in.
 _WAIT_SECONDS: Final = 5.0
 
-# KEYS: account, address, slots. ARGV: limits of both, window in ms, slots, lease in ms, name of the slot.
-# Returns {kind of refusal, milliseconds to wait}; kind 0 is admission, with both counted and the slot taken.
+# KEYS: slots, failures of the address, of the account, and of each known origin. ARGV: limits of the address and of the
+# others, window in ms, slots, lease in ms, name of the slot. Who comes from a known origin is let in if one of these
+# has room, others if the account has; all are counted. Returns {kind of refusal, milliseconds to wait}; kind 0 is
+# admission, with the slot taken.
 _ADMIT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for index = 1, 2 do
-  if tonumber(redis.call('GET', KEYS[index]) or '0') >= tonumber(ARGV[index]) then
-    return {1, redis.call('PTTL', KEYS[index])}
-  end
+local function failures(key)
+  return tonumber(redis.call('GET', key) or '0')
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) then
+if failures(KEYS[2]) >= tonumber(ARGV[1]) then
+  return {1, redis.call('PTTL', KEYS[2])}
+end
+local wait = -1
+for index = math.min(4, #KEYS), #KEYS do
+  if failures(KEYS[index]) < tonumber(ARGV[2]) then
+    wait = -1
+    break
+  end
+  local left = redis.call('PTTL', KEYS[index])
+  wait = wait < 0 and left or math.min(wait, left)
+end
+if wait >= 0 then
+  return {1, wait}
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
   return {2, 50}
 end
-redis.call('ZADD', KEYS[3], now + ARGV[5], ARGV[6])
-redis.call('PEXPIRE', KEYS[3], ARGV[5])
-for index = 1, 2 do
+redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+for index = 2, #KEYS do
   if redis.call('INCR', KEYS[index]) == 1 then
     redis.call('PEXPIRE', KEYS[index], ARGV[3])
   end
@@ -60,9 +89,9 @@ return {0, 0}
 """
 # KEYS as above. ARGV: name of the slot, 1 if the attempt is to be taken back.
 _LEAVE: Final = """
-redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[1], ARGV[1])
 if ARGV[2] == '1' then
-  for index = 1, 2 do
+  for index = 2, #KEYS do
     if tonumber(redis.call('GET', KEYS[index]) or '0') > 0 then
       redis.call('DECR', KEYS[index])
     end
@@ -81,26 +110,42 @@ def _too_many(wait_seconds: int) -> RequestRefused:
     return RequestRefused(429, "Too many login attempts, try again later", {"Retry-After": str(max(1, wait_seconds))})
 
 
-def _keys(kind: str, account: str, address: str) -> list[str]:
+def _keys(kind: str, account: str, address: str, known: Mapping[str, str] | None = None) -> list[str]:
+    """`known` are the origins, by their means, from which the account has logged in before."""
+    account_digest = _hashed(account)
+    network = network_of(address)
     return [
-        f"coppice:login:{kind}:account:{sha256(account.encode('utf-8', 'surrogatepass')).hexdigest()}",
-        f"coppice:login:{kind}:address:{network_of(address)}",
         # The processor is the same for all kinds.
         f"coppice:login:slots:{socket.gethostname()}",
+        # Of those who know nobody here apart from others, who may share the address with them.
+        f"coppice:login:{kind}:address:{network}" + (":known" if known else ""),
+        f"coppice:login:{kind}:account:{account_digest}",
+        *(
+            f"coppice:login:{kind}:origin:{account_digest}:{means}:{_hashed(value)}"
+            for means, value in (known or {}).items()
+        ),
     ]
 
 
+def _hashed(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @contextmanager
-def login(*, kind: str, account: str, address: str) -> Iterator[None]:
+def login(*, kind: str, account: str, address: str, api_key_id: UUID | None = None) -> Iterator[None]:
     """
     Admit one attempt to log in, and count it as failed if the block ends in a `DomainError`.
 
     Attempts of each `kind` ("wallet", "desk") are counted apart. `account` is one text for one account, however the
-    client wrote it. `address` is that of the client.
+    client wrote it. `address` is that of the client, `api_key_id` the API key with which it came, if any. If the block
+    ends well, address and key are known origins of the account from then on.
 
     :raises RequestRefused: 429, too many failures or too many checks at once; 503, Redis does not answer
     """
-    keys, slot = _keys(kind, account, address), token_hex(8)
+    came_from = {OriginMeans.ADDRESS: network_of(address), OriginMeans.API_KEY: str(api_key_id or "")}
+    came_from = {means: value for means, value in came_from.items() if value}
+    known = origins.known(kind=kind, account=account, origins=came_from)
+    keys, slot = _keys(kind, account, address, {means: came_from[means] for means in known}), token_hex(8)
     try:
         _admit(keys, slot)
     except redis.RedisError as error:
@@ -113,11 +158,12 @@ def login(*, kind: str, account: str, address: str) -> Iterator[None]:
         raise
     finally:
         _leave(keys, slot, take_back=not is_guess)
+    origins.remember(kind=kind, account=account, origins=came_from)
 
 
 def _admit(keys: list[str], slot: str) -> None:
     arguments = [
-        FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, WINDOW_SECONDS * 1000,
+        FAILURES_PER_ADDRESS, FAILURES_PER_ACCOUNT, WINDOW_SECONDS * 1000,
         CHECKS_AT_ONCE, int(_SLOT_SECONDS * 1000), slot,
     ]  # fmt: skip
     deadline = time.monotonic() + _WAIT_SECONDS

@@ -1,0 +1,223 @@
+"""Guesses at passwords: how many there are, in whatever spelling, and that they do not keep the owner out."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from config.addresses import network_of
+from config.api import throttles
+from tests.api.caller import PASSWORD, Caller, answer, refusal
+from wallets import operations, origins
+from wallets.models import BearerToken, KnownOrigin
+from wallets.states import OriginMeans
+
+TOO_MANY = refusal(429, "Too many login attempts, try again later")
+HOME, OFFICE, ELSEWHERE = "192.0.2.1", "198.51.100.7", "203.0.113.9"
+
+
+def log_in(address: str, api_key: str, wallet: str = "alice", password: str = PASSWORD) -> int:
+    caller = Caller(api_key)
+    caller.client.defaults["REMOTE_ADDR"] = address
+    response = caller.post("/auth", {"wallet": wallet, "password": password})
+    if response.status_code == 429:
+        assert answer(response) == TOO_MANY
+        assert 0 < int(response["Retry-After"]) <= throttles.WINDOW_SECONDS
+    return response.status_code
+
+
+def guess(number: int, address: str, api_key: str, wallet: str = "alice") -> list[int]:
+    return [log_in(address, api_key, wallet, "wrong") for _ in range(number)]
+
+
+@pytest.fixture
+def other_key(db: None) -> str:
+    return operations.create_api_key(name="another partner")[1]
+
+
+def spellings(wallet_id: str) -> list[str]:
+    """A wallet's id with every choice of its four hyphens: 16 texts."""
+    parts = wallet_id.split("-")
+    return [
+        "".join(part + hyphen for part, hyphen in zip(parts, (*hyphens, ""), strict=True))
+        for hyphens in itertools.product(("-", ""), repeat=4)
+    ]
+
+
+def test_a_name_and_16_spellings_of_an_id_are_one_wallet_with_10_guesses(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+    texts = ["alice", "\uff41LICE", str(alice.wallet.pk).upper(), *spellings(str(alice.wallet.pk))]
+    tokens = BearerToken.objects.count()
+
+    statuses = [log_in(f"203.0.113.{number}", other_key, text, "wrong") for number, text in enumerate(texts)]
+
+    assert len(set(texts)) == 19
+    assert statuses == [401] * 10 + [429] * 9
+    # Not even the right password, from a new address ...
+    assert {log_in(ELSEWHERE, other_key, text) for text in texts} == {429}
+    assert BearerToken.objects.count() == tokens
+    # ... but from where the owner has logged in before, in any spelling.
+    assert {log_in(HOME, other_key, text) for text in texts} == {200}
+
+
+@pytest.mark.parametrize("text", ["nobody", "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"])
+def test_what_names_no_wallet_is_counted_in_every_spelling_too(api_key, text):
+    texts = spellings(text) if "-" in text else ["nobody", "NOBODY", "Nobody", "\uff4eobody"]
+
+    statuses = [log_in(f"203.0.113.{number}", api_key, each) for number, each in enumerate((texts * 4)[:16])]
+
+    assert statuses == [404] * 10 + [429] * 6
+
+
+def test_a_key_with_which_the_owner_has_logged_in_lets_in_from_a_new_address(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+
+    assert guess(11, ELSEWHERE, other_key) == [401] * 10 + [429]
+
+    assert log_in(OFFICE, other_key) == 429
+    assert log_in(OFFICE, api_key) == 200
+
+
+def test_who_shares_the_owners_address_does_not_keep_out_the_owners_key(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+
+    assert guess(11, HOME, other_key) == [401] * 10 + [429]
+
+    assert log_in(HOME, other_key) == 429
+    assert log_in(HOME, api_key) == 200
+
+
+def test_who_shares_the_owners_key_does_not_keep_out_the_owners_address(alice, api_key):
+    assert log_in(HOME, api_key) == 200
+
+    assert guess(11, ELSEWHERE, api_key) == [401] * 10 + [429]
+
+    assert log_in(OFFICE, api_key) == 429
+    assert log_in(HOME, api_key) == 200
+
+
+def test_an_origin_takes_10_guesses_and_is_closed_then_as_any_other(alice, api_key):
+    assert log_in(HOME, api_key) == 200
+
+    assert guess(11, HOME, api_key) == [401] * 10 + [429]
+    assert log_in(HOME, api_key) == 429
+
+
+def test_guesses_from_known_origins_count_for_strangers_too(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+    guess(10, HOME, api_key)
+
+    assert log_in(ELSEWHERE, other_key) == 429
+
+
+def test_all_guesses_together_have_a_bound(alice, api_key, other_key):
+    """Of strangers, from each known address and with each known key; an attacker has all of them here."""
+    for address in (HOME, OFFICE):
+        assert log_in(address, api_key) == 200
+
+    statuses = [
+        *guess(30, ELSEWHERE, other_key),
+        *guess(30, HOME, other_key),
+        *guess(30, ELSEWHERE, api_key),
+        *guess(30, OFFICE, other_key),
+        *guess(30, OFFICE, api_key),
+    ]
+
+    assert statuses.count(401) == 10 * (1 + 2 + 1)
+
+
+def test_a_neighbour_in_the_same_64_is_known_and_one_beside_it_is_not(alice, api_key, other_key):
+    assert log_in("2001:db8:1:2::1", api_key) == 200
+    guess(10, ELSEWHERE, other_key)
+
+    assert log_in("2001:db8:1:3::1", other_key) == 429
+    assert log_in("2001:db8:1:2:ffff::9", other_key) == 200
+
+
+def test_strangers_at_an_address_do_not_close_it_to_those_who_have_logged_in_from_it(
+    alice, api_key, other_key, monkeypatch
+):
+    monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", 5)
+    assert log_in(HOME, api_key) == 200
+
+    statuses = [log_in(HOME, other_key, f"nobody{number}") for number in range(6)]
+
+    assert statuses == [404] * 5 + [429]
+    assert log_in(HOME, other_key) == 200
+    # And who guesses at wallets that are known there is closed out in turn.
+    assert guess(6, HOME, other_key) == [401] * 5 + [429]
+
+
+def test_a_wrong_password_makes_nobody_known(alice, api_key):
+    guess(3, HOME, api_key)
+
+    assert not KnownOrigin.objects.exists()
+
+
+def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+    throttles.forget_failures()
+    guess(10, ELSEWHERE, other_key)
+    assert log_in(HOME, other_key) == 200
+
+    KnownOrigin.objects.update(last_login_at=timezone.now() - origins.KEPT - timedelta(seconds=1))
+
+    assert log_in(HOME, other_key) == 429
+    assert operations.purge_expired()["known_origins"] == 3
+    assert not KnownOrigin.objects.exists()
+
+
+def test_a_new_password_leaves_the_origins_as_they_are(alice, api_key, other_key):
+    assert log_in(HOME, api_key) == 200
+    operations.set_password(wallet=alice.wallet, password="another")
+    guess(10, ELSEWHERE, other_key)
+
+    assert log_in(HOME, other_key, password="another") == 200
+
+
+def test_of_each_wallet_the_newest_16_addresses_and_4_keys_are_kept(alice, bob, api_key):
+    assert log_in(HOME, api_key, "bobby") == 200
+    keys = [operations.create_api_key(name="partner")[1] for _ in range(5)]
+    for number in range(18):
+        assert log_in(f"198.51.100.{number}", keys[min(number, 4)]) == 200
+        # Each a minute before the next.
+        KnownOrigin.objects.update(last_login_at=timezone.now() - timedelta(minutes=18 - number))
+
+    counts = [
+        KnownOrigin.objects.filter(account=str(wallet.pk), means=means).count()
+        for wallet in (alice.wallet, bob.wallet)
+        for means in (OriginMeans.ADDRESS, OriginMeans.API_KEY)
+    ]
+
+    assert counts == [16, 4, 1, 1]
+    guess(10, ELSEWHERE, api_key)
+    assert [log_in(f"198.51.100.{number}", api_key) for number in (0, 1, 17)] == [429, 429, 200]
+
+
+def test_an_origin_is_stored_as_a_keyed_digest(alice, api_key, settings):
+    assert log_in(HOME, api_key) == 200
+    before = {bytes(each.digest) for each in KnownOrigin.objects.all()}
+    KnownOrigin.objects.all().delete()
+
+    settings.SECRET_KEY = "x" * 50
+    assert log_in(HOME, api_key) == 200
+
+    assert len(before) == 2
+    assert {len(each) for each in before} == {32}
+    assert not before & {bytes(each.digest) for each in KnownOrigin.objects.all()}
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("a socket", "a socket"),
+    ],
+)
+def test_what_one_subscriber_has(address, network):
+    assert network_of(address) == network
