@@ -27,6 +27,9 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?
 _ORNAMENT: Final = re.compile(r"urn:|uuid:|[{}()\[\]\u2212]")
 _DIGITS: Final = re.compile(r"[0-9a-f]{32}")
 _SHORTEST_ID: Final = 32
+# Names of which nothing else need be asked: in visible ASCII, and shorter than an id.
+PLAIN: Final = r"^[!-~]{3,31}$"
+_PLAIN: Final = re.compile(r"[!-~]{3,31}")
 
 # Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 17.0.0: 4,174 code points, the same since
 # Unicode 14.0.0, for the unassigned ones among them are reserved for characters that are not seen.
@@ -54,7 +57,9 @@ def is_invisible(character: str) -> bool:
 
 def name_key(name: str) -> str:
     """Return what two names share when they are one name: NFKC_Casefold of Unicode, without blank characters too."""
-    seen = name if name.isascii() else "".join(character for character in name if not is_invisible(character))
+    if name.isascii():
+        return name.lower()
+    seen = "".join(character for character in name if not is_invisible(character))
     # Folding may leave what NFKC would change again, hence the second pass.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
 
@@ -81,6 +86,8 @@ def is_like_id(name: str) -> bool:
 
 def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | None:
     """Return why no new wallet may have the name, or None if one may."""
+    if _PLAIN.fullmatch(name):
+        return None
     unseen = next((character for character in name if is_invisible(character)), None)
     if unseen is not None:
         return errors.MisleadingWalletName(f"invalid wallet name:{name} holds the invisible U+{ord(unseen):04X}")

@@ -122,13 +122,9 @@ class OddName(NamedTuple):
     is_reached_by_name: bool
 
 
-# What `names.refusal` surely lets pass, and PostgreSQL finds out faster: short names in visible ASCII.
-_PLAIN_NAME: Final = r"^[!-~]{3,31}$"
-
-
 def odd_names() -> Iterator[OddName]:
     """Find stored names that no new wallet could have, in the order of their keys. Reads all unusual names."""
-    unusual = Wallet.objects.exclude(name__regex=_PLAIN_NAME).order_by("name_key")
+    unusual = Wallet.objects.exclude(name__regex=names.PLAIN).order_by("name_key")
     for wallet_id, name, key in unusual.values_list("pk", "name", "name_key").iterator():
         refusal = names.refusal(name)
         is_own_key = names.name_key(name) == key

@@ -121,6 +121,10 @@ def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk)
     assert last_action() == ("created_wallet", "wallet", "birch", "because")
     refused = desk.post(url("create-wallet"), {"step": "review", "name": "b c"})
     assert "invalid wallet name" in text_of(refused)
+    for name in (str(uuid4()), uuid4().hex, f"{{{uuid4()}}}", "bir\u3164ch", "bir\u2800ch"):
+        page = desk.post(url("create-wallet"), {"step": "review", "name": name})
+        assert "invalid wallet name" in text_of(page)
+        assert "ticket" not in page.context
     sent, said = confirmation(desk, url("create-wallet"), name="BIRCH")
     assert said == ["There is a wallet with the name BIRCH already: this will be refused."]
     assert desk.post(url("create-wallet"), {**sent, "reason": ""}).status_code == 409

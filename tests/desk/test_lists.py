@@ -59,6 +59,20 @@ def test_a_filter_shows_its_transfers_and_the_file_has_the_same(desk, ledger, qu
     assert lines[0][:4] == ["id", "state", "tokens", "source"]
 
 
+def test_an_id_is_no_name_in_a_filter_or_a_search(desk, ledger):
+    """An earlier version stored a wallet that is named like the id of another."""
+    impostor = Wallet.objects.create(name=str(ledger.bob.pk), name_key=str(ledger.bob.pk))
+    mine, its = (
+        rows(desk.get(reverse("admin:transfers_transfer_changelist") + f"?wallet={wallet.pk}"))
+        for wallet in (ledger.bob, impostor)
+    )
+    found = rows(desk.get(reverse("admin:wallets_wallet_changelist") + f"?q={ledger.bob.pk}"))
+
+    assert len(mine) > 1
+    assert its == set()
+    assert found == {str(ledger.bob.pk)}
+
+
 def test_a_value_that_no_filter_has_is_not_taken_for_another(desk, ledger):
     response = desk.get(reverse("admin:transfers_transfer_changelist") + "?state=lost")
 
