@@ -105,6 +105,11 @@ def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | N
     return None
 
 
+def is_storable(name: str) -> bool:
+    """Tell whether PostgreSQL can have stored the name at all: it takes no NUL and no half of a surrogate pair."""
+    return not any(character == "\0" or unicodedata.category(character) == "Cs" for character in name)
+
+
 def shown(name: str) -> str:
     """Return the name with every character that is not seen written as its number, for people to read."""
     return "".join(

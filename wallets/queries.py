@@ -48,7 +48,7 @@ def reference(text: str) -> WalletReference:
     # A text of two characters names no wallet, and that is what the answer says.
     if refusal is None or isinstance(refusal, errors.WalletNameLength):
         return WalletReference("name_key", key)
-    if names.parse_uuid(key) is None:
+    if names.parse_uuid(key) is None and names.is_storable(key):
         stored = Wallet.objects.only("name").filter(name_key=key).first()
         if stored is not None and names.refusal(stored.name) is not None:
             return WalletReference("id", stored.pk)
@@ -64,15 +64,16 @@ def no_such_wallet(text: str) -> errors.WalletNotFound:
 
 
 def account_of(text: str) -> str:
-    """Return one text for one wallet, however a client writes it; also for what names no wallet."""
+    """Return one short text for one wallet, however a client writes it; also for what names no wallet."""
     try:
         column, value = reference(text)
     except errors.InvalidWalletName:
-        return f"name:{names.name_key(text)}"
-    if column == "name_key":
+        found = None
+    else:
+        if column == "id":
+            return str(value)
         found = Wallet.objects.filter(name_key=value).values_list("pk", flat=True).first()
-        return f"name:{value}" if found is None else str(found)
-    return str(value)
+    return digest(names.name_key(text)).hex() if found is None else str(found)
 
 
 def wallet_by_name(name: str) -> Wallet:

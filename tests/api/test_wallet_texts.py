@@ -185,3 +185,21 @@ def test_no_other_code_looks_names_up():
     assert looking - {"wallets/models.py"} <= allowed
     by_name = {str(path.relative_to(ROOT)) for path in sources if "wallet_by_name(" in path.read_text()}
     assert by_name == {"wallets/queries.py", "config/demo_data.py"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/v1/wallets/a%00b", None, 400),
+        ("GET", "/tokens?limit=1&wallet=a%00b", None, 422),
+        ("GET", "/api/v1/wallets/a%ed%a0%80b", None, 404),
+        ("POST", "/auth", b'{"wallet": "a\\ud800b", "password": "x"}', 400),
+        ("POST", "/wallets", b'{"wallet": "a\\ud800b"}', 400),
+        ("POST", "/trust_relationships", b'{"trust_request_type": "send", "requestee_wallet": "a\\udfffb"}', 400),
+        ("POST", "/auth", {"wallet": "\u3164" * 1000, "password": "x"}, 422),
+        ("POST", "/auth", {"wallet": "\ufdfa" * 1000, "password": "x"}, 422),
+    ],
+)
+def test_a_text_that_cannot_be_stored_is_refused(alice, method, path, body, status):
+    assert alice.send(method, path, body).status_code == status
+    assert Wallet.objects.count() == 1
