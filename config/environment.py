@@ -54,6 +54,16 @@ class Environment(BaseSettings):
 
     audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
 
+    second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
+        default=[],
+        description="roles at the desk that must sign in with a second factor, comma separated: viewer, operator,"
+        " administrator",
+    )
+    session_hours: float = Field(default=12, gt=0, le=24 * 31, description="how long a session of the desk lasts")
+    session_idle_minutes: float = Field(
+        default=60, gt=0, le=24 * 60 * 31, description="after how long without a page a session of the desk ends"
+    )
+
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
         description="what /metrics wants as a bearer token, at least 20 characters; without one it answers"
@@ -109,7 +119,7 @@ class Environment(BaseSettings):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
 
-    @field_validator("allowed_hosts", "raida_hosts", "vault_old_keys", mode="before")
+    @field_validator("allowed_hosts", "raida_hosts", "vault_old_keys", "second_factor", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

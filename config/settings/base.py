@@ -112,6 +112,11 @@ SECURE_HSTS_PRELOAD = env.secure
 SESSION_COOKIE_SECURE = env.secure
 CSRF_COOKIE_SECURE = env.secure
 SESSION_COOKIE_HTTPONLY = True
+# --- Sessions of the desk: `config.desk.sessions` keeps them, and is where these limits hold.
+SESSION_ENGINE = "config.desk.sessions"
+SESSION_COOKIE_AGE = int(env.session_hours * 3600)
+SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)
+SECOND_FACTOR_ROLES = env.second_factor
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -124,6 +129,14 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "wallets.hashers.TreetrackerHasher",
+]
+
+# Of people at the desk. A wallet's password is checked by `wallets.operations`.
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
 LANGUAGE_CODE = "en"
