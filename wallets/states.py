@@ -43,6 +43,16 @@ class OperatorVerb(models.TextChoices):
     STARTED_FIX = "started_fix", "began to fix coins"
     RAN_AUDIT = "ran_audit", "ran the audit"
     SET_FAULT = "set_fault", "set a fault of the local network"
+    CREATED_PERSON = "created_person", "created an account"
+    CHANGED_ROLE = "changed_role", "changed a role"
+    CHANGED_MAIL = "changed_mail", "changed a mail address"
+    ACTIVATED_PERSON = "activated_person", "activated an account"
+    DEACTIVATED_PERSON = "deactivated_person", "deactivated an account"
+    SET_PERSON_PASSWORD = "set_person_password", "set an account's password"
+    CHANGED_OWN_PASSWORD = "changed_own_password", "changed the own password"
+    SET_UP_SECOND_FACTOR = "set_up_second_factor", "set up a second factor"
+    RESET_SECOND_FACTOR = "reset_second_factor", "reset a second factor"
+    ENDED_SESSIONS = "ended_sessions", "ended sessions"
 
 
 class AuditResult(models.TextChoices):

@@ -2,8 +2,9 @@
 Who may do what at the desk: three groups, whose permissions are set anew at each start.
 
 A viewer sees everything and changes nothing. An operator helps wallets and tasks on, and undoes no more than the
-wallets could themselves. An administrator makes what is worth something out of nothing: tokens and keys. Whoever
-is a superuser may do all of that too, and not more: nobody can edit or delete what is in the ledger.
+wallets could themselves. An administrator makes what is worth something out of nothing, tokens and keys, and manages
+the accounts of people. A superuser may do all of that too, and not more: nobody can edit or delete what is in the
+ledger.
 """
 
 from collections.abc import Mapping
@@ -48,9 +49,13 @@ _MAKES: Final = (
     "wallets.act_revoke_api_key",
     "wallets.act_rehearse_outage",
     "auth.view_user",
-    "auth.add_user",
-    "auth.change_user",
-    "auth.view_group",
+    "desk.act_end_session",
+    "desk.act_create_person",
+    "desk.act_change_role",
+    "desk.act_change_mail",
+    "desk.act_change_active",
+    "desk.act_set_person_password",
+    "desk.act_reset_second_factor",
 )
 
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {

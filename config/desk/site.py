@@ -1,15 +1,18 @@
 """The desk itself: its home, its live answers, and the way around."""
 
 from collections.abc import Sequence
+from functools import partial, update_wrapper
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.views.decorators.csrf import csrf_protect
 
-from config.desk import acts, home, live
+from config.desk import acts, door, home, live, sessions
 from config.desk.confirming import Deed
 from config.desk.pages import Act
 
@@ -28,6 +31,16 @@ _AROUND: Final[Sequence[str]] = (
     "wallets.operatoraction",
     "auth.user",
 )
+# Django's own pages with which the desk does nothing, or for which it has others.
+_NOT_OURS: Final = {
+    "autocomplete",
+    "app_list",
+    "jsi18n",
+    "logout",
+    "password_change",
+    "password_change_done",
+    "view_on_site",
+}
 
 
 class Desk(AdminSite):
@@ -40,10 +53,44 @@ class Desk(AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("live/", self.admin_view(live.tasks), name="live"), *acts.urls(self), *super().get_urls()]
+        return [
+            path("live/", self.admin_view(live.tasks), name="live"),
+            path("second-factor/", partial(door.second_factor, site=self), name="second_factor"),
+            path("sessions/", self.admin_view(partial(door.own_sessions, site=self)), name="sessions"),
+            # Before Django's: it asks who is let in, and everybody may leave.
+            path("logout/", csrf_protect(self.logout), name="logout"),
+            path("password_change/", self.admin_view(partial(door.change_password, site=self)), name="password_change"),
+            *acts.urls(self),
+            *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
+        ]
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return door.passed(request)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Let in who has passed the second factor too, and write down that the session is in use."""
+        inner = super().admin_view(view, cacheable)
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if door.waits_for_factor(request):
+                return door.to_factor(request)
+            # A page that is left open asks by itself; that is no use.
+            if view is not live.tasks and self.has_permission(request):
+                sessions.touch(request)
+            answer: HttpResponseBase = inner(request, *args, **kwargs)
+            return answer
+
+        return update_wrapper(guarded, inner)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return door.sign_in(request, site=self, extra_context=extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "around": self._around(request)}
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return nothing: the way around is `around`."""
+        return []
 
     def _around(self, request: HttpRequest) -> list[dict[str, Any]]:
         if not self.has_permission(request):

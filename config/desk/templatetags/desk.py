@@ -119,3 +119,25 @@ def denomination(value: int) -> str:
 def short(row_id: UUID | str | None) -> str:
     """Write the beginning of an id: enough to recognise it, the whole stands where it leads."""
     return f"{str(row_id)[:8]}…"
+
+
+# The first that is found names the browser: the others' names stand in its text too.
+_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """Write in two words which browser says this of itself; its own words if none of the common ones."""
+    name = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    if not name:
+        return agent[:60] or "unknown"
+    return f"{name} on {system}" if system else name

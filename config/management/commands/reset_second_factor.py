@@ -1,0 +1,33 @@
+"""`manage.py reset_second_factor NAME`: for somebody whose phone is lost, superusers above all."""
+
+from typing import Any
+
+import structlog
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from config.desk import factors, people
+
+log = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove a person's second factor and recovery codes, and end the person's sessions. The desk does the same,"
+        " except for superusers."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="the name with which the person signs in")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():
+            person = User.objects.select_for_update().filter(username=options["name"]).first()
+            if person is None:
+                raise CommandError("No person has this name.")
+            if factors.of_user(person) is None:
+                raise CommandError(f"{person.username} has no second factor.")
+            ended = people.remove_second_factor(person)
+        log.warning("second_factor_reset", person=person.username, sessions_ended=ended, by="command line")
+        self.stdout.write(f"The second factor of {person.username} is removed; sessions ended: {ended}.")
