@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 
 from config import auditing
+from config.desk import people_acts
 from config.desk.confirming import Confirmation, Deed, Done, Reason
 from config.desk.templatetags import desk
 from lockers import acts as lockers
@@ -722,6 +723,7 @@ ALL: Final[Sequence[Deed]] = (
     RollBackTask(),
     RunAudit(),
     RehearseOutage(),
+    *people_acts.ALL,
 )
 # Deeds that concern no row, by the list above which they stand.
 ABOVE_LISTS: Final[Mapping[type[Model], Sequence[str]]] = {
@@ -729,6 +731,7 @@ ABOVE_LISTS: Final[Mapping[type[Model], Sequence[str]]] = {
     ApiKey: ["create-api-key"],
     AuditRun: ["run-audit"],
     LockerTask: ["rehearse-outage"],
+    User: ["create-person"],
 }
 
 
@@ -754,10 +757,12 @@ def urls(site: admin.AdminSite) -> list[URLPattern]:
 def offered(request: HttpRequest, row: Any, deeds: Sequence[Deed]) -> list[tuple[Deed, str | None, str]]:
     """Return each deed with its address, or None and why it cannot be done by this person or with this row."""
     found: list[tuple[Deed, str | None, str]] = []
+    user = request.user
+    assert isinstance(user, User)
     for deed in deeds:
-        if not request.user.has_perm(deed.permission):
+        if not deed.may(user, row):
             found.append((deed, None, "your role may not"))
-        elif reason := deed.why_not(row):
+        elif reason := deed.why_not_for(user, row):
             found.append((deed, None, reason))
         else:
             found.append((deed, url_of(deed, row), ""))

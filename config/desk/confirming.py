@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -71,10 +72,20 @@ class Deed:
     model: ClassVar[type[Model] | None] = None
     form_class: ClassVar[type[forms.Form]] = Reason
     is_dangerous: ClassVar[bool] = False
+    # The app whose permission it takes.
+    app: ClassVar[str] = "wallets"
 
     @property
     def permission(self) -> str:
-        return f"wallets.act_{self.name.replace('-', '_')}"
+        return f"{self.app}.act_{self.name.replace('-', '_')}"
+
+    def may(self, user: User, row: Any) -> bool:
+        """Tell whether somebody's role allows it; `row` is None before it is known."""
+        return user.has_perm(self.permission)
+
+    def why_not_for(self, user: User, row: Any) -> str:
+        """Return why this person cannot do it with the row now, or "" if it is possible."""
+        return self.why_not(row)
 
     @property
     def asks(self) -> bool:
@@ -164,13 +175,15 @@ class Confirmation:
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     @method_decorator(sensitive_post_parameters())
     def __call__(self, request: HttpRequest, object_id: str | None = None) -> HttpResponse:
-        deed = self._deed
-        if not request.user.has_perm(deed.permission):
+        deed, user = self._deed, request.user
+        if not (isinstance(user, User) and deed.may(user, None)):
             raise PermissionDenied
         row = self._row(object_id)
+        if not deed.may(user, row):
+            raise PermissionDenied
         if request.method == "POST" and request.POST.get("step") == "confirm":
             return self._confirmed(request, row)
-        if reason := deed.why_not(row):
+        if reason := deed.why_not_for(user, row):
             return self._page(request, row, refusal=f"This is not possible: {reason}.", status=409)
         if request.method == "POST":
             form = deed.form(row, request.POST, request.FILES)

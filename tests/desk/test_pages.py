@@ -15,6 +15,7 @@ LISTS = [
     "lockers_lockertask",
     "lockers_locker",
     "lockers_coin",
+    "auth_user",
 ]
 
 
