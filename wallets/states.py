@@ -48,7 +48,7 @@ class OperatorVerb(models.TextChoices):
     CHANGED_MAIL = "changed_mail", "changed a mail address"
     ACTIVATED_PERSON = "activated_person", "activated an account"
     DEACTIVATED_PERSON = "deactivated_person", "deactivated an account"
-    SET_PERSON_PASSWORD = "set_person_password", "set an account's password"
+    SET_PERSON_PASSWORD = "set_person_password", "set the password of an account"
     CHANGED_OWN_PASSWORD = "changed_own_password", "changed the own password"
     SET_UP_SECOND_FACTOR = "set_up_second_factor", "set up a second factor"
     RESET_SECOND_FACTOR = "reset_second_factor", "reset a second factor"

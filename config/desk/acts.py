@@ -21,7 +21,7 @@ from django.urls import URLPattern, path, reverse
 
 from config import auditing
 from config.desk import people_acts
-from config.desk.confirming import Confirmation, Deed, Done, Reason
+from config.desk.confirming import Confirmation, Deed, Done, Reason, operator_of
 from config.desk.templatetags import desk
 from lockers import acts as lockers
 from lockers.localnet.control import Control, ControlFailed
@@ -757,8 +757,7 @@ def urls(site: admin.AdminSite) -> list[URLPattern]:
 def offered(request: HttpRequest, row: Any, deeds: Sequence[Deed]) -> list[tuple[Deed, str | None, str]]:
     """Return each deed with its address, or None and why it cannot be done by this person or with this row."""
     found: list[tuple[Deed, str | None, str]] = []
-    user = request.user
-    assert isinstance(user, User)
+    user = operator_of(request)
     for deed in deeds:
         if not deed.may(user, row):
             found.append((deed, None, "your role may not"))

@@ -7,11 +7,12 @@ from django.contrib import admin
 # Registers them, and does not do so again after they were taken away here.
 from django.contrib.auth import admin as _djangos  # noqa: F401
 from django.contrib.auth.models import Group, User
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from config.desk import factors, pages, people, roles, sessions
+from config.desk.confirming import operator_of
 from config.desk.models import SecondFactor
 from config.desk.pages import Fact
 from config.desk.templatetags import desk
@@ -68,7 +69,7 @@ class PersonPage(pages.LedgerPage):
         return User.objects.defer("password").annotate(has_factor=Exists(factor)).prefetch_related("groups")
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(username__istartswith=term) | queryset.filter(email__iexact=term)
+        return queryset.filter(Q(username__istartswith=term) | Q(email__iexact=term))
 
     @admin.display(description="name")
     def name(self, person: User) -> str:
@@ -114,7 +115,7 @@ class PersonPage(pages.LedgerPage):
             ],
             "sessions": list(sessions.of_person(row)),
             "current": sessions.current(request),
-            "may_end": not people.why_not(request.user, row) and request.user.has_perm("desk.act_end_session"),  # type: ignore[arg-type]
+            "may_end": not people.why_not(operator_of(request), row) and request.user.has_perm("desk.act_end_session"),
             "actions": list(
                 OperatorAction.objects.filter(object_kind=people.PERSON, object_id=str(row.pk))
                 .select_related("staff")

@@ -165,6 +165,12 @@ def _redeem(request: HttpRequest, deed: Deed, row: Any, values: Mapping[str, Any
     return ticket["number"], ticket["shown"]
 
 
+def operator_of(request: HttpRequest) -> User:
+    """Return who is signed in at the desk, where somebody is."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class Confirmation:
     """The pages of one deed: questions if it has any, then what will come of it, then what came of it."""
 
@@ -175,8 +181,8 @@ class Confirmation:
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     @method_decorator(sensitive_post_parameters())
     def __call__(self, request: HttpRequest, object_id: str | None = None) -> HttpResponse:
-        deed, user = self._deed, request.user
-        if not (isinstance(user, User) and deed.may(user, None)):
+        deed, user = self._deed, operator_of(request)
+        if not deed.may(user, None):
             raise PermissionDenied
         row = self._row(object_id)
         if not deed.may(user, row):
@@ -208,14 +214,14 @@ class Confirmation:
         deed = self._deed
         form = deed.form(row, request.POST, request.FILES)
         if not form.is_valid():
-            if reason := deed.why_not(row):
+            if reason := deed.why_not_for(operator_of(request), row):
                 return self._page(request, row, refusal=f"This is not possible: {reason}.", status=409)
             return self._questions(request, row, form)
         values = _without_reason(form)
         try:
             number, shown = _redeem(request, deed, row, values)
             operator = Operator(
-                staff=request.user,  # type: ignore[arg-type]
+                staff=operator_of(request),
                 confirmation=number,
                 reason=form.cleaned_data["reason"],
                 request_id=current_request_id(),
@@ -224,7 +230,7 @@ class Confirmation:
         except errors.AlreadyDone as error:
             return self._was_done(request, row, error)
         except (Refused, errors.ChangedMeanwhile) as error:
-            if reason := deed.why_not(self._fresh(row)):
+            if reason := deed.why_not_for(operator_of(request), self._fresh(row)):
                 return self._page(request, row, refusal=f"{error} It is not possible any more: {reason}.", status=409)
             return self._confirmation(request, self._fresh(row), form, refusal=str(error), status=409)
         except errors.DomainError as error:

@@ -32,6 +32,7 @@ from config.addresses import client_address
 from config.api import throttles
 from config.api.errors import RequestRefused
 from config.desk import factors, people, sessions
+from config.desk.confirming import operator_of
 from config.desk.models import SecondFactor
 from lockers.vault import SealBroken
 from wallets.errors import InvalidCredentials
@@ -349,8 +350,7 @@ class NewPasswordForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Change the own password, and end every other session that the old one opened."""
-    user = request.user
-    assert isinstance(user, User)
+    user = operator_of(request)
     form = NewPasswordForm(user, request.POST if request.method == "POST" else None)
     status, headers = 200, dict[str, str]()
     if form.is_bound and form.is_valid():
@@ -384,8 +384,7 @@ def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 @require_http_methods(["GET", "HEAD"])
 def own_sessions(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Show a person's own sessions, this one marked."""
-    user = request.user
-    assert isinstance(user, User)
+    user = operator_of(request)
     request.current_app = site.name
     return TemplateResponse(
         request,

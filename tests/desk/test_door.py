@@ -157,7 +157,7 @@ def every_address():
 
 def test_with_the_password_alone_nothing_is_reached_but_the_page_of_the_second_factor(person, settings):
     settings.SECOND_FACTOR_ROLES = ["operator"]
-    enrolled, fresh = person("emma"), person("fred")
+    enrolled, _ = person("emma"), person("fred")
     set_up(enrolled)
     addresses = every_address()
     assert len(addresses) > 60
@@ -302,7 +302,7 @@ def test_a_recovery_code_stands_in_once(person):
 
 def test_guesses_at_codes_are_counted_with_those_at_passwords_and_make_the_next_wait(person):
     user, client = person(), Client()
-    secret, codes = set_up(user)
+    _, codes = set_up(user)
     sign_in(client, "otto")
 
     statuses = [client.post(FACTOR, {"code": "000000"}).status_code for _ in range(6)]

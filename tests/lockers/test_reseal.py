@@ -7,13 +7,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from config.desk import factors
+from config.desk.models import SecondFactor
 from config.management.commands import doctor
 from lockers import operations, resealing, secrecy, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import CoinState
 from tests.api.web_server import database_url
+from tests.desk.test_door import set_up
 from tests.lockers.stock import stock
 from wallets.models import Wallet
 
@@ -42,6 +46,10 @@ def secrets_of_everything() -> list[Any]:
         *(secrecy.locker_code(row) for row in Locker.objects.order_by("id")),
         *(secrecy.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
         *(secrecy.generators(row) for row in LockerTask.objects.filter(kind="fix")),
+        *(
+            vault.open_sealed(row.secret, context=factors.context_of_factor(row.pk))
+            for row in SecondFactor.objects.order_by("id")
+        ),
     ]
 
 
@@ -61,19 +69,20 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
     operations.start_put(actor=alice, name="alice", units=10**8, transmit_code=CODE)
     operations.start_peek(actor=alice, code=CODE)
     operations.start_fix(actor=alice, name="alice")
+    set_up(User.objects.create_user("otto"))
     before = secrets_of_everything()
-    assert len(before) == 3 + 1 + 1 + 1 + 1
+    assert len(before) == 3 + 1 + 1 + 1 + 1 + 1
     assert "COPPICE_VAULT_KEY alone" in doctor.vault()
     old = settings.VAULT_KEY
     change_keys(settings, NEW_KEY, old)
     # More than one page of coins.
     monkeypatch.setattr(resealing, "_PAGE", 2)
 
-    with pytest.raises(doctor.NotWell, match="7 secrets are sealed with an earlier key"):
+    with pytest.raises(doctor.NotWell, match="8 secrets are sealed with an earlier key"):
         doctor.vault()
     assert reseal(dry_run=True).splitlines()[0] == "coins: 3 to seal anew"
-    assert sum(each.old for each in resealing.counts()) == 7
-    assert "Done: 7 values" in reseal()
+    assert sum(each.old for each in resealing.counts()) == 8
+    assert "Done: 8 values" in reseal()
 
     change_keys(settings, NEW_KEY)
     assert secrets_of_everything() == before
