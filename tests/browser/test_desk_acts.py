@@ -1,7 +1,6 @@
 """Every act of an operator, by clicking from the page of a row to what came of it, under the desk's policy."""
 
 import asyncio
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from playwright.sync_api import Page, expect
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import web_server
+from tests.browser import test_desk_door
+from tests.browser.pictures import picture
 from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from tests.browser.watched import Watched
 from tests.desk.conftest import furnish
@@ -28,7 +29,6 @@ WALKED = [
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "cancelled_transfer", "started_find",
     "started_fix", "retried_task", "rolled_back_task", "ran_audit", "set_fault",
 ]  # fmt: skip
-PICTURES = os.environ.get("COPPICE_PICTURES")
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,6 @@ def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator
             yield Desk(address, ledger)
         asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
         call_command("flush", interactive=False, verbosity=0)
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep what there is to see, if somebody wants to look at it."""
-    if PICTURES:
-        for scheme in ("light", "dark"):
-            for width in (1280, 390):
-                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                page.set_viewport_size({"width": width, "height": 900})
-                page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{width}.png", full_page=True)
 
 
 def go(page: Page, desk: Desk, path: str, button: str) -> None:
@@ -92,7 +82,7 @@ def log_of(desk: Desk) -> list[str]:
 # The mark has the database created, which the fixtures fill for the whole module.
 @pytest.mark.django_db
 def test_no_act_is_left_out() -> None:
-    assert set(WALKED) == set(OperatorVerb.values)
+    assert set(WALKED) | set(test_desk_door.WALKED) == set(OperatorVerb.values)
 
 
 # One walk: the acts build on each other, as on an operator's day.

@@ -1,0 +1,198 @@
+"""Signing in with a second factor, the own sessions, and the accounts of people, by clicks and under the policy."""
+
+import time
+from base64 import b32decode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django_otp.oath import TOTP
+from playwright.sync_api import Browser, Page, expect
+
+from config.api import throttles
+from config.desk import roles
+from tests.api.web_server import web_server
+from tests.browser.pictures import picture
+from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at
+from tests.browser.watched import Watched
+from wallets.models import OperatorAction
+from wallets.states import OperatorVerb
+
+# What the log holds after the walks.
+WALKED = [
+    "set_up_second_factor", "created_person", "changed_role", "changed_mail", "deactivated_person", "activated_person",
+    "reset_second_factor", "set_person_password", "ended_sessions", "ended_sessions", "changed_own_password",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
+    """A desk with an administrator and with an operator, who must have a second factor."""
+    throttles.forget_failures()
+    with django_db_blocker.unblock():
+        roles.ensure()
+        for name, role in (("ada", roles.ADMINISTRATOR), ("otto", roles.OPERATOR)):
+            User.objects.create_user(name, password=PASSWORD, is_staff=True).groups.set([Group.objects.get(name=role)])
+        with web_server({"COPPICE_SECOND_FACTOR": "operator"}) as address:
+            yield Desk(address, None)
+        call_command("flush", interactive=False, verbosity=0)
+
+
+def sign_in(page: Page, desk: Desk, name: str) -> None:
+    page.goto(desk.home)
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def confirm(page: Page, button: str) -> None:
+    page.get_by_label("Reason").fill("as asked")
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def code_of(secret: str, step: int = 0) -> str:
+    totp = TOTP(b32decode(secret.replace(" ", "")))
+    totp.time = time.time() + 30 * step
+    return f"{totp.token():06}"
+
+
+# The mark has the database created, which the fixtures fill for the whole module.
+@pytest.mark.django_db
+def test_what_is_walked_are_acts() -> None:
+    assert set(WALKED) <= set(OperatorVerb.values)
+
+
+def test_an_operator_sets_a_second_factor_up_and_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
+    expect.set_options(timeout=20_000)
+    wrong: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watched = Watched(context.new_page())
+    page = watched.page
+
+    def look(name: str) -> None:
+        picture(page, name)
+        wrong.extend(looked_at(page, name))
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+    # The first time the second factor is set up, from what the page shows.
+    page.goto(desk.home)
+    picture(page, "login")
+    sign_in(page, desk, "otto")
+    expect(page.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+    picture(page, "set-up")
+    box = page.locator("svg.qr").bounding_box()
+    assert box is not None
+    assert box["width"] > 150
+    secret = page.locator("code.secret").inner_text()
+    page.get_by_role("textbox", name="Code").fill(code_of(secret))
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    look("recovery-codes")
+    assert page.locator(".codes li").count() == 10
+    recovery = page.locator(".codes li").first.inner_text()
+    page.get_by_role("link", name="I have kept them").click()
+    expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+
+    # From then on it is asked for.
+    sign_in(page, desk, "otto")
+    expect(page.get_by_role("heading", name="One more step")).to_be_visible()
+    page.get_by_role("textbox", name="Code").fill("000 000")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("The code is not right, or was used already.")).to_be_visible()
+    look("code")
+    page.get_by_role("textbox", name="Code").fill(code_of(secret, step=1))
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Second factor", exact=True).click()
+    expect(page.get_by_role("row", name="recovery codes left 10")).to_be_visible()
+    picture(page, "second-factor")
+    assert_clean(watched, desk)
+
+    # Another browser of the same person, which ends this one.
+    other_context = browser.new_context(viewport={"width": 1280, "height": 900})
+    other = other_context.new_page()
+    sign_in(other, desk, "otto")
+    other.get_by_role("textbox", name="Code").fill(recovery)
+    other.get_by_role("button", name="Go on").click()
+    other.get_by_role("link", name="Sessions", exact=True).click()
+    expect(other.locator(".rows tbody tr")).to_have_count(2)
+    picture(other, "sessions")
+    other.locator("tr", has_not=other.get_by_text("this one")).get_by_role("link", name="End", exact=True).click()
+    confirm(other, "End the session")
+    expect(other.locator(".rows tbody tr")).to_have_count(1)
+    page.goto(desk.home)
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+
+    # An administrator.
+    sign_in(page, desk, "ada")
+    page.get_by_role("link", name="people", exact=True).click()
+    picture(page, "people")
+    page.get_by_role("link", name="Create an account").click()
+    picture(page, "create-person")
+    page.get_by_label("Name").fill("nora")
+    page.get_by_label("Mail address").fill("nora@example.org")
+    page.get_by_label("viewer:").check()
+    page.get_by_role("button", name="See what will come of it").click()
+    confirm(page, "Create the account")
+    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    page.get_by_role("link", name="I have copied it").click()
+
+    def act(link: str, button: str, **answers: str) -> None:
+        page.get_by_role("link", name=link, exact=True).click()
+        for label, answer in answers.items():
+            field = page.get_by_label(label)
+            field.fill(answer) if label == "Mail" else page.get_by_label(answer).check()
+        if answers:
+            page.get_by_role("button", name="See what will come of it").click()
+        confirm(page, button)
+
+    act("Change the role", "Change the role", role="operator:")
+    act("Change the mail address", "Change it", Mail="n@example.org")
+    act("Deactivate or activate", "Change it", active="no:")
+    act("Deactivate or activate", "Change it", active="yes:")
+    page.get_by_role("link", name="people", exact=True).click()
+    page.get_by_role("link", name="otto", exact=True).click()
+    picture(page, "person")
+    act("Reset the second factor", "Reset it")
+    # Their sessions ended with it.
+    expect(page.get_by_text("No session is open.")).to_be_visible()
+    act("Set a new password", "Set a new password")
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Sessions", exact=True).click()
+    page.get_by_role("link", name="End all sessions").click()
+    confirm(page, "End them")
+    sign_in(page, desk, "ada")
+    page.get_by_role("link", name="Change password", exact=True).click()
+    page.get_by_label("Your password now").fill(PASSWORD)
+    page.get_by_label("The new one:", exact=True).fill("quite another one")
+    page.get_by_label("The new one again").fill("quite another one")
+    picture(page, "password")
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_text("Your password is changed.")).to_be_visible()
+
+    assert wrong == []
+    assert_clean(watched, desk)
+    log: list[str] = []
+    desk.meanwhile(lambda: log.extend(OperatorAction.objects.order_by("id").values_list("verb", flat=True)))
+    assert log == [WALKED[0], "ended_sessions", *WALKED[1:8], *WALKED[9:]]
+    other_context.close()
+    context.close()
+
+
+def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(desk.home)
+    for _ in range(throttles.FAILURES_PER_ACCOUNT + 1):
+        page.get_by_label("Username").fill("nobody here")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Too many attempts to sign in. Try again in")
+    picture(page, "too-many")
+    assert looked_at(page, "too many attempts") == []
+    throttles.forget_failures()
+    context.close()
