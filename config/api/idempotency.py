@@ -21,6 +21,7 @@ be wrapped says `idempotent = False`.
 """
 
 import contextlib
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -86,8 +87,17 @@ def fingerprint(request: Request) -> bytes:
     elif isinstance(body, bytes):
         digest.update(body)
     else:
-        digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS, default=str))
+        digest.update(_canonical(body))
     return digest.digest()
+
+
+def _canonical(body: object) -> bytes:
+    """Write plain values so that equal ones are written alike."""
+    try:
+        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # orjson writes no integer beyond 64 bits.
+        return json.dumps(body, sort_keys=True).encode()
 
 
 def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse | None:
