@@ -15,6 +15,7 @@ import redis
 
 HEARTBEAT_KEY = "coppice:heartbeat"
 RING_KEY = "coppice:ring"
+PROBE_KEY = "coppice:probe"
 WORKERS_KEY = "coppice:workers"
 # Celery's default; nothing of ours names another.
 QUEUE_KEY = "celery"
@@ -30,6 +31,10 @@ class BrokerSilent(Exception):
     """The server did not answer, or answered with an error. The sentence names no address."""
 
 
+class BrokerRefuses(BrokerSilent):
+    """The server answered that it does not do this; the sentence says why, as far as it is known."""
+
+
 def broker_from_url(url: str) -> str:
     """Translate `unix:///path?db=0`, as redis-py and the cache write it, into what Celery's transport understands."""
     parts = urlsplit(url)
@@ -40,9 +45,28 @@ def broker_from_url(url: str) -> str:
     return f"redis+socket://{credentials}{parts.path}?virtual_host={query.get('db', ['0'])[-1]}"
 
 
-def ping(url: str) -> None:
-    """:raises BrokerSilent: no answer"""
-    _ask(url, lambda client: client.ping())
+def check_write(url: str) -> None:
+    """
+    Write a value that is of no further use.
+
+    :raises BrokerRefuses: the server is full, is a read-only replica, cannot write to its disk, …
+    :raises BrokerSilent: no answer
+    """
+    _ask(url, lambda client: client.set(PROBE_KEY, str(time.time()), ex=60))
+
+
+def why_refused(error: redis.ResponseError) -> str:
+    """Return why the server refused a command, in words that repeat nothing of what it said."""
+    said = str(error)
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in said or "maxmemory" in said:
+        return "out of memory"
+    if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in said or "read only replica" in said:
+        return "read-only"
+    if "MISCONF" in said:
+        return "the disk cannot be written"
+    if "NOREPLICAS" in said:
+        return "too few replicas"
+    return "an error"
 
 
 def record_heartbeat(url: str) -> None:
@@ -145,5 +169,7 @@ def _ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS) as client:
             return question(client)
+    except redis.ResponseError as error:
+        raise BrokerRefuses(why_refused(error)) from error
     except (redis.RedisError, OSError) as error:
         raise BrokerSilent(type(error).__name__) from error

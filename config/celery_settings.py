@@ -6,7 +6,11 @@ from django.conf import settings
 from config.broker import broker_from_url
 
 broker_url = broker_from_url(settings.REDIS_URL)
+# A worker waits for a broker that is away, at its start and later, for as long as it takes; and for one that refuses
+# writes because its memory or its disk is full, which Celery calls an error of the channel.
 broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_channel_error_retry = True
 
 # What a task did is in PostgreSQL; a second store of results would be a second truth.
 task_ignore_result = True

@@ -2,7 +2,7 @@
 Whether the installation is well: asked by load balancers, by `manage.py doctor` and at the start.
 
 `/livez` says that this process answers. `/readyz` says that the installation can do its work: the database
-answers and has every migration, the broker answers, a worker is alive. It names parts, never their addresses.
+answers and has every migration, the broker takes a write, a worker is alive. It names parts, never their addresses.
 `/readyz?without=worker` is for whoever asks about the web server alone: transfers need no worker.
 """
 
@@ -63,9 +63,11 @@ _well: dict[str, tuple[int, int]] = {}
 
 
 def check_broker() -> None:
-    """:raises Unwell: no answer to a ping"""
+    """:raises Unwell: no answer, or no write is taken: then no task can be enqueued and nobody can log in"""
     try:
-        broker.ping(settings.REDIS_URL)
+        broker.check_write(settings.REDIS_URL)
+    except broker.BrokerRefuses as error:
+        raise Unwell(f"refuses writes: {error}") from error
     except broker.BrokerSilent as error:
         raise Unwell("does not answer") from error
 

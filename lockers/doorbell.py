@@ -18,11 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 def ring(task_id: UUID) -> None:
-    """Tell the workers about one task. A broker that is down is no error."""
+    """Tell the workers about one task. A broker that is down or refuses writes is no error."""
     try:
         current_app.send_task(RUN_TASK, args=[str(task_id)], retry=False, ignore_result=True)
     except OperationalError:
-        _log.warning("The broker cannot be reached; the sweep will ring for task %s", task_id)
+        _log.warning("The broker took no message; the sweep will ring for task %s", task_id)
 
 
 def ring_on_commit(task_id: UUID) -> None:
