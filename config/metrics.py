@@ -23,13 +23,23 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from redis import RedisError
 
 from config import broker, traffic
+from config.addresses import client_address
 from transfers import outcomes
 from wallets.states import AuditResult
 
 KEPT_SECONDS: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-# Whoever stands behind a proxy has the proxy's address.
-_FORWARDED: Final = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-Ip")
+# What Prometheus, curl and browsers send. A proxy on this machine has its address, and is known by what it adds; no list
+# of all that proxies add could be complete.
+_SENT_DIRECTLY: Final = frozenset(
+    {
+        "accept", "accept-charset", "accept-encoding", "accept-language", "authorization", "cache-control",
+        "connection",
+        "content-length", "content-type", "cookie", "dnt", "host", "if-modified-since", "if-none-match", "keep-alive",
+        "pragma", "priority", "range", "referer", "te", "upgrade-insecure-requests", "user-agent",
+        "x-prometheus-scrape-timeout-seconds", "x-request-id",
+    }
+)  # fmt: skip
 
 
 @never_cache
@@ -40,9 +50,16 @@ def metrics(request: HttpRequest) -> HttpResponse:
         shown = request.headers.get("Authorization", "").encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(shown, f"Bearer {settings.METRICS_TOKEN}".encode()):
             return _refused(401, "This wants COPPICE_METRICS_TOKEN as a bearer token.", {"WWW-Authenticate": "Bearer"})
-    elif request.META.get("REMOTE_ADDR") not in _LOOPBACK or any(name in request.headers for name in _FORWARDED):
+    elif not _is_asked_directly(request):
         return _refused(403, "This answers the machine itself only. Set COPPICE_METRICS_TOKEN for others.")
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _is_asked_directly(request: HttpRequest) -> bool:
+    names = (name.lower() for name in request.headers)
+    return client_address(request) in _LOOPBACK and all(
+        name in _SENT_DIRECTLY or name.startswith("sec-") for name in names
+    )
 
 
 def _refused(status: int, sentence: str, headers: dict[str, str] | None = None) -> HttpResponse:
