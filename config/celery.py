@@ -14,7 +14,7 @@ from celery.signals import before_task_publish, heartbeat_sent, setup_logging, t
 from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from config import broker
+from config import broker, logs
 from config.embedded import fill_environment
 from wallets.tracing import current_request_id
 
@@ -31,6 +31,7 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_djangos_logging(**_: object) -> None:
     """Celery configures logging itself unless something is connected here; Django's settings have done it."""
+    logs.keep_quiet()
 
 
 @before_task_publish.connect

@@ -450,8 +450,10 @@ class Postgres:
             "max_connections": "120",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            # A DETAIL line repeats the values of a refused row.
+            # A DETAIL line repeats the values of a refused row, a STATEMENT line what is written into the statement.
             "log_error_verbosity": "terse",
+            "log_min_error_statement": "panic",
+            "log_parameter_max_length_on_error": "0",
         }
         if not self.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

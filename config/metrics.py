@@ -29,8 +29,8 @@ from wallets.states import AuditResult
 
 KEPT_SECONDS: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-# What Prometheus, curl and browsers send. A proxy on this machine has its address, and is known by what it adds; no list
-# of all that proxies add could be complete.
+# What Prometheus, curl and browsers send. A proxy on this machine has its address, and is known by what it adds, of
+# which no list could be complete.
 _SENT_DIRECTLY: Final = frozenset(
     {
         "accept", "accept-charset", "accept-encoding", "accept-language", "authorization", "cache-control",

@@ -12,7 +12,7 @@ def command(*, port: int, host: str = "127.0.0.1") -> list[str]:
     """Return the command line of the web server."""
     return [
         sys.executable, "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", host,
-        "--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--no-ws", "--access-log",
+        "--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--no-ws",
         # A worker that is told to stop while it still loads the application would never stop.
         "--workers-kill-timeout", "2",
     ]  # fmt: skip

@@ -5,12 +5,13 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.urls import resolve
 
-from config import traffic
+from config import logs, traffic
 from config.embedded import fill_environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
 
+logs.keep_quiet()
 application = get_wsgi_application()
 # Loads every view now; the first request of each process would wait a second for it.
 resolve("/livez")

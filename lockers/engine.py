@@ -521,6 +521,7 @@ def peek(*, code: str) -> conversation.Listing:
             successes=listing.listed,
             status=status,
             detail=Status(status).name if status in set(Status) else str(status),
+            is_refusal=listing.empty >= QUORUM,
         )
     return listing
 

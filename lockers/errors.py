@@ -117,12 +117,19 @@ class Disagreement:
     detail: str
     task_id: str = ""
     task_message: str = ""
+    # Enough servers answered that the code opens nothing: no trouble of theirs or ours.
+    is_refusal: bool = False
 
 
 class ServersDisagreed(LockerError):
-    """Network trouble, a wrong code or an emptied locker: the servers do not say which."""
+    """
+    Network trouble, a wrong code or an emptied locker: the servers do not say which.
+
+    `is_refusal` is true if enough of them answered to know that it is no trouble of the network.
+    """
 
     def __init__(self, message: str, how: Disagreement) -> None:
+        self.is_refusal = how.is_refusal
         told: dict[str, Any] = {
             "locker_key": how.locker_key,
             "raida_success": how.successes,
@@ -135,8 +142,9 @@ class ServersDisagreed(LockerError):
 
 
 class PeekFailed(ServersDisagreed):
-    def __init__(self, *, locker_key: str, successes: int, status: int, detail: str) -> None:
-        super().__init__("Locker peek failed", Disagreement(locker_key, successes, status, detail))
+    def __init__(self, *, locker_key: str, successes: int, status: int, detail: str, is_refusal: bool = False) -> None:
+        how = Disagreement(locker_key, successes, status, detail, is_refusal=is_refusal)
+        super().__init__("Locker peek failed", how)
 
 
 class UploadFailed(ServersDisagreed):

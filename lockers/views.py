@@ -29,8 +29,8 @@ from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
-from lockers.raida.statuses import Status
-from lockers.states import FileType, TaskState
+from lockers.raida.statuses import QUORUM, Status
+from lockers.states import FileType, TaskKind, TaskState
 from trusts import operations as trusts
 from wallets import errors as wallet_errors
 from wallets import names
@@ -393,6 +393,7 @@ def _how_it_failed(view: queries.TaskView, locker_key: str) -> errors.Disagreeme
         detail=Status(status).name if status in set(Status) else str(status),
         task_id=str(view.task.pk),
         task_message=view.task.message,
+        is_refusal=view.task.kind == TaskKind.TAKE and view.board.count("f") >= QUORUM,
     )
 
 

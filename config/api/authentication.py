@@ -51,11 +51,11 @@ def check_api_key(sent: str, found: queries.Credentials) -> None:
     :raises RequestRefused: 401
     """
     if not sent:
-        raise errors.RequestRefused(401, "Invalid access - no API key", _CHALLENGE)
+        raise errors.RequestRefused(401, "Invalid access - no API key", _CHALLENGE, name="ApiKeyMissing")
     if found.api_key_id is None:
-        raise errors.RequestRefused(401, "Invalid API access", _CHALLENGE)
+        raise errors.RequestRefused(401, "Invalid API access", _CHALLENGE, name="ApiKeyUnknown")
     if found.api_key_is_revoked:
-        raise errors.RequestRefused(401, "Invalid API access, apiKey was deprecated", _CHALLENGE)
+        raise errors.RequestRefused(401, "Invalid API access, apiKey was deprecated", _CHALLENGE, name="ApiKeyEnded")
 
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Treetracker-API-Key"}

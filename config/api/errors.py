@@ -21,6 +21,7 @@ from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
 from lockers import errors as lockers_errors
+from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
 from trusts import errors as trusts_errors
 from wallets import errors as wallets_errors
@@ -107,21 +108,34 @@ RETRY_AFTER_SECONDS: Final = "1"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
 
-class RequestRefused(drf_errors.APIException):
-    """A request that is refused before any rule of the domain is asked."""
+# What the log calls a refusal that has no name of its own.
+_NAMES: Final = {
+    400: "MalformedRequest",
+    413: "RequestTooLarge",
+    415: "InvalidContentType",
+    429: "TooManyAttempts",
+    503: "ServiceBusy",
+}
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+
+class RequestRefused(drf_errors.APIException):
+    """A request that is refused before any rule of the domain is asked. `name` is what the log calls it."""
+
+    def __init__(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status_code = status
         self.message = message
         self.headers = dict(headers or {})
+        self.name = name or _NAMES.get(status, type(self).__name__)
 
 
 class Invalid(RequestRefused):
     """A value of the path, the query or the body has the wrong shape: 422."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(422, message)
+        super().__init__(422, message, name="Invalid")
 
 
 def status_of(error: DomainError) -> int | None:
@@ -204,8 +218,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             # Error reporters, and the client of the test suite, listen for this.
             got_request_exception.send(sender=exception_handler, request=request)
             status, message = 500, "Unknown error"
-    # Read by `config.logs`.
-    getattr(request, "_request", request).was_refused_knowingly = True
+    django_request = getattr(request, "_request", request)
+    # Read by `config.logs`, `config.access_log` and `config.traffic`.
+    django_request.was_refused_knowingly = True
+    django_request.error_name = error.name if isinstance(error, RequestRefused) else type(error).__name__
+    django_request.is_refusal_by_500 = isinstance(error, ServersDisagreed) and error.is_refusal
     return Response(body_of(request.path, status, message, extra), status=status, headers=headers)
 
 
@@ -221,7 +238,12 @@ def is_transient(error: DatabaseError) -> bool:
 def bearer_refused(path: str) -> RequestRefused:
     """Return the refusal of a missing, unknown, expired or revoked bearer token: the same for all."""
     status = 401 if is_locker_path(path) else 403
-    return RequestRefused(status, "ERROR: Authentication, token not verified", {"WWW-Authenticate": CHALLENGE})
+    message = "ERROR: Authentication, token not verified"
+    return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
+
+
+def _note(request: HttpRequest, error: Exception) -> None:
+    request.error_name = type(error).__name__  # type: ignore[attr-defined]
 
 
 def _is_for_people(path: str) -> bool:
@@ -229,18 +251,21 @@ def _is_for_people(path: str) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    _note(request, exception)
     if isinstance(exception, django_errors.RequestDataTooBig):
         return answer(request, 413, "Request entity too large")
     return answer(request, 400, "Malformed request")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    _note(request, exception)
     if _is_for_people(request.path):
         return defaults.permission_denied(request, exception)
     return answer(request, 403, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    _note(request, exception)
     if _is_for_people(request.path):
         return defaults.page_not_found(request, exception)
     return answer(request, 404, f"Cannot {request.method} {request.path}")

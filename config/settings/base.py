@@ -121,7 +121,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# One JSON object a line on stderr, secrets struck out (config/logs.py).
+# One JSON object a line on stderr, without what clients wrote (config/logs.py).
 LOGGING = logs.settings(level=env.log_level)
 
 # scrypt is memory-hard and needs no package; the others only verify, and a good login replaces their hash.

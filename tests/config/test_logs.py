@@ -1,76 +1,245 @@
-"""Log lines are JSON, and secrets are struck out of them wherever they come from."""
+"""Log lines are JSON, and hold what their fields and their origin allow, never what a client or a server wrote."""
 
+import ast
 import io
 import json
 import logging
-import logging.config
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
-import structlog
+from django.db import IntegrityError, connection
 
-from config import logs
+from config import access_log, logs
+from config.embedded import ROOT
+from tests.api.caller import Caller, logged_in
+from wallets import operations
+
+# Each printable character of ASCII, between words that can be found in any form of it.
+SECRET = "HUSH " + "".join(map(chr, range(0x20, 0x7F))) + " HUSH"
 
 
 @pytest.fixture
 def lines():
     stream = io.StringIO()
-    settings = logs.settings(level="INFO")
     handler = logging.StreamHandler(stream)
-    formatter = dict(settings["formatters"]["json"])
-    handler.setFormatter(formatter.pop("()")(**formatter))
-    logger = logging.getLogger("tests.logs")
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
-    logger.propagate = False
+    handler.setFormatter(logs.JsonFormatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logger.removeHandler(handler)
-    logger.propagate = True
+    root.removeHandler(handler)
 
 
-class Request:
-    def __str__(self) -> str:
-        return "<WSGIRequest: GET '/api/transactions/locker/peek?locker_key=HUSH-1&x=1'>"
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for package in logs.OWN[1:]:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path, ast.parse(path.read_text())
 
 
-def test_secrets_are_struck_out_of_fields_texts_objects_and_tracebacks(lines):
-    log = structlog.get_logger("tests.logs")
+def test_every_message_of_ours_is_a_constant_and_every_field_is_one_that_may_be_logged():
+    calls = 0
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            logger, method = node.func.value, node.func.attr
+            is_log = isinstance(logger, ast.Name) and logger.id in {"log", "_log", "access"}
+            is_log |= isinstance(logger, ast.Call) and "getLogger" in ast.dump(logger.func)
+            if not is_log or method not in {"debug", "info", "warning", "error", "exception", "critical", "log"}:
+                continue
+            calls += 1
+            where = f"{path}:{node.lineno}"
+            assert isinstance(node.args[0], ast.Constant), where
+            for keyword in node.keywords:
+                if keyword.arg == "extra":
+                    assert isinstance(keyword.value, ast.Dict), where
+                    assert {key.value for key in keyword.value.keys} <= logs.FIELDS, where
+    assert calls >= 10
 
-    log.info("put", password="HUSH", transmit_code="HUSH", ans=["HUSH"], nested={"api_key": "HUSH", "count": 3})
-    logging.getLogger("tests.logs").warning("sent Authorization: Bearer HUSH.x-y to %s", "redis://:HUSH@host/0")
-    logging.getLogger("tests.logs").error("failed", extra={"request": Request(), "status_code": 500, "blob": b"HUSH"})
+
+def test_what_a_library_logs_is_its_template_with_numbers_and_names_of_classes(lines):
+    log = logging.getLogger("a.library")
+    log.warning("Not Found: %s (%d) after %r: %s", SECRET, 404, SECRET.encode(), ValueError(SECRET))
+    log.warning(
+        "Task %(name)s[%(id)s]: %(exc)s", {"name": "lockers.run", "id": "an-id", "exc": SECRET, "args": [SECRET]}
+    )
+    log.warning(f"put together: {SECRET}")  # noqa: G004
+    log.warning("HUSH and " + SECRET.replace("%", "") + "%s", 1)  # noqa: G003
+    log.warning("a constant")
+    log.warning(ValueError(SECRET))
+    log.warning(
+        "fields", extra={"data": {"kwargs": SECRET}, "request": SECRET, "status_code": 400, "error": ValueError(SECRET)}
+    )
+
+    found = lines()
+    assert "HUSH" not in json.dumps(found)
+    assert [line["event"] for line in found] == [
+        "Not Found: … (404) after '…': ValueError",
+        "Task lockers.run[an-id]: …",
+        "(text left out)",
+        "(text left out)",
+        "a constant",
+        "(text left out)",
+        "fields",
+    ]
+    assert found[0]["place"].startswith("tests/config/test_logs.py:")
+    assert {"status_code": 400, "error": "ValueError"}.items() <= found[6].items()
+    assert not {"data", "request"} & found[6].keys()
+
+
+def test_a_constant_of_the_module_is_one_too(lines):
+    logging.getLogger("a.library").warning(TEMPLATE, SECRET)
+
+    assert lines()[0]["event"] == "a template of … words"
+
+
+TEMPLATE = "a template of %s words"
+
+
+def test_an_exception_is_told_by_class_and_place_and_never_by_what_it_says(lines):
+    def fail() -> None:
+        local = SECRET
+        raise ExceptionGroup(local, [OSError(2, local, local), KeyError(local)])
+
     try:
-        raise ValueError("GET /peek?locker_key=HUSH was refused")
-    except ValueError:
-        log.exception("broke", denomination=-8)
+        try:
+            fail()
+        except ExceptionGroup as error:
+            raise UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, SECRET) from error
+    except UnicodeDecodeError:
+        logging.getLogger("coppice.x").exception("broke")
 
-    assert "HUSH" not in json.dumps(lines())
-    put, sent, failed, broke = lines()
-    assert put["nested"] == {"api_key": "[secret]", "count": 3}
-    assert put["ans"] == "[secret]"
-    assert sent["event"] == "sent Authorization: Bearer [secret] to redis://:[secret]@host/0"
-    assert failed["request"] == "<WSGIRequest: GET '/api/transactions/locker/peek?locker_key=[secret]&x=1'>"
-    assert (failed["status_code"], failed["blob"]) == (500, "<4 bytes>")
-    assert broke["denomination"] == -8
-    assert "ValueError: GET /peek?locker_key=[secret] was refused" in broke["exception"]
+    (line,) = lines()
+    assert "HUSH" not in json.dumps(line)
+    shown = line["exception"].splitlines()
+    assert shown[0] == "UnicodeDecodeError"
+    assert shown[1].startswith("  tests/config/test_logs.py:")
+    assert shown[2:4] == ["caused by", "ExceptionGroup"]
+    assert "FileNotFoundError errno=2" in shown
+    assert "KeyError" in shown
 
 
-@pytest.mark.parametrize(
-    ("path", "struck_out"),
-    [
-        ("/api/v1/locker/HUSH-1", "/api/v1/locker/[secret]"),
-        ("/api/v1/locker/HUSH/HUSH?x=1", "/api/v1/locker/[secret]?x=1"),
-        ("/api/v1//locker//HUSH", "/api/v1//locker//[secret]"),
-        ("/api/v1/lockers/HUSH/code", "/api/v1/lockers/[secret]"),
-        ("/api/v1/locker/peekHUSH", "/api/v1/locker/[secret]"),
-        ("/api/v1/locker/take", "/api/v1/locker/take"),
-        ("/api/v1/retrieve-coins-from-locker/HUSH", "/api/v1/retrieve-coins-from-locker/[secret]"),
-        ("/api/locker/put-one-coin?x=1", "/api/locker/put-one-coin?x=1"),
-        ("/api/transactions/locker/peek?locker_key=HUSH&y", "/api/transactions/locker/peek?locker_key=[secret]&y"),
-        ("/api/v1/task/1", "/api/v1/task/1"),
-    ],
-)
-def test_codes_are_struck_out_of_paths(path, struck_out):
-    assert logs.strike_out_text(f'1.2.3.4 - "GET {path} HTTP/1.1" 200') == f'1.2.3.4 - "GET {struck_out} HTTP/1.1" 200'
+@pytest.mark.django_db
+def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines, alice_in_the_books):
+    with pytest.raises(IntegrityError) as refused, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO wallets_apikey SELECT (jsonb_populate_record(each, %s)).* FROM wallets_apikey AS each", ["{}"]
+        )
+    assert isinstance(refused.value.__cause__, psycopg.errors.UniqueViolation)
+    logging.getLogger("coppice.x").error("broke", exc_info=refused.value)
+
+    shown = lines()[0]["exception"].splitlines()
+    assert shown[0] == "django.db.utils.IntegrityError"
+    assert any(
+        line == "psycopg.errors.UniqueViolation sqlstate=23505 table=wallets_apikey constraint=wallets_apikey_pkey"
+        for line in shown
+    ), shown
+
+
+@pytest.fixture
+def alice_in_the_books(db):
+    operations.create_api_key(name="partner")
+
+
+def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed():
+    script = """
+import asyncio, logging, logging.config, sys, threading
+from config import logs
+logging.config.dictConfig(logs.settings(level="INFO"))
+logs.keep_quiet()
+def fail(): raise ValueError(sys.argv[1])
+thread = threading.Thread(target=fail); thread.start(); thread.join()
+class Broken:
+    def __del__(self): fail()
+Broken()
+logging.getLogger("coppice.x").info("%d", sys.argv[1])
+logging.getLogger("a.library").info("%d", sys.argv[1])
+async def main():
+    asyncio.get_running_loop().call_soon(fail)
+    asyncio.create_task(asyncio.sleep(0)).add_done_callback(lambda _: fail())
+    await asyncio.sleep(0.01)
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", script, SECRET], capture_output=True, text=True, cwd=ROOT, timeout=30)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "HUSH" not in ran.stderr
+    told = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert sum(line["event"] == "uncaught" for line in told) == 2
+    assert sum("ValueError" in line.get("exception", "") for line in told) == 4
+
+
+# --- the line of each request
+
+
+@pytest.fixture
+def accesses(capfd):
+    def read() -> list[dict[str, object]]:
+        found = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+        return [line for line in found if line["logger"] == access_log.NAME]
+
+    read()
+    return read
+
+
+@pytest.mark.django_db
+def test_the_line_of_a_request_says_who_asked_what_and_what_came_of_it(accesses):
+    key, api_key = operations.create_api_key(name="partner")
+    alice = logged_in("alice", api_key)
+    accesses()
+
+    response = alice.get("/wallet/wallets/?limit=1", x_request_id="mine")
+    (line,) = accesses()
+
+    assert response.status_code == 200
+    assert {name: line[name] for name in line.keys() - {"timestamp", "ms"}} == {
+        "level": "info", "logger": "coppice.access", "event": "request", "request_id": "mine", "method": "GET",
+        "route": "/wallets", "status": 200, "client": "127.0.0.1", "api_key": str(key.pk),
+        "wallet": str(alice.wallet.pk),
+    }  # fmt: skip
+    assert line["timestamp"].endswith("Z")
+    assert 0 < line["ms"] < 60_000
+
+
+@pytest.mark.django_db
+def test_the_line_of_a_refused_request_says_why(accesses):
+    key, api_key = operations.create_api_key(name="partner")
+    alice = logged_in("alice", api_key)
+    nothing = Caller()
+    accesses()
+
+    alice.get("/wallets/00000000-0000-4000-8000-000000000000")
+    alice.post("/wallets", {"wallet": "alice"})
+    alice.post("/wallets", b"{")
+    alice.post("/wallets", {"wallet": 1})
+    nothing.get("/wallets?limit=1")
+    Caller(api_key="unknown").get("/wallets?limit=1")
+    Caller(api_key=api_key, bearer="wrong").get("/wallets?limit=1")
+    alice.post("/auth", {"wallet": "alice", "password": "wrong"})
+    nothing.get("/nowhere/at?all=1")
+    nothing.send("BREW", "/wallets")
+    nothing.get("/livez", host="evil.example")
+    nothing.get("/admin/nowhere")
+
+    found = accesses()
+    assert [(line["method"], line["route"], line["status"], line.get("error")) for line in found] == [
+        ("GET", "/wallets/{wallet_id}", 404, "WalletNotFound"),
+        ("POST", "/wallets", 403, "WalletNameTaken"),
+        ("POST", "/wallets", 400, "MalformedRequest"),
+        ("POST", "/wallets", 422, "Invalid"),
+        ("GET", "/wallets", 401, "ApiKeyMissing"),
+        ("GET", "/wallets", 401, "ApiKeyUnknown"),
+        ("GET", "/wallets", 403, "BearerRefused"),
+        ("POST", "/auth", 401, "InvalidCredentials"),
+        ("GET", "other", 404, "Resolver404"),
+        ("OTHER", "/wallets", 405, "MethodNotAllowed"),
+        ("GET", "other", 400, "DisallowedHost"),
+        ("GET", "/admin/{url}", 302, None),
+    ]
+    assert [line.get("api_key") for line in found[5:8]] == [None, str(key.pk), str(key.pk)]
 
 
 def test_what_a_client_did_wrong_is_no_warning_and_what_was_told_already_is_not_told_twice(client, db):
