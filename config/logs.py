@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 from uuid import UUID
 
@@ -126,13 +126,13 @@ def _filled(value: object, is_known: bool) -> object:
 
 
 def _is_written_so(record: logging.LogRecord) -> bool:
-    """Tell whether the message is a constant of the function, or of the module, that logs."""
-    frame = sys._getframe()
-    while frame.f_code.co_filename != record.pathname or frame.f_lineno != record.lineno:
-        if frame.f_back is None:
-            return False
+    """Tell whether the message is a constant of a function that is being called, or of its module."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if record.msg in frame.f_code.co_consts or any(record.msg is value for value in frame.f_globals.values()):
+            return True
         frame = frame.f_back
-    return record.msg in frame.f_code.co_consts or any(record.msg is value for value in frame.f_globals.values())
+    return False
 
 
 def _plain(value: object) -> object:

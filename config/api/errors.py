@@ -6,6 +6,7 @@ the path decides. Every error leaves through this module, those of unknown paths
 """
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from django.core.signals import got_request_exception
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views import defaults
+from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
@@ -242,7 +243,7 @@ def bearer_refused(path: str) -> RequestRefused:
     return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
 
 
-def _note(request: HttpRequest, error: Exception) -> None:
+def _note(request: HttpRequest, error: BaseException) -> None:
     request.error_name = type(error).__name__  # type: ignore[attr-defined]
 
 
@@ -271,5 +272,13 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 404, f"Cannot {request.method} {request.path}")
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    request.error_name = "CsrfFailure"  # type: ignore[attr-defined]
+    return csrf.csrf_failure(request, reason)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
+    # Called while the exception is being handled.
+    if (error := sys.exc_info()[1]) is not None:
+        _note(request, error)
     return defaults.server_error(request) if _is_for_people(request.path) else answer(request, 500, "Unknown error")

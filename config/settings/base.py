@@ -112,6 +112,7 @@ SECURE_HSTS_PRELOAD = env.secure
 SESSION_COOKIE_SECURE = env.secure
 CSRF_COOKIE_SECURE = env.secure
 SESSION_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
 # --- Sessions of the desk: `config.desk.sessions` keeps them, and is where these limits hold.
 SESSION_ENGINE = "config.desk.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
