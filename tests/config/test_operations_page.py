@@ -25,3 +25,11 @@ def test_every_figure_that_is_named_is_told():
 
 def test_every_group_is_explained():
     assert {f"| {role} |" in PAGE for role in roles.ROLES} == {True}
+
+
+def test_every_field_of_a_requests_line_is_explained():
+    source = (ROOT / "config/access_log.py").read_text()
+    fields = set(re.findall(r'^\s+"(\w+)": ', source, re.MULTILINE)) | set(re.findall(r'line\["(\w+)"\]', source))
+
+    assert {"route", "wallet", "refused"} <= fields
+    assert {name for name in fields if f"`{name}`" not in PAGE and f'"{name}":' not in PAGE} == set()

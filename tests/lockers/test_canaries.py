@@ -137,7 +137,7 @@ def test_no_secret_is_written_down_anywhere(
         "COPPICE_RAIDA_TIMEOUT_SECONDS": "5",
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    server = ["granian", "config.wsgi:application", "--interface", "wsgi", "--access-log", "--port"]
+    server = ["granian", "config.wsgi:application", "--interface", "wsgi", "--port"]
     worker = ["celery", "-A", "config", "worker", "-c", "1", "-l", "DEBUG", "--without-gossip", "--without-mingle"]
     with (
         reserved_port() as port,
@@ -160,8 +160,8 @@ def test_no_secret_is_written_down_anywhere(
         **{path.name: path.read_text(errors="replace") for path in diary.iterdir()},
     }
     assert "lockers.run" in written["broker's traffic"]
-    assert "/api/v1/export" in written["web.log"]
-    assert "GET /api/transactions/locker/peek" in written["web.log"]
+    assert '"route":"/api/v1/export"' in written["web.log"]
+    assert '"route":"/api/transactions/locker/peek"' in written["web.log"]
     found = [
         (place, shape)
         for place, text in written.items()
