@@ -1,8 +1,8 @@
 """
-The whole system at its most talkative, and secrets in every place where a client may put text: no log holds a word of them.
+The whole system at its most talkative, and secrets wherever a client may put text: no log holds a word of them.
 
-Behind each printable character of ASCII that is no letter or digit stands a word, so that whatever is cut out of a text at
-any of them leaves one behind.
+Behind each printable character of ASCII that is no letter or digit stands a word, so that whatever is cut out of a text
+at any of them leaves one behind.
 """
 
 import base64
@@ -39,9 +39,11 @@ PASSWORDS: Final = [
 ] + [WORD + string.ascii_letters[start : start + 26] for start in (0, 26)]
 DOCUMENT: Final = json.loads((ROOT / "docs" / "openapi.json").read_text())
 HEADERS: Final = (
-    "Authorization", "Treetracker-Api-Key", "Idempotency-Key", "X-Request-Id", "Host", "Referer", "Origin", "User-Agent", "Cookie",
+    "Authorization", "Treetracker-Api-Key", "Idempotency-Key", "X-Request-Id", "Host", "Referer", "Origin",
+    "User-Agent", "Cookie",
     "Accept", "Accept-Language", "Content-Type", "X-Forwarded-For", "X-Forwarded-Proto", "X-Csrftoken", "If-None-Match",
-    "If-Modified-Since", "Range", "Expect", "Content-Length", "Transfer-Encoding", "Content-Encoding", "Connection", "Upgrade",
+    "If-Modified-Since", "Range", "Expect", "Content-Length", "Transfer-Encoding", "Content-Encoding", "Connection",
+    "Upgrade",
     f"{WORD}-Header",
 )  # fmt: skip
 PATIENCE_SECONDS: Final = 60
