@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Final, Literal, Self
 
 from celery import Celery
+from django.conf import settings
 from django.core.management import call_command
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -476,15 +477,30 @@ class System:
 
     @property
     def _static_stamp(self) -> Path:
-        return ROOT / "staticfiles" / ".collected"
+        return Path(settings.STATIC_ROOT) / ".collected"
 
     def _static_files_are_current(self) -> bool:
-        return self._static_stamp.exists() and self._static_stamp.read_text(encoding="utf-8") == self._static_state()
+        try:
+            return self._static_stamp.read_text(encoding="utf-8") == self._static_state()
+        except FileNotFoundError:
+            return False
 
     def _collect_static_files(self) -> str:
-        """In this process, which has loaded Django already. Its stamp comes last, after a whole one."""
-        call_command("collectstatic", interactive=False, clear=True, verbosity=0, skip_checks=True)
-        self._static_stamp.write_text(self._static_state(), encoding="utf-8")
+        """
+        In this process, which has loaded Django already. Its stamp comes last, after a whole one.
+
+        Systems of several state directories share one checkout, and one would remove what another is copying.
+        """
+        self._static_stamp.parent.mkdir(exist_ok=True)
+        descriptor = os.open(self._static_stamp.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._static_files_are_current():
+                return "collected by another start"
+            call_command("collectstatic", interactive=False, clear=True, verbosity=0, skip_checks=True)
+            self._static_stamp.write_text(self._static_state(), encoding="utf-8")
+        finally:
+            os.close(descriptor)
         return "collected"
 
     def _static_state(self) -> str:

@@ -19,8 +19,6 @@ from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
 
-OTHER = "coppice_restored"
-
 
 @pytest.fixture
 def backup(transactional_db, tmp_path):
@@ -46,12 +44,15 @@ def backup(transactional_db, tmp_path):
 @pytest.fixture
 def empty_database(transactional_db):
     """The URL of another database of the same server."""
+    # One for each process that runs tests: they share the server.
+    name = connection.settings_dict["NAME"]
+    other = f"{name}_restored"
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {OTHER} WITH (FORCE)")
-        cursor.execute(f"CREATE DATABASE {OTHER}")
-    yield database_url().replace(quote(connection.settings_dict["NAME"], safe=""), OTHER)
+        cursor.execute(f"DROP DATABASE IF EXISTS {other} WITH (FORCE)")
+        cursor.execute(f"CREATE DATABASE {other}")
+    yield database_url().replace(quote(name, safe=""), other)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {OTHER} WITH (FORCE)")
+        cursor.execute(f"DROP DATABASE {other} WITH (FORCE)")
 
 
 def restore(directory, url, *arguments):

@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from config import supervisor
 from config.embedded import ROOT
 from tests.config.conftest import left_behind, manage
 from tests.ports import silent_ports
@@ -89,6 +92,22 @@ def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, af
         assert "Everything has been stopped." in process.stdout.read()
         assert process.wait(timeout=60) == status
     assert left_behind(state) == []
+
+
+def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(state, settings, monkeypatch):
+    settings.STATIC_ROOT = state / "static"
+    at_work = threading.Lock()
+
+    def collect(*arguments: object, **options: object) -> None:
+        assert at_work.acquire(blocking=False), "two at once"
+        time.sleep(0.2)
+        at_work.release()
+
+    monkeypatch.setattr(supervisor, "call_command", collect)
+    with ThreadPoolExecutor(3) as threads:
+        said = list(threads.map(lambda _: supervisor.System(state)._collect_static_files(), range(3)))
+
+    assert sorted(said) == ["collected", "collected by another start", "collected by another start"]
 
 
 def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_guard(bare_environment, state):
