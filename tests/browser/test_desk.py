@@ -64,11 +64,14 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
     with django_db_blocker.unblock():
-        staff = User.objects.create_superuser("olivia", password=PASSWORD)
-        ledger = furnish(staff)
-        with web_server() as address:
-            yield Desk(address, ledger)
-        call_command("flush", interactive=False, verbosity=0)
+        try:
+            staff = User.objects.create_superuser("olivia", password=PASSWORD)
+            ledger = furnish(staff)
+            with web_server() as address:
+                yield Desk(address, ledger)
+        finally:
+            # If the server does not start, too: the rows are committed, and all later tests would find them.
+            call_command("flush", interactive=False, verbosity=0)
 
 
 @pytest.fixture(scope="module")

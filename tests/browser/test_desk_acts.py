@@ -45,11 +45,13 @@ def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator
         staff = User.objects.create_superuser("olivia", password=PASSWORD)
         ledger = furnish(staff)
 
-        ledger.token = BearerToken.objects.get()
-        with web_server({"COPPICE_STATE_DIR": str(state)}) as address:
-            yield Desk(address, ledger)
-        asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
-        call_command("flush", interactive=False, verbosity=0)
+        try:
+            ledger.token = BearerToken.objects.get()
+            with web_server({"COPPICE_STATE_DIR": str(state)}) as address:
+                yield Desk(address, ledger)
+        finally:
+            asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
+            call_command("flush", interactive=False, verbosity=0)
 
 
 def go(page: Page, desk: Desk, path: str, button: str) -> None:
