@@ -41,8 +41,8 @@ RECOVERY_CODES: Final = 10
 # No letter or digit that is taken for another.
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 _CODE_LETTERS: Final = 16
-# After some wrong codes in a row each further one doubles the wait. A person who mistypes waits seconds; whoever has
-# the password and guesses gets 24 attempts a day at three good codes in a million.
+# After some wrong codes in a row each further one doubles the wait. A person who mistypes waits seconds; an attacker
+# who has the password gets 24 attempts a day at three good codes in a million.
 _FREE_FAILURES: Final = 5
 _LONGEST_WAIT: Final = timedelta(hours=1)
 ISSUER: Final = "Coppice"

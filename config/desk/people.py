@@ -1,8 +1,8 @@
 """
 What is done to the accounts of people at the desk, each with its entry in the log.
 
-The rules, checked on locked rows at the moment of the act: an administrator's permission; nobody acts on a superuser,
-nor on the own account; nobody acts on somebody who may do more, nor grants a right that the actor does not have.
+The rules, checked on locked rows at the moment of the act: the operator has the permission; the person is neither a
+superuser nor the operator, and has no right that the operator does not have; no such right is granted.
 Superusers come from the command line, and only it changes them.
 
 An act is one transaction. `shown` is what `about` returned when the operator confirmed; if it is not so any more,
@@ -38,7 +38,7 @@ Shown = Mapping[str, Any]
 
 
 def role_of(person: User) -> str:
-    """Return the role in one word; more if somebody has more than one, or single permissions."""
+    """Return the role in one word; more if the person has several, or single permissions."""
     if person.is_superuser:
         return SUPERUSER
     found = sorted(group.name for group in person.groups.all())
@@ -70,12 +70,12 @@ def _rights(person: User) -> set[str]:
 
 
 def may_grant(staff: User, role: str) -> bool:
-    """Tell whether somebody has every right of a role."""
+    """Tell whether the operator has every right of a role."""
     return set(roles.ROLES[role]) <= staff.get_all_permissions()
 
 
 def why_not(staff: User, person: User) -> str:
-    """Return why somebody may not act on a person's account, or ""."""
+    """Return why the operator may not act on a person's account, or ""."""
     if person.is_superuser:
         return "a superuser is managed on the command line alone"
     if person.pk == staff.pk:

@@ -214,7 +214,7 @@ class ResetSecondFactor(_OfPerson):
 
 
 class _EndsSessions(Deed):
-    """Everybody may end the own sessions; those of others take the permission."""
+    """A person may end the own sessions; those of others take the permission."""
 
     app = "desk"
     is_dangerous = True
@@ -233,7 +233,7 @@ class _EndsSessions(Deed):
     def why_not_for(self, user: User, row: Any) -> str:
         person = self.person(row)
         if person is None:
-            return "nobody is signed in with it"
+            return "no person is signed in with it"
         return self.why_not(row) or ("" if person.pk == user.pk else people.why_not(user, person))
 
 

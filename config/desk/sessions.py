@@ -127,7 +127,7 @@ class SessionStore(SessionBase):
 
 
 def begin(request: HttpRequest) -> None:
-    """Write down in the session of somebody who has just shown the password from where and when that was."""
+    """Write down in the session of a person who has just passed the password from where and when that was."""
     session = request.session
     session.pop(FACTOR, None)
     session[_CREATED] = timezone.now().isoformat()

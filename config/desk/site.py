@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.csrf import csrf_protect
 
-from config.desk import acts, door, home, live, sessions
+from config.desk import acts, home, live, sessions, signing_in
 from config.desk.confirming import Deed
 from config.desk.pages import Act
 
@@ -55,25 +55,29 @@ class Desk(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [
             path("live/", self.admin_view(live.tasks), name="live"),
-            path("second-factor/", partial(door.second_factor, site=self), name="second_factor"),
-            path("sessions/", self.admin_view(partial(door.own_sessions, site=self)), name="sessions"),
+            path("second-factor/", partial(signing_in.second_factor, site=self), name="second_factor"),
+            path("sessions/", self.admin_view(partial(signing_in.own_sessions, site=self)), name="sessions"),
             # Before Django's: it asks who is let in, and everybody may leave.
             path("logout/", csrf_protect(self.logout), name="logout"),
-            path("password_change/", self.admin_view(partial(door.change_password, site=self)), name="password_change"),
+            path(
+                "password_change/",
+                self.admin_view(partial(signing_in.change_password, site=self)),
+                name="password_change",
+            ),
             *acts.urls(self),
             *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
         ]
 
     def has_permission(self, request: HttpRequest) -> bool:
-        return door.passed(request)
+        return signing_in.passed(request)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Let in who has passed the second factor too, and write down that the session is in use."""
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if door.waits_for_factor(request):
-                return door.to_factor(request)
+            if signing_in.waits_for_factor(request):
+                return signing_in.to_factor(request)
             # A page that is left open asks by itself; that is no use.
             if view is not live.tasks and self.has_permission(request):
                 sessions.touch(request)
@@ -83,7 +87,7 @@ class Desk(AdminSite):
         return update_wrapper(guarded, inner)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return door.sign_in(request, site=self, extra_context=extra_context)
+        return signing_in.sign_in(request, site=self, extra_context=extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "around": self._around(request)}

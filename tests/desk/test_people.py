@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, reverse
 from config.desk import acts, people, roles
 from config.desk.models import SecondFactor, Session
 from tests.desk.test_acts import confirm, confirmation, text_of, url
-from tests.desk.test_door import set_up
+from tests.desk.test_signing_in import set_up
 from wallets import errors
 from wallets.models import OperatorAction
 from wallets.oversight import Operator

@@ -17,7 +17,7 @@ from lockers import operations, resealing, secrecy, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import CoinState
 from tests.api.web_server import database_url
-from tests.desk.test_door import set_up
+from tests.desk.test_signing_in import set_up
 from tests.lockers.stock import stock
 from wallets.models import Wallet
 

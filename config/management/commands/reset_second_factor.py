@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor NAME`: for somebody whose phone is lost, superusers above all."""
+"""`manage.py reset_second_factor NAME`: for a person whose phone is lost, superusers above all."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """
-The desk's door: signing in with a password and, where there is one, a second factor; and the own account.
+Signing in at the desk with a password and, where there is one, a second factor; and the own account.
 
-Somebody who has shown the password alone is let in nowhere (`passed`): `Desk` sends every address of the desk to the
+A person who has passed the password alone is let in nowhere (`passed`): `Desk` redirects every URL of the desk to the
 page of the second factor. Attempts at passwords and codes are counted together, by the limits of `/auth`.
 """
 
@@ -45,12 +45,12 @@ _ENROLLING: Final = "enrolling"
 
 
 def is_staff(user: User | AnonymousUser) -> bool:
-    """Tell whether somebody has shown the password of an account that may be at the desk."""
+    """Tell whether the user has passed the password of an account that may use the desk."""
     return user.is_active and user.is_staff
 
 
 def waits_for_factor(request: HttpRequest) -> bool:
-    """Tell whether somebody has shown a password and must still show a code, or set a second factor up."""
+    """Tell whether the user has passed the password and must still give a code, or set a second factor up."""
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return False
@@ -68,12 +68,12 @@ def waits_for_factor(request: HttpRequest) -> bool:
 
 
 def passed(request: HttpRequest) -> bool:
-    """Tell whether somebody is let in: by the password, and by the second factor if there is or must be one."""
+    """Tell whether the user has passed the password, and the second factor if there is or must be one."""
     return is_staff(request.user) and not waits_for_factor(request)
 
 
 def to_factor(request: HttpRequest) -> HttpResponseRedirect:
-    """Send somebody to the page of the second factor, and from there to where they wanted to go."""
+    """Redirect to the page of the second factor, and from there to the URL that was asked for."""
     query = urlencode({REDIRECT_FIELD_NAME: request.get_full_path()})
     return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{query}")
 

@@ -1,7 +1,9 @@
 """Signing in: bounded guesses, the second factor, and sessions that are seen and ended."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -9,6 +11,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
@@ -290,6 +293,27 @@ def test_a_code_is_good_once_and_for_its_time(person):
     sign_in(other, "otto")
     assert other.post(FACTOR, {"code": later}).context["mode"] == "asked"
     assert other.get(HOME).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_code_that_is_sent_twice_at_once_lets_one_in(person):
+    user = person()
+    secret, codes = set_up(user)
+    for code in (code_of(secret, step=1), codes[0]):
+        clients = [Client(), Client()]
+        for client in clients:
+            sign_in(client, "otto")
+        start = threading.Barrier(2)
+
+        def send(client, start=start, code=code):
+            try:
+                start.wait(timeout=20)
+                return client.post(FACTOR, {"code": code}).status_code
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(send, clients)) == [200, 302]
 
 
 def test_a_recovery_code_stands_in_once(person):
