@@ -21,6 +21,11 @@ EVENT_EXAMPLE: Final = {
         "bundle": Sometimes(2),
         "transferState": Sometimes("completed"),
         "claim": Sometimes(False),
+        "managerWallet": Sometimes("mona"),
+        "trustRelationshipsLeft": Sometimes(1),
+        "trustRelationshipIds": Sometimes(["1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"]),
+        "transfersLeft": Sometimes(0),
+        "transferIds": Sometimes([]),
     },
 }
 

@@ -150,7 +150,8 @@ SELECT shown.number, shown.party, md5(transfer.id::text || shown.party)::uuid, s
 """
 _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
-    "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
+    "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
+    "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
     "parentWallet", "childWallet", "wallet",
 )  # fmt: skip
 

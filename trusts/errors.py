@@ -27,14 +27,14 @@ class RequesterNotControlled(DomainError):
 
 
 class TrustNotAnswerable(DomainError):
-    """The caller does not control the requestee, or there is no such trust: the same words for both."""
+    """The caller may not answer the trust, or there is no such trust: the same words for both."""
 
     def __init__(self, event: str) -> None:
         super().__init__(f"Have no permission to {event} this relationship")
 
 
 class TrustNotCancellable(DomainError):
-    """Somebody else than the originator tries to delete a trust."""
+    """The caller controls neither side of the trust that it tries to delete."""
 
     def __init__(self) -> None:
         super().__init__("Have no permission to cancel this relationship")
@@ -61,13 +61,41 @@ class ManagementCircle(DomainError):
         super().__init__("Operation forbidden, because this would lead to a management circle")
 
 
-class YieldWithdrawn(DomainError):
+class ConsentWithdrawn(DomainError):
     """
-    The originator of a `yield` deleted it: only a new request can give the power again.
+    The actor's side deleted a `receive` or `yield`: only a new request can give the power again.
 
-    The Treetracker contract, row 25: without this rule the requestee could regain power
-    over the originator's tokens by itself.
+    The Treetracker contract, row 25: without this rule the requestee could regain power over the actor's tokens, or
+    the right to push to it, by itself.
     """
+
+    def __init__(self, request_type: str) -> None:
+        super().__init__(f"The originator has withdrawn this {request_type} relationship, a new request is needed")
+
+
+class OriginatorWithoutControl(DomainError):
+    """The wallet that made the request in the name of its actor no longer controls that actor."""
 
     def __init__(self) -> None:
-        super().__init__("The originator has withdrawn this yield relationship, a new request is needed")
+        super().__init__("The originator no longer controls the requester, a new request is needed")
+
+
+class EndedByOperator(DomainError):
+    """An operator ended the trust: only a new request can give the same again."""
+
+    def __init__(self) -> None:
+        super().__init__("An operator has ended this relationship, a new request is needed")
+
+
+class TrustNotOpen(DomainError):
+    """An operator ends a trust that is neither requested nor trusted."""
+
+    def __init__(self) -> None:
+        super().__init__("The trust relationship is neither requested nor trusted")
+
+
+class DismissalOfOneself(DomainError):
+    """The wallet itself is named as the manager that it dismisses."""
+
+    def __init__(self) -> None:
+        super().__init__('"manager_wallet" must be another wallet')

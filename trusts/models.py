@@ -28,7 +28,7 @@ class Trust(models.Model):
     type = models.CharField(max_length=6, choices=TrustType)
     request_type = models.CharField(max_length=7, choices=TrustRequestType)
     state = models.CharField(max_length=23, choices=TrustState)
-    # The originator deleted it and nobody accepted it since.
+    # The actor's side deleted it, or an operator ended it, and it was not accepted since.
     withdrawn = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
@@ -92,7 +92,8 @@ class TrustChange(models.Model):
     """One thing that happened to a trust. Append-only: a trigger refuses UPDATE and DELETE."""
 
     trust = models.ForeignKey(Trust, on_delete=models.PROTECT, related_name="changes")
-    actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # Which wallet was logged in. Empty if it was an operator.
+    actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, null=True, blank=True)
     # Empty for the request itself.
     event = models.CharField(max_length=7, choices=TrustEvent, blank=True)
     state = models.CharField(max_length=23, choices=TrustState)

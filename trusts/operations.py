@@ -10,12 +10,16 @@ from django.db.models.functions import Now
 
 from trusts import errors, queries
 from trusts.models import Trust, TrustChange
-from trusts.states import OPEN, TYPE_OF, TrustEvent, TrustRequestType, TrustState, next_state
+from trusts.states import OPEN, TRANSITIONS, TYPE_OF, TrustEvent, TrustRequestType, TrustState, next_state
+from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import survives_deadlock
 from wallets.models import Wallet
 from wallets.states import EventType
+
+# Of what a manager left behind an event names these; it counts all of it.
+_LISTED_IN_AN_EVENT: Final = 100
 
 
 @survives_deadlock
@@ -89,7 +93,8 @@ def request_trust(
             request_type=request_type,
             state=TrustState.REQUESTED,
         )
-        return _announced(trust, EventType.TRUST_REQUEST)
+        [row] = _announced([trust], EventType.TRUST_REQUEST)
+        return row
 
 
 @survives_deadlock
@@ -98,46 +103,120 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     Let the trust take effect. Re-instates one that was declined or deleted before.
 
     :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor does not control its target
-    :raises trusts.errors.YieldWithdrawn: the originator of this `yield` deleted it
+    :raises trusts.errors.EndedByOperator: an operator ended it
+    :raises trusts.errors.ConsentWithdrawn: the side that asked for this `receive` or `yield` deleted it
+    :raises trusts.errors.OriginatorWithoutControl: who asked for it no longer controls the wallet in whose name it was
     :raises trusts.errors.ManagementCircle: the two wallets would manage each other
     :raises trusts.errors.TrustAlreadyExists: a newer request of the same meaning is open
     """
-    return _answer(actor=actor, trust_id=trust_id, event=TrustEvent.ACCEPT)
+    with transaction.atomic(savepoint=False):
+        trust = lock(trust_id=trust_id)
+        if trust is None or not queries.controls_until_commit(actor_id=actor.pk, wallet_id=trust.target_id):
+            raise errors.TrustNotAnswerable(TrustEvent.ACCEPT.value)
+        return _change(trust, actor=actor, event=TrustEvent.ACCEPT)
 
 
 @survives_deadlock
 def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
-    Refuse the trust, or end it after it was accepted.
+    Refuse the trust, or end it after it was accepted. In the name of its actor, if the caller controls that side only.
 
-    :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor does not control its target
+    :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor controls neither side of it
     """
-    return _answer(actor=actor, trust_id=trust_id, event=TrustEvent.DECLINE)
+    with transaction.atomic(savepoint=False):
+        trust = lock(trust_id=trust_id)
+        event = None if trust is None else _ending(trust, actor=actor, asked=TrustEvent.DECLINE)
+        if trust is None or event is None:
+            raise errors.TrustNotAnswerable(TrustEvent.DECLINE.value)
+        return _change(trust, actor=actor, event=event)
 
 
 @survives_deadlock
 def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
-    Withdraw the trust, whether it was accepted or not.
+    Withdraw the trust, accepted or not. In the name of its target, if the caller controls that side only.
 
     :raises trusts.errors.TrustNotFound: no such trust
-    :raises trusts.errors.TrustNotCancellable: the actor is not its originator
+    :raises trusts.errors.TrustNotCancellable: the actor controls neither side of it
     """
     with transaction.atomic(savepoint=False):
-        trust = _lock(trust_id)
+        trust = lock(trust_id=trust_id)
         if trust is None:
             raise errors.TrustNotFound(trust_id)
-        if trust.originator_id != actor.pk:
+        event = _ending(trust, actor=actor, asked=TrustEvent.DELETE)
+        if event is None:
             raise errors.TrustNotCancellable
-        return _change(trust, actor=actor, event=TrustEvent.DELETE)
-
-
-def _answer(*, actor: Wallet, trust_id: UUID, event: TrustEvent) -> queries.TrustRow:
-    with transaction.atomic(savepoint=False):
-        trust = _lock(trust_id)
-        if trust is None or not queries.controls_until_commit(actor_id=actor.pk, wallet_id=trust.target_id):
-            raise errors.TrustNotAnswerable(event.value)
         return _change(trust, actor=actor, event=event)
+
+
+@survives_deadlock
+def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[queries.TrustRow]:
+    """
+    End what the wallet named `manager` may do with the wallet, and all that it set up; return what was ended.
+
+    That is every open trust of the wallet which gives the manager control of it, which the manager requested, or which
+    it accepted in the wallet's name; and the same again for each wallet that loses its control of the wallet by this.
+    Where the wallet is the actor the trust is deleted, where it is the target declined. Running it again ends what
+    was set up since, most often nothing.
+
+    :raises wallets.errors.WalletNotFound: no such wallet (by id), or no such manager (by name or id)
+    :raises wallets.errors.InvalidWalletName: the text can never be a name
+    :raises wallets.errors.WalletNotControlled: the actor does not control the wallet
+    :raises trusts.errors.DismissalOfOneself: wallet and manager are one
+    """
+    wallet = wallet_queries.wallet_by_id(wallet_id)
+    named = wallet_queries.wallet_by_name_or_id(manager)
+    with transaction.atomic(savepoint=False):
+        # Every change of a trust locks both its wallets first, so the trusts of this one stand still.
+        _lock_pair(wallet.pk, wallet.pk)
+        if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
+            raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+        if named.pk == wallet.pk:
+            raise errors.DismissalOfOneself
+        ended: list[Trust] = []
+        dismissed = [named.pk]
+        for manager_id in dismissed:
+            found = _lock_all(queries.set_up_by(manager_id=manager_id, wallet_id=wallet.pk))
+            for event in (TrustEvent.DELETE, TrustEvent.DECLINE):
+                side = [trust for trust in found if (trust.actor_id == wallet.pk) is (event is TrustEvent.DELETE)]
+                _write(side, actor=actor, event=event, state=TRANSITIONS[TrustState.TRUSTED, event])
+            ended += found
+            lost = _lost_control(found)
+            dismissed += [loser for loser, of in lost if of == wallet.pk and loser not in dismissed]
+        _tell_of_lost_control(ended)
+        return queries.trust_rows(trust_ids=[trust.pk for trust in ended])
+
+
+@survives_deadlock
+def end_trust(*, trust_id: UUID) -> queries.TrustRow:
+    """
+    End an open trust in the name of no wallet, for an operator. Only a new request can give the same again.
+
+    :raises trusts.errors.TrustNotFound: no such trust
+    :raises trusts.errors.TrustNotOpen: it is neither requested nor trusted
+    """
+    with transaction.atomic(savepoint=False):
+        trust = lock(trust_id=trust_id)
+        if trust is None:
+            raise errors.TrustNotFound(trust_id)
+        return _change(trust, actor=None, event=TrustEvent.END)
+
+
+def _ending(trust: Trust, *, actor: Wallet, asked: TrustEvent) -> TrustEvent | None:
+    """
+    Return by which event the actor ends the locked trust, or None if it controls neither side now.
+
+    That is the event asked for, if the actor controls the side to which it belongs, else that of the other side: the
+    state tells which side ended the trust. The wallet that asked for the trust always deletes it, also if it controls
+    the other one: a consent that its giver ends is withdrawn, whichever call it makes.
+    """
+    if actor.pk == trust.actor_id:
+        return TrustEvent.DELETE
+    sides = {TrustEvent.DELETE: trust.actor_id, TrustEvent.DECLINE: trust.target_id}
+    for event in sorted(sides, key=lambda each: each is not asked):
+        if queries.controls_until_commit(actor_id=actor.pk, wallet_id=sides[event]):
+            return event
+    return None
 
 
 def _lock_pair(one: UUID, other: UUID) -> None:
@@ -154,7 +233,8 @@ def _lock_pair(one: UUID, other: UUID) -> None:
         )
 
 
-def _lock(trust_id: UUID) -> Trust | None:
+def lock(*, trust_id: UUID) -> Trust | None:
+    """Return the trust as it is until the caller's transaction ends, or None if there is none."""
     # The parties never change, so they can be read before they are locked. The wallets come
     # first, as in `request_trust`, and the trust last: one order for all.
     parties = Trust.objects.filter(pk=trust_id).values_list("actor_id", "target_id").first()
@@ -173,15 +253,19 @@ def _stands_in_the_way(*, actor_id: UUID, target_id: UUID, request_type: TrustRe
     ).exists()
 
 
-def _would_close_a_circle(trust: Trust) -> bool:
+def _management(trust: Trust) -> tuple[UUID, UUID] | None:
+    """Return who manages whom while the trust is in force, if it is about that."""
     match trust.request_type:
         case TrustRequestType.MANAGE:
-            manager_id, managed_id = trust.actor_id, trust.target_id
+            return trust.actor_id, trust.target_id
         case TrustRequestType.YIELD:
-            manager_id, managed_id = trust.target_id, trust.actor_id
-        case _:
-            return False
-    return queries.controls(actor_id=managed_id, wallet_id=manager_id)
+            return trust.target_id, trust.actor_id
+    return None
+
+
+def _would_close_a_circle(trust: Trust) -> bool:
+    management = _management(trust)
+    return management is not None and queries.controls(actor_id=management[1], wallet_id=management[0])
 
 
 def _create(
@@ -205,38 +289,113 @@ def _create(
 
 
 _EVENT_TYPES: Final = {
-    TrustEvent.ACCEPT: EventType.TRUST_REQUEST_GRANTED,
-    TrustEvent.DECLINE: EventType.TRUST_REQUEST_CANCELLED_BY_TARGET,
-    TrustEvent.DELETE: EventType.TRUST_REQUEST_CANCELLED_BY_ORIGINATOR,
+    TrustState.TRUSTED: EventType.TRUST_REQUEST_GRANTED,
+    TrustState.CANCELLED_BY_TARGET: EventType.TRUST_REQUEST_CANCELLED_BY_TARGET,
+    TrustState.CANCELLED_BY_ORIGINATOR: EventType.TRUST_REQUEST_CANCELLED_BY_ORIGINATOR,
 }
 
 
-def _announced(trust: Trust, event_type: EventType) -> queries.TrustRow:
-    """Let both parties read of the change, and return the trust as it is now."""
-    row = queries.trust_row(trust_id=trust.pk)
-    payload = {
-        "trustRelationshipId": trust.pk,
-        "requesterWallet": row.actor_wallet,
-        "requesteeWallet": row.target_wallet,
-        "trustRequestType": row.request_type,
-    }
-    wallet_operations.record_events([(party, event_type, payload) for party in (trust.actor_id, trust.target_id)])
+def _announced(trusts: Sequence[Trust], event_type: EventType) -> list[queries.TrustRow]:
+    """Let both parties of each trust read of the change, and return the trusts as they are now."""
+    rows = {row.id: row for row in queries.trust_rows(trust_ids=[trust.pk for trust in trusts])}
+    wallet_operations.record_events(
+        [
+            (
+                party,
+                event_type,
+                {
+                    "trustRelationshipId": trust.pk,
+                    "requesterWallet": rows[trust.pk].actor_wallet,
+                    "requesteeWallet": rows[trust.pk].target_wallet,
+                    "trustRequestType": rows[trust.pk].request_type,
+                },
+            )
+            for trust in trusts
+            for party in (trust.actor_id, trust.target_id)
+        ]
+    )
+    return list(rows.values())
+
+
+def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries.TrustRow:
+    before = TrustState(trust.state)
+    if event is TrustEvent.ACCEPT and before is TrustState.TRUSTED:
+        # Said again: the answer is the same, and nothing happened.
+        return queries.trust_row(trust_id=trust.pk)
+    after = next_state(
+        before,
+        event,
+        request_type=TrustRequestType(trust.request_type),
+        withdrawn=trust.withdrawn,
+        was_ended_by_operator=event is TrustEvent.ACCEPT and queries.was_ended_by_operator(trust_id=trust.pk),
+    )
+    if event is TrustEvent.ACCEPT:
+        if not queries.controls_until_commit(actor_id=trust.originator_id, wallet_id=trust.actor_id):
+            raise errors.OriginatorWithoutControl
+        if _would_close_a_circle(trust):
+            raise errors.ManagementCircle
+    if after is before:
+        return queries.trust_row(trust_id=trust.pk)
+    try:
+        with transaction.atomic():
+            [row] = _write([trust], actor=actor, event=event, state=after)
+    except IntegrityError as error:
+        raise errors.TrustAlreadyExists from error
+    _tell_of_lost_control([trust])
     return row
 
 
-def _change(trust: Trust, *, actor: Wallet, event: TrustEvent) -> queries.TrustRow:
-    before = TrustState(trust.state)
-    after = next_state(before, event, request_type=TrustRequestType(trust.request_type), withdrawn=trust.withdrawn)
-    if event is TrustEvent.ACCEPT and _would_close_a_circle(trust):
-        raise errors.ManagementCircle
-    if after is before:
-        # Said again: the answer is the same, and nothing happened.
-        return queries.trust_row(trust_id=trust.pk)
-    withdrawn = {TrustEvent.ACCEPT: False, TrustEvent.DELETE: True, TrustEvent.DECLINE: F("withdrawn")}[event]
-    try:
-        with transaction.atomic():
-            Trust.objects.filter(pk=trust.pk).update(state=after, withdrawn=withdrawn, updated_at=Now())
-    except IntegrityError as error:
-        raise errors.TrustAlreadyExists from error
-    TrustChange.objects.create(trust_id=trust.pk, actor=actor, event=event, state=after)
-    return _announced(trust, _EVENT_TYPES[event])
+def _write(
+    trusts: Sequence[Trust], *, actor: Wallet | None, event: TrustEvent, state: TrustState
+) -> list[queries.TrustRow]:
+    """Bring locked trusts into a state, write that down, and return them as they are now."""
+    if not trusts:
+        return []
+    withdrawn = {TrustEvent.ACCEPT: False, TrustEvent.DECLINE: F("withdrawn")}.get(event, True)
+    Trust.objects.filter(pk__in=[trust.pk for trust in trusts]).update(
+        state=state, withdrawn=withdrawn, updated_at=Now()
+    )
+    TrustChange.objects.bulk_create(
+        TrustChange(trust_id=trust.pk, actor=actor, event=event, state=state) for trust in trusts
+    )
+    return _announced(trusts, _EVENT_TYPES[state])
+
+
+def _lock_all(trust_ids: Sequence[UUID]) -> list[Trust]:
+    return list(Trust.objects.select_for_update(no_key=True).filter(pk__in=trust_ids).order_by("number"))
+
+
+def _lost_control(ended: Sequence[Trust]) -> dict[tuple[UUID, UUID], UUID]:
+    """
+    Return, of trusts as they were before they ended, each manager and wallet of which the control ended, and by which.
+
+    A manager that controls the wallet by another trust as well is left out.
+    """
+    lost = {}
+    for trust in ended:
+        management = _management(trust)
+        if management is None or trust.state != TrustState.TRUSTED:
+            continue
+        manager_id, wallet_id = management
+        if not queries.controls(actor_id=manager_id, wallet_id=wallet_id):
+            lost[management] = trust.pk
+    return lost
+
+
+def _tell_of_lost_control(ended: Sequence[Trust]) -> None:
+    """Let each wallet that lost a manager by the end of these trusts read what that manager left behind."""
+    events = []
+    for (manager_id, wallet_id), trust_id in _lost_control(ended).items():
+        trust_ids = queries.set_up_by(manager_id=manager_id, wallet_id=wallet_id)
+        transfer_ids = queries.open_transfers_begun_by(manager_id=manager_id, wallet_id=wallet_id)
+        payload = {
+            "managerWallet": wallet_queries.wallet_by_id(manager_id).name,
+            "trustRelationshipId": trust_id,
+            "trustRelationshipsLeft": len(trust_ids),
+            "trustRelationshipIds": trust_ids[:_LISTED_IN_AN_EVENT],
+            "transfersLeft": len(transfer_ids),
+            "transferIds": transfer_ids[:_LISTED_IN_AN_EVENT],
+        }
+        events.append((wallet_id, EventType.MANAGEMENT_ENDED, payload))
+    if events:
+        wallet_operations.record_events(events)

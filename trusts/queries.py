@@ -194,6 +194,69 @@ def trust_row(*, trust_id: UUID) -> TrustRow:
     return TrustRow(*row)
 
 
+def trust_rows(*, trust_ids: Sequence[UUID]) -> list[TrustRow]:
+    """Return these trusts in the order of creation, whoever asks; unknown ones are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_ROW} WHERE trust.id = ANY(%s) ORDER BY trust.number", [list(trust_ids)])
+        return [TrustRow(*row) for row in cursor.fetchall()]
+
+
+def was_ended_by_operator(*, trust_id: UUID) -> bool:
+    """Tell whether an operator ever ended the trust, which is final."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM trusts_trustchange WHERE trust_id = %s AND event = 'end')", [trust_id]
+        )
+        return bool(cursor.fetchone()[0])
+
+
+# Who accepted a trust that is in force: the last thing that happened to it.
+_ACCEPTED_BY: Final = """
+(SELECT change.actor_id FROM trusts_trustchange AS change
+  WHERE change.trust_id = trust.id ORDER BY change.id DESC LIMIT 1)
+"""
+# A `yield` to the manager that is not open counts as well, unless it is withdrawn: the manager could accept it again.
+_SET_UP_BY: Final = f"""
+SELECT trust.id FROM trusts_trust AS trust
+ WHERE (trust.actor_id = %(wallet)s OR trust.target_id = %(wallet)s) AND trust.number > 0
+   AND (trust.state IN ('requested', 'trusted')
+        AND (trust.originator_id = %(manager)s
+             OR trust.actor_id = %(manager)s AND trust.request_type = 'manage'
+             OR trust.state = 'trusted' AND trust.target_id = %(wallet)s AND {_ACCEPTED_BY} = %(manager)s)
+        OR trust.target_id = %(manager)s AND trust.request_type = 'yield' AND NOT trust.withdrawn)
+ ORDER BY trust.number
+"""  # noqa: S608 - constants
+
+
+def set_up_by(*, manager_id: UUID, wallet_id: UUID) -> list[UUID]:
+    """
+    Return the ids of the trusts of a wallet that a manager set up, or by which it controls the wallet; oldest first.
+
+    These are the open ones that it requested, in any name, those that it accepted in the wallet's name, and those
+    that give it control of the wallet, or would if it accepted them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SET_UP_BY, {"manager": manager_id, "wallet": wallet_id})
+        return [row[0] for row in cursor.fetchall()]
+
+
+# The app of transfers stands above this one, and yet the event about the end of control is written here, in the
+# transaction that ends it. So their table is read, as the ledger's statements read trusts.
+_OPEN_TRANSFERS_BEGUN_BY: Final = """
+SELECT id FROM transfers_transfer
+ WHERE (source_id = %(wallet)s OR destination_id = %(wallet)s) AND originator_id = %(manager)s
+   AND state <> 'completed' AND state IN ('requested', 'pending')
+ ORDER BY number
+"""
+
+
+def open_transfers_begun_by(*, manager_id: UUID, wallet_id: UUID) -> list[UUID]:
+    """Return the ids of the open transfers from or to a wallet that another began; oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN_TRANSFERS_BEGUN_BY, {"manager": manager_id, "wallet": wallet_id})
+        return [row[0] for row in cursor.fetchall()]
+
+
 _IS_VISIBLE: Final = controls_one_of("trust.actor_id", "trust.target_id", "trust.originator_id")
 
 

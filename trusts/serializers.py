@@ -27,6 +27,9 @@ MAXIMUM_LIMIT: Final = 1000
 TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
 TRUST_PATH: Final = {"trust_relationship_id": Guid()}
 EMPTY: Final = Shape({})
+DISMISSAL: Final = Shape({"manager_wallet": Text()})
+
+DISMISSAL_EXAMPLE: Final = {"manager_wallet": "mona"}
 
 NEW_TRUST_EXAMPLE: Final = {"trust_request_type": "send", "requestee_wallet": "carol"}
 TRUST_EXAMPLE: Final = {

@@ -38,6 +38,7 @@ class TrustEvent(models.TextChoices):
     ACCEPT = "accept"
     DECLINE = "decline"
     DELETE = "delete"
+    END = "end"  # by an operator
 
 
 # An open trust stands in the way of another one of the same meaning.
@@ -50,7 +51,10 @@ TYPE_OF: Final[dict[TrustRequestType, TrustType]] = {
     TrustRequestType.YIELD: TrustType.MANAGE,
 }
 
-# Every event is legal in every state: either party may change its mind at any time, and an
+# Here the actor is who consents: the target may push to it, or control it. Else it is the target, by accepting.
+CONSENTED_BY_ACTOR: Final = (TrustRequestType.RECEIVE, TrustRequestType.YIELD)
+
+# Every event of a wallet is legal in every state: either party may change its mind at any time, and an
 # accepted trust that was declined or deleted before is re-instated (the Treetracker contract, row 25).
 TRANSITIONS: Final[dict[tuple[TrustState, TrustEvent], TrustState]] = {
     (state, event): after
@@ -63,15 +67,36 @@ TRANSITIONS: Final[dict[tuple[TrustState, TrustEvent], TrustState]] = {
 }
 
 
-def next_state(state: TrustState, event: TrustEvent, *, request_type: TrustRequestType, withdrawn: bool) -> TrustState:
+def next_state(
+    state: TrustState,
+    event: TrustEvent,
+    *,
+    request_type: TrustRequestType,
+    withdrawn: bool,
+    was_ended_by_operator: bool = False,
+) -> TrustState:
     """
     Return the state after `event`.
 
-    `withdrawn` says that the originator deleted the trust since it was last in force. That
+    `withdrawn` says that the actor's side deleted the trust since it was last in force. That
     is remembered apart from the state, because a decline after the delete must not hide it.
 
-    :raises trusts.errors.YieldWithdrawn: a withdrawn `yield` is accepted
+    An operator ends an open trust, and that is final: only a new request can give the same again. The four states are
+    those of the public service, so the trust is then in the state to which the wallet would have brought it whose
+    consent it was; the list of changes tells that it was an operator.
+
+    :raises trusts.errors.ConsentWithdrawn: a withdrawn `receive` or `yield` is accepted
+    :raises trusts.errors.EndedByOperator: a trust is accepted that an operator ended
+    :raises trusts.errors.TrustNotOpen: an operator ends a trust that is not open
     """
-    if event is TrustEvent.ACCEPT and request_type is TrustRequestType.YIELD and withdrawn:
-        raise errors.YieldWithdrawn
+    if event is TrustEvent.END:
+        if state not in OPEN:
+            raise errors.TrustNotOpen
+        by_actor = request_type in CONSENTED_BY_ACTOR
+        return TrustState.CANCELLED_BY_ORIGINATOR if by_actor else TrustState.CANCELLED_BY_TARGET
+    if event is TrustEvent.ACCEPT:
+        if was_ended_by_operator:
+            raise errors.EndedByOperator
+        if withdrawn and request_type in CONSENTED_BY_ACTOR:
+            raise errors.ConsentWithdrawn(request_type.value)
     return TRANSITIONS[state, event]

@@ -15,4 +15,5 @@ urlpatterns = [
         r"^wallets/(?P<wallet_id>[^/]+)/trust_relationships/?$",
         TrustViewSet.as_view({"get": "list_of_wallet"}),
     ),
+    re_path(r"^wallets/(?P<wallet_id>[^/]+)/dismiss/?$", TrustViewSet.as_view({"post": "dismiss"})),
 ]

@@ -81,6 +81,33 @@ class TrustViewSet(ApiViewSet):
         return page.response("trust_relationships", rows, write=serializers.trust, position=_number)
 
     @describe(
+        "Dismiss a manager",
+        body=serializers.DISMISSAL,
+        body_examples={"Request": serializers.DISMISSAL_EXAMPLE},
+        answer={"trust_relationships": [serializers.TRUST_EXAMPLE]},
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
+            wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+            wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+            wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
+            errors.DismissalOfOneself(),
+        ],
+        tag="trusts",
+    )
+    def dismiss(self, request: Request, wallet_id: str) -> Response:
+        """
+        Ends, at once or not at all, every open trust relationship of the wallet that gives `manager_wallet` control of
+        it, that `manager_wallet` requested, or that it accepted in the wallet's name; and the same for each wallet that
+        loses its control of the wallet by this. The answer lists what was ended; asked again, it is empty. Open
+        transfers stay open: decline or delete them one by one.
+        """
+        parsed = path_id("wallet_id", wallet_id)
+        values = serializers.DISMISSAL.read_body(request.data)
+        rows = operations.dismiss_manager(actor=caller(request), wallet_id=parsed, manager=values["manager_wallet"])
+        return Response({"trust_relationships": [serializers.trust(row) for row in rows]})
+
+    @describe(
         "Request a trust relationship",
         body=serializers.NEW_TRUST,
         body_examples={"Request": serializers.NEW_TRUST_EXAMPLE},
@@ -128,7 +155,9 @@ class TrustViewSet(ApiViewSet):
             errors.TrustNotAnswerable("accept"),
             errors.TrustAlreadyExists(),
             errors.ManagementCircle(),
-            errors.YieldWithdrawn(),
+            errors.ConsentWithdrawn("yield"),
+            errors.OriginatorWithoutControl(),
+            errors.EndedByOperator(),
         ],
     )
     def accept(self, request: Request, trust_relationship_id: str) -> Response:
@@ -143,16 +172,18 @@ class TrustViewSet(ApiViewSet):
         refusals=[errors.TrustNotAnswerable("decline")],
     )
     def decline(self, request: Request, trust_relationship_id: str) -> Response:
+        """For who controls the requestee. Who controls the requester alone deletes the relationship by this."""
         serializers.EMPTY.read_body(request.data)
         parsed = _answerable(trust_relationship_id, TrustEvent.DECLINE)
         return Response(serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
 
     @_describe(
-        "Cancel a trust relationship of one's own",
+        "Cancel a trust relationship",
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
         is_idempotent=True,
     )
     def destroy(self, request: Request, trust_relationship_id: str) -> Response:
+        """For who controls the requester. Who controls the requestee alone declines the relationship by this."""
         parsed = path_id("trust_relationship_id", trust_relationship_id)
         return Response(serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
 

@@ -236,6 +236,7 @@ class OperatorAction(models.Model):
             ("act_rotate_api_key", "Can rotate API keys"),
             ("act_revoke_api_key", "Can revoke API keys"),
             ("act_issue_tokens", "Can issue tokens"),
+            ("act_end_trust", "Can end trusts between wallets"),
             ("act_cancel_transfer", "Can cancel transfers in the name of others"),
             ("act_start_find", "Can look for coins in doubt"),
             ("act_start_fix", "Can fix coins"),

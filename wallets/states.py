@@ -12,6 +12,8 @@ class EventType(models.TextChoices):
     TRUST_REQUEST_GRANTED = "trust_request_granted"
     TRUST_REQUEST_CANCELLED_BY_TARGET = "trust_request_cancelled_by_target"
     TRUST_REQUEST_CANCELLED_BY_ORIGINATOR = "trust_request_cancelled_by_originator"
+    # Of ours: another wallet no longer manages this one.
+    MANAGEMENT_ENDED = "management_ended"
     TRANSFER_REQUESTED = "transfer_requested"
     TRANSFER_COMPLETED = "transfer_completed"
     TRANSFER_REQUEST_CANCELLED_BY_DESTINATION = "transfer_request_cancelled_by_destination"
@@ -36,6 +38,7 @@ class OperatorVerb(models.TextChoices):
     ROTATED_API_KEY = "rotated_api_key", "rotated an API key"
     REVOKED_API_KEY = "revoked_api_key", "revoked an API key"
     REVOKED_BEARER_TOKENS = "revoked_bearer_tokens", "revoked bearer tokens"
+    ENDED_TRUST = "ended_trust", "ended a trust"
     CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
     RETRIED_TASK = "retried_task", "retried a task"
     STARTED_FIND = "started_find", "began to find coins"

@@ -167,6 +167,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/wallets/{wallet_id}"): ("/wallets/{alice}", None, CONTROLLERS),
     ("PATCH", "/wallets/{wallet_id}"): ("/wallets/{alice}", {"about": "planted in spring"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/trust_relationships"): ("/wallets/{alice}/trust_relationships", None, CONTROLLERS),
+    ("POST", "/wallets/{wallet_id}/dismiss"): ("/wallets/{alice}/dismiss", {"manager_wallet": "mona"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/pending-transfers"): ("/wallets/{alice}/pending-transfers", None, CONTROLLERS),
     ("POST", "/wallets/batch-create-wallet"): (
         "/wallets/batch-create-wallet", form("wallet_name\nsapling\n"), EVERYBODY,
@@ -203,9 +204,8 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
         None,
         CONTROLLERS,
     ),
-    # Only who asked for it: the public service refuses its manager, too.
     ("DELETE", "/trust_relationships/{trust_relationship_id}"): (
-        "/trust_relationships/{outgoing trust}", None, (200, 403, 403, 403),
+        "/trust_relationships/{outgoing trust}", None, CONTROLLERS,
     ),
     ("POST", "/trust_relationships/{trust_relationship_id}/accept"): (
         "/trust_relationships/{incoming trust}/accept", {}, CONTROLLERS,

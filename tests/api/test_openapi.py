@@ -114,7 +114,7 @@ NOT_ON_THE_SURFACE = {
     # At every endpoint that takes a key.
     "KeyInUse",
     # Of what operators do.
-    "AlreadyDone", "AuditIsRunning", "ChangedMeanwhile", "NotPossible",
+    "AlreadyDone", "AuditIsRunning", "ChangedMeanwhile", "NotPossible", "TrustNotOpen",
 }  # fmt: skip
 
 

@@ -147,6 +147,11 @@ DIFFERENCES: dict[int, Difference] = {
     ),
     264: error("5", 422, ONE_OF + "[requested, trusted, cancelled_by_originator, cancelled_by_target]"),
     270: error("24", 422, '"start" must be greater than or equal to 1'),
+    # Who controls a side ends the trust by either call; the state tells which side it was.
+    273: Difference(
+        "25", 200, trust("{{trust: dave asks erin, send}}", "cancelled_by_originator", "dave", "dave", "erin")
+    ),
+    276: Difference("25", 200, trust("{{trust: dave asks erin, send}}", "cancelled_by_target", "dave", "dave", "erin")),
     278: error("4", 422, '"trust_relationship_id" must be a valid GUID'),
     299: error("17", 403, NOT_ENOUGH),
     # The tokens that the pending transfer of step 300 promises are reserved, and its acceptance takes both.

@@ -1,4 +1,4 @@
-"""The transition table of trusts, over every state, event, type and memory of a withdrawal."""
+"""The transition table of trusts, over every state, event, type and memory of an end."""
 
 import itertools
 
@@ -12,16 +12,30 @@ AFTER = {"accept": "trusted", "decline": "cancelled_by_target", "delete": "cance
 
 @pytest.mark.parametrize(
     ("state", "event", "request_type", "withdrawn"),
-    list(itertools.product(TrustState, TrustEvent, TrustRequestType, [False, True])),
+    list(itertools.product(TrustState, [*AFTER], TrustRequestType, [False, True])),
 )
-def test_everything_may_happen_in_every_state_but_the_revival_of_a_withdrawn_yield(
-    state, event, request_type, withdrawn
-):
-    if (event, request_type, withdrawn) == ("accept", "yield", True):
-        with pytest.raises(errors.YieldWithdrawn):
-            next_state(state, event, request_type=request_type, withdrawn=withdrawn)
+def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent(state, event, request_type, withdrawn):
+    if event == "accept" and request_type in ("yield", "receive") and withdrawn:
+        with pytest.raises(errors.ConsentWithdrawn):
+            next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn)
     else:
-        assert next_state(state, event, request_type=request_type, withdrawn=withdrawn) == AFTER[event]
+        assert next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn) == AFTER[event]
+
+
+@pytest.mark.parametrize(
+    ("state", "request_type", "withdrawn"), list(itertools.product(TrustState, TrustRequestType, [False, True]))
+)
+def test_an_operator_ends_what_is_open_and_that_is_final(state, request_type, withdrawn):
+    known = {"request_type": request_type, "withdrawn": withdrawn}
+    if state in ("requested", "trusted"):
+        by_actor = request_type in ("yield", "receive")
+        after = "cancelled_by_originator" if by_actor else "cancelled_by_target"
+        assert next_state(state, TrustEvent.END, **known) == after
+    else:
+        with pytest.raises(errors.TrustNotOpen):
+            next_state(state, TrustEvent.END, **known)
+    with pytest.raises(errors.EndedByOperator):
+        next_state(state, TrustEvent.ACCEPT, was_ended_by_operator=True, **known)
 
 
 def test_each_request_type_has_its_coarse_type():
