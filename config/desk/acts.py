@@ -32,6 +32,11 @@ from lockers.states import TaskKind, TaskState
 from transfers import acts as transfers
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferEvent
+from trusts import acts as trusts
+from trusts import overview as trusts_overview
+from trusts.models import Trust
+from trusts.states import OPEN as OPEN_TRUST
+from trusts.states import TrustState
 from wallets import acts as wallets
 from wallets import errors, names, operations, oversight
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
@@ -425,6 +430,42 @@ class CancelTransfer(Deed):
         return _change("transfers_transfer", row.pk)
 
 
+# --- trusts -------------------------------------------------------------------------------
+
+
+class EndTrust(Deed):
+    name = "end-trust"
+    label = "End"
+    verb = "End this trust"
+    model = Trust
+    is_dangerous = True
+
+    def heading(self, row: Trust) -> str:
+        return f"End trust {desk.short(row.pk)}"
+
+    def why_not(self, row: Trust) -> str:
+        return "" if row.state in OPEN_TRUST else "it is neither requested nor trusted"
+
+    def shown(self, row: Trust, values: Values) -> Values:
+        return trusts.about_to_end(trust_id=row.pk)
+
+    def consequences(self, row: Trust, values: Values, shown: Values) -> Sequence[str]:
+        now = "is in force, and ends" if shown["state"] == TrustState.TRUSTED else "is only requested, and is refused"
+        return [
+            f"{trusts_overview.meaning(row)}: this {now}.",
+            f"Neither {row.actor.name} nor {row.target.name} can bring it back by an answer: a new request is needed."
+            " Both wallets read of it among their events.",
+            "Open transfers stay open, and other trusts stay as they are.",
+        ]
+
+    def perform(self, operator: Operator, row: Trust, values: Values, shown: Values) -> Done:
+        trusts.end_trust(operator=operator, shown=shown, trust_id=row.pk)
+        return Done("The trust is ended.", self.url_of(row))
+
+    def url_of(self, row: Trust) -> str:
+        return _change("trusts_trust", row.pk)
+
+
 # --- coins and tasks ----------------------------------------------------------------------
 
 
@@ -718,6 +759,7 @@ ALL: Final[Sequence[Deed]] = (
     CreateApiKey(),
     RotateApiKey(),
     RevokeApiKey(),
+    EndTrust(),
     CancelTransfer(),
     RetryTask(),
     RollBackTask(),

@@ -35,6 +35,7 @@ _HELPS: Final = (
     "wallets.act_set_password",
     "wallets.act_revoke_bearer_tokens",
     "wallets.act_revoke_bearer_token",
+    "wallets.act_end_trust",
     "wallets.act_cancel_transfer",
     "wallets.act_start_find",
     "wallets.act_start_fix",

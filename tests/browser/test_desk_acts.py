@@ -26,8 +26,8 @@ __all__ = ["signed_in", "tab", "watched"]
 # What the log holds after the walk.
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
-    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "cancelled_transfer", "started_find",
-    "started_fix", "retried_task", "rolled_back_task", "ran_audit", "set_fault",
+    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
+    "started_find", "started_fix", "retried_task", "rolled_back_task", "ran_audit", "set_fault",
 ]  # fmt: skip
 
 
@@ -156,6 +156,18 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     go(page, desk, f"wallets/apikey/{ledger.key.pk}/change/", "Revoke")
     confirm(page, "Revoke the key")
     expect(done).to_contain_text("is revoked")
+
+    # A trust.
+    go(page, desk, f"trusts/trust/{ledger.trust.id}/change/", "End")
+    expect(page.locator(".consequences")).to_contain_text("a new request is needed")
+    picture(page, "end-trust")
+    wrong += looked_at(page, "end of a trust")
+    confirm(page, "End this trust")
+    expect(done).to_contain_text("The trust is ended.")
+    expect(page.locator(".timeline")).to_contain_text("An operator")
+    expect(page.locator(".button.off", has_text="End")).to_be_visible()
+    picture(page, "trust-ended")
+    wrong += looked_at(page, "trust that was ended")
 
     # A transfer, in the name of who asked.
     transfer = f"transfers/transfer/{ledger.transfers['pending'].id}/change/"

@@ -26,6 +26,10 @@ from transfers import operations as transfers
 from transfers.models import Transfer
 from transfers.queries import audit_findings
 from transfers.tallies import token_counts
+from trusts import operations as trusts
+from trusts.errors import EndedByOperator
+from trusts.models import Trust
+from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
@@ -186,6 +190,52 @@ def test_api_keys_are_created_rotated_and_revoked(desk, ledger):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("request_type", ["send", "receive", "manage", "yield"])
+@pytest.mark.parametrize("state", ["requested", "trusted"])
+def test_an_open_trust_is_ended_and_neither_side_brings_it_back(desk, ledger, request_type, state):
+    asked = trusts.request_trust(actor=ledger.sapling, requestee="bobby", request_type=TrustRequestType(request_type))
+    if state == "trusted":
+        trusts.accept_trust(actor=ledger.bob, trust_id=asked.id)
+    trust = Trust.objects.get(pk=asked.id)
+    _, said = confirmation(desk, url("end-trust", trust))
+    assert said[0].startswith("sapling ")
+    assert ("is in force, and ends" in said[0], "is only requested" in said[0]) == (
+        state == "trusted", state == "requested",
+    )  # fmt: skip
+
+    assert confirm(desk, url("end-trust", trust)).status_code == 302
+
+    trust.refresh_from_db()
+    closed = "cancelled_by_originator" if request_type in ("receive", "yield") else "cancelled_by_target"
+    assert (trust.state, trust.withdrawn) == (closed, True)
+    with pytest.raises(EndedByOperator):
+        trusts.accept_trust(actor=ledger.bob, trust_id=trust.pk)
+    action = OperatorAction.objects.latest("id")
+    assert last_action()[:2] == ("ended_trust", "trust")
+    assert (action.object_id, action.reason) == (str(trust.pk), "because")
+    assert action.before == {"state": state, "request_type": request_type, "originator": "sapling"}
+    assert action.after == {"state": closed, "event": "end"}
+    again = desk.get(url("end-trust", trust))
+    assert again.status_code == 409
+    assert "it is neither requested nor trusted" in text_of(again)
+    page = text_of(desk.get(reverse("admin:trusts_trust_change", args=[trust.pk])))
+    assert "An operator ended it" in page
+
+
+def test_a_trust_that_changed_since_it_was_shown_is_shown_again(desk, ledger):
+    trust = Trust.objects.get(pk=ledger.trust.id)
+    sent, _ = confirmation(desk, url("end-trust", trust))
+    trusts.accept_trust(actor=ledger.alice, trust_id=trust.pk)
+    actions = OperatorAction.objects.count()
+
+    late = desk.post(url("end-trust", trust), {**sent, "reason": "late"})
+
+    assert late.status_code == 409
+    assert "Something changed since this was shown" in text_of(late)
+    trust.refresh_from_db()
+    assert (trust.state, OperatorAction.objects.count()) == ("trusted", actions)
+
+
 @pytest.mark.parametrize(
     ("which", "event", "name", "closed_event"),
     [
@@ -309,6 +359,7 @@ def test_a_get_does_nothing(desk, ledger):
         Session: Session.objects.get(),
     }
     rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
+    rows[Trust] = Trust.objects.get(pk=ledger.trust.id)
 
     answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in acts.ALL}
 
@@ -468,6 +519,7 @@ MAY = {
     "set-password": {roles.OPERATOR, roles.ADMINISTRATOR},
     "revoke-bearer-tokens": {roles.OPERATOR, roles.ADMINISTRATOR},
     "revoke-bearer-token": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "end-trust": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-find": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
@@ -500,6 +552,7 @@ def test_every_page_and_every_act_by_every_role(members, staff):
         LockerTask: ledger.running,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
         User: User.objects.create_user("vera", is_staff=True),
+        Trust: Trust.objects.get(pk=ledger.trust.id),
     }
     Client().force_login(rows[User])
     rows[Session] = Session.objects.get(user=rows[User])

@@ -11,6 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from transfers import operations as transfers
+from trusts import operations as trusts
+from trusts.models import TrustChange
+from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import OperatorAction, Token
 
@@ -43,12 +46,14 @@ def at_once(*calls: Callable[[], int]) -> list[int]:
 
 
 @pytest.mark.parametrize("people", [("olivia", "olivia"), ("olivia", "oscar")], ids=["two clicks", "two operators"])
-@pytest.mark.parametrize("act", ["issue-tokens", "cancel-transfer"])
+@pytest.mark.parametrize("act", ["issue-tokens", "cancel-transfer", "end-trust"])
 def test_one_effect(act, people):
     alice, bob = wallets.create_wallet(name="alice"), wallets.create_wallet(name="bobby")
     transfers.issue_tokens(wallet=alice, count=5)
     pending = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=2)
+    trust = trusts.request_trust(actor=alice, requestee="bobby", request_type=TrustRequestType.YIELD)
     address, answers = {
+        "end-trust": (reverse("admin:end-trust", args=[trust.id]), {}),
         "issue-tokens": (reverse("admin:issue-tokens", args=[bob.pk]), {"count": "4"}),
         "cancel-transfer": (reverse("admin:cancel-transfer", args=[pending.id]), {"event": "delete"}),
     }[act]
@@ -68,4 +73,5 @@ def test_one_effect(act, people):
     assert statuses == [302, 409]
     assert OperatorAction.objects.count() == 1
     assert Token.objects.filter(wallet=bob).count() == (4 if act == "issue-tokens" else 0)
-    assert not Token.objects.exclude(transfer_pending_id=None).exists() or act == "issue-tokens"
+    assert not Token.objects.exclude(transfer_pending_id=None).exists() or act != "cancel-transfer"
+    assert TrustChange.objects.filter(event="end").count() == (act == "end-trust")
