@@ -1,17 +1,25 @@
 """
 Random actors do random things, and a small model of wallets, trusts and transfers must agree with every answer.
 
-The model knows nothing of SQL: a wallet is a set of tokens, a trust is a row of a list. After each step it must hold
-the same tokens as the ledger, and the audit must find nothing.
+The model knows nothing of SQL: a wallet is a set of tokens, a trust is a row of a list. Who controls which wallet now
+decides what anybody may do. After each step it must hold the same tokens as the ledger, and the audit finds nothing.
 """
 
+import itertools
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.transfers.books import assert_sound
 from transfers import errors, operations
@@ -20,6 +28,7 @@ from trusts import errors as trust_errors
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
+from wallets import errors as wallet_errors
 from wallets.models import Token, Wallet
 
 NAMES = ["alice", "bobby", "carol", "sapling"]
@@ -40,9 +49,21 @@ class ModelTransfer:
 class ModelTrust:
     actor: str
     target: str
+    originator: str
     kind: str
     state: str
     withdrawn: bool = False
+    accepted_by: str | None = None
+    was_ended_by_operator: bool = False
+
+    @property
+    def is_open(self):
+        return self.state in ("requested", "trusted")
+
+    @property
+    def management(self):
+        """Who would manage whom."""
+        return {"manage": (self.actor, self.target), "yield": (self.target, self.actor)}.get(self.kind)
 
 
 class Refused(Exception):
@@ -65,6 +86,33 @@ class Model:
 
     def may_push(self, sender, receiver):
         return self.trusted("send", sender, receiver) or self.trusted("receive", receiver, sender)
+
+    def dismiss(self, wallet, manager):
+        """End what the manager set up in the wallet, and what those set up who lose their control by that."""
+        dismissed, ended = [manager], {}
+        for name in dismissed:
+            found = {trust_id: trust for trust_id, trust in self.trusts.items() if self.is_set_up(trust, wallet, name)}
+            managers = {each.management[0] for each in found.values() if each.management and each.state == "trusted"}
+            for trust in found.values():
+                by_actor = trust.actor == wallet
+                trust.state = "cancelled_by_originator" if by_actor else "cancelled_by_target"
+                trust.withdrawn = trust.withdrawn or by_actor
+            ended |= found
+            dismissed += [
+                each
+                for each in sorted(managers)
+                if each not in [wallet, *dismissed] and not self.controls(each, wallet)
+            ]
+        return ended
+
+    def is_set_up(self, trust, wallet, manager):
+        if wallet not in (trust.actor, trust.target):
+            return False
+        if (trust.kind, trust.actor, trust.target, trust.withdrawn) == ("yield", wallet, manager, False):
+            return True
+        accepted_by = trust.accepted_by if trust.state == "trusted" and trust.target == wallet else None
+        gives = (manager, wallet) == trust.management
+        return trust.is_open and (gives or manager in (trust.originator, accepted_by))
 
     def reserved(self):
         return set().union(*(transfer.reserved for transfer in self.transfers.values()))
@@ -114,6 +162,7 @@ def test_random_actors_and_a_small_model_agree():
 
 
 WALLETS = st.sampled_from(NAMES)
+KINDS = st.sampled_from(["send", "receive", "manage", "yield"])
 
 
 class Actors(RuleBasedStateMachine):
@@ -123,11 +172,22 @@ class Actors(RuleBasedStateMachine):
         suffix = f"{Wallet.objects.count():06}"
         self.wallets = {name: Wallet.objects.create(name=name + suffix, name_key=name + suffix) for name in NAMES}
         self.names = {wallet.pk: name for name, wallet in self.wallets.items()}
+        # Ids in a known order, so that the same draws lead to the same steps.
+        ids = (UUID(int=number) for number in itertools.count(Wallet.objects.count() * TOKENS_EACH))
         for name, wallet in self.wallets.items():
-            operations.issue_tokens(wallet=wallet, count=TOKENS_EACH)
+            token_ids = list(itertools.islice(ids, TOKENS_EACH))
+            operations.issue_tokens(wallet=wallet, capture_ids=token_ids, token_ids=token_ids)
             self.model.tokens[name] = set(wallet.tokens.values_list("pk", flat=True))
             for token in self.model.tokens[name]:
                 self.model.moves[token] = [name]
+        # From the beginning one manages another, so that more is done in the name of others.
+        manage = trusts.request_trust(
+            actor=self.wallets["alice"], request_type=TrustRequestType.MANAGE, requestee=self.wallets["sapling"].name
+        )
+        trusts.accept_trust(actor=self.wallets["sapling"], trust_id=manage.id)
+        self.model.trusts[manage.id] = ModelTrust(
+            "alice", "sapling", "alice", "manage", "trusted", accepted_by="sapling"
+        )
         self.everything = sorted(set().union(*self.model.tokens.values()))
 
     def check(self, expected, act):
@@ -204,7 +264,7 @@ class Actors(RuleBasedStateMachine):
     def decide(self, actor, event, data):
         if not self.model.transfers:
             return
-        transfer_id = data.draw(st.sampled_from(sorted(self.model.transfers)))
+        transfer_id = data.draw(st.sampled_from(list(self.model.transfers)))
         transfer = self.model.transfers[transfer_id]
         decider = {
             ("pending", "accept"): transfer.destination,
@@ -244,76 +304,156 @@ class Actors(RuleBasedStateMachine):
             self.model.move(transfer, moved)
         transfer.state, transfer.reserved = state, set()
 
-    @rule(actor=WALLETS, asked=WALLETS, kind=st.sampled_from(["send", "receive", "manage", "yield"]))
-    def request_trust(self, actor, asked, kind):
+    @rule(actor=WALLETS, asked=WALLETS, kind=KINDS, data=st.data())
+    def request_trust(self, actor, asked, kind, data):
+        managed = [name for name in NAMES if name != actor and self.model.controls(actor, name)]
+        self.ask(actor, data.draw(st.sampled_from([actor, *managed * 3] * 3 + NAMES)), asked, kind)
+
+    @rule(asked=WALLETS, kind=KINDS, event=st.sampled_from(["decline", "delete"]))
+    def ask_in_the_name_of_a_wallet_that_ends_it(self, asked, kind, event):
+        """The request stands, and is accepted after its maker has lost the control of its actor."""
+        for actor, wallet in itertools.permutations(NAMES, 2):
+            if wallet != asked and self.model.controls(actor, wallet):
+                trust_id = self.ask(actor, wallet, asked, kind)
+                self.end_control_of(wallet, event)
+                if trust_id is not None:
+                    self.accept(asked, trust_id)
+
+    def ask(self, actor, asking, asked, kind):
         def expected():
-            if actor == asked:
+            if not self.model.controls(actor, asking):
+                raise Refused(trust_errors.RequesterNotControlled)
+            if asking == asked:
                 raise Refused(trust_errors.TrustWithOneself)
             for trust in self.model.trusts.values():
-                same = (trust.actor, trust.target) == (actor, asked) and trust.kind == kind
-                opposite = (trust.actor, trust.target) == (asked, actor) and trust.kind != kind
-                if trust.state in ("requested", "trusted") and (same or opposite):
+                same = (trust.actor, trust.target) == (asking, asked) and trust.kind == kind
+                opposite = (trust.actor, trust.target) == (asked, asking) and trust.kind != kind
+                if trust.is_open and (same or opposite):
                     raise Refused(trust_errors.TrustAlreadyExists)
             return "requested"
 
         state, row = self.check(
             expected,
             lambda: trusts.request_trust(
-                actor=self.who(actor), request_type=TrustRequestType(kind), requestee=self.who(asked).name
+                actor=self.who(actor), request_type=TrustRequestType(kind), requestee=self.who(asked).name,
+                requester=self.who(asking).name,
             ),
-        )
-        if row is not None:
-            self.model.trusts[row.id] = ModelTrust(actor, asked, kind, state)
+        )  # fmt: skip
+        if row is None:
+            return None
+        self.model.trusts[row.id] = ModelTrust(asking, asked, actor, kind, state)
+        return row.id
 
+    def any_trust(self, data):
+        return data.draw(st.sampled_from(list(self.model.trusts)))
+
+    @precondition(lambda self: self.model.trusts)
     @rule(data=st.data(), willing=st.booleans())
     def accept_trust(self, data, willing):
-        if not self.model.trusts:
-            return
-        trust_id = data.draw(st.sampled_from(sorted(self.model.trusts)))
-        self.answer(self.model.trusts[trust_id].target if willing else data.draw(WALLETS), trust_id, "accept")
+        trust_id = self.any_trust(data)
+        self.accept(self.model.trusts[trust_id].target if willing else data.draw(WALLETS), trust_id)
 
-    @rule(actor=WALLETS, event=st.sampled_from(["decline", "delete"]), data=st.data())
-    def end_trust(self, actor, event, data):
-        if self.model.trusts:
-            self.answer(actor, data.draw(st.sampled_from(sorted(self.model.trusts))), event)
-
-    def answer(self, actor, trust_id, event):
+    def accept(self, actor, trust_id):
         trust = self.model.trusts[trust_id]
 
         def expected():
-            if event == "delete":
-                if actor != trust.actor:
-                    raise Refused(trust_errors.TrustNotCancellable)
-                return "cancelled_by_originator"
             if not self.model.controls(actor, trust.target):
                 raise Refused(trust_errors.TrustNotAnswerable)
-            if event == "decline":
-                return "cancelled_by_target"
-            if trust.kind == "yield" and trust.withdrawn:
-                raise Refused(trust_errors.YieldWithdrawn)
-            manager, managed = {"manage": (trust.actor, trust.target), "yield": (trust.target, trust.actor)}.get(
-                trust.kind, (None, None)
-            )
-            if manager is not None and self.model.controls(managed, manager):
+            if trust.state == "trusted":
+                return "trusted"
+            if trust.was_ended_by_operator:
+                raise Refused(trust_errors.EndedByOperator)
+            if trust.kind in ("yield", "receive") and trust.withdrawn:
+                raise Refused(trust_errors.ConsentWithdrawn)
+            if not self.model.controls(trust.originator, trust.actor):
+                raise Refused(trust_errors.OriginatorWithoutControl)
+            if trust.management and self.model.controls(*reversed(trust.management)):
                 raise Refused(trust_errors.ManagementCircle)
-            twins = [
-                other
+            meaning = (trust.actor, trust.target, trust.kind)
+            if not trust.is_open and any(
+                other.is_open and (other.actor, other.target, other.kind) == meaning
                 for other in self.model.trusts.values()
-                if other is not trust
-                and (other.actor, other.target, other.kind) == (trust.actor, trust.target, trust.kind)
-                and other.state in ("requested", "trusted")
-            ]
-            if twins and trust.state not in ("requested", "trusted"):
+            ):
                 raise Refused(trust_errors.TrustAlreadyExists)
             return "trusted"
+
+        was = trust.state
+        state, row = self.check(expected, lambda: trusts.accept_trust(actor=self.who(actor), trust_id=trust_id))
+        if row is not None:
+            assert row.state == state
+            if was != "trusted":
+                trust.state, trust.withdrawn, trust.accepted_by = "trusted", False, actor
+
+    @precondition(lambda self: self.model.trusts)
+    @rule(actor=WALLETS, event=st.sampled_from(["decline", "delete"]), data=st.data())
+    def end_trust(self, actor, event, data):
+        self.end(actor, event, self.any_trust(data))
+
+    @precondition(lambda self: self.model.trusts)
+    @rule(wallet=WALLETS, event=st.sampled_from(["decline", "delete"]))
+    def end_all_control(self, wallet, event):
+        self.end_control_of(wallet, event)
+
+    def end_control_of(self, wallet, event):
+        for trust_id, trust in self.model.trusts.items():
+            if trust.state == "trusted" and trust.management and trust.management[1] == wallet:
+                self.end(wallet, event, trust_id)
+        assert [name for name in NAMES if self.model.controls(name, wallet)] == [wallet]
+
+    def end(self, actor, event, trust_id):
+        trust = self.model.trusts[trust_id]
+
+        def expected():
+            of_actor, of_target = (self.model.controls(actor, side) for side in (trust.actor, trust.target))
+            if not of_actor and not of_target:
+                raise Refused(
+                    trust_errors.TrustNotCancellable if event == "delete" else trust_errors.TrustNotAnswerable
+                )
+            deletes = actor == trust.actor or (of_actor and (event == "delete" or not of_target))
+            return "cancelled_by_originator" if deletes else "cancelled_by_target"
 
         state, row = self.check(
             expected, lambda: getattr(trusts, f"{event}_trust")(actor=self.who(actor), trust_id=trust_id)
         )
         if row is not None:
             assert row.state == state
-            trust.state = state
-            trust.withdrawn = {"accept": False, "delete": True, "decline": trust.withdrawn}[event]
+            trust.state, trust.withdrawn = state, trust.withdrawn or state == "cancelled_by_originator"
+
+    @precondition(lambda self: self.model.trusts)
+    @rule(actor=WALLETS, wallet=WALLETS, manager=WALLETS)
+    def dismiss_manager(self, actor, wallet, manager):
+        def expected():
+            if not self.model.controls(actor, wallet):
+                raise Refused(wallet_errors.WalletNotControlled)
+            if wallet == manager:
+                raise Refused(trust_errors.DismissalOfOneself)
+
+        _, rows = self.check(
+            expected,
+            lambda: trusts.dismiss_manager(
+                actor=self.who(actor), wallet_id=self.who(wallet).pk, manager=self.who(manager).name
+            ),
+        )
+        if rows is not None:
+            ended = self.model.dismiss(wallet, manager)
+            assert {row.id: row.state for row in rows} == {trust_id: trust.state for trust_id, trust in ended.items()}
+            assert not self.model.controls(manager, wallet)
+
+    @precondition(lambda self: self.model.trusts)
+    @rule(data=st.data())
+    def end_trust_as_operator(self, data):
+        trust_id = self.any_trust(data)
+        trust = self.model.trusts[trust_id]
+
+        def expected():
+            if not trust.is_open:
+                raise Refused(trust_errors.TrustNotOpen)
+            return "cancelled_by_originator" if trust.kind in ("receive", "yield") else "cancelled_by_target"
+
+        state, row = self.check(expected, lambda: trusts.end_trust(trust_id=trust_id))
+        if row is not None:
+            assert row.state == state
+            trust.state, trust.withdrawn, trust.was_ended_by_operator = state, True, True
 
     @invariant()
     def the_ledger_holds_what_the_model_holds(self):
@@ -327,7 +467,7 @@ class Actors(RuleBasedStateMachine):
         assert reserved == self.model.reserved()
 
     def teardown(self):
-        if not hasattr(self, "model"):
+        if not hasattr(self, "everything"):
             return
         histories = {token: [] for token in self.everything}
         for movement in Movement.objects.filter(token_id__in=self.everything).order_by("number"):
