@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 
 from tests.concurrency.races import Gate, kinds, race
-from trusts import operations
+from trusts import operations, queries
 from trusts.models import Trust, TrustChange
-from trusts.states import TrustRequestType
+from trusts.states import OPEN, TrustRequestType
 
 
 @pytest.fixture
@@ -121,3 +121,67 @@ def test_accept_and_its_opposite_come_one_after_the_other(alice, bob, event):
     last = TrustChange.objects.order_by("id").last()
     assert stored.state == last.state
     assert TrustChange.objects.count() == 3
+
+
+# The end of control, while the manager is at work: what it does comes before the end, or is refused.
+
+
+@pytest.fixture(params=["both locks", "that of the wallets", "that of the control", "none"])
+def locks(request, monkeypatch):
+    """The lock on the wallets and that on the trust that gives the control: each keeps the order."""
+    if request.param in ("that of the control", "none"):
+        monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
+    if request.param in ("that of the wallets", "none"):
+        monkeypatch.setattr(queries, "controls_until_commit", queries.controls)
+    return request.param
+
+
+AT_WORK = {
+    # what the manager, or who was asked by it, does -> the function after which it has been authorised
+    "its request is accepted": "_would_close_a_circle",
+    "it ends a trust": "_ending",
+    "it asks for a trust": "_stands_in_the_way",
+}
+
+
+@pytest.mark.parametrize("work", AT_WORK)
+def test_a_manager_does_nothing_after_its_control_has_ended(alice, bob, sapling, locks, work, monkeypatch):
+    asked = {"actor": alice, "requester": "sapling", "requestee": "bobby", "request_type": TrustRequestType.YIELD}
+    trust = None if work == "it asks for a trust" else operations.request_trust(**asked)
+    manage = Trust.objects.get(request_type="manage")
+    gate, authorised = Gate(2, held=locks != "none"), getattr(operations, AT_WORK[work])
+
+    def authorised_and_waiting(*args, **kwargs):
+        found = authorised(*args, **kwargs)
+        if kwargs.get("actor") != sapling:
+            gate()
+        return found
+
+    monkeypatch.setattr(operations, AT_WORK[work], authorised_and_waiting)
+
+    def end():
+        if trust is None:
+            operations.dismiss_manager(actor=sapling, wallet_id=sapling.pk, manager="alice")
+        else:
+            # The dismissal would wait for this trust itself, too.
+            operations.decline_trust(actor=sapling, trust_id=manage.pk)
+        gate()
+
+    race(
+        [
+            {
+                "its request is accepted": lambda: operations.accept_trust(actor=bob, trust_id=trust.id),
+                "it ends a trust": lambda: operations.delete_trust(actor=alice, trust_id=trust.id),
+                "it asks for a trust": lambda: operations.request_trust(**asked),
+            }[work],
+            end,
+        ]
+    )
+
+    last = TrustChange.objects.order_by("id").last()
+    is_after_the_end = last.actor_id != sapling.pk
+    assert is_after_the_end is (locks == "none")
+    if trust is None:
+        # What is to be ended is looked for while the wallet is locked: nothing comes in between.
+        is_left = Trust.objects.filter(state__in=OPEN).exists()
+        assert is_left is (locks not in ("both locks", "that of the wallets"))
