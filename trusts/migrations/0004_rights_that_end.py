@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('trusts', '0003_managed_in_order'),
-        ('wallets', '0009_rights_that_end'),
+        ('wallets', '0012_rights_that_end'),
     ]
 
     operations = [
