@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import broker
+from config.api.pools import Pool, answered_on
 
 # Five signs of life of a worker's main process.
 WORKER_SILENT_SECONDS = 10.0
@@ -98,6 +99,7 @@ READINESS: dict[str, Callable[[], None]] = {
 }
 
 
+@answered_on(Pool.ALIVE)
 @never_cache
 @require_safe
 def livez(request: HttpRequest) -> JsonResponse:

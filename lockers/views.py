@@ -26,6 +26,7 @@ from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
+from config.api.pools import Pool, answered_on
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
@@ -236,6 +237,7 @@ class CoreViewSet(ApiViewSet):
             ended["Idempotency-Replayed"] = response["Idempotency-Replayed"]
         return self.finalize_response(self.request, ended, *args, **kwargs)
 
+    @answered_on(Pool.WAITING)
     @_describe(
         "Look into a locker and wait",
         query={"locker_key": serializers.CODE},
@@ -253,6 +255,7 @@ class CoreViewSet(ApiViewSet):
         locker_key = serializers.PEEK_WITH_KEY.read_query(request.query_params)["locker_key"]
         return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
 
+    @answered_on(Pool.WAITING)
     @_describe(
         "Look into a locker and wait, its code in the body",
         body=serializers.PEEK_WITH_KEY,
@@ -269,6 +272,7 @@ class CoreViewSet(ApiViewSet):
         locker_key = serializers.PEEK_WITH_KEY.read_body(request.data)["locker_key"]
         return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
 
+    @answered_on(Pool.WAITING)
     @_describe(
         "Put coins into a locker and wait",
         body=serializers.UPLOAD,
@@ -293,6 +297,7 @@ class CoreViewSet(ApiViewSet):
             begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
         return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))
 
+    @answered_on(Pool.WAITING)
     @_describe(
         "Put one coin into a locker and wait",
         body=serializers.PUT_ONE,
@@ -308,6 +313,7 @@ class CoreViewSet(ApiViewSet):
         )
         return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning))
 
+    @answered_on(Pool.WAITING)
     @_describe(
         "Take the coins out of a locker and wait",
         body=serializers.DOWNLOAD,

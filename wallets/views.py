@@ -8,6 +8,7 @@ from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller, proof
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
+from config.api.pools import Pool, answered_on
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from transfers import tallies
@@ -31,6 +32,7 @@ class AuthViewSet(ApiViewSet):
     # A bearer token is worth more than the convenience of a stored answer.
     idempotent = False
 
+    @answered_on(Pool.PASSWORDS)
     @describe(
         "Authenticate",
         body=serializers.CREDENTIALS,

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.csrf import csrf_protect
 
+from config.api.pools import Pool, answered_on
 from config.desk import acts, home, live, sessions, signing_in
 from config.desk.confirming import Deed
 from config.desk.pages import Act
@@ -61,7 +62,7 @@ class Desk(AdminSite):
             path("logout/", csrf_protect(self.logout), name="logout"),
             path(
                 "password_change/",
-                self.admin_view(partial(signing_in.change_password, site=self)),
+                answered_on(Pool.PASSWORDS)(self.admin_view(partial(signing_in.change_password, site=self))),
                 name="password_change",
             ),
             *acts.urls(self),
@@ -86,6 +87,7 @@ class Desk(AdminSite):
 
         return update_wrapper(guarded, inner)
 
+    @answered_on(Pool.PASSWORDS)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return signing_in.sign_in(request, site=self, extra_context=extra_context)
 

@@ -1,0 +1,123 @@
+"""Which views run on which threads: what waits for other machines or hashes passwords says so beside its definition."""
+
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import hashers
+from django.urls import get_resolver
+
+from config.api.pools import Pool, pool_of, routes
+from lockers import engine, network, queries
+from lockers.views import CoreViewSet, LockerViewSet
+from tests.api.endpoints import endpoints
+from wallets.views import AuthViewSet
+
+# What waits until other machines have answered, and what takes a processor a tenth of a second.
+WAITS = {network.ask, queries.final_task}
+HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password}
+# They could give the wallet that they open a password, and never do.
+WITHOUT_A_PASSWORD = {"CoinsViewSet.open_wallet", "WalletViewSet.create"}
+OURS = ("config.", "lockers.", "transfers.", "trusts.", "wallets.")
+
+
+Owned = tuple[Callable[..., Any], type | None]
+
+
+def functions_called(function: Callable[..., Any], owner: type | None) -> Iterator[Owned]:
+    """
+    Give every function that the code of another names: by itself, as an attribute of a module, or of its own class.
+
+    It may give too many, since a name may be an attribute of something else.
+    """
+    codes = [function.__code__]
+    for code in codes:
+        codes += [each for each in code.co_consts if isinstance(each, types.CodeType)]
+        named = [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+        modules = [each for each in named if isinstance(each, types.ModuleType)]
+        for name in code.co_names:
+            found = [function.__globals__.get(name), *(vars(module).get(name) for module in modules)]
+            for each in found:
+                if isinstance(each, type) and each.__module__.startswith(OURS):
+                    yield from ((method, each) for method in vars(each).values() if callable(method))
+                elif callable(each):
+                    yield each, None
+            if owner is not None and callable(method := getattr(owner, name, None)):
+                yield method, owner
+
+
+def reaches(action: Callable[..., Any], owner: type | None, wanted: set[Any]) -> bool:
+    seen: set[Any] = set()
+    waiting: list[Owned] = [(action, owner)]
+    while waiting:
+        function, of = waiting.pop()
+        function = getattr(function, "__wrapped__", function)
+        if function in wanted:
+            return True
+        if function in seen or not isinstance(function, types.FunctionType):
+            continue
+        seen.add(function)
+        if function.__module__.startswith(OURS):
+            waiting += functions_called(function, of)
+    return False
+
+
+def actions() -> dict[str, Owned]:
+    found: dict[str, Owned] = {}
+    for route in routes(get_resolver().url_patterns):
+        view_set = getattr(route.callback, "cls", None)
+        for action in (getattr(route.callback, "actions", None) or {}).values():
+            found[f"{view_set.__name__}.{action}"] = getattr(view_set, action), view_set
+    return found
+
+
+@pytest.mark.parametrize(("wanted", "pool"), [(WAITS, Pool.WAITING), (HASHES, Pool.PASSWORDS)], ids=["waits", "hashes"])
+def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
+    does = {name for name, (action, view_set) in actions().items() if reaches(action, view_set, wanted)}
+    says = {name for name, (action, _) in actions().items() if getattr(action, "pool", Pool.ORDINARY) is pool}
+
+    assert does - WITHOUT_A_PASSWORD == says
+    assert says
+
+
+def test_the_search_finds_what_waits_by_way_of_other_functions():
+    assert reaches(engine.peek, None, {network.ask})
+    assert reaches(CoreViewSet.upload, CoreViewSet, {queries.final_task})
+    assert not reaches(LockerViewSet.peek, LockerViewSet, {network.ask})
+    assert reaches(AuthViewSet.create, AuthViewSet, HASHES)
+
+
+def test_each_path_has_the_pool_of_its_view():
+    find = pool_of(get_resolver().url_patterns)
+    wrong = []
+    for _, path, action in endpoints(get_resolver()):
+        said = getattr(action, "pool", Pool.ORDINARY)
+        others = [] if path.startswith("/api/") else [f"/wallet{path}", f"/WALLET{path.upper()}"]
+        for written in (path, f"{path}/", *others):
+            if find(written.replace("{", "").replace("}", "")) is not said:
+                wrong.append((written, said))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("path", "pool"),
+    [
+        ("/livez", Pool.ALIVE),
+        ("/livez/", Pool.ALIVE),
+        ("/readyz", Pool.ORDINARY),
+        ("/admin/login/", Pool.PASSWORDS),
+        ("/admin/password_change/", Pool.PASSWORDS),
+        ("/admin/", Pool.ORDINARY),
+        ("/admin/login/more", Pool.ORDINARY),
+        ("/api/locker/put", Pool.WAITING),
+        ("/api/transactions/locker/put-no-sum/", Pool.WAITING),
+        ("/api/v1/verify-locker-contents/peek", Pool.ORDINARY),
+        ("/auth/x", Pool.ORDINARY),
+        ("/nowhere", Pool.ORDINARY),
+        ("", Pool.ORDINARY),
+        ("*", Pool.ORDINARY),
+    ],
+)
+def test_paths_of_other_kinds(path, pool):
+    assert pool_of(get_resolver().url_patterns)(path) is pool
