@@ -52,6 +52,10 @@ class Environment(BaseSettings):
         default="fallback", description="fallback or never: whether servers that cannot decrypt are asked in clear"
     )
 
+    request_seconds: float = Field(
+        default=20.0, gt=0, le=60, description="what the head of a request has, and after it the body, in seconds"
+    )
+
     audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
 
     second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(

@@ -1,6 +1,7 @@
 """Every URL of Coppice, in one place."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
@@ -38,6 +39,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     URLResolver(AnyCase("wallet/"), _TREETRACKER),
     URLResolver(AnyCase(""), _TREETRACKER),
 ]
+
+# Whose bodies may be larger than those of all others.
+LARGE_BODIES: Final = re.compile(r"/api/v1/import/?\Z")
 
 handler400 = "config.api.errors.bad_request"
 handler403 = "config.api.errors.permission_denied"

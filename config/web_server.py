@@ -1,18 +1,52 @@
-"""How the web server is started, for everybody who starts it. tests/benchmarks/README.md has the measurements."""
+"""
+How the web server is started, by everybody who starts it.
 
+    python -m config.web_server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS]
+
+Decided 2026-11-29, by measuring (tests/benchmarks/README.md): granian's RSGI interface with `config.rsgi`, which has
+whole bodies before a thread and whole answers after it. Against granian's WSGI interface, where eight connections that
+sent one byte of a body stopped everything; against waitress, which keeps bodies and answers apart from threads too,
+in Python, byte by byte; and against a proxy that everybody who hosts this would have to run. uvloop brings less than
+the measurement's spread, and is one more package.
+"""
+
+import argparse
 import sys
 from typing import Final
 
-# Two processes use two cores; four threads each keep them busy while others wait for PostgreSQL.
-WORKERS: Final = 2
-THREADS: Final = 4
+# Two processes use two cores. What each has of threads, `config.api.pools` says.
+PROCESSES: Final = 2
 
 
-def command(*, port: int, host: str = "127.0.0.1") -> list[str]:
+def command(*, port: int, host: str = "127.0.0.1", processes: int = PROCESSES) -> list[str]:
     """Return the command line of the web server."""
     return [
-        sys.executable, "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", host,
-        "--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--no-ws",
-        # A worker that is told to stop while it still loads the application would never stop.
-        "--workers-kill-timeout", "2",
+        sys.executable, "-m", "config.web_server", "--host", host, "--port", str(port), "--processes", str(processes),
     ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m config.web_server", description="Start the web server.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    # A process that is told to stop while it still loads the application would never stop.
+    parser.add_argument("--stop-seconds", type=int, default=2, help="what requests in hand have when it stops")
+    chosen = parser.parse_args()
+    # Not above: whoever only wants the command line has no environment yet.
+    from config.embedded import fill_environment  # noqa: PLC0415
+    from config.environment import environment  # noqa: PLC0415
+    from config.web_processes import serve  # noqa: PLC0415
+
+    fill_environment()
+    serve(
+        host=chosen.host,
+        port=chosen.port,
+        processes=chosen.processes,
+        stop_seconds=chosen.stop_seconds,
+        request_seconds=environment().request_seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()

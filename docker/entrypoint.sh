@@ -4,9 +4,9 @@ set -eu
 role=${1:-web}
 case $role in
 web)
-    # Synchronous views belong on WSGI threads; each thread keeps one database connection.
-    exec granian config.wsgi:application --interface wsgi --host 0.0.0.0 --port 8000 --no-ws \
-        --workers "${COPPICE_WEB_PROCESSES:-2}" --blocking-threads 4 --workers-kill-timeout 20
+    # A process that dies is replaced.
+    exec python -m config.web_server --host 0.0.0.0 --port 8000 --processes "${COPPICE_WEB_PROCESSES:-2}" \
+        --stop-seconds 20
     ;;
 worker)
     # On SIGTERM a running task may finish, and what does not is given back to the broker.

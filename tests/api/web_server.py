@@ -3,15 +3,17 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from django.db import connection
 
+from config import web_server as server
+from config.embedded import ROOT
 from tests.ports import reserved_port
 
 
@@ -25,9 +27,33 @@ def database_url() -> str:
     return f"postgresql://{user}@/{quote(settings['NAME'], safe='')}?{urlencode(where)}"
 
 
+def children_of(parent: int) -> set[int]:
+    """Return the living child processes that its first thread started."""
+    found = set()
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(OSError):
+            if Path(f"/proc/{child}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z":
+                found.add(int(child))
+    return found
+
+
+def listeners(port: int) -> int:
+    """Return how many sockets listen on the port: one for each process that serves."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
 @contextmanager
 def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
-    """Run granian as in production, but with one worker, and give its `host:port`; `more` joins its environment."""
+    """Run the server as in production, but with one process; give its `host:port`. `more` joins its environment."""
+    with started(more, processes=1) as (process, port):
+        _wait_for(port, process)
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def started(more: Mapping[str, str], *, processes: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Start the server with so many processes, and give it with its port; end it afterwards."""
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "config.settings.test",
@@ -35,11 +61,9 @@ def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
         **more,
     }
     with reserved_port() as port:
-        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen([*command, "--blocking-threads", "4", "config.wsgi:application"], env=environment)
+        process = subprocess.Popen(server.command(port=port, processes=processes), env=environment, cwd=ROOT)
         try:
-            _wait_for(port, process)
-            yield f"127.0.0.1:{port}"
+            yield process, port
         finally:
             process.terminate()
             try:
@@ -57,4 +81,4 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"granian did not start: exit status {process.poll()}")
+    raise RuntimeError(f"the web server did not start: exit status {process.poll()}")

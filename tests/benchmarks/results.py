@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from config import web_server
+from config.api.pools import SIZES, Pool
 from tests.benchmarks import desk
 from tests.benchmarks.load import Run, Script
 
@@ -111,8 +112,8 @@ class Results:
         yield f"- Commit: {self.commit}, {self.date}; {self.minutes:.0f} minutes"
         yield f"- {', '.join(self.versions)}; `fsync` and `synchronous_commit` on"
         yield (
-            f"- granian, WSGI, {web_server.WORKERS} workers × {web_server.THREADS} threads, one kept connection per"
-            " thread, access log on"
+            f"- granian, RSGI, {web_server.PROCESSES} processes × {SIZES[Pool.ORDINARY].threads} threads, one kept"
+            " connection per thread"
         )
         yield f"- {self.plan.rounds} runs of {first.seconds:g} s each, in rounds through all cases: median (least–most)"
         yield (

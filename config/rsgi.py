@@ -1,0 +1,465 @@
+"""
+What granian serves: requests whole, and answers that nobody waits for.
+
+A body is complete before the request takes a thread, and has a deadline; an answer leaves its thread whole. So a client
+that sends or reads slowly costs a connection, and no thread. The threads run Django's WSGI application; which of them
+answers what, `config.api.pools` says.
+
+No adapter from PyPI does this. a2wsgi and asgiref run WSGI applications on ASGI, where each request takes two trips
+through the event loop more than on granian's own interface; neither limits the size of a body or the time that it
+takes, and both hold a thread until the client has read. The measurements are in tests/benchmarks/README.md.
+"""
+
+# Loads the settings and the applications, which all that follows needs.
+from config.wsgi import application
+
+# isort: split
+import asyncio
+import io
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from secrets import token_hex
+from typing import IO, Any, Final, Protocol
+
+import orjson
+from django.urls import get_resolver
+from granian._granian import RSGIProtocolClosed
+
+from config import traffic
+from config.api import errors
+from config.api.pools import SIZES, Pool, pool_of
+from config.environment import environment
+from config.slow_readers import watch
+from config.threads import Threads
+from config.urls import LARGE_BODIES
+from config.web_processes import end_with_the_parent
+
+log = logging.getLogger("coppice.web")
+access = logging.getLogger("coppice.access")
+
+# An import of coins is the largest body that any view reads; forms are the largest of the others.
+LARGEST_IMPORT: Final = 21 * 1024 * 1024
+LARGEST_BODY: Final = 3 * 1024 * 1024
+# What is larger comes in pieces, and takes of the room that all such bodies of this process share.
+_SMALL: Final = 16 * 1024
+# Each piece costs the event loop as much as a small request.
+_MOST_PIECES: Final = 20_000
+ROOM_FOR_BODIES: Final = 96 * 1024 * 1024
+# A body, or an answer, that is slower than this is cut off when `COPPICE_REQUEST_SECONDS` have passed.
+BYTES_A_SECOND: Final = 16 * 1024
+# Of answers whose length is not known in advance: a longer one is written to a file first.
+_IN_MEMORY: Final = 1024 * 1024
+# Granian opens a file that it is told to send within milliseconds, and does not say when.
+_OPENED_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 30.0
+_NOTICE_SECONDS: Final = 0.1
+
+# Said twice, these would leave it to chance which one counts.
+_SINGLE: Final = {
+    "HTTP_AUTHORIZATION": "authorization",
+    "HTTP_HOST": "host",
+    "HTTP_IDEMPOTENCY_KEY": "idempotency-key",
+    "HTTP_TREETRACKER_API_KEY": "treetracker-api-key",
+    "HTTP_X_CSRFTOKEN": "x-csrftoken",
+    "CONTENT_TYPE": "content-type",
+    "CONTENT_LENGTH": "content-length",
+}
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "trailers",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+_MOST_NAMES: Final = 500
+
+
+class Refused(Exception):
+    """A request is answered before any thread has it."""
+
+    def __init__(self, status: int, message: str, *, is_over: bool = True, retry_after: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        # What is left of the body is not read: the connection ends.
+        self.is_over = is_over
+        self.retry_after = retry_after
+
+
+class Scope(Protocol):
+    """What granian tells of a request."""
+
+    http_version: str
+    server: str
+    client: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+    headers: Any
+
+
+class Connection(Protocol):
+    """How granian is answered. The methods that answer may be called from any thread."""
+
+    def __call__(self) -> Awaitable[bytes]: ...
+    def __aiter__(self) -> Any: ...
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+    def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None: ...
+
+
+class File:
+    """`wsgi.file_wrapper`: a file that Django sends."""
+
+    def __init__(self, file: IO[bytes], block_size: int = 65536) -> None:
+        self.file = file
+        self.block_size = block_size
+
+    def __iter__(self) -> Iterable[bytes]:
+        return iter(lambda: self.file.read(self.block_size), b"")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class Body:
+    """A body that comes in pieces, and when it last did."""
+
+    __slots__ = ("_deadline", "last", "size")
+
+    def __init__(self, deadline: asyncio.Timeout, now: float) -> None:
+        self._deadline = deadline
+        self.last = now
+        self.size = 0
+
+    def end_at(self, moment: float) -> None:
+        """Move the deadline, unless it has passed: then the body is being given up already."""
+        if not self._deadline.expired():
+            self._deadline.reschedule(moment)
+
+
+class Room:
+    """
+    What large bodies may take of memory together, from their first byte until they are answered.
+
+    When it is full, the one that has sent nothing for longest makes room, if it lags behind.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._arriving: set[Body] = set()
+
+    def enter(self, body: Body) -> None:
+        self._arriving.add(body)
+
+    def arrived(self, body: Body) -> None:
+        self._arriving.discard(body)
+
+    def leave(self, body: Body) -> None:
+        self._arriving.discard(body)
+        self._free += body.size
+        body.size = 0
+
+    def take(self, body: Body, size: int, now: float) -> None:
+        """:raises Refused: 503, there is no room, and nobody lags"""
+        body.size += size
+        self._free -= size
+        body.last = now
+        if self._free >= 0:
+            return
+        slowest = min(self._arriving, key=lambda each: each.last)
+        if slowest is body or now - slowest.last < 1:
+            raise Refused(503, "Service busy, try again", retry_after="5")
+        slowest.end_at(now)
+        self.leave(slowest)
+
+
+class Entry:
+    """The application in the terms of RSGI, granian's own interface."""
+
+    def __init__(self, wsgi: Callable[..., Any] = application) -> None:
+        self._wsgi = wsgi
+        self._pool_of = pool_of(get_resolver().url_patterns)
+        self._seconds = environment().request_seconds
+        self._names = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+        self._room = Room(ROOM_FOR_BODIES)
+        self._base = {
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "SCRIPT_NAME": "",
+            "SERVER_SOFTWARE": "Coppice",
+            "wsgi.version": (1, 0),
+            "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": File,
+        }
+        # Answered by a thread, and not yet noticed by the event loop.
+        self._answered: deque[asyncio.Future[None]] = deque()
+        self._in_hand = 0
+        self._looks_again = False
+        self._loop: asyncio.AbstractEventLoop
+        self._pools: dict[Pool, Threads[_Job]]
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        end_with_the_parent()
+        self._loop = loop
+        self._pools = {pool: Threads(pool, size, self._work) for pool, size in SIZES.items()}
+        watch(patience_seconds=self._seconds, bytes_a_second=BYTES_A_SECOND)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        for threads in self._pools.values():
+            threads.stop(patience_seconds=_STOP_SECONDS)
+        self._notice()
+        loop.run_until_complete(asyncio.sleep(0))
+
+    async def __rsgi__(self, scope: Scope, connection: Connection) -> None:
+        began = time.monotonic()
+        body: Body | None = None
+        try:
+            environ = self._environ(scope)
+            length = environ.get("CONTENT_LENGTH")
+            if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
+                content: bytes | bytearray
+                if length is not None and int(length) <= _SMALL:
+                    try:
+                        async with asyncio.timeout(self._seconds):
+                            content = await connection()
+                    except TimeoutError:
+                        raise Refused(408, "Request timeout") from None
+                else:
+                    content, body = await self._read(scope.path, environ, connection)
+                environ["wsgi.input"] = io.BytesIO(content)
+            self._notice()
+            done: asyncio.Future[None] = self._loop.create_future()
+            if not self._pools[self._pool_of(scope.path)].take((environ, connection, done)):
+                raise Refused(503, "Service busy, try again", is_over=False, retry_after=errors.RETRY_AFTER_SECONDS)
+            await self._until(done)
+        except Refused as refused:
+            self._refuse(scope, connection, refused, time.monotonic() - began)
+        except RSGIProtocolClosed:
+            # The client has gone while it sent.
+            pass
+        except Exception:
+            log.exception("unexpected_error")
+            self._refuse(scope, connection, Refused(500, "Unknown error"), time.monotonic() - began)
+        finally:
+            if body is not None:
+                self._room.leave(body)
+
+    async def _until(self, done: "asyncio.Future[None]") -> None:
+        self._in_hand += 1
+        if not self._looks_again:
+            self._looks_again = True
+            self._loop.call_later(_NOTICE_SECONDS, self._look_again)
+        try:
+            await done
+        finally:
+            self._in_hand -= 1
+
+    def _notice(self) -> None:
+        """
+        Let the requests end that threads have answered.
+
+        The client has its answer already. To wake the event loop for each costs a tenth of a small request, so it
+        notices them when the next request comes, or a moment later.
+        """
+        while self._answered:
+            done = self._answered.popleft()
+            # The client may have gone meanwhile.
+            if not done.done():
+                done.set_result(None)
+
+    def _look_again(self) -> None:
+        self._notice()
+        # Those that were just noticed are still counted.
+        self._looks_again = self._in_hand > 0
+        if self._looks_again:
+            self._loop.call_later(_NOTICE_SECONDS, self._look_again)
+
+    # --- the request ---------------------------------------------------------------------
+
+    def _environ(self, scope: Scope) -> dict[str, Any]:
+        """
+        Return the request as PEP 3333 has it, without its body.
+
+        :raises Refused: 400, a header that must stand once stands twice, or is not text
+        """
+        environ: dict[str, Any] = self._base.copy()
+        path = scope.path
+        server, _, port = scope.server.rpartition(":")
+        client = scope.client.rpartition(":")[0]
+        environ["REQUEST_METHOD"] = scope.method
+        environ["PATH_INFO"] = path if path.isascii() else path.encode().decode("latin-1")
+        environ["QUERY_STRING"] = scope.query_string
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0" if scope.http_version == "1" else "HTTP/" + scope.http_version
+        environ["SERVER_NAME"] = server
+        environ["SERVER_PORT"] = port
+        environ["REMOTE_ADDR"] = client.strip("[]")
+        environ["wsgi.url_scheme"] = scope.scheme
+        environ["wsgi.input"] = io.BytesIO()
+        names = self._names
+        headers = scope.headers
+        items = headers.items()
+        for name, value in items:
+            key = names.get(name) or self._name(name)
+            if not key:
+                continue
+            if key not in environ:
+                environ[key] = value
+            elif key in _SINGLE:
+                raise Refused(400, f"Only one {name} header is allowed")
+            else:
+                environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+        # Granian leaves out a value that is not ASCII. Without its key, a request would be done twice.
+        if len(headers.keys()) != len({name for name, _ in items}):
+            for key, name in _SINGLE.items():
+                if name in headers and key not in environ:
+                    raise Refused(400, f"The {name} header must be ASCII")
+        return environ
+
+    def _name(self, name: str) -> str:
+        """Return a header's name in the environ; "" if it is not passed on."""
+        # It would become the same as the name with a dash.
+        if "_" in name:
+            return ""
+        key = "HTTP_" + name.upper().replace("-", "_")
+        if len(self._names) < _MOST_NAMES:
+            self._names[name] = key
+        return key
+
+    async def _read(self, path: str, environ: dict[str, Any], connection: Connection) -> tuple[bytearray, Body]:
+        """
+        Read a body that is large or of unknown length. Afterwards the environ tells its length.
+
+        :raises Refused: 400, 408, 413 or 503
+        """
+        announced = environ.get("CONTENT_LENGTH")
+        largest = LARGEST_IMPORT if LARGE_BODIES.match(path) else LARGEST_BODY
+        if announced is not None and int(announced) > largest:
+            raise Refused(413, "Request entity too large")
+        content, pieces = bytearray(), 0
+        began = self._loop.time()
+        deadline = asyncio.timeout_at(began + self._seconds)
+        body = Body(deadline, began)
+        self._room.enter(body)
+        try:
+            async with deadline:
+                ends = 0
+                async for piece in connection:
+                    # Granian yields nothing once at the end, and once more where the body broke off.
+                    ends += not piece
+                    if not piece:
+                        continue
+                    now = self._loop.time()
+                    content += piece
+                    pieces += 1
+                    self._room.take(body, len(piece), now)
+                    if body.size > largest or pieces > _MOST_PIECES:
+                        raise Refused(413, "Request entity too large")
+                    body.end_at(began + self._seconds + body.size / BYTES_A_SECOND)
+            if ends != 1 or (announced is not None and body.size != int(announced)):
+                raise Refused(400, "Malformed request")
+        except TimeoutError:
+            self._room.leave(body)
+            raise Refused(408, "Request timeout") from None
+        except BaseException:
+            self._room.leave(body)
+            raise
+        self._room.arrived(body)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ["CONTENT_LENGTH"] = str(body.size)
+        return content, body
+
+    def _refuse(self, scope: Scope, connection: Connection, refused: Refused, seconds: float) -> None:
+        status, path = refused.status, scope.path
+        request_id = token_hex(8)
+        headers = [
+            ("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request_id),
+        ]  # fmt: skip
+        if refused.is_over:
+            headers.append(("connection", "close"))
+        if refused.retry_after:
+            headers.append(("retry-after", refused.retry_after))
+        connection.response_bytes(status, headers, orjson.dumps(errors.body_of(path, status, refused.message)))
+        method = traffic.method_of(scope.method)
+        traffic.count(method, traffic.NO_ROUTE, status, seconds)
+        access.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "method": method,
+                "route": "-",
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "client": scope.client.rpartition(":")[0].strip("[]"),
+            },
+        )
+
+    # --- the answer, on a thread of a pool -------------------------------------------------
+
+    def _work(self, job: "_Job") -> None:
+        environ, connection, done = job
+        try:
+            self._answer(environ, connection)
+        except BaseException:
+            log.exception("unexpected_error")
+            path = environ["PATH_INFO"]
+            body = orjson.dumps(errors.body_of(path, 500, "Unknown error"))
+            # Without effect if it has been answered.
+            connection.response_bytes(500, [("content-type", "application/json")], body)
+        finally:
+            self._answered.append(done)
+
+    def _answer(self, environ: dict[str, Any], connection: Connection) -> None:
+        status, headers = 500, list[tuple[str, str]]()
+
+        def start_response(line: str, given: list[tuple[str, str]], exc_info: Any = None) -> None:
+            nonlocal status, headers
+            status = int(line[:3])
+            headers = [each for each in given if each[0].lower() not in _HOP_BY_HOP]
+
+        result = self._wsgi(environ, start_response)
+        try:
+            if isinstance(result, File):
+                name = getattr(result.file, "name", None)
+                if isinstance(name, str) and os.path.isabs(name) and result.file.tell() == 0:
+                    connection.response_file(status, headers, name)
+                    return
+            if not getattr(result, "streaming", True) or isinstance(result, list):
+                content = b"".join(result)
+            else:
+                spooled = self._spooled(result)
+                if isinstance(spooled, str):
+                    connection.response_file(status, headers, spooled)
+                    return
+                content = spooled
+            connection.response_bytes(status, headers, content)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _spooled(self, pieces: Iterable[bytes]) -> bytes | str:
+        """Return an answer of unknown length, or where it lies: in a file that has no name and ends by itself."""
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+            for piece in pieces:
+                spool.write(piece)
+            if not spool._rolled or sys.platform != "linux":  # type: ignore[attr-defined]
+                spool.seek(0)
+                return spool.read()
+            spool.flush()
+            kept = os.dup(spool.fileno())
+        self._loop.call_soon_threadsafe(self._loop.call_later, _OPENED_SECONDS, os.close, kept)
+        return f"/proc/self/fd/{kept}"
+
+
+_Job = tuple[dict[str, Any], Connection, "asyncio.Future[None]"]
+
+
+entry = Entry()

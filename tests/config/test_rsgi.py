@@ -1,0 +1,132 @@
+"""Parts of the web server's entry that no client reaches at will. The rest is in tests/api/test_slow_clients.py."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from wsgiref.validate import check_environ
+
+import pytest
+
+from config.rsgi import Body, Entry, Refused, Room
+
+
+class Headers(list[tuple[str, str]]):
+    """As granian has them."""
+
+    def items(self) -> list[tuple[str, str]]:
+        return list(self)
+
+    def keys(self) -> list[str]:
+        return sorted({name for name, _ in self})
+
+
+class Connection:
+    """Keeps what it is answered."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[Any, ...] = ()
+
+    def response_bytes(self, *answer: Any) -> None:
+        self.answer = answer
+
+    def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None:
+        with open(file, "rb") as opened:
+            self.answer = status, headers, opened.read()
+
+
+def environ(**more: Any) -> dict[str, Any]:
+    scope = {
+        "http_version": "1.1",
+        "server": "[::1]:8000",
+        "client": "[2001:db8::1]:50000",
+        "scheme": "http",
+        "method": "GET",
+        "path": "/wallets/Bäume",
+        "query_string": "a=%C3%A4",
+        "headers": Headers([("host", "localhost"), ("cookie", "a=1"), ("via", "x"), ("cookie", "b=2"), ("via", "y")]),
+    }
+    return Entry()._environ(SimpleNamespace(**scope | more))
+
+
+def test_the_environ_is_what_pep_3333_says():
+    made = environ()
+
+    check_environ(made)
+    assert made["PATH_INFO"].encode("latin-1").decode() == "/wallets/Bäume"
+    assert (made["REMOTE_ADDR"], made["SERVER_PORT"]) == ("2001:db8::1", "8000")
+    assert (made["HTTP_COOKIE"], made["HTTP_VIA"]) == ("a=1; b=2", "x,y")
+    # No secret of the process's own environment.
+    assert not set(made) & set(os.environ)
+    assert environ(http_version="1")["SERVER_PROTOCOL"] == "HTTP/1.0"
+
+
+def answered(application: Any) -> tuple[Any, ...]:
+    entry, connection = Entry(application), Connection()
+    entry._loop = SimpleNamespace(call_soon_threadsafe=lambda *_: None, call_later=None)
+    entry._work(({"PATH_INFO": "/api/x"}, connection, SimpleNamespace(done=lambda: True)))
+    return connection.answer
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000], ids=["in memory", "in a file"])
+def test_an_answer_of_unknown_length_is_whole_and_closed_on_the_thread(size):
+    closed = []
+
+    class Pieces:
+        streaming = True
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (b"x" * (size // 10) for _ in range(10))
+
+        def close(self) -> None:
+            closed.append(size)
+
+    def application(_: Any, start_response: Any) -> Pieces:
+        start_response("200 OK", [("X-Own", "1"), ("Connection", "keep-alive"), ("Transfer-Encoding", "chunked")])
+        return Pieces()
+
+    status, headers, body = answered(application)
+
+    assert (status, headers, len(body), closed) == (200, [("X-Own", "1")], size, [size])
+
+
+def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_path():
+    def application(_: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"x"
+        raise RuntimeError("told to nobody")
+
+    status, _, body = answered(application)
+
+    assert (status, body) == (500, b'{"error":true,"message":"Unknown error","code":500}')
+
+
+def test_the_large_body_that_lags_makes_room():
+    async def play() -> None:
+        room = Room(100)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        idle, busy = (Body(asyncio.timeout_at(now + 60), now) for _ in range(2))
+        for body in (idle, busy):
+            room.enter(body)
+
+        async def arrive() -> None:
+            async with idle._deadline:
+                room.take(idle, 60, now)
+                # Nobody lags by a second yet.
+                with pytest.raises(Refused, match="busy"):
+                    room.take(busy, 60, now + 0.5)
+                room.leave(busy)
+                room.enter(busy)
+                room.take(busy, 60, now + 2)
+                await asyncio.sleep(5)
+
+        with pytest.raises(TimeoutError):
+            await arrive()
+        assert (idle.size, busy.size) == (0, 60)
+        room.leave(busy)
+        room.enter(busy)
+        room.take(busy, 100, now)
+
+    asyncio.run(play())
