@@ -1,7 +1,7 @@
 """
 Every kind of task, cut off at every one of its points, by everything that can befall it.
 
-    python -m tests.chaos.storm [--scene NAME]… [--blow NAME]… [--worker]
+    python -m tests.chaos.storm [--scene NAME]… [--blow NAME]… [--worker] [--web] [--kills N]
 
 `make storm` runs this after the whole of `test_outcomes`. Nothing here is left to chance but secrets and the order of
 answers; a failure names its scene, its blow and its point, and the storm goes on. Ends with 1 if there was any.
@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--scene", action="append", default=[])
     parser.add_argument("--blow", action="append", default=[])
     parser.add_argument("--worker", action="store_true", help="only the product's own worker, with recovery times")
+    parser.add_argument("--web", action="store_true", help="only the processes of the web server, under load")
+    parser.add_argument("--kills", type=int, default=20, help="how many of them are killed")
     chosen = parser.parse_args()
     with machine.running() as running, tempfile.TemporaryDirectory() as directory:
         os.environ |= {"DJANGO_SETTINGS_MODULE": "config.settings.test", "COPPICE_LOG_LEVEL": "WARNING"}
@@ -57,6 +59,8 @@ class Storm:
 
     def run(self, chosen: Any) -> int:
         begun = time.monotonic()
+        if chosen.web:
+            return self.strike_the_web(chosen.kills)
         with self.network as network, pytest.MonkeyPatch.context() as patch:
             self.settings.RAIDA_HOSTS = network.hosts
             self.settings.RAIDA_TIMEOUT_SECONDS = self.blows.DEADLINE_SECONDS
@@ -70,8 +74,20 @@ class Storm:
                                 self.go_through(children, scene, name, blow)
             if chosen.worker or not (chosen.scene or chosen.blow):
                 self.strike_the_product()
+        if not (chosen.worker or chosen.scene or chosen.blow):
+            self.failures += self.strike_the_web(chosen.kills)
         print(f"{self.failures} failures in {time.monotonic() - begun:,.0f} s")
         return min(1, self.failures)
+
+    def strike_the_web(self, kills: int) -> int:
+        """Kill processes of the web server under load, and return how many things were wrong."""
+        from tests.chaos import web
+
+        wrong = list(web.strike(self.machine, kills=kills, seed=kills))
+        for each in wrong:
+            print(f"FAILED web: {each}")
+        sys.stdout.flush()
+        return len(wrong)
 
     def all_blows(self) -> Mapping[str, Callable[..., None]]:
         blows = self.blows
