@@ -84,7 +84,7 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
         workers=processes,
         backlog=2048,
         backpressure=CONNECTIONS,
-        loop=Loops.asyncio,
+        loop=Loops.uvloop,
         # HTTP/2 has no deadline for headers; and before the first byte, neither has a server that would take both.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=int(request_seconds * 1000), max_buffer_size=BUFFER_BYTES),

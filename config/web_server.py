@@ -4,10 +4,9 @@ How the web server is started, by everybody who starts it.
     python -m config.web_server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS]
 
 Decided 2026-11-29, by measuring (tests/benchmarks/README.md): granian's RSGI interface with `config.rsgi`, which has
-whole bodies before a thread and whole answers after it. Against granian's WSGI interface, where eight connections that
-sent one byte of a body stopped everything; against waitress, which keeps bodies and answers apart from threads too,
-in Python, byte by byte; and against a proxy that everybody who hosts this would have to run. uvloop brings less than
-the measurement's spread, and is one more package.
+whole bodies before a thread and whole answers after it, on uvloop. Against granian's WSGI interface, where eight
+connections that sent one byte of a body stopped everything; and, unmeasured, against waitress, which does the same but
+reads HTTP in Python, and against a proxy that everybody who hosts this would have to run.
 """
 
 import argparse
