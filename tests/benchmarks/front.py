@@ -131,7 +131,8 @@ class Front:
 @contextlib.contextmanager
 def held(address: tuple[str, int], estate: object, *, stalled: int, readers: int) -> Iterator[None]:
     """Hold connections that sent a head and one byte, and others that asked for long lists and read nothing."""
-    body = b"POST /transfers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    head = b"POST /transfers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+    body = head + b"\r\n{"
     headers: dict[str, str] = estate.reader_headers  # type: ignore[attr-defined]
     asked = load.request("GET", "/transfers?limit=1000", headers)
     opened: list[socket.socket] = []
