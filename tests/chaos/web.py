@@ -66,6 +66,8 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
         begun = time.monotonic()
         os.kill(victim, signal.SIGKILL)
         done += 1
+        # Its socket outlives it by a moment, and would be taken for that of the one that replaces it.
+        _until(lambda: listeners(port) == 1)
         if chance.random() < 0.3:
             _until(lambda old=old: bool(children_of(main) - old))
             (young,) = children_of(main) - old
