@@ -99,7 +99,7 @@ def settle_overdue(held: Claim) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    settlement.conclude(held=held, reason="The deadline passed before all steps were done.")
+    settlement.conclude(held=held, reason="The deadline passed before all steps were done.", waits_on=False)
 
 
 # Putting coins into a locker.
@@ -259,7 +259,25 @@ def _was_touched(marks: str) -> bool:
 # Coins that come in.
 
 
+def _goes_on(work: Work) -> bool:
+    """
+    Begin with coins that waited for other claims, and tell whether there is anything to do for this worker now.
+
+    A task whose coins all wait still is parked; one that has none left ends.
+    """
+    if settlement.batches(task_id=work.task.id) or not settlement.has_waiting_claims(task_id=work.task.id):
+        return True
+    if settlement.promote_waiting(held=work.held):
+        work.task.refresh_from_db()
+        return True
+    if not settlement.has_waiting_claims(task_id=work.task.id):
+        work.conclude(reason="Every coin turned out to be held in this service.")
+    return False
+
+
 def _import(work: Work) -> None:
+    if not _goes_on(work):
+        return
     numbers = settlement.batches(task_id=work.task.id)
     _sort_out_two_secrets(work, numbers)
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
@@ -365,6 +383,8 @@ def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
 
 def _take(work: Work) -> None:
     first: dict[int, list[Piece]] = {}
+    if not _goes_on(work):
+        return
     if not settlement.batches(task_id=work.task.id):
         settlement.advance(held=work.held, step=Step.PEEKING, progress=2)
         code = secrecy.task_code(work.task)
@@ -378,7 +398,11 @@ def _take(work: Work) -> None:
                 held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
             )
             return
-        first = settlement.reserve_listed(held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys)
+        first, arrivals = settlement.reserve_listed(
+            held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys
+        )
+        if not arrivals.saved and arrivals.waiting:
+            return
         if not first:
             settlement.finish(
                 held=work.held,

@@ -1,5 +1,6 @@
 """Refusals of the lockers app. The HTTP status of each stands in `config/api/errors.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,12 @@ class CoinsBusy(LockerError):
 
 class NothingToImport(LockerError):
     """No file held a coin that could be imported; `extra` tells each file's outcome."""
+
+
+class ImportUnderWay(NothingToImport):
+    """Another task of the wallet has yet to find out about the coins; the same import may succeed when it has."""
+
+    headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class NothingToFix(LockerError):

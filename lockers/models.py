@@ -83,6 +83,12 @@ class LockerTask(models.Model):
     deadline = models.DateTimeField()
     # When a worker was last told, so that a busy queue does not fill with repetitions.
     rung_at = models.DateTimeField(db_default=Now())
+    # Every coin of it that is left waits for another claim to the same coin: no worker takes it, the sweep looks.
+    is_parked = models.BooleanField(default=False, db_default=False)
+    # Occupies a worker for longer than others should wait: not all workers do such tasks for one wallet.
+    is_long = models.BooleanField(default=False, db_default=False)
+    # Claims of others wait for the end of this one, which goes before its wallet's other tasks.
+    is_wanted = models.BooleanField(default=False, db_default=False)
     # When the answer about this task told the transmit code for the first time.
     code_shown_at = models.DateTimeField(null=True, blank=True)
     plan = models.JSONField(default=dict, blank=True)
@@ -112,6 +118,14 @@ class LockerTask(models.Model):
         indexes = [
             # What the sweep asks every two seconds; open tasks are few, so it stays tiny.
             models.Index(fields=["lease_until"], condition=Q(state=TaskState.RUNNING), name="task_open"),
+            # How many a wallet has begun, and which is the next of each.
+            models.Index(
+                fields=["actor", "created_at"], condition=Q(state=TaskState.RUNNING), name="task_open_of_actor"
+            ),
+            # What is deleted after a day.
+            models.Index(
+                fields=["finished_at"], condition=Q(kind__in=[TaskKind.PEEK, TaskKind.ECHO]), name="task_that_looked"
+            ),
             models.Index(fields=["wallet", "-created_at"], name="task_of_wallet"),
             # For operators: all tasks, and those that failed.
             models.Index(fields=["-created_at", "-id"], name="task_newest"),
@@ -120,6 +134,28 @@ class LockerTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class Turn(models.Model):
+    """When a worker last took a task that this wallet had begun: wallets take turns."""
+
+    wallet = models.OneToOneField(Wallet, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    served_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.wallet_id)
+
+
+class Upload(models.Model):
+    """The files of an import that a worker reads, sealed; deleted when it has."""
+
+    id = models.OneToOneField(
+        LockerTask, on_delete=models.CASCADE, primary_key=True, related_name="upload", db_column="id"
+    )
+    content = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class Export(models.Model):
@@ -214,9 +250,12 @@ class Coin(models.Model):
             models.CheckConstraint(
                 condition=~Q(state__in=list(SPENDABLE)) | Q(passes__gte=QUORUM), name="coin_is_spendable_with_13_passes"
             ),
-            models.CheckConstraint(condition=Q(state__in=list(HELD)) | Q(task=None), name="coin_in_a_task_is_held"),
             models.CheckConstraint(
-                condition=~Q(state__in=[CoinState.INCOMING]) | Q(task__isnull=False), name="coin_incoming_has_a_task"
+                condition=Q(state__in=[*HELD, CoinState.WAITING]) | Q(task=None), name="coin_in_a_task_is_held"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=[CoinState.INCOMING, CoinState.WAITING]) | Q(task__isnull=False),
+                name="coin_incoming_has_a_task",
             ),
             models.CheckConstraint(
                 condition=~Q(state__in=[CoinState.CHANGE, CoinState.BROKEN, CoinState.VOID]) | Q(family__isnull=False),
@@ -232,6 +271,11 @@ class Coin(models.Model):
                 fields=["denomination", "serial_number"],
                 condition=Q(state__in=list(HELD)),
                 name="coin_is_held_once",
+            ),
+            models.UniqueConstraint(
+                fields=["denomination", "serial_number", "wallet"],
+                condition=Q(state=CoinState.WAITING),
+                name="coin_is_waited_for_once_by_a_wallet",
             ),
             models.UniqueConstraint(
                 fields=["denomination", "serial_number"],

@@ -18,8 +18,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import choosing, departures, doorbell, errors, file_names, queries, secrecy, settlement
+from lockers import choosing, contested, departures, doorbell, errors, file_names, queries, secrecy, settlement
 from lockers.breakage import FIRST_BREAK
+from lockers.contested import Arrivals
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida import codes, files
 from lockers.raida.coins import LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount
@@ -27,7 +28,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError, InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
-from lockers.states import HELD, SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import queries as wallets
 from wallets.errors import WalletNotControlled
@@ -509,7 +510,8 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
         )
         if not saved:
             raise errors.ExportReturned
-        outcome = FileOutcome(export.file_name, accepted=len(saved))
+        _park_if_all_wait(task, saved)
+        outcome = FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
         task.result = {"files": [outcome_as_json(outcome)]}
         task.save(update_fields=["result"])
     return Started(task, files=[outcome])
@@ -588,6 +590,8 @@ class FileOutcome:
 
     name: str
     accepted: int = 0
+    # Coins to which another claim is open: they are imported after it has been decided, if they are authentic.
+    waiting: int = 0
     reason: str = ""
     # What its owner should know although the file was read.
     note: str = ""
@@ -601,6 +605,7 @@ _NO_DENOMINATIONS: Final = (
     " same: if the servers refuse them, they must be upgraded first, with the program that wrote the file."
 )
 _HELD: Final = "This coin is held in this ledger already; it cannot be imported a second time"
+_BUSY: Final = "Another task of this wallet is importing or taking this coin, or has yet to find out about it"
 
 
 @sensitive_variables("uploads", "records", "plain", "proposed", "record")
@@ -612,6 +617,7 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
 
     :raises WalletNotFound, WalletNotControlled: as their names say
     :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
+    :raises ImportUnderWay: the same, and another task of the wallet has yet to find out about some of the coins
     """
     outcomes: list[FileOutcome] = []
     records: dict[WireCoin, tuple[files.CoinRecord, FileOutcome]] = {}
@@ -629,9 +635,6 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
         )
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        for coin in _held_already(list(records)):
-            _, outcome = records.pop(coin)
-            outcome.refused.append((coin, _HELD))
         if not records:
             _refuse_import(outcomes)
         task = _open_task(TaskKind.IMPORT, wallet=wallet, actor=actor, coins=len(records), tag=tag)
@@ -643,20 +646,27 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
             wallet_id=wallet.pk,
             origin=TaskKind.IMPORT,
             coins=[(record.coin, record.ans, secrecy.fresh_numbers()) for record in plain],
-        ) | settlement.insert_incoming(
-            task_id=task.pk,
-            wallet_id=wallet.pk,
-            origin=TaskKind.IMPORT,
-            coins=[(record.coin, record.ans, record.pans or ()) for record in proposed],
-            first_batch=first_proposed,
+        )
+        saved.add(
+            settlement.insert_incoming(
+                task_id=task.pk,
+                wallet_id=wallet.pk,
+                origin=TaskKind.IMPORT,
+                coins=[(record.coin, record.ans, record.pans or ()) for record in proposed],
+                first_batch=first_proposed,
+                waiting_batch=contested.WAITING_WITH_TWO_SECRETS,
+            )
         )
         for coin, (_, outcome) in records.items():
-            if coin in saved:
+            if coin in saved.saved:
                 outcome.accepted += 1
+            elif coin in saved.waiting:
+                outcome.waiting += 1
             else:
-                outcome.refused.append((coin, _HELD))
+                outcome.refused.append((coin, _BUSY if coin in saved.busy else _HELD))
         if not saved:
-            _refuse_import(outcomes)
+            _refuse_import(outcomes, is_busy=bool(saved.busy))
+        _park_if_all_wait(task, saved)
         task.plan = {"two_secrets": list(range(first_proposed, first_proposed + -(-len(proposed) // BATCH_COINS)))}
         task.result = {"files": [outcome_as_json(outcome) for outcome in outcomes]}
         task.save(update_fields=["plan", "result"])
@@ -687,26 +697,22 @@ def _sentence(error: CoinFileError) -> str:
     return text[0].upper() + text[1:]
 
 
-def _held_already(coins: Sequence[WireCoin]) -> list[WireCoin]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coin.denomination, coin.serial_number FROM lockers_coin AS coin"
-            " JOIN unnest(%s::smallint[], %s::bigint[]) AS given(denomination, serial_number)"
-            " USING (denomination, serial_number) WHERE coin.state = ANY(%s)",
-            [
-                [coin.denomination for coin in coins],
-                [coin.serial_number for coin in coins],
-                [str(state) for state in HELD],
-            ],
+def _park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
+    """Let no worker take a task that has nothing to do yet; the sweep does not lose sight of it."""
+    if not arrivals.saved and arrivals.waiting:
+        LockerTask.objects.filter(pk=task.pk).update(
+            is_parked=True,
+            step=Step.WAITING,
+            deadline=Now() + contested.PATIENCE + settlement.time_for(len(arrivals.waiting)),
         )
-        return [WireCoin(*row) for row in cursor.fetchall()]
 
 
-def _refuse_import(outcomes: Sequence[FileOutcome]) -> None:
+def _refuse_import(outcomes: Sequence[FileOutcome], *, is_busy: bool = False) -> None:
     reasons = {outcome.reason for outcome in outcomes if outcome.reason} | {
         why for outcome in outcomes for _, why in outcome.refused
     }
-    raise errors.NothingToImport(
+    refusal = errors.ImportUnderWay if is_busy else errors.NothingToImport
+    raise refusal(
         f"No coin was imported. {'. '.join(sorted(reasons)[:3])}.",
         files=[outcome_as_json(outcome) for outcome in outcomes],
     )
@@ -719,6 +725,8 @@ _LISTED_REFUSALS: Final = 100
 def outcome_as_json(outcome: FileOutcome) -> dict[str, Any]:
     """The outcome as it is stored and shown: names, counts and reasons, never a secret."""
     told: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
+    if outcome.waiting:
+        told["waiting"] = outcome.waiting
     if outcome.reason:
         told["reason"] = outcome.reason
     if outcome.note:

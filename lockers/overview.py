@@ -178,6 +178,7 @@ LOCKER_WORDS: Final = {
     LockerState.EMPTIED: "every coin of it left",
 }
 COIN_WORDS: Final = {
+    CoinState.WAITING: "claimed; another wallet's claim to it is decided first",
     CoinState.INCOMING: "imported or peeked, not yet ours",
     CoinState.BANK: "authentic, no server refused it",
     CoinState.FRACKED: "authentic, but some servers refuse it; fixing heals it",

@@ -112,7 +112,8 @@ def contents_of(*, wallet_list: Sequence[Wallet]) -> list[Contents]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT wallet_id, state, task_id IS NOT NULL, denomination, count(*) FROM lockers_coin"
-            " WHERE wallet_id = ANY(%s) GROUP BY 1, 2, 3, 4",
+            # What waits for another's claim is not the wallet's yet.
+            " WHERE wallet_id = ANY(%s) AND state <> 'waiting' GROUP BY 1, 2, 3, 4",
             [[wallet.pk for wallet in wallet_list]],
         )
         rows = cursor.fetchall()
@@ -347,9 +348,15 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
 
 
 def coins_in_file(*, export: Export) -> list[Coin]:
-    """Return the coins of an export, with their sealed secrets, that have not come back and are not coming back."""
+    """
+    Return the coins of an export, with their sealed secrets, that have not come back and are not coming back.
+
+    What another wallet only claims has not come back: the claim may be false.
+    """
     twin = Coin.objects.filter(
-        denomination=OuterRef("denomination"), serial_number=OuterRef("serial_number"), state__in=HELD
+        Q(state__in=SPENDABLE, locker=None) | Q(state__in=[*HELD, CoinState.WAITING], wallet_id=export.wallet_id),
+        denomination=OuterRef("denomination"),
+        serial_number=OuterRef("serial_number"),
     )
     return list(
         Coin.objects.filter(~Exists(twin), export=export, state=CoinState.EXPORTED)

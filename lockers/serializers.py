@@ -305,6 +305,8 @@ def task(view: TaskView) -> dict[str, Any]:
 
 _DOING: Final = {
     "reserved": "Waiting for a worker",
+    "reading": "Reading the files",
+    "waiting": "Waiting for another claim to the same coins",
     "peeking": "Looking into the locker",
     "finding": "Asking the servers what they hold",
     "breaking": "Breaking a bigger coin",
@@ -338,10 +340,10 @@ def _data(view: TaskView) -> dict[str, Any]:
             return data
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
-            for name in ("total_unknown", "total_failed"):
+            for name in ("total_unknown", "total_failed", "total_left"):
                 if result.get(name):
                     data[name] = coins(result[name])
-            return data | {name: result[name] for name in ("graded",) if name in result}
+            return data | {name: result[name] for name in ("graded", "continued_by") if name in result}
         case TaskKind.PEEK:
             listed = result.get("coins", [])
             return {
@@ -354,6 +356,8 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "pown_results": result.get("pown_results", {}),
                 "files": result.get("files", []),
                 "receipt_id": row.receipt_id,
+                **({"total_left": coins(result["total_left"])} if result.get("total_left") else {}),
+                **{name: result[name] for name in ("continued_by",) if name in result},
             }
         case TaskKind.EXPORT:
             return {
@@ -502,6 +506,9 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
         "message": view.task.message or _DOING[view.task.step],
         "receipt_id": view.task.receipt_id,
+        # Only where there is something to say: the other product has no fields for it.
+        **({"amount_left": coins(result["total_left"])} if result.get("total_left") else {}),
+        **({"continued_by": result["continued_by"]} if "continued_by" in result else {}),
     }
 
 

@@ -12,17 +12,20 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 import psycopg
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Greatest, Now
+from django.utils import timezone
 
-from lockers import breakage, choosing, departures, grading, secrecy, statements, verdicts
+from lockers import breakage, choosing, contested, departures, grading, secrecy, statements, verdicts
+from lockers.contested import Arrivals
 from lockers.conversation import Numbers, Piece
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask
@@ -66,12 +69,17 @@ def time_for(coins: int) -> timedelta:
     return timedelta(seconds=30 + calls * settings.RAIDA_TIMEOUT_SECONDS)
 
 
+def is_long(coins: int) -> bool:
+    """Whether a task of so many coins occupies a worker for longer than others should have to wait."""
+    return coins > BATCH_COINS
+
+
 def claim(*, task_id: UUID) -> Claim | None:
     """Take the task over, if it is open and nobody's lease holds it. Compare-and-swap: one of many wins."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET attempt = attempt + 1, lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND state = %s AND (lease_until IS NULL OR lease_until < now())"
+            " WHERE id = %s AND state = %s AND (lease_until IS NULL OR lease_until < now()) AND NOT is_parked"
             " RETURNING attempt, request_id",
             [lease().total_seconds(), task_id, TaskState.RUNNING],
         )
@@ -85,7 +93,8 @@ def overdue_tasks(*, limit: int = 100) -> list[UUID]:
         cursor.execute(
             "UPDATE lockers_lockertask SET rung_at = now() WHERE id IN ("
             " SELECT id FROM lockers_lockertask WHERE state = %s AND (lease_until IS NULL OR lease_until < now())"
-            " AND rung_at < now() - interval '5 seconds' ORDER BY rung_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)"
+            " AND NOT is_parked AND rung_at < now() - interval '5 seconds' ORDER BY rung_at LIMIT %s"
+            " FOR NO KEY UPDATE SKIP LOCKED)"
             " RETURNING id",
             [TaskState.RUNNING, limit],
         )
@@ -168,9 +177,12 @@ def _in_one_statement(
 
 
 def batches(*, task_id: UUID) -> list[int]:
-    """Return the numbers of the task's batches."""
+    """Return the numbers of the task's batches, those of waiting claims not counted."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT batch FROM lockers_coin WHERE task_id = %s ORDER BY batch", [task_id])
+        cursor.execute(
+            "SELECT DISTINCT batch FROM lockers_coin WHERE task_id = %s AND state <> 'waiting' ORDER BY batch",
+            [task_id],
+        )
         return [batch for (batch,) in cursor.fetchall()]
 
 
@@ -486,37 +498,45 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
 
 def reserve_listed(
     *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]
-) -> dict[int, list[Piece]]:
+) -> tuple[dict[int, list[Piece]], Arrivals]:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
 
-    Coins that somebody in this ledger holds or is just taking are left out: a server's list may be
-    stale, and a remove would then take them from their owner. Returns the first batch of which any were saved,
-    as `pieces` would, under its number.
+    Coins that somebody in this ledger holds are left out: a server's list may be stale, and a remove would then take
+    them from their owner. Those to which another claim is open wait. Returns the first batch of which any were saved,
+    as `pieces` would, under its number, and what became of all coins. A task for which nothing but waiting is left
+    is parked.
 
     :raises TaskSuperseded: another worker has the task
     """
     first: dict[int, list[Piece]] = {}
+    arrivals = Arrivals()
     listed = sorted(coins)
     with transaction.atomic():
         with connection.cursor() as cursor:
             # The attempt that is opened before the first remove brings it to the disk.
             cursor.execute(_NEED_NOT_LAST)
         # How long it may take is known now only.
-        fence(held, step=Step.SENDING, deadline=Now() + time_for(len(listed)))
+        fence(held, step=Step.SENDING, deadline=Now() + time_for(len(listed)), is_long=is_long(len(listed)))
         for start in range(0, len(listed), BATCH_COINS):
             batch = start // BATCH_COINS
             incoming = [(coin, tuple(keys), secrecy.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]]
-            saved = insert_incoming(
+            came = insert_incoming(
                 task_id=held.task_id, wallet_id=wallet_id, origin=TaskKind.TAKE, coins=incoming, first_batch=batch
             )
-            if saved and not first:
+            arrivals.add(came)
+            if came.saved and not first:
                 first[batch] = [
-                    Piece(saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
+                    Piece(came.saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
                     for coin, old, new in incoming
-                    if coin in saved
+                    if coin in came.saved
                 ]
-    return first
+        left = sum(coin.value for coin in arrivals.held | arrivals.busy)
+        if left:
+            _note_left(held.task_id, left)
+        if arrivals.waiting and not arrivals.saved:
+            _park(held, len(listed))
+    return first, arrivals
 
 
 def insert_incoming(
@@ -524,49 +544,114 @@ def insert_incoming(
     task_id: UUID,
     wallet_id: UUID,
     origin: TaskKind,
-    coins: Sequence[tuple[WireCoin, Sequence[bytes], Sequence[bytes]]],
+    coins: Sequence[contested.Claimed],
     first_batch: int = 0,
-) -> dict[WireCoin, UUID]:
+    waiting_batch: int = contested.WAITING_BATCH,
+) -> Arrivals:
     """
-    Insert coins (identity, old numbers, new numbers) as INCOMING of a task; the caller has a transaction.
+    Save claims to coins (identity, old numbers, new numbers) for a task; the caller has a transaction.
 
-    A coin that is held in this ledger already is left out. Returns those that went in, with their rows' ids.
+    A coin that is held in this ledger already is left out, one with an open claim to it waits (`lockers.contested`).
     """
     # In one order everywhere: two imports that share coins then wait for each other, and never in a circle.
     coins = sorted(coins, key=lambda one: one[0])
-    saved: dict[WireCoin, UUID] = {}
+    arrivals = Arrivals()
     for start in range(0, len(coins), BATCH_COINS):
-        batch = {uuid4(): one for one in coins[start : start + BATCH_COINS]}
-        with connection.cursor() as cursor:
-            # Without models, whose making and writing costs five times as much as the rows.
-            cursor.execute(
-                _INSERT_INCOMING,
-                {
-                    "wallet": wallet_id,
-                    "task": task_id,
-                    "origin": origin,
-                    "marks": Mark.UNASKED * RAIDA_COUNT,
-                    "batch": first_batch + start // BATCH_COINS,
-                    "ids": list(batch),
-                    "denominations": [coin.denomination for coin, _, _ in batch.values()],
-                    "serial_numbers": [coin.serial_number for coin, _, _ in batch.values()],
-                    "secrets": [secrecy.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in batch.items()],
-                    "proposed": [secrecy.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in batch.items()],
-                },
+        arrivals.add(
+            contested.claim(
+                task_id=task_id,
+                wallet_id=wallet_id,
+                origin=origin,
+                coins=coins[start : start + BATCH_COINS],
+                batch=first_batch + start // BATCH_COINS,
+                waiting_batch=waiting_batch,
             )
-            saved |= {batch[coin_id][0]: coin_id for (coin_id,) in cursor.fetchall()}
-    return saved
+        )
+    return arrivals
 
 
-_INSERT_INCOMING: Final = """
-INSERT INTO lockers_coin (id, wallet_id, denomination, serial_number, state, origin, pown, secrets, proposed, task_id,
-                          batch, outcome, releasing)
-SELECT id, %(wallet)s, denomination, serial_number, 'incoming', %(origin)s, repeat('u', 25), secrets, proposed,
-       %(task)s, %(batch)s, %(marks)s, false
-  FROM unnest(%(ids)s::uuid[], %(denominations)s::smallint[], %(serial_numbers)s::bigint[], %(secrets)b::bytea[],
-              %(proposed)b::bytea[]) AS coin (id, denomination, serial_number, secrets, proposed)
-ON CONFLICT DO NOTHING RETURNING id
-"""
+# Tasks whose coins wait for other claims.
+
+
+def _park(held: Claim, coins: int) -> None:
+    LockerTask.objects.filter(pk=held.task_id).update(
+        is_parked=True, lease_until=None, step=Step.WAITING, deadline=Now() + contested.PATIENCE + time_for(coins)
+    )
+
+
+def has_waiting_claims(*, task_id: UUID) -> bool:
+    return Coin.objects.filter(task_id=task_id, state=CoinState.WAITING).exists()
+
+
+def promote_waiting(*, held: Claim) -> bool:
+    """
+    Let those of a task's waiting claims begin that are first by now, and return whether there are any to work on.
+
+    If none is, and some wait still, the task is parked again; its deadline stays what it was.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held)
+        dropped = contested.drop_settled(task_id=held.task_id)
+        if dropped:
+            _note_left(held.task_id, dropped)
+        try:
+            with transaction.atomic():
+                promoted = contested.promote(task_id=held.task_id, batch_coins=BATCH_COINS)
+        except IntegrityError:
+            # Another claim came in just now that had not seen these.
+            promoted = contested.Promoted(0, ())
+        mine = LockerTask.objects.filter(pk=held.task_id)
+        if promoted.coins:
+            mine.update(
+                deadline=Greatest(F("deadline"), Now() + time_for(promoted.coins)), is_long=is_long(promoted.coins)
+            )
+            if promoted.two_secrets:
+                plan = mine.values_list("plan", flat=True).get()
+                mine.update(plan=plan | {"two_secrets": list(promoted.two_secrets)})
+        elif has_waiting_claims(task_id=held.task_id):
+            mine.update(is_parked=True, lease_until=None, step=Step.WAITING)
+    return bool(promoted.coins)
+
+
+def unpark(*, limit: int = 100) -> list[UUID]:
+    """Let workers take tasks again whose claims can go on, or whose time is up, and return their ids."""
+    return contested.unpark(limit=limit)
+
+
+def _note_left(task_id: UUID, units: int) -> None:
+    """Keep in mind what a task leaves because a wallet holds it, or because another task of its wallet claims it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET plan = plan || jsonb_build_object("
+            " 'left', coalesce((plan->>'left')::bigint, 0) + %s) WHERE id = %s",
+            [units, task_id],
+        )
+
+
+def _hand_on_what_waits(task: LockerTask) -> UUID:
+    """Leave the claims for which a task waits to another one like it, which takes no worker as long as they wait."""
+    successor_id = uuid4()
+    begun = datetime.fromisoformat(task.plan["waits_since"]) if "waits_since" in task.plan else timezone.now()
+    number = Coin.objects.filter(task=task, state=CoinState.WAITING).count()
+    LockerTask.objects.create(
+        id=successor_id,
+        kind=task.kind,
+        wallet_id=task.wallet_id,
+        actor_id=task.actor_id,
+        step=Step.WAITING,
+        is_parked=True,
+        tag=task.tag,
+        code=None if task.code is None else secrecy.seal_task_code(secrecy.task_code(task), task_id=successor_id),
+        receipt_id=token_hex(16),
+        deadline=begun + contested.PATIENCE + time_for(number),
+        plan={"waits_since": begun.isoformat()},
+        result={"files": []} if task.kind == TaskKind.IMPORT else {},
+        request_id=task.request_id,
+    )
+    contested.hand_on(task_id=task.pk, successor_id=successor_id)
+    return successor_id
 
 
 # What a task came to.
@@ -580,6 +665,7 @@ def conclude(
     further: Mapping[str, Any] | None = None,
     delivers: bool = False,
     settled: Sequence[Settled] = (),
+    waits_on: bool = True,
 ) -> TaskState:
     """
     Bring the task to its final state from the marks as they stand, and return that state.
@@ -589,7 +675,8 @@ def conclude(
     `task` is its row as this attempt has read it, if it has; nobody else can have changed that since.
     `reason` is said to the user when it did not end well, and `further` is added to the result. With
     `delivers` the coins that a transfer or an export had reserved leave the wallet first. `settled` are attempts
-    that are settled with it.
+    that are settled with it. Claims that wait for others are left to a task of their own; without `waits_on` they are
+    given up.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -608,7 +695,8 @@ def conclude(
                 lockers |= _conclude_batch(task, batch, kinds, said.get(batch, ()), tally, board)
         _settle_lockers(lockers)
         letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
-        state, message, result = verdicts.verdict(task, tally, reason, delivered)
+        left = _leave_what_waits(task, waits_on=waits_on) if task.kind in _CLAIMING else verdicts.Left()
+        state, message, result = verdicts.verdict(task, tally, reason, delivered, left)
         if any(board):
             result["raida"] = letters
         _end(held, state, message, result | dict(further or {}))
@@ -636,6 +724,20 @@ def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict
     if task.kind != TaskKind.PUT:
         for raida, letter in enumerate(settled.shown):
             board[raida][letter] = board[raida].get(letter, 0) + 1
+
+
+# Tasks that lay claim to coins.
+_CLAIMING: Final = (TaskKind.TAKE, TaskKind.IMPORT)
+
+
+def _leave_what_waits(task: LockerTask, *, waits_on: bool) -> verdicts.Left:
+    known, waiting = contested.left_of(task_id=task.pk)
+    if not waiting:
+        return verdicts.Left(units=known)
+    if waits_on:
+        return verdicts.Left(known, waiting, _hand_on_what_waits(task))
+    contested.give_up(task_id=task.pk)
+    return verdicts.Left(known, waiting)
 
 
 # Tasks by which no coin comes into a wallet.
@@ -677,7 +779,7 @@ def _kinds(task_id: UUID) -> dict[int, dict[_Kind, _Alike]]:
 _KINDS: Final = """
 WITH coin AS MATERIALIZED (
     SELECT batch, denomination, locker_id, state, pown, outcome, releasing, origin
-      FROM lockers_coin WHERE task_id = %s ORDER BY id FOR NO KEY UPDATE
+      FROM lockers_coin WHERE task_id = %s AND state <> 'waiting' ORDER BY id FOR NO KEY UPDATE
 )
 SELECT batch, denomination, locker_id, count(*), locker_id IS NOT NULL, state, pown, outcome, releasing, origin
   FROM coin GROUP BY batch, denomination, locker_id, state, pown, outcome, releasing, origin

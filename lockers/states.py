@@ -13,6 +13,7 @@ from typing import Final
 class CoinState(StrEnum):
     """Where the value of a coin is, as far as 13 of 25 servers told us."""
 
+    WAITING = "waiting"  # as INCOMING, and not begun: another wallet's claim to the same coin is not decided yet
     INCOMING = "incoming"  # imported or peeked, both secrets saved, not yet ours
     BANK = "bank"  # authentic, no server refused it
     FRACKED = "fracked"  # authentic on at least 13 servers, refused by some
@@ -31,6 +32,7 @@ class CoinState(StrEnum):
 # Every legal change, and no other. LOCKED, EXPORTED, SENT and the like never return to a wallet by a
 # change of state: whoever takes a coin out of a locker or imports a file gets a row of their own.
 COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
+    CoinState.WAITING: frozenset({CoinState.INCOMING}),
     CoinState.INCOMING: frozenset(
         {
             CoinState.BANK,
@@ -97,6 +99,8 @@ HELD: Final = (
     CoinState.ERRORED,
     CoinState.CHANGE,
 )
+# Of these the servers have yet to say whose they are.
+UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, CoinState.CHANGE)
 # What counts as balance, and may be put into a locker.
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
 
@@ -172,6 +176,8 @@ class Step(StrEnum):
     """
 
     RESERVED = "reserved"
+    READING = "reading"
+    WAITING = "waiting"
     PEEKING = "peeking"
     FINDING = "finding"
     BREAKING = "breaking"

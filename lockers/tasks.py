@@ -37,7 +37,7 @@ def sweep() -> None:
     """Ring again for tasks that nobody works on, begin finds and fixes, and try silent servers."""
     operations.start_overdue_finds()
     operations.start_overdue_fixes()
-    for task_id in settlement.overdue_tasks():
+    for task_id in (*settlement.unpark(), *settlement.overdue_tasks()):
         doorbell.ring(task_id)
     health.probe()
 

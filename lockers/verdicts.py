@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from lockers import choosing, grading
 from lockers.models import LockerTask
@@ -38,8 +39,37 @@ class Tally:
         return sum(self.count.get(state, 0) for state in states)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """
+    What a take or an import did not get, in units.
+
+    `units` are held by wallets of this ledger, or claimed by another task of the same wallet. `waiting` are claimed
+    by others; `successor_id` is the task that goes on with them, None if they were given up.
+    """
+
+    units: int = 0
+    waiting: int = 0
+    successor_id: UUID | None = None
+
+    def result(self) -> dict[str, Any]:
+        """Further fields of a task's result; none if nothing was left."""
+        told: dict[str, Any] = {"total_left": self.units + self.waiting} if self.units or self.waiting else {}
+        return told | ({"continued_by": str(self.successor_id)} if self.successor_id else {})
+
+    def parts(self, where: str, again: str) -> list[str]:
+        """What is said of it: `where` the coins still are, and how they are claimed `again`."""
+        parts = []
+        if self.waiting:
+            who = f"task {self.successor_id} goes on with them" if self.successor_id else again
+            parts.append(f"{grading.coins_text(self.waiting)} claimed by another task{where}: {who}")
+        if self.units:
+            parts.append(f"{grading.coins_text(self.units)} left: held, or being moved, in this service")
+        return parts
+
+
 def verdict(
-    task: LockerTask, tally: Tally, reason: str, delivered: Mapping[str, Any] | None
+    task: LockerTask, tally: Tally, reason: str, delivered: Mapping[str, Any] | None, left: Left
 ) -> tuple[TaskState, str, dict[str, Any]]:
     """
     Return the final state of a task, what is said of it, and its result.
@@ -53,9 +83,9 @@ def verdict(
         case TaskKind.PUT:
             return _verdict_of_put(task, tally, reason)
         case TaskKind.TAKE:
-            return _verdict_of_take(tally, reason)
+            return _verdict_of_take(tally, reason, left)
         case TaskKind.IMPORT:
-            return _verdict_of_import(tally, reason)
+            return _verdict_of_import(tally, reason, left)
         case TaskKind.FIND:
             return _verdict_of_find(tally, reason)
         case TaskKind.BREAK:
@@ -89,7 +119,7 @@ def _verdict_of_put(task: LockerTask, tally: Tally, reason: str) -> tuple[TaskSt
     return (TaskState.COMPLETED if stored else TaskState.ERROR), message, result
 
 
-def _verdict_of_take(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
     taken = tally.units_of(CoinState.BANK, CoinState.FRACKED)
     limbo = tally.units_of(CoinState.LIMBO)
     missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT, CoinState.ERRORED)
@@ -98,8 +128,10 @@ def _verdict_of_take(tally: Tally, reason: str) -> tuple[TaskState, str, dict[st
         "total_unknown": limbo,
         "total_failed": missed,
         "graded": {str(state): number for state, number in tally.count.items()},
+        **left.result(),
     }
-    if taken and not limbo and not missed:
+    left_behind = left.parts(" and still in the locker", "its code still opens it")
+    if taken and not limbo and not missed and not left_behind:
         return TaskState.COMPLETED, "Taken.", result
     parts = []
     if taken:
@@ -109,13 +141,14 @@ def _verdict_of_take(tally: Tally, reason: str) -> tuple[TaskState, str, dict[st
     if limbo:
         parts.append(f"{grading.coins_text(limbo)} unknown: both secrets are kept and the servers will be asked again")
     if not parts:
-        parts.append(reason or "Nothing was taken")
-        reason = ""
+        parts.append((not left_behind and reason) or "Nothing was taken")
+        reason = reason if left_behind else ""
+    parts += left_behind
     message = "; ".join(parts).removesuffix(".") + "." + (f" {reason}" if reason else "")
     return (TaskState.COMPLETED if taken else TaskState.ERROR), message, result
 
 
-def _verdict_of_import(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
+def _verdict_of_import(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
     ours = tally.units_of(CoinState.BANK, CoinState.FRACKED)
     result = {
         "total": ours,
@@ -127,9 +160,14 @@ def _verdict_of_import(tally: Tally, reason: str) -> tuple[TaskState, str, dict[
             "limbo": tally.count_of(CoinState.LIMBO),
             "errored": tally.count_of(CoinState.ERRORED),
         },
+        **left.result(),
     }
+    left_behind = ". ".join(left.parts("", "import the file again"))
     if ours or tally.count:
-        return TaskState.COMPLETED, "Imported." if ours else "No coin could be proved authentic. " + reason, result
+        done = "Imported." if ours else "No coin could be proved authentic. " + reason
+        return TaskState.COMPLETED, f"{done} {left_behind}.".strip() if left_behind else done, result
+    if left_behind:
+        return TaskState.ERROR, f"Nothing was imported. {left_behind}. {reason}".strip(), result
     return TaskState.ERROR, reason or "No server could be reached; nothing was changed.", result
 
 

@@ -25,6 +25,7 @@ _PILLS = {
     "requested": ("?", "wait"),
     "running": ("▸", "wait"),
     "filling": ("▸", "wait"),
+    "waiting": ("◔", "wait"),
     "incoming": ("▸", "wait"),
     "fracked": ("◐", "wait"),
     "limbo": ("?", "bad"),

@@ -1,0 +1,304 @@
+"""
+Coins to which more than one wallet lays claim: who is first, who waits, and what a claim meets.
+
+A claim is a row of a coin with both secrets, saved before the first byte leaves. The servers decide one claim after
+the other: two at once could split a coin's 25 servers so that nobody has 13. The claim that is being decided is
+INCOMING; those behind it are WAITING, in the order in which they came. A new claim never overtakes one that waits, so
+that whoever repeats forged claims delays the owner by those that were there first, and by no later one.
+
+Every function is a part of its caller's transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from django.db import connection
+
+from lockers import choosing, secrecy
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
+
+# How long a claim waits for those before it. Longer than any task that talks to servers may take; what is in limbo for
+# longer than that waits for servers that are down, and so would the claim.
+PATIENCE: Final = timedelta(hours=1)
+# Claims that wait are in no batch that servers are asked about. Those with two numbers from a file are apart.
+WAITING_BATCH: Final = -1
+WAITING_WITH_TWO_SECRETS: Final = -2
+
+Claimed = tuple[WireCoin, Sequence[bytes], Sequence[bytes]]
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """
+    What became of claims: the rows of those that are first, and the coins of the others.
+
+    `busy` are claimed by the same wallet already, `held` are known to be in a wallet of this ledger.
+    """
+
+    saved: dict[WireCoin, UUID] = field(default_factory=dict)
+    waiting: set[WireCoin] = field(default_factory=set)
+    busy: set[WireCoin] = field(default_factory=set)
+    held: set[WireCoin] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.saved or self.waiting)
+
+    def add(self, other: "Arrivals") -> None:
+        self.saved |= other.saved
+        self.waiting |= other.waiting
+        self.busy |= other.busy
+        self.held |= other.held
+
+
+# Held by a wallet, and not just on the way into a locker: no claim can be right.
+_IS_SETTLED: Final = "(other.state = ANY(%(spendable)s) AND other.locker_id IS NULL)"
+_IS_BEFORE: Final = """
+SELECT FROM lockers_coin AS other
+ WHERE other.denomination = {0}.denomination AND other.serial_number = {0}.serial_number AND other.state = 'waiting'
+"""
+_IDENTITIES: Final = (
+    "unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)"
+)
+
+
+def _states() -> dict[str, Any]:
+    return {
+        "spendable": [str(state) for state in SPENDABLE],
+        "undecided": [str(state) for state in UNDECIDED],
+        "held": [str(state) for state in HELD],
+        "marks": Mark.UNASKED * RAIDA_COUNT,
+    }
+
+
+def _identities(coins: Sequence[WireCoin]) -> dict[str, Any]:
+    return {
+        "denominations": [coin.denomination for coin in coins],
+        "serial_numbers": [coin.serial_number for coin in coins],
+    }
+
+
+def claim(
+    *, task_id: UUID, wallet_id: UUID, origin: TaskKind, coins: Sequence[Claimed], batch: int, waiting_batch: int
+) -> Arrivals:
+    """
+    Save claims to at most a thousand coins, in their order: INCOMING where nobody else's is open, else WAITING.
+
+    A coin that a wallet is known to hold is left out, and one that this wallet has claimed already.
+    """
+    arrivals = Arrivals()
+    arrivals.saved = _insert(_INSERT_INCOMING, task_id, wallet_id, origin, coins, batch)
+    left = [one for one in coins if one[0] not in arrivals.saved]
+    if not left:
+        return arrivals
+    settled = _settled([coin for coin, _, _ in left])
+    own = _claimed_by(wallet_id, [coin for coin, _, _ in left])
+    arrivals.held = settled
+    arrivals.busy = own - settled
+    behind = [one for one in left if one[0] not in settled and one[0] not in own]
+    arrivals.waiting = set(_insert(_INSERT_WAITING, task_id, wallet_id, origin, behind, waiting_batch))
+    arrivals.busy |= {coin for coin, _, _ in behind if coin not in arrivals.waiting}
+    _want_decided(sorted(arrivals.waiting), task_id)
+    return arrivals
+
+
+def _insert(
+    statement: str, task_id: UUID, wallet_id: UUID, origin: TaskKind, coins: Sequence[Claimed], batch: int
+) -> dict[WireCoin, UUID]:
+    if not coins:
+        return {}
+    rows = {uuid4(): one for one in coins}
+    with connection.cursor() as cursor:
+        # Without models, whose making and writing costs five times as much as the rows.
+        cursor.execute(
+            statement,
+            {
+                "wallet": wallet_id,
+                "task": task_id,
+                "origin": origin,
+                "marks": Mark.UNASKED * RAIDA_COUNT,
+                "batch": batch,
+                "ids": list(rows),
+                **_identities([coin for coin, _, _ in rows.values()]),
+                "secrets": [secrecy.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in rows.items()],
+                "proposed": [secrecy.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in rows.items()],
+            },
+        )
+        return {rows[coin_id][0]: coin_id for (coin_id,) in cursor.fetchall()}
+
+
+_INSERT: Final = """
+INSERT INTO lockers_coin (id, wallet_id, denomination, serial_number, state, origin, pown, secrets, proposed, task_id,
+                          batch, outcome, releasing)
+SELECT id, %(wallet)s, denomination, serial_number, '{state}', %(origin)s, repeat('u', 25), secrets, proposed,
+       %(task)s, %(batch)s, %(marks)s, false
+  FROM unnest(%(ids)s::uuid[], %(denominations)s::smallint[], %(serial_numbers)s::bigint[], %(secrets)b::bytea[],
+              %(proposed)b::bytea[]) AS coin (id, denomination, serial_number, secrets, proposed)
+{where}
+ON CONFLICT DO NOTHING RETURNING id
+"""
+_INSERT_INCOMING: Final = _INSERT.format(
+    state=CoinState.INCOMING, where=f" WHERE NOT EXISTS ({_IS_BEFORE.format('coin')})"
+)
+_INSERT_WAITING: Final = _INSERT.format(state=CoinState.WAITING, where="")
+
+
+def _settled(coins: Sequence[WireCoin]) -> set[WireCoin]:
+    return _read(
+        f"SELECT denomination, serial_number FROM {_IDENTITIES} JOIN lockers_coin AS other"
+        f" USING (denomination, serial_number) WHERE other.state = ANY(%(held)s) AND {_IS_SETTLED}",
+        coins,
+    )
+
+
+def _claimed_by(wallet_id: UUID, coins: Sequence[WireCoin]) -> set[WireCoin]:
+    return _read(
+        f"SELECT denomination, serial_number FROM {_IDENTITIES} JOIN lockers_coin AS other"
+        " USING (denomination, serial_number)"
+        " WHERE other.wallet_id = %(wallet)s AND (other.state = ANY(%(undecided)s) OR other.state = 'waiting')",
+        coins,
+        wallet=wallet_id,
+    )
+
+
+def _read(statement: str, coins: Sequence[WireCoin], **values: Any) -> set[WireCoin]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, _states() | _identities(coins) | values)
+        return {WireCoin(*row) for row in cursor.fetchall()}
+
+
+def _want_decided(coins: Sequence[WireCoin], task_id: UUID) -> None:
+    """Let tasks that have older claims go before the other tasks of their wallets."""
+    if not coins:
+        return
+    with connection.cursor() as cursor:
+        # Not those that are locked: a worker is at them.
+        cursor.execute(
+            "UPDATE lockers_lockertask SET is_wanted = true WHERE id IN ("
+            " SELECT task.id FROM lockers_lockertask AS task WHERE task.state = 'running' AND NOT task.is_wanted"
+            "    AND task.id IN ("
+            f"       SELECT other.task_id FROM {_IDENTITIES} JOIN lockers_coin AS other"
+            "         USING (denomination, serial_number)"
+            "         WHERE (other.state = ANY(%(undecided)s) OR other.state = 'waiting') AND other.task_id <> %(task)s)"
+            "  FOR NO KEY UPDATE SKIP LOCKED)",
+            _states() | _identities(coins) | {"task": task_id},
+        )
+
+
+# Claims of a task that waited.
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """How many of a task's waiting claims are first now, and which batches of two numbers they made."""
+
+    coins: int
+    two_secrets: Sequence[int]
+
+
+def drop_settled(*, task_id: UUID) -> int:
+    """Give up a task's claims to coins that turned out to be a wallet's, and return what these are worth in units."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM lockers_coin AS mine USING lockers_coin AS other"
+            " WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND other.state = ANY(%(held)s)"
+            "   AND other.denomination = mine.denomination AND other.serial_number = mine.serial_number"
+            f"  AND {_IS_SETTLED} RETURNING mine.denomination",
+            _states() | {"task": task_id},
+        )
+        return sum(choosing.value_of(denomination) for (denomination,) in cursor.fetchall())
+
+
+def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
+    """
+    Make those of a task's waiting claims INCOMING that are first now, in batches of their own from 0 on.
+
+    The task has no other batches. May stumble over the constraint that a coin is held once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PROMOTE, _states() | {"task": task_id, "size": batch_coins})
+        rows = cursor.fetchall()
+    return Promoted(
+        sum(number for _, _, number in rows),
+        sorted(batch for batch, waited_in, _ in rows if waited_in == WAITING_WITH_TWO_SECRETS),
+    )
+
+
+# A claim that may begin: no other is being decided, and none came before it.
+_IS_FIRST: Final = """
+NOT EXISTS (SELECT FROM lockers_coin AS other
+             WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
+               AND other.state = ANY(%(held)s))
+AND NOT EXISTS (SELECT FROM lockers_coin AS other
+                 WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
+                   AND other.state = 'waiting' AND (other.created_at, other.id) < (mine.created_at, mine.id))
+"""
+_PROMOTE: Final = f"""
+WITH first AS MATERIALIZED (
+    SELECT id, batch AS waited_in FROM lockers_coin AS mine
+     WHERE task_id = %(task)s AND state = 'waiting' AND {_IS_FIRST} ORDER BY denomination, serial_number
+       FOR NO KEY UPDATE
+), numbered AS (
+    SELECT id, waited_in, (row_number() OVER (PARTITION BY waited_in ORDER BY id) - 1) / %(size)s AS position FROM first
+), batched AS (
+    SELECT id, waited_in, dense_rank() OVER (ORDER BY waited_in DESC, position) - 1 AS batch FROM numbered
+), promoted AS (
+    UPDATE lockers_coin SET state = 'incoming', batch = batched.batch, outcome = %(marks)s
+      FROM batched WHERE lockers_coin.id = batched.id RETURNING batched.batch, batched.waited_in
+)
+SELECT batch, waited_in, count(*) FROM promoted GROUP BY batch, waited_in
+"""
+
+
+def left_of(*, task_id: UUID) -> tuple[int, int]:
+    """Return in units what a task has noted that it leaves, and what the coins are worth for which it waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce((plan->>'left')::bigint, 0), coalesce((SELECT sum(10::numeric ^ (denomination + 8))"
+            "  FROM lockers_coin WHERE task_id = task.id AND state = 'waiting'), 0)"
+            " FROM lockers_lockertask AS task WHERE id = %s",
+            [task_id],
+        )
+        left, waiting = cursor.fetchone()
+    return int(left), int(waiting)
+
+
+def give_up(*, task_id: UUID) -> None:
+    """Delete a task's waiting claims: nothing was ever sent for them."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM lockers_coin WHERE task_id = %s AND state = 'waiting'", [task_id])
+
+
+def hand_on(*, task_id: UUID, successor_id: UUID) -> None:
+    """Let another task wait in the place of this one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET task_id = %s WHERE task_id = %s AND state = 'waiting'", [successor_id, task_id]
+        )
+
+
+def unpark(*, limit: int) -> list[UUID]:
+    """Return parked tasks that can go on or whose time is up, and let workers take them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNPARK, _states() | {"limit": limit})
+        return [task_id for (task_id,) in cursor.fetchall()]
+
+
+_UNPARK: Final = f"""
+UPDATE lockers_lockertask SET is_parked = false, rung_at = now() WHERE id IN (
+    SELECT id FROM lockers_lockertask AS task WHERE task.state = 'running' AND task.is_parked AND (
+           task.deadline < now()
+        OR NOT EXISTS (SELECT FROM lockers_coin WHERE task_id = task.id AND state = 'waiting')
+        OR EXISTS (
+            SELECT FROM lockers_coin AS mine WHERE mine.task_id = task.id AND mine.state = 'waiting' AND (
+                   EXISTS (SELECT FROM lockers_coin AS other
+                            WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
+                              AND other.state = ANY(%(held)s) AND {_IS_SETTLED})
+                OR {_IS_FIRST})))
+     ORDER BY task.created_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
+"""
