@@ -67,6 +67,12 @@ beat_schedule = {
     },
     # Only asks whether one is due, so that a start of beat neither brings one forward nor puts it off.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
+    # Old rows, and more of them than of anything else: hourly, so that each time there are few.
+    "looks": {
+        "task": "lockers.purge",
+        "schedule": crontab(minute="41"),
+        "options": {"expires": 3600.0, "ignore_result": True},
+    },
     # At a time of day: beat remembers nothing, and an interval of a day would begin anew with each start.
     "purge": {
         "task": "config.purge_expired",

@@ -55,6 +55,18 @@ class Environment(BaseSettings):
     request_seconds: float = Field(
         default=20.0, gt=0, le=60, description="what the head of a request has, and after it the body, in seconds"
     )
+    workers: int = Field(default=2, ge=1, le=1000, description="how many locker tasks all workers do at once")
+    open_tasks_per_wallet: int = Field(default=100, ge=1, le=100_000, description="tasks that one wallet may have open")
+    waiting_calls_per_wallet: int = Field(
+        default=4, ge=1, le=1000, description="calls of one wallet that may wait in a web process at once"
+    )
+    requests_per_minute: int = Field(default=0, ge=0, description="of one wallet; 0: no limit")
+    requests_per_minute_per_key: int = Field(default=0, ge=0, description="of one API key; 0: no limit")
+    tasks_per_minute: int = Field(
+        default=3000, ge=0, description="calls of one wallet that begin a task or ask the servers; 0: no limit"
+    )
+    wrong_codes_per_wallet: int = Field(default=30, ge=1, description="in ten minutes")
+    wrong_codes_per_address: int = Field(default=100, ge=1, description="in ten minutes")
 
     audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
 

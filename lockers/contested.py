@@ -61,9 +61,12 @@ _IS_BEFORE: Final = """
 SELECT FROM lockers_coin AS other
  WHERE other.denomination = {0}.denomination AND other.serial_number = {0}.serial_number AND other.state = 'waiting'
 """
-_IDENTITIES: Final = (
-    "unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)"
-)
+_IS_OPEN: Final = "(other.state = ANY(%(undecided)s) OR other.state = 'waiting')"
+_KNOWN: Final = """
+SELECT other.denomination, other.serial_number
+  FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)
+  JOIN lockers_coin AS other USING (denomination, serial_number)
+"""
 
 
 def _states() -> dict[str, Any]:
@@ -149,17 +152,14 @@ _INSERT_WAITING: Final = _INSERT.format(state=CoinState.WAITING, where="")
 
 def _settled(coins: Sequence[WireCoin]) -> set[WireCoin]:
     return _read(
-        f"SELECT denomination, serial_number FROM {_IDENTITIES} JOIN lockers_coin AS other"
-        f" USING (denomination, serial_number) WHERE other.state = ANY(%(held)s) AND {_IS_SETTLED}",
+        _KNOWN + " WHERE other.state = ANY(%(held)s) AND " + _IS_SETTLED,
         coins,
     )
 
 
 def _claimed_by(wallet_id: UUID, coins: Sequence[WireCoin]) -> set[WireCoin]:
     return _read(
-        f"SELECT denomination, serial_number FROM {_IDENTITIES} JOIN lockers_coin AS other"
-        " USING (denomination, serial_number)"
-        " WHERE other.wallet_id = %(wallet)s AND (other.state = ANY(%(undecided)s) OR other.state = 'waiting')",
+        _KNOWN + " WHERE other.wallet_id = %(wallet)s AND " + _IS_OPEN,
         coins,
         wallet=wallet_id,
     )
@@ -176,17 +176,20 @@ def _want_decided(coins: Sequence[WireCoin], task_id: UUID) -> None:
     if not coins:
         return
     with connection.cursor() as cursor:
-        # Not those that are locked: a worker is at them.
-        cursor.execute(
-            "UPDATE lockers_lockertask SET is_wanted = true WHERE id IN ("
-            " SELECT task.id FROM lockers_lockertask AS task WHERE task.state = 'running' AND NOT task.is_wanted"
-            "    AND task.id IN ("
-            f"       SELECT other.task_id FROM {_IDENTITIES} JOIN lockers_coin AS other"
-            "         USING (denomination, serial_number)"
-            "         WHERE (other.state = ANY(%(undecided)s) OR other.state = 'waiting') AND other.task_id <> %(task)s)"
-            "  FOR NO KEY UPDATE SKIP LOCKED)",
-            _states() | _identities(coins) | {"task": task_id},
-        )
+        cursor.execute(_WANT, _states() | _identities(coins) | {"task": task_id})
+
+
+# Not tasks that are locked: a worker is at them.
+_WANT: Final = """
+UPDATE lockers_lockertask SET is_wanted = true WHERE id IN (
+    SELECT id FROM lockers_lockertask WHERE state = 'running' AND NOT is_wanted AND id IN (
+        SELECT other.task_id
+          FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[])
+               AS given (denomination, serial_number)
+          JOIN lockers_coin AS other USING (denomination, serial_number)
+         WHERE (other.state = ANY(%(undecided)s) OR other.state = 'waiting') AND other.task_id <> %(task)s)
+       FOR NO KEY UPDATE SKIP LOCKED)
+"""
 
 
 # Claims of a task that waited.
@@ -203,14 +206,16 @@ class Promoted:
 def drop_settled(*, task_id: UUID) -> int:
     """Give up a task's claims to coins that turned out to be a wallet's, and return what these are worth in units."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM lockers_coin AS mine USING lockers_coin AS other"
-            " WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND other.state = ANY(%(held)s)"
-            "   AND other.denomination = mine.denomination AND other.serial_number = mine.serial_number"
-            f"  AND {_IS_SETTLED} RETURNING mine.denomination",
-            _states() | {"task": task_id},
-        )
+        cursor.execute(_DROP, _states() | {"task": task_id})
         return sum(choosing.value_of(denomination) for (denomination,) in cursor.fetchall())
+
+
+_DROP: Final = f"""
+DELETE FROM lockers_coin AS mine USING lockers_coin AS other
+ WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND other.state = ANY(%(held)s)
+   AND other.denomination = mine.denomination AND other.serial_number = mine.serial_number AND {_IS_SETTLED}
+RETURNING mine.denomination
+"""  # noqa: S608 - constants
 
 
 def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
@@ -251,7 +256,7 @@ WITH first AS MATERIALIZED (
       FROM batched WHERE lockers_coin.id = batched.id RETURNING batched.batch, batched.waited_in
 )
 SELECT batch, waited_in, count(*) FROM promoted GROUP BY batch, waited_in
-"""
+"""  # noqa: S608 - constants
 
 
 def left_of(*, task_id: UUID) -> tuple[int, int]:
@@ -301,4 +306,4 @@ UPDATE lockers_lockertask SET is_parked = false, rung_at = now() WHERE id IN (
                 OR {_IS_FIRST})))
      ORDER BY task.created_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
-"""
+"""  # noqa: S608 - constants

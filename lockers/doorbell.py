@@ -1,8 +1,8 @@
 """
 Ringing the workers.
 
-A message carries a task's id and nothing else. Losing one costs seconds: what must be done is
-the task's row, and the sweep rings again.
+A message wakes a worker and carries nothing: which task it takes, `lockers.turns` decides. Losing one costs seconds:
+what must be done is the task's row, and the sweep rings again.
 """
 
 import logging
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 def ring(task_id: UUID) -> None:
-    """Tell the workers about one task. A broker that is down or refuses writes is no error."""
+    """Tell the workers that there is one task more to do. A broker that is down or refuses writes is no error."""
     try:
-        current_app.send_task(RUN_TASK, args=[str(task_id)], retry=False, ignore_result=True)
+        current_app.send_task(RUN_TASK, retry=False, ignore_result=True)
     except OperationalError:
         _log.warning("The broker took no message; the sweep will ring for task %s", task_id)
 

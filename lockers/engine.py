@@ -22,6 +22,7 @@ from lockers import (
     conversation,
     exchange,
     forgotten,
+    guesses,
     healing,
     health,
     holdings,
@@ -29,6 +30,7 @@ from lockers import (
     privacy,
     secrecy,
     settlement,
+    turns,
 )
 from lockers.conversation import Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
@@ -394,6 +396,7 @@ def _take(work: Work) -> None:
         if found is not None and (found.keys == keys or not coins):
             coins, keys = coins | found.coins, found.keys
         if not coins:
+            _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
             settlement.finish(
                 held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
             )
@@ -402,6 +405,8 @@ def _take(work: Work) -> None:
             held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys
         )
         if not arrivals.saved and arrivals.waiting:
+            return
+        if turns.give_way(work.held):
             return
         if not first:
             settlement.finish(
@@ -526,18 +531,22 @@ def look_into(
     return found
 
 
-def peek(*, code: str) -> conversation.Listing:
+def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listing:
     """
-    Look into the locker that the code opens, at once and without a task.
+    Look into the locker that the code opens, at once and without a task. `address` is the caller's.
 
     :raises InvalidLockerRequest: the text can never be a code
+    :raises TooManyWrongCodes: the wallet or the address has sent too many
     :raises PeekFailed: no 13 servers list the same coins; that is all that is known (seed 001)
     """
+    asked_from = guesses.fingerprint(address)
+    guesses.refuse_guesser(wallet_id=actor_id, address=asked_from)
     try:
         listing, _, _ = look_into(code, exchange.servers())
     except InvalidCode:
         raise InvalidLockerRequest("A transmit code is printable ASCII text, and not empty") from None
     if not listing.coins:
+        _note_if_wrong(listing, actor_id, asked_from)
         answered = [status for status in listing.statuses if status is not None and status >= 0]
         status = max(set(answered), key=answered.count) if answered else int(Status.NETWORK)
         raise PeekFailed(
@@ -548,6 +557,12 @@ def peek(*, code: str) -> conversation.Listing:
             is_refusal=listing.empty >= QUORUM,
         )
     return listing
+
+
+def _note_if_wrong(listing: conversation.Listing, wallet_id: UUID, address: str) -> None:
+    """Count a code of which 13 servers say that it opens nothing; `address` is a fingerprint."""
+    if listing.empty >= QUORUM:
+        guesses.note_wrong_code(wallet_id=wallet_id, address=address)
 
 
 def _why_nothing(listing: conversation.Listing) -> str:
@@ -573,6 +588,7 @@ def _peek(work: Work) -> None:
     settlement.advance(held=work.held, step=Step.PEEKING, progress=5)
     listing, _, _ = look_into(secrecy.task_code(work.task), work.servers)
     if not listing.coins:
+        _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
             held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
         )

@@ -60,6 +60,23 @@ class CoinsBusy(LockerError):
     """Other tasks hold, or are just choosing, the coins that this call needs."""
 
 
+class TooManyTasks(LockerError):
+    """The wallet has as many open tasks as it may have."""
+
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} tasks of a wallet are open at once; try again when some have ended")
+
+
+class TooManyWrongCodes(LockerError):
+    """The wallet or the address has sent too many codes that open nothing."""
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__("Too many wrong transmit codes, try again later")
+        self.headers: Mapping[str, str] = {"Retry-After": str(wait_seconds)}
+
+
 class NothingToImport(LockerError):
     """No file held a coin that could be imported; `extra` tells each file's outcome."""
 

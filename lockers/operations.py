@@ -9,6 +9,7 @@ call returns. Lock order: trust, export, coins, task, locker, accounts.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -18,7 +19,19 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import choosing, contested, departures, doorbell, errors, file_names, queries, secrecy, settlement
+from lockers import (
+    choosing,
+    contested,
+    departures,
+    doorbell,
+    errors,
+    file_names,
+    guesses,
+    queries,
+    secrecy,
+    settlement,
+    turns,
+)
 from lockers.breakage import FIRST_BREAK
 from lockers.contested import Arrivals
 from lockers.models import Coin, Export, Locker, LockerTask
@@ -81,7 +94,12 @@ def _wallet_for(actor: Wallet, name: str) -> Wallet:
     return wallet
 
 
-def _open_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0, **fields: Any) -> LockerTask:
+def _open_task(
+    kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0, is_bounded: bool = True, **fields: Any
+) -> LockerTask:
+    """:raises TooManyTasks: the actor has as many open tasks as it may have, and `is_bounded`"""
+    if is_bounded:
+        turns.admit(actor_id=actor.pk)
     task = LockerTask.objects.create(
         kind=kind,
         wallet=wallet,
@@ -150,6 +168,7 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
             wallet=wallet,
             actor=actor,
             coins=len(coin_ids) + _COINS_FOR_BREAKS * (to_break is not None),
+            is_long=settlement.is_long(len(coin_ids)),
             tag=tag,
             amount=units,
             locker=locker,
@@ -493,7 +512,14 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
     with transaction.atomic(savepoint=False):
         export = _lock_export(actor, export_id)
         rows = queries.coins_in_file(export=export)
-        task = _open_task(TaskKind.IMPORT, wallet=export.wallet, actor=actor, coins=len(rows), tag=export.task.tag)
+        task = _open_task(
+            TaskKind.IMPORT,
+            wallet=export.wallet,
+            actor=actor,
+            coins=len(rows),
+            is_long=settlement.is_long(len(rows)),
+            tag=export.task.tag,
+        )
         saved = settlement.insert_incoming(
             task_id=task.pk,
             wallet_id=export.wallet_id,
@@ -521,13 +547,18 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
 
 
 @sensitive_variables("code")
-def start_take(*, actor: Wallet, name: str, code: str, tag: str = "") -> Started:
+def start_take(*, actor: Wallet, name: str, code: str, tag: str = "", address: str = "") -> Started:
     """
     Begin to take all coins out of the locker that the code opens, into the named wallet.
 
+    `address` is the caller's, for counting wrong codes.
+
     :raises WalletNotFound, WalletNotControlled, InvalidLockerRequest: as for `start_put`
+    :raises TooManyWrongCodes, TooManyTasks: as their names say
     """
     code = _checked_code(code)
+    asked_from = guesses.fingerprint(address)
+    guesses.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         task_id = uuid4()
@@ -538,18 +569,22 @@ def start_take(*, actor: Wallet, name: str, code: str, tag: str = "") -> Started
             id=task_id,
             tag=tag,
             code=secrecy.seal_task_code(code, task_id=task_id),
+            plan={"from": asked_from},
         )
     return Started(task)
 
 
 @sensitive_variables("code")
-def start_peek(*, actor: Wallet, code: str) -> Started:
+def start_peek(*, actor: Wallet, code: str, address: str = "") -> Started:
     """
-    Begin to look into the locker that the code opens.
+    Begin to look into the locker that the code opens. `address` is the caller's, for counting wrong codes.
 
     :raises InvalidLockerRequest: the text can never be a code
+    :raises TooManyWrongCodes, TooManyTasks: as their names say
     """
     code = _checked_code(code)
+    asked_from = guesses.fingerprint(address)
+    guesses.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
         task_id = uuid4()
         task = _open_task(
@@ -558,8 +593,24 @@ def start_peek(*, actor: Wallet, code: str) -> Started:
             actor=actor,
             id=task_id,
             code=secrecy.seal_task_code(code, task_id=task_id),
+            plan={"from": asked_from},
         )
     return Started(task)
+
+
+# Whoever asked has read the answer by then.
+_LOOKS_ARE_KEPT: Final = timedelta(days=1)
+_PURGED_AT_ONCE: Final = 1000
+
+
+def purge_looks() -> int:
+    """Delete peeks and echoes that ended a day ago, and return how many."""
+    old = LockerTask.objects.filter(kind__in=[TaskKind.PEEK, TaskKind.ECHO], finished_at__lt=Now() - _LOOKS_ARE_KEPT)
+    total = 0
+    while ids := list(old.order_by("finished_at").values_list("pk", flat=True)[:_PURGED_AT_ONCE]):
+        LockerTask.objects.filter(pk__in=ids).delete()
+        total += len(ids)
+    return total
 
 
 def start_echo(*, actor: Wallet) -> Started:
@@ -637,7 +688,14 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
         wallet = _wallet_for(actor, name)
         if not records:
             _refuse_import(outcomes)
-        task = _open_task(TaskKind.IMPORT, wallet=wallet, actor=actor, coins=len(records), tag=tag)
+        task = _open_task(
+            TaskKind.IMPORT,
+            wallet=wallet,
+            actor=actor,
+            coins=len(records),
+            is_long=settlement.is_long(len(records)),
+            tag=tag,
+        )
         plain = [record for record, _ in records.values() if record.pans is None]
         proposed = [record for record, _ in records.values() if record.pans is not None]
         first_proposed = -(-len(plain) // BATCH_COINS)
@@ -751,7 +809,7 @@ def start_find(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        task = _reserve_limbo(wallet=wallet, actor=actor, limit=BATCH_COINS * 10)
+        task = _reserve_limbo(wallet=wallet, actor=actor, limit=BATCH_COINS * 10, is_bounded=True)
     if task is None:
         raise errors.NothingToFind("No coin of this wallet is in limbo")
     return Started(task)
@@ -763,13 +821,13 @@ def start_overdue_finds(*, limit: int = BATCH_COINS) -> list[UUID]:
     for wallet_id in queries.coins_to_find(limit=limit):
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            task = _reserve_limbo(wallet=wallet, actor=wallet, limit=limit)
+            task = _reserve_limbo(wallet=wallet, actor=wallet, limit=limit, is_bounded=False)
             if task is not None:
                 started.append(task.pk)
     return started
 
 
-def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask | None:
+def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int, is_bounded: bool) -> LockerTask | None:
     rows = list(
         Coin.objects.filter(wallet=wallet, state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None)
         .order_by("locker_id", "origin", "id")
@@ -792,6 +850,8 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int) -> LockerTask |
         wallet=wallet,
         actor=actor,
         coins=(len(groups) + len(broken)) * BATCH_COINS,
+        is_bounded=is_bounded,
+        is_long=settlement.is_long(len(rows)),
         plan={"puts": [number for number, (locker_id, _, _) in enumerate(groups) if locker_id is not None]},
     )
     for number, (_, _, coin_ids) in enumerate(groups):
@@ -819,7 +879,7 @@ def start_fix(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        task = _reserve_to_fix(wallet=wallet, actor=actor)
+        task = _reserve_to_fix(wallet=wallet, actor=actor, is_bounded=True)
     if task is None:
         raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
     return Started(task)
@@ -831,13 +891,13 @@ def start_overdue_fixes() -> list[UUID]:
     for wallet_id in queries.wallets_to_heal():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            task = _reserve_to_fix(wallet=wallet, actor=wallet)
+            task = _reserve_to_fix(wallet=wallet, actor=wallet, is_bounded=False)
             if task is not None:
                 started.append(task.pk)
     return started
 
 
-def _reserve_to_fix(*, wallet: Wallet, actor: Wallet) -> LockerTask | None:
+def _reserve_to_fix(*, wallet: Wallet, actor: Wallet, is_bounded: bool) -> LockerTask | None:
     coin_ids = list(
         Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
         .order_by("changed_at", "id")
@@ -853,6 +913,8 @@ def _reserve_to_fix(*, wallet: Wallet, actor: Wallet) -> LockerTask | None:
         actor=actor,
         id=task_id,
         coins=len(coin_ids) * BATCH_COINS // _FIX_COINS,
+        is_bounded=is_bounded,
+        is_long=settlement.is_long(len(coin_ids)),
         code=secrecy.fresh_generators(task_id=task_id),
     )
     for start in range(0, len(coin_ids), _FIX_COINS):

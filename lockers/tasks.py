@@ -6,18 +6,23 @@ from uuid import UUID
 from celery import shared_task
 from structlog.contextvars import bind_contextvars
 
-from lockers import doorbell, engine, health, operations, readings, settlement
+from lockers import doorbell, engine, health, operations, readings, settlement, turns
 from lockers.errors import TaskSuperseded
 
 _log = logging.getLogger(__name__)
 
 
 @shared_task(name=doorbell.RUN_TASK)
-def run(task_id: str) -> None:
-    """Work on one task, unless it is finished or another worker has it."""
-    held = settlement.claim(task_id=UUID(task_id))
+def run(task_id: str | None = None) -> None:
+    """
+    Work on the task whose turn it is, or on one that is named, unless it is finished or another worker has it.
+
+    Messages that an earlier version sent name one.
+    """
+    held = turns.claim_next() if task_id is None else settlement.claim(task_id=UUID(task_id))
     if held is None:
         return
+    task_id = str(held.task_id)
     # Whoever rang, a request or the sweep: the task belongs to the request that began it.
     bind_contextvars(request_id=held.request_id or task_id)
     _log.info("Task %s begins its attempt %d", task_id, held.attempt)
@@ -30,6 +35,9 @@ def run(task_id: str) -> None:
         if settlement.holds(held):
             raise
         _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
+    if turns.was_long(held.task_id):
+        # The message of another long task of its wallet may have found no turn for it.
+        doorbell.ring(held.task_id)
 
 
 @shared_task(name="lockers.sweep")
@@ -40,6 +48,12 @@ def sweep() -> None:
     for task_id in (*settlement.unpark(), *settlement.overdue_tasks()):
         doorbell.ring(task_id)
     health.probe()
+
+
+@shared_task(name="lockers.purge")
+def purge() -> None:
+    """Delete tasks that only looked, a day after they ended."""
+    _log.info("%d tasks that only looked were deleted", operations.purge_looks())
 
 
 @shared_task(name="lockers.read_servers")

@@ -21,7 +21,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import pagination
+from config.api import limits, pagination
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
@@ -30,6 +30,7 @@ from config.api.pools import Pool, answered_on
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from lockers import engine, errors, examples, operations, queries, serializers
+from lockers.conversation import Listing
 from lockers.raida.statuses import QUORUM, Status
 from lockers.states import FileType, TaskKind, TaskState
 from trusts import operations as trusts
@@ -91,6 +92,8 @@ def _after(position: list[Any] | None) -> tuple[datetime, UUID] | None:
 class LockerViewSet(ApiViewSet):
     """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
 
+    begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
+
     @_describe("List lockers", answer={"lockers": [examples.LOCKER]}, query=_PAGE, tag="lockers")
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="lockers", default_limit=_ROWS)
@@ -146,7 +149,9 @@ class LockerViewSet(ApiViewSet):
     )
     def peek(self, request: Request, code: str) -> Response:
         serializers.CODE.read("code", code)
-        return Response(serializers.started(operations.start_peek(actor=caller(request), code=code)))
+        return Response(
+            serializers.started(operations.start_peek(actor=caller(request), code=code, address=_address(request)))
+        )
 
     @_describe(
         "Begin to look into a locker, its code in the body",
@@ -158,7 +163,7 @@ class LockerViewSet(ApiViewSet):
     )
     def peek_with_body(self, request: Request) -> Response:
         values = serializers.PEEK.read_body(request.data)
-        begun = operations.start_peek(actor=caller(request), code=values["transmit_code"])
+        begun = operations.start_peek(actor=caller(request), code=values["transmit_code"], address=_address(request))
         return Response(serializers.started(begun))
 
     @_describe(
@@ -187,7 +192,11 @@ class LockerViewSet(ApiViewSet):
 
     def _take(self, request: Request, values: dict[str, Any]) -> Response:
         begun = operations.start_take(
-            actor=caller(request), name=values["name"], code=values["transmit_code"], tag=values.get("tag", "")
+            actor=caller(request),
+            name=values["name"],
+            code=values["transmit_code"],
+            tag=values.get("tag", ""),
+            address=_address(request),
         )
         return Response(serializers.started(begun))
 
@@ -218,7 +227,26 @@ class CoreViewSet(ApiViewSet):
     waits for the same end.
     """
 
+    begins_tasks = frozenset({"peek", "peek_with_body", "upload", "put_one_coin", "download"})
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # Before anything is begun, so that who is refused has begun nothing.
+        if self.action in self.begins_tasks:
+            self._begin_waiting(request._request, caller(request))
+
+    def _begin_waiting(self, request: HttpRequest, wallet: Wallet) -> None:
+        limits.begin_waiting(wallet.pk)
+        request.waiting_wallet_id = wallet.pk  # type: ignore[attr-defined]
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return self._dispatch_and_wait(request, *args, **kwargs)
+        finally:
+            if (wallet_id := getattr(request, "waiting_wallet_id", None)) is not None:
+                limits.end_waiting(wallet_id)
+
+    def _dispatch_and_wait(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
         found = credentials_of(request)
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and self.action in ("upload", "put_one_coin", "download")
@@ -229,9 +257,12 @@ class CoreViewSet(ApiViewSet):
         told = json.loads(response.content)
         ended: Response
         try:
+            if getattr(request, "waiting_wallet_id", None) is None:
+                # An answer that was kept says which task it was, and its end is waited for all the same.
+                self._begin_waiting(request, found.wallet)
             write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
             ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
-        except errors.LockerError as error:
+        except (errors.LockerError, RequestRefused) as error:
             ended = self.handle_exception(error)
         if "Idempotency-Replayed" in response.headers:
             ended["Idempotency-Replayed"] = response["Idempotency-Replayed"]
@@ -253,7 +284,7 @@ class CoreViewSet(ApiViewSet):
         if not any(request.query_params.getlist("locker_key")):
             raise errors.MissingParameter("locker_key")
         locker_key = serializers.PEEK_WITH_KEY.read_query(request.query_params)["locker_key"]
-        return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
+        return Response(serializers.peeked(_look(request, locker_key), locker_key))
 
     @answered_on(Pool.WAITING)
     @_describe(
@@ -270,7 +301,7 @@ class CoreViewSet(ApiViewSet):
     )
     def peek_with_body(self, request: Request) -> Response:
         locker_key = serializers.PEEK_WITH_KEY.read_body(request.data)["locker_key"]
-        return Response(serializers.peeked(engine.peek(code=locker_key), locker_key))
+        return Response(serializers.peeked(_look(request, locker_key), locker_key))
 
     @answered_on(Pool.WAITING)
     @_describe(
@@ -329,7 +360,7 @@ class CoreViewSet(ApiViewSet):
     )
     def download(self, request: Request) -> Response:
         values = serializers.DOWNLOAD.read_body(request.data)
-        begun = operations.start_take(**_asked(request, values), code=values["locker_key"])
+        begun = operations.start_take(**_asked(request, values), code=values["locker_key"], address=_address(request))
         return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
 
     @_describe(
@@ -357,6 +388,14 @@ class CoreViewSet(ApiViewSet):
         values = serializers.WALLET_SHAPE.read_query(request.query_params)
         wallet = queries.wallet_of(actor=caller(request), name=serializers.wallet_name(values, str(caller(request).pk)))
         return Response(serializers.balance(queries.contents_of(wallet_list=[wallet])[0]))
+
+
+def _look(request: Request, locker_key: str) -> Listing:
+    return engine.peek(actor_id=caller(request).pk, code=locker_key, address=_address(request))
+
+
+def _address(request: Request) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -413,6 +452,7 @@ class _InMemory(MemoryFileUploadHandler):
 class ImportViewSet(ApiViewSet):
     """Coin files, as multipart form or as base64 in JSON."""
 
+    begins_tasks = frozenset({"create"})
     parser_classes = [StrictJSONParser, MultiPartParser]
     maximum_bytes = MAXIMUM_LIST_BYTES
 
@@ -463,6 +503,8 @@ def _fields(request: Request) -> dict[str, Any]:
 
 class ExportViewSet(ApiViewSet):
     """Coins as files. The file is a GET of its own, because an answer to the POST may be lost on its way."""
+
+    begins_tasks = frozenset({"create", "file", "recall"})
 
     @_describe(
         "Export coins to a file",
@@ -558,6 +600,8 @@ def _export_id(text: str) -> UUID:
 
 class CoinsViewSet(ApiViewSet):
     """Coins in wallets, and what became of them."""
+
+    begins_tasks = frozenset({"transfer", "find", "fix", "break_coin", "echo"})
 
     @_describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:

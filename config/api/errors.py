@@ -62,6 +62,8 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.CoinsBusy: 409,
     lockers_errors.NothingToImport: 422,
     lockers_errors.ImportUnderWay: 409,
+    lockers_errors.TooManyTasks: 429,
+    lockers_errors.TooManyWrongCodes: 429,
     lockers_errors.NothingToFind: 409,
     lockers_errors.NothingToFix: 409,
     lockers_errors.SameWallets: 422,

@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import authentication, idempotency, parsers
+from config.api import authentication, idempotency, limits, parsers
 from config.api.validation import Shape
 from wallets import operations
 from wallets.errors import DomainError, KeyInUse
@@ -37,6 +37,8 @@ class ApiViewSet(viewsets.ViewSet):
     maximum_bytes: ClassVar[int] = parsers.MAXIMUM_BYTES
     # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
+    # Actions that begin a task, or ask the RAIDA servers: see `config.api.limits`.
+    begins_tasks: ClassVar[frozenset[str]] = frozenset()
 
     def takes_proof(self, request: Request) -> bool:
         """Tell whether the action hands `config.api.authentication.proof` on to the one statement that answers."""
@@ -53,6 +55,7 @@ class ApiViewSet(viewsets.ViewSet):
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
+            limits.count(request._request, found, is_task=self.action in self.begins_tasks)
             stored = idempotency.answer_stored(request, found)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
@@ -104,6 +107,8 @@ class ApiViewSet(viewsets.ViewSet):
         found = authentication.credentials_of(request)
         if found is not None and found.use_is_stale and response.status_code < 400:
             operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+        for name, value in getattr(request, "limit_headers", {}).items():
+            response[name] = value
         return response
 
     def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""Two wallets lay claim to the same coin: what each state of it makes of each command, who waits, and who comes next."""
+"""Two wallets lay claim to a coin: what each state of it makes of each command, who waits, and who is next."""
 
 import base64
 import dataclasses
@@ -84,8 +84,7 @@ def record_of(coin: WireCoin) -> CoinRecord:
 def by_import(wallet: Wallet, coin: WireCoin) -> str:
     try:
         task = imports(wallet, [record_of(coin)]).task
-    except errors.ImportUnderWay as refusal:
-        assert refusal.headers["Retry-After"]
+    except errors.ImportUnderWay:
         return "busy"
     except errors.NothingToImport:
         return "held"
@@ -371,14 +370,14 @@ def test_of_claims_that_come_at_once_one_is_first(is_guarded: bool, settings: An
     callers = [wallets.create_wallet(name=name, password="unused but long") for name in names]
     coins = [WireCoin(0, next(_numbers)) for _ in range(40)]
     barrier = threading.Barrier(len(callers))
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def claim(wallet: Wallet) -> None:
         with closing(connection):
             try:
                 barrier.wait(timeout=10)
                 imports(wallet, [record_of(coin) for coin in coins])
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - shown by the test
                 failures.append(error)
 
     if not is_guarded:

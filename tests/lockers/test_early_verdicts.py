@@ -35,7 +35,7 @@ def test_a_peek_answers_while_twelve_servers_are_silent(
 
     began = time.monotonic()
     with by_the_clock():
-        listing = engine.peek(code=code)
+        listing = engine.peek(actor_id=alice.pk, code=code)
 
     assert time.monotonic() - began < FOREVER / 3
     assert sorted(coin.denomination for coin in listing.coins) == [0, 0, 1]

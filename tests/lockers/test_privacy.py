@@ -51,7 +51,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     keys = codes.locker_keys(CODE)
     with listening(monkeypatch) as heard:
         put(alice, 12, CODE)
-        engine.peek(code=CODE)
+        engine.peek(actor_id=alice.pk, code=CODE)
         finish(operations.start_take(actor=bob, name="bob", code=CODE))
 
     assert kinds(heard, Command.PUT) == [KIND_COIN] * 25

@@ -61,7 +61,7 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     assert Locker.objects.get().state == "emptied"
     assert_true_to_the_servers()
     with pytest.raises(errors.PeekFailed) as refusal:
-        engine.peek(code="THE-CODE-OF-ALICE")
+        engine.peek(actor_id=alice.pk, code="THE-CODE-OF-ALICE")
     assert refusal.value.extra == {
         "locker_key": "THE-CODE-OF-ALICE", "raida_success": 0, "raida_status_code": 242, "detail": "ALL_FAIL",
     }  # fmt: skip

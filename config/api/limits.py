@@ -1,0 +1,139 @@
+"""
+How many requests a wallet and an API key may make in a minute, and how many calls of a wallet may wait at once.
+
+Requests are counted in windows of a minute, in the Redis-protocol server, so that all web processes count together;
+a limit that is off costs nothing. While that server is away nobody is limited. Answers tell where the caller stands in
+the header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted in each process for itself: what
+they take up is a thread of that process.
+"""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from typing import Any, Final
+from uuid import UUID
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest
+
+from config.api.errors import RequestRefused
+from wallets import queries
+
+WINDOW_SECONDS: Final = 60
+# How long nobody is counted after the server did not answer: a request must not wait for it each time.
+_PAUSE_SECONDS: Final = 5.0
+# KEYS: counters. ARGV: the window in ms, then a limit for each. Returns, for each counter, what is in it and when it
+# ends in ms; a request that one of them refuses is counted by none.
+_SPEND: Final = """
+local told = {}
+local refused = false
+for index, key in ipairs(KEYS) do
+  if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[index + 1]) then refused = true end
+end
+for index, key in ipairs(KEYS) do
+  if not refused and redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
+  told[2 * index - 1] = tonumber(redis.call('GET', key) or '0')
+  told[2 * index] = redis.call('PTTL', key)
+end
+told[#told + 1] = refused and 1 or 0
+return told
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quota:
+    """A limit, under the name by which the header fields call it, and the counter of one caller."""
+
+    name: str
+    limit: int
+    key: str
+
+
+@cache
+def _script() -> Any:
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    return client.register_script(_SPEND)
+
+
+_silent_until = 0.0
+
+
+def _quotas(found: queries.Credentials, *, is_task: bool) -> list[_Quota]:
+    quotas = []
+    if found.wallet is not None and settings.REQUESTS_PER_MINUTE:
+        quotas.append(_Quota("wallet", settings.REQUESTS_PER_MINUTE, f"coppice:requests:wallet:{found.wallet.pk}"))
+    if found.api_key_id is not None and settings.REQUESTS_PER_MINUTE_PER_KEY:
+        quotas.append(
+            _Quota("api-key", settings.REQUESTS_PER_MINUTE_PER_KEY, f"coppice:requests:key:{found.api_key_id}")
+        )
+    if is_task and found.wallet is not None and settings.TASKS_PER_MINUTE:
+        quotas.append(_Quota("wallet-tasks", settings.TASKS_PER_MINUTE, f"coppice:tasks:wallet:{found.wallet.pk}"))
+    return quotas
+
+
+def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) -> None:
+    """
+    Count a request of the caller; `is_task` says that it begins a task, or asks the RAIDA servers.
+
+    :raises RequestRefused: 429, there were too many in this minute
+    """
+    quotas = _quotas(found, is_task=is_task)
+    if not quotas or time.monotonic() < _silent_until:
+        return
+    try:
+        *told, is_refused = _script()(
+            keys=[quota.key for quota in quotas],
+            args=[WINDOW_SECONDS * 1000, *(quota.limit for quota in quotas)],
+        )
+    except redis.RedisError:
+        _pause()
+        return
+    left = [max(0, quota.limit - number) for quota, number in zip(quotas, told[::2], strict=True)]
+    ends = [max(1, ceil(milliseconds / 1000)) for milliseconds in told[1::2]]
+    # Written by `config.api.views`, on refusals too.
+    request.limit_headers = {  # type: ignore[attr-defined]
+        "RateLimit-Policy": ", ".join(f'"{quota.name}";q={quota.limit};w={WINDOW_SECONDS}' for quota in quotas),
+        "RateLimit": ", ".join(
+            f'"{quota.name}";r={rest};t={end}' for quota, rest, end in zip(quotas, left, ends, strict=True)
+        ),
+    }
+    if is_refused:
+        wait = max(end for rest, end in zip(left, ends, strict=True) if rest == 0)
+        raise RequestRefused(429, "Too many requests, try again later", {"Retry-After": str(wait)})
+
+
+def _pause() -> None:
+    global _silent_until  # noqa: PLW0603 - of this process
+    _silent_until = time.monotonic() + _PAUSE_SECONDS
+
+
+_waiting: Final = Counter[UUID]()
+_waiting_lock: Final = threading.Lock()
+
+
+def begin_waiting(wallet_id: UUID) -> None:
+    """
+    Note that a call of the wallet begins to wait; `end_waiting` must follow.
+
+    :raises RequestRefused: 429, as many wait already as may
+    """
+    with _waiting_lock:
+        if _waiting[wallet_id] >= settings.WAITING_CALLS_PER_WALLET:
+            raise RequestRefused(
+                429,
+                f"At most {settings.WAITING_CALLS_PER_WALLET} calls of a wallet wait for their end at once;"
+                " begin a task instead, and ask for it",
+                {"Retry-After": "1"},
+            )
+        _waiting[wallet_id] += 1
+
+
+def end_waiting(wallet_id: UUID) -> None:
+    with _waiting_lock:
+        _waiting[wallet_id] -= 1
+        if not _waiting[wallet_id]:
+            del _waiting[wallet_id]

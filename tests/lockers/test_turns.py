@@ -1,0 +1,279 @@
+"""Whose task is next, how many a wallet may open, how many of its calls may wait, and what becomes of peeks."""
+
+import secrets
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from config.api import limits
+from config.api.errors import RequestRefused
+from lockers import errors, operations, settlement, tasks, turns
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Attempt, LockerTask, Turn
+from lockers.states import FileType, TaskKind, TaskState
+from tests.lockers.conftest import Mint
+from tests.lockers.stock import stock
+from tests.lockers.test_put import give
+from wallets import operations as wallets
+from wallets.models import Wallet
+
+
+def begin(wallet: Wallet, number: int = 1, *, is_long: bool = False, **fields: Any) -> list[LockerTask]:
+    return [
+        LockerTask.objects.create(
+            kind=TaskKind.PEEK,
+            wallet=wallet,
+            actor=wallet,
+            receipt_id=secrets.token_hex(16),
+            deadline="2099-01-01T00:00Z",
+            is_long=is_long,
+            # A test's transaction has one `now()`.
+            created_at=f"2026-01-01T00:{LockerTask.objects.count():02}Z",
+            **fields,
+        )
+        for _ in range(number)
+    ]
+
+
+def claimed() -> LockerTask | None:
+    held = turns.claim_next()
+    return None if held is None else LockerTask.objects.get(pk=held.task_id)
+
+
+def end(task: LockerTask) -> None:
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=TaskState.ERROR, step="done", lease_until=None, finished_at=Now()
+    )
+
+
+def served(number: int) -> list[str]:
+    """The owners of the tasks that one worker does, one after the other."""
+    names = []
+    for _ in range(number):
+        task = claimed()
+        assert task is not None
+        names.append(task.wallet.name)
+        end(task)
+    return names
+
+
+def test_one_worker_serves_wallets_in_turn_however_many_tasks_one_has(
+    alice: Wallet, bob: Wallet, charlie: Wallet
+) -> None:
+    begin(alice, 6)
+    begin(bob, 2)
+    begin(charlie, 1)
+
+    assert served(9) == ["alice", "bob", "charlie", "alice", "bob", "alice", "alice", "alice", "alice"]
+    assert turns.claim_next() is None
+
+
+def test_who_comes_late_is_next_before_who_was_served(alice: Wallet, bob: Wallet) -> None:
+    begin(alice, 5)
+    assert served(2) == ["alice", "alice"]
+    begin(bob, 1)
+    assert served(3) == ["bob", "alice", "alice"]
+
+
+def test_a_wallet_that_has_tasks_at_work_waits_for_one_that_has_none(alice: Wallet, bob: Wallet) -> None:
+    begin(alice, 4)
+    at_work = [claimed(), claimed()]
+    assert {task.wallet.name for task in at_work if task} == {"alice"}, "an idle system is its only caller's"
+    begin(bob, 2)
+
+    names = [task.wallet.name for task in (claimed(), claimed(), claimed()) if task]
+
+    # The third of bob's turn comes only when as many of each are at work.
+    assert names == ["bob", "bob", "alice"]
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 2)])
+def test_one_wallet_has_all_workers_but_one_busy_with_long_tasks(
+    workers: int, at_once: int, alice: Wallet, bob: Wallet, settings: Any
+) -> None:
+    settings.WORKERS = workers
+    long_ones = begin(alice, 5, is_long=True)
+    taken = [claimed() for _ in range(at_once)]
+    assert [task.pk for task in taken if task] == [task.pk for task in long_ones[:at_once]]
+    assert claimed() is None
+    (short,) = begin(alice)
+    (other,) = begin(bob, is_long=True)
+    assert [task.pk for task in (claimed(), claimed()) if task] == [other.pk, short.pk]
+    assert claimed() is None
+
+    end(long_ones[0])
+
+    assert (task := claimed()) is not None
+    assert task.pk == long_ones[at_once].pk
+
+
+def test_a_task_that_turns_out_to_be_long_gives_way_and_comes_again(alice: Wallet) -> None:
+    (at_work,) = begin(alice, is_long=True)
+    assert claimed() is not None
+    (take,) = begin(alice)
+    held = turns.claim_next()
+    assert held is not None
+    assert turns.give_way(held) is False
+    LockerTask.objects.filter(pk=take.pk).update(is_long=True)
+
+    assert turns.give_way(held) is True
+
+    assert claimed() is None
+    end(at_work)
+    again = turns.claim_next()
+    assert again is not None
+    assert (again.task_id, again.attempt) == (take.pk, held.attempt + 1)
+    assert turns.give_way(again) is False
+
+
+def test_tasks_for_which_others_wait_come_first_and_parked_ones_not_at_all(alice: Wallet) -> None:
+    first, wanted, parked = begin(alice, 3)
+    LockerTask.objects.filter(pk=wanted.pk).update(is_wanted=True)
+    LockerTask.objects.filter(pk=parked.pk).update(is_parked=True)
+
+    assert [task.pk for task in (claimed(), claimed()) if task] == [wanted.pk, first.pk]
+    assert claimed() is None
+
+
+def test_a_lease_that_ran_out_gives_its_task_to_the_next_worker(alice: Wallet) -> None:
+    (task,) = begin(alice)
+    first = turns.claim_next()
+    assert turns.claim_next() is None
+    LockerTask.objects.update(lease_until=Now() - timedelta(seconds=1))
+
+    second = turns.claim_next()
+
+    assert first is not None
+    assert second is not None
+    assert (second.task_id, second.attempt) == (task.pk, first.attempt + 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control takes the lock away: then some of those who choose at once see nobody at work, and choose alike."""
+    callers = [wallets.create_wallet(name=f"caller-{number}", password="unused but long") for number in range(4)]
+    if not is_locked:
+        monkeypatch.setattr(turns, "_LOCK", "SELECT 1")
+        # A moment between choosing and writing, in which the others choose.
+        choice = "SELECT first.id, first.actor_id FROM"
+        monkeypatch.setattr(
+            turns, "_NEXT", turns._NEXT.replace(choice, choice.replace("first.id", "pg_sleep(0.05), first.id", 1))
+        )
+    rounds = []
+    for _ in range(3):
+        LockerTask.objects.all().delete()
+        Turn.objects.all().delete()
+        for caller in callers:
+            begin(caller, 4)
+        barrier = threading.Barrier(4)
+        owners: list[Any] = []
+
+        def work(barrier: threading.Barrier = barrier, owners: list[Any] = owners) -> None:
+            try:
+                barrier.wait(timeout=10)
+                held = turns.claim_next()
+                owners.append(None if held is None else LockerTask.objects.get(pk=held.task_id).actor_id)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=20)
+        rounds.append(len({owner for owner in owners if owner}))
+
+    assert (rounds == [4, 4, 4]) is is_locked
+
+
+# Bounds.
+
+
+def test_every_kind_of_task_is_bounded_and_a_refusal_changes_nothing(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, settings: Any
+) -> None:
+    network.fault(range(3), "wrong-secret")
+    give(alice, mint(1, 0, 0, 0))
+    network.clear()
+    export = operations.export_coins(actor=alice, name="alice", units=10**8, file_type=FileType.BIN).task
+    limbo = stock(alice, 0)[0]
+    type(limbo).objects.filter(pk=limbo.pk).update(state="limbo", proposed=limbo.secrets)
+    stock(alice, 1)
+    who: dict[str, Any] = {"actor": alice, "name": "alice"}
+    calls = {
+        "put": lambda: operations.start_put(**who, units=10**8),
+        "break": lambda: operations.start_break(**who, denomination=1),
+        "export that breaks": lambda: operations.export_coins(**who, units=5 * 10**8, file_type=FileType.BIN),
+        "recall": lambda: operations.recall_export(actor=alice, export_id=export.pk),
+        "take": lambda: operations.start_take(**who, code="SOME-CODE"),
+        "peek": lambda: operations.start_peek(actor=alice, code="SOME-CODE"),
+        "echo": lambda: operations.start_echo(actor=alice),
+        "find": lambda: operations.start_find(**who),
+        "fix": lambda: operations.start_fix(**who),
+    }
+    settings.OPEN_TASKS_PER_WALLET = 2
+    begin(alice, 2)
+    before = LockerTask.objects.count(), list(type(limbo).objects.order_by("id").values())
+
+    for name, call in calls.items():
+        with pytest.raises(errors.TooManyTasks) as refusal:
+            call()
+        assert str(refusal.value) == "At most 2 tasks of a wallet are open at once; try again when some have ended", (
+            name
+        )
+        assert refusal.value.headers == {"Retry-After": "2"}
+
+    assert (LockerTask.objects.count(), list(type(limbo).objects.order_by("id").values())) == before
+    operations.start_peek(actor=bob, code="SOME-CODE")
+    # What the clock begins for a wallet is not refused.
+    type(limbo).objects.update(changed_at="2026-01-01T00:00Z")
+    assert operations.start_overdue_finds()
+    assert operations.start_overdue_fixes()
+
+
+def test_as_many_calls_of_a_wallet_wait_as_may(alice: Wallet, bob: Wallet, settings: Any) -> None:
+    settings.WAITING_CALLS_PER_WALLET = 2
+    limits.begin_waiting(alice.pk)
+    limits.begin_waiting(alice.pk)
+    with pytest.raises(RequestRefused) as refusal:
+        limits.begin_waiting(alice.pk)
+    assert (refusal.value.status_code, refusal.value.headers) == (429, {"Retry-After": "1"})
+    limits.begin_waiting(bob.pk)
+    limits.end_waiting(alice.pk)
+    limits.begin_waiting(alice.pk)
+
+    for wallet in (alice, alice, bob):
+        limits.end_waiting(wallet.pk)
+    assert not limits._waiting
+
+
+# Peeks.
+
+
+def test_what_only_looked_is_deleted_after_a_day(alice: Wallet) -> None:
+    old, young, running = begin(alice, 3)
+    (put,) = begin(alice, state=TaskState.ERROR, step="done", finished_at=Now() - timedelta(days=9))
+    LockerTask.objects.filter(pk=put.pk).update(kind=TaskKind.PUT)
+    for task, age in ((old, timedelta(days=1, minutes=1)), (young, timedelta(hours=23))):
+        LockerTask.objects.filter(pk=task.pk).update(state=TaskState.ERROR, step="done", finished_at=Now() - age)
+    Attempt.objects.create(task=old, ordinal=0, number=1, command="PEEK", answers=[None] * 25)
+
+    assert operations.purge_looks() == 1
+
+    assert set(LockerTask.objects.values_list("pk", flat=True)) == {young.pk, running.pk, put.pk}
+    tasks.purge()
+
+
+def test_a_task_of_more_than_a_thousand_coins_is_long(alice: Wallet) -> None:
+    assert [settlement.is_long(number) for number in (0, 1000, 1001)] == [False, False, True]
+    stock(alice, *[0] * 1001)
+    short = operations.start_put(actor=alice, name="alice", units=10 * 10**8).task
+    assert LockerTask.objects.get(pk=short.pk).is_long is False
+    stock(alice, *[0] * 10)
+    long = operations.start_put(actor=alice, name="alice", units=1001 * 10**8).task
+    assert LockerTask.objects.get(pk=long.pk).is_long is True
