@@ -14,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
+from django.views.decorators.debug import sensitive_variables
 
 from lockers import (
     breakage,
@@ -26,6 +27,7 @@ from lockers import (
     healing,
     health,
     holdings,
+    importing,
     network,
     privacy,
     secrecy,
@@ -278,6 +280,8 @@ def _goes_on(work: Work) -> bool:
 
 
 def _import(work: Work) -> None:
+    if work.task.plan.get("uploaded") and not _read_upload(work):
+        return
     if not _goes_on(work):
         return
     numbers = settlement.batches(task_id=work.task.id)
@@ -285,6 +289,29 @@ def _import(work: Work) -> None:
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
     work.conclude()
+
+
+@sensitive_variables("sealed", "uploads", "found")
+def _read_upload(work: Work) -> bool:
+    """Read files that were too large for a request, and tell whether there is anything to do for this worker now."""
+    sealed = settlement.begin_reading(held=work.held)
+    assert sealed is not None, "the files are deleted with the word that they are there"
+    try:
+        found = importing.read(secrecy.open_upload(sealed, task_id=work.task.id))
+    except InvalidLockerRequest as error:
+        settlement.finish(held=work.held, state=TaskState.ERROR, message=str(error), result={"files": []})
+        return False
+    arrivals = settlement.end_reading(
+        held=work.held,
+        save=lambda: importing.save(found, task_id=work.task.id, wallet_id=work.task.wallet_id),
+        two_secrets=found.two_secrets,
+        files=lambda: [importing.outcome_as_json(outcome) for outcome in found.outcomes],
+    )
+    if not arrivals:
+        settlement.finish(held=work.held, state=TaskState.ERROR, message=importing.why_nothing(found), result={})
+        return False
+    work.task.refresh_from_db()
+    return bool(arrivals.saved)
 
 
 def _sort_out_two_secrets(work: Work, numbers: Sequence[int]) -> None:

@@ -27,6 +27,7 @@ from lockers import (
     errors,
     file_names,
     guesses,
+    importing,
     queries,
     secrecy,
     settlement,
@@ -34,11 +35,11 @@ from lockers import (
 )
 from lockers.breakage import FIRST_BREAK
 from lockers.contested import Arrivals
-from lockers.models import Coin, Export, Locker, LockerTask
+from lockers.models import Coin, Export, Locker, LockerTask, Upload
 from lockers.raida import codes, files
 from lockers.raida.coins import LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.errors import CoinFileError, InvalidCode
+from lockers.raida.errors import InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
 from lockers.states import SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
@@ -49,7 +50,6 @@ from wallets.models import Wallet
 
 # A put of more coins in one task would outlast a worker's time limit when servers are silent.
 MAXIMUM_PUT_COINS: Final = 20_000
-MAXIMUM_IMPORT_COINS: Final = 20_000
 # A transfer is one statement however many coins move; this bounds its time and the memory of their ids.
 MAXIMUM_TRANSFER_COINS: Final = 100_000
 # A file is made in memory: 20,000 coins of a .stack are 20 MB. A ZIP has a member for each coin, of which
@@ -78,7 +78,7 @@ class Started:
 
     task: LockerTask
     warning: str = ""
-    files: Sequence["FileOutcome"] = ()
+    files: Sequence[importing.FileOutcome] = ()
 
 
 def _wallet_for(actor: Wallet, name: str) -> Wallet:
@@ -537,8 +537,8 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
         if not saved:
             raise errors.ExportReturned
         _park_if_all_wait(task, saved)
-        outcome = FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
-        task.result = {"files": [outcome_as_json(outcome)]}
+        outcome = importing.FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
+        task.result = {"files": [importing.outcome_as_json(outcome)]}
         task.save(update_fields=["result"])
     return Started(task, files=[outcome])
 
@@ -635,124 +635,63 @@ def show_task(*, actor: Wallet, task_id: UUID) -> queries.TaskView:
 # Importing.
 
 
-@dataclass(slots=True)
-class FileOutcome:
-    """What happened to one file of an import, or to one member of an archive."""
-
-    name: str
-    accepted: int = 0
-    # Coins to which another claim is open: they are imported after it has been decided, if they are authentic.
-    waiting: int = 0
-    reason: str = ""
-    # What its owner should know although the file was read.
-    note: str = ""
-    # Coins that were left out, each as (coin, why).
-    refused: list[tuple[WireCoin, str]] = field(default_factory=list)
-
-
-_TWICE: Final = "This coin came in another file of the same import"
-_NO_DENOMINATIONS: Final = (
-    "The coins of this file name no denomination and were read as coins of 1. Coins of the previous network look the"
-    " same: if the servers refuse them, they must be upgraded first, with the program that wrote the file."
-)
-_HELD: Final = "This coin is held in this ledger already; it cannot be imported a second time"
-_BUSY: Final = "Another task of this wallet is importing or taking this coin, or has yet to find out about it"
-
-
-@sensitive_variables("uploads", "records", "plain", "proposed", "record")
+@sensitive_variables("uploads")
 def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str = "") -> Started:
     """
-    Read coin files, save their coins with fresh numbers proposed for each, and begin to make them ours.
+    Save coins of files with fresh numbers proposed for each, and begin to make them ours.
 
-    `uploads` are pairs of file name and content. Afterwards the giver's copies are worthless.
+    `uploads` are pairs of file name and content. Afterwards the giver's copies are worthless. Files that unfold to
+    more than a request should read are kept, sealed, for a worker; what is wrong with them the task tells.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as their names say
+    :raises InvalidLockerRequest: they unfold to more, or hold more coins, than one import takes
     :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
     :raises ImportUnderWay: the same, and another task of the wallet has yet to find out about some of the coins
     """
-    outcomes: list[FileOutcome] = []
-    records: dict[WireCoin, tuple[files.CoinRecord, FileOutcome]] = {}
-    for file_name, content in uploads:
-        for outcome, coins in _read(file_name, content):
-            outcomes.append(outcome)
-            for record in coins:
-                if record.coin in records:
-                    outcome.refused.append((record.coin, _TWICE))
-                else:
-                    records[record.coin] = (record, outcome)
-    if len(records) > MAXIMUM_IMPORT_COINS:
-        raise errors.InvalidLockerRequest(
-            f"{len(records)} coins are too many for one import; at most {MAXIMUM_IMPORT_COINS} at once"
-        )
+    if not importing.is_small(uploads):
+        return _keep_for_a_worker(actor=actor, name=name, uploads=uploads, tag=tag)
+    found = importing.read(uploads)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        if not records:
-            _refuse_import(outcomes)
+        if not found.records:
+            raise importing.refusal(found)
         task = _open_task(
             TaskKind.IMPORT,
             wallet=wallet,
             actor=actor,
-            coins=len(records),
-            is_long=settlement.is_long(len(records)),
+            coins=len(found.records),
+            is_long=settlement.is_long(len(found.records)),
             tag=tag,
         )
-        plain = [record for record, _ in records.values() if record.pans is None]
-        proposed = [record for record, _ in records.values() if record.pans is not None]
-        first_proposed = -(-len(plain) // BATCH_COINS)
-        saved = settlement.insert_incoming(
-            task_id=task.pk,
-            wallet_id=wallet.pk,
-            origin=TaskKind.IMPORT,
-            coins=[(record.coin, record.ans, secrecy.fresh_numbers()) for record in plain],
-        )
-        saved.add(
-            settlement.insert_incoming(
-                task_id=task.pk,
-                wallet_id=wallet.pk,
-                origin=TaskKind.IMPORT,
-                coins=[(record.coin, record.ans, record.pans or ()) for record in proposed],
-                first_batch=first_proposed,
-                waiting_batch=contested.WAITING_WITH_TWO_SECRETS,
-            )
-        )
-        for coin, (_, outcome) in records.items():
-            if coin in saved.saved:
-                outcome.accepted += 1
-            elif coin in saved.waiting:
-                outcome.waiting += 1
-            else:
-                outcome.refused.append((coin, _BUSY if coin in saved.busy else _HELD))
+        saved = importing.save(found, task_id=task.pk, wallet_id=wallet.pk)
         if not saved:
-            _refuse_import(outcomes, is_busy=bool(saved.busy))
+            raise importing.refusal(found, is_busy=bool(saved.busy))
         _park_if_all_wait(task, saved)
-        task.plan = {"two_secrets": list(range(first_proposed, first_proposed + -(-len(proposed) // BATCH_COINS)))}
-        task.result = {"files": [outcome_as_json(outcome) for outcome in outcomes]}
+        task.plan = {"two_secrets": found.two_secrets}
+        task.result = {"files": [importing.outcome_as_json(outcome) for outcome in found.outcomes]}
         task.save(update_fields=["plan", "result"])
-    return Started(task, files=outcomes)
+    return Started(task, files=found.outcomes)
 
 
-def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.CoinRecord]]]:
-    try:
-        if files.is_archive(content):
-            return [_read_one(f"{name}/{member.name}", member.content) for member in files.unpack(content)] or [
-                (FileOutcome(name, reason="The archive is empty"), ())
-            ]
-    except CoinFileError as error:
-        return [(FileOutcome(name, reason=_sentence(error)), ())]
-    return [_read_one(name, content)]
-
-
-def _read_one(name: str, content: bytes) -> tuple[FileOutcome, Sequence[files.CoinRecord]]:
-    try:
-        read = files.read_file(content)
-        return FileOutcome(name, note="" if read.names_denominations else _NO_DENOMINATIONS), read.coins
-    except CoinFileError as error:
-        return FileOutcome(name, reason=_sentence(error)), ()
-
-
-def _sentence(error: CoinFileError) -> str:
-    text = str(error) or type(error).__name__
-    return text[0].upper() + text[1:]
+@sensitive_variables("uploads", "sealed")
+def _keep_for_a_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str) -> Started:
+    task_id = uuid4()
+    sealed = secrecy.seal_upload(uploads, task_id=task_id)
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        # How many coins there are is not known yet; as many as one import takes have to find room.
+        task = _open_task(
+            TaskKind.IMPORT,
+            wallet=wallet,
+            actor=actor,
+            id=task_id,
+            coins=importing.MAXIMUM_COINS,
+            is_long=True,
+            tag=tag,
+            plan={"uploaded": True},
+        )
+        Upload.objects.create(pk=task.pk, content=sealed)
+    return Started(task)
 
 
 def _park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
@@ -763,38 +702,6 @@ def _park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
             step=Step.WAITING,
             deadline=Now() + contested.PATIENCE + settlement.time_for(len(arrivals.waiting)),
         )
-
-
-def _refuse_import(outcomes: Sequence[FileOutcome], *, is_busy: bool = False) -> None:
-    reasons = {outcome.reason for outcome in outcomes if outcome.reason} | {
-        why for outcome in outcomes for _, why in outcome.refused
-    }
-    refusal = errors.ImportUnderWay if is_busy else errors.NothingToImport
-    raise refusal(
-        f"No coin was imported. {'. '.join(sorted(reasons)[:3])}.",
-        files=[outcome_as_json(outcome) for outcome in outcomes],
-    )
-
-
-# How many refused coins are listed one by one; the others are counted.
-_LISTED_REFUSALS: Final = 100
-
-
-def outcome_as_json(outcome: FileOutcome) -> dict[str, Any]:
-    """The outcome as it is stored and shown: names, counts and reasons, never a secret."""
-    told: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
-    if outcome.waiting:
-        told["waiting"] = outcome.waiting
-    if outcome.reason:
-        told["reason"] = outcome.reason
-    if outcome.note:
-        told["note"] = outcome.note
-    if outcome.refused:
-        told["refusals"] = [
-            {"sn": coin.serial_number, "denomination": coin.denomination, "reason": why}
-            for coin, why in outcome.refused[:_LISTED_REFUSALS]
-        ]
-    return told
 
 
 # Finding.

@@ -10,7 +10,7 @@ Lock order: the task, its coins, coins of other wallets that the same task prove
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -28,7 +28,7 @@ from lockers import breakage, choosing, contested, departures, grading, secrecy,
 from lockers.contested import Arrivals
 from lockers.conversation import Numbers, Piece
 from lockers.errors import TaskSuperseded
-from lockers.models import Attempt, Coin, Locker, LockerTask
+from lockers.models import Attempt, Coin, Locker, LockerTask, Upload
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -570,6 +570,51 @@ def insert_incoming(
     return arrivals
 
 
+# Reading the files of an import.
+
+# Longer than it takes to unpack and read as much as an import takes, in which the lease cannot be renewed.
+_READING: Final = timedelta(seconds=60)
+
+
+def begin_reading(*, held: Claim) -> bytes | None:
+    """
+    Return the sealed files of an import, and keep the task while they are read; None if they were read before.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held, step=Step.READING)
+        LockerTask.objects.filter(pk=held.task_id).update(lease_until=Now() + _READING)
+        found = Upload.objects.filter(pk=held.task_id).values_list("content", flat=True).first()
+    return None if found is None else bytes(found)
+
+
+def end_reading(
+    *, held: Claim, save: Callable[[], Arrivals], two_secrets: Sequence[int], files: Callable[[], list[dict[str, Any]]]
+) -> Arrivals:
+    """
+    Commit the claims that `save` writes in the place of the files; `files` tells the outcome of each afterwards.
+
+    A task for which nothing but waiting is left is parked.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held)
+        arrivals = save()
+        coins = len(arrivals.saved) + len(arrivals.waiting)
+        Upload.objects.filter(pk=held.task_id).delete()
+        LockerTask.objects.filter(pk=held.task_id).update(
+            plan={"two_secrets": list(two_secrets)},
+            result={"files": files()},
+            is_long=is_long(coins),
+            deadline=Now() + time_for(coins),
+        )
+        if arrivals.waiting and not arrivals.saved:
+            _park(held, coins)
+    return arrivals
+
+
 # Tasks whose coins wait for other claims.
 
 
@@ -1021,8 +1066,10 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
 def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
+            # The files of an import whose time was up before they were read.
+            "WITH read AS (DELETE FROM lockers_upload WHERE id = %s)"
+            " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
             " lease_until = NULL, finished_at = now(), progress = CASE WHEN %s THEN 100 ELSE progress END"
             " WHERE id = %s",
-            [state, Step.DONE, message, json.dumps(result), state is TaskState.COMPLETED, held.task_id],
+            [held.task_id, state, Step.DONE, message, json.dumps(result), state is TaskState.COMPLETED, held.task_id],
         )

@@ -11,10 +11,10 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from lockers.raida import errors
 from lockers.raida.authenticity import AN_SIZE
@@ -22,6 +22,8 @@ from lockers.raida.coins import COIN_SIZE, HIGHEST_SERIAL_NUMBER, Coin
 from lockers.raida.grades import POWN_SIZE, UNTRIED, decode_pown, encode_pown, is_pown
 from lockers.raida.legacy import LegacyRecord
 from lockers.raida.statuses import RAIDA_COUNT
+
+T = TypeVar("T")
 
 # A .bin counts its coins in 16 bits; nothing that is read here has more.
 MAXIMUM_COINS: Final = 0xFFFF
@@ -447,6 +449,21 @@ def is_archive(data: bytes) -> bool:
     return data.startswith(_ZIP_SIGNATURES)
 
 
+def count_entries(data: bytes) -> int:
+    """At least how many members and folders an archive has, 0 if the bytes are none; nothing is read for it."""
+    return data.count(_ZIP_ENTRY) if is_archive(data) else 0
+
+
+def declared_size(data: bytes) -> int:
+    """
+    How many bytes a ZIP says that it unfolds to. Nothing is inflated, and `unpack` unfolds no more than that.
+
+    :raises Damaged: it is cut
+    :raises TooLarge: more than 2000 members
+    """
+    return _opened(data, lambda archive: sum(entry.file_size for entry in _entries(archive)))
+
+
 def unpack(data: bytes) -> tuple[Member, ...]:
     """
     The files in a ZIP, without its folders. Nothing is written to disk, and no more is
@@ -457,23 +474,34 @@ def unpack(data: bytes) -> tuple[Member, ...]:
     :raises UnsupportedFormat: a member is compressed other than by deflate
     :raises TooLarge: more than 2000 members, or inflated more than 64 MiB
     """
+    return _opened(data, _read_members)
+
+
+def _opened(data: bytes, read: Callable[[zipfile.ZipFile], T]) -> T:
     if data.count(_ZIP_ENTRY) > 2 * MAXIMUM_MEMBERS:
         # Before an object is made of each. Folders are entries too.
         raise errors.TooLarge("an archive has at most 2000 files")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _read_members(archive)
+            return read(archive)
     except errors.CoinFileError:
         raise
     except Exception:  # noqa: BLE001 - zipfile lets out whatever damaged bytes make it stumble over
         raise errors.Damaged("the archive is damaged") from None
 
 
-def _read_members(archive: zipfile.ZipFile) -> tuple[Member, ...]:
+def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MAXIMUM_MEMBERS:
         raise errors.TooLarge("an archive has at most 2000 files")
-    room = MAXIMUM_SIZE
+    return entries
+
+
+def _read_members(archive: zipfile.ZipFile) -> tuple[Member, ...]:
+    entries = _entries(archive)
+    # What it says is believed as far as it refuses, and no member may unfold to more than it says.
+    if sum(entry.file_size for entry in entries) > MAXIMUM_SIZE:
+        raise errors.TooLarge("an archive unfolds to at most 64 MiB")
     members = []
     for entry in entries:
         if entry.flag_bits & 1:
@@ -481,10 +509,9 @@ def _read_members(archive: zipfile.ZipFile) -> tuple[Member, ...]:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise errors.UnsupportedFormat("the archive is compressed in an unusual way: unpack it first")
         with archive.open(entry) as stream:
-            content = stream.read(room + 1)
-        room -= len(content)
-        if room < 0:
-            raise errors.TooLarge("an archive unfolds to at most 64 MiB")
+            content = stream.read(entry.file_size + 1)
+        if len(content) != entry.file_size:
+            raise errors.Damaged("the archive is damaged")
         members.append(Member(entry.filename, content))
     return tuple(members)
 

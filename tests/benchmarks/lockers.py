@@ -164,10 +164,10 @@ class Benchmark:
         return lambda: self.tasks.run(str(begun.task.pk))
 
     def _a_peek(self, coins: int) -> Work:
-        code = self._filled(coins)
+        code, wallet = self._filled(coins), self._wallet()
 
         def look() -> None:
-            assert len(self.engine.peek(code=code).coins) == coins
+            assert len(self.engine.peek(actor_id=wallet.pk, code=code).coins) == coins
 
         return look
 

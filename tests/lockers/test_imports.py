@@ -1,14 +1,18 @@
 """Files from elsewhere over HTTP: those that were recorded from other clients, as they are and in every wrapping."""
 
 import base64
+import zipfile
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from lockers import errors, secrecy, settlement, vault
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Coin, LockerTask
-from lockers.raida.files import Member, read_file, write_bin, write_stack, write_zip
+from lockers.models import Coin, LockerTask, Upload
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.files import CoinRecord, Member, read_file, write_bin, write_stack, write_zip
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -143,3 +147,129 @@ def test_an_archive_that_unfolds_to_more_than_it_may_is_refused(alice: Caller) -
 
     assert (status, body["files"][0]["reason"]) == (422, "An archive unfolds to at most 64 MiB")
     assert LockerTask.objects.count() == 0
+
+
+def zips(records: list[CoinRecord], *, padding: int = 0) -> dict[str, bytes]:
+    """An archive for each coin, with something that is no coin file and unfolds to `padding` bytes."""
+    return {
+        f"{number}.zip": write_zip([Member("c.bin", write_bin([record])), Member("notes", b"x" * padding)])
+        for number, record in enumerate(records)
+    }
+
+
+def test_what_unfolds_to_much_is_read_by_a_worker_and_its_task_tells_each_file(
+    network: LocalNetwork, mint: Mint, alice: Caller
+) -> None:
+    records = mint(0, 0, 0, 0)
+    files = zips(records, padding=300_000)
+
+    started = upload(alice, **files, other=b"hello")
+
+    assert started == (200, {"id": started[1]["id"], "status": "running", "progress": 0})
+    row = Upload.objects.get()
+    assert not any(number in bytes(row.content) for record in records for number in record.ans)
+    assert not Coin.objects.exists()
+    task = ended(alice, work(started))
+    assert (task["status"], task["data"]["total"]) == ("completed", 4)
+    assert [(each["name"], each["accepted"]) for each in task["data"]["files"]][:3] == [
+        ("0.zip/c.bin", 1), ("0.zip/notes", 0), ("1.zip/c.bin", 1),
+    ]  # fmt: skip
+    assert task["data"]["files"][-1]["reason"] == "This is not a coin file"
+    assert not Upload.objects.exists()
+    assert_true_to_the_servers()
+
+
+def test_a_worker_tells_what_was_wrong_and_keeps_nothing(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+    records = mint(0, 0, 0, 0)
+    assert ended(alice, work(upload(alice, c=write_bin(records))))["data"]["total"] == 4
+    before = list(Coin.objects.order_by("id").values())
+
+    held = ended(alice, work(upload(alice, **zips(records, padding=300_000))))
+    none = ended(alice, work(upload(alice, noise=b"x" * 2_000_000)))
+    many = ended(alice, work(upload(alice, c=write_bin(numbered(20_001)))))
+
+    reason = "This coin is held in this ledger already; it cannot be imported a second time"
+    assert (held["status"], held["message"]) == (
+        "error",
+        f"No coin was imported. {reason}. This is not a coin file.",
+    )
+    assert held["details"]["files"][0]["refusals"][0]["reason"] == reason
+    assert (none["status"], none["message"]) == ("error", "No coin was imported. This is not a coin file.")
+    assert many["message"] == "20001 coins are too many for one import; at most 20000 at once"
+    assert (list(Coin.objects.order_by("id").values()), Upload.objects.count()) == (before, 0)
+
+
+def numbered(count: int) -> list[CoinRecord]:
+    numbers = secrecy.fresh_numbers()
+    return [CoinRecord(WireCoin(0, number), numbers) for number in range(count)]
+
+
+def test_a_worker_that_died_while_it_read_leaves_the_files_to_the_next(
+    network: LocalNetwork, mint: Mint, alice: Caller
+) -> None:
+    started = upload(alice, **zips(mint(0, 0, 0, 0), padding=300_000))
+    task_id = UUID(started[1]["id"])
+    dead = settlement.claim(task_id=task_id)
+    assert dead is not None
+    assert settlement.begin_reading(held=dead) is not None
+    LockerTask.objects.update(lease_until=None)
+
+    assert ended(alice, work(started))["data"]["total"] == 4
+
+    with pytest.raises(errors.TaskSuperseded):
+        settlement.begin_reading(held=dead)
+    assert_true_to_the_servers()
+
+
+def test_an_import_whose_time_is_up_before_it_was_read_keeps_no_file(alice: Caller, mint: Mint) -> None:
+    started = upload(alice, noise=b"x" * 2_000_000)
+    LockerTask.objects.update(deadline="2020-01-01T00:00Z")
+
+    task = ended(alice, work(started))
+
+    assert (task["status"], Upload.objects.count()) == ("error", 0)
+
+
+def test_archives_count_together_and_are_refused_before_anything_unfolds(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = write_zip([Member("zeros", bytes(60 * 1024 * 1024))])
+    entries = write_zip([Member(f"{number}", b"") for number in range(1_500)])
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_, **__: pytest.fail("something was unfolded"))
+    large = upload(alice, one=bomb, two=bomb)
+    many = upload(alice, one=entries, two=entries, three=entries)
+
+    assert (large[0], large[1]["message"]) == (422, "The files of an import unfold to at most 64 MiB together")
+    assert many[1]["message"] == "The archives of an import have at most 4000 files and folders together"
+    assert many[0] == 422
+    assert LockerTask.objects.count() == 0
+
+
+def test_an_archive_in_an_archive_is_not_unfolded(alice: Caller) -> None:
+    inner = write_zip([Member("zeros", bytes(60 * 1024 * 1024))])
+    outer = write_zip([Member(f"{number}.zip", inner) for number in range(3)])
+
+    status, body = upload(alice, bomb=outer)
+
+    assert status == 422
+    assert {each["reason"] for each in body["files"]} == {"An archive in an archive is not read: unpack it first"}
+
+
+def test_an_archive_that_lies_unfolds_to_no_more_than_it_says(alice: Caller) -> None:
+    honest = write_zip([Member("zeros", bytes(5_000_000))])
+    said = (5_000_000).to_bytes(4, "little")
+    assert honest.count(said) == 2
+
+    status, body = upload(alice, bomb=honest.replace(said, (1_000).to_bytes(4, "little")))
+
+    assert (status, body["files"][0]["reason"]) == (422, "The archive is damaged")
+
+
+def test_what_an_upload_is_sealed_as_opens_for_its_task_alone() -> None:
+    uploads = [("a.bin", b"\x00\x01"), ("ünïcode", b""), ("", bytes(1000))]
+    sealed = secrecy.seal_upload(uploads, task_id=UUID(int=1))
+
+    assert secrecy.open_upload(sealed, task_id=UUID(int=1)) == uploads
+    with pytest.raises(vault.SealBroken):
+        secrecy.open_upload(sealed, task_id=UUID(int=2))

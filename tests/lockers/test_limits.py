@@ -1,0 +1,232 @@
+"""Limits of one caller over HTTP: requests in a minute, wrong codes, and calls that wait."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.urls import get_resolver
+
+from config.api import limits
+from config.api.views import ApiViewSet
+from lockers import guesses
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import LockerTask
+from tests.api.caller import Caller, answer, logged_in
+from tests.lockers.conftest import Mint
+from tests.lockers.test_endpoints import CODE, give, refused, work
+from wallets import operations as wallets
+
+REFUSED = (429, {"error": True, "message": "Too many requests, try again later", "code": 429})
+
+
+@pytest.fixture
+def alice(db: None) -> Caller:
+    return logged_in("alice", "unused")
+
+
+@pytest.fixture
+def bob(db: None) -> Caller:
+    return logged_in("bob", "unused")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_counted_yet(settings: Any) -> Iterator[None]:
+    guesses.forget_all()
+    yield
+    guesses.forget_all()
+
+
+def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
+    alice: Caller, bob: Caller, settings: Any
+) -> None:
+    settings.TASKS_PER_MINUTE = 2
+
+    first, second = (alice.get("/api/v1/echo") for _ in range(2))
+    third = alice.get("/api/v1/echo")
+
+    assert [each.status_code for each in (first, second)] == [200, 200]
+    policies = {each.headers["RateLimit-Policy"] for each in (first, second, third)}
+    assert policies == {'"wallet-tasks";q=2;w=60'}
+    told = [
+        re.fullmatch(r'"wallet-tasks";r=(\d);t=(\d\d?)', each.headers["RateLimit"]) for each in (first, second, third)
+    ]
+    assert [match[1] for match in told if match] == ["1", "0", "0"]
+    assert answer(third) == REFUSED
+    assert told[2] is not None
+    assert third.headers["Retry-After"] == told[2][2]
+    assert LockerTask.objects.count() == 2
+    assert bob.get("/api/v1/echo").status_code == 200
+    plain = alice.get("/api/v1/wallets")
+    assert (plain.status_code, "RateLimit" in plain.headers) == (200, False)
+
+
+def test_requests_of_a_wallet_and_of_an_api_key_are_limited_on_both_surfaces(
+    alice: Caller, bob: Caller, settings: Any
+) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = 2, 3
+    alice.api_key = bob.api_key = wallets.create_api_key(name="partner")[1]
+
+    here, there = alice.get("/wallets?limit=1"), alice.get("/api/v1/wallets")
+    refusal = alice.get("/wallets?limit=1")
+
+    assert here.headers["RateLimit-Policy"].startswith('"wallet";q=2;w=60, "api-key";q=3;w=60')
+    assert (here.status_code, there.status_code, refusal.status_code) == (200, 200, 429)
+    assert answer(refusal)[1] == {"code": 429, "message": "Too many requests, try again later"}
+    assert refusal.headers["RateLimit"].startswith('"wallet";r=0;t=')
+    assert int(refusal.headers["Retry-After"]) >= 1
+    statuses = [bob.get("/wallets?limit=1").status_code for _ in range(3)]
+    assert statuses[-1] == 429
+
+
+def test_nobody_is_limited_while_the_counters_are_away(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TASKS_PER_MINUTE = 1
+
+    def fail(**_: Any) -> None:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(limits, "_script", lambda: fail)
+    monkeypatch.setattr(limits, "_silent_until", 0.0)
+
+    assert [alice.get("/api/v1/echo").status_code for _ in range(3)] == [200] * 3
+
+
+def test_a_limit_that_is_off_costs_no_trip(alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_script", lambda: pytest.fail("the counters were asked"))
+    alice.api_key = wallets.create_api_key(name="partner")[1]
+    assert alice.get("/wallets?limit=1").status_code == 200
+    assert alice.get("/api/v1/wallets").status_code == 200
+
+
+def test_every_action_of_lockers_that_asks_servers_or_moves_coins_is_counted() -> None:
+    """Those that only read or write rows are named here."""
+    rows_only = {
+        "LockerViewSet.list", "LockerViewSet.code", "TaskViewSet.retrieve", "CoreViewSet.task", "CoreViewSet.balance",
+        "ExportViewSet.list", "ExportViewSet.retrieve", "ExportViewSet.confirm", "CoinsViewSet.wallets",
+        "CoinsViewSet.open_wallet", "CoinsViewSet.wallet", "CoinsViewSet.statement", "CoinsViewSet.receipt",
+        "CoinsViewSet.receipt_of_wallet",
+    }  # fmt: skip
+    found = set()
+    for pattern in _patterns(get_resolver().url_patterns):
+        view_set = getattr(pattern.callback, "cls", None)
+        if inspect.isclass(view_set) and issubclass(view_set, ApiViewSet) and view_set.__module__ == "lockers.views":
+            for action in pattern.callback.actions.values():
+                name = f"{view_set.__name__}.{action}"
+                found.add(name)
+                assert (action in view_set.begins_tasks) is (name not in rows_only), name
+    assert rows_only <= found
+
+
+def _patterns(patterns: Any) -> Iterator[Any]:
+    for each in patterns:
+        yield from _patterns(each.url_patterns) if hasattr(each, "url_patterns") else [each]
+
+
+# Guessing.
+
+
+DOORS = {
+    "peek": lambda caller, code: caller.get(f"/api/v1/locker/{code}"),
+    "peek with body": lambda caller, code: caller.post("/api/v1/locker/peek", {"transmit_code": code}),
+    "take": lambda caller, code: caller.post(f"/api/v1/locker/{code}", {"name": caller.wallet.name}),
+    "take with body": lambda caller, code: caller.post(
+        "/api/v1/locker/take", {"name": caller.wallet.name, "transmit_code": code}
+    ),
+    "peek at once": lambda caller, code: caller.get(f"/api/transactions/locker/peek?locker_key={code}"),
+    "peek at once with body": lambda caller, code: caller.post("/api/transactions/locker/peek", {"locker_key": code}),
+    "download": lambda caller, code: caller.post("/api/transactions/locker/download", {"locker_key": code}),
+}
+
+
+def test_who_sends_wrong_codes_is_slowed_at_every_door(
+    network: LocalNetwork, alice: Caller, bob: Caller, settings: Any
+) -> None:
+    settings.WRONG_CODES_PER_WALLET = 3
+    for number, door in enumerate(("peek", "take", "peek at once")):
+        response = DOORS[door](alice, f"WRONG-CODE-{number}")
+        if door != "peek at once":
+            work(answer(response))
+    before = LockerTask.objects.count()
+
+    for name, knock in DOORS.items():
+        refusal = knock(alice, "WRONG-CODE-9")
+        assert answer(refusal) == refused(429, "Too many wrong transmit codes, try again later"), name
+        assert 0 < int(refusal.headers["Retry-After"]) <= 600
+
+    assert LockerTask.objects.count() == before
+    assert DOORS["peek"](bob, "WRONG-CODE-9").status_code == 200
+
+
+def test_an_address_is_slowed_whatever_wallets_it_has(
+    network: LocalNetwork, alice: Caller, bob: Caller, settings: Any
+) -> None:
+    settings.WRONG_CODES_PER_ADDRESS = 2
+    for caller in (alice, bob):
+        work(answer(DOORS["peek"](caller, "WRONG-CODE")))
+
+    assert DOORS["peek"](logged_in("charlie", "unused"), "WRONG-CODE").status_code == 429
+    plan = LockerTask.objects.latest("created_at").plan
+    assert plan == {"from": guesses.fingerprint("127.0.0.1")}
+
+
+def test_right_codes_and_servers_that_are_away_count_for_nothing(
+    network: LocalNetwork, mint: Mint, alice: Caller, settings: Any
+) -> None:
+    settings.WRONG_CODES_PER_WALLET = 1
+    give(alice, mint, 0, 0, 0, 0)
+    put = {"name": "alice", "amount": 2, "transmit_code": CODE}
+    work(answer(alice.post("/api/v1/locker", put)))
+
+    for _ in range(2):
+        work(answer(DOORS["peek"](alice, CODE)))
+    assert DOORS["peek at once"](alice, CODE).status_code == 200
+    network.fault(range(13), "silent")
+    work(answer(DOORS["peek"](alice, "WRONG-CODE")))
+    network.clear()
+    work(answer(DOORS["take"](alice, CODE)))
+
+    assert DOORS["peek"](alice, "WRONG-CODE").status_code == 200
+
+
+def test_addresses_of_one_subscriber_are_one() -> None:
+    assert guesses.fingerprint("2001:db8:1:2::1") == guesses.fingerprint("2001:db8:1:2:ffff::9")
+    assert guesses.fingerprint("2001:db8:1:2::1") != guesses.fingerprint("2001:db8:1:3::1")
+    assert guesses.fingerprint("192.0.2.1") != guesses.fingerprint("192.0.2.2")
+    assert guesses.fingerprint("") == ""
+
+
+# Waiting.
+
+
+def test_a_call_beyond_those_that_may_wait_is_refused_and_begins_nothing(
+    network: LocalNetwork, mint: Mint, alice: Caller, settings: Any
+) -> None:
+    settings.WAITING_CALLS_PER_WALLET = 1
+    give(alice, mint, 0, 0, 0, 0)
+    assert alice.wallet is not None
+    before = LockerTask.objects.count()
+    limits.begin_waiting(alice.wallet.pk)
+    body = {"locker_key": CODE, "amount": 1}
+    try:
+        refusals = [
+            alice.post("/api/transactions/locker/upload", body),
+            alice.client.post(
+                "/api/transactions/locker/upload", body, content_type="application/json",
+                headers={"authorization": f"Bearer {alice.bearer}", "idempotency-key": "k"},
+            ),
+            DOORS["download"](alice, CODE),
+            DOORS["peek at once"](alice, CODE),
+        ]  # fmt: skip
+    finally:
+        limits.end_waiting(alice.wallet.pk)
+
+    message = "At most 1 calls of a wallet wait for their end at once; begin a task instead, and ask for it"
+    assert [answer(each) for each in refusals] == [refused(429, message)] * 4
+    assert {each.headers["Retry-After"] for each in refusals} == {"1"}
+    assert LockerTask.objects.count() == before
+    assert DOORS["peek at once"](alice, CODE).status_code == 500
+    assert not limits._waiting, "who has waited is not counted any more, whatever came of it"
