@@ -17,8 +17,10 @@ HEARTBEAT_KEY = "coppice:heartbeat"
 RING_KEY = "coppice:ring"
 PROBE_KEY = "coppice:probe"
 WORKERS_KEY = "coppice:workers"
-# Celery's default; nothing of ours names another.
+# What beat rings for, and what wakes workers for locker tasks. Workers take from both in turn, so that however many
+# tasks of wallets there are, the sweep comes in between.
 QUEUE_KEY = "celery"
+TASKS_QUEUE_KEY = "lockers"
 UNACKNOWLEDGED_KEY = "unacked"
 ANSWER_SECONDS = 2.0
 # A worker that has been silent for so long is forgotten: each start has a name of its own in a container.
@@ -137,7 +139,13 @@ def queue(url: str) -> tuple[int, int]:
 
     :raises BrokerSilent: no answer
     """
-    return _ask(url, lambda client: (int(client.llen(QUEUE_KEY)), int(client.hlen(UNACKNOWLEDGED_KEY))))
+    return _ask(
+        url,
+        lambda client: (
+            int(client.llen(QUEUE_KEY)) + int(client.llen(TASKS_QUEUE_KEY)),
+            int(client.hlen(UNACKNOWLEDGED_KEY)),
+        ),
+    )
 
 
 def add_up(url: str, key: str, amounts: Mapping[str, int]) -> None:

@@ -2,8 +2,9 @@
 
 from celery.schedules import crontab
 from django.conf import settings
+from kombu import Queue
 
-from config.broker import broker_from_url
+from config.broker import QUEUE_KEY, TASKS_QUEUE_KEY, broker_from_url
 
 broker_url = broker_from_url(settings.REDIS_URL)
 # A worker waits for a broker that is away, at its start and later, for as long as it takes; and for one that refuses
@@ -22,6 +23,11 @@ task_ignore_result = True
 task_acks_late = False
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
+
+# Two queues, from which kombu takes in turn: the sweep waits for one task of a wallet, and not for all of them.
+task_default_queue = QUEUE_KEY
+task_queues = [Queue(QUEUE_KEY), Queue(TASKS_QUEUE_KEY)]
+task_routes = {"lockers.run": {"queue": TASKS_QUEUE_KEY}}
 
 # A bounded run time is what every lease relies on; the soft limit leaves time to write down what is known.
 task_soft_time_limit = 90

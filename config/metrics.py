@@ -210,7 +210,7 @@ SELECT (SELECT coalesce(sum(tokens), 0)::bigint FROM transfers_tokentally)
 """
 _RUNNING_TASKS: Final = """
 SELECT kind, count(*), extract(epoch FROM now() - min(created_at))::float,
-       count(*) FILTER (WHERE lease_until IS NULL OR lease_until < now())
+       count(*) FILTER (WHERE NOT is_parked AND (lease_until IS NULL OR lease_until < now()))
   FROM lockers_lockertask WHERE state = 'running' GROUP BY kind
 """
 _READINGS: Final = """

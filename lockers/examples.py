@@ -18,6 +18,7 @@ _FILE: Final = {
     "name": "coins.bin",
     "accepted": 30,
     "refused": 0,
+    "waiting": Sometimes(2),
     "reason": Sometimes("The file is encrypted"),
     "note": Sometimes("The coins of this file name no denomination and were read as coins of 1."),
     "refusals": Sometimes([{"sn": 1234, "denomination": 1, "reason": "This coin is held in this ledger already"}]),
@@ -28,7 +29,8 @@ STARTED: Final = {
     "progress": 0,
     "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
 }
-IMPORT_STARTED: Final = {**STARTED, "files": [_FILE]}
+# Files that unfold to much are read by a worker; then its task tells.
+IMPORT_STARTED: Final = {**STARTED, "files": Sometimes([_FILE])}
 
 _PUT: Final = {
     "transmit_code": Sometimes(CODE),
@@ -43,6 +45,8 @@ _TAKE: Final = {
     "receipt_id": RECEIPT_ID,
     "total_unknown": _PERHAPS,
     "total_failed": _PERHAPS,
+    "total_left": _PERHAPS,
+    "continued_by": Sometimes(_ID),
     "graded": Sometimes(Keyed({"bank": 2})),
 }
 _PEEK: Final = {"total": _AMOUNT, "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5)}]}
@@ -50,6 +54,8 @@ _IMPORT: Final = {
     "total": _AMOUNT,
     "pown_results": Keyed({"total": 30, "authentic": 30, "fracked": 0, "counterfeit": 0, "limbo": 0, "errored": 0}),
     "files": [_FILE],
+    "total_left": _PERHAPS,
+    "continued_by": Sometimes(_ID),
     "receipt_id": RECEIPT_ID,
 }
 _FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
@@ -217,5 +223,7 @@ DOWNLOADED: Final = {
     "graded_to_limbo": 0,
     "message": "Taken.",
     "receipt_id": RECEIPT_ID,
+    "amount_left": _PERHAPS,
+    "continued_by": Sometimes(_ID),
 }
 NOT_IMPORTED: Final = {"files": [_FILE]}

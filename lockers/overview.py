@@ -245,6 +245,11 @@ def advice(task: LockerTask, *, now: datetime) -> str:
                 "Its time is up and no worker has ended it: see whether a worker runs. Nothing is lost: the next one"
                 " asks the servers what they hold before it does anything."
             )
+        if task.is_parked:
+            return (
+                "It waits until the servers have decided another wallet's claim to the same coins, and goes on by"
+                " itself. Wait: when its time is up, it says what it left."
+            )
         if task.lease_until is None or task.lease_until < now:
             return "No worker has it at the moment; the sweep rings for it every few seconds. Wait."
         return "A worker is at it. Wait: it ends by itself, at the latest when its time is up."

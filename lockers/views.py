@@ -55,10 +55,14 @@ _ROWS: Final = 100
 _NEWEST: Final = 20
 _PAGE: Final = {**PAGE, "limit": Number(1, pagination.MAXIMUM_LIMIT, from_text=True, required=False)}
 _NO_CODE: Final = errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty")
+_TOO_MANY_TASKS: Final = errors.TooManyTasks(100)
+# Of whatever sends a code.
+_NO_LOOK: Final = [_NO_CODE, errors.TooManyWrongCodes(600)]
 _NO_COINS: Final = [
     errors.NotEnoughCoins("Not enough coins: 3 of 20 are free in this wallet"),
     errors.NoExactChange("The coins in this wallet cannot make 7 exactly; the nearest are 5 or 10"),
     errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment"),
+    _TOO_MANY_TASKS,
 ]
 _EXPORT_PATH: Final = {"export_id": Guid()}
 # A .stack is JSON, and a file all the same: no client should take it for an answer.
@@ -144,7 +148,7 @@ class LockerViewSet(ApiViewSet):
         "Begin to look into a locker",
         answer=examples.STARTED,
         path=_CODE_PATH,
-        refusals=[_NO_CODE],
+        refusals=[*_NO_LOOK, _TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek(self, request: Request, code: str) -> Response:
@@ -158,7 +162,7 @@ class LockerViewSet(ApiViewSet):
         body=serializers.PEEK,
         body_examples={"Request": {"transmit_code": examples.CODE}},
         answer=examples.STARTED,
-        refusals=[_NO_CODE],
+        refusals=[*_NO_LOOK, _TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek_with_body(self, request: Request) -> Response:
@@ -172,7 +176,7 @@ class LockerViewSet(ApiViewSet):
         body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
         answer=examples.STARTED,
         path=_CODE_PATH,
-        refusals=[*_FOREIGN, _NO_CODE],
+        refusals=[*_FOREIGN, *_NO_LOOK, _TOO_MANY_TASKS],
         tag="lockers",
     )
     def take(self, request: Request, code: str) -> Response:
@@ -184,7 +188,7 @@ class LockerViewSet(ApiViewSet):
         body=serializers.TAKE_WITH_CODE,
         body_examples={"Request": _TAKE_EXAMPLE},
         answer=examples.STARTED,
-        refusals=[*_FOREIGN, _NO_CODE],
+        refusals=[*_FOREIGN, *_NO_LOOK, _TOO_MANY_TASKS],
         tag="lockers",
     )
     def take_with_body(self, request: Request) -> Response:
@@ -275,7 +279,8 @@ class CoreViewSet(ApiViewSet):
         answer=examples.PEEKED,
         refusals=[
             errors.MissingParameter("locker_key"),
-            _NO_CODE,
+            *_NO_LOOK,
+            limits.too_many_waiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
         tag="lockers at once",
@@ -293,7 +298,8 @@ class CoreViewSet(ApiViewSet):
         body_examples={"Request": {"locker_key": examples.CODE}},
         answer=examples.PEEKED,
         refusals=[
-            _NO_CODE,
+            *_NO_LOOK,
+            limits.too_many_waiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
         is_idempotent=False,
@@ -316,6 +322,7 @@ class CoreViewSet(ApiViewSet):
             Invalid('Exactly one of "amount" and "denomination" is required'),
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
+            limits.too_many_waiting(4),
         ],
         tag="lockers at once",
     )
@@ -334,7 +341,15 @@ class CoreViewSet(ApiViewSet):
         body=serializers.PUT_ONE,
         body_examples={"Request": _PUT_ONE_EXAMPLE},
         answer=examples.UPLOADED_ONE,
-        refusals=[*_FOREIGN, _NO_COINS[0], _NO_COINS[-1], _NO_CODE, _TWO_WALLETS, errors.UploadFailed(_FAILED)],
+        refusals=[
+            *_FOREIGN,
+            _NO_COINS[0],
+            *_NO_COINS[-2:],
+            _NO_CODE,
+            _TWO_WALLETS,
+            errors.UploadFailed(_FAILED),
+            limits.too_many_waiting(4),
+        ],
         tag="lockers at once",
     )
     def put_one_coin(self, request: Request) -> Response:
@@ -352,8 +367,10 @@ class CoreViewSet(ApiViewSet):
         answer=examples.DOWNLOADED,
         refusals=[
             *_FOREIGN,
-            _NO_CODE,
+            *_NO_LOOK,
             _TWO_WALLETS,
+            _TOO_MANY_TASKS,
+            limits.too_many_waiting(4),
             errors.DownloadFailed(_FAILED),
         ],
         tag="lockers at once",
@@ -472,6 +489,8 @@ class ImportViewSet(ApiViewSet):
         refusals=[
             *_FOREIGN,
             errors.NothingToImport("No coin was imported. The file is encrypted.", **examples.NOT_IMPORTED),
+            errors.ImportUnderWay("No coin was imported. Another task of this wallet is importing this coin."),
+            _TOO_MANY_TASKS,
             Invalid('"items" is required, or files in a multipart form'),
         ],
         tag="coins",
@@ -582,7 +601,7 @@ class ExportViewSet(ApiViewSet):
         "Take the coins of an export back",
         answer=examples.IMPORT_STARTED,
         path=_EXPORT_PATH,
-        refusals=[errors.ExportNotFound(), errors.ExportReturned()],
+        refusals=[errors.ExportNotFound(), errors.ExportReturned(), _TOO_MANY_TASKS],
         is_idempotent=True,
         tag="coins",
     )
@@ -706,7 +725,7 @@ class CoinsViewSet(ApiViewSet):
         body=serializers.FIND,
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,
-        refusals=[*_FOREIGN, errors.NothingToFind("No coin of this wallet is in limbo")],
+        refusals=[*_FOREIGN, errors.NothingToFind("No coin of this wallet is in limbo"), _TOO_MANY_TASKS],
         tag="coins",
     )
     def find(self, request: Request) -> Response:
@@ -718,7 +737,11 @@ class CoinsViewSet(ApiViewSet):
         body=serializers.FIX,
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,
-        refusals=[*_FOREIGN, errors.NothingToFix("Every free coin of this wallet is accepted by all servers")],
+        refusals=[
+            *_FOREIGN,
+            errors.NothingToFix("Every free coin of this wallet is accepted by all servers"),
+            _TOO_MANY_TASKS,
+        ],
         tag="coins",
     )
     def fix(self, request: Request) -> Response:
@@ -730,7 +753,11 @@ class CoinsViewSet(ApiViewSet):
         body=serializers.BREAK,
         body_examples={"Request": {"name": "alice", "denomination": "10"}},
         answer=examples.STARTED,
-        refusals=[*_FOREIGN, errors.NotEnoughCoins("The wallet has no free coin of 10 that may be broken")],
+        refusals=[
+            *_FOREIGN,
+            errors.NotEnoughCoins("The wallet has no free coin of 10 that may be broken"),
+            _TOO_MANY_TASKS,
+        ],
         tag="coins",
     )
     def break_coin(self, request: Request) -> Response:
@@ -742,6 +769,8 @@ class CoinsViewSet(ApiViewSet):
         )
         return Response(serializers.started(begun))
 
-    @_describe("Ask the 25 servers whether they are there", answer=examples.STARTED, tag="coins")
+    @_describe(
+        "Ask the 25 servers whether they are there", answer=examples.STARTED, refusals=[_TOO_MANY_TASKS], tag="coins"
+    )
     def echo(self, request: Request) -> Response:
         return Response(serializers.started(operations.start_echo(actor=caller(request))))

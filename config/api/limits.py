@@ -111,6 +111,14 @@ def _pause() -> None:
     _silent_until = time.monotonic() + _PAUSE_SECONDS
 
 
+def too_many_waiting(limit: int) -> RequestRefused:
+    return RequestRefused(
+        429,
+        f"At most {limit} calls of a wallet wait for their end at once; begin a task instead, and ask for it",
+        {"Retry-After": "1"},
+    )
+
+
 _waiting: Final = Counter[UUID]()
 _waiting_lock: Final = threading.Lock()
 
@@ -123,12 +131,7 @@ def begin_waiting(wallet_id: UUID) -> None:
     """
     with _waiting_lock:
         if _waiting[wallet_id] >= settings.WAITING_CALLS_PER_WALLET:
-            raise RequestRefused(
-                429,
-                f"At most {settings.WAITING_CALLS_PER_WALLET} calls of a wallet wait for their end at once;"
-                " begin a task instead, and ask for it",
-                {"Retry-After": "1"},
-            )
+            raise too_many_waiting(settings.WAITING_CALLS_PER_WALLET)
         _waiting[wallet_id] += 1
 
 

@@ -72,6 +72,7 @@ _KEY_USED: Final[list["Refusal"]] = [
     KeyInUse(),
     errors.Invalid("This Idempotency-Key was used for another request"),
 ]
+_TOO_MANY: Final = errors.RequestRefused(429, "Too many requests, try again later")
 _ALWAYS: Final = [
     errors.RequestRefused(400, "Malformed request"),
     errors.Invalid('"x" is not allowed'),
@@ -289,7 +290,7 @@ def describe(
         *refusals,
         *_ALWAYS,
         *([] if is_locker else _NO_API_KEY),
-        *([errors.bearer_refused("/api/" if is_locker else "/")] if asks_bearer else []),
+        *([errors.bearer_refused("/api/" if is_locker else "/"), _TOO_MANY] if asks_bearer else []),
         *(_UNREADABLE if body is not None else []),
         *([_NO_JSON] if body is not None else []),
         *(_KEY_USED if is_idempotent else []),

@@ -1,0 +1,29 @@
+"""Which queue a message goes to: what beat rings for does not stand behind the tasks of wallets."""
+
+import os
+import uuid
+
+import pytest
+import redis
+from celery import current_app
+
+from config import broker
+from lockers import doorbell
+
+
+@pytest.fixture
+def emptied() -> redis.Redis:
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client.delete(broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
+    return client
+
+
+def test_tasks_of_wallets_and_what_beat_rings_for_stand_apart(emptied: redis.Redis) -> None:
+    for _ in range(3):
+        doorbell.ring(uuid.uuid4())
+    current_app.send_task("lockers.sweep", ignore_result=True)
+
+    assert (emptied.llen(broker.QUEUE_KEY), emptied.llen(broker.TASKS_QUEUE_KEY)) == (1, 3)
+    assert broker.queue(os.environ["REDIS_URL"])[0] == 4
+    assert {queue.name for queue in current_app.amqp.queues.values()} >= {broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY}
+    emptied.delete(broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
