@@ -69,6 +69,17 @@ class TooManyTasks(LockerError):
         super().__init__(f"At most {limit} tasks of a wallet are open at once; try again when some have ended")
 
 
+class TooManyWaiting(LockerError):
+    """As many calls of the wallet wait for their end as may."""
+
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"At most {limit} calls of a wallet wait for their end at once; begin a task instead, and ask for it"
+        )
+
+
 class TooManyWrongCodes(LockerError):
     """The wallet or the address has sent too many codes that open nothing."""
 

@@ -266,7 +266,7 @@ class CoreViewSet(ApiViewSet):
                 self._begin_waiting(request, found.wallet)
             write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
             ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
-        except (errors.LockerError, RequestRefused) as error:
+        except errors.LockerError as error:
             ended = self.handle_exception(error)
         if "Idempotency-Replayed" in response.headers:
             ended["Idempotency-Replayed"] = response["Idempotency-Replayed"]
@@ -280,7 +280,7 @@ class CoreViewSet(ApiViewSet):
         refusals=[
             errors.MissingParameter("locker_key"),
             *_NO_LOOK,
-            limits.too_many_waiting(4),
+            errors.TooManyWaiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
         tag="lockers at once",
@@ -299,7 +299,7 @@ class CoreViewSet(ApiViewSet):
         answer=examples.PEEKED,
         refusals=[
             *_NO_LOOK,
-            limits.too_many_waiting(4),
+            errors.TooManyWaiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
         is_idempotent=False,
@@ -322,7 +322,7 @@ class CoreViewSet(ApiViewSet):
             Invalid('Exactly one of "amount" and "denomination" is required'),
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
-            limits.too_many_waiting(4),
+            errors.TooManyWaiting(4),
         ],
         tag="lockers at once",
     )
@@ -348,7 +348,7 @@ class CoreViewSet(ApiViewSet):
             _NO_CODE,
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
-            limits.too_many_waiting(4),
+            errors.TooManyWaiting(4),
         ],
         tag="lockers at once",
     )
@@ -370,7 +370,7 @@ class CoreViewSet(ApiViewSet):
             *_NO_LOOK,
             _TWO_WALLETS,
             _TOO_MANY_TASKS,
-            limits.too_many_waiting(4),
+            errors.TooManyWaiting(4),
             errors.DownloadFailed(_FAILED),
         ],
         tag="lockers at once",

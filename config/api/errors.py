@@ -63,6 +63,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.NothingToImport: 422,
     lockers_errors.ImportUnderWay: 409,
     lockers_errors.TooManyTasks: 429,
+    lockers_errors.TooManyWaiting: 429,
     lockers_errors.TooManyWrongCodes: 429,
     lockers_errors.NothingToFind: 409,
     lockers_errors.NothingToFix: 409,

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from config.api.errors import RequestRefused
+from lockers.errors import TooManyWaiting
 from wallets import queries
 
 WINDOW_SECONDS: Final = 60
@@ -111,14 +112,6 @@ def _pause() -> None:
     _silent_until = time.monotonic() + _PAUSE_SECONDS
 
 
-def too_many_waiting(limit: int) -> RequestRefused:
-    return RequestRefused(
-        429,
-        f"At most {limit} calls of a wallet wait for their end at once; begin a task instead, and ask for it",
-        {"Retry-After": "1"},
-    )
-
-
 _waiting: Final = Counter[UUID]()
 _waiting_lock: Final = threading.Lock()
 
@@ -127,11 +120,11 @@ def begin_waiting(wallet_id: UUID) -> None:
     """
     Note that a call of the wallet begins to wait; `end_waiting` must follow.
 
-    :raises RequestRefused: 429, as many wait already as may
+    :raises TooManyWaiting: as many wait already as may
     """
     with _waiting_lock:
         if _waiting[wallet_id] >= settings.WAITING_CALLS_PER_WALLET:
-            raise too_many_waiting(settings.WAITING_CALLS_PER_WALLET)
+            raise TooManyWaiting(settings.WAITING_CALLS_PER_WALLET)
         _waiting[wallet_id] += 1
 
 
