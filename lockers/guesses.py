@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,20 +30,10 @@ def _redis() -> Any:
 
 
 def fingerprint(address: str) -> str:
-    """
-    Return what stands for an address in a task and in the counts; "" for none.
-
-    One subscriber has a whole /64 of IPv6.
-    """
+    """Return what stands for the address or network of a caller in a task and in the counts; "" for none."""
     if not address:
         return ""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        network = address
-    else:
-        network = parsed.exploded[:19] if isinstance(parsed, IPv6Address) else str(parsed)
-    return hmac.new(settings.SECRET_KEY.encode(), f"address {network}".encode(), sha256).hexdigest()[:32]
+    return hmac.new(settings.SECRET_KEY.encode(), f"address {address}".encode(), sha256).hexdigest()[:32]
 
 
 def _keys(wallet_id: UUID, address: str) -> Sequence[str]:

@@ -21,6 +21,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.addresses import client_address, network_of
 from config.api import limits, pagination
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
@@ -412,7 +413,8 @@ def _look(request: Request, locker_key: str) -> Listing:
 
 
 def _address(request: Request) -> str:
-    return str(request.META.get("REMOTE_ADDR", ""))
+    """The address of the client, or the network of its subscriber."""
+    return network_of(client_address(request))
 
 
 def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
