@@ -157,6 +157,22 @@ class Linger:
 
 
 NO_LINGER: Final = Linger(0.0, 0.0)
+# Answers that come no further apart are told to a listener together.
+_LATE_GAP_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """
+    Lets a caller go on while servers that are no longer waited for may still answer.
+
+    `on_verdict` is told the results as they are when the others would be given up; those appear as given up. Unless
+    there was nothing left to wait for, `on_late` is then told groups of later results, each server once: the last
+    group comes at the latest with the deadline. Both run in the thread that asks.
+    """
+
+    on_verdict: Callable[[Results], None]
+    on_late: Callable[[Results], None]
 
 
 def within(seconds: float) -> float:
@@ -172,6 +188,7 @@ def ask(
     on_result: Callable[[Result], None] | None = None,
     enough: Callable[[Results], bool] | None = None,
     linger: Linger = NO_LINGER,
+    listener: Listener | None = None,
 ) -> Results:
     """
     Ask every server that `call` has a payload for, all at once, and return what each of them said.
@@ -180,7 +197,8 @@ def ask(
     moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
     `on_result` is told each result as it comes. As soon as `enough` says so of the results until
     then, the others may come in too for as long as the `linger` says; whoever does not is given up, and
-    appears as silent. Runs its own event loop, so not inside of one.
+    appears as silent. With a `listener` it is told the results at that moment instead, and the call goes on until all
+    have answered or the deadline has come. Runs its own event loop, so not inside of one.
 
     :raises Unencodable: a payload does not fit into a request; nothing was sent
     """
@@ -192,7 +210,7 @@ def ask(
         # Before there is a loop, and before anything else is set up: the servers can work meanwhile.
         for inquiry in inquiries:
             inquiry.send_ahead()
-        asking = _ask_all(inquiries, on_result, enough, linger)
+        asking = _ask_all(inquiries, on_result, enough, linger, listener)
         return asyncio.run(_while_knocking(servers, until, asking) if call.command is Command.FIX else asking)
     finally:
         for inquiry in inquiries:
@@ -218,6 +236,7 @@ async def _ask_all(
     on_result: Callable[[Result], None] | None,
     enough: Callable[[Results], bool] | None,
     linger: Linger,
+    listener: Listener | None,
 ) -> Results:
     results: Results = {}
     begun = time.monotonic()
@@ -240,6 +259,13 @@ async def _ask_all(
                 decided = time.monotonic() - begun
             if decided is not None and done:
                 give_up = min(time.monotonic() + linger.gap(decided), begun + decided + linger.total(decided))
+        if pending and listener is not None:
+            given_up = {
+                inquiry.raida: inquiry.silence("given up") for task, inquiry in tasks.items() if task in pending
+            }
+            listener.on_verdict(dict(sorted((results | given_up).items())))
+            results |= await _listen(pending, listener.on_late)
+            pending = set()
     finally:
         for task in pending:
             task.cancel()
@@ -251,6 +277,25 @@ async def _ask_all(
         if on_result is not None:
             on_result(result)
     return dict(sorted(results.items()))
+
+
+async def _listen(pending: set[asyncio.Task[Result]], on_late: Callable[[Results], None]) -> Results:
+    """Wait for the others until their deadline, and tell of them in groups that came together."""
+    heard: Results = {}
+    group: Results = {}
+    try:
+        while pending:
+            timeout = _LATE_GAP_SECONDS if group else None
+            done, pending = await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            group |= {task.result().raida: task.result() for task in done}
+            if not done or not pending:
+                on_late(dict(sorted(group.items())))
+                heard, group = heard | group, {}
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    return heard
 
 
 class _Rejected(Exception):
@@ -289,6 +334,10 @@ class _Inquiry:
             nonce=secrets.token_bytes(NONCE_SIZE),
             encryption=self._encryption,
         )
+
+    @property
+    def raida(self) -> int:
+        return self._server.raida
 
     def silence(self, reason: SilenceReason | None = None) -> Silence:
         """What there is to report if this inquiry ends now without an answer."""
