@@ -8,6 +8,7 @@ died repeats none blindly, stands in `lockers.exchange`.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -28,6 +29,9 @@ from lockers import (
     health,
     holdings,
     importing,
+    late_answers,
+    letters,
+    listening,
     network,
     privacy,
     secrecy,
@@ -38,7 +42,7 @@ from lockers.conversation import Piece, Reply
 from lockers.errors import InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
-from lockers.network import Answer, Call, Linger, Silence
+from lockers.network import Answer, Call, Linger
 from lockers.raida import codes
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
@@ -76,7 +80,14 @@ def run(held: Claim) -> None:
         # Whoever had it before may have left that to the end.
         settlement.write_down(held=held)
     work = Work(held, task)
-    match task.kind:
+    try:
+        _do(work)
+    finally:
+        work.stop_listening()
+
+
+def _do(work: Work) -> None:
+    match work.task.kind:
         case TaskKind.PUT:
             _put(work)
         case TaskKind.IMPORT:
@@ -416,35 +427,52 @@ def _take(work: Work) -> None:
         return
     if not settlement.batches(task_id=work.task.id):
         settlement.advance(held=work.held, step=Step.PEEKING, progress=2)
-        code = secrecy.task_code(work.task)
-        listing, keys, _ = look_into(code, work.servers)
-        coins = listing.coins
-        found = forgotten.look_for(work, code) if listing.is_partial or not coins else None
-        if found is not None and (found.keys == keys or not coins):
-            coins, keys = coins | found.coins, found.keys
-        if not coins:
-            _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
-            settlement.finish(
-                held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
-            )
-            return
-        first, arrivals = settlement.reserve_listed(
-            held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys
-        )
-        if not arrivals.saved and arrivals.waiting:
-            return
-        if turns.give_way(work.held):
-            return
-        if not first:
-            settlement.finish(
-                held=work.held,
-                state=TaskState.ERROR,
-                message="The coins of this locker are being moved by another task of this service; nothing was taken.",
-                result=_peek_board(listing),
-            )
-            return
+        late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
+        try:
+            first = _reserve_what_is_there(work, late)
+            if not first:
+                return
+        finally:
+            late.drop()
     _move_in(work, settlement.batches(task_id=work.task.id), Command.REMOVE, known=first)
     work.conclude()
+
+
+def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list[Piece]]:
+    """
+    Save the coins that the locker holds, and return the first batch of them.
+
+    It is empty if this worker is done with the task: it has ended, its coins wait for other claims, or it gives way.
+    """
+    code = secrecy.task_code(work.task)
+    listing, keys, _ = look_into(code, work.servers, listen=late.begin)
+    coins = listing.coins
+    found = forgotten.look_for(work, code) if listing.is_partial or not coins else None
+    if found is not None and (found.keys == keys or not coins):
+        coins, keys = coins | found.coins, found.keys
+    if not coins:
+        _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
+        settlement.finish(
+            held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
+        )
+        late.task_has_ended()
+        return {}
+    first, arrivals = settlement.reserve_listed(
+        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys
+    )
+    if not arrivals.saved and arrivals.waiting:
+        return {}
+    if turns.give_way(work.held):
+        return {}
+    if not first:
+        settlement.finish(
+            held=work.held,
+            state=TaskState.ERROR,
+            message="The coins of this locker are being moved by another task of this service; nothing was taken.",
+            result=_peek_board(listing),
+        )
+        late.task_has_ended()
+    return first
 
 
 def _find(work: Work) -> None:
@@ -529,23 +557,23 @@ def _finish_arrival(work: Work, batch: int) -> None:
 
 
 def look_into(
-    code: str, asked: Sequence[network.Server], *, on_result: Callable[[Answer | Silence], None] | None = None
+    code: str, asked: Sequence[network.Server], *, listen: Callable[[], listening.Hearing | None] = lambda: None
 ) -> tuple[conversation.Listing, tuple[bytes, ...], str]:
     """
     Peek at the locker that a code opens: what 13 servers list, the keys, and the text that opened it.
 
     A three-part code is tried as its two-part prefix first, then as it stands: peeks only, which
-    change nothing. Other spellings are not guessed.
+    change nothing. Other spellings are not guessed. `listen` is asked for where late answers to a peek go.
     """
     found: tuple[conversation.Listing, tuple[bytes, ...], str] | None = None
     for candidate in codes.candidates(code):
         keys = tuple(codes.locker_keys(candidate))
         call = Call(command=Command.PEEK, payloads={raida: encode_peek(keys[raida]) for raida in range(RAIDA_COUNT)})
-        results = network.ask(
+        results = listening.ask(
             asked,
             privacy.hidden(call, {raida: with_locker_key(key) for raida, key in enumerate(keys)}),
+            hearing=listen(),
             until=network.within(settings.RAIDA_TIMEOUT_SECONDS),
-            on_result=on_result,
             enough=lambda results: conversation.is_decided(results, quorum=QUORUM),
             linger=exchange.LINGER_LOOKING,
         )
@@ -605,15 +633,21 @@ def _why_nothing(listing: conversation.Listing) -> str:
 
 
 def _peek_board(listing: conversation.Listing) -> dict[str, object]:
-    letters = {None: "u", 241: "p", 242: "f", 179: "f"}
-    return {
-        "raida": "".join(letters.get(code, "n" if code is not None and code < 0 else "e") for code in listing.statuses)
-    }
+    return {"raida": "".join(letters.of_peek(code) for code in listing.statuses)}
 
 
 def _peek(work: Work) -> None:
     settlement.advance(held=work.held, step=Step.PEEKING, progress=5)
-    listing, _, _ = look_into(secrecy.task_code(work.task), work.servers)
+    late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
+    try:
+        listing, _, _ = look_into(secrecy.task_code(work.task), work.servers, listen=late.begin)
+        _tell_what_was_seen(work, listing)
+        late.task_has_ended()
+    finally:
+        late.drop()
+
+
+def _tell_what_was_seen(work: Work, listing: conversation.Listing) -> None:
     if not listing.coins:
         _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
@@ -638,7 +672,7 @@ def _echo(work: Work) -> None:
     results = network.ask(work.servers, call, until=network.within(settings.RAIDA_TIMEOUT_SECONDS))
     work.health.note(results)
     online = [isinstance(results.get(raida), Answer) for raida in range(RAIDA_COUNT)]
-    letters = "".join("p" if one else "n" for one in online)
+    board = "".join("p" if one else "n" for one in online)
     latencies = [
         round(result.elapsed_seconds * 1000) if isinstance(result := results.get(raida), Answer) else None
         for raida in range(RAIDA_COUNT)
@@ -649,10 +683,10 @@ def _echo(work: Work) -> None:
         message="",
         result={
             "online": sum(online),
-            "pownstring": letters,
+            "pownstring": board,
             "pownarray": [int(one) for one in online],
             "latencies": latencies,
-            "raida": letters,
+            "raida": board,
             # Servers that keep failing, and are asked less often until they answer again.
             "ailing": [
                 {

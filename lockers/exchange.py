@@ -9,14 +9,16 @@ asks what became of the coins, and never sends the same thing again without havi
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
-from lockers import conversation, health, network, privacy, secrecy, settlement
+from lockers import conversation, health, late_answers, listening, network, privacy, secrecy, settlement
 from lockers.conversation import Chosen, Piece, Reader, Reply
-from lockers.models import LockerTask
+from lockers.models import Attempt, LockerTask
 from lockers.network import NO_LINGER, Answer, Call, Linger, Silence
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
@@ -34,6 +36,9 @@ _RENEW_SECONDS: Final = 0.5
 LINGER_LOOKING: Final = Linger(share=0.0, seconds=0.0)
 LINGER_PUTTING: Final = Linger(share=0.05, seconds=0.004, most=3)
 LINGER_MOVING: Final = Linger(share=0.5, seconds=0.01)
+
+# About commands that move no coins nobody has to know later what a server said.
+_LISTENED_TO: Final = frozenset({Command.PUT, Command.POWN, Command.REMOVE})
 
 Table = Mapping[tuple[str, Reply], str]
 T = TypeVar("T")
@@ -88,6 +93,8 @@ class Work:
         # Attempts that are settled with whatever is written next, and whether marks stand with attempts alone.
         self._answered: list[Settled] = []
         self._must_write_down = False
+        # Of the attempts whose answers are not all there although there was a verdict.
+        self._hearings: list[_Heard] = []
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = secrecy.keys_of(task) if task.kind == TaskKind.PUT else None
 
@@ -161,17 +168,32 @@ class Work:
         )
         self._answered = []
         self._must_write_down |= covers
+        hidden = privacy.hidden(call, self._ciphers(command, pieces, chosen, back=back))
+        hearing = None
+        if early is not None and not back and command in _LISTENED_TO:
+            write = partial(
+                late_answers.write,
+                task_id=self.task.id,
+                attempt_id=attempt_id,
+                command=command,
+                coin_ids=[piece.coin_id for piece in pieces],
+                chosen=chosen,
+            )
+            hearing = listening.begin(self.task.id, lambda late: write(results=late))
         results = self._ask(
-            privacy.hidden(call, self._ciphers(command, pieces, chosen, back=back)),
+            hidden,
             until=until,
             attempt_id=attempt_id,
             progress=progress,
             enough=None if early is None else _thirteen_passed(command, pieces, chosen, reads),
             linger=early or NO_LINGER,
+            hearing=hearing,
         )
         replies = conversation.replies(command, chosen, results, reads=reads)
         changed = _remark(pieces, chosen, replies, lambda mark, reply: table.get((mark, reply), mark))
         answers = {raida: conversation.answer_code(result) for raida, result in results.items()}
+        if command in _LISTENED_TO:
+            answers |= dict.fromkeys(_given_up(results), int(Attempt.Unanswered.AWAITED))
         if covers and (alike := _alike(pieces, chosen)):
             self._answered.append(Settled(attempt_id, answers, _everywhere(chosen, alike)))
         else:
@@ -180,7 +202,10 @@ class Work:
                 settled=[Settled(attempt_id, answers, "")],
                 marks=touched | changed if covers else changed,
             )
-        self.health.note(results)
+        is_listened_to = hearing is not None and hearing.is_open
+        self.health.note(listening.without_given_up(results) if is_listened_to else results)
+        if hearing is not None and is_listened_to:
+            self._hearings.append(_Heard(hearing, attempt_id, command, chosen))
         return replies
 
     def conclude(self, *, reason: str = "", delivers: bool = False) -> None:
@@ -191,6 +216,8 @@ class Work:
         """
         # Which servers this task was spared is a part of the answer about it.
         further = {"resting": sorted(self.health.resting)} if self.health.resting else {}
+        for heard in self._hearings:
+            self._add_what_came_since(heard)
         settlement.conclude(
             held=self.held,
             task=self.task,
@@ -199,6 +226,31 @@ class Work:
             delivers=delivers,
             settled=self._answered,
         )
+        while self._hearings:
+            self._hearings.pop().hearing.task_has_ended()
+
+    def stop_listening(self) -> None:
+        """Let go of answers that may still come, unless the task has ended here."""
+        while self._hearings:
+            self._hearings.pop().hearing.drop()
+
+    def _add_what_came_since(self, heard: "_Heard") -> None:
+        """Write late answers with the end of the task, where that costs nothing."""
+        settled = next((one for one in self._answered if one.attempt_id == heard.attempt_id and one.covering), None)
+        if settled is None:
+            return
+        late = heard.hearing.taken()
+        told = conversation.replies(heard.command, {raida: heard.chosen[raida] for raida in late}, late)
+        # A put has one answer for all coins. Of others each may have its own: then nothing is certain of all.
+        alike = {raida: replies[0] for raida, replies in told.items() if len(set(replies)) == 1}
+        covering = "".join(
+            MOVED.get((mark, alike[raida]), mark) if raida in alike and mark == Mark.SENT else mark
+            for raida, mark in enumerate(settled.covering)
+        )
+        answers = {**settled.answers} | {raida: conversation.answer_code(late[raida]) for raida in alike}
+        self._answered[self._answered.index(settled)] = replace(settled, answers=answers, covering=covering)
+        self.health.note({raida: late[raida] for raida in alike})
+        heard.hearing.keep({raida: result for raida, result in late.items() if raida not in alike})
 
     def _write_down(self) -> None:
         if self._answered:
@@ -231,7 +283,7 @@ class Work:
     def _ciphers(
         self, command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: bool
     ) -> dict[int, Encryption]:
-        spare = privacy.spare_coin(self.task) if command in privacy.WITH_A_COIN else None
+        spare = privacy.spare_coin(self.task.wallet_id) if command in privacy.WITH_A_COIN else None
         return privacy.ciphers(command, pieces, chosen, spare=spare, back=back)
 
     def _ask(
@@ -243,38 +295,25 @@ class Work:
         progress: tuple[int, int],
         enough: Callable[[network.Results], bool] | None,
         linger: Linger,
+        hearing: listening.Hearing | None = None,
     ) -> dict[int, Answer | Silence]:
         """
         Ask all servers at once, until a moment of the monotonic clock.
 
+        With a `hearing` those that would be given up are listened to, and it gets what they say later.
         Another thread talks, so that this one can show answers and renew the lease. A process that
         was stopped between committing and sending does not send later: others may have taken over.
         """
         arrived: dict[int, int] = {}
-        outcome: dict[int, Answer | Silence] = {}
-        failure: list[BaseException] = []
-        is_over = threading.Event()
 
         def note(result: Answer | Silence) -> None:
             arrived[result.raida] = conversation.answer_code(result)
 
-        def talk() -> None:
-            try:
-                outcome.update(
-                    network.ask(self.servers, call, until=until, on_result=note, enough=enough, linger=linger)
-                )
-            except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
-                failure.append(error)
-            finally:
-                is_over.set()
-
-        thread = threading.Thread(target=talk, name="raida", daemon=True)
-        thread.start()
-        self._show(arrived, is_over, attempt_id, len(call.payloads), progress)
-        thread.join()
-        if failure:
-            raise failure[0]
-        return outcome
+        asking = listening.Asking(
+            self.servers, call, hearing=hearing, until=until, on_result=note, enough=enough, linger=linger
+        )
+        self._show(arrived, asking.is_over, attempt_id, len(call.payloads), progress)
+        return asking.results()
 
     def _show(
         self,
@@ -297,6 +336,16 @@ class Work:
             else:
                 continue
             shown, written_at = len(answers), time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Where late answers to an attempt come together, and what it asked."""
+
+    hearing: listening.Hearing
+    attempt_id: int
+    command: Command
+    chosen: Chosen
 
 
 def _remark(
@@ -328,6 +377,10 @@ def _remark(
         if marks != piece.marks:
             piece.marks = changed[piece.coin_id] = marks
     return changed
+
+
+def _given_up(results: network.Results) -> list[int]:
+    return [raida for raida, result in results.items() if isinstance(result, Silence) and result.reason == "given up"]
 
 
 def _everywhere(chosen: Chosen, marks: Mapping[int, str]) -> str:

@@ -49,7 +49,7 @@ class Secrets(Enum):
     NEW = "new"
     MIXED = "mixed"  # the new number where the server passed, else the old one
     REVERTED = "reverted"  # the old ones, and again the keys of the locker beside them
-    MIXED_BOTH = "mixed_both"  # the same, and the new ones beside it for servers with the letter n
+    MIXED_BOTH = "mixed_both"  # the same, and the new ones beside it for servers that did not pass
     BOTH = "both"  # all old and all new ones
     UNTOUCHED = "untouched"
 
@@ -89,7 +89,13 @@ def ending(*, state: CoinState, is_put: bool, is_release: bool, origin: TaskKind
 def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
     if marks.count(Mark.NEW) >= QUORUM:
-        return Ending(CoinState.LOCKED, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
+        # A server that was not asked may hold any number that the row knows of, unless it refused the coin before.
+        letters = "".join(
+            "f" if mark == Mark.UNASKED and before == "f" else letter
+            for mark, before, letter in zip(marks, pown, shown, strict=True)
+        )
+        kept = Secrets.UNTOUCHED if "n" in pown and state in SPENDABLE else Secrets.OLD
+        return Ending(CoinState.LOCKED, letters, shown, kept, stays_in_locker=True)
     # Only where the put may have been carried out does "neither" tell that somebody was there.
     gone = sum(
         mark == Mark.GONE and (state is not CoinState.LIMBO or before == "n")
@@ -174,7 +180,9 @@ def _ending_of_arrival(state: CoinState, origin: TaskKind, marks: str, pown: str
         return Ending(grade, letters, shown, Secrets.BOTH)
     if passes == len(marks):
         return Ending(grade, letters, shown, Secrets.NEW)
-    return Ending(grade, letters, shown, Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED)
+    # A server that refused may get the number later that it should have held before: what it would be given then is
+    # kept for each that did not pass.
+    return Ending(grade, letters, shown, Secrets.MIXED_BOTH)
 
 
 def _letter_of_new(mark: str, *, is_ours: bool) -> str:

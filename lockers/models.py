@@ -44,12 +44,17 @@ class Locker(models.Model):
     amount = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
+    # When servers that do not store its coins yet are asked again (`lockers.mending`), and how often they were; NULL
+    # when there is nothing left to ask.
+    mend_at = models.DateTimeField(null=True, blank=True)
+    mends = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=list(LockerState)), name="locker_state_is_known"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="locker_amount_is_positive"),
         ]
+        indexes = [models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend")]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -97,6 +102,8 @@ class LockerTask(models.Model):
     request_id = models.CharField(max_length=tracing.LONGEST_REQUEST_ID, default=tracing.current_request_id, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
+    # As long as answers may come that the verdict did not wait for (`lockers.listening`).
+    listens_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -130,6 +137,7 @@ class LockerTask(models.Model):
             # For operators: all tasks, and those that failed.
             models.Index(fields=["-created_at", "-id"], name="task_newest"),
             models.Index(fields=["finished_at"], condition=Q(state=TaskState.ERROR), name="task_failed"),
+            models.Index(fields=["listens_until"], condition=Q(listens_until__isnull=False), name="task_listening"),
         ]
 
     def __str__(self) -> str:
@@ -335,6 +343,8 @@ class Attempt(models.Model):
         MISMATCH = -5, "an answer to something else"
         GARBAGE = -6, "no RAIDA answer"
         GIVEN_UP = -7, "not waited for, because the others had settled it"
+        # The same of a command that moves coins: what becomes of it is written down here.
+        AWAITED = -8, "not waited for yet, because the others had settled it"
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)
@@ -361,7 +371,11 @@ class Attempt(models.Model):
 
 
 class ReceiptLine(models.Model):
-    """What became of one coin in one finished task. Written once, with the task's last step."""
+    """
+    What became of one coin in one finished task. Written with the task's last step.
+
+    Afterwards only letters of `pown` change, when servers are heard that the verdict did not wait for.
+    """
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(LockerTask, on_delete=models.PROTECT, related_name="receipt_lines")

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from lockers import choosing, errors, secrecy
+from lockers import choosing, errors, letters, secrecy
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
@@ -174,7 +174,7 @@ class TaskView:
         if known is not None:
             return str(known)
         answers = self._answers
-        return "".join(_letter(code) for code in answers) if answers else "u" * RAIDA_COUNT
+        return "".join(letters.of_answer(code) for code in answers) if answers else "u" * RAIDA_COUNT
 
     @property
     def commonest_status(self) -> int:
@@ -190,20 +190,6 @@ class TaskView:
         command = _BOARD_COMMANDS.get(TaskKind(self.task.kind))
         latest = [attempt for attempt in self.attempts if command is not None and attempt.command == command.name]
         return latest[-1].answers if latest else ()
-
-
-def _letter(code: int | None) -> str:
-    match code:
-        case None | Attempt.Unanswered.SENT:
-            return "u"
-        case Status.ALL_PASS | Status.SUCCESS | Status.FIND_ALL_AN | Status.FIND_ALL_PAN | Status.FIND_MIXED:
-            return "p"
-        case Status.ALL_FAIL | Status.MIXED | Status.LOCKER_EMPTY_OR_NOT_EXISTS | Status.FIND_NEITHER:
-            return "f"
-        case Attempt.Unanswered.REFUSED:
-            return "d"
-        case _:
-            return "n" if code < 0 else "e"
 
 
 def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:

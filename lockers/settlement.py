@@ -10,7 +10,7 @@ Lock order: the task, its coins, coins of other wallets that the same task prove
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -24,7 +24,18 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
-from lockers import breakage, choosing, contested, departures, grading, secrecy, statements, verdicts
+from lockers import (
+    breakage,
+    choosing,
+    contested,
+    departures,
+    grading,
+    late_answers,
+    letters,
+    secrecy,
+    statements,
+    verdicts,
+)
 from lockers.contested import Arrivals
 from lockers.conversation import Numbers, Piece
 from lockers.errors import TaskSuperseded
@@ -365,7 +376,7 @@ def write_down(*, held: Claim) -> None:
     """
     with transaction.atomic():
         fence(held)
-        said = _said(held.task_id)
+        said = _said(_attempts(held.task_id))
         marks = {
             coin_id: covered(outcome, pown, said[batch])
             for batch in said
@@ -377,21 +388,46 @@ def write_down(*, held: Claim) -> None:
         Attempt.objects.filter(task_id=held.task_id).exclude(covering="").update(covering="")
 
 
+# Of an attempt: batch, command, covering, answers.
+_Attempted = tuple[int, str, str, Sequence[int | None]]
 # For each batch what attempts say of all its coins, in the order in which they were made: (command, marks).
 Said = Mapping[int, Sequence[tuple[str, str]]]
 
 
-def _said(task_id: UUID) -> Said:
+def _said(attempts: Sequence[_Attempted]) -> Said:
     said: dict[int, list[tuple[str, str]]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT batch, command, covering FROM lockers_attempt WHERE task_id = %s AND covering <> ''"
-            " ORDER BY ordinal",
-            [task_id],
-        )
-        for batch, command, covering in cursor.fetchall():
+    for batch, command, covering, _ in attempts:
+        if covering:
             said.setdefault(batch, []).append((command, covering))
     return said
+
+
+def _attempts(task_id: UUID) -> list[_Attempted]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT batch, command, covering, answers FROM lockers_attempt WHERE task_id = %s"
+            "   AND (covering <> '' OR command = ANY(%s)) ORDER BY ordinal",
+            [task_id, _MOVING],
+        )
+        found: list[_Attempted] = cursor.fetchall()
+    return found
+
+
+_MOVING: Final = [Command.PUT.name, Command.POWN.name, Command.REMOVE.name]
+
+
+def _not_waited_for(attempts: Sequence[_Attempted]) -> Mapping[int, Set[int]]:
+    """Return for each batch the servers whose answer to the last command that moved its coins was not waited for."""
+    latest: dict[int, dict[int, int]] = {}
+    for batch, command, _, answers in attempts:
+        if command in _MOVING:
+            asked = {raida: code for raida, code in enumerate(answers) if code is not None}
+            latest[batch] = latest.get(batch, {}) | asked
+    return {
+        batch: awaited
+        for batch, answers in latest.items()
+        if (awaited := {raida for raida, code in answers.items() if code == Attempt.Unanswered.AWAITED})
+    }
 
 
 def covered(marks: str, pown: str, said: Sequence[tuple[str, str]]) -> str:
@@ -728,23 +764,32 @@ def conclude(
     with transaction.atomic():
         _in_one_statement(_MUST_LAST, _SETTLED + _NOTHING_MORE, held, **_settled_columns(settled))
         task = task or LockerTask.objects.get(pk=held.task_id)
-        said = _said(held.task_id)
+        attempts = _attempts(held.task_id)
+        said, awaited = _said(attempts), _not_waited_for(attempts)
         tally = Tally.empty()
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
+        spread = _Spread()
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         delivered = departures.deliver(task) if delivers else None
         for batch, kinds in _kinds(task.id).items():
             if batch <= breakage.FIRST_BREAK:
                 _conclude_break(task, batch, tally, board)
             else:
-                lockers |= _conclude_batch(task, batch, kinds, said.get(batch, ()), tally, board)
+                told = said.get(batch, ())
+                lockers |= _conclude_batch(
+                    task, batch, kinds, told, awaited.get(batch, frozenset()), tally, board, spread
+                )
         _settle_lockers(lockers)
-        letters = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
+        if spread.to_mend:
+            _have_mended(spread.to_mend)
+        shown = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
         left = _leave_what_waits(task, waits_on=waits_on) if task.kind in _CLAIMING else verdicts.Left()
         state, message, result = verdicts.verdict(task, tally, reason, delivered, left)
         if any(board):
-            result["raida"] = letters
-        _end(held, state, message, result | dict(further or {}))
+            result["raida"] = shown
+        if spread.passes:
+            result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
+        _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
         statements.post(
             task_id=task.id,
             postings=[
@@ -837,8 +882,10 @@ def _conclude_batch(
     batch: int,
     kinds: Mapping[_Kind, _Alike],
     said: Sequence[tuple[str, str]],
+    awaited: Set[int],
     tally: Tally,
     board: list[dict[str, int]],
+    spread: "_Spread",
 ) -> set[UUID]:
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
     changes: dict[grading.Ending, dict[_Kind, grading.Ending]] = {}
@@ -846,6 +893,8 @@ def _conclude_batch(
     touched: set[UUID] = set()
     for kind, alike in kinds.items():
         ending = _ending(task, said, kind)
+        if awaited:
+            ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
         touched |= alike.lockers
         # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
         for raida, letter in enumerate(ending.shown if batch != breakage.POOL else ""):
@@ -856,6 +905,7 @@ def _conclude_batch(
             _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
             continue
         tally.add(ending.state, alike.counts)
+        spread.note(task, batch, ending, alike.lockers)
         if ending.pown == "p" * RAIDA_COUNT:
             tally.whole += sum(alike.counts.values())
         if ending.state is CoinState.LIMBO and kind.is_put:
@@ -870,6 +920,12 @@ def _conclude_batch(
     if came:
         touched |= _note_departures(came)
     return touched
+
+
+def _with_those_awaited(shown: str, awaited: Set[int]) -> str:
+    return "".join(
+        letters.NOT_WAITED_FOR if letter == "n" and raida in awaited else letter for raida, letter in enumerate(shown)
+    )
 
 
 def _of_kind(task_id: UUID, batch: int, kind: _Kind) -> QuerySet[Coin]:
@@ -1051,6 +1107,32 @@ def _settle_lockers(locker_ids: set[UUID]) -> None:
         )
 
 
+@dataclass(slots=True)
+class _Spread:
+    """On how many servers the coins stand that a task has stored or made ours, and lockers that lack some."""
+
+    passes: set[int] = field(default_factory=set)
+    to_mend: set[UUID] = field(default_factory=set)
+
+    def note(self, task: LockerTask, batch: int, ending: grading.Ending, locker_ids: Set[UUID]) -> None:
+        of_interest = (CoinState.LOCKED,) if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
+        if ending.state not in of_interest or batch == breakage.POOL:
+            return
+        passes = ending.pown.count("p")
+        self.passes.add(passes)
+        if ending.state is CoinState.LOCKED and passes < RAIDA_COUNT:
+            self.to_mend |= locker_ids
+
+
+def _have_mended(locker_ids: Set[UUID]) -> None:
+    """Have the servers asked again that do not store all coins of lockers; late answers may make it needless."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_locker SET mend_at = now() + interval '0.5 seconds', mends = 0 WHERE id = ANY(%s)",
+            [list(locker_ids)],
+        )
+
+
 def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
     """
     End a task that holds no coins, such as a peek.
@@ -1059,17 +1141,28 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
     """
     with transaction.atomic():
         fence(held)
-        _end(held, state, message, result)
+        listens = letters.NOT_WAITED_FOR in result.get("raida", "")
+        _end(held, state, message, result, listens=listens)
     _log.info("Task %s ended: %s", held.task_id, state)
 
 
-def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any]) -> None:
+def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any], *, listens: bool = False) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             # The files of an import whose time was up before they were read.
             "WITH read AS (DELETE FROM lockers_upload WHERE id = %s)"
             " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
-            " lease_until = NULL, finished_at = now(), progress = CASE WHEN %s THEN 100 ELSE progress END"
-            " WHERE id = %s",
-            [held.task_id, state, Step.DONE, message, json.dumps(result), state is TaskState.COMPLETED, held.task_id],
+            " lease_until = NULL, finished_at = now(), progress = CASE WHEN %s THEN 100 ELSE progress END,"
+            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s",
+            [
+                held.task_id,
+                state,
+                Step.DONE,
+                message,
+                json.dumps(result),
+                state is TaskState.COMPLETED,
+                listens,
+                late_answers.listening_time().total_seconds(),
+                held.task_id,
+            ],
         )

@@ -1,6 +1,7 @@
 """A local RAIDA network for the whole run, wallets, and coins that were minted over the wire."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lockers import listening
 from lockers import network as client
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
@@ -41,6 +43,11 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     running_network.forget_seen()
     yield running_network
     running_network.clear()
+    # Deadlines of minutes are common here: who still listens then would write into the rows of another test.
+    for hearing in list(listening._open):
+        hearing.drop()
+    while not listening._writer.is_idle():
+        time.sleep(0.01)
     # An answer that is held back for long would keep the next test waiting for it.
     for raida in range(len(running_network.servers)):
         for answering in list(running_network.fleet.server(raida)._tasks):

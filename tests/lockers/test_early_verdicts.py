@@ -54,7 +54,7 @@ def test_a_put_is_done_while_twelve_servers_are_out(
         task = put(alice, 12, code)
 
     assert time.monotonic() - began < FOREVER / 3
-    assert (task.state, task.result["raida"]) == ("completed", "n" * 12 + "p" * 13)
+    assert (task.state, task.result["raida"]) == ("completed", "w" * 12 + "p" * 13)
     assert network.seen(Command.FIND) == 0
     # Nothing is assumed about those that were not waited for.
     assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"n" * 12 + "p" * 13}

@@ -43,6 +43,7 @@ def test_an_upload_stores_exactly_the_amount(network: LocalNetwork, mint: Mint, 
     assert (task.state, task.progress, task.message) == ("completed", 100, "Stored.")
     assert task.result == {
         "total_stored": 21 * UNITS_PER_COIN, "total_failed": 0, "total_unknown": 0, "raida": "p" * 25,
+        "servers": {"fewest": 25, "most": 25},
     }  # fmt: skip
     assert states(alice) == {"locked": 3, "bank": 2}
     assert Locker.objects.get().state == "filled"
