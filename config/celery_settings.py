@@ -62,6 +62,8 @@ beat_scheduler = "celery.beat:Scheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
+    # What a put or a take did not wait for: it is there within some seconds.
+    "follow up": {"task": "lockers.follow_up", "schedule": 1.0, "options": {"expires": 1.0, "ignore_result": True}},
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     "readings": {"task": "lockers.read_servers", "schedule": 15.0, "options": {"expires": 15.0, "ignore_result": True}},
     # Counts are right without it, and slower the longer it did not run.

@@ -74,7 +74,7 @@ def _still_there(work: Work, batch: int, pieces: list[Piece]) -> list[WireCoin]:
     # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
-    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(work.task))
+    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(work.task.wallet_id))
     results = work.question(Call(call.command, call.payloads, own | lent), batch)
     told = conversation.replies(Command.DETECT, chosen, results)
     return [

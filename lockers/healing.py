@@ -172,7 +172,7 @@ def _get_tickets(work: Work, batch: int, patients: Sequence[_Patient]) -> tuple[
             for raida, each in chosen.items()
         },
     )
-    ciphers = privacy.ciphers(Command.GET_TICKET, pieces, chosen, spare=privacy.spare_coin(work.task))
+    ciphers = privacy.ciphers(Command.GET_TICKET, pieces, chosen, spare=privacy.spare_coin(work.task.wallet_id))
     results = work.question(privacy.hidden(call, ciphers), batch)
     tickets = [0] * RAIDA_COUNT
     votes = dict.fromkeys(range(len(pieces)), 0)

@@ -11,13 +11,13 @@ number is the one of the least value.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 
 from lockers import secrecy
 from lockers.conversation import Chosen, Numbers, Piece
-from lockers.models import LockerTask
 from lockers.network import Call
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -51,10 +51,10 @@ class Spare:
     numbers: Numbers = field(repr=False)
 
 
-def spare_coin(task: LockerTask) -> Spare | None:
-    """Return the free coin of least value in the task's wallet, which is in no task that could change its numbers."""
+def spare_coin(wallet_id: UUID) -> Spare | None:
+    """Return the free coin of least value in a wallet, which is in no task that could change its numbers."""
     with connection.cursor() as cursor:
-        cursor.execute(_SPARE, [task.wallet_id])
+        cursor.execute(_SPARE, [wallet_id])
         row = cursor.fetchone()
     if row is None:
         return None

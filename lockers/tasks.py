@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import shared_task
 from structlog.contextvars import bind_contextvars
 
-from lockers import doorbell, engine, health, operations, readings, settlement, turns
+from lockers import doorbell, engine, health, mending, operations, readings, settlement, turns
 from lockers.errors import TaskSuperseded
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,12 @@ def sweep() -> None:
 def purge() -> None:
     """Delete tasks that only looked, a day after they ended."""
     _log.info("%d tasks that only looked were deleted", operations.purge_looks())
+
+
+@shared_task(name="lockers.follow_up")
+def follow_up() -> None:
+    """Begin to bring lockers to the servers that lack their coins, and to ask for answers that a process took along."""
+    mending.follow_up()
 
 
 @shared_task(name="lockers.read_servers")
