@@ -32,6 +32,7 @@ STARTED: Final = {
 # Files that unfold to much are read by a worker; then its task tells.
 IMPORT_STARTED: Final = {**STARTED, "files": Sometimes([_FILE])}
 
+_SERVERS: Final = Sometimes({"fewest": 24, "most": 25})
 _PUT: Final = {
     "transmit_code": Sometimes(CODE),
     "locker_id": Sometimes(_ID),
@@ -39,6 +40,7 @@ _PUT: Final = {
     "total_stored": _AMOUNT,
     "total_failed": Either(0, 0.5, "10000000.00000001"),
     "total_unknown": _PERHAPS,
+    "servers": _SERVERS,
 }
 _TAKE: Final = {
     "total": _AMOUNT,
@@ -48,6 +50,7 @@ _TAKE: Final = {
     "total_left": _PERHAPS,
     "continued_by": Sometimes(_ID),
     "graded": Sometimes(Keyed({"bank": 2})),
+    "servers": _SERVERS,
 }
 _PEEK: Final = {"total": _AMOUNT, "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5)}]}
 _IMPORT: Final = {
@@ -57,6 +60,7 @@ _IMPORT: Final = {
     "total_left": _PERHAPS,
     "continued_by": Sometimes(_ID),
     "receipt_id": RECEIPT_ID,
+    "servers": _SERVERS,
 }
 _FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
 _BREAK: Final = {"total": _AMOUNT, "receipt_id": RECEIPT_ID, "total_unknown": _PERHAPS}
@@ -121,6 +125,7 @@ RECEIPT: Final = {
     "message": "Stored.",
     "started": 1790000000,
     "finished": Nullable(1790000002),
+    "servers": _SERVERS,
     "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5), "pown": _RAIDA, "result": "locked"}],
 }
 LOCKER: Final = {

@@ -337,13 +337,13 @@ def _data(view: TaskView) -> dict[str, Any]:
             }
             if result.get("total_unknown"):
                 data["total_unknown"] = coins(result["total_unknown"])
-            return data
+            return data | _servers(result)
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
             for name in ("total_unknown", "total_failed", "total_left"):
                 if result.get(name):
                     data[name] = coins(result[name])
-            return data | {name: result[name] for name in ("graded", "continued_by") if name in result}
+            return data | {name: result[name] for name in ("graded", "continued_by") if name in result} | _servers(result)
         case TaskKind.PEEK:
             listed = result.get("coins", [])
             return {
@@ -358,6 +358,7 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "receipt_id": row.receipt_id,
                 **({"total_left": coins(result["total_left"])} if result.get("total_left") else {}),
                 **{name: result[name] for name in ("continued_by",) if name in result},
+                **_servers(result),
             }
         case TaskKind.EXPORT:
             return {
@@ -392,6 +393,11 @@ def _data(view: TaskView) -> dict[str, Any]:
             return {"found": result.get("found", {}), "receipt_id": row.receipt_id}
         case _:
             return {name: value for name, value in result.items() if name != "raida"}
+
+
+def _servers(result: Mapping[str, Any]) -> dict[str, Any]:
+    """On how many servers the coins stand that a task stored or brought in: the fewest, and the most."""
+    return {"servers": result["servers"]} if "servers" in result else {}
 
 
 def _seconds(moment: datetime | None) -> int | None:
@@ -538,6 +544,7 @@ def receipt(found: Receipt) -> dict[str, Any]:
         "message": row.message,
         "started": _seconds(row.created_at),
         "finished": _seconds(row.finished_at),
+        **_servers(row.result),
         "coins": [
             {
                 "sn": line.serial_number,

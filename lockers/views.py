@@ -30,7 +30,7 @@ from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
 from config.api.pools import Pool, answered_on
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
-from lockers import engine, errors, examples, operations, queries, serializers
+from lockers import engine, errors, examples, letters, operations, queries, serializers
 from lockers.conversation import Listing
 from lockers.raida.statuses import QUORUM, Status
 from lockers.states import FileType, TaskKind, TaskState
@@ -212,6 +212,7 @@ class TaskViewSet(ApiViewSet):
     @_describe(
         "Show a task",
         answer=examples.TASK,
+        about=letters.DESCRIPTION,
         path={"task_id": Guid()},
         refusals=[errors.TaskNotFound()],
         tag="tasks",
@@ -706,6 +707,7 @@ class CoinsViewSet(ApiViewSet):
         answer=examples.RECEIPT,
         path={"receipt_id": Text()},
         refusals=[errors.ReceiptNotFound()],
+        about=letters.DESCRIPTION,
         tag="tasks",
     )
     def receipt(self, request: Request, receipt_id: str) -> Response:
@@ -716,6 +718,7 @@ class CoinsViewSet(ApiViewSet):
         answer=examples.RECEIPT,
         path={"name": Text(maximum=254), "receipt_id": Text()},
         refusals=[*_FOREIGN, errors.ReceiptNotFound()],
+        about=letters.DESCRIPTION,
         tag="tasks",
     )
     def receipt_of_wallet(self, request: Request, name: str, receipt_id: str) -> Response:

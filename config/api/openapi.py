@@ -263,6 +263,7 @@ def describe(
     asks_bearer: bool = True,
     is_idempotent: bool | None = None,
     is_locker: bool = False,
+    about: str = "",
 ) -> Callable[[F], F]:
     """
     Describe an action.
@@ -271,7 +272,7 @@ def describe(
     statuses that mean success. `body` is what is read, or several shapes of which one fits, and `form` the fields
     beside the file of a multipart form, which is called `file`. `answer_files` are the media types of an answer that
     is a file itself. `query` and `path` are the parameters, and `refusals` those of the action itself. An action
-    without `query` takes no query parameters, and `config.api.views` refuses any.
+    without `query` takes no query parameters, and `config.api.views` refuses any. `about` is what the page says of it.
     """
     if is_idempotent is None:
         is_idempotent = body is not None
@@ -318,6 +319,7 @@ def describe(
         return extend_schema(
             operation_id=re.sub(r"[^a-z0-9]+", "_", summary.lower()).strip("_"),
             summary=summary,
+            description=about or None,
             parameters=[
                 *_parameters(query or {}, path or {}),
                 *_headers(query, list(successes), is_idempotent=is_idempotent),

@@ -75,7 +75,8 @@ def test_the_seeds_story_from_put_to_an_empty_locker(
 
     put = ended(alice, work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 20, "tag": "hello"}))))
     assert (put["status"], put["progress"], put["raida"]) == ("completed", 100, ["p"] * 25)
-    assert set(put["data"]) == {"transmit_code", "receipt_id", "total_stored", "total_failed"}
+    assert set(put["data"]) == {"transmit_code", "receipt_id", "total_stored", "total_failed", "servers"}
+    assert put["data"]["servers"] == {"fewest": 25, "most": 25}
     assert (put["data"]["total_stored"], put["data"]["total_failed"]) == (20, 0)
     assert re.fullmatch(r"[0-9a-f]{32}", put["data"]["receipt_id"])
     code = put["data"]["transmit_code"]
