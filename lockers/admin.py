@@ -15,7 +15,7 @@ from config.desk.pages import Fact
 from config.desk.templatetags import desk
 from lockers import overview
 from lockers.models import Coin, Locker, LockerTask
-from lockers.states import CoinState, LockerState, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from wallets import names
 from wallets.admin import link
 
@@ -170,13 +170,39 @@ class LockerStateFilter(pages.StateFilter):
     values = _words(LockerState)
 
 
+class ThinFilter(pages.Choice):
+    title = "servers"
+    parameter_name = "servers"
+    values = (("thin", f"thin: fewer than {overview.THIN_BELOW}"),)
+
+
+class ThinLockerFilter(ThinFilter):
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.thin_lockers(queryset)
+
+
+class ThinCoinFilter(ThinFilter):
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.thin_coins(queryset)
+
+
+def _mending(locker: Locker) -> str:
+    if locker.mend_at is None:
+        return "each coin stands on so many"
+    return f"those that lack coins are asked again {desk.ago(locker.mend_at)}"
+
+
+def _spread(fewest: int | None, most: int | None) -> str:
+    return "–" if fewest is None or most is None else overview.spread_text(fewest, most)
+
+
 @admin.register(Locker)
 class LockerPage(pages.LedgerPage):
     """Lockers that wallets of this ledger filled."""
 
-    list_display = ("identity", "status", "worth", "owner", "tag", "made", "changed")
+    list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
     numbers = ("worth",)
-    list_filter = (LockerStateFilter, pages.WalletFilter, pages.TagFilter, pages.AgeFilter)
+    list_filter = (LockerStateFilter, ThinLockerFilter, pages.WalletFilter, pages.TagFilter, pages.AgeFilter)
     ordering = ("-created_at", "-id")
     search_help_text = "a locker's id"
     detail_template = "desk/locker.html"
@@ -185,6 +211,7 @@ class LockerPage(pages.LedgerPage):
         ("id", lambda locker: locker.id),
         ("state", lambda locker: locker.state),
         ("amount", lambda locker: desk.coins(locker.amount).replace(",", "")),
+        ("servers", lambda locker: _spread(locker.fewest, locker.most)),
         ("wallet", lambda locker: locker.wallet.name),
         ("tag", lambda locker: locker.tag),
         ("created at", lambda locker: locker.created_at),
@@ -192,7 +219,8 @@ class LockerPage(pages.LedgerPage):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Locker]:
-        return Locker.objects.select_related("wallet").defer("code", "wallet__password")
+        found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
+        return overview.with_servers(found)
 
     @admin.display(description="locker")
     def identity(self, locker: Locker) -> str:
@@ -201,6 +229,10 @@ class LockerPage(pages.LedgerPage):
     @admin.display(description="state")
     def status(self, locker: Locker) -> SafeString:
         return desk.pill(locker.state)
+
+    @admin.display(description="on servers")
+    def servers(self, locker: Any) -> str:
+        return _spread(locker.fewest, locker.most)
 
     @admin.display(description="coins")
     def worth(self, locker: Locker) -> str:
@@ -218,7 +250,7 @@ class LockerPage(pages.LedgerPage):
     def changed(self, locker: Locker) -> SafeString | str:
         return desk.moment(locker.changed_at)
 
-    def detail(self, request: HttpRequest, row: Locker) -> dict[str, Any]:
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {
             "title": f"Locker {desk.short(row.pk)}",
             "tasks": list(row.tasks.defer("code").order_by("-created_at", "-id")[:20]),
@@ -227,6 +259,7 @@ class LockerPage(pages.LedgerPage):
                 Fact("state", desk.pill(row.state), note=overview.LOCKER_WORDS[LockerState(row.state)]),
                 Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
                 Fact("coins", desk.coins(row.amount)),
+                Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
                 Fact("tag", row.tag or "–"),
                 Fact("transmit code", "••••••", note="shown to its owner alone; it is the money"),
                 Fact("begun", desk.full(row.created_at), note=desk.ago(row.created_at)),
@@ -234,6 +267,12 @@ class LockerPage(pages.LedgerPage):
                 Fact("id", row.pk),
             ],
         }
+
+
+def _servers_needed(coin: Coin) -> str:
+    if coin.passes < overview.THIN_BELOW and coin.state in (*SPENDABLE, CoinState.LOCKED):
+        return "thin: 13 are needed, and the others are asked again by themselves"
+    return "13 make it spendable"
 
 
 class CoinStateFilter(pages.StateFilter):
@@ -255,7 +294,7 @@ class CoinPage(pages.LedgerPage):
 
     list_display = ("serial", "value", "status", "grade", "owner", "held_by", "changed")
     numbers = ("value",)
-    list_filter = (CoinStateFilter, DenominationFilter, pages.WalletFilter)
+    list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, pages.WalletFilter)
     search_help_text = "a serial number"
     detail_template = "desk/coin.html"
     empty = "No coin yet. `POST /api/v1/import` brings some in."
@@ -298,7 +337,7 @@ class CoinPage(pages.LedgerPage):
 
     @admin.display(description="servers")
     def grade(self, coin: Coin) -> str:
-        return f"{coin.passes} of 25"
+        return overview.spread_text(coin.passes, coin.passes)
 
     @admin.display(description="wallet")
     def owner(self, coin: Coin) -> SafeString:
@@ -321,7 +360,7 @@ class CoinPage(pages.LedgerPage):
                 Fact("value", desk.denomination(row.denomination)),
                 Fact("serial number", row.serial_number),
                 Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
-                Fact("servers", f"{row.passes} of 25 accept it", note="13 make it spendable"),
+                Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
                 Fact("came", f"by {row.origin}", note=desk.ago(row.created_at)),
                 Fact(
                     "held by", "nothing" if row.task_id is None else link("lockers_lockertask", row.task_id, "a task")

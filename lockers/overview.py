@@ -7,14 +7,15 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from lockers import choosing
-from lockers.models import Attempt, LockerTask, ServerHealth, ServerReading
+from lockers.letters import NOT_WAITED_FOR
+from lockers.models import Attempt, Coin, Locker, LockerTask, ServerHealth, ServerReading
 from lockers.queries import TaskView
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import CoinState, LockerState, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 
 # A failed task is looked at by a human for so long, unless the same was done since.
 NEED_LASTS: Final = timedelta(days=7)
@@ -45,6 +46,36 @@ def _by_state(rows: Sequence[tuple[str, int, int]]) -> list[CoinCount]:
         for state in CoinState
         if any(name == state for name, _, _ in rows)
     ]
+
+
+# A locker or a coin that stands on fewer servers bears few of them going away; 13 must be there.
+THIN_BELOW: Final = 20
+
+
+def thin_coins(coins: QuerySet[Coin]) -> QuerySet[Coin]:
+    """Narrow coins to those in lockers and wallets that fewer than 20 servers are known to hold."""
+    return coins.filter(state__in=[*SPENDABLE, CoinState.LOCKED], passes__lt=THIN_BELOW)
+
+
+def thin_lockers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
+    """Narrow lockers to those with such a coin. Their servers are asked again until all store it."""
+    coins = Coin.objects.filter(locker=OuterRef("pk"), state=CoinState.LOCKED, passes__lt=THIN_BELOW)
+    return lockers.filter(Exists(coins), mend_at__isnull=False)
+
+
+def count_thin() -> tuple[int, int]:
+    """Return how many lockers, and how many coins in wallets, stand on fewer than 20 servers."""
+    in_wallets = thin_coins(Coin.objects.filter(state__in=SPENDABLE, task=None))
+    return thin_lockers(Locker.objects.all()).count(), in_wallets.count()
+
+
+def with_servers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
+    """Add on how many servers the coins stand that each locker holds: `fewest` and `most`, None if it holds none."""
+    held = Coin.objects.filter(locker=OuterRef("pk"), state=CoinState.LOCKED).order_by().values("locker")
+    return lockers.annotate(
+        fewest=Subquery(held.annotate(number=Min("passes")).values("number")),
+        most=Subquery(held.annotate(number=Max("passes")).values("number")),
+    )
 
 
 # --- tasks --------------------------------------------------------------------------------
@@ -92,6 +123,11 @@ class Progress:
     @property
     def is_running(self) -> bool:
         return self.state == TaskState.RUNNING
+
+    @property
+    def may_change(self) -> bool:
+        """Whether it runs, or servers are listened to that its verdict did not wait for."""
+        return self.is_running or NOT_WAITED_FOR in self.board
 
 
 def progress_of(task_ids: Iterable[UUID]) -> list[Progress]:
@@ -230,11 +266,20 @@ _VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unkn
 # What of a result is a number or a sentence; lists of coins and of servers have places of their own.
 def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:
     """Return what a task's result says in single words and numbers; True for a value in units of 10^-8."""
-    return [
+    told: list[tuple[str, object, bool]] = [
         (name.replace("_", " "), value, name in _VALUES)
         for name, value in task.result.items()
         if isinstance(value, str | int | float) and name not in {"raida", "pownstring"}
     ]
+    if servers := task.result.get("servers"):
+        told.append(("servers that hold each coin", spread_text(servers["fewest"], servers["most"]), False))
+    return told
+
+
+def spread_text(fewest: int, most: int) -> str:
+    """On how many servers coins stand, in words."""
+    spread = f"{fewest} of {RAIDA_COUNT}" if fewest == most else f"{fewest} to {most} of {RAIDA_COUNT}"
+    return f"{spread}, thin" if fewest < THIN_BELOW else spread
 
 
 def advice(task: LockerTask, *, now: datetime) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from lockers import letters
 from lockers.models import Attempt
 from lockers.overview import ServerNews
 from lockers.raida.statuses import Status
@@ -21,23 +22,23 @@ class Cell:
     note: str = ""
 
 
-# Class, mark and words for each letter (the RAIDA protocol, section 7.7).
+# Class and mark for each letter.
 LETTERS: Final = {
-    "p": ("c-pass", "✓", "accepted"),
-    "f": ("c-fail", "✗", "refused"),
-    "n": ("c-silent", "?", "no answer"),
-    "e": ("c-error", "!", "answered with an error"),
-    "d": ("c-down", "–", "not reached"),
-    "b": ("c-error", "!", "could not read the request"),
-    "u": ("c-none", "·", "not asked or not answered yet"),
+    "p": ("c-pass", "✓"),
+    "f": ("c-fail", "✗"),
+    letters.NOT_WAITED_FOR: ("c-wait", "›"),
+    "n": ("c-silent", "?"),
+    "e": ("c-error", "!"),
+    "d": ("c-down", "–"),
+    "b": ("c-error", "!"),
+    "u": ("c-none", "·"),
 }
 
 
 def of_board(board: str) -> list[Cell]:
     """Return the cells of 25 letters."""
     return [
-        Cell(raida, *LETTERS.get(letter, LETTERS["e"])[:2], f"RAIDA {raida}: {LETTERS.get(letter, LETTERS['e'])[2]}")
-        for raida, letter in enumerate(board)
+        Cell(raida, *LETTERS[letter], f"RAIDA {raida}: {letters.WORDS[letter]}") for raida, letter in enumerate(board)
     ]
 
 
@@ -47,8 +48,10 @@ def _of_answer(code: int | None) -> tuple[str, str, str]:
             return "c-none", "·", "not asked"
         case Attempt.Unanswered.SENT:
             return "c-none", "…", "sent, no answer recorded"
+        case Attempt.Unanswered.AWAITED:
+            return "c-wait", "›", Attempt.Unanswered.AWAITED.label
         case Attempt.Unanswered.GIVEN_UP:
-            return "c-none", "›", "not waited for, the others had settled it"
+            return "c-none", "·", Attempt.Unanswered.GIVEN_UP.label
         case Attempt.Unanswered.TIMEOUT:
             return "c-silent", "?", "silent until the deadline"
         case Attempt.Unanswered.REFUSED | Attempt.Unanswered.NETWORK:
@@ -112,6 +115,7 @@ SERVER_LEGEND: Final = (
 ANSWER_LEGEND: Final = (
     ("c-pass", "✓", "accepted"),
     ("c-fail", "✗", "refused"),
+    ("c-wait", "›", "not waited for yet"),
     ("c-silent", "?", "silent"),
     ("c-down", "–", "not reached"),
     ("c-error", "!", "error"),

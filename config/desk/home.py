@@ -182,6 +182,7 @@ def collected(*, days: int) -> Home:
             *_ledger_tiles(standing),
             _audit_tile(audit, now),
             *_coin_tiles(coins),
+            _thin_tile(*lockers.count_thin()),
             _need_tile(in_need),
             _server_tile(servers_up, any(server.asked_at for server in servers)),
         ],
@@ -292,6 +293,21 @@ def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
             "?" if in_doubt else "✓",
         ),
     ]
+
+
+def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
+    page = "lockers_coin" if thin_coins and not thin_lockers else "lockers_locker"
+    is_any = bool(thin_lockers or thin_coins)
+    return Tile(
+        "thin lockers and coins",
+        f"{thin_lockers:,} and {thin_coins:,}",
+        f"on fewer than {lockers.THIN_BELOW} servers; the others are asked again"
+        if is_any
+        else "none on too few servers",
+        f"{_list(page)}?servers=thin",
+        "wait" if is_any else "good",
+        "◔" if is_any else "✓",
+    )
 
 
 def _need_tile(in_need: int) -> Tile:

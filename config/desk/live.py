@@ -30,6 +30,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
             {
                 "id": str(task.id),
                 "state": task.state,
+                "open": task.may_change,
                 "step": task.step,
                 "progress": task.progress,
                 "message": task.message,
@@ -37,7 +38,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
             }
             for task in found
         ],
-        "running": any(task.is_running for task in found),
+        "running": any(task.may_change for task in found),
     }
     body = json.dumps(told, sort_keys=True)
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'

@@ -42,6 +42,7 @@ def test_each_number_is_that_of_the_rows(desk, ledger):
         "last audit": ("sound", "good"),
         "coins in wallets": ("111", ""),
         "coins in doubt": ("1", "wait"),
+        "thin lockers and coins": ("0 and 0", "good"),
         "tasks that need a human": ("1", "bad"),
         "servers": ("24 of 25", "wait"),
     }

@@ -1,4 +1,4 @@
-// Moves bars and cells of tasks without reloading, while the page is looked at and something runs.
+// Moves bars and cells of tasks without reloading, while the page is looked at and something may change.
 "use strict";
 
 (() => {
@@ -10,13 +10,14 @@
   document.querySelectorAll("[data-task]").forEach((row) => rows.set(row.dataset.task, row));
   const address = () => {
     const query = new URLSearchParams();
-    rows.forEach((row, id) => row.dataset.state === "running" && query.append("task", id));
+    rows.forEach((row, id) => "open" in row.dataset && query.append("task", id));
     return `${place.dataset.live}?${query}`;
   };
   let etag = "";
 
   const show = (row, task) => {
     row.dataset.state = task.state;
+    if (!task.open) delete row.dataset.open;
     const bar = row.querySelector("progress");
     if (bar) bar.value = task.progress;
     const texts = { percent: `${task.progress} %`, step: task.step, state: task.state, message: task.message };
@@ -57,5 +58,5 @@
   };
 
   const again = () => ask().then((goOn) => goOn && setTimeout(again, EVERY_MILLISECONDS), () => setTimeout(again, 5 * EVERY_MILLISECONDS));
-  if ([...rows.values()].some((row) => row.dataset.state === "running")) setTimeout(again, EVERY_MILLISECONDS);
+  if ([...rows.values()].some((row) => "open" in row.dataset)) setTimeout(again, EVERY_MILLISECONDS);
 })();
