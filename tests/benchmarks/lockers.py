@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +222,24 @@ class Benchmark:
         self.ServerHealth.objects.all().delete()
         asking, ask = 0.0, self.wire.ask
 
-        def ask_and_count(*arguments: Any, **how: Any) -> Any:
-            nonlocal asking
+        def ask_and_count(*arguments: Any, listener: Any = None, **how: Any) -> Any:
             begun = time.monotonic()
-            results = ask(*arguments, **how)
-            asking += time.monotonic() - begun
+            is_counted = False
+
+            def count(results: Any) -> None:
+                nonlocal asking, is_counted
+                asking, is_counted = asking + time.monotonic() - begun, True
+                listener.on_verdict(results)
+
+            heard = None if listener is None else replace(listener, on_verdict=count)
+            results = ask(*arguments, listener=heard, **how)
+            if not is_counted:
+                count_all(time.monotonic() - begun)
             return results
+
+        def count_all(seconds: float) -> None:
+            nonlocal asking
+            asking += seconds
 
         self.wire.ask = ask_and_count
         begun, cpu = time.monotonic(), time.process_time()
