@@ -343,7 +343,9 @@ def _data(view: TaskView) -> dict[str, Any]:
             for name in ("total_unknown", "total_failed", "total_left"):
                 if result.get(name):
                     data[name] = coins(result[name])
-            return data | {name: result[name] for name in ("graded", "continued_by") if name in result} | _servers(result)
+            return (
+                data | {name: result[name] for name in ("graded", "continued_by") if name in result} | _servers(result)
+            )
         case TaskKind.PEEK:
             listed = result.get("coins", [])
             return {

@@ -28,7 +28,7 @@ CREATE TRIGGER receiptline_append_only BEFORE UPDATE OR DELETE ON lockers_receip
 
 
 class Migration(migrations.Migration):
-    dependencies = [("lockers", "0005_attempts_that_cover_a_batch")]
+    dependencies = [("lockers", "0006_turns_and_waiting_claims")]
 
     operations = [
         migrations.AddField("locker", "mend_at", models.DateTimeField(blank=True, null=True)),
