@@ -173,11 +173,12 @@ def test_one_among_thousands_can_still_be_seen():
 
 
 def test_each_letter_and_answer_has_a_mark_of_its_own():
-    board = cells.of_board("pfnedbu" + "p" * 18)
-    answers = cells.of_answers([241, 242, -2, -3, -5, 17, None, -1, -7])
+    board = cells.of_board("pfnedbuw" + "p" * 17)
+    answers = cells.of_answers([241, 242, -2, -3, -5, 17, None, -1, -8, -7])
 
-    assert [cell.mark for cell in board[:7]] == ["✓", "✗", "?", "!", "–", "!", "·"]
-    assert [cell.mark for cell in answers] == ["✓", "✗", "?", "–", "!", "!", "·", "…", "›"]
+    assert [cell.mark for cell in board[:8]] == ["✓", "✗", "?", "!", "–", "!", "·", "›"]
+    assert [cell.mark for cell in answers] == ["✓", "✗", "?", "–", "!", "!", "·", "…", "›", "·"]
+    assert (board[7].title, board[2].title) == ("RAIDA 7: not waited for yet", "RAIDA 2: no answer")
     assert answers[0].title == "RAIDA 0: answered 241, all pass"
 
 

@@ -46,6 +46,7 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     # Deadlines of minutes are common here: who still listens then would write into the rows of another test.
     for hearing in list(listening._open):
         hearing.drop()
+    listening._open.clear()
     while not listening._writer.is_idle():
         time.sleep(0.01)
     # An answer that is held back for long would keep the next test waiting for it.
