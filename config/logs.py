@@ -33,7 +33,7 @@ OWN: Final = ("coppice", "config", "wallets", "trusts", "transfers", "lockers")
 FIELDS: Final = frozenset(
     {
         "request_id", "method", "route", "status", "ms", "client", "api_key", "wallet", "user", "error", "refused",
-        "sqlstate", "operation", "status_code",
+        "sqlstate", "operation", "status_code", "unread",
     }
 )  # fmt: skip
 LEFT_OUT: Final = "…"

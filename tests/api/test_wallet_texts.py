@@ -25,7 +25,7 @@ from wallets.models import Wallet
 ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
 NAMING = {
     "wallet", "wallet_path", "name", "srcname", "dstname", "sender_wallet", "receiver_wallet", "requester_wallet",
-    "requestee_wallet",
+    "requestee_wallet", "manager_wallet",
 }  # fmt: skip
 NOT_NAMING = {
     "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
@@ -79,7 +79,7 @@ def test_every_text_says_whether_it_names_a_wallet():
 
 
 def ask(caller: Caller, door: Door, text: str) -> Any:
-    path, body = door.path, {**door.rest, door.field: text}
+    path, body = door.path.replace("{wallet_id}", str(caller.wallet.pk)), {**door.rest, door.field: text}
     if "receipt_id" in path:
         path = path.replace("{receipt_id}", "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01")
     if door.place == "path":
