@@ -236,7 +236,8 @@ def test_a_bigger_coin_is_broken_first_where_no_coins_make_the_amount(
     }  # fmt: skip
     assert [each["command"] for each in task["steps"]] == ["get_available_sns", "break"]
     assert (held(wallet_of(alice)), held(sapling)) == ([0] * 8, [0] * 5)
-    lines = [(line.wallet.name, line.type, line.amount / UNITS_PER_COIN) for line in StatementLine.objects.all()]
+    stored = StatementLine.objects.order_by("wallet__name", "number")
+    lines = [(line.wallet.name, line.type, line.amount / UNITS_PER_COIN) for line in stored]
     assert lines == [("alice", "Imported", 13), ("alice", "TransferOut", -5), ("sapling", "TransferIn", 5)]
     assert_true_to_the_servers()
 

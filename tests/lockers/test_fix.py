@@ -89,7 +89,7 @@ def test_what_was_not_waited_for_is_learnt_and_not_fixed(
 
 # Fault of the refusing servers while they are told to fix, and how many fixes the second task needs. The request at
 # which one crashes is its own fix, or the question of another that was told earlier.
-FAULTS = {"silent": {3}, "drop-reply": {0}, "status:252": {3}, "down": {3}, "crash": {0, 1, 2}}
+FAULTS = {"silent": {3}, "drop-reply": {0}, "status:252": {3}, "down": {3}, "crash": {0, 1, 2, 3}}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
