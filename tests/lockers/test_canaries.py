@@ -1,7 +1,7 @@
 """
 Secrets of every kind sent through the whole system, and then looked for wherever something is written down.
 
-A web server with its access log, a Celery worker, the broker under watch, and the database: all real.
+The product's web server, a Celery worker, the broker under watch, and the database: all real.
 """
 
 import base64
@@ -22,6 +22,7 @@ import pytest
 import redis
 from django.db import connection
 
+from config import web_server
 from lockers import secrecy
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
@@ -137,12 +138,11 @@ def test_no_secret_is_written_down_anywhere(
         "COPPICE_RAIDA_TIMEOUT_SECONDS": "5",
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    server = ["granian", "config.wsgi:application", "--interface", "wsgi", "--port"]
     worker = ["celery", "-A", "config", "worker", "-c", "1", "-l", "DEBUG", "--without-gossip", "--without-mingle"]
     with (
         reserved_port() as port,
         watched(broker, seen),
-        running(diary, "web", [*server, str(port)], environment),
+        running(diary, "web", web_server.command(port=port)[2:], environment),
         running(diary, "worker", worker, environment),
     ):
         client = Client(port)
