@@ -1,7 +1,7 @@
 """
 How refusals and faults become answers: one table, two dialects.
 
-Treetracker paths answer `{"code", "message"}`, locker paths `{"error": true, "message", "code", …}`;
+Treetracker paths answer `{"code", "message"}`, locker paths `{"status": "error", "error": true, "message", "code", …}`;
 the path decides. Every error leaves through this module, those of unknown paths and of middleware included.
 """
 
@@ -165,9 +165,13 @@ def is_locker_path(path: str) -> bool:
 
 
 def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the body of an error in the dialect of the path."""
+    """
+    Return the body of an error in the dialect of the path.
+
+    Clients of seed 000 read only `status`: without it they would poll for ever for a task that was never begun.
+    """
     if is_locker_path(path):
-        return {"error": True, "message": message, "code": status, **(extra or {})}
+        return {"status": "error", "error": True, "message": message, "code": status, **(extra or {})}
     return {"code": status, "message": message, **(extra or {})}
 
 

@@ -244,7 +244,7 @@ def test_a_busy_database_is_503_with_retry_after(alice, monkeypatch, cause, stat
 def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer():
     response = Caller().get("/api/nope")
 
-    assert answer(response) == (404, {"error": True, "message": "Cannot GET /api/nope", "code": 404})
+    assert answer(response) == (404, {"status": "error", "error": True, "message": "Cannot GET /api/nope", "code": 404})
 
 
 def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice, settings):

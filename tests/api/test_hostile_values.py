@@ -221,7 +221,9 @@ def problem(path: str, response: Any) -> str:
     if response["Content-Type"] != "application/json":
         return f"{response['Content-Type']}"
     told = json.loads(response.content)
-    expected = {"code": status, "message": told.get("message")} | ({"error": True} if path.startswith("/api/") else {})
+    expected = {"code": status, "message": told.get("message")} | (
+        {"status": "error", "error": True} if path.startswith("/api/") else {}
+    )
     if not isinstance(told.get("message"), str) or not expected.items() <= told.items():
         return f"another dialect: {told}"
     return ""

@@ -164,7 +164,7 @@ def test_a_slow_body_below_api_is_refused_in_the_dialect_of_lockers(impatient):
     status, headers, body = answered(impatient, head)
 
     assert (status, headers["content-type"], headers["connection"]) == (408, "application/json", "close")
-    assert json.loads(body) == {"error": True, "message": "Request timeout", "code": 408}
+    assert json.loads(body) == {"status": "error", "error": True, "message": "Request timeout", "code": 408}
 
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -305,5 +305,7 @@ def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice
 
     assert [each.status_code for each in others] == [200, 200]
     assert refused
-    assert {each.text for each in refused} == {'{"error":true,"message":"Service busy, try again","code":503}'}
+    assert {each.text for each in refused} == {
+        '{"status":"error","error":true,"message":"Service busy, try again","code":503}'
+    }
     assert {each.headers["Retry-After"] for each in refused} == {"1"}

@@ -99,7 +99,7 @@ def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_
 
     status, _, body = answered(application)
 
-    assert (status, body) == (500, b'{"error":true,"message":"Unknown error","code":500}')
+    assert (status, body) == (500, b'{"status":"error","error":true,"message":"Unknown error","code":500}')
 
 
 def test_the_large_body_that_lags_makes_room():

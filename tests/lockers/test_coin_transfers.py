@@ -61,7 +61,7 @@ def books() -> tuple[Any, ...]:
 
 
 def assert_refused(got: tuple[int, Any], status: int, message: str) -> None:
-    assert got == (status, {"error": True, "message": message, "code": status})
+    assert got == (status, {"status": "error", "error": True, "message": message, "code": status})
 
 
 def held(wallet: Wallet) -> list[int]:

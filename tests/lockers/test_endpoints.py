@@ -10,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
+from config.environment import ROOT
 from lockers import operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
@@ -50,7 +51,7 @@ def ended(caller: Caller, task_id: str) -> dict[str, Any]:
 
 
 def refused(status: int, message: str, **extra: Any) -> tuple[int, dict[str, Any]]:
-    return status, {"error": True, "message": message, "code": status, **extra}
+    return status, {"status": "error", "error": True, "message": message, "code": status, **extra}
 
 
 def give(caller: Caller, mint: Mint, *denominations: int) -> None:
@@ -328,6 +329,35 @@ REFUSALS: list[tuple[Any, int, str]] = [
     ({"name": "bob", "amount": 1}, 403, "The wallet bob is not yours, and you do not manage it"),
     ({"name": "alice", "amount": 12}, 422, "Not enough coins: 11 of 12 are free in this wallet"),
 ]
+
+
+def test_the_polling_loop_of_seed_000_ends_when_the_put_was_refused(alice: Caller) -> None:
+    """The seed's client reads no HTTP status: it polls for the `id` of whatever came back until `status` ends."""
+    begun = answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 20}))[1]
+    polled = answer(alice.get(f"/api/v1/task/{begun.get('id', 'undefined')}"))[1]
+
+    assert (begun["status"], polled["status"]) == ("error", "error")
+    assert polled == refused(404, "There is no task with that id")[1]
+
+
+def test_every_described_error_below_api_ends_a_polling_loop() -> None:
+    described = json.loads((ROOT / "docs/openapi.json").read_text())
+    common = described["components"]["responses"]
+    examples = [
+        example["value"]
+        for path, methods in described["paths"].items()
+        if path.startswith("/api/")
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if status >= "400"
+        for response in [common[response["$ref"].rpartition("/")[2]] if "$ref" in response else response]
+        for example in response["content"]["application/json"]["examples"].values()
+    ]
+
+    assert len(examples) > 100
+    assert {(each.get("status"), each["error"]) for each in examples} == {("error", True)}
+    error = described["components"]["schemas"]["LockerError"]
+    assert {"status", "error", "message", "code"} <= set(error["required"])
 
 
 @pytest.mark.parametrize(("body", "status", "message"), REFUSALS)

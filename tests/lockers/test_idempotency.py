@@ -76,7 +76,9 @@ def test_sixteen_at_once_are_one(
     assert list(queries.audit_findings()) == []
 
 
-_RUNNING = json.dumps({"error": True, "message": "A request with this Idempotency-Key is still running", "code": 409})
+_RUNNING = json.dumps(
+    {"status": "error", "error": True, "message": "A request with this Idempotency-Key is still running", "code": 409}
+)
 
 
 @pytest.mark.parametrize("is_refused", [False, True])
@@ -162,6 +164,6 @@ def test_a_key_means_one_body_and_a_refusal_may_be_sent_again(alice: Caller) -> 
     assert first[0] == 200
     assert answer(alice.post("/api/v1/locker", {**body, "amount": 1}, idempotency_key="k")) == (
         422,
-        {"error": True, "message": "This Idempotency-Key was used for another request", "code": 422},
+        {"status": "error", "error": True, "message": "This Idempotency-Key was used for another request", "code": 422},
     )
     assert answer(alice.post("/api/v1/locker", {**body, "amount": 40}, idempotency_key="k")) == first

@@ -118,7 +118,10 @@ def test_coins_come_in_by_base64_and_by_form_in_every_wrapping(
 def test_more_bytes_than_an_import_takes_are_refused_before_they_are_read(alice: Caller) -> None:
     status, body = upload(alice, big=bytes(20 * 1024 * 1024))
 
-    assert (status, body) == (413, {"error": True, "message": "Request entity too large", "code": 413})
+    assert (status, body) == (
+        413,
+        {"status": "error", "error": True, "message": "Request entity too large", "code": 413},
+    )
     assert LockerTask.objects.count() == 0
 
 
@@ -127,7 +130,7 @@ def test_a_thousand_files_are_read_and_more_are_refused_in_as_many_words(alice: 
     more = upload(alice, **{f"f{number}": b"x" for number in range(1001)})
 
     assert (some[0], len(some[1]["files"])) == (422, 1000)
-    assert more == (413, {"error": True, "message": "At most 1000 files at once", "code": 413})
+    assert more == (413, {"status": "error", "error": True, "message": "At most 1000 files at once", "code": 413})
     assert LockerTask.objects.count() == 0
 
 

@@ -19,7 +19,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.test_endpoints import CODE, give, refused, work
 from wallets import operations as wallets
 
-REFUSED = (429, {"error": True, "message": "Too many requests, try again later", "code": 429})
+REFUSED = (429, {"status": "error", "error": True, "message": "Too many requests, try again later", "code": 429})
 
 
 @pytest.fixture
