@@ -44,7 +44,6 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
 from lockers.states import SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
 from trusts import queries as trusts
-from wallets import queries as wallets
 from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
 
@@ -352,7 +351,7 @@ def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, 
     """
     with transaction.atomic(savepoint=False):
         giver = _wallet_for(actor, source)
-        receiver = wallets.wallet_by_name_or_id(destination)
+        receiver = queries.wallet_named(actor=actor, name=destination)
         if giver.pk == receiver.pk:
             raise errors.SameWallets
         if not (

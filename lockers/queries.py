@@ -20,9 +20,10 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import HELD, SPENDABLE, CoinState, LineType, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
+from wallets import names
 from wallets import queries as wallets
 from wallets.audit import Finding
-from wallets.errors import WalletNotControlled
+from wallets.errors import WalletNotControlled, WalletNotFound
 from wallets.models import Wallet
 
 # A code is the money, so the task that made it tells it once. Decided 2026-11-21: "once" is the first answer that
@@ -32,6 +33,8 @@ from wallets.models import Wallet
 CODE_IS_SHOWN = timedelta(minutes=10)
 
 _POLL_SECONDS: Final = 0.05
+# The key of the name that clients of the other product have for the wallet of whoever runs them.
+_OWN_WALLET: Final = names.name_key("Default")
 _RECEIPT: Final = re.compile(r"[0-9a-f]{32}")
 # The command whose answers the board of a task of each kind shows.
 _BOARD_COMMANDS: Final = {
@@ -46,14 +49,39 @@ _BOARD_COMMANDS: Final = {
 }
 
 
+def wallet_named(*, actor: Wallet, name: str) -> Wallet:
+    """
+    Return the wallet that a locker call names, by name or id, whoever controls it.
+
+    "Default" is the actor unless the actor controls a wallet of that name: clients of the other product send it for
+    their own wallet, and names are global here, so for all but one of them it would be foreign.
+
+    :raises InvalidWalletName: the text can never be a name
+    :raises WalletNotFound: no such wallet
+    """
+    try:
+        wallet = wallets.wallet_by_name_or_id(name)
+    except WalletNotFound:
+        if not _may_mean_own(name):
+            raise
+        return actor
+    if _may_mean_own(name) and not trusts.controls(actor_id=actor.pk, wallet_id=wallet.pk):
+        return actor
+    return wallet
+
+
+def _may_mean_own(name: str) -> bool:
+    return names.name_key(name) == _OWN_WALLET
+
+
 def wallet_of(*, actor: Wallet, name: str) -> Wallet:
     """
-    Return the wallet that is named, by name or id, if the actor is it or manages it.
+    Return the wallet that is named, as `wallet_named` resolves it, if the actor is it or manages it.
 
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: it is somebody else's
     """
-    wallet = wallets.wallet_by_name_or_id(name)
+    wallet = wallet_named(actor=actor, name=name)
     if not trusts.controls(actor_id=actor.pk, wallet_id=wallet.pk):
         raise WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
     return wallet

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.environment import ROOT
@@ -142,6 +143,56 @@ def test_a_name_with_an_invisible_character_names_nobody(alice, impostor, door):
         "invalid wallet name:ali\u3164ce holds the invisible U+3164"
     )
     assert Wallet.objects.count() == 2
+
+
+LOCKER_DOORS = [door for door in DOORS if door.path.startswith("/api/") and (door.method, door.path) not in CREATING]
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["another wallet has the name", "no wallet has the name"])
+@pytest.mark.parametrize("door", LOCKER_DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
+def test_default_is_the_callers_own_wallet_at_every_locker_door(alice, door, is_taken):
+    """Names are global: for all but one tenant the name that clients of the other product send would be foreign."""
+    if is_taken:
+        Wallet.objects.create(name="Default", name_key="default")
+
+    told = []
+    for text in ("Default", str(alice.wallet.pk)):
+        with transaction.atomic():
+            told.append(ask(alice, door, text))
+            # A second import of the same coins would be another case.
+            transaction.set_rollback(True)
+
+    default, own = ((each.status_code, json.loads(each.content)) for each in told)
+    assert default[0] == own[0] not in {403, *([] if "receipt_id" in door.path else [404])}
+    assert default[1].get("message") == own[1].get("message")
+
+
+def test_the_locker_doors_are_all_there():
+    assert len(LOCKER_DOORS) >= 20
+
+
+def test_default_is_a_wallet_of_that_name_for_who_controls_it_now(alice):
+    named = Wallet.objects.create(name="Default", name_key="default")
+    row = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.MANAGE, requestee=str(named.pk))
+
+    assert json.loads(alice.get("/api/v1/wallets/default").content)["name"] == "alice"
+    trusts.accept_trust(actor=named, trust_id=row.id)
+    assert json.loads(alice.get("/api/v1/wallets/default").content)["name"] == "Default"
+    body = {"srcname": "Default", "dstname": "alice", "amount": 1}
+    assert json.loads(alice.send("POST", "/api/v1/transfer", body).content)["message"].startswith("Not enough coins")
+    trusts.decline_trust(actor=named, trust_id=row.id)
+    assert alice.get(f"/api/v1/wallets/{named.pk}").status_code == 403
+    assert json.loads(alice.get("/api/v1/wallets/default").content)["name"] == "alice"
+    refused = json.loads(alice.send("POST", "/api/v1/transfer", body).content)
+    assert refused["message"] == "Cannot move coins from a wallet to itself"
+
+
+def test_default_is_an_ordinary_name_on_the_token_surface(alice):
+    for named in (False, True):
+        if named:
+            Wallet.objects.create(name="Default", name_key="default")
+        told = alice.get("/tokens?limit=1&wallet=Default")
+        assert told.status_code == (403 if named else 404)
 
 
 @pytest.mark.parametrize(
