@@ -224,6 +224,8 @@ class Listing:
     empty: int
     statuses: tuple[int | None, ...]
     is_partial: bool = False
+    # The code that opened the locker, if it is not what was typed.
+    code_used: str | None = field(default=None, repr=False)
 
 
 def listing(results: Results, *, quorum: int) -> Listing:

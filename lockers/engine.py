@@ -6,6 +6,7 @@ half, does only what is left of it. How a question is put to the servers, and wh
 died repeats none blindly, stands in `lockers.exchange`.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -39,7 +40,7 @@ from lockers import (
     turns,
 )
 from lockers.conversation import Piece, Reply
-from lockers.errors import InvalidLockerRequest, PeekFailed
+from lockers.errors import NO_CODE, InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
 from lockers.network import Answer, Call, Linger
@@ -445,11 +446,11 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
     It is empty if this worker is done with the task: it has ended, its coins wait for other claims, or it gives way.
     """
     code = secrecy.task_code(work.task)
-    listing, keys, _ = look_into(code, work.servers, listen=late.begin)
+    listing, keys, used = look_into(code, work.servers, listen=late.begin)
     coins = listing.coins
     found = forgotten.look_for(work, code) if listing.is_partial or not coins else None
     if found is not None and (found.keys == keys or not coins):
-        coins, keys = coins | found.coins, found.keys
+        coins, keys, used = coins | found.coins, found.keys, found.code
     if not coins:
         _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
@@ -458,7 +459,7 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
         late.task_has_ended()
         return {}
     first, arrivals = settlement.reserve_listed(
-        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys
+        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys, spelling=_spelling(code, used)
     )
     if not arrivals.saved and arrivals.waiting:
         return {}
@@ -562,10 +563,12 @@ def look_into(
     """
     Peek at the locker that a code opens: what 13 servers list, the keys, and the text that opened it.
 
-    A three-part code is tried as its two-part prefix first, then as it stands: peeks only, which
-    change nothing. Other spellings are not guessed. `listen` is asked for where late answers to a peek go.
+    The candidates of `codes` are tried in turn, the next one only if 13 servers say that the one before opens nothing:
+    peeks only, which change nothing. `listen` is asked for where late answers to a peek go.
+
+    :raises InvalidCode: the text can never be a code
     """
-    found: tuple[conversation.Listing, tuple[bytes, ...], str] | None = None
+    missed: list[tuple[conversation.Listing, tuple[bytes, ...], str]] = []
     for candidate in codes.candidates(code):
         keys = tuple(codes.locker_keys(candidate))
         call = Call(command=Command.PEEK, payloads={raida: encode_peek(keys[raida]) for raida in range(RAIDA_COUNT)})
@@ -579,11 +582,16 @@ def look_into(
         )
         health.Board.load().note(results)
         found = conversation.listing(results, quorum=QUORUM), keys, candidate
-        if found[0].coins:
+        if found[0].coins or found[0].empty < QUORUM:
             return found
-    if found is None:
-        raise AssertionError("a code has at least itself as a candidate")
-    return found
+        missed.append(found)
+    # What fewer than 13 servers list is more than nothing.
+    return max(missed, key=lambda each: each[0].listed)
+
+
+def _spelling(code: str, used: str) -> int | None:
+    """Which candidate opened the locker, if it is not the text as it was typed: not the code, which is a secret."""
+    return None if used == codes.verbatim(code) else codes.candidates(code).index(used)
 
 
 def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listing:
@@ -597,9 +605,9 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
     asked_from = guesses.fingerprint(address)
     guesses.refuse_guesser(wallet_id=actor_id, address=asked_from)
     try:
-        listing, _, _ = look_into(code, exchange.servers())
+        listing, _, used = look_into(code, exchange.servers())
     except InvalidCode:
-        raise InvalidLockerRequest("A transmit code is printable ASCII text, and not empty") from None
+        raise InvalidLockerRequest(NO_CODE) from None
     if not listing.coins:
         _note_if_wrong(listing, actor_id, asked_from)
         answered = [status for status in listing.statuses if status is not None and status >= 0]
@@ -611,7 +619,7 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
             detail=Status(status).name if status in set(Status) else str(status),
             is_refusal=listing.empty >= QUORUM,
         )
-    return listing
+    return listing if used == codes.verbatim(code) else dataclasses.replace(listing, code_used=used)
 
 
 def _note_if_wrong(listing: conversation.Listing, wallet_id: UUID, address: str) -> None:
@@ -640,14 +648,15 @@ def _peek(work: Work) -> None:
     settlement.advance(held=work.held, step=Step.PEEKING, progress=5)
     late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
     try:
-        listing, _, _ = look_into(secrecy.task_code(work.task), work.servers, listen=late.begin)
-        _tell_what_was_seen(work, listing)
+        code = secrecy.task_code(work.task)
+        listing, _, used = look_into(code, work.servers, listen=late.begin)
+        _tell_what_was_seen(work, listing, spelling=_spelling(code, used))
         late.task_has_ended()
     finally:
         late.drop()
 
 
-def _tell_what_was_seen(work: Work, listing: conversation.Listing) -> None:
+def _tell_what_was_seen(work: Work, listing: conversation.Listing, *, spelling: int | None) -> None:
     if not listing.coins:
         _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
@@ -662,6 +671,7 @@ def _tell_what_was_seen(work: Work, listing: conversation.Listing) -> None:
         result={
             "total": sum(coin.value for coin in coins),
             "coins": [{"sn": coin.serial_number, "denomination": coin.denomination} for coin in coins],
+            **({} if spelling is None else {"spelling": spelling}),
             **_peek_board(listing),
         },
     )

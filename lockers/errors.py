@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from wallets.errors import DomainError
 
@@ -17,6 +17,11 @@ class LockerError(DomainError):
 
 class InvalidLockerRequest(LockerError):
     """A field has the wrong shape."""
+
+
+# What is said of a text that can never be a code.
+NO_CODE: Final = "A transmit code is text in UTF-8 without NUL, and not empty"
+NO_NEW_CODE: Final = "The transmit code of a new locker is printable ASCII text, and not empty"
 
 
 class MissingParameter(LockerError):

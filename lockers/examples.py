@@ -32,6 +32,8 @@ STARTED: Final = {
 # Files that unfold to much are read by a worker; then its task tells.
 IMPORT_STARTED: Final = {**STARTED, "files": Sometimes([_FILE])}
 
+# Only if another spelling than the one that was sent opened the locker.
+_CODE_USED: Final = Sometimes(CODE)
 _SERVERS: Final = Sometimes({"fewest": 24, "most": 25})
 _PUT: Final = {
     "transmit_code": Sometimes(CODE),
@@ -51,8 +53,13 @@ _TAKE: Final = {
     "continued_by": Sometimes(_ID),
     "graded": Sometimes(Keyed({"bank": 2})),
     "servers": _SERVERS,
+    "transmit_code_used": _CODE_USED,
 }
-_PEEK: Final = {"total": _AMOUNT, "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5)}]}
+_PEEK: Final = {
+    "total": _AMOUNT,
+    "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5)}],
+    "transmit_code_used": _CODE_USED,
+}
 _IMPORT: Final = {
     "total": _AMOUNT,
     "pown_results": Keyed({"total": 30, "authentic": 30, "fracked": 0, "counterfeit": 0, "limbo": 0, "errored": 0}),
@@ -160,6 +167,7 @@ PEEKED: Final = {
     "message": "Locker contents retrieved",
     "coins": {"total_value": _AMOUNT, "coin_count": 2, "denominations": Keyed({"10": 2})},
     "locker_key": CODE,
+    "locker_key_used": _CODE_USED,
 }
 _OUTCOME: Final = OneOf("success", "running")
 _NOTHING: Final = Either(0, 0.5, "10000000.00000001")
@@ -230,5 +238,6 @@ DOWNLOADED: Final = {
     "receipt_id": RECEIPT_ID,
     "amount_left": _PERHAPS,
     "continued_by": Sometimes(_ID),
+    "locker_key_used": _CODE_USED,
 }
 NOT_IMPORTED: Final = {"files": [_FILE]}

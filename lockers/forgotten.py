@@ -33,6 +33,7 @@ class Found:
 
     coins: frozenset[WireCoin]
     keys: Numbers = field(repr=False)
+    code: str = field(repr=False)
 
 
 def look_for(work: Work, code: str) -> Found | None:
@@ -54,7 +55,7 @@ def look_for(work: Work, code: str) -> Found | None:
             for coin in _still_there(work, start // BATCH_COINS, pieces[start : start + BATCH_COINS])
         )
         if coins:
-            return Found(coins, keys)
+            return Found(coins, keys, candidate)
     return None
 
 

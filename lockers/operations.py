@@ -129,11 +129,12 @@ def _finished_task(kind: TaskKind, *, wallet: Wallet, actor: Wallet, message: st
     )
 
 
-def _checked_code(code: str) -> str:
+@sensitive_variables("code")
+def _checked_code(code: str, *, is_new: bool = False) -> str:
     try:
-        return codes.verbatim(code)
+        return codes.for_new_locker(code) if is_new else codes.verbatim(code)
     except InvalidCode:
-        raise errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty") from None
+        raise errors.InvalidLockerRequest(errors.NO_NEW_CODE if is_new else errors.NO_CODE) from None
 
 
 # Putting.
@@ -155,7 +156,7 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
     :raises InvalidLockerRequest: the code can never be one, or the amount needs more than 20,000 coins
     """
     code = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE)) if transmit_code is None else transmit_code
-    code = _checked_code(code)
+    code = _checked_code(code, is_new=True)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         coin_ids, to_break = _lock_coins_or_break(wallet, units, at_most=MAXIMUM_PUT_COINS)

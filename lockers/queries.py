@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from lockers import choosing, errors, letters, secrecy
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
+from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import HELD, SPENDABLE, CoinState, LineType, LockerState, TaskKind, TaskState
@@ -191,6 +192,8 @@ class TaskView:
     task: LockerTask
     attempts: Sequence[Attempt]
     code: str | None
+    # The code that opened the locker of a peek or take, if it is not what was typed and that may be told.
+    code_used: str | None = None
     # How many coins a put stored, and the number of one of them; looked up by `final_task` alone.
     stored_coins: int = 0
     stored_serial_number: int | None = None
@@ -229,7 +232,7 @@ def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
     task = tasks_visible_to(actor).filter(pk=task_id).first()
     if task is None:
         raise errors.TaskNotFound
-    return TaskView(task, list(task.attempts.order_by("ordinal")), _code_to_show(task))
+    return TaskView(task, list(task.attempts.order_by("ordinal")), _code_to_show(task), _code_used(task, actor))
 
 
 def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView:
@@ -258,6 +261,15 @@ def _code_to_show(task: LockerTask) -> str | None:
     if task.code_shown_at is not None and task.code_shown_at < timezone.now() - CODE_IS_SHOWN:
         return None
     return secrecy.locker_code(task.locker)
+
+
+def _code_used(task: LockerTask, actor: Wallet) -> str | None:
+    """To who typed it, for as long as a new code is told: in the locker of a peek the coins still are."""
+    if "spelling" not in task.result or task.code is None or task.actor_id != actor.pk:
+        return None
+    if task.finished_at is not None and task.finished_at < timezone.now() - CODE_IS_SHOWN:
+        return None
+    return codes.candidates(secrecy.task_code(task))[int(task.result["spelling"])]
 
 
 # Receipts and lockers.

@@ -344,13 +344,17 @@ def _data(view: TaskView) -> dict[str, Any]:
                 if result.get(name):
                     data[name] = coins(result[name])
             return (
-                data | {name: result[name] for name in ("graded", "continued_by") if name in result} | _servers(result)
+                data
+                | {name: result[name] for name in ("graded", "continued_by") if name in result}
+                | _servers(result)
+                | _code_used(view)
             )
         case TaskKind.PEEK:
             listed = result.get("coins", [])
             return {
                 "total": coins(result.get("total", 0)),
                 "coins": [{**coin, "value": coins(choosing.value_of(coin["denomination"]))} for coin in listed],
+                **_code_used(view),
             }
         case TaskKind.IMPORT:
             return {
@@ -397,6 +401,10 @@ def _data(view: TaskView) -> dict[str, Any]:
             return {name: value for name, value in result.items() if name != "raida"}
 
 
+def _code_used(view: TaskView) -> dict[str, str]:
+    return {} if view.code_used is None else {"transmit_code_used": view.code_used}
+
+
 def _servers(result: Mapping[str, Any]) -> dict[str, Any]:
     """On how many servers the coins stand that a task stored or brought in: the fewest, and the most."""
     return {"servers": result["servers"]} if "servers" in result else {}
@@ -421,6 +429,7 @@ def peeked(listing: Listing, locker_key: str) -> dict[str, Any]:
             "denominations": denominations(counts),
         },
         "locker_key": locker_key,
+        **({} if listing.code_used is None else {"locker_key_used": listing.code_used}),
     }
 
 
@@ -517,6 +526,7 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         # Only where there is something to say: the other product has no fields for it.
         **({"amount_left": coins(result["total_left"])} if result.get("total_left") else {}),
         **({"continued_by": result["continued_by"]} if "continued_by" in result else {}),
+        **({} if view.code_used is None else {"locker_key_used": view.code_used}),
     }
 
 

@@ -533,7 +533,7 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
 
 
 def reserve_listed(
-    *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes]
+    *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes], spelling: int | None = None
 ) -> tuple[dict[int, list[Piece]], Arrivals]:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
@@ -541,7 +541,7 @@ def reserve_listed(
     Coins that somebody in this ledger holds are left out: a server's list may be stale, and a remove would then take
     them from their owner. Those to which another claim is open wait. Returns the first batch of which any were saved,
     as `pieces` would, under its number, and what became of all coins. A task for which nothing but waiting is left
-    is parked.
+    is parked. `spelling` is the number of the candidate code that opened the locker, if it is not the code as typed.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -570,6 +570,8 @@ def reserve_listed(
         left = sum(coin.value for coin in arrivals.held | arrivals.busy)
         if left:
             _note_left(held.task_id, left)
+        if spelling is not None:
+            LockerTask.objects.filter(pk=held.task_id).update(result={"spelling": spelling})
         if arrivals.waiting and not arrivals.saved:
             _park(held, len(listed))
     return first, arrivals
@@ -728,7 +730,9 @@ def _hand_on_what_waits(task: LockerTask) -> UUID:
         receipt_id=token_hex(16),
         deadline=begun + contested.PATIENCE + time_for(number),
         plan={"waits_since": begun.isoformat()},
-        result={"files": []} if task.kind == TaskKind.IMPORT else {},
+        result={"files": []}
+        if task.kind == TaskKind.IMPORT
+        else {name: task.result[name] for name in ("spelling",) if name in task.result},
         request_id=task.request_id,
     )
     contested.hand_on(task_id=task.pk, successor_id=successor_id)

@@ -55,7 +55,8 @@ _ROWS: Final = 100
 # How many of its newest transactions a wallet shows; the statement has all.
 _NEWEST: Final = 20
 _PAGE: Final = {**PAGE, "limit": Number(1, pagination.MAXIMUM_LIMIT, from_text=True, required=False)}
-_NO_CODE: Final = errors.InvalidLockerRequest("A transmit code is printable ASCII text, and not empty")
+_NO_CODE: Final = errors.InvalidLockerRequest(errors.NO_CODE)
+_NO_NEW_CODE: Final = errors.InvalidLockerRequest(errors.NO_NEW_CODE)
 _TOO_MANY_TASKS: Final = errors.TooManyTasks(100)
 # Of whatever sends a code.
 _NO_LOOK: Final = [_NO_CODE, errors.TooManyWrongCodes(600)]
@@ -117,7 +118,7 @@ class LockerViewSet(ApiViewSet):
         body=serializers.PUT,
         body_examples={"Request": _PUT_EXAMPLE},
         answer=examples.STARTED,
-        refusals=[*_FOREIGN, *_NO_COINS, _NO_CODE],
+        refusals=[*_FOREIGN, *_NO_COINS, _NO_NEW_CODE],
         tag="lockers",
     )
     def put_coins(self, request: Request) -> Response:
@@ -320,7 +321,7 @@ class CoreViewSet(ApiViewSet):
         refusals=[
             *_FOREIGN,
             *_NO_COINS,
-            _NO_CODE,
+            _NO_NEW_CODE,
             Invalid('Exactly one of "amount" and "denomination" is required'),
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
@@ -347,7 +348,7 @@ class CoreViewSet(ApiViewSet):
             *_FOREIGN,
             _NO_COINS[0],
             *_NO_COINS[-2:],
-            _NO_CODE,
+            _NO_NEW_CODE,
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
             errors.TooManyWaiting(4),

@@ -1,12 +1,13 @@
 """
 Transmit codes and the 25 locker keys made from one (the RAIDA protocol, section 3).
 
-A code is the money. It is hashed as it is typed, case and dashes included: two clients
-that normalised codes could not open each other's lockers.
+A code is the money. It is hashed as it is typed, case and dashes included, as UTF-8: two
+clients that normalised codes could not open each other's lockers.
 """
 
 import hashlib
 import re
+import unicodedata
 from typing import Final
 
 from lockers.raida import errors
@@ -32,15 +33,42 @@ _WEAK_BELOW_DISTINCT: Final = 5
 _THREE_PARTS = re.compile(r"([^-]+-[^-]+)-[0-9A-Fa-f]{10}", re.ASCII)
 
 
+# What a decoder puts in the place of bytes that are not UTF-8: the text that was sent is lost.
+_REPLACEMENT: Final = "\ufffd"
+
+_AS_GENERATED: Final = re.compile(f"[{ALPHABET}]{{{SYMBOLS}}}")
+
+
 def verbatim(code: str) -> str:
     """
     The code as it is hashed: without white space around it, otherwise unchanged.
 
-    :raises InvalidCode: nothing is left, or something that is not printable ASCII
+    Any text may be the code of a locker that another client filled.
+
+    :raises InvalidCode: nothing is left, it holds NUL, or it is not text that UTF-8 can write
     """
     code = code.strip()
-    if not (code and code.isascii() and code.isprintable()):
-        raise errors.InvalidCode("a transmit code is printable ASCII")
+    if not code or "\0" in code or _REPLACEMENT in code:
+        raise errors.InvalidCode("a transmit code is text in UTF-8")
+    try:
+        code.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate. The error would show the code.
+        raise errors.InvalidCode("a transmit code is text in UTF-8") from None
+    return code
+
+
+def for_new_locker(code: str) -> str:
+    """
+    The code as `verbatim`, if a locker may be filled under it.
+
+    Other characters have several encodings that look the same, so what the recipient types may open nothing.
+
+    :raises InvalidCode: nothing is left, or something that is not printable ASCII
+    """
+    code = verbatim(code)
+    if not (code.isascii() and code.isprintable()):
+        raise errors.InvalidCode("the code of a new locker is printable ASCII")
     return code
 
 
@@ -55,22 +83,37 @@ def locker_keys(code: str) -> tuple[bytes, ...]:
 
 
 def _locker_key(raida: int, code: str) -> bytes:
-    digest = hashlib.md5(f"{raida}{code}".encode("ascii"), usedforsecurity=False).digest()
+    digest = hashlib.md5(f"{raida}{code}".encode(), usedforsecurity=False).digest()
     return digest[: AN_SIZE - len(LOCKER_KEY_TAIL)] + LOCKER_KEY_TAIL
 
 
 def candidates(code: str) -> tuple[str, ...]:
     """
-    The codes which a typed text may mean, in the order to peek them.
+    The one or two codes which a typed text may mean, in the order to peek them.
 
-    Of a three-part text the two-part prefix comes first, then the whole; any other text
-    means itself.
+    Of a three-part text the two-part prefix comes first, then the whole. Any other text means
+    itself, and then the code as `generate_code` writes it if it has the same symbols.
 
     :raises InvalidCode: as `verbatim`
     """
     code = verbatim(code)
     match = _THREE_PARTS.fullmatch(code)
-    return (match.group(1), code) if match else (code,)
+    if match:
+        return match.group(1), code
+    rewritten = _as_generated(code)
+    return (code,) if rewritten is None or rewritten == code else (code, rewritten)
+
+
+def _as_generated(text: str) -> str | None:
+    """The generated code with the letters and digits of the text, in any case and width; None if there is none."""
+    symbols = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text)))
+    # Outside of ASCII an upper-case form may have more letters than were typed.
+    symbols = symbols.upper() if symbols.isascii() else ""
+    return _grouped(symbols) if _AS_GENERATED.fullmatch(symbols) else None
+
+
+def _grouped(symbols: str) -> str:
+    return "-".join(symbols[start : start + GROUP] for start in range(0, SYMBOLS, GROUP))
 
 
 def generate_code(random_bytes: bytes) -> str:
@@ -86,8 +129,7 @@ def generate_code(random_bytes: bytes) -> str:
     for _ in range(SYMBOLS):
         number, index = divmod(number, len(ALPHABET))
         symbols.append(ALPHABET[index])
-    text = "".join(symbols)
-    return "-".join(text[start : start + GROUP] for start in range(0, SYMBOLS, GROUP))
+    return _grouped("".join(symbols))
 
 
 def is_weak(code: str) -> bool:

@@ -5,21 +5,26 @@ import json
 import re
 import uuid
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from config.environment import ROOT
-from lockers import operations, queries, tasks
+from lockers import guesses, operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
+from lockers.raida import codes
+from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import Step
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
 
 CODE = "AAC-WS5I"
 
@@ -322,8 +327,8 @@ REFUSALS: list[tuple[Any, int, str]] = [
     ({"name": "alice", "amount": 0.5}, 422, '"amount" must be greater than or equal to 1'),
     ({"name": "alice", "amount": 10**12}, 422, '"amount" must be less than or equal to 90000000000'),
     ({"name": "alice", "amount": 1, "tag": "x" * 251}, 422, '"tag" length must be less than or equal to 250'),
-    ({"name": "alice", "amount": 1, "transmit_code": " "}, 422, "A transmit code is printable ASCII"),
-    ({"name": "alice", "amount": 1, "transmit_code": "käse"}, 422, "A transmit code is printable ASCII"),
+    ({"name": "alice", "amount": 1, "transmit_code": " "}, 422, "The transmit code of a new locker is printable ASCII"),
+    ({"name": "alice", "amount": 1, "transmit_code": "käse"}, 422, "The transmit code of a new locker is printable"),
     ({"name": "alice", "amount": 1, "colour": "red"}, 422, '"colour" is not allowed'),
     ({"name": "nobody", "amount": 1}, 404, "Could not find entity by wallet name: nobody"),
     ({"name": "bob", "amount": 1}, 403, "The wallet bob is not yours, and you do not manage it"),
@@ -426,7 +431,10 @@ PATHS = [
     [
         ("locker_key=A-CODE&locker_key=B-CODE", '"locker_key" must be a string'),
         ("locker_key=A-CODE&x=1", '"x" is not allowed'),
-        ("locker_key=k%C3%A4se", "A transmit code is printable ASCII text, and not empty"),
+        ("locker_key=%20", "A transmit code is text in UTF-8 without NUL, and not empty"),
+        ("locker_key=k%E4se", "A transmit code is text in UTF-8 without NUL, and not empty"),
+        ("locker_key=x%ED%A0%80", "A transmit code is text in UTF-8 without NUL, and not empty"),
+        ("locker_key=x%00", '"locker_key" must not hold a NUL character'),
         (f"locker_key={'x' * 1001}", '"locker_key" length must be less than or equal to 1000 characters long'),
     ],
 )
@@ -622,3 +630,135 @@ def test_no_secret_reaches_a_log_or_the_database_in_clear(
 
 def _as_text(value: object) -> str:
     return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
+
+
+def test_a_task_has_no_code_that_is_not_text(network: LocalNetwork, alice: Caller) -> None:
+    for path, body in (("/api/v1/locker/peek", {}), ("/api/v1/locker/take", {"name": "alice"})):
+        for text in ("x\0", "x\ud800"):
+            got = answer(alice.send("POST", path, json.dumps({**body, "transmit_code": text}).encode()))
+            assert got == refused(400, got[1]["message"])
+            assert got[1]["message"].startswith("Malformed JSON")
+    assert LockerTask.objects.count() == 0
+
+
+def locker_of(alice: Caller, mint: Mint, code: str) -> None:
+    """Fill a locker under any code, as another client can."""
+    give(alice, mint, 1, 0)
+    ended(alice, work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 11, "transmit_code": code}))))
+
+
+@pytest.mark.parametrize("code", ["käse und brot", "пароль", "🔑🔑", "tab\tkey", "a/b?c"])
+def test_any_text_is_a_key_at_every_door(
+    code: str,
+    network: LocalNetwork,
+    mint: Mint,
+    alice: Caller,
+    bob: Caller,
+    working: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = f"{code} {uuid.uuid4()}"
+    with monkeypatch.context() as patch:
+        patch.setattr(codes, "for_new_locker", codes.verbatim)
+        locker_of(alice, mint, code)
+
+    seen = answer(bob.get(f"/api/transactions/locker/peek?{urlencode({'locker_key': code})}"))
+    assert (seen[0], seen[1]["coins"]["total_value"], seen[1]["locker_key"]) == (200, 11, code)
+    assert "locker_key_used" not in seen[1]
+    doors = [("POST", "/api/v1/locker/peek", {"transmit_code": code})]
+    if "/" not in code:
+        doors.append(("GET", f"/api/v1/locker/{quote(code)}", None))
+    for method, path, body in doors:
+        peeked = ended(bob, work(answer(bob.send(method, path, body))))
+        assert (peeked["status"], peeked["data"]["total"]) == ("completed", 11)
+    taken = ended(bob, work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": code}))))
+    assert (taken["status"], taken["data"]["total"]) == ("completed", 11)
+    assert_true_to_the_servers()
+
+
+def test_a_generated_code_as_people_type_it_opens_the_locker(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller, code: str, working: None
+) -> None:
+    locker_of(alice, mint, code)
+    typed = f"„{code.lower().replace('-', ' – ')}“"
+    network.forget_seen()
+
+    seen = answer(bob.post("/api/transactions/locker/peek", {"locker_key": typed}))
+    assert (seen[0], seen[1]["locker_key"], seen[1]["locker_key_used"]) == (200, typed, code)
+    assert network.seen(Command.PEEK, 0) == 2
+    peeked = ended(bob, work(answer(bob.post("/api/v1/locker/peek", {"transmit_code": typed}))))
+    assert (peeked["data"]["total"], peeked["data"]["transmit_code_used"]) == (11, code)
+    assert network.seen(Command.PEEK, 0) == 4
+
+    taken = ended(bob, work(answer(bob.post("/api/v1/locker/take", {"name": "bob", "transmit_code": typed}))))
+    assert (taken["data"]["total"], taken["data"]["transmit_code_used"]) == (11, code)
+    locker_of(alice, mint, code)
+    loaded = answer(bob.post("/api/transactions/locker/download", {"locker_key": code.replace("-", "")}))[1]
+    assert (loaded["coins_saved"], loaded["locker_key_used"]) == (2, code)
+    assert_true_to_the_servers()
+
+
+def test_a_code_as_it_was_made_is_peeked_once_and_nothing_is_said_of_another(
+    network: LocalNetwork, mint: Mint, alice: Caller, code: str, working: None
+) -> None:
+    locker_of(alice, mint, code)
+    network.forget_seen()
+
+    assert "locker_key_used" not in answer(alice.get(f"/api/transactions/locker/peek?locker_key={code}"))[1]
+    assert network.seen(Command.PEEK, 0) == 1
+    loaded = answer(alice.post("/api/transactions/locker/download", {"locker_key": code}))[1]
+    assert loaded["coins_saved"] == 2
+    assert "locker_key_used" not in loaded
+    assert network.seen(Command.PEEK, 0) == 2
+
+
+def test_a_locker_under_the_text_as_typed_comes_first(
+    network: LocalNetwork, mint: Mint, alice: Caller, code: str
+) -> None:
+    locker_of(alice, mint, code)
+    give(alice, mint, 2)
+    body = {"name": "alice", "amount": 100, "transmit_code": code.lower()}
+    ended(alice, work(answer(alice.post("/api/v1/locker", body))))
+
+    seen = answer(alice.get(f"/api/transactions/locker/peek?locker_key={code.lower()}"))[1]
+
+    assert seen["coins"]["total_value"] == 100
+    assert "locker_key_used" not in seen
+
+
+def test_the_code_of_a_peek_is_told_to_who_typed_it_and_not_for_long(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller, code: str
+) -> None:
+    locker_of(alice, mint, code)
+    task_id = work(answer(bob.post("/api/v1/locker/peek", {"transmit_code": code.lower()})))
+    assert ended(bob, task_id)["data"]["transmit_code_used"] == code
+
+    row = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.MANAGE, requestee="bob")
+    trusts.accept_trust(actor=bob.wallet, trust_id=row.id)
+    assert "transmit_code_used" not in ended(alice, task_id)["data"]
+    LockerTask.objects.filter(pk=task_id).update(finished_at=Now() - queries.CODE_IS_SHOWN)
+    assert "transmit_code_used" not in ended(bob, task_id)["data"]
+    task = LockerTask.objects.get(pk=task_id)
+    assert code not in json.dumps([task.result, task.plan]).upper()
+
+
+def test_both_spellings_of_a_wrong_code_are_one_guess(
+    network: LocalNetwork, alice: Caller, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[Any] = []
+    monkeypatch.setattr(guesses, "note_wrong_code", lambda **who: noted.append(who))
+
+    assert answer(alice.get(f"/api/transactions/locker/peek?locker_key={code.lower()}"))[0] == 500
+    assert len(noted) == 1
+    task_id = work(answer(alice.post("/api/v1/locker/take", {"name": "alice", "transmit_code": code.lower()})))
+    assert ended(alice, task_id)["status"] == "error"
+    assert len(noted) == 2
+
+
+def test_the_second_spelling_is_not_asked_for_while_too_few_servers_answer_the_first(
+    network: LocalNetwork, alice: Caller, code: str
+) -> None:
+    network.fault(range(13), "down")
+
+    assert answer(alice.get(f"/api/transactions/locker/peek?locker_key={code.lower()}"))[0] == 500
+    assert network.seen(Command.PEEK, 13) == 1

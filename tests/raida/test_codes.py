@@ -1,3 +1,4 @@
+import hashlib
 import math
 
 import pytest
@@ -20,12 +21,74 @@ def test_the_keys_of_a_code_are_25_different_locker_keys() -> None:
     assert all(len(key) == 16 and key.endswith(b"\xff\xff\xff\xff") for key in keys)
 
 
-@pytest.mark.parametrize("code", ["", "   ", "\n", "ABC\x00DEF", "ABC\tDEF", "ÄBC-1234", "ABC–1234", "\u0661"])
+@pytest.mark.parametrize("code", ["", "   ", "\n", "ABC\x00DEF", "\u00a0", "ABC\ud800", "\ufffdABC"])
 def test_a_text_that_is_no_code_is_refused(code: str) -> None:
-    for reader in (codes.verbatim, codes.locker_keys, codes.candidates):
+    for reader in (codes.verbatim, codes.locker_keys, codes.candidates, codes.for_new_locker):
         with pytest.raises(errors.InvalidCode) as caught:
             reader(code)
-        assert caught.value.args == ("a transmit code is printable ASCII",)
+        assert caught.value.args == ("a transmit code is text in UTF-8",)
+
+
+@pytest.mark.parametrize("code", ["käse", "ka\u0308se", "ABC\tDEF", "ABC–1234", "\u0661", "пароль", "🔑", "x" * 1000])
+def test_any_other_text_is_hashed_as_its_utf_8_bytes(code: str) -> None:
+    digest = hashlib.md5(b"24" + code.encode()).digest()
+
+    assert codes.locker_keys(f" {code}\n")[24] == digest[:12] + b"\xff" * 4
+    assert codes.candidates(code) == (code,)
+
+
+@pytest.mark.parametrize("code", ["käse", "ABC\tDEF", "ABC–1234"])
+def test_a_new_locker_has_a_code_of_printable_ascii(code: str) -> None:
+    with pytest.raises(errors.InvalidCode) as caught:
+        codes.for_new_locker(code)
+    assert caught.value.args == ("the code of a new locker is printable ASCII",)
+    assert codes.for_new_locker(" AAB-45PQ ") == "AAB-45PQ"
+
+
+GENERATED = "7XKM-Q2VA-HTR9-ZD4W"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "7xkm-q2va-htr9-zd4w",
+        "7XKMQ2VAHTR9ZD4W",
+        "7XKM Q2VA HTR9 ZD4W",
+        "7XKM – Q2VA – HTR9 – ZD4W",
+        "7XKM—Q2VA‑HTR9−ZD4W",
+        "7XKM\u00a0Q2VA\u2009HTR9\u3000ZD4W",
+        '"7XKM-Q2VA-HTR9-ZD4W"',
+        "„7XKM-Q2VA-HTR9-ZD4W“",
+        "«7xkm-q2va-htr9-zd4w».",
+        "´7XKM-Q2VA-HTR9-ZD4W´",
+        "7XKM-Q2VA-\u200bHTR9-ZD4W",
+        "７ＸＫＭ－Ｑ２ＶＡ－ＨＴＲ９－ＺＤ４Ｗ",
+    ],
+)
+def test_a_generated_code_as_people_type_it_is_tried_second(typed: str) -> None:
+    assert codes.candidates(typed) == (typed, GENERATED)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        GENERATED,
+        GENERATED[:-1],
+        GENERATED + "2",
+        "0XKM-Q2VA-HTR9-ZD4W",
+        "lxkm-q2va-htr9-zd4w",
+        "7XKM-Q2VA-HTR9-ZDß",
+        "7XKM-Q2VA-HTR9-ZDÄW",
+        "aab-45pq",
+        "a1b2c3d4e5f6789012345678901234567890abcdef1234567890abcdef123456",
+    ],
+)
+def test_what_has_not_the_shape_of_a_generated_code_is_tried_as_it_stands_only(typed: str) -> None:
+    assert codes.candidates(typed) == (typed,)
+
+
+def test_there_are_never_more_than_two_candidates() -> None:
+    assert codes.candidates("7XKM-QV-2345678922") == ("7XKM-QV", "7XKM-QV-2345678922")
 
 
 @pytest.mark.parametrize(
