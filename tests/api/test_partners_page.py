@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, LockerTask
 from tests.api.caller import PASSWORD
+from tests.api.web_server import database_url, web_server
+from tests.chaos.worker import Worker
 from transfers import operations as transfers
 from transfers import queries as transfer_queries
 from transfers.models import Transfer
@@ -57,6 +61,44 @@ def test_every_command_of_the_page_works(address, api_key, command):
     assert list(Transfer.objects.values_list("state", "token_count")) == [("completed", 2)]
     assert Token.objects.filter(wallet=bob).count() == 2
     assert list(transfer_queries.audit_findings()) == []
+
+
+def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(transactional_db, tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("NO CURL: install curl to run the commands of docs/partners.md")
+    with LocalNetwork(tmp_path / "raida", base_port=0) as network:
+        hosts = {"COPPICE_RAIDA_HOSTS": ",".join(network.hosts), "COPPICE_STATE_DIR": str(tmp_path)}
+        worker = Worker(network, tmp_path / "worker")
+        try:
+            with web_server(hosts) as address:
+                done = subprocess.run(
+                    ["bash", "-euo", "pipefail", "-c", blocks("bash")],
+                    env=os.environ
+                    | hosts
+                    | {
+                        "DATABASE_URL": database_url(),
+                        "DJANGO_SETTINGS_MODULE": "config.settings.test",
+                        "COPPICE": f"http://{address}",
+                        "MANAGE": f"{sys.executable} manage.py",
+                        "COINS": str(tmp_path / "coins.bin"),
+                        "SHOP_PASSWORD": "correct horse",
+                        "CUSTOMER_PASSWORD": "battery staple",
+                    },
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                )
+        finally:
+            worker.stop()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    held = Coin.objects.filter(state="bank").values_list("wallet__name", "denomination").order_by("denomination")
+    assert sorted(held) == [("customer", 1), ("customer", 1), ("shop", 0), ("shop", 0)]
+    assert '"name":"customer","balance":20,' in done.stdout
+    assert sorted(LockerTask.objects.values_list("kind", "state")) == [
+        (kind, "completed") for kind in ("import", "peek", "put", "take")
+    ]
 
 
 def test_the_page_leads_on_and_is_led_to():
