@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
@@ -11,20 +12,27 @@ from django.db.models.functions import Now
 
 from lockers import queries as lockers
 from transfers import queries as transfers
+from trusts import queries as trusts
 from wallets import errors, oversight
-from wallets.audit import Finding
+from wallets.audit import Finding, broken_rules
 from wallets.models import AuditRun
 from wallets.states import AuditResult
 
 # Held while an audit reads, so that no two do, whatever their rows say.
 _AUDITING: Final = 20261124
 
+# The apps whose models say what an audit checks.
+APPS: Final = ("wallets", "trusts", "transfers", "lockers", "desk")
+
 log = logging.getLogger("coppice.audit")
 
 
 def findings() -> list[Finding]:
     """
-    Return every broken promise of the ledger and of the lockers, as of one moment.
+    Return every broken promise of the ledger, of the lockers and of the desk, as of one moment.
+
+    What the models say (constraints, unique fields, references) is checked of each table, whatever the database
+    enforces now: a restored or edited database may lack a constraint, or hold rows from before it.
 
     :raises AuditIsRunning: another one reads just now
     """
@@ -37,7 +45,13 @@ def findings() -> list[Finding]:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
         if not cursor.fetchone()[0]:
             raise errors.AuditIsRunning("An audit is running already.")
-        return [*transfers.audit_findings(), *lockers.audit_findings()]
+        return [
+            *(finding for app in APPS for finding in broken_rules(apps.get_app_config(app).get_models())),
+            *oversight.audit_findings(),
+            *trusts.audit_findings(),
+            *transfers.audit_findings(),
+            *lockers.audit_findings(),
+        ]
 
 
 def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:

@@ -16,6 +16,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import (
     HELD,
     SPENDABLE,
+    STORED,
     CoinState,
     FileType,
     LineType,
@@ -287,7 +288,7 @@ class Coin(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["denomination", "serial_number"],
-                condition=Q(state__in=[CoinState.LOCKED, CoinState.EXPORTED]),
+                condition=Q(state__in=list(STORED)),
                 name="coin_is_in_one_locker_or_file",
             ),
         ]

@@ -19,11 +19,11 @@ from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, R
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
-from lockers.states import HELD, SPENDABLE, CoinState, LineType, LockerState, TaskKind, TaskState
+from lockers.states import COIN_CHANGES, HELD, SPENDABLE, STORED, CoinState, LineType, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import names
 from wallets import queries as wallets
-from wallets.audit import Finding
+from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
 from wallets.errors import WalletNotControlled, WalletNotFound
 from wallets.models import Wallet
 
@@ -463,81 +463,82 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
 
 # The books.
 
+# What the models and their constraints do not say; the rest is checked from them (`wallets.audit.broken_rules`).
+_SPENDABLE: Final = listed(SPENDABLE)
+_STORED: Final = listed(STORED)
+_PUT: Final = listed([CoinState.LOCKED, *COIN_CHANGES[CoinState.LOCKED]])
+_GIVEN: Final = listed([CoinState.EXPORTED, *COIN_CHANGES[CoinState.EXPORTED]])
+_BETWEEN_WALLETS: Final = listed(_SHARED)
 _CHECKS: Final = {
-    "coin is held once": """
-        SELECT denomination || '#' || serial_number FROM lockers_coin
-        WHERE state IN ('incoming', 'bank', 'fracked', 'limbo', 'errored')
-        GROUP BY denomination, serial_number HAVING count(*) > 1
-    """,
-    "coin is in one locker or file": """
-        SELECT denomination || '#' || serial_number FROM lockers_coin WHERE state IN ('locked', 'exported')
-        GROUP BY denomination, serial_number HAVING count(*) > 1
-    """,
-    "coin is not spendable and in a locker or file": """
-        SELECT held.denomination || '#' || held.serial_number FROM lockers_coin AS held
+    "coin is not spendable and in a locker or file": f"""
+        SELECT concat(held.denomination, '#', held.serial_number) FROM lockers_coin AS held
         JOIN lockers_coin AS locked USING (denomination, serial_number)
-        WHERE held.state IN ('bank', 'fracked') AND locked.state IN ('locked', 'exported')
-    """,
-    "reserved coin belongs to an open task": """
-        SELECT coin.denomination || '#' || coin.serial_number FROM lockers_coin AS coin
-        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.state <> 'running'
-    """,
+        WHERE held.state IN {_SPENDABLE} AND locked.state IN {_STORED}
+    """,  # noqa: S608 - constants
+    "reserved coin belongs to an open task": f"""
+        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
+        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.state <> '{TaskState.RUNNING}'
+    """,  # noqa: S608 - constants
     "reserved coin belongs to its task's wallet": """
-        SELECT coin.denomination || '#' || coin.serial_number FROM lockers_coin AS coin
+        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
         JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.wallet_id <> coin.wallet_id
     """,
-    "coin in limbo keeps both secrets": """
-        SELECT denomination || '#' || serial_number FROM lockers_coin
-        WHERE state = 'limbo' AND proposed IS NULL AND family IS DISTINCT FROM id
-    """,
-    "locker that is filled holds coins": """
+    "coin in limbo keeps both secrets": f"""
+        SELECT concat(denomination, '#', serial_number) FROM lockers_coin
+        WHERE state = '{CoinState.LIMBO}' AND proposed IS NULL AND family IS DISTINCT FROM id
+    """,  # noqa: S608 - constants
+    "locker that is filled holds coins": f"""
         SELECT locker.id::text FROM lockers_locker AS locker
-        WHERE (locker.state = 'filled') <>
-              EXISTS (SELECT FROM lockers_coin AS coin WHERE coin.locker_id = locker.id AND coin.state = 'locked')
-    """,
-    "locker that is being filled has an open task": """
+        WHERE (locker.state = '{LockerState.FILLED}') <>
+              EXISTS (SELECT FROM lockers_coin AS coin
+                      WHERE coin.locker_id = locker.id AND coin.state = '{CoinState.LOCKED}')
+    """,  # noqa: S608 - constants
+    "locker that is being filled has an open task": f"""
         SELECT locker.id::text FROM lockers_locker AS locker
-        WHERE locker.state = 'filling' AND NOT EXISTS (
-            SELECT FROM lockers_lockertask AS task WHERE task.locker_id = locker.id AND task.state = 'running')
-    """,
-    "open task is within its deadline": """
-        SELECT id::text FROM lockers_lockertask WHERE state = 'running' AND deadline < now() - interval '1 minute'
-    """,
-    "completed put stored what it says": """
+        WHERE locker.state = '{LockerState.FILLING}' AND NOT EXISTS (
+            SELECT FROM lockers_lockertask AS task
+            WHERE task.locker_id = locker.id AND task.state = '{TaskState.RUNNING}')
+    """,  # noqa: S608 - constants
+    "open task is within its deadline": f"""
+        SELECT id::text FROM lockers_lockertask
+        WHERE state = '{TaskState.RUNNING}' AND deadline < now() - interval '1 minute'
+    """,  # noqa: S608 - constants
+    "completed put stored what it says": f"""
         SELECT task.id::text FROM lockers_lockertask AS task
-        WHERE task.kind = 'put' AND task.state = 'completed' AND (task.result->>'total_stored')::numeric <> (
+        WHERE task.kind = '{TaskKind.PUT}' AND task.state = '{TaskState.COMPLETED}'
+          AND (task.result->>'total_stored')::numeric <> (
             SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
-            WHERE line.task_id = task.id AND line.state IN ('locked', 'sent'))
-    """,
-    "export has the coins that it says": """
+            WHERE line.task_id = task.id AND line.state IN {_PUT})
+    """,  # noqa: S608 - constants
+    "export has the coins that it says": f"""
         SELECT export.task_id::text FROM lockers_export AS export WHERE export.coin_count <> (
             SELECT count(*) FROM lockers_coin AS coin
-            WHERE coin.export_id = export.task_id AND coin.state IN ('exported', 'sent'))
-    """,
-    "balance is what the coins of the wallet are worth": """
-        SELECT coalesce(account.wallet_id, held.wallet_id)::text FROM lockers_account AS account
+            WHERE coin.export_id = export.task_id AND coin.state IN {_GIVEN})
+    """,  # noqa: S608 - constants
+    "balance is what the coins of the wallet are worth": f"""
+        SELECT concat(coalesce(account.wallet_id, held.wallet_id)) FROM lockers_account AS account
         FULL JOIN (SELECT wallet_id, sum(10::numeric ^ (denomination + 8)) AS units FROM lockers_coin
-                   WHERE state IN ('bank', 'fracked') GROUP BY wallet_id) AS held USING (wallet_id)
+                   WHERE state IN {_SPENDABLE} GROUP BY wallet_id) AS held USING (wallet_id)
         WHERE coalesce(account.balance, 0) <> coalesce(held.units, 0)
-    """,
+    """,  # noqa: S608 - constants
     "statement adds up to the balance": """
-        SELECT account.wallet_id::text FROM lockers_account AS account
-        LEFT JOIN (SELECT wallet_id, sum(amount) AS total, count(*) AS number, max(number) AS last
+        SELECT concat(coalesce(account.wallet_id, line.wallet_id)) FROM lockers_account AS account
+        FULL JOIN (SELECT wallet_id, sum(amount) AS total, count(*) AS number, max(number) AS last
                    FROM lockers_statementline GROUP BY wallet_id) AS line USING (wallet_id)
-        WHERE (account.balance, account.lines, account.lines)
+        WHERE (coalesce(account.balance, 0), coalesce(account.lines, -1), coalesce(account.lines, -1))
               <> (coalesce(line.total, 0), coalesce(line.number, 0), coalesce(line.last, 0))
     """,
     "statement line follows the one before": """
-        SELECT wallet_id || ' ' || number FROM (
+        SELECT concat(wallet_id, ' ', number) FROM (
             SELECT wallet_id, number, amount, running_balance,
                    lag(running_balance, 1, 0) OVER (PARTITION BY wallet_id ORDER BY number) AS balance_before
             FROM lockers_statementline) AS line
         WHERE running_balance <> balance_before + amount
     """,
-    "transfer gives what it takes": """
-        SELECT task_id::text FROM lockers_statementline WHERE type IN ('TransferIn', 'TransferOut')
+    "transfer gives what it takes": f"""
+        SELECT concat(task_id) FROM lockers_statementline WHERE type IN {_BETWEEN_WALLETS}
         GROUP BY task_id HAVING sum(amount) <> 0
-    """,
+    """,  # noqa: S608 - constants
 }
 
 
@@ -545,7 +546,7 @@ def audit_findings() -> Iterator[Finding]:
     """Check the books of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
     for check, statement in _CHECKS.items():
         with connection.cursor() as cursor:
-            cursor.execute(f"{statement} LIMIT 100")
+            cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")
             for (subject,) in cursor.fetchall():
                 yield Finding(check, subject)
 

@@ -103,6 +103,8 @@ HELD: Final = (
 UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, CoinState.CHANGE)
 # What counts as balance, and may be put into a locker.
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
+# In a locker or a file of ours, which may still hold it. A coin is in one of these at most once, too.
+STORED: Final = (CoinState.LOCKED, CoinState.EXPORTED)
 
 
 def may_become(old: CoinState, new: CoinState) -> bool:

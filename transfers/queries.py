@@ -10,11 +10,11 @@ import orjson
 from django.db import connection, transaction
 
 from transfers import errors, tallies
-from transfers.states import TransferState
+from transfers.states import OPEN, TransferState
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
-from wallets.audit import Finding
+from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
 
 
 class TransferRow(NamedTuple):
@@ -385,9 +385,10 @@ def token_history(
         return [MovementRow(*row) for row in cursor.fetchall()]
 
 
-_FINDINGS_PER_CHECK = 100
-# Each query returns one text per broken promise. They repeat what constraints and triggers enforce where that is
-# cheap, because an audit must also find what was done behind their back.
+# Each query returns one text per broken promise. They repeat what triggers enforce where that is cheap, because an
+# audit must also find what was done behind their back; what the models say is checked from them.
+_OPEN: Final = listed(OPEN)
+_KNOWN: Final = listed(TransferState)
 _CHECKS: dict[str, str] = {
     "every token lies in a wallet that exists": """
         SELECT format('token %%s lies in %%s', token.id, token.wallet_id)
@@ -404,7 +405,7 @@ _CHECKS: dict[str, str] = {
         SELECT format('token %%s has %%s movements, numbered %%s to %%s, and says it moved %%s times',
                       token.id, count(movement.id), min(movement.number), max(movement.number), token.moves)
           FROM wallets_token AS token LEFT JOIN transfers_movement AS movement ON movement.token_id = token.id
-         GROUP BY token.id
+         GROUP BY token.id, token.moves
         HAVING count(movement.id) <> token.moves + 1 OR min(movement.number) <> 0
             OR max(movement.number) <> token.moves""",
     "each movement starts where and after the one before ended": """
@@ -413,7 +414,7 @@ _CHECKS: dict[str, str] = {
                        lag(destination_id) OVER history AS whereabouts, lag(id) OVER history AS earlier
                   FROM transfers_movement WINDOW history AS (PARTITION BY token_id ORDER BY number)) AS movement
          WHERE number > 0 AND (source_id IS DISTINCT FROM whereabouts OR earlier IS NULL OR earlier >= id)""",
-    "each movement belongs to a token and to a completed transfer between the same wallets": """
+    "each movement belongs to a token and to a completed transfer between the same wallets": f"""
         SELECT format('movement %%s of token %%s by transfer %%s', movement.id, movement.token_id,
                       movement.transfer_number)
           FROM transfers_movement AS movement
@@ -422,44 +423,46 @@ _CHECKS: dict[str, str] = {
          WHERE token.id IS NULL
             OR (movement.number = 0) <> (movement.transfer_number IS NULL)
             OR movement.number > 0 AND (
-                   transfer.number IS NULL OR transfer.state <> 'completed'
+                   transfer.number IS NULL OR transfer.state <> '{TransferState.COMPLETED}'
                    OR transfer.source_id <> movement.source_id
-                   OR transfer.destination_id <> movement.destination_id)""",
-    "a completed transfer moved what was asked, any other nothing": """
+                   OR transfer.destination_id <> movement.destination_id)""",  # noqa: S608 - constants
+    "a completed transfer moved what was asked, any other nothing": f"""
         SELECT format('transfer %%s is %%s, asked %%s, moved %%s, history says %%s', transfer.id, transfer.state,
                       transfer.token_count, transfer.moved_count, count(movement.id))
           FROM transfers_transfer AS transfer
           LEFT JOIN transfers_movement AS movement ON movement.transfer_number = transfer.number
-         GROUP BY transfer.id
-        HAVING count(movement.id) <> CASE transfer.state WHEN 'completed' THEN transfer.token_count ELSE 0 END
-            OR transfer.moved_count <> count(movement.id)""",
-    "a completed transfer of listed tokens moved these": """
+         GROUP BY transfer.id, transfer.state, transfer.token_count, transfer.moved_count
+        HAVING count(movement.id) <> CASE transfer.state WHEN '{TransferState.COMPLETED}'
+                                                   THEN transfer.token_count ELSE 0 END
+            OR transfer.moved_count <> count(movement.id)""",  # noqa: S608 - constants
+    "a completed transfer of listed tokens moved these": f"""
         SELECT format('transfer number %%s lists %%s and did not move it', missing.number, missing.token_id)
           FROM (SELECT transfer.number, (jsonb_array_elements_text(transfer.parameters -> 'tokens'))::uuid AS token_id
-                  FROM transfers_transfer AS transfer WHERE transfer.state = 'completed'
-                EXCEPT SELECT transfer_number, token_id FROM transfers_movement) AS missing""",
-    "a pending transfer of listed tokens reserves these": """
+                  FROM transfers_transfer AS transfer WHERE transfer.state = '{TransferState.COMPLETED}'
+                EXCEPT SELECT transfer_number, token_id FROM transfers_movement) AS missing""",  # noqa: S608 - constants
+    "a pending transfer of listed tokens reserves these": f"""
         SELECT format('transfer %%s lists %%s and does not reserve it', missing.id, missing.token_id)
           FROM (SELECT transfer.id, (jsonb_array_elements_text(transfer.parameters -> 'tokens'))::uuid AS token_id
-                  FROM transfers_transfer AS transfer WHERE transfer.state = 'pending'
+                  FROM transfers_transfer AS transfer WHERE transfer.state = '{TransferState.PENDING}'
                 EXCEPT SELECT transfer_pending_id, id FROM wallets_token
-                        WHERE transfer_pending_id IS NOT NULL) AS missing""",
-    "a pending transfer reserves what was asked, any other nothing": """
+                        WHERE transfer_pending_id IS NOT NULL) AS missing""",  # noqa: S608 - constants
+    "a pending transfer reserves what was asked, any other nothing": f"""
         SELECT format('transfer %%s is %%s, asked %%s, reserved %%s, %%s tokens say so', transfer.id, transfer.state,
                       transfer.token_count, transfer.reserved_count, coalesce(reserved.count, 0))
           FROM transfers_transfer AS transfer
           LEFT JOIN (SELECT transfer_pending_id, count(*) FROM wallets_token
                       WHERE transfer_pending_id IS NOT NULL GROUP BY transfer_pending_id) AS reserved
             ON reserved.transfer_pending_id = transfer.id
-         WHERE coalesce(reserved.count, 0) <> CASE transfer.state WHEN 'pending' THEN transfer.token_count ELSE 0 END
-            OR transfer.reserved_count <> coalesce(reserved.count, 0)""",
+         WHERE coalesce(reserved.count, 0) <> CASE transfer.state WHEN '{TransferState.PENDING}'
+                                                   THEN transfer.token_count ELSE 0 END
+            OR transfer.reserved_count <> coalesce(reserved.count, 0)""",  # noqa: S608 - constants
     "a reserved token lies in the source of the transfer that reserves it": """
         SELECT format('token %%s lies in %%s, reserved by %%s', token.id, token.wallet_id, token.transfer_pending_id)
           FROM wallets_token AS token
           LEFT JOIN transfers_transfer AS transfer ON transfer.id = token.transfer_pending_id
          WHERE token.transfer_pending_id IS NOT NULL
            AND (transfer.id IS NULL OR transfer.source_id <> token.wallet_id)""",
-    "a transfer lies between two wallets that exist, and is closed when it was decided": """
+    "a transfer lies between two wallets that exist, and is closed when it was decided": f"""
         SELECT format('transfer %%s, %%s, from %%s to %%s', transfer.id, transfer.state, transfer.source_id,
                       transfer.destination_id)
           FROM transfers_transfer AS transfer
@@ -468,9 +471,11 @@ _CHECKS: dict[str, str] = {
           LEFT JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
          WHERE originator.id IS NULL OR source.id IS NULL OR destination.id IS NULL
             OR source.id = destination.id
-            OR (transfer.closed_at IS NULL) <> (transfer.state IN ('requested', 'pending'))
-            OR transfer.state NOT IN ('requested', 'pending', 'completed', 'cancelled', 'failed')
-            OR transfer.closed_at < transfer.created_at""",
+            OR NOT (transfer.token_count > 0
+                    OR transfer.token_count = 0 AND transfer.parameters = '{{"tokens": []}}')
+            OR (transfer.closed_at IS NULL) <> (transfer.state IN {_OPEN})
+            OR transfer.state NOT IN {_KNOWN}
+            OR transfer.closed_at < transfer.created_at""",  # noqa: S608 - constants
     "the tallies say what lies in each wallet": tallies.MISCOUNTED,
     "as many tokens were issued as there are": """
         SELECT format('%%s tokens, %%s issued', held.tokens, issued.tokens)
@@ -493,7 +498,7 @@ def audit_findings() -> list[Finding]:
         cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute("SET LOCAL enable_seqscan = on")
         for check, statement in _CHECKS.items():
-            cursor.execute(f"{statement} LIMIT %s", [_FINDINGS_PER_CHECK])
+            cursor.execute(f"{statement} LIMIT %s", [FINDINGS_PER_CHECK])
             findings += [Finding(check, detail) for (detail,) in cursor.fetchall()]
         cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
         cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")

@@ -1,6 +1,6 @@
 """Reading trusts: who controls which wallet, who may push to whom, and lists narrowed to what the reader may see."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -9,8 +9,10 @@ from uuid import UUID
 from django.db import connection
 
 from trusts import errors
+from trusts.states import TYPE_OF, TrustRequestType, TrustType
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
+from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
 
 LAST_NUMBER: Final = 2**63 - 1
 
@@ -403,3 +405,39 @@ def trusts_of_wallet_page(
         type=type,
         request_type=request_type,
     )
+
+
+# What the models do not say, and triggers alone enforce.
+_MANAGING: Final = listed(kind for kind in TrustRequestType if TYPE_OF[kind] is TrustType.MANAGE)
+_CHECKS: Final = {
+    "a trust stands where its last change brought it": """
+        SELECT format('trust %s is %s, its last change says %s', trust.id, trust.state,
+                      coalesce(change.state, 'nothing'))
+          FROM trusts_trust AS trust
+          LEFT JOIN (SELECT DISTINCT ON (trust_id) trust_id, state FROM trusts_trustchange ORDER BY trust_id, id DESC
+                    ) AS change ON change.trust_id = trust.id
+         WHERE change.state IS DISTINCT FROM trust.state""",
+    "a trust begins with the request of its originator": """
+        SELECT format('trust %s of %s', trust.id, trust.originator_id)
+          FROM trusts_trust AS trust
+          LEFT JOIN (SELECT DISTINCT ON (trust_id) trust_id, event, actor_id FROM trusts_trustchange
+                      ORDER BY trust_id, id) AS change ON change.trust_id = trust.id
+         WHERE change.event IS DISTINCT FROM '' OR change.actor_id IS DISTINCT FROM trust.originator_id""",
+    "a trust knows when the managed wallet was created": f"""
+        SELECT format('trust %s', trust.id)
+          FROM trusts_trust AS trust
+          JOIN wallets_wallet AS wallet
+            ON wallet.id = CASE trust.request_type WHEN '{TrustRequestType.YIELD}' THEN trust.actor_id
+                                                   ELSE trust.target_id END
+         WHERE trust.request_type IN {_MANAGING} AND trust.managed_created_at IS DISTINCT FROM wallet.created_at
+    """,  # noqa: S608 - constants
+}
+
+
+def audit_findings() -> Iterator[Finding]:
+    """Check trusts against the list of their changes; each finding names a rule and one row that breaks it."""
+    for check, statement in _CHECKS.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")
+            for (detail,) in cursor.fetchall():
+                yield Finding(check, detail)

@@ -1,6 +1,28 @@
-"""What an audit of any app reports."""
+"""What an audit of any app reports, and the checks that follow from the models themselves."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import models
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Max,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    TextField,
+    Value,
+)
+from django.db.models.functions import Cast, Concat
+
+# Of the rows that break one rule, the first are named.
+FINDINGS_PER_CHECK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,3 +31,73 @@ class Finding:
 
     check: str
     detail: str
+
+
+def listed(values: Iterable[str]) -> str:
+    """Return states as the list of an SQL `IN`, e.g. `('bank', 'fracked')`. They are constants of ours."""
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+def model_checks(model: type[models.Model]) -> Iterator[tuple[str, QuerySet[Any, Any]]]:
+    """
+    Return the name of each rule that a model states, with a query for the rows that break it.
+
+    These are the constraints of its Meta, what is unique, what refers to another row (whether the database has a
+    foreign key for it or not), and what is never NULL. Each query returns one text per finding.
+    """
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, models.CheckConstraint):
+            yield check_name(constraint.name), _named(model, _breaking(model, constraint.condition))
+        elif isinstance(constraint, models.UniqueConstraint):
+            keys = [*constraint.expressions, *(F(field) for field in constraint.fields)]
+            yield check_name(constraint.name), _repeated(model, keys, constraint.condition or Q())
+        else:
+            raise TypeError(f"The audit has no query for constraints like {constraint!r}.")
+    for field in model._meta.local_concrete_fields:
+        if field.unique:
+            yield f"{model._meta.db_table}.{field.column} is unique", _repeated(model, [F(field.attname)], Q())
+        if isinstance(field, models.ForeignKey):
+            (target,) = field.foreign_related_fields
+            known = Exists(field.related_model._base_manager.filter(**{target.attname: OuterRef(field.attname)}))
+            dangling = model._base_manager.filter(~known, **{f"{field.attname}__isnull": False})
+            yield f"{model._meta.db_table}.{field.column} refers to a row", _named(model, dangling)
+    required = [field.attname for field in model._meta.local_concrete_fields if not field.null]
+    missing = Q(*((f"{name}__isnull", True) for name in required), _connector=Q.OR)
+    yield f"{model._meta.db_table} has what it must have", _named(model, model._base_manager.filter(missing))
+
+
+def check_name(constraint: str) -> str:
+    """Return the name of the check that finds what breaks a constraint."""
+    return constraint.replace("_", " ")
+
+
+def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Finding]:
+    """Return every row of the models that breaks a rule which the model states."""
+    for model in listed_models:
+        for check, rows in model_checks(model):
+            for detail in rows[:FINDINGS_PER_CHECK]:
+                yield Finding(check, detail)
+
+
+def _breaking(model: type[models.Model], condition: Any) -> QuerySet[Any, Any]:
+    # As in a CHECK, a condition that comes to NULL is not broken.
+    holds = ExpressionWrapper(condition, output_field=BooleanField())
+    return model._base_manager.alias(_holds=holds).filter(_holds=False)
+
+
+def _named(model: type[models.Model], rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+    name = Concat(Value(f"{model._meta.db_table} "), Cast("pk", TextField()), output_field=TextField())
+    return rows.order_by().values_list(name, flat=True)
+
+
+def _repeated(model: type[models.Model], keys: list[Any], condition: Q) -> QuerySet[Any, Any]:
+    # Rows are named by their primary keys: what they share may be a digest.
+    names = {f"_key{index}": key for index, key in enumerate(keys)}
+    rows = model._base_manager.filter(condition).annotate(**names)
+    rows = rows.filter(**{f"{name}__isnull": False for name in names}).order_by().values(*names)
+    first, last = (aggregate(Cast("pk", TextField())) for aggregate in (Min, Max))
+    count = Cast("_count", TextField())
+    table = Value(f"{model._meta.db_table} ")
+    name = Concat(table, first, Value(" and "), last, Value(": "), count, Value(" rows"), output_field=TextField())
+    repeated: QuerySet[Any, Any] = rows.annotate(_count=Count("*")).filter(_count__gt=1)
+    return repeated.values_list(name, flat=True)

@@ -5,7 +5,7 @@ Operations of any app record an act in the transaction of its effect: there is a
 effect. The confirmation's number makes a double click one effect.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from wallets import errors
-from wallets.audit import Finding
+from wallets.audit import FINDINGS_PER_CHECK, Finding
 from wallets.models import AuditRun, OperatorAction
 from wallets.states import AuditResult, OperatorVerb
 
@@ -140,3 +140,18 @@ def fail_audit(*, run_id: int, error: str) -> None:
     AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
         result=AuditResult.FAILED, error=error[:250], finished_at=Now()
     )
+
+
+def audit_findings() -> Iterator[Finding]:
+    """Check what earlier audits wrote down: one that ended keeps the findings that it counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, findings_count, kept"
+            "  FROM (SELECT id, findings_count, CASE jsonb_typeof(findings)"
+            "               WHEN 'array' THEN jsonb_array_length(findings) ELSE -1 END AS kept"
+            "          FROM wallets_auditrun) AS run"
+            " WHERE kept <> least(findings_count, %s) ORDER BY id LIMIT %s",
+            [FINDINGS_KEPT, FINDINGS_PER_CHECK],
+        )
+        for run_id, count, kept in cursor.fetchall():
+            yield Finding("an audit keeps what it found", f"audit {run_id} found {count}, {kept} are there")
