@@ -21,6 +21,7 @@ from wallets.oversight import Operator
 from wallets.states import OperatorVerb
 
 TASK: Final = "task"
+LOCKER: Final = "locker"
 
 Shown = Mapping[str, Any]
 
@@ -89,6 +90,7 @@ def _record_task(
         label=name,
         before=shown,
         after={"task": str(task.pk), "coins": task.coins.count()},
+        concerns=[(TASK, task.pk)],
     )
 
 
@@ -176,8 +178,15 @@ def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
             label=f"{task.kind} of {task.wallet.name}",
             before=shown,
             after={"task": str(again.pk), "coins": again.coins.count()},
+            concerns=_concerned(task, again),
         )
     return again
+
+
+def _concerned(*tasks: LockerTask) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = [(TASK, task.pk) for task in tasks]
+    found += [(LOCKER, task.locker_id) for task in tasks if task.locker_id is not None]
+    return [*found, *((WALLET, task.wallet_id) for task in tasks)]
 
 
 def _begin_again(task: LockerTask) -> LockerTask:
@@ -248,6 +257,7 @@ def roll_back(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
             label=f"{task.kind} of {task.wallet.name}",
             before=shown,
             after={"task": str(undoing.pk)},
+            concerns=_concerned(task, undoing),
         )
     return undoing
 

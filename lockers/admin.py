@@ -1,5 +1,6 @@
 """Tasks, lockers and coins at the desk. Nothing secret is read for it: no number, no code, no key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -350,6 +351,11 @@ class CoinPage(pages.LedgerPage):
     @admin.display(description="changed")
     def changed(self, coin: Coin) -> SafeString | str:
         return desk.moment(coin.changed_at)
+
+    def things(self, row: Coin) -> Sequence[tuple[str, object]]:
+        # The task of an export has the id of the export.
+        near = (("task", row.task_id), ("locker", row.locker_id), ("task", row.export_id))
+        return [*super().things(row), *((kind, row_id) for kind, row_id in near if row_id is not None)]
 
     def detail(self, request: HttpRequest, row: Coin) -> dict[str, Any]:
         return {

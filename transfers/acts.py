@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from transfers import errors, operations, tallies
+from transfers import errors, operations, overview, tallies
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
 from wallets import oversight, queries
@@ -51,7 +51,11 @@ def issue_tokens(
         wallet = queries.wallet_by_id(wallet_id)
         oversight.compare(shown, about_to_issue(wallet_id=wallet_id, capture_ids=capture_ids))
         before = tallies.token_counts([wallet_id]).get(wallet_id, NO_TOKENS).total
-        issued = operations.issue_tokens(wallet=wallet, count=count, capture_ids=capture_ids)
+        captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
+        token_ids = [uuid4() for _ in captures]
+        issued = operations.issue_tokens(wallet=wallet, capture_ids=captures, token_ids=token_ids)
+        # What is issued in one statement has one time; no page tells of an act token by token.
+        firsts = Token.objects.filter(pk__in=token_ids[:: operations.ISSUED_AT_ONCE])
         oversight.record(
             operator,
             OperatorVerb.ISSUED_TOKENS,
@@ -60,6 +64,7 @@ def issue_tokens(
             label=wallet.name,
             before={**shown, "tokens": before},
             after={"issued": issued, "tokens": before + issued},
+            concerns=[(overview.ISSUE, overview.issue_of(token)) for token in firsts],
         )
     return issued
 
@@ -115,4 +120,5 @@ def cancel_transfer(*, operator: Operator, shown: Shown, transfer_id: UUID, even
             label=f"{transfer.token_count} tokens from {row.source_wallet} to {row.destination_wallet}",
             before=shown,
             after={"state": row.state, "tokens_reserved": 0, "in_the_name_of": wallet.name, "event": event.value},
+            concerns=[(WALLET, transfer.source_id), (WALLET, transfer.destination_id)],
         )

@@ -122,7 +122,7 @@ class TransferPage(pages.LedgerPage):
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {
             "title": f"Transfer {desk.short(row.pk)}",
-            "strip": overview.strip(row),
+            "strip": overview.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
             "possible": overview.what_is_possible(row),
             "tokens": overview.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,

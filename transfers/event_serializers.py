@@ -26,6 +26,7 @@ EVENT_EXAMPLE: Final = {
         "trustRelationshipIds": Sometimes(["1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"]),
         "transfersLeft": Sometimes(0),
         "transferIds": Sometimes([]),
+        "operator": Sometimes(True),
     },
 }
 

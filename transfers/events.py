@@ -152,7 +152,7 @@ _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
-    "parentWallet", "childWallet", "wallet",
+    "parentWallet", "childWallet", "wallet", "operator",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from wallets.states import EventType
 # How often a list of tokens is tried again that proved to be free after all.
 _ATTEMPTS = 3
 # Bounds the memory of one statement; the whole issue is still one transaction.
-_ISSUED_AT_ONCE = 50_000
+ISSUED_AT_ONCE = 50_000
 # From so many new tokens on the planner's statistics are worth refreshing at once.
 _MANY = 1_000
 
@@ -368,8 +368,8 @@ def issue_tokens(
     captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
     with transaction.atomic():
         issued = 0
-        for start in range(0, len(captures), _ISSUED_AT_ONCE):
-            part = slice(start, start + _ISSUED_AT_ONCE)
+        for start in range(0, len(captures), ISSUED_AT_ONCE):
+            part = slice(start, start + ISSUED_AT_ONCE)
             issued += ledger.issue(
                 wallet_id=wallet.pk,
                 capture_ids=captures[part],

@@ -5,6 +5,7 @@ Nothing here counts tokens or movements. What completed at once is read from tal
 not is rare, and has partial indexes of its own.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -16,7 +17,8 @@ from django.db.models.functions import Now
 from transfers import tallies
 from transfers.models import Movement, Transfer
 from transfers.states import DECIDES, OPEN, TRANSITIONS, Side, TransferEvent, TransferState
-from wallets.models import Token, Wallet
+from wallets.models import OperatorAction, Token, Wallet
+from wallets.states import OperatorVerb
 
 # Where the ages of open transfers are divided; the last group is older than all.
 AGE_LIMITS: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=3), timedelta(days=7))
@@ -163,6 +165,16 @@ def provenance(*, token_id: UUID) -> list[Stage]:
         return [Stage(*row) for row in cursor.fetchall()]
 
 
+# What the log of operators' acts calls tokens that were issued in one statement.
+ISSUE: Final = "issue"
+
+
+def issue_of(token: Token) -> str:
+    """Return what tokens have in common that were issued in one statement: the wallet that got them, and the time."""
+    first = Movement.objects.filter(token=token, number=0).values_list("destination_id", flat=True).first()
+    return f"{first} {token.created_at.isoformat()}"
+
+
 def tokens_in(*, transfer: Transfer, limit: int) -> list[UUID]:
     """Return the first ids of the tokens that a transfer moved, or reserves."""
     if transfer.state == TransferState.COMPLETED:
@@ -196,8 +208,12 @@ class Station(NamedTuple):
     is_reached: bool
 
 
-def strip(transfer: Transfer) -> list[Station]:
-    """Return the states that a transfer went through, and for an open one the end that is hoped for. One statement."""
+def strip(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list[Station]:
+    """
+    Return the states that a transfer went through, and for an open one the end that is hoped for. One statement.
+
+    `acts` are what operators did to it: one that cancelled it is named, and not the wallet in whose name that was.
+    """
     closer = ""
     if transfer.closed_by_id is not None:
         closer = Wallet.objects.filter(pk=transfer.closed_by_id).values_list("name", flat=True).first() or "?"
@@ -227,7 +243,12 @@ def strip(transfer: Transfer) -> list[Station]:
         stations.append(Station(transfer.state, words, transfer.closed_at, asker, True))
     else:
         words = verbs[TransferEvent(transfer.closed_event)] + (f" by {closer}" if closer else "")
-        stations.append(Station(transfer.state, words, transfer.closed_at, closer or "the system", True))
+        cancelling = next((act for act in acts if act.verb == OperatorVerb.CANCELLED_TRANSFER), None)
+        if cancelling is not None:
+            words = f"cancelled by operator {cancelling.staff.get_username()}, in the name of {closer}"
+            words += f": {cancelling.reason}" if cancelling.reason else ""
+        who = cancelling.staff.get_username() if cancelling is not None else closer or "the system"
+        stations.append(Station(transfer.state, words, transfer.closed_at, who, True))
     return stations
 
 

@@ -162,6 +162,7 @@ def revoke_bearer_token(*, operator: Operator, shown: Shown, bearer_token_id: UU
             label=f"{token.prefix}… of {token.wallet.name}",
             before=shown,
             after={"valid": False},
+            concerns=[(WALLET, token.wallet_id)],
         )
 
 
@@ -233,6 +234,7 @@ def rotate_api_key(
                 "new_key_begins_with": new.prefix,
                 "old_key_stays_valid_hours": old_stays_valid.total_seconds() / 3600,
             },
+            concerns=[(API_KEY, new.pk)],
         )
     return new, plaintext
 

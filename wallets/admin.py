@@ -197,6 +197,9 @@ class TokenPage(pages.LedgerPage):
     def made(self, token: Token) -> SafeString | str:
         return desk.moment(token.created_at)
 
+    def things(self, row: Token) -> Sequence[tuple[str, object]]:
+        return [*super().things(row), (transfers.ISSUE, transfers.issue_of(row))]
+
     def detail(self, request: HttpRequest, row: Token) -> dict[str, Any]:
         return {
             "title": f"Token {desk.short(row.pk)}",
@@ -467,6 +470,9 @@ class OperatorActionPage(pages.LedgerPage):
     def at(self, action: OperatorAction) -> SafeString | str:
         return desk.moment(action.created_at)
 
+    def things(self, row: OperatorAction) -> Sequence[tuple[str, object]]:
+        return []
+
     def detail(self, request: HttpRequest, row: OperatorAction) -> dict[str, Any]:
         return {
             "title": f"{row.staff.get_username()} {row.get_verb_display()}",
@@ -475,7 +481,18 @@ class OperatorActionPage(pages.LedgerPage):
             "facts": [
                 Fact("who", row.staff.get_username()),
                 Fact("did", row.get_verb_display()),
-                Fact("of", f"{row.object_kind} {row.object_label}".strip(), note=row.object_id),
+                Fact(
+                    "of",
+                    f"{row.object_kind} {row.object_label}".strip(),
+                    pages.page_of_thing(self.admin_site, row.object_kind, row.object_id),
+                    note=row.object_id,
+                ),
+                *(
+                    Fact("concerns", f"{kind} {desk.short(thing_id)}", url)
+                    for kind, _, thing_id in (thing.partition(":") for thing in row.things)
+                    if (kind, thing_id) != (row.object_kind, row.object_id)
+                    and (url := pages.page_of_thing(self.admin_site, kind, thing_id))
+                ),
                 Fact("why", row.reason or "–"),
                 Fact("when", desk.full(row.created_at), note=desk.ago(row.created_at)),
                 Fact("request", row.request_id or "–"),

@@ -8,6 +8,8 @@ the foreign key behind that id is added by a migration of the transfers app.
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Func, Q
 from django.db.models.functions import Now
@@ -214,6 +216,8 @@ class OperatorAction(models.Model):
     object_id = models.CharField(max_length=64, blank=True)
     # What the object was called when it was done.
     object_label = models.CharField(max_length=254, blank=True)
+    # Everything that it concerns, as `oversight.thing` writes it: the object first, then what was made or changed too.
+    things = ArrayField(models.CharField(max_length=128), default=list, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     before = models.JSONField(default=dict, blank=True)
     after = models.JSONField(default=dict, blank=True)
@@ -225,6 +229,7 @@ class OperatorAction(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["object_kind", "object_id", "-id"], name="operator_action_by_object"),
+            GinIndex(fields=["things"], name="operator_action_by_thing"),
         ]
         # One for each thing that can be done at the desk; `config.desk.roles` says who has which.
         permissions = [

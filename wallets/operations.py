@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, numbering, origins, passwords, queries
+from wallets import errors, names, numbering, origins, oversight, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
@@ -109,14 +109,16 @@ def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID
 _RECORD = f"""
 WITH announced AS MATERIALIZED (SELECT WHERE {numbering.ANNOUNCED})
 INSERT INTO wallets_event (id, number, wallet_id, type, payload, created_at)
-SELECT gen_random_uuid(), {numbering.NEXT}, event.wallet_id, event.type, event.payload::jsonb, clock_timestamp()
+SELECT gen_random_uuid(), {numbering.NEXT}, event.wallet_id, event.type,
+       CASE current_setting('{oversight.OPERATOR_SETTING}', true) WHEN 'acts'
+            THEN event.payload::jsonb || '{{"operator": true}}' ELSE event.payload::jsonb END, clock_timestamp()
   FROM announced CROSS JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS event (wallet_id, type, payload)
 """  # noqa: S608 - constants
 
 
 def record_events(events: Sequence[tuple[UUID, EventType, Mapping[str, Any]]]) -> None:
     """
-    Write events (wallet, type, payload) in their order.
+    Write events (wallet, type, payload) in their order. Those of an operator's act say `"operator": true`.
 
     The caller has opened the transaction of the effect, so that there is an event if and only if there is an effect.
     """

@@ -5,7 +5,7 @@ Operations of any app record an act in the transaction of its effect: there is a
 effect. The confirmation's number makes a double click one effect.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from wallets.states import AuditResult, OperatorVerb
 FINDINGS_KEPT: Final = 200
 # Longer than an audit may take (`config.tasks`): whoever began it then is gone.
 AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
+# A setting of the transaction of an act.
+OPERATOR_SETTING: Final = "coppice.operator"
 # The first key of the advisory locks of confirmations, apart from those of `wallets.numbering`.
 _CONFIRMING: Final = 20261123
 # And that of acts on one object.
@@ -42,10 +44,13 @@ def begin(operator: Operator) -> None:
     """
     Let nobody else act on the same confirmation until the caller's transaction ends. First statement of an act.
 
+    Until `record`, events of the transaction say that an operator acted (`wallets.operations.record_events`).
+
     :raises AlreadyDone: somebody has
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_CONFIRMING, operator.confirmation])
+        cursor.execute("SELECT set_config(%s, 'acts', true)", [OPERATOR_SETTING])
     done = OperatorAction.objects.filter(confirmation=operator.confirmation).first()
     if done is not None:
         raise errors.AlreadyDone(done.pk)
@@ -81,12 +86,17 @@ def record(
     label: str = "",
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
+    concerns: Iterable[tuple[str, object]] = (),
 ) -> OperatorAction:
     """
     Write down an act, in the transaction of its effect. Neither `before` nor `after` may hold a secret.
 
+    `concerns` names what was made or changed besides the object, as (kind, id): their pages tell of the act too.
+
     :raises AlreadyDone: this confirmation has had its effect already
     """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, '', true)", [OPERATOR_SETTING])
     try:
         with transaction.atomic():
             return OperatorAction.objects.create(
@@ -95,6 +105,7 @@ def record(
                 object_kind=kind,
                 object_id=str(object_id),
                 object_label=label[:254],
+                things=list(dict.fromkeys(thing(*each) for each in ((kind, object_id), *concerns) if each[1])),
                 reason=operator.reason[:500],
                 before=dict(before or {}),
                 after=dict(after or {}),
@@ -103,6 +114,18 @@ def record(
             )
     except IntegrityError as error:
         raise errors.AlreadyDone(None) from error
+
+
+def thing(kind: str, object_id: object) -> str:
+    """Return how a row of the log names a thing that it concerns."""
+    return f"{kind}:{object_id}"
+
+
+def acts_on(things: Iterable[tuple[str, object]], *, limit: int) -> list[OperatorAction]:
+    """Return what operators did that concerns any of the things (kind, id), the newest first, in one statement."""
+    named = [thing(*each) for each in things]
+    found = OperatorAction.objects.filter(things__overlap=named).select_related("staff")
+    return list(found.order_by("-pk")[:limit]) if named else []
 
 
 def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:

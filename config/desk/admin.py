@@ -16,7 +16,6 @@ from config.desk.confirming import operator_of
 from config.desk.models import SecondFactor
 from config.desk.pages import Fact
 from config.desk.templatetags import desk
-from wallets.models import OperatorAction
 
 admin.site.unregister([User, Group])
 
@@ -116,11 +115,6 @@ class PersonPage(pages.LedgerPage):
             "sessions": list(sessions.of_person(row)),
             "current": sessions.current(request),
             "may_end": not people.why_not(operator_of(request), row) and request.user.has_perm("desk.act_end_session"),
-            "actions": list(
-                OperatorAction.objects.filter(object_kind=people.PERSON, object_id=str(row.pk))
-                .select_related("staff")
-                .order_by("-id")[:20]
-            ),
         }
 
 

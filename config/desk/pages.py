@@ -27,7 +27,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from config.desk import spreadsheet
-from wallets import names, queries
+from wallets import names, oversight, queries
 from wallets.errors import DomainError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ else:
 
 # Rows beyond are neither counted nor reached by page numbers: who looks for one filters.
 COUNTED_ROWS: Final = 10_000
+# What operators did with a row, on its page: the last ones.
+ACTS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +356,11 @@ class LedgerPage(_ModelAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
+        operators_acts = oversight.acts_on(self.things(row), limit=ACTS_SHOWN)
+        row.operators_acts = operators_acts
         context = {
             **self.admin_site.each_context(request),
+            "operators_acts": operators_acts,
             "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
@@ -366,6 +371,10 @@ class LedgerPage(_ModelAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, self.detail_template, context)
 
+    def things(self, row: Any) -> Sequence[tuple[str, object]]:
+        """Return (kind, id) of the row and of what belongs to it, as the log of operators' acts names them."""
+        return [(self.singular, row.pk)]
+
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the template of a row's page shows: `facts`, and whatever else it asks for."""
         return {}
@@ -374,3 +383,11 @@ class LedgerPage(_ModelAdmin):
         """Return what an operator may do with the row, and why not."""
         found: Sequence[Act] = self.admin_site.acts_with(request, row)  # type: ignore[attr-defined]
         return found
+
+
+def page_of_thing(site: admin.AdminSite, kind: str, row_id: str) -> str:
+    """Return the address of the page of a thing as the log of operators' acts names it, or "" if there is none."""
+    for model, page in site._registry.items():
+        if row_id and isinstance(page, LedgerPage) and page.singular == kind:
+            return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[row_id])
+    return ""

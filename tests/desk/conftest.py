@@ -101,6 +101,7 @@ def furnish(staff):
     action = OperatorAction.objects.create(
         staff=staff, verb=OperatorVerb.ISSUED_TOKENS, object_kind="wallet", object_id=str(alice.pk),
         object_label="alice", before={"tokens": 0}, after={"tokens": 20}, reason="spring planting", confirmation="x",
+        things=[f"wallet:{alice.pk}"],
     )  # fmt: skip
     return SimpleNamespace(
         alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
