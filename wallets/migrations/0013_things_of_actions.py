@@ -21,7 +21,7 @@ ALTER TABLE wallets_operatoraction ENABLE TRIGGER operatoraction_append_only;
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("wallets", "0011_verbs_about_people"),
+        ("wallets", "0012_rights_that_end"),
     ]
 
     operations = [
