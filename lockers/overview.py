@@ -269,8 +269,10 @@ def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:
     told: list[tuple[str, object, bool]] = [
         (name.replace("_", " "), value, name in _VALUES)
         for name, value in task.result.items()
-        if isinstance(value, str | int | float) and name not in {"raida", "pownstring"}
+        if isinstance(value, str | int | float) and name not in {"raida", "pownstring", "spelling"}
     ]
+    if "spelling" in task.result:
+        told.append(("transmit code", "opened the locker in another spelling than the one sent", False))
     if servers := task.result.get("servers"):
         told.append(("servers that hold each coin", spread_text(servers["fewest"], servers["most"]), False))
     return told

@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from config.environment import ROOT
-from lockers import guesses, operations, queries, tasks
+from lockers import guesses, operations, overview, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida import codes
@@ -740,6 +740,8 @@ def test_the_code_of_a_peek_is_told_to_who_typed_it_and_not_for_long(
     assert "transmit_code_used" not in ended(bob, task_id)["data"]
     task = LockerTask.objects.get(pk=task_id)
     assert code not in json.dumps([task.result, task.plan]).upper()
+    told = {name: value for name, value, _ in overview.result_of(task)}
+    assert told == {"total": 11 * 10**8, "transmit code": "opened the locker in another spelling than the one sent"}
 
 
 def test_both_spellings_of_a_wrong_code_are_one_guess(
