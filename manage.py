@@ -19,7 +19,7 @@ from config.embedded import database_url, fill_environment, state_directory
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
     try:
-        fill_environment()
+        fill_environment(is_to_start=sys.argv[1:2] in (["up"], ["demo"]))
         execute_from_command_line(sys.argv)
     except StartError as error:
         sys.exit(str(error))

@@ -35,7 +35,7 @@ from pathlib import Path
 
 import psycopg
 
-from config.children import Child, Children, StartError
+from config.children import Child, Children, StartError, started
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_POSTGRES = 15
@@ -72,9 +72,13 @@ def redis_url(state: Path) -> str:
     return f"unix://{runtime_directory(state)}/valkey.sock?db=0"
 
 
-def fill_environment() -> None:
+def fill_environment(*, is_to_start: bool = False) -> None:
     """
     Name the private servers in the environment where nothing else is named, before settings load.
+
+    The RAIDA servers are those of the system that runs from here. If none runs, none are named, and lockers are off:
+    at the ports of an earlier run another installation may listen. A process that is about to start a system
+    (`is_to_start`) takes them from nowhere.
 
     Starts nothing. With a private database come private secrets, made once and kept in the state
     directory. A production image sets `COPPICE_EMBEDDED=off`, so that a missing variable is an
@@ -95,8 +99,27 @@ def fill_environment() -> None:
         os.environ.setdefault("COPPICE_SECURE", "false")
     if not os.environ.get("REDIS_URL"):
         os.environ["REDIS_URL"] = redis_url(state)
-    if not os.environ.get("COPPICE_RAIDA_HOSTS"):
-        os.environ["COPPICE_RAIDA_HOSTS"] = raida_hosts(stored_raida_port(state) or FIRST_RAIDA_PORT)
+    if not is_to_start and not os.environ.get("COPPICE_RAIDA_HOSTS"):
+        running = read_running(state)
+        if running is not None and started(running.pid):
+            os.environ["COPPICE_RAIDA_HOSTS"] = running.raida_hosts
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a running system says of itself in its state directory. `raida_port` is that of its local network."""
+
+    pid: int
+    base_url: str
+    raida_port: int | None
+    raida_hosts: str = ""
+
+
+def read_running(state: Path) -> Running | None:
+    try:
+        return Running(**json.loads((state / "running.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def make_directory(path: Path, *, mode: int | None = None) -> None:

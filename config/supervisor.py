@@ -41,6 +41,7 @@ from config.embedded import (
     kept_secret,
     make_directory,
     raida_hosts,
+    read_running,
     redis_url,
     state_directory,
 )
@@ -138,7 +139,8 @@ class System:
     Coppice with everything that it needs, on this machine alone.
 
     `DATABASE_URL` and `REDIS_URL` of `environ` are used if they are set; else private servers run
-    in `state`. `port` and `raida_port` are taken or refused if given, else free ones are chosen.
+    in `state`. Likewise 25 servers of `COPPICE_RAIDA_HOSTS`: without them a local network runs here. `port` and
+    `raida_port` are taken or refused if given, else free ones are chosen.
     `demo` adds the wallets, tokens and logins of the demo.
     """
 
@@ -164,7 +166,8 @@ class System:
         self._interruptions = Interruptions()
         self._exit = contextlib.ExitStack()
         self._children: Children
-        self._raidanet: Child
+        # None with servers that others run.
+        self._raidanet: Child | None = None
         self._web: Child
         self._worker: Child
 
@@ -207,6 +210,7 @@ class System:
         children = Children(self.state, checkpoint=self._interruptions.checkpoint, lock=lock)
         self._children = self._exit.enter_context(children)
         self._choose_ports()
+        self._check_raida_hosts()
         self._fill_environment()
         if not self._static_files_are_current():
             with self.phase("static files") as say:
@@ -221,7 +225,8 @@ class System:
         prepare = self._spawn_manage(
             "prepare", "prepare", *demo, *(["--patience", str(READY_SECONDS)] if private_database else [])
         )
-        self._raidanet = self._spawn_raidanet()
+        if not self._raida_is_given:
+            self._raidanet = self._spawn_raidanet()
         self._web = self._spawn_web()
         if self.environment["REDIS_URL"] == redis_url(self.state):
             self._start_server(Valkey(self.state))
@@ -238,8 +243,12 @@ class System:
                 say(self._said_of(prepare, "demo data"))
         self._children.finish(prepare, timeout_seconds=READY_SECONDS)
         with self.phase("RAIDA network") as say:
-            self._wait_for_raida()
-            say(f"25 servers on ports {self._chosen_raida_port} to {self._chosen_raida_port + 24}")
+            if self._raidanet is None:
+                first = self.environment["COPPICE_RAIDA_HOSTS"].split(",")[0]
+                say(f"the 25 servers of COPPICE_RAIDA_HOSTS, {first} first; no local network is started")
+            else:
+                self._wait_for_raida(self._raidanet)
+                say(f"25 servers on ports {self._chosen_raida_port} to {self._chosen_raida_port + 24}")
         with self.phase("web server") as say:
             self._children.wait_until(self._web_is_ready, self._web, timeout_seconds=READY_SECONDS)
             say(self.base_url)
@@ -291,17 +300,35 @@ class System:
                 raise StartError(f"No port from {FIRST_WEB_PORT} to {last} is free. Use PORT=…")
             self._exit.callback(reserved.close)
             self.port = port
-            self.raida_port = choose_raida_port(self.state, wanted=self.raida_port)
+            if not self._raida_is_given:
+                self.raida_port = choose_raida_port(self.state, wanted=self.raida_port)
             taken = (
                 "" if self.port == (self._wanted_port or FIRST_WEB_PORT) else f", because {FIRST_WEB_PORT} is in use"
             )
             say(f"web {self.port}{taken}")
 
+    @property
+    def _raida_is_given(self) -> bool:
+        return bool(self.given.get("COPPICE_RAIDA_HOSTS", "").strip())
+
+    def _check_raida_hosts(self) -> None:
+        """:raises StartError: servers are named, and not 25, or together with ports for a local network"""
+        if not self._raida_is_given:
+            return
+        if self._wanted_raida_port is not None:
+            raise StartError("COPPICE_RAIDA_HOSTS names servers, so no local network starts: leave --raida-port out.")
+        hosts = [part.strip() for part in self.given["COPPICE_RAIDA_HOSTS"].split(",") if part.strip()]
+        try:
+            network.servers_from_settings(hosts)
+        except network.InvalidServers as error:
+            raise StartError(f"COPPICE_RAIDA_HOSTS is not right: {error}.") from error
+
     def _fill_environment(self) -> None:
         """Decide what the children read; what this process itself reads is left as it is."""
         environment = dict(self.given)
         environment["COPPICE_STATE_DIR"] = str(self.state)
-        environment["COPPICE_RAIDA_HOSTS"] = raida_hosts(self._chosen_raida_port)
+        if not self._raida_is_given:
+            environment["COPPICE_RAIDA_HOSTS"] = raida_hosts(self._chosen_raida_port)
         environment["DJANGO_SETTINGS_MODULE"] = "config.settings.base"
         environment["PYTHONUNBUFFERED"] = "1"
         if not environment.get("DATABASE_URL"):
@@ -406,23 +433,23 @@ class System:
         self._children.wait_until(lambda: bool(line()), child, timeout_seconds=MIGRATE_SECONDS, may_end=True)
         return line().removeprefix(f"{subject}: ").rstrip()
 
-    def _wait_for_raida(self) -> None:
+    def _wait_for_raida(self, raidanet: Child) -> None:
         for _ in range(RAIDA_ATTEMPTS):
             try:
-                self._children.wait_until(self._raida_answers, self._raidanet, timeout_seconds=READY_SECONDS)
+                self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
             except StartError:
                 # One of these ports was free and is taken now: by a second Coppice, or lent by the kernel to an
                 # outgoing connection. Unless somebody asked for them by number, others will do.
-                if self._wanted_raida_port is not None or "cannot listen" not in self._raidanet.last_words():
+                if self._wanted_raida_port is not None or "cannot listen" not in raidanet.last_words():
                     raise
             else:
                 return
             earlier = self.raida_port
             self.raida_port = choose_raida_port(self.state)
-            replaced = [self._raidanet] if self.raida_port == earlier else [self._raidanet, self._web, self._worker]
+            replaced = [raidanet] if self.raida_port == earlier else [raidanet, self._web, self._worker]
             self._children.stop(replaced)
             self._fill_environment()
-            self._raidanet = self._spawn_raidanet()
+            raidanet = self._raidanet = self._spawn_raidanet()
             if self.raida_port != earlier:
                 self._web, self._worker = self._spawn_web(), self._spawn_worker()
         raise StartError(f"25 neighbouring ports for the RAIDA network could not be had in {RAIDA_ATTEMPTS} attempts.")
@@ -471,7 +498,12 @@ class System:
         return self.state / "running.json"
 
     def _write_running(self) -> None:
-        running = {"pid": os.getpid(), "base_url": self.base_url, "raida_port": self.raida_port}
+        running = {
+            "pid": os.getpid(),
+            "base_url": self.base_url,
+            "raida_port": self.raida_port,
+            "raida_hosts": self.environment["COPPICE_RAIDA_HOSTS"],
+        }
         self._children.remove_at_the_end(self._running_file)
         self._running_file.write_text(json.dumps(running), encoding="utf-8")
 
@@ -510,22 +542,6 @@ class System:
             if path.is_file():
                 digest.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Running:
-    """What a running system says of itself in its state directory."""
-
-    pid: int
-    base_url: str
-    raida_port: int
-
-
-def read_running(state: Path) -> Running | None:
-    try:
-        return Running(**json.loads((state / "running.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def _locks(descriptor: int) -> bool:

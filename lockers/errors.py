@@ -15,6 +15,13 @@ class LockerError(DomainError):
         self.extra: dict[str, Any] = extra
 
 
+class LockersOff(LockerError):
+    """No RAIDA servers are named (`COPPICE_RAIDA_HOSTS`), so nothing of lockers is offered."""
+
+    def __init__(self) -> None:
+        super().__init__("Lockers are switched off on this server")
+
+
 class InvalidLockerRequest(LockerError):
     """A field has the wrong shape."""
 

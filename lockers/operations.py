@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
@@ -93,10 +94,20 @@ def _wallet_for(actor: Wallet, name: str) -> Wallet:
     return wallet
 
 
+def check_lockers_are_on() -> None:
+    """:raises LockersOff: no RAIDA servers are named"""
+    if not settings.RAIDA_HOSTS:
+        raise errors.LockersOff
+
+
 def _open_task(
     kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0, is_bounded: bool = True, **fields: Any
 ) -> LockerTask:
-    """:raises TooManyTasks: the actor has as many open tasks as it may have, and `is_bounded`"""
+    """
+    :raises LockersOff: no RAIDA servers are named
+    :raises TooManyTasks: the actor has as many open tasks as it may have, and `is_bounded`
+    """
+    check_lockers_are_on()
     if is_bounded:
         turns.admit(actor_id=actor.pk)
     task = LockerTask.objects.create(

@@ -4,6 +4,7 @@ import logging
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from structlog.contextvars import bind_contextvars
 
 from lockers import doorbell, engine, health, mending, operations, readings, settlement, turns
@@ -12,13 +13,19 @@ from lockers.errors import TaskSuperseded
 _log = logging.getLogger(__name__)
 
 
+def _lockers_are_off() -> bool:
+    return not settings.RAIDA_HOSTS
+
+
 @shared_task(name=doorbell.RUN_TASK)
 def run(task_id: str | None = None) -> None:
     """
     Work on the task whose turn it is, or on one that is named, unless it is finished or another worker has it.
 
-    Messages that an earlier version sent name one.
+    Messages that an earlier version sent name one. Open tasks wait while lockers are off.
     """
+    if _lockers_are_off():
+        return
     held = turns.claim_next() if task_id is None else settlement.claim(task_id=UUID(task_id))
     if held is None:
         return
@@ -43,6 +50,8 @@ def run(task_id: str | None = None) -> None:
 @shared_task(name="lockers.sweep")
 def sweep() -> None:
     """Ring again for tasks that nobody works on, begin finds and fixes, and try silent servers."""
+    if _lockers_are_off():
+        return
     operations.start_overdue_finds()
     operations.start_overdue_fixes()
     for task_id in (*settlement.unpark(), *settlement.overdue_tasks()):
@@ -59,10 +68,12 @@ def purge() -> None:
 @shared_task(name="lockers.follow_up")
 def follow_up() -> None:
     """Begin to bring lockers to the servers that lack their coins, and to ask for answers that a process took along."""
-    mending.follow_up()
+    if not _lockers_are_off():
+        mending.follow_up()
 
 
 @shared_task(name="lockers.read_servers")
 def read_servers() -> None:
     """Ask all 25 servers for an echo, so that operators see who is there and how far away."""
-    readings.take()
+    if not _lockers_are_off():
+        readings.take()

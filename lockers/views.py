@@ -95,7 +95,16 @@ def _after(position: list[Any] | None) -> tuple[datetime, UUID] | None:
     return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
 
 
-class LockerViewSet(ApiViewSet):
+class _LockersViewSet(ApiViewSet):
+    """What all endpoints of lockers share: none answers while lockers are off."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method != "OPTIONS":
+            operations.check_lockers_are_on()
+
+
+class LockerViewSet(_LockersViewSet):
     """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
 
     begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
@@ -207,7 +216,7 @@ class LockerViewSet(ApiViewSet):
         return Response(serializers.started(begun))
 
 
-class TaskViewSet(ApiViewSet):
+class TaskViewSet(_LockersViewSet):
     """A task, as often as a client likes to ask."""
 
     @_describe(
@@ -225,7 +234,7 @@ class TaskViewSet(ApiViewSet):
         return Response(serializers.task(operations.show_task(actor=caller(request), task_id=parsed)))
 
 
-class CoreViewSet(ApiViewSet):
+class CoreViewSet(_LockersViewSet):
     """
     The calls of the other product, which answer when the work is done (seed 001).
 
@@ -470,7 +479,7 @@ class _InMemory(MemoryFileUploadHandler):
         self.activated = True
 
 
-class ImportViewSet(ApiViewSet):
+class ImportViewSet(_LockersViewSet):
     """Coin files, as multipart form or as base64 in JSON."""
 
     begins_tasks = frozenset({"create"})
@@ -524,7 +533,7 @@ def _fields(request: Request) -> dict[str, Any]:
     return {name: each[0] if len(each) == 1 else each for name, each in body.lists() if name not in request.FILES}
 
 
-class ExportViewSet(ApiViewSet):
+class ExportViewSet(_LockersViewSet):
     """Coins as files. The file is a GET of its own, because an answer to the POST may be lost on its way."""
 
     begins_tasks = frozenset({"create", "file", "recall"})
@@ -621,7 +630,7 @@ def _export_id(text: str) -> UUID:
     return parsed
 
 
-class CoinsViewSet(ApiViewSet):
+class CoinsViewSet(_LockersViewSet):
     """Coins in wallets, and what became of them."""
 
     begins_tasks = frozenset({"transfer", "find", "fix", "break_coin", "echo"})

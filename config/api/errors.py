@@ -51,6 +51,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.ChangedMeanwhile: 409,
     wallets_errors.NotPossible: 409,
     lockers_errors.LockerError: 422,
+    lockers_errors.LockersOff: 503,
     lockers_errors.InvalidLockerRequest: 422,
     lockers_errors.MissingParameter: 400,
     lockers_errors.TaskNotFound: 404,

@@ -35,6 +35,7 @@ from rest_framework.response import Response
 from config.api import errors
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
 from config.headers import READING_POLICY
+from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -290,7 +291,7 @@ def describe(
     possible: list[Refusal] = [
         *refusals,
         *_ALWAYS,
-        *([] if is_locker else _NO_API_KEY),
+        *([LockersOff()] if is_locker else _NO_API_KEY),
         *([errors.bearer_refused("/api/" if is_locker else "/"), _TOO_MANY] if asks_bearer else []),
         *(_UNREADABLE if body is not None else []),
         *([_NO_JSON] if body is not None else []),

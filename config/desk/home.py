@@ -116,6 +116,7 @@ class Home:
     running_is_more: bool
     server_cells: Sequence[cells.Cell]
     servers_up: int
+    lockers_are_off: bool
     coins: Sequence[lockers.CoinCount]
     actions: Sequence[OperatorAction]
     steps: Sequence[Step]
@@ -192,6 +193,7 @@ def collected(*, days: int) -> Home:
         running_is_more=len(running) > RUNNING_SHOWN,
         server_cells=[cells.of_server(server, now=now) for server in servers],
         servers_up=servers_up,
+        lockers_are_off=not settings.RAIDA_HOSTS,
         coins=coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
         steps=_steps(beginnings, standing, audit),
@@ -322,6 +324,8 @@ def _need_tile(in_need: int) -> Tile:
 
 
 def _server_tile(up: int, is_known: bool) -> Tile:
+    if not settings.RAIDA_HOSTS:
+        return Tile("servers", "off", "lockers are switched off", "#h-raida", "wait", "◐")
     value = f"{up} of {RAIDA_COUNT}"
     if up < QUORUM:
         return Tile("servers", value, f"fewer than the {QUORUM} that decide", "#h-raida", "bad", "!")

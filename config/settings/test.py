@@ -43,6 +43,8 @@ if "PYTEST_VERSION" in os.environ and "COPPICE_TEST_RUN" not in os.environ:
 
 os.environ.setdefault("COPPICE_SECRET_KEY", "a signing key for tests: 0123456789 abcdefghijklmnopqrstuvwxyz")
 os.environ.setdefault("COPPICE_VAULT_KEY", "dGVzdCB2YXVsdCBrZXksIDMyIGJ5dGVzIGxvbmchISE=")
+# Lockers are on; a test that asks servers names its own. Nothing listens at these ports.
+os.environ.setdefault("COPPICE_RAIDA_HOSTS", ",".join(f"127.0.0.1:{number}" for number in range(1, 26)))
 if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):
     # Not by the process alone: in a container its number may be that of a run that was killed.
     name = f"coppice-tests-{os.getpid()}-{secrets.token_hex(4)}"

@@ -32,7 +32,8 @@ def test_the_environment_is_filled_where_it_is_empty(no_servers_named, state):
 
     assert os.environ["DATABASE_URL"] == f"postgresql://coppice@/coppice?host={embedded.runtime_directory(state)}/pg"
     assert os.environ["REDIS_URL"] == f"unix://{embedded.runtime_directory(state)}/valkey.sock?db=0"
-    assert os.environ["COPPICE_RAIDA_HOSTS"].split(",")[24] == "127.0.0.1:50024"
+    # Nothing runs from here, and at the usual ports another installation may listen.
+    assert "COPPICE_RAIDA_HOSTS" not in os.environ
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in state.iterdir()} == {
         "secret_key": "0o600",
         "vault_key": "0o600",

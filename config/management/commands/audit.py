@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config import auditing
@@ -18,6 +19,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["servers"] and not settings.RAIDA_HOSTS:
+            raise CommandError(
+                "Lockers are off, so there are no servers to ask: start make run here, or set COPPICE_RAIDA_HOSTS."
+            )
         try:
             findings = auditing.findings()
         except AuditIsRunning as error:

@@ -43,6 +43,16 @@ def run(console: Console, *, keep: bool) -> int:
     process_began = time.time()
     began = float(os.environ.get("COPPICE_DEMO_BEGAN") or process_began)
     seconds = {"set-up, and loading": process_began - began} if began < process_began else {}
+    if os.environ.get("COPPICE_RAIDA_HOSTS", "").strip():
+        console.print(
+            Text(
+                "The demo mints coins and lets servers fail, so it needs a local network of its own: unset"
+                " COPPICE_RAIDA_HOSTS. `make run` uses the servers that it names.",
+                style="red",
+            ),
+            soft_wrap=True,
+        )
+        return 1
     display = PhaseDisplay(console)
     system: System | None = None
     try:

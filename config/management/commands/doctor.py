@@ -20,8 +20,8 @@ from rich.text import Text
 
 from config import embedded, health
 from config.children import StartError
+from config.embedded import read_running
 from config.environment import ROOT
-from config.supervisor import read_running
 from lockers import network, resealing
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -171,6 +171,11 @@ def worker() -> str:
 
 
 def raida() -> str:
+    if not settings.RAIDA_HOSTS:
+        return (
+            "off: lockers answer 503, everything else works. To switch them on, start make run here, or set"
+            " COPPICE_RAIDA_HOSTS to 25 host:port, comma separated"
+        )
     try:
         servers = network.servers_from_settings(settings.RAIDA_HOSTS)
     except network.InvalidServers as error:

@@ -1,0 +1,162 @@
+"""Without named servers lockers are off, and say so; everything else works. Named servers are those that are used."""
+
+import json
+import os
+import re
+import signal
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import get_resolver, reverse
+from django.utils import timezone
+
+from config import embedded, health
+from config.environment import Environment
+from config.management.commands import doctor
+from lockers import errors, operations, tasks
+from lockers.models import LockerTask, ServerReading
+from tests.api.caller import Caller, logged_in
+from tests.api.endpoints import endpoints
+from tests.config.conftest import left_behind, manage
+from tests.config.test_supervisor import read_until, up
+from tests.ports import silent_ports
+from wallets import operations as wallets
+
+OFF = "Lockers are switched off on this server"
+LOCKERS = sorted(
+    {(method, path) for method, path, _ in endpoints(get_resolver()) if path.startswith("/api/")}
+    | {("GET", "/api/v1/wallets"), ("POST", "/api/v1/locker")}
+)
+
+
+@pytest.fixture
+def off(settings):
+    settings.RAIDA_HOSTS = []
+
+
+@pytest.fixture
+def alice(db):
+    return logged_in("alice", wallets.create_api_key(name="partner")[1])
+
+
+def test_no_server_is_a_default():
+    assert Environment.model_fields["raida_hosts"].default == []
+
+
+@pytest.mark.parametrize(("method", "path"), LOCKERS)
+def test_every_endpoint_of_lockers_says_that_they_are_off(off, alice, method, path):
+    filled = re.sub(r"\{(\w+)\}", lambda found: str(uuid4()), path)
+
+    answer = alice.send(method, filled, {} if method == "POST" else None)
+
+    if method == "POST" and answer.status_code == 415:
+        answer = alice.send(method, filled, b"", content_type="multipart/form-data; boundary=x")
+    assert answer.status_code == 503, answer.content
+    assert OFF in answer.content.decode()
+    assert "COPPICE" not in answer.content.decode()
+    assert LockerTask.objects.count() == 0
+
+
+def test_what_needs_no_server_works_without_one(off, alice):
+    assert alice.get("/wallets?limit=10").status_code == 200
+    assert alice.get("/events?limit=10").status_code == 200
+    assert Caller().get("/api/v1/wallets").status_code == 401
+
+
+def test_no_task_begins_or_is_worked_on(off, alice):
+    with pytest.raises(errors.LockersOff):
+        operations.start_echo(actor=alice.wallet)
+    task = LockerTask.objects.create(
+        kind="echo", wallet=alice.wallet, actor=alice.wallet, receipt_id="0" * 32,
+        deadline=timezone.now() + timedelta(minutes=1),
+    )  # fmt: skip
+
+    tasks.run(str(task.pk))
+    tasks.sweep()
+    tasks.read_servers()
+
+    task.refresh_from_db()
+    assert (task.state, task.attempt, task.lease_until) == ("running", 0, None)
+    assert ServerReading.objects.count() == 0
+
+
+def test_doctor_and_readyz_say_off_and_not_down(off, db, monkeypatch):
+    monkeypatch.setattr(health, "READINESS", {"database": health.check_database})
+
+    ready = Client().get("/readyz", headers={"host": "localhost"})
+
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "database": "ok", "lockers": "off"})
+    assert doctor.raida().startswith("off: ")
+    assert "COPPICE_RAIDA_HOSTS" in doctor.raida()
+    with pytest.raises(CommandError, match="Lockers are off"):
+        call_command("audit", "--servers")
+
+
+def test_the_desk_says_off_instead_of_a_count(off, admin_client):
+    home = admin_client.get(reverse("admin:index")).content.decode()
+
+    assert "Lockers are switched off" in home
+    assert "of 25" not in home
+
+
+@pytest.fixture
+def checkout(monkeypatch, tmp_path):
+    for name in ("DATABASE_URL", "REDIS_URL", "COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY", "COPPICE_RAIDA_HOSTS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COPPICE_SECURE", "")
+    monkeypatch.setenv("COPPICE_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_commands_use_the_servers_of_the_system_that_runs_from_the_checkout(checkout):
+    hosts = ",".join(f"raida{number}.example:5000" for number in range(25))
+    running = {"pid": os.getpid(), "base_url": "http://127.0.0.1:1", "raida_port": None, "raida_hosts": hosts}
+    (checkout / "running.json").write_text(json.dumps(running))
+
+    embedded.fill_environment()
+
+    assert os.environ["COPPICE_RAIDA_HOSTS"] == hosts
+
+
+@pytest.mark.parametrize("database", ["", "postgresql://somebody@somewhere/coppice"])
+def test_commands_use_no_server_if_nothing_runs(checkout, monkeypatch, database):
+    (checkout / "ports.json").write_text('{"raida": 50000}')
+    (checkout / "running.json").write_text('{"pid": 0, "base_url": "", "raida_port": 50000, "raida_hosts": "x"}')
+    if database:
+        monkeypatch.setenv("DATABASE_URL", database)
+
+    embedded.fill_environment()
+
+    assert "COPPICE_RAIDA_HOSTS" not in os.environ
+
+
+def test_the_system_uses_the_servers_that_are_named_and_starts_none(bare_environment, state):
+    with silent_ports(25) as ports:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        with up({**bare_environment, "COPPICE_RAIDA_HOSTS": hosts}) as process:
+            printed = read_until(process, "Ctrl-C stops everything")
+            children = {name for name, *_ in json.loads((state / "children.json").read_text())}
+            examined = manage("doctor", environment=bare_environment)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+
+    assert f"the 25 servers of COPPICE_RAIDA_HOSTS, 127.0.0.1:{ports[0]} first" in " ".join(printed.split())
+    assert "no local network is started" in " ".join(printed.split())
+    assert "RAIDA" not in children
+    assert "worker" in children
+    # The command asks the servers of the system, and not those of somebody else.
+    assert "no server answers" in examined.stdout
+
+
+def test_servers_that_are_not_25_and_the_demo_are_refused(bare_environment, state):
+    wrong = manage("up", environment={**bare_environment, "COPPICE_RAIDA_HOSTS": "localhost:50000"})
+    demo = manage("demo", environment={**bare_environment, "COPPICE_RAIDA_HOSTS": "x:1," * 24 + "x:1"})
+
+    assert (wrong.returncode, demo.returncode) == (1, 1)
+    assert "COPPICE_RAIDA_HOSTS" in wrong.stdout + wrong.stderr
+    assert "unset COPPICE_RAIDA_HOSTS" in demo.stdout
+    assert left_behind(state) == []
