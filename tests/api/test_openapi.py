@@ -113,6 +113,8 @@ NOT_ON_THE_SURFACE = {
     "ApiKeyTaken", "InvalidApiKey", "InvalidPassword", "CaptureAlreadyIssued", "LockerError", "RowInvalid",
     # At every endpoint that takes a key.
     "KeyInUse",
+    # At every endpoint of lockers.
+    "LockersOff",
     # Of what operators do.
     "AlreadyDone", "AuditIsRunning", "ChangedMeanwhile", "NotPossible", "TrustNotOpen",
 }  # fmt: skip
