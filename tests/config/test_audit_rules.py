@@ -67,6 +67,7 @@ BREAKING = {
 # Values with which a row falls under a partial UNIQUE constraint.
 WITHIN = {
     "coin_is_held_once": {"state": "'change'"},
+    "coin_is_waited_for_once_by_a_wallet": {"state": "'waiting'"},
     "coin_is_in_one_locker_or_file": {"state": "'exported'"},
     "trust_open_once": {"state": "'trusted'"},
     "audit_run_one_at_a_time": {"result": "'running'"},
@@ -256,7 +257,11 @@ PAST_TRIGGERS = {
         "UPDATE transfers_movement SET transfer_number = NULL WHERE number = 1",
         "each movement belongs to a token and to a completed transfer between the same wallets",
     ),
-    "receiptline_append_only": ("DELETE FROM lockers_receiptline", "completed put stored what it says"),
+    "receiptline_append_only": (
+        "UPDATE lockers_receiptline SET state = 'limbo'",
+        "completed put stored what it says",
+    ),
+    "receiptline_kept": ("DELETE FROM lockers_receiptline", "completed put stored what it says"),
     "statementline_append_only": (
         "UPDATE lockers_statementline SET amount = amount - 1",
         "statement adds up to the balance",

@@ -102,7 +102,12 @@ def test_a_statement_is_for_who_controls_the_wallet(alice: Caller, bob: Caller) 
 
     assert answer(bob.get("/api/v1/wallets/alice/statement")) == (
         403,
-        {"error": True, "message": "The wallet alice is not yours, and you do not manage it", "code": 403},
+        {
+            "status": "error",
+            "error": True,
+            "message": "The wallet alice is not yours, and you do not manage it",
+            "code": 403,
+        },
     )
     assert answer(alice.get("/api/v1/wallets/nobody/statement"))[0] == 404
     assert answer(alice.get("/api/v1/wallets/alice/statement?cursor=x"))[0] == 422
