@@ -24,6 +24,8 @@ from redis import RedisError
 
 from config import broker, traffic
 from config.addresses import client_address
+from lockers import overview
+from lockers.models import LockerTask
 from transfers import outcomes
 from wallets.states import AuditResult
 
@@ -155,6 +157,11 @@ def _lockers() -> Iterator[Metric]:
         oldest.add_metric([kind], age)
         unheld.add_metric([kind], nobodys)
     yield from (running, oldest, unheld)
+    yield GaugeMetricFamily(
+        "coppice_locker_tasks_in_need",
+        "Tasks that need a human: coins unknown, or past their time, and not marked as seen.",
+        value=overview.tasks_in_need(LockerTask.objects.all()).count(),
+    )
     coins = GaugeMetricFamily("coppice_coins", "Coins by state; at most a minute old.", labels=["state"])
     for state, number in _kept("coins", "SELECT state, count(*) FROM lockers_coin GROUP BY 1"):
         coins.add_metric([state], number)

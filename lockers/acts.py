@@ -5,18 +5,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import choosing, doorbell, errors, operations, secrecy
+from lockers import choosing, doorbell, errors, operations, overview, remaining, secrecy
+from lockers import queries as locker_queries
 from lockers.models import Coin, LockerTask
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
-from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from lockers.states import DOUBTFUL, CoinState, LockerState, TaskKind, TaskState
 from wallets import oversight, queries
 from wallets.acts import WALLET
 from wallets.errors import NotPossible
-from wallets.models import OperatorAction
 from wallets.oversight import Operator
 from wallets.states import OperatorVerb
 
@@ -34,7 +34,7 @@ def about_to_find(*, wallet_id: UUID) -> Shown:
 
 
 def _in_doubt(wallet_id: UUID) -> int:
-    return Coin.objects.filter(wallet_id=wallet_id, state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None).count()
+    return Coin.objects.filter(wallet_id=wallet_id, state__in=DOUBTFUL, task=None).count()
 
 
 def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
@@ -55,11 +55,7 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
 
 
 def about_to_fix(*, wallet_id: UUID) -> Shown:
-    return {
-        "coins_to_fix": Coin.objects.filter(
-            wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT
-        ).count()
-    }
+    return {"coins_to_fix": remaining.coins_to_fix(wallet_id=wallet_id)}
 
 
 def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
@@ -104,8 +100,15 @@ def about_to_act_on(*, task_id: UUID) -> Shown:
     :raises TaskNotFound: no such task
     """
     task = _task(task_id)
+    left = remaining.Remaining() if task.state == TaskState.RUNNING else remaining.of(task)
     return {
         "state": task.state,
+        "left_to_do": left.todo,
+        "units_left": left.units,
+        "unknown_coins": left.unknown_coins,
+        "later_puts": left.later_puts,
+        "units_in_locker": _units_in_locker(task),
+        "coins_in_file": _coins_in_file(task),
         "attempt": task.attempt,
         "coins": task.coins.count(),
         "locker": task.locker.state if task.locker else None,
@@ -121,39 +124,30 @@ def _task(task_id: UUID) -> LockerTask:
     return task
 
 
+def _units_in_locker(task: LockerTask) -> int:
+    """What the locker of a task still holds, as far as is known."""
+    if task.locker_id is None:
+        return 0
+    held = Coin.objects.filter(locker_id=task.locker_id, state=CoinState.LOCKED).values_list("denomination")
+    return choosing.total(dict(held.annotate(number=Count("id"))))
+
+
+def _coins_in_file(task: LockerTask) -> int:
+    if task.kind != TaskKind.EXPORT or task.state != TaskState.COMPLETED:
+        return 0
+    return len(locker_queries.coins_in_file(export=task.export))
+
+
 def _is_held(task: LockerTask) -> bool:
     return task.lease_until is not None and task.lease_until > timezone.now()
 
 
-def why_not_retry(task: LockerTask) -> str:
-    """Return why a task cannot be begun again, or "" if it can."""
-    if task.state == TaskState.COMPLETED:
-        return "it is done"
-    if task.state == TaskState.RUNNING:
-        return "a worker is at it" if _is_held(task) else ""
-    if task.kind == TaskKind.IMPORT:
-        return "the file is not kept: its owner sends it again, and no coin is taken twice"
-    if task.kind == TaskKind.PUT and task.amount is None:
-        return "its amount is not known"
-    successor = _successor(task)
-    return f"it was begun again already, as task {successor}" if successor else ""
-
-
-def _successor(task: LockerTask) -> str:
-    """The task by which an operator began this one again, if that one has not failed too."""
-    made = OperatorAction.objects.filter(
-        verb=OperatorVerb.RETRIED_TASK, object_kind=TASK, object_id=str(task.pk)
-    ).values_list("after__task", flat=True)
-    found = LockerTask.objects.filter(pk__in=[each for each in made if each and each != str(task.pk)])
-    return next((str(each.pk) for each in found if each.state != TaskState.ERROR), "")
-
-
 def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     """
-    Ring for an open task that no worker has, or begin a failed one again as a new task, and return that.
+    Ring for an open task that no worker has, or begin what is left of an ended one as a new task, and return that.
 
-    A put that is begun again fills a new locker with a new code: coins that the old one may hold are in limbo, and
-    its code may have been given away.
+    What is left is computed here, with the task's row locked. A put that is begun again fills a new locker with a new
+    code, with what was not stored and is back in the wallet; while any coin is unknown it is refused.
 
     :raises TaskNotFound, wallets.errors.NotPossible: as their names say
     :raises wallets.errors.DomainError: whatever the operation refuses that begins such a task
@@ -165,7 +159,7 @@ def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
         LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
         oversight.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
-        if reason := why_not_retry(task):
+        if reason := remaining.why_not_retry(task):
             raise NotPossible(f"It cannot be begun again: {reason}.")
         again = task if task.state == TaskState.RUNNING else _begin_again(task)
         if again is task:
@@ -193,8 +187,8 @@ def _begin_again(task: LockerTask) -> LockerTask:
     wallet = task.wallet
     match task.kind:
         case TaskKind.PUT:
-            assert task.amount is not None
-            return operations.start_put(actor=wallet, name=str(wallet.pk), units=task.amount, tag=task.tag).task
+            units = remaining.of(task).units
+            return operations.start_put(actor=wallet, name=str(wallet.pk), units=units, tag=task.tag).task
         case TaskKind.TAKE:
             return operations.start_take(
                 actor=wallet, name=str(wallet.pk), code=secrecy.task_code(task), tag=task.tag
@@ -220,10 +214,14 @@ def why_not_roll_back(task: LockerTask) -> str:
     if task.state == TaskState.RUNNING:
         return "a worker is at it" if _is_held(task) else ""
     if task.kind == TaskKind.EXPORT and task.state == TaskState.COMPLETED:
-        return "its file has arrived" if task.export.confirmed_at is not None else ""
+        if task.export.confirmed_at is not None:
+            return "its file has arrived"
+        return "" if _coins_in_file(task) else "no coin of its file is out any more"
     if task.kind != TaskKind.PUT:
         return "it left nothing behind that could be undone"
-    if task.locker is None or task.locker.state not in (LockerState.FILLED, LockerState.UNKNOWN):
+    if task.locker is not None and task.locker.state == LockerState.UNKNOWN:
+        return "it is unknown what is in its locker: find first"
+    if task.locker is None or task.locker.state != LockerState.FILLED:
         return "nothing of it is in a locker"
     return ""
 
@@ -273,3 +271,40 @@ def _undo(task: LockerTask) -> LockerTask:
     assert task.locker is not None
     code = secrecy.locker_code(task.locker)
     return operations.start_take(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
+
+
+def why_not_mark_seen(task: LockerTask) -> str:
+    """Return why a task cannot be marked as seen, or "" if it can."""
+    if task.seen_at is not None:
+        return "it is marked already"
+    if not overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists():
+        return "it needs no human: no coin of it is unknown, and its time is not over"
+    return ""
+
+
+def mark_seen(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
+    """
+    Take a task out of those that need a human, until something about it changes.
+
+    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.SAW_TASK, kind=TASK, object_id=task_id)
+        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        task = _task(task_id)
+        if reason := why_not_mark_seen(task):
+            raise NotPossible(f"It cannot be marked as seen: {reason}.")
+        LockerTask.objects.filter(pk=task_id).update(seen_at=Now())
+        oversight.record(
+            operator,
+            OperatorVerb.SAW_TASK,
+            kind=TASK,
+            object_id=task_id,
+            label=f"{task.kind} of {task.wallet.name}",
+            before=shown,
+            after={"seen": True},
+        )
+    return task

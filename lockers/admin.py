@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from config.desk import cells, pages
 from config.desk.pages import Fact
 from config.desk.templatetags import desk
-from lockers import overview
+from lockers import overview, remaining
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from wallets import names
@@ -33,6 +33,13 @@ def _workers(attempt: int) -> str:
     return f"{attempt} took it, one after the other"
 
 
+def _settled(task: LockerTask) -> list[Fact]:
+    if task.settled_by is None or task.settled_at is None:
+        return []
+    by = link("lockers_lockertask", task.settled_by_id, f"a {task.settled_by.kind}")
+    return [Fact("settled by", by, note=f"{desk.full(task.settled_at)}; coins were unknown when it ended")]
+
+
 class TaskStateFilter(pages.StateFilter):
     values = _words(TaskState)
 
@@ -46,7 +53,7 @@ class TaskKindFilter(pages.StateFilter):
 class NeedFilter(pages.Choice):
     title = "needs action"
     parameter_name = "need"
-    values = (("yes", "a human should look"),)
+    values = (("yes", "coins unknown, or past its time"),)
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return overview.tasks_in_need(queryset)
@@ -81,9 +88,9 @@ class LockerTaskPage(pages.LedgerPage):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LockerTask]:
-        sides = ("wallet", "actor", "locker")
+        sides = ("wallet", "actor", "locker", "settled_by")
         return LockerTask.objects.select_related(*sides).defer(
-            "code", "locker__code", "wallet__password", "actor__password"
+            "code", "locker__code", "wallet__password", "actor__password", "settled_by__code"
         )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
@@ -126,7 +133,7 @@ class LockerTaskPage(pages.LedgerPage):
             "title": f"{row.kind.capitalize()} of {row.wallet.name}",
             "progress": progress,
             "cells": cells.of_board(progress.board),
-            "advice": overview.advice(row, now=timezone.now()),
+            "advice": remaining.advice(row, now=timezone.now()),
             "attempts": [
                 (attempt, cells.of_answers(attempt.answers)) for attempt in overview.attempts_of(task_id=row.pk)
             ],
@@ -160,6 +167,8 @@ class LockerTaskPage(pages.LedgerPage):
                     desk.full(row.finished_at) or "not yet",
                     note="" if row.finished_at else f"its time is up {desk.ago(row.deadline)}",
                 ),
+                *_settled(row),
+                *([Fact("seen", desk.full(row.seen_at), note=desk.ago(row.seen_at))] if row.seen_at else []),
                 Fact("workers", _workers(row.attempt)),
                 Fact("receipt", row.receipt_id),
                 Fact("id", row.pk),

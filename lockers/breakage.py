@@ -15,7 +15,7 @@ from lockers import grading, secrecy
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, Mark, may_become
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, Mark, may_become
 
 # Batches of a put's coins count from 0 up. Change that is reserved for it and not chosen yet is in this one,
 POOL: Final = -1
@@ -30,6 +30,8 @@ class Settled:
     coins: Sequence[tuple[CoinState, int]]
     spendable_before: int
     shown: str
+    # Whether an earlier task had left it open.
+    had_doubtful: bool
 
     @property
     def units(self) -> int:
@@ -78,7 +80,7 @@ def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
             if not keep:
                 lines.append(_line(task, row, state, ending.change_pown))
     ReceiptLine.objects.bulk_create(lines)
-    return Settled(coins, spendable_before, grading.shown(big.outcome))
+    return Settled(coins, spendable_before, grading.shown(big.outcome), big.state in DOUBTFUL)
 
 
 def _ending_of_release(big: Coin) -> grading.BreakEnding:

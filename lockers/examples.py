@@ -90,12 +90,15 @@ _RESULT: Final = Sometimes(
 _DONE: Final = {"id": _ID, "status": OneOf(TaskState.COMPLETED.value, TaskState.RUNNING.value), "progress": 100}
 EXPORTED: Final = {**_DONE, "message": Sometimes("Exported."), "data": Sometimes(_EXPORT)}
 TRANSFERRED: Final = {**_DONE, "message": Sometimes("Transferred."), "data": Sometimes(_TRANSFER)}
+# What a later task settled of it: then state, message and result are those of today.
+_SETTLED: Final = Sometimes({"at": 1790000060, "task_id": _ID, "type": OneOf(*(kind.value for kind in TaskKind))})
 TASK: Final = {
     "id": _ID,
     "type": OneOf(*(kind.value for kind in TaskKind)),
     "status": OneOf(TaskState.COMPLETED.value, TaskState.RUNNING.value, TaskState.ERROR.value),
     "progress": 100,
     "message": "Stored.",
+    "settled": _SETTLED,
     "started": 1790000000,
     "finished": Nullable(1790000002),
     "step": OneOf(Step.DONE.value, *(step.value for step in Step if step is not Step.DONE)),
@@ -130,10 +133,20 @@ RECEIPT: Final = {
     "tag": "for Bob",
     "status": OneOf(TaskState.COMPLETED.value, TaskState.ERROR.value),
     "message": "Stored.",
+    "settled": _SETTLED,
     "started": 1790000000,
     "finished": Nullable(1790000002),
     "servers": _SERVERS,
-    "coins": [{"sn": 1234, "denomination": 1, "value": Either(10, 0.5), "pown": _RAIDA, "result": "locked"}],
+    "coins": [
+        {
+            "sn": 1234,
+            "denomination": 1,
+            "value": Either(10, 0.5),
+            "pown": _RAIDA,
+            "result_at_first": Sometimes("limbo"),
+            "result": "locked",
+        }
+    ],
 }
 LOCKER: Final = {
     "id": _ID,

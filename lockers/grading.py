@@ -6,6 +6,7 @@ a coin; as long as silent servers could still tip the balance, the coin is in li
 its secrets are kept.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -233,6 +234,11 @@ def ending_of_break(*, state: CoinState, marks: str, pown: str) -> BreakEnding:
 
 # Where the break was refused or undone the server has none of the ten.
 _LETTERS_OF_CHANGE: Final = {Mark.NEW: "p", Mark.SENT: "n", Mark.OLD: "n", Mark.ERROR: "n"}
+
+
+def commonest(votes: Sequence[Mapping[str, int]]) -> str:
+    """The letter that most coins have at each server; u where none has any."""
+    return "".join(max(each, key=lambda letter: each[letter]) if each else "u" for each in votes)
 
 
 def coins_text(units: int) -> str:

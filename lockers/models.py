@@ -14,6 +14,7 @@ from django.db.models.functions import Length, Now, Replace
 
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import (
+    DOUBTFUL,
     HELD,
     SPENDABLE,
     STORED,
@@ -105,6 +106,14 @@ class LockerTask(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     # As long as answers may come that the verdict did not wait for (`lockers.listening`).
     listens_until = models.DateTimeField(null=True, blank=True)
+    # The last later task that settled coins which this one had left open, and when: state, message and result have been
+    # derived again then (`lockers.hindsight`).
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    # When an operator saw it and left it as it is. NULL again as soon as anything about it changes.
+    seen_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -373,9 +382,11 @@ class Attempt(models.Model):
 
 class ReceiptLine(models.Model):
     """
-    What became of one coin in one finished task. Written with the task's last step.
+    What became of one coin in one finished task, written with the task's last step.
 
-    Afterwards only letters of `pown` change, when servers are heard that the verdict did not wait for.
+    `state` never changes, and of `pown` only letters of servers that are heard after the verdict. A coin that was left
+    open (`states.DOUBTFUL`) has in `became` what a later task came to know of it; `settled_by` is the one by which it
+    is open no more.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -384,10 +395,36 @@ class ReceiptLine(models.Model):
     serial_number = models.BigIntegerField()
     pown = models.CharField(max_length=25)
     state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
+    # NULL, and not a text, as long as nothing more is known: SQL falls back to `state`.
+    became = models.CharField(  # noqa: DJ001
+        max_length=11, choices=[(s, s) for s in CoinState], null=True, blank=True
+    )
+    settled_by = models.ForeignKey(
+        LockerTask, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(F("task"), F("denomination"), F("serial_number"), name="receipt_names_a_coin_once"),
+            models.CheckConstraint(
+                condition=Q(became=None, settled_by=None)
+                | Q(state__in=list(DOUBTFUL), became__in=list(DOUBTFUL), settled_by=None)
+                | Q(state__in=list(DOUBTFUL), became__isnull=False, settled_by__isnull=False),
+                name="receipt_line_became_something_later",
+            ),
+        ]
+        indexes = [
+            # Few are open at any time: what a later task settles of them, and which tasks need somebody.
+            models.Index(
+                fields=["denomination", "serial_number"],
+                condition=Q(state__in=list(DOUBTFUL), settled_by=None),
+                name="receipt_line_open",
+            ),
+            models.Index(
+                fields=["task"],
+                condition=Q(state__in=list(DOUBTFUL), settled_by=None),
+                name="receipt_line_open_of_task",
+            ),
         ]
 
     def __str__(self) -> str:

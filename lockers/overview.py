@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -10,15 +10,12 @@ from django.db import connection
 from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from lockers import choosing
+from lockers import choosing, hindsight
 from lockers.letters import NOT_WAITED_FOR
-from lockers.models import Attempt, Coin, Locker, LockerTask, ServerHealth, ServerReading
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
 from lockers.queries import TaskView
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
-
-# A failed task is looked at by a human for so long, unless the same was done since.
-NEED_LASTS: Final = timedelta(days=7)
 
 
 class CoinCount(NamedTuple):
@@ -83,21 +80,19 @@ def with_servers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
 
 def tasks_in_need(tasks: QuerySet[LockerTask]) -> QuerySet[LockerTask]:
     """
-    Narrow tasks to those at which a human should look.
+    Narrow tasks to those at which a human should look, and that no operator has marked as seen.
 
-    These are running ones whose time is up, and failed ones of the last days after which no task of the same
-    kind was completed for the same wallet.
+    These are running ones whose time is up, and ended ones that left coins of which it is still unknown what became of
+    them. A find leaves only coins open that an earlier task left so, and is not counted beside that.
     """
-    done_since = LockerTask.objects.filter(
-        wallet=OuterRef("wallet"),
-        kind=OuterRef("kind"),
-        state=TaskState.COMPLETED,
-        created_at__gt=OuterRef("created_at"),
-    )
     return tasks.filter(
         Q(state=TaskState.RUNNING, deadline__lt=Now())
-        | Q(state=TaskState.ERROR, finished_at__gt=Now() - NEED_LASTS) & ~Exists(done_since)
-    ).exclude(kind__in=[TaskKind.PEEK, TaskKind.ECHO])
+        # By the few lines that are open, and not by all tasks.
+        | Q(pk__in=ReceiptLine.objects.filter(hindsight.OPEN).values("task"))
+        & ~Q(state=TaskState.RUNNING)
+        & ~Q(kind=TaskKind.FIND),
+        seen_at=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +233,11 @@ def attempts_of(*, task_id: UUID) -> list[Attempt]:
 
 
 def coins_of_task(*, task_id: UUID) -> list[CoinCount]:
-    """Return the coins that a task holds, or held when it ended, by state. Two statements."""
+    """Return the coins that a task holds, or held when it ended, by what became of them since. Two statements."""
     return _counted(
         "SELECT state, denomination, count(*) FROM lockers_coin WHERE task_id = %(id)s GROUP BY 1, 2"
-        " UNION ALL SELECT state, denomination, count(*) FROM lockers_receiptline WHERE task_id = %(id)s GROUP BY 1, 2",
+        " UNION ALL SELECT coalesce(became, state), denomination, count(*) FROM lockers_receiptline"
+        " WHERE task_id = %(id)s GROUP BY 1, 2",
         task_id,
     )
 
@@ -282,36 +278,3 @@ def spread_text(fewest: int, most: int) -> str:
     """On how many servers coins stand, in words."""
     spread = f"{fewest} of {RAIDA_COUNT}" if fewest == most else f"{fewest} to {most} of {RAIDA_COUNT}"
     return f"{spread}, thin" if fewest < THIN_BELOW else spread
-
-
-def advice(task: LockerTask, *, now: datetime) -> str:
-    """Say what is safe to do next with a task."""
-    if task.state == TaskState.RUNNING:
-        if task.deadline < now:
-            return (
-                "Its time is up and no worker has ended it: see whether a worker runs. Nothing is lost: the next one"
-                " asks the servers what they hold before it does anything."
-            )
-        if task.is_parked:
-            return (
-                "It waits until the servers have decided another wallet's claim to the same coins, and goes on by"
-                " itself. Wait: when its time is up, it says what it left."
-            )
-        if task.lease_until is None or task.lease_until < now:
-            return "No worker has it at the moment; the sweep rings for it every few seconds. Wait."
-        return "A worker is at it. Wait: it ends by itself, at the latest when its time is up."
-    if task.state == TaskState.COMPLETED:
-        return "It is done. There is nothing to do."
-    if task.kind in (TaskKind.PUT, TaskKind.BREAK):
-        return (
-            "Safe: beginning it again. Coins that the servers refused are back in the wallet, and those in limbo stay"
-            " reserved until a find has asked about them, so none can be spent twice."
-        )
-    if task.kind in (TaskKind.TAKE, TaskKind.IMPORT):
-        return (
-            "Safe: beginning it again with the same code or file. Coins that came in are not taken twice, and those in"
-            " limbo are found by asking."
-        )
-    if task.kind in (TaskKind.FIND, TaskKind.FIX):
-        return "Safe: beginning it again, when more servers answer. It only asks, and changes nothing that is settled."
-    return "Safe: asking again. It changes nothing."

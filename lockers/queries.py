@@ -19,7 +19,18 @@ from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, R
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
-from lockers.states import COIN_CHANGES, HELD, SPENDABLE, STORED, CoinState, LineType, LockerState, TaskKind, TaskState
+from lockers.states import (
+    COIN_CHANGES,
+    DOUBTFUL,
+    HELD,
+    SPENDABLE,
+    STORED,
+    CoinState,
+    LineType,
+    LockerState,
+    TaskKind,
+    TaskState,
+)
 from trusts import queries as trusts
 from wallets import names
 from wallets import queries as wallets
@@ -182,7 +193,7 @@ _GRADE_NAMES: Final = {
 def tasks_visible_to(actor: Wallet) -> QuerySet[LockerTask]:
     """Tasks of wallets that the actor is or manages."""
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
-    return LockerTask.objects.filter(wallet_id__in=ids).select_related("locker", "wallet")
+    return LockerTask.objects.filter(wallet_id__in=ids).select_related("locker", "wallet", "settled_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +260,8 @@ def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView
             break
         time.sleep(_POLL_SECONDS)
     view = task_visible_to(actor=actor, task_id=task_id)
-    stored = view.task.receipt_lines.filter(state__in=[CoinState.LOCKED, CoinState.SENT]).aggregate(
-        number=Count("id"), lowest=Min("serial_number")
-    )
+    is_stored = Q(state__in=[CoinState.LOCKED, CoinState.SENT]) | Q(became__in=[CoinState.LOCKED, CoinState.SENT])
+    stored = view.task.receipt_lines.filter(is_stored).aggregate(number=Count("id"), lowest=Min("serial_number"))
     return dataclasses.replace(view, stored_coins=stored["number"], stored_serial_number=stored["lowest"])
 
 
@@ -295,7 +305,7 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
         raise errors.ReceiptNotFound
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk) if name is None else [wallet_of(actor=actor, name=name).pk]
     task = (
-        LockerTask.objects.select_related("wallet")
+        LockerTask.objects.select_related("wallet", "settled_by")
         .filter(receipt_id=receipt_id)
         .filter(
             Q(wallet_id__in=ids)
@@ -466,6 +476,7 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
 # What the models and their constraints do not say; the rest is checked from them (`wallets.audit.broken_rules`).
 _SPENDABLE: Final = listed(SPENDABLE)
 _STORED: Final = listed(STORED)
+_DOUBTFUL: Final = listed(DOUBTFUL)
 _PUT: Final = listed([CoinState.LOCKED, *COIN_CHANGES[CoinState.LOCKED]])
 _GIVEN: Final = listed([CoinState.EXPORTED, *COIN_CHANGES[CoinState.EXPORTED]])
 _BETWEEN_WALLETS: Final = listed(_SHARED)
@@ -508,7 +519,25 @@ _CHECKS: Final = {
         WHERE task.kind = '{TaskKind.PUT}' AND task.state = '{TaskState.COMPLETED}'
           AND (task.result->>'total_stored')::numeric <> (
             SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
-            WHERE line.task_id = task.id AND line.state IN {_PUT})
+            WHERE line.task_id = task.id AND coalesce(line.became, line.state) IN {_PUT})
+    """,  # noqa: S608 - constants
+    "task says that coins are unknown while they are": f"""
+        SELECT task.id::text FROM lockers_lockertask AS task
+        LEFT JOIN (SELECT line.task_id, sum(10::numeric ^ (line.denomination + 8)) AS units
+                     FROM lockers_receiptline AS line
+                     JOIN lockers_coin AS coin USING (denomination, serial_number)
+                    WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+                      AND coin.state IN {_DOUBTFUL} AND coin.family IS DISTINCT FROM coin.id
+                    GROUP BY 1) AS unknown ON unknown.task_id = task.id
+        WHERE task.kind IN ('{TaskKind.PUT}', '{TaskKind.TAKE}') AND task.state <> '{TaskState.RUNNING}'
+          AND coalesce((task.result->>'total_unknown')::numeric, 0) <> coalesce(unknown.units, 0)
+    """,  # noqa: S608 - constants
+    "line of a receipt is open while its coin is in doubt": f"""
+        SELECT concat(line.task_id, ' ', line.denomination, '#', line.serial_number) FROM lockers_receiptline AS line
+        WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL AND NOT EXISTS (
+            SELECT FROM lockers_coin AS coin
+             WHERE coin.denomination = line.denomination AND coin.serial_number = line.serial_number
+               AND coin.state IN {_DOUBTFUL})
     """,  # noqa: S608 - constants
     "export has the coins that it says": f"""
         SELECT export.task_id::text FROM lockers_export AS export WHERE export.coin_count <> (

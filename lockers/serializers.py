@@ -284,23 +284,35 @@ def task(view: TaskView) -> dict[str, Any]:
     elif row.state == TaskState.ERROR and row.result:
         # What is known although it did not end well; `data` is for completed tasks alone.
         body["details"] = _data(view)
-    return body | {
-        "started": _seconds(row.created_at),
-        "finished": _seconds(row.finished_at),
-        "type": row.kind,
-        "step": row.step,
-        "raida": list(view.board),
-        "steps": [
-            {
-                "command": attempt.command.lower(),
-                "batch": attempt.batch,
-                "asked": sum(answer is not None for answer in attempt.answers),
-                "answered": sum(answer is not None and answer >= 0 for answer in attempt.answers),
-                "done": attempt.settled_at is not None,
-            }
-            for attempt in view.attempts
-        ],
-    }
+    return (
+        body
+        | _settled(row)
+        | {
+            "started": _seconds(row.created_at),
+            "finished": _seconds(row.finished_at),
+            "type": row.kind,
+            "step": row.step,
+            "raida": list(view.board),
+            "steps": [
+                {
+                    "command": attempt.command.lower(),
+                    "batch": attempt.batch,
+                    "asked": sum(answer is not None for answer in attempt.answers),
+                    "answered": sum(answer is not None and answer >= 0 for answer in attempt.answers),
+                    "done": attempt.settled_at is not None,
+                }
+                for attempt in view.attempts
+            ],
+        }
+    )
+
+
+def _settled(row: LockerTask) -> dict[str, Any]:
+    """Which later task settled what this one had left open, and when; nothing if none did."""
+    if row.settled_by is None:
+        return {}
+    by = {"at": _seconds(row.settled_at), "task_id": str(row.settled_by_id), "type": row.settled_by.kind}
+    return {"settled": by}
 
 
 _DOING: Final = {
@@ -335,8 +347,8 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "total_stored": coins(result.get("total_stored", 0)),
                 "total_failed": coins(result.get("total_failed", 0)),
             }
-            if result.get("total_unknown"):
-                data["total_unknown"] = coins(result["total_unknown"])
+            if result.get("total_unknown") or row.settled_at is not None:
+                data["total_unknown"] = coins(result.get("total_unknown", 0))
             return data | _servers(result)
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
@@ -554,6 +566,7 @@ def receipt(found: Receipt) -> dict[str, Any]:
         "tag": row.tag,
         "status": row.state,
         "message": row.message,
+        **_settled(row),
         "started": _seconds(row.created_at),
         "finished": _seconds(row.finished_at),
         **_servers(row.result),
@@ -563,7 +576,8 @@ def receipt(found: Receipt) -> dict[str, Any]:
                 "denomination": line.denomination,
                 "value": coins(choosing.value_of(line.denomination)),
                 "pown": line.pown,
-                "result": line.state,
+                "result": line.became or line.state,
+                **({} if line.became is None else {"result_at_first": line.state}),
             }
             for line in found.lines
         ],

@@ -5,7 +5,8 @@ Every function is one short transaction that begins by touching the task's row w
 number in the WHERE. A worker whose lease was taken over finds no such row, writes nothing and
 stops (`TaskSuperseded`). No network call ever happens in here.
 
-Lock order: the task, its coins, coins of other wallets that the same task proves gone, lockers, accounts.
+Lock order: the task, its coins, coins of other wallets that the same task proves gone, earlier tasks that left some
+of its coins open, lockers, accounts.
 """
 
 import json
@@ -30,6 +31,7 @@ from lockers import (
     contested,
     departures,
     grading,
+    hindsight,
     late_answers,
     letters,
     secrecy,
@@ -44,7 +46,7 @@ from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 from lockers.verdicts import Tally
 
 _log = logging.getLogger(__name__)
@@ -783,14 +785,17 @@ def conclude(
                 lockers |= _conclude_batch(
                     task, batch, kinds, told, awaited.get(batch, frozenset()), tally, board, spread
                 )
+        if tally.had_doubtful:
+            hindsight.follow(later=task)
         _settle_lockers(lockers)
         if spread.to_mend:
             _have_mended(spread.to_mend)
-        shown = "".join(max(votes, key=lambda letter: votes[letter]) if votes else "u" for votes in board)
         left = _leave_what_waits(task, waits_on=waits_on) if task.kind in _CLAIMING else verdicts.Left()
-        state, message, result = verdicts.verdict(task, tally, reason, delivered, left)
+        # Only where no coin came in at all is there something to say of who answered.
+        answered = RAIDA_COUNT if tally.count else verdicts.servers_that_answered(task.id)
+        state, message, result = verdicts.verdict(task, tally, reason, delivered, left, answered=answered)
         if any(board):
-            result["raida"] = shown
+            result["raida"] = grading.commonest(board)
         if spread.passes:
             result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
         _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
@@ -813,6 +818,7 @@ def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict
     """Settle one broken coin and its ten."""
     settled = breakage.settle(task=task, batch=batch, keep=False)
     tally.spendable_before += settled.spendable_before
+    tally.had_doubtful |= settled.had_doubtful
     for state, denomination in settled.coins:
         tally.add(state, {denomination: 1})
     if task.kind != TaskKind.PUT:
@@ -900,6 +906,7 @@ def _conclude_batch(
         if awaited:
             ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
         touched |= alike.lockers
+        tally.had_doubtful |= kind.state in DOUBTFUL
         # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
         for raida, letter in enumerate(ending.shown if batch != breakage.POOL else ""):
             board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
@@ -1156,7 +1163,8 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
             # The files of an import whose time was up before they were read.
             "WITH read AS (DELETE FROM lockers_upload WHERE id = %s)"
             " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
-            " lease_until = NULL, finished_at = now(), progress = CASE WHEN %s THEN 100 ELSE progress END,"
+            " lease_until = NULL, finished_at = now(), seen_at = NULL,"
+            " progress = CASE WHEN %s THEN 100 ELSE progress END,"
             " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s",
             [
                 held.task_id,

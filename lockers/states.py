@@ -105,6 +105,8 @@ UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, Coin
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
 # In a locker or a file of ours, which may still hold it. A coin is in one of these at most once, too.
 STORED: Final = (CoinState.LOCKED, CoinState.EXPORTED)
+# What a task leaves open: a find asks about these again.
+DOUBTFUL: Final = (CoinState.LIMBO, CoinState.ERRORED)
 
 
 def may_become(old: CoinState, new: CoinState) -> bool:

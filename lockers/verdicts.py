@@ -1,13 +1,32 @@
-"""What a task that has ended tells: its state, a message, and the result with the sums of its coins."""
+"""
+What a task that has ended tells: its state, a message, and the result with the sums of its coins.
 
+Every sentence follows from counts, of coins by what became of them and of servers that answered, so that it is true of
+any: each says no more than its counts do. The same function tells it when the task ends, and again when a later task
+has settled what was left open (`lockers.hindsight`).
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
 
 from lockers import choosing, grading
 from lockers.models import LockerTask
-from lockers.states import CoinState, TaskKind, TaskState
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
+from wallets.wording import counted, verb
+
+# What a client or an operator does about unknown coins, and what happens without them.
+ASKED_AGAIN: Final = (
+    "The servers are asked again automatically, at first after about 10 seconds and then at least once an hour;"
+    " POST /api/v1/find asks at once."
+)
 
 
 @dataclass(slots=True)
@@ -22,6 +41,8 @@ class Tally:
     whole: int = 0
     # In limbo on the way into a locker, and not as a coin that was to be broken.
     units_for_locker_in_limbo: int = 0
+    # Whether an earlier task had left any of them open.
+    had_doubtful: bool = False
 
     @classmethod
     def empty(cls) -> "Tally":
@@ -52,6 +73,12 @@ class Left:
     waiting: int = 0
     successor_id: UUID | None = None
 
+    @classmethod
+    def of_result(cls, result: Mapping[str, Any]) -> "Left":
+        """Return what the result of a task that has ended says of it."""
+        units, successor = int(result.get("total_left", 0)), result.get("continued_by")
+        return cls(0, units, UUID(successor)) if successor else cls(units)
+
     def result(self) -> dict[str, Any]:
         """Further fields of a task's result; none if nothing was left."""
         told: dict[str, Any] = {"total_left": self.units + self.waiting} if self.units or self.waiting else {}
@@ -68,13 +95,32 @@ class Left:
         return parts
 
 
+def servers_that_answered(task_id: UUID) -> int:
+    """Return how many servers answered at least one question of a task, with whatever status."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(DISTINCT position)"
+            "  FROM lockers_attempt, unnest(answers) WITH ORDINALITY AS each (code, position)"
+            " WHERE task_id = %s AND code >= 0",
+            [task_id],
+        )
+        return int(cursor.fetchone()[0])
+
+
 def verdict(
-    task: LockerTask, tally: Tally, reason: str, delivered: Mapping[str, Any] | None, left: Left
+    task: LockerTask,
+    tally: Tally,
+    reason: str = "",
+    delivered: Mapping[str, Any] | None = None,
+    left: Left = Left(),
+    *,
+    answered: int,
 ) -> tuple[TaskState, str, dict[str, Any]]:
     """
     Return the final state of a task, what is said of it, and its result.
 
-    `delivered` is the result of a transfer or an export whose coins have left; `reason` tells why others went wrong.
+    `delivered` is the result of a transfer or an export whose coins have left; `reason` tells why others went wrong;
+    `answered` is how many of the servers answered at all.
     """
     if delivered is not None:
         done = "Transferred." if task.kind == TaskKind.TRANSFER else "Exported."
@@ -85,7 +131,7 @@ def verdict(
         case TaskKind.TAKE:
             return _verdict_of_take(tally, reason, left)
         case TaskKind.IMPORT:
-            return _verdict_of_import(tally, reason, left)
+            return _verdict_of_import(tally, reason, answered, left)
         case TaskKind.FIND:
             return _verdict_of_find(tally, reason)
         case TaskKind.BREAK:
@@ -93,36 +139,65 @@ def verdict(
         case TaskKind.FIX:
             return _verdict_of_fix(tally, reason)
         case TaskKind.TRANSFER | TaskKind.EXPORT:
-            return TaskState.ERROR, f"Nothing has left the wallet. {reason}".strip(), {}
+            broken = _unknown_break(tally.count_of(*DOUBTFUL))
+            return TaskState.ERROR, _sentences("Nothing has left the wallet.", broken, reason), {}
         case _:
             return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _were(units: int) -> str:
+    return verb(1 if units == UNITS_PER_COIN else 2, "was", "were")
+
+
+def _are(units: int) -> str:
+    return verb(1 if units == UNITS_PER_COIN else 2)
+
+
+def _unknown_break(coins: int) -> str:
+    if not coins:
+        return ""
+    whether = f"It is unknown whether {counted(coins, 'coin')} {verb(coins, 'was', 'were')} broken."
+    return f"{whether} Do not repeat this order before that is known. {ASKED_AGAIN}"
 
 
 def _verdict_of_put(task: LockerTask, tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
     stored = tally.units_of(CoinState.LOCKED, CoinState.SENT)
     unknown = tally.units_for_locker_in_limbo
+    refused = tally.units_of(CoinState.COUNTERFEIT)
     failed = (task.amount or 0) - stored - unknown
+    back = failed - refused
     result = {"total_stored": stored, "total_failed": failed, "total_unknown": unknown}
     if stored and not failed and not unknown:
         return TaskState.COMPLETED, "Stored.", result
+    state = TaskState.COMPLETED if stored else TaskState.ERROR
+    broken = _unknown_break(tally.count_of(*DOUBTFUL)) if not unknown else ""
+    if not stored and not unknown and not refused:
+        whole = f"Nothing left the wallet: {grading.coins_text(back)} {_were(back)} not stored."
+        return state, _sentences(whole, broken, reason), result
     parts = []
     if stored:
         parts.append(f"{grading.coins_text(stored)} stored")
-    if failed:
-        parts.append(f"{grading.coins_text(failed)} not stored and back in the wallet")
+    if back > 0:
+        parts.append(f"{grading.coins_text(back)} not stored and back in the wallet")
+    if refused:
+        parts.append(f"{grading.coins_text(refused)} called counterfeit by more than 12 servers")
     if unknown:
         parts.append(
-            f"{grading.coins_text(unknown)} unknown: too few servers answered, both secrets are kept and the"
-            " servers will be asked again"
+            f"{grading.coins_text(unknown)} unknown: fewer than {QUORUM} of {RAIDA_COUNT} servers have said what became"
+            " of it, and it may be in the locker"
         )
-    message = "; ".join(parts) + "." + (f" {reason}" if reason else "")
-    return (TaskState.COMPLETED if stored else TaskState.ERROR), message, result
+    repeat = f"Do not repeat this order. {ASKED_AGAIN}" if unknown else ""
+    return state, _sentences("; ".join(parts) + ".", repeat, broken, reason), result
 
 
 def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
-    taken = tally.units_of(CoinState.BANK, CoinState.FRACKED)
-    limbo = tally.units_of(CoinState.LIMBO)
-    missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT, CoinState.ERRORED)
+    taken = tally.units_of(*SPENDABLE)
+    limbo = tally.units_of(*DOUBTFUL)
+    missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT)
     result = {
         "total": taken,
         "total_unknown": limbo,
@@ -137,23 +212,29 @@ def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, 
     if taken:
         parts.append(f"{grading.coins_text(taken)} taken")
     if missed:
-        parts.append(f"{grading.coins_text(missed)} were gone: somebody else may have emptied the locker")
+        parts.append(f"{grading.coins_text(missed)} {_were(missed)} gone: somebody else may have emptied the locker")
     if limbo:
-        parts.append(f"{grading.coins_text(limbo)} unknown: both secrets are kept and the servers will be asked again")
+        parts.append(f"{grading.coins_text(limbo)} unknown: both secrets are kept, so nothing has to be taken again")
     if not parts:
         parts.append((not left_behind and reason) or "Nothing was taken")
         reason = reason if left_behind else ""
     parts += left_behind
-    message = "; ".join(parts).removesuffix(".") + "." + (f" {reason}" if reason else "")
-    return (TaskState.COMPLETED if taken else TaskState.ERROR), message, result
+    message = "; ".join(parts).removesuffix(".") + "."
+    return (
+        TaskState.COMPLETED if taken else TaskState.ERROR,
+        _sentences(message, ASKED_AGAIN if limbo else "", reason),
+        result,
+    )
 
 
-def _verdict_of_import(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
-    ours = tally.units_of(CoinState.BANK, CoinState.FRACKED)
+def _verdict_of_import(tally: Tally, reason: str, answered: int, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
+    ours = tally.units_of(*SPENDABLE)
+    good, coins = tally.count_of(*SPENDABLE), sum(tally.count.values())
+    doubtful = tally.count_of(*DOUBTFUL)
     result = {
         "total": ours,
         "pown_results": {
-            "total": sum(tally.count.values()),
+            "total": coins,
             "authentic": tally.count_of(CoinState.BANK),
             "fracked": tally.count_of(CoinState.FRACKED),
             "counterfeit": tally.count_of(CoinState.COUNTERFEIT),
@@ -162,20 +243,54 @@ def _verdict_of_import(tally: Tally, reason: str, left: Left) -> tuple[TaskState
         },
         **left.result(),
     }
-    left_behind = ". ".join(left.parts("", "import the file again"))
-    if ours or tally.count:
-        done = "Imported." if ours else "No coin could be proved authentic. " + reason
-        return TaskState.COMPLETED, f"{done} {left_behind}.".strip() if left_behind else done, result
-    if left_behind:
-        return TaskState.ERROR, f"Nothing was imported. {left_behind}. {reason}".strip(), result
-    return TaskState.ERROR, reason or "No server could be reached; nothing was changed.", result
+    left_behind = [f"{part}." for part in left.parts("", "import the file again")]
+    if not coins:
+        if left_behind:
+            return TaskState.ERROR, _sentences("Nothing was imported.", *left_behind, reason), result
+        return TaskState.ERROR, reason or nothing_changed(answered), result
+    if good == coins:
+        return TaskState.COMPLETED, _sentences("Imported.", *left_behind), result
+    head = f"{good} of {counted(coins, 'coin')} imported." if good else "No coin could be proved authentic."
+    parts = [head]
+    if refused := tally.count_of(CoinState.COUNTERFEIT):
+        parts.append(f"{counted(refused, 'coin')} {verb(refused)} counterfeit by the word of more than 12 servers.")
+    if missed := tally.count_of(CoinState.MISSED):
+        parts.append(f"{counted(missed, 'coin')} {verb(missed)} somebody else's by now.")
+    if doubtful:
+        parts.append(
+            f"{counted(doubtful, 'coin')} {verb(doubtful)} unknown: both secrets are kept, and"
+            f" {verb(doubtful, 'it has', 'they have')} not to be sent again. {ASKED_AGAIN}"
+        )
+    return TaskState.COMPLETED, _sentences(*parts, *left_behind, reason), result
+
+
+def nothing_changed(answered: int) -> str:
+    """Say why nothing is known of any coin, when so many servers answered."""
+    if not answered:
+        return "No server answered; nothing was changed."
+    if answered < QUORUM:
+        return f"Only {answered} of {RAIDA_COUNT} servers answered, and {QUORUM} decide; nothing was changed."
+    return (
+        f"{answered} of {RAIDA_COUNT} servers answered, but fewer than {QUORUM} said what they hold of the coins;"
+        " nothing was changed."
+    )
+
+
+def seconds_until_quiet() -> int:
+    """How long after a find the next one may learn more: whatever was sent before has arrived then."""
+    return max(1, math.ceil(2 * settings.RAIDA_TIMEOUT_SECONDS))
 
 
 def _verdict_of_find(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
     result = {"found": {str(state): number for state, number in tally.count.items()}}
-    still = tally.count_of(CoinState.LIMBO)
-    message = f"{still} coins are still unknown. {reason}".strip() if still else "Every coin was found."
-    return TaskState.COMPLETED, message, result
+    still = tally.count_of(*DOUBTFUL)
+    if not still:
+        return TaskState.COMPLETED, "Every coin was found.", result
+    message = (
+        f"{counted(still, 'coin')} {verb(still)} still unknown. Ask again in {counted(seconds_until_quiet(), 'second')}"
+        " or later (POST /api/v1/find); the servers are asked again automatically within the hour."
+    )
+    return TaskState.COMPLETED, _sentences(message, reason), result
 
 
 def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
@@ -187,20 +302,26 @@ def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str
     }
     if tally.whole == coins:
         return TaskState.COMPLETED, "Every coin is accepted by all servers.", result
-    left = f"{tally.whole} of {coins} coins are accepted by all servers; the others will be tried again"
-    return TaskState.COMPLETED, f"{left}. {reason}".strip(), result
+    left = (
+        f"{tally.whole} of {counted(coins, 'coin')} {verb(tally.whole)} accepted by all servers;"
+        f" {verb(coins - tally.whole, 'the other', 'the others')} will be tried again"
+    )
+    return TaskState.COMPLETED, _sentences(f"{left}.", reason), result
 
 
 def _verdict_of_break(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
-    broken = tally.units_of(CoinState.BROKEN)
+    broken, unknown = tally.units_of(CoinState.BROKEN), tally.units_of(*DOUBTFUL)
     result = {
         "total": broken,
-        "total_unknown": tally.units_of(CoinState.LIMBO),
+        "total_unknown": unknown,
         "graded": {str(state): number for state, number in tally.count.items()},
     }
     if broken:
         return TaskState.COMPLETED, "Broken into ten.", result
-    if tally.units_of(CoinState.LIMBO):
-        unknown = "It is unknown whether the coin was broken: its secrets are kept and the servers will be asked again."
-        return TaskState.ERROR, f"{unknown} {reason}".strip(), result
-    return TaskState.ERROR, f"The coin was not broken and is back in the wallet. {reason}".strip(), result
+    if unknown:
+        message = "It is unknown whether the coin was broken: its secrets are kept. Do not repeat this order."
+        return TaskState.ERROR, _sentences(message, ASKED_AGAIN, reason), result
+    if tally.units_of(*SPENDABLE):
+        whole = "Nothing left the wallet: the coin was not broken and is back in it."
+        return TaskState.ERROR, _sentences(whole, reason), result
+    return TaskState.ERROR, _sentences("The coin was not broken.", reason), result

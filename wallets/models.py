@@ -247,6 +247,7 @@ class OperatorAction(models.Model):
             ("act_start_fix", "Can fix coins"),
             ("act_retry_task", "Can begin tasks again"),
             ("act_roll_back_task", "Can roll tasks back"),
+            ("act_mark_task_seen", "Can mark tasks as seen"),
             ("act_run_audit", "Can run the audit"),
             ("act_rehearse_outage", "Can let servers of the local network misbehave"),
         ]

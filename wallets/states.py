@@ -43,6 +43,7 @@ class OperatorVerb(models.TextChoices):
     RETRIED_TASK = "retried_task", "retried a task"
     STARTED_FIND = "started_find", "began to find coins"
     ROLLED_BACK_TASK = "rolled_back_task", "rolled a task back"
+    SAW_TASK = "saw_task", "marked a task as seen"
     STARTED_FIX = "started_fix", "began to fix coins"
     RAN_AUDIT = "ran_audit", "ran the audit"
     SET_FAULT = "set_fault", "set a fault of the local network"

@@ -24,6 +24,7 @@ from config.desk import people_acts
 from config.desk.confirming import Confirmation, Deed, Done, Reason, operator_of
 from config.desk.templatetags import desk
 from lockers import acts as lockers
+from lockers import remaining
 from lockers.localnet.control import Control, ControlFailed
 from lockers.localnet.faults import InvalidFault, parse_servers
 from lockers.models import LockerTask
@@ -42,6 +43,7 @@ from wallets import errors, names, operations, oversight
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
 from wallets.oversight import Operator
 from wallets.states import OperatorVerb
+from wallets.wording import counted, verb
 
 Values = Mapping[str, Any]
 _SHOWN_ONCE: Final = "It is shown once, on the next page."
@@ -51,8 +53,7 @@ def _change(model: str, row_id: object) -> str:
     return reverse(f"admin:{model}_change", args=[row_id])
 
 
-def _many(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+_many = counted
 
 
 # --- wallets ------------------------------------------------------------------------------
@@ -534,7 +535,7 @@ class RetryTask(_OfTask):
     verb = "Begin it again"
 
     def why_not(self, row: LockerTask) -> str:
-        return lockers.why_not_retry(row)
+        return remaining.why_not_retry(row)
 
     def consequences(self, row: LockerTask, values: Values, shown: Values) -> Sequence[str]:
         if row.state == TaskState.RUNNING:
@@ -543,16 +544,19 @@ class RetryTask(_OfTask):
                 f"{_many(shown['coins'], 'coin')} stay reserved for it. The worker asks the servers what they hold"
                 " before it sends anything again.",
             ]
-        worth = f", worth {desk.coins(row.amount)}" if row.amount else ""
-        return [
-            f"1 new task of the kind {row.kind} for {row.wallet.name}{worth}. This one stays as it is.",
-            *(
-                ["The new locker has a new code, which its owner reads from the new task."]
-                if row.kind == TaskKind.PUT
-                else []
-            ),
-            "Coins in limbo stay out of it until a find has asked about them, so none can be spent twice.",
+        todo = shown["left_to_do"]
+        said = [
+            f"{todo[:1].upper()}{todo[1:]}.",
+            f"1 new task of the kind {row.kind} for {row.wallet.name}. This one stays as it is.",
         ]
+        if row.kind == TaskKind.PUT:
+            said.append("The new locker has a new code, which its owner reads from the new task.")
+        if shown["later_puts"]:
+            said.append(
+                f"The wallet has begun {_many(shown['later_puts'], 'put')} of the same amount since this one: ask its"
+                " owner first whether that was the same order."
+            )
+        return said
 
     def perform(self, operator: Operator, row: LockerTask, values: Values, shown: Values) -> Done:
         task = lockers.retry(operator=operator, shown=shown, task_id=row.pk)
@@ -579,12 +583,14 @@ class RollBackTask(_OfTask):
             ]
         if row.kind == TaskKind.EXPORT:
             return [
-                f"The {_many(row.export.coin_count, 'coin')} of the file {row.export.file_name} are taken back into"
-                f" {row.wallet.name}. The file is worth nothing from then on.",
+                f"{_many(shown['coins_in_file'], 'coin')} of the file {row.export.file_name}"
+                f" {verb(shown['coins_in_file'])} taken back into {row.wallet.name}. The file is worth nothing"
+                " from then on.",
                 "Coins that somebody has imported meanwhile are theirs, and stay so.",
             ]
         return [
-            f"All coins in the locker, put there for {desk.coins(row.amount)}, are taken back into {row.wallet.name}.",
+            f"The coins in the locker, {desk.coins(shown['units_in_locker'])} of {desk.coins(row.amount)} as far as is"
+            f" known, are taken back into {row.wallet.name}.",
             "Its code opens an empty locker from then on. What somebody has taken out of it first is theirs.",
         ]
 
@@ -592,6 +598,26 @@ class RollBackTask(_OfTask):
         task = lockers.roll_back(operator=operator, shown=shown, task_id=row.pk)
         sentence = "The task is being ended." if task.pk == row.pk else "The coins are being taken back, by this task."
         return Done(sentence, self.url_of(task))
+
+
+class MarkTaskSeen(_OfTask):
+    name = "mark-task-seen"
+    label = "Mark as seen"
+    verb = "Mark it as seen"
+
+    def why_not(self, row: LockerTask) -> str:
+        return lockers.why_not_mark_seen(row)
+
+    def consequences(self, row: LockerTask, values: Values, shown: Values) -> Sequence[str]:
+        return [
+            "It is counted no more among the tasks that need a human, until something about it changes.",
+            f"{_many(shown['unknown_coins'], 'coin')} of it {verb(shown['unknown_coins'])} unknown. No coin is touched,"
+            " and finds go on asking.",
+        ]
+
+    def perform(self, operator: Operator, row: LockerTask, values: Values, shown: Values) -> Done:
+        lockers.mark_seen(operator=operator, shown=shown, task_id=row.pk)
+        return Done("It is marked as seen.", self.url_of(row))
 
 
 # --- the installation ---------------------------------------------------------------------
@@ -763,6 +789,7 @@ ALL: Final[Sequence[Deed]] = (
     CancelTransfer(),
     RetryTask(),
     RollBackTask(),
+    MarkTaskSeen(),
     RunAudit(),
     RehearseOutage(),
     *people_acts.ALL,

@@ -316,7 +316,7 @@ def _need_tile(in_need: int) -> Tile:
     return Tile(
         "tasks that need a human",
         f"{in_need:,}",
-        "failed, or past their time" if in_need else "all end by themselves",
+        "coins unknown, or past their time" if in_need else "no coin unknown, none past its time",
         f"{_list('lockers_lockertask')}?need=yes",
         "bad" if in_need else "good",
         "!" if in_need else "✓",

@@ -41,6 +41,7 @@ _HELPS: Final = (
     "wallets.act_start_fix",
     "wallets.act_retry_task",
     "wallets.act_roll_back_task",
+    "wallets.act_mark_task_seen",
     "wallets.act_run_audit",
 )
 _MAKES: Final = (

@@ -310,7 +310,11 @@ def test_a_find_that_comes_too_early_leaves_what_may_still_change(
     Coin.objects.update(changed_at=Now())
 
     early = finish(operations.start_find(actor=alice, name="alice"))
-    assert (early.message, states(alice)) == ("4 coins are still unknown.", {"limbo": 4})
+    assert (early.message, states(alice)) == (
+        "4 coins are still unknown. Ask again in 1 second or later (POST /api/v1/find); the servers are asked again"
+        " automatically within the hour.",
+        {"limbo": 4},
+    )
 
     Coin.objects.update(changed_at=Now() - timedelta(seconds=2))
     finish(operations.start_find(actor=alice, name="alice"))
