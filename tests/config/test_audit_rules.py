@@ -49,6 +49,7 @@ BREAKING = {
     "coin_exported_has_an_export": {"state": "'exported'", "export_id": "NULL"},
     "attempt_has_25_answers": {"answers": "'{1}'"},
     "attempt_covers_25_servers": {"covering": "'p'"},
+    "receipt_line_became_something_later": {"state": "'limbo'", "became": "'bank'", "settled_by_id": "NULL"},
     "account_is_never_overdrawn": {"balance": "-1"},
     "line_type_is_known": {"type": "'Stolen'"},
     "line_changes_the_balance": {"amount": "0"},
@@ -259,6 +260,10 @@ PAST_TRIGGERS = {
     ),
     "receiptline_append_only": (
         "UPDATE lockers_receiptline SET state = 'limbo'",
+        "completed put stored what it says",
+    ),
+    "receiptline_settled_once": (
+        "UPDATE lockers_receiptline SET state = 'limbo', became = 'counterfeit', settled_by_id = task_id",
         "completed put stored what it says",
     ),
     "receiptline_kept": ("DELETE FROM lockers_receiptline", "completed put stored what it says"),

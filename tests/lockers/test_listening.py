@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 20.0
 @pytest.fixture(autouse=True)
 def clock(network: LocalNetwork, settings: Any) -> Iterator[None]:
     """Servers are given up by the clock, and no listener outlives its test."""
-    settings.RAIDA_TIMEOUT_SECONDS = 1.5
+    settings.RAIDA_TIMEOUT_SECONDS = 2.5
     with by_the_clock():
         yield
         network.clear()
@@ -72,7 +72,7 @@ def test_a_put_tells_at_last_what_every_server_said(
     network: LocalNetwork, mint: Mint, alice: Wallet, code: str
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
-    delays(network, {"0-11": "delay:0.4"})
+    delays(network, {"0-11": "delay:1.0"})
     network.fault(3, "status:242")
     network.fault(7, "drop-reply")
 
@@ -103,7 +103,7 @@ def test_coins_that_came_in_get_the_numbers_of_late_servers(
         wait_until(listening.is_quiet)
         put(alice, 13, code)
         wait_until(listening.is_quiet)
-    delays(network, {"0-11": "delay:0.4"})
+    delays(network, {"0-11": "delay:1.0"})
 
     if kind == "take":
         task = finish(operations.start_take(actor=bob, name="bob", code=code))
@@ -184,7 +184,7 @@ def test_an_answer_that_comes_when_the_coins_have_moved_on_changes_the_board_alo
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str, gate: threading.Event
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
-    delays(network, {"0-11": "delay:0.3"})
+    delays(network, {"0-11": "delay:1.0"})
     first = put(alice, 13, code)
     taken = finish(operations.start_take(actor=bob, name="bob", code=code))
     again = put(bob, 13)
@@ -205,7 +205,7 @@ def test_a_late_answer_is_no_word_about_a_coin_that_was_moved_since_then(
     network: LocalNetwork, mint: Mint, alice: Wallet, gate: threading.Event
 ) -> None:
     records = mint(1, 0, 0, 0)
-    delays(network, {"0-11": "delay:0.3"})
+    delays(network, {"0-11": "delay:1.0"})
     give(alice, records)
     task = LockerTask.objects.get()
     Coin.objects.update(changed_at=Now())
@@ -230,7 +230,7 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
     if kind == "take":
         put(alice, 13, code)
         wait_until(listening.is_quiet)
-    delays(network, {"0-6": "delay:0.6", "7-11": "silent"})
+    delays(network, {"0-6": "delay:1.2", "7-11": "silent"})
     if kind == "put":
         started = operations.start_put(actor=alice, name="alice", units=13 * UNITS_PER_COIN, transmit_code=code)
     else:
@@ -339,7 +339,7 @@ def test_a_peek_tells_at_last_what_every_server_listed(
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12, code)
     wait_until(listening.is_quiet)
-    delays(network, {"0-10": "delay:0.3", "11-11": "silent"})
+    delays(network, {"0-10": "delay:1.0", "11-11": "silent"})
 
     task = finish(operations.start_peek(actor=alice, code=code))
 
