@@ -53,6 +53,7 @@ from lockers.raida.payloads import encode_empty, encode_peek
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.settlement import Claim
 from lockers.states import Mark, Step, TaskKind, TaskState
+from wallets.wording import counted, verb
 
 _log = logging.getLogger(__name__)
 
@@ -300,7 +301,15 @@ def _import(work: Work) -> None:
     _sort_out_two_secrets(work, numbers)
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
-    work.conclude()
+    unsorted = work.task.plan.get("two_secrets", [])
+    left_out = settlement.left_out(task_id=work.task.id, batches=unsorted) if sorted_out else []
+    reason = ""
+    if left_out:
+        reason = (
+            f"{counted(len(left_out), 'coin')} {verb(len(left_out), 'was left as it is', 'were left as they are')}:"
+            f" fewer than {QUORUM} of {RAIDA_COUNT} servers said which number they hold."
+        )
+    work.conclude(reason=reason, further={"left_out": left_out} if left_out else {})
 
 
 @sensitive_variables("sealed", "uploads", "found")
@@ -326,7 +335,7 @@ def _read_upload(work: Work) -> bool:
     return bool(arrivals.saved)
 
 
-def _sort_out_two_secrets(work: Work, numbers: Sequence[int]) -> None:
+def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
     """
     Learn which of a file's two numbers each server holds.
 
@@ -340,21 +349,46 @@ def _sort_out_two_secrets(work: Work, numbers: Sequence[int]) -> None:
     settlement.advance(held=work.held, step=Step.FINDING, progress=5)
     for batch in [number for number in numbers if number in unsorted]:
         pieces = work.pieces(batch)
-        everywhere = conversation.choose(pieces, Mark.UNASKED)
-        found = work.exchange(Command.FIND, batch, pieces, everywhere, {})
-        if not _enough_told(found):
+        told = _holders(work, batch, pieces)
+        if not told:
             # Left as it is, to be imported again: powning now could take the wrong number for the right one.
             continue
+        unsorted.remove(batch)
+        aside = [piece.coin_id for piece in pieces if piece.coin_id not in told]
+        if aside:
+            numbers.append(max(numbers) + 1)
+            unsorted.append(numbers[-1])
+        settlement.place_fresh_numbers(
+            held=work.held,
+            holders=told,
+            plan={**work.task.plan, "two_secrets": unsorted},
+            aside=aside,
+            aside_batch=numbers[-1],
+        )
+        work.task.plan["two_secrets"] = unsorted
+
+
+def _holders(work: Work, batch: int, pieces: Sequence[Piece]) -> dict[UUID, Sequence[bytes]]:
+    """
+    Return which of its two numbers each server holds, for the coins of which 13 servers tell it.
+
+    A server may refuse a whole request because of one coin in it. Where so many do that too few are left, the coins are
+    asked about in halves, down to those that are refused by themselves.
+    """
+    everywhere = conversation.choose(pieces, Mark.UNASKED)
+    found = work.exchange(Command.FIND, batch, pieces, everywhere, {})
+    if _enough_told(found):
         holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
         for raida, replies in found.items():
             for index, reply in zip(everywhere[raida], replies, strict=True):
                 if reply is Reply.HAS_NEW:
                     holders[pieces[index].coin_id][raida] = pieces[index].new[raida]
-        unsorted.remove(batch)
-        settlement.place_fresh_numbers(
-            held=work.held, holders=holders, plan={**work.task.plan, "two_secrets": unsorted}
-        )
-        work.task.plan["two_secrets"] = unsorted
+        return dict(holders)
+    refusing = sum(all(reply is Reply.ERROR for reply in replies) for replies in found.values())
+    if len(pieces) < 2 or RAIDA_COUNT - refusing >= QUORUM:
+        return {}
+    half = len(pieces) // 2
+    return _holders(work, batch, pieces[:half]) | _holders(work, batch, pieces[half:])
 
 
 def _enough_told(found: Mapping[int, tuple[Reply, ...]]) -> bool:

@@ -195,10 +195,11 @@ class PeekFailed(ServersDisagreed):
 
 
 class UploadFailed(ServersDisagreed):
-    """Nothing was stored for certain; the task says where the coins are."""
+    """Nothing was stored for certain; the task says where the coins are. With `is_unknown` the locker may hold them."""
 
-    def __init__(self, how: Disagreement) -> None:
-        super().__init__("Locker upload failed", how)
+    def __init__(self, how: Disagreement, *, is_unknown: bool = False) -> None:
+        unknown = "Locker upload not settled yet: do not repeat it, ask for its task"
+        super().__init__(unknown if is_unknown else "Locker upload failed", how)
 
 
 class DownloadFailed(ServersDisagreed):

@@ -66,6 +66,7 @@ _IMPORT: Final = {
     "files": [_FILE],
     "total_left": _PERHAPS,
     "continued_by": Sometimes(_ID),
+    "left_out": Sometimes([{"sn": 1234, "denomination": 1}]),
     "receipt_id": RECEIPT_ID,
     "servers": _SERVERS,
 }

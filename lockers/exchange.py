@@ -208,21 +208,23 @@ class Work:
             self._hearings.append(_Heard(hearing, attempt_id, command, chosen))
         return replies
 
-    def conclude(self, *, reason: str = "", delivers: bool = False) -> None:
+    def conclude(
+        self, *, reason: str = "", delivers: bool = False, further: Mapping[str, object] | None = None
+    ) -> None:
         """
         End the task from what is known.
 
         :raises TaskSuperseded: another worker has the task
         """
         # Which servers this task was spared is a part of the answer about it.
-        further = {"resting": sorted(self.health.resting)} if self.health.resting else {}
+        spared = {"resting": sorted(self.health.resting)} if self.health.resting else {}
         for heard in self._hearings:
             self._add_what_came_since(heard)
         settlement.conclude(
             held=self.held,
             task=self.task,
             reason=reason,
-            further=further,
+            further=spared | dict(further or {}),
             delivers=delivers,
             settled=self._answered,
         )

@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from lockers import contested, errors, secrecy, settlement
 from lockers.contested import Arrivals
 from lockers.raida import files
+from lockers.raida.coins import SERIAL_NUMBERS
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError
 from lockers.settlement import BATCH_COINS
@@ -47,6 +48,7 @@ class FileOutcome:
 
 
 _TWICE: Final = "This coin came in another file of the same import"
+_NO_SUCH_NUMBER: Final = f"No server keeps a coin with this serial number: they go from 0 to {SERIAL_NUMBERS - 1:,}"
 _NO_DENOMINATIONS: Final = (
     "The coins of this file name no denomination and were read as coins of 1. Coins of the previous network look the"
     " same: if the servers refuse them, they must be upgraded first, with the program that wrote the file."
@@ -124,7 +126,9 @@ def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
         for outcome, coins in _read(file_name, content):
             found.outcomes.append(outcome)
             for record in coins:
-                if record.coin in found.records:
+                if record.coin.serial_number >= SERIAL_NUMBERS:
+                    outcome.refused.append((record.coin, _NO_SUCH_NUMBER))
+                elif record.coin in found.records:
                     outcome.refused.append((record.coin, _TWICE))
                 else:
                     found.records[record.coin] = (record, outcome)

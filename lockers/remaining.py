@@ -188,7 +188,7 @@ def advice(task: LockerTask, *, now: datetime) -> str:
         elif remaining.next_find_at is not None:
             at = max(remaining.next_find_at, now)
             parts.append(
-                f"The servers are asked again automatically from {at:%Y-%m-%d %H:%M:%S} UTC on; “Find coins in doubt”"
+                f"The servers are asked again automatically from {at:%Y-%m-%d %H:%M:%S} UTC on; “Find coins”"
                 " on the page of the wallet asks at once."
             )
         if remaining.todo:

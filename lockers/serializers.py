@@ -373,6 +373,7 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "total": coins(result.get("total", 0)),
                 "pown_results": result.get("pown_results", {}),
                 "files": result.get("files", []),
+                **({"left_out": result["left_out"]} if "left_out" in result else {}),
                 "receipt_id": row.receipt_id,
                 **({"total_left": coins(result["total_left"])} if result.get("total_left") else {}),
                 **{name: result[name] for name in ("continued_by",) if name in result},

@@ -459,14 +459,25 @@ def _write_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
         )
 
 
-def place_fresh_numbers(*, held: Claim, holders: Mapping[UUID, Sequence[bytes]], plan: dict[str, Any]) -> None:
+def place_fresh_numbers(
+    *,
+    held: Claim,
+    holders: Mapping[UUID, Sequence[bytes]],
+    plan: dict[str, Any],
+    aside: Sequence[UUID] = (),
+    aside_batch: int = 0,
+) -> None:
     """
     Replace both secrets of coins: the old ones by `holders`, the proposed ones by fresh numbers.
+
+    Coins that stand `aside` go as they are into a batch of their own.
 
     :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
         fence(held, plan=plan)
+        if aside:
+            Coin.objects.filter(pk__in=aside, task_id=held.task_id).update(batch=aside_batch)
         _write_secrets(
             {
                 coin_id: (
@@ -476,6 +487,15 @@ def place_fresh_numbers(*, held: Claim, holders: Mapping[UUID, Sequence[bytes]],
                 for coin_id, numbers in holders.items()
             }
         )
+
+
+def left_out(*, task_id: UUID, batches: Sequence[int]) -> list[dict[str, int]]:
+    """Return the identities of the coins in these batches, as a result tells them."""
+    rows = Coin.objects.filter(task_id=task_id, batch__in=batches).order_by("-denomination", "serial_number")
+    return [
+        {"sn": number, "denomination": denomination}
+        for denomination, number in rows.values_list("denomination", "serial_number")[:100]
+    ]
 
 
 def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:

@@ -249,7 +249,7 @@ def _verdict_of_import(tally: Tally, reason: str, answered: int, left: Left) -> 
             return TaskState.ERROR, _sentences("Nothing was imported.", *left_behind, reason), result
         return TaskState.ERROR, reason or nothing_changed(answered), result
     if good == coins:
-        return TaskState.COMPLETED, _sentences("Imported.", *left_behind), result
+        return TaskState.COMPLETED, _sentences("Imported.", *left_behind, reason), result
     head = f"{good} of {counted(coins, 'coin')} imported." if good else "No coin could be proved authentic."
     parts = [head]
     if refused := tally.count_of(CoinState.COUNTERFEIT):
@@ -302,10 +302,7 @@ def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str
     }
     if tally.whole == coins:
         return TaskState.COMPLETED, "Every coin is accepted by all servers.", result
-    left = (
-        f"{tally.whole} of {counted(coins, 'coin')} {verb(tally.whole)} accepted by all servers;"
-        f" {verb(coins - tally.whole, 'the other', 'the others')} will be tried again"
-    )
+    left = f"All servers accept {tally.whole} of {counted(coins, 'coin')}; the rest will be tried again"
     return TaskState.COMPLETED, _sentences(f"{left}.", reason), result
 
 

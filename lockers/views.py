@@ -440,14 +440,18 @@ def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
 def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
     ended = queries.final_task(actor=actor, task_id=task_id, patience=_PATIENCE)
     if ended.task.state == TaskState.ERROR:
-        raise errors.UploadFailed(_how_it_failed(ended, locker_key))
+        raise errors.UploadFailed(
+            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
+        )
     return serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
 
 
 def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
     ended = queries.final_task(actor=actor, task_id=task_id, patience=_PATIENCE)
     if ended.task.state == TaskState.ERROR:
-        raise errors.UploadFailed(_how_it_failed(ended, locker_key))
+        raise errors.UploadFailed(
+            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
+        )
     return serializers.uploaded_one(ended, locker_key) | ({"warning": warning} if warning else {})
 
 

@@ -15,6 +15,8 @@ UNITS_PER_COIN: Final = 10**8
 LOWEST_DENOMINATION: Final = -8
 HIGHEST_DENOMINATION: Final = 6
 HIGHEST_SERIAL_NUMBER: Final = 2**32 - 1
+# How many coins of a denomination servers keep. One number beyond makes them refuse a whole request with status 40.
+SERIAL_NUMBERS: Final = 1000 * 1024
 
 COIN_SIZE: Final = 5
 

@@ -27,7 +27,7 @@ __all__ = ["signed_in", "tab", "watched"]
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
-    "started_find", "started_fix", "retried_task", "rolled_back_task", "ran_audit", "set_fault",
+    "started_find", "started_fix", "retried_task", "rolled_back_task", "saw_task", "ran_audit", "set_fault",
 ]  # fmt: skip
 
 
@@ -198,6 +198,9 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     go(page, desk, task, "Roll back")
     confirm(page, "Roll it back")
     expect(done).to_contain_text("The task is being ended.")
+    go(page, desk, f"lockers/lockertask/{ledger.failed.pk}/change/", "Mark as seen")
+    confirm(page, "Mark it as seen")
+    expect(done).to_contain_text("It is marked as seen.")
 
     # The books, and an outage.
     go(page, desk, "wallets/auditrun/", "Run the audit")

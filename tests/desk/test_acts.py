@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from config.desk import acts, confirming, roles
 from config.desk.models import Session
-from lockers import secrecy
+from lockers import overview, secrecy
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
@@ -461,6 +461,19 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledg
     assert "ABCD" not in str(OperatorAction.objects.values())
 
 
+def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger):
+    _page, said = confirmation(desk, url("mark-task-seen", ledger.failed))
+    assert said[1] == "1 coin of it is unknown. No coin is touched, and finds go on asking."
+
+    confirm(desk, url("mark-task-seen", ledger.failed), reason="asked the owner")
+
+    action = OperatorAction.objects.latest("id")
+    assert (action.verb, action.reason, action.object_id) == ("saw_task", "asked the owner", str(ledger.failed.pk))
+    assert overview.tasks_in_need(LockerTask.objects.all()).count() == 0
+    refused = desk.get(url("mark-task-seen", ledger.failed))
+    assert (refused.status_code, "it is marked already" in text_of(refused)) == (409, True)
+
+
 def test_the_audit_is_run_and_its_page_opens(desk, ledger):
     answer = confirm(desk, url("run-audit"))
 
@@ -525,6 +538,7 @@ MAY = {
     "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
     "retry-task": {roles.OPERATOR, roles.ADMINISTRATOR},
     "roll-back-task": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "mark-task-seen": {roles.OPERATOR, roles.ADMINISTRATOR},
     "run-audit": {roles.OPERATOR, roles.ADMINISTRATOR},
     "issue-tokens": {roles.ADMINISTRATOR},
     "create-api-key": {roles.ADMINISTRATOR},

@@ -1,0 +1,257 @@
+"""What tasks say and what may be done with them next: kind by end by what later tasks came to know; and by counts."""
+
+import re
+import secrets
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from lockers import acts, hindsight, operations, overview, queries, remaining, tasks, verdicts
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.raida import coins as wire_coins
+from lockers.raida.files import CoinRecord, write_bin
+from lockers.states import CoinState, TaskKind, TaskState
+from lockers.verdicts import Tally
+from tests.lockers.books import assert_true_to_the_servers, finish, states
+from tests.lockers.conftest import Mint
+from tests.lockers.test_take_and_import import _half_swapped
+from wallets.models import Wallet
+from wallets.wording import counted, verb
+
+COIN = 10**8
+FIND_FIRST = "2 coins, worth 2 CloudCoin, are unknown: find first"
+
+
+def a_task(wallet: Wallet, kind: str, *ended_as: str, amount: int | None = 2 * COIN, numbers: int = 1000) -> LockerTask:
+    """A task that has ended with coins of 1 in these states, told as the worker tells it."""
+    now = timezone.now()
+    task = LockerTask.objects.create(
+        kind=kind, wallet=wallet, actor=wallet, state=TaskState.ERROR, step="done", amount=amount,
+        receipt_id=secrets.token_hex(16), deadline=now + timedelta(minutes=1), finished_at=now,
+    )  # fmt: skip
+    for number, state in enumerate(ended_as, start=numbers):
+        ReceiptLine.objects.create(task=task, denomination=0, serial_number=number, pown="n" * 25, state=state)
+        if state in ("limbo", "errored"):
+            Coin.objects.get_or_create(
+                denomination=0, serial_number=number,
+                defaults={"wallet": wallet, "state": state, "origin": "import", "secrets": b"x", "proposed": b"x"},
+            )  # fmt: skip
+    tally, _ = hindsight.as_it_is_now(task)
+    state, message, result = verdicts.verdict(task, tally, answered=25)
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=state, message=message, result=result, progress=100 if state == TaskState.COMPLETED else 99
+    )
+    return LockerTask.objects.get(pk=task.pk)
+
+
+# kind, how its coins ended, what a find made of those that were open:
+#   state, beginning of the message, what retry offers, or why it refuses, and whether it needs a human
+WALK: list[tuple[str, list[str], list[str], str, str, str, str, bool]] = [
+    ("put", ["locked", "locked"], [], "completed", "Stored.", "", "nothing is left to do: it is done", False),
+    ("put", ["bank", "bank"], [], "error", "Nothing left the wallet: 2 CloudCoin were not stored.",
+     "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", "", False),
+    ("put", ["locked", "bank"], [], "completed", "1 CloudCoin stored; 1 CloudCoin not stored and back in the wallet.",
+     "1 CloudCoin was not stored and is back in the wallet: put 1 CloudCoin again", "", False),
+    ("put", ["limbo", "limbo"], [], "error", "2 CloudCoin unknown: fewer than 13 of 25", "", FIND_FIRST, True),
+    ("put", ["limbo", "limbo"], ["limbo", "limbo"], "error", "2 CloudCoin unknown", "", FIND_FIRST, True),
+    ("put", ["limbo", "limbo"], ["locked", "locked"], "completed", "Stored. Unknown at first; settled by a find on", "",
+     "nothing is left to do: it is done", False),
+    ("put", ["limbo", "limbo"], ["bank", "fracked"], "error", "Nothing left the wallet: 2 CloudCoin were not stored.",
+     "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", "", False),
+    ("put", ["limbo", "limbo"], ["locked", "bank"], "completed", "1 CloudCoin stored; 1 CloudCoin not stored",
+     "1 CloudCoin was not stored and is back in the wallet: put 1 CloudCoin again", "", False),
+    ("put", ["limbo", "limbo"], ["locked", "limbo"], "completed", "1 CloudCoin stored; 1 CloudCoin unknown", "",
+     "1 coin, worth 1 CloudCoin, is unknown: find first", True),
+    ("take", ["bank", "bank"], [], "completed", "Taken.", "", "nothing is left to do: it is done", False),
+    ("take", [], [], "error", "Nothing was taken.", "nothing was taken: look again with the same code", "", False),
+    ("take", ["missed", "missed"], [], "error", "2 CloudCoin were gone", "", "nothing is left to do", False),
+    ("take", ["limbo", "limbo"], [], "error", "2 CloudCoin unknown", "", FIND_FIRST, True),
+    ("take", ["limbo", "limbo"], ["bank", "bank"], "completed", "Taken. Unknown at first", "",
+     "nothing is left to do: it is done", False),
+    ("take", ["limbo", "limbo"], ["missed", "bank"], "completed", "1 CloudCoin taken; 1 CloudCoin was gone", "",
+     "nothing is left to do: it is done", False),
+    ("import", ["bank"], [], "completed", "Imported.", "", "nothing is left to do: it is done", False),
+    ("import", ["errored", "limbo"], [], "completed", "No coin could be proved authentic. 2 coins are unknown", "",
+     FIND_FIRST, True),
+    ("import", ["bank", "limbo"], ["bank"], "completed", "Imported. Unknown at first", "",
+     "nothing is left to do: it is done", False),
+    ("import", ["limbo"], ["counterfeit"], "completed",
+     "No coin could be proved authentic. 1 coin is counterfeit by the word of more than 12 servers.", "",
+     "nothing is left to do: it is done", False),
+    ("import", [], [], "error", "25 of 25 servers answered", "", "the file is not kept", False),
+    ("break", ["broken"], [], "completed", "Broken into ten.", "", "nothing is left to do: it is done", False),
+    ("break", ["limbo"], [], "error", "It is unknown whether the coin was broken", "",
+     "1 coin, worth 1 CloudCoin, is unknown: find first", True),
+    ("break", ["limbo"], ["broken"], "completed", "Broken into ten. Unknown", "", "nothing is left to do", False),
+    ("break", ["limbo"], ["bank"], "error", "Nothing left the wallet: the coin was not broken",
+     "1 coin of 2 CloudCoin was not broken: break one again", "", False),
+    ("find", ["bank"], [], "completed", "Every coin was found.", "", "nothing is left to do", False),
+    ("find", ["limbo"], [], "completed", "1 coin is still unknown. Ask again in",
+     "1 coin is unknown: ask about them again", "", False),
+    ("find", ["limbo"], ["bank"], "completed", "Every coin was found. Unknown at first", "", "nothing is left", False),
+    ("fix", ["bank"], [], "completed", "All servers accept 0 of 1 coin; the rest will be tried again", "",
+     "nothing is left to do", False),
+    ("transfer", ["bank"], [], "error", "Nothing has left the wallet.", "", "its owner gives the order again", False),
+    ("transfer", ["limbo"], [], "error", "Nothing has left the wallet. ", "",
+     "1 coin, worth 1 CloudCoin, is unknown: find first", True),
+    ("export", ["limbo"], ["bank"], "error", "Nothing has left the wallet. Unknown at first", "",
+     "its owner gives the order again", False),
+    ("peek", [], [], "error", "Stopped before the servers answered.", "nothing is known yet: ask again", "", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "first", "later", "state", "message", "todo", "why_not", "needs"), WALK)
+def test_each_end_says_and_offers_what_its_rows_say(
+    kind: str, first: list[str], later: list[str], state: str, message: str, todo: str, why_not: str, needs: bool,
+    alice: Wallet,
+) -> None:  # fmt: skip
+    task = a_task(alice, kind, *first)
+    if later:
+        opened = [number for number, each in enumerate(first, start=1000) if each in ("limbo", "errored")]
+        for number, became in zip(opened, later, strict=True):
+            Coin.objects.filter(serial_number=number).update(state=became, pown="p" * 25, **(
+                {"family": Coin.objects.get(serial_number=number).pk} if became == "broken" else {}
+            )) if became not in ("locked",) else Coin.objects.filter(serial_number=number).delete()  # fmt: skip
+        find = a_task(alice, "find", *later, numbers=opened[0])
+        hindsight.follow(later=find)
+        task.refresh_from_db()
+
+    assert (task.state, task.progress == 100) == (state, state == "completed")
+    assert task.message.startswith(message), task.message
+    left = remaining.of(task)
+    assert (left.todo, bool(left.why_not)) == (todo, bool(why_not))
+    assert why_not in left.why_not
+    said = remaining.advice(task, now=timezone.now())
+    assert "Safe" not in said
+    assert ("Do not repeat the order" in said) == (needs or (kind == "find" and bool(left.unknown_coins)))
+    assert overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
+    assert bool(acts.why_not_mark_seen(task)) == (not needs)
+    assert acts.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
+
+
+def test_a_task_that_was_seen_comes_back_when_something_changes(alice: Wallet) -> None:
+    task = a_task(alice, "put", "limbo", "limbo")
+    LockerTask.objects.filter(pk=task.pk).update(seen_at=timezone.now())
+    in_need = overview.tasks_in_need(LockerTask.objects.filter(kind="put"))
+    assert list(in_need.all()) == []
+    Coin.objects.filter(serial_number=1000).update(state="bank", pown="p" * 25)
+
+    hindsight.follow(later=a_task(alice, "find", "bank"))
+
+    assert list(in_need.all()) == [task]
+
+
+def test_one_later_success_hides_no_earlier_failure_and_a_mistyped_code_needs_nobody(alice: Wallet) -> None:
+    in_limbo = a_task(alice, "put", "limbo", "limbo")
+    a_task(alice, "put", "locked", "locked", numbers=2000)
+    a_task(alice, "take")
+
+    assert list(overview.tasks_in_need(LockerTask.objects.all())) == [in_limbo]
+
+
+# Sentences that speak of servers that answered, against counts that contradict them.
+@pytest.mark.parametrize("answered", [0, 1, 12, 13, 25])
+@pytest.mark.parametrize("coins", [{}, {CoinState.ERRORED: 10}, {CoinState.LIMBO: 1}, {CoinState.BANK: 9}])
+@pytest.mark.parametrize("kind", list(TaskKind))
+def test_no_sentence_contradicts_the_counts(
+    kind: TaskKind, coins: dict[CoinState, int], answered: int, settings: Any
+) -> None:
+    tally = Tally.empty()
+    for state, number in coins.items():
+        tally.add(state, {0: number})
+    task: Any = SimpleNamespace(kind=kind, amount=10 * COIN)
+
+    _, message, _ = verdicts.verdict(task, tally, answered=answered)
+
+    assert ("No server" in message) <= (answered == 0)
+    assert ("Only" in message) <= (0 < answered < 13)
+    assert ("nothing was changed" in message) <= (not coins)
+    for number in re.findall(r"(\d+) of 25 servers answered", message):
+        assert int(number) == answered
+    for number, noun in re.findall(r"\b(\d+) (coins?|seconds?)\b", message):
+        assert noun.endswith("s") == (number != "1"), message
+    assert not re.search(r"\b1 coins? are\b|\b[02-9] coins is\b", message)
+
+
+def test_counts_and_verbs_agree() -> None:
+    assert [f"{counted(number, 'coin')} {verb(number)}" for number in (0, 1, 2, 1000)] == [
+        "0 coins are", "1 coin is", "2 coins are", "1,000 coins are",
+    ]  # fmt: skip
+
+
+def test_a_serial_number_that_no_server_keeps_is_refused_by_itself(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
+    foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
+
+    started = operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
+    task = finish(started)
+
+    assert (task.state, task.message, states(alice)) == ("completed", "Imported.", {"bank": 4})
+    (told,) = task.result["files"]
+    assert (told["accepted"], told["refused"], told["refusals"]) == (
+        4, 1,
+        [{"sn": 1_050_485, "denomination": 0,
+          "reason": "No server keeps a coin with this serial number: they go from 0 to 1,023,999"}],
+    )  # fmt: skip
+    assert_true_to_the_servers()
+
+
+def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_others_come_in(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it were not known here which numbers the servers keep.
+    monkeypatch.setattr(operations, "SERIAL_NUMBERS", 2**32)
+    records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
+    foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
+
+    task = finish(
+        operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
+    )
+
+    assert (task.state, states(alice)) == ("completed", {"bank": 4})
+    assert task.message == (
+        "Imported. 1 coin was left as it is: fewer than 13 of 25 servers said which number they hold."
+    )
+    assert task.result["left_out"] == [{"sn": 1_050_485, "denomination": 0}]
+    assert_true_to_the_servers()
+
+
+FATES = ["not begun", "drop-reply", "status:252", "down", "killed"]
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_repeated_order_is_the_first_one_whatever_became_of_it(
+    fate: str, network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.api.caller import Caller, answer, logged_in  # noqa: PLC0415 - alice is made by the fixture
+
+    caller = logged_in("carol", "unused")
+    assert caller.wallet is not None
+    finish(
+        operations.start_import(actor=caller.wallet, name="carol", uploads=[("coins.bin", write_bin(mint(0, 0, 0, 0)))])
+    )
+    order = {"name": "carol", "amount": 2}
+    if fate in ("drop-reply", "status:252", "down"):
+        network.fault(range(13), fate)
+    first = answer(caller.post("/api/v1/locker", order, idempotency_key="once"))
+    if fate == "killed":
+        monkeypatch.setattr("lockers.engine._put", lambda work: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            tasks.run(first[1]["id"])
+        LockerTask.objects.filter(pk=first[1]["id"]).update(lease_until=None)
+    elif fate != "not begun":
+        tasks.run(first[1]["id"])
+    before = states(caller.wallet)
+
+    again = answer(Caller(bearer=caller.bearer).post("/api/v1/locker", order, idempotency_key="once"))
+
+    assert again == first
+    assert LockerTask.objects.filter(kind="put").count() == 1
+    assert states(caller.wallet) == before
+    assert list(queries.audit_findings()) == []
