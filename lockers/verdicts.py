@@ -153,10 +153,6 @@ def _were(units: int) -> str:
     return verb(1 if units == UNITS_PER_COIN else 2, "was", "were")
 
 
-def _are(units: int) -> str:
-    return verb(1 if units == UNITS_PER_COIN else 2)
-
-
 def _unknown_break(coins: int) -> str:
     if not coins:
         return ""
@@ -187,8 +183,8 @@ def _verdict_of_put(task: LockerTask, tally: Tally, reason: str) -> tuple[TaskSt
         parts.append(f"{grading.coins_text(refused)} called counterfeit by more than 12 servers")
     if unknown:
         parts.append(
-            f"{grading.coins_text(unknown)} unknown: fewer than {QUORUM} of {RAIDA_COUNT} servers have said what became"
-            " of it, and it may be in the locker"
+            f"{grading.coins_text(unknown)} unknown and perhaps in the locker: fewer than {QUORUM} of {RAIDA_COUNT}"
+            " servers have said what became of it"
         )
     repeat = f"Do not repeat this order. {ASKED_AGAIN}" if unknown else ""
     return state, _sentences("; ".join(parts) + ".", repeat, broken, reason), result

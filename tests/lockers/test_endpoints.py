@@ -196,7 +196,7 @@ def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
     put = LockerTask.objects.get(kind="put")
     assert up == refused(
         500,
-        "Locker upload failed",
+        "Locker upload not settled yet: do not repeat it, ask for its task",
         locker_key=CODE,
         raida_success=0,
         raida_status_code=253,

@@ -1,5 +1,6 @@
 """What tasks say and what may be done with them next: kind by end by what later tasks came to know; and by counts."""
 
+import importlib
 import re
 import secrets
 from datetime import timedelta
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from lockers import acts, hindsight, operations, overview, queries, remaining, tasks, verdicts
@@ -56,7 +58,7 @@ WALK: list[tuple[str, list[str], list[str], str, str, str, str, bool]] = [
      "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", "", False),
     ("put", ["locked", "bank"], [], "completed", "1 CloudCoin stored; 1 CloudCoin not stored and back in the wallet.",
      "1 CloudCoin was not stored and is back in the wallet: put 1 CloudCoin again", "", False),
-    ("put", ["limbo", "limbo"], [], "error", "2 CloudCoin unknown: fewer than 13 of 25", "", FIND_FIRST, True),
+    ("put", ["limbo", "limbo"], [], "error", "2 CloudCoin unknown and perhaps in the locker: fewer than 13 of 25", "", FIND_FIRST, True),
     ("put", ["limbo", "limbo"], ["limbo", "limbo"], "error", "2 CloudCoin unknown", "", FIND_FIRST, True),
     ("put", ["limbo", "limbo"], ["locked", "locked"], "completed", "Stored. Unknown at first; settled by a find on", "",
      "nothing is left to do: it is done", False),
@@ -220,6 +222,23 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
     )
     assert task.result["left_out"] == [{"sn": 1_050_485, "denomination": 0}]
     assert_true_to_the_servers()
+
+
+def test_what_was_settled_before_the_upgrade_is_taken_over(alice: Wallet) -> None:
+    task = a_task(alice, "put", "limbo", "limbo")
+    Coin.objects.all().delete()
+    find = a_task(alice, "find", "locked", "locked")
+    migration = importlib.import_module("lockers.migrations.0009_settled_before")
+
+    with connection.cursor() as cursor:
+        cursor.execute(migration.LINES_THAT_WERE_SETTLED)
+        cursor.execute(migration.PUTS_THAT_WERE_SETTLED)
+
+    task.refresh_from_db()
+    assert (task.state, task.progress, task.message, task.settled_by_id) == (
+        "completed", 100, "Stored. Unknown at first; settled later.", find.pk,
+    )  # fmt: skip
+    assert (task.result["total_stored"], task.result["total_unknown"]) == (2 * COIN, 0)
 
 
 FATES = ["not begun", "drop-reply", "status:252", "down", "killed"]
