@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from lockers import acts, hindsight, operations, overview, queries, remaining, tasks, verdicts
+from lockers import acts, hindsight, importing, operations, overview, queries, remaining, tasks, verdicts
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import coins as wire_coins
@@ -42,7 +42,7 @@ def a_task(wallet: Wallet, kind: str, *ended_as: str, amount: int | None = 2 * C
                 denomination=0, serial_number=number,
                 defaults={"wallet": wallet, "state": state, "origin": "import", "secrets": b"x", "proposed": b"x"},
             )  # fmt: skip
-    tally, _ = hindsight.as_it_is_now(task)
+    tally, _, _ = hindsight.as_it_is_now(task)
     state, message, result = verdicts.verdict(task, tally, answered=25)
     LockerTask.objects.filter(pk=task.pk).update(
         state=state, message=message, result=result, progress=100 if state == TaskState.COMPLETED else 99
@@ -208,7 +208,7 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if it were not known here which numbers the servers keep.
-    monkeypatch.setattr(operations, "SERIAL_NUMBERS", 2**32)
+    monkeypatch.setattr(importing, "SERIAL_NUMBERS", 2**32)
     records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
