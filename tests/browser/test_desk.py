@@ -262,7 +262,7 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signe
     polls = asked()
     page.clock.run_for(60_000)
     page.get_by_role("link", name="It ended.").click()
-    expect(page.get_by_text("It is done.")).to_be_visible()
+    expect(page.get_by_text("Stored.", exact=True).first).to_be_visible()
 
     assert asked() == polls == [200, 304, 200, 200]
     assert_clean(watched, desk)
