@@ -605,7 +605,10 @@ def wallets_to_heal(*, limit: int = 100) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-_WALLETS_TO_HEAL: Final = """
+# How long after a find or fix the next one begins by itself: it doubles with each try, from 10 seconds to an hour.
+# Names a `task` that has ended and a `coin`.
+PAUSE: Final = "least(interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')"
+_WALLETS_TO_HEAL: Final = f"""
 SELECT coin.wallet_id FROM lockers_coin AS coin
 WHERE coin.state IN ('bank', 'fracked') AND coin.task_id IS NULL AND coin.passes < 25
   AND coin.changed_at < now() - interval '2 seconds'
@@ -613,18 +616,16 @@ WHERE coin.state IN ('bank', 'fracked') AND coin.task_id IS NULL AND coin.passes
   AND NOT EXISTS (
       SELECT FROM lockers_lockertask AS task
       WHERE task.wallet_id = coin.wallet_id AND task.kind = 'fix'
-        AND (task.state = 'running' OR task.finished_at > now() - least(
-            interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')))
+        AND (task.state = 'running' OR task.finished_at > now() - {PAUSE}))
 GROUP BY coin.wallet_id ORDER BY coin.wallet_id LIMIT %(limit)s
-"""
-_COINS_TO_FIND: Final = """
+"""  # noqa: S608 - constants
+_COINS_TO_FIND: Final = f"""
 SELECT coin.id, coin.wallet_id FROM lockers_coin AS coin
 WHERE coin.state IN ('limbo', 'errored') AND coin.task_id IS NULL
   AND coin.changed_at < now() - interval '10 seconds'
   AND NOT EXISTS (
       SELECT FROM lockers_lockertask AS task
       WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find'
-        AND (task.state = 'running' OR task.finished_at > now() - least(
-            interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')))
+        AND (task.state = 'running' OR task.finished_at > now() - {PAUSE}))
 ORDER BY coin.wallet_id, coin.id LIMIT %(limit)s
-"""
+"""  # noqa: S608 - constants

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count
 from django.utils import timezone
 
-from lockers import choosing, grading, hindsight
+from lockers import choosing, grading, hindsight, queries
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
@@ -148,19 +148,18 @@ def _who_asks(task_id: UUID) -> tuple[UUID | None, datetime | None]:
     return (None, None) if row is None else (row[0], row[1])
 
 
-# The pause is that of `queries.coins_to_find`.
-_WHO_ASKS: Final = """
+# When a find begins by itself, as in `queries.coins_to_find`.
+_WHO_ASKS: Final = f"""
 SELECT coin.task_id, greatest(coin.changed_at + interval '10 seconds', (
-           SELECT max(find.finished_at + least(
-                      interval '1 hour', 0.5 * (find.finished_at - coin.created_at) + interval '10 seconds'))
-             FROM lockers_lockertask AS find
-            WHERE find.wallet_id = coin.wallet_id AND find.kind = 'find' AND find.finished_at IS NOT NULL)) AS at
+           SELECT max(task.finished_at + {queries.PAUSE})
+             FROM lockers_lockertask AS task
+            WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find' AND task.finished_at IS NOT NULL)) AS at
   FROM lockers_receiptline AS line
   JOIN lockers_coin AS coin USING (denomination, serial_number)
  WHERE line.task_id = %s AND line.state IN ('limbo', 'errored') AND line.settled_by_id IS NULL
    AND coin.state IN ('limbo', 'errored')
  ORDER BY coin.task_id NULLS LAST, at LIMIT 1
-"""
+"""  # noqa: S608 - constants
 
 
 def advice(task: LockerTask, *, now: datetime) -> str:
