@@ -38,7 +38,7 @@ def write(request: HttpRequest, response: HttpResponse, *, method: str, route: s
         "ms": round(seconds * 1000, 1),
         "client": client_address(request),
     }
-    # Set by `config.api.authentication` as far as it came.
+    # Set by `config.api.authentication`; None where the request was refused before.
     found = getattr(request, "credentials", None)
     if found is not None:
         line["api_key"] = found.api_key_id
@@ -59,5 +59,5 @@ def _put(line: bytes) -> None:
     try:
         os.write(_STDERR, line)
     except OSError:
-        # Nobody reads the log, or its disk is full: the answer goes out all the same.
+        # The log's reader is gone or its disk is full. The request is answered regardless.
         return

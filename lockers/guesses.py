@@ -1,9 +1,9 @@
 """
-Wrong transmit codes, counted for each wallet and each address: whoever guesses is slowed down.
+Wrong transmit codes, counted for each wallet and each address: a caller that guesses is refused for a while.
 
 A code is wrong when 13 servers say that there is no such locker. What they cannot say for lack of servers counts as
-little as a code that is right. The counts are in the Redis-protocol server and end by themselves; while that is away
-nobody is counted.
+little as a code that is right. The counts are in the Redis-protocol server and expire; while that server does not
+answer, wrong codes are not counted.
 """
 
 import hmac

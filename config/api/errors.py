@@ -118,7 +118,7 @@ RETRY_AFTER_SECONDS: Final = "1"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
 
-# What the log calls a refusal that has no name of its own.
+# The error name that is logged for a refusal without a domain error, by status.
 _NAMES: Final = {
     400: "MalformedRequest",
     413: "RequestTooLarge",

@@ -2,9 +2,9 @@
 How many requests a wallet and an API key may make in a minute, and how many calls of a wallet may wait at once.
 
 Requests are counted in windows of a minute, in the Redis-protocol server, so that all web processes count together;
-a limit that is off costs nothing. While that server is away nobody is limited. Answers tell where the caller stands in
-the header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted in each process for itself: what
-they take up is a thread of that process.
+a limit that is off costs nothing. While that server does not answer, no limit is enforced. Responses report the
+remaining quota in the header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted in each process
+separately: each occupies a thread of that process.
 """
 
 import threading
@@ -25,7 +25,7 @@ from lockers.errors import TooManyWaiting
 from wallets import queries
 
 WINDOW_SECONDS: Final = 60
-# How long nobody is counted after the server did not answer: a request must not wait for it each time.
+# After the server did not answer, counting stops for this long, so that not every request waits for a timeout.
 _PAUSE_SECONDS: Final = 5.0
 # KEYS: counters. ARGV: the window in ms, then a limit for each. Returns, for each counter, what is in it and when it
 # ends in ms; a request that one of them refuses is counted by none.

@@ -2,7 +2,7 @@
 On which threads a request is answered.
 
 Most answers take milliseconds and share a few threads. What waits for other machines, or keeps a processor busy with a
-password, has threads of its own: however many of these wait, the others go on. A view says so beside its definition
+password, runs on separate threads: while these are busy, other requests are still answered. A view declares its pool
 (`@answered_on`), the server reads it from the URL conf (`pool_of`), and `tests/api/test_pools.py` finds a view that
 waits and does not say so.
 """

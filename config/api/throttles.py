@@ -117,7 +117,7 @@ def _keys(kind: str, account: str, address: str, known: Mapping[str, str] | None
     return [
         # The processor is the same for all kinds.
         f"coppice:login:slots:{socket.gethostname()}",
-        # Of those who know nobody here apart from others, who may share the address with them.
+        # Clients from a known origin are counted apart from strangers who share their address.
         f"coppice:login:{kind}:address:{network}" + (":known" if known else ""),
         f"coppice:login:{kind}:account:{account_digest}",
         *(

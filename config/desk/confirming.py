@@ -80,7 +80,7 @@ class Deed:
         return f"{self.app}.act_{self.name.replace('-', '_')}"
 
     def may(self, user: User, row: Any) -> bool:
-        """Tell whether somebody's role allows it; `row` is None before it is known."""
+        """Tell whether the user's role allows the act; `row` is None before it is known."""
         return user.has_perm(self.permission)
 
     def why_not_for(self, user: User, row: Any) -> str:
