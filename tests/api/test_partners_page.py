@@ -79,7 +79,9 @@ def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(tran
                         "DATABASE_URL": database_url(),
                         "DJANGO_SETTINGS_MODULE": "config.settings.test",
                         "COPPICE": f"http://{address}",
-                        "MANAGE": f"{sys.executable} manage.py",
+                        # Its path may hold a space, which the shell would split at.
+                        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                        "MANAGE": f"{Path(sys.executable).name} manage.py",
                         "COINS": str(tmp_path / "coins.bin"),
                         "SHOP_PASSWORD": "correct horse",
                         "CUSTOMER_PASSWORD": "battery staple",

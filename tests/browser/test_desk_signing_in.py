@@ -112,6 +112,7 @@ def test_an_operator_sets_a_second_factor_up_and_ends_a_session(desk: Desk, brow
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
     page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("link", name="Log in again")).to_be_visible()
 
     # From then on it is asked for.
     sign_in(page, desk, "otto")
@@ -190,6 +191,7 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
     page.get_by_role("link", name="Sessions", exact=True).click()
     page.get_by_role("link", name="End all sessions").click()
     confirm(page, "End them")
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
     sign_in(page, desk, "ada")
     page.get_by_role("link", name="Change password", exact=True).click()
     page.get_by_label("Your password now").fill(PASSWORD)
