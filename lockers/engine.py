@@ -6,9 +6,9 @@ half, does only what is left of it. How a question is put to the servers, and wh
 died repeats none blindly, stands in `lockers.exchange`.
 """
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -39,13 +39,14 @@ from lockers import (
     settlement,
     turns,
 )
-from lockers.conversation import Piece, Reply
+from lockers.conversation import Numbers, Piece, Reply
 from lockers.errors import NO_CODE, InvalidLockerRequest, PeekFailed
 from lockers.exchange import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.models import LockerTask
 from lockers.network import Answer, Call, Linger
 from lockers.raida import codes
 from lockers.raida.authenticity import is_locker_key
+from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import with_locker_key
 from lockers.raida.errors import InvalidCode
@@ -480,11 +481,9 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
     It is empty if this worker is done with the task: it has ended, its coins wait for other claims, or it gives way.
     """
     code = secrecy.task_code(work.task)
-    listing, keys, used = look_into(code, work.servers, listen=late.begin)
-    coins = listing.coins
-    found = forgotten.look_for(work, code) if listing.is_partial or not coins else None
-    if found is not None and (found.keys == keys or not coins):
-        coins, keys, used = coins | found.coins, found.keys, found.code
+    seen = look(code, work.servers, wallet_id=work.task.wallet_id, question=work.question, listen=late.begin)
+    listing, keys, coins = seen.listing, seen.keys, seen.coins
+    spelling = _spelling(code, seen.code)
     if not coins:
         _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
@@ -493,7 +492,7 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
         late.task_has_ended()
         return {}
     first, arrivals = settlement.reserve_listed(
-        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys, spelling=_spelling(code, used)
+        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys, spelling=spelling
     )
     if not arrivals.saved and arrivals.waiting:
         return {}
@@ -591,6 +590,46 @@ def _finish_arrival(work: Work, batch: int) -> None:
 # Looking.
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What is in a locker: `listing` is what the servers list, `coins` also those that they forgot to list.
+
+    `keys` open the locker; `code` is the text that they are made of.
+    """
+
+    listing: conversation.Listing
+    coins: frozenset[Coin]
+    keys: Numbers = field(repr=False)
+    code: str = field(repr=False)
+
+
+@sensitive_variables("code")
+def look(
+    code: str,
+    asked: Sequence[network.Server],
+    *,
+    wallet_id: UUID,
+    question: forgotten.Question,
+    listen: Callable[[], listening.Hearing | None] = lambda: None,
+) -> Seen:
+    """
+    Return what is in the locker that a code opens: the one answer on which peeks and takes rely.
+
+    Where too few servers list a locker that was filled here, its coins are asked about by `question`. A coin of
+    `wallet_id` may hide that question. `listen` is asked for where late answers to a peek go.
+
+    :raises TaskSuperseded: another worker has the task, where `question` is one of a task
+    """
+    listing, keys, used = look_into(code, asked, listen=listen)
+    coins = listing.coins
+    if listing.is_partial or not coins:
+        found = forgotten.look_for(code, wallet_id=wallet_id, question=question)
+        if found is not None and (found.keys == keys or not coins):
+            coins, keys, used = coins | found.coins, found.keys, found.code
+    return Seen(listing, coins, keys, used)
+
+
 def look_into(
     code: str, asked: Sequence[network.Server], *, listen: Callable[[], listening.Hearing | None] = lambda: None
 ) -> tuple[conversation.Listing, tuple[bytes, ...], str]:
@@ -639,10 +678,11 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
     asked_from = guesses.fingerprint(address)
     guesses.refuse_guesser(wallet_id=actor_id, address=asked_from)
     try:
-        listing, _, used = look_into(code, exchange.servers())
+        seen = look(code, exchange.servers(), wallet_id=actor_id, question=_ask_at_once)
     except InvalidCode:
         raise InvalidLockerRequest(NO_CODE) from None
-    if not listing.coins:
+    listing = seen.listing
+    if not seen.coins:
         _note_if_wrong(listing, actor_id, asked_from)
         answered = [status for status in listing.statuses if status is not None and status >= 0]
         status = max(set(answered), key=answered.count) if answered else int(Status.NETWORK)
@@ -653,7 +693,14 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
             detail=Status(status).name if status in set(Status) else str(status),
             is_refusal=listing.empty >= QUORUM,
         )
-    return listing if used == codes.verbatim(code) else dataclasses.replace(listing, code_used=used)
+    return replace(listing, coins=seen.coins, code_used=None if seen.code == codes.verbatim(code) else seen.code)
+
+
+def _ask_at_once(call: Call, batch: int) -> network.Results:
+    """Put a call to the servers for a caller who waits, and for whom no task was begun."""
+    results = network.ask(exchange.servers(), call, until=network.within(settings.RAIDA_TIMEOUT_SECONDS))
+    health.Board.load().note(results)
+    return results
 
 
 def _note_if_wrong(listing: conversation.Listing, wallet_id: UUID, address: str) -> None:
@@ -683,25 +730,27 @@ def _peek(work: Work) -> None:
     late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
     try:
         code = secrecy.task_code(work.task)
-        listing, _, used = look_into(code, work.servers, listen=late.begin)
-        _tell_what_was_seen(work, listing, spelling=_spelling(code, used))
+        seen = look(code, work.servers, wallet_id=work.task.wallet_id, question=work.question, listen=late.begin)
+        _tell_what_was_seen(work, seen, spelling=_spelling(code, seen.code))
         late.task_has_ended()
     finally:
         late.drop()
 
 
-def _tell_what_was_seen(work: Work, listing: conversation.Listing, *, spelling: int | None) -> None:
-    if not listing.coins:
+def _tell_what_was_seen(work: Work, seen: Seen, *, spelling: int | None) -> None:
+    listing = seen.listing
+    if not seen.coins:
         _note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
         settlement.finish(
             held=work.held, state=TaskState.ERROR, message=_why_nothing(listing), result=_peek_board(listing)
         )
         return
-    coins = sorted(listing.coins, reverse=True)
+    coins = sorted(seen.coins, reverse=True)
+    is_listed = seen.coins == listing.coins
     settlement.finish(
         held=work.held,
         state=TaskState.COMPLETED,
-        message="",
+        message="" if is_listed else "Too few servers list this locker; its coins were found one by one.",
         result={
             "total": sum(coin.value for coin in coins),
             "coins": [{"sn": coin.serial_number, "denomination": coin.denomination} for coin in coins],

@@ -6,15 +6,15 @@ What was put into it from here is in the books, and whether it is still there, t
 """
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from lockers import conversation, privacy, secrecy, vault
 from lockers.conversation import Numbers, Piece, Reply
-from lockers.exchange import Work
 from lockers.models import Coin, Locker
-from lockers.network import Call
+from lockers.network import Call, Results
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -22,6 +22,9 @@ from lockers.raida.encryption import with_coin
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
 from lockers.states import CoinState, LockerState
+
+# Puts a call of one batch to the servers.
+Question = Callable[[Call, int], Results]
 
 # To open so many sealed codes takes a fifth of a second, and whoever mistypes a code costs that.
 _NEWEST: Final = 10_000
@@ -36,11 +39,11 @@ class Found:
     code: str = field(repr=False)
 
 
-def look_for(work: Work, code: str) -> Found | None:
+def look_for(code: str, *, wallet_id: UUID, question: Question) -> Found | None:
     """
     Return what is still in a locker that was filled from this ledger and that too few servers list.
 
-    :raises TaskSuperseded: another worker has the task
+    `wallet_id` is the wallet of which a coin may hide what is asked. Raises what `question` raises.
     """
     for candidate in codes.candidates(code):
         rows = Coin.objects.filter(locker__in=_filled_with(candidate), state=CoinState.LOCKED).order_by("id")
@@ -52,7 +55,7 @@ def look_for(work: Work, code: str) -> Found | None:
         coins = frozenset(
             coin
             for start in range(0, len(pieces), BATCH_COINS)
-            for coin in _still_there(work, start // BATCH_COINS, pieces[start : start + BATCH_COINS])
+            for coin in _still_there(question, wallet_id, start // BATCH_COINS, pieces[start : start + BATCH_COINS])
         )
         if coins:
             return Found(coins, keys, candidate)
@@ -69,14 +72,14 @@ def _filled_with(code: str) -> Collection[Locker]:
     return found
 
 
-def _still_there(work: Work, batch: int, pieces: list[Piece]) -> list[WireCoin]:
+def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[Piece]) -> list[WireCoin]:
     chosen = dict.fromkeys(range(RAIDA_COUNT), tuple(range(len(pieces))))
     call = conversation.compose(Command.DETECT, pieces, chosen)
     # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
-    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(work.task.wallet_id))
-    results = work.question(Call(call.command, call.payloads, own | lent), batch)
+    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(wallet_id))
+    results = question(Call(call.command, call.payloads, own | lent), batch)
     told = conversation.replies(Command.DETECT, chosen, results)
     return [
         piece.coin

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers import engine, errors, exchange, operations, secrecy, settlement
+from lockers import engine, errors, exchange, operations, secrecy, settlement, tasks, urls
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import codes
@@ -16,6 +16,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
 from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
+from tests.api.caller import Caller, answer, logged_in
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
@@ -167,6 +168,86 @@ def test_what_most_servers_forgot_is_taken_together_with_what_they_still_list(
     assert (task.state, task.result["total"]) == ("completed", 13 * UNITS_PER_COIN)
     assert states(bob) == {"bank": 4}
     assert_true_to_the_servers()
+
+
+def seen_by_task(wallet: Wallet, code: str) -> set[tuple[int, int]]:
+    task = finish(operations.start_peek(actor=wallet, code=code))
+    assert task.state == "completed", task.message
+    return {(coin["denomination"], coin["sn"]) for coin in task.result["coins"]}
+
+
+def seen_at_once(wallet: Wallet, code: str) -> set[tuple[int, int]]:
+    found = engine.peek(actor_id=wallet.pk, code=code).coins
+    return {(coin.denomination, coin.serial_number) for coin in found}
+
+
+DOORS = {
+    "GET /api/v1/locker/CODE": ("get", "/api/v1/locker/{code}", None),
+    "POST /api/v1/locker/peek": ("post", "/api/v1/locker/peek", "transmit_code"),
+    "GET /api/v1/verify-locker-contents/CODE": ("get", "/api/v1/verify-locker-contents/{code}", None),
+    "GET /api/transactions/locker/peek": ("get", "/api/transactions/locker/peek?locker_key={code}", None),
+    "POST /api/transactions/locker/peek": ("post", "/api/transactions/locker/peek", "locker_key"),
+    "GET /api/locker/peek": ("get", "/api/locker/peek?locker_key={code}", None),
+    "POST /api/locker/peek": ("post", "/api/locker/peek", "locker_key"),
+}
+
+
+def total_behind(door: str, caller: Caller, code: str) -> tuple[str, int]:
+    """Look through one of the doors, and return what is in the locker as its answer tells: coins, and how many."""
+    method, path, field = DOORS[door]
+    path = path.format(code=code)
+    status, body = answer(caller.get(path) if method == "get" else caller.post(path, {field: code}))
+    assert status == 200, body
+    if "id" in body:
+        tasks.run(body["id"])
+        _, body = answer(caller.get(f"/api/v1/task/{body['id']}"))
+        assert body["status"] == "completed", body
+        return body["data"]["total"], len(body["data"]["coins"])
+    return body["coins"]["total_value"], body["coins"]["coin_count"]
+
+
+@pytest.mark.parametrize("forgetting", [0, 12, 13, 25])
+def test_what_a_peek_lists_is_what_a_take_takes(
+    forgetting: int, network: LocalNetwork, mint: Mint, alice: Wallet, code: str
+) -> None:
+    looking = [
+        method
+        for each in urls.urlpatterns
+        for method, action in each.callback.actions.items()
+        if method != "head" and action in ("peek", "peek_with_body")
+    ]
+    assert len(looking) == len(DOORS)
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    network.fault(range(forgetting), "forget")
+    bob = logged_in("bob", "unused")
+    assert bob.wallet is not None
+
+    seen = {door: total_behind(door, bob, code) for door in DOORS}
+    listed = seen_by_task(bob.wallet, code)
+    at_once = seen_at_once(bob.wallet, code)
+    task = take(bob.wallet, code)
+
+    assert task.result["total"] == 12 * UNITS_PER_COIN
+    taken = set(Coin.objects.filter(wallet=bob.wallet).values_list("denomination", "serial_number"))
+    assert (listed, at_once) == (taken, taken)
+    assert {int(float(total)) for total, _ in seen.values()} == {12}
+    assert {count for _, count in seen.values()} == {3}
+
+
+def test_a_locker_that_is_forgotten_and_empty_is_seen_as_empty_through_every_door(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12, code)
+    take(bob, code)
+    network.fault(range(25), "forget")
+
+    task = finish(operations.start_peek(actor=alice, code=code))
+
+    assert (task.state, take(alice, code).state) == ("error", "error")
+    with pytest.raises(errors.PeekFailed):
+        engine.peek(actor_id=alice.pk, code=code)
 
 
 def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
