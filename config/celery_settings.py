@@ -66,6 +66,8 @@ beat_schedule = {
     "follow up": {"task": "lockers.follow_up", "schedule": 1.0, "options": {"expires": 1.0, "ignore_result": True}},
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     "readings": {"task": "lockers.read_servers", "schedule": 15.0, "options": {"expires": 15.0, "ignore_result": True}},
+    # A server that crashed may have lost what it acknowledged: coins at rest are asked about, a few in each minute.
+    "checks": {"task": "lockers.check_coins", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     # Counts are right without it, and slower the longer it did not run.
     "fold": {"task": "transfers.fold", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
     "outcomes": {

@@ -50,6 +50,9 @@ class Environment(BaseSettings):
     raida_plaintext: Literal["fallback", "never"] = Field(
         default="fallback", description="fallback or never: whether servers that cannot decrypt are asked in clear"
     )
+    checked_coins_per_minute: int = Field(
+        default=1000, ge=0, le=20_000, description="coins at rest about which the clock asks the servers; 0: none"
+    )
 
     request_seconds: float = Field(
         default=20.0, gt=0, le=60, description="what the head of a request has, and after it the body, in seconds"

@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import choosing, doorbell, errors, operations, overview, remaining, secrecy
+from lockers import checking, choosing, doorbell, errors, operations, overview, remaining, secrecy
 from lockers import queries as locker_queries
 from lockers.models import Coin, LockerTask
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
@@ -55,7 +55,11 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
 
 
 def about_to_fix(*, wallet_id: UUID) -> Shown:
-    return {"coins_to_fix": remaining.coins_to_fix(wallet_id=wallet_id)}
+    """Return how many free coins some servers do not accept, and of how many that is to be asked first."""
+    return {
+        "coins_to_fix": remaining.coins_to_fix(wallet_id=wallet_id),
+        "coins_to_check": checking.not_checked_lately(checking.at_rest(wallet_id)).count(),
+    }
 
 
 def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
@@ -72,6 +76,36 @@ def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTas
         oversight.compare(shown, about_to_fix(wallet_id=wallet_id))
         task = operations.start_fix(actor=wallet, name=str(wallet.pk)).task
         _record_task(operator, OperatorVerb.STARTED_FIX, wallet_id, wallet.name, shown, task)
+    return task
+
+
+def about_to_check(*, wallet_id: UUID) -> Shown:
+    return {"coins_to_check": checking.at_rest(wallet_id).count()}
+
+
+def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
+    """
+    Begin to ask the servers which free coins of a wallet they accept.
+
+    :raises wallets.errors.WalletNotFound: as its name says
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    """
+    with transaction.atomic(savepoint=False):
+        oversight.begin(operator)
+        oversight.hold(OperatorVerb.CHECKED_COINS, kind=WALLET, object_id=wallet_id)
+        wallet = queries.wallet_by_id(wallet_id)
+        oversight.compare(shown, about_to_check(wallet_id=wallet_id))
+        task = operations.start_health(actor=wallet, name=str(wallet.pk)).task
+        oversight.record(
+            operator,
+            OperatorVerb.CHECKED_COINS,
+            kind=WALLET,
+            object_id=wallet_id,
+            label=wallet.name,
+            before=shown,
+            after={"task": str(task.pk)},
+            concerns=[(TASK, task.pk)],
+        )
     return task
 
 
@@ -203,6 +237,8 @@ def _begin_again(task: LockerTask) -> LockerTask:
             return operations.start_find(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.FIX:
             return operations.start_fix(actor=wallet, name=str(wallet.pk)).task
+        case TaskKind.HEALTH:
+            return operations.start_health(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.ECHO:
             return operations.start_echo(actor=wallet).task
         case _:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from lockers import (
     breakage,
     breaking,
     change,
+    checking,
     conversation,
     exchange,
     forgotten,
@@ -105,6 +106,8 @@ def _do(work: Work) -> None:
             _fix(work)
         case TaskKind.TRANSFER | TaskKind.EXPORT:
             _deliver(work)
+        case TaskKind.HEALTH:
+            _check(work)
         case TaskKind.PEEK:
             _peek(work)
         case TaskKind.ECHO:
@@ -164,9 +167,79 @@ def _deliver(work: Work) -> None:
 
 
 def _fix(work: Work) -> None:
-    for batch in settlement.batches(task_id=work.task.id):
+    """Heal the coins of the task; one that a caller began looks first which coins there are to heal."""
+    further: dict[str, Any] = {}
+    if work.task.plan.get("looks"):
+        settlement.advance(held=work.held, step=Step.CHECKING, progress=2)
+        checked = checking.check_wallet(work, of_task=True)
+        further = {"coins_checked": checked.coins, "coins_refused": checked.refused}
+        settlement.reserve_to_heal(held=work.held)
+    numbers = settlement.batches(task_id=work.task.id)
+    if further and not numbers:
+        message, state = _health_of(checked)
+        settlement.finish(
+            held=work.held,
+            state=state,
+            message=message,
+            result={"coins_processed": 0, "coins_healed": 0, "coins_fracked": 0, "raida": checked.board, **further},
+        )
+        return
+    for batch in numbers:
         healing.heal(work, batch)
-    settlement.conclude(held=work.held)
+    settlement.conclude(held=work.held, further=further)
+
+
+def _check(work: Work) -> None:
+    settlement.advance(held=work.held, step=Step.CHECKING, progress=5)
+    checked = checking.check_wallet(work)
+    message, state = _health_of(checked)
+    settlement.finish(
+        held=work.held,
+        state=state,
+        message=message,
+        result={
+            "coins_checked": checked.coins,
+            "coins_refused": checked.refused,
+            "coins_doubtful": checked.doubtful,
+            **({} if checked.servers is None else {"servers": checked.servers}),
+            "raida": checked.board,
+        },
+    )
+
+
+def _health_of(checked: checking.Checked) -> tuple[str, TaskState]:
+    """What is said of a check of coins, from counts of answers, and how its task ends."""
+    if not checked.coins:
+        return "The wallet has no free coin to check.", TaskState.COMPLETED
+    answered = checked.coins - checked.unanswered
+    if not answered:
+        return (
+            f"Fewer than {QUORUM} servers answered, so nothing is known that the books did not say before.",
+            TaskState.ERROR,
+        )
+    parts = []
+    if checked.doubtful:
+        parts.append(
+            f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} would be left;"
+            " the books were not changed"
+        )
+    if checked.refused:
+        parts.append(
+            f"{_of(checked.refused, checked.coins)} accepted by fewer servers than before; a fix heals what it can"
+        )
+    if not parts:
+        parts.append(
+            "Every coin is accepted by all servers"
+            if checked.passes.keys() == {RAIDA_COUNT} and not checked.silent
+            else "No server refuses a coin that it accepted before"
+        )
+    if checked.silent:
+        parts.append(f"{checked.silent} of {RAIDA_COUNT} servers gave no answer")
+    return "; ".join(parts) + ".", TaskState.COMPLETED
+
+
+def _of(number: int, coins: int) -> str:
+    return f"{number} of {coins} coins {'is' if number == 1 else 'are'}"
 
 
 def _tell(
@@ -678,7 +751,7 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
     asked_from = guesses.fingerprint(address)
     guesses.refuse_guesser(wallet_id=actor_id, address=asked_from)
     try:
-        seen = look(code, exchange.servers(), wallet_id=actor_id, question=_ask_at_once)
+        seen = look(code, exchange.servers(), wallet_id=actor_id, question=exchange.ask_at_once)
     except InvalidCode:
         raise InvalidLockerRequest(NO_CODE) from None
     listing = seen.listing
@@ -694,13 +767,6 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> conversation.Listin
             is_refusal=listing.empty >= QUORUM,
         )
     return replace(listing, coins=seen.coins, code_used=None if seen.code == codes.verbatim(code) else seen.code)
-
-
-def _ask_at_once(call: Call, batch: int) -> network.Results:
-    """Put a call to the servers for a caller who waits, and for whom no task was begun."""
-    results = network.ask(exchange.servers(), call, until=network.within(settings.RAIDA_TIMEOUT_SECONDS))
-    health.Board.load().note(results)
-    return results
 
 
 def _note_if_wrong(listing: conversation.Listing, wallet_id: UUID, address: str) -> None:

@@ -72,6 +72,13 @@ _IMPORT: Final = {
 }
 _FIND: Final = {"found": Keyed({"bank": 1}), "receipt_id": RECEIPT_ID}
 _BREAK: Final = {"total": _AMOUNT, "receipt_id": RECEIPT_ID, "total_unknown": _PERHAPS}
+_HEALTH: Final = {
+    "coins_checked": 30,
+    "coins_refused": 3,
+    "coins_doubtful": 0,
+    "receipt_id": RECEIPT_ID,
+    "servers": _SERVERS,
+}
 _FIX: Final = {"coins_processed": 5, "coins_healed": 5, "coins_fracked": 0, "receipt_id": RECEIPT_ID}
 _ECHO: Final = {"online": 24, "pownstring": _RAIDA, "pownarray": [1] * 24 + [0], "latencies": [Nullable(12)]}
 _EXPORT: Final = {
@@ -85,7 +92,7 @@ _EXPORT: Final = {
 _TRANSFER: Final = {"total": _AMOUNT, "coins": 2, "srcname": "alice", "dstname": "bob", "receipt_id": RECEIPT_ID}
 _ONLY_A_RECEIPT: Final = {"receipt_id": RECEIPT_ID}
 _RESULT: Final = Sometimes(
-    Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _BREAK, _FIX, _FIND, _ECHO, _ONLY_A_RECEIPT)
+    Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _BREAK, _FIX, _HEALTH, _FIND, _ECHO, _ONLY_A_RECEIPT)
 )
 # Over at once, unless a bigger coin has to be broken first: then a task like others.
 _DONE: Final = {"id": _ID, "status": OneOf(TaskState.COMPLETED.value, TaskState.RUNNING.value), "progress": 100}

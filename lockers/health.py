@@ -64,6 +64,11 @@ def _left_out(rows: list[tuple[int, datetime | None]]) -> frozenset[int]:
     return resting if RAIDA_COUNT - len(resting) >= _AWAKE_ENOUGH else frozenset()
 
 
+def too_many_rest() -> bool:
+    """Whether so many servers have been silent again and again that the others are fewer than 13."""
+    return ServerHealth.objects.filter(rest_until__gt=timezone.now()).count() > RAIDA_COUNT - QUORUM
+
+
 def _is_silent(result: Answer | Silence) -> bool:
     return isinstance(result, Silence) and result.reason != "given up"
 

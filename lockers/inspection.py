@@ -1,18 +1,17 @@
 """
 The books against the servers: do they hold what we say that they hold?
 
-Asks only, with commands that change nothing. Coins that a task is at work on, and coins in
-limbo, are left out: of those the books say themselves that they do not know.
+Asks with commands that change nothing on the servers, and writes down which of them refuse a coin that the books say
+they accept: a fix heals it, and a locker is brought to them again. Coins that a task is at work on, and coins in limbo,
+are left out: of those the books say themselves that they do not know.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
-from django.conf import settings
-
-from lockers import conversation, network, secrecy
-from lockers.conversation import Numbers, Piece, Reply
+from lockers import checking, conversation, exchange, privacy, secrecy
+from lockers.conversation import Piece, Reply
 from lockers.models import Coin, Locker
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
@@ -44,50 +43,46 @@ def server_findings() -> Iterator[Finding]:
 
 
 def _spendable(rows: Sequence[Coin]) -> Iterator[Finding]:
-    refusals = _count(Command.DETECT, rows, {}, Reply.FAIL)
-    for row, count in zip(rows, refusals, strict=True):
+    if not rows:
+        return
+    told = checking.ask(rows, wallet_id=rows[0].wallet_id, question=exchange.ask_at_once)
+    for row, each in zip(rows, told, strict=True):
+        count = sum(reply is Reply.FAIL for reply in each.values())
         if count > RAIDA_COUNT - QUORUM and _is_unchanged(row):
             yield Finding("coin in a wallet is accepted by the servers", f"{row} is refused by {count}")
+    checking.write_down(rows, told)
 
 
 def _locked(rows: Sequence[Coin]) -> Iterator[Finding]:
+    if not rows:
+        return
     lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
     keys = {locker_id: tuple(codes.locker_keys(secrecy.locker_code(each))) for locker_id, each in lockers.items()}
-    olds = _count(Command.FIND, rows, keys, Reply.HAS_OLD)
-    for row, count in zip(rows, olds, strict=True):
+    pieces = [
+        Piece(
+            coin_id=row.pk,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=_UNASKED,
+            old=secrecy.open_numbers(row.secrets, coin_id=row.pk),
+            new=keys[row.locker_id],
+        )
+        for row in rows
+        if row.locker_id is not None
+    ]
+    chosen = conversation.choose(pieces, _UNASKED)
+    call = conversation.compose(Command.FIND, pieces, chosen)
+    ciphers = privacy.ciphers(Command.FIND, pieces, chosen, spare=privacy.spare_coin(rows[0].wallet_id))
+    results = exchange.ask_at_once(privacy.hidden(call, ciphers), 0)
+    told: list[dict[int, Reply]] = [{} for _ in rows]
+    for raida, replies in conversation.replies(Command.FIND, chosen, results).items():
+        for index, reply in zip(chosen[raida], replies, strict=True):
+            told[index][raida] = reply
+    for row, each in zip(rows, told, strict=True):
+        count = sum(reply is Reply.HAS_OLD for reply in each.values())
         if count >= QUORUM and _is_unchanged(row):
             yield Finding("coin in a locker was given to the servers", f"{row} never left, say {count}")
-
-
-def _count(command: Command, rows: Sequence[Coin], keys: dict[UUID, Numbers], wanted: Reply) -> list[int]:
-    """Return for each coin how many servers gave the reply."""
-    counts = [0] * len(rows)
-    if not rows:
-        return counts
-    pieces = []
-    for row in rows:
-        held = secrecy.open_numbers(row.secrets, coin_id=row.pk)
-        pieces.append(
-            Piece(
-                coin_id=row.pk,
-                coin=WireCoin(row.denomination, row.serial_number),
-                pown=row.pown,
-                marks=_UNASKED,
-                old=held,
-                new=held if row.locker_id is None else keys[row.locker_id],
-            )
-        )
-    # Where a server is known to refuse the coin already, its word is in the books.
-    chosen = conversation.choose(pieces, _UNASKED, known_good=command is Command.DETECT)
-    results = network.ask(
-        network.servers_from_settings(settings.RAIDA_HOSTS),
-        conversation.compose(command, pieces, chosen),
-        until=network.within(settings.RAIDA_TIMEOUT_SECONDS),
-    )
-    for raida, told in conversation.replies(command, chosen, results).items():
-        for index, reply in zip(chosen[raida], told, strict=True):
-            counts[index] += reply is wanted
-    return counts
+    checking.write_down_locked(rows, told)
 
 
 def _is_unchanged(row: Coin) -> bool:

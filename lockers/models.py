@@ -249,6 +249,8 @@ class Coin(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
+    # When 13 servers or more were last asked whether they accept it, while it was at rest.
+    checked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -320,6 +322,12 @@ class Coin(models.Model):
                 fields=["wallet", "changed_at"],
                 condition=Q(state__in=list(SPENDABLE), task=None, passes__lt=RAIDA_COUNT),
                 name="coin_to_heal",
+            ),
+            # Which coins the clock checks next.
+            models.Index(
+                F("checked_at").asc(nulls_first=True),
+                condition=Q(state__in=list(SPENDABLE), task=None),
+                name="coin_to_check",
             ),
             models.Index(fields=["family"], condition=Q(family__isnull=False), name="coin_of_family"),
             models.Index(fields=["task", "batch", "id"], condition=Q(task__isnull=False), name="coin_of_task"),

@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from lockers import (
+    checking,
     choosing,
     contested,
     departures,
@@ -783,23 +784,21 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int, is_bounded: boo
 
 # Healing.
 
-# One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
-_FIX_COINS: Final = 500
-_FIX_BATCHES: Final = 10
-
 
 def start_fix(*, actor: Wallet, name: str) -> Started:
     """
-    Begin to heal the free coins of the wallet that some servers do not accept.
+    Begin to heal the free coins of the wallet that some servers do not accept, after a look which those are.
 
     :raises WalletNotFound, WalletNotControlled: as their names say
-    :raises NothingToFix: there is no such coin
+    :raises NothingToFix: there is no such coin, as the servers have said within the last minutes
     """
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        task = _reserve_to_fix(wallet=wallet, actor=actor, is_bounded=True)
-    if task is None:
-        raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
+        coin_ids = settlement.free_to_heal(wallet_id=wallet.pk)
+        unchecked = checking.not_checked_lately(checking.at_rest(wallet.pk)).count()
+        if not coin_ids and not unchecked:
+            raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
+        task = _begin_fix(coin_ids, looks_at=unchecked, wallet=wallet, actor=actor, is_bounded=True)
     return Started(task)
 
 
@@ -809,37 +808,45 @@ def start_overdue_fixes() -> list[UUID]:
     for wallet_id in queries.wallets_to_heal():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            task = _reserve_to_fix(wallet=wallet, actor=wallet, is_bounded=False)
-            if task is not None:
-                started.append(task.pk)
+            coin_ids = settlement.free_to_heal(wallet_id=wallet_id)
+            if coin_ids:
+                started.append(_begin_fix(coin_ids, wallet=wallet, actor=wallet, is_bounded=False).pk)
     return started
 
 
-def _reserve_to_fix(*, wallet: Wallet, actor: Wallet, is_bounded: bool) -> LockerTask | None:
-    coin_ids = list(
-        Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
-        .order_by("changed_at", "id")
-        .select_for_update(no_key=True, skip_locked=True, of=("self",))
-        .values_list("id", flat=True)[: _FIX_COINS * _FIX_BATCHES]
-    )
-    if not coin_ids:
-        return None
+def _begin_fix(
+    coin_ids: Sequence[UUID], *, wallet: Wallet, actor: Wallet, is_bounded: bool, looks_at: int = 0
+) -> LockerTask:
     task_id = uuid4()
+    looked_at = min(looks_at, checking.MOST)
     task = _open_task(
         TaskKind.FIX,
         wallet=wallet,
         actor=actor,
         id=task_id,
-        coins=len(coin_ids) * BATCH_COINS // _FIX_COINS,
+        coins=(len(coin_ids) + looked_at) * BATCH_COINS // settlement.FIX_COINS,
         is_bounded=is_bounded,
-        is_long=settlement.is_long(len(coin_ids)),
+        is_long=settlement.is_long(max(len(coin_ids), looked_at)),
         code=secrecy.fresh_generators(task_id=task_id),
+        plan={"looks": True} if looks_at else {},
     )
-    for start in range(0, len(coin_ids), _FIX_COINS):
-        Coin.objects.filter(pk__in=coin_ids[start : start + _FIX_COINS]).update(
-            task=task, batch=start // _FIX_COINS, outcome=Mark.UNASKED * RAIDA_COUNT
-        )
+    settlement.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
     return task
+
+
+def start_health(*, actor: Wallet, name: str) -> Started:
+    """
+    Begin to ask the servers which free coins of the wallet they accept, and to write down where they refuse one.
+
+    No coin is reserved for it.
+
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as their names say
+    """
+    with transaction.atomic(savepoint=False):
+        wallet = _wallet_for(actor, name)
+        coins = min(checking.at_rest(wallet.pk).count(), checking.MOST)
+        task = _open_task(TaskKind.HEALTH, wallet=wallet, actor=actor, coins=coins, is_long=settlement.is_long(coins))
+    return Started(task)
 
 
 def units_of(amount: int) -> int:

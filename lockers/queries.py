@@ -58,6 +58,7 @@ _BOARD_COMMANDS: Final = {
     TaskKind.TRANSFER: Command.BREAK,
     TaskKind.EXPORT: Command.BREAK,
     TaskKind.FIX: Command.FIX,
+    TaskKind.HEALTH: Command.DETECT,
 }
 
 

@@ -105,8 +105,10 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
         case TaskKind.FIX:
             number = coins_to_fix(wallet_id=task.wallet_id)
             todo = f"{counted(number, 'coin')} {verb(number)} not accepted by all servers: try to heal again"
+            if not number and failed:
+                return left("nothing is known yet: ask the servers again")
             return left(todo) if number else nothing()
-        case TaskKind.PEEK | TaskKind.ECHO:
+        case TaskKind.PEEK | TaskKind.ECHO | TaskKind.HEALTH:
             return left("nothing is known yet: ask again") if failed else nothing()
         case TaskKind.IMPORT:
             kept = "the file is not kept: its owner sends it again, and no coin is taken twice"

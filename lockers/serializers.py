@@ -101,6 +101,7 @@ TAKE_WITH_CODE: Final = Shape({"name": _NAME, "transmit_code": CODE, "tag": _TAG
 PEEK: Final = Shape({"transmit_code": CODE})
 FIND: Final = Shape({"name": _NAME})
 FIX: Final = Shape({"name": _NAME})
+HEALTH: Final = Shape({"name": _NAME})
 BREAK: Final = Shape({"name": _NAME, "denomination": Denomination()})
 NEW_WALLET: Final = Shape(
     {
@@ -407,6 +408,14 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "coins_healed": result.get("coins_healed", 0),
                 "coins_fracked": result.get("coins_fracked", 0),
                 "receipt_id": row.receipt_id,
+            }
+        case TaskKind.HEALTH:
+            return {
+                "coins_checked": result.get("coins_checked", 0),
+                "coins_refused": result.get("coins_refused", 0),
+                "coins_doubtful": result.get("coins_doubtful", 0),
+                "receipt_id": row.receipt_id,
+                **_servers(result),
             }
         case TaskKind.FIND:
             return {"found": result.get("found", {}), "receipt_id": row.receipt_id}

@@ -554,6 +554,46 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
             row.save(update_fields=["proposed", "releasing", "outcome"])
 
 
+# One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
+FIX_COINS: Final = 500
+_FIX_BATCHES: Final = 10
+
+
+def free_to_heal(*, wallet_id: UUID) -> list[UUID]:
+    """Lock free coins of a wallet that some servers do not accept, as many as one fix heals, and return their ids."""
+    return list(
+        Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
+        .order_by("changed_at", "id")
+        .select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .values_list("id", flat=True)[: FIX_COINS * _FIX_BATCHES]
+    )
+
+
+def reserve_coins_to_heal(*, task_id: UUID, coin_ids: Sequence[UUID], first_batch: int = 0) -> None:
+    """Give locked coins to a fix, in batches."""
+    for start in range(0, len(coin_ids), FIX_COINS):
+        Coin.objects.filter(pk__in=coin_ids[start : start + FIX_COINS]).update(
+            task=task_id, batch=first_batch + start // FIX_COINS, outcome=Mark.UNASKED * RAIDA_COUNT
+        )
+
+
+def reserve_to_heal(*, held: Claim) -> None:
+    """
+    Give a fix the free coins of its wallet too of which it has learnt that some servers do not accept them.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        fence(held)
+        task = LockerTask.objects.get(pk=held.task_id)
+        known = batches(task_id=task.pk)
+        room = FIX_COINS * _FIX_BATCHES - Coin.objects.filter(task=task).count()
+        coin_ids = free_to_heal(wallet_id=task.wallet_id)[: max(room, 0)]
+        reserve_coins_to_heal(task_id=task.pk, coin_ids=coin_ids, first_batch=known[-1] + 1 if known else 0)
+        # What was looked at needs no second look by whoever takes over.
+        LockerTask.objects.filter(pk=task.pk).update(plan=task.plan | {"looks": False})
+
+
 def reserve_listed(
     *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes], spelling: int | None = None
 ) -> tuple[dict[int, list[Piece]], Arrivals]:

@@ -137,6 +137,7 @@ class TaskKind(StrEnum):
     FIND = "find"
     BREAK = "break"
     FIX = "fix"
+    HEALTH = "health"
     ECHO = "echo"
     # These two talk to no server, unless to have a coin broken: they are completed by the transaction that begins them.
     EXPORT = "export"

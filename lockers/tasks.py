@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from structlog.contextvars import bind_contextvars
 
-from lockers import doorbell, engine, health, mending, operations, readings, settlement, turns
+from lockers import checking, doorbell, engine, health, mending, operations, readings, settlement, turns
 from lockers.errors import TaskSuperseded
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,19 @@ def follow_up() -> None:
     """Begin to bring lockers to the servers that lack their coins, and to ask for answers that a process took along."""
     if not _lockers_are_off():
         mending.follow_up()
+
+
+@shared_task(name="lockers.check_coins")
+def check_coins() -> None:
+    """Ask the servers about coins at rest that were not checked for a week."""
+    checked = checking.check_due()
+    if checked.refused or checked.doubtful:
+        _log.warning(
+            "Of %d coins that were checked %d are accepted by fewer servers than before, and %d by too few",
+            checked.coins,
+            checked.refused,
+            checked.doubtful,
+        )
 
 
 @shared_task(name="lockers.read_servers")

@@ -26,6 +26,7 @@ urlpatterns = [
     re_path(r"^v1/import/?$", ImportViewSet.as_view({"post": "create"})),
     re_path(r"^v1/echo/?$", CoinsViewSet.as_view({"get": "echo"})),
     re_path(r"^v1/fix/?$", CoinsViewSet.as_view({"post": "fix"})),
+    re_path(r"^v1/health/?$", CoinsViewSet.as_view({"post": "health"})),
     re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
     re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
     re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets", "post": "open_wallet"})),

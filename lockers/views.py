@@ -637,7 +637,7 @@ def _export_id(text: str) -> UUID:
 class CoinsViewSet(_LockersViewSet):
     """Coins in wallets, and what became of them."""
 
-    begins_tasks = frozenset({"transfer", "find", "fix", "break_coin", "echo"})
+    begins_tasks = frozenset({"transfer", "find", "fix", "health", "break_coin", "echo"})
 
     @_describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:
@@ -766,6 +766,18 @@ class CoinsViewSet(_LockersViewSet):
     def fix(self, request: Request) -> Response:
         values = serializers.FIX.read_body(request.data)
         return Response(serializers.started(operations.start_fix(actor=caller(request), name=values["name"])))
+
+    @_describe(
+        "Check which servers accept the coins of a wallet",
+        body=serializers.HEALTH,
+        body_examples={"Request": {"name": "alice"}},
+        answer=examples.STARTED,
+        refusals=[*_FOREIGN, _TOO_MANY_TASKS],
+        tag="coins",
+    )
+    def health(self, request: Request) -> Response:
+        values = serializers.HEALTH.read_body(request.data)
+        return Response(serializers.started(operations.start_health(actor=caller(request), name=values["name"])))
 
     @_describe(
         "Break a coin into ten smaller ones",

@@ -245,6 +245,7 @@ class OperatorAction(models.Model):
             ("act_cancel_transfer", "Can cancel transfers in the name of others"),
             ("act_start_find", "Can look for coins in doubt"),
             ("act_start_fix", "Can fix coins"),
+            ("act_check_coins", "Can check coins"),
             ("act_retry_task", "Can begin tasks again"),
             ("act_roll_back_task", "Can roll tasks back"),
             ("act_mark_task_seen", "Can mark tasks as seen"),

@@ -45,6 +45,7 @@ class OperatorVerb(models.TextChoices):
     ROLLED_BACK_TASK = "rolled_back_task", "rolled a task back"
     SAW_TASK = "saw_task", "marked a task as seen"
     STARTED_FIX = "started_fix", "began to fix coins"
+    CHECKED_COINS = "checked_coins", "began to check coins"
     RAN_AUDIT = "ran_audit", "ran the audit"
     SET_FAULT = "set_fault", "set a fault of the local network"
     CREATED_PERSON = "created_person", "created an account"

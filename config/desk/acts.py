@@ -499,21 +499,50 @@ class StartFix(_OfWallet):
     verb = "Fix them"
 
     def why_not(self, row: Wallet) -> str:
-        return "" if self.shown(row, {})["coins_to_fix"] else "all servers accept every free coin of it"
+        return "" if any(self.shown(row, {}).values()) else "all servers accept every free coin of it"
 
     def shown(self, row: Wallet, values: Values) -> Values:
         return lockers.about_to_fix(wallet_id=row.pk)
 
     def consequences(self, row: Wallet, values: Values, shown: Values) -> Sequence[str]:
         return [
+            *(
+                [f"A task asks the servers first which of {_many(shown['coins_to_check'], 'coin')} they accept."]
+                if shown["coins_to_check"]
+                else []
+            ),
             f"A task lets servers vouch for {_many(shown['coins_to_fix'], 'coin')} of {row.name} with those that refuse"
-            " them.",
+            f" them{', and for those that are found so' if shown['coins_to_check'] else ''}.",
             "Meanwhile these coins are reserved: their owner cannot spend them for some seconds.",
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, shown: Values) -> Done:
         task = lockers.start_fix(operator=operator, shown=shown, wallet_id=row.pk)
         return Done("The coins are being fixed.", _change("lockers_lockertask", task.pk))
+
+
+class CheckCoins(_OfWallet):
+    name = "check-coins"
+    label = "Check coins"
+    verb = "Ask the servers"
+
+    def why_not(self, row: Wallet) -> str:
+        return "" if self.shown(row, {})["coins_to_check"] else "it has no free coin"
+
+    def shown(self, row: Wallet, values: Values) -> Values:
+        return lockers.about_to_check(wallet_id=row.pk)
+
+    def consequences(self, row: Wallet, values: Values, shown: Values) -> Sequence[str]:
+        return [
+            f"A task asks all {RAIDA_COUNT} servers whether they accept {_many(shown['coins_to_check'], 'free coin')}"
+            f" of {row.name}. No coin is reserved or moved.",
+            "Where a server refuses a coin that the books say it accepts, that is written down, and a fix heals"
+            " the coin by itself soon.",
+        ]
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, shown: Values) -> Done:
+        task = lockers.start_health(operator=operator, shown=shown, wallet_id=row.pk)
+        return Done("The servers are being asked.", _change("lockers_lockertask", task.pk))
 
 
 class _OfTask(Deed):
@@ -781,6 +810,7 @@ ALL: Final[Sequence[Deed]] = (
     RevokeBearerTokens(),
     StartFind(),
     StartFix(),
+    CheckCoins(),
     RevokeBearerToken(),
     CreateApiKey(),
     RotateApiKey(),

@@ -39,6 +39,7 @@ _HELPS: Final = (
     "wallets.act_cancel_transfer",
     "wallets.act_start_find",
     "wallets.act_start_fix",
+    "wallets.act_check_coins",
     "wallets.act_retry_task",
     "wallets.act_roll_back_task",
     "wallets.act_mark_task_seen",

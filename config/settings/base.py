@@ -197,6 +197,7 @@ VAULT_OLD_KEYS = [key.get_secret_value() for key in env.vault_old_keys]
 RAIDA_HOSTS = env.raida_hosts
 RAIDA_TIMEOUT_SECONDS = env.raida_timeout_seconds
 RAIDA_PLAINTEXT = env.raida_plaintext
+CHECKED_COINS_PER_MINUTE = env.checked_coins_per_minute
 STATE_DIR = env.state_dir
 WORKERS = env.workers
 OPEN_TASKS_PER_WALLET = env.open_tasks_per_wallet

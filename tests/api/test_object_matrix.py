@@ -226,6 +226,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/api/v1/echo"): ("/api/v1/echo", None, EVERYBODY),
     ("POST", "/api/v1/find"): ("/api/v1/find", {"name": "alice"}, CONTROLLERS),
     ("POST", "/api/v1/fix"): ("/api/v1/fix", {"name": "alice"}, CONTROLLERS),
+    ("POST", "/api/v1/health"): ("/api/v1/health", {"name": "alice"}, CONTROLLERS),
     ("POST", "/api/v1/break"): ("/api/v1/break", {"name": "alice", "denomination": "1"}, CONTROLLERS),
     ("POST", "/api/v1/wallets"): ("/api/v1/wallets", {"name": "sapling"}, EVERYBODY),
     ("GET", "/api/v1/wallets"): ("/api/v1/wallets", None, EVERYBODY),

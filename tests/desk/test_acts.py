@@ -367,6 +367,20 @@ def test_a_get_does_nothing(desk, ledger):
     assert OperatorAction.objects.count() == actions
 
 
+def test_coins_of_a_wallet_are_checked(desk, ledger):
+    _, said = confirmation(desk, url("check-coins", ledger.alice))
+    assert said[0].startswith("A task asks all 25 servers whether they accept ")
+    reserved = Coin.objects.filter(task__isnull=False).count()
+
+    answer = confirm(desk, url("check-coins", ledger.alice), reason="a server crashed")
+
+    task = LockerTask.objects.get(kind=TaskKind.HEALTH)
+    assert answer.url.endswith(f"/{task.pk}/change/")
+    assert last_action() == ("checked_coins", "wallet", "alice", "a server crashed")
+    assert OperatorAction.objects.latest("id").after == {"task": str(task.pk)}
+    assert Coin.objects.filter(task__isnull=False).count() == reserved
+
+
 def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk, ledger):
     _, said = confirmation(desk, url("start-find", ledger.alice))
     assert said[0].startswith("A task asks all 25 servers about 1 coin of alice")
@@ -536,6 +550,7 @@ MAY = {
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-find": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "check-coins": {roles.OPERATOR, roles.ADMINISTRATOR},
     "retry-task": {roles.OPERATOR, roles.ADMINISTRATOR},
     "roll-back-task": {roles.OPERATOR, roles.ADMINISTRATOR},
     "mark-task-seen": {roles.OPERATOR, roles.ADMINISTRATOR},

@@ -413,7 +413,7 @@ PATHS = [
     ("POST", "/api/v1/export"), ("GET", "/api/v1/exports"), ("GET", "/api/v1/exports/x"),
     ("GET", "/api/v1/exports/x/file"), ("POST", "/api/v1/exports/x/confirm"), ("POST", "/api/v1/exports/x/recall"),
     ("POST", "/api/v1/transfer"), ("GET", "/api/v1/wallets/alice/statement"), ("POST", "/api/v1/lockers/x/code"),
-    ("POST", "/api/v1/fix"), ("POST", "/api/v1/break"), ("POST", "/api/v1/wallets"),
+    ("POST", "/api/v1/fix"), ("POST", "/api/v1/health"), ("POST", "/api/v1/break"), ("POST", "/api/v1/wallets"),
     ("GET", "/api/v1/transactions/alice/x"), ("GET", "/api/system/tasks?id=x"), ("GET", "/api/wallets/balance"),
     ("POST", "/api/transactions/locker/put-one-coin"),
     # Other names of the same.

@@ -214,6 +214,7 @@ def test_every_kind_of_task_is_bounded_and_a_refusal_changes_nothing(
         "echo": lambda: operations.start_echo(actor=alice),
         "find": lambda: operations.start_find(**who),
         "fix": lambda: operations.start_fix(**who),
+        "health": lambda: operations.start_health(**who),
     }
     settings.OPEN_TASKS_PER_WALLET = 2
     begin(alice, 2)

@@ -1,0 +1,249 @@
+"""
+Asking the servers whether they still accept coins at rest, and writing down what they say.
+
+A server that crashes may lose what it acknowledged in the seconds before. The books go on saying that it accepts the
+coin until somebody asks. DETECT asks and changes nothing, so no coin is reserved for it; what is learnt is written only
+where nothing has moved the coin since it was read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from lockers import conversation, exchange, health, late_answers, privacy, secrecy
+from lockers.conversation import Piece, Reply
+from lockers.exchange import Work
+from lockers.models import Coin
+from lockers.network import Call, Results
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.settlement import BATCH_COINS
+from lockers.states import SPENDABLE, Mark
+
+# Puts a call of one batch to the servers.
+Question = Callable[[Call, int], Results]
+# What each server said about one coin.
+Told = Mapping[int, Reply]
+
+# Of one wallet in one task: those that were checked the longest ago.
+MOST: Final = 20_000
+# What was checked so lately need not be checked before a fix says that there is nothing to do.
+LATELY: Final = timedelta(minutes=10)
+# By the clock each coin is due after six days, so that a day is left for servers that are away.
+_DUE_AFTER: Final = timedelta(days=6)
+# A coin that has just come in is left alone until its late answers are there.
+_SETTLING: Final = timedelta(seconds=30)
+# Rows that one statement locks: a put that finds its coins locked looks for others.
+_WRITTEN_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True)
+class Checked:
+    """
+    What a check of coins came to.
+
+    `refused` coins are accepted by fewer servers than the books said; `doubtful` ones would be left with fewer than 13,
+    so nothing was written of them; `unanswered` ones were answered for by fewer than 13 servers.
+    """
+
+    coins: int = 0
+    refused: int = 0
+    doubtful: int = 0
+    unanswered: int = 0
+    # How many coins are accepted by how many servers, and each server's words.
+    passes: Counter[int] = field(default_factory=Counter)
+    words: list[Counter[str]] = field(default_factory=lambda: [Counter() for _ in range(RAIDA_COUNT)])
+
+    @property
+    def board(self) -> str:
+        return "".join(each.most_common(1)[0][0] if each else "u" for each in self.words)
+
+    @property
+    def silent(self) -> int:
+        """How many of the servers that were asked said nothing of any coin."""
+        return sum(bool(each) and not each["p"] and not each["f"] for each in self.words)
+
+    @property
+    def servers(self) -> dict[str, int] | None:
+        return {"fewest": min(self.passes), "most": max(self.passes)} if self.passes else None
+
+
+def at_rest(wallet_id: UUID) -> QuerySet[Coin]:
+    """The coins of a wallet that may be spent and that no task has."""
+    return Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None)
+
+
+def not_checked_lately(rows: QuerySet[Coin]) -> QuerySet[Coin]:
+    return rows.filter(Q(checked_at=None) | Q(checked_at__lt=Now() - LATELY))
+
+
+def check_wallet(work: Work, *, of_task: bool = False) -> Checked:
+    """
+    Check the coins at rest of a task's wallet, those of the task too if told so, and write down what is learnt.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    wanted = Q(task=None) | Q(task=work.task) if of_task else Q(task=None)
+    rows = Coin.objects.filter(wanted, wallet_id=work.task.wallet_id, state__in=SPENDABLE)
+    checked = Checked()
+    for number, page in enumerate(_pages(rows, limit=MOST)):
+        told = ask(page, wallet_id=work.task.wallet_id, question=lambda call, _, at=number: work.question(call, at))  # type: ignore[misc]
+        write_down(page, told, into=checked, task_id=work.task.id if of_task else None)
+    return checked
+
+
+def check_due() -> Checked:
+    """Check the coins at rest that are due by the clock, as many as the setting allows in a minute."""
+    checked = Checked()
+    limit = settings.CHECKED_COINS_PER_MINUTE
+    if not limit or health.too_many_rest():
+        return checked
+    due = Coin.objects.filter(
+        Q(checked_at=None) | Q(checked_at__lt=Now() - _DUE_AFTER),
+        state__in=SPENDABLE,
+        task=None,
+        changed_at__lt=Now() - _SETTLING,
+    )
+    for page in _pages(due, limit=limit):
+        # One coin's number hides a request about all: only this service knows it.
+        told = ask(page, wallet_id=page[0].wallet_id, question=exchange.ask_at_once)
+        write_down(page, told, into=checked)
+    return checked
+
+
+def _pages(rows: QuerySet[Coin], *, limit: int) -> Iterator[list[Coin]]:
+    ids = list(rows.order_by(F("checked_at").asc(nulls_first=True)).values_list("pk", flat=True)[:limit])
+    for start in range(0, len(ids), BATCH_COINS):
+        page = list(rows.filter(pk__in=ids[start : start + BATCH_COINS]).order_by("id").defer("proposed"))
+        if page:
+            yield page
+
+
+def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
+    """
+    Return what each server says about each of at most a thousand coins at rest; silent servers are left out.
+
+    Of each coin those servers are asked that the books say accept it. A coin of `wallet_id` may hide the question.
+    """
+    pieces = [
+        Piece(
+            coin_id=row.pk,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=Mark.UNASKED * RAIDA_COUNT,
+            old=(numbers := secrecy.open_numbers(row.secrets, coin_id=row.pk)),
+            new=numbers,
+        )
+        for row in rows
+    ]
+    chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
+    call = conversation.compose(Command.DETECT, pieces, chosen)
+    ciphers = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(wallet_id))
+    results = question(privacy.hidden(call, ciphers), 0)
+    told: list[dict[int, Reply]] = [{} for _ in rows]
+    for raida, replies in conversation.replies(Command.DETECT, chosen, results).items():
+        for index, reply in zip(chosen[raida], replies, strict=True):
+            told[index][raida] = reply
+    return told
+
+
+def write_down(
+    rows: Sequence[Coin], told: Sequence[Told], *, into: Checked | None = None, task_id: UUID | None = None
+) -> Checked:
+    """
+    Write into the rows which servers refuse coins that the books say they accept.
+
+    A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13 decide, and
+    whoever spends the coin finds out. Rows that were moved or locked meanwhile are left as they are; those of the task
+    `task_id` are its own.
+    """
+    checked = Checked() if into is None else into
+    new: list[tuple[UUID, str, str, object]] = []
+    for row, each in zip(rows, told, strict=True):
+        answers = {raida: reply for raida, reply in each.items() if reply in (Reply.PASS, Reply.FAIL)}
+        letters = "".join(
+            "f" if letter == "p" and answers.get(raida) is Reply.FAIL else letter
+            for raida, letter in enumerate(row.pown)
+        )
+        checked.coins += 1
+        for raida, reply in each.items():
+            checked.words[raida][late_answers.SHOWN[reply]] += 1
+        if letters.count("p") < QUORUM:
+            checked.doubtful += 1
+            letters = row.pown
+        elif letters != row.pown:
+            checked.refused += 1
+        checked.passes[letters.count("p")] += 1
+        if len(answers) < QUORUM:
+            checked.unanswered += 1
+            if letters == row.pown:
+                continue
+        new.append((row.pk, row.pown, letters, row.changed_at))
+    for start in range(0, len(new), _WRITTEN_AT_ONCE):
+        ids, before, after, changed = zip(*new[start : start + _WRITTEN_AT_ONCE], strict=True)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _CHECKED,
+                {
+                    "ids": list(ids),
+                    "before": list(before),
+                    "after": list(after),
+                    "changed": list(changed),
+                    "task": task_id,
+                },
+            )
+    return checked
+
+
+_CHECKED: Final = """
+WITH free AS MATERIALIZED (
+    SELECT id FROM lockers_coin WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now(),
+       state = CASE WHEN strpos(new.after, 'f') > 0 THEN 'fracked' ELSE coin.state END
+  FROM free, unnest(%(ids)s::uuid[], %(before)s::text[], %(after)s::text[], %(changed)s::timestamptz[])
+       AS new (id, before, after, changed_at)
+ WHERE coin.id = free.id AND new.id = free.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
+   AND coin.state IN ('bank', 'fracked') AND (coin.task_id IS NULL OR coin.task_id = %(task)s)
+"""
+
+
+def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> None:
+    """
+    Write into the rows of coins in lockers which servers do not store them though the books say so.
+
+    Only a server that holds the number from before the put is sure not to: one that holds neither may have given the
+    coin to whoever has the code. Such lockers are brought to these servers again (`lockers.mending`).
+    """
+    new: list[tuple[UUID, str, str, object]] = []
+    for row, each in zip(rows, told, strict=True):
+        letters = "".join(
+            "f" if letter == "p" and each.get(raida) is Reply.HAS_OLD else letter
+            for raida, letter in enumerate(row.pown)
+        )
+        if letters != row.pown:
+            new.append((row.pk, row.pown, letters, row.changed_at))
+    if new:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHECKED_LOCKED, [list(column) for column in zip(*new, strict=True)])
+
+
+_CHECKED_LOCKED: Final = """
+WITH thin AS (
+    UPDATE lockers_coin AS coin SET pown = new.after
+      FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS new (id, before, after, changed_at)
+     WHERE coin.id = new.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
+       AND coin.state = 'locked' AND coin.task_id IS NULL
+    RETURNING coin.locker_id
+)
+UPDATE lockers_locker SET mend_at = now(), mends = 0 WHERE id IN (SELECT locker_id FROM thin)
+"""

@@ -1,0 +1,257 @@
+"""Servers that forget coins which they acknowledged: who notices, what the books say then, and what heals."""
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.db.models.functions import Now
+
+from lockers import checking, errors, inspection, mending, operations, secrecy, tasks
+from lockers import network as wire
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Coin, Locker, LockerTask, ServerHealth
+from lockers.raida import codes
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.payloads import CoinAnPan, encode_pown
+from tests.api.caller import answer, logged_in
+from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
+from tests.lockers.conftest import Mint
+from tests.lockers.test_put import give, put
+from wallets.models import Wallet
+
+
+def forget(rows: Collection[Coin], raidas: Collection[int]) -> None:
+    """Let servers hold other numbers of coins than the books say, as after a crash that lost the last seconds."""
+    coins = [WireCoin(row.denomination, row.serial_number) for row in rows]
+    held = [secrecy.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
+    lost = [secrecy.fresh_numbers() for _ in rows]
+    payloads = {
+        raida: encode_pown([CoinAnPan(coin, old, new) for coin, old, new in _numbers(coins, held, lost, raida)])
+        for raida in raidas
+    }
+    servers = wire.servers_from_settings(django_settings.RAIDA_HOSTS)
+    wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), until=wire.within(5))
+
+
+def _numbers(coins: Any, held: Any, lost: Any, raida: int) -> list[tuple[WireCoin, bytes, bytes]]:
+    return [(coin, old[raida], new[raida]) for coin, old, new in zip(coins, held, lost, strict=True)]
+
+
+def follow_up() -> None:
+    thread = mending.follow_up()
+    assert thread is not None
+    thread.join()
+
+
+def check_by_api(wallet: Wallet) -> None:
+    assert finish(operations.start_health(actor=wallet, name=wallet.name)).state == "completed"
+
+
+def check_by_clock(wallet: Wallet) -> None:
+    Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
+    tasks.check_coins()
+
+
+def check_by_audit(wallet: Wallet) -> None:
+    call_command("audit", "--servers")
+
+
+WAYS: dict[str, Callable[[Wallet], None]] = {
+    "api": check_by_api,
+    "clock": check_by_clock,
+    "audit": check_by_audit,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_servers_forgot_is_noticed_written_down_and_healed(
+    way: str, network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    lost = Coin.objects.order_by("id")[1]
+    forget([lost], range(4, 8))
+    network.fault([24], "silent")
+
+    WAYS[way](alice)
+
+    lost.refresh_from_db()
+    assert (lost.state, lost.pown, lost.passes) == ("fracked", "p" * 4 + "f" * 4 + "p" * 17, 21)
+    assert set(Coin.objects.exclude(pk=lost.pk).values_list("state", "pown")) == {("bank", "p" * 25)}
+    assert not Coin.objects.filter(checked_at=None).exists()
+    network.clear()
+    Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
+    ServerHealth.objects.all().delete()
+    (task_id,) = operations.start_overdue_fixes()
+    finish(operations.Started(LockerTask.objects.get(pk=task_id)))
+    assert states(alice) == {"bank": 4}
+    assert_true_to_the_servers()
+
+
+def test_a_check_tells_what_it_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    forget(Coin.objects.order_by("id")[:1], range(12))
+
+    task = finish(operations.start_health(actor=alice, name="alice"))
+    again = finish(operations.start_health(actor=alice, name="alice"))
+
+    assert (task.state, task.message) == (
+        "completed",
+        "1 of 4 coins is accepted by fewer servers than before; a fix heals what it can.",
+    )
+    assert task.result == {
+        "coins_checked": 4, "coins_refused": 1, "coins_doubtful": 0, "servers": {"fewest": 13, "most": 25},
+        "raida": "p" * 25,
+    }  # fmt: skip
+    assert (again.message, again.result["coins_refused"]) == ("No server refuses a coin that it accepted before.", 0)
+
+
+def test_refusals_that_would_leave_fewer_than_thirteen_servers_are_told_and_not_written(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    forget(Coin.objects.order_by("id")[:1], range(13))
+
+    task = finish(operations.start_health(actor=alice, name="alice"))
+
+    assert (task.result["coins_refused"], task.result["coins_doubtful"]) == (0, 1)
+    assert task.message == (
+        "1 of 4 coins is refused by so many servers that fewer than 13 would be left; the books were not changed."
+    )
+    assert set(Coin.objects.values_list("state", "pown")) == {("bank", "p" * 25)}
+
+
+def test_silence_changes_nothing_and_counts_as_no_check(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    before = list(Coin.objects.order_by("id").values())
+    network.fault(range(13), "silent")
+
+    task = finish(operations.start_health(actor=alice, name="alice"))
+
+    assert (task.state, task.message) == (
+        "error",
+        "Fewer than 13 servers answered, so nothing is known that the books did not say before.",
+    )
+    assert list(Coin.objects.order_by("id").values()) == before
+
+
+def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    rows = list(Coin.objects.order_by("id"))
+    told = [dict.fromkeys(range(5), checking.Reply.FAIL) | dict.fromkeys(range(5, 25), checking.Reply.PASS)] * 4
+    started = operations.start_put(actor=alice, name="alice", units=12 * UNITS_PER_COIN)
+
+    checking.write_down(rows, told)
+
+    assert set(Coin.objects.filter(task=started.task).values_list("pown", flat=True)) == {"p" * 25}
+    assert Coin.objects.filter(task=None).get().pown == "f" * 5 + "p" * 20
+    finish(started)
+    checking.write_down(rows, told)
+    assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"p" * 25}
+
+
+def test_the_clock_checks_new_coins_first_each_once_a_week_and_so_many_in_a_minute(
+    network: LocalNetwork, mint: Mint, alice: Wallet, settings: Any
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    ids = list(Coin.objects.order_by("id").values_list("pk", flat=True))
+    Coin.objects.update(changed_at=Now() - timedelta(hours=1))
+    Coin.objects.filter(pk=ids[0]).update(checked_at=Now() - timedelta(days=8))
+    Coin.objects.filter(pk=ids[1]).update(checked_at=Now() - timedelta(days=5))
+    settings.CHECKED_COINS_PER_MINUTE = 0
+    assert checking.check_due().coins == 0
+    settings.CHECKED_COINS_PER_MINUTE = 2
+
+    assert checking.check_due().coins == 2
+    assert set(Coin.objects.filter(checked_at__gt=Now() - timedelta(hours=1)).values_list("pk", flat=True)) == {
+        *ids[2:]
+    }
+    assert [checking.check_due().coins for _ in range(2)] == [1, 0]
+    Coin.objects.update(checked_at=None)
+    ServerHealth.objects.bulk_create(
+        ServerHealth(raida=raida, rest_until=Now() + timedelta(hours=1)) for raida in range(13)
+    )
+    assert checking.check_due().coins == 0
+
+
+def test_a_fix_looks_before_there_is_nothing_to_do(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+    give(alice, mint(1, 0, 0, 0))
+    forget(Coin.objects.order_by("id")[:1], range(12))
+
+    task = finish(operations.start_fix(actor=alice, name="alice"))
+
+    assert (task.state, task.message) == ("completed", "Every coin is accepted by all servers.")
+    assert {name: task.result[name] for name in ("coins_checked", "coins_refused", "coins_healed")} == {
+        "coins_checked": 4,
+        "coins_refused": 1,
+        "coins_healed": 1,
+    }
+    assert states(alice) == {"bank": 4}
+    assert_true_to_the_servers()
+    with pytest.raises(errors.NothingToFix):
+        operations.start_fix(actor=alice, name="alice")
+    Coin.objects.update(checked_at=Now() - timedelta(hours=1))
+    looked = finish(operations.start_fix(actor=alice, name="alice"))
+    assert (looked.state, looked.message) == ("completed", "Every coin is accepted by all servers.")
+    assert looked.result["coins_processed"] == 0
+
+
+def test_health_by_the_api(network: LocalNetwork, mint: Mint, db: None) -> None:
+    alice = logged_in("alice", "unused")
+    assert alice.wallet is not None
+    give(alice.wallet, mint(1, 0, 0, 0))
+
+    status, begun = answer(alice.post("/api/v1/health", {"name": "alice"}))
+    tasks.run(begun["id"])
+
+    assert (status, begun["status"]) == (200, "running")
+    _, done = answer(alice.get(f"/api/v1/task/{begun['id']}"))
+    assert (done["status"], done["message"]) == ("completed", "Every coin is accepted by all servers.")
+    assert done["data"] == {
+        "coins_checked": 4, "coins_refused": 0, "coins_doubtful": 0, "servers": {"fewest": 25, "most": 25},
+        "receipt_id": done["data"]["receipt_id"],
+    }  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_audit_has_a_locker_brought_up_that_servers_forgot(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    """Servers that were set back to before the put hold the old numbers, and get the coins again."""
+    give(alice, mint(1, 0, 0, 0))
+    put(alice, 12)
+    rows = list(Coin.objects.filter(state="locked"))
+    keys = tuple(codes.locker_keys(secrecy.locker_code(Locker.objects.get())))
+    set_back = {
+        raida: encode_pown(
+            [
+                CoinAnPan(
+                    WireCoin(row.denomination, row.serial_number),
+                    keys[raida],
+                    secrecy.open_numbers(row.secrets, coin_id=row.pk)[raida],
+                )
+                for row in rows
+            ]
+        )
+        for raida in range(6)
+    }
+    servers = wire.servers_from_settings(django_settings.RAIDA_HOSTS)
+    wire.ask(servers, wire.Call(command=Command.POWN, payloads=set_back), until=wire.within(5))
+
+    assert list(inspection.server_findings()) == []
+
+    assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"f" * 6 + "p" * 19}
+    follow_up()
+    assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"p" * 25}
+    assert holders_of_each([(WireCoin(row.denomination, row.serial_number), keys) for row in rows]) == [25] * 3
+
+
+def test_health_of_a_wallet_without_coins_says_so(network: LocalNetwork, alice: Wallet) -> None:
+    task = finish(operations.start_health(actor=alice, name="alice"))
+
+    assert (task.state, task.message) == ("completed", "The wallet has no free coin to check.")
+    assert network.seen(Command.DETECT) == 0
