@@ -144,6 +144,7 @@ def _put(work: Work) -> None:
             early=exchange.LINGER_PUTTING,
             progress=_share(5, 70, position, len(numbers)),
         )
+        holdings.put_where_refused(work, batch, pieces)
         holdings.put_where_unsure(work, batch, pieces)
         if not _all_stored(pieces):
             undecided.append(batch)

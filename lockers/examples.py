@@ -43,6 +43,7 @@ _PUT: Final = {
     "total_failed": Either(0, 0.5, "10000000.00000001"),
     "total_unknown": _PERHAPS,
     "servers": _SERVERS,
+    "coins_on_fewer_servers": Sometimes([{"sn": 1234, "denomination": 1, "servers": 13}]),
 }
 _TAKE: Final = {
     "total": _AMOUNT,

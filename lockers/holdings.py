@@ -7,10 +7,11 @@ of the 13 are gone when the coins are put, those others can make up for them: th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from lockers import conversation, exchange, settlement
 from lockers.conversation import Chosen, Piece, Reply
-from lockers.exchange import MOVED, Work
+from lockers.exchange import MOVED, MOVED_AGAIN, Table, Work
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -45,6 +46,31 @@ def put_where_unsure(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
     _adopt(work, undecided, asked, adopted)
     chosen: Chosen = {raida: tuple(indices) for raida, indices in holding.items()}
     work.exchange(Command.PUT, batch, undecided, chosen, MOVED, sent=True, early=exchange.LINGER_PUTTING)
+
+
+def put_where_refused(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+    """
+    Find out which coins of a batch the servers do not know that refused it as a whole, and put the others there.
+
+    Has nothing to do where 13 servers have stored each coin: afterwards `lockers.mending` asks about each coin. A
+    server that knows all coins refused for another reason, and is not told again.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    if not any(piece.marks.count(Mark.NEW) < QUORUM and Mark.REFUSED in piece.marks for piece in pieces):
+        return
+    refused = conversation.choose(pieces, Mark.REFUSED)
+    told = work.exchange(Command.DETECT, batch, pieces, refused, _DENIED)
+    chosen: Chosen = {
+        raida: known
+        for raida, replies in told.items()
+        if any(piece.marks[raida] == Mark.NEITHER for piece in pieces)
+        and (known := tuple(index for index, reply in zip(refused[raida], replies, strict=True) if reply is Reply.PASS))
+    }
+    work.exchange(Command.PUT, batch, pieces, chosen, MOVED_AGAIN, sent=True, early=exchange.LINGER_PUTTING)
+
+
+_DENIED: Final[Table] = {(Mark.REFUSED, Reply.FAIL): Mark.NEITHER}
 
 
 def _could_be_stored(marks: str) -> bool:

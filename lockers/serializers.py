@@ -350,6 +350,8 @@ def _data(view: TaskView) -> dict[str, Any]:
             }
             if result.get("total_unknown") or row.settled_at is not None:
                 data["total_unknown"] = coins(result.get("total_unknown", 0))
+            if result.get("fewer"):
+                data["coins_on_fewer_servers"] = result["fewer"]
             return data | _servers(result)
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}

@@ -858,6 +858,8 @@ def conclude(
             result["raida"] = grading.commonest(board)
         if spread.passes:
             result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
+        if task.kind == TaskKind.PUT and len(spread.passes) > 1:
+            result["fewer"] = late_answers.coins_on_fewer_servers(task.id)
         _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
         statements.post(
             task_id=task.id,

@@ -255,3 +255,52 @@ def test_health_of_a_wallet_without_coins_says_so(network: LocalNetwork, alice: 
 
     assert (task.state, task.message) == ("completed", "The wallet has no free coin to check.")
     assert network.seen(Command.DETECT) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_servers_that_do_not_know_some_coins_of_a_put_store_the_others(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    """Such a server refuses the sum as a whole."""
+    give(alice, mint(*[0] * 30))
+    lost = list(Coin.objects.order_by("id")[:3])
+    forget(lost, range(12))
+
+    task = put(alice, 30, code)
+    Locker.objects.update(mend_at=Now())
+    follow_up()
+
+    task.refresh_from_db()
+    assert (task.state, task.message) == ("completed", "Stored.")
+    keys = tuple(codes.locker_keys(code))
+    rows = list(Coin.objects.filter(state="locked"))
+    held = holders_of_each([(WireCoin(row.denomination, row.serial_number), keys) for row in rows])
+    assert {row.pk: count for row, count in zip(rows, held, strict=True)} == {
+        row.pk: 13 if row in lost else 25 for row in rows
+    }
+    assert {row.pk: row.passes for row in rows} == {row.pk: 13 if row in lost else 25 for row in rows}
+    assert task.result["servers"] == {"fewest": 13, "most": 25}
+    assert sorted(coin["sn"] for coin in task.result["fewer"]) == sorted(row.serial_number for row in lost)
+    assert {coin["servers"] for coin in task.result["fewer"]} == {13}
+    taken = finish(operations.start_take(actor=bob, name="bob", code=code))
+    assert taken.result["total"] == 30 * UNITS_PER_COIN
+
+
+def test_one_coin_that_too_many_servers_forgot_does_not_bring_the_others_back(
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str
+) -> None:
+    give(alice, mint(*[0] * 10))
+    lost = Coin.objects.order_by("id")[0]
+    forget([lost], range(13))
+
+    task = put(alice, 10, code)
+
+    assert (task.state, task.result["total_stored"]) == ("completed", 9 * UNITS_PER_COIN)
+    assert task.result["total_failed"] + task.result["total_unknown"] == 1 * UNITS_PER_COIN
+    lost.refresh_from_db()
+    assert lost.state != "locked"
+    rows = list(Coin.objects.filter(state="locked"))
+    held = holders_of_each(
+        [(WireCoin(row.denomination, row.serial_number), tuple(codes.locker_keys(code))) for row in rows]
+    )
+    assert (len(rows), set(held)) == (9, {25})
