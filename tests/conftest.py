@@ -18,7 +18,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
-from config.api import authentication
+from config.api import authentication, limits
 from config.children import Children
 from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
 
@@ -73,6 +73,7 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(autouse=True)
 def _no_credentials_are_remembered() -> None:
     authentication.forget_all()
+    limits.forget_refusals()
 
 
 @pytest.fixture(autouse=True, scope="session")

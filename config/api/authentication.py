@@ -83,10 +83,14 @@ def forget_all() -> None:
     _remembered.clear()
 
 
-def _look_up(request: Request) -> tuple[str, queries.Credentials]:
-    api_key = request.META.get("HTTP_TREETRACKER_API_KEY", "")
+def bearer_of(request: HttpRequest) -> str:
+    """Return the bearer token that was sent; "" for none."""
     match = _BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", "").strip())
-    bearer = match[1] if match else ""
+    return match[1] if match else ""
+
+
+def _look_up(request: Request) -> tuple[str, queries.Credentials]:
+    api_key, bearer = request.META.get("HTTP_TREETRACKER_API_KEY", ""), bearer_of(request._request)
     sent = queries.digest(api_key), queries.digest(bearer)
     until, found = _remembered.get(sent, (0.0, None))
     is_proven_later = getattr(request._request, "takes_proof", False) and time.monotonic() < until

@@ -5,11 +5,15 @@ Requests are counted in windows of a minute, in the Redis-protocol server, so th
 a limit that is off costs nothing. While that server does not answer, no limit is enforced. Responses report the
 remaining quota in the header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted in each process
 separately: each occupies a thread of that process.
+
+Once an action that begins a task has refused a caller with 429, it refuses that caller for a second before the database
+is asked: a full check takes several times as long as such a refusal, and the other callers would wait for it.
 """
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -110,6 +114,59 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
 def _pause() -> None:
     global _silent_until  # noqa: PLW0603 - of this process
     _silent_until = time.monotonic() + _PAUSE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a caller was refused with, and until when it is refused again."""
+
+    until: float
+    error: Exception
+    credentials: queries.Credentials | None
+    headers: Mapping[str, str]
+
+
+# By the digest of the bearer token, and the action. No longer than any `Retry-After` that is sent.
+_REFUSED_SECONDS: Final = 1.0
+_REFUSED_AT_MOST: Final = 10_000
+_refusals: Final[dict[tuple[bytes, str], _Refusal]] = {}
+
+
+def refuse_again(request: HttpRequest, *, bearer: str, action: str) -> None:
+    """
+    Refuse a caller as the action refused it within the last second, with `note_refusal`.
+
+    :raises Exception: the refusal of then
+    """
+    if not _refusals or not bearer:
+        return
+    refusal = _refusals.get((queries.digest(bearer), action))
+    if refusal is None or time.monotonic() >= refusal.until:
+        return
+    # For the log, and as the first refusal had them.
+    request.credentials = refusal.credentials  # type: ignore[attr-defined]
+    request.limit_headers = refusal.headers  # type: ignore[attr-defined]
+    raise refusal.error.with_traceback(None)
+
+
+def note_refusal(request: HttpRequest, error: Exception, *, bearer: str, action: str) -> None:
+    """Note that the action, which begins a task, has refused the caller with 429."""
+    key, now = (queries.digest(bearer), action), time.monotonic()
+    if (earlier := _refusals.get(key)) is not None and now < earlier.until:
+        return
+    if len(_refusals) >= _REFUSED_AT_MOST:
+        _refusals.clear()
+    _refusals[key] = _Refusal(
+        now + _REFUSED_SECONDS,
+        error,
+        getattr(request, "credentials", None),
+        getattr(request, "limit_headers", {}),
+    )
+
+
+def forget_refusals() -> None:
+    """Forget all that `note_refusal` noted."""
+    _refusals.clear()
 
 
 _waiting: Final = Counter[UUID]()

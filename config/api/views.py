@@ -1,5 +1,6 @@
 """What every endpoint shares: the order of checks, idempotency, and what leaves no trace when refused."""
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db import DatabaseError, InterfaceError, transaction
@@ -51,6 +52,8 @@ class ApiViewSet(viewsets.ViewSet):
             return
         if self.idempotent:
             request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
+        if self.action in self.begins_tasks:
+            limits.refuse_again(request._request, **self._who_begins(request))
         request._request.takes_proof = self._may_be_asked_again(request)  # type: ignore[attr-defined]
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
@@ -61,6 +64,9 @@ class ApiViewSet(viewsets.ViewSet):
                 raise _AlreadyAnswered(stored)
         if request._request.META.get("QUERY_STRING") and not self._reads_query():
             Shape().read_query(request.query_params)
+
+    def _who_begins(self, request: Request) -> dict[str, str]:
+        return {"bearer": authentication.bearer_of(request._request), "action": f"{type(self).__name__}.{self.action}"}
 
     def _may_be_asked_again(self, request: Request) -> bool:
         if getattr(request._request, "was_unproven", False) or not self.takes_proof(request):
@@ -91,7 +97,10 @@ class ApiViewSet(viewsets.ViewSet):
             raise authentication.Unproven from exc
         if isinstance(exc, authentication.Unproven):
             raise exc
-        return super().handle_exception(exc)
+        response = super().handle_exception(exc)
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS and self.action in self.begins_tasks:
+            limits.note_refusal(self.request._request, exc, **self._who_begins(self.request))
+        return response
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS

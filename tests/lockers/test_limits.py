@@ -2,11 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
 from config.api import limits
@@ -61,6 +64,38 @@ def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
     assert bob.get("/api/v1/echo").status_code == 200
     plain = alice.get("/api/v1/wallets")
     assert (plain.status_code, "RateLimit" in plain.headers) == (200, False)
+
+
+@pytest.mark.parametrize("which", ["per minute", "open at once"])
+def test_a_caller_that_is_refused_is_refused_for_a_second_before_the_database_is_asked(
+    which: str, alice: Caller, bob: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if which == "per minute":
+        settings.TASKS_PER_MINUTE = 1
+    else:
+        settings.OPEN_TASKS_PER_WALLET = 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert alice.get("/api/v1/echo").status_code == 200
+    refusal = alice.get("/api/v1/echo")
+    assert refusal.status_code == 429
+
+    with CaptureQueriesContext(connection) as asked:
+        again = [alice.get("/api/v1/echo"), alice.get("/api/v1/echo", idempotency_key="k")]
+
+    assert len(asked) == 0
+    limited = ("RateLimit-Policy", "RateLimit", "Retry-After")
+    for each in again:
+        assert answer(each) == answer(refusal)
+        assert [each.headers.get(name) for name in limited] == [refusal.headers.get(name) for name in limited]
+    # Others, what begins no task, and what may begin one under other limits.
+    assert bob.get("/api/v1/echo").status_code == 200
+    assert alice.get("/api/v1/wallets").status_code == 200
+    assert alice.post("/api/v1/transfer", {}).status_code == (429 if which == "per minute" else 422)
+    now += 1
+    settings.TASKS_PER_MINUTE, settings.OPEN_TASKS_PER_WALLET = 0, 100
+    assert alice.get("/api/v1/echo").status_code == 200
+    assert LockerTask.objects.count() == 3
 
 
 def test_requests_of_a_wallet_and_of_an_api_key_are_limited_on_both_surfaces(
@@ -151,6 +186,7 @@ def test_who_sends_wrong_codes_is_slowed_at_every_door(
         if door != "peek at once":
             work(answer(response))
     before = LockerTask.objects.count()
+    assert not limits._refusals
 
     for name, knock in DOORS.items():
         refusal = knock(alice, "WRONG-CODE-9")
@@ -209,16 +245,17 @@ def test_a_call_beyond_those_that_may_wait_is_refused_and_begins_nothing(
     before = LockerTask.objects.count()
     limits.begin_waiting(alice.wallet.pk)
     body = {"locker_key": CODE, "amount": 1}
+    calls: list[Callable[[], Any]] = [
+        lambda: alice.post("/api/transactions/locker/upload", body),
+        lambda: alice.post("/api/transactions/locker/upload", body, idempotency_key="k"),
+        lambda: DOORS["download"](alice, CODE),
+        lambda: DOORS["peek at once"](alice, CODE),
+    ]
+    refusals = []
     try:
-        refusals = [
-            alice.post("/api/transactions/locker/upload", body),
-            alice.client.post(
-                "/api/transactions/locker/upload", body, content_type="application/json",
-                headers={"authorization": f"Bearer {alice.bearer}", "idempotency-key": "k"},
-            ),
-            DOORS["download"](alice, CODE),
-            DOORS["peek at once"](alice, CODE),
-        ]  # fmt: skip
+        for call in calls:
+            refusals.append(call())
+            limits.forget_refusals()
     finally:
         limits.end_waiting(alice.wallet.pk)
 
