@@ -4,7 +4,8 @@ What it costs that bodies and answers are complete before and after a thread has
     python -m tests.benchmarks front [--turns N] [--seconds S]        two servers over one database, in turn
     python -m tests.benchmarks front --stalled 500 --readers 200      honest requests beside connections that stall
 
-The control is granian's WSGI interface, which read bodies and wrote answers on the threads.
+The control is granian's WSGI interface, which read bodies and wrote answers on the threads, or the web server of
+another checkout (--control DIRECTORY).
 """
 
 import argparse
@@ -14,17 +15,19 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import django
 
+from config import web_server
 from config.children import Child
-from config.embedded import ROOT, port_is_free
+from config.embedded import ROOT
 from tests.benchmarks import load, machine
 
 SMALL = 10_000
 
 
-def control(port: int) -> list[str]:
+def control(*, port: int) -> list[str]:
     """Return the command line of the server that this one replaced."""
     return [
         sys.executable, "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--stalled", type=int, default=0, help="connections that send a head, one byte, and no more")
     parser.add_argument("--readers", type=int, default=0, help="connections that ask for a long list and do not read")
     parser.add_argument("--only", default="", help="part of the name of the one kind of request")
+    parser.add_argument("--control", type=Path, help="another checkout, whose web server is the control")
     chosen = parser.parse_args(arguments)
     with machine.running() as running:
         django.setup()
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         if chosen.stalled or chosen.readers:
             front.stall(chosen.stalled, chosen.readers)
         else:
-            front.compare(chosen.only)
+            front.compare(chosen.only, chosen.control)
 
 
 class Front:
@@ -75,14 +79,10 @@ class Front:
         self.tallies.fold()
         return load.run(address, script, clients=32, seconds=self.seconds, word=f"{word}-{time.time_ns()}")
 
-    def compare(self, only: str) -> None:
-        port = next(port for port in range(self.machine.port + 1, 8600) if port_is_free(port))
-        child = self.machine.children.spawn("control", control(port), environ=self.machine.environment, directory=ROOT)
-        self.machine.children.wait_until(lambda: answers(port), child, timeout_seconds=60)
+    def compare(self, only: str, checkout: Path | None) -> None:
         assert self.machine.web is not None
-        servers: list[tuple[tuple[str, int], Child]] = [
-            (("127.0.0.1", port), child), (self.machine.address, self.machine.web),
-        ]  # fmt: skip
+        other = self.machine.start_control(control if checkout is None else web_server.command, checkout or ROOT)
+        servers: list[tuple[tuple[str, int], Child]] = [other, (self.machine.address, self.machine.web)]
         scripts = {name: script for name, script in self.scripts().items() if only in name}
         rates: dict[str, list[float]] = {name: [] for name in scripts}
         costs: dict[str, list[float]] = {name: [] for name in scripts}
@@ -150,13 +150,6 @@ def held(address: tuple[str, int], estate: object, *, stalled: int, readers: int
         for connection in opened:
             connection.close()
         time.sleep(0.5)
-
-
-def answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(load.request("GET", "/livez", {"Connection": "close"}))
-        return connection.recv(100).startswith(b"HTTP/1.1 200")
-    return False
 
 
 def middle(values: Sequence[float]) -> str:

@@ -86,7 +86,7 @@ def run(address: tuple[str, int], script: Script, *, clients: int, seconds: floa
     return total
 
 
-class _Client:
+class Client:
     """One connection: what it is waiting for, and since when."""
 
     def __init__(self, address: tuple[str, int], steps: Iterator[Step]) -> None:
@@ -143,7 +143,7 @@ def _drive(
     word: str,
 ) -> None:
     selector = selectors.DefaultSelector()
-    clients = [_Client(address, script(number, word)) for number in numbers]
+    clients = [Client(address, script(number, word)) for number in numbers]
     time.sleep(max(0.0, begin - time.monotonic()))
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)

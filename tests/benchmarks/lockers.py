@@ -160,11 +160,11 @@ class Benchmark:
 
     def _a_take(self, coins: int) -> Work:
         wallet = self._wallet()
-        begun = self.operations.start_take(actor=wallet, name=wallet.name, code=self._filled(coins))
+        begun = self.operations.start_take(actor=wallet, name=wallet.name, code=self.filled(coins))
         return lambda: self.tasks.run(str(begun.task.pk))
 
     def _a_peek(self, coins: int) -> Work:
-        code, wallet = self._filled(coins), self._wallet()
+        code, wallet = self.filled(coins), self._wallet()
 
         def look() -> None:
             assert len(self.engine.peek(actor_id=wallet.pk, code=code).coins) == coins
@@ -202,7 +202,7 @@ class Benchmark:
         self.stock.post(wallet, sum(self.WireCoin(row.denomination, 0).value for row in rows))
         return wallet
 
-    def _filled(self, coins: int) -> str:
+    def filled(self, coins: int) -> str:
         wallet, code = self._stocked(coins), f"A-LOCKER-TO-MEASURE-{secrets.token_hex(8)}"
         begun = self.operations.start_put(actor=wallet, name=wallet.name, units=coins * 10**8, transmit_code=code)
         self.tasks.run(str(begun.task.pk))

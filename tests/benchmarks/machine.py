@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,13 @@ class Machine:
         self.web = self.children.spawn("web", command, environ=self.environment, directory=ROOT)
         self.children.wait_until(self._is_ready, self.web, timeout_seconds=60)
 
+    def start_control(self, command: Callable[..., list[str]], directory: Path) -> tuple[tuple[str, int], Child]:
+        """Start a second web server over the same database, and return its address."""
+        port = next(port for port in range(self.port + 1, 8600) if port_is_free(port))
+        child = self.children.spawn("control", command(port=port), environ=self.environment, directory=directory)
+        self.children.wait_until(lambda: _answers(port), child, timeout_seconds=60)
+        return ("127.0.0.1", port), child
+
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
@@ -117,6 +124,17 @@ def running() -> Iterator[Machine]:
             yield Machine(state, port, postgres, valkey, children, versions, dict(os.environ))
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/livez", headers={"Host": "localhost"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def cpu_seconds(root: int) -> float:
