@@ -1,6 +1,7 @@
 """Whatever the bytes: they are accepted, and written again alike, or refused with a documented error."""
 
 import contextlib
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,12 @@ from tests.raida import recorded
 from tests.raida.test_payloads import REQUESTS
 
 KEY = bytes(range(16))
+
+
+def examples(count: int) -> settings:
+    """Draw so many, the same ones in each run; with `COPPICE_FUZZ`, others each time."""
+    return settings(max_examples=count, deadline=None, derandomize="COPPICE_FUZZ" not in os.environ)
+
 
 REQUEST_BYTES = [exchange.request for exchange in recorded.exchanges() if len(exchange.request) < 300]
 ANSWER_BYTES = [exchange.answer for exchange in recorded.exchanges()]
@@ -39,7 +46,7 @@ numbers = st.binary(min_size=16, max_size=16)
 some_coins = st.builds(Coin, st.integers(-8, 6), st.integers(0, 2**32 - 1))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=100) | mutations(REQUEST_BYTES), st.booleans())
 def test_a_request_is_read_or_refused(data: bytes, knows_keys: bool) -> None:
     def find_key(kind: int, reference: bytes) -> bytes | None:
@@ -49,20 +56,20 @@ def test_a_request_is_read_or_refused(data: bytes, knows_keys: bool) -> None:
         assert frames.decode_request(data, find_key=find_key).encode() == data
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(min_size=32, max_size=40))
 def test_any_32_bytes_are_a_header(data: bytes) -> None:
     assert RequestHeader.decode(data).encode() == data[:32]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=100) | mutations(ANSWER_BYTES))
 def test_an_answer_is_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(errors.WireError):
         assert frames.decode_response(data).encode() == data
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     raida=st.integers(0, 24),
     command=st.sampled_from(list(Command)),
@@ -102,7 +109,7 @@ READERS = [request[1:3] for request in REQUESTS.values()] + [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(READERS), st.binary(max_size=260))
 def test_a_payload_is_read_or_refused(codec: tuple, data: bytes) -> None:
     encode, decode = codec
@@ -127,14 +134,14 @@ REPLY_READERS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(REPLY_READERS), st.sampled_from([*Status, 100]), st.binary(max_size=40), st.integers(1, 40))
 def test_a_reply_is_read_or_refused(reader: object, status: int, data: bytes, count: int) -> None:
     with contextlib.suppress(errors.WireError):
         reader(status, data, count)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.booleans(), min_size=1, max_size=100))
 def test_verdicts_and_removals_come_back(passed: list[bool]) -> None:
     status, payload = payloads.encode_verdicts(passed)
@@ -145,7 +152,7 @@ def test_verdicts_and_removals_come_back(passed: list[bool]) -> None:
     assert payloads.decode_remove_reply(status, payload, count=len(passed)) == reply
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=100) | mutations(FILE_BYTES))
 def test_a_coin_file_is_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(errors.CoinFileError):
@@ -161,7 +168,7 @@ records = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(records, min_size=1, max_size=3, unique_by=lambda record: record.coin))
 def test_coins_come_back_from_every_kind_of_file(written: list[CoinRecord]) -> None:
     with_numbers = [(record.coin, record.ans, record.pans) for record in written]
@@ -173,7 +180,7 @@ def test_coins_come_back_from_every_kind_of_file(written: list[CoinRecord]) -> N
         assert [(record.coin, record.ans, record.pans) for record in files.read_file(data).coins] == with_numbers
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=20) | st.from_regex(r"[0-9A-Z.-]{1,20}", fullmatch=True))
 def test_a_text_is_a_code_and_an_amount_or_refused(text: str) -> None:
     with contextlib.suppress(errors.InvalidCode):
@@ -183,13 +190,13 @@ def test_a_text_is_a_code_and_an_amount_or_refused(text: str) -> None:
     assert codes.is_weak(text) in (True, False)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(0, 10**30))
 def test_an_amount_comes_back(units: int) -> None:
     assert coins.parse_amount(coins.format_amount(units)) == units
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text("pfnuedb", min_size=25, max_size=25))
 def test_a_pown_string_comes_back_and_has_a_grade(pown: str) -> None:
     assert grades.decode_pown(grades.encode_pown(pown)) == pown
