@@ -13,10 +13,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
+from django.test.utils import setup_databases, teardown_databases
 
 from config.api import authentication, limits
 from config.children import Children
@@ -68,6 +70,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_unconfigure() -> None:
     servers.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """
+    Create the database for any selection of tests.
+
+    The fixture of pytest-django, which this one replaces, creates it only if a selected test has the mark or a fixture
+    of its own. A fixture of a module that asks for the database would otherwise write into the one of `DATABASE_URL`.
+    """
+    with django_db_blocker.unblock():
+        created = setup_databases(verbosity=0, interactive=False, aliases={"default"}, serialized_aliases=set())
+    yield
+    with django_db_blocker.unblock():
+        try:
+            teardown_databases(created, verbosity=0)
+        except OperationalError as error:
+            # A connection that a thread left open fails no test.
+            request.node.warn(pytest.PytestWarning(f"The test database was not dropped: {error}"))
 
 
 @pytest.fixture(autouse=True)

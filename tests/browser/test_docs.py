@@ -10,7 +10,7 @@ from tests.browser.watched import Watched
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(django_db_setup: None) -> Iterator[str]:
     with web_server() as running:
         yield running
 
