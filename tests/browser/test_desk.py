@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from config.desk.pages import LedgerPage
 from lockers.models import Attempt, LockerTask
 from tests.api.web_server import web_server
+from tests.browser.clicks import follow, press
 from tests.browser.watched import Watched
 from tests.desk.conftest import furnish
 
@@ -83,7 +84,7 @@ def signed_in(desk: Desk, browser: Browser) -> Iterator[BrowserContext]:
     page.goto(desk.home)
     page.get_by_label("Username").fill("olivia")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    press(page, "Log in", exact=False)
     expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
     assert_clean(watched, desk)
     page.close()
@@ -187,8 +188,8 @@ def test_the_home_is_in_order_and_its_numbers_lead_to_lists(desk: Desk, watched:
     counted = int(tile.locator(".value").inner_text().split()[-1])
     tile.click()
     expect(page.locator("#result_list tbody tr")).to_have_count(counted)
-    page.get_by_role("link", name="home", exact=True).click()
-    page.get_by_role("link", name="90 days").click()
+    follow(page, "home")
+    follow(page, "90 days", exact=False)
     expect(page.locator(".bars g")).to_have_count(90)
     assert_clean(watched, desk)
 
@@ -212,7 +213,7 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
     page = watched.page
     page.goto(f"{desk.home}transfers/transfer/")
     page.locator("summary", has_text="state").click()
-    page.get_by_role("link", name="pending", exact=True).click()
+    follow(page, "pending")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
 
     with page.expect_download() as download:
@@ -261,7 +262,7 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signe
     expect(row.get_by_text("It ended.")).to_be_visible()
     polls = asked()
     page.clock.run_for(60_000)
-    page.get_by_role("link", name="It ended.").click()
+    follow(page, "It ended.", exact=False)
     expect(page.get_by_text("Stored.", exact=True).first).to_be_visible()
 
     assert asked() == polls == [200, 304, 200, 200]

@@ -15,6 +15,7 @@ from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import web_server
 from tests.browser import test_desk_signing_in
+from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
 from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from tests.browser.watched import Watched
@@ -56,17 +57,17 @@ def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator
 
 def go(page: Page, desk: Desk, path: str, button: str) -> None:
     page.goto(f"{desk.home}{path}")
-    page.get_by_role("link", name=button, exact=True).click()
+    follow(page, button)
 
 
 def review(page: Page) -> None:
-    page.get_by_role("button", name="See what will come of it").click()
+    press(page, "See what will come of it", exact=False)
     expect(page.get_by_role("heading", name="What will come of it")).to_be_visible()
 
 
 def confirm(page: Page, button: str) -> None:
     page.get_by_label("Reason").fill("as asked")
-    page.get_by_role("button", name=button, exact=True).click()
+    press(page, button)
 
 
 def secret(page: Page, name: str) -> str:
@@ -102,12 +103,12 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     assert len(secret(page, "Password")) == 20
     wrong += looked_at(page, "shown once")
     picture(page, "once")
-    page.get_by_role("link", name="I have copied it").click()
+    follow(page, "I have copied it", exact=False)
     expect(page.get_by_role("heading", name="Wallet birch")).to_be_visible()
 
     # Tokens: a mistake first, then by number, and for the captures of a file.
     go(page, desk, wallet, "Issue tokens")
-    page.get_by_role("button", name="See what will come of it").click()
+    press(page, "See what will come of it", exact=False)
     expect(page.locator(".errorlist").first).to_contain_text("one of the two")
     picture(page, "questions")
     wrong += looked_at(page, "questions")
@@ -147,8 +148,8 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     review(page)
     confirm(page, "Create the key")
     assert len(secret(page, "API key")) == 43
-    page.get_by_role("link", name="I have copied it").click()
-    page.get_by_role("link", name="Rotate", exact=True).click()
+    follow(page, "I have copied it", exact=False)
+    follow(page, "Rotate")
     page.get_by_label("The old key stays valid").select_option("24")
     review(page)
     confirm(page, "Rotate the key")

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from config.api import throttles
 from config.desk import factors, roles
 from tests.api.web_server import web_server
+from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
 from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at
 from tests.browser.watched import Watched
@@ -48,12 +49,12 @@ def sign_in(page: Page, desk: Desk, name: str) -> None:
     page.goto(desk.home)
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    press(page, "Log in", exact=False)
 
 
 def confirm(page: Page, button: str) -> None:
     page.get_by_label("Reason").fill("as asked")
-    page.get_by_role("button", name=button, exact=True).click()
+    press(page, button)
 
 
 def assert_no_complaint(watched: Watched, desk: Desk) -> None:
@@ -104,27 +105,27 @@ def test_an_operator_sets_a_second_factor_up_and_ends_a_session(desk: Desk, brow
     assert box["width"] > 150
     secret = page.locator("code.secret").inner_text()
     page.get_by_role("textbox", name="Code").fill(code_of(secret))
-    page.get_by_role("button", name="Confirm").click()
+    press(page, "Confirm", exact=False)
     expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
     look("recovery-codes")
     assert page.locator(".codes li").count() == 10
     recovery = page.locator(".codes li").first.inner_text()
-    page.get_by_role("link", name="I have kept them").click()
+    follow(page, "I have kept them", exact=False)
     expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
-    page.get_by_role("button", name="Log out").click()
+    press(page, "Log out", exact=False)
     expect(page.get_by_role("link", name="Log in again")).to_be_visible()
 
     # From then on it is asked for.
     sign_in(page, desk, "otto")
     expect(page.get_by_role("heading", name="One more step")).to_be_visible()
     page.get_by_role("textbox", name="Code").fill("000 000")
-    page.get_by_role("button", name="Go on").click()
+    press(page, "Go on", exact=False)
     expect(page.get_by_text("The code is not right, or was used already.")).to_be_visible()
     look("code")
     page.get_by_role("textbox", name="Code").fill(code_of(secret, step=1))
-    page.get_by_role("button", name="Go on").click()
+    press(page, "Go on", exact=False)
     expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
-    page.get_by_role("link", name="Second factor", exact=True).click()
+    follow(page, "Second factor")
     expect(page.get_by_role("row", name="recovery codes left 10")).to_be_visible()
     picture(page, "second-factor")
     assert_no_complaint(watched, desk)
@@ -134,8 +135,8 @@ def test_an_operator_sets_a_second_factor_up_and_ends_a_session(desk: Desk, brow
     other = other_context.new_page()
     sign_in(other, desk, "otto")
     other.get_by_role("textbox", name="Code").fill(recovery)
-    other.get_by_role("button", name="Go on").click()
-    other.get_by_role("link", name="Sessions", exact=True).click()
+    press(other, "Go on", exact=False)
+    follow(other, "Sessions")
     expect(other.locator(".rows tbody tr")).to_have_count(2)
     picture(other, "sessions")
     other.locator("tr", has_not=other.get_by_text("this one")).get_by_role("link", name="End", exact=True).click()
@@ -156,49 +157,49 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
     watched = Watched(context.new_page())
     page = watched.page
     sign_in(page, desk, "ada")
-    page.get_by_role("link", name="people", exact=True).click()
+    follow(page, "people")
     picture(page, "people")
-    page.get_by_role("link", name="Create an account").click()
+    follow(page, "Create an account", exact=False)
     picture(page, "create-person")
     page.get_by_label("Name").fill("nora")
     page.get_by_label("Mail address").fill("nora@example.org")
     page.get_by_label("viewer:").check()
-    page.get_by_role("button", name="See what will come of it").click()
+    press(page, "See what will come of it", exact=False)
     confirm(page, "Create the account")
     expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
-    page.get_by_role("link", name="I have copied it").click()
+    follow(page, "I have copied it", exact=False)
 
     def act(link: str, button: str, **answers: str) -> None:
-        page.get_by_role("link", name=link, exact=True).click()
+        follow(page, link)
         for label, answer in answers.items():
             field = page.get_by_label(label)
             field.fill(answer) if label == "Mail" else page.get_by_label(answer).check()
         if answers:
-            page.get_by_role("button", name="See what will come of it").click()
+            press(page, "See what will come of it", exact=False)
         confirm(page, button)
 
     act("Change the role", "Change the role", role="operator:")
     act("Change the mail address", "Change it", Mail="n@example.org")
     act("Deactivate or activate", "Change it", active="no:")
     act("Deactivate or activate", "Change it", active="yes:")
-    page.get_by_role("link", name="people", exact=True).click()
-    page.get_by_role("link", name="pia", exact=True).click()
+    follow(page, "people")
+    follow(page, "pia")
     picture(page, "person")
     act("Reset the second factor", "Reset it")
     expect(page.get_by_role("row", name="second factor none")).to_be_visible()
     act("Set a new password", "Set a new password")
-    page.get_by_role("link", name="I have copied it").click()
-    page.get_by_role("link", name="Sessions", exact=True).click()
-    page.get_by_role("link", name="End all sessions").click()
+    follow(page, "I have copied it", exact=False)
+    follow(page, "Sessions")
+    follow(page, "End all sessions", exact=False)
     confirm(page, "End them")
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     sign_in(page, desk, "ada")
-    page.get_by_role("link", name="Change password", exact=True).click()
+    follow(page, "Change password")
     page.get_by_label("Your password now").fill(PASSWORD)
     page.get_by_label("The new one:", exact=True).fill("quite another one")
     page.get_by_label("The new one again").fill("quite another one")
     picture(page, "password")
-    page.get_by_role("button", name="Change the password").click()
+    press(page, "Change the password", exact=False)
     expect(page.get_by_text("Your password is changed.")).to_be_visible()
 
     assert_no_complaint(watched, desk)
@@ -213,7 +214,7 @@ def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, bro
     for _ in range(throttles.FAILURES_PER_ACCOUNT + 1):
         page.get_by_label("Username").fill("nobody here")
         page.get_by_label("Password").fill("wrong")
-        page.get_by_role("button", name="Log in").click()
+        press(page, "Log in", exact=False)
 
     expect(page.get_by_role("alert")).to_contain_text("Too many attempts to sign in. Try again in")
     picture(page, "too-many")
