@@ -30,10 +30,11 @@ doctor: setup ## say which part is not well, and what to do
 	@$(python) manage.py doctor
 
 # Rewritten tests are kept, whatever the environment says: without, each of some forty processes compiles all anew.
+# A file is run by one worker, so that its fixtures are made once; tests/conftest.py puts the longest files first.
 # And Python itself is as usual: PYTHONOPTIMIZE, for one, leaves out the assertions.
 test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
 	@env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
-		$(python) -m pytest -n 3 --dist worksteal $(ARGS)
+		$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup-dev ## check style, types, directions of imports, migrations, and the production settings
 	@$(python) -m ruff check .
