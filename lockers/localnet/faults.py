@@ -31,6 +31,7 @@ FAULTS: Final[dict[str, str]] = {
     "stale": "does the work and sends another request's answer before the right one (UDP)",
     "twice": "does the work and sends the answer twice (UDP)",
     "delay": "delay:SECONDS — does the work at once and answers that much later",
+    "hold": "does the work at once and answers when the fault is cleared",
     "restart": "restarts at once: tickets are lost, lockers are found again",
     "forget": "restarts at once as real servers do: tickets and all lockers are forgotten",
 }

@@ -116,6 +116,7 @@ class RaidaServer:
         self.port = port
         self.seen: Counter[tuple[int, int]] = Counter()
         self.faults: dict[str, Fault] = {}
+        self._cleared = asyncio.Event()
         self._directory = directory
         self._admin_key = admin_key
         self._peers = peers
@@ -207,6 +208,8 @@ class RaidaServer:
         :raises OSError: the port was taken meanwhile
         """
         self.faults.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
         self._apply_faults_to_books()
         if self._is_dead:
             await self.restart()
@@ -304,6 +307,8 @@ class RaidaServer:
             return []
         if "delay" in self.faults:
             await asyncio.sleep(self._seconds("delay"))
+        if "hold" in self.faults:
+            await self._cleared.wait()
         return self._distort(reply)
 
     def _distort(self, reply: bytes) -> list[bytes]:

@@ -21,7 +21,7 @@ from lockers.localnet.server import RaidaServer
 _FOREVER = 300.0
 _POLL_SECONDS = 0.001
 # Nothing comes from these, or only after every deadline; they differ in whether the work is done.
-_LATE = frozenset({"late", "delay"})
+_LATE = frozenset({"late", "delay", "hold"})
 _MUTE = _LATE | {"silent"}
 _MUTE_AFTER_WORK = frozenset({"drop-reply", "crash", "crash-before"})
 # What comes from these is dropped, and the client goes on waiting.

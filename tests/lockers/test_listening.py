@@ -72,7 +72,8 @@ def test_a_put_tells_at_last_what_every_server_said(
     network: LocalNetwork, mint: Mint, alice: Wallet, code: str
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
-    delays(network, {"0-11": "delay:1.0"})
+    late = set(range(12)) - {7}
+    network.fault(late, "hold")
     network.fault(3, "status:242")
     network.fault(7, "drop-reply")
 
@@ -81,6 +82,7 @@ def test_a_put_tells_at_last_what_every_server_said(
     assert (task.state, task.result["raida"]) == ("completed", "w" * 12 + "p" * 13)
     assert task.result["servers"] == {"fewest": 13, "most": 13}
     assert receipts(task) == {"w" * 12 + "p" * 13}
+    network.clear(late)
     truth = "pppfpppnpppppppppppppppp" + "p"
     wait_until(lambda: board(task) == truth)
     task.refresh_from_db()
@@ -95,7 +97,7 @@ def test_a_put_tells_at_last_what_every_server_said(
 
 @pytest.mark.parametrize("kind", ["take", "import"])
 def test_coins_that_came_in_get_the_numbers_of_late_servers(
-    kind: str, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+    kind: str, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str, settings: Any
 ) -> None:
     records = mint(1, 0, 0, 0)
     if kind == "take":
@@ -103,7 +105,8 @@ def test_coins_that_came_in_get_the_numbers_of_late_servers(
         wait_until(listening.is_quiet)
         put(alice, 13, code)
         wait_until(listening.is_quiet)
-    delays(network, {"0-11": "delay:1.0"})
+    settings.RAIDA_TIMEOUT_SECONDS = PATIENCE_SECONDS
+    network.fault(range(12), "hold")
 
     if kind == "take":
         task = finish(operations.start_take(actor=bob, name="bob", code=code))
@@ -113,6 +116,7 @@ def test_coins_that_came_in_get_the_numbers_of_late_servers(
 
     assert board(task) == "w" * 12 + "p" * 13
     assert set(Coin.objects.filter(wallet=bob).values_list("pown", flat=True)) == {"n" * 12 + "p" * 13}
+    network.clear()
     wait_until(lambda: board(task) == "p" * 25)
     rows = Coin.objects.filter(wallet=bob)
     assert [(row.state, row.pown, row.proposed) for row in rows] == [("bank", "p" * 25, None)] * 4
@@ -202,16 +206,17 @@ def test_an_answer_that_comes_when_the_coins_have_moved_on_changes_the_board_alo
 
 
 def test_a_late_answer_is_no_word_about_a_coin_that_was_moved_since_then(
-    network: LocalNetwork, mint: Mint, alice: Wallet, gate: threading.Event
+    network: LocalNetwork, mint: Mint, alice: Wallet, settings: Any
 ) -> None:
     records = mint(1, 0, 0, 0)
-    delays(network, {"0-11": "delay:1.0"})
+    settings.RAIDA_TIMEOUT_SECONDS = PATIENCE_SECONDS
+    network.fault(range(12), "hold")
     give(alice, records)
     task = LockerTask.objects.get()
     Coin.objects.update(changed_at=Now())
     before = rows_of_coins()
 
-    gate.set()
+    network.clear()
     wait_until(listening.is_quiet)
 
     assert (board(task), rows_of_coins()) == ("p" * 25, before)
@@ -230,7 +235,7 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
     if kind == "take":
         put(alice, 13, code)
         wait_until(listening.is_quiet)
-    delays(network, {"0-6": "delay:1.2", "7-11": "silent"})
+    delays(network, {"0-6": "hold", "7-11": "silent"})
     if kind == "put":
         started = operations.start_put(actor=alice, name="alice", units=13 * UNITS_PER_COIN, transmit_code=code)
     else:
@@ -240,6 +245,7 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
 
     task = started.task
     assert (board(task), listening.is_quiet()) == ("w" * 12 + "p" * 13, True)
+    network.clear(range(7))
     LockerTask.objects.update(listens_until=Now())
     follow_up()
     wait_until(lambda: "w" not in board(task), meanwhile=follow_up)
@@ -339,11 +345,12 @@ def test_a_peek_tells_at_last_what_every_server_listed(
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12, code)
     wait_until(listening.is_quiet)
-    delays(network, {"0-10": "delay:1.0", "11-11": "silent"})
+    delays(network, {"0-10": "hold", "11-11": "silent"})
 
     task = finish(operations.start_peek(actor=alice, code=code))
 
     assert board(task) == "w" * 12 + "p" * 13
+    network.clear(range(11))
     wait_until(lambda: board(task) == "p" * 11 + "n" + "p" * 13)
     assert LockerTask.objects.get(pk=task.pk).listens_until is None
 
