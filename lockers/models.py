@@ -326,7 +326,7 @@ class Coin(models.Model):
             # Which coins the clock checks next.
             models.Index(
                 F("checked_at").asc(nulls_first=True),
-                condition=Q(state__in=list(SPENDABLE), task=None),
+                condition=Q(state__in=[*SPENDABLE, CoinState.LOCKED], task=None),
                 name="coin_to_check",
             ),
             models.Index(fields=["family"], condition=Q(family__isnull=False), name="coin_of_family"),

@@ -1,7 +1,7 @@
 """Coins at rest that are checked, and the kind of task that does it."""
 
 from django.db import migrations, models
-from django.db.models import F, Q
+from django.db.models import Q
 
 KINDS = ["put", "take", "peek", "import", "find", "break", "fix", "health", "echo", "export", "transfer"]
 
@@ -16,12 +16,4 @@ class Migration(migrations.Migration):
             "lockertask", models.CheckConstraint(condition=Q(kind__in=KINDS), name="task_kind_is_known")
         ),
         migrations.AddField("coin", "checked_at", models.DateTimeField(blank=True, null=True)),
-        migrations.AddIndex(
-            "coin",
-            models.Index(
-                F("checked_at").asc(nulls_first=True),
-                condition=Q(state__in=["bank", "fracked"], task=None),
-                name="coin_to_check",
-            ),
-        ),
     ]
