@@ -19,15 +19,16 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from lockers import conversation, exchange, health, late_answers, privacy, secrecy
-from lockers.conversation import Piece, Reply
+from lockers.conversation import Chosen, Piece, Reply
 from lockers.exchange import Work
-from lockers.models import Coin
+from lockers.models import Coin, Locker
 from lockers.network import Call, Results
+from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.settlement import BATCH_COINS
-from lockers.states import SPENDABLE, Mark
+from lockers.states import SPENDABLE, CoinState, Mark
 
 # Puts a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
@@ -102,21 +103,26 @@ def check_wallet(work: Work, *, of_task: bool = False) -> Checked:
 
 
 def check_due() -> Checked:
-    """Check the coins at rest that are due by the clock, as many as the setting allows in a minute."""
+    """
+    Check the coins at rest that are due by the clock, as many as the setting allows in a minute.
+
+    Coins in wallets come first, then those in lockers that were filled here.
+    """
     checked = Checked()
     limit = settings.CHECKED_COINS_PER_MINUTE
     if not limit or health.too_many_rest():
         return checked
     due = Coin.objects.filter(
-        Q(checked_at=None) | Q(checked_at__lt=Now() - _DUE_AFTER),
-        state__in=SPENDABLE,
-        task=None,
-        changed_at__lt=Now() - _SETTLING,
+        Q(checked_at=None) | Q(checked_at__lt=Now() - _DUE_AFTER), task=None, changed_at__lt=Now() - _SETTLING
     )
-    for page in _pages(due, limit=limit):
+    for page in _pages(due.filter(state__in=SPENDABLE), limit=limit):
         # One coin's number hides a request about all: only this service knows it.
         told = ask(page, wallet_id=page[0].wallet_id, question=exchange.ask_at_once)
         write_down(page, told, into=checked)
+    for page in _pages(due.filter(state=CoinState.LOCKED), limit=limit - checked.coins):
+        told = ask_locked(page, wallet_id=page[0].wallet_id, question=exchange.ask_at_once)
+        checked.coins += len(page)
+        checked.refused += write_down_locked(page, told)
     return checked
 
 
@@ -148,9 +154,38 @@ def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequenc
     chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
     call = conversation.compose(Command.DETECT, pieces, chosen)
     ciphers = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(wallet_id))
-    results = question(privacy.hidden(call, ciphers), 0)
+    return _by_coin(rows, Command.DETECT, chosen, question(privacy.hidden(call, ciphers), 0))
+
+
+def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
+    """
+    Return which number each server holds of each of at most a thousand coins in lockers.
+
+    A coin of `wallet_id` may hide the question.
+    """
+    lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
+    keys = {locker_id: tuple(codes.locker_keys(secrecy.locker_code(each))) for locker_id, each in lockers.items()}
+    pieces = [
+        Piece(
+            coin_id=row.pk,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=Mark.UNASKED * RAIDA_COUNT,
+            old=secrecy.open_numbers(row.secrets, coin_id=row.pk),
+            new=keys[row.locker_id],
+        )
+        for row in rows
+        if row.locker_id is not None
+    ]
+    chosen = conversation.choose(pieces, Mark.UNASKED)
+    call = conversation.compose(Command.FIND, pieces, chosen)
+    ciphers = privacy.ciphers(Command.FIND, pieces, chosen, spare=privacy.spare_coin(wallet_id))
+    return _by_coin(rows, Command.FIND, chosen, question(privacy.hidden(call, ciphers), 0))
+
+
+def _by_coin(rows: Sequence[Coin], command: Command, chosen: Chosen, results: Results) -> Sequence[Told]:
     told: list[dict[int, Reply]] = [{} for _ in rows]
-    for raida, replies in conversation.replies(Command.DETECT, chosen, results).items():
+    for raida, replies in conversation.replies(command, chosen, results).items():
         for index, reply in zip(chosen[raida], replies, strict=True):
             told[index][raida] = reply
     return told
@@ -217,33 +252,37 @@ UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now(),
 """
 
 
-def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> None:
+def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
     """
-    Write into the rows of coins in lockers which servers do not store them though the books say so.
+    Write into the rows of coins in lockers which servers do not store them though the books say so; return how many.
 
     Only a server that holds the number from before the put is sure not to: one that holds neither may have given the
     coin to whoever has the code. Such lockers are brought to these servers again (`lockers.mending`).
     """
     new: list[tuple[UUID, str, str, object]] = []
+    refused = 0
     for row, each in zip(rows, told, strict=True):
         letters = "".join(
             "f" if letter == "p" and each.get(raida) is Reply.HAS_OLD else letter
             for raida, letter in enumerate(row.pown)
         )
-        if letters != row.pown:
+        refused += letters != row.pown
+        if letters != row.pown or sum(reply in _HELD for reply in each.values()) >= QUORUM:
             new.append((row.pk, row.pown, letters, row.changed_at))
     if new:
         with connection.cursor() as cursor:
             cursor.execute(_CHECKED_LOCKED, [list(column) for column in zip(*new, strict=True)])
+    return refused
 
 
+_HELD: Final = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
 _CHECKED_LOCKED: Final = """
-WITH thin AS (
-    UPDATE lockers_coin AS coin SET pown = new.after
+WITH checked AS (
+    UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now()
       FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS new (id, before, after, changed_at)
      WHERE coin.id = new.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
        AND coin.state = 'locked' AND coin.task_id IS NULL
-    RETURNING coin.locker_id
+    RETURNING coin.locker_id, new.before <> new.after AS is_thinner
 )
-UPDATE lockers_locker SET mend_at = now(), mends = 0 WHERE id IN (SELECT locker_id FROM thin)
+UPDATE lockers_locker SET mend_at = now(), mends = 0 WHERE id IN (SELECT locker_id FROM checked WHERE is_thinner)
 """

@@ -10,18 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
-from lockers import checking, conversation, exchange, privacy, secrecy
-from lockers.conversation import Piece, Reply
-from lockers.models import Coin, Locker
-from lockers.raida import codes
-from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.commands import Command
+from lockers import checking, exchange
+from lockers.conversation import Reply
+from lockers.models import Coin
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, Mark
+from lockers.states import SPENDABLE, CoinState
 from wallets.audit import Finding
 
 _PAGE: Final = 1000
-_UNASKED: Final = Mark.UNASKED * RAIDA_COUNT
 
 
 def server_findings() -> Iterator[Finding]:
@@ -56,28 +52,7 @@ def _spendable(rows: Sequence[Coin]) -> Iterator[Finding]:
 def _locked(rows: Sequence[Coin]) -> Iterator[Finding]:
     if not rows:
         return
-    lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
-    keys = {locker_id: tuple(codes.locker_keys(secrecy.locker_code(each))) for locker_id, each in lockers.items()}
-    pieces = [
-        Piece(
-            coin_id=row.pk,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=_UNASKED,
-            old=secrecy.open_numbers(row.secrets, coin_id=row.pk),
-            new=keys[row.locker_id],
-        )
-        for row in rows
-        if row.locker_id is not None
-    ]
-    chosen = conversation.choose(pieces, _UNASKED)
-    call = conversation.compose(Command.FIND, pieces, chosen)
-    ciphers = privacy.ciphers(Command.FIND, pieces, chosen, spare=privacy.spare_coin(rows[0].wallet_id))
-    results = exchange.ask_at_once(privacy.hidden(call, ciphers), 0)
-    told: list[dict[int, Reply]] = [{} for _ in rows]
-    for raida, replies in conversation.replies(Command.FIND, chosen, results).items():
-        for index, reply in zip(chosen[raida], replies, strict=True):
-            told[index][raida] = reply
+    told = checking.ask_locked(rows, wallet_id=rows[0].wallet_id, question=exchange.ask_at_once)
     for row, each in zip(rows, told, strict=True):
         count = sum(reply is Reply.HAS_OLD for reply in each.values())
         if count >= QUORUM and _is_unchanged(row):

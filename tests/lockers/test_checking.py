@@ -217,9 +217,19 @@ def test_health_by_the_api(network: LocalNetwork, mint: Mint, db: None) -> None:
     }  # fmt: skip
 
 
+def audit_by_servers() -> None:
+    assert list(inspection.server_findings()) == []
+
+
+def check_what_is_due() -> None:
+    Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
+    assert (checking.check_due().refused, checking.check_due().coins) == (3, 0)
+
+
+@pytest.mark.parametrize("check", [audit_by_servers, check_what_is_due])
 @pytest.mark.django_db(transaction=True)
-def test_the_audit_has_a_locker_brought_up_that_servers_forgot(
-    network: LocalNetwork, mint: Mint, alice: Wallet
+def test_a_locker_that_servers_forgot_is_brought_up_again(
+    check: Callable[[], None], network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
     """Servers that were set back to before the put hold the old numbers, and get the coins again."""
     give(alice, mint(1, 0, 0, 0))
@@ -242,7 +252,7 @@ def test_the_audit_has_a_locker_brought_up_that_servers_forgot(
     servers = wire.servers_from_settings(django_settings.RAIDA_HOSTS)
     wire.ask(servers, wire.Call(command=Command.POWN, payloads=set_back), until=wire.within(5))
 
-    assert list(inspection.server_findings()) == []
+    check()
 
     assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"f" * 6 + "p" * 19}
     follow_up()
