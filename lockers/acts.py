@@ -176,6 +176,11 @@ def _is_held(task: LockerTask) -> bool:
     return task.lease_until is not None and task.lease_until > timezone.now()
 
 
+def _hold(task_id: UUID) -> None:
+    """Lock a task's row, as whoever settles coins that it left open does (`lockers.hindsight`)."""
+    LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+
+
 def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     """
     Ring for an open task that no worker has, or begin what is left of an ended one as a new task, and return that.
@@ -190,7 +195,7 @@ def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     with transaction.atomic(savepoint=False):
         oversight.begin(operator)
         oversight.hold(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id)
-        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        _hold(task_id)
         oversight.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
         if reason := remaining.why_not_retry(task):
@@ -277,7 +282,7 @@ def roll_back(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     with transaction.atomic(savepoint=False):
         oversight.begin(operator)
         oversight.hold(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id)
-        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        _hold(task_id)
         oversight.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
         if reason := why_not_roll_back(task):
@@ -328,7 +333,7 @@ def mark_seen(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     with transaction.atomic(savepoint=False):
         oversight.begin(operator)
         oversight.hold(OperatorVerb.SAW_TASK, kind=TASK, object_id=task_id)
-        LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
+        _hold(task_id)
         oversight.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
         if reason := why_not_mark_seen(task):

@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from lockers import conversation, exchange, health, late_answers, privacy, secrecy
+from lockers import conversation, exchange, halving, health, late_answers, privacy, secrecy
 from lockers.conversation import Chosen, Piece, Reply
 from lockers.exchange import Work
 from lockers.models import Coin, Locker
@@ -152,9 +152,7 @@ def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequenc
         for row in rows
     ]
     chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-    call = conversation.compose(Command.DETECT, pieces, chosen)
-    ciphers = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(wallet_id))
-    return _by_coin(rows, Command.DETECT, chosen, question(privacy.hidden(call, ciphers), 0))
+    return _by_coin(Command.DETECT, pieces, chosen, wallet_id, question)
 
 
 def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
@@ -177,15 +175,21 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
         for row in rows
         if row.locker_id is not None
     ]
-    chosen = conversation.choose(pieces, Mark.UNASKED)
-    call = conversation.compose(Command.FIND, pieces, chosen)
-    ciphers = privacy.ciphers(Command.FIND, pieces, chosen, spare=privacy.spare_coin(wallet_id))
-    return _by_coin(rows, Command.FIND, chosen, question(privacy.hidden(call, ciphers), 0))
+    return _by_coin(Command.FIND, pieces, conversation.choose(pieces, Mark.UNASKED), wallet_id, question)
 
 
-def _by_coin(rows: Sequence[Coin], command: Command, chosen: Chosen, results: Results) -> Sequence[Told]:
-    told: list[dict[int, Reply]] = [{} for _ in rows]
-    for raida, replies in conversation.replies(command, chosen, results).items():
+def _by_coin(
+    command: Command, pieces: Sequence[Piece], chosen: Chosen, wallet_id: UUID, question: Question
+) -> Sequence[Told]:
+    spare = privacy.spare_coin(wallet_id)
+
+    def once(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+        call = conversation.compose(command, pieces, chosen)
+        results = question(privacy.hidden(call, privacy.ciphers(command, pieces, chosen, spare=spare)), 0)
+        return conversation.replies(command, chosen, results), halving.refusing(results)
+
+    told: list[dict[int, Reply]] = [{} for _ in pieces]
+    for raida, replies in halving.ask(chosen, once).items():
         for index, reply in zip(chosen[raida], replies, strict=True):
             told[index][raida] = reply
     return told

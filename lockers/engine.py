@@ -377,11 +377,11 @@ def _import(work: Work) -> None:
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     _move_in(work, sorted_out, Command.POWN)
     unsorted = work.task.plan.get("two_secrets", [])
-    left_out = settlement.left_out(task_id=work.task.id, batches=unsorted) if sorted_out else []
+    number, left_out = settlement.left_out(task_id=work.task.id, batches=unsorted) if sorted_out else (0, [])
     reason = ""
-    if left_out:
+    if number:
         reason = (
-            f"{counted(len(left_out), 'coin')} {verb(len(left_out), 'was left as it is', 'were left as they are')}:"
+            f"{counted(number, 'coin')} {verb(number, 'was left as it is', 'were left as they are')}:"
             f" fewer than {QUORUM} of {RAIDA_COUNT} servers said which number they hold."
         )
     work.conclude(reason=reason, further={"left_out": left_out} if left_out else {})
@@ -446,29 +446,21 @@ def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
 def _holders(work: Work, batch: int, pieces: Sequence[Piece]) -> dict[UUID, Sequence[bytes]]:
     """
     Return which of its two numbers each server holds, for the coins of which 13 servers tell it.
-
-    A server may refuse a whole request because of one coin in it. Where so many do that too few are left, the coins are
-    asked about in halves, down to those that are refused by themselves.
     """
     everywhere = conversation.choose(pieces, Mark.UNASKED)
     found = work.exchange(Command.FIND, batch, pieces, everywhere, {})
-    if _enough_told(found):
-        holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
-        for raida, replies in found.items():
-            for index, reply in zip(everywhere[raida], replies, strict=True):
-                if reply is Reply.HAS_NEW:
-                    holders[pieces[index].coin_id][raida] = pieces[index].new[raida]
-        return dict(holders)
-    refusing = sum(all(reply is Reply.ERROR for reply in replies) for replies in found.values())
-    if len(pieces) < 2 or RAIDA_COUNT - refusing >= QUORUM:
-        return {}
-    half = len(pieces) // 2
-    return _holders(work, batch, pieces[:half]) | _holders(work, batch, pieces[half:])
+    holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
+    tellers = dict.fromkeys(holders, 0)
+    for raida, replies in found.items():
+        for index, reply in zip(everywhere[raida], replies, strict=True):
+            coin_id = pieces[index].coin_id
+            tellers[coin_id] += reply in _TOLD
+            if reply is Reply.HAS_NEW:
+                holders[coin_id][raida] = pieces[index].new[raida]
+    return {coin_id: numbers for coin_id, numbers in holders.items() if tellers[coin_id] >= QUORUM}
 
 
-def _enough_told(found: Mapping[int, tuple[Reply, ...]]) -> bool:
-    told = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
-    return sum(all(reply in told for reply in replies) for replies in found.values()) >= QUORUM
+_TOLD: Final = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
 
 
 def _move_in(

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from lockers import conversation, health, late_answers, listening, network, privacy, secrecy, settlement
+from lockers import conversation, halving, health, late_answers, listening, network, privacy, secrecy, settlement
 from lockers.conversation import Chosen, Piece, Reader, Reply
 from lockers.models import Attempt, LockerTask
 from lockers.network import NO_LINGER, Answer, Call, Linger, Silence
@@ -150,12 +150,53 @@ class Work:
         given up which are still silent so long after each coin has passed on 13. With more than one `patience` the
         call may outlast the lease, so only one that does no harm twice. The pieces carry the new marks afterwards.
         `call` is composed and the answers are read as the command's always are, unless something else is given.
-        `step` is where the task stands from now on.
+        `step` is where the task stands from now on. A question that most servers refuse as a whole because of a coin in
+        it is asked again in halves (`lockers.halving`).
 
         :raises TaskSuperseded: another worker has the task
         """
         if not chosen:
             return {}
+
+        def once(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+            return self._exchange(
+                command,
+                batch,
+                pieces,
+                chosen,
+                table,
+                call=call,
+                reads=reads,
+                back=back,
+                sent=sent,
+                covers=covers,
+                early=early,
+                patience=patience,
+                progress=progress,
+                step=step,
+            )
+
+        return halving.ask(chosen, once) if command in halving.HALVED and call is None else once(chosen)[0]
+
+    def _exchange(
+        self,
+        command: Command,
+        batch: int,
+        pieces: Sequence[Piece],
+        chosen: Chosen,
+        table: Table,
+        *,
+        call: Call | None,
+        reads: Reader | None,
+        back: bool,
+        sent: bool,
+        covers: bool,
+        early: Linger | None,
+        patience: float,
+        progress: tuple[int, int],
+        step: Step | None,
+    ) -> tuple[halving.Replies, set[int]]:
+        """Do it once; return also which servers refused because of some coin."""
         if not covers:
             self._write_down()
         call = conversation.compose(command, pieces, chosen, back=back) if call is None else call
@@ -213,7 +254,7 @@ class Work:
         self.health.note(listening.without_given_up(results) if is_listened_to else results)
         if hearing is not None and is_listened_to:
             self._hearings.append(_Heard(hearing, attempt_id, command, chosen))
-        return replies
+        return replies, halving.refusing(results)
 
     def conclude(
         self, *, reason: str = "", delivers: bool = False, further: Mapping[str, object] | None = None

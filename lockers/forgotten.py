@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from lockers import conversation, privacy, secrecy, vault
-from lockers.conversation import Numbers, Piece, Reply
+from lockers import conversation, halving, privacy, secrecy, vault
+from lockers.conversation import Chosen, Numbers, Piece, Reply
 from lockers.models import Coin, Locker
 from lockers.network import Call, Results
 from lockers.raida import codes
@@ -74,13 +74,18 @@ def _filled_with(code: str) -> Collection[Locker]:
 
 def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[Piece]) -> list[WireCoin]:
     chosen = dict.fromkeys(range(RAIDA_COUNT), tuple(range(len(pieces))))
-    call = conversation.compose(Command.DETECT, pieces, chosen)
     # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
-    lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=privacy.spare_coin(wallet_id))
-    results = question(Call(call.command, call.payloads, own | lent), batch)
-    told = conversation.replies(Command.DETECT, chosen, results)
+    spare = privacy.spare_coin(wallet_id)
+
+    def once(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+        call = conversation.compose(Command.DETECT, pieces, chosen)
+        lent = privacy.ciphers(Command.DETECT, pieces, chosen, spare=spare)
+        results = question(Call(call.command, call.payloads, own | lent), batch)
+        return conversation.replies(Command.DETECT, chosen, results), halving.refusing(results)
+
+    told = halving.ask(chosen, once)
     return [
         piece.coin
         for index, piece in enumerate(pieces)

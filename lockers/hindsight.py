@@ -74,6 +74,8 @@ def derive_again(task: LockerTask, *, by: LockerTask) -> None:
         result["raida"] = board
     if passes:
         result["servers"] = {"fewest": min(passes), "most": max(passes)}
+    if task.kind == TaskKind.PUT:
+        result["fewer"] = coins_on_fewer_servers(task_id=task.pk)
     if not tally.count_of(*DOUBTFUL):
         message = f"{message} Unknown at first; settled by a {by.kind} on {timezone.now():%Y-%m-%d at %H:%M:%S} UTC."
     with connection.cursor() as cursor:
@@ -125,6 +127,31 @@ SELECT coalesce(line.became, line.state), line.denomination, coalesce(later.pown
          ON coin.denomination = line.denomination AND coin.serial_number = line.serial_number
         AND coin.state IN ('limbo', 'errored') AND line.state IN ('limbo', 'errored') AND line.settled_by_id IS NULL
  WHERE line.task_id = %(task)s GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
+"""
+
+
+# So many are named; the receipt has all.
+_NAMED: Final = 50
+
+
+def coins_on_fewer_servers(*, task_id: UUID) -> list[dict[str, int]]:
+    """Return the coins that a put has stored on fewer servers than others of it, as its receipt has them now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ON_FEWER, {"task": task_id, "most": _NAMED})
+        return [{"sn": number, "denomination": each, "servers": passes} for each, number, passes in cursor.fetchall()]
+
+
+_ON_FEWER: Final = """
+SELECT denomination, serial_number, passes FROM (
+    SELECT *, max(passes) OVER () AS most FROM (
+        SELECT line.id, line.denomination, line.serial_number,
+               25 - length(replace(coalesce(later.pown, line.pown), 'p', '')) AS passes
+          FROM lockers_receiptline AS line
+          LEFT JOIN lockers_receiptline AS later
+                 ON later.task_id = line.settled_by_id AND later.denomination = line.denomination
+                AND later.serial_number = line.serial_number
+         WHERE line.task_id = %(task)s AND coalesce(line.became, line.state) IN ('locked', 'sent')) AS stored) AS ranked
+ WHERE passes < most ORDER BY id LIMIT %(most)s
 """
 
 

@@ -57,15 +57,16 @@ def put_where_refused(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    if not any(piece.marks.count(Mark.NEW) < QUORUM and Mark.REFUSED in piece.marks for piece in pieces):
+    whole = Mark.REFUSED + Mark.ERROR
+    if not any(piece.marks.count(Mark.NEW) < QUORUM and set(whole) & set(piece.marks) for piece in pieces):
         return
-    refused = conversation.choose(pieces, Mark.REFUSED)
+    refused = conversation.choose(pieces, whole)
     told = work.exchange(Command.DETECT, batch, pieces, refused, _DENIED)
     chosen: Chosen = {
         raida: known
         for raida, replies in told.items()
-        if any(piece.marks[raida] == Mark.NEITHER for piece in pieces)
-        and (known := tuple(index for index, reply in zip(refused[raida], replies, strict=True) if reply is Reply.PASS))
+        if Reply.FAIL in replies or Reply.ERROR in replies
+        if (known := tuple(index for index, reply in zip(refused[raida], replies, strict=True) if reply is Reply.PASS))
     }
     work.exchange(Command.PUT, batch, pieces, chosen, MOVED_AGAIN, sent=True, early=exchange.LINGER_PUTTING)
 

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from lockers import conversation, secrecy
+from lockers import conversation, hindsight, secrecy
 from lockers.conversation import Chosen, Piece, Reply
 from lockers.letters import NOT_WAITED_FOR, of_peek
 from lockers.models import Attempt, Coin, LockerTask
@@ -393,30 +393,6 @@ def _lines(task_id: UUID) -> list[_Line]:
         return [_Line(*row) for row in cursor.fetchall()]
 
 
-# So many are named; the receipt has all.
-_NAMED: Final = 50
-
-
-def coins_on_fewer_servers(task_id: UUID) -> list[dict[str, int]]:
-    """Return the stored coins of a task that stand on fewer servers than others of it, as its receipt has them."""
-    lines = _lines(task_id)
-    return _on_fewer(lines, [line.pown for line in lines])
-
-
-def _on_fewer(lines: Sequence[_Line], said: Sequence[str]) -> list[dict[str, int]]:
-    stored = [
-        (letters.count("p"), line)
-        for line, letters in zip(lines, said, strict=True)
-        if line.state in (CoinState.LOCKED, CoinState.SENT)
-    ]
-    most = max((passes for passes, _ in stored), default=0)
-    return [
-        {"sn": line.serial_number, "denomination": line.denomination, "servers": passes}
-        for passes, line in stored
-        if passes < most
-    ][:_NAMED]
-
-
 def _result(task: LockerTask, lines: Sequence[_Line], said: Sequence[str], raidas: set[int]) -> dict[str, Any]:
     """The board, and on how many servers the coins stand, as the receipt has them now."""
     stored = (CoinState.LOCKED, CoinState.SENT) if task.kind == TaskKind.PUT else (*SPENDABLE, CoinState.LOCKED)
@@ -426,7 +402,7 @@ def _result(task: LockerTask, lines: Sequence[_Line], said: Sequence[str], raida
         passes = [letters.count("p") for letters in counted]
         result["servers"] = {"fewest": min(passes), "most": max(passes)}
         if task.kind == TaskKind.PUT:
-            result["fewer"] = _on_fewer(lines, said)
+            result["fewer"] = hindsight.coins_on_fewer_servers(task_id=task.pk)
         if board := task.result.get("raida"):
             result["raida"] = "".join(
                 Counter(letters[raida] for letters in counted).most_common(1)[0][0] if raida in raidas else letter

@@ -23,8 +23,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from lockers import conversation, health, late_answers, network, privacy, secrecy
-from lockers.conversation import Numbers, Piece, Reply
+from lockers import conversation, halving, health, late_answers, network, privacy, secrecy
+from lockers.conversation import Chosen, Numbers, Piece, Reply
 from lockers.late_answers import Unheard
 from lockers.letters import NOT_WAITED_FOR
 from lockers.models import Coin, Locker
@@ -307,26 +307,31 @@ def _ask(
     }
     if not chosen:
         return {}, {}
-    call = conversation.compose(command, pieces, chosen)
-    ciphers = privacy.ciphers(command, pieces, chosen, spare=patient.spare)
-    expected = set(chosen) - ailing
     # At first a server that is far is not waited for as long as one that answers late every time.
     patience = settings.RAIDA_TIMEOUT_SECONDS
     if command is Command.FIND:
         patience = min(patience, 1.0 * 2 ** min(patient.mends - 1, 10))
-    results = network.ask(
-        network.servers_from_settings(settings.RAIDA_HOSTS),
-        privacy.hidden(call, ciphers),
-        until=network.within(patience),
-        enough=lambda results: expected <= set(results),
-        linger=_FOR_THE_AILING,
-    )
-    replies = conversation.replies(command, chosen, results)
+    heard: Results = {}
+
+    def once(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+        call = conversation.compose(command, pieces, chosen)
+        expected = set(chosen) - ailing
+        results = network.ask(
+            network.servers_from_settings(settings.RAIDA_HOSTS),
+            privacy.hidden(call, privacy.ciphers(command, pieces, chosen, spare=patient.spare)),
+            until=network.within(patience),
+            enough=lambda results: expected <= set(results),
+            linger=_FOR_THE_AILING,
+        )
+        heard.update(results)
+        return conversation.replies(command, chosen, results), halving.refusing(results)
+
+    replies = halving.ask(chosen, once) if command in halving.HALVED else once(chosen)[0]
     return {
         (index, raida): reply
         for raida, indices in chosen.items()
         for index, reply in zip(indices, replies[raida], strict=True)
-    }, results
+    }, heard
 
 
 # Answers that a process took with it.

@@ -489,10 +489,10 @@ def place_fresh_numbers(
         )
 
 
-def left_out(*, task_id: UUID, batches: Sequence[int]) -> list[dict[str, int]]:
-    """Return the identities of the coins in these batches, as a result tells them."""
+def left_out(*, task_id: UUID, batches: Sequence[int]) -> tuple[int, list[dict[str, int]]]:
+    """Return how many coins are in these batches, and the identities of the first hundred, as a result tells them."""
     rows = Coin.objects.filter(task_id=task_id, batch__in=batches).order_by("-denomination", "serial_number")
-    return [
+    return rows.count(), [
         {"sn": number, "denomination": denomination}
         for denomination, number in rows.values_list("denomination", "serial_number")[:100]
     ]
@@ -859,7 +859,7 @@ def conclude(
         if spread.passes:
             result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
         if task.kind == TaskKind.PUT and len(spread.passes) > 1:
-            result["fewer"] = late_answers.coins_on_fewer_servers(task.id)
+            result["fewer"] = hindsight.coins_on_fewer_servers(task_id=task.id)
         _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
         statements.post(
             task_id=task.id,

@@ -291,6 +291,9 @@ def _verdict_of_find(tally: Tally, reason: str) -> tuple[TaskState, str, dict[st
 
 def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
     coins = sum(tally.count.values())
+    if not coins:
+        # Its time was over before it had looked which coins there are to heal.
+        return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
     result = {
         "coins_processed": coins,
         "coins_healed": tally.whole,

@@ -8,8 +8,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
 
-from lockers import checking, errors, inspection, mending, operations, secrecy, tasks
+from lockers import checking, errors, inspection, mending, operations, overview, secrecy, tasks
 from lockers import network as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ServerHealth
@@ -19,6 +22,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import CoinAnPan, encode_pown
 from tests.api.caller import answer, logged_in
+from tests.desk.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put
@@ -224,6 +228,35 @@ def audit_by_servers() -> None:
 def check_what_is_due() -> None:
     Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
     assert (checking.check_due().refused, checking.check_due().coins) == (3, 0)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_check_says_the_same_at_the_desk_and_by_the_api_and_is_done_again_only_if_it_failed(
+    answers: bool,
+    network: LocalNetwork,
+    mint: Mint,
+    db: None,
+    desk: Client,  # noqa: F811
+) -> None:
+    alice = logged_in("alice", "unused")
+    assert alice.wallet is not None
+    give(alice.wallet, mint(1, 0, 0, 0))
+    if not answers:
+        network.fault(range(13), "silent")
+    task = finish(operations.start_health(actor=alice.wallet, name="alice"))
+    network.clear()
+
+    told = answer(alice.get(f"/api/v1/task/{task.pk}"))[1]
+    page = desk.get(reverse("admin:lockers_lockertask_change", args=[task.pk])).content.decode()
+    retry = desk.get(reverse("admin:retry-task", args=[task.pk]))
+
+    assert (told["status"], told["message"]) == (task.state, task.message)
+    assert escape(task.message) in page
+    assert told["data" if answers else "details"]["coins_checked"] == 4
+    assert retry.status_code == (409 if answers else 200)
+    said = "Nothing is left to do: it is done." if answers else "Nothing is known yet: ask again. Retry does that."
+    assert said in page
+    assert not overview.tasks_in_need(LockerTask.objects.all()).exists()
 
 
 @pytest.mark.parametrize("check", [audit_by_servers, check_what_is_due])

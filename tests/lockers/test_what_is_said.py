@@ -11,7 +11,19 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from lockers import acts, hindsight, importing, operations, overview, queries, remaining, tasks, verdicts
+from lockers import (
+    acts,
+    hindsight,
+    importing,
+    operations,
+    overview,
+    queries,
+    remaining,
+    serializers,
+    settlement,
+    tasks,
+    verdicts,
+)
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import coins as wire_coins
@@ -20,6 +32,7 @@ from lockers.states import CoinState, TaskKind, TaskState
 from lockers.verdicts import Tally
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
+from tests.lockers.stock import stock
 from tests.lockers.test_take_and_import import _half_swapped
 from wallets.models import Wallet
 from wallets.wording import counted, verb
@@ -102,8 +115,16 @@ WALK: list[tuple[str, list[str], list[str], str, str, str, str, bool]] = [
      "1 coin, worth 1 CloudCoin, is unknown: find first", True),
     ("export", ["limbo"], ["bank"], "error", "Nothing has left the wallet. Unknown at first", "",
      "its owner gives the order again", False),
+    ("fix", [], [], "error", "Stopped before the servers answered.", "nothing is known yet: ask the servers again", "",
+     False),
     ("peek", [], [], "error", "Stopped before the servers answered.", "nothing is known yet: ask again", "", False),
+    ("echo", [], [], "error", "Stopped before the servers answered.", "nothing is known yet: ask again", "", False),
+    ("health", [], [], "error", "Stopped before the servers answered.", "nothing is known yet: ask again", "", False),
 ]  # fmt: skip
+
+
+def test_each_kind_is_walked() -> None:
+    assert {kind for kind, *_ in WALK} == set(TaskKind)
 
 
 @pytest.mark.parametrize(("kind", "first", "later", "state", "message", "todo", "why_not", "needs"), WALK)
@@ -133,6 +154,23 @@ def test_each_end_says_and_offers_what_its_rows_say(
     assert overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
     assert bool(acts.why_not_mark_seen(task)) == (not needs)
     assert acts.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
+    told = serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
+    assert (told["status"], told["message"]) == (state, task.message)
+    assert ("settled" in told) == (task.settled_at is not None)
+
+
+def test_coins_on_fewer_servers_are_named_when_they_are_found_later(alice: Wallet) -> None:
+    put = a_task(alice, "put", "locked", "limbo")
+    ReceiptLine.objects.filter(serial_number=1000).update(pown="p" * 25)
+    Coin.objects.all().delete()
+    find = a_task(alice, "find", "locked", numbers=1001)
+    ReceiptLine.objects.filter(task=find).update(pown="p" * 14 + "n" * 11)
+
+    hindsight.follow(later=find)
+
+    put.refresh_from_db()
+    assert (put.message[:7], put.result["servers"]) == ("Stored.", {"fewest": 14, "most": 25})
+    assert put.result["fewer"] == [{"sn": 1001, "denomination": 0, "servers": 14}]
 
 
 def test_a_task_that_was_seen_comes_back_when_something_changes(alice: Wallet) -> None:
@@ -222,6 +260,17 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
     )
     assert task.result["left_out"] == [{"sn": 1_050_485, "denomination": 0}]
     assert_true_to_the_servers()
+
+
+def test_more_coins_than_are_named_are_counted(alice: Wallet) -> None:
+    task = a_task(alice, "import")
+    rows = stock(alice, *[0] * 103)
+    Coin.objects.filter(pk__in=[row.pk for row in rows]).update(task=task, batch=7, outcome="-" * 25)
+
+    number, named = settlement.left_out(task_id=task.pk, batches=[7])
+
+    assert (number, len(named)) == (103, 100)
+    assert named[0] == {"sn": rows[0].serial_number, "denomination": 0}
 
 
 def test_what_was_settled_before_the_upgrade_is_taken_over(alice: Wallet) -> None:
