@@ -38,14 +38,13 @@ _SALT: Final = "coppice.desk.act"
 
 
 class Reason(forms.Form):
-    """What every act asks for besides its own questions."""
+    """
+    What every act asks for besides its own questions: a reason, on the page that says what will come of it.
 
-    reason = forms.CharField(
-        max_length=500,
-        required=False,
-        label="Reason",
-        help_text="Stands in the log: who asked for it, a ticket's number.",
-    )
+    It is required there, and not before: an act without questions begins with that page.
+    """
+
+    reason = forms.CharField(max_length=500, required=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +217,8 @@ class Confirmation:
                 return self._page(request, row, refusal=f"This is not possible: {reason}.", status=409)
             return self._questions(request, row, form)
         values = _without_reason(form)
+        if not form.cleaned_data["reason"]:
+            return self._again(request, row, form, refusal="Nothing was done yet: say for what reason.", status=400)
         try:
             number, shown = _redeem(request, deed, row, values)
             operator = Operator(
@@ -230,15 +231,20 @@ class Confirmation:
         except errors.AlreadyDone as error:
             return self._was_done(request, row, error)
         except (Refused, errors.ChangedMeanwhile) as error:
-            if reason := deed.why_not_for(operator_of(request), self._fresh(row)):
-                return self._page(request, row, refusal=f"{error} It is not possible any more: {reason}.", status=409)
-            return self._confirmation(request, self._fresh(row), form, refusal=str(error), status=409)
+            return self._again(request, row, form, refusal=str(error), status=409)
         except errors.DomainError as error:
             return self._page(request, row, refusal=f"Nothing was done. {error}", status=409)
         if done.secrets:
             return self._page(request, row, done=done)
         messages.success(request, done.sentence)
         return HttpResponseRedirect(done.url)
+
+    def _again(self, request: HttpRequest, row: Any, form: forms.Form, *, refusal: str, status: int) -> HttpResponse:
+        """Show what would come of it now, if it is still possible."""
+        row = self._fresh(row)
+        if reason := self._deed.why_not_for(operator_of(request), row):
+            return self._page(request, row, refusal=f"{refusal} It is not possible any more: {reason}.", status=409)
+        return self._confirmation(request, row, form, refusal=refusal, status=status)
 
     def _fresh(self, row: Any) -> Any:
         return None if row is None else self._row(str(row.pk))

@@ -28,7 +28,8 @@ __all__ = ["signed_in", "tab", "watched"]
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
-    "started_find", "started_fix", "retried_task", "rolled_back_task", "saw_task", "ran_audit", "set_fault",
+    "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
+    "set_fault",
 ]  # fmt: skip
 
 
@@ -192,6 +193,12 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     confirm(page, "Fix them")
     expect(page.get_by_role("heading", name="Fix of alice")).to_be_visible()
     picture(page, "task")
+    go(page, desk, alice, "Check coins")
+    picture(page, "check-coins")
+    confirm(page, "Ask the servers")
+    expect(page.get_by_role("heading", name="Health of alice")).to_be_visible()
+    picture(page, "health")
+    wrong += looked_at(page, "check of coins")
     task = f"lockers/lockertask/{ledger.running.pk}/change/"
     go(page, desk, task, "Retry")
     confirm(page, "Begin it again")
@@ -230,6 +237,9 @@ def test_two_fast_clicks_create_one_key_and_show_it(watched: Watched, desk: Desk
     page.get_by_label("Name").fill("clicked twice")
     review(page)
 
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.get_by_role("heading", name="What will come of it")).to_be_visible()
+    page.get_by_label("Reason").fill("as asked")
     page.get_by_role("button", name="Create the key").dblclick()
 
     assert len(secret(page, "API key")) == 43

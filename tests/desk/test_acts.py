@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from config.desk import acts, confirming, roles
+from config.desk import acts, confirming, people, roles
 from config.desk.models import Session
 from lockers import overview, secrecy
 from lockers.localnet.control import Control, control_socket
@@ -53,6 +53,33 @@ def confirmation(client, address, **answers):
 def confirm(client, address, reason="because", **answers):
     sent, _ = confirmation(client, address, **answers)
     return client.post(address, {**sent, "reason": reason})
+
+
+@pytest.mark.parametrize("reason", ["", "  ", None])
+@pytest.mark.parametrize("name", ["set-password", "issue-tokens", "create-person", "change-role"])
+def test_no_act_without_a_reason(name, reason, desk, ledger):
+    person = User.objects.create_user("vera", is_staff=True)
+    groups = {role: Group.objects.get_or_create(name=role)[0] for role in roles.ROLES}
+    person.groups.set([groups[roles.VIEWER]])
+    row, answers = {
+        "set-password": (ledger.bob, {}),
+        "issue-tokens": (ledger.bob, {"count": "4"}),
+        "create-person": (None, {"name": "pat", "role": roles.VIEWER}),
+        "change-role": (person, {"role": roles.OPERATOR}),
+    }[name]
+    actions = OperatorAction.objects.count()
+    sent, sentences = confirmation(desk, url(name, row), **answers)
+
+    refused = desk.post(url(name, row), sent if reason is None else {**sent, "reason": reason})
+
+    assert (refused.status_code, refused.context["refusal"]) == (400, "Nothing was done yet: say for what reason.")
+    assert list(refused.context["consequences"]) == sentences
+    assert OperatorAction.objects.count() == actions
+    assert not User.objects.filter(username="pat").exists()
+    assert people.role_of(person) == roles.VIEWER
+    again = {**sent, "ticket": refused.context["ticket"], **dict(refused.context["hidden"]), "reason": "as asked"}
+    assert desk.post(url(name, row), again).status_code in (200, 302)
+    assert OperatorAction.objects.latest("id").reason == "as asked"
 
 
 def last_action():
@@ -99,7 +126,7 @@ def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
     count = Token.objects.count()
     sent, said = confirmation(desk, address, file=file(f"{uuid4()}\n{captures[0]}\n"))
     assert said == ["1 capture of the file have a token already: this will be refused as a whole."]
-    assert desk.post(address, {**sent, "reason": ""}).status_code == 409
+    assert desk.post(address, {**sent, "reason": "as asked"}).status_code == 409
     for wrong, sentence in [
         ("capture_id\nnonsense\n", "Line 2 has no capture id"),
         (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat a capture id"),
@@ -132,7 +159,7 @@ def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk)
         assert "ticket" not in page.context
     sent, said = confirmation(desk, url("create-wallet"), name="BIRCH")
     assert said == ["There is a wallet with the name BIRCH already: this will be refused."]
-    assert desk.post(url("create-wallet"), {**sent, "reason": ""}).status_code == 409
+    assert desk.post(url("create-wallet"), {**sent, "reason": "as asked"}).status_code == 409
     assert Wallet.objects.count() == 1
 
 
@@ -269,8 +296,8 @@ def test_a_double_click_has_one_effect_and_leads_to_what_came_of_it(desk, ledger
     sent, _ = confirmation(desk, url("issue-tokens", ledger.bob), count="3")
     before = Token.objects.count()
 
-    first = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": ""})
-    second = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": ""})
+    first = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": "as asked"})
+    second = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": "as asked"})
 
     assert (first.status_code, second.status_code) == (302, 409)
     assert Token.objects.count() == before + 3
@@ -300,7 +327,7 @@ def test_a_transfer_that_was_decided_meanwhile_is_left_alone(desk, ledger):
     transfers.accept(actor=ledger.bob, transfer_id=transfer.pk)
     actions = OperatorAction.objects.count()
 
-    late = desk.post(url("cancel-transfer", transfer), {**sent, "reason": ""})
+    late = desk.post(url("cancel-transfer", transfer), {**sent, "reason": "as asked"})
 
     assert late.status_code == 409
     assert "it is completed, and that is final" in text_of(late)
@@ -329,7 +356,7 @@ def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hou
         monkeypatch.setattr(confirming, "TICKET_SECONDS", -1)
     tokens, actions = Token.objects.count(), OperatorAction.objects.count()
 
-    answer = client.post(address, {**sent, "reason": ""})
+    answer = client.post(address, {**sent, "reason": "as asked"})
 
     assert answer.status_code == 409
     assert "This confirmation" in text_of(answer)
@@ -603,7 +630,10 @@ def test_every_page_and_every_act_by_every_role(members, staff):
             assert client.get(page).status_code == wanted, (role, page)
         for deed in acts.ALL:
             address = url(deed.name, rows[deed.model])
-            got, sent = client.get(address), client.post(address, {"step": "confirm", "ticket": "forged"})
+            got, sent = (
+                client.get(address),
+                client.post(address, {"step": "confirm", "ticket": "forged", "reason": "as asked"}),
+            )
             if role in MAY[deed.name]:
                 assert got.status_code in (200, 409), (role, deed.name)
                 assert sent.status_code in (200, 409), (role, deed.name)
