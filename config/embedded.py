@@ -181,8 +181,8 @@ def choose_raida_port(state: Path, *, wanted: int | None = None) -> int:
 
     :raises StartError: the wanted ports are in use, or none are free
     """
-    if wanted is not None and not raida_ports_are_free(wanted):
-        raise StartError(f"Ports {wanted} to {wanted + RAIDA_COUNT - 1} are not all free for the RAIDA network.")
+    if wanted is not None:
+        _check_raida_ports(wanted)
     candidates = (
         [wanted] if wanted is not None else [stored_raida_port(state), FIRST_RAIDA_PORT, *range(20000, 30000, 100)]
     )
@@ -191,6 +191,18 @@ def choose_raida_port(state: Path, *, wanted: int | None = None) -> int:
             (state / "ports.json").write_text(json.dumps({"raida": base}), encoding="utf-8")
             return base
     raise StartError("No 25 neighbouring ports are free for the RAIDA network.")
+
+
+def _check_raida_ports(base: int) -> None:
+    """:raises StartError: one of the 25 ports from `base` on cannot be used; the message names it"""
+    last = base + RAIDA_COUNT - 1
+    needs = f"The local RAIDA network needs ports {base} to {last}"
+    other = "Choose others with --raida-port, or leave it out: then free ones are chosen."
+    if not 0 < base <= last < 65536:
+        raise StartError(f"{needs}, and ports are numbers from 1 to 65535. {other}")
+    for port in range(base, last + 1):
+        if not port_is_free(port):
+            raise StartError(f"{needs}; port {port} is in use, or this account may not use it. {other}")
 
 
 def raida_ports_are_free(base: int) -> bool:

@@ -10,8 +10,8 @@ interruption during the start is noted and raised where no child can be lost by 
 """
 
 import contextlib
+import errno
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -26,11 +26,9 @@ from types import FrameType
 from typing import Final, Literal, Self
 
 from celery import Celery
-from django.conf import settings
-from django.core.management import call_command
 from kombu.exceptions import OperationalError as BrokerError
 
-from config import broker, web_server
+from config import broker, static_files, web_server
 from config.children import POLL_SECONDS, Child, Children, StartError, started
 from config.embedded import (
     ROOT,
@@ -212,9 +210,9 @@ class System:
         self._choose_ports()
         self._check_raida_hosts()
         self._fill_environment()
-        if not self._static_files_are_current():
+        if not static_files.are_current():
             with self.phase("static files") as say:
-                say(self._collect_static_files())
+                say("collected" if static_files.collect() else "collected by another start")
 
         # Whatever needs no database loads its modules while PostgreSQL starts and migrations run: on two cores that
         # halves the start. Each is asked whether it is ready all the same.
@@ -292,11 +290,14 @@ class System:
             last = FIRST_WEB_PORT + 199
             candidates = [self._wanted_port] if self._wanted_port is not None else range(FIRST_WEB_PORT, last + 1)
             for port in candidates:
-                if (reserved := _reserve(port)) is not None:
+                try:
+                    reserved = _reserve(port)
+                except OSError as error:
+                    if self._wanted_port is not None:
+                        raise StartError(_why_not(port, error)) from error
+                else:
                     break
             else:
-                if self._wanted_port is not None:
-                    raise StartError(f"Port {self._wanted_port} is in use. Choose another: PORT=… make run")
                 raise StartError(f"No port from {FIRST_WEB_PORT} to {last} is free. Use PORT=…")
             self._exit.callback(reserved.close)
             self.port = port
@@ -507,42 +508,6 @@ class System:
         self._children.remove_at_the_end(self._running_file)
         self._running_file.write_text(json.dumps(running), encoding="utf-8")
 
-    @property
-    def _static_stamp(self) -> Path:
-        return Path(settings.STATIC_ROOT) / ".collected"
-
-    def _static_files_are_current(self) -> bool:
-        try:
-            return self._static_stamp.read_text(encoding="utf-8") == self._static_state()
-        except FileNotFoundError:
-            return False
-
-    def _collect_static_files(self) -> str:
-        """
-        In this process, which has loaded Django already. Its stamp comes last, after a whole one.
-
-        Systems of several state directories share one checkout, and one would remove what another is copying.
-        """
-        self._static_stamp.parent.mkdir(exist_ok=True)
-        descriptor = os.open(self._static_stamp.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if self._static_files_are_current():
-                return "collected by another start"
-            call_command("collectstatic", interactive=False, clear=True, verbosity=0, skip_checks=True)
-            self._static_stamp.write_text(self._static_state(), encoding="utf-8")
-        finally:
-            os.close(descriptor)
-        return "collected"
-
-    def _static_state(self) -> str:
-        """A digest of everything that collecting depends on: the locked packages and our own files."""
-        digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
-        for path in sorted(ROOT.glob("config/*/static/**/*")):
-            if path.is_file():
-                digest.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
-        return digest.hexdigest()
-
 
 def _locks(descriptor: int) -> bool:
     try:
@@ -552,12 +517,14 @@ def _locks(descriptor: int) -> bool:
     return True
 
 
-def _reserve(port: int) -> socket.socket | None:
+def _reserve(port: int) -> socket.socket:
     """
-    Take a port for a web server of ours, until the socket is closed; None if somebody has it.
+    Take a port for a web server of ours, until the socket is closed.
 
     Two web servers may listen on one port and share its requests (SO_REUSEPORT), so it is not enough that each
     finds it free. Nobody else can bind beside this socket, but a process of this user that shares, as ours does, can.
+
+    :raises OSError: another process has it, or this account may not have it
     """
     reserved = socket.socket()
     try:
@@ -566,10 +533,21 @@ def _reserve(port: int) -> socket.socket | None:
         reserved.bind(("127.0.0.1", port))
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except (OSError, OverflowError):
+    except OSError:
         reserved.close()
-        return None
+        raise
     return reserved
+
+
+def _why_not(port: int, error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return (
+            f"Port {port} needs rights that this account does not have: ports below 1024 are the administrator's."
+            " Choose one above 1023, such as PORT=8080 make run, and let a proxy listen on the low one."
+        )
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} is in use. Choose another: PORT=… make run"
+    return f"Port {port} cannot be used: {error.strerror}. Choose another: PORT=… make run"
 
 
 def _accepts(address: str) -> bool:

@@ -18,10 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from config import supervisor
+from config import static_files
 from config.embedded import ROOT
 from tests.config.conftest import left_behind, manage
 from tests.ports import silent_ports
+
+ENTRYPOINT = (ROOT / "docker/entrypoint.sh").read_text()
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 
 @contextmanager
@@ -57,9 +61,13 @@ def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a
         base = re.search(r"http://127\.0\.0\.1:\d+", printed).group()
         with urllib.request.urlopen(f"{base}/readyz", timeout=60) as answer:
             assert set(json.load(answer).values()) == {"ok"}
-        (curl,) = [line.strip() for line in printed.splitlines() if line.strip().startswith("curl ")]
+        lines = [line for line in printed.splitlines() if line.startswith(("export ", "curl "))]
+        names = [line.split("=")[0] for line in lines]
+        assert names[:-1] == [
+            f"export {name}" for name in ("COPPICE", "API_KEY", "ALICE_PASSWORD", "BOB_PASSWORD", "CAROL_PASSWORD")
+        ]
         if shutil.which("curl"):
-            pasted = subprocess.run(["/bin/sh", "-c", curl], capture_output=True, text=True, timeout=60)
+            pasted = subprocess.run(["/bin/sh", "-euc", "\n".join(lines)], capture_output=True, text=True, timeout=60)
             assert list(json.loads(pasted.stdout)) == ["token"]
 
         second = manage("up", environment=bare_environment)
@@ -103,11 +111,93 @@ def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(s
         time.sleep(0.2)
         at_work.release()
 
-    monkeypatch.setattr(supervisor, "call_command", collect)
+    monkeypatch.setattr(static_files, "call_command", collect)
+    assert not static_files.are_current()
     with ThreadPoolExecutor(3) as threads:
-        said = list(threads.map(lambda _: supervisor.System(state)._collect_static_files(), range(3)))
+        collected = list(threads.map(lambda _: static_files.collect(), range(3)))
 
-    assert sorted(said) == ["collected", "collected by another start", "collected by another start"]
+    assert sorted(collected) == [False, False, True]
+    assert static_files.are_current()
+
+
+def test_the_page_of_those_who_host_shows_the_commands_of_the_containers():
+    roles = dict(re.findall(r"^(web|worker|beat|migrate)\)\n(.*?)^    ;;", ENTRYPOINT, re.MULTILINE | re.DOTALL))
+    rows = dict(re.findall(r"^\| (web|worker|beat|migrate) \|(?:[^|]*\|)? `([^`]+)`", OPERATIONS, re.MULTILINE))
+
+    assert set(roles) == set(rows) == {"web", "worker", "beat", "migrate"}
+    for role, lines in roles.items():
+        there = " ".join(
+            line.strip().removeprefix("export ").removeprefix("exec ").rstrip("\\")
+            for line in lines.splitlines()
+            if not line.strip().startswith("#")
+        )
+        there = re.sub(r'"\$\{\w+:-(\d+)\}"', r"\1", there).replace("python manage.py", "manage.py")
+        # In a container a proxy is on another machine, and the database may be starting too.
+        there = there.replace("--host 0.0.0.0", "--host 127.0.0.1").replace(" --patience 60", "")
+        assert rows[role].split() == there.split(), role
+
+
+def test_a_database_less_build_collects_static_files_with_the_command_of_the_image(tmp_path):
+    (command,) = re.findall(r"python (manage\.py prepare .*)$", DOCKERFILE, re.MULTILINE)
+
+    built = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    assert built.stdout in {"static files: collected\n", "static files: nothing to collect\n"}, built.stderr
+    assert built.returncode == 0
+    assert static_files.are_current()
+
+
+def test_a_low_port_without_the_right_to_it_is_told_apart_from_one_in_use():
+    low = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if not low.exists() or int(low.read_text()) < 81:
+        pytest.skip("every account of this machine may have port 80")
+    script = """
+import os
+from config import supervisor
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    supervisor._reserve(80)
+except OSError as error:
+    print(supervisor._why_not(80, error))
+"""
+
+    told = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)
+
+    assert told.stdout.startswith("Port 80 needs rights that this account does not have"), told.stderr
+    assert "PORT=8080 make run" in told.stdout
+
+
+@pytest.mark.parametrize(("base", "because"), [("taken", "is in use"), ("65530", "numbers from 1 to 65535")])
+def test_raida_ports_that_cannot_be_had_are_named(bare_environment, state, base, because):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        first = str(min(taken, 65511) - 24 if base == "taken" else base)
+
+        refused = manage("up", "--raida-port", first, environment=bare_environment)
+
+    assert refused.returncode == 1
+    assert f"The local RAIDA network needs ports {first} to {int(first) + 24}" in refused.stdout
+    assert because in refused.stdout
+    assert "--raida-port" in refused.stdout
+    assert left_behind(state) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_command_prints_is_readable_in_every_encoding(bare_environment, encoding):
+    with silent_ports(25) as ports:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        environment = {**bare_environment, "COPPICE_RAIDA_HOSTS": hosts, "PYTHONIOENCODING": encoding}
+        command = [sys.executable, "manage.py", "doctor"]
+        printed = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=120)
+
+    text = printed.stdout.decode(encoding)
+    good, bad = ("✓", "✗") if encoding == "utf-8" else ("ok", "!!")
+    assert f"{good} interpreter" in text
+    assert f"{bad} database" in text
+    assert printed.stderr == b""
 
 
 def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_guard(bare_environment, state):
@@ -140,6 +230,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(bare_environment, sta
 
 
 def test_doctor_names_every_part_that_is_down_and_what_to_do(bare_environment, state):
+    assert manage("prepare", "--static-files-only", environment=bare_environment).returncode == 0
     # Not the usual ports: at those another installation may answer.
     with silent_ports(25) as ports:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)

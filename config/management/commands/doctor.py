@@ -18,7 +18,7 @@ from django.db import DatabaseError, connection
 from rich.console import Console
 from rich.text import Text
 
-from config import embedded, health
+from config import embedded, health, static_files
 from config.children import StartError
 from config.embedded import read_running
 from config.environment import ROOT
@@ -142,6 +142,16 @@ def database() -> str:
 def migrations() -> str:
     _ask(health.check_migrations, "Apply them: .venv/bin/python manage.py migrate")
     return "all applied"
+
+
+def pages() -> str:
+    """Whether the static files of the desk and of /docs/ are those of this code."""
+    if not static_files.are_current():
+        raise NotWell(
+            f"static files in {settings.STATIC_ROOT} are missing or old: the pages have no style",
+            "Collect them, and restart the web server: .venv/bin/python manage.py prepare --static-files-only",
+        )
+    return "static files are collected"
 
 
 def operators() -> str:
@@ -274,6 +284,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "system": running_system,
     "database": database,
     "migrations": migrations,
+    "pages": pages,
     "operators": operators,
     "wallets' names": wallet_names,
     "vault": vault,

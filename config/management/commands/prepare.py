@@ -1,4 +1,4 @@
-"""`manage.py prepare`: what the database needs before the system serves, in one process because each costs a second."""
+"""`manage.py prepare`: what must be there before the system serves, in one process because each costs a second."""
 
 import time
 from argparse import ArgumentParser
@@ -6,27 +6,36 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from config import demo_data
+from config import demo_data, static_files
 from config.desk import roles
 
 POLL_SECONDS = 0.05
 
 
 class Command(BaseCommand):
-    help = "Apply migrations, make the operators' roles; with --demo also what is missing of the demo's data."
+    help = (
+        "Collect static files, apply migrations, make the operators' roles; with --demo also what is missing of the"
+        " demo's data."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--demo", action="store_true", help=f"make the demo's data; logins go to {demo_data.FILE}")
         parser.add_argument(
+            "--static-files-only", action="store_true", help="collect static files, which needs no database, and end"
+        )
+        parser.add_argument(
             "--patience", type=float, default=0, metavar="SECONDS", help="wait for the database so long"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(f"static files: {_collect_static_files()}")
+        if options["static_files_only"]:
+            return
         _wait_for_the_database(options["patience"])
         executor = MigrationExecutor(connection)
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
@@ -37,6 +46,16 @@ class Command(BaseCommand):
         if options["demo"]:
             demo_data.seed(state_dir=settings.STATE_DIR)
             self.stdout.write(f"demo data: {', '.join(demo_data.WALLETS)}, and an operator")
+
+
+def _collect_static_files() -> str:
+    try:
+        return "collected" if static_files.collect() else "nothing to collect"
+    except OSError as error:
+        raise CommandError(
+            f"Static files cannot be collected in {settings.STATIC_ROOT}: {error.strerror}. Run `manage.py prepare` as"
+            " a user that may write there."
+        ) from error
 
 
 def _wait_for_the_database(patience: float) -> None:
