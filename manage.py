@@ -13,11 +13,13 @@ from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
 
 from config.children import StartError
+from config.console import print_what_the_terminal_can
 from config.embedded import database_url, fill_environment, state_directory
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
+    print_what_the_terminal_can(sys.stdout, sys.stderr)
     try:
         fill_environment(is_to_start=sys.argv[1:2] in (["up"], ["demo"]))
         execute_from_command_line(sys.argv)

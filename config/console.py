@@ -1,7 +1,9 @@
 """How the launcher speaks in a terminal: one line a phase, with what came of it and how long it took."""
 
+import codecs
+import io
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TextIO
 
 from rich.console import Console
 from rich.status import Status
@@ -11,6 +13,29 @@ from config.supervisor import Phase
 
 NAME_WIDTH = 16
 SECONDS_COLUMN = 8
+# What commands print beyond ASCII, for output that cannot show it.
+_IN_ASCII: Final = {"✓": "ok", "✗": "!!", "…": "...", "→": "->", "–": "-", "—": "-", "×": "x", "µ": "u", "·": "-"}
+_HANDLER: Final = "coppice.ascii"
+
+
+def print_what_the_terminal_can(*streams: TextIO) -> None:
+    """
+    Have these streams print a likeness of each character that their encoding lacks, and never fail on one.
+
+    A terminal, a pipe or a log of another encoding than UTF-8 (`LC_ALL=C` with `PYTHONUTF8=0`, `PYTHONIOENCODING`)
+    shows `ok` for `✓`, and `?` for what has no likeness.
+    """
+    codecs.register_error(_HANDLER, _in_ascii)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    unknown = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(character, "?") for character in unknown), error.end
 
 
 class PhaseDisplay:
