@@ -6,7 +6,11 @@ export PYTHON
 
 # Paths stay relative, so that a checkout below a directory with a space in its name works.
 python := .venv/bin/python
-ARGS :=
+# From the environment too (`ARGS=quick make bench`), and then this is said: it may have been meant for another program.
+ARGS ?=
+ifeq ($(origin ARGS),environment)
+$(info ARGS="$(ARGS)" is taken from the environment.)
+endif
 began := $(shell date +%s)
 
 help: ## show this list

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from argparse import ArgumentParser
 from typing import Any
@@ -61,7 +62,7 @@ def run(console: Console, *, port: int | None, raida_port: int | None) -> int:
 
 
 def show_addresses(console: Console, system: System) -> None:
-    """Print where everything is, the demo's logins, and a line to paste."""
+    """Print where everything is, and the demo's logins as lines for the shell, as docs/partners.md wants them."""
     base = system.base_url
     console.print()
     for name, address in (("API", f"{base}/docs/"), ("admin", f"{base}/admin/"), ("health", f"{base}/readyz")):
@@ -69,22 +70,28 @@ def show_addresses(console: Console, system: System) -> None:
     console.print(Text.assemble(("  logs      ", "bold"), str(system.logs)), soft_wrap=True)
     try:
         logins = json.loads((system.state / "demo.json").read_text(encoding="utf-8"))
-        rows = [(f"wallet {name}", password) for name, password in logins["passwords"].items()]
-        rows.append((f"admin {logins['operator']}", logins["operator_password"]))
-        rows.append(("API key", logins["api_key"]))
-        wallet, password = next(iter(logins["passwords"].items()))
+        passwords: dict[str, str] = logins["passwords"]
+        operator = f"{logins['operator']}, password {logins['operator_password']}"
+        variables = {
+            "COPPICE": base,
+            "API_KEY": logins["api_key"],
+            **{f"{wallet.upper()}_PASSWORD": password for wallet, password in passwords.items()},
+        }
+        wallet = next(iter(passwords))
     except (OSError, ValueError, KeyError, StopIteration):
         pass
     else:
-        console.print()
-        for name, secret in rows:
-            console.print(Text.assemble((f"  {name:<16}", "bold"), secret), soft_wrap=True)
+        console.print(Text.assemble(("  operator  ", "bold"), operator), soft_wrap=True)
+        console.print("\n  Wallets and the API key, to paste into a shell; docs/partners.md goes on from here:\n")
+        for name, value in variables.items():
+            # In column one: what is pasted into a here-document or a file must not be indented.
+            console.print(Text(f"export {name}={shlex.quote(value)}", style="cyan"), soft_wrap=True)
         console.print("\n  Try it:\n")
-        body = json.dumps({"wallet": wallet, "password": password})
+        body = f'{{\\"wallet\\": \\"{wallet}\\", \\"password\\": \\"${wallet.upper()}_PASSWORD\\"}}'
         console.print(
             Text(
-                f"  curl -s {base}/auth -H 'Content-Type: application/json' "
-                f"-H 'TREETRACKER-API-KEY: {logins['api_key']}' -d '{body}'",
+                'curl -sS "$COPPICE/auth" -H "TREETRACKER-API-KEY: $API_KEY"'
+                f" -H 'Content-Type: application/json' -d \"{body}\"",
                 style="cyan",
             ),
             soft_wrap=True,
