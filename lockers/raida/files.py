@@ -6,6 +6,7 @@ What a file says is believed only as far as it cannot be wrong without notice: c
 checksums must agree, and a coin may be in it once. The ANs in a file are secrets.
 """
 
+import codecs
 import io
 import json
 import re
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NoReturn, TypeVar
+from typing import Final, Literal, NoReturn, TypeVar
 
 from lockers.raida import errors
 from lockers.raida.authenticity import AN_SIZE
@@ -50,6 +51,7 @@ _TASK_ID: Final = b"\x99\x99\x99"
 _MAXIMUM_PADDING: Final = 31
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_BYTE_ORDERS: Final[tuple[Literal["big", "little"], ...]] = ("big", "little")
 _PNG_CHUNK: Final = b"cLDc"
 _PNG_END: Final = b"IEND"
 _PNG_LAST: Final = bytes.fromhex("0000000049454e44ae426082")
@@ -67,6 +69,17 @@ _STACK_BYTES_PER_COMMA: Final = 20
 _STACK_PARTS_OF_SMALL_ONES: Final = 1_000
 _ZIP_ENTRY: Final = b"PK\x01\x02"
 
+_UTF_16_FRONTS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{")
+# A text in quotes, which stays; one in single quotes; a word without quotes; a comma before a closing bracket.
+_LOOSE: Final = re.compile(
+    r"""
+    "(?:[^"\\]|\\.)*+"
+    | '(?P<single>[^'"\\]*+)'
+    | (?P<bare>[A-Za-z0-9_.+-]{1,64}+)
+    | (?P<comma>,)(?=\s*[\]}])
+    """,
+    re.VERBOSE,
+)
 _HEX_NUMBER = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 
@@ -154,8 +167,9 @@ def _read_member(data: bytes) -> CoinFile:
 
 def _read_plain(data: bytes) -> CoinFile:
     # First, as a format's number may be white space: nine is a tab, ten a new line.
-    if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return _read_stack(data)
+    text = _in_utf8(data)
+    if text.lstrip().startswith(b"{"):
+        return _read_stack(text)
     number = data[0] if data else None
     if number == _FORMAT_CURRENT:
         return _read_bin(data)
@@ -283,10 +297,7 @@ def _read_legacy_record(data: bytes) -> LegacyRecord:
 def _read_stack(data: bytes) -> CoinFile:
     if not _has_the_parts_of_a_stack(data):
         raise errors.Damaged("the stack has far more parts than coins have")
-    try:
-        document = json.loads(data, object_pairs_hook=_object)
-    except (ValueError, RecursionError):
-        raise errors.Damaged("the file is not JSON") from None
+    document = _parsed(data)
     entries = document.get("cloudcoin") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise errors.Unrecognised("this is JSON, but no stack of coins")
@@ -300,6 +311,43 @@ def _read_stack(data: bytes) -> CoinFile:
     return CoinFile(FileKind.STACK, coins, all(names_denomination for _, names_denomination in read))
 
 
+def _in_utf8(data: bytes) -> bytes:
+    """Return a text in UTF-8 without its byte order mark, also if it was in UTF-16; other bytes as they are."""
+    if data.startswith(_UTF_16_FRONTS):
+        try:
+            return data.decode(json.detect_encoding(data)).removeprefix("\ufeff").encode()
+        except UnicodeError:
+            raise errors.Damaged("the file is not text in UTF-16, as it begins") from None
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _parsed(data: bytes) -> object:
+    """
+    Return what a stack says, as JSON or in the looser form that the format's own page permits.
+
+    In that form keys and values may be without quotes or in single ones, and a comma may follow the last of several.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_object)
+    except RecursionError:
+        raise errors.Damaged("the file is not JSON") from None
+    except ValueError:
+        pass
+    try:
+        return json.loads(_LOOSE.sub(_strict, data.decode()), object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        raise errors.Damaged("the file is not JSON") from None
+
+
+def _strict(found: re.Match[str]) -> str:
+    single, bare, comma = found["single"], found["bare"], found["comma"]
+    if single is not None:
+        return json.dumps(single)
+    if bare is not None:
+        return bare if bare in {"null", "true", "false"} else json.dumps(bare)
+    return "" if comma else found[0]
+
+
 def _has_the_parts_of_a_stack(data: bytes) -> bool:
     most_objects = len(data) // _STACK_BYTES_PER_OBJECT + _STACK_PARTS_OF_SMALL_ONES
     most_commas = len(data) // _STACK_BYTES_PER_COMMA + _STACK_PARTS_OF_SMALL_ONES
@@ -307,9 +355,11 @@ def _has_the_parts_of_a_stack(data: bytes) -> bool:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) != len(pairs):
+    # Writers differ in the case of the keys.
+    found = {key.lower(): value for key, value in pairs}
+    if len(found) != len(pairs):
         raise errors.Damaged("the stack says a thing twice")
-    return dict(pairs)
+    return found
 
 
 def _read_entry(entry: object) -> tuple[CoinRecord, bool]:
@@ -395,14 +445,15 @@ def _coin_chunks(data: bytes) -> list[bytes]:
     start = len(_PNG_SIGNATURE)
     cut_kind, ended = b"", False
     while start < len(data):
-        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
-        end = start + 8 + length
-        if len(data) < end + 4:
+        kind = data[start + 4 : start + 8]
+        length, is_sound = _chunk_length(data, start)
+        if length is None:
             # What follows the end of the picture need not be chunks.
             cut_kind = kind
             break
+        end = start + 8 + length
         if kind == _PNG_CHUNK:
-            if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            if not is_sound:
                 raise errors.Damaged("the coins in the picture fail their checksum")
             chunks.append(data[start + 8 : end])
         ended = ended or kind == _PNG_END
@@ -412,6 +463,26 @@ def _coin_chunks(data: bytes) -> list[bytes]:
     if not (ended or data.endswith(_PNG_LAST)) or (cut_kind == _PNG_CHUNK and not chunks):
         raise errors.Damaged("the picture is cut")
     return chunks
+
+
+def _chunk_length(data: bytes, start: int) -> tuple[int | None, bool]:
+    """
+    Return how long the content of the chunk is, None if it is cut, and whether its checksum is right.
+
+    PNG writes numbers with the highest byte first. Public coin pictures exist whose writer did the opposite: that is
+    believed where the checksum agrees.
+    """
+    fits = None
+    for order in _BYTE_ORDERS:
+        length = int.from_bytes(data[start : start + 4], order)
+        end = start + 8 + length
+        if len(data) >= end + 4:
+            checksum = zlib.crc32(memoryview(data)[start + 4 : end])
+            if any(checksum == int.from_bytes(data[end : end + 4], each) for each in _BYTE_ORDERS):
+                return length, True
+            if order == "big":
+                fits = length
+    return fits, False
 
 
 def write_png(records: Sequence[CoinRecord], *, picture: bytes | None = None) -> bytes:

@@ -1,7 +1,9 @@
 import io
 import json
+import re
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -326,6 +328,56 @@ def test_a_stack_that_is_damaged_is_refused(data: bytes) -> None:
     assert refusal(data) is errors.Damaged
 
 
+def spelled(text: str, keys: str) -> str:
+    """Write the keys of a stack otherwise."""
+    spellings: dict[str, Callable[[str], str]] = {
+        "upper case": lambda key: f'"{key.upper()}"',
+        "capitals": lambda key: f'"{key.capitalize()}"',
+        "no quotes": lambda key: key,
+        "single quotes": lambda key: f"'{key}'",
+        "as written": lambda key: f'"{key}"',
+    }
+    return re.sub(r'"(\w+)":', lambda found: spellings[keys](found[1]) + ":", text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-16-be, mark"])
+@pytest.mark.parametrize("keys", ["upper case", "capitals", "no quotes", "single quotes", "as written"])
+@pytest.mark.parametrize("values", ["as written", "no quotes", "comma behind the last"])
+def test_a_stack_is_read_however_it_is_spelled(encoding: str, keys: str, values: str) -> None:
+    text = spelled(stack(entry(pan=[pan.hex() for pan in PANS]), entry(sn=2, aoid=[""])).decode(), keys)
+    if values == "no quotes":
+        text = re.sub(
+            r': "([\w-]+)"|(?<=[\[ ])"(\w{32})"', lambda found: f": {found[1]}" if found[1] else found[2], text
+        )
+        assert '": "' not in text
+        assert f"{ANS[1].hex()}, {ANS[2].hex()}" in text
+    if values == "comma behind the last":
+        text = text.replace("]", ", ]").replace("[, ]", "[]").replace("}", ",\n}")
+    data = ("\ufeff" + text).encode("utf-16-be") if encoding == "utf-16-be, mark" else text.encode(encoding)
+
+    read = files.read_file(data)
+
+    assert read.kind is FileKind.STACK
+    assert read.coins == (CoinRecord(Coin(0, 12345), ANS, PANS, POWN), CoinRecord(Coin(0, 2), ANS, None, POWN))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"cloudcoin": [], "CLOUDCOIN": []}',
+        b"{cloudcoin: [}",
+        b"{cloudcoin: 'a\"b'}",
+        b"{'cloudcoin: []}",
+        b'{cloudcoin: ["\xff"]}',
+        b"\xff\xfe{\x00\x00",
+        b"\xff\xfe\x00\xd8{\x00",
+        b"{" * 900,
+    ],
+)
+def test_a_loose_text_that_says_nothing_certain_is_damaged(data: bytes) -> None:
+    assert refusal(data) is errors.Damaged
+
+
 @pytest.mark.parametrize("data", [b"{}", b'{"cloudcoin": {}}', b'{"cloudcoin": []}'])
 def test_json_without_coins_is_not_recognised(data: bytes) -> None:
     assert refusal(data) is errors.Unrecognised
@@ -361,6 +413,29 @@ def test_a_picture_carries_coins_behind_its_header() -> None:
     assert PICTURE[33:].startswith(chunk(b"cLDc", files.write_bin([ONE])))
     assert files.read_file(PICTURE) == CoinFile(FileKind.PNG, (ONE,))
     assert files.write_png([ONE], picture=BARE) == PICTURE
+
+
+def with_low_bytes_first(picture: bytes, *, checksums: bool, coins_only: bool) -> bytes:
+    """Turn the lengths of a picture's chunks round, and the checksums if told so."""
+    turned, start = bytearray(picture), 8
+    while start < len(picture):
+        end = start + 8 + int.from_bytes(picture[start : start + 4], "big")
+        if not coins_only or picture[start + 4 : start + 8] == b"cLDc":
+            turned[start : start + 4] = reversed(picture[start : start + 4])
+            if checksums:
+                turned[end : end + 4] = reversed(picture[end : end + 4])
+        start = end + 4
+    assert bytes(turned) != picture
+    return bytes(turned)
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+@pytest.mark.parametrize("coins_only", [False, True])
+def test_a_picture_may_have_its_numbers_low_byte_first(checksums: bool, coins_only: bool) -> None:
+    picture = with_low_bytes_first(files.write_png([ONE]), checksums=checksums, coins_only=coins_only)
+
+    assert files.read_file(picture) == CoinFile(FileKind.PNG, (ONE,))
+    assert refusal(altered(picture, picture.index(b"cLDc") + 100, 0xEE)) is errors.Damaged
 
 
 def test_coins_are_found_in_any_chunk_of_a_picture() -> None:
