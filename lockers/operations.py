@@ -39,7 +39,7 @@ from lockers.breakage import FIRST_BREAK
 from lockers.contested import Arrivals
 from lockers.models import Coin, Export, Locker, LockerTask, Upload
 from lockers.raida import codes, files
-from lockers.raida.coins import LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount
+from lockers.raida.coins import LOWEST_DENOMINATION, format_amount
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
@@ -847,8 +847,3 @@ def start_health(*, actor: Wallet, name: str) -> Started:
         coins = min(checking.at_rest(wallet.pk).count(), checking.MOST)
         task = _open_task(TaskKind.HEALTH, wallet=wallet, actor=actor, coins=coins, is_long=settlement.is_long(coins))
     return Started(task)
-
-
-def units_of(amount: int) -> int:
-    """Whole coins in units of 10^-8."""
-    return amount * UNITS_PER_COIN

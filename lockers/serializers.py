@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,6 +85,11 @@ class Denomination:
         return {"anyOf": [{"type": "string", "enum": texts}, {"type": "number", "enum": [float(one) for one in texts]}]}
 
 
+# As mail and `base64` write it, with a line end after 64 or 76 characters.
+_WHITE_SPACE: Final = re.compile(r"[ \t\r\n]+")
+# As `FileReader.readAsDataURL` in a browser writes it.
+_DATA_URI: Final = re.compile(r"\Adata:[^,]{0,200};base64,", re.IGNORECASE)
+
 _NAME: Final = Text(maximum=254)
 _TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
 CODE: Final = Text(maximum=1000)
@@ -91,7 +97,7 @@ CODE: Final = Text(maximum=1000)
 PUT: Final = Shape(
     {
         "name": _NAME,
-        "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT),
+        "amount": Amount(),
         "tag": _TAG,
         "transmit_code": Text(maximum=1000, required=False),
     }
@@ -146,7 +152,7 @@ UPLOAD: Final = Shape(
         "wallet": Text(maximum=254, required=False),
         "wallet_path": Text(maximum=254, required=False),
         "locker_key": CODE,
-        "amount": Number(minimum=1, maximum=_HIGHEST_AMOUNT, from_text=True, required=False),
+        "amount": Amount(required=False),
         "denomination": Denomination(required=False),
         "memo": _TAG,
     }
@@ -211,14 +217,15 @@ def amount_or_all(values: Mapping[str, Any]) -> int | None:
 
 def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """
-    Decode the base64 items of an import.
+    Decode the base64 items of an import, which may be broken into lines, or be `data:` URIs (RFC 2397).
 
     :raises Invalid: one is not base64
     """
     uploads = []
     for index, item in enumerate(items):
+        text = _WHITE_SPACE.sub("", item["data"])
         try:
-            content = base64.b64decode(item["data"], validate=True)
+            content = base64.b64decode(_DATA_URI.sub("", text, count=1), validate=True)
         except (binascii.Error, ValueError):
             raise Invalid(f'"items[{index}].data" must be base64') from None
         uploads.append((item.get("name", f"items[{index}]"), content))

@@ -135,7 +135,7 @@ class LockerViewSet(_LockersViewSet):
         begun = operations.start_put(
             actor=caller(request),
             name=values["name"],
-            units=operations.units_of(values["amount"]),
+            units=values["amount"],
             tag=values.get("tag", ""),
             transmit_code=values.get("transmit_code"),
         )
@@ -342,7 +342,7 @@ class CoreViewSet(_LockersViewSet):
         values = serializers.UPLOAD.read_body(request.data)
         asked = {**_asked(request, values), "transmit_code": values["locker_key"]}
         if serializers.only_one(values, "amount", "denomination") == "amount":
-            begun = operations.start_put(units=operations.units_of(values["amount"]), **asked)
+            begun = operations.start_put(units=values["amount"], **asked)
         else:
             begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
         return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))

@@ -311,6 +311,40 @@ def test_clients_of_both_products_find_everything_by_the_names_that_they_know(
     assert_true_to_the_servers()
 
 
+@pytest.mark.parametrize(
+    ("amount", "coins", "stored"),
+    [("0.1", (-1,), 0.1), ("10.2", (1, -1, -1), 10.2), ("0.05", (-2,) * 5, 0.05), (10, (1,), 10)],
+)
+@pytest.mark.parametrize("door", ["/api/v1/locker", "/api/transactions/locker/upload"])
+def test_each_door_puts_amounts_below_one_as_decimal_texts(
+    network: LocalNetwork,
+    mint: Mint,
+    alice: Caller,
+    working: None,
+    door: str,
+    amount: Any,
+    coins: tuple[int, ...],
+    stored: Any,
+) -> None:
+    give(alice, mint, 1, -1, -1)
+    given = {
+        "/api/v1/locker": {"name": "alice", "amount": amount, "transmit_code": CODE},
+        "/api/transactions/locker/upload": {"wallet": "alice", "amount": amount, "locker_key": CODE},
+    }
+
+    status, body = answer(alice.post(door, given[door]))
+    if door == "/api/v1/locker":
+        done = ended(alice, work((status, body)))
+        told = done["status"], done["data"]["total_stored"]
+    else:
+        told = "completed" if body["status"] == "success" else body, body["amount_uploaded"]
+
+    assert told == ("completed", stored)
+    assert sorted(Coin.objects.filter(state="locked").values_list("denomination", flat=True)) == sorted(coins)
+    assert answer(alice.get("/api/v1/wallets/alice"))[1]["balance"] == pytest.approx(10.2 - stored)
+    assert_true_to_the_servers()
+
+
 @pytest.mark.parametrize("query", ["", "?locker_key="])
 def test_a_peek_without_a_key_is_the_seeds_400(query: str, alice: Caller) -> None:
     assert answer(alice.get(f"/api/transactions/locker/peek{query}")) == refused(
@@ -320,11 +354,13 @@ def test_a_peek_without_a_key_is_the_seeds_400(query: str, alice: Caller) -> Non
 
 REFUSALS: list[tuple[Any, int, str]] = [
     ({"name": "alice"}, 422, '"amount" is required'),
-    ({"name": "alice", "amount": 0}, 422, '"amount" must be greater than or equal to 1'),
-    ({"name": "alice", "amount": -1}, 422, '"amount" must be greater than or equal to 1'),
-    ({"name": "alice", "amount": "20"}, 422, '"amount" must be a number'),
+    ({"name": "alice", "amount": 0}, 422, '"amount" must be greater than 0'),
+    ({"name": "alice", "amount": "0.0"}, 422, '"amount" must be greater than 0'),
+    ({"name": "alice", "amount": -1}, 422, '"amount" must be greater than 0'),
+    ({"name": "alice", "amount": "twenty"}, 422, '"amount" must be a whole number, or a decimal text such as "0.5"'),
+    ({"name": "alice", "amount": "0.000000001"}, 422, '"amount" must be a whole number, or a decimal text such'),
     ({"name": "alice", "amount": True}, 422, '"amount" must be a number'),
-    ({"name": "alice", "amount": 0.5}, 422, '"amount" must be greater than or equal to 1'),
+    ({"name": "alice", "amount": 0.5}, 422, '"amount" must be a whole number, or a decimal text such as "0.5"'),
     ({"name": "alice", "amount": 10**12}, 422, '"amount" must be less than or equal to 90000000000'),
     ({"name": "alice", "amount": 1, "tag": "x" * 251}, 422, '"tag" length must be less than or equal to 250'),
     ({"name": "alice", "amount": 1, "transmit_code": " "}, 422, "The transmit code of a new locker is printable ASCII"),

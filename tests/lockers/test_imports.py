@@ -2,6 +2,7 @@
 
 import base64
 import zipfile
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -113,6 +114,38 @@ def test_coins_come_in_by_base64_and_by_form_in_every_wrapping(
     assert alice.wallet is not None
     assert states(alice.wallet) == {"bank": 4}
     assert_true_to_the_servers()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text,
+        lambda text: "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)) + "\r\n",
+        lambda text: f"data:application/octet-stream;base64,{text}",
+        lambda text: f"DATA:;name=a%20b.bin;Base64,\n{text}\n",
+    ],
+    ids=["plain", "in lines", "data URI", "data URI in lines"],
+)
+def test_base64_is_read_as_programs_write_it(
+    network: LocalNetwork, mint: Mint, alice: Caller, written: Callable[[str], str]
+) -> None:
+    text = base64.b64encode(write_bin(mint(0, 1))).decode()
+
+    status, body = answer(alice.post("/api/v1/import", {"name": "alice", "items": [{"data": written(text)}]}))
+
+    assert (status, body["files"]) == (200, [{"name": "items[0]", "accepted": 2, "refused": 0}])
+    assert ended(alice, work((status, body)))["data"]["total"] == 11
+
+
+@pytest.mark.parametrize(
+    "data", ["data:text/plain,AAAA", "data:;base64", "data:;base64,data:;base64,AAAA", "AA-_", "A A\0"]
+)
+def test_what_is_not_base64_is_refused(alice: Caller, data: str) -> None:
+    status, body = answer(alice.post("/api/v1/import", {"name": "alice", "items": [{"data": data}]}))
+
+    assert status in {400, 422}
+    assert "base64" in body["message"] or "NUL" in body["message"]
+    assert not LockerTask.objects.exists()
 
 
 def test_more_bytes_than_an_import_takes_are_refused_before_they_are_read(alice: Caller) -> None:
