@@ -22,6 +22,11 @@ many = settings(derandomize=True, deadline=None, max_examples=200)
 marks_of_25, powns_of_25 = of_25(MARKS), of_25(LETTERS)
 
 
+@pytest.fixture(autouse=True)
+def _what_was_decided_before_is_forgotten() -> None:
+    grading.ending.cache_clear()
+
+
 def test_every_mark_is_the_letter_that_rows_have() -> None:
     named = {name: value for name, value in vars(Mark).items() if name.isupper()}
     assert named == {
