@@ -1,0 +1,433 @@
+"""
+A task belongs to one worker: who claims it, and what one that has lost it can still write, which is nothing.
+
+Deterministic: no test here waits for a race. Every function that takes a claim is called with one that is superseded,
+and every statement of whole tasks is read: a new write that does not begin with the fence fails here.
+"""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.models.functions import Now
+
+import lockers
+from lockers import change, engine, exchange, healing, operations, settlement, turns
+from lockers.conversation import Piece
+from lockers.errors import TaskSuperseded
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Attempt, Coin, LockerTask
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.files import CoinRecord, write_bin
+from lockers.settlement import Claim, Settled
+from lockers.states import FileType, Step, TaskState
+from tests.lockers.books import finish, states
+from tests.lockers.conftest import Mint
+from tests.lockers.stock import stock
+from tests.lockers.test_put import put
+from wallets.models import Wallet
+
+ONE = 10**8
+
+
+# Claims.
+
+
+@pytest.fixture
+def task(alice: Wallet) -> LockerTask:
+    stock(alice, 0, 0)
+    return operations.start_put(actor=alice, name="alice", units=2 * ONE).task
+
+
+def claim_it(task: LockerTask) -> Claim | None:
+    return settlement.claim(task_id=task.pk)
+
+
+def claim_whose_turn_it_is(task: LockerTask) -> Claim | None:
+    return turns.claim_next()
+
+
+WAYS = pytest.mark.parametrize("claim", [claim_it, claim_whose_turn_it_is])
+
+
+@WAYS
+def test_of_two_claims_one_wins(claim: Callable[[LockerTask], Claim | None], task: LockerTask) -> None:
+    first, second = claim(task), claim(task)
+
+    assert (first, second) == (Claim(task.pk, 1, task.request_id), None)
+    task.refresh_from_db()
+    assert task.attempt == 1
+
+
+@WAYS
+def test_a_lease_that_ran_out_is_taken_over_by_the_next_number(
+    claim: Callable[[LockerTask], Claim | None], task: LockerTask
+) -> None:
+    claim(task)
+    LockerTask.objects.filter(pk=task.pk).update(lease_until=Now())
+    # `now()` is one moment in a transaction, and a lease that ends at this one holds still.
+    assert claim(task) is None
+    LockerTask.objects.filter(pk=task.pk).update(lease_until="2026-01-01T00:00Z")
+
+    held = claim(task)
+
+    assert held is not None
+    assert held.attempt == 2
+
+
+@WAYS
+def test_a_claim_that_meets_a_lease_given_meanwhile_changes_nothing(
+    claim: Callable[[LockerTask], Claim | None], task: LockerTask
+) -> None:
+    LockerTask.objects.filter(pk=task.pk).update(lease_until="2099-01-01T00:00Z", attempt=7)
+    before = rows()
+
+    assert claim(task) is None
+    assert rows() == before
+
+
+@WAYS
+@pytest.mark.parametrize("why", ["parked", "ended"])
+def test_what_no_worker_may_do_is_not_claimed(
+    claim: Callable[[LockerTask], Claim | None], task: LockerTask, why: str
+) -> None:
+    if why == "parked":
+        LockerTask.objects.filter(pk=task.pk).update(is_parked=True)
+    else:
+        LockerTask.objects.filter(pk=task.pk).update(state=TaskState.ERROR, finished_at=Now())
+    before = rows()
+
+    assert claim(task) is None
+    assert rows() == before
+
+
+def test_the_lease_outlasts_a_call_that_began_with_it(settings: Any) -> None:
+    settings.RAIDA_TIMEOUT_SECONDS = 5
+    assert settlement.lease().total_seconds() == 8
+
+
+# What a superseded worker writes.
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """Everything that the app stores."""
+    return {
+        model._meta.db_table: list(model._base_manager.order_by("pk").values())
+        for model in apps.get_app_config("lockers").get_models()
+    }
+
+
+def _batch(held: Claim) -> list[Piece]:
+    return settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+
+
+def _work(held: Claim) -> exchange.Work:
+    return exchange.Work(held, LockerTask.objects.get(pk=held.task_id))
+
+
+def _never() -> Any:
+    raise AssertionError("a superseded worker went on")
+
+
+# One call of every function of the app that takes a claim, by its name.
+CALLS: dict[str, Callable[[Claim], object]] = {
+    "engine.run": engine.run,
+    "engine.settle_overdue": engine.settle_overdue,
+    "settlement.fence": lambda held: settlement.fence(held, step=Step.SENDING),
+    "settlement.advance": lambda held: settlement.advance(held=held, step=Step.SENDING, progress=50, message="x"),
+    "settlement.open_attempt": lambda held: settlement.open_attempt(
+        held=held,
+        command=Command.PUT,
+        batch=0,
+        asked=range(25),
+        marks={piece.coin_id: "n" * 25 for piece in _batch(held)},
+        covering="n" * 25,
+        settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
+    ),
+    "settlement.note_answers": lambda held: settlement.note_answers(
+        held=held, attempt_id=Attempt.objects.get().pk, answers={0: 241}, progress=50
+    ),
+    "settlement.settle": lambda held: settlement.settle(
+        held=held,
+        settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
+        marks={piece.coin_id: "p" * 25 for piece in _batch(held)},
+    ),
+    "settlement.write_down": lambda held: settlement.write_down(held=held),
+    "settlement.place_fresh_numbers": lambda held: settlement.place_fresh_numbers(
+        held=held,
+        holders={piece.coin_id: piece.old for piece in _batch(held)[:1]},
+        plan={"two_secrets": [3]},
+        aside=[piece.coin_id for piece in _batch(held)[1:]],
+        aside_batch=3,
+    ),
+    "settlement.adopt": lambda held: settlement.adopt(
+        held=held, pieces=[_with_pown(piece, "p" * 24 + "n") for piece in _batch(held)]
+    ),
+    "settlement.begin_release": lambda held: settlement.begin_release(
+        held=held, coin_ids=[piece.coin_id for piece in _batch(held)]
+    ),
+    "settlement.reserve_listed": lambda held: settlement.reserve_listed(
+        held=held,
+        wallet_id=LockerTask.objects.get(pk=held.task_id).wallet_id,
+        coins=[WireCoin(0, 1)],
+        keys=(b"k" * 16,) * 25,
+        spelling=1,
+    ),
+    "settlement.begin_reading": lambda held: settlement.begin_reading(held=held),
+    "settlement.end_reading": lambda held: settlement.end_reading(
+        held=held, save=_never, two_secrets=[0], files=_never
+    ),
+    "settlement.promote_waiting": lambda held: settlement.promote_waiting(held=held),
+    "settlement.conclude": lambda held: settlement.conclude(held=held, reason="x"),
+    "settlement.finish": lambda held: settlement.finish(
+        held=held, state=TaskState.ERROR, message="x", result={"raida": "p" * 25}
+    ),
+    "change.assemble": lambda held: change.assemble(held=held),
+    "change.propose": lambda held: change.propose(
+        held=held, batch=0, broken=_batch(held)[0], votes=dict.fromkeys(range(10), 25)
+    ),
+    "change.finish_break": lambda held: change.finish_break(held=held, batch=0),
+    "healing._commit": lambda held: healing._commit(
+        held, [healing._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
+    ),
+}
+# These write nothing,
+WRITES_NOTHING = {"settlement.holds", "change.open_break", "change.family", "healing._load"}
+# these are parts of a transaction that one of those above has begun with the fence,
+WITHIN = {"settlement._in_one_statement", "settlement._park", "settlement._end"}
+# and this gives a task back, and tells whether that was done.
+TELLS = {"turns.give_way"}
+
+
+def _with_pown(piece: Piece, pown: str) -> Piece:
+    piece.pown = pown
+    return piece
+
+
+def taking_a_claim() -> set[str]:
+    """Every function of the app with a parameter that is a claim."""
+    found = set()
+    for module in pkgutil.iter_modules(lockers.__path__):
+        for name, member in inspect.getmembers(import_module(f"lockers.{module.name}"), inspect.isfunction):
+            is_its_own = member.__module__ == f"lockers.{module.name}"
+            if is_its_own and any(each.annotation is Claim for each in inspect.signature(member).parameters.values()):
+                found.add(f"{module.name}.{name}")
+    return found
+
+
+def test_every_function_that_takes_a_claim_is_called_below() -> None:
+    assert taking_a_claim() == CALLS.keys() | WRITES_NOTHING | WITHIN | TELLS
+
+
+@pytest.fixture
+def superseded(task: LockerTask) -> Claim:
+    """A claim that another worker has taken over; an attempt of it is open, and its coins are in batch 0."""
+    held = settlement.claim(task_id=task.pk)
+    assert held is not None
+    settlement.open_attempt(held=held, command=Command.PUT, batch=0, asked=range(25), marks={}, covering="n" * 25)
+    LockerTask.objects.filter(pk=task.pk).update(lease_until=None)
+    assert settlement.claim(task_id=task.pk) is not None
+    return held
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_superseded_worker_writes_nothing(name: str, superseded: Claim) -> None:
+    before = rows()
+
+    with pytest.raises(TaskSuperseded):
+        CALLS[name](superseded)
+
+    assert rows() == before
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_worker_writes_nothing_about_a_task_that_has_ended(name: str, superseded: Claim) -> None:
+    now = Claim(superseded.task_id, 2)
+    LockerTask.objects.filter(pk=now.task_id).update(state=TaskState.ERROR, finished_at=Now(), lease_until=None)
+    before = rows()
+
+    with pytest.raises(TaskSuperseded):
+        CALLS[name](now)
+
+    assert rows() == before
+
+
+def test_a_superseded_worker_gives_no_way_and_holds_nothing(superseded: Claim, alice: Wallet, settings: Any) -> None:
+    settings.WORKERS = 1
+    LockerTask.objects.filter(pk=superseded.task_id).update(is_long=True)
+    other = operations.start_echo(actor=alice).task
+    LockerTask.objects.filter(pk=other.pk).update(is_long=True, lease_until="2099-01-01T00:00Z")
+    before = rows()
+
+    assert not turns.give_way(superseded)
+    assert not settlement.holds(superseded)
+    assert rows() == before
+    # Whoever has the task does give way.
+    assert turns.give_way(Claim(superseded.task_id, 2))
+
+
+# What whole tasks write.
+
+_WRITE = re.compile(r"\b(?:UPDATE|INSERT\s+INTO|DELETE\s+FROM)\s+\"?(\w+)\"?", re.IGNORECASE)
+_FENCE = re.compile(
+    r"UPDATE\s+\"?lockers_lockertask\"?\s.*\bWHERE\b.*attempt\"?\s*=\s*(?:%\(attempt\)s|%s|\d+)",
+    re.IGNORECASE | re.DOTALL,
+)
+# What a claim is, which no task is, and rows that are nobody's: hints about servers.
+_CLAIM = re.compile(r"SET attempt = attempt \+ 1")
+_UNFENCED = {"lockers_serverhealth", "lockers_turn"}
+
+
+class Statements:
+    """The statements of each outermost transaction, in their order."""
+
+    def __init__(self) -> None:
+        self.transactions: list[list[str]] = [[]]
+        self._depth = 0
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        head = sql.split(maxsplit=2)[0].upper() if sql.strip() else ""
+        if head == "SAVEPOINT":
+            if not self._depth:
+                self.transactions.append([])
+            self._depth += 1
+        elif head == "RELEASE":
+            self._depth -= 1
+            if not self._depth:
+                self.transactions.append([])
+        elif head == "ROLLBACK":
+            pass
+        else:
+            self.transactions[-1].append(sql)
+            if not self._depth:
+                self.transactions.append([])
+        return execute(sql, params, many, context)
+
+    def writing(self) -> Iterator[list[str]]:
+        for statements in self.transactions:
+            written = {table for sql in statements for table in _WRITE.findall(sql)} - _UNFENCED
+            if written & {table for table in rows() if table.startswith("lockers_")}:
+                yield statements
+
+
+@contextmanager
+def read() -> Iterator[Statements]:
+    statements = Statements()
+    with connection.execute_wrapper(statements):
+        yield statements
+
+
+def give_all(wallet: Wallet, records: list[CoinRecord]) -> Statements:
+    started = operations.start_import(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))])
+    with read() as statements:
+        finish(started)
+    return statements
+
+
+def _imports(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    return give_all(alice, mint(1, 0, 0, 0))
+
+
+def _puts(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1, 0, 0, 0))
+    network.fault(range(13), "silent")
+    started = operations.start_put(actor=alice, name="alice", units=11 * ONE, transmit_code=code)
+    with read() as statements:
+        finish(started)
+    assert states(alice) == {"limbo": 2, "bank": 2}
+    return statements
+
+
+def _puts_with_change(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1))
+    started = operations.start_put(actor=alice, name="alice", units=3 * ONE, transmit_code=code)
+    with read() as statements:
+        finish(started)
+    assert states(alice) == {"broken": 1, "locked": 3, "bank": 7}
+    return statements
+
+
+def _takes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1, 0, 0, 0))
+    put(alice, 11, code)
+    started = operations.start_take(actor=bob, name="bob", code=code)
+    with read() as statements:
+        finish(started)
+    assert states(bob) == {"bank": 2}
+    return statements
+
+
+def _finds(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    _puts(network, mint, alice, bob, code)
+    network.clear()
+    Coin.objects.filter(state="limbo").update(changed_at="2026-01-01T00:00Z")
+    started = operations.start_find(actor=alice, name="alice")
+    with read() as statements:
+        finish(started)
+    assert states(alice) == {"bank": 4}
+    return statements
+
+
+def _fixes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    network.fault(0, "wrong-secret")
+    give_all(alice, mint(1, 0, 0, 0))
+    network.clear()
+    started = operations.start_fix(actor=alice, name="alice")
+    with read() as statements:
+        finish(started)
+    return statements
+
+
+def _breaks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1))
+    started = operations.start_break(actor=alice, name="alice", denomination=1)
+    with read() as statements:
+        finish(started)
+    assert states(alice) == {"broken": 1, "bank": 10}
+    return statements
+
+
+def _exports(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1))
+    started = operations.export_coins(actor=alice, name="alice", units=3 * ONE, file_type=FileType.BIN)
+    with read() as statements:
+        finish(started)
+    assert states(alice) == {"broken": 1, "exported": 3, "bank": 7}
+    return statements
+
+
+def _peeks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    started = operations.start_peek(actor=alice, code=code)
+    with read() as statements:
+        finish(started)
+    return statements
+
+
+SCENES = pytest.mark.parametrize(
+    "scene", [_imports, _puts, _puts_with_change, _takes, _finds, _fixes, _breaks, _exports, _peeks]
+)
+
+
+@SCENES
+def test_every_transaction_of_a_worker_begins_with_the_fence(
+    scene: Callable[..., Statements], network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    statements = scene(network, mint, alice, bob, code)
+
+    writing = [each for each in statements.writing() if not any(_CLAIM.search(sql) for sql in each)]
+    assert writing
+    for transaction in writing:
+        first = next(sql for sql in transaction if _WRITE.search(sql))
+        assert _FENCE.search(first), transaction
+        # An intent, and what a task came to, last; and so does what was written before them.
+        lasting = ("INSERT INTO lockers_attempt", "INSERT INTO lockers_receiptline", "SET state = %s, step = %s")
+        if any(mark in sql for sql in transaction for mark in lasting):
+            assert not any("'off'" in sql for sql in transaction), transaction
