@@ -1,0 +1,617 @@
+"""
+Rows that move value: only those of the task, all or none, and none that was changed meanwhile.
+
+Each change has a neighbour beside it that must stay as it is.
+"""
+
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from lockers import (
+    breakage,
+    change,
+    departures,
+    engine,
+    errors,
+    hindsight,
+    inspection,
+    late_answers,
+    operations,
+    recovery,
+    secrecy,
+    settlement,
+)
+from lockers.conversation import Piece, Reply
+from lockers.localnet.fleet import LocalNetwork
+from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
+from lockers.raida.authenticity import is_locker_key
+from lockers.raida.commands import Command
+from lockers.raida.files import write_bin
+from lockers.settlement import Claim
+from lockers.states import CoinState, FileType, TaskKind
+from tests.lockers.books import assert_true_to_the_servers, finish, states
+from tests.lockers.conftest import Mint
+from tests.lockers.marks import at
+from tests.lockers.stock import post, stock
+from tests.lockers.test_put import find, give, put, refuse_puts
+from wallets.models import Wallet
+
+ONE = 10**8
+
+
+def every_row(*models: Any) -> list[Any]:
+    return [list(model.objects.order_by("pk").values()) for model in models or (Coin, LockerTask, ReceiptLine, Account)]
+
+
+def working(started: operations.Started) -> Claim:
+    held = settlement.claim(task_id=started.task.pk)
+    assert held is not None
+    return held
+
+
+@pytest.fixture
+def held(alice: Wallet) -> Claim:
+    """A worker that puts two coins of alice; a third one is free."""
+    stock(alice, 0, 0, 0)
+    return working(operations.start_put(actor=alice, name="alice", units=2 * ONE))
+
+
+@pytest.fixture
+def foreign(bob: Wallet) -> Piece:
+    """A coin of bob's that another task has, as a worker would write it."""
+    stock(bob, 0)
+    other = operations.start_put(actor=bob, name="bob", units=ONE).task
+    (piece,) = settlement.pieces(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
+    piece.pown, piece.marks = at("p13 n12"), "p" * 25
+    return piece
+
+
+def adopt(held: Claim, piece: Piece) -> None:
+    settlement.adopt(held=held, pieces=[piece])
+
+
+def mark(held: Claim, piece: Piece) -> None:
+    settlement.settle(held=held, settled=[], marks={piece.coin_id: piece.marks})
+
+
+def mark_before(held: Claim, piece: Piece) -> None:
+    settlement.open_attempt(
+        held=held, command=Command.PUT, batch=0, asked=[1], marks={piece.coin_id: piece.marks}, covering=""
+    )
+
+
+def release(held: Claim, piece: Piece) -> None:
+    settlement.begin_release(held=held, coin_ids=[piece.coin_id])
+
+
+@pytest.mark.parametrize("write", [adopt, mark, mark_before, release])
+def test_a_worker_changes_coins_of_its_own_task_alone(
+    write: Callable[[Claim, Piece], None], held: Claim, foreign: Piece
+) -> None:
+    own, neighbour = settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own.pown, own.marks = foreign.pown, foreign.marks
+    before = {row["id"]: row for row in Coin.objects.values()}
+
+    write(held, foreign)
+    write(held, own)
+
+    after = {row["id"]: row for row in Coin.objects.values()}
+    assert {coin_id for coin_id in after if after[coin_id] != before[coin_id]} == {own.coin_id}
+    assert neighbour.coin_id in before
+
+
+def test_a_release_is_begun_once(held: Claim) -> None:
+    coin_ids = [piece.coin_id for piece in settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
+    settlement.begin_release(held=held, coin_ids=coin_ids)
+    Coin.objects.filter(pk__in=coin_ids).update(outcome="n" * 25)
+    before = every_row(Coin)
+
+    settlement.begin_release(held=held, coin_ids=coin_ids)
+
+    # The numbers that are on their way to the servers are the only ones that could tell what they hold.
+    assert every_row(Coin) == before
+
+
+@pytest.mark.parametrize(("pown", "keeps"), [("p25", False), ("p24 n1", True), ("p24 f1", False)])
+def test_the_other_number_is_kept_while_a_server_may_hold_it(pown: str, keeps: bool, held: Claim) -> None:
+    Coin.objects.filter(task_id=held.task_id).update(proposed=F("secrets"))
+    own, neighbour = settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own.pown = at(pown)
+
+    settlement.adopt(held=held, pieces=[own])
+
+    assert (Coin.objects.get(pk=own.coin_id).proposed is not None) is keeps
+    assert Coin.objects.get(pk=neighbour.coin_id).proposed is not None
+
+
+def test_a_coin_that_cannot_become_what_the_marks_say_stops_its_task_whole(held: Claim) -> None:
+    coins = Coin.objects.filter(task_id=held.task_id)
+    coins.update(outcome="p" * 25)
+    Coin.objects.filter(pk=coins.order_by("id")[0].pk).update(state=CoinState.ERRORED)
+    before = every_row()
+
+    with pytest.raises(AssertionError, match="1 coins cannot become locked"):
+        settlement.conclude(held=held)
+
+    assert every_row() == before
+
+
+@pytest.mark.parametrize(("seconds", "quiet"), [(0, False), (9, False), (11, True)])
+def test_it_is_quiet_two_deadlines_after_the_last_change(seconds: int, quiet: bool, held: Claim, settings: Any) -> None:
+    settings.RAIDA_TIMEOUT_SECONDS = 5
+    Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
+    first = Coin.objects.filter(task_id=held.task_id).order_by("id")[0]
+    Coin.objects.filter(pk=first.pk).update(changed_at=Now() - timedelta(seconds=seconds))
+
+    assert settlement.is_quiet(task_id=held.task_id, batch=0) is quiet
+    # Coins of another batch say nothing of this one.
+    Coin.objects.filter(pk=first.pk).update(batch=1)
+    assert settlement.is_quiet(task_id=held.task_id, batch=0)
+
+
+# Coins that leave without a server.
+
+
+@pytest.fixture
+def leaving(alice: Wallet, bob: Wallet) -> LockerTask:
+    task = post(alice, ONE)
+    LockerTask.objects.filter(pk=task.pk).update(kind=TaskKind.EXPORT, amount=2 * ONE)
+    return LockerTask.objects.get(pk=task.pk)
+
+
+def not_free(row: Coin, bob: Wallet) -> None:
+    Coin.objects.filter(pk=row.pk).update(task=post(bob, ONE), batch=0, outcome="-" * 25)
+
+
+def not_alices(row: Coin, bob: Wallet) -> None:
+    Coin.objects.filter(pk=row.pk).update(wallet=bob)
+
+
+def not_spendable(row: Coin, bob: Wallet) -> None:
+    Coin.objects.filter(pk=row.pk).update(state=CoinState.LIMBO)
+
+
+def hand_over(task: LockerTask, bob: Wallet, coin_ids: list[UUID]) -> None:
+    departures.hand_over(task=task, receiver=bob, coin_ids=coin_ids)
+
+
+def write_out(task: LockerTask, bob: Wallet, coin_ids: list[UUID]) -> None:
+    departures.write_out(task=task, file_type=FileType.BIN, coin_ids=coin_ids)
+
+
+@pytest.mark.parametrize("spoil", [not_free, not_alices, not_spendable])
+@pytest.mark.parametrize("leave", [hand_over, write_out])
+def test_coins_leave_all_or_none(
+    spoil: Callable[..., None], leave: Callable[..., None], leaving: LockerTask, alice: Wallet, bob: Wallet
+) -> None:
+    rows = stock(alice, 0, 0)
+    spoil(rows[1], bob)
+    before = every_row(Coin, ReceiptLine, Account, StatementLine, Export)
+
+    with pytest.raises(errors.CoinsBusy), transaction.atomic():
+        leave(leaving, bob, [row.pk for row in rows])
+
+    assert every_row(Coin, ReceiptLine, Account, StatementLine, Export) == before
+    # What is whole leaves, and what was not named stays.
+    leave(leaving, bob, [rows[0].pk])
+    assert Coin.objects.get(pk=rows[1].pk).export_id is None
+
+
+@pytest.mark.parametrize("reserved", [(0,), (0, 0, 0), ()])
+def test_what_a_task_has_reserved_is_worth_what_was_asked_for(
+    reserved: tuple[int, ...], leaving: LockerTask, alice: Wallet
+) -> None:
+    rows = stock(alice, *reserved)
+    Coin.objects.filter(pk__in=[row.pk for row in rows]).update(task=leaving, batch=0, outcome="-" * 25)
+    before = every_row(Coin, Export)
+
+    with pytest.raises(AssertionError, match="are not worth its amount"):
+        departures.deliver(leaving)
+
+    assert every_row(Coin, Export) == before
+
+
+def test_a_file_of_which_a_coin_came_back_is_not_given_out_in_part(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    started = operations.export_coins(actor=alice, name="alice", units=2 * ONE, file_type=FileType.BIN)
+    assert len(operations.fetch_export(actor=alice, export_id=started.task.pk).content) > 0
+    one = Coin.objects.filter(state="exported").order_by("id")[0]
+    Coin.objects.filter(pk=one.pk).update(state=CoinState.SENT)
+    before = every_row(Coin, Export)
+
+    with pytest.raises(errors.ExportReturned):
+        operations.fetch_export(actor=alice, export_id=started.task.pk)
+
+    assert every_row(Coin, Export) == before
+
+
+# Change.
+
+
+@pytest.fixture
+def breaking(alice: Wallet) -> Claim:
+    stock(alice, 1)
+    return working(operations.start_break(actor=alice, name="alice", denomination=1))
+
+
+def propose(held: Claim, votes: dict[int, int]) -> bool:
+    broken = change.family(held=held, batch=breakage.FIRST_BREAK).broken
+    return change.propose(held=held, batch=breakage.FIRST_BREAK, broken=broken, votes=votes)
+
+
+@pytest.mark.parametrize(("votes", "are_enough"), [(12, False), (13, True), (14, True)])
+def test_13_servers_name_each_number_of_the_change(votes: int, are_enough: bool, breaking: Claim) -> None:
+    assert propose(breaking, {**dict.fromkeys(range(9), 25), 9: votes}) is are_enough
+    assert Coin.objects.filter(state="change", task_id=breaking.task_id).count() == 10 * are_enough
+
+
+@pytest.mark.parametrize(
+    ("state", "is_taken"),
+    [
+        *((state, True) for state in ("bank", "fracked", "limbo", "errored", "locked", "exported", "change")),
+        *((state, False) for state in ("sent", "broken", "void", "missed", "counterfeit")),
+    ],
+)
+def test_no_number_is_taken_that_a_coin_of_this_ledger_has(
+    state: str, is_taken: bool, breaking: Claim, bob: Wallet
+) -> None:
+    (row,) = stock(bob, 0)
+    other = operations.start_put(actor=bob, name="bob", units=ONE).task
+    export = Export.objects.create(task=post(bob, ONE), wallet=bob, type="bin", file_name="f.bin", coin_count=1)
+    Coin.objects.filter(pk=row.pk).update(
+        state=state, task=None, batch=None, outcome="", locker=other.locker, export=export, family=row.pk
+    )
+    numbers = [*range(9), row.serial_number]
+
+    assert propose(breaking, dict.fromkeys(numbers, 25)) is not is_taken
+
+    assert propose(breaking, dict.fromkeys([*numbers, 9], 25)) or not is_taken
+    ten = Coin.objects.filter(state="change", task_id=breaking.task_id)
+    assert ten.filter(serial_number=row.serial_number).exists() is not is_taken
+
+
+@pytest.mark.parametrize(("state", "step"), [("bank", change.Next.BREAK), ("fracked", change.Next.IMPOSSIBLE)])
+def test_of_change_only_what_no_server_refuses_is_broken_further(
+    state: str, step: change.Next, alice: Wallet, bob: Wallet
+) -> None:
+    stock(alice, 1)
+    started = operations.start_put(actor=alice, name="alice", units=ONE // 10)
+    held = working(started)
+    Coin.objects.filter(task=started.task).update(
+        batch=breakage.POOL, family=None, state=state, pown=at("p13 n12" if state == "bank" else "p13 f12")
+    )
+
+    assert change.assemble(held=held) is step
+    assert (change.open_break(held) is not None) is (step is change.Next.BREAK)
+
+
+def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
+    stock(alice, 2)
+    started = operations.start_put(actor=alice, name="alice", units=20 * ONE)
+    held = working(started)
+    Coin.objects.filter(task=started.task).update(task=None, batch=None, outcome="", family=None)
+    pool = stock(alice, 1, 1, 1, 0)
+    Coin.objects.filter(pk__in=[row.pk for row in pool]).update(
+        task=started.task, batch=breakage.POOL, outcome="-" * 25
+    )
+
+    assert change.assemble(held=held) is change.Next.NOTHING
+
+    chosen = Coin.objects.filter(task=started.task, batch=0)
+    assert sorted(chosen.values_list("denomination", flat=True)) == [1, 1]
+    assert set(chosen.values_list("locker", flat=True)) == {started.task.locker_id}
+    assert sorted(
+        Coin.objects.filter(task=started.task, batch=breakage.POOL, locker=None).values_list("denomination", flat=True)
+    ) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("marks", "state", "ten", "stays"),
+    [("p13 n12", "bank", "void", False), ("p12 n13", "limbo", "change", True), ("p12 f13", "limbo", "change", False)],
+)
+def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
+    marks: str, state: str, ten: str, stays: bool, breaking: Claim
+) -> None:
+    assert propose(breaking, dict.fromkeys(range(10), 25))
+    (big,) = Coin.objects.filter(task_id=breaking.task_id, denomination=1)
+    Coin.objects.filter(pk=big.pk).update(
+        state=CoinState.LIMBO, releasing=True, proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=big.pk)
+    )
+    Coin.objects.filter(task_id=breaking.task_id).update(outcome=at(marks))
+    task = LockerTask.objects.get(pk=breaking.task_id)
+
+    breakage.settle(task=task, batch=breakage.FIRST_BREAK, keep=False)
+
+    big.refresh_from_db()
+    assert (big.state, big.releasing) == (state, stays)
+    assert set(Coin.objects.filter(denomination=0).values_list("state", flat=True)) == {ten}
+
+
+def test_a_coin_of_a_break_that_was_changed_meanwhile_stops_it(breaking: Claim) -> None:
+    (row,) = Coin.objects.filter(task_id=breaking.task_id)
+    Coin.objects.filter(pk=row.pk).update(state=CoinState.LIMBO)
+    before = every_row(Coin)
+
+    with pytest.raises(AssertionError, match="was changed meanwhile"):
+        breakage._become(row, CoinState.BROKEN)
+    row.refresh_from_db()
+    with pytest.raises(AssertionError, match="a coin that is limbo cannot become exported"):
+        breakage._become(row, CoinState.EXPORTED)
+
+    assert every_row(Coin) == before
+
+
+# What is written after the end of a task.
+
+
+def arrived(wallet: Wallet, pown: str) -> tuple[LockerTask, Coin]:
+    """A task that has ended, and its coin with two numbers."""
+    task = post(wallet, ONE)
+    (row,) = stock(wallet, 0)
+    LockerTask.objects.filter(pk=task.pk).update(finished_at=Now())
+    task.refresh_from_db()
+    proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    Coin.objects.filter(pk=row.pk).update(pown=at(pown), proposed=proposed, changed_at=task.finished_at)
+    row.refresh_from_db()
+    return task, row
+
+
+def test_a_late_answer_gives_the_new_number_to_the_servers_that_took_it(alice: Wallet) -> None:
+    task, row = arrived(alice, "p13 n11 f1")
+    (neighbour,) = stock(alice, 0)
+    untouched = Coin.objects.filter(pk=neighbour.pk).values().get()
+    old = secrecy.open_numbers(row.secrets, coin_id=row.pk)
+    new = secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)
+
+    told = {0: Reply.PASS, 13: Reply.PASS, 14: Reply.FAIL, 24: Reply.PASS}
+    late_answers._write_arrived(task, [row], {row.pk: told})
+
+    row.refresh_from_db()
+    # Of the first it was known, and the last had refused it: neither is asked by this answer.
+    assert (row.pown, row.state) == ("p" * 14 + "f" + "n" * 9 + "f", "fracked")
+    assert secrecy.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], new[13], *old[14:])
+    assert secrecy.open_numbers(row.proposed or b"", coin_id=row.pk) == new
+    assert Coin.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"changed_at": "2026-01-01T00:00Z"},
+        {"state": "limbo"},
+        {"pown": at("p13 f12")},
+        {"secrets": b"other"},
+    ],
+)
+@pytest.mark.parametrize("is_read_before", [True, False])
+def test_a_late_answer_says_nothing_of_a_coin_that_was_moved_since(
+    moved: dict[str, Any], is_read_before: bool, alice: Wallet
+) -> None:
+    task, row = arrived(alice, "p13 n12")
+    Coin.objects.filter(pk=row.pk).update(**moved)
+    if not is_read_before:
+        if moved.keys() & {"secrets", "pown"}:
+            return
+        row.refresh_from_db()
+    elif "state" in moved:
+        Coin.objects.filter(pk=row.pk).update(changed_at="2026-01-01T00:00Z")
+    before = every_row(Coin)
+
+    late_answers._write_arrived(task, [row], {row.pk: {13: Reply.PASS}})
+
+    assert every_row(Coin) == before
+
+
+def test_a_receipt_is_settled_once_and_its_other_lines_follow(alice: Wallet) -> None:
+    """A task left two coins open. The first was settled; a later task has both."""
+    earlier, first, later = post(alice, ONE), post(alice, ONE), post(alice, ONE)
+    LockerTask.objects.update(kind=TaskKind.TAKE, amount=2 * ONE)
+    for number in (1, 2):
+        ReceiptLine.objects.create(task=earlier, denomination=0, serial_number=number, pown="n" * 25, state="limbo")
+    ReceiptLine.objects.create(task=first, denomination=0, serial_number=1, pown="p" * 25, state="bank")
+    assert hindsight.follow(later=first) == [earlier.pk]
+    for number, state in ((1, "locked"), (2, "missed")):
+        ReceiptLine.objects.create(task=later, denomination=0, serial_number=number, pown="p" * 25, state=state)
+
+    assert hindsight.follow(later=later) == [earlier.pk]
+
+    assert list(
+        ReceiptLine.objects.filter(task=earlier).order_by("serial_number").values_list("became", "settled_by")
+    ) == [("bank", first.pk), ("missed", later.pk)]
+    assert hindsight.follow(later=later) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("DELETE FROM lockers_receiptline", "receipts are only appended"),
+        ("UPDATE lockers_receiptline SET state = 'bank'", "of a receipt only letters of servers change"),
+        ("UPDATE lockers_receiptline SET serial_number = 9", "of a receipt only letters of servers change"),
+        ("UPDATE lockers_receiptline SET pown = repeat('n', 25)", "of a receipt only letters of servers change"),
+        ("DELETE FROM lockers_statementline", "lines are only appended"),
+        ("UPDATE lockers_statementline SET amount = 1", "lines are only appended"),
+        ("DELETE FROM lockers_account", "an account stays with its lines"),
+    ],
+)
+def test_receipts_and_statements_are_kept(sql: str, why: str, alice: Wallet) -> None:
+    task = post(alice, ONE)
+    ReceiptLine.objects.create(task=task, denomination=0, serial_number=1, pown=at("p13 n12"), state="limbo")
+    before = every_row(ReceiptLine, StatementLine, Account)
+
+    with pytest.raises(DatabaseError, match=why), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql)
+
+    assert every_row(ReceiptLine, StatementLine, Account) == before
+    # An answer that comes late is a letter more.
+    ReceiptLine.objects.update(pown="p" * 25)
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "is_doubted"),
+    [
+        (TaskKind.PUT, 0, True),
+        (TaskKind.PUT, breakage.POOL, False),
+        (TaskKind.PUT, breakage.FIRST_BREAK, True),
+        (TaskKind.BREAK, breakage.FIRST_BREAK, True),
+        (TaskKind.BREAK, breakage.FIRST_BREAK - 1, True),
+        (TaskKind.EXPORT, breakage.FIRST_BREAK, True),
+        (TaskKind.EXPORT, 0, False),
+        (TaskKind.FIX, 0, False),
+    ],
+)
+def test_a_break_in_flight_is_doubted_when_books_were_set_back(
+    kind: TaskKind, batch: int, is_doubted: bool, alice: Wallet
+) -> None:
+    task = LockerTask.objects.create(
+        kind=kind, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z"
+    )
+    rows = stock(alice, 0, 0)
+    Coin.objects.filter(pk=rows[0].pk).update(task=task, batch=batch, outcome="-" * 25)
+    Coin.objects.filter(pk=rows[1].pk).update(task=post(alice, ONE), batch=batch, outcome="-" * 25)
+
+    recovery.doubt_tasks_in_flight()
+
+    assert Coin.objects.get(pk=rows[0].pk).outcome == ("n" if is_doubted else "-") * 25
+    # A task that has ended is in no doubt.
+    assert Coin.objects.get(pk=rows[1].pk).outcome == "-" * 25
+
+
+# Looking.
+
+
+@pytest.mark.parametrize(
+    "moved", [{"state": "fracked"}, {"changed_at": "2026-01-01T00:00Z"}, {"batch": 0, "outcome": "-" * 25}, {}]
+)
+def test_a_coin_that_moved_while_the_servers_were_asked_is_no_finding(moved: dict[str, Any], alice: Wallet) -> None:
+    (row,) = stock(alice, 0)
+    row.refresh_from_db()
+    if "batch" in moved:
+        moved = {**moved, "task": post(alice, ONE)}
+    Coin.objects.filter(pk=row.pk).update(**moved)
+
+    assert inspection._is_unchanged(row) is not bool(moved)
+
+
+def test_12_servers_that_have_the_number_from_before_a_put_are_no_finding_and_13_are(
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    network.fault(range(12), "silent")
+    assert put(alice, 1, code).state == "completed"
+    network.clear()
+    assert list(inspection.server_findings()) == []
+
+    # Coins that never left, beside one that 12 have not stored.
+    free = Coin.objects.filter(state="bank").order_by("id")[0]
+    Coin.objects.filter(pk=free.pk).update(state="locked", locker=Coin.objects.get(state="locked").locker)
+    (finding,) = inspection.server_findings()
+    assert finding.detail == f"{free} never left, say 25"
+
+
+def test_12_servers_do_not_open_a_locker_that_all_have_forgotten(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    network.fault(range(12), "silent")
+    assert put(alice, 4, code).state == "completed"
+    network.clear()
+    network.fault(range(25), "forget")
+    network.fault(12, "wrong-secret")
+    network.forget_seen()
+
+    task = finish(operations.start_take(actor=bob, name="bob", code=code))
+
+    assert (task.state, states(bob), states(alice)) == ("error", {}, {"locked": 4})
+    assert network.seen(Command.REMOVE) + network.seen(Command.POWN) == 0
+    network.clear(12)
+    assert finish(operations.start_take(actor=bob, name="bob", code=code)).state == "completed"
+    assert_true_to_the_servers()
+
+
+def test_the_key_of_another_locker_is_never_taken_for_a_number_of_ours(
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 servers stored the coins in the first locker without a word, so its key is what may be proposed there."""
+    give(alice, mint(0, 0, 0, 0))
+    network.fault(range(12), "drop-reply")
+    with monkeypatch.context() as patch:
+        refuse_puts(patch, range(12, 25))
+        assert put(alice, 4).state == "error"
+    network.clear()
+    assert set(Coin.objects.values_list("state", "pown")) == {("bank", at("n12 p13"))}
+    assert Coin.objects.exclude(proposed=None).count() == 4
+    network.fault(24, "silent")
+    network.forget_seen()
+
+    put(alice, 4, code)
+
+    # Asked what they hold, they name the first locker's key: nothing is put there with it.
+    assert network.seen(Command.PUT) == 13
+    assert states(alice) == {"limbo": 4}
+    for row in Coin.objects.all():
+        assert not any(map(is_locker_key, secrecy.open_numbers(row.secrets, coin_id=row.pk)))
+
+
+def test_12_servers_that_hold_the_old_number_give_nothing_back(
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str
+) -> None:
+    give(alice, mint(0, 0, 0, 0))
+    network.fault(range(25), "silent")
+    put(alice, 4, code)
+    network.clear()
+    network.fault(range(12), "wrong-secret")
+    network.fault(12, "silent")
+    network.forget_seen()
+
+    find(alice)
+
+    assert states(alice) == {"limbo": 4}
+    assert not Coin.objects.filter(releasing=True).exists()
+    assert network.seen(Command.POWN) == 0
+    network.clear()
+    find(alice)
+    assert states(alice) == {"bank": 4}
+    assert_true_to_the_servers()
+
+
+def test_nothing_is_sent_again_to_a_server_that_has_not_said_what_it_holds(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    records = mint(0, 0, 0, 0)
+    network.fault(range(13), "silent")
+    finish(operations.start_import(actor=alice, name="alice", uploads=[("c.bin", write_bin(records))]))
+    assert states(alice) == {"limbo": 4}
+    network.forget_seen()
+
+    find(alice)
+
+    assert (network.seen(Command.FIND), network.seen(Command.POWN)) == (25 + 13, 0)
+    assert states(alice) == {"limbo": 4}
+    network.clear()
+    find(alice)
+    assert states(alice) == {"bank": 4}
+    assert_true_to_the_servers()
+
+
+@pytest.mark.parametrize(
+    ("told", "are_enough"),
+    [
+        ([Reply.HAS_OLD] * 13, True),
+        ([Reply.HAS_OLD] * 4 + [Reply.HAS_NEW] * 4 + [Reply.HAS_NEITHER] * 5, True),
+        ([Reply.HAS_OLD] * 12, False),
+        ([Reply.HAS_OLD] * 12 + [Reply.ERROR] * 13, False),
+        ([Reply.HAS_OLD] * 12 + [Reply.SILENT] * 13, False),
+    ],
+)
+def test_13_servers_tell_which_number_they_hold(told: list[Reply], are_enough: bool) -> None:
+    assert engine._enough_told({raida: (reply, reply) for raida, reply in enumerate(told)}) is are_enough
+    # A server that tells it of one coin alone does not count.
+    assert not engine._enough_told({raida: (reply, Reply.SILENT) for raida, reply in enumerate(told)})
