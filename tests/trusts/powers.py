@@ -1,0 +1,630 @@
+"""
+Every path on which a trust gives a power, as something that can be asked of a world.
+
+A path is asked for each actor and wallet, and answers in one word or a set of names. What it should answer is said by
+`Model` alone, from the list of the trusts in force.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid4
+
+import orjson
+from django.db import connection, transaction
+from django.utils import timezone
+
+from lockers import operations as lockers
+from lockers import queries as locker_queries
+from lockers import secrecy, statements
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.files import CoinRecord, write_bin
+from lockers.statements import Posting
+from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
+from tests.api.caller import Caller, logged_in
+from transfers import batches, events, queries, tallies
+from transfers import operations as transfers
+from transfers.models import Transfer
+from trusts import operations as trusts
+from trusts import queries as trust_queries
+from trusts.states import TrustRequestType
+from wallets import queries as wallet_queries
+from wallets.errors import DomainError
+from wallets.models import Token, Wallet
+
+# The two wallets of the trust that is tried, a manager of each, a former manager of both, and a stranger.
+SIDES: Final = ("alice", "bobby")
+ACTORS: Final = ("alice", "bobby", "mona", "yves", "fred", "steve")
+# Who is on the other side of what both wallets wait for.
+COUNTERPART: Final = "rita"
+UNIT: Final = 10**8
+
+
+@dataclass(frozen=True)
+class Model:
+    """Who may do what now, from the trusts in force: (request type, actor, target)."""
+
+    in_force: frozenset[tuple[str, str, str]]
+
+    def controls(self, who: str, wallet: str) -> bool:
+        return who == wallet or ("manage", who, wallet) in self.in_force or ("yield", wallet, who) in self.in_force
+
+    def may_push(self, giver: str, receiver: str) -> bool:
+        return ("send", giver, receiver) in self.in_force or ("receive", receiver, giver) in self.in_force
+
+    def transfer(self, who: str, source: str, destination: str) -> str:
+        if self.controls(who, source):
+            is_free = self.controls(who, destination) or self.may_push(source, destination)
+            return "completed" if is_free else "pending"
+        return "requested" if self.controls(who, destination) else "refused"
+
+
+@dataclass
+class World:
+    callers: dict[str, Caller]
+    # Of each side: what lies in it and what it waits for, by name.
+    things: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The trust between the two sides.
+    tried: UUID | None = None
+
+    def wallet(self, name: str) -> Wallet:
+        wallet = self.callers[name].wallet
+        assert wallet is not None
+        return wallet
+
+
+class Asked(NamedTuple):
+    """One question: may `who` do it with `wallet`, or between `wallet` and `other`?"""
+
+    world: World
+    who: str
+    wallet: str
+    other: str
+
+    @property
+    def actor(self) -> Wallet:
+        return self.world.wallet(self.who)
+
+    @property
+    def wallet_id(self) -> UUID:
+        return self.world.wallet(self.wallet).pk
+
+    def __getitem__(self, name: Any) -> Any:
+        return self.world.things[self.wallet][name]
+
+    def send(self, method: str, path: str, body: Any = None) -> str:
+        response = self.world.callers[self.who].send(method, path, body)
+        assert response.status_code in {200, 401, 403}, response.content
+        return "done" if response.status_code == 200 else "refused"
+
+
+Expected = Callable[[Model, Asked], Any]
+
+
+class Path(NamedTuple):
+    name: str
+    # Of the URL conf, as `tests.api.endpoints` writes them.
+    endpoints: tuple[str, ...]
+    ask: Callable[[Asked], Any]
+    expected: Expected
+    # Whether it changes something, and must be undone.
+    writes: bool
+    # Whether it is asked once for each actor, and not for both wallets.
+    once: bool
+
+    @property
+    def is_between(self) -> bool:
+        """Whether it also depends on the other wallet."""
+        return self.expected in {as_transfer, as_coin_transfer}
+
+    def answer(self, asked: Asked) -> Any:
+        try:
+            if not self.writes:
+                return self.ask(asked)
+            with undone():
+                return self.ask(asked)
+        except DomainError:
+            return "refused"
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    with transaction.atomic():
+        # Like the transaction around a test: operations inside it may roll back by themselves.
+        connection.atomic_blocks[-1]._from_testcase = True
+        try:
+            yield
+        finally:
+            transaction.set_rollback(True)
+
+
+PATHS: Final[list[Path]] = []
+
+
+def controller(model: Model, asked: Asked) -> str:
+    return "done" if model.controls(asked.who, asked.wallet) else "refused"
+
+
+def as_transfer(model: Model, asked: Asked) -> str:
+    return model.transfer(asked.who, asked.wallet, asked.other)
+
+
+def controlled(model: Model, asked: Asked) -> set[str]:
+    return {name for name in asked.world.callers if model.controls(asked.who, name)}
+
+
+def path(
+    *endpoints: str, expected: Expected = controller, writes: bool = False, once: bool = False
+) -> Callable[[Callable[[Asked], Any]], Callable[[Asked], Any]]:
+    def keep(ask: Callable[[Asked], Any]) -> Callable[[Asked], Any]:
+        def asked_in_one_word(asked: Asked) -> Any:
+            answer = ask(asked)
+            return answer if isinstance(answer, str | set) else "done"
+
+        PATHS.append(Path(ask.__name__, endpoints, asked_in_one_word, expected, writes, once))
+        return ask
+
+    return keep
+
+
+def listed(page: wallet_queries.WrittenPage) -> list[Any]:
+    found: list[Any] = orjson.loads(f"[{page.json}]")
+    return found
+
+
+# Moving tokens between the two.
+
+
+@path("POST /transfers", expected=as_transfer, writes=True)
+def send_a_bundle(asked: Asked) -> str:
+    return transfers.send_bundle(actor=asked.actor, sender=asked.wallet, receiver=asked.other, size=1).state
+
+
+@path("POST /transfers", expected=as_transfer, writes=True)
+def send_a_bundle_with_proven_credentials(asked: Asked) -> str:
+    caller = asked.world.callers[asked.who]
+    proof = wallet_queries.credentials(api_key=caller.api_key or "", bearer=caller.bearer or "").proof
+    return transfers.send_bundle(
+        actor=asked.actor, sender=asked.wallet, receiver=asked.other, size=1, proof=proof
+    ).state
+
+
+@path("POST /transfers", expected=as_transfer, writes=True)
+def send_listed_tokens(asked: Asked) -> str:
+    return transfers.send_tokens(
+        actor=asked.actor, sender=asked.wallet, receiver=asked.other, token_ids=[asked["token"]]
+    ).state
+
+
+@path("POST /wallets/batch-transfer", expected=as_transfer, writes=True)
+def send_a_batch(asked: Asked) -> str:
+    batches.transfer_batch(actor=asked.actor, sender=asked.wallet, rows=[batches.Row(2, asked.other, 1)])
+    return Transfer.objects.latest("number").state
+
+
+def to_a_new_wallet(model: Model, asked: Asked) -> str:
+    # Who creates a wallet manages it.
+    return "completed" if model.controls(asked.who, asked.wallet) else "requested"
+
+
+@path("POST /wallets/batch-create-wallet", expected=to_a_new_wallet, writes=True)
+def send_to_new_wallets_of_a_batch(asked: Asked) -> str:
+    batches.create_batch(actor=asked.actor, sender=asked.wallet, rows=[batches.Row(2, "sapling", 1)])
+    return Transfer.objects.latest("number").state
+
+
+# Deciding on transfers with a third wallet.
+
+
+@path("POST /transfers/{transfer_id}/accept", writes=True)
+def accept_a_transfer(asked: Asked) -> None:
+    transfers.accept(actor=asked.actor, transfer_id=asked["offered"])
+
+
+@path("POST /transfers/{transfer_id}/decline", writes=True)
+def decline_a_pending_transfer(asked: Asked) -> None:
+    transfers.decline(actor=asked.actor, transfer_id=asked["offered"])
+
+
+@path("DELETE /transfers/{transfer_id}", writes=True)
+def delete_a_pending_transfer(asked: Asked) -> None:
+    transfers.delete(actor=asked.actor, transfer_id=asked["offering"])
+
+
+@path("POST /transfers/{transfer_id}/fulfill", writes=True)
+def fulfill_a_requested_transfer(asked: Asked) -> None:
+    transfers.fulfill(actor=asked.actor, transfer_id=asked["asked"])
+
+
+@path("POST /transfers/{transfer_id}/fulfill", writes=True)
+def fulfill_a_requested_transfer_with_chosen_tokens(asked: Asked) -> None:
+    transfers.fulfill(actor=asked.actor, transfer_id=asked["asked"], token_ids=[asked["token"]])
+
+
+@path("POST /transfers/{transfer_id}/decline", writes=True)
+def decline_a_requested_transfer(asked: Asked) -> None:
+    transfers.decline(actor=asked.actor, transfer_id=asked["asked"])
+
+
+@path("DELETE /transfers/{transfer_id}", writes=True)
+def delete_a_requested_transfer(asked: Asked) -> None:
+    transfers.delete(actor=asked.actor, transfer_id=asked["asking"])
+
+
+# Seeing transfers. Who began one goes on seeing it.
+
+
+def or_began_it(model: Model, asked: Asked) -> str:
+    return "done" if model.controls(asked.who, asked.wallet) or asked.who == "fred" else "refused"
+
+
+@path("GET /transfers/{transfer_id}")
+def see_a_transfer_into_the_wallet(asked: Asked) -> None:
+    queries.transfer_visible_to(actor_id=asked.actor.pk, transfer_id=asked["offered"])
+
+
+@path("GET /transfers/{transfer_id}", expected=or_began_it)
+def see_a_transfer_out_of_the_wallet(asked: Asked) -> None:
+    queries.transfer_visible_to(actor_id=asked.actor.pk, transfer_id=asked["offering"])
+
+
+@path("GET /transfers/{transfer_id}/tokens", expected=or_began_it)
+def see_the_tokens_of_a_transfer(asked: Asked) -> None:
+    queries.tokens_of_transfer(actor_id=asked.actor.pk, transfer_id=asked["offering"], limit=9)
+
+
+def its_transfers(model: Model, asked: Asked) -> set[str]:
+    """The wallets whose transfers with the counterpart are seen, but for those that are seen for another reason."""
+    return {side for side in SIDES if model.controls(asked.who, side)}
+
+
+def _sides_of(rows: list[Any]) -> set[str]:
+    return {
+        side
+        for row in rows
+        if row["originating_wallet"] != "fred"
+        for side in SIDES
+        if side in {row["source_wallet"], row["destination_wallet"]}
+    }
+
+
+@path("GET /transfers", expected=its_transfers, once=True)
+def list_transfers(asked: Asked) -> set[str]:
+    return _sides_of(
+        listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, state="requested", limit=99))
+    )
+
+
+@path("GET /transfers", expected=its_transfers, once=True)
+def list_the_nearest_transfers(asked: Asked) -> set[str]:
+    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, limit=99)))
+
+
+@path("GET /transfers")
+def list_transfers_of_the_wallet(asked: Asked) -> None:
+    queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
+
+
+@path("GET /wallets/{wallet_id}/pending-transfers")
+def sum_up_pending_transfers(asked: Asked) -> None:
+    queries.pending_sums(actor_id=asked.actor.pk, wallet_id=asked.wallet_id)
+
+
+# Wallets, tokens, events.
+
+
+@path("GET /wallets/{wallet_id}")
+def see_the_wallet(asked: Asked) -> str:
+    return asked.send("GET", f"/wallets/{asked.wallet_id}")
+
+
+@path("PATCH /wallets/{wallet_id}", writes=True)
+def describe_the_wallet(asked: Asked) -> str:
+    return asked.send("PATCH", f"/wallets/{asked.wallet_id}", {"about": "planted in spring"})
+
+
+@path("GET /tokens")
+def list_tokens(asked: Asked) -> str:
+    return asked.send("GET", f"/tokens?limit=9&wallet={asked.wallet}")
+
+
+@path("GET /tokens/{token_id}")
+def see_a_token(asked: Asked) -> str:
+    return asked.send("GET", f"/tokens/{asked['token']}")
+
+
+@path("GET /tokens/{token_id}/transactions")
+def see_the_history_of_a_token(asked: Asked) -> None:
+    token_id = asked["token"]
+    queries.token_history(actor_id=asked.actor.pk, token_id=token_id, written=str(token_id), limit=9)
+
+
+@path("GET /wallets", expected=controlled, once=True)
+def list_wallets(asked: Asked) -> set[str]:
+    return {each["name"] for each in listed(tallies.wallets_page(actor_id=asked.actor.pk, limit=99))}
+
+
+@path("GET /wallets", expected=controlled, once=True)
+def list_wallets_behind_the_first_page(asked: Asked) -> set[str]:
+    after = [False, "2000-01-01T00:00:00Z", str(UUID(int=0))]
+    return {each["name"] for each in listed(tallies.wallets_page(actor_id=asked.actor.pk, limit=99, after=after))}
+
+
+@path("GET /events")
+def list_events_of_the_wallet(asked: Asked) -> None:
+    events.events_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
+
+
+@path("GET /events", expected=controlled, once=True)
+def list_events(asked: Asked) -> set[str]:
+    names = {asked.world.wallet(name).pk: name for name in asked.world.callers}
+    rows = events.events_visible_to(actor_id=asked.actor.pk, wallet=None, limit=999)
+    return {names[row.wallet_id] for row in rows}
+
+
+# Trusts with a third wallet.
+
+
+@path("GET /trust_relationships/{trust_relationship_id}")
+def see_a_trust_that_asks_the_wallet(asked: Asked) -> str:
+    return asked.send("GET", f"/trust_relationships/{asked['incoming']}")
+
+
+@path("GET /trust_relationships/{trust_relationship_id}", expected=or_began_it)
+def see_a_trust_that_the_wallet_asked_for(asked: Asked) -> None:
+    trust_queries.trust_visible_to(actor_id=asked.actor.pk, trust_id=asked["outgoing"])
+
+
+def a_side(model: Model, asked: Asked) -> str:
+    if asked.world.tried is None:
+        return "there is none"
+    return "done" if any(model.controls(asked.who, side) for side in SIDES) else "refused"
+
+
+@path("GET /trust_relationships/{trust_relationship_id}", expected=a_side, once=True)
+def see_the_trust_between_the_two(asked: Asked) -> str:
+    if asked.world.tried is None:
+        return "there is none"
+    trust_queries.trust_visible_to(actor_id=asked.actor.pk, trust_id=asked.world.tried)
+    return "done"
+
+
+@path("GET /trust_relationships", expected=its_transfers, once=True)
+def list_trusts(asked: Asked) -> set[str]:
+    ids = trust_queries.controlled_wallet_ids(actor_id=asked.actor.pk)
+    rows = trust_queries.trusts_page(wallet_ids=ids, limit=99)
+    incoming = {asked.world.things[side]["incoming"]: side for side in SIDES}
+    return {incoming[row.id] for row in rows if row.id in incoming}
+
+
+@path("GET /wallets/{wallet_id}/trust_relationships")
+def list_trusts_of_the_wallet(asked: Asked) -> str:
+    return asked.send("GET", f"/wallets/{asked.wallet_id}/trust_relationships?limit=9")
+
+
+@path("POST /trust_relationships", writes=True)
+def ask_for_a_trust_in_its_name(asked: Asked) -> None:
+    trusts.request_trust(
+        actor=asked.actor, request_type=TrustRequestType.MANAGE, requestee="zora", requester=asked.wallet
+    )
+
+
+@path("POST /trust_relationships/{trust_relationship_id}/accept", writes=True)
+def accept_a_trust(asked: Asked) -> None:
+    trusts.accept_trust(actor=asked.actor, trust_id=asked["incoming"])
+
+
+@path("POST /trust_relationships/{trust_relationship_id}/accept", writes=True)
+def accept_a_manager(asked: Asked) -> None:
+    trusts.accept_trust(actor=asked.actor, trust_id=asked["managing"])
+
+
+@path("POST /trust_relationships/{trust_relationship_id}/decline", writes=True)
+def decline_a_trust(asked: Asked) -> None:
+    trusts.decline_trust(actor=asked.actor, trust_id=asked["incoming"])
+
+
+@path("DELETE /trust_relationships/{trust_relationship_id}", writes=True)
+def delete_a_trust(asked: Asked) -> None:
+    trusts.delete_trust(actor=asked.actor, trust_id=asked["outgoing"])
+
+
+@path("POST /wallets/{wallet_id}/dismiss", writes=True)
+def dismiss_a_manager(asked: Asked) -> None:
+    trusts.dismiss_manager(actor=asked.actor, wallet_id=asked.wallet_id, manager=asked["manager"])
+
+
+# Coins.
+
+
+def as_coin_transfer(model: Model, asked: Asked) -> str:
+    # Coins do not wait for consent.
+    return "done" if as_transfer(model, asked) == "completed" else "refused"
+
+
+@path("POST /api/v1/transfer", expected=as_coin_transfer, writes=True)
+def transfer_coins(asked: Asked) -> None:
+    lockers.transfer_coins(actor=asked.actor, source=asked.wallet, destination=asked.other, units=UNIT)
+
+
+@path("POST /api/v1/locker", "POST /api/transactions/locker/upload", writes=True)
+def put_coins_into_a_locker(asked: Asked) -> None:
+    lockers.start_put(actor=asked.actor, name=asked.wallet, units=UNIT)
+
+
+@path("POST /api/transactions/locker/put-one-coin", writes=True)
+def put_one_coin_into_a_locker(asked: Asked) -> None:
+    lockers.start_put_of_one(actor=asked.actor, name=asked.wallet, denomination=0)
+
+
+@path("POST /api/v1/locker/take", "POST /api/v1/locker/{code}", "POST /api/transactions/locker/download", writes=True)
+def take_out_of_a_locker(asked: Asked) -> None:
+    lockers.start_take(actor=asked.actor, name=asked.wallet, code="A-CODE-THAT-IS-LONG-ENOUGH")
+
+
+@path("POST /api/v1/import", writes=True)
+def import_coins(asked: Asked) -> None:
+    record = CoinRecord(WireCoin(0, 4711), ans=secrecy.fresh_numbers())
+    lockers.start_import(actor=asked.actor, name=asked.wallet, uploads=[("one.bin", write_bin([record]))])
+
+
+@path("POST /api/v1/find", writes=True)
+def find_coins(asked: Asked) -> None:
+    lockers.start_find(actor=asked.actor, name=asked.wallet)
+
+
+@path("POST /api/v1/fix", writes=True)
+def fix_coins(asked: Asked) -> None:
+    lockers.start_fix(actor=asked.actor, name=asked.wallet)
+
+
+@path("POST /api/v1/break", writes=True)
+def break_a_coin(asked: Asked) -> None:
+    lockers.start_break(actor=asked.actor, name=asked.wallet, denomination=0)
+
+
+@path("POST /api/v1/export", writes=True)
+def export_coins(asked: Asked) -> None:
+    lockers.export_coins(actor=asked.actor, name=asked.wallet, units=UNIT, file_type=FileType.BIN)
+
+
+@path("GET /api/v1/exports/{export_id}")
+def see_an_export(asked: Asked) -> None:
+    locker_queries.export_visible_to(actor=asked.actor, export_id=asked["export"])
+
+
+@path("GET /api/v1/exports/{export_id}/file", writes=True)
+def fetch_an_export(asked: Asked) -> None:
+    lockers.fetch_export(actor=asked.actor, export_id=asked["export"])
+
+
+@path("POST /api/v1/exports/{export_id}/confirm", writes=True)
+def confirm_an_export(asked: Asked) -> None:
+    lockers.confirm_export(actor=asked.actor, export_id=asked["export"])
+
+
+@path("POST /api/v1/exports/{export_id}/recall", writes=True)
+def recall_an_export(asked: Asked) -> None:
+    lockers.recall_export(actor=asked.actor, export_id=asked["export"])
+
+
+@path("GET /api/v1/exports", expected=its_transfers, once=True)
+def list_exports(asked: Asked) -> set[str]:
+    return {row.export.wallet.name for row in locker_queries.exports_page(actor=asked.actor, limit=9)}
+
+
+@path("GET /api/v1/lockers", expected=its_transfers, once=True)
+def list_lockers(asked: Asked) -> set[str]:
+    return {row.locker.wallet.name for row in locker_queries.lockers_page(actor=asked.actor, limit=9)}
+
+
+@path("POST /api/v1/lockers/{locker_id}/code")
+def read_the_code_of_a_locker(asked: Asked) -> None:
+    locker_queries.locker_code(actor=asked.actor, locker_id=asked["locker"])
+
+
+@path("GET /api/v1/task/{task_id}", "GET /api/system/tasks")
+def see_a_task(asked: Asked) -> None:
+    locker_queries.task_visible_to(actor=asked.actor, task_id=asked["task"])
+
+
+@path("GET /api/v1/receipts/{receipt_id}")
+def see_a_receipt(asked: Asked) -> None:
+    locker_queries.receipt_visible_to(actor=asked.actor, receipt_id=asked["receipt"])
+
+
+@path("GET /api/v1/transactions/{name}/{receipt_id}")
+def see_a_receipt_of_the_wallet(asked: Asked) -> None:
+    locker_queries.receipt_visible_to(actor=asked.actor, receipt_id=asked["receipt"], name=asked.wallet)
+
+
+@path("GET /api/v1/wallets", expected=controlled, once=True)
+def list_wallets_with_coins(asked: Asked) -> set[str]:
+    return {wallet.name for wallet in locker_queries.wallets_of(actor=asked.actor)}
+
+
+@path("GET /api/v1/wallets/{name}", "GET /api/v1/wallets/{name}/statement", "GET /api/wallets/balance")
+def see_the_coins_of_the_wallet(asked: Asked) -> None:
+    locker_queries.wallet_of(actor=asked.actor, name=asked.wallet)
+
+
+# The world.
+
+
+def agreed(asking: Wallet, kind: str, asked: Wallet) -> UUID:
+    row = trusts.request_trust(actor=asking, request_type=TrustRequestType(kind), requestee=asked.name)
+    return trusts.accept_trust(actor=asked, trust_id=row.id).id
+
+
+def build(api_key: str) -> tuple[World, Model]:
+    """The two wallets, that have no trust with each other, and all that can be asked for about them."""
+    callers = {name: logged_in(name, api_key) for name in (*ACTORS, COUNTERPART, "zora")}
+    world = World(callers)
+    rita, fred = world.wallet(COUNTERPART), world.wallet("fred")
+    transfers.issue_tokens(wallet=rita, count=6)
+    for number, (side, manager) in enumerate(zip(SIDES, ("mona", "yves"), strict=True)):
+        wallet = world.wallet(side)
+        transfers.issue_tokens(wallet=wallet, count=6)
+        former = agreed(fred, "manage", wallet)
+        things: dict[str, Any] = {
+            "manager": manager,
+            "offered": transfers.send_bundle(actor=rita, sender=rita.name, receiver=side, size=1).id,
+            "offering": transfers.send_bundle(actor=fred, sender=side, receiver=rita.name, size=1).id,
+            "asked": transfers.send_bundle(actor=rita, sender=side, receiver=rita.name, size=1).id,
+            "asking": transfers.send_bundle(actor=wallet, sender=rita.name, receiver=side, size=1).id,
+            "token": Token.objects.filter(wallet=wallet, transfer_pending_id=None).first().pk,
+            "incoming": trusts.request_trust(actor=rita, request_type=TrustRequestType.SEND, requestee=side).id,
+            "outgoing": trusts.request_trust(
+                actor=fred, request_type=TrustRequestType.SEND, requester=side, requestee=rita.name
+            ).id,
+            "managing": trusts.request_trust(
+                actor=world.wallet("zora"), request_type=TrustRequestType.MANAGE, requestee=side
+            ).id,
+            **_coins_of(wallet, first=10 * number + 1),
+        }
+        trusts.decline_trust(actor=wallet, trust_id=former)
+        world.things[side] = things
+    agreed(world.wallet("mona"), "manage", world.wallet("alice"))
+    agreed(world.wallet("bobby"), "yield", world.wallet("yves"))
+    return world, Model(frozenset({("manage", "mona", "alice"), ("yield", "bobby", "yves")}))
+
+
+def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
+    locker = Locker(wallet=wallet, amount=UNIT, state=LockerState.FILLED)
+    locker.code = secrecy.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
+    locker.save(force_insert=True)
+    powns = {CoinState.LIMBO: "n" * 25, CoinState.FRACKED: "p" * 13 + "f" * 12}
+    states = [CoinState.BANK] * 3 + [CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED]
+    for number, state in enumerate(states, start=first):
+        pk = uuid4()
+        Coin.objects.create(
+            pk=pk,
+            wallet=wallet,
+            denomination=0,
+            serial_number=number,
+            state=state,
+            origin=TaskKind.IMPORT,
+            pown=powns.get(state, "p" * 25),
+            secrets=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
+            proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
+            locker=locker if state == CoinState.LOCKED else None,
+        )
+    now = timezone.now()
+    task = LockerTask.objects.create(
+        kind=TaskKind.PUT,
+        wallet=wallet,
+        actor=wallet,
+        state=TaskState.COMPLETED,
+        step=Step.DONE,
+        progress=100,
+        locker=locker,
+        receipt_id=uuid4().hex,
+        deadline=now,
+        finished_at=now,
+        result={"total_stored": UNIT, "total_failed": 0},
+    )
+    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 4 * UNIT, LineType.IMPORTED)])
+    exported = lockers.export_coins(actor=wallet, name=wallet.name, units=UNIT, file_type=FileType.BIN)
+    return {"task": task.pk, "receipt": task.receipt_id, "locker": locker.pk, "export": exported.task.pk}
