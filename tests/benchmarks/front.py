@@ -2,6 +2,7 @@
 What it costs that bodies and answers are complete before and after a thread has them, and what it is worth.
 
     python -m tests.benchmarks front [--turns N] [--seconds S]        two servers over one database, in turn
+    python -m tests.benchmarks front --limits                         the product with limits of requests, and without
     python -m tests.benchmarks front --stalled 500 --readers 200      honest requests beside connections that stall
 
 The control is granian's WSGI interface, which read bodies and wrote answers on the threads, or the web server of
@@ -25,6 +26,7 @@ from config.embedded import ROOT
 from tests.benchmarks import load, machine
 
 SMALL = 10_000
+LIMITS = ("COPPICE_REQUESTS_PER_MINUTE", "COPPICE_REQUESTS_PER_MINUTE_PER_KEY")
 
 
 def control(*, port: int) -> list[str]:
@@ -42,15 +44,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--stalled", type=int, default=0, help="connections that send a head, one byte, and no more")
     parser.add_argument("--readers", type=int, default=0, help="connections that ask for a long list and do not read")
     parser.add_argument("--only", default="", help="part of the name of the one kind of request")
+    parser.add_argument("--limits", action="store_true", help="the control has no limits of requests a minute")
     parser.add_argument("--control", type=Path, help="another checkout, whose web server is the control")
     chosen = parser.parse_args(arguments)
     with machine.running() as running:
         django.setup()
+        if chosen.limits:
+            running.environment |= dict.fromkeys(LIMITS, "1000000000")
         front = Front(running, chosen.turns, chosen.seconds)
         if chosen.stalled or chosen.readers:
             front.stall(chosen.stalled, chosen.readers)
         else:
-            front.compare(chosen.only, chosen.control)
+            front.compare(chosen.only, ROOT if chosen.limits else chosen.control)
 
 
 class Front:
@@ -81,6 +86,10 @@ class Front:
 
     def compare(self, only: str, checkout: Path | None) -> None:
         assert self.machine.web is not None
+        # The product's own server may have limits, which the control does not.
+        self.machine.environment = {
+            name: value for name, value in self.machine.environment.items() if name not in LIMITS
+        }
         other = self.machine.start_control(control if checkout is None else web_server.command, checkout or ROOT)
         servers: list[tuple[tuple[str, int], Child]] = [other, (self.machine.address, self.machine.web)]
         scripts = {name: script for name, script in self.scripts().items() if only in name}
