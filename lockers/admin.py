@@ -376,6 +376,11 @@ class CoinPage(pages.LedgerPage):
                 Fact("serial number", row.serial_number),
                 Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
                 Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
+                Fact(
+                    "last checked",
+                    "not since it came" if row.checked_at is None else desk.full(row.checked_at),
+                    note="" if row.checked_at is None else desk.ago(row.checked_at),
+                ),
                 Fact("came", f"by {row.origin}", note=desk.ago(row.created_at)),
                 Fact(
                     "held by", "nothing" if row.task_id is None else link("lockers_lockertask", row.task_id, "a task")

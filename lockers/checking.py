@@ -66,7 +66,8 @@ class Checked:
 
     @property
     def board(self) -> str:
-        return "".join(each.most_common(1)[0][0] if each else "u" for each in self.words)
+        """What each server said: that it refuses if it refuses one coin, otherwise what it said of most."""
+        return "".join("f" if each["f"] else each.most_common(1)[0][0] if each else "u" for each in self.words)
 
     @property
     def silent(self) -> int:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from lockers import choosing, hindsight
@@ -64,6 +64,26 @@ def count_thin() -> tuple[int, int]:
     """Return how many lockers, and how many coins in wallets, stand on fewer than 20 servers."""
     in_wallets = thin_coins(Coin.objects.filter(state__in=SPENDABLE, task=None))
     return thin_lockers(Locker.objects.all()).count(), in_wallets.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Of the coins that a wallet may spend: how many stand on few servers, and when all were last asked about."""
+
+    thin: int
+    unchecked: int
+    oldest: datetime | None
+
+
+def checks_of(*, wallet_id: UUID) -> Checks | None:
+    """Return it for a wallet's coins at rest, None if it has none."""
+    told = Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None).aggregate(
+        coins=Count("id"),
+        thin=Count("id", filter=Q(passes__lt=THIN_BELOW)),
+        unchecked=Count("id", filter=Q(checked_at=None)),
+        oldest=Min("checked_at"),
+    )
+    return Checks(told["thin"], told["unchecked"], told["oldest"]) if told["coins"] else None
 
 
 def with_servers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from config.desk import charts, pages
 from config.desk.pages import Fact
 from config.desk.templatetags import desk
+from lockers import overview as coins_overview
 from lockers import queries as lockers
 from transfers import overview as transfers
 from transfers import tallies
@@ -97,6 +98,7 @@ class WalletPage(pages.LedgerPage):
             "counts": counts,
             "contents": contents,
             "grades": [(name.replace("_", " "), *each) for name, each in contents.grades.items() if each[0]],
+            "checks": coins_overview.checks_of(wallet_id=row.pk),
             "denominations": sorted(contents.denominations.items(), reverse=True),
             "neighbours": neighbours,
             "picture": _picture(row, neighbours),

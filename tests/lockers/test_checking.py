@@ -1,5 +1,6 @@
 """Servers that forget coins which they acknowledged: who notices, what the books say then, and what heals."""
 
+import re
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
@@ -96,7 +97,12 @@ def test_what_servers_forgot_is_noticed_written_down_and_healed(
     assert_true_to_the_servers()
 
 
-def test_a_check_tells_what_it_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+def test_a_check_tells_what_it_found(
+    network: LocalNetwork,
+    mint: Mint,
+    alice: Wallet,
+    desk: Client,  # noqa: F811
+) -> None:
     give(alice, mint(1, 0, 0, 0))
     forget(Coin.objects.order_by("id")[:1], range(12))
 
@@ -109,8 +115,11 @@ def test_a_check_tells_what_it_found(network: LocalNetwork, mint: Mint, alice: W
     )
     assert task.result == {
         "coins_checked": 4, "coins_refused": 1, "coins_doubtful": 0, "servers": {"fewest": 13, "most": 25},
-        "raida": "p" * 25,
+        "raida": "f" * 12 + "p" * 13,
     }  # fmt: skip
+    shown = desk.get(reverse("admin:wallets_wallet_change", args=[alice.pk])).content.decode()
+    assert "1 of the coins to spend is thin</a>: accepted by fewer than 20 of 25 servers" in shown
+    assert re.search(r"Checked with the servers \d+ s ago or later\.", shown)
     assert (again.message, again.result["coins_refused"]) == ("No server refuses a coin that it accepted before.", 0)
 
 
