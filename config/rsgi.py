@@ -21,8 +21,9 @@ import os
 import sys
 import tempfile
 import time
+import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from secrets import token_hex
 from typing import IO, Any, Final, Protocol
 
@@ -76,18 +77,25 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _MOST_NAMES: Final = 500
+_SOON: Final = [("retry-after", errors.RETRY_AFTER_SECONDS)]
+# For zlib: a gzip header and trailer, the largest window.
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_PART_BYTES: Final = 256 * 1024
+_NO_GZIP: Final = "Malformed request: the body is not gzip"
 
 
 class Refused(Exception):
     """A request is answered before any thread has it."""
 
-    def __init__(self, status: int, message: str, *, is_over: bool = True, retry_after: str = "") -> None:
+    def __init__(
+        self, status: int, message: str, *, is_over: bool = True, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         # What is left of the body is not read: the connection ends.
         self.is_over = is_over
-        self.retry_after = retry_after
+        self.headers = headers
 
 
 class Scope(Protocol):
@@ -142,6 +150,42 @@ class Body:
             self._deadline.reschedule(moment)
 
 
+class Gzip:
+    """Unfolds a body with `Content-Encoding: gzip` as it comes, in parts of bounded size."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        # The last member is complete: nothing may be missing.
+        self.is_whole = False
+
+    def unfolded(self, piece: bytes) -> Iterator[bytes]:
+        """:raises Refused: 400, it is not gzip"""
+        try:
+            while piece:
+                if self.is_whole:
+                    # A file of several members is what they hold one after the other (RFC 1952).
+                    self._member, self.is_whole = zlib.decompressobj(_GZIP), False
+                yield self._member.decompress(piece, _PART_BYTES)
+                self.is_whole = self._member.eof
+                piece = self._member.unused_data if self.is_whole else self._member.unconsumed_tail
+        except zlib.error:
+            raise Refused(400, _NO_GZIP) from None
+
+
+def _gzip_of(codings: str) -> Gzip | None:
+    """
+    Return what unfolds a body with this `Content-Encoding`; None if nothing is to be done.
+
+    :raises Refused: 415, another coding
+    """
+    match [coding for each in codings.split(",") if (coding := each.strip().lower()) not in {"", "identity"}]:
+        case []:
+            return None
+        case ["gzip" | "x-gzip"]:
+            return Gzip()
+    raise Refused(415, "Invalid content encoding. API only supports gzip", headers=[("accept-encoding", "gzip")])
+
+
 class Room:
     """
     What large bodies may take of memory together, from their first byte until they are answered.
@@ -173,7 +217,7 @@ class Room:
             return
         slowest = min(self._arriving, key=lambda each: each.last)
         if slowest is body or now - slowest.last < 1:
-            raise Refused(503, "Service busy, try again", retry_after="5")
+            raise Refused(503, "Service busy, try again", headers=[("retry-after", "5")])
         slowest.end_at(now)
         self.leave(slowest)
 
@@ -226,7 +270,7 @@ class Entry:
             length = environ.get("CONTENT_LENGTH")
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
                 content: bytes | bytearray
-                if length is not None and int(length) <= _SMALL:
+                if length is not None and int(length) <= _SMALL and "HTTP_CONTENT_ENCODING" not in environ:
                     try:
                         async with asyncio.timeout(self._seconds):
                             content = await connection()
@@ -238,7 +282,7 @@ class Entry:
             self._notice()
             done: asyncio.Future[None] = self._loop.create_future()
             if not self._pools[self._pool_of(scope.path)].take((environ, connection, done)):
-                raise Refused(503, "Service busy, try again", is_over=False, retry_after=errors.RETRY_AFTER_SECONDS)
+                raise Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
             await self._until(done)
         except Refused as refused:
             self._refuse(scope, connection, refused, time.monotonic() - began)
@@ -335,15 +379,18 @@ class Entry:
 
     async def _read(self, path: str, environ: dict[str, Any], connection: Connection) -> tuple[bytearray, Body]:
         """
-        Read a body that is large or of unknown length. Afterwards the environ tells its length.
+        Read a body that is large, compressed or of unknown length. Afterwards the environ tells its length.
 
-        :raises Refused: 400, 408, 413 or 503
+        All limits hold for what was sent and for what it unfolds to.
+
+        :raises Refused: 400, 408, 413, 415 or 503
         """
         announced = environ.get("CONTENT_LENGTH")
         largest = LARGEST_IMPORT if LARGE_BODIES.match(path) else LARGEST_BODY
         if announced is not None and int(announced) > largest:
             raise Refused(413, "Request entity too large")
-        content, pieces = bytearray(), 0
+        gzip = _gzip_of(environ.pop("HTTP_CONTENT_ENCODING", ""))
+        content, pieces, received = bytearray(), 0, 0
         began = self._loop.time()
         deadline = asyncio.timeout_at(began + self._seconds)
         body = Body(deadline, began)
@@ -357,14 +404,23 @@ class Entry:
                     if not piece:
                         continue
                     now = self._loop.time()
-                    content += piece
+                    received += len(piece)
                     pieces += 1
-                    self._room.take(body, len(piece), now)
-                    if body.size > largest or pieces > _MOST_PIECES:
+                    if received > largest or pieces > _MOST_PIECES:
                         raise Refused(413, "Request entity too large")
-                    body.end_at(began + self._seconds + body.size / BYTES_A_SECOND)
-            if ends != 1 or (announced is not None and body.size != int(announced)):
+                    body.end_at(began + self._seconds + received / BYTES_A_SECOND)
+                    for part in (piece,) if gzip is None else gzip.unfolded(piece):
+                        content += part
+                        self._room.take(body, len(part), now)
+                        if body.size > largest:
+                            raise Refused(413, "Request entity too large")
+                        if gzip is not None:
+                            # Others are served between two parts.
+                            await asyncio.sleep(0)
+            if ends != 1 or (announced is not None and received != int(announced)):
                 raise Refused(400, "Malformed request")
+            if gzip is not None and received and not gzip.is_whole:
+                raise Refused(400, _NO_GZIP)
         except TimeoutError:
             self._room.leave(body)
             raise Refused(408, "Request timeout") from None
@@ -384,8 +440,7 @@ class Entry:
         ]  # fmt: skip
         if refused.is_over:
             headers.append(("connection", "close"))
-        if refused.retry_after:
-            headers.append(("retry-after", refused.retry_after))
+        headers += refused.headers
         connection.response_bytes(status, headers, orjson.dumps(errors.body_of(path, status, refused.message)))
         method = traffic.method_of(scope.method)
         traffic.count(method, traffic.NO_ROUTE, status, seconds)

@@ -32,8 +32,11 @@ def check_body(request: Request) -> None:
     """
     if request.method not in {"POST", "PUT", "PATCH"}:
         return
-    # The public service wants the header even where there is no body; the locker dialect only where there is one.
+    # The public service wants the header even where there is no body; the locker dialect only where there is one. An
+    # action without fields, such as accepting, needs neither.
     if not request.content_type and not errors.is_locker_path(request.path):
+        if _needs_no_body(request) and not int(request.META.get("CONTENT_LENGTH") or 0):
+            return
         raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
     parsers = request.parsers or ()
     if request.content_type and not any(media_type_matches(each.media_type, request.content_type) for each in parsers):
@@ -42,6 +45,12 @@ def check_body(request: Request) -> None:
         raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")
     # Reading is what checks.
     _ = request.data
+
+
+def _needs_no_body(request: Request) -> bool:
+    view = request.parser_context["view"]
+    # Said by `config.api.openapi.describe`, which also writes it into the description.
+    return bool(getattr(getattr(view, view.action), "needs_no_body", False))
 
 
 def check_api_key(sent: str, found: queries.Credentials) -> None:

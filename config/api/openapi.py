@@ -316,6 +316,7 @@ def describe(
 
     def decorate(action: F) -> F:
         action.reads_query = query is not None  # type: ignore[attr-defined]
+        action.needs_no_body = isinstance(body, Shape) and not body.fields  # type: ignore[attr-defined]
         action.refusals = tuple(refusals)  # type: ignore[attr-defined]
         return extend_schema(
             operation_id=re.sub(r"[^a-z0-9]+", "_", summary.lower()).strip("_"),
@@ -420,6 +421,21 @@ ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
     "Error": schema_like(errors.body_of("/", 404, "Cannot GET /nope")),
     "LockerError": schema_like(errors.body_of("/api/", 404, "Cannot GET /api/nope")),
 }
+
+
+def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Say of each body whether it is required: it is where a field is (a hook of drf-spectacular)."""
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            body = operation.get("requestBody")
+            if body is None:
+                continue
+            schemas = [each["schema"] for each in body["content"].values()]
+            shapes = [shape for schema in schemas for shape in schema.get("oneOf", [schema])]
+            body["required"] = all(shape.get("required") for shape in shapes)
+            if not any(shape.get("properties") for shape in shapes):
+                body["description"] = "May be left out, and `Content-Type` with it."
+    return result
 
 
 def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:

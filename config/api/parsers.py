@@ -1,5 +1,6 @@
 """Reading request bodies: JSON without the liberties that make two readers disagree."""
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def malformed(why: str) -> RequestRefused:
 
 class StrictJSONParser(BaseParser):
     """
-    Accepts what RFC 8259 calls JSON, in UTF-8, and refuses the rest with 400.
+    Accepts what RFC 8259 calls JSON, in UTF-8 with or without a byte order mark, and refuses the rest with 400.
 
     Refused too: duplicate keys, NUL characters and lone surrogates (PostgreSQL stores neither), NaN and
     Infinity, numbers of more than 308 digits, and more than 64 levels. More than the view's `maximum_bytes` is 413.
@@ -75,6 +76,8 @@ def decode(body: bytes) -> Any:
 
     :raises RequestRefused: 400, the bytes are not strict JSON
     """
+    # RFC 8259, section 8.1, lets a reader ignore the mark; .NET and PowerShell write it.
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

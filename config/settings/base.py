@@ -185,7 +185,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["config.api.openapi.one_path_each"],
-    "POSTPROCESSING_HOOKS": ["config.api.openapi.with_shared_parts"],
+    "POSTPROCESSING_HOOKS": ["config.api.openapi.with_needed_bodies", "config.api.openapi.with_shared_parts"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Without this the page asks a service elsewhere whether the document is valid.
