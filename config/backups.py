@@ -31,10 +31,12 @@ from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
+from psycopg import pq
 
 from config import auditing
 from config.embedded import postgres_on_the_machine, version_of, wheel_directory
 from config.environment import ROOT
+from config.postgresql.sessions import Pooled
 from lockers import recovery
 from wallets.audit import Finding
 
@@ -104,6 +106,7 @@ def back_up(directory: Path) -> Manifest:
 
     :raises BackupError: the directory is there already, no pg_dump is, or it failed; nothing is left then
     """
+    _go_past_the_pooler()
     if directory.exists():
         raise BackupError(f"{directory} is there already. Name a directory that is not.")
     partial = directory.with_name(f"{directory.name}.partial")
@@ -205,6 +208,7 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
         empty (unless `replace`), or what came out is not what the backup says went in
     """
     manifest = read_manifest(directory)
+    _go_past_the_pooler()
     say(f"The dump is whole: {manifest.dump_bytes:,} bytes, made {manifest.made_at}, by version {manifest.version}.")
     ours = fingerprints()
     if manifest.fingerprints.get("COPPICE_VAULT_KEY") not in [
@@ -331,27 +335,38 @@ def _run(program: Path, *arguments: str) -> None:
         raise BackupError(f"{program.name} failed: {said}")
 
 
-# libpq's variables for what a URL may say besides; on a command line others could read the password.
-_LIBPQ: Final[Mapping[str, str]] = {
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "channel_binding": "PGCHANNELBINDING",
-    "gssencmode": "PGGSSENCMODE",
-}
-
-
 def _environment() -> dict[str, str]:
+    """Name the database as libpq's variables do: on a command line others could read the password."""
     where: Mapping[str, Any] = connection.settings_dict
     named = {
-        "PGDATABASE": where["NAME"],
-        "PGUSER": where["USER"],
-        "PGPASSWORD": where["PASSWORD"],
-        "PGHOST": where["HOST"],
-        "PGPORT": where["PORT"],
-        **{variable: where["OPTIONS"].get(option) for option, variable in _LIBPQ.items()},
+        **where["OPTIONS"],
+        "dbname": where["NAME"],
+        "user": where["USER"],
+        "password": where["PASSWORD"],
+        "host": where["HOST"],
+        "port": where["PORT"],
+        # The programs set limits of their own, and a pooler takes none.
+        "options": "",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return kept | {name: str(value) for name, value in named.items() if value}
+    for parameter in pq.Conninfo.get_defaults():
+        if parameter.envvar and (value := named.get(parameter.keyword.decode())):
+            kept[parameter.envvar.decode()] = str(value)
+    return kept
+
+
+def _go_past_the_pooler() -> None:
+    """
+    Have this process speak with PostgreSQL itself: its programs set what the next client of a pooler would inherit.
+
+    :raises BackupError: there is a pooler, and no way around it is named
+    """
+    if settings.DATABASE_POOLED is Pooled.NO:
+        return
+    if settings.DATABASE_DIRECT is None:
+        raise BackupError(
+            "DATABASE_URL leads to a pooler, which a backup and a restore cannot use. Set COPPICE_DATABASE_DIRECT_URL"
+            " to the same database past the pooler."
+        )
+    connection.close()
+    connection.settings_dict.update(settings.DATABASE_DIRECT)

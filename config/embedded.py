@@ -29,7 +29,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ FIRST_RAIDA_PORT = 50000
 RAIDA_COUNT = 25
 # Seconds that a cluster may need to replay its log after a crash.
 START_SECONDS = 60
+_READ_BY_LIBPQ = re.compile(r"PG[A-Z]+")
 INSTALL_HINT = "Install them (Debian, Ubuntu: apt-get install -y postgresql redis-server), or run `make setup` again."
 
 
@@ -72,6 +73,12 @@ def redis_url(state: Path) -> str:
     return f"unix://{runtime_directory(state)}/valkey.sock?db=0"
 
 
+def forget_the_shells_database(environment: MutableMapping[str, str]) -> None:
+    """Remove libpq's variables (PGOPTIONS, PGSERVICE, …): a shell has them for another server than the private one."""
+    for name in [name for name in environment if _READ_BY_LIBPQ.fullmatch(name)]:
+        del environment[name]
+
+
 def fill_environment(*, is_to_start: bool = False) -> None:
     """
     Name the private servers in the environment where nothing else is named, before settings load.
@@ -90,6 +97,7 @@ def fill_environment(*, is_to_start: bool = False) -> None:
         return
     state = state_directory()
     if not os.environ.get("DATABASE_URL"):
+        forget_the_shells_database(os.environ)
         os.environ["DATABASE_URL"] = database_url(state)
         for name in ("secret_key", "vault_key"):
             variable = f"COPPICE_{name.upper()}"

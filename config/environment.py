@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+import psycopg
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.postgresql.sessions import Pooled, parameters, settings_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +36,16 @@ class Environment(BaseSettings):
         default=[], description="earlier vault keys, comma separated, which still open what they sealed"
     )
     database_url: SecretStr = Field(
-        validation_alias="DATABASE_URL", description="postgresql://user:password@host:port/name"
+        validation_alias="DATABASE_URL",
+        description="postgresql://user:password@host:port/name, with all that libpq knows",
+    )
+    database_pooled: Pooled = Field(
+        default=Pooled.NO,
+        description="true: a pooler in transaction mode stands in front of PostgreSQL; prepared: and it knows prepared"
+        " statements, as PgBouncer does from 1.21 on",
+    )
+    database_direct_url: SecretStr | None = Field(
+        default=None, description="past the pooler, to the same database: for backup and restore"
     )
     redis_url: SecretStr = Field(
         validation_alias="REDIS_URL", description="redis://host:port/0 or unix:///path/to/socket?db=0"
@@ -112,12 +124,46 @@ class Environment(BaseSettings):
     def vault_old_keys_are_32_bytes(cls, value: list[SecretStr]) -> list[SecretStr]:
         return [key_of_32_bytes(key) for key in value]
 
-    @field_validator("database_url")
+    @field_validator("database_direct_url", mode="before")
     @classmethod
-    def database_url_names_a_database(cls, value: SecretStr) -> SecretStr:
-        parts = parsed(value)
-        if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:
+    def no_direct_url_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("database_url", "database_direct_url")
+    @classmethod
+    def database_url_names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        if not url.startswith(("postgres://", "postgresql://")):
             raise ValueError("must look like postgresql://user:password@host:port/name")
+        found = parameters(url)
+        if not found.get("dbname"):
+            raise ValueError("must look like postgresql://user:password@host:port/name")
+        if any(port and not port.isdecimal() for port in found.get("port", "").split(",")):
+            raise ValueError("is not a URL with a number for its port")
+        return value
+
+    @field_validator("database_pooled", mode="before")
+    @classmethod
+    def pooled_is_one_of_three(cls, value: object) -> object:
+        text = str(value).lower()
+        if text in {"", "0", "no", "off"}:
+            return Pooled.NO
+        return Pooled.YES if text in {"1", "yes", "on"} else text
+
+    @field_validator("database_pooled")
+    @classmethod
+    def pooler_can_be_used(cls, value: Pooled, others: ValidationInfo) -> Pooled:
+        if value is Pooled.PREPARED and not psycopg.Capabilities().has_send_close_prepared():
+            raise ValueError("prepared needs a libpq of version 17 or newer; set it to true")
+        url = others.data.get("database_url")
+        if value is not Pooled.NO and url is not None:
+            try:
+                # `manage.py prepare` has the database keep them, so it must be able to name each.
+                settings_in(parameters(url.get_secret_value()).get("options", ""))
+            except ValueError as error:
+                raise ValueError(f"a pooler takes no startup options, and DATABASE_URL has some: {error}") from None
         return value
 
     @field_validator("redis_url")

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 
 from config import broker
 from config.api.pools import Pool, answered_on
+from config.postgresql import sessions
 
 # Five signs of life of a worker's main process.
 WORKER_SILENT_SECONDS = 10.0
@@ -35,7 +36,52 @@ def check_database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
+        # Said by PgBouncer, in words of its own and without a code of their own.
+        if "unsupported startup parameter" in str(error):
+            raise Unwell("is behind a pooler; set COPPICE_DATABASE_POOLED=true") from error
+        # A prepared statement that the session already has, or has not: it is one that another client prepared.
+        if getattr(error.__cause__, "sqlstate", None) in {"42P05", "26000"}:
+            raise Unwell(
+                "is behind a pooler that knows no prepared statements; set COPPICE_DATABASE_POOLED=true"
+            ) from error
         raise Unwell("does not answer") from error
+
+
+def check_settings() -> None:
+    """
+    Compare what sessions have with what they should have.
+
+    :raises Unwell: something between drops what a connection sends, or the database does not keep it for this role
+    """
+    try:
+        wrong = sessions.differences(connection, settings.DATABASE_SETTINGS)
+    except DatabaseError as error:
+        raise Unwell("unknown, the database does not answer") from error
+    if not wrong:
+        return
+    said = ", ".join(
+        # Of the others the URL may hold anything.
+        f"{name} is {has or 'empty'} and not {wants}" if name in sessions.SETTINGS else f"{name} is another"
+        for name, (has, wants) in sorted(wrong.items())
+    )
+    remedy = "run `manage.py prepare`"
+    if settings.DATABASE_POOLED is sessions.Pooled.NO:
+        remedy = f"a pooler drops them: set COPPICE_DATABASE_POOLED=true and {remedy}"
+    raise Unwell(f"{said}; {remedy}")
+
+
+def check_writes() -> None:
+    """:raises Unwell: the database takes no writes, as a standby server or a former primary does"""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
+            is_standby, is_read_only = cursor.fetchone()
+    except DatabaseError as error:
+        raise Unwell("unknown, the database does not answer") from error
+    if is_standby:
+        raise Unwell("read-only: the database is a standby server; requests that write are answered with 503")
+    if is_read_only:
+        raise Unwell("read-only: default_transaction_read_only is on; requests that write are answered with 503")
 
 
 def check_migrations() -> None:
@@ -93,6 +139,8 @@ def check_worker() -> None:
 
 READINESS: dict[str, Callable[[], None]] = {
     "database": check_database,
+    "settings": check_settings,
+    "writes": check_writes,
     "migrations": check_migrations,
     "broker": check_broker,
     "worker": check_worker,

@@ -36,6 +36,7 @@ from config.embedded import (
     Valkey,
     choose_raida_port,
     database_url,
+    forget_the_shells_database,
     kept_secret,
     make_directory,
     raida_hosts,
@@ -333,6 +334,9 @@ class System:
         environment["DJANGO_SETTINGS_MODULE"] = "config.settings.base"
         environment["PYTHONUNBUFFERED"] = "1"
         if not environment.get("DATABASE_URL"):
+            forget_the_shells_database(environment)
+            # This process asks the server whether it answers.
+            forget_the_shells_database(os.environ)
             environment["DATABASE_URL"] = database_url(self.state)
             environment.setdefault("COPPICE_SECRET_KEY", kept_secret(self.state / "secret_key"))
             environment.setdefault("COPPICE_VAULT_KEY", kept_secret(self.state / "vault_key"))

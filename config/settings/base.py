@@ -1,42 +1,10 @@
 """Django's settings. All that may differ between two installations comes from `config.environment`."""
 
-from urllib.parse import parse_qs, unquote, urlsplit
-
 from config import logs
 from config.environment import ROOT, environment
+from config.postgresql import sessions
 
 env = environment()
-
-
-def database_from_url(url: str) -> dict[str, object]:
-    """Turn `postgresql://user:password@host:port/name?host=/socket/dir` into Django's dictionary."""
-    parts = urlsplit(url)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    return {
-        "ENGINE": "config.postgresql",
-        "NAME": unquote(parts.path[1:]),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": query.pop("port", str(parts.port or "")),
-        # One connection per thread, kept: a new one per request costs ten times the request.
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            # A server that takes the connection and then says nothing would hold the thread for ever.
-            "connect_timeout": "5",
-            **query,
-            "server_side_binding": True,
-            # A statement that comes back is planned once per connection: planning a transfer takes three times as
-            # long as doing it. Behind a PgBouncer that pools transactions this needs its max_prepared_statements.
-            "prepare_threshold": 1,
-            # A wait that will not end in time becomes a clear 503 and never a pile-up. Compiling (`jit`) pays only
-            # for queries that run for seconds. A plan is kept while its tables grow, and walking one that was tiny
-            # when it was planned is a trap: without `enable_seqscan` that is done only where no index can serve.
-            "options": "-c jit=off -c enable_seqscan=off -c lock_timeout=5s -c statement_timeout=30s"
-            " -c idle_in_transaction_session_timeout=60s",
-        },
-    }
 
 
 BASE_DIR = ROOT
@@ -94,7 +62,16 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": database_from_url(env.database_url.get_secret_value())}
+DATABASE_POOLED = env.database_pooled
+DATABASES = {"default": sessions.database(env.database_url.get_secret_value(), DATABASE_POOLED)}
+# What every session has, whoever sets it: see config/postgresql/sessions.py.
+DATABASE_SETTINGS = sessions.wanted(env.database_url.get_secret_value())
+# Past a pooler, for what needs a session for itself.
+DATABASE_DIRECT = (
+    sessions.database(env.database_direct_url.get_secret_value(), sessions.Pooled.NO)
+    if env.database_direct_url
+    else None
+)
 # An operation is the transaction, a request is not.
 ATOMIC_REQUESTS = False
 

@@ -14,25 +14,25 @@ import secrets
 import tempfile
 from urllib.parse import urlsplit
 
-from config.embedded import fill_environment
+from config.embedded import fill_environment, forget_the_shells_database
 
 # Which server programs are taken, and what chooses or shows more of the tests.
 _KEPT = {
     "COPPICE_EMBEDDED_PREFER", "COPPICE_STORM", "COPPICE_FUZZ", "COPPICE_CHAOS_SEED", "COPPICE_PICTURES",
 }  # fmt: skip
-# Read by Coppice, by what it runs on (Celery, granian, rich), by libpq, and by every HTTP client.
+# Read by Coppice, by what it runs on (Celery, granian, rich), and by every HTTP client.
 _FORGOTTEN = re.compile(
     r"(COPPICE|CELERY|GRANIAN|SCHEMATHESIS)_.*|PORT|KEEP|(NO|FORCE)_COLOR|TTY_\w+|COLUMNS|LINES|(http|https|all|ftp)_proxy",
     re.IGNORECASE,
 )
-_READ_BY_LIBPQ = re.compile(r"PG[A-Z]+")
 
 
 def _forget_the_shell() -> None:
-    has_database = bool(os.environ.get("DATABASE_URL"))
+    # Whoever names a database may keep its password or certificate in libpq's variables.
+    if not os.environ.get("DATABASE_URL"):
+        forget_the_shells_database(os.environ)
     for name in set(os.environ) - _KEPT:
-        # Whoever names a database may keep its password or certificate in these.
-        if _FORGOTTEN.fullmatch(name) or (not has_database and _READ_BY_LIBPQ.fullmatch(name)):
+        if _FORGOTTEN.fullmatch(name):
             del os.environ[name]
 
 

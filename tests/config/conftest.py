@@ -15,6 +15,12 @@ import pytest
 from config.embedded import ROOT, runtime_directory
 from tests.ports import silent_port
 
+# What a shell may have for another PostgreSQL: a private one must not obey it.
+OF_ANOTHER_SERVER = {
+    "PGHOST": "elsewhere", "PGPORT": "1", "PGOPTIONS": "-c default_transaction_read_only=on",
+    "PGSSLMODE": "verify-full",
+    "PGSERVICE": "nowhere", "PGTARGETSESSIONATTRS": "standby", "PGTZ": "Asia/Tokyo",
+}  # fmt: skip
 SET_BY_TESTS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 
 
@@ -34,7 +40,7 @@ def bare_environment(state: Path) -> dict[str, str]:
         for key, value in os.environ.items()
         if key == "COPPICE_EMBEDDED_PREFER" or (key not in SET_BY_TESTS and not key.startswith("COPPICE_"))
     }
-    return {**kept, "COPPICE_STATE_DIR": str(state)}
+    return {**kept, **OF_ANOTHER_SERVER, "COPPICE_STATE_DIR": str(state)}
 
 
 @pytest.fixture

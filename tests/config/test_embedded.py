@@ -14,7 +14,7 @@ import pytest
 
 from config import embedded
 from config.children import Children, StartError
-from tests.config.conftest import Process, processes
+from tests.config.conftest import OF_ANOTHER_SERVER, Process, processes
 
 
 @pytest.fixture
@@ -59,6 +59,19 @@ def test_a_named_database_is_never_given_made_up_secrets(no_servers_named, monke
     assert os.environ["DATABASE_URL"] == "postgresql://db/production"
     assert "COPPICE_VAULT_KEY" not in os.environ
     assert list(state.iterdir()) == []
+
+
+def test_a_private_database_obeys_no_variable_of_libpq_and_a_named_one_does(no_servers_named, monkeypatch):
+    for name, value in OF_ANOTHER_SERVER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/production")
+    embedded.fill_environment()
+    assert {name for name in os.environ if name in OF_ANOTHER_SERVER} == {*OF_ANOTHER_SERVER}
+
+    monkeypatch.delenv("DATABASE_URL")
+    embedded.fill_environment()
+
+    assert {name for name in os.environ if name.startswith("PG")} == set()
 
 
 def test_nothing_is_filled_in_where_private_servers_are_switched_off(no_servers_named, monkeypatch):

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from config.embedded import ROOT
-from config.environment import Environment
-from config.settings.base import database_from_url
+from config.environment import Environment, explain
+from config.postgresql import sessions
 from tests.config.conftest import manage
 
 OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD"}
@@ -117,9 +118,77 @@ def test_a_command_without_its_database_says_so_without_a_traceback(bare_environ
         ("postgres://db/name", ("name", "", "", "db", "")),
         ("postgresql://coppice@/coppice?host=/tmp/x/pg", ("coppice", "coppice", "", "/tmp/x/pg", "")),
         ("postgresql://u@/n?host=/s&port=6543", ("n", "u", "", "/s", "6543")),
+        ("postgresql://%2Frun%2Fpostgresql/n", ("n", "", "", "/run/postgresql", "")),
+        ("postgresql://u%20v@h1:1,h2:2,[::1]/n%2Fm", ("n/m", "u v", "", "h1,h2,::1", "1,2,")),
+        ("postgresql://h/n?user=u&password=a+b%26c", ("n", "u", "a+b&c", "h", "")),
     ],
 )
 def test_a_database_url_becomes_djangos_settings(url, expected):
-    settings = database_from_url(url)
+    settings = sessions.database(url, sessions.Pooled.NO)
 
     assert tuple(settings[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")) == expected
+
+
+def test_what_libpq_knows_reaches_it_whole():
+    known = "target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/etc/ca%20s.pem&load_balance_hosts=random"
+    url = f"postgresql://u@h1,h2/n?{known}&options=-c%20search_path%3Dtrees%20-c%20statement_timeout%3D45s"
+
+    options = sessions.database(url, sessions.Pooled.NO)["OPTIONS"]
+
+    assert options["target_session_attrs"] == "read-write"
+    assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", "/etc/ca s.pem")
+    assert options["load_balance_hosts"] == "random"
+    assert options["connect_timeout"] == "5"
+    # Ours first: of two settings the later holds.
+    assert options["options"].startswith("-c jit=off ")
+    assert options["options"].endswith(" -c search_path=trees -c statement_timeout=45s")
+    wanted = sessions.wanted(url)
+    assert (wanted["statement_timeout"], wanted["search_path"], wanted["lock_timeout"]) == ("45s", "trees", "5s")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c a=1 -cb=2 --c-d=3", {"a": "1", "b": "2", "c_d": "3"}),
+        (r"-c a=x\ y\\z --b=", {"a": r"x y\z", "b": ""}),
+        ("", {}),
+    ],
+)
+def test_options_are_read_as_postgresql_reads_them(options, expected):
+    assert sessions.settings_in(options) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"DATABASE_URL": "postgresql://u:hush@h:x/n"}, "DATABASE_URL: is not a URL with a number for its port"),
+        ({"DATABASE_URL": "postgresql://u:hush@h/n?bogus=hush"}, "DATABASE_URL: is not a URL that libpq understands"),
+        ({"DATABASE_URL": "postgresql://u:hush@h/"}, "DATABASE_URL: must look like"),
+        ({"DATABASE_URL": "mysql://u:hush@h/n"}, "DATABASE_URL: must look like"),
+        ({"COPPICE_DATABASE_POOLED": "session"}, "COPPICE_DATABASE_POOLED: Input should be"),
+        ({"COPPICE_DATABASE_DIRECT_URL": "hush"}, "COPPICE_DATABASE_DIRECT_URL: must look like"),
+        (
+            {"DATABASE_URL": "postgresql://h/n?options=-E%20hush", "COPPICE_DATABASE_POOLED": "true"},
+            "COPPICE_DATABASE_POOLED: a pooler takes no startup options, and DATABASE_URL has some",
+        ),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_at_the_start_without_its_values(monkeypatch, variables, named):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError) as refused:
+        Environment()
+
+    assert named in explain(refused.value)
+    assert "hush" not in explain(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "pooled"),
+    [("", "false"), ("0", "false"), ("False", "false"), ("TRUE", "true"), ("1", "true"), ("prepared", "prepared")],
+)
+def test_a_pooler_is_named_with_one_of_three_words(monkeypatch, text, pooled):
+    monkeypatch.setenv("COPPICE_DATABASE_POOLED", text)
+
+    assert Environment().database_pooled == sessions.Pooled(pooled)

@@ -22,6 +22,7 @@ from config import embedded, health, static_files
 from config.children import StartError
 from config.embedded import read_running
 from config.environment import ROOT
+from config.postgresql import sessions
 from lockers import network, resealing
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -137,6 +138,26 @@ def database() -> str:
             f"PostgreSQL {version} is too old", f"Coppice needs PostgreSQL {embedded.OLDEST_POSTGRES} or newer."
         )
     return f"PostgreSQL {version} answers"
+
+
+def sessions_settings() -> str:
+    """What every session should have, whoever sets it."""
+    remedy = "Have the database keep them: .venv/bin/python manage.py prepare"
+    if settings.DATABASE_POOLED is sessions.Pooled.NO:
+        remedy = "Set COPPICE_DATABASE_POOLED=true for all processes. " + remedy
+    _ask(health.check_settings, remedy)
+    if settings.DATABASE_POOLED is sessions.Pooled.NO:
+        return "sent by each connection"
+    return "kept by the database, for sessions that a pooler lends"
+
+
+def writes() -> str:
+    _ask(
+        health.check_writes,
+        "Name the primary in DATABASE_URL: several hosts and target_session_attrs=read-write find it. Until then"
+        " everything can be read.",
+    )
+    return "taken"
 
 
 def migrations() -> str:
@@ -283,6 +304,8 @@ CHECKS: dict[str, Callable[[], str]] = {
     "secrets": secrets,
     "system": running_system,
     "database": database,
+    "settings": sessions_settings,
+    "writes": writes,
     "migrations": migrations,
     "pages": pages,
     "operators": operators,

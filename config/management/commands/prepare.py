@@ -1,4 +1,8 @@
-"""`manage.py prepare`: what must be there before the system serves, in one process because each costs a second."""
+"""
+`manage.py prepare`: what must be there before the system serves, in one process because each costs a second.
+
+Behind a pooler that includes what every session is to have: see `config.postgresql.sessions`.
+"""
 
 import time
 from argparse import ArgumentParser
@@ -12,14 +16,15 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config import demo_data, static_files
 from config.desk import roles
+from config.postgresql import sessions
 
 POLL_SECONDS = 0.05
 
 
 class Command(BaseCommand):
     help = (
-        "Collect static files, apply migrations, make the operators' roles; with --demo also what is missing of the"
-        " demo's data."
+        "Collect static files, apply migrations, make the operators' roles, and behind a pooler have the database keep the"
+        " settings of sessions; with --demo also make what is missing of the demo's data."
     )
     requires_system_checks = ()
 
@@ -42,6 +47,8 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
         roles.ensure()
+        if settings.DATABASE_POOLED is not sessions.Pooled.NO:
+            self.stdout.write(f"settings of sessions: {_keep_settings()}")
         self.stdout.flush()
         if options["demo"]:
             demo_data.seed(state_dir=settings.STATE_DIR)
@@ -56,6 +63,18 @@ def _collect_static_files() -> str:
             f"Static files cannot be collected in {settings.STATIC_ROOT}: {error.strerror}. Run `manage.py prepare` as"
             " a user that may write there."
         ) from error
+
+
+def _keep_settings() -> str:
+    left = sessions.keep(connection, settings.DATABASE_SETTINGS)
+    if left is None:
+        return "kept by the database already"
+    if left:
+        return (
+            f"kept by the database from now on; {left} sessions at work still lack them. Have the pooler open new ones"
+            " (PgBouncer's console: RECONNECT), or restart it"
+        )
+    return "kept by the database from now on"
 
 
 def _wait_for_the_database(patience: float) -> None:
