@@ -124,7 +124,7 @@ def test_an_exception_is_told_by_class_and_place_and_never_by_what_it_says(lines
 
 @pytest.mark.django_db
 def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines, alice_in_the_books):
-    with pytest.raises(IntegrityError) as refused, connection.cursor() as cursor:
+    with pytest.raises(IntegrityError, match="duplicate key") as refused, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO wallets_apikey SELECT (jsonb_populate_record(each, %s)).* FROM wallets_apikey AS each", ["{}"]
         )

@@ -138,18 +138,18 @@ def test_the_audit_finds_what_was_changed_behind_the_statement(statement: str, f
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "why"),
     [
-        "UPDATE lockers_statementline SET amount = 5",
-        "DELETE FROM lockers_statementline",
-        "DELETE FROM lockers_account",
-        "UPDATE lockers_account SET balance = -1",
+        ("UPDATE lockers_statementline SET amount = 5", "lines are only appended"),
+        ("DELETE FROM lockers_statementline", "lines are only appended"),
+        ("DELETE FROM lockers_account", "an account stays with its lines"),
+        ("UPDATE lockers_account SET balance = -1", "account_is_never_overdrawn"),
     ],
 )
-def test_the_database_refuses_to_rewrite_a_statement(statement: str, alice: Caller) -> None:
+def test_the_database_refuses_to_rewrite_a_statement(statement: str, why: str, alice: Caller) -> None:
     stock(wallet_of(alice), 0)
 
-    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(DatabaseError, match=why), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
 
     assert list(StatementLine.objects.values_list("amount", "running_balance")) == [(10**8, 10**8)]

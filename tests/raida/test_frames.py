@@ -107,7 +107,7 @@ def test_the_first_fault_in_the_order_of_real_servers_is_told() -> None:
         data = build().encode()
         for offset in order[start:]:
             data = altered(data, offset, faults[offset][0])
-        with pytest.raises(errors.WireError) as caught:
+        with pytest.raises(faults[order[start]][1]) as caught:
             decode_request(data, raida=7)
         assert type(caught.value) is faults[order[start]][1], order[start]
 

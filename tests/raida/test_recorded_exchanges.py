@@ -275,7 +275,7 @@ def test_a_recorded_answer_is_understood_and_said_again(exchange: Exchange) -> N
     request = read(exchange)
     response = frames.decode_response(exchange.answer, request=request)
     if response.status in REFUSALS:
-        with pytest.raises(errors.WireError):
+        with pytest.raises(errors.UnexpectedStatus):
             understand(request, response)
         return
 
@@ -321,7 +321,13 @@ def test_a_recorded_answer_cut_anywhere_is_refused(exchange: Exchange) -> None:
 
 @all_exchanges
 def test_a_recorded_message_with_a_byte_more_is_refused(exchange: Exchange) -> None:
-    with pytest.raises(errors.WireError):
+    # What a server refuses already may be refused for the same reason.
+    expected: type[errors.WireError] = errors.BadLength
+    try:
+        frames.decode_request(exchange.request, find_key=exchange.find_key)
+    except errors.WireError as error:
+        expected = type(error)
+    with pytest.raises((errors.BadLength, expected)):
         frames.decode_request(exchange.request + b"\x3e", find_key=exchange.find_key)
     with pytest.raises(errors.BadLength):
         frames.decode_response(exchange.answer + b"\x3e")

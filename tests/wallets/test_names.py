@@ -187,7 +187,7 @@ def test_stored_names_stay_reachable_and_doctor_lists_them(db, capsys):
     assert queries.wallet_by_name_or_id("木の財布") == unchanged
     # ... else by id alone.
     for wallet in (like_id, shadow, *twins, blank):
-        with pytest.raises(errors.DomainError):
+        with pytest.raises((errors.WalletNotFound, errors.InvalidWalletName)):
             queries.wallet_by_name_or_id(wallet.name)
     for wallet in (alice, like_id, braces, alone, shadow, *twins, blank, unchanged):
         assert queries.wallet_by_name_or_id(str(wallet.pk)) == wallet

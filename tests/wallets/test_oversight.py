@@ -100,7 +100,7 @@ def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch):
 
     monkeypatch.setattr(auditing.transfers, "audit_findings", broken)
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no"):
         auditing.run()
 
     assert list(AuditRun.objects.values_list("result", "error")) == [("failed", "RuntimeError")]

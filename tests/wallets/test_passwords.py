@@ -69,7 +69,7 @@ def test_a_wrong_password_costs_as_much_whoever_the_wallet_is(monkeypatch, walle
     encode = hasher.encode
     monkeypatch.setattr(type(hasher), "encode", lambda self, *arguments: costs.append(1) or encode(*arguments))
 
-    with pytest.raises(errors.DomainError):
+    with pytest.raises(errors.WalletNotFound if wallet == "nobody" else errors.InvalidCredentials):
         operations.authenticate(name_or_id=wallet, password=typed)
 
     assert len(costs) == forms
