@@ -1,6 +1,6 @@
 # Coppice's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm lock clean
+.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm mutants lock clean
 SHELL := /bin/sh
 export PYTHON
 
@@ -63,6 +63,9 @@ bench: setup-dev ## measure requests a second in 12 minutes; ARGS=quick measures
 storm: setup-dev ## strike every kind of task at every step; ARGS='--scene put --blow kill' less
 	@$(if $(ARGS),,COPPICE_STORM=1 $(python) -m pytest -q -n 0 tests/chaos/test_outcomes.py)
 	@$(python) -m tests.chaos.storm $(ARGS)
+
+mutants: setup-dev ## change lines of pure modules and see that tests notice; ARGS=lockers/grading.py only those
+	@$(python) -m tests.mutants $(ARGS)
 
 lock: setup-dev ## choose the newest permitted packages anew and write their hashes down
 	@for name in requirements requirements-dev; do \

@@ -410,6 +410,19 @@ def test_never_are_both_a_coin_and_its_ten_money_or_both_lost(state: str, marks:
         assert state != "limbo"
 
 
+@pytest.mark.parametrize("pown", ["p" * 24, "p" * 26])
+def test_marks_and_letters_are_of_the_same_servers(pown: str) -> None:
+    for marks, is_put in (("p13 n12", True), ("g13 r12", True), ("r13 n12", True)):
+        with pytest.raises(ValueError, match=r"zip\(\)"):
+            grading.ending(
+                state=CoinState.BANK, is_put=is_put, is_release=False, origin=TaskKind.PUT, marks=at(marks), pown=pown
+            )
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        grading.ending_of_fix(CoinState.BANK, at("p13 n12"), pown)
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        grading.ending_of_break(state=CoinState.BANK, marks=at("r13 n12"), pown=pown)
+
+
 @pytest.mark.parametrize(
     ("votes", "letters"),
     [

@@ -16,7 +16,7 @@ AFTER = {"accept": "trusted", "decline": "cancelled_by_target", "delete": "cance
 )
 def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent(state, event, request_type, withdrawn):
     if event == "accept" and request_type in ("yield", "receive") and withdrawn:
-        with pytest.raises(errors.ConsentWithdrawn):
+        with pytest.raises(errors.ConsentWithdrawn, match=request_type):
             next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn)
     else:
         assert next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn) == AFTER[event]
