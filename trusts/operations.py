@@ -65,6 +65,22 @@ def take_charge(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
 
 
 @survives_deadlock
+def describe_wallet(
+    *, actor: Wallet, wallet_id: UUID, about: str | None = None, display_name: str | None = None
+) -> Wallet:
+    """
+    Set what is given of a wallet's description and return the wallet.
+
+    :raises wallets.errors.WalletNotFound: no such wallet
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    """
+    with transaction.atomic(savepoint=False):
+        if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
+            raise wallet_errors.WalletNotControlled("You do not have permission to update this wallet")
+        return wallet_operations.change_wallet(wallet_id=wallet_id, about=about, display_name=display_name)
+
+
+@survives_deadlock
 def request_trust(
     *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
 ) -> queries.TrustRow:

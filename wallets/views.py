@@ -131,9 +131,7 @@ class WalletViewSet(ApiViewSet):
     def partial_update(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         values = serializers.WALLET_CHANGES.read_body(request.data)
-        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
-            raise errors.WalletNotControlled("You do not have permission to update this wallet")
-        changed = operations.change_wallet(wallet_id=wallet.pk, **values)
+        changed = trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
         return Response(serializers.wallet(queries.wallet_row(changed, counting=tallies.token_counts)))
 
 
