@@ -68,6 +68,8 @@ class World:
     things: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The trust between the two sides.
     tried: UUID | None = None
+    # Of each side: the trust that gives its manager control.
+    management: dict[str, UUID] = field(default_factory=dict)
 
     def wallet(self, name: str) -> Wallet:
         wallet = self.callers[name].wallet
@@ -433,7 +435,7 @@ def delete_a_trust(asked: Asked) -> None:
 
 @path("POST /wallets/{wallet_id}/dismiss", writes=True)
 def dismiss_a_manager(asked: Asked) -> None:
-    trusts.dismiss_manager(actor=asked.actor, wallet_id=asked.wallet_id, manager=asked["manager"])
+    trusts.dismiss_manager(actor=asked.actor, wallet_id=asked.wallet_id, manager="zora")
 
 
 # Coins.
@@ -564,12 +566,11 @@ def build(api_key: str) -> tuple[World, Model]:
     world = World(callers)
     rita, fred = world.wallet(COUNTERPART), world.wallet("fred")
     transfers.issue_tokens(wallet=rita, count=6)
-    for number, (side, manager) in enumerate(zip(SIDES, ("mona", "yves"), strict=True)):
+    for number, side in enumerate(SIDES):
         wallet = world.wallet(side)
         transfers.issue_tokens(wallet=wallet, count=6)
         former = agreed(fred, "manage", wallet)
         things: dict[str, Any] = {
-            "manager": manager,
             "offered": transfers.send_bundle(actor=rita, sender=rita.name, receiver=side, size=1).id,
             "offering": transfers.send_bundle(actor=fred, sender=side, receiver=rita.name, size=1).id,
             "asked": transfers.send_bundle(actor=rita, sender=side, receiver=rita.name, size=1).id,
@@ -586,8 +587,10 @@ def build(api_key: str) -> tuple[World, Model]:
         }
         trusts.decline_trust(actor=wallet, trust_id=former)
         world.things[side] = things
-    agreed(world.wallet("mona"), "manage", world.wallet("alice"))
-    agreed(world.wallet("bobby"), "yield", world.wallet("yves"))
+    world.management = {
+        "alice": agreed(world.wallet("mona"), "manage", world.wallet("alice")),
+        "bobby": agreed(world.wallet("bobby"), "yield", world.wallet("yves")),
+    }
     return world, Model(frozenset({("manage", "mona", "alice"), ("yield", "bobby", "yves")}))
 
 
