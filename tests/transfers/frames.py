@@ -1,0 +1,202 @@
+"""
+What an operation changed in the tables of the ledger, row by row and column by column, and what stands beside it.
+
+`build` makes a world in which everything has a neighbour of its own kind that an operation could hit by mistake:
+a second token, key, answer, transfer, trust, and the same of another wallet.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from django.apps import apps
+from django.db import connection
+from django.db.models import Model
+from django.utils import timezone
+
+from transfers import operations as transfers
+from transfers.models import Transfer
+from trusts import operations as trusts
+from trusts.models import Trust
+from trusts.states import TrustRequestType
+from wallets import names, queries
+from wallets import operations as wallets
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, KnownOrigin, Token, Wallet
+
+PASSWORD: Final = "test1234"
+# Of rows that are new: what is told of them.
+TOLD: Final = {
+    "wallets_apikey": ("name", "batch_access"),
+    "wallets_bearertoken": ("wallet_id",),
+    "wallets_event": ("wallet_id", "type"),
+    "wallets_idempotentanswer": ("wallet_id", "key"),
+    "wallets_operatoraction": ("verb", "object_id"),
+    "wallets_wallet": ("name",),
+    "wallets_token": ("wallet_id",),
+    "trusts_trust": ("actor_id", "target_id", "request_type", "state"),
+    "trusts_trustchange": ("trust_id", "event", "state"),
+    "transfers_transfer": ("source_id", "destination_id", "state"),
+    "transfers_movement": ("source_id", "destination_id"),
+    "transfers_tallydelta": ("wallet_id", "tokens"),
+    "transfers_issue": ("wallet_id", "tokens"),
+}
+
+Rows = dict[tuple[str, str], dict[str, Any]]
+
+
+def rows() -> Rows:
+    """Every row of the apps of the ledger, by table and primary key."""
+    found: Rows = {}
+    for label in ("wallets", "trusts", "transfers"):
+        for model in apps.get_app_config(label).get_models():
+            table, key = model._meta.db_table, model._meta.pk
+            assert key is not None
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT to_jsonb(each)::text FROM {table} AS each")
+                for row in (orjson.loads(text) for (text,) in cursor.fetchall()):
+                    found[table, str(row[key.column])] = row
+    return found
+
+
+class World:
+    """Names for the rows that are there, so that a change can be told in words."""
+
+    def __init__(self) -> None:
+        # By id, or by table and number.
+        self.names: dict[str, str] = {}
+
+    def name(self, name: str, row: Model) -> None:
+        is_number = isinstance(row.pk, int)
+        self.names[f"{row._meta.db_table} {row.pk}" if is_number else str(row.pk)] = name
+
+    def id_of(self, name: str) -> UUID:
+        (found,) = [row_id for row_id, each in self.names.items() if each == name]
+        return UUID(found)
+
+    def wallet(self, name: str) -> Wallet:
+        return Wallet.objects.get(name=name)
+
+    def changes(self, act: Callable[[], Any]) -> Counter[str]:
+        """Run the act and return what it changed, as `table row: columns`, `table new …` or `table row: gone`."""
+        before = rows()
+        act()
+        after = rows()
+        found: Counter[str] = Counter()
+        for key in before.keys() | after.keys():
+            table, row_id = key
+            kind = table.partition("_")[2]
+            old, new = before.get(key), after.get(key)
+            if old is None:
+                assert new is not None
+                told = [self._told(str(new[column])) for column in TOLD.get(table, ())]
+                found[" ".join([f"{kind} new", *told])] += 1
+            elif new is None:
+                found[f"{kind} {self._named(table, row_id, old)}: gone"] += 1
+            elif changed := sorted(column for column in old if old[column] != new[column]):
+                found[f"{kind} {self._named(table, row_id, old)}: {', '.join(changed)}"] += 1
+        return found
+
+    def _named(self, table: str, row_id: str, row: dict[str, Any]) -> str:
+        if table == "wallets_token":
+            return f"of {self.names[row['wallet_id']]}"
+        return self.names.get(row_id) or self.names.get(f"{table} {row_id}", "another")
+
+    def _told(self, value: str) -> str:
+        return self.names.get(value, "another" if names.parse_uuid(value) else value)
+
+
+def build() -> World:
+    world = World()
+    for name in ("alice", "bobby", "carol", "rita", "zora"):
+        wallet = wallets.create_wallet(name=name, password=PASSWORD if name in {"alice", "bobby"} else "")
+        world.name(name, wallet)
+    alice, bobby, carol, rita, zora = (world.wallet(name) for name in ("alice", "bobby", "carol", "rita", "zora"))
+    _credentials(world, alice, bobby)
+    _kept_for_a_while(world, alice, bobby)
+
+    def ask(name: str, asking: Wallet, kind: str, asked: Wallet, *, accepted: bool, by: Wallet | None = None) -> None:
+        row = trusts.request_trust(
+            actor=by or asking,
+            requester=asking.name,
+            request_type=TrustRequestType(kind),
+            requestee=asked.name,
+        )
+        world.name(name, Trust(pk=row.id))
+        if accepted:
+            trusts.accept_trust(actor=asked, trust_id=row.id)
+
+    ask("carol manages alice", carol, "manage", alice, accepted=True)
+    ask("carol manages zora", carol, "manage", zora, accepted=True)
+    ask("alice may send to zora, of carol", alice, "send", zora, accepted=False, by=carol)
+    ask("rita may send to alice", rita, "send", alice, accepted=False)
+    ask("rita may send to bobby", rita, "send", bobby, accepted=False)
+    ask("alice may send to bobby", alice, "send", bobby, accepted=True)
+    ask("bobby may send to zora", bobby, "send", zora, accepted=True)
+
+    for wallet in (alice, bobby, rita):
+        transfers.issue_tokens(wallet=wallet, count=6)
+    for giver, receiver, by, name in (
+        (alice, rita, alice, "alice offers rita"),
+        (alice, rita, alice, "alice offers rita too"),
+        (bobby, rita, bobby, "bobby offers rita"),
+        (rita, alice, rita, "rita offers alice"),
+        (alice, rita, rita, "rita asks alice"),
+        (alice, rita, rita, "rita asks alice too"),
+        (bobby, rita, rita, "rita asks bobby"),
+    ):
+        row = transfers.send_bundle(actor=by, sender=giver.name, receiver=receiver.name, size=1)
+        world.name(name, Transfer(pk=row.id))
+    world.name("a free token of alice", Token.objects.filter(wallet=alice, transfer_pending_id=None)[0])
+    return world
+
+
+def _credentials(world: World, alice: Wallet, bobby: Wallet) -> None:
+    now, day = timezone.now(), timedelta(days=1)
+    for wallet, name, expires, revoked in (
+        (alice, "token 1 of alice", now + day, None),
+        (alice, "token 2 of alice", now + day, None),
+        (alice, "token of alice, just expired", now - day, None),
+        (alice, "token of alice, just revoked", now + day, now - day),
+        (alice, "token of alice, expired long ago", now - 31 * day, None),
+        (alice, "token of alice, revoked long ago", now + day, now - 31 * day),
+        (bobby, "token of bobby", now + day, None),
+    ):
+        token = BearerToken.objects.create(
+            wallet=wallet, prefix="abcdef", digest=queries.digest(name), expires_at=expires, revoked_at=revoked
+        )
+        world.name(name, token)
+    for name, may_batch, expires, revoked in (
+        ("key", True, now + 10 * day, None),
+        ("key without batches", False, None, None),
+        ("key that ends soon", True, now + timedelta(hours=1), None),
+        ("revoked key", True, None, now - day),
+    ):
+        key = ApiKey.objects.create(
+            name="partner",
+            prefix="abcdef",
+            digest=queries.digest(name),
+            batch_access=may_batch,
+            expires_at=expires,
+            revoked_at=revoked,
+        )
+        world.name(name, key)
+
+
+def _kept_for_a_while(world: World, alice: Wallet, bobby: Wallet) -> None:
+    now = timezone.now()
+    for wallet, key, days in ((alice, "old", 8), (alice, "fresh", 6), (bobby, "fresh", 6)):
+        answer = IdempotentAnswer.objects.create(wallet=wallet, key=key, fingerprint=b"", status=200, body=b"")
+        IdempotentAnswer.objects.filter(pk=answer.pk).update(created_at=now - timedelta(days=days))
+        world.name(f"{key} answer to {wallet.name}", answer)
+    for wallet, days in ((alice, 91), (bobby, 89)):
+        origin = KnownOrigin.objects.create(
+            kind="wallet",
+            account=str(wallet.pk),
+            means="address",
+            digest=b"",
+            last_login_at=now - timedelta(days=days),
+        )
+        world.name(f"origin of {wallet.name}", origin)

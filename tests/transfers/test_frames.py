@@ -1,0 +1,560 @@
+"""
+Each operation changes what it says and nothing beside it: rows and columns, compared with the whole ledger.
+
+An operation without a row fails the last test.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.transfers import frames
+from tests.transfers.frames import PASSWORD, World
+from tests.trusts.powers import undone
+from transfers import acts as transfer_acts
+from transfers import batches, outcomes, tallies
+from transfers import operations as transfers
+from transfers.states import TransferEvent
+from trusts import acts as trust_acts
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
+from wallets import acts, origins
+from wallets import operations as wallets
+from wallets.oversight import Operator
+from wallets.states import EventType, OriginMeans
+
+HOUR: Final = timedelta(hours=1)
+
+
+def operator() -> Operator:
+    return Operator(User.objects.get(), confirmation=uuid4().hex)
+
+
+def as_operator(act: Callable[..., Any], about: Callable[..., Any] | None, **what: Any) -> Any:
+    """Confirm what is shown, and act."""
+    shown_of = {name: value for name, value in what.items() if about and name in inspect.signature(about).parameters}
+    shown = {"shown": about(**shown_of)} if about else {}
+    return act(operator=operator(), **shown, **what)
+
+
+Act = Callable[[World], Any]
+CLOSED: Final = "closed_at, closed_by_id, closed_event, closed_from"
+# operation, variant -> what is done.
+W, TR, TF = "wallets.operations.", "trusts.operations.", "transfers.operations."
+ACTS: Final[dict[tuple[str, str], Act]] = {
+    (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
+    (W + "create_wallets", ""): lambda w: wallets.create_wallets(
+        wallets=[wallets.NewWallet(uuid4(), name, name, "", None) for name in ("sapling", "alice")],
+        creator=w.wallet("bobby"),
+    ),
+    (W + "record_events", ""): lambda w: wallets.record_events([(w.id_of("alice"), EventType.LOGIN, {})]),
+    (W + "change_wallet", ""): lambda w: wallets.change_wallet(wallet_id=w.id_of("alice"), about="new"),
+    (W + "change_wallet", "both"): lambda w: wallets.change_wallet(
+        wallet_id=w.id_of("alice"), about="new", display_name="Alice"
+    ),
+    (W + "set_password", ""): lambda w: wallets.set_password(wallet=w.wallet("alice"), password="another"),
+    (W + "authenticate", ""): lambda w: wallets.authenticate(name_or_id="alice", password=PASSWORD),
+    (W + "authenticate", "of an old hash"): lambda w: wallets.authenticate(name_or_id="bobby", password=PASSWORD),
+    (W + "revoke_bearer_tokens", ""): lambda w: wallets.revoke_bearer_tokens(wallet=w.wallet("alice")),
+    (W + "revoke_bearer_token", ""): lambda w: wallets.revoke_bearer_token(bearer_token_id=w.id_of("token 1 of alice")),
+    (W + "revoke_bearer_token", "revoked before"): lambda w: wallets.revoke_bearer_token(
+        bearer_token_id=w.id_of("token of alice, just revoked")
+    ),
+    (W + "create_api_key", ""): lambda w: wallets.create_api_key(name="partner"),
+    (W + "revoke_api_key", ""): lambda w: wallets.revoke_api_key(api_key_id=w.id_of("key")),
+    (W + "revoke_api_key", "revoked before"): lambda w: wallets.revoke_api_key(api_key_id=w.id_of("revoked key")),
+    (W + "end_api_key", ""): lambda w: wallets.end_api_key(api_key_id=w.id_of("key"), after=24 * HOUR),
+    (W + "end_api_key", "without an end"): lambda w: wallets.end_api_key(
+        api_key_id=w.id_of("key without batches"), after=24 * HOUR
+    ),
+    (W + "end_api_key", "ends earlier"): lambda w: wallets.end_api_key(
+        api_key_id=w.id_of("key that ends soon"), after=24 * HOUR
+    ),
+    (W + "end_api_key", "revoked before"): lambda w: wallets.end_api_key(
+        api_key_id=w.id_of("revoked key"), after=24 * HOUR
+    ),
+    (W + "note_use", ""): lambda w: wallets.note_use(
+        api_key_id=w.id_of("key"), bearer_token_id=w.id_of("token 1 of alice")
+    ),
+    (W + "note_use", "of a key alone"): lambda w: wallets.note_use(api_key_id=w.id_of("key"), bearer_token_id=None),
+    (W + "keep_answer", ""): lambda w: wallets.keep_answer(
+        wallet_id=w.id_of("bobby"), key="old", fingerprint=b"", status=200, body=b"x"
+    ),
+    (W + "keep_answer", "kept before"): lambda w: wallets.keep_answer(
+        wallet_id=w.id_of("bobby"), key="fresh", fingerprint=b"", status=200, body=b"x"
+    ),
+    (W + "purge_expired", ""): lambda w: wallets.purge_expired(),
+    ("wallets.origins.remember", ""): lambda w: origins.remember(
+        kind="wallet", account=str(w.id_of("bobby")), origins={OriginMeans.ADDRESS: "127.0.0.1"}
+    ),
+    (TR + "open_managed_wallet", ""): lambda w: trusts.open_managed_wallet(actor=w.wallet("alice"), name="sapling"),
+    (TR + "take_charge", ""): lambda w: trusts.take_charge(actor=w.wallet("rita"), wallet_ids=[w.id_of("zora")]),
+    (TR + "describe_wallet", ""): lambda w: trusts.describe_wallet(
+        actor=w.wallet("carol"), wallet_id=w.id_of("alice"), display_name="Alice"
+    ),
+    (TR + "request_trust", ""): lambda w: trusts.request_trust(
+        actor=w.wallet("bobby"), request_type=TrustRequestType.MANAGE, requestee="carol"
+    ),
+    (TR + "accept_trust", ""): lambda w: trusts.accept_trust(
+        actor=w.wallet("alice"), trust_id=w.id_of("rita may send to alice")
+    ),
+    (TR + "accept_trust", "in force"): lambda w: trusts.accept_trust(
+        actor=w.wallet("bobby"), trust_id=w.id_of("alice may send to bobby")
+    ),
+    (TR + "decline_trust", ""): lambda w: trusts.decline_trust(
+        actor=w.wallet("bobby"), trust_id=w.id_of("alice may send to bobby")
+    ),
+    (TR + "decline_trust", "of a manager"): lambda w: trusts.decline_trust(
+        actor=w.wallet("alice"), trust_id=w.id_of("carol manages alice")
+    ),
+    (TR + "delete_trust", ""): lambda w: trusts.delete_trust(
+        actor=w.wallet("alice"), trust_id=w.id_of("alice may send to bobby")
+    ),
+    (TR + "dismiss_manager", ""): lambda w: trusts.dismiss_manager(
+        actor=w.wallet("alice"), wallet_id=w.id_of("alice"), manager="carol"
+    ),
+    (TR + "end_trust", ""): lambda w: trusts.end_trust(trust_id=w.id_of("alice may send to bobby")),
+    (TR + "lock", ""): lambda w: trusts.lock(trust_id=w.id_of("alice may send to bobby")),
+    (TF + "send_bundle", "completed"): lambda w: transfers.send_bundle(
+        actor=w.wallet("alice"), sender="alice", receiver="bobby", size=2
+    ),
+    (TF + "send_bundle", "pending"): lambda w: transfers.send_bundle(
+        actor=w.wallet("alice"), sender="alice", receiver="rita", size=2
+    ),
+    (TF + "send_bundle", "requested"): lambda w: transfers.send_bundle(
+        actor=w.wallet("alice"), sender="rita", receiver="alice", size=2
+    ),
+    (TF + "send_tokens", ""): lambda w: transfers.send_tokens(
+        actor=w.wallet("alice"), sender="alice", receiver="bobby", token_ids=[w.id_of("a free token of alice")]
+    ),
+    (TF + "accept", ""): lambda w: transfers.accept(actor=w.wallet("rita"), transfer_id=w.id_of("alice offers rita")),
+    (TF + "decline", ""): lambda w: transfers.decline(actor=w.wallet("rita"), transfer_id=w.id_of("alice offers rita")),
+    (TF + "decline", "of a request"): lambda w: transfers.decline(
+        actor=w.wallet("alice"), transfer_id=w.id_of("rita asks alice")
+    ),
+    (TF + "delete", ""): lambda w: transfers.delete(actor=w.wallet("alice"), transfer_id=w.id_of("alice offers rita")),
+    (TF + "expire", ""): lambda w: transfers.expire(transfer_id=w.id_of("alice offers rita")),
+    (TF + "fulfill", ""): lambda w: transfers.fulfill(actor=w.wallet("alice"), transfer_id=w.id_of("rita asks alice")),
+    (TF + "fulfill", "with chosen tokens"): lambda w: transfers.fulfill(
+        actor=w.wallet("alice"),
+        transfer_id=w.id_of("rita asks alice"),
+        token_ids=[w.id_of("a free token of alice")],
+    ),
+    (TF + "issue_tokens", ""): lambda w: transfers.issue_tokens(wallet=w.wallet("alice"), count=2),
+    ("transfers.batches.transfer_batch", ""): lambda w: batches.transfer_batch(
+        actor=w.wallet("alice"), sender="alice", rows=[batches.Row(2, "bobby", 1), batches.Row(3, "rita", 2)]
+    ),
+    ("transfers.batches.create_batch", ""): lambda w: batches.create_batch(
+        actor=w.wallet("alice"), sender="alice", rows=[batches.Row(2, "sapling", 1), batches.Row(3, "sapling2", None)]
+    ),
+    ("transfers.tallies.fold", ""): lambda w: tallies.fold(),
+    ("transfers.tallies.recount", ""): lambda w: tallies.recount(),
+    ("transfers.outcomes.fold", ""): lambda w: outcomes.fold(),
+    ("wallets.acts.create_wallet", ""): lambda w: as_operator(
+        acts.create_wallet, acts.about_to_create_wallet, name="sapling"
+    ),
+    ("wallets.acts.set_password", ""): lambda w: as_operator(
+        acts.set_password, acts.about_to_set_password, wallet_id=w.id_of("alice")
+    ),
+    ("wallets.acts.revoke_bearer_tokens", ""): lambda w: as_operator(
+        acts.revoke_bearer_tokens, acts.about_to_revoke_bearer_tokens, wallet_id=w.id_of("alice")
+    ),
+    ("wallets.acts.revoke_bearer_token", ""): lambda w: as_operator(
+        acts.revoke_bearer_token,
+        acts.about_to_revoke_bearer_token,
+        bearer_token_id=w.id_of("token 1 of alice"),
+    ),
+    ("wallets.acts.create_api_key", ""): lambda w: as_operator(
+        acts.create_api_key, acts.about_to_create_api_key, name="partner"
+    ),
+    ("wallets.acts.rotate_api_key", ""): lambda w: as_operator(
+        acts.rotate_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key"), old_stays_valid=24 * HOUR
+    ),
+    ("wallets.acts.rotate_api_key", "at once"): lambda w: as_operator(
+        acts.rotate_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key"), old_stays_valid=0 * HOUR
+    ),
+    ("wallets.acts.rotate_api_key", "without batches"): lambda w: as_operator(
+        acts.rotate_api_key,
+        acts.about_to_change_api_key,
+        api_key_id=w.id_of("key without batches"),
+        old_stays_valid=24 * HOUR,
+    ),
+    ("wallets.acts.rotate_api_key", "ends earlier"): lambda w: as_operator(
+        acts.rotate_api_key,
+        acts.about_to_change_api_key,
+        api_key_id=w.id_of("key that ends soon"),
+        old_stays_valid=24 * HOUR,
+    ),
+    ("wallets.acts.revoke_api_key", ""): lambda w: as_operator(
+        acts.revoke_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key")
+    ),
+    ("trusts.acts.end_trust", ""): lambda w: as_operator(
+        trust_acts.end_trust, trust_acts.about_to_end, trust_id=w.id_of("alice may send to bobby")
+    ),
+    ("transfers.acts.issue_tokens", ""): lambda w: as_operator(
+        transfer_acts.issue_tokens, transfer_acts.about_to_issue, wallet_id=w.id_of("alice"), count=2
+    ),
+    ("transfers.acts.cancel_transfer", ""): lambda w: as_operator(
+        transfer_acts.cancel_transfer,
+        transfer_acts.about_to_cancel,
+        transfer_id=w.id_of("alice offers rita"),
+        event=TransferEvent.DELETE,
+    ),
+}
+# What each of them changes: so many rows, and in which columns.
+EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
+    (W + "create_wallet", ""): {
+        "event new alice wallet_created": 1,
+        "event new another wallet_created": 1,
+        "wallet new sapling": 1,
+    },
+    (W + "create_wallets", ""): {
+        "event new another wallet_created": 1,
+        "event new bobby wallet_created": 1,
+        "wallet new sapling": 1,
+    },
+    (W + "record_events", ""): {
+        "event new alice login": 1,
+    },
+    (W + "change_wallet", ""): {
+        "wallet alice: about, written": 1,
+    },
+    (W + "change_wallet", "both"): {
+        "wallet alice: about, display_name, written": 1,
+    },
+    (W + "set_password", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+        "wallet alice: password": 1,
+    },
+    (W + "authenticate", ""): {
+        "bearertoken new alice": 1,
+        "event new alice login": 1,
+    },
+    (W + "authenticate", "of an old hash"): {
+        "bearertoken new bobby": 1,
+        "event new bobby login": 1,
+    },
+    (W + "revoke_bearer_tokens", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+    },
+    (W + "revoke_bearer_token", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+    },
+    (W + "revoke_bearer_token", "revoked before"): {},
+    (W + "create_api_key", ""): {
+        "apikey new partner True": 1,
+    },
+    (W + "revoke_api_key", ""): {
+        "apikey key: revoked_at": 1,
+    },
+    (W + "revoke_api_key", "revoked before"): {},
+    (W + "end_api_key", ""): {
+        "apikey key: expires_at": 1,
+    },
+    (W + "end_api_key", "without an end"): {
+        "apikey key without batches: expires_at": 1,
+    },
+    (W + "end_api_key", "ends earlier"): {},
+    (W + "end_api_key", "revoked before"): {},
+    (W + "note_use", ""): {
+        "apikey key: last_used_at": 1,
+        "bearertoken token 1 of alice: last_used_at": 1,
+    },
+    (W + "note_use", "of a key alone"): {
+        "apikey key: last_used_at": 1,
+    },
+    (W + "keep_answer", ""): {
+        "idempotentanswer new bobby old": 1,
+    },
+    (W + "keep_answer", "kept before"): {},
+    (W + "purge_expired", ""): {
+        "bearertoken token of alice, expired long ago: gone": 1,
+        "bearertoken token of alice, revoked long ago: gone": 1,
+        "idempotentanswer old answer to alice: gone": 1,
+        "knownorigin origin of alice: gone": 1,
+    },
+    ("wallets.origins.remember", ""): {
+        "knownorigin new": 1,
+    },
+    (TR + "open_managed_wallet", ""): {
+        "trust new alice another manage trusted": 1,
+        "trustchange new another  trusted": 1,
+        "event new alice wallet_created": 1,
+        "event new another wallet_created": 1,
+        "wallet new sapling": 1,
+    },
+    (TR + "take_charge", ""): {
+        "trust new rita zora manage trusted": 1,
+        "trustchange new another  trusted": 1,
+    },
+    (TR + "describe_wallet", ""): {
+        "wallet alice: display_name": 1,
+    },
+    (TR + "request_trust", ""): {
+        "trust new bobby carol manage requested": 1,
+        "trustchange new another  requested": 1,
+        "event new bobby trust_request": 1,
+        "event new carol trust_request": 1,
+    },
+    (TR + "accept_trust", ""): {
+        "trust rita may send to alice: state, updated_at": 1,
+        "trustchange new rita may send to alice accept trusted": 1,
+        "event new alice trust_request_granted": 1,
+        "event new rita trust_request_granted": 1,
+    },
+    (TR + "accept_trust", "in force"): {},
+    (TR + "decline_trust", ""): {
+        "trust alice may send to bobby: state, updated_at": 1,
+        "trustchange new alice may send to bobby decline cancelled_by_target": 1,
+        "event new alice trust_request_cancelled_by_target": 1,
+        "event new bobby trust_request_cancelled_by_target": 1,
+    },
+    (TR + "decline_trust", "of a manager"): {
+        "trust carol manages alice: state, updated_at": 1,
+        "trustchange new carol manages alice decline cancelled_by_target": 1,
+        "event new alice management_ended": 1,
+        "event new alice trust_request_cancelled_by_target": 1,
+        "event new carol trust_request_cancelled_by_target": 1,
+    },
+    (TR + "delete_trust", ""): {
+        "trust alice may send to bobby: state, updated_at, withdrawn": 1,
+        "trustchange new alice may send to bobby delete cancelled_by_originator": 1,
+        "event new alice trust_request_cancelled_by_originator": 1,
+        "event new bobby trust_request_cancelled_by_originator": 1,
+    },
+    (TR + "dismiss_manager", ""): {
+        "trust alice may send to zora, of carol: state, updated_at, withdrawn": 1,
+        "trust carol manages alice: state, updated_at": 1,
+        "trustchange new alice may send to zora, of carol delete cancelled_by_originator": 1,
+        "trustchange new carol manages alice decline cancelled_by_target": 1,
+        "event new alice management_ended": 1,
+        "event new alice trust_request_cancelled_by_originator": 1,
+        "event new alice trust_request_cancelled_by_target": 1,
+        "event new carol trust_request_cancelled_by_target": 1,
+        "event new zora trust_request_cancelled_by_originator": 1,
+    },
+    (TR + "end_trust", ""): {
+        "trust alice may send to bobby: state, updated_at, withdrawn": 1,
+        "trustchange new alice may send to bobby end cancelled_by_target": 1,
+        "event new alice trust_request_cancelled_by_target": 1,
+        "event new bobby trust_request_cancelled_by_target": 1,
+    },
+    (TR + "lock", ""): {},
+    (TF + "send_bundle", "completed"): {
+        "movement new alice bobby": 2,
+        "transfer new alice bobby completed": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 2,
+    },
+    (TF + "send_bundle", "pending"): {
+        "transfer new alice rita pending": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
+    },
+    (TF + "send_bundle", "requested"): {
+        "transfer new rita alice requested": 1,
+    },
+    (TF + "send_tokens", ""): {
+        "movement new alice bobby": 1,
+        "transfer new alice bobby completed": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+    },
+    (TF + "accept", ""): {
+        "movement new alice rita": 1,
+        "tallydelta new alice -1": 1,
+        "tallydelta new rita 1": 1,
+        f"transfer alice offers rita: {CLOSED}, moved_count, reserved_count, state": 1,
+        "event new alice transfer_completed": 1,
+        "event new rita transfer_completed": 1,
+        "token of alice: arrival, moves, transfer_pending_id, updated_at, wallet_id": 1,
+    },
+    (TF + "decline", ""): {
+        f"transfer alice offers rita: {CLOSED}, reserved_count, state": 1,
+        "event new alice transfer_request_cancelled_by_destination": 1,
+        "event new rita transfer_request_cancelled_by_destination": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (TF + "decline", "of a request"): {
+        f"transfer rita asks alice: {CLOSED}, state": 1,
+        "event new alice transfer_request_cancelled_by_destination": 1,
+        "event new rita transfer_request_cancelled_by_destination": 1,
+    },
+    (TF + "delete", ""): {
+        f"transfer alice offers rita: {CLOSED}, reserved_count, state": 1,
+        "event new alice transfer_pending_cancelled_by_requestor": 1,
+        "event new rita transfer_pending_cancelled_by_requestor": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (TF + "expire", ""): {
+        "transfer alice offers rita: closed_at, closed_event, closed_from, reserved_count, state": 1,
+        "event new alice transfer_failed": 1,
+        "event new rita transfer_failed": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (TF + "fulfill", ""): {
+        "movement new alice rita": 1,
+        "tallydelta new alice -1": 1,
+        "tallydelta new rita 1": 1,
+        f"transfer rita asks alice: {CLOSED}, moved_count, state": 1,
+        "event new alice transfer_completed": 1,
+        "event new rita transfer_completed": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+    },
+    (TF + "fulfill", "with chosen tokens"): {
+        "movement new alice rita": 1,
+        "tallydelta new alice -1": 1,
+        "tallydelta new rita 1": 1,
+        f"transfer rita asks alice: {CLOSED}, moved_count, state": 1,
+        "event new alice transfer_completed": 1,
+        "event new rita transfer_completed": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+    },
+    (TF + "issue_tokens", ""): {
+        "issue new alice 2": 1,
+        "movement new None alice": 2,
+        "tallydelta new alice 2": 1,
+        "token new alice": 2,
+    },
+    ("transfers.batches.transfer_batch", ""): {
+        "movement new alice bobby": 1,
+        "transfer new alice bobby completed": 1,
+        "transfer new alice rita pending": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
+    },
+    ("transfers.batches.create_batch", ""): {
+        "movement new alice another": 1,
+        "transfer new alice another completed": 1,
+        "trust new alice another manage trusted": 2,
+        "trustchange new another  trusted": 2,
+        "event new alice wallet_created": 2,
+        "event new another wallet_created": 2,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+        "wallet new sapling": 1,
+        "wallet new sapling2": 1,
+    },
+    ("transfers.tallies.fold", ""): {
+        "tallydelta another: gone": 3,
+        "tallymark new": 1,
+        "tokentally new": 3,
+    },
+    ("transfers.tallies.recount", ""): {
+        "tokentally new": 5,
+    },
+    ("transfers.outcomes.fold", ""): {
+        "outcometally new": 3,
+    },
+    ("wallets.acts.create_wallet", ""): {
+        "event new another wallet_created": 1,
+        "operatoraction new created_wallet another": 1,
+        "wallet new sapling": 1,
+    },
+    ("wallets.acts.set_password", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+        "operatoraction new set_password alice": 1,
+        "wallet alice: password": 1,
+    },
+    ("wallets.acts.revoke_bearer_tokens", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+        "operatoraction new revoked_bearer_tokens alice": 1,
+    },
+    ("wallets.acts.revoke_bearer_token", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "operatoraction new revoked_bearer_tokens token 1 of alice": 1,
+    },
+    ("wallets.acts.create_api_key", ""): {
+        "apikey new partner True": 1,
+        "operatoraction new created_api_key another": 1,
+    },
+    ("wallets.acts.rotate_api_key", ""): {
+        "apikey key: expires_at": 1,
+        "apikey new partner True": 1,
+        "operatoraction new rotated_api_key key": 1,
+    },
+    ("wallets.acts.rotate_api_key", "at once"): {
+        "apikey key: revoked_at": 1,
+        "apikey new partner True": 1,
+        "operatoraction new rotated_api_key key": 1,
+    },
+    ("wallets.acts.rotate_api_key", "without batches"): {
+        "apikey key without batches: expires_at": 1,
+        "apikey new partner False": 1,
+        "operatoraction new rotated_api_key key without batches": 1,
+    },
+    ("wallets.acts.rotate_api_key", "ends earlier"): {
+        "apikey new partner True": 1,
+        "operatoraction new rotated_api_key key that ends soon": 1,
+    },
+    ("wallets.acts.revoke_api_key", ""): {
+        "apikey key: revoked_at": 1,
+        "operatoraction new revoked_api_key key": 1,
+    },
+    ("trusts.acts.end_trust", ""): {
+        "trust alice may send to bobby: state, updated_at, withdrawn": 1,
+        "trustchange new alice may send to bobby end cancelled_by_target": 1,
+        "event new alice trust_request_cancelled_by_target": 1,
+        "event new bobby trust_request_cancelled_by_target": 1,
+        "operatoraction new ended_trust alice may send to bobby": 1,
+    },
+    ("transfers.acts.issue_tokens", ""): {
+        "issue new alice 2": 1,
+        "movement new None alice": 2,
+        "tallydelta new alice 2": 1,
+        "operatoraction new issued_tokens alice": 1,
+        "token new alice": 2,
+    },
+    ("transfers.acts.cancel_transfer", ""): {
+        f"transfer alice offers rita: {CLOSED}, reserved_count, state": 1,
+        "event new alice transfer_pending_cancelled_by_requestor": 1,
+        "event new rita transfer_pending_cancelled_by_requestor": 1,
+        "operatoraction new cancelled_transfer alice offers rita": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+}
+
+
+@pytest.mark.django_db
+def test_an_operation_changes_what_it_says_and_nothing_beside_it():
+    User.objects.create_user("olga")
+    world = frames.build()
+    found = {}
+
+    for key, act in ACTS.items():
+        with undone():
+            found[key] = dict(world.changes(lambda act=act: act(world)))
+
+    assert {key: each for key, each in found.items() if each != EXPECTED.get(key)} == {}
+
+
+MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.batches")
+MODULES_OF_ACTS: Final = ("wallets.acts", "trusts.acts", "transfers.acts")
+# What changes nothing by itself.
+PURE: Final = {
+    "wallets.operations.new_name_key": "computes a key",
+    "transfers.operations.attempt": "rolls back",
+    "transfers.acts.deciders": "reads",
+}
+
+
+def test_every_operation_is_tried():
+    public = {
+        f"{module}.{name}"
+        for module in (*MODULES, *MODULES_OF_ACTS)
+        for name, each in inspect.getmembers(importlib.import_module(module), inspect.isfunction)
+        if each.__module__ == module and not name.startswith("_")
+    }
+    asked = {name for name in public if name.rpartition(".")[2].startswith("about_to_")}
+
+    tried = {operation for operation, _ in ACTS}
+    assert public - asked - set(PURE) == {
+        operation for operation in tried if operation.startswith((*MODULES, *MODULES_OF_ACTS))
+    }
+    assert ACTS.keys() == EXPECTED.keys()
