@@ -177,7 +177,7 @@ def test_a_url_that_cannot_work_is_refused_at_the_start_without_its_values(monke
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError, match="validation error for Environment") as refused:
         Environment()
 
     assert named in explain(refused.value)

@@ -23,8 +23,8 @@ POLL_SECONDS = 0.05
 
 class Command(BaseCommand):
     help = (
-        "Collect static files, apply migrations, make the operators' roles, and behind a pooler have the database keep the"
-        " settings of sessions; with --demo also make what is missing of the demo's data."
+        "Collect static files, apply migrations, make the operators' roles, and behind a pooler have the database keep"
+        " the settings of sessions; with --demo also make what is missing of the demo's data."
     )
     requires_system_checks = ()
 
