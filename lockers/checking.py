@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -27,7 +27,7 @@ from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.settlement import BATCH_COINS
+from lockers.settlement import BATCH_COINS, Claim, fence
 from lockers.states import SPENDABLE, CoinState, Mark
 
 # Puts a call of one batch to the servers.
@@ -99,7 +99,7 @@ def check_wallet(work: Work, *, of_task: bool = False) -> Checked:
     checked = Checked()
     for number, page in enumerate(_pages(rows, limit=MOST)):
         told = ask(page, wallet_id=work.task.wallet_id, question=lambda call, _, at=number: work.question(call, at))  # type: ignore[misc]
-        write_down(page, told, into=checked, task_id=work.task.id if of_task else None)
+        write_down(page, told, into=checked, task_id=work.task.id if of_task else None, held=work.held)
     return checked
 
 
@@ -197,7 +197,12 @@ def _by_coin(
 
 
 def write_down(
-    rows: Sequence[Coin], told: Sequence[Told], *, into: Checked | None = None, task_id: UUID | None = None
+    rows: Sequence[Coin],
+    told: Sequence[Told],
+    *,
+    into: Checked | None = None,
+    task_id: UUID | None = None,
+    held: Claim | None = None,
 ) -> Checked:
     """
     Write into the rows which servers refuse coins that the books say they accept.
@@ -205,6 +210,8 @@ def write_down(
     A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13 decide, and
     whoever spends the coin finds out. Rows that were moved or locked meanwhile are left as they are; those of the task
     `task_id` are its own.
+
+    :raises TaskSuperseded: the check is a task's, `held`, and another worker has it
     """
     checked = Checked() if into is None else into
     new: list[tuple[UUID, str, str, object]] = []
@@ -230,7 +237,9 @@ def write_down(
         new.append((row.pk, row.pown, letters, row.changed_at))
     for start in range(0, len(new), _WRITTEN_AT_ONCE):
         ids, before, after, changed = zip(*new[start : start + _WRITTEN_AT_ONCE], strict=True)
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            if held is not None:
+                fence(held)
             cursor.execute(
                 _CHECKED,
                 {

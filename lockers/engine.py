@@ -450,17 +450,20 @@ def _holders(work: Work, batch: int, pieces: Sequence[Piece]) -> dict[UUID, Sequ
     everywhere = conversation.choose(pieces, Mark.UNASKED)
     found = work.exchange(Command.FIND, batch, pieces, everywhere, {})
     holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
-    tellers = dict.fromkeys(holders, 0)
+    told: dict[UUID, list[Reply]] = {coin_id: [] for coin_id in holders}
     for raida, replies in found.items():
         for index, reply in zip(everywhere[raida], replies, strict=True):
             coin_id = pieces[index].coin_id
-            tellers[coin_id] += reply in _TOLD
+            told[coin_id].append(reply)
             if reply is Reply.HAS_NEW:
                 holders[coin_id][raida] = pieces[index].new[raida]
-    return {coin_id: numbers for coin_id, numbers in holders.items() if tellers[coin_id] >= QUORUM}
+    return {coin_id: numbers for coin_id, numbers in holders.items() if _enough_told(told[coin_id])}
 
 
-_TOLD: Final = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
+def _enough_told(replies: Sequence[Reply]) -> bool:
+    """Whether 13 servers have said which number of a coin they hold."""
+    told = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
+    return sum(reply in told for reply in replies) >= QUORUM
 
 
 def _move_in(

@@ -185,6 +185,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
     "settlement.end_reading": lambda held: settlement.end_reading(
         held=held, save=_never, two_secrets=[0], files=_never
     ),
+    "settlement.reserve_to_heal": lambda held: settlement.reserve_to_heal(held=held),
     "settlement.promote_waiting": lambda held: settlement.promote_waiting(held=held),
     "settlement.conclude": lambda held: settlement.conclude(held=held, reason="x"),
     "settlement.finish": lambda held: settlement.finish(
