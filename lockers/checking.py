@@ -29,6 +29,7 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.settlement import BATCH_COINS, Claim, fence
 from lockers.states import SPENDABLE, CoinState, Mark
+from lockers.vault import SealBroken
 
 # Puts a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
@@ -141,19 +142,12 @@ def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequenc
 
     Of each coin those servers are asked that the books say accept it. A coin of `wallet_id` may hide the question.
     """
-    pieces = [
-        Piece(
-            coin_id=row.pk,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=Mark.UNASKED * RAIDA_COUNT,
-            old=(numbers := secrecy.open_numbers(row.secrets, coin_id=row.pk)),
-            new=numbers,
-        )
-        for row in rows
-    ]
-    chosen = conversation.choose(pieces, Mark.UNASKED, known_good=True)
-    return _by_coin(Command.DETECT, pieces, chosen, wallet_id, question)
+    asked = {
+        place: _piece(row, old=numbers, new=numbers)
+        for place, row in enumerate(rows)
+        if (numbers := _numbers_of(row)) is not None
+    }
+    return _placed(len(rows), asked, Command.DETECT, wallet_id, question, known_good=True)
 
 
 def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
@@ -163,20 +157,61 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
     A coin of `wallet_id` may hide the question.
     """
     lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
-    keys = {locker_id: tuple(codes.locker_keys(secrecy.locker_code(each))) for locker_id, each in lockers.items()}
-    pieces = [
-        Piece(
-            coin_id=row.pk,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=Mark.UNASKED * RAIDA_COUNT,
-            old=secrecy.open_numbers(row.secrets, coin_id=row.pk),
-            new=keys[row.locker_id],
-        )
-        for row in rows
+    keys = {locker_id: _keys_of(each) for locker_id, each in lockers.items()}
+    asked = {
+        place: _piece(row, old=numbers, new=new)
+        for place, row in enumerate(rows)
         if row.locker_id is not None
-    ]
-    return _by_coin(Command.FIND, pieces, conversation.choose(pieces, Mark.UNASKED), wallet_id, question)
+        and (new := keys[row.locker_id]) is not None
+        and (numbers := _numbers_of(row)) is not None
+    }
+    return _placed(len(rows), asked, Command.FIND, wallet_id, question)
+
+
+def _piece(row: Coin, *, old: Sequence[bytes], new: Sequence[bytes]) -> Piece:
+    return Piece(
+        coin_id=row.pk,
+        coin=WireCoin(row.denomination, row.serial_number),
+        pown=row.pown,
+        marks=Mark.UNASKED * RAIDA_COUNT,
+        old=tuple(old),
+        new=tuple(new),
+    )
+
+
+def _numbers_of(row: Coin) -> Sequence[bytes] | None:
+    """Return a coin's numbers; None if no configured key opens them, which `manage.py doctor` reports."""
+    try:
+        return secrecy.open_numbers(row.secrets, coin_id=row.pk)
+    except SealBroken:
+        return None
+
+
+def _keys_of(locker: Locker) -> Sequence[bytes] | None:
+    """Return a locker's keys; None if no configured key opens its code."""
+    try:
+        return codes.locker_keys(secrecy.locker_code(locker))
+    except SealBroken:
+        return None
+
+
+def _placed(
+    count: int,
+    asked: Mapping[int, Piece],
+    command: Command,
+    wallet_id: UUID,
+    question: Question,
+    *,
+    known_good: bool = False,
+) -> Sequence[Told]:
+    """Ask about these pieces, and return what is told at their places; nothing is told of rows that do not open."""
+    told: list[Told] = [{} for _ in range(count)]
+    if asked:
+        pieces = list(asked.values())
+        chosen = conversation.choose(pieces, Mark.UNASKED, known_good=known_good)
+        for place, each in zip(asked, _by_coin(command, pieces, chosen, wallet_id, question), strict=True):
+            told[place] = each
+    return told
 
 
 def _by_coin(

@@ -22,6 +22,7 @@ from lockers.network import Call
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption, with_coin, with_locker_key
+from lockers.vault import SealBroken
 
 # The setting COPPICE_RAIDA_PLAINTEXT.
 FALLBACK: Final = "fallback"
@@ -52,14 +53,21 @@ class Spare:
 
 
 def spare_coin(wallet_id: UUID) -> Spare | None:
-    """Return the free coin of least value in a wallet, which is in no task that could change its numbers."""
+    """
+    Return the free coin of least value in a wallet, which is in no task that could change its numbers.
+
+    None if there is none, or if no configured vault key opens it.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_SPARE, [wallet_id])
         row = cursor.fetchone()
     if row is None:
         return None
     coin_id, denomination, serial_number, pown, sealed = row
-    return Spare(WireCoin(denomination, serial_number), pown, secrecy.open_numbers(sealed, coin_id=coin_id))
+    try:
+        return Spare(WireCoin(denomination, serial_number), pown, secrecy.open_numbers(sealed, coin_id=coin_id))
+    except SealBroken:
+        return None
 
 
 _SPARE: Final = """

@@ -191,6 +191,26 @@ def test_the_clock_checks_new_coins_first_each_once_a_week_and_so_many_in_a_minu
     assert checking.check_due().coins == 0
 
 
+@pytest.mark.parametrize("way", ["clock", "audit"])
+def test_what_no_key_opens_does_not_keep_others_from_being_checked(
+    way: str, network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(1, 0, 0, -1))
+    put(alice, 10)
+    lost = Coin.objects.get(denomination=-1)
+    forget([lost], range(4))
+    damaged = Coin.objects.filter(denomination=0).order_by("id")[0]
+    Coin.objects.filter(pk=damaged.pk).update(secrets=bytes(damaged.secrets)[::-1])
+    Locker.objects.update(code=bytes(60))
+
+    WAYS[way](alice)
+
+    lost.refresh_from_db()
+    assert (lost.state, lost.pown) == ("fracked", "f" * 4 + "p" * 21)
+    assert set(Coin.objects.exclude(pk=lost.pk).values_list("pown", flat=True)) == {"p" * 25}
+    assert Coin.objects.get(pk=damaged.pk).checked_at is None
+
+
 def test_a_fix_looks_before_there_is_nothing_to_do(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     give(alice, mint(1, 0, 0, 0))
     forget(Coin.objects.order_by("id")[:1], range(12))
