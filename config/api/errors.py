@@ -17,6 +17,7 @@ from django.core.signals import got_request_exception
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
@@ -115,6 +116,9 @@ STATUSES: Final[dict[type[DomainError], int]] = {
 # Classes 08 and 53 whole: connections, and resources such as disk and memory.
 _TRANSIENT: Final = {"55P03", "57014", "40P01", "40001", "25P03", "25006", "57P01", "57P02", "57P03"}
 RETRY_AFTER_SECONDS: Final = "1"
+# Of a database that takes no writes, such as a standby server: it takes a while until another one is the primary.
+_READ_ONLY: Final = "25006"
+READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
 
@@ -221,12 +225,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
             status, message = 400, "Malformed request"
         case DatabaseError() if is_transient(error):
-            # Without a traceback: while PostgreSQL restarts, every request comes here.
-            log.warning(
-                "database_is_busy",
-                extra={"error": type(error).__name__, "sqlstate": getattr(error.__cause__, "sqlstate", None)},
-            )
-            status, message, headers = 503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
+            message, headers = _for_now(error)
+            status = 503
         case _:
             log.error("unexpected_error", exc_info=error, extra={"request_id": getattr(request, "request_id", None)})
             # Error reporters, and the client of the test suite, listen for this.
@@ -247,6 +247,16 @@ def is_transient(error: DatabaseError) -> bool:
         # There was no answer of the server at all: the connection is gone.
         return isinstance(error, OperationalError | InterfaceError)
     return state in _TRANSIENT or state[:2] in {"08", "53"}
+
+
+def _for_now(error: DatabaseError) -> tuple[str, dict[str, str]]:
+    """Log a transient error of the database, and return the message and the headers of the 503 that answers it."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    # Without a traceback: while PostgreSQL restarts, every request comes here.
+    log.warning("database_is_busy", extra={"error": type(error).__name__, "sqlstate": state})
+    if state == _READ_ONLY:
+        return "Service is read-only for now, try again", {"Retry-After": READ_ONLY_RETRY_AFTER_SECONDS}
+    return "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
 
 
 def bearer_refused(path: str) -> RequestRefused:
@@ -292,6 +302,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     # Called while the exception is being handled.
-    if (error := sys.exc_info()[1]) is not None:
+    error = sys.exc_info()[1]
+    if error is not None:
         _note(request, error)
+    if isinstance(error, DatabaseError) and is_transient(error):
+        message, headers = _for_now(error)
+        if not _is_for_people(request.path):
+            return answer(request, 503, message, headers)
+        page = render_to_string("503.html", {"message": message, "seconds": headers["Retry-After"]})
+        return HttpResponse(page, status=503, headers=headers)
     return defaults.server_error(request) if _is_for_people(request.path) else answer(request, 500, "Unknown error")

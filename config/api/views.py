@@ -1,5 +1,6 @@
 """What every endpoint shares: the order of checks, idempotency, and what leaves no trace when refused."""
 
+import logging
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -13,13 +14,23 @@ from rest_framework.response import Response
 
 from config.api import authentication, idempotency, limits, parsers
 from config.api.validation import Shape
-from wallets import operations
+from wallets import operations, queries
 from wallets.errors import DomainError, KeyInUse
+
+log = logging.getLogger("coppice.api")
 
 
 class _AlreadyAnswered(Exception):
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
+
+
+def _note_use(found: queries.Credentials) -> None:
+    """Write down that the credentials were used. What is answered already is not spoilt if the database cannot."""
+    try:
+        operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+    except (DatabaseError, InterfaceError) as error:
+        log.debug("use_not_noted", extra={"error": type(error).__name__})
 
 
 class ApiViewSet(viewsets.ViewSet):
@@ -115,7 +126,7 @@ class ApiViewSet(viewsets.ViewSet):
                 response = super().dispatch(request, *args, **kwargs)
         found = authentication.credentials_of(request)
         if found is not None and found.use_is_stale and response.status_code < 400:
-            operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+            _note_use(found)
         for name, value in getattr(request, "limit_headers", {}).items():
             response[name] = value
         return response

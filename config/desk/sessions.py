@@ -5,6 +5,7 @@ A session holds who signed in, from where and with which browser, since when, an
 ends `SESSION_COOKIE_AGE` seconds after the password, or after `SESSION_IDLE_SECONDS` without a page.
 """
 
+import logging
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -15,7 +16,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -28,6 +29,8 @@ _CREATED: Final = "created_at"
 _ADDRESS: Final = "address"
 _AGENT: Final = "agent"
 FACTOR: Final = "second_factor"
+
+_log: Final = logging.getLogger("coppice.desk")
 
 # A page sooner than this after the last one writes nothing.
 _TOUCHED_EVERY: Final = timedelta(seconds=60)
@@ -140,7 +143,11 @@ def touch(request: HttpRequest) -> None:
     row = getattr(request.session, "row", None)
     now = timezone.now()
     if row is not None and now - row.last_used_at > _TOUCHED_EVERY:
-        Session.objects.filter(pk=row.pk).update(last_used_at=now)
+        try:
+            Session.objects.filter(pk=row.pk).update(last_used_at=now)
+        except DatabaseError as error:
+            # A page is shown all the same, by a read-only server too.
+            _log.debug("use_not_noted", extra={"error": type(error).__name__})
 
 
 def current(request: HttpRequest) -> UUID | None:
