@@ -315,6 +315,7 @@ class CoinPage(pages.LedgerPage):
         ("state", lambda coin: coin.state),
         ("servers", lambda coin: coin.pown),
         ("wallet", lambda coin: coin.wallet.name),
+        ("held by", lambda coin: coin.task_id),
         ("changed at", lambda coin: coin.changed_at),
     )
 

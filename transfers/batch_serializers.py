@@ -1,7 +1,5 @@
 """Batches as bytes: the fields and the CSV file of a multipart form, and what is answered."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -9,14 +7,12 @@ from typing import Any, Final, NamedTuple
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
+from config import tables
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text, shortened
 from transfers import batches, errors
 
 MAXIMUM_ROWS: Final = 2500
-_KINDS: Final = frozenset({"text/csv", "application/csv", "text/x-csv"})
-# What Windows calls a CSV file where a spreadsheet program is installed.
-_SPREADSHEET: Final = "application/vnd.ms-excel"
 _URL: Final = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 
 _AMOUNT: Final = Number(minimum=1, from_text=True, required=False)
@@ -82,47 +78,26 @@ def _read(form: QueryDict, shape: Shape, columns: Mapping[str, Field]) -> Batch:
     return Batch(values.get("sender_wallet"), values.get("token_transfer_amount_default"), _rows(file, columns))
 
 
-def _text(file: "UploadedFile[bytes]") -> str:
-    kind = file.content_type
-    if kind not in _KINDS and not (kind == _SPREADSHEET and str(file.name).lower().endswith(".csv")):
-        raise Invalid("Only csv files are supported")
-    content: bytes = file.read()
+def _records(file: "UploadedFile[bytes]") -> Iterator[tables.Record]:
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Invalid(f'"csv" must be text in UTF-8: byte {error.start} is not') from None
-    if "\0" in text:
-        raise Invalid(f'"csv" must not hold a NUL character: line {text[: text.index(chr(0))].count(chr(10)) + 1} does')
-    return text
-
-
-def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each record with the line on which it begins. Empty lines are passed over."""
-    # Three kinds of line ends become one.
-    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
-    begins = 1
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise Invalid(f'"csv" is malformed at line {begins}: {error}') from None
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield begins, [cell.strip() for cell in cells]
-        begins = reader.line_num + 1
+        yield from tables.records(file.read())
+    except tables.NotATable:
+        raise Invalid("Only csv files are supported") from None
+    except tables.Unreadable as error:
+        raise Invalid(f'"csv" {error}') from None
 
 
 def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[batches.Row]:
-    records = _records(_text(file))
-    _, header = next(records, (1, []))
-    for name in header:
-        if name not in columns:
-            raise Invalid(f'"[0].{shortened(name)}" is not allowed')
-        if header.count(name) > 1:
-            raise Invalid(f'"csv" has the column {name} twice')
+    records = _records(file)
+    header_line, header = next(records, (1, []))
+    for number, name in enumerate(header, start=1):
+        # Spreadsheets write columns that were used once; what stands in one is refused below.
+        if name and name not in columns:
+            raise Invalid(f'"[0].{shortened(name)}" is not allowed: line {header_line}, column {number}')
+        if name and header.index(name) < number - 1:
+            raise Invalid(f'"csv" has the column {name} twice: line {header_line}, column {number}')
     if "wallet_name" not in header:
-        raise Invalid('"[0].wallet_name" is required')
+        raise Invalid(f'"[0].wallet_name" is required: line {header_line}')
     rows = []
     for index, (line, cells) in enumerate(records):
         if index == MAXIMUM_ROWS:
@@ -137,20 +112,23 @@ def _row(
     index: int, line: int, header: Sequence[str], cells: Sequence[str], columns: Mapping[str, Field]
 ) -> batches.Row:
     """Read one row; what is wrong with it is kept in it, so that all wrong rows can be told at once."""
-    given = dict(zip(header, cells, strict=False))
+    given = {name: cell for name, cell in zip(header, cells, strict=False) if name}
     values: dict[str, Any] = {}
-    problem = None
+    problem, column = None, ""
     try:
-        if len(cells) > len(header):
-            raise Invalid(f'"[{index}]" has {len(cells)} cells, and the header has {len(header)}')
+        for number, cell in enumerate(cells, start=1):
+            if cell and (number > len(header) or not header[number - 1]):
+                column = f"column {number}"
+                raise Invalid(f'"[{index}]" has a cell in column {number}, which has no name in the header')
         for name, field in columns.items():
+            column = name
             path = f"[{index}].{name}"
             if given.get(name) or field.required:
                 values[name] = field.read(path, given.get(name, ""))
                 if name.endswith("_url") and not _URL.fullmatch(values[name]):
                     raise Invalid(f'"{path}" must be a valid uri')
     except Invalid as error:
-        problem = errors.RowInvalid(error.message)
+        problem = errors.RowInvalid(error.message, column=column)
     return batches.Row(
         line=line,
         wallet_name=given.get("wallet_name", ""),

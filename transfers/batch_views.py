@@ -24,7 +24,7 @@ _REFUSALS: list[Refusal] = [
     errors.RowsRefused(
         {
             3: errors.RowInvalid('"[1]" contains a duplicate value'),
-            7: errors.RowInvalid('"[5].token_transfer_amount_overwrite" must be a number'),
+            7: errors.RowInvalid('"[5].token_transfer_amount_overwrite" must be a number', column=errors.AMOUNT_COLUMN),
         }
     ),
 ]
@@ -50,10 +50,11 @@ class BatchViewSet(ApiViewSet):
     )
     def create_wallets(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 2,500 rows in UTF-8 and the columns `wallet_name` and, as you like,
+        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and, as you like,
         `token_transfer_amount_overwrite`, `extra_wallet_data_about`, `extra_wallet_data_logo_url`. The caller manages
         the new wallets; those with an amount get so many tokens from `sender_wallet`. If one row is refused nothing
-        is done, and `rows` names each refused row by its line.
+        is done, and `rows` names each refused row by its line and column.
         """
         _check_access(request)
         batch = batch_serializers.read_creation(form_of(request))
@@ -79,10 +80,11 @@ class BatchViewSet(ApiViewSet):
     )
     def transfer(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 2,500 rows in UTF-8 and the columns `wallet_name` and
+        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and
         `token_transfer_amount_overwrite`. Each row is a bundle from `sender_wallet`, which completes at once or waits
         for an answer as if it were sent alone. If one row is refused nothing is done, and `rows` names each refused
-        row by its line.
+        row by its line and column.
         """
         _check_access(request)
         batch = batch_serializers.read_transfers(form_of(request))

@@ -8,6 +8,9 @@ from wallets.errors import DomainError
 
 # Of many refused rows the message tells so many; the answer lists them all.
 _TOLD_AT_ONCE: Final = 20
+# The columns of a batch.
+WALLET_COLUMN: Final = "wallet_name"
+AMOUNT_COLUMN: Final = "token_transfer_amount_overwrite"
 
 
 class SameWallet(DomainError):
@@ -141,7 +144,11 @@ class BatchUncovered(DomainError):
 
 
 class RowInvalid(DomainError):
-    """A cell of a batch has the wrong shape."""
+    """A cell of a batch has the wrong shape. `column` is the name of its column, or "column 7" if it has none."""
+
+    def __init__(self, message: str, *, column: str = WALLET_COLUMN) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class RowsRefused(DomainError):
@@ -162,4 +169,10 @@ class RowsRefused(DomainError):
             if len(texts) > _TOLD_AT_ONCE:
                 message += f"; and {len(texts) - _TOLD_AT_ONCE} more"
         super().__init__(message)
-        self.extra = {"rows": [{"line": line, "message": str(error)} for line, error in self.problems.items()]}
+        self.extra = {
+            "rows": [
+                # What is not about a cell's shape is about the wallet of the row.
+                {"line": line, "column": getattr(error, "column", WALLET_COLUMN), "message": str(error)}
+                for line, error in self.problems.items()
+            ]
+        }

@@ -50,6 +50,9 @@ class WalletPage(pages.LedgerPage):
         ("name", lambda wallet: wallet.name),
         ("display name", lambda wallet: wallet.display_name),
         ("about", lambda wallet: wallet.about),
+        ("tokens", lambda wallet: wallet.counts.total),
+        ("reserved", lambda wallet: wallet.counts.pending),
+        ("password", lambda wallet: "has one" if wallet.has_password else "none"),
         ("created at", lambda wallet: wallet.created_at),
     )
 

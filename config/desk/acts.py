@@ -4,7 +4,6 @@ Everything that operators can do at the desk, and on which page it stands.
 Each deed asks one act of an app; which rules hold is decided there.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -31,6 +30,7 @@ from lockers.models import LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import TaskKind, TaskState
 from transfers import acts as transfers
+from transfers import captures
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferEvent
 from trusts import acts as trusts
@@ -309,33 +309,19 @@ class IssueForm(Reason):
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("file"):
             cleaned["captures"] = " ".join(map(str, _captures_in(cleaned["file"])))
-        captures = cleaned.get("captures") or ""
-        if any(names.parse_uuid(line) is None for line in captures.split()):
+        listed = cleaned.get("captures") or ""
+        if any(names.parse_uuid(line) is None for line in listed.split()):
             raise forms.ValidationError("A capture id is a UUID.")
-        if bool(cleaned.get("count")) == bool(captures) and not self.errors:
+        if bool(cleaned.get("count")) == bool(listed) and not self.errors:
             raise forms.ValidationError("Say how many, or choose a file; one of the two.")
         return cleaned
 
 
 def _captures_in(file: Any) -> list[UUID]:
     try:
-        rows = list(csv.reader(file.read().decode("utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise forms.ValidationError("The file is no CSV in UTF-8.") from error
-    column, first = 0, 1
-    if rows and "capture_id" in rows[0]:
-        column, first = rows[0].index("capture_id"), 2
-        del rows[0]
-    found: list[UUID] = []
-    for line, row in enumerate(rows, start=first):
-        if not any(row):
-            continue
-        capture = names.parse_uuid(row[column].strip()) if len(row) > column else None
-        if capture is None:
-            raise forms.ValidationError(f"Line {line} has no capture id (a UUID).")
-        found.append(capture)
-    if not found:
-        raise forms.ValidationError("The file holds no capture id.")
+        found = captures.read(file.read())
+    except captures.CapturesUnreadable as error:
+        raise forms.ValidationError(str(error)) from error
     if len(found) > transfers.MAXIMUM_ISSUE:
         raise forms.ValidationError(f"At most {transfers.MAXIMUM_ISSUE:,} at once; the file holds {len(found):,}.")
     if len(set(found)) < len(found):
@@ -357,14 +343,14 @@ class IssueTokens(_OfWallet):
         return transfers.about_to_issue(wallet_id=row.pk, capture_ids=_captures(values))
 
     def consequences(self, row: Wallet, values: Values, shown: Values) -> Sequence[str]:
-        captures = _captures(values)
-        number = len(captures) if captures else int(values["count"] or 0)
+        capture_ids = _captures(values)
+        number = len(capture_ids) if capture_ids else int(values["count"] or 0)
         taken = shown["captures_issued_already"]
         if taken:
             return [f"{_many(taken, 'capture')} of the file have a token already: this will be refused as a whole."]
         return [
             f"{_many(number, 'new token')} in {row.name}"
-            + (", one for each capture of the file." if captures else ", with captures drawn at random."),
+            + (", one for each capture of the file." if capture_ids else ", with captures drawn at random."),
             "Tokens are never deleted: what was issued by mistake can only be moved away.",
         ]
 

@@ -59,6 +59,7 @@ class PersonPage(pages.LedgerPage):
         ("mail", lambda person: person.email),
         ("role", people.role_of),
         ("active", people.is_active),
+        ("second factor", lambda person: "yes" if person.has_factor else "no"),
         ("last login", lambda person: person.last_login),
         ("created at", lambda person: person.date_joined),
     )

@@ -5,10 +5,11 @@ Nothing can be added, changed or deleted through these pages, neither by form no
 URL. What an operator may do stands on the page of a row as an `Act`, and goes through an operation.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin
@@ -39,6 +40,7 @@ else:
 
 # Rows beyond are neither counted nor reached by page numbers: who looks for one filters.
 COUNTED_ROWS: Final = 10_000
+_PREPARED_AT_ONCE: Final = 500
 # What operators did with a row, on its page: the last ones.
 ACTS_SHOWN: Final = 20
 
@@ -292,6 +294,12 @@ class LedgerPage(_ModelAdmin):
     def prepare(self, rows: list[Any]) -> None:
         """Add to the rows of a list what needs a statement of its own, in one for all of them."""
 
+    def prepared(self, rows: Iterator[Any]) -> Iterator[Any]:
+        """Yield the rows of a file, of which so many are prepared at once as their statements can take."""
+        while chunk := list(islice(rows, _PREPARED_AT_ONCE)):
+            self.prepare(chunk)
+            yield from chunk
+
     # --- lists ----------------------------------------------------------------------------
 
     def get_search_results(
@@ -336,7 +344,7 @@ class LedgerPage(_ModelAdmin):
             return HttpResponseRedirect(request.path)
         return spreadsheet.response(
             self.csv_columns,
-            shown.queryset.iterator(chunk_size=2000),
+            self.prepared(shown.queryset.iterator(chunk_size=2000)),
             file_name=f"{self.plural}-{timezone.now():%Y%m%d-%H%M%S}.csv".replace(" ", "-"),
         )
 

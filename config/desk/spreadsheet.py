@@ -1,6 +1,7 @@
 """Rows as CSV: written while they are read, and safe to open in a spreadsheet."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +10,10 @@ from django.http import StreamingHttpResponse
 
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A phone number, which is a common name of wallets: as a formula it is a number and nothing else.
+_PHONE_NUMBER: Final = re.compile(r"\+[0-9]{3,15}", re.ASCII)
+# Without it Excel takes the file for one in the encoding of its system.
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 Column = tuple[str, Callable[[Any], object]]
 
@@ -23,6 +28,8 @@ def cell(value: object) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = str(value)
+    if _PHONE_NUMBER.fullmatch(text):
+        return text
     return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
 
@@ -34,9 +41,9 @@ class _Echo:
 
 
 def lines(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[str]:
-    """Return the lines of a CSV file: the heads of the columns, then each row."""
+    """Return the lines of a CSV file: the heads of the columns after a byte order mark, then each row."""
     writer = csv.writer(_Echo())
-    yield writer.writerow([head for head, _ in columns])
+    yield _BYTE_ORDER_MARK + writer.writerow([head for head, _ in columns])
     for row in rows:
         yield writer.writerow([cell(value(row)) for _, value in columns])
 

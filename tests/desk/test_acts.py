@@ -128,7 +128,7 @@ def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
     assert said == ["1 capture of the file have a token already: this will be refused as a whole."]
     assert desk.post(address, {**sent, "reason": "as asked"}).status_code == 409
     for wrong, sentence in [
-        ("capture_id\nnonsense\n", "Line 2 has no capture id"),
+        ("capture_id\nnonsense\n", "Line 2, column 1 has no capture id"),
         (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat a capture id"),
         ("capture_id\n", "holds no capture id"),
         ("", "empty"),

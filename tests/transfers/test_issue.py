@@ -58,9 +58,9 @@ def test_a_capture_is_issued_once_and_a_refused_file_issues_nothing(wallet, tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("capture_id\nabc\n", "line 2: no capture id"),
-        ("{}\n5\n", "line 2: no capture id"),
-        ("name,capture_id\nonly\n", "line 2: no capture id"),
+        ("capture_id\nabc\n", "Line 2, column 1 has no capture id"),
+        ("{}\n5\n", "Line 2, column 1 has no capture id"),
+        ("name,capture_id\nonly\n", "Line 2, column 2 has no capture id"),
         ("", "holds no capture id"),
         ("capture_id\n", "holds no capture id"),
     ],

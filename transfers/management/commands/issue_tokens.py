@@ -1,6 +1,5 @@
 """`manage.py issue_tokens --wallet NAME (--count N | --csv FILE)`: create tokens for planted trees."""
 
-import csv
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from transfers import operations
-from wallets import names, queries
+from transfers import captures, operations
+from wallets import queries
 from wallets.errors import DomainError
 
 
@@ -25,10 +24,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, wallet: str, count: int | None, csv: Path | None, **options: Any) -> None:
         if count is not None and count < 1:
             raise CommandError("--count must be at least 1.")
-        captures = None if csv is None else _read(csv)
+        capture_ids = None if csv is None else _read(csv)
         try:
             holder = queries.wallet_by_name_or_id(wallet)
-            issued = operations.issue_tokens(wallet=holder, count=count, capture_ids=captures)
+            issued = operations.issue_tokens(wallet=holder, count=count, capture_ids=capture_ids)
         except DomainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{issued} tokens issued to {holder.name}.")
@@ -36,21 +35,8 @@ class Command(BaseCommand):
 
 def _read(path: Path) -> list[UUID]:
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return captures.read(path.read_bytes())
+    except OSError as error:
         raise CommandError(f"{path} cannot be read: {error}") from error
-    column, first = 0, 1
-    if rows and "capture_id" in rows[0]:
-        column, first = rows[0].index("capture_id"), 2
-        del rows[0]
-    captures = []
-    for line, row in enumerate(rows, start=first):
-        if not any(row):
-            continue
-        capture_id = names.parse_uuid(row[column].strip()) if len(row) > column else None
-        if capture_id is None:
-            raise CommandError(f"{path}, line {line}: no capture id (a UUID).")
-        captures.append(capture_id)
-    if not captures:
-        raise CommandError(f"{path} holds no capture id.")
-    return captures
+    except captures.CapturesUnreadable as error:
+        raise CommandError(f"{path}: {error}") from error
