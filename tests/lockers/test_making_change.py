@@ -234,6 +234,23 @@ def _answer(status: int, payload: bytes | None = None) -> Answer:
     return Answer(raida=0, status=status, payload=payload or b"", elapsed_seconds=0.01)
 
 
+def test_only_numbers_of_the_next_denomination_are_counted_and_each_server_once() -> None:
+    def named(denomination: int, *numbers: int) -> Answer:
+        reply = payloads.SerialsReply(denomination, numbers)
+        return _answer(*payloads.encode_get_available_sns_reply(reply))
+
+    results = {
+        0: named(0, 1, 2, 2),
+        1: named(0, 2),
+        2: named(1, 1, 2),
+        3: _answer(Status.INTERNAL),
+        4: Silence(raida=4, reason="timeout", sent=True),
+    }
+
+    assert breaking._votes(results, 0) == {1: 1, 2: 2}
+    assert breaking._votes(results, None) == {1: 2, 2: 3}
+
+
 @pytest.mark.parametrize(
     ("marks", "cannot"),
     [

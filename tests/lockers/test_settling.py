@@ -14,6 +14,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from lockers import (
     breakage,
@@ -42,6 +43,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
 from tests.lockers.test_put import find, give, put, refuse_puts
+from tests.lockers.test_release import Delayed
 from wallets.models import Wallet
 
 ONE = 10**8
@@ -278,6 +280,25 @@ def test_no_number_is_taken_that_a_coin_of_this_ledger_has(
     assert ten.filter(serial_number=row.serial_number).exists() is not is_taken
 
 
+def test_a_number_that_another_task_takes_just_now_costs_the_whole_choice(
+    breaking: Claim, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the ledger and the writing of the ten: with nine, a tenth of the coin would be lost."""
+
+    def take(bits: int) -> int:
+        if not Coin.objects.filter(wallet=bob).exists():
+            (row,) = stock(bob, 0)
+            Coin.objects.filter(pk=row.pk).update(serial_number=5)
+        return 0
+
+    monkeypatch.setattr(secrets, "randbits", take)
+
+    assert not propose(breaking, dict.fromkeys(range(10), 25))
+
+    assert not Coin.objects.filter(state="change").exists()
+    assert propose(breaking, dict.fromkeys(range(11), 25))
+
+
 @pytest.mark.parametrize(("state", "step"), [("bank", change.Next.BREAK), ("fracked", change.Next.IMPOSSIBLE)])
 def test_of_change_only_what_no_server_refuses_is_broken_further(
     state: str, step: change.Next, alice: Wallet, bob: Wallet
@@ -408,6 +429,25 @@ def test_a_late_answer_says_nothing_of_a_coin_that_was_moved_since(
     late_answers._write_arrived(task, [row], {row.pk: {13: Reply.PASS}})
 
     assert every_row(Coin) == before
+
+
+@pytest.mark.parametrize(
+    ("moved", "rests"),
+    [
+        ({}, True),
+        ({"state": CoinState.FRACKED}, True),
+        ({"state": CoinState.LOCKED}, False),
+        ({"state": CoinState.LIMBO}, False),
+        ({"task_id": UUID(int=1)}, False),
+        ({"changed_at": None}, False),
+    ],
+)
+def test_a_coin_rests_since_the_task_that_moved_it_last(moved: dict[str, Any], rests: bool) -> None:
+    ended_at = timezone.now()
+    row = Coin(**{"state": CoinState.BANK, "changed_at": ended_at, **moved})
+
+    assert late_answers._rests_since(row, ended_at) is rests
+    assert not late_answers._rests_since(row, ended_at + timedelta(microseconds=1))
 
 
 def test_a_receipt_is_settled_once_and_its_other_lines_follow(alice: Wallet) -> None:
@@ -580,6 +620,22 @@ def test_12_servers_that_hold_the_old_number_give_nothing_back(
     find(alice)
     assert states(alice) == {"bank": 4}
     assert_true_to_the_servers()
+
+
+def test_a_coin_is_powned_out_of_a_locker_only_where_the_server_does_not_list_it(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was silent about the remove holds the key too, and may still carry it out."""
+    give(alice, mint(0, 0, 0, 0))
+    with monkeypatch.context() as patch:
+        refuse_puts(patch, range(13))
+        delayed = Delayed(network, Command.REMOVE, patch, raidas=[24])
+        network.forget_seen()
+        assert put(alice, 4).state == "error"
+
+        assert (network.seen(Command.PUT), network.seen(Command.REMOVE), network.seen(Command.POWN)) == (12, 11, 0)
+        assert states(alice) == {"bank": 4}
+        assert delayed.arrive() == [241]
 
 
 def test_nothing_is_sent_again_to_a_server_that_has_not_said_what_it_holds(
