@@ -1,0 +1,79 @@
+"""How deep a body is, and how many guesses one network has: counts that go down again, and that are shared."""
+
+import json
+
+import pytest
+
+from config.api import parsers, throttles
+from config.api.errors import RequestRefused
+from wallets.errors import InvalidCredentials
+
+DEEPEST = parsers.MAXIMUM_DEPTH
+
+
+def nested(levels: int) -> bytes:
+    return (
+        b"[" * (levels // 2)
+        + b'{"a":' * (levels - levels // 2)
+        + b"1"
+        + b"}" * (levels - levels // 2)
+        + b"]" * (levels // 2)
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"a": number} for number in range(200)],
+        [[number] for number in range(200)],
+        {f"key {number}": {"a": [number]} for number in range(200)},
+        # Brackets in texts are no levels, nor is a quote that is escaped the end of one.
+        ["[{" * 200, '"[{' * 200, "]}" * 200],
+    ],
+    ids=["objects", "lists", "both", "texts"],
+)
+def test_a_shallow_body_may_hold_as_many_values_as_it_likes(body):
+    assert parsers.decode(json.dumps(body).encode()) == body
+
+
+def test_a_body_may_be_so_deep_and_no_deeper():
+    assert json.dumps(parsers.decode(nested(DEEPEST))).encode().replace(b" ", b"") == nested(DEEPEST)
+
+    with pytest.raises(RequestRefused, match=f"more than {DEEPEST} levels"):
+        parsers.decode(nested(DEEPEST + 1))
+
+
+def test_what_comes_behind_a_deep_value_counts_from_where_it_stands():
+    deep = nested(DEEPEST - 1).decode()
+    assert len(parsers.decode(f"[{deep},{deep}]".encode())) == 2
+
+    with pytest.raises(RequestRefused, match=f"more than {DEEPEST} levels"):
+        parsers.decode(f"[{deep},[{deep}]]".encode())
+
+
+def guess(address: str, account: int) -> str:
+    """Try a wrong password for an account of its own, so that only the address is counted for it."""
+    try:
+        with throttles.login(kind="wallet", account=f"account {account}", address=address):
+            raise InvalidCredentials("Invalid credentials")
+    except InvalidCredentials:
+        return "wrong"
+    except RequestRefused as refused:
+        return {429: "too many"}.get(refused.status_code, "another refusal")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "neighbour", "stranger"),
+    [
+        ("2001:db8:1:2::{:x}", "2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:3::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"),
+    ],
+    ids=["a /64", "an IPv4 address seen by a socket of both kinds"],
+)
+def test_a_network_has_its_guesses_together(db, addresses, neighbour, stranger):
+    limit = throttles.FAILURES_PER_ADDRESS
+
+    assert {guess(addresses.format(number), number) for number in range(1, limit + 1)} == {"wrong"}
+
+    assert guess(neighbour, 0) == "too many"
+    assert guess(stranger, 0) == "wrong"
