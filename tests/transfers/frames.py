@@ -6,7 +6,7 @@ a second token, key, answer, transfer, trust, and the same of another wallet.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -47,11 +47,14 @@ TOLD: Final = {
 Rows = dict[tuple[str, str], dict[str, Any]]
 
 
-def rows() -> Rows:
-    """Every row of the apps of the ledger, by table and primary key."""
+LEDGER: Final = ("wallets", "trusts", "transfers")
+
+
+def rows(labels: Sequence[str]) -> Rows:
+    """Every row of the apps, by table and primary key."""
     found: Rows = {}
-    for label in ("wallets", "trusts", "transfers"):
-        for model in apps.get_app_config(label).get_models():
+    for label in labels:
+        for model in apps.get_app_config(label).get_models(include_auto_created=True):
             table, key = model._meta.db_table, model._meta.pk
             assert key is not None
             with connection.cursor() as cursor:
@@ -64,7 +67,8 @@ def rows() -> Rows:
 class World:
     """Names for the rows that are there, so that a change can be told in words."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Sequence[str] = LEDGER) -> None:
+        self.labels = labels
         # By id, or by table and number.
         self.names: dict[str, str] = {}
 
@@ -81,9 +85,9 @@ class World:
 
     def changes(self, act: Callable[[], Any]) -> Counter[str]:
         """Run the act and return what it changed, as `table row: columns`, `table new …` or `table row: gone`."""
-        before = rows()
+        before = rows(self.labels)
         act()
-        after = rows()
+        after = rows(self.labels)
         found: Counter[str] = Counter()
         for key in before.keys() | after.keys():
             table, row_id = key

@@ -31,12 +31,16 @@ def api_key(db: None) -> str:
 
 
 def bring_about(world: World, kind: str, state: str) -> set[tuple[str, str, str]]:
-    """Have alice ask bobby for a trust that comes to be in the state; return what it gives."""
+    """Have alice, or mona in her name, ask bobby for a trust that comes to be in the state; return what it gives."""
     alice, bobby = world.wallet("alice"), world.wallet("bobby")
+    # Who asked for a trust has no power by it.
+    originator = world.wallet("mona" if kind in {"receive", "yield"} else "alice")
     world.tried = None
     if state == "no trust":
         return set()
-    trust_id = operations.request_trust(actor=alice, request_type=TrustRequestType(kind), requestee="bobby").id
+    trust_id = operations.request_trust(
+        actor=originator, request_type=TrustRequestType(kind), requestee="bobby", requester="alice"
+    ).id
     world.tried = trust_id
     if state != "requested":
         operations.accept_trust(actor=bobby, trust_id=trust_id)

@@ -1,0 +1,128 @@
+"""What is done to one person is done to that person alone: compared with all rows of accounts, sessions and factors."""
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from config.desk import people, roles
+from config.desk.models import RecoveryCode, SecondFactor, Session
+from tests.transfers.frames import World
+from tests.trusts.powers import undone
+from wallets.oversight import Operator
+
+pytestmark = pytest.mark.django_db
+
+LABELS: Final = ("auth", "desk", "wallets")
+
+
+def build() -> World:
+    """Olga, an administrator, and two viewers; each has two sessions and a second factor."""
+    roles.ensure()
+    world = World(LABELS)
+    now = timezone.now()
+    for name, role in (("olga", roles.ADMINISTRATOR), ("otto", roles.VIEWER), ("petra", roles.VIEWER)):
+        person = User.objects.create_user(name, password="a long password", is_staff=True)
+        person.groups.set([Group.objects.get(name=role)])
+        world.name(name, person)
+        world.name(f"role of {name}", person.groups.through.objects.get(user=person))
+        for number in (1, 2):
+            session = Session.objects.create(
+                digest=uuid4().bytes,
+                data="",
+                user=person,
+                created_at=now,
+                last_used_at=now,
+                expires_at=now + timedelta(hours=1),
+            )
+            world.name(f"session {number} of {name}", session)
+        factor = SecondFactor.objects.create(user=person, secret=b"sealed", last_step=0)
+        world.name(f"factor of {name}", factor)
+        world.name(f"code of {name}", RecoveryCode.objects.create(factor=factor, digest=uuid4().bytes))
+    return world
+
+
+def done(act: Callable[..., Any], *, person: str = "otto", **what: Any) -> Callable[[World], Any]:
+    def confirm(_: World) -> Any:
+        whom = User.objects.get(username=person)
+        shown = people.about_sessions(whom) if act is people.end_sessions else people.about(whom)
+        operator = Operator(User.objects.get(username="olga"), uuid4().hex)
+        return act(operator=operator, shown=shown, person_id=whom.pk, **what)
+
+    return confirm
+
+
+def of_one_session(world: World) -> None:
+    session_id: UUID = world.id_of("session 1 of otto")
+    people.end_session(
+        operator=Operator(User.objects.get(username="olga"), uuid4().hex), shown={}, session_id=session_id
+    )
+
+
+SESSIONS: Final = {"session session 1 of otto: gone", "session session 2 of otto: gone"}
+ACTS: Final[dict[str, tuple[Callable[[World], Any], set[str]]]] = {
+    "change_role": (
+        done(people.change_role, role=roles.ADMINISTRATOR),
+        {"user_groups role of otto: gone", "user_groups new"},
+    ),
+    "change_mail": (done(people.change_mail, mail="o@example.org"), {"user otto: email"}),
+    "change_active": (done(people.change_active, active=False), {"user otto: is_active", *SESSIONS}),
+    "set_password": (done(people.set_password), {"user otto: password", *SESSIONS}),
+    "reset_second_factor": (
+        done(people.reset_second_factor),
+        {"secondfactor factor of otto: gone", "recoverycode code of otto: gone", *SESSIONS},
+    ),
+    "end_sessions": (done(people.end_sessions), SESSIONS),
+    "end_session": (of_one_session, {"session session 1 of otto: gone"}),
+    "create_person": (
+        lambda _: people.create_person(
+            operator=Operator(User.objects.get(username="olga"), uuid4().hex),
+            shown={},
+            name="zora",
+            mail="",
+            role=roles.VIEWER,
+        ),
+        {"user new", "user_groups new"},
+    ),
+    "change_own_password": (
+        lambda world: people.change_own_password(
+            User.objects.get(username="otto"), "another long one", keep=world.id_of("session 1 of otto")
+        ),
+        {"user otto: password", "session session 2 of otto: gone"},
+    ),
+    "remove_second_factor": (
+        lambda _: people.remove_second_factor(User.objects.get(username="otto")),
+        {"secondfactor factor of otto: gone", "recoverycode code of otto: gone", *SESSIONS},
+    ),
+}
+
+
+def test_what_is_done_to_one_person_touches_nobody_else():
+    world = build()
+    found = {}
+
+    for name, (act, _) in ACTS.items():
+        with undone():
+            changes = world.changes(lambda act=act: act(world))
+        assert set(changes.values()) == {1}
+        # What was done is written down, and by whom is not of interest here.
+        found[name] = {change for change in changes if not change.startswith("operatoraction new")}
+
+    assert found == {name: expected for name, (_, expected) in ACTS.items()}
+
+
+def test_every_act_on_a_person_is_tried():
+    acts = {
+        name
+        for name, each in inspect.getmembers(people, inspect.isfunction)
+        if each.__module__ == people.__name__
+        and not name.startswith("_")
+        and ("operator" in inspect.signature(each).parameters or name in ACTS)
+    }
+
+    assert acts == set(ACTS)
