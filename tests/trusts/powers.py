@@ -277,29 +277,33 @@ def see_the_tokens_of_a_transfer(asked: Asked) -> None:
     queries.tokens_of_transfer(actor_id=asked.actor.pk, transfer_id=asked["offering"], limit=9)
 
 
-def its_transfers(model: Model, asked: Asked) -> set[str]:
-    """The wallets whose transfers with the counterpart are seen, but for those that are seen for another reason."""
+def its_sides(model: Model, asked: Asked) -> set[str]:
     return {side for side in SIDES if model.controls(asked.who, side)}
+
+
+def its_sides_and_what_it_began(model: Model, asked: Asked) -> set[str]:
+    """The sides of which something is seen, and those of which something is seen that fred began."""
+    sides = its_sides(model, asked)
+    return sides | {f"{side}, by fred" for side in (SIDES if asked.who == "fred" else sides)}
 
 
 def _sides_of(rows: list[Any]) -> set[str]:
     return {
-        side
+        f"{side}, by fred" if row["originating_wallet"] == "fred" else side
         for row in rows
-        if row["originating_wallet"] != "fred"
         for side in SIDES
         if side in {row["source_wallet"], row["destination_wallet"]}
     }
 
 
-@path("GET /transfers", expected=its_transfers, once=True)
-def list_transfers(asked: Asked) -> set[str]:
+@path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
+def list_pending_transfers(asked: Asked) -> set[str]:
     return _sides_of(
-        listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, state="requested", limit=99))
+        listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, state="pending", limit=99))
     )
 
 
-@path("GET /transfers", expected=its_transfers, once=True)
+@path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
 def list_the_nearest_transfers(asked: Asked) -> set[str]:
     return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, limit=99)))
 
@@ -393,12 +397,13 @@ def see_the_trust_between_the_two(asked: Asked) -> str:
     return "done"
 
 
-@path("GET /trust_relationships", expected=its_transfers, once=True)
+@path("GET /trust_relationships", expected=its_sides_and_what_it_began, once=True)
 def list_trusts(asked: Asked) -> set[str]:
     ids = trust_queries.controlled_wallet_ids(actor_id=asked.actor.pk)
     rows = trust_queries.trusts_page(wallet_ids=ids, limit=99)
-    incoming = {asked.world.things[side]["incoming"]: side for side in SIDES}
-    return {incoming[row.id] for row in rows if row.id in incoming}
+    names = {asked.world.things[side]["incoming"]: side for side in SIDES}
+    names |= {asked.world.things[side]["outgoing"]: f"{side}, by fred" for side in SIDES}
+    return {names[row.id] for row in rows if row.id in names}
 
 
 @path("GET /wallets/{wallet_id}/trust_relationships")
@@ -512,12 +517,12 @@ def recall_an_export(asked: Asked) -> None:
     lockers.recall_export(actor=asked.actor, export_id=asked["export"])
 
 
-@path("GET /api/v1/exports", expected=its_transfers, once=True)
+@path("GET /api/v1/exports", expected=its_sides, once=True)
 def list_exports(asked: Asked) -> set[str]:
     return {row.export.wallet.name for row in locker_queries.exports_page(actor=asked.actor, limit=9)}
 
 
-@path("GET /api/v1/lockers", expected=its_transfers, once=True)
+@path("GET /api/v1/lockers", expected=its_sides, once=True)
 def list_lockers(asked: Asked) -> set[str]:
     return {row.locker.wallet.name for row in locker_queries.lockers_page(actor=asked.actor, limit=9)}
 
