@@ -6,12 +6,16 @@ ring of beat that a worker answered is the other: it shows that beat, the broker
 and comes late while every child is at work.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote, urlsplit
 
 import redis
+
+from wallets import redis_servers
+from wallets.redis_servers import ANSWER_SECONDS
 
 HEARTBEAT_KEY = "coppice:heartbeat"
 RING_KEY = "coppice:ring"
@@ -22,7 +26,6 @@ WORKERS_KEY = "coppice:workers"
 QUEUE_KEY = "celery"
 TASKS_QUEUE_KEY = "lockers"
 UNACKNOWLEDGED_KEY = "unacked"
-ANSWER_SECONDS = 2.0
 # A worker that has been silent for so long is forgotten: each start has a name of its own in a container.
 FORGOTTEN_AFTER_SECONDS = 3600.0
 
@@ -38,13 +41,62 @@ class BrokerRefuses(BrokerSilent):
 
 
 def broker_from_url(url: str) -> str:
-    """Translate `unix:///path?db=0`, as redis-py and the cache write it, into what Celery's transport understands."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
+    """Translate `REDIS_URL` into what Celery's transport understands; `transport_options` go with it."""
+    address = redis_servers.read(url)
+    if address.sentinels:
+        credentials = "".join(
+            f"{quote(name or '', safe='')}{sign}" for name, sign in ((address.username, ":"), (address.password, "@"))
+        )
+        credentials = credentials if address.username or address.password else ""
+        hosts = (f"sentinel://{credentials}{_bracketed(host)}:{port}" for host, port in address.sentinels)
+        return ";".join(f"{host}/{address.database}" for host in hosts)
+    parts = urlsplit(address.url)
     query = parse_qs(parts.query)
+    database = query.get("db", ["0"])[-1]
+    if parts.scheme != "unix":
+        # redis-py knows both ways to name a database, Celery's transport the path alone.
+        return parts._replace(path=f"/{database}").geturl() if "db" in query else address.url
     credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return f"redis+socket://{credentials}{parts.path}?virtual_host={query.get('db', ['0'])[-1]}"
+    return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def transport_options(url: str) -> dict[str, Any]:
+    """Return what Celery's transport must know besides `broker_from_url`."""
+    address = redis_servers.read(url)
+    if not address.sentinels:
+        return {}
+    for_sentinels = {
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+    }
+    return {
+        "master_name": address.service,
+        "sentinel_kwargs": {name: value for name, value in for_sentinels.items() if value is not None},
+    }
+
+
+class IsCluster(Exception):
+    """`REDIS_URL` names a server of a cluster; the sentence says why that does not work."""
+
+
+def refuse_cluster(url: str) -> None:
+    """
+    Look whether the server is one of a cluster. A server that does not answer, or does not say, is taken for none.
+
+    :raises IsCluster: it is
+    """
+    with contextlib.suppress(BrokerSilent):
+        if _ask(url, lambda client: client.info("cluster")).get("cluster_enabled"):
+            raise IsCluster(
+                "REDIS_URL names a server of a cluster, over which Celery cannot spread its queues. Name a server that"
+                " is in no cluster, or sentinels: redis+sentinel://host1,host2/service/0"
+            )
 
 
 def check_write(url: str) -> None:
@@ -175,8 +227,7 @@ def sums(url: str, key: str) -> dict[str, int]:
 
 def _ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
     try:
-        with redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS) as client:
-            return question(client)
+        return question(redis_servers.client(url))
     except redis.ResponseError as error:
         raise BrokerRefuses(why_refused(error)) from error
     except (redis.RedisError, OSError) as error:

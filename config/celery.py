@@ -7,10 +7,19 @@ periodic sweep rings again for rows whose lease ran out, so the broker may lose 
 
 import contextlib
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import before_task_publish, heartbeat_sent, setup_logging, task_postrun, task_prerun
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    heartbeat_sent,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+)
 from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
@@ -32,6 +41,16 @@ app.autodiscover_tasks()
 def keep_djangos_logging(**_: object) -> None:
     """Celery configures logging itself unless something is connected here; Django's settings have done it."""
     logs.keep_quiet()
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_what_cannot_work(**_: object) -> None:
+    """Before the first message."""
+    try:
+        broker.refuse_cluster(settings.REDIS_URL)
+    except broker.IsCluster as error:
+        sys.exit(f"Coppice cannot start. {error}")
 
 
 @before_task_publish.connect

@@ -12,13 +12,13 @@ import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
 
 import psycopg
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.postgresql.sessions import Pooled, parameters, settings_in
+from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +48,8 @@ class Environment(BaseSettings):
         default=None, description="past the pooler, to the same database: for backup and restore"
     )
     redis_url: SecretStr = Field(
-        validation_alias="REDIS_URL", description="redis://host:port/0 or unix:///path/to/socket?db=0"
+        validation_alias="REDIS_URL",
+        description="redis://host:port/0, unix:///path/to/socket?db=0 or redis+sentinel://host1,host2/service/0",
     )
     debug: bool = False
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
@@ -169,11 +170,7 @@ class Environment(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def redis_url_names_a_server(cls, value: SecretStr) -> SecretStr:
-        parts = parsed(value)
-        if parts.scheme not in {"redis", "rediss", "unix"} or not (
-            parts.path if parts.scheme == "unix" else parts.netloc
-        ):
-            raise ValueError("must look like redis://host:port/0 or unix:///path/to/socket?db=0")
+        redis_servers.read(value.get_secret_value())
         return value
 
     @field_validator("log_level")
@@ -209,16 +206,6 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
     if len(raw) != 32:
         raise ValueError("must be 32 bytes in base64")
     return value
-
-
-def parsed(url: SecretStr) -> SplitResult:
-    """:raises ValueError: not a URL, or a port that is no number; the message repeats nothing of it"""
-    try:
-        parts = urlsplit(url.get_secret_value())
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL with a number for its port") from None
-    return parts
 
 
 def explain(error: ValidationError) -> str:

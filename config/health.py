@@ -26,6 +26,9 @@ WORKER_SILENT_SECONDS = 10.0
 RING_UNANSWERED_SECONDS = 180.0
 
 
+_ALONE = "; wrong logins and codes are counted by each process alone"
+
+
 class Unwell(Exception):
     """A part is not well; the sentence says what is wrong with it and reveals no address or secret."""
 
@@ -110,13 +113,16 @@ _well: dict[str, tuple[int, int]] = {}
 
 
 def check_broker() -> None:
-    """:raises Unwell: no answer, or no write is taken: then no task can be enqueued and nobody can log in"""
+    """:raises Unwell: no answer, or no write is taken: then tasks wait, and each process counts wrong logins alone"""
     try:
+        broker.refuse_cluster(settings.REDIS_URL)
         broker.check_write(settings.REDIS_URL)
+    except broker.IsCluster as error:
+        raise Unwell("is a cluster, over which Celery cannot spread its queues") from error
     except broker.BrokerRefuses as error:
-        raise Unwell(f"refuses writes: {error}") from error
+        raise Unwell(f"refuses writes: {error}{_ALONE}") from error
     except broker.BrokerSilent as error:
-        raise Unwell("does not answer") from error
+        raise Unwell(f"does not answer{_ALONE}") from error
 
 
 def check_worker() -> None:

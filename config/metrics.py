@@ -20,7 +20,6 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from redis import RedisError
 
 from config import broker, traffic
 from config.addresses import client_address
@@ -83,7 +82,7 @@ class _Everything:
             began = time.monotonic()
             try:
                 families = list(source())
-            except (DatabaseError, broker.BrokerSilent, RedisError, OSError):
+            except (DatabaseError, broker.BrokerSilent, OSError):
                 ok.add_metric([part], 0)
                 continue
             ok.add_metric([part], 1)
@@ -240,5 +239,5 @@ def _rows(statement: str) -> list[tuple[Any, ...]]:
 
 
 def _kept(name: str, statement: str) -> list[tuple[Any, ...]]:
-    """Of one of all processes within a minute."""
+    """Of this process within a minute."""
     return cache.get_or_set(f"metrics:{name}", lambda: _rows(statement), KEPT_SECONDS) or []

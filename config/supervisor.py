@@ -494,7 +494,9 @@ class System:
             return False
 
     def _celery(self) -> Celery:
-        return Celery("supervisor", broker=broker.broker_from_url(self.environment["REDIS_URL"]), set_as_current=False)
+        app = Celery("supervisor", broker=broker.broker_from_url(self.environment["REDIS_URL"]), set_as_current=False)
+        app.conf.broker_transport_options = broker.transport_options(self.environment["REDIS_URL"])
+        return app
 
     # --- small files ---------------------------------------------------------------------
 

@@ -33,11 +33,16 @@ def main() -> None:
     parser.add_argument("--stop-seconds", type=int, default=2, help="what requests in hand have when it stops")
     chosen = parser.parse_args()
     # Not above: whoever only wants the command line has no environment yet.
+    from config import broker  # noqa: PLC0415
     from config.embedded import fill_environment  # noqa: PLC0415
     from config.environment import environment  # noqa: PLC0415
     from config.web_processes import serve  # noqa: PLC0415
 
     fill_environment()
+    try:
+        broker.refuse_cluster(environment().redis_url.get_secret_value())
+    except broker.IsCluster as error:
+        sys.exit(f"Coppice cannot start. {error}")
     serve(
         host=chosen.host,
         port=chosen.port,

@@ -2,31 +2,26 @@
 Wrong transmit codes, counted for each wallet and each address: a caller that guesses is refused for a while.
 
 A code is wrong when 13 servers say that there is no such locker. What they cannot say for lack of servers counts as
-little as a code that is right. The counts are in the Redis-protocol server and expire; while that server does not
-answer, wrong codes are not counted.
+little as a code that is right. The counts are in the Redis-protocol server and expire; while that server is away each
+process counts alone.
 """
 
 import hmac
-import logging
 from collections.abc import Sequence
-from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-import redis
 from django.conf import settings
 
 from lockers import errors
+from wallets.redis_servers import Away, Counts, ask
+from wallets.redis_servers import client as client_of
 
 WINDOW_SECONDS: Final = 600
 
-_log = logging.getLogger(__name__)
 
-
-@cache
-def _redis() -> Any:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+_here: Final = Counts()
 
 
 def fingerprint(address: str) -> str:
@@ -49,28 +44,45 @@ def refuse_guesser(*, wallet_id: UUID, address: str) -> None:
     :raises TooManyWrongCodes: see above
     """
     limits = (settings.WRONG_CODES_PER_WALLET, settings.WRONG_CODES_PER_ADDRESS)
+    keys = _keys(wallet_id, address)
+
+    def read(client: Any) -> list[Any]:
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.get(key)
+                pipeline.ttl(key)
+            return list(pipeline.execute())
+
     try:
-        keys = _keys(wallet_id, address)
-        for key, count, limit in zip(keys, _redis().mget(keys), limits, strict=False):
-            if int(count or 0) >= limit:
-                raise errors.TooManyWrongCodes(max(1, int(_redis().ttl(key))))
-    except redis.RedisError as error:
-        _log.warning("Wrong codes cannot be counted: %s", type(error).__name__)
+        counted = ask(settings.REDIS_URL, read)
+    except Away:
+        counted = [value for key in keys for value in (_here.count(key), _here.seconds(key))]
+    for count, seconds, limit in zip(counted[::2], counted[1::2], limits, strict=False):
+        if int(count or 0) >= limit:
+            raise errors.TooManyWrongCodes(max(1, int(seconds)))
 
 
 def note_wrong_code(*, wallet_id: UUID, address: str) -> None:
     """Count a wrong code of a wallet, and of an address by its fingerprint."""
-    try:
-        with _redis().pipeline(transaction=True) as pipeline:
-            for key in _keys(wallet_id, address):
+    keys = _keys(wallet_id, address)
+
+    def count(client: Any) -> None:
+        with client.pipeline(transaction=True) as pipeline:
+            for key in keys:
                 pipeline.incr(key)
                 pipeline.expire(key, WINDOW_SECONDS, nx=True)
             pipeline.execute()
-    except redis.RedisError as error:
-        _log.warning("A wrong code was not counted: %s", type(error).__name__)
+
+    try:
+        ask(settings.REDIS_URL, count)
+    except Away:
+        for key in keys:
+            _here.add(key, WINDOW_SECONDS)
 
 
 def forget_all() -> None:
     """Forget every wrong code: for an operator who locked somebody out, and between tests."""
-    for key in _redis().scan_iter("coppice:wrong-codes:*"):
-        _redis().delete(key)
+    _here.forget()
+    shared = client_of(settings.REDIS_URL)
+    for key in shared.scan_iter("coppice:wrong-codes:*"):
+        shared.delete(key)

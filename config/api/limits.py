@@ -15,22 +15,18 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import redis
 from django.conf import settings
 from django.http import HttpRequest
 
 from config.api.errors import RequestRefused
 from lockers.errors import TooManyWaiting
-from wallets import queries
+from wallets import queries, redis_servers
 
 WINDOW_SECONDS: Final = 60
-# After the server did not answer, counting stops for this long, so that not every request waits for a timeout.
-_PAUSE_SECONDS: Final = 5.0
 # KEYS: counters. ARGV: the window in ms, then a limit for each. Returns, for each counter, what is in it and when it
 # ends in ms; a request that one of them refuses is counted by none.
 _SPEND: Final = """
@@ -58,15 +54,6 @@ class _Quota:
     key: str
 
 
-@cache
-def _script() -> Any:
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-    return client.register_script(_SPEND)
-
-
-_silent_until = 0.0
-
-
 def _quotas(found: queries.Credentials, *, is_task: bool) -> list[_Quota]:
     quotas = []
     if found.wallet is not None and settings.REQUESTS_PER_MINUTE:
@@ -87,15 +74,15 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
     :raises RequestRefused: 429, there were too many in this minute
     """
     quotas = _quotas(found, is_task=is_task)
-    if not quotas or time.monotonic() < _silent_until:
+    if not quotas:
         return
+    keys = [quota.key for quota in quotas]
+    arguments = [WINDOW_SECONDS * 1000, *(quota.limit for quota in quotas)]
     try:
-        *told, is_refused = _script()(
-            keys=[quota.key for quota in quotas],
-            args=[WINDOW_SECONDS * 1000, *(quota.limit for quota in quotas)],
+        *told, is_refused = redis_servers.ask(
+            settings.REDIS_URL, lambda client: client.register_script(_SPEND)(keys=keys, args=arguments)
         )
-    except redis.RedisError:
-        _pause()
+    except redis_servers.Away:
         return
     left = [max(0, quota.limit - number) for quota, number in zip(quotas, told[::2], strict=True)]
     ends = [max(1, ceil(milliseconds / 1000)) for milliseconds in told[1::2]]
@@ -109,11 +96,6 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
     if is_refused:
         wait = max(end for rest, end in zip(left, ends, strict=True) if rest == 0)
         raise RequestRefused(429, "Too many requests, try again later", {"Retry-After": str(wait)})
-
-
-def _pause() -> None:
-    global _silent_until  # noqa: PLW0603 - of this process
-    _silent_until = time.monotonic() + _PAUSE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@ Limits of logging in: failed attempts per account and per address, and how many 
 
 One Lua script decides and counts, so that parallel attempts cannot slip through between a look and a count. An
 attempt is counted before the password is looked at and taken back when it was right: a partner who logs in often
-is not slowed down, and guesses in parallel are counted like guesses in a row. Without Redis nobody can log in
-(503); bearer tokens that were issued keep working.
+is not slowed down, and guesses in parallel are counted like guesses in a row. While the server of `REDIS_URL` is away
+each web process counts alone: an account then takes as many guesses in each process. How many passwords are checked at
+once is bounded by the threads of `Pool.PASSWORDS` then.
 
 Strangers' guesses do not keep the owner out. An address or an API key from which the account has logged in before
 (`wallets.origins`) is counted by itself, and lets in as long as it has room, however many strangers have guessed. So
@@ -21,22 +22,22 @@ From one address 100 guesses are taken for accounts that do not know it, and 100
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import ceil
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import redis
 from django.conf import settings
 
 from config.addresses import network_of
-from config.api.errors import RETRY_AFTER_SECONDS, RequestRefused
+from config.api.errors import RequestRefused
 from wallets import origins
 from wallets.errors import DomainError
+from wallets.redis_servers import Away, Counts, ask
+from wallets.redis_servers import client as client_of
 from wallets.states import OriginMeans
 
 WINDOW_SECONDS: Final = 60
@@ -101,9 +102,8 @@ return 0
 """
 
 
-@cache
-def _redis() -> Any:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+# For while that server is away.
+_here: Final = Counts()
 
 
 def _too_many(wait_seconds: int) -> RequestRefused:
@@ -140,16 +140,18 @@ def login(*, kind: str, account: str, address: str, api_key_id: UUID | None = No
     client wrote it. `address` is that of the client, `api_key_id` the API key with which it came, if any. If the block
     ends well, address and key are known origins of the account from then on.
 
-    :raises RequestRefused: 429, too many failures or too many checks at once; 503, Redis does not answer
+    :raises RequestRefused: 429, too many failures or too many checks at once
     """
     came_from = {OriginMeans.ADDRESS: network_of(address), OriginMeans.API_KEY: str(api_key_id or "")}
     came_from = {means: value for means, value in came_from.items() if value}
     known = origins.known(kind=kind, account=account, origins=came_from)
     keys, slot = _keys(kind, account, address, {means: came_from[means] for means in known}), token_hex(8)
+    leave: Callable[..., None] = _leave
     try:
         _admit(keys, slot)
-    except redis.RedisError as error:
-        raise RequestRefused(503, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}) from error
+    except Away:
+        _admit_here(keys)
+        leave = _leave_here
     is_guess = False
     try:
         yield
@@ -157,18 +159,18 @@ def login(*, kind: str, account: str, address: str, api_key_id: UUID | None = No
         is_guess = True
         raise
     finally:
-        _leave(keys, slot, take_back=not is_guess)
+        leave(keys, slot, take_back=not is_guess)
     origins.remember(kind=kind, account=account, origins=came_from)
 
 
 def _admit(keys: list[str], slot: str) -> None:
-    arguments = [
+    arguments: list[str | int] = [
         FAILURES_PER_ADDRESS, FAILURES_PER_ACCOUNT, WINDOW_SECONDS * 1000,
         CHECKS_AT_ONCE, int(_SLOT_SECONDS * 1000), slot,
     ]  # fmt: skip
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
-        kind, milliseconds = _redis().eval(_ADMIT, len(keys), *keys, *arguments)
+        kind, milliseconds = ask(settings.REDIS_URL, lambda client: client.eval(_ADMIT, len(keys), *keys, *arguments))
         if kind == 0:
             return
         if kind == 1:
@@ -179,14 +181,32 @@ def _admit(keys: list[str], slot: str) -> None:
 
 
 def _leave(keys: list[str], slot: str, *, take_back: bool) -> None:
-    try:
-        _redis().eval(_LEAVE, len(keys), *keys, slot, int(take_back))
-    except redis.RedisError:
-        # The slot runs out by itself, and the attempt stays counted.
-        return
+    # If it fails the slot runs out by itself, and the attempt stays counted.
+    with suppress(Away):
+        ask(settings.REDIS_URL, lambda client: client.eval(_LEAVE, len(keys), *keys, slot, int(take_back)))
+
+
+def _admit_here(keys: list[str]) -> None:
+    """Decide and count as `_ADMIT` does, by what this process has counted."""
+    _, address, account, *known = keys
+    with _here.lock:
+        if _here.count(address) >= FAILURES_PER_ADDRESS:
+            raise _too_many(_here.seconds(address))
+        full = [key for key in (known or [account]) if _here.count(key) >= FAILURES_PER_ACCOUNT]
+        if len(full) == len(known or [account]):
+            raise _too_many(min(_here.seconds(key) for key in full))
+        for key in (address, account, *known):
+            _here.add(key, WINDOW_SECONDS)
+
+
+def _leave_here(keys: list[str], slot: str, *, take_back: bool) -> None:
+    for key in keys[1:] if take_back else ():
+        _here.take_back(key)
 
 
 def forget_failures() -> None:
     """Forget every counted attempt: for an operator who locked somebody out, and between tests."""
-    for key in _redis().scan_iter("coppice:login:*"):
-        _redis().delete(key)
+    _here.forget()
+    shared = client_of(settings.REDIS_URL)
+    for key in shared.scan_iter("coppice:login:*"):
+        shared.delete(key)

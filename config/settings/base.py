@@ -76,7 +76,8 @@ DATABASE_DIRECT = (
 ATOMIC_REQUESTS = False
 
 REDIS_URL = env.redis_url.get_secret_value()
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+# What a process may keep for a minute. What all share is with the server of REDIS_URL, in `wallets.redis_servers`.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- Behind HTTPS (COPPICE_SECURE): a proxy ends TLS and says so in X-Forwarded-Proto.
 SECURE_SSL_REDIRECT = env.secure

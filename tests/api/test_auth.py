@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 from django.contrib.auth import hashers
 from django.db import connections
 
@@ -208,13 +207,19 @@ def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(alice, 
     assert status == 200
 
 
-def test_without_redis_nobody_logs_in_and_tokens_keep_working(alice, monkeypatch):
-    monkeypatch.setattr(throttles, "_redis", lambda: redis.Redis.from_url("unix:///nowhere/at/all.sock"))
+def test_without_redis_each_process_counts_wrong_passwords_alone_and_says_so(alice, settings, caplog):
+    settings.REDIS_URL = "unix:///nowhere/at/all.sock"
+    throttles._here.forget()
 
-    response = log_in(alice, "alice")
+    right = {log_in(alice, "alice").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 2)}
+    wrong = [log_in(alice, "bobby", "wrong") for _ in range(throttles.FAILURES_PER_ACCOUNT + 1)]
+    throttles._here.forget()
 
-    assert answer(response) == refusal(503, "Service busy, try again")
-    assert response["Retry-After"] == "1"
+    assert right == {200}
+    assert [each.status_code for each in wrong] == [404] * throttles.FAILURES_PER_ACCOUNT + [429]
+    assert 0 < int(wrong[-1]["Retry-After"]) <= throttles.WINDOW_SECONDS
+    # Once, and not for each request: the server is left alone for a while.
+    assert caplog.text.count("counting_in_this_process_alone") == 1
     assert alice.get("/wallets?limit=1").status_code == 200
 
 

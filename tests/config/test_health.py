@@ -50,7 +50,7 @@ def test_readyz_names_the_broker_when_it_is_silent(client, settings, silent_brok
     assert answer.json() == {
         **WELL,
         "status": "unwell",
-        "broker": "does not answer",
+        "broker": "does not answer; wrong logins and codes are counted by each process alone",
         "worker": "unknown, the broker does not answer",
     }
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
@@ -15,6 +14,7 @@ from django.urls import get_resolver
 from config.api import limits
 from config.api.views import ApiViewSet
 from lockers import guesses
+from lockers.errors import TooManyWrongCodes
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.api.caller import Caller, answer, logged_in
@@ -116,22 +116,35 @@ def test_requests_of_a_wallet_and_of_an_api_key_are_limited_on_both_surfaces(
     assert statuses[-1] == 429
 
 
-def test_nobody_is_limited_while_the_counters_are_away(
-    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_is_limited_while_the_counters_are_away(alice: Caller, settings: Any) -> None:
     settings.TASKS_PER_MINUTE = 1
+    shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
 
-    def fail(**_: Any) -> None:
-        raise redis.ConnectionError
+    statuses = [alice.get("/api/v1/echo").status_code for _ in range(3)]
+    settings.REDIS_URL = shared
 
-    monkeypatch.setattr(limits, "_script", lambda: fail)
-    monkeypatch.setattr(limits, "_silent_until", 0.0)
+    assert statuses == [200] * 3
 
-    assert [alice.get("/api/v1/echo").status_code for _ in range(3)] == [200] * 3
+
+def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_away(alice: Caller, settings: Any) -> None:
+    settings.WRONG_CODES_PER_WALLET = 2
+    shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
+    assert alice.wallet is not None
+    who = {"wallet_id": alice.wallet.pk, "address": guesses.fingerprint("192.0.2.1")}
+
+    for _ in range(2):
+        guesses.refuse_guesser(**who)
+        guesses.note_wrong_code(**who)
+    with pytest.raises(TooManyWrongCodes):
+        guesses.refuse_guesser(**who)
+    guesses._here.forget()
+
+    guesses.refuse_guesser(**who)
+    settings.REDIS_URL = shared
 
 
 def test_a_limit_that_is_off_costs_no_trip(alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_script", lambda: pytest.fail("the counters were asked"))
+    monkeypatch.setattr(limits.redis_servers, "ask", lambda *_: pytest.fail("the counters were asked"))
     alice.api_key = wallets.create_api_key(name="partner")[1]
     assert alice.get("/wallets?limit=1").status_code == 200
     assert alice.get("/api/v1/wallets").status_code == 200
