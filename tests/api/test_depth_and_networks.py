@@ -1,8 +1,10 @@
-"""How deep a body is, and how many guesses one network has: counts that go down again, and that are shared."""
+"""How deep a body is, how many guesses one network has, and who waits for a place to log in."""
 
 import json
+import threading
 
 import pytest
+from django.db import connections
 
 from config.api import parsers, throttles
 from config.api.errors import RequestRefused
@@ -77,3 +79,23 @@ def test_a_network_has_its_guesses_together(db, addresses, neighbour, stranger):
 
     assert guess(neighbour, 0) == "too many"
     assert guess(stranger, 0) == "wrong"
+
+
+def test_who_finds_all_places_taken_waits_until_one_is_free(transactional_db, monkeypatch):
+    monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
+    outcome: list[str] = []
+
+    def wait_and_guess() -> None:
+        try:
+            outcome.append(guess("192.0.2.1", 1))
+        finally:
+            connections.close_all()
+
+    waiting = threading.Thread(target=wait_and_guess, daemon=True)
+    with throttles.login(kind="wallet", account="another", address="192.0.2.2"):
+        waiting.start()
+        waiting.join(timeout=0.5)
+        assert outcome == []
+    waiting.join(timeout=30)
+
+    assert outcome == ["wrong"]
