@@ -67,7 +67,7 @@ def questions(state: str) -> Iterator[tuple[str, str, str, powers.Path]]:
         for wallet, other in (SIDES, SIDES[::-1]):
             for path in PATHS:
                 is_stranger = who not in SIDES
-                if path.once:
+                if path.once or (who in {"fred", "steve"} and not path.is_between):
                     is_asked = wallet == SIDES[0] and (state == "no trust" or not is_stranger)
                 elif state == "no trust" or path.is_between:
                     is_asked = state in {"no trust", "trusted"} or not is_stranger
