@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from config import backups
+from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
 from tests.api.web_server import database_url
@@ -189,3 +190,12 @@ def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup, settings)
 def test_a_missing_program_is_named_with_what_to_install():
     with pytest.raises(backups.BackupError, match="postgresql-client-999"):
         backups._program("pg_dump", at_least=999)
+
+
+def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings, tmp_path):
+    settings.DATABASE_POOLED, settings.DATABASE_DIRECT = Pooled.YES, None
+
+    with pytest.raises(backups.BackupError, match="COPPICE_DATABASE_DIRECT_URL"):
+        backups.back_up(tmp_path / "backup")
+
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import pytest
 from django.db import close_old_connections, connection
 from psycopg import _queries
 
+from config.postgresql import sessions
 from tests.api.web_server import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,3 +83,20 @@ def test_a_migration_may_last_longer_than_a_request():
         assert limits() == ("0", "5s")
 
     assert limits() == before == ("30s", "5s")
+
+
+def test_of_several_hosts_the_one_that_answers_and_takes_writes_is_used():
+    where = connection.settings_dict
+    hosts = f"host=/nowhere/at/all,{where['HOST']}&port={where['PORT'] or 5432},{where['PORT'] or 5432}"
+    url = f"postgresql://{where['USER']}@/{where['NAME']}?{hosts}&target_session_attrs=read-write"
+    other = connection.copy()
+    other.settings_dict.update(sessions.database(url, sessions.Pooled.NO) | {"PASSWORD": where["PASSWORD"]})
+
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT current_setting('statement_timeout')")
+            found = cursor.fetchone()
+    finally:
+        other.close()
+
+    assert found == ("30s",)
