@@ -23,12 +23,32 @@ class Password(Text):
         return str(value)
 
 
+@dataclass(frozen=True)
+class Description(Text):
+    """A text of some length, or none: an empty one and null both delete it."""
+
+    may_be_empty: bool = True
+
+    def read(self, path: str, value: Any) -> str:
+        return "" if value is None or value == "" else super().read(path, value)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "string", "minLength": self.minimum, "maxLength": self.maximum},
+                {"type": "string", "maxLength": 0},
+                {"type": "null"},
+            ]
+        }
+
+
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Password()})
 NEW_WALLET: Final = Shape({"wallet": Text()})
 WALLET_CHANGES: Final = Shape(
     {
-        "display_name": Text(minimum=2, maximum=30, required=False),
-        "about": Text(minimum=5, maximum=250, required=False),
+        "display_name": Description(minimum=2, maximum=30, required=False),
+        "about": Description(minimum=5, maximum=250, required=False),
     }
 )
 TOKEN_FILTERS: Final = {"wallet": Text(required=False)}

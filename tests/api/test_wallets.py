@@ -135,7 +135,9 @@ def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice, bob, sapli
         ({"about": "x" * 251}, '"about" length must be less than or equal to 250 characters long'),
         ({"display_name": "x"}, '"display_name" length must be at least 2 characters long'),
         ({"display_name": "x" * 31}, '"display_name" length must be less than or equal to 30 characters long'),
-        ({"display_name": None}, '"display_name" must be a string'),
+        ({"display_name": 7}, '"display_name" must be a string'),
+        ({"about": [""]}, '"about" must be a string'),
+        ({"about": " "}, '"about" length must be at least 5 characters long'),
         ({"name": "mine"}, '"name" is not allowed'),
         ({"password": "mine"}, '"password" is not allowed'),
         ({"id": "mine"}, '"id" is not allowed'),
@@ -146,6 +148,22 @@ def test_nothing_but_about_and_display_name_can_be_changed(alice, body, message)
 
     assert answer(alice.patch(f"/wallets/{alice.wallet.pk}", body)) == refusal(422, message)
     assert Wallet.objects.values().get() == before
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("field", ["about", "display_name"])
+def test_a_description_can_be_deleted(alice, sapling, field, empty):
+    path = f"/wallets/{sapling.pk}"
+    alice.patch(path, {"about": "planted in spring", "display_name": "Sapling"})
+
+    deleted = alice.patch(path, {field: empty})
+
+    assert deleted.status_code == 200
+    assert answer(deleted)[1][field] is None
+    assert answer(alice.get(path)) == answer(deleted)
+    sapling.refresh_from_db()
+    left = {"about": "planted in spring", "display_name": "Sapling"} | {field: ""}
+    assert {name: getattr(sapling, name) for name in left} == left
 
 
 @pytest.mark.parametrize("text", ["abc", "5", "%7B11111111-1111-4111-8111-111111111111%7D", "1111-" * 8, "１" * 32])
