@@ -177,7 +177,7 @@ def events_visible_to(
     """
     wallet_ids = trust_queries.controlled_wallet_ids(actor_id=actor_id)
     if wallet is not None:
-        wallet_id = wallet_queries.wallet_by_name_or_id(wallet).pk
+        wallet_id = wallet_queries.wallet_in_query(wallet).pk
         if wallet_id not in wallet_ids:
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         wallet_ids = [wallet_id]

@@ -259,7 +259,7 @@ def transfers_visible_to(
     """
     wallet_id = None
     if wallet is not None:
-        wallet_id = wallet_queries.wallet_by_name_or_id(wallet).pk
+        wallet_id = wallet_queries.wallet_in_query(wallet).pk
         if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id):
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
     return transfers_page(

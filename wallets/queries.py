@@ -114,6 +114,29 @@ def wallet_by_name_or_id(text: str) -> Wallet:
     return wallet
 
 
+def wallet_in_query(text: str) -> Wallet:
+    """
+    Return the wallet that a query string names, as `wallet_by_name_or_id`.
+
+    A plus sign that is not escaped is a blank there, and new names hold no blanks: `?wallet=+254712345678` names that
+    phone number, unless a stored name is written with the blank.
+
+    :raises InvalidWalletName: the text can never be a name
+    :raises WalletNotFound: no such wallet
+    """
+    try:
+        return wallet_by_name_or_id(text)
+    except errors.InvalidWalletName:
+        if " " not in text:
+            raise
+        try:
+            return wallet_by_name_or_id(text.replace(" ", "+"))
+        except (errors.InvalidWalletName, errors.WalletNotFound):
+            pass
+        # What was written is what the refusal names.
+        raise
+
+
 class OddName(NamedTuple):
     """A stored name that no new wallet could have, and why."""
 

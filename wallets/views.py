@@ -156,7 +156,7 @@ class TokenViewSet(ApiViewSet):
         page = pagination.read(request, serializers.TOKEN_FILTERS, scope="tokens")
         wallet_id = caller(request).pk
         if "wallet" in page.values:
-            wallet_id = queries.wallet_by_name_or_id(page.values["wallet"]).pk
+            wallet_id = queries.wallet_in_query(page.values["wallet"]).pk
             if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet_id):
                 raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         rows = queries.tokens_page(
