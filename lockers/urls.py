@@ -30,8 +30,9 @@ urlpatterns = [
     re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
     re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
     re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
-    re_path(r"^v1/wallets/(?P<name>[^/]+)/?$", CoinsViewSet.as_view({"get": "wallet"})),
-    re_path(r"^v1/wallets/(?P<name>[^/]+)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
+    # A name may hold a slash, which arrives decoded. One that ends in `/statement` is reached by the wallet's id.
+    re_path(r"^v1/wallets/(?P<name>.+?)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
+    re_path(r"^v1/wallets/(?P<name>.+?)/?$", CoinsViewSet.as_view({"get": "wallet"})),
     re_path(r"^v1/transfer/?$", CoinsViewSet.as_view({"post": "transfer"})),
     re_path(r"^v1/export/?$", ExportViewSet.as_view({"post": "create"})),
     re_path(r"^v1/exports/?$", ExportViewSet.as_view({"get": "list"})),
@@ -41,7 +42,7 @@ urlpatterns = [
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
     re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
     re_path(
-        r"^v1/transactions/(?P<name>[^/]+)/(?P<receipt_id>[^/]+)/?$",
+        r"^v1/transactions/(?P<name>.+?)/(?P<receipt_id>[^/]+)/?$",
         CoinsViewSet.as_view({"get": "receipt_of_wallet"}),
     ),
     re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
