@@ -1,13 +1,25 @@
-"""Where a request comes from. Throttles and records use these functions and no header or variable."""
+"""
+Where a request comes from, and where clients reach this server.
+
+Throttles, logs, records and links use these functions and no header or variable. What trusted proxies say is in the
+request's environ already (`config.forwarded`).
+"""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils.encoding import iri_to_uri
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the address of the client, as the server saw it; "" if it did not say."""
+    """Return the address of the client, as the server or a trusted proxy saw it; "" if neither did."""
     return str(request.META.get("REMOTE_ADDR") or "")
+
+
+def public_url(request: HttpRequest, path: str) -> str:
+    """Return the URL of a path, its prefix included, for whoever sent the request."""
+    return str(iri_to_uri(f"{settings.PUBLIC_ORIGIN or f'{request.scheme}://{request.get_host()}'}{path}"))
 
 
 def network_of(address: str) -> str:

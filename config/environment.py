@@ -8,19 +8,27 @@ are named together. `docker/.env.example` lists the same variables; a test compa
 import base64
 import binascii
 import logging
+import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import psycopg
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config.forwarded import network
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A host name or address, perhaps a port, perhaps a path of ordinary characters.
+_PUBLIC_URL: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+)
 
 
 class Environment(BaseSettings):
@@ -52,8 +60,24 @@ class Environment(BaseSettings):
         description="redis://host:port/0, unix:///path/to/socket?db=0 or redis+sentinel://host1,host2/service/0",
     )
     debug: bool = False
-    allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
-    secure: bool = Field(default=True, description="behind HTTPS: secure cookies, HSTS, redirect")
+    public_url: str = Field(
+        default="", description="the URL under which clients reach Coppice, such as https://example.org/coppice"
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default=["localhost", "127.0.0.1", "[::1]"], description="other host names under which it is reached"
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default=[], description="addresses and networks of the proxies in front, comma separated"
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="origins such as https://app.example.org whose pages may call the API, comma separated; * is all",
+    )
+    secure: bool = Field(
+        default=True, description="HTTPS is required; without effect if COPPICE_PUBLIC_URL is set, whose scheme says it"
+    )
+    hsts_include_subdomains: bool = Field(default=False, description="HSTS also for all subdomains")
+    hsts_preload: bool = Field(default=False, description="permits browsers to ship the domain as one with HTTPS alone")
     log_level: str = "INFO"
     state_dir: Path = Field(default=ROOT / ".state", description="private servers and local RAIDA coins")
     raida_hosts: Annotated[list[str], NoDecode] = Field(
@@ -173,6 +197,56 @@ class Environment(BaseSettings):
         redis_servers.read(value.get_secret_value())
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def public_url_is_a_place(cls, value: str) -> str:
+        if value and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
+        if value and (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
+            raise ValueError("has a port that is none")
+        return value.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def trusted_proxies_are_networks(cls, value: list[str]) -> list[str]:
+        return [str(network(each)) for each in value]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def cors_origins_are_origins(cls, value: list[str]) -> list[str]:
+        for each in value:
+            if each != "*" and not (_PUBLIC_URL.fullmatch(each) and urlsplit(each).path == ""):
+                raise ValueError("must be origins such as https://app.example.org:8443, without a path, or *")
+        return [each.lower() for each in value]
+
+    @field_validator("hsts_preload")
+    @classmethod
+    def preload_is_for_subdomains(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("hsts_include_subdomains"):
+            raise ValueError("needs COPPICE_HSTS_INCLUDE_SUBDOMAINS: the lists of browsers take no domain without it")
+        return value
+
+    @property
+    def public_origin(self) -> str:
+        """Scheme, host and port of the public URL, as browsers write an origin; "" without one."""
+        parts = urlsplit(self.public_url)
+        default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}" if self.public_url else ""
+
+    @property
+    def public_host(self) -> str:
+        """The host of the public URL without its port, as Django names it in ALLOWED_HOSTS; "" without one."""
+        return re.sub(r":\d+\Z", "", urlsplit(self.public_url).netloc.lower())
+
+    @property
+    def prefix(self) -> str:
+        """The path of the public URL, such as "/coppice", or ""."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def wants_https(self) -> bool:
+        return self.public_url.startswith("https:") if self.public_url else self.secure
+
     @field_validator("log_level")
     @classmethod
     def log_level_exists(cls, value: str) -> str:
@@ -180,7 +254,10 @@ class Environment(BaseSettings):
             raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         return value.upper()
 
-    @field_validator("allowed_hosts", "raida_hosts", "vault_old_keys", "second_factor", mode="before")
+    @field_validator(
+        "allowed_hosts", "trusted_proxies", "cors_origins", "raida_hosts", "vault_old_keys", "second_factor",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

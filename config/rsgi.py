@@ -31,10 +31,11 @@ import orjson
 from django.urls import get_resolver
 from granian._granian import RSGIProtocolClosed
 
-from config import traffic
+from config import cors, traffic
 from config.api import errors
 from config.api.pools import SIZES, Pool, pool_of
 from config.environment import environment
+from config.forwarded import Proxies, network, peer_address
 from config.slow_readers import watch
 from config.threads import Threads
 from config.urls import LARGE_BODIES
@@ -229,11 +230,14 @@ class Entry:
         self._wsgi = wsgi
         self._pool_of = pool_of(get_resolver().url_patterns)
         self._seconds = environment().request_seconds
+        self._prefix = environment().prefix
+        named = environment().trusted_proxies
+        self._proxies = Proxies([network(each) for each in named]) if named else None
         self._names = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
         self._room = Room(ROOM_FOR_BODIES)
         self._base = {
             "GATEWAY_INTERFACE": "CGI/1.1",
-            "SCRIPT_NAME": "",
+            "SCRIPT_NAME": self._prefix,
             "SERVER_SOFTWARE": "Coppice",
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -265,8 +269,10 @@ class Entry:
     async def __rsgi__(self, scope: Scope, connection: Connection) -> None:
         began = time.monotonic()
         body: Body | None = None
+        path = self._path(scope.path)
+        environ: dict[str, Any] = self._base.copy()
         try:
-            environ = self._environ(scope)
+            self._fill(environ, scope, path)
             length = environ.get("CONTENT_LENGTH")
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
                 content: bytes | bytearray
@@ -277,21 +283,21 @@ class Entry:
                     except TimeoutError:
                         raise Refused(408, "Request timeout") from None
                 else:
-                    content, body = await self._read(scope.path, environ, connection)
+                    content, body = await self._read(path, environ, connection)
                 environ["wsgi.input"] = io.BytesIO(content)
             self._notice()
             done: asyncio.Future[None] = self._loop.create_future()
-            if not self._pools[self._pool_of(scope.path)].take((environ, connection, done)):
+            if not self._pools[self._pool_of(path)].take((environ, connection, done)):
                 raise Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
             await self._until(done)
         except Refused as refused:
-            self._refuse(scope, connection, refused, time.monotonic() - began)
+            self._refuse(environ, connection, path, refused, time.monotonic() - began)
         except RSGIProtocolClosed:
             # The client has gone while it sent.
             pass
         except Exception:
             log.exception("unexpected_error")
-            self._refuse(scope, connection, Refused(500, "Unknown error"), time.monotonic() - began)
+            self._refuse(environ, connection, path, Refused(500, "Unknown error"), time.monotonic() - began)
         finally:
             if body is not None:
                 self._room.leave(body)
@@ -328,28 +334,33 @@ class Entry:
 
     # --- the request ---------------------------------------------------------------------
 
-    def _environ(self, scope: Scope) -> dict[str, Any]:
+    def _path(self, path: str) -> str:
+        """Return a path without the prefix of the public URL. A proxy may have removed it already."""
+        prefix = self._prefix
+        if prefix and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+            return path[len(prefix) :] or "/"
+        return path
+
+    def _fill(self, environ: dict[str, Any], scope: Scope, path: str) -> None:
         """
-        Return the request as PEP 3333 has it, without its body.
+        Write the request into the environ as PEP 3333 has it, without its body; `path` is without the prefix.
 
         :raises Refused: 400, a header that must stand once stands twice, or is not text
         """
-        environ: dict[str, Any] = self._base.copy()
-        path = scope.path
         server, _, port = scope.server.rpartition(":")
-        client = scope.client.rpartition(":")[0]
         environ["REQUEST_METHOD"] = scope.method
         environ["PATH_INFO"] = path if path.isascii() else path.encode().decode("latin-1")
         environ["QUERY_STRING"] = scope.query_string
         environ["SERVER_PROTOCOL"] = "HTTP/1.0" if scope.http_version == "1" else "HTTP/" + scope.http_version
         environ["SERVER_NAME"] = server
         environ["SERVER_PORT"] = port
-        environ["REMOTE_ADDR"] = client.strip("[]")
+        environ["REMOTE_ADDR"] = peer_address(scope.client)
         environ["wsgi.url_scheme"] = scope.scheme
         environ["wsgi.input"] = io.BytesIO()
         names = self._names
         headers = scope.headers
         items = headers.items()
+        twice = ""
         for name, value in items:
             key = names.get(name) or self._name(name)
             if not key:
@@ -357,15 +368,19 @@ class Entry:
             if key not in environ:
                 environ[key] = value
             elif key in _SINGLE:
-                raise Refused(400, f"Only one {name} header is allowed")
+                twice = name
             else:
                 environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+        # Before any refusal, which is logged with the client's address.
+        if self._proxies is not None:
+            self._proxies.correct(environ)
+        if twice:
+            raise Refused(400, f"Only one {twice} header is allowed")
         # Granian leaves out a value that is not ASCII. Without its key, a request would be done twice.
         if len(headers.keys()) != len({name for name, _ in items}):
             for key, name in _SINGLE.items():
                 if name in headers and key not in environ:
                     raise Refused(400, f"The {name} header must be ASCII")
-        return environ
 
     def _name(self, name: str) -> str:
         """Return a header's name in the environ; "" if it is not passed on."""
@@ -432,8 +447,10 @@ class Entry:
         environ["CONTENT_LENGTH"] = str(body.size)
         return content, body
 
-    def _refuse(self, scope: Scope, connection: Connection, refused: Refused, seconds: float) -> None:
-        status, path = refused.status, scope.path
+    def _refuse(
+        self, environ: dict[str, Any], connection: Connection, path: str, refused: Refused, seconds: float
+    ) -> None:
+        status = refused.status
         request_id = token_hex(8)
         headers = [
             ("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request_id),
@@ -441,8 +458,9 @@ class Entry:
         if refused.is_over:
             headers.append(("connection", "close"))
         headers += refused.headers
+        headers += cors.headers_of(environ)
         connection.response_bytes(status, headers, orjson.dumps(errors.body_of(path, status, refused.message)))
-        method = traffic.method_of(scope.method)
+        method = traffic.method_of(environ["REQUEST_METHOD"])
         traffic.count(method, traffic.NO_ROUTE, status, seconds)
         access.info(
             "request",
@@ -452,7 +470,7 @@ class Entry:
                 "route": "-",
                 "status": status,
                 "ms": round(seconds * 1000, 1),
-                "client": scope.client.rpartition(":")[0].strip("[]"),
+                "client": environ["REMOTE_ADDR"],
             },
         )
 
@@ -467,7 +485,8 @@ class Entry:
             path = environ["PATH_INFO"]
             body = orjson.dumps(errors.body_of(path, 500, "Unknown error"))
             # Without effect if it has been answered.
-            connection.response_bytes(500, [("content-type", "application/json")], body)
+            headers = [("content-type", "application/json"), *cors.headers_of(environ)]
+            connection.response_bytes(500, headers, body)
         finally:
             self._answered.append(done)
 

@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
-from config import health, metrics
+from config import front, health, metrics
 from config.api.openapi import DocsView, SchemaView
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
@@ -29,6 +29,7 @@ class AnyCase(RoutePattern):
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", front.front),
     re_path(r"^livez/?$", health.livez),
     re_path(r"^readyz/?$", health.readyz),
     re_path(r"^metrics/?$", metrics.metrics),

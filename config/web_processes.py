@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from typing import Any, Final
@@ -21,6 +22,7 @@ BUFFER_BYTES: Final = 32 * 1024
 YOUNG_SECONDS: Final = 5.5
 # A process that was killed is replaced at once, but not more often.
 PAUSE_SECONDS: Final = 0.5
+EVERYWHERE: Final = "::"
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -71,11 +73,15 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
     """
     Serve until a signal says to stop; requests in hand have `stop_seconds` then.
 
+    `host` "::" serves IPv6 and IPv4 with one socket, and IPv4 alone where there is no IPv6.
+
     A connection has `request_seconds` for the head of a request, and as long again until the next one.
 
     :raises SystemExit: a process could not start
     """
     _allow(2 * CONNECTIONS + 500)
+    if host == EVERYWHERE and not _has_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - what was asked for, on a machine without IPv6
     WebServer(
         "config.rsgi:entry",
         address=host,
@@ -91,6 +97,16 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
         websockets=False,
         workers_kill_timeout=stop_seconds,
     ).serve()
+
+
+def _has_ipv6() -> bool:
+    """Tell whether a socket can be opened for all addresses of both kinds. Containers often have IPv4 alone."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tried:
+            tried.bind((EVERYWHERE, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _allow(files: int) -> None:

@@ -26,7 +26,7 @@ def command(*, port: int, host: str = "127.0.0.1", processes: int = PROCESSES) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m config.web_server", description="Start the web server.")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="an address; :: is all of IPv6 and IPv4")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--processes", type=int, default=PROCESSES)
     # A process that is told to stop while it still loads the application would never stop.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
 from django.utils import timezone
 
 from config.api.errors import Invalid
@@ -395,7 +396,7 @@ def _data(view: TaskView) -> dict[str, Any]:
                 "coins": result["coins"],
                 "type": result["type"],
                 "file": result["file"],
-                "url": f"/api/v1/exports/{row.pk}/file",
+                "url": f"{settings.PATH_PREFIX}/api/v1/exports/{row.pk}/file",
                 "receipt_id": row.receipt_id,
             }
         case TaskKind.TRANSFER:

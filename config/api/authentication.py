@@ -34,7 +34,7 @@ def check_body(request: Request) -> None:
         return
     # The public service wants the header even where there is no body; the locker dialect only where there is one. An
     # action without fields, such as accepting, needs neither.
-    if not request.content_type and not errors.is_locker_path(request.path):
+    if not request.content_type and not errors.is_locker_path(request.path_info):
         if _needs_no_body(request) and not int(request.META.get("CONTENT_LENGTH") or 0):
             return
         raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
@@ -128,7 +128,7 @@ def _remember(sent: tuple[bytes, bytes], found: queries.Credentials) -> None:
 def caller(request: Request) -> Wallet:
     """Return the wallet that is asking."""
     if not isinstance(request.user, Wallet):
-        raise errors.bearer_refused(request.path)
+        raise errors.bearer_refused(request.path_info)
     return request.user
 
 
@@ -153,10 +153,10 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Wallet, Any]:
         check_body(request)
         api_key, found = _look_up(request)
-        if not errors.is_locker_path(request.path):
+        if not errors.is_locker_path(request.path_info):
             check_api_key(api_key, found)
         if found.wallet is None:
-            raise errors.bearer_refused(request.path)
+            raise errors.bearer_refused(request.path_info)
         return found.wallet, found.bearer_token_id
 
     def authenticate_header(self, request: Request) -> str:

@@ -165,7 +165,11 @@ def status_of(error: DomainError) -> int | None:
 
 
 def is_locker_path(path: str) -> bool:
-    """Tell whether the path speaks the locker dialect, needs no API key and answers a missing bearer with 401."""
+    """
+    Tell whether the path speaks the locker dialect, needs no API key and answers a missing bearer with 401.
+
+    All paths here are without the prefix of the public URL.
+    """
     return path.startswith("/api/")
 
 
@@ -183,7 +187,7 @@ def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | Non
 def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """Return an error as a response, where no REST framework view is involved."""
     return HttpResponse(
-        orjson.dumps(body_of(request.path, status, message)),
+        orjson.dumps(body_of(request.path_info, status, message)),
         status=status,
         content_type="application/json",
         headers=dict(headers or {}),
@@ -209,7 +213,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         case Http404() | drf_errors.NotFound():
             status, message = 404, f"Cannot {request.method} {request.path}"
         case drf_errors.NotAuthenticated() | drf_errors.AuthenticationFailed():
-            refused = bearer_refused(request.path)
+            refused = bearer_refused(request.path_info)
             status, message, headers = refused.status_code, refused.message, refused.headers
         case django_errors.PermissionDenied() | drf_errors.PermissionDenied():
             status, message = 403, "Forbidden"
@@ -237,7 +241,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     django_request.was_refused_knowingly = True
     django_request.error_name = error.name if isinstance(error, RequestRefused) else type(error).__name__
     django_request.is_refusal_by_500 = isinstance(error, ServersDisagreed) and error.is_refusal
-    return Response(body_of(request.path, status, message, extra), status=status, headers=headers)
+    return Response(body_of(request.path_info, status, message, extra), status=status, headers=headers)
 
 
 def is_transient(error: DatabaseError) -> bool:
@@ -283,14 +287,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     _note(request, exception)
-    if _is_for_people(request.path):
+    if _is_for_people(request.path_info):
         return defaults.permission_denied(request, exception)
     return answer(request, 403, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     _note(request, exception)
-    if _is_for_people(request.path):
+    if _is_for_people(request.path_info):
         return defaults.page_not_found(request, exception)
     return answer(request, 404, f"Cannot {request.method} {request.path}")
 
@@ -307,8 +311,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         _note(request, error)
     if isinstance(error, DatabaseError) and is_transient(error):
         message, headers = _for_now(error)
-        if not _is_for_people(request.path):
+        if not _is_for_people(request.path_info):
             return answer(request, 503, message, headers)
         page = render_to_string("503.html", {"message": message, "seconds": headers["Retry-After"]})
         return HttpResponse(page, status=503, headers=headers)
-    return defaults.server_error(request) if _is_for_people(request.path) else answer(request, 500, "Unknown error")
+    if _is_for_people(request.path_info):
+        return defaults.server_error(request)
+    return answer(request, 500, "Unknown error")

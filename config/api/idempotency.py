@@ -72,7 +72,7 @@ def read_key(request: HttpRequest) -> str | None:
 
 def fingerprint(request: Request) -> bytes:
     """Return what two requests share when one repeats the other: method, path, query and meaning of the body."""
-    digest = sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    digest = sha256(f"{request.method} {request.get_full_path_info()}\n".encode())
     body = request.data
     if isinstance(body, QueryDict):
         for name, values in sorted(body.lists()):

@@ -21,6 +21,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.addresses import public_url
 from config.api import authentication, renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
@@ -81,7 +82,7 @@ class Page:
     def _link(self, response: Response, position: list[Any]) -> None:
         query = {name: value for name, value in self.request.query_params.items() if name != "start"}
         query |= {"limit": str(self.limit), "cursor": _sign(renderers.encode(position), self.scope)}
-        url = self.request.build_absolute_uri(f"{self.request.path}?{urlencode(query)}")
+        url = public_url(self.request._request, f"{self.request.path}?{urlencode(query)}")
         response["Link"] = f'<{url}>; rel="next"'
 
 

@@ -1,6 +1,6 @@
 """Django's settings. All that may differ between two installations comes from `config.environment`."""
 
-from config import logs
+from config import cors, logs
 from config.environment import ROOT, environment
 from config.postgresql import sessions
 
@@ -10,7 +10,22 @@ env = environment()
 BASE_DIR = ROOT
 SECRET_KEY = env.secret_key.get_secret_value()
 DEBUG = env.debug
-ALLOWED_HOSTS = env.allowed_hosts
+# --- COPPICE_PUBLIC_URL: hosts, trusted origins, links, cookies and the path prefix follow from it.
+PUBLIC_URL = env.public_url
+PUBLIC_ORIGIN = env.public_origin
+PATH_PREFIX = env.prefix
+ALLOWED_HOSTS = [*env.allowed_hosts, *filter(None, [env.public_host])]
+CSRF_TRUSTED_ORIGINS = [*filter(None, [PUBLIC_ORIGIN])]
+FORCE_SCRIPT_NAME = PATH_PREFIX or None
+# --- Pages of other origins may call the API (`config.cors`).
+CORS_ALLOWED_ORIGINS = [each for each in env.cors_origins if each != "*"]
+CORS_ALLOW_ALL_ORIGINS = "*" in env.cors_origins
+CORS_ALLOW_CREDENTIALS = False
+CORS_URLS_REGEX = cors.PATHS
+CORS_ALLOW_METHODS = cors.METHODS
+CORS_ALLOW_HEADERS = cors.HEADERS
+CORS_EXPOSE_HEADERS = cors.EXPOSED
+CORS_PREFLIGHT_MAX_AGE = 7200
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -23,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -36,11 +52,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.traffic.count_requests",
     "config.api.request_ids.request_ids",
+    # Around all that may refuse. Without such origins it has nothing to do.
+    *(["corsheaders.middleware.CorsMiddleware"] if env.cors_origins else []),
+    "config.headers.known_hosts",
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.https_where_required",
     "config.headers.strict_pages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -79,16 +98,18 @@ REDIS_URL = env.redis_url.get_secret_value()
 # What a process may keep for a minute. What all share is with the server of REDIS_URL, in `wallets.redis_servers`.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
-# --- Behind HTTPS (COPPICE_SECURE): a proxy ends TLS and says so in X-Forwarded-Proto.
-SECURE_SSL_REDIRECT = env.secure
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.secure else None
-# Whoever asks for health asks this process, not the proxy.
-SECURE_REDIRECT_EXEMPT = [r"^livez/?$", r"^readyz/?$", r"^metrics/?$"]
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.secure else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = env.secure
-SECURE_HSTS_PRELOAD = env.secure
-SESSION_COOKIE_SECURE = env.secure
-CSRF_COOKIE_SECURE = env.secure
+# --- HTTPS: a proxy ends TLS. What it says of a request is in the request's environ already (`config.forwarded`).
+# In place of SECURE_SSL_REDIRECT, which makes a GET of every POST: `config.headers`.
+HTTPS_REQUIRED = env.wants_https
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.wants_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.hsts_include_subdomains
+SECURE_HSTS_PRELOAD = env.hsts_preload
+# W005, W021: both reach beyond this installation, and a browser does not forget them for a year: its owner chooses.
+# W008 misses SECURE_SSL_REDIRECT.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+SESSION_COOKIE_SECURE = env.wants_https
+CSRF_COOKIE_SECURE = env.wants_https
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PATH_PREFIX or "/"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
 # --- Sessions of the desk: `config.desk.sessions` keeps them, and is where these limits hold.
@@ -123,7 +144,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-STATIC_URL = "/static/"
+STATIC_URL = f"{PATH_PREFIX}/static/"
 STATIC_ROOT = ROOT / "staticfiles"
 
 APPEND_SLASH = False
@@ -169,6 +190,10 @@ SPECTACULAR_SETTINGS = {
     # Without this the page asks a service elsewhere whether the document is valid.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": -1},
 }
+
+# Clients that are programs generated from the description read its address here.
+if PUBLIC_URL:
+    SPECTACULAR_SETTINGS["SERVERS"] = [{"url": PUBLIC_URL}]
 
 VAULT_KEY = env.vault_key.get_secret_value()
 VAULT_OLD_KEYS = [key.get_secret_value() for key in env.vault_old_keys]

@@ -64,7 +64,7 @@ from config.settings.base import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", "wallets.hashers.TreetrackerHasher"]
 # The tests speak plain HTTP, as the web server behind a proxy does.
-SECURE_SSL_REDIRECT = False
+HTTPS_REQUIRED = False
 # Static files come from where they lie: a fresh clone has collected none.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True

@@ -250,7 +250,8 @@ def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer()
 def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice, settings):
     settings.ALLOWED_HOSTS = ["example.org"]
 
-    assert answer(alice.get("/nope", host="evil.example")) == refusal(400, "Malformed request")
+    message = "The host in the URL or in the Host header is not served here"
+    assert answer(alice.get("/nope", host="evil.example")) == refusal(400, message)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "nonsense"])

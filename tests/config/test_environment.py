@@ -192,3 +192,50 @@ def test_a_pooler_is_named_with_one_of_three_words(monkeypatch, text, pooled):
     monkeypatch.setenv("COPPICE_DATABASE_POOLED", text)
 
     assert Environment().database_pooled == sessions.Pooled(pooled)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", ("", "", "", True)),
+        ("https://example.org", ("https://example.org", "example.org", "", True)),
+        ("https://Example.org:443/", ("https://example.org", "example.org", "", True)),
+        ("https://example.org:8443/coppice/", ("https://example.org:8443", "example.org", "/coppice", True)),
+        ("http://[2001:db8::1]:8000/a/b", ("http://[2001:db8::1]:8000", "[2001:db8::1]", "/a/b", False)),
+    ],
+)
+def test_hosts_origin_prefix_and_the_need_for_https_follow_from_the_public_url(monkeypatch, url, expected):
+    monkeypatch.setenv("COPPICE_SECURE", "true")
+    monkeypatch.setenv("COPPICE_PUBLIC_URL", url)
+
+    made = Environment()
+
+    assert (made.public_origin, made.public_host, made.prefix, made.wants_https) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("COPPICE_PUBLIC_URL", value)
+            for value in (
+                "example.org", "ftp://example.org", "https://", "https://user@example.org", "https://example.org/a?b",
+                "https://example.org/a#b", "https://example.org/../a", "https://example.org/a b", "https://exa_mple.org",
+                "https://example.org:99999", "https://example.org//a",
+            )
+        ),
+        *(("COPPICE_TRUSTED_PROXIES", value) for value in ("nginx", "0.0.0.0/0", "10.0.0.1/8", "10.0.0.1,::/0", "*")),
+        *(
+            ("COPPICE_CORS_ORIGINS", value)
+            for value in ("example.org", "https://example.org/", "https://example.org/a", "null", "https://*.example.org")
+        ),
+        ("COPPICE_HSTS_PRELOAD", "true"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_at_the_start(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match="validation error for Environment") as refused:
+        Environment()
+
+    assert name.removeprefix("COPPICE_").lower() in str(refused.value)

@@ -47,7 +47,10 @@ def environ(**more: Any) -> dict[str, Any]:
         "query_string": "a=%C3%A4",
         "headers": Headers([("host", "localhost"), ("cookie", "a=1"), ("via", "x"), ("cookie", "b=2"), ("via", "y")]),
     }
-    return Entry()._environ(SimpleNamespace(**scope | more))
+    entry = Entry()
+    made = entry._base.copy()
+    entry._fill(made, SimpleNamespace(**scope | more), str((scope | more)["path"]))
+    return made
 
 
 def test_the_environ_is_what_pep_3333_says():

@@ -1,0 +1,87 @@
+"""The page at `/`, and the sockets at which it is served."""
+
+import http.client
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+
+from config import web_server as server
+from config.embedded import ROOT
+from tests.api.caller import Caller, answer, refusal
+from tests.api.web_server import database_url
+from tests.ports import reserved_port
+
+
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"]
+)
+def test_whoever_does_not_ask_for_json_gets_the_page(db, accept):
+    response = Caller().get("/", accept=accept)
+
+    assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert response["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "Accept" in response["Vary"]
+    for path in ("/docs/", "/openapi.json", "/admin/", "/livez", "/readyz"):
+        assert f'href="{path}"' in response.content.decode()
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/json, text/plain, */*"])
+def test_a_client_that_asks_for_json_gets_what_any_unknown_path_gives(db, accept):
+    assert answer(Caller().get("/", accept=accept)) == refusal(404, "Cannot GET /")
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_another_method_gets_that_too(db, method):
+    assert answer(Caller().send(method, "/", {})) == refusal(404, f"Cannot {method} /")
+
+
+def test_both_kinds_of_addresses_are_served_by_one_server(transactional_db, capfd):
+    environment = os.environ | {
+        "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings.test", "COPPICE_SECURE": "false",
+    }  # fmt: skip
+    with reserved_port() as port:
+        command = server.command(port=port, host="::", processes=1)
+        process = subprocess.Popen(command, env=environment, cwd=ROOT)
+        try:
+            statuses = [_asked(host, port) for host in ("127.0.0.1", "::1")]
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+    assert statuses == [200, 200]
+    # Addresses of IPv4 are shown as such, and not as addresses of IPv6.
+    assert [f'"client":"{host}"' in capfd.readouterr().err for host in ("127.0.0.1",)] == [True]
+
+
+def _asked(host: str, port: int) -> int:
+    """Return the status of /metrics, which answers loopback addresses alone."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            connection = http.client.HTTPConnection(host, port, timeout=20)
+            connection.request("GET", "/metrics")
+            return connection.getresponse().status
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_without_ipv6_all_of_ipv4_is_served(monkeypatch):
+    from config import web_processes  # noqa: PLC0415
+
+    class Refusing(socket.socket):
+        def bind(self, address: object) -> None:
+            raise OSError(97, "Address family not supported by protocol")
+
+    bound = []
+    monkeypatch.setattr(web_processes.socket, "socket", Refusing)
+    monkeypatch.setattr(web_processes.WebServer, "__init__", lambda self, *_, **given: bound.append(given["address"]))
+    monkeypatch.setattr(web_processes.WebServer, "serve", lambda self: None)
+    for host in ("::", "::1", "127.0.0.1"):
+        web_processes.serve(host=host, port=1, processes=1, stop_seconds=1, request_seconds=1)
+
+    assert bound == ["0.0.0.0", "::1", "127.0.0.1"]
