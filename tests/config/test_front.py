@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -53,7 +54,8 @@ def test_both_kinds_of_addresses_are_served_by_one_server(transactional_db, capf
 
     assert statuses == [200, 200]
     # Addresses of IPv4 are shown as such, and not as addresses of IPv6.
-    assert [f'"client":"{host}"' in capfd.readouterr().err for host in ("127.0.0.1",)] == [True]
+    logged = capfd.readouterr().err
+    assert [f'"client":"{host}"' in logged for host in ("127.0.0.1", "::1")] == [True, True]
 
 
 def _asked(host: str, port: int) -> int:
@@ -61,9 +63,11 @@ def _asked(host: str, port: int) -> int:
     deadline = time.monotonic() + 60
     while True:
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=20)
-            connection.request("GET", "/metrics")
-            return connection.getresponse().status
+            with closing(http.client.HTTPConnection(host, port, timeout=20)) as connection:
+                connection.request("GET", "/metrics")
+                response = connection.getresponse()
+                response.read()
+                return response.status
         except OSError:
             if time.monotonic() > deadline:
                 raise
