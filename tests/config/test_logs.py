@@ -221,7 +221,7 @@ def test_the_line_of_a_refused_request_says_why(accesses):
     alice.post("/auth", {"wallet": "alice", "password": "wrong"})
     nothing.get("/nowhere/at?all=1")
     nothing.send("BREW", "/wallets")
-    nothing.get("/livez", host="evil.example")
+    nothing.get("/nowhere", host="evil.example")
     nothing.get("/admin/nowhere")
 
     found = accesses()
@@ -236,7 +236,7 @@ def test_the_line_of_a_refused_request_says_why(accesses):
         ("POST", "/auth", 401, "InvalidCredentials"),
         ("GET", "other", 404, "Resolver404"),
         ("OTHER", "/wallets", 405, "MethodNotAllowed"),
-        ("GET", "other", 400, "DisallowedHost"),
+        ("GET", "other", 400, "HostNotServed"),
         ("GET", "/admin/{url}", 302, None),
     ]
     assert [line.get("api_key") for line in found[5:8]] == [None, str(key.pk), str(key.pk)]

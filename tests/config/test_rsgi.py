@@ -9,6 +9,7 @@ from wsgiref.validate import check_environ
 
 import pytest
 
+from config.api.pools import Pool
 from config.rsgi import Body, Entry, Refused, Room
 
 
@@ -63,6 +64,16 @@ def test_the_environ_is_what_pep_3333_says():
     # No secret of the process's own environment.
     assert not set(made) & set(os.environ)
     assert environ(http_version="1")["SERVER_PROTOCOL"] == "HTTP/1.0"
+
+
+def test_a_path_below_the_prefix_has_the_threads_that_it_has_without():
+    entry = Entry()
+    entry._prefix = "/coppice"
+    for path in ("/auth", "/livez", "/api/locker/peek", "/wallets", "/"):
+        assert entry._path(f"/coppice{path}") == entry._path(path) == path
+    assert entry._path("/coppice") == "/"
+    assert entry._path("/coppices/auth") == "/coppices/auth"
+    assert entry._pool_of(entry._path("/coppice/auth")) is Pool.PASSWORDS
 
 
 def answered(application: Any) -> tuple[Any, ...]:
