@@ -49,6 +49,8 @@ LARGEST_IMPORT: Final = 21 * 1024 * 1024
 LARGEST_BODY: Final = 3 * 1024 * 1024
 # What is larger comes in pieces, and takes of the room that all such bodies of this process share.
 _SMALL: Final = 16 * 1024
+# What is read of a body that is too large; the configurations in docker/proxy let no more through.
+_DISCARDED: Final = 32 * 1024 * 1024
 # Each piece costs the event loop as much as a small request.
 _MOST_PIECES: Final = 20_000
 ROOM_FOR_BODIES: Final = 96 * 1024 * 1024
@@ -396,13 +398,15 @@ class Entry:
         """
         Read a body that is large, compressed or of unknown length. Afterwards the environ tells its length.
 
-        All limits hold for what was sent and for what it unfolds to.
+        All limits hold for what was sent and for what it unfolds to. The rest of a body that is too large is read and
+        discarded before it is refused: a proxy that still sends when the connection ends answers 502 in our place.
 
         :raises Refused: 400, 408, 413, 415 or 503
         """
         announced = environ.get("CONTENT_LENGTH")
         largest = LARGEST_IMPORT if LARGE_BODIES.match(path) else LARGEST_BODY
-        if announced is not None and int(announced) > largest:
+        is_too_large = announced is not None and int(announced) > largest
+        if announced is not None and is_too_large and (int(announced) > _DISCARDED or "HTTP_EXPECT" in environ):
             raise Refused(413, "Request entity too large")
         gzip = _gzip_of(environ.pop("HTTP_CONTENT_ENCODING", ""))
         content, pieces, received = bytearray(), 0, 0
@@ -421,17 +425,24 @@ class Entry:
                     now = self._loop.time()
                     received += len(piece)
                     pieces += 1
-                    if received > largest or pieces > _MOST_PIECES:
+                    if received > _DISCARDED or pieces > _MOST_PIECES:
                         raise Refused(413, "Request entity too large")
                     body.end_at(began + self._seconds + received / BYTES_A_SECOND)
+                    if is_too_large:
+                        continue
                     for part in (piece,) if gzip is None else gzip.unfolded(piece):
                         content += part
                         self._room.take(body, len(part), now)
-                        if body.size > largest:
-                            raise Refused(413, "Request entity too large")
+                        if max(body.size, received) > largest:
+                            is_too_large = True
+                            content.clear()
+                            self._room.leave(body)
+                            break
                         if gzip is not None:
                             # Others are served between two parts.
                             await asyncio.sleep(0)
+            if is_too_large:
+                raise Refused(413, "Request entity too large")
             if ends != 1 or (announced is not None and received != int(announced)):
                 raise Refused(400, "Malformed request")
             if gzip is not None and received and not gzip.is_whole:

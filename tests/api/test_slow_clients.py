@@ -170,22 +170,43 @@ def test_a_slow_body_below_api_is_refused_in_the_dialect_of_lockers(impatient):
 # --- bodies ------------------------------------------------------------------------------------
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_read_or_while_it_is(patient):
-    announced = HEAD + b"Content-Length: 30000000\r\n\r\n"
+TOO_LARGE = {"code": 413, "message": "Request entity too large"}
+
+
+def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_is(patient):
+    announced = HEAD + b"Content-Length: 40000000\r\n\r\n"
+    expected = HEAD + b"Content-Length: 4000000\r\nExpect: 100-continue\r\n\r\n"
     with connected(patient, HEAD + b"Transfer-Encoding: chunked\r\n\r\n") as endless:
         sent = 0
         try:
-            while sent < 40_000_000:
+            while sent < 100_000_000:
                 endless.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
                 sent += 65536
         except OSError:
             pass
 
-    status, headers, body = answered(patient, announced)
+    assert sent < 60_000_000
+    for request_head in (announced, expected):
+        status, headers, body = answered(patient, request_head)
+        assert (status, headers["connection"]) == (413, "close")
+        assert json.loads(body) == TOO_LARGE
 
-    assert sent < 20_000_000
-    assert (status, headers["connection"]) == (413, "close")
-    assert json.loads(body) == {"code": 413, "message": "Request entity too large"}
+
+@pytest.mark.parametrize(
+    "length", [b"Content-Length: 4000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3d0900\r\n"]
+)
+def test_a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused(patient, length):
+    """A proxy that is still sending when the connection ends answers 502 instead."""
+    with connected(patient, HEAD + length + b" " * 3_999_999) as connection:
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError, match="timed out"):
+            connection.recv(1)
+        connection.settimeout(20)
+        connection.sendall(b" " if b"Length" in length else b" \r\n0\r\n\r\n")
+        head, _, body = everything(connection).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(body) == TOO_LARGE
 
 
 def test_a_chunked_body_counts_like_any_other(patient, alice):
