@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
 from django.urls import get_resolver
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from config import cors
 from tests.api.caller import PASSWORD, logged_in
@@ -179,3 +180,31 @@ def test_the_page_at_the_root_is_whole(server):
                 assert links == ["/docs/", "/openapi.json", "/admin/", "/livez", "/readyz"]
                 assert overflow == 0
                 assert watched.complaints == []
+
+
+def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db):
+    User.objects.create_superuser("root", "", "a long password")
+    prefix = "/coppice"
+    with web_server({"COPPICE_PUBLIC_URL": f"http://localhost{prefix}"}) as address, chromium() as browser:
+        watched = Watched(browser.new_page())
+        page, base = watched.page, f"http://{address}{prefix}"
+        page.goto(f"{base}/admin/")
+        page.fill("#id_username", "root")
+        page.fill("#id_password", "a long password")
+        page.click("#login-form button")
+        expect(page.locator("#logout-form")).to_be_visible()
+        home = page.url
+        links = page.locator(".around a").evaluate_all("each => each.map(link => link.pathname)")
+        for link in links:
+            page.goto(f"http://{address}{link}")
+        page.goto(f"{base}/docs/")
+        expect(page.locator("#operations-wallets-authenticate")).to_be_visible()
+        page.goto(f"{base}/")
+        page.click("text=Operators' desk")
+        expect(page.locator("#logout-form")).to_be_visible()
+
+    assert home == f"{base}/admin/"
+    assert len(links) > 5
+    assert watched.complaints == []
+    assert [url for url in watched.asked if not url.startswith((f"{base}/", "data:", "blob:"))] == []
+    assert {status for _, status in watched.answers} <= {200, 302, 304}
