@@ -14,7 +14,7 @@ from config.environment import Environment, explain
 from config.postgresql import sessions
 from tests.config.conftest import manage
 
-OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD"}
+OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD", "COPPICE_SITE"}
 
 
 def variables_of_the_model() -> set[str]:

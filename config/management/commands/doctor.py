@@ -63,11 +63,11 @@ class Command(BaseCommand):
         for finding in examine():
             mark, style = ("✓", "green") if finding.is_well else ("✗", "red")
             console.print(
-                Text.assemble((f"{mark} ", style), (f"{finding.part:<14}", "bold"), finding.said), soft_wrap=True
+                Text.assemble((f"{mark} ", style), (f"{finding.part:<15}", "bold"), finding.said), soft_wrap=True
             )
             if not finding.is_well:
                 ill += 1
-                console.print(Text(f"  {'':<14}→ {finding.advice}", style="yellow"), soft_wrap=True)
+                console.print(Text(f"  {'':<15}→ {finding.advice}", style="yellow"), soft_wrap=True)
         if ill:
             console.print(Text(f"\n{ill} of {len(CHECKS)} parts need attention.", style="red"))
             sys.exit(1)
@@ -248,7 +248,7 @@ def wallet_names() -> str:
         lines.append(f"{names.shown(name)} {reason}; reached by {ways}: {wallet_id}")
     if len(odd) > NAMES_AT_MOST:
         lines.append(f"and {len(odd) - NAMES_AT_MOST:,} more")
-    return f"\n  {'':<14}".join(lines)
+    return f"\n  {'':<15}".join(lines)
 
 
 def vault() -> str:
