@@ -87,6 +87,10 @@ CALLS = """async ([base, key, password]) => {
   result.sent = await call("POST", "/transfers", transfer);
   result.cancelled = await call("DELETE", "/transfers/" + result.sent.body.id);
   result.coins = await call("GET", "/api/v1/wallets");
+  // The examples of seed 000, which polls until `status` ends, and of seed 001.
+  result.put = await call("POST", "/api/v1/locker", {name: "Default", amount: 20, tag: "Payment for invoice #1234"});
+  result.task = await call("GET", "/api/v1/task/" + result.put.body.id);
+  result.peek = await call("GET", "/api/transactions/locker/peek?locker_key=AAA-BBBB");
   result.unknown = await call("GET", "/nope");
   headers["Content-Encoding"] = "br";
   result.coding = await call("POST", "/wallets", {wallet: "oak"});
@@ -115,8 +119,10 @@ def test_a_page_of_a_named_origin_calls_the_api_and_no_other_does(transactional_
 
     assert {name: each["status"] for name, each in told.items()} == {
         "login": 200, "created": 200, "again": 200, "page": 200, "sent": 202, "cancelled": 200, "coins": 200,
-        "unknown": 404, "coding": 415,
+        "put": 422, "task": 404, "peek": 500, "unknown": 404, "coding": 415,
     }  # fmt: skip
+    # There are no coins, and no servers answer. What these programs look at is there all the same.
+    assert [told[name]["body"]["status"] for name in ("put", "task", "peek")] == ["error"] * 3
     assert told["again"]["idempotency-replayed"] == "true"
     assert told["page"]["x-request-id"] == "mine-1"
     assert 'rel="next"' in told["page"]["link"]
