@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from config.desk import roles, sessions
 from config.desk.models import SecondFactor, Session
-from wallets import errors, names, oversight
+from wallets import errors, names, oversight, passwords
 from wallets.oversight import Operator
 from wallets.states import OperatorVerb
 from wallets.tracing import current_request_id
@@ -302,7 +302,7 @@ def change_own_password(person: User, password: str, *, keep: UUID | None) -> Us
     """Change a person's own password, end the person's other sessions, and return the person as stored now."""
     with transaction.atomic(savepoint=False):
         (fresh,) = _rows(person.pk)
-        fresh.set_password(password)
+        fresh.password = passwords.encoded(password)
         fresh.save(update_fields=["password"])
         kept = [] if keep is None else [keep]
         ended = sessions.of_person(fresh).exclude(pk__in=kept).count()

@@ -35,6 +35,7 @@ from config.desk import factors, people, sessions
 from config.desk.confirming import operator_of
 from config.desk.models import SecondFactor
 from lockers.vault import SealBroken
+from wallets import passwords
 from wallets.errors import InvalidCredentials
 from wallets.states import OperatorVerb
 
@@ -336,7 +337,8 @@ class NewPasswordForm(forms.Form):
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data
-        if values.get("new") and values.get("again") and values["new"] != values["again"]:
+        new, again = (passwords.composed(values.get(name) or "") for name in ("new", "again"))
+        if new and again and new != again:
             self.add_error("again", "The two are not the same.")
         elif values.get("new"):
             try:
@@ -356,7 +358,7 @@ def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     if form.is_bound and form.is_valid():
         try:
             with _attempt(request, user.get_username()):
-                if not user.check_password(form.cleaned_data["old"]):
+                if not passwords.verify(form.cleaned_data["old"], user.password)[0]:
                     raise InvalidCredentials
         except InvalidCredentials:
             form.add_error("old", "This is not your password.")

@@ -131,6 +131,7 @@ PASSWORD_HASHERS = [
     "wallets.hashers.TreetrackerHasher",
 ]
 
+AUTHENTICATION_BACKENDS = ["config.desk.backends.People"]
 # Of people at the desk. A wallet's password is checked by `wallets.operations`.
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -131,6 +131,23 @@ def test_without_redis_each_process_counts_wrong_passwords_alone(person, setting
     assert right.status_code == 302
 
 
+@pytest.mark.parametrize("stored", ["as a wallet's", "as typed"])
+@pytest.mark.parametrize("typed", ["cre\u0300me bru\u0302le\u0301e", "cr\xe8me br\xfbl\xe9e", "ｃr\xe8me br\xfbl\xe9e"])
+def test_a_password_is_right_in_every_form_of_its_characters(person, stored, typed):
+    user = person("otto", roles.VIEWER)
+    first = "cr\xe8me br\xfbl\xe9e" if stored == "as a wallet's" else typed
+    if stored == "as a wallet's":
+        assert sign_in(client := Client(), "otto").status_code == 302
+        given = {"old": PASSWORD, "new": "cre\u0300me bru\u0302le\u0301e", "again": "cr\xe8me br\xfbl\xe9e"}
+        assert client.post(reverse("admin:password_change"), given).status_code == 302
+    else:
+        user.set_password(first)
+        user.save()
+
+    assert sign_in(Client(), "otto", typed).status_code == 302
+    assert sign_in(Client(), "otto", f"{typed}x").status_code == 200
+
+
 def test_a_right_password_is_not_counted_and_empty_fields_are_no_attempt(person):
     person()
 
