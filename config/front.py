@@ -13,10 +13,11 @@ def front(request: HttpRequest) -> HttpResponse:
     """
     Show the page. Clients that ask for JSON, and methods that read nothing, get 404 as at any path without an endpoint.
 
-    Browsers name text/html; curl and the probes of load balancers accept anything, and 200 is what the latter want.
+    So do clients that send no `Accept`, as those of the public service. Browsers name text/html; curl and the probes of
+    load balancers accept anything, and 200 is what the latter want.
     """
     accepted = request.headers.get("Accept", "").lower()
-    if request.method not in {"GET", "HEAD"} or ("json" in accepted and "text/html" not in accepted):
+    if request.method not in {"GET", "HEAD"} or ("text/html" not in accepted and (not accepted or "json" in accepted)):
         raise Http404
     home = get_script_prefix()
     response = render(request, "home.html", {"home": home, "docs": f"{home}docs/"})

@@ -25,6 +25,7 @@ from rest_framework.response import Response
 from lockers import errors as lockers_errors
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
+from transfers.captures import CapturesUnreadable
 from trusts import errors as trusts_errors
 from wallets import errors as wallets_errors
 from wallets.errors import DomainError
@@ -108,6 +109,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     transfers_errors.CaptureAlreadyIssued: 409,
     transfers_errors.RowInvalid: 422,
     transfers_errors.RowsRefused: 422,
+    CapturesUnreadable: 422,
     transfers_errors.BatchTooLarge: 422,
     transfers_errors.BatchUncovered: 422,
 }

@@ -218,7 +218,7 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
 
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV of these").click()
-    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    lines = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()
     page.get_by_label("wallet").fill("nobody here")
     page.keyboard.press("Enter")
 

@@ -102,7 +102,7 @@ def test_ports_of_the_local_network_are_kept_and_replaced_when_they_are_taken(st
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + 24))
         second = embedded.choose_raida_port(state)
-        with pytest.raises(StartError, match=f"Ports {first} to {first + 24} are not all free"):
+        with pytest.raises(StartError, match=f"needs ports {first} to {first + 24}; port {first + 24} is in use"):
             embedded.choose_raida_port(state, wanted=first)
 
     assert not set(range(second, second + 25)) & set(range(first, first + 25))

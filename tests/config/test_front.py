@@ -16,10 +16,8 @@ from tests.api.web_server import database_url
 from tests.ports import reserved_port
 
 
-@pytest.mark.parametrize(
-    "accept", [None, "*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"]
-)
-def test_whoever_does_not_ask_for_json_gets_the_page(db, accept):
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"])
+def test_a_client_that_takes_html_gets_the_page(db, accept):
     response = Caller().get("/", accept=accept)
 
     assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -29,8 +27,8 @@ def test_whoever_does_not_ask_for_json_gets_the_page(db, accept):
         assert f'href="{path}"' in response.content.decode()
 
 
-@pytest.mark.parametrize("accept", ["application/json", "application/json, text/plain, */*"])
-def test_a_client_that_asks_for_json_gets_what_any_unknown_path_gives(db, accept):
+@pytest.mark.parametrize("accept", [None, "", "application/json", "application/json, text/plain, */*"])
+def test_a_client_that_asks_for_json_or_names_nothing_gets_what_any_unknown_path_gives(db, accept):
     assert answer(Caller().get("/", accept=accept)) == refusal(404, "Cannot GET /")
 
 

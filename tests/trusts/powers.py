@@ -487,6 +487,11 @@ def fix_coins(asked: Asked) -> None:
     lockers.start_fix(actor=asked.actor, name=asked.wallet)
 
 
+@path("POST /api/v1/health", writes=True)
+def check_coins(asked: Asked) -> None:
+    lockers.start_health(actor=asked.actor, name=asked.wallet)
+
+
 @path("POST /api/v1/break", writes=True)
 def break_a_coin(asked: Asked) -> None:
     lockers.start_break(actor=asked.actor, name=asked.wallet, denomination=0)
