@@ -134,6 +134,15 @@ def test_a_put(counts: Tally, state: str, message: str, stored: int, failed: int
     )
 
 
+def test_a_put_that_stored_something_says_which_coins_may_be_broken() -> None:
+    message = told("put", tally(locked=1, limbo=2, in_limbo_for_locker=0), "Why.")[1]
+    assert message == (
+        "1 CloudCoin stored; 1 CloudCoin not stored and back in the wallet. "
+        + UNKNOWN_BREAK.replace("1 coin was", "2 coins were")
+        + " Why."
+    )
+
+
 def test_a_put_of_one_was_and_a_put_of_none_is_nothing() -> None:
     assert told("put", tally(bank=1), amount=1)[1] == "Nothing left the wallet: 1 CloudCoin was not stored."
     assert told("put", tally(), amount=0)[:2] == ("error", "Nothing left the wallet: 0 CloudCoin were not stored.")
@@ -236,6 +245,8 @@ NOT_TO_BE_SENT = "unknown: both secrets are kept, and"
          f"{NOT_TO_BE_SENT} they have not to be sent again. {ASKED_AGAIN} Why.", 0),
         (tally(bank=1), Left(units=ONE), "completed",
          "Imported. 1 CloudCoin left: held, or being moved, in this service. Why.", 1),
+        (tally(bank=1, missed=1), Left(units=ONE), "completed", "1 of 2 coins imported. 1 coin is somebody else's by"
+         " now. 1 CloudCoin left: held, or being moved, in this service. Why.", 1),
         (tally(), Left(waiting=ONE), "error",
          "Nothing was imported. 1 CloudCoin claimed by another task: import the file again. Why.", 0),
         (tally(), Left(), "error", "Why.", 0),

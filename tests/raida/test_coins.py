@@ -71,3 +71,19 @@ def test_a_negative_amount_is_shown_with_its_sign() -> None:
 def test_a_text_that_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(errors.InvalidAmount):
         parse_amount(text)
+
+
+def test_a_refusal_says_what_is_wrong() -> None:
+    denomination, number = "^a denomination is -8 to 6$", "^a serial number is an unsigned 32-bit number$"
+    for low_or_high in (-9, 7):
+        with pytest.raises(errors.Unencodable, match=denomination):
+            Coin(low_or_high, 0)
+    for small_or_large in (-1, 2**32):
+        with pytest.raises(errors.Unencodable, match=number):
+            Coin(0, small_or_large)
+    with pytest.raises(errors.BadLength, match=r"^a coin is five bytes$"):
+        Coin.from_bytes(bytes(4))
+    with pytest.raises(errors.BadCoin, match=denomination):
+        Coin.from_bytes(b"\x07" + bytes(4))
+    with pytest.raises(errors.InvalidAmount, match=r"^an amount is digits with at most eight decimals$"):
+        parse_amount("1.000000001")

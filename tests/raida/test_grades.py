@@ -44,7 +44,7 @@ def test_an_outage_never_makes_a_coin_counterfeit() -> None:
 def test_a_text_that_is_no_pown_string_is_refused(text: str) -> None:
     assert not grades.is_pown(text)
     for reader in (grades.grade, grades.encode_pown):
-        with pytest.raises(errors.Unencodable):
+        with pytest.raises(errors.Unencodable, match=r"^a pown string is 25 of the letters p, f, u, n, e, b and d$"):
             reader(text)
 
 
