@@ -352,3 +352,13 @@ def test_a_larger_coin_is_worth_what_it_says() -> None:
     made.add(CoinState.LOCKED, {1: 1})
     task = LockerTask(kind=TaskKind.PUT, amount=value_of(1))
     assert verdicts.verdict(task, made, answered=25)[1] == "Stored."
+
+
+def test_the_smallest_coin_that_came_back_is_told_and_no_reason_is_made_up() -> None:
+    made = Tally.empty()
+    made.add(CoinState.LOCKED, {0: 1})
+    made.add(CoinState.BANK, {-8: 1})
+    task = LockerTask(kind=TaskKind.PUT, amount=ONE + 1)
+    assert verdicts.verdict(task, made, answered=25)[1] == (
+        "1 CloudCoin stored; 0.00000001 CloudCoin not stored and back in the wallet."
+    )

@@ -81,3 +81,7 @@ def test_half_bytes_of_no_letter_are_no_pown_string() -> None:
 @pytest.mark.parametrize("letter", "pfunedb")
 def test_every_letter_comes_back(letter: str) -> None:
     assert grades.decode_pown(grades.encode_pown(letter * 25)) == letter * 25
+
+
+def test_without_a_word_about_it_a_request_was_in_clear() -> None:
+    assert grades.letter_for(Status.INVALID_CRC) == "e"
