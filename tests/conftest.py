@@ -24,6 +24,7 @@ from django.test.utils import setup_databases, teardown_databases
 from config.api import authentication, limits
 from config.children import Children
 from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
+from wallets import redis_servers
 
 TESTS = Path(__file__).parent
 
@@ -132,6 +133,12 @@ def django_db_setup(
 def _no_credentials_are_remembered() -> None:
     authentication.forget_all()
     limits.forget_refusals()
+
+
+@pytest.fixture(autouse=True)
+def _redis_is_asked() -> None:
+    """Ask Redis in a test that comes within seconds of one in which it did not answer."""
+    redis_servers._away_until.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")
