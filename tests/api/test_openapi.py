@@ -116,7 +116,7 @@ NOT_ON_THE_SURFACE = {
     # At every endpoint of lockers.
     "LockersOff",
     # Of what operators do.
-    "AlreadyDone", "AuditIsRunning", "ChangedMeanwhile", "NotPossible", "TrustNotOpen",
+    "AlreadyDone", "AuditIsRunning", "CapturesUnreadable", "ChangedMeanwhile", "NotPossible", "TrustNotOpen",
 }  # fmt: skip
 
 

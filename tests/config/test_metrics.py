@@ -19,7 +19,7 @@ def nothing_counted(settings):
     """Figures of other tests are forgotten, here and in the shared place."""
     traffic.hand_over()
     with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(traffic.KEY, broker.WORKERS_KEY, broker.QUEUE_KEY)
+        client.delete(traffic.KEY, broker.WORKERS_KEY, broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
     metrics.cache.clear()
 
 
@@ -152,8 +152,6 @@ def test_the_figures_equal_the_books(alice, bob, sapling):
 @pytest.mark.django_db
 def test_the_broker_is_asked_for_its_queue_and_workers(settings):
     with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        # Tasks of other tests are enqueued there too.
-        client.delete(broker.QUEUE_KEY)
         client.rpush(broker.QUEUE_KEY, "a", "b")
     broker.record_worker(settings.REDIS_URL, "celery@one")
 
