@@ -1,0 +1,345 @@
+"""
+Which coins a task takes when it begins, which claims wait for others, and which of them its end takes along.
+
+No server is needed. Each case has neighbours that must stay as they are.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from django.db.models.functions import Now
+
+from lockers import contested, errors, importing, operations, secrecy, settlement
+from lockers.breakage import FIRST_BREAK
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.files import CoinRecord, write_bin
+from lockers.states import CoinState, TaskKind
+from tests.lockers.stock import stock
+from tests.lockers.test_contested import a_coin, a_task
+from wallets.models import Wallet
+
+ONE = 10**8
+
+
+def every_coin() -> list[dict[str, Any]]:
+    return list(Coin.objects.order_by("id").values())
+
+
+@pytest.fixture
+def task(alice: Wallet) -> LockerTask:
+    return a_task(alice, TaskKind.PUT)
+
+
+def taken(row: Coin) -> None:
+    """As another task does between the choice and the reservation."""
+    Coin.objects.filter(pk=row.pk).update(task=a_task(row.wallet, TaskKind.PUT), batch=7, outcome="p" * 25)
+
+
+# Reserving.
+
+
+def test_a_coin_that_another_task_has_stops_the_reservation_of_all(task: LockerTask, alice: Wallet) -> None:
+    rows = stock(alice, 0, 0, 0)
+    taken(rows[1])
+    before = every_coin()
+
+    with pytest.raises(errors.CoinsBusy), transaction.atomic():
+        operations._reserve([row.pk for row in rows], task=task)
+
+    assert every_coin() == before
+    operations._reserve([rows[2].pk], task=task)
+    assert {row["id"] for row in every_coin() if row["task_id"] == task.pk} == {rows[2].pk}
+
+
+def moved_to(state: CoinState) -> Callable[[Coin], None]:
+    def spoil(row: Coin) -> None:
+        Coin.objects.filter(pk=row.pk).update(state=state)
+
+    return spoil
+
+
+@pytest.mark.parametrize("spoil", [taken, moved_to(CoinState.FRACKED), moved_to(CoinState.LIMBO)])
+def test_a_coin_that_is_not_free_or_not_whole_is_not_broken(
+    spoil: Callable[[Coin], None], task: LockerTask, alice: Wallet
+) -> None:
+    row, _ = stock(alice, 1, 1)
+    spoil(row)
+    before = every_coin()
+
+    with pytest.raises(errors.CoinsBusy), transaction.atomic():
+        operations._reserve_to_break(row.pk, task=task)
+
+    assert every_coin() == before
+
+
+def test_the_coin_that_most_servers_accept_is_broken_and_only_a_free_one_of_the_wallet(
+    alice: Wallet, bob: Wallet
+) -> None:
+    thin, best, reserved, fracked = stock(alice, 1, 1, 1, 1)
+    stock(bob, 1)
+    Coin.objects.filter(pk=thin.pk).update(pown="p" * 20 + "n" * 5)
+    Coin.objects.filter(pk=best.pk).update(pown="p" * 24 + "n")
+    Coin.objects.filter(pk=fracked.pk).update(state=CoinState.FRACKED)
+    taken(reserved)
+
+    with transaction.atomic():
+        assert operations._lock_one_to_break(alice, 1) == best.pk
+        assert operations._lock_one_to_break(alice, 0) is None
+    begun = operations.start_break(actor=alice, name="alice", denomination=1).task
+
+    assert list(Coin.objects.filter(task=begun).values_list("pk", "batch", "family")) == [
+        (best.pk, FIRST_BREAK, best.pk)
+    ]
+
+
+def in_doubt(wallet: Wallet, *, locker: Locker | None = None, origin: TaskKind = TaskKind.IMPORT) -> Coin:
+    (row,) = stock(wallet, 0)
+    Coin.objects.filter(pk=row.pk).update(state=CoinState.LIMBO, locker=locker, origin=origin, proposed=row.secrets)
+    return row
+
+
+def test_a_find_asks_about_the_coins_of_each_locker_and_origin_apart(alice: Wallet, bob: Wallet) -> None:
+    first, second = (Locker.objects.create(wallet=alice, amount=1, code=b"") for _ in range(2))
+    kinds: list[dict[str, Any]] = [
+        {"locker": first},
+        {"locker": second},
+        {"origin": TaskKind.TAKE},
+        {"origin": TaskKind.IMPORT},
+    ]
+    rows = {number: [in_doubt(alice, **kind) for _ in range(2)] for number, kind in enumerate(kinds)}
+    others = [in_doubt(alice), in_doubt(bob), *stock(alice, 0)]
+    taken(others[0])
+    before = list(Coin.objects.filter(pk__in=[row.pk for row in others]).order_by("id").values())
+
+    task = operations.start_find(actor=alice, name="alice").task
+
+    batches = {
+        number: set(Coin.objects.filter(task=task, pk__in=[row.pk for row in each]).values_list("batch", flat=True))
+        for number, each in rows.items()
+    }
+    assert sorted(batches.values(), key=min) == [{0}, {1}, {2}, {3}]
+    # Only the batches of lockers are asked about their keys.
+    assert sorted(task.plan["puts"]) == sorted(batches[0] | batches[1])
+    assert set(Coin.objects.filter(task=task).values_list("outcome", flat=True)) == {"n" * 25}
+    assert Coin.objects.filter(task=task).count() == 8
+    assert list(Coin.objects.filter(pk__in=[row.pk for row in others]).order_by("id").values()) == before
+
+
+def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(alice: Wallet) -> None:
+    broken, *ten = stock(alice, 1, *[0] * 3)
+    other, *its_own = stock(alice, 1, 0, 0)
+    Coin.objects.filter(pk=broken.pk).update(state=CoinState.LIMBO, family=broken.pk)
+    Coin.objects.filter(pk__in=[row.pk for row in ten]).update(state=CoinState.CHANGE, family=broken.pk)
+    Coin.objects.filter(pk__in=[row.pk for row in its_own]).update(state=CoinState.CHANGE, family=other.pk)
+    taken(ten[0])
+
+    task = operations.start_find(actor=alice, name="alice").task
+
+    assert set(Coin.objects.filter(task=task).values_list("pk", "batch")) == {
+        (row.pk, FIRST_BREAK) for row in (broken, *ten[1:])
+    }
+
+
+# Files.
+
+
+def record(number: int, denomination: int = 0) -> CoinRecord:
+    return CoinRecord(WireCoin(denomination, number), secrecy.fresh_numbers())
+
+
+def test_numbers_that_no_server_keeps_are_refused_one_by_one() -> None:
+    # Written out: servers keep 1000 * 1024 of each denomination, the first is 0.
+    content = write_bin([record(each) for each in (0, 1_023_999, 1_024_000, 2**32 - 1)])
+
+    found = importing.read([("c.bin", content)])
+
+    assert [coin.serial_number for coin in found.records] == [0, 1_023_999]
+    (outcome,) = found.outcomes
+    assert [(coin.serial_number, why) for coin, why in outcome.refused] == [
+        (number, "No server keeps a coin with this serial number: they go from 0 to 1,023,999")
+        for number in (1_024_000, 2**32 - 1)
+    ]
+
+
+def test_a_coin_that_comes_twice_is_the_one_that_came_first() -> None:
+    first, second, alike = record(1), record(1), record(1, 1)
+
+    found = importing.read([("a.bin", write_bin([first])), ("b.bin", write_bin([second, alike]))])
+
+    assert [each.ans for each, _ in found.records.values()] == [first.ans, alike.ans]
+    assert [[why for _, why in outcome.refused] for outcome in found.outcomes] == [[], [importing._TWICE]]
+
+
+@pytest.mark.parametrize(("number", "fits"), [(3, True), (4, False)])
+def test_an_import_takes_so_many_coins_and_no_more(number: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "MAXIMUM_COINS", 3)
+    uploads = [(f"{each}.bin", write_bin([record(each)])) for each in range(number)]
+
+    if fits:
+        assert len(importing.read(uploads).records) == number
+    else:
+        with pytest.raises(errors.InvalidLockerRequest, match="4 coins are too many for one import; at most 3 at once"):
+            importing.read(uploads)
+
+
+def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wallet) -> None:
+    held, claimed = a_coin(bob, CoinState.BANK), a_coin(bob, CoinState.LIMBO)
+    own = a_coin(alice, CoinState.LIMBO)
+    new = WireCoin(0, 1)
+    records = [CoinRecord(coin, secrecy.fresh_numbers()) for coin in (held, claimed, own, new)]
+    found = importing.read([("c.bin", write_bin(records))])
+
+    saved = importing.save(found, task_id=a_task(alice, TaskKind.IMPORT).pk, wallet_id=alice.pk)
+
+    (outcome,) = found.outcomes
+    assert (outcome.accepted, outcome.waiting) == (1, 1)
+    assert dict(outcome.refused) == {held: importing.HELD, own: importing.BUSY}
+    assert (set(saved.saved), saved.waiting, saved.busy, saved.held) == ({new}, {claimed}, {own}, {held})
+
+
+# Claims that wait.
+
+
+@pytest.fixture
+def waiting(alice: Wallet) -> LockerTask:
+    """A task with a claim that waits, beside one that is being decided and one that it has got; bob waits too."""
+    task = a_task(alice, TaskKind.TAKE)
+    for state in (CoinState.WAITING, CoinState.INCOMING, CoinState.BANK):
+        claim(alice, state, task)
+    return task
+
+
+def claim(wallet: Wallet, state: CoinState, task: LockerTask, coin: WireCoin | None = None) -> Coin:
+    made = a_coin(wallet, state)
+    row = Coin.objects.get(wallet=wallet, serial_number=made.serial_number)
+    Coin.objects.filter(pk=row.pk).update(
+        task=task, batch=-1 if state == CoinState.WAITING else 0, outcome="-" * 25,
+        serial_number=row.serial_number if coin is None else coin.serial_number,
+    )  # fmt: skip
+    row.refresh_from_db()
+    return row
+
+
+def test_what_waits_is_handed_on_and_nothing_else(waiting: LockerTask, alice: Wallet, bob: Wallet) -> None:
+    claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
+    successor = a_task(alice, TaskKind.TAKE)
+    before = {row["id"]: row for row in every_coin()}
+
+    contested.hand_on(task_id=waiting.pk, successor_id=successor.pk)
+
+    (own,) = Coin.objects.filter(wallet=alice, state=CoinState.WAITING)
+    assert {row["id"]: row for row in every_coin()} == before | {own.pk: {**before[own.pk], "task_id": successor.pk}}
+
+
+def test_what_waits_is_given_up_and_nothing_else(waiting: LockerTask, bob: Wallet) -> None:
+    claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
+    before = every_coin()
+    (own,) = Coin.objects.filter(task=waiting, state=CoinState.WAITING)
+
+    contested.give_up(task_id=waiting.pk)
+
+    assert every_coin() == [row for row in before if row["id"] != own.pk]
+
+
+@pytest.mark.parametrize(
+    ("state", "on_its_way", "is_given_up"),
+    [
+        (CoinState.BANK, False, True),
+        (CoinState.FRACKED, False, True),
+        # It may be in the locker already, and whoever has the code may have it.
+        (CoinState.BANK, True, False),
+        (CoinState.INCOMING, False, False),
+        (CoinState.LIMBO, False, False),
+        (CoinState.ERRORED, False, False),
+        (CoinState.CHANGE, False, False),
+        (CoinState.COUNTERFEIT, False, False),
+        (CoinState.SENT, False, False),
+    ],
+)
+def test_a_claim_is_given_up_once_a_wallet_is_known_to_hold_the_coin(
+    state: CoinState, on_its_way: bool, is_given_up: bool, alice: Wallet, bob: Wallet
+) -> None:
+    coin = a_coin(bob, state, on_its_way_into_a_locker=on_its_way)
+    task = a_task(alice, TaskKind.TAKE)
+    claim(alice, CoinState.WAITING, task, coin)
+    other = claim(alice, CoinState.WAITING, task)
+
+    assert contested.drop_settled(task_id=task.pk) == (ONE if is_given_up else 0)
+
+    left = Coin.objects.filter(task=task, state=CoinState.WAITING)
+    assert (left.count(), left.filter(pk=other.pk).exists()) == (1 if is_given_up else 2, True)
+
+
+def test_of_claims_of_one_moment_one_is_first(alice: Wallet, bob: Wallet) -> None:
+    """Both would become the one that is being decided, and the second would stumble over the constraint."""
+    tasks = [a_task(wallet, TaskKind.TAKE) for wallet in (alice, bob)]
+    first = claim(alice, CoinState.WAITING, tasks[0])
+    second = claim(bob, CoinState.WAITING, tasks[1], WireCoin(0, first.serial_number))
+    Coin.objects.update(created_at="2026-01-01T00:00Z")
+    order = sorted([first, second], key=lambda row: row.pk)
+
+    promoted = {
+        row.pk: contested.promote(task_id=UUID(str(row.task_id)), batch_coins=1000).coins for row in reversed(order)
+    }
+
+    assert promoted == {order[0].pk: 1, order[1].pk: 0}
+    assert Coin.objects.get(pk=order[1].pk).state == CoinState.WAITING
+    # One that came earlier is first, whatever its id is.
+    Coin.objects.filter(pk=order[0].pk).update(state=CoinState.WAITING)
+    Coin.objects.filter(pk=order[1].pk).update(created_at="2025-01-01T00:00Z")
+    assert contested.promote(task_id=UUID(str(order[0].task_id)), batch_coins=1000).coins == 0
+    assert contested.promote(task_id=UUID(str(order[1].task_id)), batch_coins=1000).coins == 1
+
+
+def test_claims_that_are_first_get_batches_and_those_of_two_numbers_their_own(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.IMPORT)
+    plain = [claim(alice, CoinState.WAITING, task) for _ in range(3)]
+    proposed = [claim(alice, CoinState.WAITING, task) for _ in range(2)]
+    Coin.objects.filter(pk__in=[row.pk for row in proposed]).update(batch=contested.WAITING_WITH_TWO_SECRETS)
+    neighbour = claim(alice, CoinState.WAITING, a_task(alice, TaskKind.IMPORT))
+
+    promoted = contested.promote(task_id=task.pk, batch_coins=2)
+
+    assert (promoted.coins, promoted.two_secrets) == (5, [2])
+    batches = dict(Coin.objects.filter(task=task, state=CoinState.INCOMING).values_list("pk", "batch"))
+    assert sorted(batches[row.pk] for row in plain) == [0, 0, 1]
+    assert [batches[row.pk] for row in proposed] == [2, 2]
+    assert Coin.objects.get(pk=neighbour.pk).state == CoinState.WAITING
+
+
+@pytest.mark.parametrize(("overdue", "first"), [(False, False), (True, False), (False, True)])
+def test_a_parked_task_goes_on_when_it_is_first_or_its_time_is_up(
+    overdue: bool, first: bool, alice: Wallet, bob: Wallet
+) -> None:
+    coin = a_coin(bob, CoinState.COUNTERFEIT if first else CoinState.INCOMING)
+    task, later = a_task(alice, TaskKind.TAKE), a_task(alice, TaskKind.TAKE)
+    claim(alice, CoinState.WAITING, task, coin)
+    claim(alice, CoinState.WAITING, later, a_coin(bob, CoinState.INCOMING))
+    LockerTask.objects.filter(pk__in=[task.pk, later.pk]).update(is_parked=True)
+    if overdue:
+        LockerTask.objects.filter(pk=task.pk).update(deadline=Now() - timedelta(seconds=1))
+
+    assert contested.unpark(limit=10) == [task.pk] * (overdue or first)
+
+    task.refresh_from_db()
+    assert task.is_parked is not (overdue or first)
+    assert LockerTask.objects.get(pk=later.pk).is_parked
+
+
+def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    for denomination in (-8, 0, 6):
+        row = claim(alice, CoinState.WAITING, task)
+        Coin.objects.filter(pk=row.pk).update(denomination=denomination)
+    claim(alice, CoinState.INCOMING, task)
+    claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
+    assert contested.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
+
+    settlement._note_left(task.pk, 5)
+
+    assert contested.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
