@@ -126,3 +126,47 @@ def test_what_is_refused_altogether_is_asked_about_so_often_and_no_more() -> Non
 
     assert set(told[0]) == {Reply.ERROR}
     assert len(asked) == 1 + halving.MOST
+
+
+@pytest.mark.parametrize(("refusing", "is_halved"), [(12, False), (13, True)])
+def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again(
+    refusing: int, is_halved: bool
+) -> None:
+    """Of 24; the others have answered."""
+    asked: list[Chosen] = []
+
+    def question(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+        asked.append(chosen)
+        refused = {raida for raida, indices in chosen.items() if raida < refusing and 2 in indices}
+        return {
+            raida: (Reply.ERROR if raida in refused else Reply.PASS,) * len(indices)
+            for raida, indices in chosen.items()
+        }, refused
+
+    told = halving.ask({raida: tuple(range(4)) for raida in range(24)}, question)
+
+    one, all_four = (Reply.PASS, Reply.PASS, Reply.ERROR, Reply.PASS), (Reply.ERROR,) * 4
+    assert told == {
+        raida: (one if is_halved else all_four) if raida < refusing else (Reply.PASS,) * 4 for raida in range(24)
+    }
+    assert {raida for again in asked[1:] for raida in again} == (set(range(refusing)) if is_halved else set())
+    # Each half once: two of four coins, and one of two.
+    assert [sorted({index for each in again.values() for index in each}) for again in asked[1:]] == (
+        [[0, 1], [2, 3], [2], [3]] if is_halved else []
+    )
+
+
+def test_servers_that_are_asked_about_other_coins_keep_their_places() -> None:
+    chosen = {raida: (1, 4, 6) if raida % 2 else (0, 4) for raida in range(25)}
+
+    def question(asked: Chosen) -> tuple[halving.Replies, set[int]]:
+        refused = {raida for raida, indices in asked.items() if 4 in indices}
+        return {
+            raida: tuple(Reply.ERROR if raida in refused else Reply.PASS for _ in indices)
+            for raida, indices in asked.items()
+        }, refused
+
+    assert halving.ask(chosen, question) == {
+        raida: tuple(Reply.ERROR if index == 4 else Reply.PASS for index in indices)
+        for raida, indices in chosen.items()
+    }

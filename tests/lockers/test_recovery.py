@@ -1,10 +1,13 @@
 """What is left of a task's certainties when the books are set back to an earlier moment."""
 
+import secrets
+
 import pytest
+from django.db.models.functions import Now
 
 from lockers import recovery
 from lockers.models import Coin, LockerTask
-from lockers.states import CoinState, Mark, TaskKind
+from lockers.states import CoinState, Mark, TaskKind, TaskState
 from wallets import operations as wallets
 from wallets.models import Wallet
 
@@ -48,3 +51,37 @@ def test_a_fix_keeps_what_it_knows(alice: Wallet) -> None:
 
     coin.refresh_from_db()
     assert coin.outcome == MARKS
+
+
+def test_every_open_task_is_given_up_by_its_worker_and_one_that_has_ended_is_left_alone(alice: Wallet) -> None:
+    """A worker of before may still think that it has the task, and nobody else would take it until its lease ends."""
+    tasks = [
+        LockerTask.objects.create(
+            kind=kind, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z",
+            created_at=f"2026-01-01 00:{number:02}Z", lease_until="2099-01-01 00:00Z",
+        )
+        for number, kind in enumerate(TaskKind)
+    ]  # fmt: skip
+    ended = LockerTask.objects.create(
+        kind=TaskKind.PUT, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z",
+        state=TaskState.ERROR, step="done", finished_at=Now(), message="It has ended.",
+    )  # fmt: skip
+    before = LockerTask.objects.filter(pk=ended.pk).values().get()
+
+    in_flight = recovery.doubt_tasks_in_flight()
+
+    assert [(task.id, task.coins) for task in in_flight] == [(task.pk, 0) for task in tasks]
+    assert set(LockerTask.objects.filter(state=TaskState.RUNNING).values_list("lease_until", flat=True)) == {None}
+    assert LockerTask.objects.filter(pk=ended.pk).values().get() == before
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_each_kind_of_task_asks_first_or_has_a_reason_not_to(alice: Wallet, kind: TaskKind) -> None:
+    """Of the others, a fix repeats what is harmless, and coins that a transfer or an export holds were never sent."""
+    coin = held(alice, kind)
+    doubts = kind in (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND)
+
+    recovery.doubt_tasks_in_flight()
+
+    coin.refresh_from_db()
+    assert coin.outcome == (DOUBTED if doubts else MARKS)

@@ -129,6 +129,33 @@ def test_a_task_that_turns_out_to_be_long_gives_way_and_comes_again(alice: Walle
     assert turns.give_way(again) is False
 
 
+@pytest.mark.parametrize(
+    ("other", "gives_way"),
+    [
+        ({}, True),
+        ({"lease_until": Now() - timedelta(seconds=1)}, False),
+        ({"lease_until": None}, False),
+        ({"is_long": False}, False),
+        ({"is_bobs": True}, False),
+    ],
+)
+def test_a_long_task_gives_way_to_long_ones_of_its_wallet_that_are_at_work(
+    other: dict[str, Any], gives_way: bool, alice: Wallet, bob: Wallet, settings: Any
+) -> None:
+    settings.WORKERS = 2
+    fields = {"is_long": True, "lease_until": Now() + timedelta(minutes=1), **other}
+    begin(bob if fields.pop("is_bobs", False) else alice, **fields)
+    (task,) = begin(alice, is_wanted=True)
+    held = settlement.claim(task_id=task.pk)
+    assert held is not None
+    LockerTask.objects.filter(pk=task.pk).update(is_long=True)
+
+    assert turns.give_way(held) is gives_way
+
+    task.refresh_from_db()
+    assert (task.lease_until is None) is gives_way
+
+
 def test_tasks_for_which_others_wait_come_first_and_parked_ones_not_at_all(alice: Wallet) -> None:
     first, wanted, parked = begin(alice, 3)
     LockerTask.objects.filter(pk=wanted.pk).update(is_wanted=True)
@@ -234,6 +261,21 @@ def test_every_kind_of_task_is_bounded_and_a_refusal_changes_nothing(
     type(limbo).objects.update(changed_at="2026-01-01T00:00Z")
     assert operations.start_overdue_finds()
     assert operations.start_overdue_fixes()
+
+
+def test_tasks_of_others_and_those_that_have_ended_leave_room_for_ones_own(
+    alice: Wallet, bob: Wallet, settings: Any
+) -> None:
+    settings.OPEN_TASKS_PER_WALLET = 2
+    begin(bob, 2)
+    begin(alice, 2, state=TaskState.ERROR, step="done", finished_at=Now())
+    begin(alice, 1)
+    turns.admit(actor_id=alice.pk)
+
+    begin(alice, 1)
+
+    with pytest.raises(errors.TooManyTasks):
+        turns.admit(actor_id=alice.pk)
 
 
 def test_as_many_calls_of_a_wallet_wait_as_may(alice: Wallet, bob: Wallet, settings: Any) -> None:

@@ -159,6 +159,45 @@ def test_each_end_says_and_offers_what_its_rows_say(
     assert ("settled" in told) == (task.settled_at is not None)
 
 
+@pytest.mark.parametrize(
+    ("ended_as", "units"),
+    [
+        (["locked", "locked", "locked"], 0),
+        (["locked", "sent", "bank"], 1),
+        (["locked", "counterfeit", "bank"], 1),
+        (["sent", "fracked", "bank"], 2),
+        (["bank", "bank", "bank"], 3),
+    ],
+)
+def test_a_put_is_begun_again_for_what_did_not_leave_and_no_more(
+    ended_as: list[str], units: int, alice: Wallet
+) -> None:
+    """Of what has left already nothing is put a second time."""
+    task = a_task(alice, "put", *ended_as, amount=3 * COIN)
+    a_task(alice, "put", "locked", numbers=2000, amount=COIN)
+    LockerTask.objects.filter(pk=task.pk).update(created_at="2020-01-01T00:00Z")
+
+    left = remaining.of(LockerTask.objects.get(pk=task.pk))
+
+    assert (left.units, bool(left.todo), left.later_puts) == (units * COIN, bool(units), 0)
+    again = a_task(alice, "put", "locked", numbers=3000, amount=3 * COIN)
+    assert remaining.of(LockerTask.objects.get(pk=task.pk)).later_puts == bool(units)
+    assert remaining.of(again).later_puts == 0
+
+
+def test_what_a_fix_could_heal_is_free_spendable_and_not_accepted_everywhere(alice: Wallet, bob: Wallet) -> None:
+    whole, _, fracked, reserved, lost = stock(alice, *[0] * 5)
+    stock(bob, 0, state=CoinState.FRACKED)
+    Coin.objects.exclude(pk=whole.pk).filter(wallet=alice).update(pown="p" * 24 + "n")
+    Coin.objects.filter(pk=fracked.pk).update(pown="p" * 24 + "f", state="fracked")
+    Coin.objects.filter(pk=lost.pk).update(state="limbo")
+    other = operations.start_echo(actor=alice).task
+    Coin.objects.filter(pk=reserved.pk).update(task=other, batch=0, outcome="-" * 25)
+
+    # The thin one and the fracked one.
+    assert remaining.coins_to_fix(wallet_id=alice.pk) == 2
+
+
 def test_coins_on_fewer_servers_are_named_when_they_are_found_later(alice: Wallet) -> None:
     put = a_task(alice, "put", "locked", "limbo")
     ReceiptLine.objects.filter(serial_number=1000).update(pown="p" * 25)
