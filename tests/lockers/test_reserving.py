@@ -4,6 +4,7 @@ Which coins a task takes when it begins, which claims wait for others, and which
 No server is needed. Each case has neighbours that must stay as they are.
 """
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,10 +16,10 @@ from django.db.models.functions import Now
 
 from lockers import contested, errors, importing, operations, secrecy, settlement
 from lockers.breakage import FIRST_BREAK
-from lockers.models import Coin, Locker, LockerTask
+from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, TaskKind
+from lockers.raida.files import CoinRecord, Member, write_bin, write_zip
+from lockers.states import CoinState, FileType, TaskKind
 from tests.lockers.stock import stock
 from tests.lockers.test_contested import a_coin, a_task
 from wallets.models import Wallet
@@ -95,6 +96,60 @@ def test_the_coin_that_most_servers_accept_is_broken_and_only_a_free_one_of_the_
     assert list(Coin.objects.filter(task=begun).values_list("pk", "batch", "family")) == [
         (best.pk, FIRST_BREAK, best.pk)
     ]
+
+
+def test_only_free_coins_of_the_wallet_are_chosen_and_whole_ones_first(alice: Wallet, bob: Wallet) -> None:
+    fracked, _ = stock(alice, 0, 1, state=CoinState.FRACKED)
+    whole, reserved, lost, foreign = (*stock(alice, 0, 0, 0), *stock(bob, 0))
+    taken(reserved)
+    Coin.objects.filter(pk=lost.pk).update(state=CoinState.LIMBO)
+
+    with transaction.atomic():
+        assert operations._lock_free(alice, {0: 9}) == [whole.pk, fracked.pk]
+        assert operations._lock_free(alice, {0: 1}) == [whole.pk]
+        assert operations._lock_free(bob, {0: 9, 1: 9}) == [foreign.pk]
+
+
+def test_the_coin_that_is_broken_is_not_among_those_that_leave_whole(alice: Wallet) -> None:
+    rows = stock(alice, 1, 1)
+
+    task = operations.start_put(actor=alice, name="alice", units=13 * ONE).task
+
+    (whole,) = Coin.objects.filter(task=task, locker=task.locker)
+    (broken,) = Coin.objects.filter(task=task, batch=FIRST_BREAK)
+    assert {whole.pk, broken.pk} == {row.pk for row in rows}
+    assert (broken.locker_id, whole.batch) == (None, 0)
+
+
+def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_counterfeit(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    export = operations.export_coins(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task
+    (before,) = Coin.objects.filter(export__task=export)
+
+    task = operations.recall_export(actor=alice, export_id=export.pk).task
+
+    (row,) = Coin.objects.filter(task=task)
+    assert (row.origin, row.state, row.serial_number) == ("take", "incoming", before.serial_number)
+    held = secrecy.open_numbers(row.secrets, coin_id=row.pk)
+    assert held == secrecy.open_numbers(before.secrets, coin_id=before.pk)
+    assert not set(secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)) & set(held)
+
+
+def test_the_arrival_of_a_file_is_confirmed_once(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    export, other = (
+        operations.export_coins(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task for _ in range(2)
+    )
+    Export.objects.filter(pk=export.pk).update(confirmed_at="2026-01-01T00:00Z")
+    before = list(Export.objects.order_by("pk").values())
+
+    operations.confirm_export(actor=alice, export_id=export.pk)
+
+    assert list(Export.objects.order_by("pk").values()) == before
+    assert operations.fetch_export(actor=alice, export_id=other.pk).content
+    operations.confirm_export(actor=alice, export_id=other.pk)
+    with pytest.raises(errors.ExportConfirmed):
+        operations.fetch_export(actor=alice, export_id=other.pk)
 
 
 def in_doubt(wallet: Wallet, *, locker: Locker | None = None, origin: TaskKind = TaskKind.IMPORT) -> Coin:
@@ -200,6 +255,44 @@ def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wal
     assert (outcome.accepted, outcome.waiting) == (1, 1)
     assert dict(outcome.refused) == {held: importing.HELD, own: importing.BUSY}
     assert (set(saved.saved), saved.waiting, saved.busy, saved.held) == ({new}, {claimed}, {own}, {held})
+
+
+def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pytest.MonkeyPatch, alice: Wallet) -> None:
+    monkeypatch.setattr(importing, "BATCH_COINS", 2)
+    monkeypatch.setattr(settlement, "BATCH_COINS", 2)
+    plain = [record(number) for number in range(3)]
+    proposed = [dataclasses.replace(record(number), pans=secrecy.fresh_numbers()) for number in range(10, 13)]
+    found = importing.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
+    task = a_task(alice, TaskKind.IMPORT)
+
+    importing.save(found, task_id=task.pk, wallet_id=alice.pk)
+
+    assert (found.first_proposed, found.two_secrets) == (2, [2, 3])
+    batches = Coin.objects.order_by("batch", "serial_number").values_list("batch", "serial_number")
+    assert [batch for batch, number in batches if number < 10] == [0, 0, 1]
+    assert [batch for batch, number in batches if number >= 10] == [2, 2, 3]
+    # The second number of the file is the one that its coins may have.
+    by_number = {each.coin.serial_number: each for each in proposed}
+    for row in Coin.objects.filter(serial_number__gte=10):
+        assert secrecy.open_numbers(row.secrets, coin_id=row.pk) == by_number[row.serial_number].ans
+        assert secrecy.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_small"),
+    [([1024 * 1024], True), ([1024 * 1024 + 1], False), ([512 * 1024, 512 * 1024], True), ([512 * 1024] * 3, False)],
+)
+def test_a_request_reads_a_mebibyte_and_a_worker_what_is_more(sizes: list[int], is_small: bool) -> None:
+    assert importing.is_small([("c.bin", b"x" * size) for size in sizes]) is is_small
+
+
+def test_a_request_reads_archives_of_200_members_and_a_worker_those_of_more() -> None:
+    def archive(members: int) -> bytes:
+        return write_zip([Member(f"{number}.bin", b"x") for number in range(members)])
+
+    assert importing.is_small([("a.zip", archive(200))])
+    assert not importing.is_small([("a.zip", archive(201))])
+    assert not importing.is_small([("a.zip", archive(200)), ("b.zip", archive(1))])
 
 
 # Claims that wait.
@@ -343,3 +436,35 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
     settlement._note_left(task.pk, 5)
 
     assert contested.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
+
+
+@pytest.mark.parametrize(("saved", "waiting", "is_parked"), [(1, 0, False), (1, 1, False), (0, 1, True), (0, 0, False)])
+def test_a_task_is_parked_only_if_all_that_it_has_waits(
+    saved: int, waiting: int, is_parked: bool, alice: Wallet, bob: Wallet
+) -> None:
+    """One that has coins to ask about goes on with these."""
+    task, neighbour = (a_task(alice, TaskKind.IMPORT) for _ in range(2))
+    coins = [WireCoin(0, number) for number in range(2)]
+    arrivals = contested.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
+
+    operations._park_if_all_wait(task, arrivals)
+
+    assert LockerTask.objects.get(pk=task.pk).is_parked is is_parked
+    assert not LockerTask.objects.get(pk=neighbour.pk).is_parked
+
+
+def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> None:
+    """Or who comes later would be decided first, although none is being decided at the moment."""
+    row = claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
+    other = WireCoin(0, 1)
+    coins = [
+        (coin, secrecy.fresh_numbers(), secrecy.fresh_numbers()) for coin in (WireCoin(0, row.serial_number), other)
+    ]
+
+    arrivals = contested.claim(
+        task_id=a_task(alice, TaskKind.TAKE).pk, wallet_id=alice.pk, origin=TaskKind.TAKE, coins=coins, batch=4,
+        waiting_batch=contested.WAITING_BATCH,
+    )  # fmt: skip
+
+    assert (set(arrivals.saved), arrivals.waiting) == ({other}, {WireCoin(0, row.serial_number)})
+    assert set(Coin.objects.filter(wallet=alice).values_list("state", "batch")) == {("incoming", 4), ("waiting", -1)}
