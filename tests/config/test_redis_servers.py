@@ -82,6 +82,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
             ports.pop_all().close()
             directory = tmp_path / str(port)
             directory.mkdir()
+            # The port of a cluster's servers for each other is else 10,000 higher, which may be none.
+            cluster = ports.enter_context(reserved_port())
+            ports.pop_all().close()
+            options = tuple(option.format(cluster=cluster) for option in options)
             arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
             if text is not None:
                 (directory / "conf").write_text(text)
@@ -165,7 +169,7 @@ def is_primary(port: int) -> bool:
 
 
 def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(start: Start, settings: Any) -> None:
-    url = f"redis://127.0.0.1:{start('--cluster-enabled', 'yes')}/0"
+    url = f"redis://127.0.0.1:{start('--cluster-enabled', 'yes', '--cluster-port', '{cluster}')}/0"
     environment = os.environ | {"REDIS_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.test"}
     environment.pop("PYTEST_XDIST_WORKER", None)
     settings.REDIS_URL = url
