@@ -9,17 +9,23 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import checking, late_answers, mending, secrecy
+from lockers import checking, late_answers, mending, secrecy, settlement
 from lockers.checking import Checked
-from lockers.conversation import Reply
+from lockers.conversation import Piece, Reply
+from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Attempt, Coin, Locker, LockerTask
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.network import Answer
+from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
+from lockers.raida.statuses import Status
 from lockers.states import CoinState, TaskKind
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
@@ -153,6 +159,39 @@ def test_a_check_of_a_task_writes_of_its_own_coins_and_of_no_other_tasks(alice: 
     assert [Coin.objects.get(pk=row.pk).pown for row in (own, foreign)] == [at("f5 p20"), at("p25")]
 
 
+def test_a_check_of_a_worker_that_was_superseded_writes_nothing(alice: Wallet) -> None:
+    row = read_again(stock(alice, 0)[0])
+    task = a_task(alice, TaskKind.HEALTH)
+    held = settlement.claim(task_id=task.pk)
+    assert held is not None
+    LockerTask.objects.filter(pk=task.pk).update(lease_until=None)
+    now = settlement.claim(task_id=task.pk)
+    before = every_coin()
+
+    with pytest.raises(TaskSuperseded):
+        checking.write_down([row], [told("f5 p20")], held=held)
+
+    assert every_coin() == before
+    checking.write_down([row], [told("f5 p20")], held=now)
+    assert Coin.objects.get(pk=row.pk).pown == at("f5 p20")
+
+
+def test_only_free_coins_that_may_be_spent_are_at_rest_and_due_ten_minutes_after_a_check(
+    alice: Wallet, bob: Wallet
+) -> None:
+    new, old, lately, reserved, lost = stock(alice, *[0] * 5)
+    stock(bob, 0)
+    Coin.objects.filter(pk=old.pk).update(checked_at=Now() - timedelta(minutes=10, seconds=1))
+    Coin.objects.filter(pk=lately.pk).update(checked_at=Now() - timedelta(minutes=9, seconds=59))
+    Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.PUT), batch=0, outcome="-" * 25)
+    Coin.objects.filter(pk=lost.pk).update(state=CoinState.LIMBO)
+
+    rows = checking.at_rest(alice.pk)
+
+    assert set(rows) == {new, old, lately}
+    assert set(checking.not_checked_lately(rows)) == {new, old}
+
+
 def locked(wallet: Wallet, pown: str) -> Coin:
     locker = Locker.objects.create(wallet=wallet, amount=ONE, code=b"", mends=5)
     (row,) = stock(wallet, 0)
@@ -222,6 +261,19 @@ def test_what_the_clock_checks(row: dict[str, Any], is_due: bool, network: Local
     assert Coin.objects.get(pk=coin.pk).pown == "p" * 25
 
 
+@pytest.mark.parametrize(("limit", "checked"), [(1, 1), (2, 2), (9, 3)])
+def test_the_clock_checks_so_many_coins_in_wallets_and_lockers_together(
+    limit: int, checked: int, network: LocalNetwork, alice: Wallet, settings: Any
+) -> None:
+    settings.CHECKED_COINS_PER_MINUTE = limit
+    stock(alice, 0)
+    for _ in range(2):
+        locked(alice, "p25")
+    Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
+
+    assert checking.check_due().coins == checked
+
+
 # Answers that come late.
 
 
@@ -278,6 +330,118 @@ def test_of_what_was_lost_only_passes_are_certain() -> None:
     assert late_answers._answered(said) == {
         raida: reply for raida, reply in said.items() if reply not in (Reply.SILENT, Reply.UNREACHED)
     }
+
+
+def with_line(task: LockerTask, row: Coin, pown: str, state: str = "bank") -> ReceiptLine:
+    return ReceiptLine.objects.create(
+        task=task, denomination=row.denomination, serial_number=row.serial_number, pown=at(pown), state=state
+    )
+
+
+def arrived(wallet: Wallet) -> tuple[LockerTask, Coin]:
+    """A coin that came in with a task that has ended, and nobody listens for twelve servers any more."""
+    task = ended(wallet)
+    (row,) = stock(wallet, 0)
+    proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    row = read_again(row, pown=at("p13 n12"), changed_at=task.finished_at, proposed=proposed)
+    with_line(task, row, "p13 w12")
+    return task, row
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {},
+        {"changed_at": "2026-01-01T00:00Z"},
+        {"state": "limbo"},
+        {"state": "sent"},
+        {"proposed": None},
+        {"batch": 0, "outcome": "-" * 25},
+    ],
+)
+def test_what_was_lost_is_asked_of_coins_that_rest_since_the_task(moved: dict[str, Any], alice: Wallet) -> None:
+    task, row = arrived(alice)
+    move(row, moved)
+
+    unheard = late_answers._unheard(task)
+
+    assert [piece.coin_id for piece in unheard.pieces] == [row.pk] * (not moved)
+    assert unheard.letters == [at("p13 w12")] * (not moved)
+    if not moved:
+        assert unheard.pieces[0].old == secrecy.open_numbers(row.secrets, coin_id=row.pk)
+        assert unheard.pieces[0].new == secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)
+
+
+@pytest.mark.parametrize(("state", "is_asked"), [("locked", True), ("sent", False), ("bank", False)])
+def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
+    state: str, is_asked: bool, alice: Wallet, code: str
+) -> None:
+    row, other = locked(alice, "p13 n12"), locked(alice, "p13 n12")
+    assert row.locker is not None
+    Locker.objects.filter(pk=row.locker_id).update(code=secrecy.seal_locker_code(code, locker_id=row.locker.pk))
+    task = ended(alice, kind=TaskKind.PUT, locker=row.locker, amount=ONE)
+    for each in (row, other):
+        with_line(task, each, "p13 w12", "locked")
+    Coin.objects.filter(pk=row.pk).update(state=state)
+
+    unheard = late_answers._unheard(task)
+
+    assert [piece.coin_id for piece in unheard.pieces] == [row.pk] * is_asked
+    assert all(tuple(piece.new) == tuple(codes.locker_keys(code)) for piece in unheard.pieces)
+
+
+def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(alice: Wallet) -> None:
+    task, row = arrived(alice)
+    attempt = Attempt.objects.create(
+        task=task, ordinal=0, number=1, command="POWN", answers=[*[241] * 13, *[Attempt.Unanswered.AWAITED] * 12]
+    )
+    answers = {13: Answer(raida=13, status=Status.ALL_PASS, payload=b"", elapsed_seconds=0.01)}
+    late: dict[str, Any] = {
+        "task_id": task.pk, "attempt_id": attempt.pk, "command": Command.POWN, "coin_ids": [row.pk],
+        "chosen": {13: (0,)}, "results": answers,
+    }  # fmt: skip
+    LockerTask.objects.filter(pk=task.pk).update(state="running", progress=5, finished_at=None)
+    before = every_coin(), list(Attempt.objects.values()), list(ReceiptLine.objects.values())
+
+    late_answers.write(**late)
+
+    assert (every_coin(), list(Attempt.objects.values()), list(ReceiptLine.objects.values())) == before
+    LockerTask.objects.filter(pk=task.pk).update(state="completed", progress=100, finished_at=task.finished_at)
+    late_answers.write(**late)
+    assert Attempt.objects.get().answers[13:15] == [241, Attempt.Unanswered.AWAITED]
+    assert ReceiptLine.objects.get().pown == at("p14 w11")
+    assert Coin.objects.get().pown == at("p14 n11")
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(3600, "p14 w11"), (-1, "p14 n2 w9"), (None, "p14 n2 w9")])
+def test_a_silence_to_a_mend_says_nothing_while_the_put_is_listened_for(
+    seconds: int | None, after: str, alice: Wallet
+) -> None:
+    row = locked(alice, "p13 n12")
+    listens = None if seconds is None else Now() + timedelta(seconds=seconds)
+    task = ended(alice, kind=TaskKind.PUT, locker=row.locker, amount=ONE, listens_until=listens)
+    line = with_line(task, row, "p13 w12", "locked")
+    assert row.locker_id is not None
+
+    said = {13: Reply.PASS, 14: Reply.SILENT, 15: Reply.SILENT}
+    late_answers.write_mended(locker_id=row.locker_id, told={row.pk: said})
+
+    line.refresh_from_db()
+    row.refresh_from_db()
+    assert (line.pown, row.pown) == (at(after), at("p14 n11"))
+
+
+def test_answers_that_are_given_up_are_those_of_the_task(alice: Wallet) -> None:
+    task, neighbour = ended(alice), ended(alice)
+    for each in (task, neighbour):
+        Attempt.objects.create(
+            task=each, ordinal=0, number=1, command="POWN", answers=[241, -2, *[Attempt.Unanswered.AWAITED] * 23]
+        )
+
+    late_answers._give_up_answers(task.pk)
+
+    assert Attempt.objects.get(task=task).answers == [241, -2, *[Attempt.Unanswered.SENT] * 23]
+    assert Attempt.objects.get(task=neighbour).answers == [241, -2, *[Attempt.Unanswered.AWAITED] * 23]
 
 
 @pytest.mark.parametrize(("age", "is_claimed"), [(-1, False), (1, True)])
@@ -392,6 +556,58 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
 
     assert (None if until is None else float(until)) == seconds
     assert Locker.objects.get(pk=neighbour.locker_id).mend_at is None
+
+
+def patient(*, has_proposal: bool) -> mending._Patient:
+    piece = Piece(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
+    proposed = {piece.coin_id: (b"q" * 16,) * 25} if has_proposal else {}
+    return mending._Patient(locker_id=UUID(int=2), mends=1, keys=(), spare=None, pieces=[piece], proposed=proposed)
+
+
+@pytest.mark.parametrize(
+    ("number", "has_proposal", "is_in_another"),
+    [
+        (b"k" * 12 + b"\xff" * 4, True, True),
+        # Only with the number that was to replace the key can it be taken out.
+        (b"k" * 12 + b"\xff" * 4, False, False),
+        (b"k" * 16, True, False),
+    ],
+)
+def test_a_coin_is_in_another_locker_where_a_server_holds_the_key_of_one(
+    number: bytes, has_proposal: bool, is_in_another: bool
+) -> None:
+    numbers = (b"k" * 16,) * 7 + (number,) + (b"k" * 16,) * 17
+
+    assert mending._is_in_another_locker(patient(has_proposal=has_proposal), (0, 7), numbers) is is_in_another
+    assert not mending._is_in_another_locker(patient(has_proposal=has_proposal), (0, 8), numbers)
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"), [({}, False), ({0: "pass"}, False), ({0: "pass", 1: "fail"}, True), ({0: "silent"}, True)]
+)
+def test_a_locker_lacks_a_server_that_did_not_say_that_it_stores_each_coin(said: dict[int, str], lacks: bool) -> None:
+    one = patient(has_proposal=False)
+    one.told[UUID(int=1)] = {raida: Reply(reply) for raida, reply in said.items()}
+    one.told[UUID(int=3)] = {0: Reply.PASS}
+
+    assert one.lacks_servers is lacks
+
+
+def test_coins_are_looked_after_that_are_or_were_in_the_locker_and_not_on_all_servers(alice: Wallet, code: str) -> None:
+    row = locked(alice, "p24 n1")
+    assert row.locker is not None
+    Locker.objects.filter(pk=row.locker.pk).update(code=secrecy.seal_locker_code(code, locker_id=row.locker.pk))
+    sent, whole, back = (locked(alice, "p25" if number == 1 else "p24 n1") for number in range(3))
+    Coin.objects.update(locker=row.locker)
+    Coin.objects.filter(pk=sent.pk).update(state=CoinState.SENT)
+    Coin.objects.filter(pk=back.pk).update(state=CoinState.BANK)
+    assert whole.passes == 25
+
+    (loaded,) = mending._load([row.locker.pk])
+
+    assert [piece.coin_id for piece in loaded.pieces] == [row.pk, sent.pk]
+    assert set(loaded.pieces[0].new) == set(codes.locker_keys(code))
+    assert loaded.proposed == {}
 
 
 @pytest.mark.django_db(transaction=True)
