@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.apps import apps
@@ -19,8 +19,8 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import lockers
-from lockers import change, engine, exchange, healing, operations, settlement, turns
-from lockers.conversation import Piece
+from lockers import change, checking, engine, exchange, healing, operations, settlement, turns
+from lockers.conversation import Piece, Reply
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
@@ -196,6 +196,9 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         held=held, batch=0, broken=_batch(held)[0], votes=dict.fromkeys(range(10), 25)
     ),
     "change.finish_break": lambda held: change.finish_break(held=held, batch=0),
+    "checking.write_down": lambda held: checking.write_down(
+        rows := list(Coin.objects.order_by("id")), [dict.fromkeys(range(25), Reply.PASS)] * len(rows), held=held
+    ),
     "healing._commit": lambda held: healing._commit(
         held, [healing._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
     ),
@@ -214,12 +217,13 @@ def _with_pown(piece: Piece, pown: str) -> Piece:
 
 
 def taking_a_claim() -> set[str]:
-    """Every function of the app with a parameter that is a claim."""
+    """Every function of the app with a parameter that is a claim, or may be one."""
     found = set()
     for module in pkgutil.iter_modules(lockers.__path__):
         for name, member in inspect.getmembers(import_module(f"lockers.{module.name}"), inspect.isfunction):
+            taken = [each.annotation for each in inspect.signature(member).parameters.values()]
             is_its_own = member.__module__ == f"lockers.{module.name}"
-            if is_its_own and any(each.annotation is Claim for each in inspect.signature(member).parameters.values()):
+            if is_its_own and any(Claim in (each, *get_args(each)) for each in taken):
                 found.add(f"{module.name}.{name}")
     return found
 
