@@ -133,6 +133,8 @@ def refuse_again(request: HttpRequest, *, bearer: str, action: str) -> None:
 
 def note_refusal(request: HttpRequest, error: Exception, *, bearer: str, action: str) -> None:
     """Note that the action, which begins a task, has refused the caller with 429."""
+    # Its frames would keep the request as long as the refusal is kept.
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     key, now = (queries.digest(bearer), action), time.monotonic()
     if (earlier := _refusals.get(key)) is not None and now < earlier.until:
         return

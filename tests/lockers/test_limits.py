@@ -88,6 +88,8 @@ def test_a_caller_that_is_refused_is_refused_for_a_second_before_the_database_is
     for each in again:
         assert answer(each) == answer(refusal)
         assert [each.headers.get(name) for name in limited] == [refusal.headers.get(name) for name in limited]
+    # What is kept holds no frame, and so no request with its credentials.
+    assert [each.error.__traceback__ for each in limits._refusals.values()] == [None]
     # Others, what begins no task, and what may begin one under other limits.
     assert bob.get("/api/v1/echo").status_code == 200
     assert alice.get("/api/v1/wallets").status_code == 200
