@@ -6,7 +6,6 @@ each table of the domain holds what it held before.
 """
 
 import base64
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,13 +18,14 @@ from django.utils import timezone
 
 from lockers import operations as lockers
 from lockers import secrecy, statements
-from lockers.models import Coin, Locker, LockerTask, ServerHealth
+from lockers.models import Locker, LockerTask, ServerHealth
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.statements import Posting
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.endpoints import endpoints
+from tests.lockers.stock import stock_of_states
 from tests.ports import silent_ports
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -102,22 +102,8 @@ def coins_of(wallet: Any) -> dict[str, Any]:
     locker = Locker(wallet=wallet, amount=10**8, state=LockerState.FILLED)
     locker.code = secrecy.seal_locker_code(CODE, locker_id=locker.pk)
     locker.save(force_insert=True)
-    powns = {CoinState.LIMBO: "n" * 25, CoinState.FRACKED: "p" * 13 + "f" * 12}
     states = (CoinState.BANK, CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED)
-    for number, state in enumerate(states, start=1):
-        pk = uuid.uuid4()
-        Coin.objects.create(
-            pk=pk,
-            wallet=wallet,
-            denomination=0,
-            serial_number=number,
-            state=state,
-            origin=TaskKind.IMPORT,
-            pown=powns.get(state, "p" * 25),
-            secrets=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
-            proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
-            locker=locker if state == CoinState.LOCKED else None,
-        )
+    stock_of_states(wallet, *states, first=1, locker=locker)
     now = timezone.now()
     task = LockerTask.objects.create(
         kind=TaskKind.PUT,

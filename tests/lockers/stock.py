@@ -4,7 +4,7 @@ import secrets
 from itertools import count
 
 from lockers import secrecy, statements
-from lockers.models import Coin, LockerTask
+from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import CoinState, LineType, Step, TaskKind, TaskState
 from wallets.models import Wallet
@@ -31,6 +31,24 @@ def stock(wallet: Wallet, *denominations: int, state: CoinState = CoinState.BANK
     Coin.objects.bulk_create(rows)
     post(wallet, sum(WireCoin(denomination, 0).value for denomination in denominations))
     return rows
+
+
+def stock_of_states(wallet: Wallet, *states: CoinState, first: int, locker: Locker) -> None:
+    """Give the wallet a coin of 1 in each state, with serial numbers from `first` on; locked ones are in the locker."""
+    powns = {CoinState.LIMBO: "n" * 25, CoinState.FRACKED: "p" * 13 + "f" * 12}
+    for number, state in enumerate(states, start=first):
+        row = Coin(
+            wallet=wallet,
+            denomination=0,
+            serial_number=number,
+            state=state,
+            origin=TaskKind.IMPORT,
+            pown=powns.get(state, "p" * 25),
+            locker=locker if state == CoinState.LOCKED else None,
+        )
+        row.secrets = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+        row.proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+        row.save(force_insert=True)
 
 
 def post(wallet: Wallet, units: int) -> LockerTask:

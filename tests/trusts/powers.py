@@ -18,12 +18,13 @@ from django.utils import timezone
 from lockers import operations as lockers
 from lockers import queries as locker_queries
 from lockers import secrecy, statements
-from lockers.models import Coin, Locker, LockerTask
+from lockers.models import Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.statements import Posting
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
+from tests.lockers.stock import stock_of_states
 from transfers import batches, events, queries, tallies
 from transfers import operations as transfers
 from transfers.models import Transfer
@@ -608,22 +609,8 @@ def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
     locker = Locker(wallet=wallet, amount=UNIT, state=LockerState.FILLED)
     locker.code = secrecy.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
     locker.save(force_insert=True)
-    powns = {CoinState.LIMBO: "n" * 25, CoinState.FRACKED: "p" * 13 + "f" * 12}
     states = [CoinState.BANK] * 3 + [CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED]
-    for number, state in enumerate(states, start=first):
-        pk = uuid4()
-        Coin.objects.create(
-            pk=pk,
-            wallet=wallet,
-            denomination=0,
-            serial_number=number,
-            state=state,
-            origin=TaskKind.IMPORT,
-            pown=powns.get(state, "p" * 25),
-            secrets=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
-            proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=pk),
-            locker=locker if state == CoinState.LOCKED else None,
-        )
+    stock_of_states(wallet, *states, first=first, locker=locker)
     now = timezone.now()
     task = LockerTask.objects.create(
         kind=TaskKind.PUT,
