@@ -1,6 +1,6 @@
 """What operators do with coins and tasks: the operations, each with its entry in the log (see `wallets.acts`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -44,14 +44,7 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
     :raises wallets.errors.WalletNotFound, NothingToFind: as their names say
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
     """
-    with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.STARTED_FIND, kind=WALLET, object_id=wallet_id)
-        wallet = queries.wallet_by_id(wallet_id)
-        oversight.compare(shown, about_to_find(wallet_id=wallet_id))
-        task = operations.start_find(actor=wallet, name=str(wallet.pk)).task
-        _record_task(operator, OperatorVerb.STARTED_FIND, wallet_id, wallet.name, shown, task)
-    return task
+    return _start(operator, OperatorVerb.STARTED_FIND, wallet_id, shown, about_to_find, operations.start_find)
 
 
 def about_to_fix(*, wallet_id: UUID) -> Shown:
@@ -69,14 +62,7 @@ def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTas
     :raises wallets.errors.WalletNotFound, NothingToFix: as their names say
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
     """
-    with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.STARTED_FIX, kind=WALLET, object_id=wallet_id)
-        wallet = queries.wallet_by_id(wallet_id)
-        oversight.compare(shown, about_to_fix(wallet_id=wallet_id))
-        task = operations.start_fix(actor=wallet, name=str(wallet.pk)).task
-        _record_task(operator, OperatorVerb.STARTED_FIX, wallet_id, wallet.name, shown, task)
-    return task
+    return _start(operator, OperatorVerb.STARTED_FIX, wallet_id, shown, about_to_fix, operations.start_fix)
 
 
 def about_to_check(*, wallet_id: UUID) -> Shown:
@@ -90,38 +76,37 @@ def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> Locker
     :raises wallets.errors.WalletNotFound: as its name says
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
     """
+    return _start(operator, OperatorVerb.CHECKED_COINS, wallet_id, shown, about_to_check, operations.start_health)
+
+
+def _start(
+    operator: Operator,
+    verb: OperatorVerb,
+    wallet_id: UUID,
+    shown: Shown,
+    about_to: Callable[..., Shown],
+    start: Callable[..., operations.Started],
+) -> LockerTask:
+    """Begin a task for a wallet if `about_to` still finds what the operator confirmed, and record the act."""
     with transaction.atomic(savepoint=False):
         oversight.begin(operator)
-        oversight.hold(OperatorVerb.CHECKED_COINS, kind=WALLET, object_id=wallet_id)
+        oversight.hold(verb, kind=WALLET, object_id=wallet_id)
         wallet = queries.wallet_by_id(wallet_id)
-        oversight.compare(shown, about_to_check(wallet_id=wallet_id))
-        task = operations.start_health(actor=wallet, name=str(wallet.pk)).task
+        oversight.compare(shown, about_to(wallet_id=wallet_id))
+        task = start(actor=wallet, name=str(wallet.pk)).task
+        # A check of coins reserves none.
+        reserved = {} if task.kind == TaskKind.HEALTH else {"coins": task.coins.count()}
         oversight.record(
             operator,
-            OperatorVerb.CHECKED_COINS,
+            verb,
             kind=WALLET,
             object_id=wallet_id,
             label=wallet.name,
             before=shown,
-            after={"task": str(task.pk)},
+            after={"task": str(task.pk), **reserved},
             concerns=[(TASK, task.pk)],
         )
     return task
-
-
-def _record_task(
-    operator: Operator, verb: OperatorVerb, wallet_id: UUID, name: str, shown: Shown, task: LockerTask
-) -> None:
-    oversight.record(
-        operator,
-        verb,
-        kind=WALLET,
-        object_id=wallet_id,
-        label=name,
-        before=shown,
-        after={"task": str(task.pk), "coins": task.coins.count()},
-        concerns=[(TASK, task.pk)],
-    )
 
 
 # --- tasks --------------------------------------------------------------------------------
@@ -177,7 +162,7 @@ def _is_held(task: LockerTask) -> bool:
 
 
 def _hold(task_id: UUID) -> None:
-    """Lock a task's row, as whoever settles coins that it left open does (`lockers.hindsight`)."""
+    """Lock a task's row. `lockers.hindsight` takes the same lock when it settles coins that the task left open."""
     LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
 
 
