@@ -82,7 +82,8 @@ def show_addresses(console: Console, system: System) -> None:
         pass
     else:
         console.print(Text.assemble(("  operator  ", "bold"), operator), soft_wrap=True)
-        console.print("\n  Wallets and the API key, to paste into a shell; docs/partners.md goes on from here:\n")
+        heading = "Wallets and the API key, to paste into a shell; docs/partners.md uses them:"
+        console.print(f"\n  {heading}\n", soft_wrap=True)
         for name, value in variables.items():
             # In column one: what is pasted into a here-document or a file must not be indented.
             console.print(Text(f"export {name}={shlex.quote(value)}", style="cyan"), soft_wrap=True)
