@@ -18,7 +18,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def public_url(request: HttpRequest, path: str) -> str:
-    """Return the URL of a path, its prefix included, for whoever sent the request."""
+    """Return the URL of a path, its prefix included, as the client that sent the request reaches it."""
     return str(iri_to_uri(f"{settings.PUBLIC_ORIGIN or f'{request.scheme}://{request.get_host()}'}{path}"))
 
 

@@ -39,7 +39,7 @@ def check_database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        # Said by PgBouncer, in words of its own and without a code of their own.
+        # PgBouncer's message. It comes without an SQLSTATE.
         if "unsupported startup parameter" in str(error):
             raise Unwell("is behind a pooler; set COPPICE_DATABASE_POOLED=true") from error
         # A prepared statement that the session already has, or has not: it is one that another client prepared.

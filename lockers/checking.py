@@ -242,9 +242,9 @@ def write_down(
     """
     Write into the rows which servers refuse coins that the books say they accept.
 
-    A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13 decide, and
-    whoever spends the coin finds out. Rows that were moved or locked meanwhile are left as they are; those of the task
-    `task_id` are its own.
+    A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13
+    decide, and the next command that uses the coin finds out. Rows that were moved or locked meanwhile are left as they
+    are; those of the task `task_id` are its own.
 
     :raises TaskSuperseded: the check is a task's, `held`, and another worker has it
     """
@@ -306,7 +306,7 @@ def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
     Write into the rows of coins in lockers which servers do not store them though the books say so; return how many.
 
     Only a server that holds the number from before the put is sure not to: one that holds neither may have given the
-    coin to whoever has the code. Such lockers are brought to these servers again (`lockers.mending`).
+    coin to a holder of the code. Such lockers are brought to these servers again (`lockers.mending`).
     """
     new: list[tuple[UUID, str, str, object]] = []
     refused = 0

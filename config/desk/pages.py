@@ -308,7 +308,7 @@ class LedgerPage(_ModelAdmin):
         """Add to the rows of a list what needs a statement of its own, in one for all of them."""
 
     def prepared(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Yield the rows of a file, of which so many are prepared at once as their statements can take."""
+        """Yield the rows of a CSV file, prepared in batches that one SQL statement can take."""
         while chunk := list(islice(rows, _PREPARED_AT_ONCE)):
             self.prepare(chunk)
             yield from chunk

@@ -195,7 +195,12 @@ def _keep_one(cursor: Any, name: str, value: str, name_of_database: str) -> None
 
 
 def _end_earlier_sessions(connection: Any) -> int:
-    """A pooler keeps sessions open for an hour and lends them to whoever comes next, as they were when they began."""
+    """
+    End the role's sessions that began without the settings, and return how many are still at work.
+
+    A pooler keeps server sessions open, by default for an hour, and lends them to clients with the settings that these
+    sessions began with.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (now,) = cursor.fetchone()

@@ -83,7 +83,7 @@ TEMPLATES = [
 
 DATABASE_POOLED = env.database_pooled
 DATABASES = {"default": sessions.database(env.database_url.get_secret_value(), DATABASE_POOLED)}
-# What every session has, whoever sets it: see config/postgresql/sessions.py.
+# Settings of every database session: see config/postgresql/sessions.py for how they are set.
 DATABASE_SETTINGS = sessions.wanted(env.database_url.get_secret_value())
 # Past a pooler, for what needs a session for itself.
 DATABASE_DIRECT = (

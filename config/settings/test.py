@@ -28,7 +28,7 @@ _FORGOTTEN = re.compile(
 
 
 def _forget_the_shell() -> None:
-    # Whoever names a database may keep its password or certificate in libpq's variables.
+    # With DATABASE_URL, the password or certificate may be in libpq's variables, so these are kept.
     if not os.environ.get("DATABASE_URL"):
         forget_the_shells_database(os.environ)
     for name in set(os.environ) - _KEPT:

@@ -141,7 +141,7 @@ def database() -> str:
 
 
 def sessions_settings() -> str:
-    """What every session should have, whoever sets it."""
+    """Whether a database session has the settings that it should have."""
     remedy = "Have the database keep them: .venv/bin/python manage.py prepare"
     if settings.DATABASE_POOLED is sessions.Pooled.NO:
         remedy = "Set COPPICE_DATABASE_POOLED=true for all processes. " + remedy
