@@ -12,9 +12,9 @@ if sys.argv[1:2] in (["up"], ["demo"]):
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
 
-from config.children import StartError
-from config.console import print_what_the_terminal_can
-from config.embedded import database_url, fill_environment, state_directory
+from config.dev.console import print_what_the_terminal_can
+from config.dev.embedded import database_url, fill_environment, state_directory
+from config.dev.processes import StartError
 
 
 def main() -> None:

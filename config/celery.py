@@ -23,8 +23,8 @@ from celery.signals import (
 from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from config import broker, logs
-from config.embedded import fill_environment
+from config.dev.embedded import fill_environment
+from config.ops import logs, redis_status
 from wallets.tracing import current_request_id
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
@@ -48,8 +48,8 @@ def keep_djangos_logging(**_: object) -> None:
 def refuse_what_cannot_work(**_: object) -> None:
     """Before the first message."""
     try:
-        broker.refuse_cluster(settings.REDIS_URL)
-    except broker.IsCluster as error:
+        redis_status.refuse_cluster(settings.REDIS_URL)
+    except redis_status.IsCluster as error:
         sys.exit(f"Coppice cannot start. {error}")
 
 
@@ -62,8 +62,8 @@ def send_the_request_id_along(headers: dict[str, Any] | None = None, **_: object
 @before_task_publish.connect(sender="config.heartbeat")
 def show_that_beat_rings(**_: object) -> None:
     """Nobody else rings for this task."""
-    with contextlib.suppress(broker.BrokerSilent):
-        broker.record_ring(settings.REDIS_URL)
+    with contextlib.suppress(redis_status.BrokerSilent):
+        redis_status.record_ring(settings.REDIS_URL)
 
 
 @task_prerun.connect
@@ -83,5 +83,5 @@ def log_without_it(**_: object) -> None:
 def show_a_sign_of_life(sender: Any, **_: object) -> None:
     """By the worker's main process every two seconds, however busy its children are."""
     # A broker that is silent shows by itself that no sign of life comes.
-    with contextlib.suppress(broker.BrokerSilent):
-        broker.record_worker(settings.REDIS_URL, sender.eventer.hostname)
+    with contextlib.suppress(redis_status.BrokerSilent):
+        redis_status.record_worker(settings.REDIS_URL, sender.eventer.hostname)

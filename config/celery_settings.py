@@ -4,7 +4,7 @@ from celery.schedules import crontab
 from django.conf import settings
 from kombu import Queue
 
-from config.broker import QUEUE_KEY, TASKS_QUEUE_KEY, broker_from_url, transport_options
+from config.ops.redis_status import QUEUE_KEY, TASKS_QUEUE_KEY, broker_from_url, transport_options
 
 broker_url = broker_from_url(settings.REDIS_URL)
 # A worker waits for a broker that is away, at its start and later, for as long as it takes; and for one that refuses

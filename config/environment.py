@@ -19,8 +19,8 @@ import psycopg
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.forwarded import network
 from config.postgresql.sessions import Pooled, parameters, settings_in
+from config.web.forwarded import network
 from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent

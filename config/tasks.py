@@ -5,8 +5,8 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from config import auditing
-from config.broker import record_heartbeat
+from config.ops import audits
+from config.ops.redis_status import record_heartbeat
 from wallets import errors
 from wallets import operations as wallets
 
@@ -30,10 +30,10 @@ def purge_expired() -> None:
 @shared_task(name="config.audit", soft_time_limit=500, time_limit=540)
 def audit() -> None:
     """Audit the books if the last audit is long ago. What it found is in its row."""
-    if not auditing.is_due():
+    if not audits.is_due():
         return
     try:
-        done = auditing.run()
+        done = audits.run()
     except errors.AuditIsRunning:
         return
     log.info("audit: %s, %d findings", done.result, done.findings_count)

@@ -8,16 +8,12 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
-from config import front, health, metrics
 from config.api.openapi import DocsView, SchemaView
+from config.ops import health, metrics
+from config.web import front
 
 # The Treetracker surface stands under the public prefix and, identically, at the root.
-_TREETRACKER = [
-    # Before the wallets: `/wallets/batch-transfer` is no wallet.
-    path("", include("transfers.urls")),
-    path("", include("wallets.urls")),
-    path("", include("trusts.urls")),
-]
+_TREETRACKER = [path("", include("config.api.treetracker.urls"))]
 
 
 class AnyCase(RoutePattern):
@@ -36,7 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
     path("docs/", DocsView.as_view()),
-    path("api/", include("lockers.urls")),
+    path("api/", include("config.api.cloudcoin.urls")),
     URLResolver(AnyCase("wallet/"), _TREETRACKER),
     URLResolver(AnyCase(""), _TREETRACKER),
 ]

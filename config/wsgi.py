@@ -1,12 +1,12 @@
-"""Django as a WSGI application, which `config.rsgi` serves."""
+"""Django as a WSGI application, which `config.web.rsgi` serves."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 from django.urls import resolve
 
-from config import logs, traffic
-from config.embedded import fill_environment
+from config.dev.embedded import fill_environment
+from config.ops import logs, request_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
@@ -15,4 +15,4 @@ logs.keep_quiet()
 application = get_wsgi_application()
 # Loads every view now; the first request of each process would wait a second for it.
 resolve("/livez")
-traffic.hand_over_regularly()
+request_metrics.hand_over_regularly()

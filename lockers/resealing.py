@@ -38,7 +38,7 @@ _PLACES: Final = (
     _Place("lockers", "lockers_locker", "code", lambda row_id, _: secrecy.context_of_locker(row_id)),
     # Not uploads: they are large, and gone within the hour in which their task ends.
     _Place("tasks", "lockers_lockertask", "code", secrecy.context_of_task, kind="kind"),
-    # The desk's, which this app does not know: `config.desk.factors` seals them.
+    # The desk's, which this app does not know: `config.admin.second_factor` seals them.
     _Place("second factors", "desk_secondfactor", "secret", lambda row_id, _: f"second factor/{row_id}"),
 )
 

@@ -22,8 +22,8 @@ from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
 from config.api import authentication, limits
-from config.children import Children
-from config.embedded import Postgres, Valkey, database_url, redis_url, state_directory
+from config.dev.embedded import Postgres, Valkey, database_url, redis_url, state_directory
+from config.dev.processes import Children
 from wallets import redis_servers
 
 TESTS = Path(__file__).parent

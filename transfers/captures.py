@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from config import tables
+from transfers import tables
 from wallets import names
 from wallets.errors import DomainError
 

@@ -55,7 +55,7 @@ def written_transfer(
     """
     Return the SQL of a transfer's JSON text, from the SQL of its values; times and names are written already.
 
-    The fields, and their order, are those of `transfers.serializers.transfer`.
+    The fields, and their order, are those of `config.api.treetracker.transfer_serializers.transfer`.
     """
     return f"""concat('{{"id":"', {id}, '","type":"send","parameters":', {parameters}, ',"state":"', {state},
     '","created_at":', {created}, ',"closed_at":', coalesce({closed}, 'null'),

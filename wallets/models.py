@@ -231,7 +231,7 @@ class OperatorAction(models.Model):
             models.Index(fields=["object_kind", "object_id", "-id"], name="operator_action_by_object"),
             GinIndex(fields=["things"], name="operator_action_by_thing"),
         ]
-        # One for each thing that can be done at the desk; `config.desk.roles` says who has which.
+        # One for each thing that can be done at the desk; `config.admin.roles` says who has which.
         permissions = [
             ("act_create_wallet", "Can create wallets"),
             ("act_set_password", "Can set the passwords of wallets"),

@@ -415,7 +415,7 @@ def written_time(time: str) -> str:
     return f"""'"' || to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
 
 
-# Of a table that is called `token` in the query. The fields are those of `wallets.serializers.TOKEN_EXAMPLE`.
+# Of a table that is called `token` in the query. The fields are those of the API's `TOKEN_EXAMPLE`.
 TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.capture_id,
     '","wallet_id":"', token.wallet_id,
     CASE WHEN token.transfer_pending_id IS NULL THEN '","transfer_pending":false,"transfer_pending_id":null'

@@ -239,7 +239,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             got_request_exception.send(sender=exception_handler, request=request)
             status, message = 500, "Unknown error"
     django_request = getattr(request, "_request", request)
-    # Read by `config.logs`, `config.access_log` and `config.traffic`.
+    # Read by `config.ops.logs`, `config.ops.access_log` and `config.ops.request_metrics`.
     django_request.was_refused_knowingly = True
     django_request.error_name = error.name if isinstance(error, RequestRefused) else type(error).__name__
     django_request.is_refusal_by_500 = isinstance(error, ServersDisagreed) and error.is_refusal

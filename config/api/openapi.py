@@ -34,7 +34,7 @@ from rest_framework.response import Response
 
 from config.api import errors
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
-from config.headers import READING_POLICY
+from config.web.security_headers import READING_POLICY
 from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
 

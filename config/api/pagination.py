@@ -21,10 +21,10 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.addresses import public_url
 from config.api import authentication, renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
+from config.web.addresses import public_url
 from wallets.queries import WrittenPage
 
 MAXIMUM_LIMIT: Final = 1000

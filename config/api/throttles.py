@@ -32,8 +32,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from config.addresses import network_of
 from config.api.errors import RequestRefused
+from config.web.addresses import network_of
 from wallets import origins
 from wallets.errors import DomainError
 from wallets.redis_servers import Away, Counts, ask

@@ -1,8 +1,9 @@
 """Django's settings. All that may differ between two installations comes from `config.environment`."""
 
-from config import cors, logs
 from config.environment import ROOT, environment
+from config.ops import logs
 from config.postgresql import sessions
+from config.web import cors
 
 env = environment()
 
@@ -17,7 +18,7 @@ PATH_PREFIX = env.prefix
 ALLOWED_HOSTS = [*env.allowed_hosts, *filter(None, [env.public_host])]
 CSRF_TRUSTED_ORIGINS = [*filter(None, [PUBLIC_ORIGIN])]
 FORCE_SCRIPT_NAME = PATH_PREFIX or None
-# --- Pages of other origins may call the API (`config.cors`).
+# --- Pages of other origins may call the API (`config.web.cors`).
 CORS_ALLOWED_ORIGINS = [each for each in env.cors_origins if each != "*"]
 CORS_ALLOW_ALL_ORIGINS = "*" in env.cors_origins
 CORS_ALLOW_CREDENTIALS = False
@@ -31,8 +32,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "config.desk.apps.DeskConfig",
-    "config.desk.apps.DeskAdminConfig",
+    "config.admin.apps.DeskConfig",
+    "config.admin.apps.DeskAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -50,14 +51,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.traffic.count_requests",
+    "config.ops.request_metrics.count_requests",
     "config.api.request_ids.request_ids",
     # Around all that may refuse. Without such origins it has nothing to do.
     *(["corsheaders.middleware.CorsMiddleware"] if env.cors_origins else []),
-    "config.headers.known_hosts",
+    "config.web.security_headers.known_hosts",
     "django.middleware.security.SecurityMiddleware",
-    "config.headers.https_where_required",
-    "config.headers.strict_pages",
+    "config.web.security_headers.https_where_required",
+    "config.web.security_headers.strict_pages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -98,8 +99,8 @@ REDIS_URL = env.redis_url.get_secret_value()
 # What a process may keep for a minute. What all share is with the server of REDIS_URL, in `wallets.redis_servers`.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
-# --- HTTPS: a proxy ends TLS. What it says of a request is in the request's environ already (`config.forwarded`).
-# In place of SECURE_SSL_REDIRECT, which makes a GET of every POST: `config.headers`.
+# --- HTTPS: a proxy ends TLS. What it says of a request is in the request's environ already (`config.web.forwarded`).
+# In place of SECURE_SSL_REDIRECT, which makes a GET of every POST: `config.web.security_headers`.
 HTTPS_REQUIRED = env.wants_https
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.wants_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.hsts_include_subdomains
@@ -112,8 +113,8 @@ CSRF_COOKIE_SECURE = env.wants_https
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PATH_PREFIX or "/"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
-# --- Sessions of the desk: `config.desk.sessions` keeps them, and is where these limits hold.
-SESSION_ENGINE = "config.desk.sessions"
+# --- Sessions of the desk: `config.admin.sessions` keeps them, and is where these limits hold.
+SESSION_ENGINE = "config.admin.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
 SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)
 SECOND_FACTOR_ROLES = env.second_factor
@@ -121,7 +122,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# One JSON object a line on stderr, without what clients wrote (config/logs.py).
+# One JSON object a line on stderr, without what clients wrote (config/ops/logs.py).
 LOGGING = logs.settings(level=env.log_level)
 
 # scrypt is memory-hard and needs no package; the others only verify, and a good login replaces their hash.
@@ -131,7 +132,7 @@ PASSWORD_HASHERS = [
     "wallets.hashers.TreetrackerHasher",
 ]
 
-AUTHENTICATION_BACKENDS = ["config.desk.backends.People"]
+AUTHENTICATION_BACKENDS = ["config.admin.backends.People"]
 # Of people at the desk. A wallet's password is checked by `wallets.operations`.
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -14,7 +14,7 @@ import secrets
 import tempfile
 from urllib.parse import urlsplit
 
-from config.embedded import fill_environment, forget_the_shells_database
+from config.dev.embedded import fill_environment, forget_the_shells_database
 
 # Which server programs are taken, and what chooses or shows more of the tests.
 _KEPT = {

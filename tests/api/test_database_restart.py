@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from config.children import Children
-from config.embedded import Postgres, database_url
+from config.dev.embedded import Postgres, database_url
+from config.dev.processes import Children
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
 

@@ -14,7 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
 from tests.api.caller import PASSWORD, Caller
 from tests.api.test_schema_conformance import world
 

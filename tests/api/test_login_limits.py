@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from config.addresses import network_of
 from config.api import throttles
+from config.web.addresses import network_of
 from tests.api.caller import PASSWORD, Caller, answer, refusal
 from wallets import operations, origins
 from wallets.models import BearerToken, KnownOrigin

@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth import hashers
 from django.urls import get_resolver
 
+from config.api.cloudcoin.views import CoreViewSet, LockerViewSet
 from config.api.pools import Pool, pool_of, routes
+from config.api.treetracker.wallet_views import AuthViewSet
 from lockers import engine, network, queries
-from lockers.views import CoreViewSet, LockerViewSet
 from tests.api.endpoints import endpoints
-from wallets.views import AuthViewSet
 
 # What waits until other machines have answered, and what takes a processor a tenth of a second.
 WAITS = {network.ask, queries.final_task}

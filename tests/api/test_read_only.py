@@ -13,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from config import health
+from config.admin.models import Session
 from config.api import authentication
-from config.desk.models import Session
+from config.ops import health
 from tests.api.caller import logged_in
 from tests.api.test_object_matrix import FORM, TABLE, digests, silent_raida, world  # noqa: F401 - fixtures
 from tests.api.web_server import database_url

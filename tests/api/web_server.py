@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 
 from django.db import connection
 
-from config import web_server as server
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.web import server
 from tests.ports import reserved_port
 
 

@@ -30,8 +30,8 @@ from typing import Any, Final
 
 import django
 
-from config import web_server
-from config.embedded import ROOT, raida_ports_are_free
+from config.dev.embedded import ROOT, raida_ports_are_free
+from config.web import server
 from tests.benchmarks import load, lockers, machine
 from tests.benchmarks.front import middle
 
@@ -109,7 +109,7 @@ class Crowd:
             running.children.spawn(name, command, environ=running.environment, directory=ROOT)
         self.servers = {"now": running.address}
         if chosen.control is not None:
-            self.servers["control"], _ = running.start_control(web_server.command, chosen.control)
+            self.servers["control"], _ = running.start_control(server.command, chosen.control)
         time.sleep(5)
 
     def measure(self, attack: str) -> None:

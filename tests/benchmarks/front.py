@@ -20,9 +20,9 @@ from pathlib import Path
 
 import django
 
-from config import web_server
-from config.children import Child
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.dev.processes import Child
+from config.web import server
 from tests.benchmarks import load, machine
 
 SMALL = 10_000
@@ -90,7 +90,7 @@ class Front:
         self.machine.environment = {
             name: value for name, value in self.machine.environment.items() if name not in LIMITS
         }
-        other = self.machine.start_control(control if checkout is None else web_server.command, checkout or ROOT)
+        other = self.machine.start_control(control if checkout is None else server.command, checkout or ROOT)
         servers: list[tuple[tuple[str, int], Child]] = [other, (self.machine.address, self.machine.web)]
         scripts = {name: script for name, script in self.scripts().items() if only in name}
         rates: dict[str, list[float]] = {name: [] for name in scripts}

@@ -28,8 +28,8 @@ from typing import Any
 
 import django
 
-from config.children import Child
-from config.embedded import ROOT, raida_ports_are_free
+from config.dev.embedded import ROOT, raida_ports_are_free
+from config.dev.processes import Child
 from tests.benchmarks import machine
 
 REPEATS: Mapping[int, int] = {1: 7, 200: 7, 1_000: 3}

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from config import web_server
-from config.children import Child, Children
-from config.embedded import ROOT, Postgres, Valkey, database_url, kept_secret, port_is_free, redis_url
+from config.dev.embedded import ROOT, Postgres, Valkey, database_url, kept_secret, port_is_free, redis_url
+from config.dev.processes import Child, Children
+from config.web import server
 
 SETTINGS = "tests.benchmarks.settings"
 
@@ -72,7 +72,7 @@ class Machine:
 
     def start_web(self) -> None:
         """Start the web server and wait until it says that it is ready."""
-        command = web_server.command(port=self.port)
+        command = server.command(port=self.port)
         self.web = self.children.spawn("web", command, environ=self.environment, directory=ROOT)
         self.children.wait_until(self._is_ready, self.web, timeout_seconds=60)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from config import web_server
 from config.api.pools import SIZES, Pool
+from config.web import server
 from tests.benchmarks import desk
 from tests.benchmarks.load import Run, Script
 
@@ -112,7 +112,7 @@ class Results:
         yield f"- Commit: {self.commit}, {self.date}; {self.minutes:.0f} minutes"
         yield f"- {', '.join(self.versions)}; `fsync` and `synchronous_commit` on"
         yield (
-            f"- granian, RSGI, {web_server.PROCESSES} processes × {SIZES[Pool.ORDINARY].threads} threads, one kept"
+            f"- granian, RSGI, {server.PROCESSES} processes × {SIZES[Pool.ORDINARY].threads} threads, one kept"
             " connection per thread"
         )
         yield f"- {self.plan.rounds} runs of {first.seconds:g} s each, in rounds through all cases: median (least–most)"

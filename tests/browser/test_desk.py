@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from config.desk.pages import LedgerPage
+from config.admin.base import LedgerPage
 from lockers.models import Attempt, LockerTask
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django_otp.oath import TOTP
 from playwright.sync_api import Browser, Page, expect
 
+from config.admin import roles, second_factor
 from config.api import throttles
-from config.desk import factors, roles
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
@@ -38,8 +38,10 @@ def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
         roles.ensure()
         for name, role in (("ada", roles.ADMINISTRATOR), ("otto", roles.OPERATOR), ("pia", roles.VIEWER)):
             User.objects.create_user(name, password=PASSWORD, is_staff=True).groups.set([Group.objects.get(name=role)])
-        enrolment = factors.Enrolment.begin()
-        factors.confirm(User.objects.get(username="pia"), enrolment, code_of(b32encode(enrolment.secret).decode()))
+        enrolment = second_factor.Enrolment.begin()
+        second_factor.confirm(
+            User.objects.get(username="pia"), enrolment, code_of(b32encode(enrolment.secret).decode())
+        )
         with web_server({"COPPICE_SECOND_FACTOR": "operator"}) as address:
             yield Desk(address, None)
         call_command("flush", interactive=False, verbosity=0)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.urls import get_resolver
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from config import cors
+from config.web import cors
 from tests.api.caller import PASSWORD, logged_in
 from tests.api.endpoints import endpoints
 from tests.api.web_server import web_server

@@ -17,8 +17,8 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from config.children import Children
-from config.embedded import Valkey
+from config.dev.embedded import Valkey
+from config.dev.processes import Children
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from lockers.raida.commands import Command

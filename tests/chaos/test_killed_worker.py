@@ -7,8 +7,8 @@ from signal import SIGSTOP
 
 import pytest
 
-from config.children import Children
-from config.embedded import Valkey, redis_url
+from config.dev.embedded import Valkey, redis_url
+from config.dev.processes import Children
 from lockers import queries
 from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import outages

@@ -41,7 +41,7 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
 
     One always serves. The last line says how it went.
     """
-    from config import auditing
+    from config.ops import audits
     from transfers.models import Transfer
 
     chance = random.Random(seed)
@@ -90,7 +90,7 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
         yield f"acknowledged, and not there: {sorted(missing)[:5]}"
     if (count := Transfer.objects.count() - before) != len(told.acknowledged):
         yield f"{len(told.acknowledged)} keys were acknowledged, and {count} transfers are there"
-    yield from (f"the audit found {each}" for each in auditing.findings()[:5])
+    yield from (f"the audit found {each}" for each in audits.findings()[:5])
     print(
         f"web: {done} kills, {len(told.acknowledged)} transfers, broken connections {dict(told.broken)};"
         f" two serve again after {min(pauses):.1f} to {max(pauses):.1f} s"

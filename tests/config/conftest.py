@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import ROOT, runtime_directory
+from config.dev.embedded import ROOT, runtime_directory
 from tests.ports import silent_port
 
 # What a shell may have for another PostgreSQL: a private one must not obey it.

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
 
 SHIPPED = ROOT / "docker/proxy"
 READY_SECONDS = 30

@@ -14,7 +14,7 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
-from config import auditing
+from config.ops import audits
 from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -95,7 +95,7 @@ DUMMIES = {
 
 @functools.cache
 def tables():
-    return {model._meta.db_table: model for label in auditing.APPS for model in apps.get_app_config(label).get_models()}
+    return {model._meta.db_table: model for label in audits.APPS for model in apps.get_app_config(label).get_models()}
 
 
 def rows(statement, **values):
@@ -238,7 +238,7 @@ def test_the_audit_names_what_breaks_a_constraint():
     for table, name, columns in references:
         assert name in ELSEWHERE or f"{table}: {table}.{columns[0]} refers to a row" in expected
 
-    found = {(finding.check, re.sub(r": [0-9]+ rows$", "", finding.detail)) for finding in auditing.findings()}
+    found = {(finding.check, re.sub(r": [0-9]+ rows$", "", finding.detail)) for finding in audits.findings()}
     assert {name: finding for name, finding in expected.items() if finding not in found} == {}
 
 
@@ -357,7 +357,7 @@ def world():
             amount=amount,
             running_balance=10**8 if number == 1 else 0,
         )
-    assert auditing.findings() == []
+    assert audits.findings() == []
     return {"alice": alice.pk, "bob": bob.pk}
 
 
@@ -374,9 +374,9 @@ def test_the_audit_names_what_triggers_refuse(world):
     for name, (statement, check) in PAST_TRIGGERS.items():
         point = transaction.savepoint()
         rows(statement, **world if "%(" in statement else {})
-        found = {finding.check for finding in auditing.findings()}
+        found = {finding.check for finding in audits.findings()}
         transaction.savepoint_rollback(point)
         if check not in found:
             unseen[name] = found
     assert unseen == {}
-    assert auditing.findings() == []
+    assert audits.findings() == []

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from config import backups
+from config.ops import backups
 from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind

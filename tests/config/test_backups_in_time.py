@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from config import backups
+from config.ops import backups
 from lockers import statements
 from lockers.breakage import FIRST_BREAK
 from lockers.models import Coin, LockerTask

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.contrib.auth.models import User
 
+from config.admin.models import Session
 from config.api import throttles
-from config.desk.models import Session
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.web_server import web_server
 from wallets import operations

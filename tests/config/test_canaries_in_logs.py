@@ -21,7 +21,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from config.embedded import ROOT, read_running
+from config.dev.embedded import ROOT, read_running
 from tests.config.conftest import manage
 from tests.config.test_supervisor import read_until, up
 

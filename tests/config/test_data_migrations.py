@@ -17,13 +17,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from config.admin.actions import wallets as acts
 from lockers.models import Coin, Locker
 from lockers.states import CoinState, LockerState, TaskKind
 from transfers import operations as transfers
 from transfers import tallies
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
-from wallets import acts
 from wallets import operations as wallets
 from wallets.models import ApiKey
 from wallets.oversight import Operator, record

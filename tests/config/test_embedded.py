@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config import embedded
-from config.children import Children, StartError
+from config.dev import embedded
+from config.dev.processes import Children, StartError
 from tests.config.conftest import OF_ANOTHER_SERVER, Process, processes
 
 
@@ -199,7 +199,7 @@ def test_what_the_broker_was_given_survives_kill_9(state):
 
 def test_children_end_when_their_parent_is_killed(state):
     script = (
-        "import sys, time; from pathlib import Path; from config.children import Children; "
+        "import sys, time; from pathlib import Path; from config.dev.processes import Children; "
         "children = Children(Path(sys.argv[1])).__enter__(); "
         "child = children.spawn('a group', ['/bin/sh', '-c', 'sleep 300 & sleep 300']); "
         "print(child.pid, flush=True); time.sleep(300)"

@@ -9,7 +9,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
 from config.environment import Environment, explain
 from config.postgresql import sessions
 from tests.config.conftest import manage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.forwarded import Proxies, network, peer_address, plain_address
+from config.web.forwarded import Proxies, network, peer_address, plain_address
 
 PROXY = "10.0.0.1"
 PROXIES = Proxies([network("10.0.0.0/24"), network("192.0.2.1"), network("2001:db8:1::/48")])

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from config import web_server as server
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.web import server
 from tests.api.caller import Caller, answer, refusal
 from tests.api.web_server import database_url
 from tests.ports import reserved_port
@@ -73,17 +73,17 @@ def _asked(host: str, port: int) -> int:
 
 
 def test_without_ipv6_all_of_ipv4_is_served(monkeypatch):
-    from config import web_processes  # noqa: PLC0415
+    from config.web import processes  # noqa: PLC0415
 
     class Refusing(socket.socket):
         def bind(self, address: object) -> None:
             raise OSError(97, "Address family not supported by protocol")
 
     bound = []
-    monkeypatch.setattr(web_processes.socket, "socket", Refusing)
-    monkeypatch.setattr(web_processes.WebServer, "__init__", lambda self, *_, **given: bound.append(given["address"]))
-    monkeypatch.setattr(web_processes.WebServer, "serve", lambda self: None)
+    monkeypatch.setattr(processes.socket, "socket", Refusing)
+    monkeypatch.setattr(processes.WebServer, "__init__", lambda self, *_, **given: bound.append(given["address"]))
+    monkeypatch.setattr(processes.WebServer, "serve", lambda self: None)
     for host in ("::", "::1", "127.0.0.1"):
-        web_processes.serve(host=host, port=1, processes=1, stop_seconds=1, request_seconds=1)
+        processes.serve(host=host, port=1, processes=1, stop_seconds=1, request_seconds=1)
 
     assert bound == ["0.0.0.0", "::1", "127.0.0.1"]

@@ -14,9 +14,10 @@ import pytest
 import redis
 from django.test import Client
 
-from config import broker, health, tasks
-from config.children import Children
-from config.embedded import ROOT, Valkey, redis_url
+from config import tasks
+from config.dev.embedded import ROOT, Valkey, redis_url
+from config.dev.processes import Children
+from config.ops import health, redis_status
 from lockers.models import LockerTask
 from lockers.states import TaskState
 from tests.api.web_server import database_url
@@ -55,7 +56,7 @@ def take_writes(valkey: redis.Redis) -> None:
 )
 def test_readyz_tells_that_the_broker_refuses_writes(client: Client, valkey: redis.Redis, how: str, said: str) -> None:
     tasks.heartbeat()
-    broker.record_worker(redis_url_of(valkey), "celery@test")
+    redis_status.record_worker(redis_url_of(valkey), "celery@test")
     assert client.get("/readyz").json()["broker"] == "ok"
     refuse_writes(valkey, how)
 
@@ -86,7 +87,7 @@ def redis_url_of(valkey: redis.Redis) -> str:
     ],
 )
 def test_a_refusal_is_told_in_words_that_name_no_address(error: redis.ResponseError, said: str) -> None:
-    assert broker.why_refused(error) == said
+    assert redis_status.why_refused(error) == said
 
 
 @contextlib.contextmanager
@@ -136,7 +137,7 @@ def test_worker_and_beat_wait_for_a_broker_that_is_full_and_no_task_is_lost(
     ):
         wait_until(lambda: refused("worker") > 0 and refused("beat") > 0, diary=tmp_path)
         take_writes(valkey)
-        wait_until(lambda: broker.last_heartbeat(url) > 0, diary=tmp_path)
+        wait_until(lambda: redis_status.last_heartbeat(url) > 0, diary=tmp_path)
 
         # The message is on its way to the worker, which cannot write down that it took it: the message is lost.
         worker.send_signal(signal.SIGSTOP)
@@ -154,7 +155,7 @@ def test_worker_and_beat_wait_for_a_broker_that_is_full_and_no_task_is_lost(
         take_writes(valkey)
         freed = time.time()
         wait_until(lambda: not LockerTask.objects.filter(state=TaskState.RUNNING).exists(), diary=tmp_path)
-        wait_until(lambda: broker.last_heartbeat(url) > freed, diary=tmp_path)
+        wait_until(lambda: redis_status.last_heartbeat(url) > freed, diary=tmp_path)
 
         assert (worker.poll(), beat.poll()) == (None, None)
         assert LockerTask.objects.count() == 2

@@ -8,8 +8,9 @@ import sys
 import pytest
 from django.db import connection
 
-from config import broker, health, tasks
-from config.embedded import ROOT
+from config import tasks
+from config.dev.embedded import ROOT
+from config.ops import health, redis_status
 
 
 def test_livez_asks_nobody(client, settings, silent_broker):
@@ -24,7 +25,7 @@ def test_livez_asks_nobody(client, settings, silent_broker):
 def worker(settings):
     """The signs of life of a worker, without the worker."""
     tasks.heartbeat()
-    broker.record_worker(settings.REDIS_URL, "celery@test")
+    redis_status.record_worker(settings.REDIS_URL, "celery@test")
 
 
 PARTS = ("status", "database", "settings", "writes", "migrations", "broker", "worker")
@@ -94,17 +95,19 @@ def test_the_second_look_at_the_migrations_is_one_statement(client, worker, djan
 def test_a_worker_that_answers_no_ring_is_not_well(settings, worker, monkeypatch):
     health.check_worker()
 
-    monkeypatch.setattr(broker, "last_heartbeat", lambda url: health.time.time() - health.RING_UNANSWERED_SECONDS - 1)
+    monkeypatch.setattr(
+        redis_status, "last_heartbeat", lambda url: health.time.time() - health.RING_UNANSWERED_SECONDS - 1
+    )
     with pytest.raises(health.Unwell, match="last answered a ring of beat 181 s ago"):
         health.check_worker()
 
 
 def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
-    broker.record_worker(settings.REDIS_URL, "celery@gone")
-    now = broker.time.time()
-    monkeypatch.setattr(broker.time, "time", lambda: now + broker.FORGOTTEN_AFTER_SECONDS + 1)
+    redis_status.record_worker(settings.REDIS_URL, "celery@gone")
+    now = redis_status.time.time()
+    monkeypatch.setattr(redis_status.time, "time", lambda: now + redis_status.FORGOTTEN_AFTER_SECONDS + 1)
 
-    assert "celery@gone" not in broker.workers(settings.REDIS_URL)
+    assert "celery@gone" not in redis_status.workers(settings.REDIS_URL)
 
 
 @pytest.mark.parametrize(
@@ -117,22 +120,23 @@ def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
     ],
 )
 def test_a_redis_url_becomes_celerys(url, expected):
-    assert broker.broker_from_url(url) == expected
+    assert redis_status.broker_from_url(url) == expected
 
 
 def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django(settings):
     def alive(part):
         script = (
-            f"import sys, runpy; sys.argv[1:] = ['{part}']; runpy.run_module('config.alive', run_name='__main__');"
+            f"import sys, runpy; sys.argv[1:] = ['{part}'];"
+            " runpy.run_module('config.ops.container_healthcheck', run_name='__main__');"
             " assert 'django' not in sys.modules"
         )
         command = [sys.executable, "-c", script]
         environment = {"REDIS_URL": settings.REDIS_URL, "PATH": os.environ["PATH"]}
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=30).returncode
 
-    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(broker.WORKERS_KEY, broker.RING_KEY)
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(redis_status.WORKERS_KEY, redis_status.RING_KEY)
     assert (alive("worker"), alive("beat")) == (1, 1)
-    broker.record_worker(settings.REDIS_URL, f"celery@{socket.gethostname()}")
+    redis_status.record_worker(settings.REDIS_URL, f"celery@{socket.gethostname()}")
     tasks.heartbeat.apply_async(expires=0.001)
     assert (alive("worker"), alive("beat")) == (0, 0)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
 
 
 @pytest.fixture

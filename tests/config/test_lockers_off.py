@@ -13,9 +13,10 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 
-from config import embedded, health
+from config.dev import embedded
 from config.environment import Environment
 from config.management.commands import doctor
+from config.ops import health
 from lockers import errors, operations, tasks
 from lockers.models import LockerTask, ServerReading
 from tests.api.caller import Caller, logged_in

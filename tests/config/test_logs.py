@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
-from config import access_log, logs
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.ops import access_log, logs
 from tests.api.caller import Caller, logged_in
 from wallets import operations
 

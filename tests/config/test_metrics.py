@@ -5,7 +5,7 @@ from django.test import Client
 from django.urls import get_resolver
 from prometheus_client.parser import text_string_to_metric_families
 
-from config import auditing, broker, metrics, traffic
+from config.ops import audits, metrics, redis_status, request_metrics
 from lockers.models import LockerTask, ServerHealth, ServerReading
 from lockers.states import TaskKind
 from tests.transfers.conftest import alice, api_key, bob, sapling
@@ -17,9 +17,11 @@ __all__ = ["alice", "api_key", "bob", "sapling"]
 @pytest.fixture(autouse=True)
 def nothing_counted(settings):
     """Figures of other tests are forgotten, here and in the shared place."""
-    traffic.hand_over()
-    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(traffic.KEY, broker.WORKERS_KEY, broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
+    request_metrics.hand_over()
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(
+            request_metrics.KEY, redis_status.WORKERS_KEY, redis_status.QUEUE_KEY, redis_status.TASKS_QUEUE_KEY
+        )
     metrics.cache.clear()
 
 
@@ -45,8 +47,8 @@ def test_requests_are_counted_by_route_whatever_process_saw_them(client, setting
     client.get("/nothing/here")
     client.generic("BREW", "/livez")
     # Another process.
-    broker.add_up(
-        settings.REDIS_URL, traffic.KEY, {"GET /livez 200": 5, "GET /livez b12": 5, "GET /livez us": 70_000_000}
+    redis_status.add_up(
+        settings.REDIS_URL, request_metrics.KEY, {"GET /livez 200": 5, "GET /livez b12": 5, "GET /livez us": 70_000_000}
     )
 
     found = scraped()
@@ -58,7 +60,7 @@ def test_requests_are_counted_by_route_whatever_process_saw_them(client, setting
         ("coppice_http_requests_total", "OTHER", "/livez", "405"): 1,
     }
     livez = ("coppice_http_request_duration_seconds", "GET", "/livez")
-    buckets = [found[f"{livez[0]}_bucket", end, *livez[1:]] for end in (*map(str, traffic.BUCKETS), "+Inf")]
+    buckets = [found[f"{livez[0]}_bucket", end, *livez[1:]] for end in (*map(str, request_metrics.BUCKETS), "+Inf")]
     assert buckets == sorted(buckets)
     assert buckets[-2:] == [2, 7]
     assert found[f"{livez[0]}_count", *livez[1:]] == 7
@@ -69,11 +71,11 @@ def test_what_cannot_be_handed_over_is_kept(client, settings, silent_broker):
     shared = settings.REDIS_URL
     settings.REDIS_URL = silent_broker
     client.get("/livez")
-    traffic.hand_over()
+    request_metrics.hand_over()
     client.get("/livez")
     settings.REDIS_URL = shared
 
-    (livez,) = traffic.traffic()
+    (livez,) = request_metrics.traffic()
 
     assert livez.by_status == {"200": 2}
 
@@ -87,7 +89,7 @@ def test_every_route_has_a_readable_name():
             else:
                 yield path
 
-    names = {traffic.readable(route) for route in walk(get_resolver())}
+    names = {request_metrics.readable(route) for route in walk(get_resolver())}
 
     assert {"/wallets/{wallet_id}", "/api/v1/locker/{code}", "/readyz", "/transfers"} <= names
     ours = {name for name in names if not name.startswith("/admin")}
@@ -106,7 +108,7 @@ def test_the_figures_equal_the_books(alice, bob, sapling):
     ServerReading.objects.create(raida=3, outcome="timeout")
     ServerReading.objects.create(raida=4, outcome="answered", latency_ms=250, answered_at="2026-01-01 00:00Z")
     ServerHealth.objects.create(raida=3, silences=5, rest_until="2100-01-01 00:00Z")
-    auditing.run()
+    audits.run()
 
     found = scraped()
 
@@ -151,14 +153,14 @@ def test_the_figures_equal_the_books(alice, bob, sapling):
 
 @pytest.mark.django_db
 def test_the_broker_is_asked_for_its_queue_and_workers(settings):
-    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.rpush(broker.QUEUE_KEY, "a", "b")
-    broker.record_worker(settings.REDIS_URL, "celery@one")
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.rpush(redis_status.QUEUE_KEY, "a", "b")
+    redis_status.record_worker(settings.REDIS_URL, "celery@one")
 
     found = scraped()
 
-    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(broker.QUEUE_KEY)
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(redis_status.QUEUE_KEY)
     assert (found["coppice_queue_messages",], found["coppice_workers",]) == (2, 1)
     assert found["coppice_scrape_ok", "broker"] == 1
 

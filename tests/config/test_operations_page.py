@@ -2,8 +2,8 @@
 
 import re
 
-from config.desk import roles
-from config.embedded import ROOT
+from config.admin import roles
+from config.dev.embedded import ROOT
 from tests.config.test_environment import variables_of_the_model
 
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -14,7 +14,7 @@ def test_every_variable_is_explained_and_no_other():
 
 
 def test_every_figure_that_is_named_is_told():
-    source = (ROOT / "config/metrics.py").read_text()
+    source = (ROOT / "config/ops/metrics.py").read_text()
     told = set(re.findall(r'"(coppice_\w+)"', source))
 
     named = {name.removesuffix("_total") for name in re.findall(r"`(coppice_\w+)", PAGE)}
@@ -28,7 +28,7 @@ def test_every_group_is_explained():
 
 
 def test_every_field_of_a_requests_line_is_explained():
-    source = (ROOT / "config/access_log.py").read_text()
+    source = (ROOT / "config/ops/access_log.py").read_text()
     fields = set(re.findall(r'^\s+"(\w+)": ', source, re.MULTILINE)) | set(re.findall(r'line\["(\w+)"\]', source))
 
     assert {"route", "wallet", "refused"} <= fields

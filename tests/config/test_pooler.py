@@ -18,8 +18,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from config import health
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.ops import health
 from config.postgresql import sessions
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida.files import write_bin

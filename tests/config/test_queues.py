@@ -7,14 +7,14 @@ import pytest
 import redis
 from celery import current_app
 
-from config import broker
+from config.ops import redis_status
 from lockers import doorbell
 
 
 @pytest.fixture
 def emptied() -> redis.Redis:
     client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    client.delete(broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
+    client.delete(redis_status.QUEUE_KEY, redis_status.TASKS_QUEUE_KEY)
     return client
 
 
@@ -23,7 +23,10 @@ def test_tasks_of_wallets_and_what_beat_rings_for_stand_apart(emptied: redis.Red
         doorbell.ring(uuid.uuid4())
     current_app.send_task("lockers.sweep", ignore_result=True)
 
-    assert (emptied.llen(broker.QUEUE_KEY), emptied.llen(broker.TASKS_QUEUE_KEY)) == (1, 3)
-    assert broker.queue(os.environ["REDIS_URL"])[0] == 4
-    assert {queue.name for queue in current_app.amqp.queues.values()} >= {broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY}
-    emptied.delete(broker.QUEUE_KEY, broker.TASKS_QUEUE_KEY)
+    assert (emptied.llen(redis_status.QUEUE_KEY), emptied.llen(redis_status.TASKS_QUEUE_KEY)) == (1, 3)
+    assert redis_status.queue(os.environ["REDIS_URL"])[0] == 4
+    assert {queue.name for queue in current_app.amqp.queues.values()} >= {
+        redis_status.QUEUE_KEY,
+        redis_status.TASKS_QUEUE_KEY,
+    }
+    emptied.delete(redis_status.QUEUE_KEY, redis_status.TASKS_QUEUE_KEY)

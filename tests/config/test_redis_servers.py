@@ -13,8 +13,8 @@ import pytest
 import redis
 from celery import Celery
 
-from config import broker, health
-from config.embedded import ROOT, Valkey
+from config.dev.embedded import ROOT, Valkey
+from config.ops import health, redis_status
 from tests.ports import reserved_port
 from wallets import redis_servers
 
@@ -30,7 +30,7 @@ from wallets import redis_servers
     ],
 )
 def test_a_url_becomes_celerys(url: str, celerys: str) -> None:
-    assert broker.broker_from_url(url) == celerys
+    assert redis_status.broker_from_url(url) == celerys
 
 
 def test_sentinels_and_their_credentials_are_read() -> None:
@@ -39,7 +39,7 @@ def test_sentinels_and_their_credentials_are_read() -> None:
 
     assert address.sentinels == (("h1", 26379), ("h2", 1))
     assert (address.service, address.database, address.username, address.password) == ("trees", 5, "u", "p@")
-    options = broker.transport_options(url)
+    options = redis_status.transport_options(url)
     assert (options["master_name"], options["sentinel_kwargs"]["password"]) == ("trees", "hush")
     assert "hush" not in repr(address)
 
@@ -126,14 +126,14 @@ def test_sentinels_lead_every_client_to_the_primary_after_a_failover_too(start: 
     with redis.Redis(port=sentinel) as asked:
         wait_until(lambda: len(asked.sentinel_slaves("trees")) == 1)  # type: ignore[arg-type]
         wait_until(lambda: asked.sentinel_slaves("trees")[0]["master-link-status"] == "ok")  # type: ignore[index]
-        app = Celery("trees", broker=broker.broker_from_url(url), set_as_current=False)
-        app.conf.broker_transport_options = broker.transport_options(url)
+        app = Celery("trees", broker=redis_status.broker_from_url(url), set_as_current=False)
+        app.conf.broker_transport_options = redis_status.transport_options(url)
 
-        broker.check_write(url)
+        redis_status.check_write(url)
         app.send_task("grow")
-        assert broker.queue(url) == (1, 0)
+        assert redis_status.queue(url) == (1, 0)
         with redis.Redis(port=first, db=2) as primary:
-            assert primary.llen(broker.QUEUE_KEY) == 1
+            assert primary.llen(redis_status.QUEUE_KEY) == 1
         assert redis_servers.ask(url, lambda client: client.incr("rings")) == 1
 
         wait_until(lambda: replicated(second))
@@ -143,8 +143,8 @@ def test_sentinels_lead_every_client_to_the_primary_after_a_failover_too(start: 
 
         def writes() -> bool:
             try:
-                broker.check_write(url)
-            except broker.BrokerSilent:
+                redis_status.check_write(url)
+            except redis_status.BrokerSilent:
                 return False
             return True
 
@@ -152,7 +152,7 @@ def test_sentinels_lead_every_client_to_the_primary_after_a_failover_too(start: 
         app.send_task("grow")
 
     with redis.Redis(port=second, db=2) as primary:
-        assert primary.llen(broker.QUEUE_KEY) == 2
+        assert primary.llen(redis_status.QUEUE_KEY) == 2
         assert primary.get("rings") == b"1"
     assert redis_servers.ask(url, lambda client: client.incr("rings")) == 2
     redis_servers.client(url).close()
@@ -175,7 +175,7 @@ def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(start: St
     settings.REDIS_URL = url
 
     commands = (
-        ["config.web_server", "--port", "0"],
+        ["config.web.server", "--port", "0"],
         ["celery", "-A", "config.celery", "worker", "-c", "1"],
         ["celery", "-A", "config.celery", "beat", "--pidfile="],
     )

@@ -10,7 +10,7 @@ from wsgiref.validate import check_environ
 import pytest
 
 from config.api.pools import Pool
-from config.rsgi import Body, Entry, Refused, Room
+from config.web.rsgi import Body, Entry, Refused, Room
 
 
 class Headers(list[tuple[str, str]]):

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from config import static_files
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
+from config.web import static_files
 from tests.config.conftest import left_behind, manage
 from tests.ports import silent_ports
 

@@ -7,11 +7,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 
-from config import tables
-from config.desk.acts import IssueForm
+from config.admin.actions.buttons import IssueForm
 from tests.api.caller import logged_in
 from tests.transfers.test_batches import CREATE, TRANSFER, upload
 from transfers import operations as transfers
+from transfers import tables
 from wallets import operations
 from wallets.models import Token, Wallet
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import ROOT
+from config.dev.embedded import ROOT
 
 UNITS = ROOT / "docker/systemd"
 PAGE = (ROOT / "docs/operations.md").read_text()

@@ -14,8 +14,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from config.desk import acts, confirming, people, roles
-from config.desk.models import Session
+from config.admin import confirmation as confirming
+from config.admin import people, roles
+from config.admin.actions import buttons
+from config.admin.models import Session
 from lockers import overview, secrecy
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
@@ -388,7 +390,7 @@ def test_a_get_does_nothing(desk, ledger):
     rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
     rows[Trust] = Trust.objects.get(pk=ledger.trust.id)
 
-    answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in acts.ALL}
+    answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in buttons.ALL}
 
     assert set(answers.values()) <= {200, 409}
     assert OperatorAction.objects.count() == actions
@@ -612,9 +614,9 @@ def test_every_page_and_every_act_by_every_role(members, staff):
     }
     Client().force_login(rows[User])
     rows[Session] = Session.objects.get(user=rows[User])
-    assert {deed.name for deed in acts.ALL} == set(MAY)
+    assert {deed.name for deed in buttons.ALL} == set(MAY)
     pages = [reverse("admin:index"), reverse("admin:live")]
-    for model in acts.admin.site._registry:
+    for model in buttons.admin.site._registry:
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         if model is User:
             continue
@@ -628,7 +630,7 @@ def test_every_page_and_every_act_by_every_role(members, staff):
             # The home is for all staff; everything else is for those who may see.
             wanted = 200 if role or page == pages[0] else 403
             assert client.get(page).status_code == wanted, (role, page)
-        for deed in acts.ALL:
+        for deed in buttons.ALL:
             address = url(deed.name, rows[deed.model])
             got, sent = (
                 client.get(address),

@@ -6,7 +6,7 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
-from config.desk.pages import LedgerPage
+from config.admin.base import LedgerPage
 from lockers.models import LockerTask
 from lockers.states import TaskKind, TaskState
 from tests.api.caller import Caller

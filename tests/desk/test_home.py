@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from config.desk import cells, charts, home
+from config.admin import charts, dashboard, server_grid
 from lockers import overview as lockers
 from lockers.models import LockerTask, ReceiptLine
 from transfers import operations as transfers
@@ -173,8 +173,8 @@ def test_one_among_thousands_can_still_be_seen():
 
 
 def test_each_letter_and_answer_has_a_mark_of_its_own():
-    board = cells.of_board("pfnedbuw" + "p" * 17)
-    answers = cells.of_answers([241, 242, -2, -3, -5, 17, None, -1, -8, -7])
+    board = server_grid.of_board("pfnedbuw" + "p" * 17)
+    answers = server_grid.of_answers([241, 242, -2, -3, -5, 17, None, -1, -8, -7])
 
     assert [cell.mark for cell in board[:8]] == ["✓", "✗", "?", "!", "–", "!", "·", "›"]
     assert [cell.mark for cell in answers] == ["✓", "✗", "?", "–", "!", "!", "·", "…", "›", "·"]
@@ -184,7 +184,7 @@ def test_each_letter_and_answer_has_a_mark_of_its_own():
 
 @pytest.mark.parametrize(("text", "days"), [(None, 30), ("30", 30), ("90", 90), ("7", 30), ("x", 30)])
 def test_only_periods_that_are_offered_are_shown(text, days):
-    assert home.days_asked(text) == days
+    assert dashboard.days_asked(text) == days
 
 
 def test_a_task_needs_a_human_while_its_coins_are_unknown(ledger):

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from config.desk import pages, spreadsheet
+from config.admin import base, csv_export
 from lockers.models import LockerTask
 from tests.desk.test_pages import LISTS
 from transfers import operations as transfers
@@ -108,7 +108,7 @@ def wallet_time():
 
 
 def test_more_rows_than_are_counted_are_not_counted(desk, ledger, monkeypatch):
-    monkeypatch.setattr(pages, "COUNTED_ROWS", 3)
+    monkeypatch.setattr(base, "COUNTED_ROWS", 3)
 
     with CaptureQueriesContext(connection) as captured:
         shown = desk.get(reverse("admin:transfers_transfer_changelist"))
@@ -180,7 +180,7 @@ def test_the_file_of_wallets_says_what_each_holds(desk, ledger):
 
 
 def test_a_number_stays_a_number():
-    assert [spreadsheet.cell(value) for value in (-5, 0, None, "a", 1.5)] == ["-5", "0", "", "a", "1.5"]
+    assert [csv_export.cell(value) for value in (-5, 0, None, "a", 1.5)] == ["-5", "0", "", "a", "1.5"]
 
 
 def test_live_answers_say_when_nothing_moved(desk, ledger):

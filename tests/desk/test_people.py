@@ -9,8 +9,9 @@ from django.db import connection, connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 
-from config.desk import acts, people, roles
-from config.desk.models import SecondFactor, Session
+from config.admin import people, roles
+from config.admin.actions import buttons
+from config.admin.models import SecondFactor, Session
 from tests.desk.test_acts import confirm, confirmation, text_of, url
 from tests.desk.test_signing_in import set_up
 from wallets import errors
@@ -119,7 +120,7 @@ def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew):
                 yield prefix + str(each.pattern)
 
     ledger = {"wallets", "trusts", "transfers", "lockers"}
-    acts_on_ledger = {deed.name for deed in acts.ALL if deed.app == "wallets"}
+    acts_on_ledger = {deed.name for deed in buttons.ALL if deed.app == "wallets"}
     there = set()
     for route in walk(admin.site.urls[0], ""):
         first, _, rest = route.partition("/")

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from config.desk import people, roles
-from config.desk.models import RecoveryCode, SecondFactor, Session
+from config.admin import people, roles
+from config.admin.models import RecoveryCode, SecondFactor, Session
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
 from wallets.oversight import Operator

@@ -17,9 +17,9 @@ from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from django_otp.oath import TOTP
 
+from config.admin import roles, second_factor, sessions
+from config.admin.models import RecoveryCode, SecondFactor, Session
 from config.api import throttles
-from config.desk import factors, roles, sessions
-from config.desk.models import RecoveryCode, SecondFactor, Session
 from lockers import vault
 from tests.desk.test_acts import confirm, confirmation, text_of, url
 from wallets.models import OperatorAction
@@ -58,8 +58,8 @@ def code_of(secret, step=0):
 
 def set_up(user):
     """Give somebody a second factor, and return its secret and recovery codes. The code of this step is used up."""
-    enrolment = factors.Enrolment.begin()
-    _, codes = factors.confirm(user, enrolment, code_of(enrolment.secret))
+    enrolment = second_factor.Enrolment.begin()
+    _, codes = second_factor.confirm(user, enrolment, code_of(enrolment.secret))
     return enrolment.secret, codes
 
 
@@ -246,7 +246,7 @@ def test_who_must_have_a_second_factor(person, settings, obliged, role, must):
     sign_in(client, "sue")
 
     assert client.get(HOME).status_code == (302 if must else 200)
-    assert factors.is_obligatory(user) is must
+    assert second_factor.is_obligatory(user) is must
 
 
 def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(person, settings, caplog):
@@ -254,7 +254,7 @@ def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(person, settin
     user, client = person(), Client()
     sign_in(client, "otto")
     page = client.get(FACTOR, {"next": "/admin/wallets/wallet/"})
-    secret = factors.Enrolment.opened(client.session["enrolling"]).secret
+    secret = second_factor.Enrolment.opened(client.session["enrolling"]).secret
     shown = page.context["secret"].replace(" ", "")
     # The QR code is drawn without anything that the policy forbids.
     assert page.context["picture"].startswith("<svg")
@@ -271,7 +271,7 @@ def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(person, settin
     done = client.post(FACTOR, {"step": "confirm", "code": code_of(secret), "next": "/admin/wallets/wallet/"})
 
     codes = done.context["codes"]
-    assert len(set(codes)) == factors.RECOVERY_CODES
+    assert len(set(codes)) == second_factor.RECOVERY_CODES
     assert client.cookies["sessionid"].value != key_before
     assert client.get(HOME).status_code == 200
     # Afterwards nothing shows them: neither a page, nor a row, nor a log line.
@@ -388,7 +388,7 @@ def test_a_new_one_takes_a_code_of_the_old_and_ends_it(person):
     assert client.post(FACTOR, {"step": "begin", "code": "000000"}).context["mode"] == "told"
     assert client.post(FACTOR, {"step": "confirm", "code": "000000"}).context["mode"] == "told"
     assert client.post(FACTOR, {"step": "begin", "code": codes[2]}).status_code == 302
-    secret = factors.Enrolment.opened(client.session["enrolling"]).secret
+    secret = second_factor.Enrolment.opened(client.session["enrolling"]).secret
     done = client.post(FACTOR, {"step": "confirm", "code": code_of(secret)})
 
     assert done.context["mode"] == "codes"

@@ -22,7 +22,7 @@ import pytest
 import redis
 from django.db import connection
 
-from config import web_server
+from config.web import server
 from lockers import secrecy
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
@@ -142,7 +142,7 @@ def test_no_secret_is_written_down_anywhere(
     with (
         reserved_port() as port,
         watched(broker, seen),
-        running(diary, "web", web_server.command(port=port)[2:], environment),
+        running(diary, "web", server.command(port=port)[2:], environment),
         running(diary, "worker", worker, environment),
     ):
         client = Client(port)

@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from lockers import acts, overview, queries
+from config.admin.actions import lockers
+from lockers import overview, queries
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from tests.api.caller import Caller, answer, logged_in
@@ -97,7 +98,7 @@ def test_a_put_whose_coins_turn_out_to_be_back_says_that_nothing_left(
     assert (now["status"], now["details"]["total_failed"], now["details"]["total_unknown"]) == ("error", 2, 0)
     assert now["message"].startswith("Nothing left the wallet: 2 CloudCoin were not stored.")
     task = LockerTask.objects.get(pk=put)
-    shown = acts.about_to_act_on(task_id=task.pk)
+    shown = lockers.about_to_act_on(task_id=task.pk)
     assert (shown["left_to_do"], shown["units_left"]) == (
         "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", 2 * 10**8,
     )  # fmt: skip

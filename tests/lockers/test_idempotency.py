@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 
 from config.api import idempotency
-from lockers import queries, tasks, views
+from config.api.cloudcoin import views
+from lockers import queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, StatementLine
 from lockers.raida.coins import Coin as WireCoin

@@ -163,7 +163,11 @@ def test_every_action_of_lockers_that_asks_servers_or_moves_coins_is_counted() -
     found = set()
     for pattern in _patterns(get_resolver().url_patterns):
         view_set = getattr(pattern.callback, "cls", None)
-        if inspect.isclass(view_set) and issubclass(view_set, ApiViewSet) and view_set.__module__ == "lockers.views":
+        if (
+            inspect.isclass(view_set)
+            and issubclass(view_set, ApiViewSet)
+            and view_set.__module__ == "config.api.cloudcoin.views"
+        ):
             for action in pattern.callback.actions.values():
                 name = f"{view_set.__name__}.{action}"
                 found.add(name)

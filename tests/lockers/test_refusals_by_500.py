@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from config import broker, traffic
+from config.ops import redis_status, request_metrics
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.caller import Caller, logged_in
 from tests.chaos.worker import Worker
@@ -17,14 +17,14 @@ DOWNLOAD = "/api/transactions/locker/download"
 
 @pytest.fixture
 def caller(transactional_db: None, settings: Any) -> Caller:
-    traffic.hand_over()
-    with broker.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(traffic.KEY)
+    request_metrics.hand_over()
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(request_metrics.KEY)
     return logged_in("alice", operations.create_api_key(name="partner")[1])
 
 
 def counted() -> dict[tuple[str, str], dict[str, int]]:
-    return {(kind.method, kind.route): kind.by_status for kind in traffic.traffic()}
+    return {(kind.method, kind.route): kind.by_status for kind in request_metrics.traffic()}
 
 
 def test_a_wrong_code_is_counted_apart_and_silent_servers_are_not(

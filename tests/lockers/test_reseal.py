@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from config.desk import factors
-from config.desk.models import SecondFactor
+from config.admin import second_factor
+from config.admin.models import SecondFactor
 from config.management.commands import doctor
 from lockers import operations, resealing, secrecy, vault
 from lockers.models import Coin, Locker, LockerTask
@@ -47,7 +47,7 @@ def secrets_of_everything() -> list[Any]:
         *(secrecy.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
         *(secrecy.generators(row) for row in LockerTask.objects.filter(kind="fix")),
         *(
-            vault.open_sealed(row.secret, context=factors.context_of_factor(row.pk))
+            vault.open_sealed(row.secret, context=second_factor.context_of_factor(row.pk))
             for row in SecondFactor.objects.order_by("id")
         ),
     ]

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers import engine, errors, exchange, operations, secrecy, settlement, tasks, urls
+from config.api.cloudcoin import urls
+from lockers import engine, errors, exchange, operations, secrecy, settlement, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import codes

@@ -11,19 +11,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from lockers import (
-    acts,
-    hindsight,
-    importing,
-    operations,
-    overview,
-    queries,
-    remaining,
-    serializers,
-    settlement,
-    tasks,
-    verdicts,
-)
+from config.admin.actions import lockers
+from config.api.cloudcoin import serializers
+from lockers import hindsight, importing, operations, overview, queries, remaining, settlement, tasks, verdicts
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import coins as wire_coins
@@ -152,8 +142,8 @@ def test_each_end_says_and_offers_what_its_rows_say(
     assert "Safe" not in said
     assert ("Do not repeat the order" in said) == (needs or (kind == "find" and bool(left.unknown_coins)))
     assert overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
-    assert bool(acts.why_not_mark_seen(task)) == (not needs)
-    assert acts.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
+    assert bool(lockers.why_not_mark_seen(task)) == (not needs)
+    assert lockers.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
     told = serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
     assert (told["status"], told["message"]) == (state, task.message)
     assert ("settled" in told) == (task.settled_at is not None)

@@ -14,18 +14,19 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 
+from config.admin.actions import transfers as transfer_acts
+from config.admin.actions import trusts as trust_acts
+from config.admin.actions import wallets as acts
 from tests.transfers import frames
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
-from transfers import acts as transfer_acts
 from transfers import batches, outcomes, tallies
 from transfers import operations as transfers
 from transfers.states import TransferEvent
-from trusts import acts as trust_acts
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
-from wallets import acts, origins
 from wallets import operations as wallets
+from wallets import origins
 from wallets.oversight import Operator
 from wallets.states import EventType, OriginMeans
 
@@ -156,51 +157,51 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ("transfers.tallies.fold", ""): lambda w: tallies.fold(),
     ("transfers.tallies.recount", ""): lambda w: tallies.recount(),
     ("transfers.outcomes.fold", ""): lambda w: outcomes.fold(),
-    ("wallets.acts.create_wallet", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.create_wallet", ""): lambda w: as_operator(
         acts.create_wallet, acts.about_to_create_wallet, name="sapling"
     ),
-    ("wallets.acts.set_password", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.set_password", ""): lambda w: as_operator(
         acts.set_password, acts.about_to_set_password, wallet_id=w.id_of("alice")
     ),
-    ("wallets.acts.revoke_bearer_tokens", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.revoke_bearer_tokens", ""): lambda w: as_operator(
         acts.revoke_bearer_tokens, acts.about_to_revoke_bearer_tokens, wallet_id=w.id_of("alice")
     ),
-    ("wallets.acts.revoke_bearer_token", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.revoke_bearer_token", ""): lambda w: as_operator(
         acts.revoke_bearer_token,
         acts.about_to_revoke_bearer_token,
         bearer_token_id=w.id_of("token 1 of alice"),
     ),
-    ("wallets.acts.create_api_key", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.create_api_key", ""): lambda w: as_operator(
         acts.create_api_key, acts.about_to_create_api_key, name="partner"
     ),
-    ("wallets.acts.rotate_api_key", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.rotate_api_key", ""): lambda w: as_operator(
         acts.rotate_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key"), old_stays_valid=24 * HOUR
     ),
-    ("wallets.acts.rotate_api_key", "at once"): lambda w: as_operator(
+    ("config.admin.actions.wallets.rotate_api_key", "at once"): lambda w: as_operator(
         acts.rotate_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key"), old_stays_valid=0 * HOUR
     ),
-    ("wallets.acts.rotate_api_key", "without batches"): lambda w: as_operator(
+    ("config.admin.actions.wallets.rotate_api_key", "without batches"): lambda w: as_operator(
         acts.rotate_api_key,
         acts.about_to_change_api_key,
         api_key_id=w.id_of("key without batches"),
         old_stays_valid=24 * HOUR,
     ),
-    ("wallets.acts.rotate_api_key", "ends earlier"): lambda w: as_operator(
+    ("config.admin.actions.wallets.rotate_api_key", "ends earlier"): lambda w: as_operator(
         acts.rotate_api_key,
         acts.about_to_change_api_key,
         api_key_id=w.id_of("key that ends soon"),
         old_stays_valid=24 * HOUR,
     ),
-    ("wallets.acts.revoke_api_key", ""): lambda w: as_operator(
+    ("config.admin.actions.wallets.revoke_api_key", ""): lambda w: as_operator(
         acts.revoke_api_key, acts.about_to_change_api_key, api_key_id=w.id_of("key")
     ),
-    ("trusts.acts.end_trust", ""): lambda w: as_operator(
+    ("config.admin.actions.trusts.end_trust", ""): lambda w: as_operator(
         trust_acts.end_trust, trust_acts.about_to_end, trust_id=w.id_of("alice may send to bobby")
     ),
-    ("transfers.acts.issue_tokens", ""): lambda w: as_operator(
+    ("config.admin.actions.transfers.issue_tokens", ""): lambda w: as_operator(
         transfer_acts.issue_tokens, transfer_acts.about_to_issue, wallet_id=w.id_of("alice"), count=2
     ),
-    ("transfers.acts.cancel_transfer", ""): lambda w: as_operator(
+    ("config.admin.actions.transfers.cancel_transfer", ""): lambda w: as_operator(
         transfer_acts.cancel_transfer,
         transfer_acts.about_to_cancel,
         transfer_id=w.id_of("alice offers rita"),
@@ -450,68 +451,68 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     ("transfers.outcomes.fold", ""): {
         "outcometally new": 3,
     },
-    ("wallets.acts.create_wallet", ""): {
+    ("config.admin.actions.wallets.create_wallet", ""): {
         "event new another wallet_created": 1,
         "operatoraction new created_wallet another": 1,
         "wallet new sapling": 1,
     },
-    ("wallets.acts.set_password", ""): {
+    ("config.admin.actions.wallets.set_password", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
         "operatoraction new set_password alice": 1,
         "wallet alice: password": 1,
     },
-    ("wallets.acts.revoke_bearer_tokens", ""): {
+    ("config.admin.actions.wallets.revoke_bearer_tokens", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
         "operatoraction new revoked_bearer_tokens alice": 1,
     },
-    ("wallets.acts.revoke_bearer_token", ""): {
+    ("config.admin.actions.wallets.revoke_bearer_token", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
         "operatoraction new revoked_bearer_tokens token 1 of alice": 1,
     },
-    ("wallets.acts.create_api_key", ""): {
+    ("config.admin.actions.wallets.create_api_key", ""): {
         "apikey new partner True": 1,
         "operatoraction new created_api_key another": 1,
     },
-    ("wallets.acts.rotate_api_key", ""): {
+    ("config.admin.actions.wallets.rotate_api_key", ""): {
         "apikey key: expires_at": 1,
         "apikey new partner True": 1,
         "operatoraction new rotated_api_key key": 1,
     },
-    ("wallets.acts.rotate_api_key", "at once"): {
+    ("config.admin.actions.wallets.rotate_api_key", "at once"): {
         "apikey key: revoked_at": 1,
         "apikey new partner True": 1,
         "operatoraction new rotated_api_key key": 1,
     },
-    ("wallets.acts.rotate_api_key", "without batches"): {
+    ("config.admin.actions.wallets.rotate_api_key", "without batches"): {
         "apikey key without batches: expires_at": 1,
         "apikey new partner False": 1,
         "operatoraction new rotated_api_key key without batches": 1,
     },
-    ("wallets.acts.rotate_api_key", "ends earlier"): {
+    ("config.admin.actions.wallets.rotate_api_key", "ends earlier"): {
         "apikey new partner True": 1,
         "operatoraction new rotated_api_key key that ends soon": 1,
     },
-    ("wallets.acts.revoke_api_key", ""): {
+    ("config.admin.actions.wallets.revoke_api_key", ""): {
         "apikey key: revoked_at": 1,
         "operatoraction new revoked_api_key key": 1,
     },
-    ("trusts.acts.end_trust", ""): {
+    ("config.admin.actions.trusts.end_trust", ""): {
         "trust alice may send to bobby: state, updated_at, withdrawn": 1,
         "trustchange new alice may send to bobby end cancelled_by_target": 1,
         "event new alice trust_request_cancelled_by_target": 1,
         "event new bobby trust_request_cancelled_by_target": 1,
         "operatoraction new ended_trust alice may send to bobby": 1,
     },
-    ("transfers.acts.issue_tokens", ""): {
+    ("config.admin.actions.transfers.issue_tokens", ""): {
         "issue new alice 2": 1,
         "movement new None alice": 2,
         "tallydelta new alice 2": 1,
         "operatoraction new issued_tokens alice": 1,
         "token new alice": 2,
     },
-    ("transfers.acts.cancel_transfer", ""): {
+    ("config.admin.actions.transfers.cancel_transfer", ""): {
         f"transfer alice offers rita: {CLOSED}, reserved_count, state": 1,
         "event new alice transfer_pending_cancelled_by_requestor": 1,
         "event new rita transfer_pending_cancelled_by_requestor": 1,
@@ -535,12 +536,16 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it():
 
 
 MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.batches")
-MODULES_OF_ACTS: Final = ("wallets.acts", "trusts.acts", "transfers.acts")
+MODULES_OF_ACTS: Final = (
+    "config.admin.actions.wallets",
+    "config.admin.actions.trusts",
+    "config.admin.actions.transfers",
+)
 # What changes nothing by itself.
 PURE: Final = {
     "wallets.operations.new_name_key": "computes a key",
     "transfers.operations.attempt": "rolls back",
-    "transfers.acts.deciders": "reads",
+    "config.admin.actions.transfers.deciders": "reads",
 }
 
 

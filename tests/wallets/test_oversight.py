@@ -7,7 +7,8 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from config import auditing, tasks
+from config import tasks
+from config.ops import audits
 from wallets import errors, oversight
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
@@ -54,7 +55,7 @@ def test_the_log_of_operators_is_only_appended(operator, change):
 
 
 def test_an_audit_of_sound_books_is_sound(operator):
-    run = auditing.run(staff=operator.staff, request_id="r2")
+    run = audits.run(staff=operator.staff, request_id="r2")
 
     assert (run.result, run.findings_count, run.findings, run.request_id) == ("sound", 0, [], "r2")
     assert run.finished_at is not None
@@ -67,7 +68,7 @@ def test_an_audit_tells_what_it_found():
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO transfers_tokentally (wallet_id, tokens) VALUES (%s, 5)", [wallet.pk])
 
-    run = auditing.run()
+    run = audits.run()
 
     assert (run.result, run.findings_count) == ("unsound", 1)
     assert run.findings[0]["check"] == "the tallies say what lies in each wallet"
@@ -78,7 +79,7 @@ def test_audits_run_one_at_a_time():
     first = oversight.begin_audit()
 
     with pytest.raises(errors.AuditIsRunning):
-        auditing.run()
+        audits.run()
 
     assert list(AuditRun.objects.values_list("pk", "result")) == [(first.pk, "running")]
 
@@ -87,7 +88,7 @@ def test_an_audit_whose_process_is_gone_gives_way():
     long_ago = timezone.now() - timedelta(seconds=oversight.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
     dead = AuditRun.objects.create(started_at=long_ago)
 
-    auditing.run()
+    audits.run()
 
     dead.refresh_from_db()
     assert (dead.result, dead.error) == (AuditResult.FAILED, "its process ended")
@@ -98,10 +99,10 @@ def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch):
     def broken():
         raise RuntimeError("no")
 
-    monkeypatch.setattr(auditing.transfers, "audit_findings", broken)
+    monkeypatch.setattr(audits.transfers, "audit_findings", broken)
 
     with pytest.raises(RuntimeError, match="no"):
-        auditing.run()
+        audits.run()
 
     assert list(AuditRun.objects.values_list("result", "error")) == [("failed", "RuntimeError")]
 

@@ -1,4 +1,4 @@
-"""How lists begin to show a wallet: the fields of `wallets.serializers.WALLET_EXAMPLE` before its token counts."""
+"""How lists begin to show a wallet: the fields of `config.api.treetracker.wallet_serializers.WALLET_EXAMPLE` before its token counts."""
 
 from django.db import migrations, models
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config import auditing
+from config.ops import audits
 from lockers import inspection
 from wallets.errors import AuditIsRunning
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
                 "Lockers are off, so there are no servers to ask: start make run here, or set COPPICE_RAIDA_HOSTS."
             )
         try:
-            findings = auditing.findings()
+            findings = audits.findings()
         except AuditIsRunning as error:
             raise CommandError(f"{error} Try again in a moment.") from error
         if options["servers"]:

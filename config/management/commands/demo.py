@@ -16,12 +16,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from config.children import StartError
-from config.console import PhaseDisplay
-from config.demo_data import read_logins
+from config.dev.console import PhaseDisplay
+from config.dev.demo_data import read_logins
+from config.dev.demo_script import INDENT, Cast, Story, StoryBroke
+from config.dev.processes import StartError
+from config.dev.supervisor import Interrupted, System
 from config.management.commands.up import port_from_environment, show_addresses
-from config.story import INDENT, Cast, Story, StoryBroke
-from config.supervisor import Interrupted, System
 from lockers.localnet.control import Control, ControlFailed
 from lockers.raida.statuses import RAIDA_COUNT
 

@@ -18,11 +18,13 @@ from django.db import DatabaseError, connection
 from rich.console import Console
 from rich.text import Text
 
-from config import embedded, health, static_files
-from config.children import StartError
-from config.embedded import read_running
+from config.dev import embedded
+from config.dev.embedded import read_running
+from config.dev.processes import StartError
 from config.environment import ROOT
+from config.ops import health
 from config.postgresql import sessions
+from config.web import static_files
 from lockers import network, resealing
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT

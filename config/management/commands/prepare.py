@@ -14,9 +14,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from config import demo_data, static_files
-from config.desk import roles
+from config.admin import roles
+from config.dev import demo_data
 from config.postgresql import sessions
+from config.web import static_files
 
 POLL_SECONDS = 0.05
 

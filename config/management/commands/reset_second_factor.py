@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from config.desk import factors, people
+from config.admin import people, second_factor
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             person = User.objects.select_for_update().filter(username=options["name"]).first()
             if person is None:
                 raise CommandError("No person has this name.")
-            if factors.of_user(person) is None:
+            if second_factor.of_user(person) is None:
                 raise CommandError(f"{person.username} has no second factor.")
             ended = people.remove_second_factor(person)
         log.warning("second_factor_reset", person=person.username, sessions_ended=ended, by="command line")

@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.text import Text
 
-from config.children import StartError
-from config.console import PhaseDisplay
-from config.supervisor import Interrupted, System
+from config.dev.console import PhaseDisplay
+from config.dev.processes import StartError
+from config.dev.supervisor import Interrupted, System
 
 
 class Command(BaseCommand):

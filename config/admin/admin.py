@@ -1,0 +1,129 @@
+"""The pages of people, in place of Django's for users and groups. Django imports all pages from here."""
+
+from typing import Any
+
+from django.contrib import admin
+
+# Registers them, and does not do so again after they were taken away here.
+from django.contrib.auth import admin as _djangos  # noqa: F401
+from django.contrib.auth.models import Group, User
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from config.admin import base, people, roles, second_factor, sessions
+
+# The pages of the apps register themselves.
+from config.admin import lockers as _lockers  # noqa: F401
+from config.admin import transfers as _transfers  # noqa: F401
+from config.admin import trusts as _trusts  # noqa: F401
+from config.admin import wallets as _wallets  # noqa: F401
+from config.admin.base import Fact
+from config.admin.confirmation import operator_of
+from config.admin.models import SecondFactor
+from config.admin.templatetags import desk
+
+admin.site.unregister([User, Group])
+
+
+class RoleFilter(base.Choice):
+    title = "role"
+    parameter_name = "role"
+    values = [*((role, role) for role in roles.ROLES), (people.SUPERUSER, people.SUPERUSER), (people.NO_ROLE, "none")]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == people.SUPERUSER:
+            return queryset.filter(is_superuser=True)
+        if value == people.NO_ROLE:
+            return queryset.filter(is_superuser=False, groups=None)
+        return queryset.filter(is_superuser=False, groups__name=value)
+
+
+class ActiveFilter(base.Choice):
+    title = "active"
+    parameter_name = "active"
+    values = [("yes", "yes"), ("no", "no")]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        active = queryset.filter(is_active=True, is_staff=True)
+        return active if value == "yes" else queryset.exclude(pk__in=active.values("pk"))
+
+
+@admin.register(User)
+class PersonPage(base.LedgerPage):
+    """Who can sign in at the desk, with which role."""
+
+    called = ("person", "people")
+    list_display = ("name", "mail", "role", "active", "factor", "seen")
+    list_filter = (RoleFilter, ActiveFilter)
+    ordering = ("username",)
+    search_help_text = "a name or a mail address"
+    detail_template = "desk/person.html"
+    empty = "No account yet. `manage.py createsuperuser` makes the first."
+    csv_columns = (
+        ("name", lambda person: person.username),
+        ("mail", lambda person: person.email),
+        ("role", people.role_of),
+        ("active", people.is_active),
+        ("second factor", lambda person: "yes" if person.has_factor else "no"),
+        ("last login", lambda person: person.last_login),
+        ("created at", lambda person: person.date_joined),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        factor = SecondFactor.objects.filter(user_id=OuterRef("pk"))
+        return User.objects.defer("password").annotate(has_factor=Exists(factor)).prefetch_related("groups")
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(Q(username__istartswith=term) | Q(email__iexact=term))
+
+    @admin.display(description="name")
+    def name(self, person: User) -> str:
+        return person.username
+
+    @admin.display(description="mail")
+    def mail(self, person: User) -> str:
+        return person.email or "–"
+
+    @admin.display(description="role")
+    def role(self, person: User) -> str:
+        return people.role_of(person)
+
+    @admin.display(description="active")
+    def active(self, person: User) -> SafeString:
+        return _yes(people.is_active(person))
+
+    @admin.display(description="second factor")
+    def factor(self, person: Any) -> str:
+        return "yes" if person.has_factor else "no"
+
+    @admin.display(description="last login")
+    def seen(self, person: User) -> SafeString | str:
+        return desk.moment(person.last_login)
+
+    def detail(self, request: HttpRequest, row: User) -> dict[str, Any]:
+        about = second_factor.about(row)
+        told = (
+            f"since {about['since']:%Y-%m-%d}, {about['recovery_codes_left']} recovery codes left"
+            if about["second_factor"]
+            else "none" + (", and the role must have one" if second_factor.is_obligatory(row) else "")
+        )
+        return {
+            "title": f"Person {row.username}",
+            "facts": [
+                Fact("name", row.username),
+                Fact("mail", row.email or "none"),
+                Fact("role", people.role_of(row)),
+                Fact("active", _yes(people.is_active(row))),
+                Fact("second factor", told),
+                Fact("last login", desk.full(row.last_login) or "never"),
+                Fact("made", desk.full(row.date_joined)),
+            ],
+            "sessions": list(sessions.of_person(row)),
+            "current": sessions.current(request),
+            "may_end": not people.why_not(operator_of(request), row) and request.user.has_perm("desk.act_end_session"),
+        }
+
+
+def _yes(value: bool) -> SafeString:
+    return desk.pill("valid" if value else "ended", "yes" if value else "no")

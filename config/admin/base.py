@@ -1,0 +1,417 @@
+"""
+The base of every page of the desk about rows of the ledger: a list, its rows as CSV, and a page for each.
+
+Nothing can be added, changed or deleted through these pages, neither by form nor by bulk action: they have no such
+URL. What an operator may do stands on the page of a row as an `Act`, and goes through an operation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import label_for_field, lookup_field, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse, TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
+
+from config.admin import csv_export
+from wallets import names, oversight, queries
+from wallets.errors import DomainError
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _Paginator = Paginator[Any]
+else:
+    # Generic for the type checker alone.
+    _ModelAdmin, _Paginator = admin.ModelAdmin, Paginator
+
+# Rows beyond are neither counted nor reached by page numbers: who looks for one filters.
+COUNTED_ROWS: Final = 10_000
+_PREPARED_AT_ONCE: Final = 500
+# What operators did with a row, on its page: the last ones.
+ACTS_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """
+    Something that an operator may want to do with a row.
+
+    `url` is None when it is not possible now; `because` says why it is or is not, or what will come of it.
+    """
+
+    label: str
+    url: str | None
+    because: str = ""
+    is_dangerous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of the table at the top of a row's page. A value may be any text; `url` makes it a link."""
+
+    label: str
+    value: object
+    url: str = ""
+    note: str = ""
+
+
+class BoundedPaginator(_Paginator):
+    """Counts no more rows than one can page through, so that a list of millions opens like one of ten."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows.order_by()[: COUNTED_ROWS + 1].count()
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.count > COUNTED_ROWS
+
+
+class Choice(admin.SimpleListFilter):
+    """A filter with a few values. A subclass gives `title`, `parameter_name`, `values` and `narrowed`."""
+
+    template = "desk/filter.html"
+    values: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return self.values
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None:
+            return queryset
+        if value not in dict(self.values):
+            raise IncorrectLookupParameters
+        return self.narrowed(queryset, value)
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        raise NotImplementedError
+
+
+class StateFilter(Choice):
+    """The column `state`. A subclass gives the values."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(**{self.parameter_name: value})
+
+
+AGES: Final[dict[str, tuple[str, timedelta | None, timedelta | None]]] = {
+    "hour": ("under 1 hour", None, timedelta(hours=1)),
+    "day": ("1 hour to 1 day", timedelta(hours=1), timedelta(days=1)),
+    "3-days": ("1 to 3 days", timedelta(days=1), timedelta(days=3)),
+    "week": ("3 to 7 days", timedelta(days=3), timedelta(days=7)),
+    "older": ("over 7 days", timedelta(days=7), None),
+}
+
+
+class AgeFilter(Choice):
+    """How long ago a row was made."""
+
+    title = "age"
+    parameter_name = "age"
+    values = [(key, label) for key, (label, _, _) in AGES.items()]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        _, least, most = AGES[value]
+        now = timezone.now()
+        if least is not None:
+            queryset = queryset.filter(created_at__lte=now - least)
+        if most is not None:
+            queryset = queryset.filter(created_at__gt=now - most)
+        return queryset
+
+
+class Typed(admin.SimpleListFilter):
+    """A filter whose value is typed. A subclass gives `title`, `parameter_name` and `narrowed`."""
+
+    template = "desk/filter_typed.html"
+    hint: ClassVar[str] = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        # Something, or Django does not show the filter.
+        return [("", "")]
+
+    def choices(self, changelist: ChangeList) -> Any:
+        """Return what the template needs: the value, and the other parameters of the list, to keep them."""
+        kept = [
+            (key, value)
+            for key, values in changelist.filter_params.items()
+            if key != self.parameter_name
+            for value in values
+        ]
+        without = changelist.get_query_string(remove=[str(self.parameter_name)])
+        return [{"value": self.value() or "", "kept": kept, "query_string": without}]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = (self.value() or "").strip()
+        return self.narrowed(queryset, value) if value and "\0" not in value else queryset
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        raise NotImplementedError
+
+
+class WalletFilter(Typed):
+    """Rows of one wallet, by its name or id. `columns` are those in which it may stand."""
+
+    title = "wallet"
+    parameter_name = "wallet"
+    hint = "name or id"
+    columns: ClassVar[Sequence[str]] = ("wallet",)
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        try:
+            wallet_id = queries.wallet_by_name_or_id(value).pk
+        except DomainError:
+            return queryset.none()
+        condition = Q()
+        for column in self.columns:
+            condition |= Q(**{f"{column}_id": wallet_id})
+        return queryset.filter(condition)
+
+
+class TagFilter(Typed):
+    """Rows whose tag is this text."""
+
+    title = "tag"
+    parameter_name = "tag"
+    hint = "the whole tag"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(tag=value)
+
+
+class Listing(ChangeList):
+    """A page of rows, fetched and completed with what their kind adds for all of them at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        page: LedgerPage = self.model_admin  # type: ignore[assignment]
+        page.prepare(rows)
+        self.result_list = rows
+        self.heads = [(label_for_field(name, self.model, page), name in page.numbers) for name in page.list_display]
+        self.lines = [page.line(row) for row in rows]
+
+
+class LedgerPage(_ModelAdmin):
+    """
+    The list, the CSV and the page of a kind of rows.
+
+    A subclass gives `list_display`, `list_filter`, `csv_columns`, `detail_template` and `detail`, orders by an indexed
+    column, and finds what was typed into the search in `found`. `acts` are what the page of a row offers.
+    """
+
+    actions = None
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    list_per_page = 50
+    # "Show all" is offered for nothing: it would be one page of ten thousand rows.
+    list_max_show_all = 0
+    sortable_by = ()
+    change_list_template = "desk/list.html"
+    # Something, or Django shows no search.
+    search_fields = ("pk",)
+    csv_columns: ClassVar[Sequence[csv_export.Column]] = ()
+    detail_template: ClassVar[str] = "desk/detail.html"
+    # What one row is called, and many, if not as the model is.
+    called: ClassVar[tuple[str, str] | None] = None
+    # The columns of the list that are set to the right.
+    numbers: ClassVar[Sequence[str]] = ()
+    # What an empty list says: what the rows are, and how the first one comes about.
+    empty: ClassVar[str] = ""
+
+    @property
+    def singular(self) -> str:
+        return self.called[0] if self.called else str(self.opts.verbose_name)
+
+    @property
+    def plural(self) -> str:
+        return self.called[1] if self.called else str(self.opts.verbose_name_plural)
+
+    # --- nobody changes a row through a form ----------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        def name(what: str) -> str:
+            return f"{self.opts.app_label}_{self.opts.model_name}_{what}"
+
+        def view(function: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+            return self.admin_site.admin_view(function)
+
+        return [
+            path("", view(self.changelist_view), name=name("changelist")),
+            path("csv/", view(self.csv_view), name=name("csv")),
+            *self.more_urls(view, name),
+            path("<path:object_id>/change/", view(self.change_view), name=name("change")),
+        ]
+
+    def more_urls(
+        self,
+        view: Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]],
+        name: Callable[[str], str],
+    ) -> list[URLPattern]:
+        """Return the URLs of a subclass, for instance of its acts."""
+        return []
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """
+        Allow the filters of the list and nothing else.
+
+        Django takes any column for a parameter, those of other tables and of secrets too, and values that PostgreSQL
+        refuses.
+
+        :raises IncorrectLookupParameters: the list has no such filter
+        """
+        if lookup not in {getattr(each, "parameter_name", None) for each in self.list_filter}:
+            raise IncorrectLookupParameters
+        return True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return Listing
+
+    def line(self, row: Any) -> tuple[str, list[tuple[str, object, bool]]]:
+        """Return the address of a row's page, and for each column its name, its value, and whether that is a number."""
+        columns: list[tuple[str, object, bool]] = []
+        for name in self.list_display:
+            _, _, value = lookup_field(name, row, self)
+            columns.append((str(label_for_field(name, self.model, self)), value, name in self.numbers))
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]), columns
+
+    def prepare(self, rows: list[Any]) -> None:
+        """Add to the rows of a list what needs a statement of its own, in one for all of them."""
+
+    def prepared(self, rows: Iterator[Any]) -> Iterator[Any]:
+        """Yield the rows of a CSV file, prepared in batches that one SQL statement can take."""
+        while chunk := list(islice(rows, _PREPARED_AT_ONCE)):
+            self.prepare(chunk)
+            yield from chunk
+
+    # --- lists ----------------------------------------------------------------------------
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return (queryset.none() if "\0" in term else self.found(queryset, term)), False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows that somebody means who types this."""
+        row_id = names.parse_uuid(term)
+        return queryset.none() if row_id is None else queryset.filter(pk=row_id)
+
+    @method_decorator(require_safe)
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        as_csv = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_csv")
+        more = {
+            "title": self.plural[:1].upper() + self.plural[1:],
+            "singular": self.singular,
+            "plural": self.plural,
+            "empty": self.empty,
+            "counted_rows": COUNTED_ROWS,
+            "list_acts": self.list_acts(request),
+            "csv_url": f"{as_csv}?{request.GET.urlencode()}",
+        }
+        response = super().changelist_view(request, more | (extra_context or {}))
+        if isinstance(response, SimpleTemplateResponse) and not isinstance(response, TemplateResponse):
+            # The second refusal of a query, which Django takes for a broken database.
+            return HttpResponseRedirect(f"{request.path}?e=1")
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            shown = response.context_data["cl"]
+            response.context_data["page_range"] = shown.paginator.get_elided_page_range(shown.page_num)
+        return response
+
+    @method_decorator(require_safe)
+    def csv_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send the rows that the list shows with the same filters, all of them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            shown = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(request.path)
+        return csv_export.response(
+            self.csv_columns,
+            self.prepared(shown.queryset.iterator(chunk_size=2000)),
+            file_name=f"{self.plural}-{timezone.now():%Y%m%d-%H%M%S}.csv".replace(" ", "-"),
+        )
+
+    def list_acts(self, request: HttpRequest) -> Sequence[Act]:
+        """Return what an operator may do that concerns no row yet."""
+        found: Sequence[Act] = self.admin_site.acts_above(request, self.model)  # type: ignore[attr-defined]
+        return found
+
+    # --- the page of a row ----------------------------------------------------------------
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        operators_acts = oversight.acts_on(self.things(row), limit=ACTS_SHOWN)
+        row.operators_acts = operators_acts
+        context = {
+            **self.admin_site.each_context(request),
+            "operators_acts": operators_acts,
+            "title": f"{self.singular} {row}"[:100],
+            "opts": self.opts,
+            "row": row,
+            "acts": self.acts(request, row),
+            **self.detail(request, row),
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, self.detail_template, context)
+
+    def things(self, row: Any) -> Sequence[tuple[str, object]]:
+        """Return (kind, id) of the row and of what belongs to it, as the log of operators' acts names them."""
+        return [(self.singular, row.pk)]
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the template of a row's page shows: `facts`, and whatever else it asks for."""
+        return {}
+
+    def acts(self, request: HttpRequest, row: Any) -> Sequence[Act]:
+        """Return what an operator may do with the row, and why not."""
+        found: Sequence[Act] = self.admin_site.acts_with(request, row)  # type: ignore[attr-defined]
+        return found
+
+
+def page_of_thing(site: admin.AdminSite, kind: str, row_id: str) -> str:
+    """Return the address of the page of a thing as the log of operators' acts names it, or "" if there is none."""
+    for model, page in site._registry.items():
+        if row_id and isinstance(page, LedgerPage) and page.singular == kind:
+            return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[row_id])
+    return ""

@@ -1,0 +1,385 @@
+"""Everything that the home of the desk shows, collected as one value by a fixed number of statements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from config.admin import base, charts
+from config.admin import server_grid as cells
+from config.admin.templatetags import desk
+from lockers import overview as lockers
+from lockers.models import LockerTask
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import SPENDABLE, CoinState
+from transfers import overview as transfers
+from transfers.states import TransferState
+from wallets import overview as wallets
+from wallets.models import AuditRun, OperatorAction
+from wallets.states import AuditResult
+
+PERIODS: Final = (30, 90)
+RUNNING_SHOWN: Final = 10
+ACTIONS_SHOWN: Final = 8
+# The states in the order in which they are stacked, from the bottom up.
+STACK: Final = (
+    TransferState.COMPLETED,
+    TransferState.PENDING,
+    TransferState.REQUESTED,
+    TransferState.CANCELLED,
+    TransferState.FAILED,
+)
+
+
+def days_asked(text: str | None) -> int:
+    """Return the period that the address asks for, the shortest if it asks for none that there is."""
+    return next((days for days in PERIODS if str(days) == text), PERIODS[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do before an installation is of use."""
+
+    title: str
+    hint: str
+    is_done: bool
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number at the top: its mark and class say at a glance whether it is as it should be."""
+
+    what: str
+    value: str
+    note: str
+    url: str
+    css: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One state in the legend of the picture."""
+
+    name: str
+    css: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Open transfers of one age."""
+
+    name: str
+    pending: int
+    pending_url: str
+    bar: SafeString
+    requested: int
+    requested_url: str
+    other_bar: SafeString
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task at work, with its cells."""
+
+    id: UUID
+    kind: str
+    wallet: str
+    state: str
+    step: str
+    progress: int
+    message: str
+    tag: str
+    amount: int | None
+    created_at: datetime
+    cells: Sequence[cells.Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What the template shows."""
+
+    days: int
+    standing: transfers.Standing
+    tiles: Sequence[Tile]
+    ages: Sequence[Age]
+    columns: Sequence[charts.Column]
+    running: Sequence[Task]
+    running_is_more: bool
+    server_cells: Sequence[cells.Cell]
+    servers_up: int
+    lockers_are_off: bool
+    coins: Sequence[lockers.CoinCount]
+    actions: Sequence[OperatorAction]
+    steps: Sequence[Step]
+    periods: Sequence[int] = PERIODS
+    quorum: int = QUORUM
+    raida_count: int = RAIDA_COUNT
+    server_legend: Sequence[tuple[str, str, str]] = cells.SERVER_LEGEND
+
+    @property
+    def transfers_total(self) -> int:
+        return sum(column.total for column in self.columns)
+
+    @property
+    def highest(self) -> int:
+        return max((column.total for column in self.columns), default=0)
+
+    @property
+    def picture(self) -> SafeString:
+        return charts.stacked(
+            self.columns,
+            label=f"Transfers of the last {self.days} days by state: {self.transfers_total:,} in all."
+            " The table below has the numbers.",
+        )
+
+    @property
+    def legend(self) -> Sequence[Entry]:
+        return [
+            Entry(
+                state.value,
+                f"s-{state.value}",
+                sum(column.parts[place][2] for column in self.columns),
+                f"{_list('transfers_transfer')}?state={state.value}",
+            )
+            for place, state in enumerate(STACK)
+        ]
+
+    @property
+    def columns_with_transfers(self) -> Sequence[charts.Column]:
+        """The days on which there were any, the newest first."""
+        return [column for column in reversed(self.columns) if column.total]
+
+    @property
+    def open_steps(self) -> Sequence[Step]:
+        """The steps, as long as one is to be done; then the list disappears."""
+        return self.steps if any(not step.is_done for step in self.steps) else ()
+
+
+def collected(*, days: int) -> Home:
+    """Ask for everything that the home shows."""
+    now = timezone.now()
+    first = now.date() - timedelta(days=days - 1)
+    standing = transfers.standing()
+    beginnings = wallets.beginnings()
+    audit = wallets.latest_audit()
+    coins = lockers.coins_by_state()
+    running = lockers.running_tasks(limit=RUNNING_SHOWN + 1)
+    servers = lockers.servers()
+    in_need = lockers.tasks_in_need(LockerTask.objects.all()).count()
+    servers_up = sum(1 for server in servers if not server.is_silent)
+    return Home(
+        days=days,
+        standing=standing,
+        tiles=[
+            *_ledger_tiles(standing),
+            _audit_tile(audit, now),
+            *_coin_tiles(coins),
+            _thin_tile(*lockers.count_thin()),
+            _need_tile(in_need),
+            _server_tile(servers_up, any(server.asked_at for server in servers)),
+        ],
+        ages=_ages(standing),
+        columns=_columns(transfers.days(since=first), first=first, days=days),
+        running=[_task(each) for each in running[:RUNNING_SHOWN]],
+        running_is_more=len(running) > RUNNING_SHOWN,
+        server_cells=[cells.of_server(server, now=now) for server in servers],
+        servers_up=servers_up,
+        lockers_are_off=not settings.RAIDA_HOSTS,
+        coins=coins,
+        actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
+        steps=_steps(beginnings, standing, audit),
+    )
+
+
+def _steps(beginnings: wallets.Beginnings, standing: transfers.Standing, audit: AuditRun | None) -> list[Step]:
+    has_tokens = standing.issued > 0
+    make_key = reverse("admin:create-api-key")
+    return [
+        Step("Create a wallet", "create_wallet --name NAME", beginnings.has_wallet, reverse("admin:create-wallet")),
+        Step("Give a partner an API key", "create_api_key --name NAME", beginnings.has_api_key, make_key),
+        Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, _list("wallets_wallet")),
+        Step("Let a wallet log in", "POST /auth", beginnings.has_login),
+        Step("Send a first transfer", "POST /transfers", standing.has_transfers),
+        Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
+    ]
+
+
+def _list(name: str) -> str:
+    return reverse(f"admin:{name}_changelist")
+
+
+def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
+    transfer_list = _list("transfers_transfer")
+    whole = standing.issued == standing.held
+    difference = (
+        f"{abs(standing.issued - standing.held):,} {'missing' if standing.issued > standing.held else 'too many'}"
+    )
+    agrees = standing.reserved_tokens == standing.reserved_by_transfers
+    oldest = min(
+        (at for at in (standing.pending.oldest_at, standing.requested.oldest_at) if at is not None), default=None
+    )
+    is_late = oldest is not None and oldest < timezone.now() - transfers.LONG
+    return [
+        Tile(
+            "tokens issued = held",
+            f"{standing.issued:,}",
+            "all of them lie in wallets" if whole else f"{standing.held:,} held: {difference}. Run an audit",
+            _list("wallets_token"),
+            "good" if whole else "bad",
+            "✓" if whole else "!",
+        ),
+        Tile(
+            "tokens reserved",
+            f"{standing.reserved_tokens:,}",
+            f"by {standing.pending.transfers:,} pending transfers"
+            if agrees
+            else f"but pending transfers say {standing.reserved_by_transfers:,}. Run an audit",
+            f"{transfer_list}?state=pending",
+            "good" if agrees else "bad",
+            "✓" if agrees else "!",
+        ),
+        Tile(
+            "oldest open transfer",
+            desk.span((timezone.now() - oldest).total_seconds()) if oldest else "none",
+            "pending or requested" if oldest else "nobody waits",
+            f"{transfer_list}?state=open",
+            "wait" if is_late else "good",
+            "◔" if is_late else "✓",
+        ),
+    ]
+
+
+def _audit_tile(audit: AuditRun | None, now: datetime) -> Tile:
+    url = _list("wallets_auditrun")
+    if audit is None:
+        return Tile("last audit", "never", "`manage.py audit` runs one", url, "wait", "◔")
+    words, css, mark = {
+        AuditResult.RUNNING: ("running", "wait", "▸"),
+        AuditResult.SOUND: ("sound", "good", "✓"),
+        AuditResult.UNSOUND: (f"{audit.findings_count:,} findings", "bad", "!"),
+        AuditResult.FAILED: ("did not end", "bad", "!"),
+    }[AuditResult(audit.result)]
+    every = settings.AUDIT_EVERY_MINUTES
+    if every and audit.started_at < now - 3 * timedelta(minutes=every) and css == "good":
+        css, mark = "wait", "◔"
+    return Tile("last audit", words, desk.ago(audit.started_at, now), url, css, mark)
+
+
+def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
+    url = _list("lockers_coin")
+    spendable = [count for count in coins if count.state in SPENDABLE]
+    doubtful = {count.state: count.coins for count in coins if count.state in (CoinState.LIMBO, CoinState.ERRORED)}
+    in_doubt = sum(doubtful.values())
+    return [
+        Tile(
+            "coins in wallets",
+            desk.coins(sum(count.units for count in spendable)),
+            f"{sum(count.coins for count in spendable):,} coins in bank and fracked",
+            f"{url}?state=bank",
+        ),
+        Tile(
+            "coins in doubt",
+            f"{in_doubt:,}",
+            "limbo or errored; finds ask for them" if in_doubt else "none in limbo, none errored",
+            f"{url}?state={CoinState.LIMBO if doubtful.get(CoinState.LIMBO) or not in_doubt else CoinState.ERRORED}",
+            "wait" if in_doubt else "good",
+            "?" if in_doubt else "✓",
+        ),
+    ]
+
+
+def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
+    page = "lockers_coin" if thin_coins and not thin_lockers else "lockers_locker"
+    is_any = bool(thin_lockers or thin_coins)
+    return Tile(
+        "thin lockers and coins",
+        f"{thin_lockers:,} and {thin_coins:,}",
+        f"on fewer than {lockers.THIN_BELOW} servers; the others are asked again"
+        if is_any
+        else "none on too few servers",
+        f"{_list(page)}?servers=thin",
+        "wait" if is_any else "good",
+        "◔" if is_any else "✓",
+    )
+
+
+def _need_tile(in_need: int) -> Tile:
+    return Tile(
+        "tasks that need a human",
+        f"{in_need:,}",
+        "coins unknown, or past their time" if in_need else "no coin unknown, none past its time",
+        f"{_list('lockers_lockertask')}?need=yes",
+        "bad" if in_need else "good",
+        "!" if in_need else "✓",
+    )
+
+
+def _server_tile(up: int, is_known: bool) -> Tile:
+    if not settings.RAIDA_HOSTS:
+        return Tile("servers", "off", "lockers are switched off", "#h-raida", "wait", "◐")
+    value = f"{up} of {RAIDA_COUNT}"
+    if up < QUORUM:
+        return Tile("servers", value, f"fewer than the {QUORUM} that decide", "#h-raida", "bad", "!")
+    if up < RAIDA_COUNT:
+        return Tile("servers", value, f"{QUORUM} are enough", "#h-raida", "wait", "◐")
+    return Tile("servers", value, "none is silent" if is_known else "none was asked yet", "#h-raida", "good", "✓")
+
+
+def _ages(standing: transfers.Standing) -> list[Age]:
+    pending, requested = standing.pending.by_age, standing.requested.by_age
+    highest = max(*pending, *requested, 1)
+    here = _list("transfers_transfer")
+    return [
+        Age(
+            name,
+            pending[place],
+            f"{here}?state=pending&waits={key}",
+            charts.share(pending[place], highest, css="s-pending"),
+            requested[place],
+            f"{here}?state=requested&waits={key}",
+            charts.share(requested[place], highest, css="s-requested"),
+        )
+        for place, (key, (name, _, _)) in enumerate(base.AGES.items())
+    ]
+
+
+def _task(each: lockers.Progress) -> Task:
+    return Task(
+        each.id,
+        each.kind,
+        each.wallet,
+        each.state,
+        each.step,
+        each.progress,
+        each.message,
+        each.tag,
+        each.amount,
+        each.created_at,
+        cells.of_board(each.board),
+    )
+
+
+def _columns(found: Sequence[transfers.Day], *, first: date, days: int) -> list[charts.Column]:
+    by_day: dict[date, dict[str, int]] = {}
+    for row in found:
+        by_day.setdefault(row.day, {})[row.state] = row.transfers
+    return [
+        charts.Column(
+            (first + timedelta(days=offset)).isoformat(),
+            [
+                (f"s-{state.value}", state.value, by_day.get(first + timedelta(days=offset), {}).get(state.value, 0))
+                for state in STACK
+            ],
+        )
+        for offset in range(days)
+    ]

@@ -1,0 +1,398 @@
+"""Tasks, lockers and coins at the desk. Nothing secret is read for it: no number, no code, no key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from config.admin import base, server_grid
+from config.admin.base import Fact
+from config.admin.templatetags import desk
+from config.admin.wallets import link
+from lockers import overview, remaining
+from lockers.models import Coin, Locker, LockerTask
+from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from wallets import names
+
+COINS_SHOWN = 50
+
+
+def _words(values: Any) -> list[tuple[str, str]]:
+    return [(value.value, value.value) for value in values]
+
+
+def _workers(attempt: int) -> str:
+    if attempt < 2:
+        return "one took it" if attempt else "none took it yet"
+    return f"{attempt} took it, one after the other"
+
+
+def _settled(task: LockerTask) -> list[Fact]:
+    if task.settled_by is None or task.settled_at is None:
+        return []
+    by = link("lockers_lockertask", task.settled_by_id, f"a {task.settled_by.kind}")
+    return [Fact("settled by", by, note=f"{desk.full(task.settled_at)}; coins were unknown when it ended")]
+
+
+class TaskStateFilter(base.StateFilter):
+    values = _words(TaskState)
+
+
+class TaskKindFilter(base.StateFilter):
+    title = "kind"
+    parameter_name = "kind"
+    values = _words(TaskKind)
+
+
+class NeedFilter(base.Choice):
+    title = "needs action"
+    parameter_name = "need"
+    values = (("yes", "coins unknown, or past its time"),)
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.tasks_in_need(queryset)
+
+
+@admin.register(LockerTask)
+class LockerTaskPage(base.LedgerPage):
+    """What talks to the servers."""
+
+    called = ("task", "tasks")
+    list_display = ("kind", "status", "bar", "owner", "worth", "tag", "made", "ended")
+    numbers = ("worth",)
+    list_filter = (TaskStateFilter, TaskKindFilter, NeedFilter, base.AgeFilter, base.WalletFilter, base.TagFilter)
+    ordering = ("-created_at", "-id")
+    search_help_text = "a task's or a receipt's id"
+    detail_template = "desk/task.html"
+    empty = "No task yet. Importing coins, or putting some into a locker, begins one."
+    csv_columns = (
+        ("id", lambda task: task.id),
+        ("kind", lambda task: task.kind),
+        ("state", lambda task: task.state),
+        ("step", lambda task: task.step),
+        ("progress", lambda task: task.progress),
+        ("wallet", lambda task: task.wallet.name),
+        ("amount", lambda task: "" if task.amount is None else desk.coins(task.amount).replace(",", "")),
+        ("tag", lambda task: task.tag),
+        ("message", lambda task: task.message),
+        ("attempt", lambda task: task.attempt),
+        ("receipt", lambda task: task.receipt_id),
+        ("created at", lambda task: task.created_at),
+        ("finished at", lambda task: task.finished_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LockerTask]:
+        sides = ("wallet", "actor", "locker", "settled_by")
+        return LockerTask.objects.select_related(*sides).defer(
+            "code", "locker__code", "wallet__password", "actor__password", "settled_by__code"
+        )
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        task_id = names.parse_uuid(term)
+        return queryset.filter(receipt_id=term.lower()) if task_id is None else queryset.filter(pk=task_id)
+
+    @admin.display(description="state")
+    def status(self, task: LockerTask) -> SafeString:
+        return desk.pill(task.state)
+
+    @admin.display(description="progress")
+    def bar(self, task: LockerTask) -> SafeString:
+        if task.state != TaskState.RUNNING:
+            return format_html("{} %", task.progress)
+        return format_html(
+            '<progress max="100" value="{}" aria-label="progress of the task"></progress> {} %',
+            task.progress,
+            task.progress,
+        )
+
+    @admin.display(description="wallet")
+    def owner(self, task: LockerTask) -> SafeString:
+        return link("wallets_wallet", task.wallet_id, task.wallet.name)
+
+    @admin.display(description="coins")
+    def worth(self, task: LockerTask) -> str:
+        return desk.coins(task.amount)
+
+    @admin.display(description="begun")
+    def made(self, task: LockerTask) -> SafeString | str:
+        return desk.moment(task.created_at)
+
+    @admin.display(description="ended")
+    def ended(self, task: LockerTask) -> SafeString | str:
+        return "–" if task.finished_at is None else desk.moment(task.finished_at)
+
+    def detail(self, request: HttpRequest, row: LockerTask) -> dict[str, Any]:
+        progress = overview.progress_of([row.pk])[0]
+        return {
+            "title": f"{row.kind.capitalize()} of {row.wallet.name}",
+            "progress": progress,
+            "cells": server_grid.of_board(progress.board),
+            "advice": remaining.advice(row, now=timezone.now()),
+            "attempts": [
+                (attempt, server_grid.of_answers(attempt.answers)) for attempt in overview.attempts_of(task_id=row.pk)
+            ],
+            "coins": overview.coins_of_task(task_id=row.pk),
+            "result": overview.result_of(row),
+            "legend": server_grid.ANSWER_LEGEND,
+            "live_url": reverse("admin:live"),
+            "facts": [
+                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
+                *(
+                    [Fact("asked by", link("wallets_wallet", row.actor_id, row.actor.name))]
+                    if row.actor_id != row.wallet_id
+                    else []
+                ),
+                Fact("coins", desk.coins(row.amount)),
+                Fact("tag", row.tag or "–"),
+                *(
+                    [
+                        Fact(
+                            "locker",
+                            link("lockers_locker", row.locker_id, desk.short(row.locker_id)),
+                            note=row.locker.state,
+                        )
+                    ]
+                    if row.locker
+                    else []
+                ),
+                Fact("begun", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact(
+                    "ended",
+                    desk.full(row.finished_at) or "not yet",
+                    note="" if row.finished_at else f"its time is up {desk.ago(row.deadline)}",
+                ),
+                *_settled(row),
+                *([Fact("seen", desk.full(row.seen_at), note=desk.ago(row.seen_at))] if row.seen_at else []),
+                Fact("workers", _workers(row.attempt)),
+                Fact("receipt", row.receipt_id),
+                Fact("id", row.pk),
+            ],
+        }
+
+
+class LockerStateFilter(base.StateFilter):
+    values = _words(LockerState)
+
+
+class ThinFilter(base.Choice):
+    title = "servers"
+    parameter_name = "servers"
+    values = (("thin", f"thin: fewer than {overview.THIN_BELOW}"),)
+
+
+class ThinLockerFilter(ThinFilter):
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.thin_lockers(queryset)
+
+
+class ThinCoinFilter(ThinFilter):
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.thin_coins(queryset)
+
+
+def _mending(locker: Locker) -> str:
+    if locker.mend_at is None:
+        return "each coin stands on so many"
+    return f"those that lack coins are asked again {desk.ago(locker.mend_at)}"
+
+
+def _spread(fewest: int | None, most: int | None) -> str:
+    return "–" if fewest is None or most is None else overview.spread_text(fewest, most)
+
+
+@admin.register(Locker)
+class LockerPage(base.LedgerPage):
+    """Lockers that wallets of this ledger filled."""
+
+    list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
+    numbers = ("worth",)
+    list_filter = (LockerStateFilter, ThinLockerFilter, base.WalletFilter, base.TagFilter, base.AgeFilter)
+    ordering = ("-created_at", "-id")
+    search_help_text = "a locker's id"
+    detail_template = "desk/locker.html"
+    empty = "No locker was filled yet. `POST /api/v1/locker` fills one."
+    csv_columns = (
+        ("id", lambda locker: locker.id),
+        ("state", lambda locker: locker.state),
+        ("amount", lambda locker: desk.coins(locker.amount).replace(",", "")),
+        ("servers", lambda locker: _spread(locker.fewest, locker.most)),
+        ("wallet", lambda locker: locker.wallet.name),
+        ("tag", lambda locker: locker.tag),
+        ("created at", lambda locker: locker.created_at),
+        ("changed at", lambda locker: locker.changed_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Locker]:
+        found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
+        return overview.with_servers(found)
+
+    @admin.display(description="locker")
+    def identity(self, locker: Locker) -> str:
+        return desk.short(locker.pk)
+
+    @admin.display(description="state")
+    def status(self, locker: Locker) -> SafeString:
+        return desk.pill(locker.state)
+
+    @admin.display(description="on servers")
+    def servers(self, locker: Any) -> str:
+        return _spread(locker.fewest, locker.most)
+
+    @admin.display(description="coins")
+    def worth(self, locker: Locker) -> str:
+        return desk.coins(locker.amount)
+
+    @admin.display(description="wallet")
+    def owner(self, locker: Locker) -> SafeString:
+        return link("wallets_wallet", locker.wallet_id, locker.wallet.name)
+
+    @admin.display(description="begun")
+    def made(self, locker: Locker) -> SafeString | str:
+        return desk.moment(locker.created_at)
+
+    @admin.display(description="changed")
+    def changed(self, locker: Locker) -> SafeString | str:
+        return desk.moment(locker.changed_at)
+
+    def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {
+            "title": f"Locker {desk.short(row.pk)}",
+            "tasks": list(row.tasks.defer("code").order_by("-created_at", "-id")[:20]),
+            "coins": overview.coins_of_locker(locker_id=row.pk),
+            "facts": [
+                Fact("state", desk.pill(row.state), note=overview.LOCKER_WORDS[LockerState(row.state)]),
+                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
+                Fact("coins", desk.coins(row.amount)),
+                Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
+                Fact("tag", row.tag or "–"),
+                Fact("transmit code", "••••••", note="shown to its owner alone; it is the money"),
+                Fact("begun", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("changed", desk.full(row.changed_at), note=desk.ago(row.changed_at)),
+                Fact("id", row.pk),
+            ],
+        }
+
+
+def _servers_needed(coin: Coin) -> str:
+    if coin.passes < overview.THIN_BELOW and coin.state in (*SPENDABLE, CoinState.LOCKED):
+        return "thin: 13 are needed, and the others are asked again by themselves"
+    return "13 make it spendable"
+
+
+class CoinStateFilter(base.StateFilter):
+    values = _words(CoinState)
+
+
+class DenominationFilter(base.Choice):
+    title = "denomination"
+    parameter_name = "denomination"
+    values = [(str(power), desk.denomination(power)) for power in range(6, -9, -1)]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(denomination=int(value))
+
+
+@admin.register(Coin)
+class CoinPage(base.LedgerPage):
+    """Coins, without their numbers."""
+
+    list_display = ("serial", "value", "status", "grade", "owner", "held_by", "changed")
+    numbers = ("value",)
+    list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, base.WalletFilter)
+    search_help_text = "a serial number"
+    detail_template = "desk/coin.html"
+    empty = "No coin yet. `POST /api/v1/import` brings some in."
+    csv_columns = (
+        ("id", lambda coin: coin.id),
+        ("denomination", lambda coin: desk.denomination(coin.denomination).replace(",", "")),
+        ("serial number", lambda coin: coin.serial_number),
+        ("state", lambda coin: coin.state),
+        ("servers", lambda coin: coin.pown),
+        ("wallet", lambda coin: coin.wallet.name),
+        ("held by", lambda coin: coin.task_id),
+        ("changed at", lambda coin: coin.changed_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Coin]:
+        return Coin.objects.select_related("wallet").defer("secrets", "proposed", "wallet__password")
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("wallet_id", "state", "denomination", "id") if request.GET.get("wallet") else ("id",)
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        coin_id = names.parse_uuid(term)
+        if coin_id is not None:
+            return queryset.filter(pk=coin_id)
+        if not (term.isascii() and term.isdecimal() and len(term) <= 10):
+            return queryset.none()
+        # By all denominations, so that the index on both serves.
+        return queryset.filter(denomination__in=range(-8, 7), serial_number=int(term))
+
+    @admin.display(description="serial number")
+    def serial(self, coin: Coin) -> str:
+        return str(coin.serial_number)
+
+    @admin.display(description="value")
+    def value(self, coin: Coin) -> str:
+        return desk.denomination(coin.denomination)
+
+    @admin.display(description="state")
+    def status(self, coin: Coin) -> SafeString:
+        return desk.pill(coin.state)
+
+    @admin.display(description="servers")
+    def grade(self, coin: Coin) -> str:
+        return overview.spread_text(coin.passes, coin.passes)
+
+    @admin.display(description="wallet")
+    def owner(self, coin: Coin) -> SafeString:
+        return link("wallets_wallet", coin.wallet_id, coin.wallet.name)
+
+    @admin.display(description="held by")
+    def held_by(self, coin: Coin) -> SafeString | str:
+        return "–" if coin.task_id is None else link("lockers_lockertask", coin.task_id, "a task")
+
+    @admin.display(description="changed")
+    def changed(self, coin: Coin) -> SafeString | str:
+        return desk.moment(coin.changed_at)
+
+    def things(self, row: Coin) -> Sequence[tuple[str, object]]:
+        # The task of an export has the id of the export.
+        near = (("task", row.task_id), ("locker", row.locker_id), ("task", row.export_id))
+        return [*super().things(row), *((kind, row_id) for kind, row_id in near if row_id is not None)]
+
+    def detail(self, request: HttpRequest, row: Coin) -> dict[str, Any]:
+        return {
+            "title": f"Coin of {desk.denomination(row.denomination)}, number {row.serial_number}",
+            "cells": server_grid.of_board(row.pown),
+            "facts": [
+                Fact("state", desk.pill(row.state), note=overview.COIN_WORDS[CoinState(row.state)]),
+                Fact("value", desk.denomination(row.denomination)),
+                Fact("serial number", row.serial_number),
+                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
+                Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
+                Fact(
+                    "last checked",
+                    "not since it came" if row.checked_at is None else desk.full(row.checked_at),
+                    note="" if row.checked_at is None else desk.ago(row.checked_at),
+                ),
+                Fact("came", f"by {row.origin}", note=desk.ago(row.created_at)),
+                Fact(
+                    "held by", "nothing" if row.task_id is None else link("lockers_lockertask", row.task_id, "a task")
+                ),
+                *(
+                    [Fact("locker", link("lockers_locker", row.locker_id, desk.short(row.locker_id)))]
+                    if row.locker_id
+                    else []
+                ),
+                Fact("authenticity numbers", "••••••", note="sealed; no page shows them"),
+                Fact("changed", desk.full(row.changed_at), note=desk.ago(row.changed_at)),
+                Fact("id", row.pk),
+            ],
+        }

@@ -1,0 +1,161 @@
+"""
+Sessions of the desk, as Django keeps them: in the database, but found by a digest of the browser's key.
+
+A session holds who signed in, from where and with which browser, since when, and which second factor was passed. It
+ends `SESSION_COOKIE_AGE` seconds after the password, or after `SESSION_IDLE_SECONDS` without a page.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from config.admin.models import Session
+from config.web.addresses import client_address
+
+# The names of what a session holds besides Django's own.
+_CREATED: Final = "created_at"
+_ADDRESS: Final = "address"
+_AGENT: Final = "agent"
+FACTOR: Final = "second_factor"
+
+_log: Final = logging.getLogger("coppice.desk")
+
+# A page sooner than this after the last one writes nothing.
+_TOUCHED_EVERY: Final = timedelta(seconds=60)
+
+
+def _digest(session_key: str) -> bytes:
+    return sha256(session_key.encode()).digest()
+
+
+def open_sessions() -> QuerySet[Session]:
+    """Return the sessions that have not ended."""
+    now = timezone.now()
+    return Session.objects.filter(
+        expires_at__gt=now, last_used_at__gt=now - timedelta(seconds=settings.SESSION_IDLE_SECONDS)
+    )
+
+
+class SessionStore(SessionBase):
+    """Django's session engine of the desk. The key itself is in the browser's cookie alone."""
+
+    row: Session | None = None
+
+    def load(self) -> dict[str, Any]:
+        key = self.session_key
+        self.row = None if key is None else open_sessions().filter(digest=_digest(key)).first()
+        if self.row is None:
+            self._session_key: str | None = None
+            return {}
+        return self.decode(self.row.data)
+
+    def exists(self, session_key: str) -> bool:
+        return Session.objects.filter(digest=_digest(session_key)).exists()
+
+    def create(self) -> None:
+        while True:
+            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]
+            try:
+                self.save(must_create=True)
+            except CreateError:
+                continue
+            self.modified = True
+            return
+
+    def save(self, must_create: bool = False) -> None:
+        if self.session_key is None:
+            self.create()
+            return
+        values = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
+        now = timezone.now()
+        values.setdefault(_CREATED, now.isoformat())
+        created_at = datetime.fromisoformat(values[_CREATED])
+        columns = {
+            "data": self.encode(values),
+            "user_id": values.get(SESSION_KEY),
+            "address": str(values.get(_ADDRESS, ""))[:45],
+            "agent": str(values.get(_AGENT, ""))[:300],
+            "has_second_factor": FACTOR in values,
+            "created_at": created_at,
+            "last_used_at": now,
+            "expires_at": created_at + timedelta(seconds=settings.SESSION_COOKIE_AGE),
+        }
+        digest = _digest(self.session_key)
+        if must_create:
+            try:
+                with transaction.atomic():
+                    Session.objects.create(digest=digest, **columns)
+            except IntegrityError as error:
+                raise CreateError from error
+        elif not Session.objects.filter(digest=digest).update(**columns):
+            # It was ended while this request was at work; saving it would begin it again.
+            raise UpdateError
+
+    def cycle_key(self) -> None:
+        """
+        Give the session a new key. One that was ended meanwhile gets none.
+
+        :raises SessionInterrupted: it was ended
+        """
+        with transaction.atomic():
+            # Loads it, and forgets a key that opens nothing.
+            self._get_session()  # type: ignore[attr-defined]
+            key = self.session_key
+            if key is not None and not Session.objects.select_for_update().filter(digest=_digest(key)).exists():
+                raise SessionInterrupted("The session was ended while the request was at work.")
+            super().cycle_key()
+
+    def delete(self, session_key: str | None = None) -> None:
+        key = session_key or self.session_key
+        if key is not None:
+            Session.objects.filter(digest=_digest(key)).delete()
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        now = timezone.now()
+        idle = now - timedelta(seconds=settings.SESSION_IDLE_SECONDS)
+        Session.objects.filter(Q(expires_at__lte=now) | Q(last_used_at__lte=idle)).delete()
+
+
+def begin(request: HttpRequest) -> None:
+    """Write down in the session of a person who has just passed the password from where and when that was."""
+    session = request.session
+    session.pop(FACTOR, None)
+    session[_CREATED] = timezone.now().isoformat()
+    session[_ADDRESS] = client_address(request)
+    session[_AGENT] = request.headers.get("User-Agent", "")[:300]
+
+
+def touch(request: HttpRequest) -> None:
+    """Write down that a session is in use, once a minute at most."""
+    row = getattr(request.session, "row", None)
+    now = timezone.now()
+    if row is not None and now - row.last_used_at > _TOUCHED_EVERY:
+        try:
+            Session.objects.filter(pk=row.pk).update(last_used_at=now)
+        except DatabaseError as error:
+            # A page is shown all the same, by a read-only server too.
+            _log.debug("use_not_noted", extra={"error": type(error).__name__})
+
+
+def current(request: HttpRequest) -> UUID | None:
+    """Return the id of the request's session."""
+    row = getattr(request.session, "row", None)
+    return None if row is None else row.pk
+
+
+def of_person(user: User) -> QuerySet[Session]:
+    """Return the sessions in which a person is signed in, the one used last first."""
+    return open_sessions().filter(user=user).order_by("-last_used_at", "-id")

@@ -1,0 +1,141 @@
+"""The desk itself: its home, its live answers, and the way around."""
+
+from collections.abc import Sequence
+from functools import partial, update_wrapper
+from typing import Any, Final
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+from django.views.decorators.csrf import csrf_protect
+
+from config.admin import dashboard, sessions, sign_in, task_progress
+from config.admin.actions import buttons
+from config.admin.base import Act
+from config.admin.confirmation import Deed
+from config.api.pools import Pool, answered_on
+
+# The way around, in the order in which operators think; what a person may not see is left out.
+_AROUND: Final[Sequence[str]] = (
+    "wallets.wallet",
+    "wallets.token",
+    "transfers.transfer",
+    "trusts.trust",
+    "lockers.lockertask",
+    "lockers.locker",
+    "lockers.coin",
+    "wallets.apikey",
+    "wallets.bearertoken",
+    "wallets.auditrun",
+    "wallets.operatoraction",
+    "auth.user",
+)
+# Django's own pages with which the desk does nothing, or for which it has others.
+_NOT_OURS: Final = {
+    "autocomplete",
+    "app_list",
+    "jsi18n",
+    "logout",
+    "password_change",
+    "password_change_done",
+    "view_on_site",
+}
+
+
+class Desk(AdminSite):
+    """Django's admin with a home that tells how the ledger stands."""
+
+    site_header = "Coppice"
+    site_title = "Coppice"
+    index_title = "Home"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [
+            path("live/", self.admin_view(task_progress.tasks), name="live"),
+            path("second-factor/", partial(sign_in.second_factor, site=self), name="second_factor"),
+            path("sessions/", self.admin_view(partial(sign_in.own_sessions, site=self)), name="sessions"),
+            # Before Django's: it asks who is let in, and everybody may leave.
+            path("logout/", csrf_protect(self.logout), name="logout"),
+            path(
+                "password_change/",
+                answered_on(Pool.PASSWORDS)(self.admin_view(partial(sign_in.change_password, site=self))),
+                name="password_change",
+            ),
+            *buttons.urls(self),
+            *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
+        ]
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return sign_in.passed(request)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Let in who has passed the second factor too, and write down that the session is in use."""
+        inner = super().admin_view(view, cacheable)
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if sign_in.waits_for_factor(request):
+                return sign_in.to_factor(request)
+            # A page that is left open asks by itself; that is no use.
+            if view is not task_progress.tasks and self.has_permission(request):
+                sessions.touch(request)
+            answer: HttpResponseBase = inner(request, *args, **kwargs)
+            return answer
+
+        return update_wrapper(guarded, inner)
+
+    @answered_on(Pool.PASSWORDS)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return sign_in.sign_in(request, site=self, extra_context=extra_context)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "around": self._around(request)}
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return nothing: the way around is `around`."""
+        return []
+
+    def _around(self, request: HttpRequest) -> list[dict[str, Any]]:
+        if not self.has_permission(request):
+            return []
+        pages = []
+        by_label = {model._meta.label_lower: (model, model_admin) for model, model_admin in self._registry.items()}
+        for label in _AROUND:
+            model, model_admin = by_label.get(label, (None, None))
+            if model is None or model_admin is None or not model_admin.has_view_or_change_permission(request):
+                continue
+            name = f"{model._meta.app_label}_{model._meta.model_name}_changelist"
+            title = getattr(model_admin, "plural", model._meta.verbose_name_plural)
+            pages.append({"url_name": f"admin:{name}", "title": str(title), "label": label})
+        return pages
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        # Every role may; a staff member without one sees nothing of the ledger.
+        may_see = request.user.has_perm("wallets.view_wallet")
+        context = {
+            **self.each_context(request),
+            "title": self.index_title,
+            "home": dashboard.collected(days=dashboard.days_asked(request.GET.get("days"))) if may_see else None,
+            **(extra_context or {}),
+        }
+        request.current_app = self.name
+        return TemplateResponse(request, "admin/index.html", context)
+
+    def acts_with(self, request: HttpRequest, row: Model) -> list[Act]:
+        """Return what an operator may do with a row, and why not."""
+        return _as_buttons(request, row, [deed for deed in buttons.ALL if isinstance(row, deed.model or ())])
+
+    def acts_above(self, request: HttpRequest, model: type[Model]) -> list[Act]:
+        """Return what an operator may do that concerns no row of this kind yet."""
+        return _as_buttons(request, None, [buttons.by_name(name) for name in buttons.ABOVE_LISTS.get(model, ())])
+
+
+def _as_buttons(request: HttpRequest, row: Model | None, deeds: Sequence[Deed]) -> list[Act]:
+    return [
+        Act(deed.label, url, because, is_dangerous=deed.is_dangerous)
+        for deed, url, because in buttons.offered(request, row, deeds)
+    ]

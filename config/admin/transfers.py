@@ -1,0 +1,140 @@
+"""Transfers at the desk."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from config.admin import base
+from config.admin.base import Fact
+from config.admin.templatetags import desk
+from config.admin.wallets import link
+from transfers import overview
+from transfers.models import Transfer
+from transfers.states import OPEN, TransferState
+
+TOKENS_SHOWN = 50
+
+
+class TransferStateFilter(base.Choice):
+    title = "state"
+    parameter_name = "state"
+    values = (("open", "open: pending or requested"), *((state.value, state.value) for state in TransferState))
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == "open":
+            return queryset.filter(state__in=OPEN)
+        if value == TransferState.COMPLETED:
+            return queryset.filter(state=value)
+        # In so many words, so that the index of what did not complete at once serves.
+        return queryset.filter(~Q(state=TransferState.COMPLETED) | ~Q(closed_event=""), state=value)
+
+
+class PartyFilter(base.WalletFilter):
+    columns = ("source", "destination")
+
+
+class WaitFilter(base.AgeFilter):
+    """Open transfers by age: these alone have an index by age, and are what anybody asks it of."""
+
+    title = "waits for"
+    parameter_name = "waits"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return super().narrowed(queryset.filter(state__in=OPEN), value)
+
+
+class NeedFilter(base.Choice):
+    title = "needs action"
+    parameter_name = "need"
+    values = (("yes", "open for more than a day"),)
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return overview.waiting_long(queryset)
+
+
+@admin.register(Transfer)
+class TransferPage(base.LedgerPage):
+    """Tokens on their way."""
+
+    list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
+    numbers = ("tokens",)
+    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
+    search_help_text = "a transfer's id"
+    detail_template = "desk/transfer.html"
+    empty = "No transfer yet. `POST /transfers` makes one."
+    csv_columns = (
+        ("id", lambda transfer: transfer.id),
+        ("state", lambda transfer: transfer.state),
+        ("tokens", lambda transfer: transfer.token_count),
+        ("source", lambda transfer: transfer.source.name),
+        ("destination", lambda transfer: transfer.destination.name),
+        ("originator", lambda transfer: transfer.originator.name),
+        ("created at", lambda transfer: transfer.created_at),
+        ("closed at", lambda transfer: transfer.closed_at),
+        ("closed by", lambda transfer: transfer.closed_event or ("" if transfer.closed_at is None else "at once")),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
+        sides = ("source", "destination", "originator")
+        return Transfer.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        # Each order has an index that serves its filter; the oldest open one is the most urgent.
+        asked = request.GET
+        if asked.get("state") in ("open", *OPEN) or asked.get("need") or asked.get("waits"):
+            return ("created_at", "number")
+        if asked.get("state") in (TransferState.CANCELLED, TransferState.FAILED):
+            return ("-created_at", "-number")
+        return ("-number",)
+
+    @admin.display(description="transfer")
+    def identity(self, transfer: Transfer) -> str:
+        return desk.short(transfer.pk)
+
+    @admin.display(description="state")
+    def status(self, transfer: Transfer) -> SafeString:
+        return desk.pill(transfer.state)
+
+    @admin.display(description="tokens")
+    def tokens(self, transfer: Transfer) -> str:
+        return f"{transfer.token_count:,}"
+
+    @admin.display(description="from")
+    def from_wallet(self, transfer: Transfer) -> SafeString:
+        return link("wallets_wallet", transfer.source_id, transfer.source.name)
+
+    @admin.display(description="to")
+    def to_wallet(self, transfer: Transfer) -> SafeString:
+        return link("wallets_wallet", transfer.destination_id, transfer.destination.name)
+
+    @admin.display(description="made")
+    def made(self, transfer: Transfer) -> SafeString | str:
+        return desk.moment(transfer.created_at)
+
+    @admin.display(description="closed")
+    def closed(self, transfer: Transfer) -> SafeString | str:
+        return "open" if transfer.closed_at is None else desk.moment(transfer.closed_at)
+
+    def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
+        return {
+            "title": f"Transfer {desk.short(row.pk)}",
+            "strip": overview.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
+            "possible": overview.what_is_possible(row),
+            "tokens": overview.tokens_in(transfer=row, limit=TOKENS_SHOWN),
+            "tokens_shown": TOKENS_SHOWN,
+            "token_page": reverse("admin:wallets_token_changelist"),
+            "facts": [
+                Fact("state", desk.pill(row.state)),
+                Fact("from", link("wallets_wallet", row.source_id, row.source.name)),
+                Fact("to", link("wallets_wallet", row.destination_id, row.destination.name)),
+                Fact("asked by", link("wallets_wallet", row.originator_id, row.originator.name)),
+                Fact("tokens", f"{row.token_count:,}", note=overview.tokens_as_asked(row)),
+                Fact("reserved now", f"{row.reserved_count:,}"),
+                Fact("moved", f"{row.moved_count:,}"),
+                Fact("id", row.pk),
+            ],
+        }

@@ -1,0 +1,95 @@
+"""Trusts at the desk."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from config.admin import base
+from config.admin.base import Fact
+from config.admin.templatetags import desk
+from config.admin.wallets import link, page_of
+from trusts import overview
+from trusts.models import Trust
+from trusts.states import TrustRequestType, TrustState
+
+
+class TrustStateFilter(base.StateFilter):
+    values = [(state.value, state.value.replace("_", " ")) for state in TrustState]
+
+
+class RequestTypeFilter(base.StateFilter):
+    title = "request"
+    parameter_name = "request_type"
+    values = [(kind.value, kind.value) for kind in TrustRequestType]
+
+
+class PartyFilter(base.WalletFilter):
+    columns = ("actor", "target", "originator")
+
+
+@admin.register(Trust)
+class TrustPage(base.LedgerPage):
+    """Who may act for whom, and who may send without asking."""
+
+    list_display = ("says", "request_type", "status", "made", "changed")
+    list_filter = (TrustStateFilter, RequestTypeFilter, PartyFilter, base.AgeFilter)
+    ordering = ("-number",)
+    search_help_text = "a trust's id"
+    detail_template = "desk/trust.html"
+    empty = "No trust yet. `POST /trust_relationships` asks for one."
+    csv_columns = (
+        ("id", lambda trust: trust.id),
+        ("actor", lambda trust: trust.actor.name),
+        ("target", lambda trust: trust.target.name),
+        ("originator", lambda trust: trust.originator.name),
+        ("request", lambda trust: trust.request_type),
+        ("state", lambda trust: trust.state),
+        ("created at", lambda trust: trust.created_at),
+        ("updated at", lambda trust: trust.updated_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Trust]:
+        sides = ("actor", "target", "originator")
+        return Trust.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
+
+    @admin.display(description="trust")
+    def says(self, trust: Trust) -> str:
+        return overview.meaning(trust)
+
+    @admin.display(description="state")
+    def status(self, trust: Trust) -> SafeString:
+        return desk.pill(trust.state)
+
+    @admin.display(description="asked")
+    def made(self, trust: Trust) -> SafeString | str:
+        return desk.moment(trust.created_at)
+
+    @admin.display(description="changed")
+    def changed(self, trust: Trust) -> SafeString | str:
+        return desk.moment(trust.updated_at)
+
+    def detail(self, request: HttpRequest, row: Trust) -> dict[str, Any]:
+        return {
+            "title": overview.meaning(row),
+            "changes": overview.changes_of(trust_id=row.pk),
+            "facts": [
+                Fact("state", desk.pill(row.state)),
+                Fact(
+                    "says", overview.meaning(row), note="" if row.state == TrustState.TRUSTED else "but is not in force"
+                ),
+                Fact("actor", link("wallets_wallet", row.actor_id, row.actor.name), note="asks"),
+                Fact("target", link("wallets_wallet", row.target_id, row.target.name), note="is asked"),
+                Fact(
+                    "originator",
+                    row.originator.name,
+                    page_of("wallets_wallet", row.originator_id),
+                    note="was logged in when it was asked",
+                ),
+                Fact("request", row.request_type),
+                Fact("asked", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("id", row.pk),
+            ],
+        }

@@ -1,0 +1,509 @@
+"""Wallets, tokens, keys, audits and the log of operators at the desk."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from config.admin import base, charts
+from config.admin.base import Fact
+from config.admin.templatetags import desk
+from lockers import overview as coins_overview
+from lockers import queries as lockers
+from transfers import overview as transfers
+from transfers import tallies
+from trusts import overview as trusts
+from wallets import names, overview
+from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
+from wallets.queries import NO_TOKENS
+from wallets.states import AuditResult, OperatorVerb
+
+
+def page_of(model: str, row_id: object) -> str:
+    """Return the address of a row's page; `model` is for instance `wallets_wallet`."""
+    return reverse(f"admin:{model}_change", args=[row_id])
+
+
+def link(model: str, row_id: object, text: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', page_of(model, row_id), text)
+
+
+@admin.register(Wallet)
+class WalletPage(base.LedgerPage):
+    """Who holds tokens and coins."""
+
+    list_display = ("name", "tokens", "reserved", "can_log_in", "made")
+    numbers = ("tokens", "reserved")
+    list_filter = (base.AgeFilter,)
+    ordering = ("name_key",)
+    search_help_text = "the beginning of a name, or an id"
+    detail_template = "desk/wallet.html"
+    empty = "No wallet yet. `manage.py create_wallet --name NAME` makes the first."
+    csv_columns = (
+        ("id", lambda wallet: wallet.id),
+        ("name", lambda wallet: wallet.name),
+        ("display name", lambda wallet: wallet.display_name),
+        ("about", lambda wallet: wallet.about),
+        ("tokens", lambda wallet: wallet.counts.total),
+        ("reserved", lambda wallet: wallet.counts.pending),
+        ("password", lambda wallet: "has one" if wallet.has_password else "none"),
+        ("created at", lambda wallet: wallet.created_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
+        return Wallet.objects.defer("password")
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        wallet_id = names.parse_uuid(term)
+        return (
+            queryset.filter(pk=wallet_id) if wallet_id else queryset.filter(name_key__startswith=names.name_key(term))
+        )
+
+    def prepare(self, rows: list[Any]) -> None:
+        counts = tallies.token_counts([wallet.pk for wallet in rows])
+        able = overview.wallets_with_password([wallet.pk for wallet in rows])
+        for wallet in rows:
+            wallet.counts = counts.get(wallet.pk, NO_TOKENS)
+            wallet.has_password = wallet.pk in able
+
+    @admin.display(description="tokens")
+    def tokens(self, wallet: Any) -> str:
+        return f"{wallet.counts.total:,}"
+
+    @admin.display(description="reserved")
+    def reserved(self, wallet: Any) -> str:
+        return f"{wallet.counts.pending:,}"
+
+    @admin.display(description="password")
+    def can_log_in(self, wallet: Any) -> str:
+        return "has one" if wallet.has_password else "none"
+
+    @admin.display(description="created")
+    def made(self, wallet: Wallet) -> SafeString | str:
+        return desk.moment(wallet.created_at)
+
+    def detail(self, request: HttpRequest, row: Wallet) -> dict[str, Any]:
+        counts = tallies.token_counts([row.pk]).get(row.pk, NO_TOKENS)
+        contents = lockers.contents_of(wallet_list=[row])[0]
+        neighbours = trusts.neighbours(wallet_id=row.pk)
+        keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])
+        for key in keys:
+            key.validity = validity(key)  # type: ignore[attr-defined]
+        here = f"?wallet={row.pk}"
+        return {
+            "title": row.name,
+            "counts": counts,
+            "contents": contents,
+            "grades": [(name.replace("_", " "), *each) for name, each in contents.grades.items() if each[0]],
+            "checks": coins_overview.checks_of(wallet_id=row.pk),
+            "denominations": sorted(contents.denominations.items(), reverse=True),
+            "neighbours": neighbours,
+            "picture": _picture(row, neighbours),
+            "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
+            "keys": keys,
+            "links": {
+                "tokens": reverse("admin:wallets_token_changelist") + here,
+                "transfers": reverse("admin:transfers_transfer_changelist") + here,
+                "trusts": reverse("admin:trusts_trust_changelist") + here,
+                "coins": reverse("admin:lockers_coin_changelist") + here,
+                "tasks": reverse("admin:lockers_lockertask_changelist") + here,
+                "keys": reverse("admin:wallets_bearertoken_changelist") + here,
+            },
+            "facts": [
+                Fact("id", row.pk),
+                *([Fact("display name", row.display_name)] if row.display_name else []),
+                *([Fact("about", row.about)] if row.about else []),
+                Fact(
+                    "password",
+                    "has one"
+                    if row.pk in overview.wallets_with_password([row.pk])
+                    else "none: only a manager acts for it",
+                ),
+                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+            ],
+        }
+
+
+def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeString:
+    return charts.around(
+        wallet.name,
+        [
+            charts.Spoke(each.name, f"t-{each.state}", each.says, each.goes_out)
+            for each in neighbours[: trusts.NEIGHBOURS_SHOWN]
+        ],
+        label=f"Wallets that share a trust with {wallet.name}. The list below says the same in words.",
+    )
+
+
+class ReservedFilter(base.Choice):
+    title = "reserved"
+    parameter_name = "reserved"
+    values = (("yes", "by a pending transfer"), ("no", "free"))
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(transfer_pending_id__isnull=value == "no")
+
+
+@admin.register(Token)
+class TokenPage(base.LedgerPage):
+    """Planted trees, one each."""
+
+    list_display = ("id", "holder", "state", "moved", "made")
+    numbers = ("moved",)
+    list_filter = (base.WalletFilter, ReservedFilter)
+    list_select_related = ("wallet",)
+    search_help_text = "a token's id or a capture's id"
+    detail_template = "desk/token.html"
+    empty = "No token yet. `manage.py issue_tokens --wallet NAME --count 10` issues the first."
+    csv_columns = (
+        ("id", lambda token: token.id),
+        ("capture id", lambda token: token.capture_id),
+        ("wallet", lambda token: token.wallet.name),
+        ("reserved by", lambda token: token.transfer_pending_id),
+        ("moves", lambda token: token.moves),
+        ("created at", lambda token: token.created_at),
+        ("updated at", lambda token: token.updated_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Token]:
+        return Token.objects.select_related("wallet").defer("wallet__password")
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        # Each order has an index: all tokens have none but that of their ids.
+        if request.GET.get("wallet"):
+            return ("wallet", "-arrival")
+        return ("id",)
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        row_id = names.parse_uuid(term)
+        return queryset.none() if row_id is None else queryset.filter(Q(pk=row_id) | Q(capture_id=row_id))
+
+    @admin.display(description="holder")
+    def holder(self, token: Token) -> SafeString:
+        return link("wallets_wallet", token.wallet_id, token.wallet.name)
+
+    @admin.display(description="state")
+    def state(self, token: Token) -> SafeString | str:
+        if token.transfer_pending_id is None:
+            return "free"
+        return link("transfers_transfer", token.transfer_pending_id, "reserved")
+
+    @admin.display(description="moves")
+    def moved(self, token: Token) -> str:
+        return f"{token.moves:,}"
+
+    @admin.display(description="issued")
+    def made(self, token: Token) -> SafeString | str:
+        return desk.moment(token.created_at)
+
+    def things(self, row: Token) -> Sequence[tuple[str, object]]:
+        return [*super().things(row), (transfers.ISSUE, transfers.issue_of(row))]
+
+    def detail(self, request: HttpRequest, row: Token) -> dict[str, Any]:
+        return {
+            "title": f"Token {desk.short(row.pk)}",
+            "history": transfers.provenance(token_id=row.pk),
+            "facts": [
+                Fact("id", row.pk),
+                Fact("capture", row.capture_id, note="the tree that it stands for"),
+                Fact("holder", row.wallet.name, page_of("wallets_wallet", row.wallet_id)),
+                Fact("state", "free")
+                if row.transfer_pending_id is None
+                else Fact(
+                    "state", "reserved by a pending transfer", page_of("transfers_transfer", row.transfer_pending_id)
+                ),
+                Fact("issued", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("moved", f"{row.moves:,} times" if row.moves != 1 else "once"),
+            ],
+        }
+
+
+class ValidityFilter(base.Choice):
+    title = "state"
+    parameter_name = "state"
+    values = (("valid", "valid"), ("expired", "expired"), ("revoked", "revoked"))
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        now = timezone.now()
+        if value == "revoked":
+            return queryset.exclude(revoked_at=None)
+        if value == "expired":
+            return queryset.filter(revoked_at=None, expires_at__lte=now)
+        return queryset.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+
+
+def validity(row: ApiKey | BearerToken) -> str:
+    """Return `valid`, `expired` or `revoked`."""
+    if row.revoked_at is not None:
+        return "revoked"
+    return "expired" if row.expires_at is not None and row.expires_at <= timezone.now() else "valid"
+
+
+class KeyPage(base.LedgerPage):
+    """What API keys and bearer tokens have in common: the secret itself is nowhere, only how it begins."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("digest")
+
+    @admin.display(description="begins with")
+    def begins(self, row: Any) -> str:
+        return f"{row.prefix}…"
+
+    @admin.display(description="state")
+    def state(self, row: Any) -> SafeString:
+        return desk.pill(validity(row))
+
+    @admin.display(description="last used")
+    def used(self, row: Any) -> SafeString | str:
+        return desk.moment(row.last_used_at)
+
+    @admin.display(description="expires")
+    def ends(self, row: Any) -> SafeString | str:
+        return desk.moment(row.expires_at)
+
+    @admin.display(description="created")
+    def made(self, row: Any) -> SafeString | str:
+        return desk.moment(row.created_at)
+
+
+@admin.register(ApiKey)
+class ApiKeyPage(KeyPage):
+    """Partner applications' keys."""
+
+    called = ("API key", "API keys")
+    list_display = ("name", "begins", "state", "used", "ends", "made")
+    list_filter = (ValidityFilter,)
+    ordering = ("-created_at", "pk")
+    search_help_text = "a part of the name, or how the key begins"
+    empty = "No API key yet. `manage.py create_api_key --name NAME` makes one and shows it once."
+    csv_columns = (
+        ("name", lambda key: key.name),
+        ("begins with", lambda key: key.prefix),
+        ("state", validity),
+        ("batches", lambda key: "yes" if key.batch_access else "no"),
+        ("last used at", lambda key: key.last_used_at),
+        ("expires at", lambda key: key.expires_at),
+        ("revoked at", lambda key: key.revoked_at),
+        ("created at", lambda key: key.created_at),
+    )
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(Q(name__icontains=term) | Q(prefix__startswith=term[:12]))
+
+    def detail(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
+        return {
+            "title": f"API key {row.name}",
+            "facts": [
+                Fact("state", desk.pill(validity(row))),
+                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
+                Fact("batches", "may send batches" if row.batch_access else "may send no batches"),
+                Fact("last used", desk.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("expires", desk.full(row.expires_at) or "never"),
+                Fact("revoked", desk.full(row.revoked_at) or "no"),
+                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("id", row.pk),
+            ],
+        }
+
+
+@admin.register(BearerToken)
+class BearerTokenPage(KeyPage):
+    """What wallets show after they logged in."""
+
+    list_display = ("begins", "holder", "state", "used", "ends", "made")
+    list_filter = (base.WalletFilter, ValidityFilter)
+    ordering = ("-created_at", "pk")
+    search_help_text = "how the token begins"
+    empty = "No wallet has logged in yet. `POST /auth` gives a bearer token."
+    csv_columns = (
+        ("begins with", lambda token: token.prefix),
+        ("wallet", lambda token: token.wallet.name),
+        ("state", validity),
+        ("last used at", lambda token: token.last_used_at),
+        ("expires at", lambda token: token.expires_at),
+        ("revoked at", lambda token: token.revoked_at),
+        ("created at", lambda token: token.created_at),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("wallet").defer("digest", "wallet__password")
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(prefix__startswith=term[:12])
+
+    @admin.display(description="wallet")
+    def holder(self, row: BearerToken) -> SafeString:
+        return link("wallets_wallet", row.wallet_id, row.wallet.name)
+
+    def detail(self, request: HttpRequest, row: BearerToken) -> dict[str, Any]:
+        return {
+            "title": f"Bearer token of {row.wallet.name}",
+            "facts": [
+                Fact("state", desk.pill(validity(row))),
+                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
+                Fact("wallet", row.wallet.name, page_of("wallets_wallet", row.wallet_id)),
+                Fact("last used", desk.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("expires", desk.full(row.expires_at), note=desk.ago(row.expires_at)),
+                Fact("revoked", desk.full(row.revoked_at) or "no"),
+                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("id", row.pk),
+            ],
+        }
+
+
+class AuditResultFilter(base.StateFilter):
+    title = "result"
+    parameter_name = "result"
+    values = AuditResult.choices
+
+
+@admin.register(AuditRun)
+class AuditRunPage(base.LedgerPage):
+    """Every time that the books were checked."""
+
+    called = ("audit", "audits")
+    list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
+    numbers = ("findings_count",)
+    list_filter = (AuditResultFilter,)
+    list_select_related = ("staff",)
+    ordering = ("-id",)
+    search_help_text = "the number of an audit"
+    detail_template = "desk/audit.html"
+    empty = "The books were not audited yet. The clock does it every few minutes, and `manage.py audit` at once."
+    csv_columns = (
+        ("id", lambda run: run.id),
+        ("result", lambda run: run.get_result_display()),
+        ("findings", lambda run: run.findings_count),
+        ("by", lambda run: run.staff or "the clock"),
+        ("started at", lambda run: run.started_at),
+        ("finished at", lambda run: run.finished_at),
+    )
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
+
+    @admin.display(description="result")
+    def outcome(self, run: AuditRun) -> SafeString:
+        return desk.pill(run.result, run.get_result_display())
+
+    @admin.display(description="by")
+    def who(self, run: AuditRun) -> str:
+        return str(run.staff or "the clock")
+
+    @admin.display(description="begun")
+    def begun(self, run: AuditRun) -> SafeString | str:
+        return desk.moment(run.started_at)
+
+    @admin.display(description="took")
+    def took(self, run: AuditRun) -> str:
+        return "–" if run.finished_at is None else desk.span((run.finished_at - run.started_at).total_seconds())
+
+    def detail(self, request: HttpRequest, row: AuditRun) -> dict[str, Any]:
+        return {
+            "title": f"Audit {row.pk}",
+            "facts": [
+                Fact("result", desk.pill(row.result, row.get_result_display())),
+                Fact("findings", row.findings_count),
+                Fact("by", row.staff or "the clock"),
+                Fact("begun", desk.full(row.started_at), note=desk.ago(row.started_at)),
+                Fact("ended", desk.full(row.finished_at) or "not yet"),
+                *([Fact("did not end because", row.error)] if row.error else []),
+            ],
+        }
+
+
+class VerbFilter(base.StateFilter):
+    title = "act"
+    parameter_name = "verb"
+    values = OperatorVerb.choices
+
+
+class KindFilter(base.Typed):
+    title = "of"
+    parameter_name = "object_id"
+    hint = "an id"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(object_id=value)
+
+
+@admin.register(OperatorAction)
+class OperatorActionPage(base.LedgerPage):
+    """Who did what, when, and what it changed."""
+
+    called = ("action", "actions")
+    list_display = ("id", "who", "what", "of", "reason", "at")
+    list_filter = (VerbFilter, base.AgeFilter, KindFilter)
+    list_select_related = ("staff",)
+    ordering = ("-id",)
+    search_help_text = "a user's name"
+    detail_template = "desk/action.html"
+    empty = "No operator did anything yet. What is done at the desk is written down here."
+    csv_columns = (
+        ("id", lambda action: action.id),
+        ("by", lambda action: action.staff.get_username()),
+        ("did", lambda action: action.get_verb_display()),
+        ("kind", lambda action: action.object_kind),
+        ("object", lambda action: action.object_id),
+        ("called", lambda action: action.object_label),
+        ("reason", lambda action: action.reason),
+        ("at", lambda action: action.created_at),
+    )
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(staff__username=term)
+
+    @admin.display(description="who")
+    def who(self, action: OperatorAction) -> str:
+        return action.staff.get_username()
+
+    @admin.display(description="did")
+    def what(self, action: OperatorAction) -> str:
+        return action.get_verb_display()
+
+    @admin.display(description="of")
+    def of(self, action: OperatorAction) -> str:
+        return f"{action.object_kind} {action.object_label or action.object_id}".strip()
+
+    @admin.display(description="when")
+    def at(self, action: OperatorAction) -> SafeString | str:
+        return desk.moment(action.created_at)
+
+    def things(self, row: OperatorAction) -> Sequence[tuple[str, object]]:
+        return []
+
+    def detail(self, request: HttpRequest, row: OperatorAction) -> dict[str, Any]:
+        return {
+            "title": f"{row.staff.get_username()} {row.get_verb_display()}",
+            "before": _pairs(row.before),
+            "after": _pairs(row.after),
+            "facts": [
+                Fact("who", row.staff.get_username()),
+                Fact("did", row.get_verb_display()),
+                Fact(
+                    "of",
+                    f"{row.object_kind} {row.object_label}".strip(),
+                    base.page_of_thing(self.admin_site, row.object_kind, row.object_id),
+                    note=row.object_id,
+                ),
+                *(
+                    Fact("concerns", f"{kind} {desk.short(thing_id)}", url)
+                    for kind, _, thing_id in (thing.partition(":") for thing in row.things)
+                    if (kind, thing_id) != (row.object_kind, row.object_id)
+                    and (url := base.page_of_thing(self.admin_site, kind, thing_id))
+                ),
+                Fact("why", row.reason or "–"),
+                Fact("when", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("request", row.request_id or "–"),
+            ],
+        }
+
+
+def _pairs(values: Any) -> Iterable[tuple[str, object]]:
+    return [(str(key).replace("_", " "), value) for key, value in values.items()] if isinstance(values, dict) else []

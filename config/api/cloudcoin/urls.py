@@ -1,0 +1,78 @@
+"""
+Paths of the lockers app below `/api/`, with and without a trailing slash.
+
+Clients of the two products know some of them by other names (the RAIDA protocol, sections 9 and 10). What they fetch
+with a GET although it moves money is a POST here under every name.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.urls import re_path
+
+from config.api.cloudcoin.views import (
+    CoinsViewSet,
+    CoreViewSet,
+    ExportViewSet,
+    ImportViewSet,
+    LockerViewSet,
+    TaskViewSet,
+)
+from config.api.views import ApiViewSet
+
+urlpatterns = [
+    re_path(r"^v1/locker/?$", LockerViewSet.as_view({"post": "put_coins"})),
+    re_path(r"^v1/lockers/?$", LockerViewSet.as_view({"get": "list"})),
+    # A POST, so that no cache and no history keeps the answer.
+    re_path(r"^v1/lockers/(?P<locker_id>[^/]+)/code/?$", LockerViewSet.as_view({"post": "code"})),
+    # Before the pattern that takes any text for a code.
+    re_path(r"^v1/locker/peek/?$", LockerViewSet.as_view({"post": "peek_with_body"})),
+    re_path(r"^v1/locker/take/?$", LockerViewSet.as_view({"post": "take_with_body"})),
+    re_path(r"^v1/locker/(?P<code>[^/]+)/?$", LockerViewSet.as_view({"get": "peek", "post": "take"})),
+    re_path(r"^v1/tasks?/(?P<task_id>[^/]+)/?$", TaskViewSet.as_view({"get": "retrieve"})),
+    re_path(r"^v1/import/?$", ImportViewSet.as_view({"post": "create"})),
+    re_path(r"^v1/echo/?$", CoinsViewSet.as_view({"get": "echo"})),
+    re_path(r"^v1/fix/?$", CoinsViewSet.as_view({"post": "fix"})),
+    re_path(r"^v1/health/?$", CoinsViewSet.as_view({"post": "health"})),
+    re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
+    re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
+    re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
+    # A name may hold a slash, which arrives decoded. One that ends in `/statement` is reached by the wallet's id.
+    re_path(r"^v1/wallets/(?P<name>.+?)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
+    re_path(r"^v1/wallets/(?P<name>.+?)/?$", CoinsViewSet.as_view({"get": "wallet"})),
+    re_path(r"^v1/transfer/?$", CoinsViewSet.as_view({"post": "transfer"})),
+    re_path(r"^v1/export/?$", ExportViewSet.as_view({"post": "create"})),
+    re_path(r"^v1/exports/?$", ExportViewSet.as_view({"get": "list"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/?$", ExportViewSet.as_view({"get": "retrieve"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/file/?$", ExportViewSet.as_view({"get": "file"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/confirm/?$", ExportViewSet.as_view({"post": "confirm"})),
+    re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
+    re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
+    re_path(
+        r"^v1/transactions/(?P<name>.+?)/(?P<receipt_id>[^/]+)/?$",
+        CoinsViewSet.as_view({"get": "receipt_of_wallet"}),
+    ),
+    re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
+    re_path(r"^transactions/locker/upload/?$", CoreViewSet.as_view({"post": "upload"})),
+    re_path(r"^transactions/locker/put-one-coin/?$", CoreViewSet.as_view({"post": "put_one_coin"})),
+    re_path(r"^transactions/locker/download/?$", CoreViewSet.as_view({"post": "download"})),
+    re_path(r"^system/tasks/?$", CoreViewSet.as_view({"get": "task"})),
+    re_path(r"^wallets/balance/?$", CoreViewSet.as_view({"get": "balance"})),
+]
+
+_ALIASES: Final[Sequence[tuple[str, type[ApiViewSet], dict[str, Any]]]] = (
+    (r"^v1/deposit-coins-to-locker/?$", LockerViewSet, {"post": "put_coins"}),
+    (r"^v1/verify-locker-contents/(?P<code>[^/]+)/?$", LockerViewSet, {"get": "peek"}),
+    (r"^v1/retrieve-coins-from-locker/(?P<code>[^/]+)/?$", LockerViewSet, {"post": "take"}),
+    (r"^locker/peek/?$", CoreViewSet, {"get": "peek", "post": "peek_with_body"}),
+    (r"^locker/upload/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put/?$", CoreViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
+    (r"^locker/put-one-coin/?$", CoreViewSet, {"post": "put_one_coin"}),
+    (r"^locker/download/?$", CoreViewSet, {"post": "download"}),
+    (r"^task/?$", CoreViewSet, {"get": "task"}),
+    (r"^transactions/task/?$", CoreViewSet, {"get": "task"}),
+)
+urlpatterns += [re_path(path, view_set.as_view(actions, is_alias=True)) for path, view_set, actions in _ALIASES]

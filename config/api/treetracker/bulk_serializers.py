@@ -1,0 +1,139 @@
+"""Batches as bytes: the fields and the CSV file of a multipart form, and what is answered."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
+
+from config.api.errors import Invalid
+from config.api.validation import Field, Number, Shape, Text, shortened
+from transfers import batches, errors, tables
+
+MAXIMUM_ROWS: Final = 2500
+_URL: Final = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+
+_AMOUNT: Final = Number(minimum=1, from_text=True, required=False)
+FORM: Final = Shape({"sender_wallet": Text(), "token_transfer_amount_default": _AMOUNT})
+CREATION_FORM: Final = Shape({"sender_wallet": Text(required=False), "token_transfer_amount_default": _AMOUNT})
+
+_COLUMNS: Final[Mapping[str, Field]] = {"wallet_name": Text(), "token_transfer_amount_overwrite": _AMOUNT}
+_CREATION_COLUMNS: Final[Mapping[str, Field]] = {
+    **_COLUMNS,
+    "extra_wallet_data_about": Text(maximum=250, required=False),
+    "extra_wallet_data_logo_url": Text(maximum=2048, required=False),
+    "extra_wallet_data_cover_url": Text(maximum=2048, required=False),
+}
+
+CREATED_EXAMPLE: Final = {
+    "wallets_created": 2,
+    "wallets_already_exists": [],
+    "wallet_other_failure_count": 0,
+    "extra_wallet_information_saved": 0,
+    "extraWalletInformationNotSaved": [],
+}
+TRANSFERRED: Final = {"message": "batch transfer successfull"}
+
+
+class Batch(NamedTuple):
+    """What a client sent."""
+
+    sender: str | None
+    default_amount: int | None
+    rows: list[batches.Row]
+
+
+def read_transfers(form: QueryDict) -> Batch:
+    """Read the form of `POST /wallets/batch-transfer`."""
+    return _read(form, FORM, _COLUMNS)
+
+
+def read_creation(form: QueryDict) -> Batch:
+    """Read the form of `POST /wallets/batch-create-wallet`."""
+    batch = _read(form, CREATION_FORM, _CREATION_COLUMNS)
+    if batch.default_amount is not None and batch.sender is None:
+        raise Invalid('"token_transfer_amount_default" missing required peer "sender_wallet"')
+    return batch
+
+
+def created(result: batches.Created) -> dict[str, Any]:
+    """Write the answer of `POST /wallets/batch-create-wallet`; a batch with other failures is refused as a whole."""
+    return {
+        "wallets_created": result.wallets,
+        "wallets_already_exists": [],
+        "wallet_other_failure_count": 0,
+        "extra_wallet_information_saved": result.logos,
+        "extraWalletInformationNotSaved": [f"{name} cover_url is not stored" for name in result.unsaved],
+    }
+
+
+def _read(form: QueryDict, shape: Shape, columns: Mapping[str, Field]) -> Batch:
+    fields: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in form.lists()}
+    file = fields.pop("csv", None)
+    values = shape.read_body(fields)
+    if not isinstance(file, UploadedFile):
+        raise Invalid('"csv" is required' if file is None else '"csv" must be one file')
+    return Batch(values.get("sender_wallet"), values.get("token_transfer_amount_default"), _rows(file, columns))
+
+
+def _records(file: "UploadedFile[bytes]") -> Iterator[tables.Record]:
+    try:
+        yield from tables.records(file.read())
+    except tables.NotATable:
+        raise Invalid("Only csv files are supported") from None
+    except tables.Unreadable as error:
+        raise Invalid(f'"csv" {error}') from None
+
+
+def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[batches.Row]:
+    records = _records(file)
+    header_line, header = next(records, (1, []))
+    for number, name in enumerate(header, start=1):
+        # Spreadsheets write columns that were used once; what stands in one is refused below.
+        if name and name not in columns:
+            raise Invalid(f'"[0].{shortened(name)}" is not allowed: line {header_line}, column {number}')
+        if name and header.index(name) < number - 1:
+            raise Invalid(f'"csv" has the column {name} twice: line {header_line}, column {number}')
+    if "wallet_name" not in header:
+        raise Invalid(f'"[0].wallet_name" is required: line {header_line}')
+    rows = []
+    for index, (line, cells) in enumerate(records):
+        if index == MAXIMUM_ROWS:
+            raise Invalid(f'"value" must contain less than or equal to {MAXIMUM_ROWS} items')
+        rows.append(_row(index, line, header, cells, columns))
+    if not rows:
+        raise Invalid('"value" must contain at least 1 items')
+    return rows
+
+
+def _row(
+    index: int, line: int, header: Sequence[str], cells: Sequence[str], columns: Mapping[str, Field]
+) -> batches.Row:
+    """Read one row; what is wrong with it is kept in it, so that all wrong rows can be told at once."""
+    given = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+    values: dict[str, Any] = {}
+    problem, column = None, ""
+    try:
+        for number, cell in enumerate(cells, start=1):
+            if cell and (number > len(header) or not header[number - 1]):
+                column = f"column {number}"
+                raise Invalid(f'"[{index}]" has a cell in column {number}, which has no name in the header')
+        for name, field in columns.items():
+            column = name
+            path = f"[{index}].{name}"
+            if given.get(name) or field.required:
+                values[name] = field.read(path, given.get(name, ""))
+                if name.endswith("_url") and not _URL.fullmatch(values[name]):
+                    raise Invalid(f'"{path}" must be a valid uri')
+    except Invalid as error:
+        problem = errors.RowInvalid(error.message, column=column)
+    return batches.Row(
+        line=line,
+        wallet_name=given.get("wallet_name", ""),
+        amount=values.get("token_transfer_amount_overwrite"),
+        about=values.get("extra_wallet_data_about", ""),
+        logo_url=values.get("extra_wallet_data_logo_url", ""),
+        cover_url=values.get("extra_wallet_data_cover_url", ""),
+        problem=problem,
+    )

@@ -1,0 +1,102 @@
+"""The endpoints `/wallets/batch-create-wallet` and `/wallets/batch-transfer`."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api.authentication import caller, credentials_of
+from config.api.errors import Invalid, RequestRefused
+from config.api.openapi import Refusal, describe
+from config.api.parsers import FormParser, form_of
+from config.api.treetracker import bulk_serializers
+from config.api.views import ApiViewSet
+from transfers import batches, errors
+from wallets import errors as wallet_errors
+
+_NO_WALLET = wallet_errors.WalletNotFound("Could not find wallet by name: nobody")
+_NO_ACCESS = RequestRefused(403, "Endpoint not valid")
+_REFUSALS: list[Refusal] = [
+    _NO_ACCESS,
+    RequestRefused(413, "Request entity too large"),
+    RequestRefused(415, "Invalid content type. Endpoint only supports multipart/form-data"),
+    Invalid("Only csv files are supported"),
+    Invalid('"csv" is required'),
+    errors.BatchUncovered(),
+    errors.BatchTooLarge(batches.MAXIMUM_TOKENS),
+    errors.RowsRefused(
+        {
+            3: errors.RowInvalid('"[1]" contains a duplicate value'),
+            7: errors.RowInvalid('"[5].token_transfer_amount_overwrite" must be a number', column=errors.AMOUNT_COLUMN),
+        }
+    ),
+]
+
+
+class BatchViewSet(ApiViewSet):
+    """Many wallets or transfers from one CSV file: all or nothing."""
+
+    parser_classes = [FormParser]
+
+    @describe(
+        "Create wallets from a file",
+        form=bulk_serializers.CREATION_FORM,
+        file="csv",
+        answer=bulk_serializers.CREATED_EXAMPLE,
+        refusals=[
+            *_REFUSALS,
+            errors.RowsRefused({2: wallet_errors.WalletNameTaken("The wallet 'sapling' already exists")}),
+            errors.RowsRefused({2: _NO_WALLET}),
+        ],
+        is_idempotent=True,
+        tag="wallets",
+    )
+    def create_wallets(self, request: Request) -> Response:
+        """
+        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and, as you like,
+        `token_transfer_amount_overwrite`, `extra_wallet_data_about`, `extra_wallet_data_logo_url`. The caller manages
+        the new wallets; those with an amount get so many tokens from `sender_wallet`. If one row is refused nothing
+        is done, and `rows` names each refused row by its line and column.
+        """
+        _check_access(request)
+        batch = bulk_serializers.read_creation(form_of(request))
+        result = batches.create_batch(
+            actor=caller(request), rows=batch.rows, sender=batch.sender, default_amount=batch.default_amount
+        )
+        return Response(bulk_serializers.created(result))
+
+    @describe(
+        "Transfer tokens as a file says",
+        form=bulk_serializers.FORM,
+        file="csv",
+        answer=bulk_serializers.TRANSFERRED,
+        refusals=[
+            *_REFUSALS,
+            _NO_WALLET,
+            wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+            errors.RowsRefused({2: errors.NeitherWalletControlled()}),
+            errors.RowsRefused({2: errors.SameWallet()}),
+        ],
+        is_idempotent=True,
+        tag="transfers",
+    )
+    def transfer(self, request: Request) -> Response:
+        """
+        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and
+        `token_transfer_amount_overwrite`. Each row is a bundle from `sender_wallet`, which completes at once or waits
+        for an answer as if it were sent alone. If one row is refused nothing is done, and `rows` names each refused
+        row by its line and column.
+        """
+        _check_access(request)
+        batch = bulk_serializers.read_transfers(form_of(request))
+        assert batch.sender is not None
+        batches.transfer_batch(
+            actor=caller(request), sender=batch.sender, rows=batch.rows, default_amount=batch.default_amount
+        )
+        return Response(bulk_serializers.TRANSFERRED)
+
+
+def _check_access(request: Request) -> None:
+    found = credentials_of(request._request)
+    if found is None or not found.api_key_may_batch:
+        raise _NO_ACCESS

@@ -1,0 +1,200 @@
+"""The endpoints `/trust_relationships` and `/wallets/{id}/trust_relationships`."""
+
+from functools import partial
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import pagination
+from config.api.authentication import caller
+from config.api.errors import Invalid
+from config.api.openapi import describe
+from config.api.treetracker import trust_serializers, wallet_serializers
+from config.api.validation import path_id
+from config.api.views import ApiViewSet
+from trusts import errors, operations, queries
+from trusts.states import TrustEvent
+from wallets import errors as wallet_errors
+from wallets import names
+
+_NOBODY = UUID("11111111-1111-4111-8111-111111111111")
+_WRONG_STATE = Invalid('"state" must be one of [requested, trusted, cancelled_by_originator, cancelled_by_target]')
+
+# Of what is done with one trust.
+_describe = partial(describe, answer=trust_serializers.TRUST_EXAMPLE, path=trust_serializers.TRUST_PATH, tag="trusts")
+
+
+class TrustViewSet(ApiViewSet):
+    """What wallets may do with one another."""
+
+    @describe(
+        "List trust relationships",
+        query={**trust_serializers.TRUST_PAGE, **trust_serializers.TRUST_FILTERS},
+        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
+        refusals=[_WRONG_STATE],
+        tag="trusts",
+    )
+    def list(self, request: Request) -> Response:
+        """Trusts in which the caller, or a wallet that it manages, is a party."""
+        page = pagination.read(
+            request, trust_serializers.TRUST_FILTERS, scope="trusts", default_limit=trust_serializers.MAXIMUM_LIMIT
+        )
+        rows = queries.trusts_page(
+            wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
+            limit=page.fetch,
+            offset=page.offset,
+            after=page.position[0] if page.position else 0,
+            **page.values,
+        )
+        return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
+
+    @describe(
+        "List the trust relationships of a wallet",
+        query={**trust_serializers.TRUST_PAGE, **trust_serializers.TRUST_FILTERS},
+        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            _WRONG_STATE,
+            wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
+            wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="trusts",
+    )
+    def list_of_wallet(self, request: Request, wallet_id: str) -> Response:
+        parsed = path_id("wallet_id", wallet_id)
+        page = pagination.read(
+            request,
+            trust_serializers.TRUST_FILTERS,
+            scope="trusts of wallet",
+            default_limit=trust_serializers.MAXIMUM_LIMIT,
+            parameters=[parsed],
+        )
+        rows = queries.trusts_of_wallet_page(
+            actor_id=caller(request).pk,
+            wallet_id=parsed,
+            limit=page.fetch,
+            offset=page.offset,
+            after=page.position[0] if page.position else 0,
+            **page.values,
+        )
+        return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
+
+    @describe(
+        "Dismiss a manager",
+        body=trust_serializers.DISMISSAL,
+        body_examples={"Request": trust_serializers.DISMISSAL_EXAMPLE},
+        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
+            wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+            wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+            wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
+            errors.DismissalOfOneself(),
+        ],
+        tag="trusts",
+    )
+    def dismiss(self, request: Request, wallet_id: str) -> Response:
+        """
+        Ends, at once or not at all, every open trust relationship of the wallet that gives `manager_wallet` control of
+        it, that `manager_wallet` requested, or that it accepted in the wallet's name; and the same for each wallet that
+        loses its control of the wallet by this. The answer lists what was ended; asked again, it is empty. Open
+        transfers stay open: decline or delete them one by one.
+        """
+        parsed = path_id("wallet_id", wallet_id)
+        values = trust_serializers.DISMISSAL.read_body(request.data)
+        rows = operations.dismiss_manager(actor=caller(request), wallet_id=parsed, manager=values["manager_wallet"])
+        return Response({"trust_relationships": [trust_serializers.trust(row) for row in rows]})
+
+    @describe(
+        "Request a trust relationship",
+        body=trust_serializers.NEW_TRUST,
+        body_examples={"Request": trust_serializers.NEW_TRUST_EXAMPLE},
+        answer=trust_serializers.TRUST_EXAMPLE,
+        refusals=[
+            errors.TrustAlreadyExists(),
+            errors.TrustWithOneself(),
+            errors.RequesterNotControlled(),
+            errors.ManagementCircle(),
+            wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+            wallet_errors.InvalidWalletName("invalid wallet name:no body"),
+            Invalid('"trust_request_type" deduct is not supported, use manage or yield'),
+        ],
+        tag="trusts",
+    )
+    def create(self, request: Request) -> Response:
+        """
+        `send`: the requester may send to the requestee without asking. `receive`: the other way round. `manage`:
+        the requester controls the requestee. `yield`: the requestee controls the requester.
+        """
+        values = trust_serializers.read_new_trust(request.data)
+        row = operations.request_trust(
+            actor=caller(request),
+            request_type=values["trust_request_type"],
+            requestee=values["requestee_wallet"],
+            requester=values.get("requester_wallet"),
+        )
+        return Response(trust_serializers.trust(row))
+
+    @_describe(
+        "Show a trust relationship",
+        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotReadable()],
+    )
+    def retrieve(self, request: Request, trust_relationship_id: str) -> Response:
+        row = queries.trust_visible_to(
+            actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_relationship_id)
+        )
+        return Response(trust_serializers.trust(row))
+
+    @_describe(
+        "Accept a trust relationship",
+        body=trust_serializers.EMPTY,
+        body_examples={"Request": {}},
+        refusals=[
+            errors.TrustNotAnswerable("accept"),
+            errors.TrustAlreadyExists(),
+            errors.ManagementCircle(),
+            errors.ConsentWithdrawn("yield"),
+            errors.OriginatorWithoutControl(),
+            errors.EndedByOperator(),
+        ],
+    )
+    def accept(self, request: Request, trust_relationship_id: str) -> Response:
+        trust_serializers.EMPTY.read_body(request.data)
+        parsed = _answerable(trust_relationship_id, TrustEvent.ACCEPT)
+        return Response(trust_serializers.trust(operations.accept_trust(actor=caller(request), trust_id=parsed)))
+
+    @_describe(
+        "Decline a trust relationship",
+        body=trust_serializers.EMPTY,
+        body_examples={"Request": {}},
+        refusals=[errors.TrustNotAnswerable("decline")],
+    )
+    def decline(self, request: Request, trust_relationship_id: str) -> Response:
+        """For who controls the requestee. Who controls the requester alone deletes the relationship by this."""
+        trust_serializers.EMPTY.read_body(request.data)
+        parsed = _answerable(trust_relationship_id, TrustEvent.DECLINE)
+        return Response(trust_serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
+
+    @_describe(
+        "Cancel a trust relationship",
+        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
+        is_idempotent=True,
+    )
+    def destroy(self, request: Request, trust_relationship_id: str) -> Response:
+        """For who controls the requester. Who controls the requestee alone declines the relationship by this."""
+        parsed = path_id("trust_relationship_id", trust_relationship_id)
+        return Response(trust_serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
+
+
+def _answerable(text: str, event: TrustEvent) -> UUID:
+    parsed = names.parse_uuid(text)
+    if parsed is None:
+        # The public service refuses an id that cannot be one in the words for a trust that is not there.
+        raise errors.TrustNotAnswerable(event.value)
+    return parsed
+
+
+def _number(row: queries.TrustRow) -> list[int]:
+    return [row.number]

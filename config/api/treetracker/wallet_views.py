@@ -1,0 +1,188 @@
+"""The endpoints `/auth`, `/wallets` and `/tokens`."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import pagination, throttles
+from config.api.authentication import ApiKeyAuthentication, api_key_id, caller, proof
+from config.api.errors import Invalid, RequestRefused
+from config.api.openapi import PAGE, describe
+from config.api.pools import Pool, answered_on
+from config.api.treetracker import wallet_serializers
+from config.api.validation import path_id
+from config.api.views import ApiViewSet
+from config.web.addresses import client_address
+from transfers import tallies
+from trusts import operations as trust_operations
+from trusts import queries as trust_queries
+from wallets import errors, operations, queries
+
+_NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
+_NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
+_INVALID_NAME = errors.InvalidWalletName("invalid wallet name:no body")
+_LIKE_AN_ID = errors.MisleadingWalletName(
+    "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
+)
+
+
+class AuthViewSet(ApiViewSet):
+    """Exchange a wallet's name or id and its password for a bearer token."""
+
+    authentication_classes = [ApiKeyAuthentication]
+    permission_classes = []
+    # A bearer token is worth more than the convenience of a stored answer.
+    idempotent = False
+
+    @answered_on(Pool.PASSWORDS)
+    @describe(
+        "Authenticate",
+        body=wallet_serializers.CREDENTIALS,
+        body_examples={"By name": {"wallet": "alice", "password": "test1234"}},
+        answer={"token": "kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE"},
+        refusals=[
+            errors.InvalidCredentials("Invalid credentials"),
+            errors.ApiKeyEnded(),
+            _NO_WALLET_OF_THIS_NAME,
+            _INVALID_NAME,
+            Invalid('"password" is required'),
+            RequestRefused(429, "Too many login attempts, try again later"),
+        ],
+        asks_bearer=False,
+        is_idempotent=False,
+        tag="wallets",
+    )
+    def create(self, request: Request) -> Response:
+        values = wallet_serializers.CREDENTIALS.read_body(request.data)
+        with throttles.login(
+            kind="wallet",
+            account=queries.account_of(values["wallet"]),
+            address=client_address(request),
+            api_key_id=api_key_id(request),
+        ):
+            token = operations.authenticate(
+                name_or_id=values["wallet"], password=values["password"], api_key_id=api_key_id(request)
+            )
+        return Response({"token": token})
+
+
+class WalletViewSet(ApiViewSet):
+    """The caller's wallet and the wallets that it manages."""
+
+    def takes_proof(self, request: Request) -> bool:
+        return self.action == "list"
+
+    @describe("List wallets", query=PAGE, answer={"wallets": [wallet_serializers.WALLET_EXAMPLE]}, tag="wallets")
+    def list(self, request: Request) -> Response:
+        page = pagination.read(request, scope="wallets")
+        rows = tallies.wallets_page(
+            actor_id=caller(request).pk,
+            limit=page.limit,
+            offset=page.offset,
+            after=page.position,
+            proof=proof(request),
+        )
+        return page.written("wallets", rows)
+
+    @describe(
+        "Create a wallet that the caller manages",
+        body=wallet_serializers.NEW_WALLET,
+        body_examples={"Request": {"wallet": "sapling"}},
+        answer={"wallet": "sapling"},
+        refusals=[
+            _INVALID_NAME,
+            _LIKE_AN_ID,
+            errors.WalletNameTaken("The wallet 'sapling' has been existed"),
+            errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
+        ],
+        tag="wallets",
+    )
+    def create(self, request: Request) -> Response:
+        values = wallet_serializers.NEW_WALLET.read_body(request.data)
+        created = trust_operations.open_managed_wallet(actor=caller(request), name=values["wallet"])
+        return Response(wallet_serializers.created_wallet(created))
+
+    @describe(
+        "Show a wallet",
+        answer=wallet_serializers.ONE_WALLET_EXAMPLE,
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            _NO_WALLET_OF_THIS_ID,
+            errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="wallets",
+    )
+    def retrieve(self, request: Request, wallet_id: str) -> Response:
+        wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
+        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
+            raise errors.WalletNotControlled("Have no permission to access this wallet")
+        return Response(wallet_serializers.wallet(queries.wallet_row(wallet, counting=tallies.token_counts)))
+
+    @describe(
+        "Describe a wallet",
+        body=wallet_serializers.WALLET_CHANGES,
+        body_examples={"Request": {"about": "planted in spring"}},
+        answer=wallet_serializers.ONE_WALLET_EXAMPLE,
+        path=wallet_serializers.WALLET_PATH,
+        refusals=[
+            _NO_WALLET_OF_THIS_ID,
+            errors.WalletNotControlled("You do not have permission to update this wallet"),
+        ],
+        tag="wallets",
+    )
+    def partial_update(self, request: Request, wallet_id: str) -> Response:
+        wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
+        values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
+        changed = trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
+        return Response(wallet_serializers.wallet(queries.wallet_row(changed, counting=tallies.token_counts)))
+
+
+class TokenViewSet(ApiViewSet):
+    """The tokens in the caller's wallet and in the wallets that it manages."""
+
+    def takes_proof(self, request: Request) -> bool:
+        return self.action == "list" and "wallet" not in request.query_params
+
+    @describe(
+        "List the tokens of a wallet, newest arrival first",
+        query={**PAGE, **wallet_serializers.TOKEN_FILTERS},
+        answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
+        refusals=[
+            _NO_WALLET_OF_THIS_NAME,
+            _INVALID_NAME,
+            errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
+        ],
+        tag="tokens",
+    )
+    def list(self, request: Request) -> Response:
+        page = pagination.read(request, wallet_serializers.TOKEN_FILTERS, scope="tokens")
+        wallet_id = caller(request).pk
+        if "wallet" in page.values:
+            wallet_id = queries.wallet_in_query(page.values["wallet"]).pk
+            if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet_id):
+                raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
+        rows = queries.tokens_page(
+            wallet_id=wallet_id,
+            limit=page.limit,
+            offset=page.offset,
+            before=page.position[0] if page.position else None,
+            proof=proof(request),
+        )
+        return page.written("tokens", rows)
+
+    @describe(
+        "Show a token",
+        answer=wallet_serializers.TOKEN_EXAMPLE,
+        path=wallet_serializers.TOKEN_PATH,
+        refusals=[
+            errors.TokenNotFound("can not found token by id:11111111-1111-4111-8111-111111111111"),
+            errors.TokenNotVisible("Have no permission to visit this token"),
+        ],
+        tag="tokens",
+    )
+    def retrieve(self, request: Request, token_id: str) -> Response:
+        row = queries.token(
+            token_id=path_id("token_id", token_id),
+            is_visible_in=trust_queries.controlled_by(caller(request).pk),
+            written=token_id,
+        )
+        return Response(wallet_serializers.written(row))

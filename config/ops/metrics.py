@@ -1,0 +1,243 @@
+"""
+`/metrics`, in the text format of Prometheus: what the installation did, and how it stands.
+
+What lies in the database or with the broker is asked for at each scrape, so that no process keeps figures of its own
+that could differ from the books, and any process answers for all. What would need a walk through a big table is kept
+for a minute. Requests are counted by `config.ops.request_metrics`.
+"""
+
+import hmac
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from config.ops import redis_status, request_metrics
+from config.web.addresses import client_address
+from lockers import overview
+from lockers.models import LockerTask
+from transfers import outcomes
+from wallets.states import AuditResult
+
+KEPT_SECONDS: Final = 60
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+# What Prometheus, curl and browsers send. A proxy on this machine has its address, and is known by what it adds, of
+# which no list could be complete.
+_SENT_DIRECTLY: Final = frozenset(
+    {
+        "accept", "accept-charset", "accept-encoding", "accept-language", "authorization", "cache-control",
+        "connection",
+        "content-length", "content-type", "cookie", "dnt", "host", "if-modified-since", "if-none-match", "keep-alive",
+        "pragma", "priority", "range", "referer", "te", "upgrade-insecure-requests", "user-agent",
+        "x-prometheus-scrape-timeout-seconds", "x-request-id",
+    }
+)  # fmt: skip
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer those who show the token of the settings; without one there, only this machine, and no proxy on it."""
+    if settings.METRICS_TOKEN:
+        shown = request.headers.get("Authorization", "").encode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(shown, f"Bearer {settings.METRICS_TOKEN}".encode()):
+            return _refused(401, "This wants COPPICE_METRICS_TOKEN as a bearer token.", {"WWW-Authenticate": "Bearer"})
+    elif not _is_asked_directly(request):
+        return _refused(403, "This answers the machine itself only. Set COPPICE_METRICS_TOKEN for others.")
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _is_asked_directly(request: HttpRequest) -> bool:
+    names = (name.lower() for name in request.headers)
+    return client_address(request) in _LOOPBACK and all(
+        name in _SENT_DIRECTLY or name.startswith("sec-") for name in names
+    )
+
+
+def _refused(status: int, sentence: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    return HttpResponse(f"{sentence}\n", status=status, content_type="text/plain", headers=headers)
+
+
+def exposition() -> bytes:
+    """Return all figures. A part that cannot be asked is left out, and `coppice_scrape_ok` says so."""
+    registry = CollectorRegistry()
+    registry.register(_Everything())
+    return bytes(generate_latest(registry))
+
+
+class _Everything:
+    def collect(self) -> Iterator[Metric]:
+        ok = GaugeMetricFamily("coppice_scrape_ok", "Whether a part could be asked for its figures.", labels=["part"])
+        took = GaugeMetricFamily("coppice_scrape_seconds", "How long asking a part took.", labels=["part"])
+        for part, source in _SOURCES.items():
+            began = time.monotonic()
+            try:
+                families = list(source())
+            except (DatabaseError, redis_status.BrokerSilent, OSError):
+                ok.add_metric([part], 0)
+                continue
+            ok.add_metric([part], 1)
+            yield from families
+            took.add_metric([part], time.monotonic() - began)
+        yield ok
+        yield took
+
+
+def _requests() -> Iterator[Metric]:
+    count = CounterMetricFamily("coppice_http_requests", "Requests answered.", labels=["method", "route", "status"])
+    seconds = HistogramMetricFamily(
+        "coppice_http_request_duration_seconds", "Time to answer.", labels=["method", "route"]
+    )
+    for kind in request_metrics.traffic():
+        for status, number in kind.by_status.items():
+            count.add_metric([kind.method, kind.route, status], number)
+        reached, total = [], 0
+        for end, number in zip((*map(str, request_metrics.BUCKETS), "+Inf"), kind.buckets, strict=True):
+            total += number
+            reached.append((end, total))
+        seconds.add_metric([kind.method, kind.route], reached, sum_value=kind.seconds)
+    yield count
+    yield seconds
+
+
+def _broker() -> Iterator[Metric]:
+    waiting, taken = redis_status.queue(settings.REDIS_URL)
+    yield GaugeMetricFamily("coppice_queue_messages", "Rings that no worker has taken yet.", value=waiting)
+    yield GaugeMetricFamily("coppice_queue_unacknowledged", "Rings that a worker has taken.", value=taken)
+    now = time.time()
+    seen = redis_status.workers(settings.REDIS_URL).values()
+    alive = sum(now - at <= 10 for at in seen)
+    yield GaugeMetricFamily("coppice_workers", "Workers that showed a sign of life in 10 seconds.", value=alive)
+    if answered := redis_status.last_heartbeat(settings.REDIS_URL):
+        yield GaugeMetricFamily(
+            "coppice_beat_answered_seconds", "Time since a ring of beat was answered.", value=max(0.0, now - answered)
+        )
+
+
+def _ledger() -> Iterator[Metric]:
+    ended = CounterMetricFamily("coppice_transfers", "Transfers that ended, by outcome.", labels=["outcome"])
+    for outcome, number in outcomes.totals().items():
+        ended.add_metric([outcome], number)
+    yield ended
+    still = GaugeMetricFamily("coppice_transfers_open", "Transfers that wait for a decision.", labels=["state"])
+    oldest = GaugeMetricFamily("coppice_transfers_oldest_seconds", "Age of the oldest one.", labels=["state"])
+    rows = dict.fromkeys(("requested", "pending"), (0, 0.0)) | {row[0]: row[1:] for row in _rows(_OPEN_TRANSFERS)}
+    for state, (number, age) in rows.items():
+        still.add_metric([state], number)
+        oldest.add_metric([state], age)
+    yield still
+    yield oldest
+    ((tokens, wallets),) = _kept("holdings", _HOLDINGS)
+    yield GaugeMetricFamily("coppice_tokens", "Tokens in all wallets; at most a minute old.", value=tokens)
+    yield GaugeMetricFamily("coppice_wallets", "Wallets; at most a minute old.", value=wallets)
+
+
+def _lockers() -> Iterator[Metric]:
+    tasks = GaugeMetricFamily(
+        "coppice_locker_tasks", "Tasks by kind and state; at most a minute old.", labels=["kind", "state"]
+    )
+    for kind, state, number in _kept("tasks", "SELECT kind, state, count(*) FROM lockers_lockertask GROUP BY 1, 2"):
+        tasks.add_metric([kind, state], number)
+    yield tasks
+    running = GaugeMetricFamily("coppice_locker_tasks_running", "Tasks under way, by kind.", labels=["kind"])
+    oldest = GaugeMetricFamily("coppice_locker_tasks_oldest_seconds", "Age of the oldest one.", labels=["kind"])
+    unheld = GaugeMetricFamily("coppice_locker_tasks_unheld", "Those that no worker holds.", labels=["kind"])
+    for kind, number, age, nobodys in _rows(_RUNNING_TASKS):
+        running.add_metric([kind], number)
+        oldest.add_metric([kind], age)
+        unheld.add_metric([kind], nobodys)
+    yield from (running, oldest, unheld)
+    yield GaugeMetricFamily(
+        "coppice_locker_tasks_in_need",
+        "Tasks that need a human: coins unknown, or past their time, and not marked as seen.",
+        value=overview.tasks_in_need(LockerTask.objects.all()).count(),
+    )
+    coins = GaugeMetricFamily("coppice_coins", "Coins by state; at most a minute old.", labels=["state"])
+    for state, number in _kept("coins", "SELECT state, count(*) FROM lockers_coin GROUP BY 1"):
+        coins.add_metric([state], number)
+    yield coins
+
+
+def _servers() -> Iterator[Metric]:
+    up = GaugeMetricFamily("coppice_raida_up", "Whether the server answered the last echo.", labels=["raida"])
+    latency = GaugeMetricFamily(
+        "coppice_raida_latency_seconds", "How long its last answer to an echo took.", labels=["raida"]
+    )
+    heard = GaugeMetricFamily("coppice_raida_answered_seconds", "Time since its last answer.", labels=["raida"])
+    resting = GaugeMetricFamily("coppice_raida_resting", "Whether workers spare it.", labels=["raida"])
+    for raida, answered, milliseconds, age, spared in _rows(_READINGS):
+        up.add_metric([str(raida)], answered)
+        resting.add_metric([str(raida)], spared)
+        if milliseconds is not None:
+            latency.add_metric([str(raida)], milliseconds / 1000)
+            heard.add_metric([str(raida)], age)
+    yield from (up, latency, heard, resting)
+
+
+def _audits() -> Iterator[Metric]:
+    result = GaugeMetricFamily("coppice_audit_result", "1 for how the last audit ended.", labels=["result"])
+    row = next(iter(_rows(_LAST_AUDIT)), None)
+    for state in (AuditResult.SOUND, AuditResult.UNSOUND, AuditResult.FAILED):
+        result.add_metric([state.value], int(row is not None and row[0] == state))
+    yield result
+    if row is not None:
+        yield GaugeMetricFamily("coppice_audit_findings", "What the last audit found.", value=row[1])
+        yield GaugeMetricFamily("coppice_audit_age_seconds", "Time since it ended.", value=row[2])
+        yield GaugeMetricFamily("coppice_audit_duration_seconds", "How long it took.", value=row[3])
+
+
+_SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
+    "requests": _requests,
+    "broker": _broker,
+    "ledger": _ledger,
+    "lockers": _lockers,
+    "servers": _servers,
+    "audits": _audits,
+}
+
+# In so many words, so that the index of what is not completed serves.
+_OPEN_TRANSFERS: Final = """
+SELECT state, count(*), extract(epoch FROM now() - min(created_at))::float FROM transfers_transfer
+ WHERE state <> 'completed' AND state IN ('requested', 'pending') GROUP BY state
+"""
+_HOLDINGS: Final = """
+SELECT (SELECT coalesce(sum(tokens), 0)::bigint FROM transfers_tokentally)
+       + (SELECT coalesce(sum(tokens), 0)::bigint FROM transfers_tallydelta),
+       (SELECT count(*) FROM wallets_wallet)
+"""
+_RUNNING_TASKS: Final = """
+SELECT kind, count(*), extract(epoch FROM now() - min(created_at))::float,
+       count(*) FILTER (WHERE NOT is_parked AND (lease_until IS NULL OR lease_until < now()))
+  FROM lockers_lockertask WHERE state = 'running' GROUP BY kind
+"""
+_READINGS: Final = """
+SELECT reading.raida, (reading.outcome = 'answered')::int, reading.latency_ms,
+       extract(epoch FROM now() - reading.answered_at)::float, coalesce(health.rest_until > now(), false)::int
+  FROM lockers_serverreading AS reading LEFT JOIN lockers_serverhealth AS health ON health.raida = reading.raida
+ ORDER BY reading.raida
+"""
+_LAST_AUDIT: Final = """
+SELECT result, findings_count, extract(epoch FROM now() - finished_at)::float,
+       extract(epoch FROM finished_at - started_at)::float
+  FROM wallets_auditrun WHERE result <> 'running' ORDER BY id DESC LIMIT 1
+"""
+
+
+def _rows(statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def _kept(name: str, statement: str) -> list[tuple[Any, ...]]:
+    """Of this process within a minute."""
+    return cache.get_or_set(f"metrics:{name}", lambda: _rows(statement), KEPT_SECONDS) or []

@@ -1,0 +1,56 @@
+"""
+How the web server is started, by everybody who starts it.
+
+    python -m config.web.server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS]
+
+Decided 2026-11-29, by measuring (tests/benchmarks/README.md): granian's RSGI interface with `config.web.rsgi`, which
+has whole bodies before a thread and whole answers after it, on uvloop. Against granian's WSGI interface, where eight
+connections that sent one byte of a body stopped everything; and, unmeasured, against waitress, which does the same but
+reads HTTP in Python, and against a proxy that everybody who hosts this would have to run.
+"""
+
+import argparse
+import sys
+from typing import Final
+
+# Two processes use two cores. What each has of threads, `config.api.pools` says.
+PROCESSES: Final = 2
+
+
+def command(*, port: int, host: str = "127.0.0.1", processes: int = PROCESSES) -> list[str]:
+    """Return the command line of the web server."""
+    return [
+        sys.executable, "-m", "config.web.server", "--host", host, "--port", str(port), "--processes", str(processes),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m config.web.server", description="Start the web server.")
+    parser.add_argument("--host", default="127.0.0.1", help="an address; :: is all of IPv6 and IPv4")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    # A process that is told to stop while it still loads the application would never stop.
+    parser.add_argument("--stop-seconds", type=int, default=2, help="what requests in hand have when it stops")
+    chosen = parser.parse_args()
+    # Not above: whoever only wants the command line has no environment yet.
+    from config.dev.embedded import fill_environment  # noqa: PLC0415
+    from config.environment import environment  # noqa: PLC0415
+    from config.ops import redis_status  # noqa: PLC0415
+    from config.web.processes import serve  # noqa: PLC0415
+
+    fill_environment()
+    try:
+        redis_status.refuse_cluster(environment().redis_url.get_secret_value())
+    except redis_status.IsCluster as error:
+        sys.exit(f"Coppice cannot start. {error}")
+    serve(
+        host=chosen.host,
+        port=chosen.port,
+        processes=chosen.processes,
+        stop_seconds=chosen.stop_seconds,
+        request_seconds=environment().request_seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()
