@@ -64,7 +64,7 @@ storm: setup-dev ## strike every kind of task at every step; ARGS='--scene put -
 	@$(if $(ARGS),,COPPICE_STORM=1 $(python) -m pytest -q -n 0 tests/chaos/test_outcomes.py)
 	@$(python) -m tests.chaos.storm $(ARGS)
 
-mutants: setup-dev ## change lines of pure modules and see that tests notice; ARGS=lockers/grading.py only those
+mutants: setup-dev ## change lines of pure modules and see that tests notice; ARGS=lockers/coin_outcomes.py only those
 	@$(python) -m tests.mutants $(ARGS)
 
 lock: setup-dev ## choose the newest permitted packages anew and write their hashes down

@@ -25,7 +25,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from config.dev.embedded import fill_environment
 from config.ops import logs, redis_status
-from wallets.tracing import current_request_id
+from wallets.request_id import current_request_id
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()

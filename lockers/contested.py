@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from lockers import choosing, secrecy
+from lockers import coin_secrets, coin_selection
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
@@ -127,8 +127,8 @@ def _insert(
                 "batch": batch,
                 "ids": list(rows),
                 **_identities([coin for coin, _, _ in rows.values()]),
-                "secrets": [secrecy.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in rows.items()],
-                "proposed": [secrecy.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in rows.items()],
+                "secrets": [coin_secrets.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in rows.items()],
+                "proposed": [coin_secrets.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in rows.items()],
             },
         )
         return {rows[coin_id][0]: coin_id for (coin_id,) in cursor.fetchall()}
@@ -207,7 +207,7 @@ def drop_settled(*, task_id: UUID) -> int:
     """Give up a task's claims to coins that turned out to be a wallet's, and return what these are worth in units."""
     with connection.cursor() as cursor:
         cursor.execute(_DROP, _states() | {"task": task_id})
-        return sum(choosing.value_of(denomination) for (denomination,) in cursor.fetchall())
+        return sum(coin_selection.value_of(denomination) for (denomination,) in cursor.fetchall())
 
 
 _DROP: Final = f"""

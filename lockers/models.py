@@ -26,7 +26,7 @@ from lockers.states import (
     TaskKind,
     TaskState,
 )
-from wallets import tracing
+from wallets import request_id as tracing
 from wallets.models import Wallet
 
 
@@ -46,7 +46,7 @@ class Locker(models.Model):
     amount = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
-    # When servers that do not store its coins yet are asked again (`lockers.mending`), and how often they were; NULL
+    # When servers that do not store its coins yet are asked again (`lockers.worker.repair`), and how often; NULL
     # when there is nothing left to ask.
     mend_at = models.DateTimeField(null=True, blank=True)
     mends = models.IntegerField(default=0, db_default=0)
@@ -104,10 +104,10 @@ class LockerTask(models.Model):
     request_id = models.CharField(max_length=tracing.LONGEST_REQUEST_ID, default=tracing.current_request_id, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
-    # As long as answers may come that the verdict did not wait for (`lockers.listening`).
+    # As long as answers may come that the verdict did not wait for (`lockers.worker.listening`).
     listens_until = models.DateTimeField(null=True, blank=True)
     # The last later task that settled coins which this one had left open, and when: state, message and result have been
-    # derived again then (`lockers.hindsight`).
+    # derived again then (`lockers.current_results`).
     settled_at = models.DateTimeField(null=True, blank=True)
     settled_by = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False

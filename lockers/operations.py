@@ -2,7 +2,7 @@
 Beginning work on coins: what a caller asks for becomes a task, reserved coins and saved secrets.
 
 Each operation is one transaction and talks to no network; a worker does that afterwards
-(`lockers.engine`). Transfers between wallets and exports need no server: they are done when the
+(`lockers.worker.runner`). Transfers between wallets and exports need no server: they are done when the
 call returns. Lock order: trust, export, coins, task, locker, accounts.
 """
 
@@ -21,21 +21,19 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from lockers import (
-    checking,
-    choosing,
+    coin_import,
+    coin_secrets,
+    coin_selection,
     contested,
-    departures,
-    doorbell,
+    delivery,
+    dispatch,
     errors,
+    fair_queue,
     file_names,
-    guesses,
-    importing,
+    guess_limits,
     queries,
-    secrecy,
-    settlement,
-    turns,
 )
-from lockers.breakage import FIRST_BREAK
+from lockers.coin_breaks import FIRST_BREAK
 from lockers.contested import Arrivals
 from lockers.models import Coin, Export, Locker, LockerTask, Upload
 from lockers.raida import codes, files
@@ -43,8 +41,9 @@ from lockers.raida.coins import LOWEST_DENOMINATION, format_amount
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import InvalidCode
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.settlement import BATCH_COINS
 from lockers.states import SPENDABLE, CoinState, FileType, Mark, Step, TaskKind, TaskState
+from lockers.worker import health_check, task_store
+from lockers.worker.task_store import BATCH_COINS
 from trusts import queries as trusts
 from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
@@ -79,7 +78,7 @@ class Started:
 
     task: LockerTask
     warning: str = ""
-    files: Sequence[importing.FileOutcome] = ()
+    files: Sequence[coin_import.FileOutcome] = ()
 
 
 def _wallet_for(actor: Wallet, name: str) -> Wallet:
@@ -110,16 +109,16 @@ def _open_task(
     """
     check_lockers_are_on()
     if is_bounded:
-        turns.admit(actor_id=actor.pk)
+        fair_queue.admit(actor_id=actor.pk)
     task = LockerTask.objects.create(
         kind=kind,
         wallet=wallet,
         actor=actor,
         receipt_id=secrets.token_hex(16),
-        deadline=timezone.now() + settlement.time_for(coins),
+        deadline=timezone.now() + task_store.time_for(coins),
         **fields,
     )
-    doorbell.ring_on_commit(task.pk)
+    dispatch.ring_on_commit(task.pk)
     return task
 
 
@@ -173,14 +172,14 @@ def start_put(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_c
         wallet = _wallet_for(actor, name)
         coin_ids, to_break = _lock_coins_or_break(wallet, units, at_most=MAXIMUM_PUT_COINS)
         locker = Locker(wallet=wallet, amount=units, tag=tag)
-        locker.code = secrecy.seal_locker_code(code, locker_id=locker.pk)
+        locker.code = coin_secrets.seal_locker_code(code, locker_id=locker.pk)
         locker.save(force_insert=True)
         task = _open_task(
             TaskKind.PUT,
             wallet=wallet,
             actor=actor,
             coins=len(coin_ids) + _COINS_FOR_BREAKS * (to_break is not None),
-            is_long=settlement.is_long(len(coin_ids)),
+            is_long=task_store.is_long(len(coin_ids)),
             tag=tag,
             amount=units,
             locker=locker,
@@ -198,9 +197,11 @@ def start_put_of_one(
     """Begin the upload of one coin of a denomination; refuses as `start_put`."""
     counts = queries.free_counts(wallet_id=queries.wallet_of(actor=actor, name=name).pk)
     if not counts.get(denomination):
-        raise errors.NotEnoughCoins(f"The wallet has no free coin of {format_amount(choosing.value_of(denomination))}")
+        raise errors.NotEnoughCoins(
+            f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
+        )
     return start_put(
-        actor=actor, name=name, units=choosing.value_of(denomination), tag=tag, transmit_code=transmit_code
+        actor=actor, name=name, units=coin_selection.value_of(denomination), tag=tag, transmit_code=transmit_code
     )
 
 
@@ -213,7 +214,7 @@ def _lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[l
     for _ in range(_CHOICES):
         free = queries.free_counts_by_state(wallet_id=wallet.pk)
         available = queries.in_any_state(free)
-        wanted = choosing.choose(available, units)
+        wanted = coin_selection.choose(available, units)
         if wanted is not None:
             _refuse_too_many(sum(wanted.values()), at_most=at_most)
             locked = _lock_free(wallet, wanted)
@@ -221,7 +222,7 @@ def _lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[l
                 return locked, None
             # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
             continue
-        plan = choosing.choose_to_break(available, free.get(CoinState.BANK, {}), units)
+        plan = coin_selection.choose_to_break(available, free.get(CoinState.BANK, {}), units)
         if plan is None:
             _refuse_while_healing(wallet, available, units)
             _refuse_amount(available, units)
@@ -265,7 +266,7 @@ def _refuse_while_healing(wallet: Wallet, available: Mapping[int, int], units: i
     """Coins that a fix has reserved are back in a moment: they are not missing."""
     healing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
     counts: dict[int, int] = dict(healing.values_list("denomination").annotate(number=Count("id")))
-    if counts and choosing.total(available) + choosing.total(counts) >= units:
+    if counts and coin_selection.total(available) + coin_selection.total(counts) >= units:
         raise errors.CoinsBusy("Coins of this wallet are being healed just now; try again in a moment")
 
 
@@ -301,9 +302,12 @@ def start_break(*, actor: Wallet, name: str, denomination: int) -> Started:
         coin_id = _lock_one_to_break(wallet, denomination)
         if coin_id is None:
             raise errors.NotEnoughCoins(
-                f"The wallet has no free coin of {format_amount(choosing.value_of(denomination))} that may be broken"
+                f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
+                " that may be broken"
             )
-        task = _open_task(TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=choosing.value_of(denomination))
+        task = _open_task(
+            TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=coin_selection.value_of(denomination)
+        )
         _reserve_to_break(coin_id, task=task)
     return Started(task)
 
@@ -318,12 +322,12 @@ CROSS JOIN LATERAL (
 
 
 def _refuse_amount(available: Mapping[int, int], units: int) -> None:
-    total = choosing.total(available)
+    total = coin_selection.total(available)
     if total < units:
         raise errors.NotEnoughCoins(
             f"Not enough coins: {format_amount(total)} of {format_amount(units)} are free in this wallet"
         )
-    below, above = choosing.below_and_above(available, units)
+    below, above = coin_selection.below_and_above(available, units)
     possible = " or ".join(format_amount(each) for each in (below, above) if each)
     raise errors.NoExactChange(
         f"The coins in this wallet cannot make {format_amount(units)} exactly; the nearest are {possible}"
@@ -378,7 +382,7 @@ def transfer_coins(*, actor: Wallet, source: str, destination: str, units: int, 
             plan = {"receiver": str(receiver.pk)}
             return _break_first(TaskKind.TRANSFER, coin_ids, to_break, plan=plan, **asked)
         task = _finished_task(TaskKind.TRANSFER, message="Transferred.", **asked)
-        _tell_result(task, departures.hand_over(task=task, receiver=receiver, coin_ids=coin_ids))
+        _tell_result(task, delivery.hand_over(task=task, receiver=receiver, coin_ids=coin_ids))
     return Started(task)
 
 
@@ -414,7 +418,7 @@ def export_coins(*, actor: Wallet, name: str, units: int | None, file_type: File
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         if units is None:
-            units = choosing.total(queries.free_counts(wallet_id=wallet.pk))
+            units = coin_selection.total(queries.free_counts(wallet_id=wallet.pk))
             if not units:
                 _refuse_while_healing(wallet, {}, 1)
                 raise errors.NotEnoughCoins("The wallet has no free coins")
@@ -423,7 +427,7 @@ def export_coins(*, actor: Wallet, name: str, units: int | None, file_type: File
         if to_break is not None:
             return _break_first(TaskKind.EXPORT, coin_ids, to_break, plan={"type": file_type}, **asked)
         task = _finished_task(TaskKind.EXPORT, message="Exported.", **asked)
-        _tell_result(task, departures.write_out(task=task, file_type=file_type, coin_ids=coin_ids))
+        _tell_result(task, delivery.write_out(task=task, file_type=file_type, coin_ids=coin_ids))
     return Started(task)
 
 
@@ -456,7 +460,7 @@ def fetch_export(*, actor: Wallet, export_id: UUID) -> ExportedFile:
         records = [
             files.CoinRecord(
                 WireCoin(row.denomination, row.serial_number),
-                secrecy.open_numbers(row.secrets, coin_id=row.pk),
+                coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
                 pown=row.pown,
             )
             for row in rows
@@ -529,10 +533,10 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
             wallet=export.wallet,
             actor=actor,
             coins=len(rows),
-            is_long=settlement.is_long(len(rows)),
+            is_long=task_store.is_long(len(rows)),
             tag=export.task.tag,
         )
-        saved = settlement.insert_incoming(
+        saved = task_store.insert_incoming(
             task_id=task.pk,
             wallet_id=export.wallet_id,
             # Such coins may be somebody else's by now, which does not make them counterfeit.
@@ -540,8 +544,8 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
             coins=[
                 (
                     WireCoin(row.denomination, row.serial_number),
-                    secrecy.open_numbers(row.secrets, coin_id=row.pk),
-                    secrecy.fresh_numbers(),
+                    coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
+                    coin_secrets.fresh_numbers(),
                 )
                 for row in rows
             ],
@@ -549,8 +553,8 @@ def recall_export(*, actor: Wallet, export_id: UUID) -> Started:
         if not saved:
             raise errors.ExportReturned
         _park_if_all_wait(task, saved)
-        outcome = importing.FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
-        task.result = {"files": [importing.outcome_as_json(outcome)]}
+        outcome = coin_import.FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
+        task.result = {"files": [coin_import.outcome_as_json(outcome)]}
         task.save(update_fields=["result"])
     return Started(task, files=[outcome])
 
@@ -569,8 +573,8 @@ def start_take(*, actor: Wallet, name: str, code: str, tag: str = "", address: s
     :raises TooManyWrongCodes, TooManyTasks: as their names say
     """
     code = _checked_code(code)
-    asked_from = guesses.fingerprint(address)
-    guesses.refuse_guesser(wallet_id=actor.pk, address=asked_from)
+    asked_from = guess_limits.fingerprint(address)
+    guess_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         task_id = uuid4()
@@ -580,7 +584,7 @@ def start_take(*, actor: Wallet, name: str, code: str, tag: str = "", address: s
             actor=actor,
             id=task_id,
             tag=tag,
-            code=secrecy.seal_task_code(code, task_id=task_id),
+            code=coin_secrets.seal_task_code(code, task_id=task_id),
             plan={"from": asked_from},
         )
     return Started(task)
@@ -595,8 +599,8 @@ def start_peek(*, actor: Wallet, code: str, address: str = "") -> Started:
     :raises TooManyWrongCodes, TooManyTasks: as their names say
     """
     code = _checked_code(code)
-    asked_from = guesses.fingerprint(address)
-    guesses.refuse_guesser(wallet_id=actor.pk, address=asked_from)
+    asked_from = guess_limits.fingerprint(address)
+    guess_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
         task_id = uuid4()
         task = _open_task(
@@ -604,7 +608,7 @@ def start_peek(*, actor: Wallet, code: str, address: str = "") -> Started:
             wallet=actor,
             actor=actor,
             id=task_id,
-            code=secrecy.seal_task_code(code, task_id=task_id),
+            code=coin_secrets.seal_task_code(code, task_id=task_id),
             plan={"from": asked_from},
         )
     return Started(task)
@@ -660,27 +664,27 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
     :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
     :raises ImportUnderWay: the same, and another task of the wallet has yet to find out about some of the coins
     """
-    if not importing.is_small(uploads):
+    if not coin_import.is_small(uploads):
         return _keep_for_a_worker(actor=actor, name=name, uploads=uploads, tag=tag)
-    found = importing.read(uploads)
+    found = coin_import.read(uploads)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         if not found.records:
-            raise importing.refusal(found)
+            raise coin_import.refusal(found)
         task = _open_task(
             TaskKind.IMPORT,
             wallet=wallet,
             actor=actor,
             coins=len(found.records),
-            is_long=settlement.is_long(len(found.records)),
+            is_long=task_store.is_long(len(found.records)),
             tag=tag,
         )
-        saved = importing.save(found, task_id=task.pk, wallet_id=wallet.pk)
+        saved = coin_import.save(found, task_id=task.pk, wallet_id=wallet.pk)
         if not saved:
-            raise importing.refusal(found, is_busy=bool(saved.busy))
+            raise coin_import.refusal(found, is_busy=bool(saved.busy))
         _park_if_all_wait(task, saved)
         task.plan = {"two_secrets": found.two_secrets}
-        task.result = {"files": [importing.outcome_as_json(outcome) for outcome in found.outcomes]}
+        task.result = {"files": [coin_import.outcome_as_json(outcome) for outcome in found.outcomes]}
         task.save(update_fields=["plan", "result"])
     return Started(task, files=found.outcomes)
 
@@ -688,7 +692,7 @@ def start_import(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes
 @sensitive_variables("uploads", "sealed")
 def _keep_for_a_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str) -> Started:
     task_id = uuid4()
-    sealed = secrecy.seal_upload(uploads, task_id=task_id)
+    sealed = coin_secrets.seal_upload(uploads, task_id=task_id)
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
         # How many coins there are is not known yet; as many as one import takes have to find room.
@@ -697,7 +701,7 @@ def _keep_for_a_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str,
             wallet=wallet,
             actor=actor,
             id=task_id,
-            coins=importing.MAXIMUM_COINS,
+            coins=coin_import.MAXIMUM_COINS,
             is_long=True,
             tag=tag,
             plan={"uploaded": True},
@@ -712,7 +716,7 @@ def _park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
         LockerTask.objects.filter(pk=task.pk).update(
             is_parked=True,
             step=Step.WAITING,
-            deadline=Now() + contested.PATIENCE + settlement.time_for(len(arrivals.waiting)),
+            deadline=Now() + contested.PATIENCE + task_store.time_for(len(arrivals.waiting)),
         )
 
 
@@ -770,7 +774,7 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int, is_bounded: boo
         actor=actor,
         coins=(len(groups) + len(broken)) * BATCH_COINS,
         is_bounded=is_bounded,
-        is_long=settlement.is_long(len(rows)),
+        is_long=task_store.is_long(len(rows)),
         plan={"puts": [number for number, (locker_id, _, _) in enumerate(groups) if locker_id is not None]},
     )
     for number, (_, _, coin_ids) in enumerate(groups):
@@ -794,8 +798,8 @@ def start_fix(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coin_ids = settlement.free_to_heal(wallet_id=wallet.pk)
-        unchecked = checking.not_checked_lately(checking.at_rest(wallet.pk)).count()
+        coin_ids = task_store.free_to_heal(wallet_id=wallet.pk)
+        unchecked = health_check.not_checked_lately(health_check.at_rest(wallet.pk)).count()
         if not coin_ids and not unchecked:
             raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
         task = _begin_fix(coin_ids, looks_at=unchecked, wallet=wallet, actor=actor, is_bounded=True)
@@ -808,7 +812,7 @@ def start_overdue_fixes() -> list[UUID]:
     for wallet_id in queries.wallets_to_heal():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            coin_ids = settlement.free_to_heal(wallet_id=wallet_id)
+            coin_ids = task_store.free_to_heal(wallet_id=wallet_id)
             if coin_ids:
                 started.append(_begin_fix(coin_ids, wallet=wallet, actor=wallet, is_bounded=False).pk)
     return started
@@ -818,19 +822,19 @@ def _begin_fix(
     coin_ids: Sequence[UUID], *, wallet: Wallet, actor: Wallet, is_bounded: bool, looks_at: int = 0
 ) -> LockerTask:
     task_id = uuid4()
-    looked_at = min(looks_at, checking.MOST)
+    looked_at = min(looks_at, health_check.MOST)
     task = _open_task(
         TaskKind.FIX,
         wallet=wallet,
         actor=actor,
         id=task_id,
-        coins=(len(coin_ids) + looked_at) * BATCH_COINS // settlement.FIX_COINS,
+        coins=(len(coin_ids) + looked_at) * BATCH_COINS // task_store.FIX_COINS,
         is_bounded=is_bounded,
-        is_long=settlement.is_long(max(len(coin_ids), looked_at)),
-        code=secrecy.fresh_generators(task_id=task_id),
+        is_long=task_store.is_long(max(len(coin_ids), looked_at)),
+        code=coin_secrets.fresh_generators(task_id=task_id),
         plan={"looks": True} if looks_at else {},
     )
-    settlement.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
+    task_store.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
     return task
 
 
@@ -844,6 +848,6 @@ def start_health(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = _wallet_for(actor, name)
-        coins = min(checking.at_rest(wallet.pk).count(), checking.MOST)
-        task = _open_task(TaskKind.HEALTH, wallet=wallet, actor=actor, coins=coins, is_long=settlement.is_long(coins))
+        coins = min(health_check.at_rest(wallet.pk).count(), health_check.MOST)
+        task = _open_task(TaskKind.HEALTH, wallet=wallet, actor=actor, coins=coins, is_long=task_store.is_long(coins))
     return Started(task)

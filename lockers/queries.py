@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from lockers import choosing, errors, letters, secrecy
+from lockers import coin_secrets, coin_selection, errors, server_letters
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida import codes
 from lockers.raida.commands import Command
@@ -169,7 +169,7 @@ def contents_of(*, wallet_list: Sequence[Wallet]) -> list[Contents]:
             if grade is None:
                 continue
             number, units = grades[grade]
-            grades[grade] = number + count, units + count * choosing.value_of(denomination)
+            grades[grade] = number + count, units + count * coin_selection.value_of(denomination)
             if grade in SPENDABLE:
                 denominations[denomination] = denominations.get(denomination, 0) + count
         result.append(Contents(wallet, grades, denominations))
@@ -217,7 +217,7 @@ class TaskView:
         if known is not None:
             return str(known)
         answers = self._answers
-        return "".join(letters.of_answer(code) for code in answers) if answers else "u" * RAIDA_COUNT
+        return "".join(server_letters.of_answer(code) for code in answers) if answers else "u" * RAIDA_COUNT
 
     @property
     def commonest_status(self) -> int:
@@ -271,7 +271,7 @@ def _code_to_show(task: LockerTask) -> str | None:
         return None
     if task.code_shown_at is not None and task.code_shown_at < timezone.now() - CODE_IS_SHOWN:
         return None
-    return secrecy.locker_code(task.locker)
+    return coin_secrets.locker_code(task.locker)
 
 
 def _code_used(task: LockerTask, actor: Wallet) -> str | None:
@@ -280,7 +280,7 @@ def _code_used(task: LockerTask, actor: Wallet) -> str | None:
         return None
     if task.finished_at is not None and task.finished_at < timezone.now() - CODE_IS_SHOWN:
         return None
-    return codes.candidates(secrecy.task_code(task))[int(task.result["spelling"])]
+    return codes.candidates(coin_secrets.task_code(task))[int(task.result["spelling"])]
 
 
 # Receipts and lockers.
@@ -342,7 +342,8 @@ def lockers_page(
     rows = list(found[offset : offset + limit])
     held = _counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
     return [
-        LockerContents(row, sum(held.get(row.pk, {}).values()), choosing.total(held.get(row.pk, {}))) for row in rows
+        LockerContents(row, sum(held.get(row.pk, {}).values()), coin_selection.total(held.get(row.pk, {})))
+        for row in rows
     ]
 
 
@@ -378,7 +379,7 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
         raise errors.LockerNotFound
     if locker.state != LockerState.FILLED:
         raise errors.LockerNotFilled(locker.state)
-    return secrecy.locker_code(locker)
+    return coin_secrets.locker_code(locker)
 
 
 # Files.
@@ -437,7 +438,9 @@ def export_visible_to(*, actor: Wallet, export_id: UUID) -> ExportView:
 def _export_views(found: QuerySet[Export]) -> list[ExportView]:
     rows = list(found.select_related("task", "wallet"))
     out = _counts_by("export", [row.pk for row in rows], CoinState.EXPORTED)
-    return [ExportView(row, sum(out.get(row.pk, {}).values()), choosing.total(out.get(row.pk, {}))) for row in rows]
+    return [
+        ExportView(row, sum(out.get(row.pk, {}).values()), coin_selection.total(out.get(row.pk, {}))) for row in rows
+    ]
 
 
 # Statements.
@@ -467,7 +470,7 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
     return Statement(
         wallet=wallet,
         balance=int(balance or 0),
-        reserved=choosing.total(dict(counts)),
+        reserved=coin_selection.total(dict(counts)),
         lines=list(lines[offset : offset + limit]),
     )
 

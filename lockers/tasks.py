@@ -7,8 +7,9 @@ from celery import shared_task
 from django.conf import settings
 from structlog.contextvars import bind_contextvars
 
-from lockers import checking, doorbell, engine, health, mending, operations, readings, settlement, turns
+from lockers import dispatch, fair_queue, operations
 from lockers.errors import TaskSuperseded
+from lockers.worker import circuit_breaker, health_check, latency, repair, runner, task_store
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ def _lockers_are_off() -> bool:
     return not settings.RAIDA_HOSTS
 
 
-@shared_task(name=doorbell.RUN_TASK)
+@shared_task(name=dispatch.RUN_TASK)
 def run(task_id: str | None = None) -> None:
     """
     Work on the task whose turn it is, or on one that is named, unless it is finished or another worker has it.
@@ -26,7 +27,7 @@ def run(task_id: str | None = None) -> None:
     """
     if _lockers_are_off():
         return
-    held = turns.claim_next() if task_id is None else settlement.claim(task_id=UUID(task_id))
+    held = fair_queue.claim_next() if task_id is None else task_store.claim(task_id=UUID(task_id))
     if held is None:
         return
     task_id = str(held.task_id)
@@ -34,17 +35,17 @@ def run(task_id: str | None = None) -> None:
     bind_contextvars(request_id=held.request_id or task_id)
     _log.info("Task %s begins its attempt %d", task_id, held.attempt)
     try:
-        engine.run(held)
+        runner.run(held)
     except TaskSuperseded:
         _log.info("Task %s was taken over by another worker", task_id)
     except Exception as error:
         # Whoever has lost a task without knowing it reads rows that another is changing, and may stumble over them.
-        if settlement.holds(held):
+        if task_store.holds(held):
             raise
         _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
-    if turns.was_long(held.task_id):
+    if fair_queue.was_long(held.task_id):
         # The message of another long task of its wallet may have found no turn for it.
-        doorbell.ring(held.task_id)
+        dispatch.ring(held.task_id)
 
 
 @shared_task(name="lockers.sweep")
@@ -54,9 +55,9 @@ def sweep() -> None:
         return
     operations.start_overdue_finds()
     operations.start_overdue_fixes()
-    for task_id in (*settlement.unpark(), *settlement.overdue_tasks()):
-        doorbell.ring(task_id)
-    health.probe()
+    for task_id in (*task_store.unpark(), *task_store.overdue_tasks()):
+        dispatch.ring(task_id)
+    circuit_breaker.probe()
 
 
 @shared_task(name="lockers.purge")
@@ -69,13 +70,13 @@ def purge() -> None:
 def follow_up() -> None:
     """Begin to bring lockers to the servers that lack their coins, and to ask for answers that a process took along."""
     if not _lockers_are_off():
-        mending.follow_up()
+        repair.follow_up()
 
 
 @shared_task(name="lockers.check_coins")
 def check_coins() -> None:
     """Ask the servers about coins at rest that were not checked for a week."""
-    checked = checking.check_due()
+    checked = health_check.check_due()
     if checked.refused or checked.doubtful:
         _log.warning(
             "Of %d coins that were checked %d are accepted by fewer servers than before, and %d by too few",
@@ -89,4 +90,4 @@ def check_coins() -> None:
 def read_servers() -> None:
     """Ask all 25 servers for an echo, so that operators see who is there and how far away."""
     if not _lockers_are_off():
-        readings.take()
+        latency.take()

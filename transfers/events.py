@@ -3,7 +3,7 @@ Reading events: what happened to a wallet, oldest first, and nothing twice or le
 
 The creation of a transfer is read from the transfer itself: `transfer_completed` if it completed at once, else
 `transfer_requested`. Everything else is a row of `wallets_event`, which is rare beside it. Both are numbered from one
-sequence, and both are read up to the number that is final: see `wallets.numbering`.
+sequence, and both are read up to the number that is final: see `wallets.event_sequence`.
 
 Decided 2026-11-21. A row for each party of each transfer would make reading simpler and costs 28 % of the immediate
 transfers (708 against 508 pairs a second, one client, synchronous_commit off, medians of 5, two cores under load). The
@@ -23,7 +23,7 @@ from django.db import connection
 
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
-from wallets import numbering
+from wallets import event_sequence
 from wallets import queries as wallet_queries
 
 
@@ -182,7 +182,7 @@ def events_visible_to(
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         wallet_ids = [wallet_id]
     with connection.cursor() as cursor:
-        cursor.execute(numbering.SETTLED)
+        cursor.execute(event_sequence.SETTLED)
         (settled,) = cursor.fetchone()
         number, party = after or (0, -1)
         if after is None and since is not None:

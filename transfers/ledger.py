@@ -10,8 +10,8 @@ round trips, and each is atomic even if no transaction is open around it. The ru
   and waiting, before anybody is refused: the tokens missing may only be held by a transfer that fails.
 * The statement changes all the tokens that were asked or none: what changes is gated by the count of rows locked,
   and a constraint of the transfer row compares what was counted again after the change.
-* Whoever draws the number of a transfer announces it first (`wallets.numbering`), for those who follow events.
-* What `transfers.tallies` cannot read from the transfer itself is written down as a difference in the same statement.
+* Whoever draws the number of a transfer announces it first (`wallets.event_sequence`), for those who follow events.
+* What `transfers.counters` cannot read from the transfer itself is written down as a difference in the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read with `FOR SHARE`: a trust that is being ended is either in force until this
   transfer is committed or not seen at all.
@@ -29,7 +29,7 @@ from django.db import IntegrityError, connection
 
 from transfers import queries
 from transfers.states import TransferEvent, TransferState
-from wallets import numbering
+from wallets import event_sequence
 from wallets.errors import KeyInUse
 from wallets.models import Wallet
 from wallets.queries import HOLDS_KEY, Claim, Proof, WalletReference, acting, proving, written_time
@@ -207,7 +207,7 @@ def _sending(draw: str, free: str, source: str, destination: str, has_key: bool,
     twin = (_TWIN + (_EARLIER if is_proven else "")) if has_key else ""
     verdict = _VERDICT.format(source=source, destination=destination, twin=twin, actor=acting(is_proven=is_proven))
     return _SEND.format(
-        verdict=verdict, draw=draw, free=free, announced=numbering.ANNOUNCED, number=numbering.NEXT,
+        verdict=verdict, draw=draw, free=free, announced=event_sequence.ANNOUNCED, number=event_sequence.NEXT,
         kept=_KEPT if has_key else "",
     )  # fmt: skip
 
@@ -611,7 +611,7 @@ SELECT count(*) FROM (
      LIMIT (SELECT %(size)s::integer)
 ) AS free"""
 _SEND_BATCH_AT_ONCE, _SEND_BATCH_PATIENTLY = (
-    _SEND_BATCH.format(draw=draw, free=_FREE_OF_BATCH, announced=numbering.ANNOUNCED, number=numbering.NEXT)
+    _SEND_BATCH.format(draw=draw, free=_FREE_OF_BATCH, announced=event_sequence.ANNOUNCED, number=event_sequence.NEXT)
     for draw in (
         # A request draws nothing.
         _DRAW_AT_ONCE.replace("%(size)s", "%(drawn)s"),

@@ -27,7 +27,7 @@ class Transfer(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Order of creation, what lists, cursors and movements go by; also its place among all events (`wallets.numbering`).
+    # Order of creation, for lists, cursors and movements; also its place among all events (`wallets.event_sequence`).
     number = models.BigIntegerField(unique=True, editable=False)
     originator = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
@@ -155,7 +155,7 @@ class Movement(models.Model):
 
 
 class TokenTally(models.Model):
-    """How many tokens lay in a wallet when it was last folded: see `transfers.tallies`."""
+    """How many tokens lay in a wallet when it was last folded: see `transfers.counters`."""
 
     wallet = models.OneToOneField(
         Wallet, on_delete=models.PROTECT, related_name="+", primary_key=True, db_constraint=False
@@ -187,7 +187,7 @@ class TallyMark(models.Model):
 
 
 class OutcomeTally(models.Model):
-    """How many transfers had ended in one way up to a number, the same in all rows: see `transfers.outcomes`."""
+    """How many transfers had ended in one way up to a number, the same in all rows: see `transfers.outcome_counts`."""
 
     outcome = models.CharField(max_length=9, primary_key=True)
     transfers = models.BigIntegerField()
@@ -209,7 +209,7 @@ class Issue(models.Model):
 
 
 class DayTally(models.Model):
-    """Transfers of one day (UTC) that completed at once, as far as they are folded: see `transfers.tallies`."""
+    """Transfers of one day (UTC) that completed at once, as far as they are folded: see `transfers.counters`."""
 
     day = models.DateField(primary_key=True)
     transfers = models.BigIntegerField()

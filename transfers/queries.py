@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from django.db import connection, transaction
 
-from transfers import errors, tallies
+from transfers import counters, errors
 from transfers.states import OPEN, TransferState
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
@@ -476,7 +476,7 @@ _CHECKS: dict[str, str] = {
             OR (transfer.closed_at IS NULL) <> (transfer.state IN {_OPEN})
             OR transfer.state NOT IN {_KNOWN}
             OR transfer.closed_at < transfer.created_at""",  # noqa: S608 - constants
-    "the tallies say what lies in each wallet": tallies.MISCOUNTED,
+    "the tallies say what lies in each wallet": counters.MISCOUNTED,
     "as many tokens were issued as there are": """
         SELECT format('%%s tokens, %%s issued', held.tokens, issued.tokens)
           FROM (SELECT count(*) AS tokens FROM wallets_token) AS held,

@@ -161,7 +161,7 @@ class Event(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The place among all events: see `wallets.numbering`.
+    # The place among all events: see `wallets.event_sequence`.
     number = models.BigIntegerField(unique=True, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     type = models.CharField(max_length=41, choices=EventType)

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, numbering, origins, oversight, passwords, queries
+from wallets import errors, event_sequence, names, operator_log, origins, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
@@ -107,10 +107,10 @@ def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID
 
 
 _RECORD = f"""
-WITH announced AS MATERIALIZED (SELECT WHERE {numbering.ANNOUNCED})
+WITH announced AS MATERIALIZED (SELECT WHERE {event_sequence.ANNOUNCED})
 INSERT INTO wallets_event (id, number, wallet_id, type, payload, created_at)
-SELECT gen_random_uuid(), {numbering.NEXT}, event.wallet_id, event.type,
-       CASE current_setting('{oversight.OPERATOR_SETTING}', true) WHEN 'acts'
+SELECT gen_random_uuid(), {event_sequence.NEXT}, event.wallet_id, event.type,
+       CASE current_setting('{operator_log.OPERATOR_SETTING}', true) WHEN 'acts'
             THEN event.payload::jsonb || '{{"operator": true}}' ELSE event.payload::jsonb END, clock_timestamp()
   FROM announced CROSS JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS event (wallet_id, type, payload)
 """  # noqa: S608 - constants

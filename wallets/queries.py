@@ -328,7 +328,7 @@ class WalletRow:
     tokens: TokenCount
 
 
-# Gives the token counts of wallets. This app could only count; `transfers.tallies` knows them.
+# Gives the token counts of wallets. This app could only count; `transfers.counters` knows them.
 Counting = Callable[[Iterable[UUID]], Mapping[UUID, TokenCount]]
 
 

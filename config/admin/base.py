@@ -28,7 +28,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from config.admin import csv_export
-from wallets import names, oversight, queries
+from wallets import names, operator_log, queries
 from wallets.errors import DomainError
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ class LedgerPage(_ModelAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        operators_acts = oversight.acts_on(self.things(row), limit=ACTS_SHOWN)
+        operators_acts = operator_log.acts_on(self.things(row), limit=ACTS_SHOWN)
         row.operators_acts = operators_acts
         context = {
             **self.admin_site.each_context(request),

@@ -30,8 +30,8 @@ from django.views.decorators.http import require_http_methods
 
 from wallets import errors
 from wallets.models import OperatorAction
-from wallets.oversight import Operator
-from wallets.tracing import current_request_id
+from wallets.operator_log import Operator
+from wallets.request_id import current_request_id
 
 TICKET_SECONDS: Final = 15 * 60
 _SALT: Final = "coppice.desk.act"

@@ -14,13 +14,13 @@ from django.utils.safestring import SafeString
 from config.admin import base, charts
 from config.admin import server_grid as cells
 from config.admin.templatetags import desk
-from lockers import overview as lockers
+from lockers import reports as lockers
 from lockers.models import LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState
-from transfers import overview as transfers
+from transfers import reports as transfers
 from transfers.states import TransferState
-from wallets import overview as wallets
+from wallets import reports as wallets
 from wallets.models import AuditRun, OperatorAction
 from wallets.states import AuditResult
 

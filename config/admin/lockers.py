@@ -15,7 +15,7 @@ from config.admin import base, server_grid
 from config.admin.base import Fact
 from config.admin.templatetags import desk
 from config.admin.wallets import link
-from lockers import overview, remaining
+from lockers import reports, retry_plan
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from wallets import names
@@ -56,7 +56,7 @@ class NeedFilter(base.Choice):
     values = (("yes", "coins unknown, or past its time"),)
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return overview.tasks_in_need(queryset)
+        return reports.tasks_in_need(queryset)
 
 
 @admin.register(LockerTask)
@@ -128,17 +128,17 @@ class LockerTaskPage(base.LedgerPage):
         return "–" if task.finished_at is None else desk.moment(task.finished_at)
 
     def detail(self, request: HttpRequest, row: LockerTask) -> dict[str, Any]:
-        progress = overview.progress_of([row.pk])[0]
+        progress = reports.progress_of([row.pk])[0]
         return {
             "title": f"{row.kind.capitalize()} of {row.wallet.name}",
             "progress": progress,
             "cells": server_grid.of_board(progress.board),
-            "advice": remaining.advice(row, now=timezone.now()),
+            "advice": retry_plan.advice(row, now=timezone.now()),
             "attempts": [
-                (attempt, server_grid.of_answers(attempt.answers)) for attempt in overview.attempts_of(task_id=row.pk)
+                (attempt, server_grid.of_answers(attempt.answers)) for attempt in reports.attempts_of(task_id=row.pk)
             ],
-            "coins": overview.coins_of_task(task_id=row.pk),
-            "result": overview.result_of(row),
+            "coins": reports.coins_of_task(task_id=row.pk),
+            "result": reports.result_of(row),
             "legend": server_grid.ANSWER_LEGEND,
             "live_url": reverse("admin:live"),
             "facts": [
@@ -183,17 +183,17 @@ class LockerStateFilter(base.StateFilter):
 class ThinFilter(base.Choice):
     title = "servers"
     parameter_name = "servers"
-    values = (("thin", f"thin: fewer than {overview.THIN_BELOW}"),)
+    values = (("thin", f"thin: fewer than {reports.THIN_BELOW}"),)
 
 
 class ThinLockerFilter(ThinFilter):
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return overview.thin_lockers(queryset)
+        return reports.thin_lockers(queryset)
 
 
 class ThinCoinFilter(ThinFilter):
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return overview.thin_coins(queryset)
+        return reports.thin_coins(queryset)
 
 
 def _mending(locker: Locker) -> str:
@@ -203,7 +203,7 @@ def _mending(locker: Locker) -> str:
 
 
 def _spread(fewest: int | None, most: int | None) -> str:
-    return "–" if fewest is None or most is None else overview.spread_text(fewest, most)
+    return "–" if fewest is None or most is None else reports.spread_text(fewest, most)
 
 
 @admin.register(Locker)
@@ -230,7 +230,7 @@ class LockerPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Locker]:
         found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
-        return overview.with_servers(found)
+        return reports.with_servers(found)
 
     @admin.display(description="locker")
     def identity(self, locker: Locker) -> str:
@@ -264,9 +264,9 @@ class LockerPage(base.LedgerPage):
         return {
             "title": f"Locker {desk.short(row.pk)}",
             "tasks": list(row.tasks.defer("code").order_by("-created_at", "-id")[:20]),
-            "coins": overview.coins_of_locker(locker_id=row.pk),
+            "coins": reports.coins_of_locker(locker_id=row.pk),
             "facts": [
-                Fact("state", desk.pill(row.state), note=overview.LOCKER_WORDS[LockerState(row.state)]),
+                Fact("state", desk.pill(row.state), note=reports.LOCKER_WORDS[LockerState(row.state)]),
                 Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
                 Fact("coins", desk.coins(row.amount)),
                 Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
@@ -280,7 +280,7 @@ class LockerPage(base.LedgerPage):
 
 
 def _servers_needed(coin: Coin) -> str:
-    if coin.passes < overview.THIN_BELOW and coin.state in (*SPENDABLE, CoinState.LOCKED):
+    if coin.passes < reports.THIN_BELOW and coin.state in (*SPENDABLE, CoinState.LOCKED):
         return "thin: 13 are needed, and the others are asked again by themselves"
     return "13 make it spendable"
 
@@ -348,7 +348,7 @@ class CoinPage(base.LedgerPage):
 
     @admin.display(description="servers")
     def grade(self, coin: Coin) -> str:
-        return overview.spread_text(coin.passes, coin.passes)
+        return reports.spread_text(coin.passes, coin.passes)
 
     @admin.display(description="wallet")
     def owner(self, coin: Coin) -> SafeString:
@@ -372,7 +372,7 @@ class CoinPage(base.LedgerPage):
             "title": f"Coin of {desk.denomination(row.denomination)}, number {row.serial_number}",
             "cells": server_grid.of_board(row.pown),
             "facts": [
-                Fact("state", desk.pill(row.state), note=overview.COIN_WORDS[CoinState(row.state)]),
+                Fact("state", desk.pill(row.state), note=reports.COIN_WORDS[CoinState(row.state)]),
                 Fact("value", desk.denomination(row.denomination)),
                 Fact("serial number", row.serial_number),
                 Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),

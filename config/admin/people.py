@@ -24,10 +24,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from config.admin import roles, sessions
 from config.admin.models import SecondFactor, Session
-from wallets import errors, names, oversight, passwords
-from wallets.oversight import Operator
+from wallets import errors, names, operator_log, passwords
+from wallets.operator_log import Operator
+from wallets.request_id import current_request_id
 from wallets.states import OperatorVerb
-from wallets.tracing import current_request_id
 
 PERSON: Final = "person"
 SUPERUSER: Final = "superuser"
@@ -102,17 +102,19 @@ def _refuse_without(staff: User, permission: str) -> None:
 def _acting(operator: Operator, permission: str, shown: Shown, person_id: int) -> Iterator[tuple[User, User]]:
     """Give the operator and the person as they are now, locked, if the one may act on the other."""
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         staff, person = _rows(operator.staff.pk, person_id)
         _refuse_without(staff, permission)
         if reason := why_not(staff, person):
             raise errors.NotPossible(f"This is not possible: {reason}.")
-        oversight.compare(shown, about(person))
+        operator_log.compare(shown, about(person))
         yield staff, person
 
 
 def _record(operator: Operator, verb: OperatorVerb, person: User, shown: Shown, after: Mapping[str, Any]) -> None:
-    oversight.record(operator, verb, kind=PERSON, object_id=person.pk, label=person.username, before=shown, after=after)
+    operator_log.record(
+        operator, verb, kind=PERSON, object_id=person.pk, label=person.username, before=shown, after=after
+    )
 
 
 def check_new_name(name: str) -> None:
@@ -136,11 +138,11 @@ def create_person(*, operator: Operator, shown: Shown, name: str, mail: str, rol
     """
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         (staff,) = _rows(operator.staff.pk)
         _refuse_without(staff, "desk.act_create_person")
         _refuse_grant(staff, role)
-        oversight.hold(OperatorVerb.CREATED_PERSON, kind=PERSON)
+        operator_log.hold(OperatorVerb.CREATED_PERSON, kind=PERSON)
         check_new_name(name)
         person = User.objects.create_user(name, email=mail, password=password, is_staff=True)
         person.groups.set([Group.objects.get(name=role)])
@@ -255,9 +257,9 @@ def end_sessions(*, operator: Operator, shown: Shown, person_id: int) -> int:
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         person = _whose_sessions(operator, person_id)
-        oversight.compare(shown, about_sessions(person))
+        operator_log.compare(shown, about_sessions(person))
         if not shown["sessions"]:
             raise errors.NotPossible(f"{person.username} has no session.")
         ended = _end_all(person)
@@ -273,7 +275,7 @@ def end_session(*, operator: Operator, shown: Shown, session_id: UUID) -> None:
     :raises AlreadyDone: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         session = Session.objects.select_for_update(of=("self",)).filter(pk=session_id).first()
         if session is None or session.user_id is None:
             raise errors.NotPossible("This session has ended already.")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lockers import letters
+from lockers import server_letters
 from lockers.models import Attempt
-from lockers.overview import ServerNews
 from lockers.raida.statuses import Status
+from lockers.reports import ServerNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Cell:
 LETTERS: Final = {
     "p": ("c-pass", "✓"),
     "f": ("c-fail", "✗"),
-    letters.NOT_WAITED_FOR: ("c-wait", "›"),
+    server_letters.NOT_WAITED_FOR: ("c-wait", "›"),
     "n": ("c-silent", "?"),
     "e": ("c-error", "!"),
     "d": ("c-down", "–"),
@@ -38,7 +38,8 @@ LETTERS: Final = {
 def of_board(board: str) -> list[Cell]:
     """Return the cells of 25 letters."""
     return [
-        Cell(raida, *LETTERS[letter], f"RAIDA {raida}: {letters.WORDS[letter]}") for raida, letter in enumerate(board)
+        Cell(raida, *LETTERS[letter], f"RAIDA {raida}: {server_letters.WORDS[letter]}")
+        for raida, letter in enumerate(board)
     ]
 
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from config.admin import server_grid
-from lockers import overview
+from lockers import reports
 from wallets import names
 
 # A page shows no more.
@@ -24,7 +24,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("lockers.view_lockertask"):
         return JsonResponse({"error": "You may not see tasks."}, status=403)
     asked = [names.parse_uuid(text) for text in request.GET.getlist("task")[:MOST_TASKS]]
-    found = overview.progress_of([task_id for task_id in asked if task_id is not None])
+    found = reports.progress_of([task_id for task_id in asked if task_id is not None])
     told = {
         "tasks": [
             {

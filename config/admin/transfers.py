@@ -12,7 +12,7 @@ from config.admin import base
 from config.admin.base import Fact
 from config.admin.templatetags import desk
 from config.admin.wallets import link
-from transfers import overview
+from transfers import reports
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferState
 
@@ -53,7 +53,7 @@ class NeedFilter(base.Choice):
     values = (("yes", "open for more than a day"),)
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return overview.waiting_long(queryset)
+        return reports.waiting_long(queryset)
 
 
 @admin.register(Transfer)
@@ -122,9 +122,9 @@ class TransferPage(base.LedgerPage):
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {
             "title": f"Transfer {desk.short(row.pk)}",
-            "strip": overview.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
-            "possible": overview.what_is_possible(row),
-            "tokens": overview.tokens_in(transfer=row, limit=TOKENS_SHOWN),
+            "strip": reports.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
+            "possible": reports.what_is_possible(row),
+            "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,
             "token_page": reverse("admin:wallets_token_changelist"),
             "facts": [
@@ -132,7 +132,7 @@ class TransferPage(base.LedgerPage):
                 Fact("from", link("wallets_wallet", row.source_id, row.source.name)),
                 Fact("to", link("wallets_wallet", row.destination_id, row.destination.name)),
                 Fact("asked by", link("wallets_wallet", row.originator_id, row.originator.name)),
-                Fact("tokens", f"{row.token_count:,}", note=overview.tokens_as_asked(row)),
+                Fact("tokens", f"{row.token_count:,}", note=reports.tokens_as_asked(row)),
                 Fact("reserved now", f"{row.reserved_count:,}"),
                 Fact("moved", f"{row.moved_count:,}"),
                 Fact("id", row.pk),

@@ -11,7 +11,7 @@ from config.admin import base
 from config.admin.base import Fact
 from config.admin.templatetags import desk
 from config.admin.wallets import link, page_of
-from trusts import overview
+from trusts import reports
 from trusts.models import Trust
 from trusts.states import TrustRequestType, TrustState
 
@@ -57,7 +57,7 @@ class TrustPage(base.LedgerPage):
 
     @admin.display(description="trust")
     def says(self, trust: Trust) -> str:
-        return overview.meaning(trust)
+        return reports.meaning(trust)
 
     @admin.display(description="state")
     def status(self, trust: Trust) -> SafeString:
@@ -73,12 +73,12 @@ class TrustPage(base.LedgerPage):
 
     def detail(self, request: HttpRequest, row: Trust) -> dict[str, Any]:
         return {
-            "title": overview.meaning(row),
-            "changes": overview.changes_of(trust_id=row.pk),
+            "title": reports.meaning(row),
+            "changes": reports.changes_of(trust_id=row.pk),
             "facts": [
                 Fact("state", desk.pill(row.state)),
                 Fact(
-                    "says", overview.meaning(row), note="" if row.state == TrustState.TRUSTED else "but is not in force"
+                    "says", reports.meaning(row), note="" if row.state == TrustState.TRUSTED else "but is not in force"
                 ),
                 Fact("actor", link("wallets_wallet", row.actor_id, row.actor.name), note="asks"),
                 Fact("target", link("wallets_wallet", row.target_id, row.target.name), note="is asked"),

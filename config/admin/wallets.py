@@ -14,12 +14,12 @@ from django.utils.safestring import SafeString
 from config.admin import base, charts
 from config.admin.base import Fact
 from config.admin.templatetags import desk
-from lockers import overview as coins_overview
 from lockers import queries as lockers
-from transfers import overview as transfers
-from transfers import tallies
-from trusts import overview as trusts
-from wallets import names, overview
+from lockers import reports as coins_overview
+from transfers import counters
+from transfers import reports as transfers
+from trusts import reports as trusts
+from wallets import names, reports
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
 from wallets.queries import NO_TOKENS
 from wallets.states import AuditResult, OperatorVerb
@@ -66,8 +66,8 @@ class WalletPage(base.LedgerPage):
         )
 
     def prepare(self, rows: list[Any]) -> None:
-        counts = tallies.token_counts([wallet.pk for wallet in rows])
-        able = overview.wallets_with_password([wallet.pk for wallet in rows])
+        counts = counters.token_counts([wallet.pk for wallet in rows])
+        able = reports.wallets_with_password([wallet.pk for wallet in rows])
         for wallet in rows:
             wallet.counts = counts.get(wallet.pk, NO_TOKENS)
             wallet.has_password = wallet.pk in able
@@ -89,7 +89,7 @@ class WalletPage(base.LedgerPage):
         return desk.moment(wallet.created_at)
 
     def detail(self, request: HttpRequest, row: Wallet) -> dict[str, Any]:
-        counts = tallies.token_counts([row.pk]).get(row.pk, NO_TOKENS)
+        counts = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS)
         contents = lockers.contents_of(wallet_list=[row])[0]
         neighbours = trusts.neighbours(wallet_id=row.pk)
         keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])
@@ -122,7 +122,7 @@ class WalletPage(base.LedgerPage):
                 Fact(
                     "password",
                     "has one"
-                    if row.pk in overview.wallets_with_password([row.pk])
+                    if row.pk in reports.wallets_with_password([row.pk])
                     else "none: only a manager acts for it",
                 ),
                 Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),

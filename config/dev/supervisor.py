@@ -46,7 +46,7 @@ from config.dev.processes import POLL_SECONDS, Child, Children, StartError, star
 from config.ops import redis_status
 from config.web import server as web_server
 from config.web import static_files
-from lockers import network
+from lockers import transport
 from lockers.raida.commands import Command
 
 FIRST_WEB_PORT = 8000
@@ -323,8 +323,8 @@ class System:
             raise StartError("COPPICE_RAIDA_HOSTS names servers, so no local network starts: leave --raida-port out.")
         hosts = [part.strip() for part in self.given["COPPICE_RAIDA_HOSTS"].split(",") if part.strip()]
         try:
-            network.servers_from_settings(hosts)
-        except network.InvalidServers as error:
+            transport.servers_from_settings(hosts)
+        except transport.InvalidServers as error:
             raise StartError(f"COPPICE_RAIDA_HOSTS is not right: {error}.") from error
 
     def _fill_environment(self) -> None:
@@ -466,10 +466,10 @@ class System:
         # A refused connection is known at once; an echo into the void costs its whole deadline.
         if not all(_accepts(host) for host in hosts):
             return False
-        servers = network.servers_from_settings(hosts)
-        call = network.Call(command=Command.ECHO, payloads=dict.fromkeys(range(len(servers)), b""))
-        results = network.ask(servers, call, until=network.within(2.0))
-        return all(isinstance(result, network.Answer) for result in results.values())
+        servers = transport.servers_from_settings(hosts)
+        call = transport.Call(command=Command.ECHO, payloads=dict.fromkeys(range(len(servers)), b""))
+        results = transport.ask(servers, call, until=transport.within(2.0))
+        return all(isinstance(result, transport.Answer) for result in results.values())
 
     def _web_is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

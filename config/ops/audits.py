@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from lockers import queries as lockers
 from transfers import queries as transfers
 from trusts import queries as trusts
-from wallets import errors, oversight
+from wallets import errors, operator_log
 from wallets.audit import Finding, broken_rules
 from wallets.models import AuditRun
 from wallets.states import AuditResult
@@ -47,7 +47,7 @@ def findings() -> list[Finding]:
             raise errors.AuditIsRunning("An audit is running already.")
         return [
             *(finding for app in APPS for finding in broken_rules(apps.get_app_config(app).get_models())),
-            *oversight.audit_findings(),
+            *operator_log.audit_findings(),
             *trusts.audit_findings(),
             *transfers.audit_findings(),
             *lockers.audit_findings(),
@@ -60,7 +60,7 @@ def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
 
     :raises AuditIsRunning: another one has begun
     """
-    begun = oversight.begin_audit(staff=staff, request_id=request_id)
+    begun = operator_log.begin_audit(staff=staff, request_id=request_id)
     complete(run_id=begun.pk)
     begun.refresh_from_db()
     return begun
@@ -71,13 +71,13 @@ def complete(*, run_id: int) -> None:
     try:
         found = findings()
     except errors.AuditIsRunning as error:
-        oversight.fail_audit(run_id=run_id, error=str(error))
+        operator_log.fail_audit(run_id=run_id, error=str(error))
         return
     except Exception as error:
         # Whatever it was, the row must not say "running" for ever; the log says more.
-        oversight.fail_audit(run_id=run_id, error=type(error).__name__)
+        operator_log.fail_audit(run_id=run_id, error=type(error).__name__)
         raise
-    oversight.finish_audit(run_id=run_id, findings=found)
+    operator_log.finish_audit(run_id=run_id, findings=found)
     for finding in found:
         log.error("%s: %s", finding.check, finding.detail)
 

@@ -37,7 +37,7 @@ from config.dev.embedded import postgres_on_the_machine, version_of, wheel_direc
 from config.environment import ROOT
 from config.ops import audits
 from config.postgresql.sessions import Pooled
-from lockers import recovery
+from lockers import restore as recovery
 from wallets.audit import Finding
 
 FORMAT: Final = 1

@@ -23,9 +23,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from config.ops import redis_status, request_metrics
 from config.web.addresses import client_address
-from lockers import overview
+from lockers import reports
 from lockers.models import LockerTask
-from transfers import outcomes
+from transfers import outcome_counts
 from wallets.states import AuditResult
 
 KEPT_SECONDS: Final = 60
@@ -125,7 +125,7 @@ def _broker() -> Iterator[Metric]:
 
 def _ledger() -> Iterator[Metric]:
     ended = CounterMetricFamily("coppice_transfers", "Transfers that ended, by outcome.", labels=["outcome"])
-    for outcome, number in outcomes.totals().items():
+    for outcome, number in outcome_counts.totals().items():
         ended.add_metric([outcome], number)
     yield ended
     still = GaugeMetricFamily("coppice_transfers_open", "Transfers that wait for a decision.", labels=["state"])
@@ -159,7 +159,7 @@ def _lockers() -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "coppice_locker_tasks_in_need",
         "Tasks that need a human: coins unknown, or past their time, and not marked as seen.",
-        value=overview.tasks_in_need(LockerTask.objects.all()).count(),
+        value=reports.tasks_in_need(LockerTask.objects.all()).count(),
     )
     coins = GaugeMetricFamily("coppice_coins", "Coins by state; at most a minute old.", labels=["state"])
     for state, number in _kept("coins", "SELECT state, count(*) FROM lockers_coin GROUP BY 1"):

@@ -22,9 +22,9 @@ from typing import Any, Final, Self, TypeVar
 
 from lockers.localnet.faults import Fault, parse_fault
 from lockers.localnet.server import RaidaServer
-from lockers.network import Server
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
+from lockers.transport import Server
 
 Result = TypeVar("Result")
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lockers import network
+from lockers import transport
 from lockers.localnet.store import SERIAL_NUMBERS
-from lockers.network import Answer, Call, Server
 from lockers.raida.authenticity import AN_SIZE, created_an, is_safe_pan
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
@@ -27,6 +26,7 @@ from lockers.raida.payloads import (
     encode_pown,
 )
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+from lockers.transport import Answer, Call, Server
 
 # The admin command makes at least four coins: with fewer, nobody could tell their secrets.
 SMALLEST_BATCH: Final = 4
@@ -81,7 +81,7 @@ def _serial_numbers_in_use(
     # One server at a time: all of them know the same, and the answer has 128 kB.
     for server in servers:
         call = Call(Command.GET_ALL_SNS, {server.raida: payload})
-        result = network.ask([server], call, until=network.within(deadline_seconds / 5))[server.raida]
+        result = transport.ask([server], call, until=transport.within(deadline_seconds / 5))[server.raida]
         if isinstance(result, Answer) and result.status == Status.ADMIN_AUTH:
             raise MintingFailed(f"RAIDA {server.raida} refuses the admin key.")
         if isinstance(result, Answer) and result.status == Status.SUCCESS:
@@ -133,8 +133,8 @@ def _mint_batch(
 ) -> list[CoinRecord]:
     asked = [server.raida for server in servers]
     creation = encode_create_coins(CreationRequest(tuple(coins), admin_key))
-    created = network.ask(
-        servers, Call(Command.CREATE_COINS, dict.fromkeys(asked, creation)), until=network.within(deadline_seconds)
+    created = transport.ask(
+        servers, Call(Command.CREATE_COINS, dict.fromkeys(asked, creation)), until=transport.within(deadline_seconds)
     )
     statuses = {raida: result.status for raida, result in created.items() if isinstance(result, Answer)}
     if Status.ADMIN_AUTH in statuses.values():
@@ -142,10 +142,10 @@ def _mint_batch(
     ready = [raida for raida, status in statuses.items() if status == Status.SUCCESS]
 
     plans = {raida: _plan(raida, coins) for raida in ready}
-    owned = network.ask(
+    owned = transport.ask(
         servers,
         Call(Command.POWN, {raida: encode_pown(plan) for raida, plan in plans.items()}),
-        until=network.within(deadline_seconds),
+        until=transport.within(deadline_seconds),
     )
     made = {raida: _outcome(owned[raida], plan) for raida, plan in plans.items()}
     return [_record(coin, position, made) for position, coin in enumerate(coins)]
@@ -155,7 +155,7 @@ def _plan(raida: int, coins: Sequence[Coin]) -> list[CoinAnPan]:
     return [CoinAnPan(coin, created_an(raida=raida, coin=coin, created=coins), fresh_an()) for coin in coins]
 
 
-def _outcome(result: network.Result, plan: Sequence[CoinAnPan]) -> _Made:
+def _outcome(result: transport.Result, plan: Sequence[CoinAnPan]) -> _Made:
     passed: tuple[bool, ...] = (False,) * len(plan)
     if isinstance(result, Answer) and result.status in (Status.ALL_PASS, Status.MIXED):
         passed = decode_verdicts(result.status, result.payload, count=len(plan))

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 
-from transfers import tallies
+from transfers import counters
 from wallets import queries
 
 API_KEY = "FORTESTFORTESTFORTESTFORTESTFORTEST"
@@ -93,7 +93,7 @@ def load(named: Collection[str] = ()) -> None:
             "INSERT INTO transfers_movement (id, token_id, number, destination_id, processed_at)"
             " SELECT arrival, id, 0, wallet_id, created_at FROM wallets_token"
         )
-    tallies.recount()
+    counters.recount()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -115,4 +115,4 @@ def move_from_alice(wallet: str, numbers: list[int]) -> None:
             ],
         )
         assert cursor.rowcount == len(numbers)
-    tallies.recount()
+    counters.recount()

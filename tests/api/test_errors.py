@@ -205,7 +205,7 @@ def test_an_unexpected_error_says_nothing_and_is_logged_under_the_id_in_the_answ
     def broken(**_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("transfers.tallies.wallets_page", broken)
+    monkeypatch.setattr("transfers.counters.wallets_page", broken)
     with caplog.at_level(logging.ERROR, logger="coppice.api"):
         response = alice.get("/wallets?limit=1")
 
@@ -233,7 +233,7 @@ def test_a_busy_database_is_503_with_retry_after(alice, monkeypatch, cause, stat
     def busy(**_: object) -> None:
         raise OperationalError from cause
 
-    monkeypatch.setattr("transfers.tallies.wallets_page", busy)
+    monkeypatch.setattr("transfers.counters.wallets_page", busy)
     response = alice.get("/wallets?limit=1")
 
     message = "Service busy, try again" if status == 503 else "Unknown error"

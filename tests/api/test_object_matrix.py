@@ -16,12 +16,12 @@ from django.db import connection, transaction
 from django.urls import get_resolver
 from django.utils import timezone
 
+from lockers import account_ledger, coin_secrets
 from lockers import operations as lockers
-from lockers import secrecy, statements
+from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask, ServerHealth
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.statements import Posting
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.endpoints import endpoints
@@ -100,7 +100,7 @@ def world(api_key: str) -> World:
 def coins_of(wallet: Any) -> dict[str, Any]:
     """Two free coins, one of them fracked, one in limbo, one in a file, a filled locker and the task that filled it."""
     locker = Locker(wallet=wallet, amount=10**8, state=LockerState.FILLED)
-    locker.code = secrecy.seal_locker_code(CODE, locker_id=locker.pk)
+    locker.code = coin_secrets.seal_locker_code(CODE, locker_id=locker.pk)
     locker.save(force_insert=True)
     states = (CoinState.BANK, CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED)
     stock_of_states(wallet, *states, first=1, locker=locker)
@@ -118,13 +118,13 @@ def coins_of(wallet: Any) -> dict[str, Any]:
         finished_at=now,
         result={"total_stored": 10**8, "total_failed": 0},
     )
-    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 3 * 10**8, LineType.IMPORTED)])
+    account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 3 * 10**8, LineType.IMPORTED)])
     exported = lockers.export_coins(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
     return {"task": task.pk, "locker": locker.pk, "export": exported.task.pk}
 
 
 def coin_file() -> str:
-    record = CoinRecord(WireCoin(0, 4711), ans=secrecy.fresh_numbers())
+    record = CoinRecord(WireCoin(0, 4711), ans=coin_secrets.fresh_numbers())
     return base64.b64encode(write_bin([record])).decode()
 
 

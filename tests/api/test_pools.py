@@ -11,11 +11,12 @@ from django.urls import get_resolver
 from config.api.cloudcoin.views import CoreViewSet, LockerViewSet
 from config.api.pools import Pool, pool_of, routes
 from config.api.treetracker.wallet_views import AuthViewSet
-from lockers import engine, network, queries
+from lockers import queries, transport
+from lockers.worker import runner
 from tests.api.endpoints import endpoints
 
 # What waits until other machines have answered, and what takes a processor a tenth of a second.
-WAITS = {network.ask, queries.final_task}
+WAITS = {transport.ask, queries.final_task}
 HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password}
 # They could give the wallet that they open a password, and never do.
 WITHOUT_A_PASSWORD = {"CoinsViewSet.open_wallet", "WalletViewSet.create"}
@@ -82,9 +83,9 @@ def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
 
 
 def test_the_search_finds_what_waits_by_way_of_other_functions():
-    assert reaches(engine.peek, None, {network.ask})
+    assert reaches(runner.peek, None, {transport.ask})
     assert reaches(CoreViewSet.upload, CoreViewSet, {queries.final_task})
-    assert not reaches(LockerViewSet.peek, LockerViewSet, {network.ask})
+    assert not reaches(LockerViewSet.peek, LockerViewSet, {transport.ask})
     assert reaches(AuthViewSet.create, AuthViewSet, HASHES)
 
 

@@ -62,10 +62,10 @@ class Benchmark:
     def __init__(self, running: machine.Machine, plan: Plan, results: Results) -> None:
         # These read Django's settings, which name the database only now.
         from tests.benchmarks import cases, data, desk, raw
-        from transfers import tallies
+        from transfers import counters
 
         self.machine, self.plan, self.results = running, plan, results
-        self.cases, self.data, self.raw, self.tallies, self.pages = cases, data, raw, tallies, desk
+        self.cases, self.data, self.raw, self.tallies, self.pages = cases, data, raw, counters, desk
         self.estate = data.settle()
 
     def measure(self) -> None:

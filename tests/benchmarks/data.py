@@ -16,8 +16,8 @@ from uuid import UUID
 
 import psycopg
 
+from transfers import counters
 from transfers import operations as transfers
-from transfers import tallies
 from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
@@ -125,7 +125,7 @@ def grow(connection: "psycopg.Connection[tuple[object, ...]]", estate: Estate, c
 
 def tidy(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     """Leave the database as an hour of rest would."""
-    tallies.recount()
-    tallies.fold()
+    counters.recount()
+    counters.fold()
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")

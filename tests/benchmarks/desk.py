@@ -102,7 +102,7 @@ def furnish(connection: "psycopg.Connection[tuple[object, ...]]", estate: "Estat
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from transfers import tallies  # noqa: PLC0415
+    from transfers import counters  # noqa: PLC0415
     from wallets.models import Wallet  # noqa: PLC0415
 
     nursery = Wallet.objects.get(name="nursery")
@@ -110,7 +110,7 @@ def furnish(connection: "psycopg.Connection[tuple[object, ...]]", estate: "Estat
         cursor.execute("SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '256MB'")
         cursor.execute(_FURNISH, {"park": estate.reader.pk, "nursery": nursery.pk})
     # The worker does this every few seconds.
-    tallies.fold()
+    counters.fold()
     connection.execute("VACUUM (ANALYZE)")
     client = Client()
     client.force_login(User.objects.create_superuser("benchmark", password=None))

@@ -64,9 +64,9 @@ class Front:
     def __init__(self, running: machine.Machine, turns: int, seconds: float) -> None:
         # These read Django's settings, which name the database only now.
         from tests.benchmarks import cases, data
-        from transfers import tallies
+        from transfers import counters
 
-        self.machine, self.turns, self.seconds, self.tallies, self.cases = running, turns, seconds, tallies, cases
+        self.machine, self.turns, self.seconds, self.tallies, self.cases = running, turns, seconds, counters, cases
         self.estate = data.settle()
         with running.connect() as connection:
             data.grow(connection, self.estate, SMALL - data.SETTLED)

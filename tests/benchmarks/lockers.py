@@ -101,19 +101,20 @@ def main(arguments: Sequence[str]) -> None:
 class Benchmark:
     def __init__(self, running: machine.Machine, network: Child) -> None:
         # These read Django's settings, which name the database only now.
-        from lockers import engine, exchange, operations, secrecy, tasks
-        from lockers import network as wire
+        from lockers import coin_secrets, operations, tasks
+        from lockers import transport as wire
         from lockers.localnet import fleet, minting
         from lockers.localnet.control import Control
         from lockers.models import Coin, LockerTask, ServerHealth
         from lockers.raida.coins import Coin as WireCoin
+        from lockers.worker import broadcast, runner
         from tests.lockers import stock
         from wallets import operations as wallets
 
-        self.engine, self.operations, self.tasks, self.wire, self.minting = engine, operations, tasks, wire, minting
-        self.secrecy, self.stock, self.wallets = secrecy, stock, wallets
+        self.engine, self.operations, self.tasks, self.wire, self.minting = runner, operations, tasks, wire, minting
+        self.secrecy, self.stock, self.wallets = coin_secrets, stock, wallets
         self.Coin, self.LockerTask, self.ServerHealth, self.WireCoin = Coin, LockerTask, ServerHealth, WireCoin
-        self.servers = exchange.servers()
+        self.servers = broadcast.servers()
         self.control = Control(running.state / "raida")
         running.children.wait_until(self._answers, network, timeout_seconds=30)
         self.admin_key = fleet.read_admin_key(running.state / "raida")

@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from lockers import network, tasks
+from lockers import tasks, transport
 from lockers.raida.statuses import Status
 
 # How to start it: Django has to be set up before the imports above.
@@ -61,7 +61,7 @@ class Child:
             self._stream.readline()
 
     def _place_points(self) -> None:
-        leave, ask = transaction.Atomic.__exit__, network.ask
+        leave, ask = transaction.Atomic.__exit__, transport.ask
 
         def leave_and_stop(atomic: transaction.Atomic, *raised: Any) -> None:
             leave(atomic, *raised)
@@ -69,12 +69,14 @@ class Child:
                 self._point("after a commit")
 
         def ask_in_halves(
-            servers: Any, call: network.Call, *, until: float, on_result: Any = None, **early: Any
-        ) -> network.Results:
+            servers: Any, call: transport.Call, *, until: float, on_result: Any = None, **early: Any
+        ) -> transport.Results:
             name = call.command.name
             refusing = range(self._refuse.get(name, 0))
-            results: network.Results = {
-                raida: network.Answer(raida, Status.ALL_FAIL, b"", 0.0) for raida in refusing if raida in call.payloads
+            results: transport.Results = {
+                raida: transport.Answer(raida, Status.ALL_FAIL, b"", 0.0)
+                for raida in refusing
+                if raida in call.payloads
             }
             asked = [raida for raida in call.payloads if raida not in refusing]
             self._point(f"before {name}")
@@ -85,7 +87,7 @@ class Child:
             return dict(sorted(results.items()))
 
         transaction.Atomic.__exit__ = leave_and_stop  # type: ignore[method-assign]
-        network.ask = ask_in_halves
+        transport.ask = ask_in_halves
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from django.db.models import QuerySet
 
-from lockers import engine, exchange, operations, queries, settlement
-from lockers import network as wire
+from lockers import operations, queries
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.raida import codes
@@ -24,6 +24,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.states import SPENDABLE
+from lockers.worker import broadcast, runner, task_store
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, refuse_puts
@@ -153,10 +154,10 @@ def _wallets_with_twelve(alice: Wallet, mint: Mint, numbers: Sequence[int]) -> d
 
 def _save_what_a_peek_lists(started: operations.Started, code: str) -> None:
     """What a first attempt did, whose worker then died."""
-    held = settlement.claim(task_id=started.task.pk)
+    held = task_store.claim(task_id=started.task.pk)
     assert held is not None
-    listing, keys, _ = engine.look_into(code, exchange.servers())
-    settlement.reserve_listed(held=held, wallet_id=started.task.wallet_id, coins=sorted(listing.coins), keys=keys)
+    listing, keys, _ = runner.look_into(code, broadcast.servers())
+    task_store.reserve_listed(held=held, wallet_id=started.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=started.task.pk).update(lease_until=None)
 
 

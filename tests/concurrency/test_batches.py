@@ -1,19 +1,19 @@
 """Batches that draw from one wallet at the same moment: each moves all its rows or none."""
 
 from tests.concurrency.races import assert_sound, kinds, race
-from transfers import batches, operations
+from transfers import bulk, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
 from wallets.models import Token, Wallet
 
 
-def rows(*sizes: int) -> list[batches.Row]:
-    return [batches.Row(line + 2, f"tree-{line}", size) for line, size in enumerate(sizes)]
+def rows(*sizes: int) -> list[bulk.Row]:
+    return [bulk.Row(line + 2, f"tree-{line}", size) for line, size in enumerate(sizes)]
 
 
-def send(alice: Wallet, wanted: list[batches.Row]):
+def send(alice: Wallet, wanted: list[bulk.Row]):
     def attempt() -> str:
-        batches.transfer_batch(actor=alice, sender="alice", rows=wanted)
+        bulk.transfer_batch(actor=alice, sender="alice", rows=wanted)
         return "moved"
 
     return attempt
@@ -49,10 +49,10 @@ def test_batches_and_single_transfers_share_a_wallet_without_a_deadlock(stocked,
 
 
 def test_batches_that_create_the_same_wallets_create_them_once(stocked):
-    wanted = [batches.Row(2, "oak", 1), batches.Row(3, "elm", 2)]
+    wanted = [bulk.Row(2, "oak", 1), bulk.Row(3, "elm", 2)]
 
     def create() -> str:
-        batches.create_batch(actor=stocked, rows=wanted, sender="alice")
+        bulk.create_batch(actor=stocked, rows=wanted, sender="alice")
         return "created"
 
     outcomes = race([create] * 8)

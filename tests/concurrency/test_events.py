@@ -7,9 +7,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from tests.concurrency.races import PATIENCE_SECONDS, race
-from transfers import batches, events, operations
+from transfers import bulk, events, operations
 from trusts import operations as trusts
-from wallets import numbering
+from wallets import event_sequence
 from wallets import operations as wallets
 
 
@@ -64,7 +64,7 @@ def send(alice, bob, size=1):
 
 LATE = {
     "transfer": lambda alice, bob: send(alice, bob, 2),
-    "batch": lambda alice, bob: batches.transfer_batch(actor=alice, sender="alice", rows=[batches.Row(2, "bobby", 2)]),
+    "batch": lambda alice, bob: bulk.transfer_batch(actor=alice, sender="alice", rows=[bulk.Row(2, "bobby", 2)]),
     "trust": lambda alice, bob: trusts.request_trust(actor=alice, request_type="send", requestee="bobby"),
     "wallet": lambda alice, bob: wallets.create_wallet(name="seedling", creator=alice),
 }
@@ -86,7 +86,7 @@ def test_an_event_that_is_committed_late_is_read_in_its_place(stocked, bob, late
 
 
 def test_control_a_reader_that_does_not_wait_for_the_order_misses_the_late_event(stocked, bob, monkeypatch):
-    monkeypatch.setattr(numbering, "SETTLED", "SELECT last_value FROM wallets_event_number")
+    monkeypatch.setattr(event_sequence, "SETTLED", "SELECT last_value FROM wallets_event_number")
     reader = Reader(stocked)
     with committed_late(lambda: send(stocked, bob, 2)):
         send(stocked, bob)

@@ -8,13 +8,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from config.admin.actions import lockers
-from lockers import hindsight
+from lockers import current_results
 from lockers.models import Coin, LockerTask
 from tests.concurrency.races import PATIENCE_SECONDS, kinds, race
 from tests.lockers.test_what_is_said import a_task
-from wallets import oversight
+from wallets import operator_log
 from wallets.models import OperatorAction, Wallet
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,19 +28,19 @@ class FindAndRetry:
         self._shown = lockers.about_to_act_on(task_id=self.put.pk)
         self._held = held
         self._followed, self._compared, self._found = threading.Event(), threading.Event(), threading.Event()
-        compare = oversight.compare
+        compare = operator_log.compare
 
         def then_wait(*args: Any) -> None:
             compare(*args)
             self._compared.set()
             assert self._found.wait(timeout=PATIENCE_SECONDS)
 
-        monkeypatch.setattr(oversight, "compare", then_wait)
+        monkeypatch.setattr(operator_log, "compare", then_wait)
 
     def find(self) -> str:
         with transaction.atomic():
             Coin.objects.update(state="bank", pown="p" * 25)
-            hindsight.follow(later=a_task(self.put.wallet, "find", "bank", "bank"))
+            current_results.follow(later=a_task(self.put.wallet, "find", "bank", "bank"))
             self._followed.set()
             # With the lock the retry does not come so far before this commits.
             assert self._compared.wait(timeout=0.5 if self._held else PATIENCE_SECONDS) is not self._held

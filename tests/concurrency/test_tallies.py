@@ -6,9 +6,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
-from transfers import errors, operations, tallies
+from transfers import counters, errors, operations
 from trusts import operations as trusts
-from wallets import numbering
+from wallets import event_sequence
 from wallets.models import Token
 
 
@@ -17,7 +17,7 @@ def held(wallet):
 
 
 def told(wallet):
-    return tallies.token_counts([wallet.pk])[wallet.pk].total
+    return counters.token_counts([wallet.pk])[wallet.pk].total
 
 
 def fold_while_an_earlier_transfer_is_not_committed(alice):
@@ -37,7 +37,7 @@ def fold_while_an_earlier_transfer_is_not_committed(alice):
     thread.start()
     assert drawn.wait(timeout=30)
     operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
-    assert tallies.fold()
+    assert counters.fold()
     commit.set()
     thread.join(timeout=30)
 
@@ -46,13 +46,13 @@ def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked
     fold_while_an_earlier_transfer_is_not_committed(stocked)
 
     assert (told(stocked), told(sapling)) == (held(stocked), held(sapling)) == (38, 2)
-    assert tallies.fold()
+    assert counters.fold()
     assert (told(stocked), told(sapling)) == (38, 2)
     assert_sound()
 
 
 def test_control_folding_up_to_the_newest_number_loses_it(stocked, sapling, monkeypatch):
-    monkeypatch.setattr(numbering, "SETTLED", "SELECT last_value FROM wallets_event_number")
+    monkeypatch.setattr(event_sequence, "SETTLED", "SELECT last_value FROM wallets_event_number")
 
     fold_while_an_earlier_transfer_is_not_committed(stocked)
 
@@ -83,14 +83,14 @@ def test_every_look_during_a_storm_sees_counts_that_add_up(stocked, sapling, bob
 
     def fold():
         while not over.is_set():
-            tallies.fold()
+            counters.fold()
 
     def look():
         wrong = []
         while not over.is_set():
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                cursor.execute(f"{tallies.MISCOUNTED} LIMIT %s", [5])
+                cursor.execute(f"{counters.MISCOUNTED} LIMIT %s", [5])
                 wrong += cursor.fetchall()
         return wrong
 

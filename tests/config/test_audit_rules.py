@@ -19,7 +19,7 @@ from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
-from wallets import audit, oversight
+from wallets import audit, operator_log
 from wallets import operations as wallets
 
 pytestmark = pytest.mark.django_db
@@ -340,8 +340,8 @@ def world():
     transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
     transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1)
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
-    run = oversight.begin_audit()
-    oversight.finish_audit(run_id=run.pk, findings=[audit.Finding("a check", "a detail")])
+    run = operator_log.begin_audit()
+    operator_log.finish_audit(run_id=run.pk, findings=[audit.Finding("a check", "a detail")])
     task = LockerTask.objects.create(
         kind="put", wallet=alice, actor=alice, state="completed", step="done", progress=100, receipt_id="0" * 32,
         result={"total_stored": 10**8}, deadline=timezone.now(), finished_at=timezone.now(),

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from config.ops import backups
-from lockers import statements
-from lockers.breakage import FIRST_BREAK
+from lockers import account_ledger
+from lockers.account_ledger import Posting
+from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, LockerTask
-from lockers.statements import Posting
 from lockers.states import CoinState, LineType, Mark, TaskKind
 from tests.concurrency.races import race
 from tests.config.conftest import manage
@@ -41,7 +41,7 @@ def alice(transactional_db: None) -> Wallet:
         wallet=wallet, denomination=0, serial_number=1, state=CoinState.BANK, origin=TaskKind.IMPORT, pown="p" * 25,
         secrets=b"sealed", task=task, batch=FIRST_BREAK, outcome=Mark.UNASKED * 25,
     )  # fmt: skip
-    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 10**8, LineType.IMPORTED)])
+    account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 10**8, LineType.IMPORTED)])
     return wallet
 
 

@@ -20,13 +20,13 @@ from django.utils import timezone
 from config.admin.actions import wallets as acts
 from lockers.models import Coin, Locker
 from lockers.states import CoinState, LockerState, TaskKind
+from transfers import counters
 from transfers import operations as transfers
-from transfers import tallies
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import ApiKey
-from wallets.oversight import Operator, record
+from wallets.operator_log import Operator, record
 from wallets.states import OperatorVerb
 
 # Each migration that writes rows, and the test that goes from the state before it.
@@ -105,7 +105,7 @@ def test_what_a_migration_writes_is_what_the_code_writes_now():
     # Open, and completed later: neither is of a day.
     pending = transfers.send_bundle(actor=bobby, sender="bobby", receiver="carol", size=1)
     transfers.accept(actor=carol, transfer_id=pending.id)
-    assert tallies.fold()
+    assert counters.fold()
     # Beyond what was folded.
     transfers.send_bundle(actor=alice, sender="alice", receiver="carol", size=1)
     _acts()

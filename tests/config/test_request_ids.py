@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
-from lockers import doorbell
+from lockers import dispatch
 from lockers.models import LockerTask
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import alice, network, running_network
@@ -54,7 +54,7 @@ def test_the_id_of_a_request_is_in_the_lines_of_a_real_worker(client, network, a
         return str(LockerTask.objects.get(request_id=request_id).pk)
 
     rung = echo("rung-by-the-request")
-    monkeypatch.setattr(doorbell.current_app, "send_task", lambda *_, **__: None)
+    monkeypatch.setattr(dispatch.current_app, "send_task", lambda *_, **__: None)
     lost = echo("rung-by-the-sweep")
     LockerTask.objects.update(rung_at=F("rung_at") - timedelta(seconds=10))
     worker = Worker(network, tmp_path / "worker")

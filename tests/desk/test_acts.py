@@ -18,16 +18,16 @@ from config.admin import confirmation as confirming
 from config.admin import people, roles
 from config.admin.actions import buttons
 from config.admin.models import Session
-from lockers import overview, secrecy
+from lockers import coin_secrets, reports
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.desk.conftest import furnish
 from transfers import operations as transfers
+from transfers.counters import token_counts
 from transfers.models import Transfer
 from transfers.queries import audit_findings
-from transfers.tallies import token_counts
 from trusts import operations as trusts
 from trusts.errors import EndedByOperator
 from trusts.models import Trust
@@ -490,7 +490,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledg
     assert put.waiting.deadline <= timezone.now()
 
     locker = Locker(wallet=ledger.bob, state=LockerState.FILLED, amount=10**8)
-    locker.code = secrecy.seal_locker_code("ABCD-EFGH-JKLM", locker_id=locker.pk)
+    locker.code = coin_secrets.seal_locker_code("ABCD-EFGH-JKLM", locker_id=locker.pk)
     locker.save(force_insert=True)
     filled = LockerTask.objects.create(
         kind=TaskKind.PUT, wallet=ledger.bob, actor=ledger.bob, state=TaskState.COMPLETED, step="done", progress=100,
@@ -500,7 +500,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledg
 
     take = LockerTask.objects.get(kind=TaskKind.TAKE, wallet=ledger.bob)
     assert answer.url.endswith(f"/{take.pk}/change/")
-    assert secrecy.task_code(take) == "ABCD-EFGH-JKLM"
+    assert coin_secrets.task_code(take) == "ABCD-EFGH-JKLM"
     assert "ABCD" not in str(OperatorAction.objects.values())
 
 
@@ -512,7 +512,7 @@ def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger)
 
     action = OperatorAction.objects.latest("id")
     assert (action.verb, action.reason, action.object_id) == ("saw_task", "asked the owner", str(ledger.failed.pk))
-    assert overview.tasks_in_need(LockerTask.objects.all()).count() == 0
+    assert reports.tasks_in_need(LockerTask.objects.all()).count() == 0
     refused = desk.get(url("mark-task-seen", ledger.failed))
     assert (refused.status_code, "it is marked already" in text_of(refused)) == (409, True)
 

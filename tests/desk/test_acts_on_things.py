@@ -13,7 +13,7 @@ from tests.api.caller import Caller
 from tests.desk.test_acts import confirm, url
 from transfers import operations as transfers
 from wallets import operations as wallets
-from wallets import oversight
+from wallets import operator_log
 from wallets.models import ApiKey, BearerToken, Event, OperatorAction, Token
 
 pytestmark = pytest.mark.django_db
@@ -48,11 +48,11 @@ def is_linked(desk, action, name, row_id):
 def test_the_page_of_each_kind_of_thing_names_the_acts_on_it(desk, staff, ledger, kind):
     rows = list(admin.site._registry[PAGES[kind].model].get_queryset(None)[:2])
     row, name = rows[0], f"{PAGES[kind].app_label}_{PAGES[kind].model_name}"
-    operator = oversight.Operator(staff=staff, confirmation="c1", reason="a call on the phone")
+    operator = operator_log.Operator(staff=staff, confirmation="c1", reason="a call on the phone")
 
-    action = oversight.record(operator, "set_password", kind=kind, object_id=row.pk)
-    made = oversight.record(
-        oversight.Operator(staff=staff, confirmation="c2", reason="another call"),
+    action = operator_log.record(operator, "set_password", kind=kind, object_id=row.pk)
+    made = operator_log.record(
+        operator_log.Operator(staff=staff, confirmation="c2", reason="another call"),
         "set_password", kind="local network", concerns=[(kind, row.pk)],
     )  # fmt: skip
 

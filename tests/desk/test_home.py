@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.admin import charts, dashboard, server_grid
-from lockers import overview as lockers
+from lockers import reports as lockers
 from lockers.models import LockerTask, ReceiptLine
+from transfers import counters, queries, reports
 from transfers import operations as transfers
-from transfers import overview, queries, tallies
 from transfers.models import Issue, Transfer
 from wallets import operations as wallets
 from wallets.models import Token
@@ -138,14 +138,14 @@ def test_days_are_counted_folded_or_not(ledger):
         (today, "cancelled", 1), (today, "completed", 2), (today, "pending", 1), (today, "requested", 1),
     ]  # fmt: skip
 
-    never_folded = overview.days(since=today)
-    assert tallies.fold()
-    folded = overview.days(since=today)
+    never_folded = reports.days(since=today)
+    assert counters.fold()
+    folded = reports.days(since=today)
     transfers.send_bundle(actor=ledger.alice, sender="alice", receiver="sapling", size=1)
 
     assert never_folded == folded == expected
-    assert overview.days(since=today)[1] == (today, "completed", 3)
-    assert overview.days(since=today + timedelta(days=1)) == []
+    assert reports.days(since=today)[1] == (today, "completed", 3)
+    assert reports.days(since=today + timedelta(days=1)) == []
     assert Transfer.objects.count() == 6
 
 

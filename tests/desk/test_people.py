@@ -16,7 +16,7 @@ from tests.desk.test_acts import confirm, confirmation, text_of, url
 from tests.desk.test_signing_in import set_up
 from wallets import errors
 from wallets.models import OperatorAction
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from config.admin import people, roles
 from config.admin.models import RecoveryCode, SecondFactor, Session
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db
 

@@ -4,10 +4,9 @@ import itertools
 import secrets
 from collections.abc import Mapping, Sequence
 
-from lockers import network as client
+from lockers import transport as client
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
-from lockers.network import Answer, Call
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
@@ -15,6 +14,7 @@ from lockers.raida.encryption import Encryption
 from lockers.raida.files import CoinRecord
 from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
 from lockers.raida.statuses import RAIDA_COUNT
+from lockers.transport import Answer, Call
 
 SECONDS = 10.0
 

@@ -10,13 +10,13 @@ import pytest
 from lockers.localnet.bookkeeping import TICKET_SECONDS, TICKET_SLOTS, Bookkeeping, Died
 from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.store import SERIAL_NUMBERS, Change, CoinStore
-from lockers.network import Answer
 from lockers.raida import payloads
 from lockers.raida.authenticity import download_an, fix_an
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import with_coin, with_locker_key
 from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan, FixRequest, LockerDeposit, SerialsRequest, TicketCheck
+from lockers.transport import Answer
 from tests.localnet.coins import (
     answer,
     detect,

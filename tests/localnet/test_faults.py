@@ -1,8 +1,8 @@
 import pytest
 
 from lockers.localnet.faults import FAULTS, Fault, InvalidFault, parse_assignment, parse_fault, parse_servers
-from lockers.network import Answer, Silence
 from lockers.raida.commands import Command
+from lockers.transport import Answer, Silence
 from tests.localnet.coins import answer, detect, minted, tell
 
 

@@ -6,11 +6,11 @@ from django.core.management import CommandError, call_command
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.minting import MintingFailed
-from lockers.network import Answer
 from lockers.raida.authenticity import created_an
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import read_file
+from lockers.transport import Answer
 from tests.localnet.coins import detect, new_coins, tell_all
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from lockers import network as client
+from lockers import transport as client
 from lockers.localnet.control import Control, ControlFailed
 from lockers.localnet.fleet import CannotStart, LocalNetwork, read_admin_key
-from lockers.network import Answer, Call, Server, Silence
 from lockers.raida import payloads
 from lockers.raida.commands import Command
+from lockers.transport import Answer, Call, Server, Silence
 from tests.localnet.coins import everywhere, locker_key, minted, put, tell, tell_all
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 
-from lockers import network, queries, secrecy, tasks
+from lockers import coin_secrets, queries, tasks, transport
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import Started
 from lockers.raida import codes
@@ -37,15 +37,15 @@ def holders(coin: WireCoin, numbers: tuple[bytes, ...]) -> int:
 def holders_of_each(coins: Sequence[tuple[WireCoin, tuple[bytes, ...]]]) -> list[int]:
     """How many servers hold the 25 numbers of each coin; one question for all of them."""
     payloads = {raida: encode_detect([CoinAn(coin, numbers[raida]) for coin, numbers in coins]) for raida in range(25)}
-    results = network.ask(
-        network.servers_from_settings(settings.RAIDA_HOSTS),
-        network.Call(command=Command.DETECT, payloads=payloads),
-        until=network.within(5),
+    results = transport.ask(
+        transport.servers_from_settings(settings.RAIDA_HOSTS),
+        transport.Call(command=Command.DETECT, payloads=payloads),
+        until=transport.within(5),
     )
     answers = [
         decode_verdicts(result.status, result.payload, count=len(coins))
         for result in results.values()
-        if isinstance(result, network.Answer)
+        if isinstance(result, transport.Answer)
     ]
     return [sum(each) for each in zip(*answers, strict=True)] if answers else [0] * len(coins)
 
@@ -66,10 +66,10 @@ def assert_servers_hold(rows: Iterable[Coin]) -> None:
     claims = []
     for row in rows:
         if row.state in (CoinState.BANK, CoinState.FRACKED, CoinState.EXPORTED):
-            numbers, least = secrecy.open_numbers(row.secrets, coin_id=row.pk), max(13, row.pown.count("p"))
+            numbers, least = coin_secrets.open_numbers(row.secrets, coin_id=row.pk), max(13, row.pown.count("p"))
         elif row.state == CoinState.LOCKED:
             locker = Locker.objects.get(pk=row.locker_id)
-            numbers, least = tuple(codes.locker_keys(secrecy.locker_code(locker))), 13
+            numbers, least = tuple(codes.locker_keys(coin_secrets.locker_code(locker))), 13
         else:
             continue
         claims.append((row, WireCoin(row.denomination, row.serial_number), numbers, least))

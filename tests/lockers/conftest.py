@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from lockers import listening
-from lockers import network as client
+from lockers import transport as client
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import codes
 from lockers.raida.coins import Coin
 from lockers.raida.files import CoinRecord
+from lockers.worker import listening
 from tests.lockers.patience import wait_by_condition
 from wallets import operations as wallets
 from wallets.models import Wallet

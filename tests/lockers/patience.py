@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from lockers import network as wire
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.server import RaidaServer
 

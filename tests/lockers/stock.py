@@ -3,7 +3,7 @@
 import secrets
 from itertools import count
 
-from lockers import secrecy, statements
+from lockers import account_ledger, coin_secrets
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import CoinState, LineType, Step, TaskKind, TaskState
@@ -27,7 +27,7 @@ def stock(wallet: Wallet, *denominations: int, state: CoinState = CoinState.BANK
         for denomination in denominations
     ]
     for row in rows:
-        row.secrets = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+        row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     Coin.objects.bulk_create(rows)
     post(wallet, sum(WireCoin(denomination, 0).value for denomination in denominations))
     return rows
@@ -46,8 +46,8 @@ def stock_of_states(wallet: Wallet, *states: CoinState, first: int, locker: Lock
             pown=powns.get(state, "p" * 25),
             locker=locker if state == CoinState.LOCKED else None,
         )
-        row.secrets = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
-        row.proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+        row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+        row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
         row.save(force_insert=True)
 
 
@@ -64,5 +64,5 @@ def post(wallet: Wallet, units: int) -> LockerTask:
         deadline="2026-01-01T00:00Z",
         finished_at="2026-01-01T00:00Z",
     )
-    statements.post(task_id=task.pk, postings=[statements.Posting(wallet.pk, units, LineType.IMPORTED)])
+    account_ledger.post(task_id=task.pk, postings=[account_ledger.Posting(wallet.pk, units, LineType.IMPORTED)])
     return task

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from lockers import change, errors, operations, secrecy, settlement
-from lockers import network as wire
+from lockers import coin_secrets, errors, operations
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, encode_break
+from lockers.worker import make_change, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put
@@ -35,7 +36,7 @@ def test_a_hundred_becomes_ten_tens(network: LocalNetwork, mint: Mint, alice: Wa
     assert set(Coin.objects.filter(state="bank").values_list("denomination", "pown")) == {(1, "p" * 25)}
     assert sorted(ReceiptLine.objects.filter(task=task).values_list("state", flat=True)) == ["bank"] * 10 + ["broken"]
     big = Coin.objects.get(state="broken")
-    assert holders(WireCoin(2, big.serial_number), secrecy.open_numbers(before[0], coin_id=before[1])) == 0
+    assert holders(WireCoin(2, big.serial_number), coin_secrets.open_numbers(before[0], coin_id=before[1])) == 0
     assert Account.objects.get().balance == 100 * UNITS_PER_COIN
     assert_true_to_the_servers()
 
@@ -46,14 +47,14 @@ def test_a_put_breaks_what_it_must_and_says_so(
     """7.3 out of a hundred and two ones: a hundred, a ten and a one are broken."""
     give(alice, mint(2, 0, 0))
     said: list[str] = []
-    advance = settlement.advance
+    advance = task_store.advance
 
     def advance_and_note(**news: Any) -> None:
         if news.get("message"):
             said.append(news["message"])
         advance(**news)
 
-    monkeypatch.setattr(settlement, "advance", advance_and_note)
+    monkeypatch.setattr(task_store, "advance", advance_and_note)
     started = operations.start_put(actor=alice, name="alice", units=73 * UNITS_PER_COIN // 10)
     task = finish(started)
 
@@ -162,7 +163,7 @@ def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, c
 @contextmanager
 def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
     """Let something happen when the ten coins of a break are committed, and nothing is sent yet."""
-    propose = change.propose
+    propose = make_change.propose
 
     def propose_and_let_it_happen(**asked: Any) -> bool:
         done = propose(**asked)
@@ -170,7 +171,7 @@ def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(change, "propose", propose_and_let_it_happen)
+        patch.setattr(make_change, "propose", propose_and_let_it_happen)
         yield
 
 
@@ -185,7 +186,7 @@ def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(
         taken = Coin.objects.filter(state="change").order_by("serial_number").values_list("serial_number", flat=True)[0]
         others = list(range(900_000, 900_009))
         ten = [WireCoin(0, number) for number in [taken, *others]]
-        numbers = [secrecy.fresh_numbers() for _ in ten]
+        numbers = [coin_secrets.fresh_numbers() for _ in ten]
         payloads = {
             raida: encode_break(
                 BreakRequest(

@@ -13,8 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from lockers import checking, errors, inspection, mending, operations, overview, secrecy, tasks
-from lockers import network as wire
+from lockers import coin_secrets, errors, operations, reports, tasks
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ServerHealth
 from lockers.raida import codes
@@ -22,6 +22,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import CoinAnPan, encode_pown
+from lockers.worker import health_check, reconciliation, repair
 from tests.api.caller import answer, logged_in
 from tests.desk.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
@@ -33,8 +34,8 @@ from wallets.models import Wallet
 def forget(rows: Collection[Coin], raidas: Collection[int]) -> None:
     """Let servers hold other numbers of coins than the books say, as after a crash that lost the last seconds."""
     coins = [WireCoin(row.denomination, row.serial_number) for row in rows]
-    held = [secrecy.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
-    lost = [secrecy.fresh_numbers() for _ in rows]
+    held = [coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
+    lost = [coin_secrets.fresh_numbers() for _ in rows]
     payloads = {
         raida: encode_pown([CoinAnPan(coin, old, new) for coin, old, new in _numbers(coins, held, lost, raida)])
         for raida in raidas
@@ -48,7 +49,7 @@ def _numbers(coins: Any, held: Any, lost: Any, raida: int) -> list[tuple[WireCoi
 
 
 def follow_up() -> None:
-    thread = mending.follow_up()
+    thread = repair.follow_up()
     assert thread is not None
     thread.join()
 
@@ -155,15 +156,15 @@ def test_silence_changes_nothing_and_counts_as_no_check(network: LocalNetwork, m
 def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     give(alice, mint(1, 0, 0, 0))
     rows = list(Coin.objects.order_by("id"))
-    told = [dict.fromkeys(range(5), checking.Reply.FAIL) | dict.fromkeys(range(5, 25), checking.Reply.PASS)] * 4
+    told = [dict.fromkeys(range(5), health_check.Reply.FAIL) | dict.fromkeys(range(5, 25), health_check.Reply.PASS)] * 4
     started = operations.start_put(actor=alice, name="alice", units=12 * UNITS_PER_COIN)
 
-    checking.write_down(rows, told)
+    health_check.write_down(rows, told)
 
     assert set(Coin.objects.filter(task=started.task).values_list("pown", flat=True)) == {"p" * 25}
     assert Coin.objects.filter(task=None).get().pown == "f" * 5 + "p" * 20
     finish(started)
-    checking.write_down(rows, told)
+    health_check.write_down(rows, told)
     assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"p" * 25}
 
 
@@ -176,19 +177,19 @@ def test_the_clock_checks_new_coins_first_each_once_a_week_and_so_many_in_a_minu
     Coin.objects.filter(pk=ids[0]).update(checked_at=Now() - timedelta(days=8))
     Coin.objects.filter(pk=ids[1]).update(checked_at=Now() - timedelta(days=5))
     settings.CHECKED_COINS_PER_MINUTE = 0
-    assert checking.check_due().coins == 0
+    assert health_check.check_due().coins == 0
     settings.CHECKED_COINS_PER_MINUTE = 2
 
-    assert checking.check_due().coins == 2
+    assert health_check.check_due().coins == 2
     assert set(Coin.objects.filter(checked_at__gt=Now() - timedelta(hours=1)).values_list("pk", flat=True)) == {
         *ids[2:]
     }
-    assert [checking.check_due().coins for _ in range(2)] == [1, 0]
+    assert [health_check.check_due().coins for _ in range(2)] == [1, 0]
     Coin.objects.update(checked_at=None)
     ServerHealth.objects.bulk_create(
         ServerHealth(raida=raida, rest_until=Now() + timedelta(hours=1)) for raida in range(13)
     )
-    assert checking.check_due().coins == 0
+    assert health_check.check_due().coins == 0
 
 
 @pytest.mark.parametrize("way", ["clock", "audit"])
@@ -251,12 +252,12 @@ def test_health_by_the_api(network: LocalNetwork, mint: Mint, db: None) -> None:
 
 
 def audit_by_servers() -> None:
-    assert list(inspection.server_findings()) == []
+    assert list(reconciliation.server_findings()) == []
 
 
 def check_what_is_due() -> None:
     Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
-    assert (checking.check_due().refused, checking.check_due().coins) == (3, 0)
+    assert (health_check.check_due().refused, health_check.check_due().coins) == (3, 0)
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -285,7 +286,7 @@ def test_a_check_says_the_same_at_the_desk_and_by_the_api_and_is_done_again_only
     assert retry.status_code == (409 if answers else 200)
     said = "Nothing is left to do: it is done." if answers else "Nothing is known yet: ask again. Retry does that."
     assert said in page
-    assert not overview.tasks_in_need(LockerTask.objects.all()).exists()
+    assert not reports.tasks_in_need(LockerTask.objects.all()).exists()
 
 
 @pytest.mark.parametrize("check", [audit_by_servers, check_what_is_due])
@@ -297,14 +298,14 @@ def test_a_locker_that_servers_forgot_is_brought_up_again(
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12)
     rows = list(Coin.objects.filter(state="locked"))
-    keys = tuple(codes.locker_keys(secrecy.locker_code(Locker.objects.get())))
+    keys = tuple(codes.locker_keys(coin_secrets.locker_code(Locker.objects.get())))
     set_back = {
         raida: encode_pown(
             [
                 CoinAnPan(
                     WireCoin(row.denomination, row.serial_number),
                     keys[raida],
-                    secrecy.open_numbers(row.secrets, coin_id=row.pk)[raida],
+                    coin_secrets.open_numbers(row.secrets, coin_id=row.pk)[raida],
                 )
                 for row in rows
             ]

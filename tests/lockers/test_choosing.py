@@ -5,8 +5,8 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockers import choosing
-from lockers.choosing import value_of
+from lockers import coin_selection
+from lockers.coin_selection import value_of
 
 COUNTS = st.dictionaries(st.integers(-1, 2), st.integers(0, 4), max_size=4)
 
@@ -24,11 +24,11 @@ def _by_trying_everything(available: dict[int, int], units: int) -> int | None:
 def test_the_choice_is_exact_and_the_smallest_there_is(available: dict[int, int], tenths: int) -> None:
     units = tenths * value_of(-1)
 
-    chosen = choosing.choose(available, units)
+    chosen = coin_selection.choose(available, units)
 
     assert (None if chosen is None else sum(chosen.values())) == _by_trying_everything(available, units)
     if chosen is not None:
-        assert choosing.total(chosen) == units
+        assert coin_selection.total(chosen) == units
         assert all(0 < count <= available[denomination] for denomination, count in chosen.items())
 
 
@@ -40,7 +40,7 @@ def test_the_nearest_amounts_can_be_made_and_none_is_nearer(available: dict[int,
         for counts in product(*(range(available[denomination] + 1) for denomination in available))
     }
 
-    below, above = choosing.below_and_above(available, units)
+    below, above = coin_selection.below_and_above(available, units)
 
     assert below == max(each for each in sums if each <= units)
     assert above == min((each for each in sums if each > units), default=None) or units in sums

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lockers import departures, errors, operations, queries, tasks
+from lockers import delivery, errors, operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.coins import UNITS_PER_COIN
@@ -312,9 +312,9 @@ def test_control_without_the_lock_coins_are_moved_twice_and_the_audit_sees_it(
     alice, _ = stocked
     monkeypatch.setattr(operations, "_LOCK_FREE", operations._LOCK_FREE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
     monkeypatch.setattr(
-        departures,
+        delivery,
         "_HAND_OVER",
-        departures._HAND_OVER.split("WHERE")[0]
+        delivery._HAND_OVER.split("WHERE")[0]
         + "WHERE id = ANY(%s) AND %s::uuid <> id AND %s::uuid IS NULL AND 'x' <> ALL(%s)",
     )
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import contested, errors, operations, queries, secrecy, settlement, tasks
+from lockers import coin_secrets, contested, errors, operations, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import SPENDABLE, CoinState, FileType, Step, TaskKind, TaskState
+from lockers.worker import task_store
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
@@ -31,7 +32,7 @@ _numbers = count(700_000)
 
 def forged(records: list[CoinRecord]) -> list[CoinRecord]:
     """The same serial numbers, and numbers that no server knows."""
-    return [dataclasses.replace(record, ans=secrecy.fresh_numbers()) for record in records]
+    return [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in records]
 
 
 def imports(wallet: Wallet, records: list[CoinRecord]) -> operations.Started:
@@ -62,7 +63,7 @@ def a_coin(wallet: Wallet, state: CoinState, *, on_its_way_into_a_locker: bool =
         origin=TaskKind.IMPORT,
         pown="p" * 25,
     )
-    row.secrets = row.proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    row.secrets = row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     if state in (CoinState.INCOMING, CoinState.WAITING) or on_its_way_into_a_locker:
         row.task = a_task(wallet, TaskKind.IMPORT)
         row.batch, row.outcome = 0, "-" * 25
@@ -78,7 +79,7 @@ def a_coin(wallet: Wallet, state: CoinState, *, on_its_way_into_a_locker: bool =
 
 
 def record_of(coin: WireCoin) -> CoinRecord:
-    return CoinRecord(coin, secrecy.fresh_numbers())
+    return CoinRecord(coin, coin_secrets.fresh_numbers())
 
 
 def by_import(wallet: Wallet, coin: WireCoin) -> str:
@@ -93,10 +94,10 @@ def by_import(wallet: Wallet, coin: WireCoin) -> str:
 
 def by_take(wallet: Wallet, coin: WireCoin) -> str:
     task = a_task(wallet, TaskKind.TAKE)
-    held = settlement.claim(task_id=task.pk)
+    held = task_store.claim(task_id=task.pk)
     assert held is not None
-    keys = secrecy.fresh_numbers()
-    _, came = settlement.reserve_listed(held=held, wallet_id=wallet.pk, coins=[coin], keys=keys)
+    keys = coin_secrets.fresh_numbers()
+    _, came = task_store.reserve_listed(held=held, wallet_id=wallet.pk, coins=[coin], keys=keys)
     return "held" if came.held else "busy" if came.busy else state_of_claim(wallet, coin, task)
 
 
@@ -194,11 +195,11 @@ def test_an_import_waits_for_a_forged_one_and_goes_on_by_itself(
     assert queries.contents_of(wallet_list=[bob])[0].grades["reserved"] == (0, 0)
     tasks.run(str(honest.task.pk))
     assert LockerTask.objects.get(pk=honest.task.pk).attempt == 0
-    assert settlement.unpark() == []
+    assert task_store.unpark() == []
     # The forgery goes before its wallet's other tasks.
     assert LockerTask.objects.get(pk=forgery.task.pk).is_wanted
     finish(forgery)
-    assert settlement.unpark() == [honest.task.pk]
+    assert task_store.unpark() == [honest.task.pk]
     ended = finish(honest)
 
     assert (ended.state, ended.message, ended.result["total"]) == ("completed", "Imported.", units(4))
@@ -218,10 +219,10 @@ def test_who_repeats_a_forgery_for_ever_does_not_come_before_the_owner_again(
     others.append(imports(alice, forged(true)))
     assert set(Coin.objects.values_list("state", flat=True)) == {"waiting", "counterfeit"}
 
-    assert settlement.unpark() == [honest.task.pk]
+    assert task_store.unpark() == [honest.task.pk]
     assert finish(honest).result["total"] == units(4)
 
-    assert set(settlement.unpark()) == {other.task.pk for other in others}
+    assert set(task_store.unpark()) == {other.task.pk for other in others}
     for other in others:
         ended = finish(other)
         assert (ended.state, ended.result["total_left"]) == ("error", units(4))
@@ -274,9 +275,9 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
         f" task {successor.pk} goes on with them."
     )
     assert states(bob) == {"bank": 2, "waiting": 2}
-    assert (successor.is_parked, successor.tag, secrecy.task_code(successor)) == (True, "rent", code)
+    assert (successor.is_parked, successor.tag, coin_secrets.task_code(successor)) == (True, "rent", code)
     finish(forgery)
-    assert settlement.unpark() == [successor.pk]
+    assert task_store.unpark() == [successor.pk]
     rest = finish(operations.Started(successor))
 
     assert (rest.state, rest.message, rest.result["total"]) == ("completed", "Taken.", units(2))
@@ -312,7 +313,7 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
     tasks.run(str(started.task.pk))
     LockerTask.objects.filter(pk=started.task.pk).update(deadline="2020-01-01T00:00Z")
 
-    assert settlement.unpark() == [started.task.pk]
+    assert task_store.unpark() == [started.task.pk]
     ended = finish(started)
 
     assert (ended.state, ended.result["total_left"]) == ("error", units(4))
@@ -339,7 +340,7 @@ def test_a_file_of_a_wallet_is_fetched_and_recalled_although_another_claims_its_
 
     assert recall.files[0].waiting == 4
     finish(forgery)
-    assert settlement.unpark() == [recall.task.pk]
+    assert task_store.unpark() == [recall.task.pk]
     assert finish(recall).result["total"] == units(4)
     assert_true_to_the_servers()
 
@@ -349,11 +350,11 @@ def test_an_import_of_two_numbers_that_waited_is_sorted_out_first(
 ) -> None:
     true = mint(0, 0, 0, 0)
     forgery = imports(alice, forged(true))
-    other = secrecy.fresh_numbers()
+    other = coin_secrets.fresh_numbers()
     cut_off = [dataclasses.replace(record, ans=other, pans=record.ans) for record in true]
     honest = operations.start_import(actor=bob, name="bob", uploads=[("c.bin", write_bin(cut_off))])
     finish(forgery)
-    settlement.unpark()
+    task_store.unpark()
 
     assert finish(honest).result["total"] == units(4)
     assert_true_to_the_servers()
@@ -409,15 +410,15 @@ def test_a_waiting_claim_and_one_that_had_not_seen_it_do_not_both_begin(alice: W
     coin = a_coin(alice, CoinState.INCOMING)
     waiting = imports(bob, [record_of(coin)])
     Coin.objects.filter(wallet=alice).delete()
-    assert settlement.claim(task_id=waiting.task.pk) is None
+    assert task_store.claim(task_id=waiting.task.pk) is None
     LockerTask.objects.filter(pk=waiting.task.pk).update(is_parked=False)
-    held = settlement.claim(task_id=waiting.task.pk)
+    held = task_store.claim(task_id=waiting.task.pk)
     assert held is not None
     # As a claim does that was begun before the other's was committed.
     a_row = a_coin(alice, CoinState.INCOMING)
     Coin.objects.filter(serial_number=a_row.serial_number).update(serial_number=coin.serial_number)
 
-    assert settlement.promote_waiting(held=held) is False
+    assert task_store.promote_waiting(held=held) is False
 
     assert LockerTask.objects.get(pk=waiting.task.pk).is_parked
     assert sorted(Coin.objects.values_list("state", flat=True)) == ["incoming", "waiting"]

@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import pytest
 
-from lockers import conversation
-from lockers.conversation import Piece, Reply, Results
-from lockers.network import Answer, Silence
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import RemoveReply
 from lockers.raida.statuses import QUORUM, Status
+from lockers.transport import Answer, Silence
+from lockers.worker import messages
+from lockers.worker.messages import Piece, Reply, Results
 
 A, B, C = Coin(0, 1), Coin(0, 2), Coin(1, 1)
 
@@ -71,14 +71,14 @@ def answers(*groups: tuple[int, Callable[[int], Answer | Silence]]) -> Results:
 def test_a_locker_holds_what_13_servers_list(
     results: Results, coins: set[Coin], listed: int, empty: int, is_partial: bool
 ) -> None:
-    seen = conversation.listing(results, quorum=QUORUM)
+    seen = messages.listing(results, quorum=QUORUM)
 
     assert (seen.coins, seen.listed, seen.empty, seen.is_partial) == (coins, listed, empty, is_partial)
     assert seen.code_used is None
 
 
 def test_a_look_keeps_what_each_server_said() -> None:
-    seen = conversation.listing(
+    seen = messages.listing(
         answers((1, lists(A)), (1, EMPTY), (1, NO_SUCH_KEY), (1, BROKEN), (1, is_silent)), quorum=QUORUM
     )
 
@@ -111,12 +111,12 @@ def test_a_look_keeps_what_each_server_said() -> None:
     ],
 )
 def test_a_look_ends_when_no_answer_can_change_what_13_servers_list(results: Results, is_decided: bool) -> None:
-    assert conversation.is_decided(results, quorum=QUORUM) is is_decided
+    assert messages.is_decided(results, quorum=QUORUM) is is_decided
     if is_decided:
-        listed = conversation.listing(results, quorum=QUORUM).coins
+        listed = messages.listing(results, quorum=QUORUM).coins
         for late in (lists(A, B, C), lists(A), lists(C), EMPTY, is_silent):
             rest = {raida: late(raida) for raida in range(25) if raida not in results}
-            assert conversation.listing(results | rest, quorum=QUORUM).coins == listed
+            assert messages.listing(results | rest, quorum=QUORUM).coins == listed
 
 
 # What one answer says of two coins.
@@ -173,13 +173,13 @@ def test_what_an_answer_says_of_each_coin(
     commands: list[Command], answer: Callable[[int], Answer], replies: list[Reply]
 ) -> None:
     for command in commands:
-        assert conversation.read(command, answer(0), 2) == tuple(replies), command
+        assert messages.read(command, answer(0), 2) == tuple(replies), command
 
 
 def test_a_server_that_was_asked_and_is_not_among_the_results_was_silent() -> None:
     chosen = {0: (0, 1), 7: (1,), 9: (0,)}
 
-    told = conversation.replies(Command.POWN, chosen, {0: said(*BOTH)(0)})
+    told = messages.replies(Command.POWN, chosen, {0: said(*BOTH)(0)})
 
     assert told == {0: (Reply.PASS, Reply.FAIL), 7: (Reply.SILENT,), 9: (Reply.SILENT,)}
 
@@ -210,10 +210,10 @@ def test_each_server_is_told_its_own_numbers_of_the_coins_that_were_chosen_for_i
     pieces = [piece(coin) for coin in range(3)]
     old, new = ("new", "old") if back else ("old", "new")
 
-    moves = conversation.compose(Command.POWN, pieces, CHOSEN, back=back).payloads
-    asks = conversation.compose(Command.FIND, pieces, CHOSEN, back=back).payloads
-    accepts = conversation.compose(Command.DETECT, pieces, CHOSEN, back=back).payloads
-    leaves = conversation.compose(Command.REMOVE, pieces, CHOSEN, back=back).payloads
+    moves = messages.compose(Command.POWN, pieces, CHOSEN, back=back).payloads
+    asks = messages.compose(Command.FIND, pieces, CHOSEN, back=back).payloads
+    accepts = messages.compose(Command.DETECT, pieces, CHOSEN, back=back).payloads
+    leaves = messages.compose(Command.REMOVE, pieces, CHOSEN, back=back).payloads
 
     for raida, indices in CHOSEN.items():
         both = tuple(
@@ -230,7 +230,7 @@ def test_each_server_is_told_its_own_numbers_of_the_coins_that_were_chosen_for_i
 def test_a_put_names_the_coins_of_each_server_with_its_key_and_the_sum_of_its_numbers() -> None:
     pieces = [piece(coin, is_put=True) for coin in range(3)]
 
-    puts = conversation.compose(Command.PUT, pieces, CHOSEN).payloads
+    puts = messages.compose(Command.PUT, pieces, CHOSEN).payloads
 
     assert {raida: payloads.decode_put(each) for raida, each in puts.items()} == {
         raida: payloads.deposit(

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from lockers import operations, settlement, tasks
+from lockers import operations, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
+from lockers.worker import task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put
@@ -22,7 +23,7 @@ class Died(Exception):
 
 def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work on a task, die where a function of `settlement` is called for the n-th time, and let the lease run out."""
-    go_on, calls = getattr(settlement, name), 0
+    go_on, calls = getattr(task_store, name), 0
 
     def die(**arguments: Any) -> Any:
         nonlocal calls
@@ -32,7 +33,7 @@ def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.Monkey
         return go_on(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement, name, die)
+        patch.setattr(task_store, name, die)
         with pytest.raises(Died):
             tasks.run(str(started.task.pk))
     LockerTask.objects.filter(pk=started.task.pk).update(lease_until=None)
@@ -103,9 +104,9 @@ def test_a_batch_speaks_of_those_coins_alone_that_were_asked_about() -> None:
     marks, known = "-" * 22 + "rfd", "p" * 20 + "n" * 5
     said = "p" * 12 + "n" * 12 + "-"
 
-    assert settlement.covered(marks, known, [("PUT", said)]) == "p" * 12 + "n" * 8 + "--rfd"
-    assert settlement.covered(marks, known, [("REMOVE", said)]) == "p" * 12 + "n" * 10 + "rfd"
-    assert settlement.covered(marks, known, [("POWN", "p" + "-" * 24), ("POWN", "-" + "f" * 24)]) == (
+    assert task_store.covered(marks, known, [("PUT", said)]) == "p" * 12 + "n" * 8 + "--rfd"
+    assert task_store.covered(marks, known, [("REMOVE", said)]) == "p" * 12 + "n" * 10 + "rfd"
+    assert task_store.covered(marks, known, [("POWN", "p" + "-" * 24), ("POWN", "-" + "f" * 24)]) == (
         "p" + "f" * 21 + "rfd"
     )
-    assert settlement.covered(marks, known, []) == marks
+    assert task_store.covered(marks, known, []) == marks

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers import engine, health, operations
+from lockers import operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, ServerHealth
 from lockers.raida.commands import Command
+from lockers.worker import circuit_breaker, runner
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
@@ -35,7 +36,7 @@ def test_a_peek_answers_while_twelve_servers_are_silent(
 
     began = time.monotonic()
     with by_the_clock():
-        listing = engine.peek(actor_id=alice.pk, code=code)
+        listing = runner.peek(actor_id=alice.pk, code=code)
 
     assert time.monotonic() - began < FOREVER / 3
     assert sorted(coin.denomination for coin in listing.coins) == [0, 0, 1]
@@ -123,10 +124,10 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
 ) -> None:
     records = mint(1, 0, 0, 0)
     network.fault(7, "silent")
-    for _ in range(health.SILENCES_BEFORE_REST):
+    for _ in range(circuit_breaker.SILENCES_BEFORE_REST):
         ServerHealth.objects.update(probed_at=None)
         finish(operations.start_echo(actor=alice))
-    (ailing,) = health.ailing()
+    (ailing,) = circuit_breaker.ailing()
     assert (ailing.raida, ailing.silences) == (7, 3)
     assert ailing.rest_until is not None
     echo = finish(operations.start_echo(actor=alice))
@@ -138,24 +139,24 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
 
     assert (network.seen(Command.POWN, 7), network.seen(Command.PUT, 7)) == (0, 0)
     assert (task.state, task.result["raida"], task.result["resting"]) == ("completed", "p" * 7 + "u" + "p" * 17, [7])
-    health.probe()
+    circuit_breaker.probe()
     assert network.seen(Command.ECHO, 7) == 0
 
     network.clear()
     ServerHealth.objects.update(rest_until=Now() - timedelta(hours=1))
-    health.probe()
+    circuit_breaker.probe()
     assert network.seen(Command.ECHO, 7) == 1
-    assert health.ailing() == []
+    assert circuit_breaker.ailing() == []
     assert finish(operations.start_echo(actor=alice)).result["ailing"] == []
 
 
 def test_with_too_few_servers_awake_all_are_asked(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     for raida in range(9):
         ServerHealth.objects.create(raida=raida, silences=5, rest_until=Now() + timedelta(hours=1))
-    assert health.Board.load().resting == frozenset()
+    assert circuit_breaker.Board.load().resting == frozenset()
 
     ServerHealth.objects.filter(raida=8).delete()
-    assert health.Board.load().resting == frozenset(range(8))
+    assert circuit_breaker.Board.load().resting == frozenset(range(8))
 
 
 def test_those_that_were_spared_are_asked_when_they_could_make_the_difference(

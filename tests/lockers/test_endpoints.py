@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from config.environment import ROOT
-from lockers import guesses, operations, overview, queries, tasks
+from lockers import guess_limits, operations, queries, reports, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida import codes
@@ -776,7 +776,7 @@ def test_the_code_of_a_peek_is_told_to_who_typed_it_and_not_for_long(
     assert "transmit_code_used" not in ended(bob, task_id)["data"]
     task = LockerTask.objects.get(pk=task_id)
     assert code not in json.dumps([task.result, task.plan]).upper()
-    told = {name: value for name, value, _ in overview.result_of(task)}
+    told = {name: value for name, value, _ in reports.result_of(task)}
     assert told == {"total": 11 * 10**8, "transmit code": "opened the locker in another spelling than the one sent"}
 
 
@@ -784,7 +784,7 @@ def test_both_spellings_of_a_wrong_code_are_one_guess(
     network: LocalNetwork, alice: Caller, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[Any] = []
-    monkeypatch.setattr(guesses, "note_wrong_code", lambda **who: noted.append(who))
+    monkeypatch.setattr(guess_limits, "note_wrong_code", lambda **who: noted.append(who))
 
     assert answer(alice.get(f"/api/transactions/locker/peek?locker_key={code.lower()}"))[0] == 500
     assert len(noted) == 1

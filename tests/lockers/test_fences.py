@@ -19,16 +19,17 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import lockers
-from lockers import change, checking, engine, exchange, healing, operations, settlement, turns
-from lockers.conversation import Piece, Reply
+from lockers import fair_queue, operations
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.settlement import Claim, Settled
 from lockers.states import FileType, Step, TaskState
+from lockers.worker import broadcast, fix, health_check, make_change, runner, task_store
+from lockers.worker.messages import Piece, Reply
+from lockers.worker.task_store import Claim, Settled
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -48,11 +49,11 @@ def task(alice: Wallet) -> LockerTask:
 
 
 def claim_it(task: LockerTask) -> Claim | None:
-    return settlement.claim(task_id=task.pk)
+    return task_store.claim(task_id=task.pk)
 
 
 def claim_whose_turn_it_is(task: LockerTask) -> Claim | None:
-    return turns.claim_next()
+    return fair_queue.claim_next()
 
 
 WAYS = pytest.mark.parametrize("claim", [claim_it, claim_whose_turn_it_is])
@@ -111,7 +112,7 @@ def test_what_no_worker_may_do_is_not_claimed(
 
 def test_the_lease_outlasts_a_call_that_began_with_it(settings: Any) -> None:
     settings.RAIDA_TIMEOUT_SECONDS = 5
-    assert settlement.lease().total_seconds() == 8
+    assert task_store.lease().total_seconds() == 8
 
 
 # What a superseded worker writes.
@@ -126,11 +127,11 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 
 
 def _batch(held: Claim) -> list[Piece]:
-    return settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    return task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
 
 
-def _work(held: Claim) -> exchange.Work:
-    return exchange.Work(held, LockerTask.objects.get(pk=held.task_id))
+def _work(held: Claim) -> broadcast.Work:
+    return broadcast.Work(held, LockerTask.objects.get(pk=held.task_id))
 
 
 def _never() -> Any:
@@ -139,11 +140,11 @@ def _never() -> Any:
 
 # One call of every function of the app that takes a claim, by its name.
 CALLS: dict[str, Callable[[Claim], object]] = {
-    "engine.run": engine.run,
-    "engine.settle_overdue": engine.settle_overdue,
-    "settlement.fence": lambda held: settlement.fence(held, step=Step.SENDING),
-    "settlement.advance": lambda held: settlement.advance(held=held, step=Step.SENDING, progress=50, message="x"),
-    "settlement.open_attempt": lambda held: settlement.open_attempt(
+    "engine.run": runner.run,
+    "engine.settle_overdue": runner.settle_overdue,
+    "settlement.fence": lambda held: task_store.fence(held, step=Step.SENDING),
+    "settlement.advance": lambda held: task_store.advance(held=held, step=Step.SENDING, progress=50, message="x"),
+    "settlement.open_attempt": lambda held: task_store.open_attempt(
         held=held,
         command=Command.PUT,
         batch=0,
@@ -152,55 +153,55 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         covering="n" * 25,
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
     ),
-    "settlement.note_answers": lambda held: settlement.note_answers(
+    "settlement.note_answers": lambda held: task_store.note_answers(
         held=held, attempt_id=Attempt.objects.get().pk, answers={0: 241}, progress=50
     ),
-    "settlement.settle": lambda held: settlement.settle(
+    "settlement.settle": lambda held: task_store.settle(
         held=held,
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
         marks={piece.coin_id: "p" * 25 for piece in _batch(held)},
     ),
-    "settlement.write_down": lambda held: settlement.write_down(held=held),
-    "settlement.place_fresh_numbers": lambda held: settlement.place_fresh_numbers(
+    "settlement.write_down": lambda held: task_store.write_down(held=held),
+    "settlement.place_fresh_numbers": lambda held: task_store.place_fresh_numbers(
         held=held,
         holders={piece.coin_id: piece.old for piece in _batch(held)[:1]},
         plan={"two_secrets": [3]},
         aside=[piece.coin_id for piece in _batch(held)[1:]],
         aside_batch=3,
     ),
-    "settlement.adopt": lambda held: settlement.adopt(
+    "settlement.adopt": lambda held: task_store.adopt(
         held=held, pieces=[_with_pown(piece, "p" * 24 + "n") for piece in _batch(held)]
     ),
-    "settlement.begin_release": lambda held: settlement.begin_release(
+    "settlement.begin_release": lambda held: task_store.begin_release(
         held=held, coin_ids=[piece.coin_id for piece in _batch(held)]
     ),
-    "settlement.reserve_listed": lambda held: settlement.reserve_listed(
+    "settlement.reserve_listed": lambda held: task_store.reserve_listed(
         held=held,
         wallet_id=LockerTask.objects.get(pk=held.task_id).wallet_id,
         coins=[WireCoin(0, 1)],
         keys=(b"k" * 16,) * 25,
         spelling=1,
     ),
-    "settlement.begin_reading": lambda held: settlement.begin_reading(held=held),
-    "settlement.end_reading": lambda held: settlement.end_reading(
+    "settlement.begin_reading": lambda held: task_store.begin_reading(held=held),
+    "settlement.end_reading": lambda held: task_store.end_reading(
         held=held, save=_never, two_secrets=[0], files=_never
     ),
-    "settlement.reserve_to_heal": lambda held: settlement.reserve_to_heal(held=held),
-    "settlement.promote_waiting": lambda held: settlement.promote_waiting(held=held),
-    "settlement.conclude": lambda held: settlement.conclude(held=held, reason="x"),
-    "settlement.finish": lambda held: settlement.finish(
+    "settlement.reserve_to_heal": lambda held: task_store.reserve_to_heal(held=held),
+    "settlement.promote_waiting": lambda held: task_store.promote_waiting(held=held),
+    "settlement.conclude": lambda held: task_store.conclude(held=held, reason="x"),
+    "settlement.finish": lambda held: task_store.finish(
         held=held, state=TaskState.ERROR, message="x", result={"raida": "p" * 25}
     ),
-    "change.assemble": lambda held: change.assemble(held=held),
-    "change.propose": lambda held: change.propose(
+    "change.assemble": lambda held: make_change.assemble(held=held),
+    "change.propose": lambda held: make_change.propose(
         held=held, batch=0, broken=_batch(held)[0], votes=dict.fromkeys(range(10), 25)
     ),
-    "change.finish_break": lambda held: change.finish_break(held=held, batch=0),
-    "checking.write_down": lambda held: checking.write_down(
+    "change.finish_break": lambda held: make_change.finish_break(held=held, batch=0),
+    "checking.write_down": lambda held: health_check.write_down(
         rows := list(Coin.objects.order_by("id")), [dict.fromkeys(range(25), Reply.PASS)] * len(rows), held=held
     ),
-    "healing._commit": lambda held: healing._commit(
-        held, [healing._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
+    "healing._commit": lambda held: fix._commit(
+        held, [fix._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
     ),
 }
 # These write nothing,
@@ -235,11 +236,11 @@ def test_every_function_that_takes_a_claim_is_called_below() -> None:
 @pytest.fixture
 def superseded(task: LockerTask) -> Claim:
     """A claim that another worker has taken over; an attempt of it is open, and its coins are in batch 0."""
-    held = settlement.claim(task_id=task.pk)
+    held = task_store.claim(task_id=task.pk)
     assert held is not None
-    settlement.open_attempt(held=held, command=Command.PUT, batch=0, asked=range(25), marks={}, covering="n" * 25)
+    task_store.open_attempt(held=held, command=Command.PUT, batch=0, asked=range(25), marks={}, covering="n" * 25)
     LockerTask.objects.filter(pk=task.pk).update(lease_until=None)
-    assert settlement.claim(task_id=task.pk) is not None
+    assert task_store.claim(task_id=task.pk) is not None
     return held
 
 
@@ -272,11 +273,11 @@ def test_a_superseded_worker_gives_no_way_and_holds_nothing(superseded: Claim, a
     LockerTask.objects.filter(pk=other.pk).update(is_long=True, lease_until="2099-01-01T00:00Z")
     before = rows()
 
-    assert not turns.give_way(superseded)
-    assert not settlement.holds(superseded)
+    assert not fair_queue.give_way(superseded)
+    assert not task_store.holds(superseded)
     assert rows() == before
     # Whoever has the task does give way.
-    assert turns.give_way(Claim(superseded.task_id, 2))
+    assert fair_queue.give_way(Claim(superseded.task_id, 2))
 
 
 # What whole tasks write.

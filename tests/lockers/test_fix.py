@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import errors, healing, operations, secrecy
+from lockers import coin_secrets, errors, operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ServerHealth
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
+from lockers.worker import fix as healing
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put, refuse_puts
@@ -34,7 +35,7 @@ def fracked(network: LocalNetwork, wallet: Wallet, records: list[CoinRecord], co
 def assert_whole(wallet: Wallet) -> None:
     for row in Coin.objects.filter(wallet=wallet):
         assert (row.state, row.pown, row.proposed) == ("bank", "p" * 25, None)
-        numbers = secrecy.open_numbers(row.secrets, coin_id=row.pk)
+        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         assert holders(WireCoin(row.denomination, row.serial_number), numbers) == 25
     assert_true_to_the_servers()
 
@@ -134,7 +135,9 @@ def test_a_fix_that_is_cut_off_is_seen_or_made_by_the_next(
 
 def holders_of_proposed(row: Coin) -> int:
     assert row.proposed is not None
-    return holders(WireCoin(row.denomination, row.serial_number), secrecy.open_numbers(row.proposed, coin_id=row.pk))
+    return holders(
+        WireCoin(row.denomination, row.serial_number), coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
+    )
 
 
 def test_without_thirteen_tickets_nothing_is_sent_and_nothing_lost(
@@ -205,6 +208,6 @@ def test_no_server_can_compute_the_number_of_another(network: LocalNetwork, mint
 
     task = fix(alice)
 
-    generators = secrecy.generators(task)
+    generators = coin_secrets.generators(task)
     assert len(set(generators)) == 25
     assert not any(generator in bytes(task.code or b"") for generator in generators)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockers import grading
-from lockers.grading import Secrets
+from lockers import coin_outcomes
+from lockers.coin_outcomes import Secrets
 from lockers.states import CoinState, Mark, TaskKind, may_become
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
 
@@ -24,7 +24,7 @@ marks_of_25, powns_of_25 = of_25(MARKS), of_25(LETTERS)
 
 @pytest.fixture(autouse=True)
 def _what_was_decided_before_is_forgotten() -> None:
-    grading.ending.cache_clear()
+    coin_outcomes.ending.cache_clear()
 
 
 def test_every_mark_is_the_letter_that_rows_have() -> None:
@@ -46,7 +46,7 @@ def test_every_mark_is_the_letter_that_rows_have() -> None:
 
 
 def test_a_receipt_has_a_letter_for_every_mark() -> None:
-    assert grading.shown(MARKS) == "unpfffnfedb"
+    assert coin_outcomes.shown(MARKS) == "unpfffnfedb"
 
 
 def ending(
@@ -57,8 +57,8 @@ def ending(
     is_put: bool = False,
     is_release: bool = False,
     origin: TaskKind = TaskKind.IMPORT,
-) -> grading.Ending:
-    return grading.ending(
+) -> coin_outcomes.Ending:
+    return coin_outcomes.ending(
         state=CoinState(state), is_put=is_put, is_release=is_release, origin=origin, marks=at(marks), pown=at(pown)
     )
 
@@ -128,7 +128,7 @@ def test_what_a_put_makes_of_a_coin(state: str, marks: str, pown: str, after: st
     ended = ending(marks, pown, state=state, is_put=True)
 
     assert (ended.state, ended.pown, ended.secrets) == (after, at(letters), kept)
-    assert ended.shown == grading.shown(at(marks))
+    assert ended.shown == coin_outcomes.shown(at(marks))
     assert ended.stays_in_locker == (after in ("locked", "limbo", "sent"))
     assert not ended.stays_releasing
 
@@ -152,7 +152,7 @@ def state_after_a_put(state: str, marks: str, pown: str) -> str:
 @many
 @given(st.sampled_from(["bank", "fracked", "limbo"]), marks_of_25, powns_of_25)
 def test_a_put_never_gives_back_what_a_locker_may_get_or_have(state: str, marks: str, pown: str) -> None:
-    ended = grading.ending(
+    ended = coin_outcomes.ending(
         state=CoinState(state), is_put=True, is_release=False, origin=TaskKind.PUT, marks=marks, pown=pown
     )
 
@@ -221,7 +221,7 @@ def test_what_servers_make_of_a_coin_that_comes_in(
     for origin, after in ((TaskKind.IMPORT, imported), (TaskKind.TAKE, taken)):
         ended = ending(marks, "u25", state=before, origin=origin)
         assert (ended.state, ended.pown, ended.secrets) == (after, at(letters), kept)
-        assert ended.shown == grading.shown(at(marks))
+        assert ended.shown == coin_outcomes.shown(at(marks))
         assert not ended.stays_in_locker
         assert not ended.stays_releasing
 
@@ -229,16 +229,16 @@ def test_what_servers_make_of_a_coin_that_comes_in(
 @pytest.mark.parametrize("marks", ["-25", "d25", "-12 d13"])
 def test_a_coin_about_which_not_a_byte_left_is_what_it_was(marks: str) -> None:
     for origin in (TaskKind.IMPORT, TaskKind.TAKE):
-        assert ending(marks, "u25", state="incoming", origin=origin) == grading.Ending(
-            None, at("u25"), grading.shown(at(marks)), Secrets.UNTOUCHED
+        assert ending(marks, "u25", state="incoming", origin=origin) == coin_outcomes.Ending(
+            None, at("u25"), coin_outcomes.shown(at(marks)), Secrets.UNTOUCHED
         )
         for state in ("bank", "fracked"):
-            assert ending(marks, "p20 f5", state=state, origin=origin) == grading.Ending(
-                CoinState(state), at("p20 f5"), grading.shown(at(marks)), Secrets.UNTOUCHED
+            assert ending(marks, "p20 f5", state=state, origin=origin) == coin_outcomes.Ending(
+                CoinState(state), at("p20 f5"), coin_outcomes.shown(at(marks)), Secrets.UNTOUCHED
             )
         for state in ("limbo", "errored"):
-            assert ending(marks, "n25", state=state, origin=origin) == grading.Ending(
-                CoinState.LIMBO, at("n25"), grading.shown(at(marks)), Secrets.BOTH
+            assert ending(marks, "n25", state=state, origin=origin) == coin_outcomes.Ending(
+                CoinState.LIMBO, at("n25"), coin_outcomes.shown(at(marks)), Secrets.BOTH
             )
 
 
@@ -252,7 +252,7 @@ def test_a_coin_about_which_not_a_byte_left_is_what_it_was(marks: str) -> None:
 def test_what_comes_in_is_money_by_13_that_gave_the_new_number_alone(
     state: str, origin: TaskKind, marks: str, pown: str
 ) -> None:
-    ended = grading.ending(
+    ended = coin_outcomes.ending(
         state=CoinState(state), is_put=False, is_release=False, origin=origin, marks=marks, pown=pown
     )
 
@@ -303,16 +303,16 @@ def test_what_a_release_makes_of_a_coin(marks: str, after: str, letters: str | N
 
     assert (ended.state, ended.secrets) == (after, kept)
     assert ended.pown == at("p13 f12" if letters is None else letters)
-    assert ended.shown == grading.shown(at(marks))
+    assert ended.shown == coin_outcomes.shown(at(marks))
     assert ended.stays_in_locker == (after == "limbo")
     assert ended.stays_releasing == (kept is Secrets.BOTH)
-    assert ended == grading.ending_of_release(at(marks), at("p13 f12"))
+    assert ended == coin_outcomes.ending_of_release(at(marks), at("p13 f12"))
 
 
 @many
 @given(marks_of_25, powns_of_25)
 def test_a_release_gives_back_what_13_servers_have_taken_alone(marks: str, pown: str) -> None:
-    ended = grading.ending_of_release(marks, pown)
+    ended = coin_outcomes.ending_of_release(marks, pown)
 
     denied = sum(mark in "fgx" for mark in marks)
     assert ended.state == ("limbo" if marks.count("p") < 13 else "fracked" if set(marks) - set("pno") else "bank")
@@ -342,7 +342,7 @@ def test_a_release_gives_back_what_13_servers_have_taken_alone(marks: str, pown:
 )
 def test_what_a_fix_makes_of_a_coin(marks: str, pown: str, after: str, letters: str, kept: Secrets) -> None:
     for state in (CoinState.BANK, CoinState.FRACKED):
-        assert grading.ending_of_fix(state, at(marks), at(pown)) == grading.Ending(
+        assert coin_outcomes.ending_of_fix(state, at(marks), at(pown)) == coin_outcomes.Ending(
             CoinState(after), at(letters), at(letters), kept
         )
 
@@ -383,9 +383,9 @@ def test_what_a_fix_makes_of_a_coin(marks: str, pown: str, after: str, letters: 
 def test_what_a_break_makes_of_a_coin_and_its_ten(
     state: str, marks: str, pown: str, broken: str, letters: str, ten: str | None, of_ten: str
 ) -> None:
-    ended = grading.ending_of_break(state=CoinState(state), marks=at(marks), pown=at(pown))
+    ended = coin_outcomes.ending_of_break(state=CoinState(state), marks=at(marks), pown=at(pown))
 
-    assert ended == grading.BreakEnding(
+    assert ended == coin_outcomes.BreakEnding(
         CoinState(broken), at(letters), None if ten is None else CoinState(ten), at(of_ten)
     )
 
@@ -393,7 +393,7 @@ def test_what_a_break_makes_of_a_coin_and_its_ten(
 @many
 @given(st.sampled_from(["bank", "fracked", "limbo"]), marks_of_25, powns_of_25)
 def test_never_are_both_a_coin_and_its_ten_money_or_both_lost(state: str, marks: str, pown: str) -> None:
-    ended = grading.ending_of_break(state=CoinState(state), marks=marks, pown=pown)
+    ended = coin_outcomes.ending_of_break(state=CoinState(state), marks=marks, pown=pown)
 
     untouched = not set(marks) - set("-d")
     assert (ended.broken in MONEY, ended.broken, ended.change in MONEY, ended.change) in {
@@ -414,13 +414,13 @@ def test_never_are_both_a_coin_and_its_ten_money_or_both_lost(state: str, marks:
 def test_marks_and_letters_are_of_the_same_servers(pown: str) -> None:
     for marks, is_put in (("p13 n12", True), ("g13 r12", True), ("r13 n12", True)):
         with pytest.raises(ValueError, match=r"zip\(\)"):
-            grading.ending(
+            coin_outcomes.ending(
                 state=CoinState.BANK, is_put=is_put, is_release=False, origin=TaskKind.PUT, marks=at(marks), pown=pown
             )
     with pytest.raises(ValueError, match=r"zip\(\)"):
-        grading.ending_of_fix(CoinState.BANK, at("p13 n12"), pown)
+        coin_outcomes.ending_of_fix(CoinState.BANK, at("p13 n12"), pown)
     with pytest.raises(ValueError, match=r"zip\(\)"):
-        grading.ending_of_break(state=CoinState.BANK, marks=at("r13 n12"), pown=pown)
+        coin_outcomes.ending_of_break(state=CoinState.BANK, marks=at("r13 n12"), pown=pown)
 
 
 @pytest.mark.parametrize(
@@ -432,9 +432,9 @@ def test_marks_and_letters_are_of_the_same_servers(pown: str) -> None:
     ],
 )
 def test_the_board_shows_what_most_coins_have(votes: list[dict[str, int]], letters: str) -> None:
-    assert grading.commonest(votes) == letters
+    assert coin_outcomes.commonest(votes) == letters
 
 
 def test_an_amount_is_read_in_coins() -> None:
-    assert grading.coins_text(150_000_000) == "1.5 CloudCoin"
-    assert grading.coins_text(100_000_000) == "1 CloudCoin"
+    assert coin_outcomes.coins_text(150_000_000) == "1.5 CloudCoin"
+    assert coin_outcomes.coins_text(100_000_000) == "1 CloudCoin"

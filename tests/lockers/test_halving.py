@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import halving, importing, operations, secrecy
-from lockers.conversation import Chosen, Reply
+from lockers import coin_import, coin_secrets, operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.raida import coins as wire_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import CoinRecord, write_bin
+from lockers.worker import split_batches
+from lockers.worker.messages import Chosen, Reply
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post
@@ -30,7 +31,7 @@ def plant(wallet: Wallet, *, pown: str = "p" * 25) -> Coin:
         wallet=wallet, denomination=0, serial_number=NOT_KEPT, state="fracked" if "f" in pown else "bank",
         origin="import", pown=pown,
     )  # fmt: skip
-    coin.secrets = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=coin.pk)
+    coin.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=coin.pk)
     coin.save()
     post(wallet, UNITS_PER_COIN)
     return coin
@@ -87,12 +88,12 @@ def test_one_coin_decides_about_itself_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if it were not known here which numbers the servers keep.
-    monkeypatch.setattr(importing, "SERIAL_NUMBERS", 2**32)
+    monkeypatch.setattr(coin_import, "SERIAL_NUMBERS", 2**32)
 
     task = way(alice, mint)
 
     assert task.state == "completed"
-    assert task.attempts.count() <= 4 + halving.MOST
+    assert task.attempts.count() <= 4 + split_batches.MOST
     assert sum(states(alice).values()) == 10
 
 
@@ -100,7 +101,7 @@ def test_one_coin_decides_about_itself_alone(
 def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None:
     asked: list[int] = []
 
-    def question(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
         asked.append(1)
         refused = {raida for raida, indices in chosen.items() if raida < 20 and bad & set(indices)}
         return {
@@ -108,24 +109,24 @@ def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None
             for raida, indices in chosen.items()
         }, refused
 
-    told = halving.ask({raida: tuple(range(coins)) for raida in range(25)}, question)
+    told = split_batches.ask({raida: tuple(range(coins)) for raida in range(25)}, question)
 
     for raida, replies in told.items():
         assert {index for index, reply in enumerate(replies) if reply is Reply.ERROR} == (bad if raida < 20 else set())
-    assert len(asked) <= 1 + halving.MOST + 1
+    assert len(asked) <= 1 + split_batches.MOST + 1
 
 
 def test_what_is_refused_altogether_is_asked_about_so_often_and_no_more() -> None:
     asked: list[int] = []
 
-    def question(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
         asked.append(1)
         return {raida: (Reply.ERROR,) * len(indices) for raida, indices in chosen.items()}, set(chosen)
 
-    told = halving.ask({raida: tuple(range(1000)) for raida in range(25)}, question)
+    told = split_batches.ask({raida: tuple(range(1000)) for raida in range(25)}, question)
 
     assert set(told[0]) == {Reply.ERROR}
-    assert len(asked) == 1 + halving.MOST
+    assert len(asked) == 1 + split_batches.MOST
 
 
 @pytest.mark.parametrize(("refusing", "is_halved"), [(12, False), (13, True)])
@@ -135,7 +136,7 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
     """Of 24; the others have answered."""
     asked: list[Chosen] = []
 
-    def question(chosen: Chosen) -> tuple[halving.Replies, set[int]]:
+    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
         asked.append(chosen)
         refused = {raida for raida, indices in chosen.items() if raida < refusing and 2 in indices}
         return {
@@ -143,7 +144,7 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
             for raida, indices in chosen.items()
         }, refused
 
-    told = halving.ask({raida: tuple(range(4)) for raida in range(24)}, question)
+    told = split_batches.ask({raida: tuple(range(4)) for raida in range(24)}, question)
 
     one, all_four = (Reply.PASS, Reply.PASS, Reply.ERROR, Reply.PASS), (Reply.ERROR,) * 4
     assert told == {
@@ -159,14 +160,14 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
 def test_servers_that_are_asked_about_other_coins_keep_their_places() -> None:
     chosen = {raida: (1, 4, 6) if raida % 2 else (0, 4) for raida in range(25)}
 
-    def question(asked: Chosen) -> tuple[halving.Replies, set[int]]:
+    def question(asked: Chosen) -> tuple[split_batches.Replies, set[int]]:
         refused = {raida for raida, indices in asked.items() if 4 in indices}
         return {
             raida: tuple(Reply.ERROR if raida in refused else Reply.PASS for _ in indices)
             for raida, indices in asked.items()
         }, refused
 
-    assert halving.ask(chosen, question) == {
+    assert split_batches.ask(chosen, question) == {
         raida: tuple(Reply.ERROR if index == 4 else Reply.PASS for index in indices)
         for raida, indices in chosen.items()
     }

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from config.admin.actions import lockers
-from lockers import overview, queries
+from lockers import queries, reports
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from tests.api.caller import Caller, answer, logged_in
@@ -53,7 +53,7 @@ def test_a_put_whose_replies_were_lost_is_completed_when_a_find_finds_it(
         "4 coins, worth 4 CloudCoin, are unknown: find first"
         in desk.get(reverse("admin:retry-task", args=[put])).content.decode()
     )
-    assert list(overview.tasks_in_need(LockerTask.objects.all())) == [task]
+    assert list(reports.tasks_in_need(LockerTask.objects.all())) == [task]
 
     network.clear()
     found = find(alice)
@@ -74,7 +74,7 @@ def test_a_put_whose_replies_were_lost_is_completed_when_a_find_finds_it(
     assert "Nothing is left to do" in shown
     refused = desk.get(reverse("admin:retry-task", args=[put]))
     assert (refused.status_code, "nothing is left to do" in refused.content.decode()) == (409, True)
-    assert not overview.tasks_in_need(LockerTask.objects.all()).exists()
+    assert not reports.tasks_in_need(LockerTask.objects.all()).exists()
 
     # The same order again is the same task, and nothing fills a second locker.
     assert answer(alice.post("/api/v1/locker", order, idempotency_key="once"))[1]["id"] == put

@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import errors, secrecy, settlement, vault
+from lockers import coin_secrets, errors, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, Member, read_file, write_bin, write_stack, write_zip
+from lockers.worker import task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -236,7 +237,7 @@ def test_a_worker_tells_what_was_wrong_and_keeps_nothing(network: LocalNetwork, 
 
 
 def numbered(count: int) -> list[CoinRecord]:
-    numbers = secrecy.fresh_numbers()
+    numbers = coin_secrets.fresh_numbers()
     return [CoinRecord(WireCoin(0, number), numbers) for number in range(count)]
 
 
@@ -245,15 +246,15 @@ def test_a_worker_that_died_while_it_read_leaves_the_files_to_the_next(
 ) -> None:
     started = upload(alice, **zips(mint(0, 0, 0, 0), padding=300_000))
     task_id = UUID(started[1]["id"])
-    dead = settlement.claim(task_id=task_id)
+    dead = task_store.claim(task_id=task_id)
     assert dead is not None
-    assert settlement.begin_reading(held=dead) is not None
+    assert task_store.begin_reading(held=dead) is not None
     LockerTask.objects.update(lease_until=None)
 
     assert ended(alice, work(started))["data"]["total"] == 4
 
     with pytest.raises(errors.TaskSuperseded):
-        settlement.begin_reading(held=dead)
+        task_store.begin_reading(held=dead)
     assert_true_to_the_servers()
 
 
@@ -304,8 +305,8 @@ def test_an_archive_that_lies_unfolds_to_no_more_than_it_says(alice: Caller) -> 
 
 def test_what_an_upload_is_sealed_as_opens_for_its_task_alone() -> None:
     uploads = [("a.bin", b"\x00\x01"), ("ünïcode", b""), ("", bytes(1000))]
-    sealed = secrecy.seal_upload(uploads, task_id=UUID(int=1))
+    sealed = coin_secrets.seal_upload(uploads, task_id=UUID(int=1))
 
-    assert secrecy.open_upload(sealed, task_id=UUID(int=1)) == uploads
+    assert coin_secrets.open_upload(sealed, task_id=UUID(int=1)) == uploads
     with pytest.raises(vault.SealBroken):
-        secrecy.open_upload(sealed, task_id=UUID(int=2))
+        coin_secrets.open_upload(sealed, task_id=UUID(int=2))

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import listening, operations, settlement, tasks
+from lockers import operations, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import FileType, TaskKind
+from lockers.worker import listening, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish
 from tests.lockers.conftest import Mint
 from tests.lockers.test_covering import Died
@@ -95,7 +96,7 @@ class Looker:
             asked=asked,
             sent={raida for raida, code in enumerate(answers) if code == -1},
             is_settled=is_settled,
-            marks=[settlement.covered(outcome, pown, said) for outcome, pown, *_ in coins],
+            marks=[task_store.covered(outcome, pown, said) for outcome, pown, *_ in coins],
             have_proposal=[each[2] for each in coins],
             have_locker=[each[3] for each in coins],
         )

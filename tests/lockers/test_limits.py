@@ -13,7 +13,7 @@ from django.urls import get_resolver
 
 from config.api import limits
 from config.api.views import ApiViewSet
-from lockers import guesses
+from lockers import guess_limits
 from lockers.errors import TooManyWrongCodes
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
@@ -37,9 +37,9 @@ def bob(db: None) -> Caller:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_counted_yet(settings: Any) -> Iterator[None]:
-    guesses.forget_all()
+    guess_limits.forget_all()
     yield
-    guesses.forget_all()
+    guess_limits.forget_all()
 
 
 def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
@@ -132,16 +132,16 @@ def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_awa
     settings.WRONG_CODES_PER_WALLET = 2
     shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
     assert alice.wallet is not None
-    who = {"wallet_id": alice.wallet.pk, "address": guesses.fingerprint("192.0.2.1")}
+    who = {"wallet_id": alice.wallet.pk, "address": guess_limits.fingerprint("192.0.2.1")}
 
     for _ in range(2):
-        guesses.refuse_guesser(**who)
-        guesses.note_wrong_code(**who)
+        guess_limits.refuse_guesser(**who)
+        guess_limits.note_wrong_code(**who)
     with pytest.raises(TooManyWrongCodes):
-        guesses.refuse_guesser(**who)
-    guesses._here.forget()
+        guess_limits.refuse_guesser(**who)
+    guess_limits._here.forget()
 
-    guesses.refuse_guesser(**who)
+    guess_limits.refuse_guesser(**who)
     settings.REDIS_URL = shared
 
 
@@ -225,7 +225,7 @@ def test_an_address_is_slowed_whatever_wallets_it_has(
 
     assert DOORS["peek"](logged_in("charlie", "unused"), "WRONG-CODE").status_code == 429
     plan = LockerTask.objects.latest("created_at").plan
-    assert plan == {"from": guesses.fingerprint("127.0.0.1")}
+    assert plan == {"from": guess_limits.fingerprint("127.0.0.1")}
 
 
 def test_right_codes_and_servers_that_are_away_count_for_nothing(
@@ -248,8 +248,12 @@ def test_right_codes_and_servers_that_are_away_count_for_nothing(
 
 
 def test_an_address_is_stored_as_a_fingerprint() -> None:
-    assert guesses.fingerprint("192.0.2.1") == guesses.fingerprint("192.0.2.1") != guesses.fingerprint("192.0.2.2")
-    assert guesses.fingerprint("") == ""
+    assert (
+        guess_limits.fingerprint("192.0.2.1")
+        == guess_limits.fingerprint("192.0.2.1")
+        != guess_limits.fingerprint("192.0.2.2")
+    )
+    assert guess_limits.fingerprint("") == ""
 
 
 # Waiting.

@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.db import IntegrityError, connections
 from django.db.models.functions import Now
 
-from lockers import late_answers, listening, mending, operations, overview, secrecy, tasks
+from lockers import coin_secrets, operations, reports, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ReceiptLine, ServerHealth
 from lockers.raida import codes
@@ -20,6 +20,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.states import CoinState
+from lockers.worker import late_answers, listening, repair
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
@@ -51,7 +52,7 @@ def wait_until(true: Callable[[], bool], *, meanwhile: Callable[[], object] = la
 
 def follow_up() -> None:
     """As the clock has it done every second."""
-    if (thread := mending.follow_up()) is not None:
+    if (thread := repair.follow_up()) is not None:
         thread.join()
 
 
@@ -166,7 +167,7 @@ def fewest(locker: Locker) -> int:
 
 def stands_on(locker: Locker) -> list[int]:
     """On how many servers each coin of a locker stands, as the servers say."""
-    keys = tuple(codes.locker_keys(secrecy.locker_code(locker)))
+    keys = tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
     rows = Coin.objects.filter(locker=locker, state=CoinState.LOCKED)
     return holders_of_each([(WireCoin(row.denomination, row.serial_number), keys) for row in rows])
 
@@ -285,7 +286,7 @@ def test_a_thin_locker_is_visible_and_brought_up_when_its_servers_are_back(
     wait_until(listening.is_quiet)
     locker = Locker.objects.get()
     follow_up()
-    assert (fewest(locker), overview.count_thin()) == (18, (1, 0))
+    assert (fewest(locker), reports.count_thin()) == (18, (1, 0))
     assert board(task) == "n" * 7 + "p" * 18
 
     network.clear()
@@ -293,7 +294,7 @@ def test_a_thin_locker_is_visible_and_brought_up_when_its_servers_are_back(
     wait_until(lambda: fewest(locker) == 25, meanwhile=follow_up)
 
     assert stands_on(locker) == [25] * 3
-    assert overview.count_thin() == (0, 0)
+    assert reports.count_thin() == (0, 0)
     locker.refresh_from_db()
     assert (locker.mend_at, board(task), receipts(task)) == (None, "p" * 25, {"p" * 25})
     assert LockerTask.objects.get(pk=task.pk).result["servers"] == {"fewest": 25, "most": 25}

@@ -15,18 +15,19 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import checking, late_answers, mending, secrecy, settlement
-from lockers.checking import Checked
-from lockers.conversation import Piece, Reply
+from lockers import coin_secrets
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
-from lockers.network import Answer
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, TaskKind
+from lockers.transport import Answer
+from lockers.worker import health_check, late_answers, repair, task_store
+from lockers.worker.health_check import Checked
+from lockers.worker.messages import Piece, Reply
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
@@ -91,7 +92,7 @@ def test_what_a_check_writes_of_a_coin(
     row = read_again(row, pown=at(before))
     untouched = Coin.objects.filter(pk=neighbour.pk).values().get()
 
-    checked = checking.write_down([row], [told(said)])
+    checked = health_check.write_down([row], [told(said)])
 
     row.refresh_from_db()
     assert (row.pown, row.state, row.checked_at is not None) == (at(after), state, is_checked)
@@ -103,7 +104,7 @@ def test_what_a_check_writes_of_a_coin(
 def test_a_coin_that_was_fracked_stays_so_when_nothing_refuses_it(alice: Wallet) -> None:
     (row,) = stock(alice, 0, state=CoinState.FRACKED)
 
-    checking.write_down([read_again(row)], [told("p13 -12")])
+    health_check.write_down([read_again(row)], [told("p13 -12")])
 
     assert list(Coin.objects.values_list("state", "pown")) == [("fracked", at("p13 f12"))]
 
@@ -112,7 +113,7 @@ def test_the_board_of_a_check_says_that_a_server_refuses_if_it_refuses_one_coin(
     checked = Checked()
     rows = [read_again(row) for row in stock(alice, 0, 0, 0)]
 
-    checking.write_down(rows, [told("f1 p20 n2 -2"), told("p21 n2 -2"), told("p21 n1 p1 -2")], into=checked)
+    health_check.write_down(rows, [told("f1 p20 n2 -2"), told("p21 n2 -2"), told("p21 n1 p1 -2")], into=checked)
 
     assert checked.board == at("f1 p20 n2 u2")
     assert checked.silent == 1
@@ -142,7 +143,7 @@ def test_a_check_says_nothing_of_a_coin_that_was_moved_since_it_was_read(moved: 
     move(moving, moved)
     before = Coin.objects.filter(pk=moving.pk).values().get()
 
-    checking.write_down([moving, staying], [told("f5 p20")] * 2)
+    health_check.write_down([moving, staying], [told("f5 p20")] * 2)
 
     assert Coin.objects.filter(pk=moving.pk).values().get() == before
     assert Coin.objects.get(pk=staying.pk).pown == at("f5 p20")
@@ -154,7 +155,7 @@ def test_a_check_of_a_task_writes_of_its_own_coins_and_of_no_other_tasks(alice: 
     for row, task in zip((own, foreign), tasks, strict=True):
         Coin.objects.filter(pk=row.pk).update(task=task, batch=0, outcome="-" * 25)
 
-    checking.write_down([own, foreign], [told("f5 p20")] * 2, task_id=tasks[0].pk)
+    health_check.write_down([own, foreign], [told("f5 p20")] * 2, task_id=tasks[0].pk)
 
     assert [Coin.objects.get(pk=row.pk).pown for row in (own, foreign)] == [at("f5 p20"), at("p25")]
 
@@ -162,17 +163,17 @@ def test_a_check_of_a_task_writes_of_its_own_coins_and_of_no_other_tasks(alice: 
 def test_a_check_of_a_worker_that_was_superseded_writes_nothing(alice: Wallet) -> None:
     row = read_again(stock(alice, 0)[0])
     task = a_task(alice, TaskKind.HEALTH)
-    held = settlement.claim(task_id=task.pk)
+    held = task_store.claim(task_id=task.pk)
     assert held is not None
     LockerTask.objects.filter(pk=task.pk).update(lease_until=None)
-    now = settlement.claim(task_id=task.pk)
+    now = task_store.claim(task_id=task.pk)
     before = every_coin()
 
     with pytest.raises(TaskSuperseded):
-        checking.write_down([row], [told("f5 p20")], held=held)
+        health_check.write_down([row], [told("f5 p20")], held=held)
 
     assert every_coin() == before
-    checking.write_down([row], [told("f5 p20")], held=now)
+    health_check.write_down([row], [told("f5 p20")], held=now)
     assert Coin.objects.get(pk=row.pk).pown == at("f5 p20")
 
 
@@ -186,10 +187,10 @@ def test_only_free_coins_that_may_be_spent_are_at_rest_and_due_ten_minutes_after
     Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.PUT), batch=0, outcome="-" * 25)
     Coin.objects.filter(pk=lost.pk).update(state=CoinState.LIMBO)
 
-    rows = checking.at_rest(alice.pk)
+    rows = health_check.at_rest(alice.pk)
 
     assert set(rows) == {new, old, lately}
-    assert set(checking.not_checked_lately(rows)) == {new, old}
+    assert set(health_check.not_checked_lately(rows)) == {new, old}
 
 
 def locked(wallet: Wallet, pown: str) -> Coin:
@@ -218,7 +219,7 @@ def test_what_a_check_writes_of_a_coin_in_a_locker(
 ) -> None:
     row, neighbour = locked(alice, before), locked(alice, "p25")
 
-    assert checking.write_down_locked([row], [told(said)]) == (before != after)
+    assert health_check.write_down_locked([row], [told(said)]) == (before != after)
 
     row.refresh_from_db()
     assert (row.pown, row.state, row.checked_at is not None) == (at(after), "locked", is_checked)
@@ -235,7 +236,7 @@ def test_a_check_says_nothing_of_a_locked_coin_that_was_moved_since(moved: dict[
     move(row, moved)
     before = every_coin()
 
-    checking.write_down_locked([row], [told("o5 m20")])
+    health_check.write_down_locked([row], [told("o5 m20")])
 
     assert every_coin() == before
     assert not Locker.objects.exclude(mend_at=None).exists()
@@ -256,7 +257,7 @@ def test_what_the_clock_checks(row: dict[str, Any], is_due: bool, network: Local
     ages = {"changed_at": timedelta(minutes=1), "checked_at": None, **row}
     Coin.objects.update(**{name: None if age is None else Now() - age for name, age in ages.items()})
 
-    assert checking.check_due().coins == is_due
+    assert health_check.check_due().coins == is_due
     # As no server knows the coin, nothing is written of it.
     assert Coin.objects.get(pk=coin.pk).pown == "p" * 25
 
@@ -271,7 +272,7 @@ def test_the_clock_checks_so_many_coins_in_wallets_and_lockers_together(
         locked(alice, "p25")
     Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
 
-    assert checking.check_due().coins == checked
+    assert health_check.check_due().coins == checked
 
 
 # Answers that come late.
@@ -342,7 +343,7 @@ def arrived(wallet: Wallet) -> tuple[LockerTask, Coin]:
     """A coin that came in with a task that has ended, and nobody listens for twelve servers any more."""
     task = ended(wallet)
     (row,) = stock(wallet, 0)
-    proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     row = read_again(row, pown=at("p13 n12"), changed_at=task.finished_at, proposed=proposed)
     with_line(task, row, "p13 w12")
     return task, row
@@ -368,8 +369,8 @@ def test_what_was_lost_is_asked_of_coins_that_rest_since_the_task(moved: dict[st
     assert [piece.coin_id for piece in unheard.pieces] == [row.pk] * (not moved)
     assert unheard.letters == [at("p13 w12")] * (not moved)
     if not moved:
-        assert unheard.pieces[0].old == secrecy.open_numbers(row.secrets, coin_id=row.pk)
-        assert unheard.pieces[0].new == secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)
+        assert unheard.pieces[0].old == coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        assert unheard.pieces[0].new == coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
 
 
 @pytest.mark.parametrize(("state", "is_asked"), [("locked", True), ("sent", False), ("bank", False)])
@@ -378,7 +379,7 @@ def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
 ) -> None:
     row, other = locked(alice, "p13 n12"), locked(alice, "p13 n12")
     assert row.locker is not None
-    Locker.objects.filter(pk=row.locker_id).update(code=secrecy.seal_locker_code(code, locker_id=row.locker.pk))
+    Locker.objects.filter(pk=row.locker_id).update(code=coin_secrets.seal_locker_code(code, locker_id=row.locker.pk))
     task = ended(alice, kind=TaskKind.PUT, locker=row.locker, amount=ONE)
     for each in (row, other):
         with_line(task, each, "p13 w12", "locked")
@@ -459,7 +460,7 @@ def test_a_task_is_asked_about_when_its_listener_is_gone_and_by_one_at_a_time(
 
 
 def check(row: Coin, task: LockerTask) -> None:
-    checking.write_down([row], [told("f5 p8 n12")])
+    health_check.write_down([row], [told("f5 p8 n12")])
 
 
 def store(row: Coin, task: LockerTask) -> None:
@@ -483,7 +484,7 @@ def test_a_row_that_another_has_locked_is_not_waited_for_and_not_written(
         rows = [
             read_again(
                 row, pown=pown, changed_at=task.finished_at,
-                proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk),
+                proposed=coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk),
             )
             for row in stock(alice, 0, 0)
         ]  # fmt: skip
@@ -521,8 +522,8 @@ def test_a_locker_is_looked_after_when_it_is_due_and_by_one_at_a_time(alice: Wal
         for mend_at in (Now() - timedelta(seconds=1), Now() + timedelta(seconds=1), None)
     )
 
-    assert mending._claim() == [due.pk]
-    assert mending._claim() == []
+    assert repair._claim() == [due.pk]
+    assert repair._claim() == []
     assert dict(Locker.objects.values_list("pk", "mends")) == {due.pk: 1, later.pk: 0, never.pk: 0}
 
 
@@ -550,7 +551,7 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
 
     with transaction.atomic(), connection.cursor() as cursor:
         assert row.locker_id is not None
-        mending._put_off([row.locker_id])
+        repair._put_off([row.locker_id])
         cursor.execute("SELECT extract(epoch FROM mend_at - now()) FROM lockers_locker WHERE id = %s", [row.locker_id])
         (until,) = cursor.fetchone()
 
@@ -558,10 +559,10 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
     assert Locker.objects.get(pk=neighbour.locker_id).mend_at is None
 
 
-def patient(*, has_proposal: bool) -> mending._Patient:
+def patient(*, has_proposal: bool) -> repair._Patient:
     piece = Piece(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
     proposed = {piece.coin_id: (b"q" * 16,) * 25} if has_proposal else {}
-    return mending._Patient(locker_id=UUID(int=2), mends=1, keys=(), spare=None, pieces=[piece], proposed=proposed)
+    return repair._Patient(locker_id=UUID(int=2), mends=1, keys=(), spare=None, pieces=[piece], proposed=proposed)
 
 
 @pytest.mark.parametrize(
@@ -578,8 +579,8 @@ def test_a_coin_is_in_another_locker_where_a_server_holds_the_key_of_one(
 ) -> None:
     numbers = (b"k" * 16,) * 7 + (number,) + (b"k" * 16,) * 17
 
-    assert mending._is_in_another_locker(patient(has_proposal=has_proposal), (0, 7), numbers) is is_in_another
-    assert not mending._is_in_another_locker(patient(has_proposal=has_proposal), (0, 8), numbers)
+    assert repair._is_in_another_locker(patient(has_proposal=has_proposal), (0, 7), numbers) is is_in_another
+    assert not repair._is_in_another_locker(patient(has_proposal=has_proposal), (0, 8), numbers)
 
 
 @pytest.mark.parametrize(
@@ -596,14 +597,14 @@ def test_a_locker_lacks_a_server_that_did_not_say_that_it_stores_each_coin(said:
 def test_coins_are_looked_after_that_are_or_were_in_the_locker_and_not_on_all_servers(alice: Wallet, code: str) -> None:
     row = locked(alice, "p24 n1")
     assert row.locker is not None
-    Locker.objects.filter(pk=row.locker.pk).update(code=secrecy.seal_locker_code(code, locker_id=row.locker.pk))
+    Locker.objects.filter(pk=row.locker.pk).update(code=coin_secrets.seal_locker_code(code, locker_id=row.locker.pk))
     sent, whole, back = (locked(alice, "p25" if number == 1 else "p24 n1") for number in range(3))
     Coin.objects.update(locker=row.locker)
     Coin.objects.filter(pk=sent.pk).update(state=CoinState.SENT)
     Coin.objects.filter(pk=back.pk).update(state=CoinState.BANK)
     assert whole.passes == 25
 
-    (loaded,) = mending._load([row.locker.pk])
+    (loaded,) = repair._load([row.locker.pk])
 
     assert [piece.coin_id for piece in loaded.pieces] == [row.pk, sent.pk]
     assert set(loaded.pieces[0].new) == set(codes.locker_keys(code))
@@ -626,7 +627,7 @@ def test_coins_are_not_moved_out_of_a_locker_into_which_they_were_once_to_go(
     network.forget_seen()
     Locker.objects.filter(coins__isnull=False).update(mend_at=Now())
 
-    thread = mending.follow_up()
+    thread = repair.follow_up()
     assert thread is not None
     thread.join()
 

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockers import breaking, choosing, conversation, exchange, healing, holdings
-from lockers.change import Family
-from lockers.choosing import value_of
-from lockers.conversation import Piece, Reply
-from lockers.network import Answer, Silence
+from lockers import coin_selection
+from lockers.coin_selection import value_of
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
+from lockers.transport import Answer, Silence
+from lockers.worker import break_coin, broadcast, fix, messages, put_unconfirmed
+from lockers.worker.make_change import Family
+from lockers.worker.messages import Piece, Reply
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
 
 DENOMINATIONS = range(-8, 7)
@@ -32,8 +33,8 @@ def test_each_denomination_is_worth_ten_of_the_next() -> None:
     assert (value_of(-8), value_of(0), value_of(6)) == (1, 10**8, 10**14)
     for low, high in pairwise(DENOMINATIONS):
         assert value_of(high) == 10 * value_of(low)
-    assert choosing.total({-8: 3, 0: 2, 6: 1}) == 3 + 2 * 10**8 + 10**14
-    assert choosing.total({}) == 0
+    assert coin_selection.total({-8: 3, 0: 2, 6: 1}) == 3 + 2 * 10**8 + 10**14
+    assert coin_selection.total({}) == 0
 
 
 @many
@@ -41,20 +42,20 @@ def test_each_denomination_is_worth_ten_of_the_next() -> None:
 def test_a_coin_is_broken_only_where_it_must_be_and_makes_up_the_rest(
     available: dict[int, int], breakable: dict[int, int], units: int
 ) -> None:
-    plan = choosing.choose_to_break(available, breakable, units)
+    plan = coin_selection.choose_to_break(available, breakable, units)
 
-    exact = choosing.choose(available, units)
+    exact = coin_selection.choose(available, units)
     if plan is None:
         # It can be made without, there is too little, or no coin that is left over may be broken.
-        whole = choosing.choose(available, units) or _greedy(available, units)
+        whole = coin_selection.choose(available, units) or _greedy(available, units)
         over = {each for each in DENOMINATIONS if available.get(each, 0) > whole.get(each, 0)}
-        rest = units - choosing.total(whole)
+        rest = units - coin_selection.total(whole)
         bigger = {each for each in over if value_of(each) > rest and breakable.get(each, 0) > 0 and each > -8}
         assert exact is not None or not bigger
         return
     assert exact is None
     chosen, broken = plan
-    rest = units - choosing.total(chosen)
+    rest = units - coin_selection.total(chosen)
     assert all(0 < count <= available[each] for each, count in chosen.items())
     assert available[broken] > chosen.get(broken, 0)
     assert breakable[broken] > 0
@@ -96,7 +97,7 @@ def _greedy(available: dict[int, int], units: int) -> dict[int, int]:
 def test_what_is_taken_and_what_is_broken(
     available: dict[int, int], breakable: dict[int, int], units: int, plan: tuple[dict[int, int], int] | None
 ) -> None:
-    assert choosing.choose_to_break(available, breakable, units) == plan
+    assert coin_selection.choose_to_break(available, breakable, units) == plan
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,8 @@ def test_what_is_taken_and_what_is_broken(
 def test_amounts_at_both_ends_of_the_denominations(
     available: dict[int, int], units: int, chosen: dict[int, int] | None, nearest: tuple[int, int | None]
 ) -> None:
-    assert choosing.choose(available, units) == chosen
-    assert choosing.below_and_above(available, units) == nearest
+    assert coin_selection.choose(available, units) == chosen
+    assert coin_selection.below_and_above(available, units) == nearest
 
 
 # Which coins a server is asked about.
@@ -135,7 +136,7 @@ def test_a_server_is_asked_about_the_coins_that_have_such_a_mark_there(
 ) -> None:
     pieces = [piece(outcome, pown, number) for number, (outcome, pown) in enumerate(rows)]
 
-    chosen = conversation.choose(pieces, marks, known_good=known_good)
+    chosen = messages.choose(pieces, marks, known_good=known_good)
 
     assert chosen == {
         raida: indices
@@ -166,33 +167,33 @@ def test_a_server_is_asked_about_the_coins_that_have_such_a_mark_there(
     ],
 )
 def test_unsure_servers_are_asked_where_they_could_make_13(marks: str, could: bool) -> None:
-    assert holdings._could_be_stored(at(marks)) is could
+    assert put_unconfirmed._could_be_stored(at(marks)) is could
 
 
 def test_an_intent_says_what_it_asks_and_nothing_of_the_others() -> None:
     pieces = [piece(at("-20 f5"), number=1), piece(at("-20 f5"), number=2)]
     chosen = {0: (0, 1), 24: (0, 1)}
 
-    assert exchange._everywhere(chosen, {0: "n", 24: "p"}) == "n" + "-" * 23 + "p"
-    assert exchange._alike(pieces, chosen) == {0: "-", 24: "f"}
+    assert broadcast._everywhere(chosen, {0: "n", 24: "p"}) == "n" + "-" * 23 + "p"
+    assert broadcast._alike(pieces, chosen) == {0: "-", 24: "f"}
     pieces[1].marks = "n" + pieces[1].marks[1:]
-    assert exchange._alike(pieces, chosen) is None
-    assert exchange._alike(pieces, {24: (0, 1)}) == {24: "f"}
+    assert broadcast._alike(pieces, chosen) is None
+    assert broadcast._alike(pieces, {24: (0, 1)}) == {24: "f"}
     # Of a server that was asked about one of them alone.
-    assert exchange._alike(pieces, {0: (1,), 24: (0, 1)}) == {0: "n", 24: "f"}
+    assert broadcast._alike(pieces, {0: (1,), 24: (0, 1)}) == {0: "n", 24: "f"}
 
 
 def test_marks_change_where_a_server_was_asked_and_only_there() -> None:
     pieces = [piece("-" * 25, number=1), piece("n" * 25, number=2)]
 
-    changed = exchange._remark(
+    changed = broadcast._remark(
         pieces, {0: (0, 1), 1: (1,)}, {0: (Reply.PASS, Reply.SILENT), 1: (Reply.FAIL,)},
-        lambda mark, reply: exchange.MOVED.get((mark, reply), mark),
+        lambda mark, reply: broadcast.MOVED.get((mark, reply), mark),
     )  # fmt: skip
 
     assert [each.marks for each in pieces] == ["p" + "-" * 24, "nf" + "n" * 23]
     assert changed == {each.coin_id: each.marks for each in pieces}
-    assert exchange._remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == {}
+    assert broadcast._remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == {}
 
 
 # Breaking: servers hold the one coin, its ten, or neither.
@@ -221,13 +222,13 @@ def test_a_server_holds_the_one_or_all_ten_or_neither(told: str, reply: Reply) -
     status, payload = payloads.encode_verdicts(verdicts)
     answer = _answer(status, payload)
 
-    assert breaking._one_or_ten(Command.DETECT, answer, 11) == (reply,) * 11
+    assert break_coin._one_or_ten(Command.DETECT, answer, 11) == (reply,) * 11
 
 
 def test_what_no_server_said_is_said_of_all_eleven() -> None:
-    assert breaking._one_or_ten(Command.DETECT, None, 11) == (Reply.SILENT,) * 11
+    assert break_coin._one_or_ten(Command.DETECT, None, 11) == (Reply.SILENT,) * 11
     failed = _answer(Status.INTERNAL)
-    assert breaking._one_or_ten(Command.DETECT, failed, 11) == (Reply.ERROR,) * 11
+    assert break_coin._one_or_ten(Command.DETECT, failed, 11) == (Reply.ERROR,) * 11
 
 
 def _answer(status: int, payload: bytes | None = None) -> Answer:
@@ -247,8 +248,8 @@ def test_only_numbers_of_the_next_denomination_are_counted_and_each_server_once(
         4: Silence(raida=4, reason="timeout", sent=True),
     }
 
-    assert breaking._votes(results, 0) == {1: 1, 2: 2}
-    assert breaking._votes(results, None) == {1: 2, 2: 3}
+    assert break_coin._votes(results, 0) == {1: 1, 2: 2}
+    assert break_coin._votes(results, None) == {1: 2, 2: 3}
 
 
 @pytest.mark.parametrize(
@@ -265,14 +266,14 @@ def test_only_numbers_of_the_next_denomination_are_counted_and_each_server_once(
     ],
 )
 def test_a_break_is_undone_once_13_servers_can_no_longer_do_it(marks: str, cannot: bool) -> None:
-    assert breaking._cannot_be_broken(family(marks)) is cannot
+    assert break_coin._cannot_be_broken(family(marks)) is cannot
 
 
 def test_only_servers_that_accept_the_coin_and_were_not_asked_break_it() -> None:
     members = family("-20 n3 p2", "p10 f5 n5 p5")
 
-    assert sorted(breaking._good(members)) == list(range(10))
-    assert breaking._passes(members) == 2
+    assert sorted(break_coin._good(members)) == list(range(10))
+    assert break_coin._passes(members) == 2
 
 
 @pytest.mark.parametrize(
@@ -296,10 +297,10 @@ def test_only_servers_that_accept_the_coin_and_were_not_asked_break_it() -> None
 def test_a_fix_adopts_a_number_that_only_this_ledger_was_ever_told(
     has_proposal: bool, of_a_break: bool, new: bytes, reply: Reply, is_ours: bool
 ) -> None:
-    patient = healing._Patient(piece("-" * 25), has_proposal, of_a_break)
+    patient = fix._Patient(piece("-" * 25), has_proposal, of_a_break)
     patient.piece.new = (new,) * 25
 
-    assert healing._is_ours(patient, 7, reply) is is_ours
+    assert fix._is_ours(patient, 7, reply) is is_ours
 
 
 # 13 answers end the waiting.
@@ -313,7 +314,7 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
     pieces = [piece(at(marks)), piece(at(marks), number=2)]
     asked = [raida for raida in range(25) if pieces[0].marks[raida] == "-"]
     chosen = dict.fromkeys(asked, (0, 1))
-    enough = exchange._thirteen_passed(Command.POWN, pieces, chosen, None)
+    enough = broadcast._thirteen_passed(Command.POWN, pieces, chosen, None)
     both, status = payloads.encode_verdicts([True, True]), Status.ALL_FAIL
     results = {raida: _answer(*both) if number < passing else _answer(status) for number, raida in enumerate(asked)}
 
@@ -325,7 +326,7 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
 
 def test_a_coin_that_lacks_one_server_keeps_the_others_waiting() -> None:
     pieces = [piece("-" * 25), piece("-" * 25, number=2)]
-    enough = exchange._thirteen_passed(Command.POWN, pieces, dict.fromkeys(range(25), (0, 1)), None)
+    enough = broadcast._thirteen_passed(Command.POWN, pieces, dict.fromkeys(range(25), (0, 1)), None)
     mixed = payloads.encode_verdicts([True, False])
     results = {raida: _answer(*payloads.encode_verdicts([True, True])) for raida in range(12)}
 
@@ -343,4 +344,4 @@ def test_a_coin_that_lacks_one_server_keeps_the_others_waiting() -> None:
 )
 def test_unreached_is_what_no_byte_was_sent_to(silence: Silence, reply: Reply) -> None:
     for command in (Command.PUT, Command.POWN, Command.REMOVE, Command.FIND, Command.BREAK):
-        assert conversation.read(command, silence, 2) == (reply,) * 2
+        assert messages.read(command, silence, 2) == (reply,) * 2

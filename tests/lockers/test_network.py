@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lockers import network as client
+from lockers import transport as client
 from lockers.localnet.fleet import LocalNetwork
-from lockers.network import Answer, Call, InvalidServers, Server, Silence
 from lockers.raida import errors, frames, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import is_challenge, with_coin, with_locker_key
 from lockers.raida.frames import HEADER_SIZE, RequestHeader
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+from lockers.transport import Answer, Call, InvalidServers, Server, Silence
 from tests.localnet.coins import (
     answer,
     detect,

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from lockers import engine, operations, secrecy
-from lockers import network as wire
+from lockers import coin_secrets, operations
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN, KIND_LOCKER, KIND_PLAIN
 from lockers.raida.frames import Request, RequestHeader
+from lockers.worker import runner
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put
@@ -51,7 +52,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     keys = codes.locker_keys(CODE)
     with listening(monkeypatch) as heard:
         put(alice, 12, CODE)
-        engine.peek(actor_id=alice.pk, code=CODE)
+        runner.peek(actor_id=alice.pk, code=CODE)
         finish(operations.start_take(actor=bob, name="bob", code=CODE))
 
     assert kinds(heard, Command.PUT) == [KIND_COIN] * 25
@@ -59,7 +60,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     assert kinds(heard, Command.REMOVE) == [KIND_LOCKER] * 25
     on_the_way = b"".join(heard)
     taken = Coin.objects.filter(wallet=bob)
-    numbers = [number for row in taken for number in secrecy.open_numbers(row.secrets, coin_id=row.pk)]
+    numbers = [number for row in taken for number in coin_secrets.open_numbers(row.secrets, coin_id=row.pk)]
     assert [number for number in [*keys, *numbers] if number in on_the_way] == []
     assert_true_to_the_servers()
 
@@ -90,9 +91,9 @@ def test_a_server_that_cannot_decrypt_is_asked_in_clear_only_where_that_is_allow
     # The coin that lends its numbers is not what the books say, on three servers.
     give(alice, mint(-1, -1, -1, -1))
     lender = Coin.objects.filter(wallet=alice, denomination=-1).order_by("id")[0]
-    numbers = list(secrecy.open_numbers(lender.secrets, coin_id=lender.pk))
+    numbers = list(coin_secrets.open_numbers(lender.secrets, coin_id=lender.pk))
     numbers[:3] = [secrets.token_bytes(16)] * 3
-    Coin.objects.filter(pk=lender.pk).update(secrets=secrecy.seal_numbers(numbers, coin_id=lender.pk))
+    Coin.objects.filter(pk=lender.pk).update(secrets=coin_secrets.seal_numbers(numbers, coin_id=lender.pk))
     settings.RAIDA_PLAINTEXT = allowed
 
     with listening(monkeypatch) as heard:

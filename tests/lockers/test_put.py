@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import choosing, engine, errors, operations
-from lockers import network as wire
+from lockers import coin_selection, errors, operations
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.raida.statuses import Status
+from lockers.worker import runner
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -62,7 +63,7 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     assert Locker.objects.get().state == "emptied"
     assert_true_to_the_servers()
     with pytest.raises(errors.PeekFailed) as refusal:
-        engine.peek(actor_id=alice.pk, code="THE-CODE-OF-ALICE")
+        runner.peek(actor_id=alice.pk, code="THE-CODE-OF-ALICE")
     assert refusal.value.extra == {
         "locker_key": "THE-CODE-OF-ALICE", "raida_success": 0, "raida_status_code": 242, "detail": "ALL_FAIL",
     }  # fmt: skip
@@ -156,14 +157,14 @@ def test_what_others_take_between_counting_and_locking_is_counted_again(
     """Nine ones make the amount; they are gone when they shall be locked, and a ten is broken instead."""
     ones = stock(alice, *[0] * 10)
     stock(alice, 1)
-    choose = choosing.choose
+    choose = coin_selection.choose
 
     def choose_and_lose(available: Mapping[int, int], units: int) -> dict[int, int] | None:
         chosen = choose(available, units)
         Coin.objects.filter(pk__in=[row.pk for row in ones]).update(state="sent")
         return chosen
 
-    monkeypatch.setattr(choosing, "choose", choose_and_lose)
+    monkeypatch.setattr(coin_selection, "choose", choose_and_lose)
 
     started = operations.start_put(actor=alice, name="alice", units=9 * UNITS_PER_COIN)
 

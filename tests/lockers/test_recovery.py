@@ -5,7 +5,7 @@ import secrets
 import pytest
 from django.db.models.functions import Now
 
-from lockers import recovery
+from lockers import restore
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Mark, TaskKind, TaskState
 from wallets import operations as wallets
@@ -37,7 +37,7 @@ def held(alice: Wallet, kind: TaskKind) -> Coin:
 def test_whatever_a_task_that_moves_coins_would_send_again_is_asked_about_first(alice: Wallet, kind: TaskKind) -> None:
     coin = held(alice, kind)
 
-    (in_flight,) = recovery.doubt_tasks_in_flight()
+    (in_flight,) = restore.doubt_tasks_in_flight()
 
     coin.refresh_from_db()
     assert coin.outcome == DOUBTED
@@ -47,7 +47,7 @@ def test_whatever_a_task_that_moves_coins_would_send_again_is_asked_about_first(
 def test_a_fix_keeps_what_it_knows(alice: Wallet) -> None:
     coin = held(alice, TaskKind.FIX)
 
-    assert [task.kind for task in recovery.doubt_tasks_in_flight()] == [TaskKind.FIX]
+    assert [task.kind for task in restore.doubt_tasks_in_flight()] == [TaskKind.FIX]
 
     coin.refresh_from_db()
     assert coin.outcome == MARKS
@@ -68,7 +68,7 @@ def test_every_open_task_is_given_up_by_its_worker_and_one_that_has_ended_is_lef
     )  # fmt: skip
     before = LockerTask.objects.filter(pk=ended.pk).values().get()
 
-    in_flight = recovery.doubt_tasks_in_flight()
+    in_flight = restore.doubt_tasks_in_flight()
 
     assert [(task.id, task.coins) for task in in_flight] == [(task.pk, 0) for task in tasks]
     assert set(LockerTask.objects.filter(state=TaskState.RUNNING).values_list("lease_until", flat=True)) == {None}
@@ -81,7 +81,7 @@ def test_each_kind_of_task_asks_first_or_has_a_reason_not_to(alice: Wallet, kind
     coin = held(alice, kind)
     doubts = kind in (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND)
 
-    recovery.doubt_tasks_in_flight()
+    restore.doubt_tasks_in_flight()
 
     coin.refresh_from_db()
     assert coin.outcome == (DOUBTED if doubts else MARKS)

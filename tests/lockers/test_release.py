@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import network as wire
-from lockers import operations, settlement
+from lockers import operations
+from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker
-from lockers.network import Call
 from lockers.raida.commands import Command
+from lockers.transport import Call
+from lockers.worker import task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put
@@ -62,13 +63,13 @@ class Delayed:
 
 def before_pown(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen between the find that saw the old numbers and the pown that changes them."""
-    begin = settlement.begin_release
+    begin = task_store.begin_release
 
     def begin_and_let_it_happen(**asked: Any) -> None:
         begin(**asked)
         happens()
 
-    monkeypatch.setattr(settlement, "begin_release", begin_and_let_it_happen)
+    monkeypatch.setattr(task_store, "begin_release", begin_and_let_it_happen)
 
 
 def test_a_put_that_arrives_after_the_release_finds_other_numbers(

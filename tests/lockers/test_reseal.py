@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from config.admin import second_factor
 from config.admin.models import SecondFactor
 from config.management.commands import doctor
-from lockers import operations, resealing, secrecy, vault
+from lockers import coin_secrets, key_rotation, operations, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import CoinState
 from tests.api.web_server import database_url
@@ -41,11 +41,11 @@ def secrets_of_everything() -> list[Any]:
     """Whatever is sealed anywhere, opened."""
     coins = Coin.objects.order_by("id")
     return [
-        *(secrecy.open_numbers(row.secrets, coin_id=row.pk) for row in coins),
-        *(secrecy.open_numbers(row.proposed, coin_id=row.pk) for row in coins if row.proposed is not None),
-        *(secrecy.locker_code(row) for row in Locker.objects.order_by("id")),
-        *(secrecy.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
-        *(secrecy.generators(row) for row in LockerTask.objects.filter(kind="fix")),
+        *(coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in coins),
+        *(coin_secrets.open_numbers(row.proposed, coin_id=row.pk) for row in coins if row.proposed is not None),
+        *(coin_secrets.locker_code(row) for row in Locker.objects.order_by("id")),
+        *(coin_secrets.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
+        *(coin_secrets.generators(row) for row in LockerTask.objects.filter(kind="fix")),
         *(
             vault.open_sealed(row.secret, context=second_factor.context_of_factor(row.pk))
             for row in SecondFactor.objects.order_by("id")
@@ -64,7 +64,7 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
 ) -> None:
     stock(alice, 0, 0, 1, state=CoinState.FRACKED)
     row = Coin.objects.order_by("id")[0]
-    row.proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     row.save(update_fields=["proposed"])
     operations.start_put(actor=alice, name="alice", units=10**8, transmit_code=CODE)
     operations.start_peek(actor=alice, code=CODE)
@@ -76,12 +76,12 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
     old = settings.VAULT_KEY
     change_keys(settings, NEW_KEY, old)
     # More than one page of coins.
-    monkeypatch.setattr(resealing, "_PAGE", 2)
+    monkeypatch.setattr(key_rotation, "_PAGE", 2)
 
     with pytest.raises(doctor.NotWell, match="8 secrets are sealed with an earlier key"):
         doctor.vault()
     assert reseal(dry_run=True).splitlines()[0] == "coins: 3 to seal anew"
-    assert sum(each.old for each in resealing.counts()) == 8
+    assert sum(each.old for each in key_rotation.counts()) == 8
     assert "Done: 8 values" in reseal()
 
     change_keys(settings, NEW_KEY)
@@ -93,17 +93,17 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
 def test_what_somebody_writes_meanwhile_is_not_overwritten(alice: Wallet, settings: Any, monkeypatch: Any) -> None:
     (coin,) = stock(alice, 0)
     change_keys(settings, NEW_KEY, settings.VAULT_KEY)
-    others = secrecy.fresh_numbers()
+    others = coin_secrets.fresh_numbers()
     seal_again = vault.reseal
 
     def write_first(sealed: bytes, *, context: str) -> bytes:
-        Coin.objects.filter(pk=coin.pk).update(secrets=secrecy.seal_numbers(others, coin_id=coin.pk))
+        Coin.objects.filter(pk=coin.pk).update(secrets=coin_secrets.seal_numbers(others, coin_id=coin.pk))
         return seal_again(sealed, context=context)
 
     monkeypatch.setattr(vault, "reseal", write_first)
 
-    assert sum(number for _, number in resealing.reseal()) == 0
-    assert secrecy.open_numbers(Coin.objects.get().secrets, coin_id=coin.pk) == others
+    assert sum(number for _, number in key_rotation.reseal()) == 0
+    assert coin_secrets.open_numbers(Coin.objects.get().secrets, coin_id=coin.pk) == others
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,12 +14,13 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import contested, errors, importing, operations, secrecy, settlement
-from lockers.breakage import FIRST_BREAK
+from lockers import coin_import, coin_secrets, contested, errors, operations
+from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, Member, write_bin, write_zip
 from lockers.states import CoinState, FileType, TaskKind
+from lockers.worker import task_store
 from tests.lockers.stock import stock
 from tests.lockers.test_contested import a_coin, a_task
 from wallets.models import Wallet
@@ -130,9 +131,9 @@ def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_count
 
     (row,) = Coin.objects.filter(task=task)
     assert (row.origin, row.state, row.serial_number) == ("take", "incoming", before.serial_number)
-    held = secrecy.open_numbers(row.secrets, coin_id=row.pk)
-    assert held == secrecy.open_numbers(before.secrets, coin_id=before.pk)
-    assert not set(secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)) & set(held)
+    held = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+    assert held == coin_secrets.open_numbers(before.secrets, coin_id=before.pk)
+    assert not set(coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)) & set(held)
 
 
 def test_the_arrival_of_a_file_is_confirmed_once(alice: Wallet) -> None:
@@ -204,14 +205,14 @@ def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(a
 
 
 def record(number: int, denomination: int = 0) -> CoinRecord:
-    return CoinRecord(WireCoin(denomination, number), secrecy.fresh_numbers())
+    return CoinRecord(WireCoin(denomination, number), coin_secrets.fresh_numbers())
 
 
 def test_numbers_that_no_server_keeps_are_refused_one_by_one() -> None:
     # Written out: servers keep 1000 * 1024 of each denomination, the first is 0.
     content = write_bin([record(each) for each in (0, 1_023_999, 1_024_000, 2**32 - 1)])
 
-    found = importing.read([("c.bin", content)])
+    found = coin_import.read([("c.bin", content)])
 
     assert [coin.serial_number for coin in found.records] == [0, 1_023_999]
     (outcome,) = found.outcomes
@@ -224,48 +225,48 @@ def test_numbers_that_no_server_keeps_are_refused_one_by_one() -> None:
 def test_a_coin_that_comes_twice_is_the_one_that_came_first() -> None:
     first, second, alike = record(1), record(1), record(1, 1)
 
-    found = importing.read([("a.bin", write_bin([first])), ("b.bin", write_bin([second, alike]))])
+    found = coin_import.read([("a.bin", write_bin([first])), ("b.bin", write_bin([second, alike]))])
 
     assert [each.ans for each, _ in found.records.values()] == [first.ans, alike.ans]
-    assert [[why for _, why in outcome.refused] for outcome in found.outcomes] == [[], [importing._TWICE]]
+    assert [[why for _, why in outcome.refused] for outcome in found.outcomes] == [[], [coin_import._TWICE]]
 
 
 @pytest.mark.parametrize(("number", "fits"), [(3, True), (4, False)])
 def test_an_import_takes_so_many_coins_and_no_more(number: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "MAXIMUM_COINS", 3)
+    monkeypatch.setattr(coin_import, "MAXIMUM_COINS", 3)
     uploads = [(f"{each}.bin", write_bin([record(each)])) for each in range(number)]
 
     if fits:
-        assert len(importing.read(uploads).records) == number
+        assert len(coin_import.read(uploads).records) == number
     else:
         with pytest.raises(errors.InvalidLockerRequest, match="4 coins are too many for one import; at most 3 at once"):
-            importing.read(uploads)
+            coin_import.read(uploads)
 
 
 def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wallet) -> None:
     held, claimed = a_coin(bob, CoinState.BANK), a_coin(bob, CoinState.LIMBO)
     own = a_coin(alice, CoinState.LIMBO)
     new = WireCoin(0, 1)
-    records = [CoinRecord(coin, secrecy.fresh_numbers()) for coin in (held, claimed, own, new)]
-    found = importing.read([("c.bin", write_bin(records))])
+    records = [CoinRecord(coin, coin_secrets.fresh_numbers()) for coin in (held, claimed, own, new)]
+    found = coin_import.read([("c.bin", write_bin(records))])
 
-    saved = importing.save(found, task_id=a_task(alice, TaskKind.IMPORT).pk, wallet_id=alice.pk)
+    saved = coin_import.save(found, task_id=a_task(alice, TaskKind.IMPORT).pk, wallet_id=alice.pk)
 
     (outcome,) = found.outcomes
     assert (outcome.accepted, outcome.waiting) == (1, 1)
-    assert dict(outcome.refused) == {held: importing.HELD, own: importing.BUSY}
+    assert dict(outcome.refused) == {held: coin_import.HELD, own: coin_import.BUSY}
     assert (set(saved.saved), saved.waiting, saved.busy, saved.held) == ({new}, {claimed}, {own}, {held})
 
 
 def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pytest.MonkeyPatch, alice: Wallet) -> None:
-    monkeypatch.setattr(importing, "BATCH_COINS", 2)
-    monkeypatch.setattr(settlement, "BATCH_COINS", 2)
+    monkeypatch.setattr(coin_import, "BATCH_COINS", 2)
+    monkeypatch.setattr(task_store, "BATCH_COINS", 2)
     plain = [record(number) for number in range(3)]
-    proposed = [dataclasses.replace(record(number), pans=secrecy.fresh_numbers()) for number in range(10, 13)]
-    found = importing.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
+    proposed = [dataclasses.replace(record(number), pans=coin_secrets.fresh_numbers()) for number in range(10, 13)]
+    found = coin_import.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
     task = a_task(alice, TaskKind.IMPORT)
 
-    importing.save(found, task_id=task.pk, wallet_id=alice.pk)
+    coin_import.save(found, task_id=task.pk, wallet_id=alice.pk)
 
     assert (found.first_proposed, found.two_secrets) == (2, [2, 3])
     batches = Coin.objects.order_by("batch", "serial_number").values_list("batch", "serial_number")
@@ -274,8 +275,8 @@ def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pyte
     # The second number of the file is the one that its coins may have.
     by_number = {each.coin.serial_number: each for each in proposed}
     for row in Coin.objects.filter(serial_number__gte=10):
-        assert secrecy.open_numbers(row.secrets, coin_id=row.pk) == by_number[row.serial_number].ans
-        assert secrecy.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
+        assert coin_secrets.open_numbers(row.secrets, coin_id=row.pk) == by_number[row.serial_number].ans
+        assert coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
 
 
 @pytest.mark.parametrize(
@@ -283,16 +284,16 @@ def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pyte
     [([1024 * 1024], True), ([1024 * 1024 + 1], False), ([512 * 1024, 512 * 1024], True), ([512 * 1024] * 3, False)],
 )
 def test_a_request_reads_a_mebibyte_and_a_worker_what_is_more(sizes: list[int], is_small: bool) -> None:
-    assert importing.is_small([("c.bin", b"x" * size) for size in sizes]) is is_small
+    assert coin_import.is_small([("c.bin", b"x" * size) for size in sizes]) is is_small
 
 
 def test_a_request_reads_archives_of_200_members_and_a_worker_those_of_more() -> None:
     def archive(members: int) -> bytes:
         return write_zip([Member(f"{number}.bin", b"x") for number in range(members)])
 
-    assert importing.is_small([("a.zip", archive(200))])
-    assert not importing.is_small([("a.zip", archive(201))])
-    assert not importing.is_small([("a.zip", archive(200)), ("b.zip", archive(1))])
+    assert coin_import.is_small([("a.zip", archive(200))])
+    assert not coin_import.is_small([("a.zip", archive(201))])
+    assert not coin_import.is_small([("a.zip", archive(200)), ("b.zip", archive(1))])
 
 
 # Claims that wait.
@@ -433,7 +434,7 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
     claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     assert contested.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
 
-    settlement._note_left(task.pk, 5)
+    task_store._note_left(task.pk, 5)
 
     assert contested.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
 
@@ -458,7 +459,8 @@ def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> No
     row = claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     other = WireCoin(0, 1)
     coins = [
-        (coin, secrecy.fresh_numbers(), secrecy.fresh_numbers()) for coin in (WireCoin(0, row.serial_number), other)
+        (coin, coin_secrets.fresh_numbers(), coin_secrets.fresh_numbers())
+        for coin in (WireCoin(0, row.serial_number), other)
     ]
 
     arrivals = contested.claim(

@@ -10,10 +10,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from lockers import operations, queries, settlement
+from lockers import operations, queries
 from lockers.models import Coin
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import FileType
+from lockers.worker import task_store
 from tests.lockers.stock import post
 from trusts import operations as trusts
 from wallets import operations as wallets
@@ -115,9 +116,9 @@ def test_a_put_of_10_000_coins_sends_as_many_statements_and_is_worked_on_in_batc
     )
 
     sizes = [
-        Coin.objects.filter(task=begun.task, batch=batch).count() for batch in settlement.batches(task_id=begun.task.pk)
+        Coin.objects.filter(task=begun.task, batch=batch).count() for batch in task_store.batches(task_id=begun.task.pk)
     ]
-    assert sizes == [settlement.BATCH_COINS] * 10
+    assert sizes == [task_store.BATCH_COINS] * 10
     assert (statements <= 12, peak < 6_000_000) == (True, True), (statements, peak)
 
 

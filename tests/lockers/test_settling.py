@@ -16,28 +16,16 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import (
-    breakage,
-    change,
-    departures,
-    engine,
-    errors,
-    hindsight,
-    inspection,
-    late_answers,
-    operations,
-    recovery,
-    secrecy,
-    settlement,
-)
-from lockers.conversation import Piece, Reply
+from lockers import coin_breaks, coin_secrets, current_results, delivery, errors, operations, restore
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
-from lockers.settlement import Claim
 from lockers.states import CoinState, FileType, TaskKind
+from lockers.worker import late_answers, make_change, reconciliation, runner, task_store
+from lockers.worker.messages import Piece, Reply
+from lockers.worker.task_store import Claim
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
@@ -54,7 +42,7 @@ def every_row(*models: Any) -> list[Any]:
 
 
 def working(started: operations.Started) -> Claim:
-    held = settlement.claim(task_id=started.task.pk)
+    held = task_store.claim(task_id=started.task.pk)
     assert held is not None
     return held
 
@@ -71,34 +59,34 @@ def foreign(bob: Wallet) -> Piece:
     """A coin of bob's that another task has, as a worker would write it."""
     stock(bob, 0)
     other = operations.start_put(actor=bob, name="bob", units=ONE).task
-    (piece,) = settlement.pieces(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
+    (piece,) = task_store.pieces(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
     piece.pown, piece.marks = at("p13 n12"), "p" * 25
     return piece
 
 
 def adopt(held: Claim, piece: Piece) -> None:
-    settlement.adopt(held=held, pieces=[piece])
+    task_store.adopt(held=held, pieces=[piece])
 
 
 def mark(held: Claim, piece: Piece) -> None:
-    settlement.settle(held=held, settled=[], marks={piece.coin_id: piece.marks})
+    task_store.settle(held=held, settled=[], marks={piece.coin_id: piece.marks})
 
 
 def mark_before(held: Claim, piece: Piece) -> None:
-    settlement.open_attempt(
+    task_store.open_attempt(
         held=held, command=Command.PUT, batch=0, asked=[1], marks={piece.coin_id: piece.marks}, covering=""
     )
 
 
 def release(held: Claim, piece: Piece) -> None:
-    settlement.begin_release(held=held, coin_ids=[piece.coin_id])
+    task_store.begin_release(held=held, coin_ids=[piece.coin_id])
 
 
 @pytest.mark.parametrize("write", [adopt, mark, mark_before, release])
 def test_a_worker_changes_coins_of_its_own_task_alone(
     write: Callable[[Claim, Piece], None], held: Claim, foreign: Piece
 ) -> None:
-    own, neighbour = settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown, own.marks = foreign.pown, foreign.marks
     before = {row["id"]: row for row in Coin.objects.values()}
 
@@ -111,12 +99,12 @@ def test_a_worker_changes_coins_of_its_own_task_alone(
 
 
 def test_a_release_is_begun_once(held: Claim) -> None:
-    coin_ids = [piece.coin_id for piece in settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
-    settlement.begin_release(held=held, coin_ids=coin_ids)
+    coin_ids = [piece.coin_id for piece in task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
+    task_store.begin_release(held=held, coin_ids=coin_ids)
     Coin.objects.filter(pk__in=coin_ids).update(outcome="n" * 25)
     before = every_row(Coin)
 
-    settlement.begin_release(held=held, coin_ids=coin_ids)
+    task_store.begin_release(held=held, coin_ids=coin_ids)
 
     # The numbers that are on their way to the servers are the only ones that could tell what they hold.
     assert every_row(Coin) == before
@@ -125,10 +113,10 @@ def test_a_release_is_begun_once(held: Claim) -> None:
 @pytest.mark.parametrize(("pown", "keeps"), [("p25", False), ("p24 n1", True), ("p24 f1", False)])
 def test_the_other_number_is_kept_while_a_server_may_hold_it(pown: str, keeps: bool, held: Claim) -> None:
     Coin.objects.filter(task_id=held.task_id).update(proposed=F("secrets"))
-    own, neighbour = settlement.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown = at(pown)
 
-    settlement.adopt(held=held, pieces=[own])
+    task_store.adopt(held=held, pieces=[own])
 
     assert (Coin.objects.get(pk=own.coin_id).proposed is not None) is keeps
     assert Coin.objects.get(pk=neighbour.coin_id).proposed is not None
@@ -141,7 +129,7 @@ def test_a_coin_that_cannot_become_what_the_marks_say_stops_its_task_whole(held:
     before = every_row()
 
     with pytest.raises(AssertionError, match="1 coins cannot become locked"):
-        settlement.conclude(held=held)
+        task_store.conclude(held=held)
 
     assert every_row() == before
 
@@ -153,10 +141,10 @@ def test_it_is_quiet_two_deadlines_after_the_last_change(seconds: int, quiet: bo
     first = Coin.objects.filter(task_id=held.task_id).order_by("id")[0]
     Coin.objects.filter(pk=first.pk).update(changed_at=Now() - timedelta(seconds=seconds))
 
-    assert settlement.is_quiet(task_id=held.task_id, batch=0) is quiet
+    assert task_store.is_quiet(task_id=held.task_id, batch=0) is quiet
     # Coins of another batch say nothing of this one.
     Coin.objects.filter(pk=first.pk).update(batch=1)
-    assert settlement.is_quiet(task_id=held.task_id, batch=0)
+    assert task_store.is_quiet(task_id=held.task_id, batch=0)
 
 
 # Coins that leave without a server.
@@ -182,11 +170,11 @@ def not_spendable(row: Coin, bob: Wallet) -> None:
 
 
 def hand_over(task: LockerTask, bob: Wallet, coin_ids: list[UUID]) -> None:
-    departures.hand_over(task=task, receiver=bob, coin_ids=coin_ids)
+    delivery.hand_over(task=task, receiver=bob, coin_ids=coin_ids)
 
 
 def write_out(task: LockerTask, bob: Wallet, coin_ids: list[UUID]) -> None:
-    departures.write_out(task=task, file_type=FileType.BIN, coin_ids=coin_ids)
+    delivery.write_out(task=task, file_type=FileType.BIN, coin_ids=coin_ids)
 
 
 @pytest.mark.parametrize("spoil", [not_free, not_alices, not_spendable])
@@ -216,7 +204,7 @@ def test_what_a_task_has_reserved_is_worth_what_was_asked_for(
     before = every_row(Coin, Export)
 
     with pytest.raises(AssertionError, match="are not worth its amount"):
-        departures.deliver(leaving)
+        delivery.deliver(leaving)
 
     assert every_row(Coin, Export) == before
 
@@ -245,8 +233,8 @@ def breaking(alice: Wallet) -> Claim:
 
 
 def propose(held: Claim, votes: dict[int, int]) -> bool:
-    broken = change.family(held=held, batch=breakage.FIRST_BREAK).broken
-    return change.propose(held=held, batch=breakage.FIRST_BREAK, broken=broken, votes=votes)
+    broken = make_change.family(held=held, batch=coin_breaks.FIRST_BREAK).broken
+    return make_change.propose(held=held, batch=coin_breaks.FIRST_BREAK, broken=broken, votes=votes)
 
 
 @pytest.mark.parametrize(("votes", "are_enough"), [(12, False), (13, True), (14, True)])
@@ -299,19 +287,21 @@ def test_a_number_that_another_task_takes_just_now_costs_the_whole_choice(
     assert propose(breaking, dict.fromkeys(range(11), 25))
 
 
-@pytest.mark.parametrize(("state", "step"), [("bank", change.Next.BREAK), ("fracked", change.Next.IMPOSSIBLE)])
+@pytest.mark.parametrize(
+    ("state", "step"), [("bank", make_change.Next.BREAK), ("fracked", make_change.Next.IMPOSSIBLE)]
+)
 def test_of_change_only_what_no_server_refuses_is_broken_further(
-    state: str, step: change.Next, alice: Wallet, bob: Wallet
+    state: str, step: make_change.Next, alice: Wallet, bob: Wallet
 ) -> None:
     stock(alice, 1)
     started = operations.start_put(actor=alice, name="alice", units=ONE // 10)
     held = working(started)
     Coin.objects.filter(task=started.task).update(
-        batch=breakage.POOL, family=None, state=state, pown=at("p13 n12" if state == "bank" else "p13 f12")
+        batch=coin_breaks.POOL, family=None, state=state, pown=at("p13 n12" if state == "bank" else "p13 f12")
     )
 
-    assert change.assemble(held=held) is step
-    assert (change.open_break(held) is not None) is (step is change.Next.BREAK)
+    assert make_change.assemble(held=held) is step
+    assert (make_change.open_break(held) is not None) is (step is make_change.Next.BREAK)
 
 
 def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
@@ -321,16 +311,18 @@ def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
     Coin.objects.filter(task=started.task).update(task=None, batch=None, outcome="", family=None)
     pool = stock(alice, 1, 1, 1, 0)
     Coin.objects.filter(pk__in=[row.pk for row in pool]).update(
-        task=started.task, batch=breakage.POOL, outcome="-" * 25
+        task=started.task, batch=coin_breaks.POOL, outcome="-" * 25
     )
 
-    assert change.assemble(held=held) is change.Next.NOTHING
+    assert make_change.assemble(held=held) is make_change.Next.NOTHING
 
     chosen = Coin.objects.filter(task=started.task, batch=0)
     assert sorted(chosen.values_list("denomination", flat=True)) == [1, 1]
     assert set(chosen.values_list("locker", flat=True)) == {started.task.locker_id}
     assert sorted(
-        Coin.objects.filter(task=started.task, batch=breakage.POOL, locker=None).values_list("denomination", flat=True)
+        Coin.objects.filter(task=started.task, batch=coin_breaks.POOL, locker=None).values_list(
+            "denomination", flat=True
+        )
     ) == [0, 1]
 
 
@@ -344,12 +336,14 @@ def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
     assert propose(breaking, dict.fromkeys(range(10), 25))
     (big,) = Coin.objects.filter(task_id=breaking.task_id, denomination=1)
     Coin.objects.filter(pk=big.pk).update(
-        state=CoinState.LIMBO, releasing=True, proposed=secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=big.pk)
+        state=CoinState.LIMBO,
+        releasing=True,
+        proposed=coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=big.pk),
     )
     Coin.objects.filter(task_id=breaking.task_id).update(outcome=at(marks))
     task = LockerTask.objects.get(pk=breaking.task_id)
 
-    breakage.settle(task=task, batch=breakage.FIRST_BREAK, keep=False)
+    coin_breaks.settle(task=task, batch=coin_breaks.FIRST_BREAK, keep=False)
 
     big.refresh_from_db()
     assert (big.state, big.releasing) == (state, stays)
@@ -362,10 +356,10 @@ def test_a_coin_of_a_break_that_was_changed_meanwhile_stops_it(breaking: Claim) 
     before = every_row(Coin)
 
     with pytest.raises(AssertionError, match="was changed meanwhile"):
-        breakage._become(row, CoinState.BROKEN)
+        coin_breaks._become(row, CoinState.BROKEN)
     row.refresh_from_db()
     with pytest.raises(AssertionError, match="a coin that is limbo cannot become exported"):
-        breakage._become(row, CoinState.EXPORTED)
+        coin_breaks._become(row, CoinState.EXPORTED)
 
     assert every_row(Coin) == before
 
@@ -379,7 +373,7 @@ def arrived(wallet: Wallet, pown: str) -> tuple[LockerTask, Coin]:
     (row,) = stock(wallet, 0)
     LockerTask.objects.filter(pk=task.pk).update(finished_at=Now())
     task.refresh_from_db()
-    proposed = secrecy.seal_numbers(secrecy.fresh_numbers(), coin_id=row.pk)
+    proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     Coin.objects.filter(pk=row.pk).update(pown=at(pown), proposed=proposed, changed_at=task.finished_at)
     row.refresh_from_db()
     return task, row
@@ -389,8 +383,8 @@ def test_a_late_answer_gives_the_new_number_to_the_servers_that_took_it(alice: W
     task, row = arrived(alice, "p13 n11 f1")
     (neighbour,) = stock(alice, 0)
     untouched = Coin.objects.filter(pk=neighbour.pk).values().get()
-    old = secrecy.open_numbers(row.secrets, coin_id=row.pk)
-    new = secrecy.open_numbers(row.proposed or b"", coin_id=row.pk)
+    old = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+    new = coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
 
     told = {0: Reply.PASS, 13: Reply.PASS, 14: Reply.FAIL, 24: Reply.PASS}
     late_answers._write_arrived(task, [row], {row.pk: told})
@@ -398,8 +392,8 @@ def test_a_late_answer_gives_the_new_number_to_the_servers_that_took_it(alice: W
     row.refresh_from_db()
     # Of the first it was known, and the last had refused it: neither is asked by this answer.
     assert (row.pown, row.state) == ("p" * 14 + "f" + "n" * 9 + "f", "fracked")
-    assert secrecy.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], new[13], *old[14:])
-    assert secrecy.open_numbers(row.proposed or b"", coin_id=row.pk) == new
+    assert coin_secrets.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], new[13], *old[14:])
+    assert coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk) == new
     assert Coin.objects.filter(pk=neighbour.pk).values().get() == untouched
 
 
@@ -457,16 +451,16 @@ def test_a_receipt_is_settled_once_and_its_other_lines_follow(alice: Wallet) -> 
     for number in (1, 2):
         ReceiptLine.objects.create(task=earlier, denomination=0, serial_number=number, pown="n" * 25, state="limbo")
     ReceiptLine.objects.create(task=first, denomination=0, serial_number=1, pown="p" * 25, state="bank")
-    assert hindsight.follow(later=first) == [earlier.pk]
+    assert current_results.follow(later=first) == [earlier.pk]
     for number, state in ((1, "locked"), (2, "missed")):
         ReceiptLine.objects.create(task=later, denomination=0, serial_number=number, pown="p" * 25, state=state)
 
-    assert hindsight.follow(later=later) == [earlier.pk]
+    assert current_results.follow(later=later) == [earlier.pk]
 
     assert list(
         ReceiptLine.objects.filter(task=earlier).order_by("serial_number").values_list("became", "settled_by")
     ) == [("bank", first.pk), ("missed", later.pk)]
-    assert hindsight.follow(later=later) == []
+    assert current_results.follow(later=later) == []
 
 
 @pytest.mark.parametrize(
@@ -498,11 +492,11 @@ def test_receipts_and_statements_are_kept(sql: str, why: str, alice: Wallet) -> 
     ("kind", "batch", "is_doubted"),
     [
         (TaskKind.PUT, 0, True),
-        (TaskKind.PUT, breakage.POOL, False),
-        (TaskKind.PUT, breakage.FIRST_BREAK, True),
-        (TaskKind.BREAK, breakage.FIRST_BREAK, True),
-        (TaskKind.BREAK, breakage.FIRST_BREAK - 1, True),
-        (TaskKind.EXPORT, breakage.FIRST_BREAK, True),
+        (TaskKind.PUT, coin_breaks.POOL, False),
+        (TaskKind.PUT, coin_breaks.FIRST_BREAK, True),
+        (TaskKind.BREAK, coin_breaks.FIRST_BREAK, True),
+        (TaskKind.BREAK, coin_breaks.FIRST_BREAK - 1, True),
+        (TaskKind.EXPORT, coin_breaks.FIRST_BREAK, True),
         (TaskKind.EXPORT, 0, False),
         (TaskKind.FIX, 0, False),
     ],
@@ -517,7 +511,7 @@ def test_a_break_in_flight_is_doubted_when_books_were_set_back(
     Coin.objects.filter(pk=rows[0].pk).update(task=task, batch=batch, outcome="-" * 25)
     Coin.objects.filter(pk=rows[1].pk).update(task=post(alice, ONE), batch=batch, outcome="-" * 25)
 
-    recovery.doubt_tasks_in_flight()
+    restore.doubt_tasks_in_flight()
 
     assert Coin.objects.get(pk=rows[0].pk).outcome == ("n" if is_doubted else "-") * 25
     # A task that has ended is in no doubt.
@@ -537,7 +531,7 @@ def test_a_coin_that_moved_while_the_servers_were_asked_is_no_finding(moved: dic
         moved = {**moved, "task": post(alice, ONE)}
     Coin.objects.filter(pk=row.pk).update(**moved)
 
-    assert inspection._is_unchanged(row) is not bool(moved)
+    assert reconciliation._is_unchanged(row) is not bool(moved)
 
 
 def test_12_servers_that_have_the_number_from_before_a_put_are_no_finding_and_13_are(
@@ -547,12 +541,12 @@ def test_12_servers_that_have_the_number_from_before_a_put_are_no_finding_and_13
     network.fault(range(12), "silent")
     assert put(alice, 1, code).state == "completed"
     network.clear()
-    assert list(inspection.server_findings()) == []
+    assert list(reconciliation.server_findings()) == []
 
     # Coins that never left, beside one that 12 have not stored.
     free = Coin.objects.filter(state="bank").order_by("id")[0]
     Coin.objects.filter(pk=free.pk).update(state="locked", locker=Coin.objects.get(state="locked").locker)
-    (finding,) = inspection.server_findings()
+    (finding,) = reconciliation.server_findings()
     assert finding.detail == f"{free} never left, say 25"
 
 
@@ -597,7 +591,7 @@ def test_the_key_of_another_locker_is_never_taken_for_a_number_of_ours(
     assert network.seen(Command.PUT) == 13
     assert states(alice) == {"limbo": 4}
     for row in Coin.objects.all():
-        assert not any(map(is_locker_key, secrecy.open_numbers(row.secrets, coin_id=row.pk)))
+        assert not any(map(is_locker_key, coin_secrets.open_numbers(row.secrets, coin_id=row.pk)))
 
 
 def test_12_servers_that_hold_the_old_number_give_nothing_back(
@@ -668,4 +662,4 @@ def test_nothing_is_sent_again_to_a_server_that_has_not_said_what_it_holds(
     ],
 )
 def test_13_servers_tell_which_number_they_hold(told: list[Reply], are_enough: bool) -> None:
-    assert engine._enough_told(told) is are_enough
+    assert runner._enough_told(told) is are_enough

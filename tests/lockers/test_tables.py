@@ -9,9 +9,7 @@ import itertools
 
 import pytest
 
-from lockers import breaking, change, contested, engine, exchange, healing, late_answers, letters, mending, recovery
-from lockers.conversation import Reply
-from lockers.exchange import Table
+from lockers import contested, restore, server_letters
 from lockers.models import Attempt
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
@@ -27,6 +25,9 @@ from lockers.states import (
     may_become,
     may_have_been,
 )
+from lockers.worker import break_coin, broadcast, fix, late_answers, make_change, repair, runner
+from lockers.worker.broadcast import Table
+from lockers.worker.messages import Reply
 from tests.lockers.marks import MARKS
 
 REPLIES = ("pass", "fail", "has_old", "has_new", "has_neither", "error", "unreadable", "silent", "unreached")
@@ -52,23 +53,23 @@ FOUND = {
     "e": "..rpg....",
 }
 TABLES: dict[str, tuple[Table, dict[str, str]]] = {
-    "moved": (exchange.MOVED, MOVED),
-    "moved again": (exchange.MOVED_AGAIN, MOVED_AGAIN),
-    "asked": (exchange.ASKED, ASKED),
-    "found": (exchange.FOUND, FOUND),
-    "taken back out of a locker": (engine._RETURNED, {"p": "r........"}),
-    "asked about that": (engine._ASKED_ABOUT_RETURN, {"p": "..r.g...."}),
+    "moved": (broadcast.MOVED, MOVED),
+    "moved again": (broadcast.MOVED_AGAIN, MOVED_AGAIN),
+    "asked": (broadcast.ASKED, ASKED),
+    "found": (broadcast.FOUND, FOUND),
+    "taken back out of a locker": (runner._RETURNED, {"p": "r........"}),
+    "asked about that": (runner._ASKED_ABOUT_RETURN, {"p": "..r.g...."}),
     "checked at the end": (
-        engine._CHECKED,
+        runner._CHECKED,
         {mark: "r" * (mark != "r") + "." * (mark == "r") + "x......." for mark in "-dfreb"},
     ),
-    "joined again": (breaking._JOINED, {"p": "r........"}),
-    "asked about the join": (breaking._ASKED_ABOUT_JOIN, {"p": "..r.g...."}),
+    "joined again": (break_coin._JOINED, {"p": "r........"}),
+    "asked about the join": (break_coin._ASKED_ABOUT_JOIN, {"p": "..r.g...."}),
     "checked after a break": (
-        breaking._CHECKED,
+        break_coin._CHECKED,
         {mark: "..r.x...." if mark != "r" else "....x...." for mark in "-dbfre"},
     ),
-    "asked about a fix": (healing._ASKED, {"n": "...p....."}),
+    "asked about a fix": (fix._ASKED, {"n": "...p....."}),
 }
 
 
@@ -86,7 +87,7 @@ def test_what_a_reply_makes_of_a_mark(name: str) -> None:
 
 def test_every_table_of_marks_is_in_the_list() -> None:
     """A table that is added to a module has its row above."""
-    modules = (breaking, engine, exchange, healing, mending)
+    modules = (break_coin, runner, broadcast, fix, repair)
     found = {
         id(value)
         for module in modules
@@ -116,11 +117,11 @@ def test_no_table_turns_what_is_certain_into_a_doubt_but_the_one_that_sends() ->
 
 
 def test_marks_that_may_hold_the_old_number_at_rest() -> None:
-    assert sorted(engine._OLD_PERHAPS) == sorted("-dfreb")
-    assert sorted(breaking._AT_REST) == sorted("-dfreb")
+    assert sorted(runner._OLD_PERHAPS) == sorted("-dfreb")
+    assert sorted(break_coin._AT_REST) == sorted("-dfreb")
     # What a worker relies on before it sends, and what therefore is doubted in books that were set back.
-    assert sorted(recovery._RELIED_ON) == sorted("-dor")
-    assert recovery._MOVES_COINS == ("put", "take", "import", "find")
+    assert sorted(restore._RELIED_ON) == sorted("-dor")
+    assert restore._MOVES_COINS == ("put", "take", "import", "find")
 
 
 @pytest.mark.parametrize(
@@ -139,12 +140,12 @@ def test_marks_that_may_hold_the_old_number_at_rest() -> None:
     ],
 )
 def test_a_coin_is_taken_back_once_13_servers_can_no_longer_store_it(marks: str, cannot: bool) -> None:
-    assert engine._cannot_be_stored(marks) is cannot
+    assert runner._cannot_be_stored(marks) is cannot
 
 
 @pytest.mark.parametrize(("marks", "was"), [("-" * 25, False), ("-d" * 12 + "-", False), ("-" * 24 + "f", True)])
 def test_what_counts_as_touched(marks: str, was: bool) -> None:
-    assert engine._was_touched(marks) is was
+    assert runner._was_touched(marks) is was
 
 
 # States.
@@ -192,7 +193,7 @@ def test_the_groups_of_states() -> None:
     assert set(STORED) == {"locked", "exported"}
     assert set(DOUBTFUL) == {"limbo", "errored"}
     # Numbers that the change of a break must not have.
-    assert set(change._TAKEN) == {*HELD, *STORED}
+    assert set(make_change._TAKEN) == {*HELD, *STORED}
     assert (contested.WAITING_BATCH, contested.WAITING_WITH_TWO_SECRETS) == (-1, -2)
     assert set(TaskState) == {"running", "completed", "error"}
 
@@ -227,13 +228,13 @@ def test_the_groups_of_states() -> None:
     ],
 )
 def test_the_letter_of_what_an_attempt_recorded(code: int | None, of_answer: str, of_peek: str) -> None:
-    assert (letters.of_answer(code), letters.of_peek(code)) == (of_answer, of_peek)
+    assert (server_letters.of_answer(code), server_letters.of_peek(code)) == (of_answer, of_peek)
 
 
 def test_every_silence_that_an_attempt_records_has_its_letter_in_the_test_above() -> None:
     (parameters,) = test_the_letter_of_what_an_attempt_recorded.pytestmark  # type: ignore[attr-defined]
     assert {code for code, _, _ in parameters.args[1]} >= set(Attempt.Unanswered)
-    assert set(letters.WORDS) == set("pfwnedbu")
+    assert set(server_letters.WORDS) == set("pfwnedbu")
 
 
 def test_what_late_answers_may_write() -> None:
@@ -253,7 +254,7 @@ def test_what_late_answers_may_write() -> None:
         Reply.UNREACHED: "f",
     }
     assert (late_answers.NOT_KNOWN, sorted(late_answers._NOT_STORED)) == ("n", sorted("nfuedb"))
-    assert {Command.PUT, Command.POWN, Command.REMOVE} == exchange._LISTENED_TO
+    assert {Command.PUT, Command.POWN, Command.REMOVE} == broadcast._LISTENED_TO
 
 
 def test_letters_are_replaced_where_a_server_spoke_and_the_letter_may_be_replaced() -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from config.api.cloudcoin import urls
-from lockers import engine, errors, exchange, operations, secrecy, settlement, tasks
+from lockers import coin_secrets, errors, operations, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import codes
@@ -17,6 +17,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
 from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
+from lockers.worker import broadcast, runner, task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
@@ -65,10 +66,10 @@ def test_a_take_ends_right_whatever_servers_do(
 
 def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: operations.Started, code: str) -> None:
     """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
-    held = settlement.claim(task_id=task.task.pk)
+    held = task_store.claim(task_id=task.task.pk)
     assert held is not None
-    listing, keys, _ = engine.look_into(code, exchange.servers())
-    settlement.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
+    listing, keys, _ = runner.look_into(code, broadcast.servers())
+    task_store.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
     network.fault(range(count), fault)
 
@@ -178,7 +179,7 @@ def seen_by_task(wallet: Wallet, code: str) -> set[tuple[int, int]]:
 
 
 def seen_at_once(wallet: Wallet, code: str) -> set[tuple[int, int]]:
-    found = engine.peek(actor_id=wallet.pk, code=code).coins
+    found = runner.peek(actor_id=wallet.pk, code=code).coins
     return {(coin.denomination, coin.serial_number) for coin in found}
 
 
@@ -248,7 +249,7 @@ def test_a_locker_that_is_forgotten_and_empty_is_seen_as_empty_through_every_doo
 
     assert (task.state, take(alice, code).state) == ("error", "error")
     with pytest.raises(errors.PeekFailed):
-        engine.peek(actor_id=alice.pk, code=code)
+        runner.peek(actor_id=alice.pk, code=code)
 
 
 def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
@@ -344,7 +345,7 @@ def test_a_forged_coin_is_counterfeit_and_does_not_bar_the_true_one(
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
 ) -> None:
     true = mint(0, 0, 0, 0)
-    forged = [dataclasses.replace(record, ans=secrecy.fresh_numbers()) for record in true]
+    forged = [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in true]
 
     task = finish(operations.start_import(actor=bob, name="bob", uploads=[("forged.bin", write_bin(forged))]))
     give(alice, true)
@@ -372,7 +373,7 @@ def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
 
 
 def _half_swapped(record: CoinRecord) -> CoinRecord:
-    other = secrecy.fresh_numbers()
+    other = coin_secrets.fresh_numbers()
     mixed = range(25)
     return dataclasses.replace(
         record,

@@ -10,10 +10,11 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from config.api import limits
-from lockers import errors, operations, settlement, tasks, turns
+from lockers import errors, fair_queue, operations, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, LockerTask, Turn
 from lockers.states import FileType, TaskKind, TaskState
+from lockers.worker import task_store
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.lockers.test_put import give
@@ -39,7 +40,7 @@ def begin(wallet: Wallet, number: int = 1, *, is_long: bool = False, **fields: A
 
 
 def claimed() -> LockerTask | None:
-    held = turns.claim_next()
+    held = fair_queue.claim_next()
     return None if held is None else LockerTask.objects.get(pk=held.task_id)
 
 
@@ -68,7 +69,7 @@ def test_one_worker_serves_wallets_in_turn_however_many_tasks_one_has(
     begin(charlie, 1)
 
     assert served(9) == ["alice", "bob", "charlie", "alice", "bob", "alice", "alice", "alice", "alice"]
-    assert turns.claim_next() is None
+    assert fair_queue.claim_next() is None
 
 
 def test_who_comes_late_is_next_before_who_was_served(alice: Wallet, bob: Wallet) -> None:
@@ -114,19 +115,19 @@ def test_a_task_that_turns_out_to_be_long_gives_way_and_comes_again(alice: Walle
     (at_work,) = begin(alice, is_long=True)
     assert claimed() is not None
     (take,) = begin(alice)
-    held = turns.claim_next()
+    held = fair_queue.claim_next()
     assert held is not None
-    assert turns.give_way(held) is False
+    assert fair_queue.give_way(held) is False
     LockerTask.objects.filter(pk=take.pk).update(is_long=True)
 
-    assert turns.give_way(held) is True
+    assert fair_queue.give_way(held) is True
 
     assert claimed() is None
     end(at_work)
-    again = turns.claim_next()
+    again = fair_queue.claim_next()
     assert again is not None
     assert (again.task_id, again.attempt) == (take.pk, held.attempt + 1)
-    assert turns.give_way(again) is False
+    assert fair_queue.give_way(again) is False
 
 
 @pytest.mark.parametrize(
@@ -146,11 +147,11 @@ def test_a_long_task_gives_way_to_long_ones_of_its_wallet_that_are_at_work(
     fields = {"is_long": True, "lease_until": Now() + timedelta(minutes=1), **other}
     begin(bob if fields.pop("is_bobs", False) else alice, **fields)
     (task,) = begin(alice, is_wanted=True)
-    held = settlement.claim(task_id=task.pk)
+    held = task_store.claim(task_id=task.pk)
     assert held is not None
     LockerTask.objects.filter(pk=task.pk).update(is_long=True)
 
-    assert turns.give_way(held) is gives_way
+    assert fair_queue.give_way(held) is gives_way
 
     task.refresh_from_db()
     assert (task.lease_until is None) is gives_way
@@ -167,11 +168,11 @@ def test_tasks_for_which_others_wait_come_first_and_parked_ones_not_at_all(alice
 
 def test_a_lease_that_ran_out_gives_its_task_to_the_next_worker(alice: Wallet) -> None:
     (task,) = begin(alice)
-    first = turns.claim_next()
-    assert turns.claim_next() is None
+    first = fair_queue.claim_next()
+    assert fair_queue.claim_next() is None
     LockerTask.objects.update(lease_until=Now() - timedelta(seconds=1))
 
-    second = turns.claim_next()
+    second = fair_queue.claim_next()
 
     assert first is not None
     assert second is not None
@@ -184,11 +185,13 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
     """The control takes the lock away: then some of those who choose at once see nobody at work, and choose alike."""
     callers = [wallets.create_wallet(name=f"caller-{number}", password="unused but long") for number in range(4)]
     if not is_locked:
-        monkeypatch.setattr(turns, "_LOCK", "SELECT 1")
+        monkeypatch.setattr(fair_queue, "_LOCK", "SELECT 1")
         # A moment between choosing and writing, in which the others choose.
         choice = "SELECT first.id, first.actor_id FROM"
         monkeypatch.setattr(
-            turns, "_NEXT", turns._NEXT.replace(choice, choice.replace("first.id", "pg_sleep(0.05), first.id", 1))
+            fair_queue,
+            "_NEXT",
+            fair_queue._NEXT.replace(choice, choice.replace("first.id", "pg_sleep(0.05), first.id", 1)),
         )
     rounds = []
     for _ in range(3):
@@ -202,7 +205,7 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
         def work(barrier: threading.Barrier = barrier, owners: list[Any] = owners) -> None:
             try:
                 barrier.wait(timeout=10)
-                held = turns.claim_next()
+                held = fair_queue.claim_next()
                 owners.append(None if held is None else LockerTask.objects.get(pk=held.task_id).actor_id)
             finally:
                 connection.close()
@@ -270,12 +273,12 @@ def test_tasks_of_others_and_those_that_have_ended_leave_room_for_ones_own(
     begin(bob, 2)
     begin(alice, 2, state=TaskState.ERROR, step="done", finished_at=Now())
     begin(alice, 1)
-    turns.admit(actor_id=alice.pk)
+    fair_queue.admit(actor_id=alice.pk)
 
     begin(alice, 1)
 
     with pytest.raises(errors.TooManyTasks):
-        turns.admit(actor_id=alice.pk)
+        fair_queue.admit(actor_id=alice.pk)
 
 
 def test_as_many_calls_of_a_wallet_wait_as_may(alice: Wallet, bob: Wallet, settings: Any) -> None:
@@ -312,7 +315,7 @@ def test_what_only_looked_is_deleted_after_a_day(alice: Wallet) -> None:
 
 
 def test_a_task_of_more_than_a_thousand_coins_is_long(alice: Wallet) -> None:
-    assert [settlement.is_long(number) for number in (0, 1000, 1001)] == [False, False, True]
+    assert [task_store.is_long(number) for number in (0, 1000, 1001)] == [False, False, True]
     stock(alice, *[0] * 1001)
     short = operations.start_put(actor=alice, name="alice", units=10 * 10**8).task
     assert LockerTask.objects.get(pk=short.pk).is_long is False

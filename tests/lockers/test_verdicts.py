@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockers import verdicts
-from lockers.choosing import value_of
+from lockers import task_results
+from lockers.coin_selection import value_of
 from lockers.models import LockerTask
 from lockers.states import CoinState, TaskKind
-from lockers.verdicts import ASKED_AGAIN, Left, Tally
+from lockers.task_results import ASKED_AGAIN, Left, Tally
 
 ONE = 10**8
 SUCCESSOR = UUID(int=7)
@@ -43,7 +43,7 @@ def told(
     **more: Any,
 ) -> tuple[str, str, dict[str, Any]]:
     task = LockerTask(kind=TaskKind(kind), amount=amount * ONE)
-    state, message, result = verdicts.verdict(task, counts, reason, left=left, answered=answered, **more)
+    state, message, result = task_results.verdict(task, counts, reason, left=left, answered=answered, **more)
     return str(state), message, result
 
 
@@ -278,7 +278,7 @@ def test_an_import(counts: Tally, left: Left, state: str, message: str, total: i
     ],
 )
 def test_an_import_that_changed_nothing_says_how_many_answered(answered: int, message: str) -> None:
-    assert verdicts.nothing_changed(answered) == message
+    assert task_results.nothing_changed(answered) == message
     assert told("import", tally(), answered=answered)[1] == message
 
 
@@ -313,7 +313,7 @@ def test_an_import_that_changed_nothing_says_how_many_answered(answered: int, me
     ],
 )  # fmt: skip
 def test_the_others(kind: str, counts: Tally, state: str, message: str, result: dict[str, Any]) -> None:
-    message = message.replace("{quiet}", f"{verdicts.seconds_until_quiet()} seconds")
+    message = message.replace("{quiet}", f"{task_results.seconds_until_quiet()} seconds")
     assert told(kind, counts, "Why.") == (state, message, result)
 
 
@@ -344,14 +344,14 @@ def test_what_was_left_is_read_back_from_a_result(result: dict[str, Any], left: 
 @pytest.mark.parametrize(("timeout", "seconds"), [(0.1, 1), (0.5, 1), (0.6, 2), (5, 10)])
 def test_the_servers_are_quiet_after_two_deadlines(timeout: float, seconds: int, settings: Any) -> None:
     settings.RAIDA_TIMEOUT_SECONDS = timeout
-    assert verdicts.seconds_until_quiet() == seconds
+    assert task_results.seconds_until_quiet() == seconds
 
 
 def test_a_larger_coin_is_worth_what_it_says() -> None:
     made = Tally.empty()
     made.add(CoinState.LOCKED, {1: 1})
     task = LockerTask(kind=TaskKind.PUT, amount=value_of(1))
-    assert verdicts.verdict(task, made, answered=25)[1] == "Stored."
+    assert task_results.verdict(task, made, answered=25)[1] == "Stored."
 
 
 def test_the_smallest_coin_that_came_back_is_told_and_no_reason_is_made_up() -> None:
@@ -359,6 +359,6 @@ def test_the_smallest_coin_that_came_back_is_told_and_no_reason_is_made_up() -> 
     made.add(CoinState.LOCKED, {0: 1})
     made.add(CoinState.BANK, {-8: 1})
     task = LockerTask(kind=TaskKind.PUT, amount=ONE + 1)
-    assert verdicts.verdict(task, made, answered=25)[1] == (
+    assert task_results.verdict(task, made, answered=25)[1] == (
         "1 CloudCoin stored; 0.00000001 CloudCoin not stored and back in the wallet."
     )

@@ -13,13 +13,14 @@ from django.utils import timezone
 
 from config.admin.actions import lockers
 from config.api.cloudcoin import serializers
-from lockers import hindsight, importing, operations, overview, queries, remaining, settlement, tasks, verdicts
+from lockers import coin_import, current_results, operations, queries, reports, retry_plan, task_results, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, TaskKind, TaskState
-from lockers.verdicts import Tally
+from lockers.task_results import Tally
+from lockers.worker import task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -45,8 +46,8 @@ def a_task(wallet: Wallet, kind: str, *ended_as: str, amount: int | None = 2 * C
                 denomination=0, serial_number=number,
                 defaults={"wallet": wallet, "state": state, "origin": "import", "secrets": b"x", "proposed": b"x"},
             )  # fmt: skip
-    tally, _, _ = hindsight.as_it_is_now(task)
-    state, message, result = verdicts.verdict(task, tally, answered=25)
+    tally, _, _ = current_results.as_it_is_now(task)
+    state, message, result = task_results.verdict(task, tally, answered=25)
     LockerTask.objects.filter(pk=task.pk).update(
         state=state, message=message, result=result, progress=100 if state == TaskState.COMPLETED else 99
     )
@@ -130,18 +131,18 @@ def test_each_end_says_and_offers_what_its_rows_say(
                 {"family": Coin.objects.get(serial_number=number).pk} if became == "broken" else {}
             )) if became not in ("locked",) else Coin.objects.filter(serial_number=number).delete()  # fmt: skip
         find = a_task(alice, "find", *later, numbers=opened[0])
-        hindsight.follow(later=find)
+        current_results.follow(later=find)
         task.refresh_from_db()
 
     assert (task.state, task.progress == 100) == (state, state == "completed")
     assert task.message.startswith(message), task.message
-    left = remaining.of(task)
+    left = retry_plan.of(task)
     assert (left.todo, bool(left.why_not)) == (todo, bool(why_not))
     assert why_not in left.why_not
-    said = remaining.advice(task, now=timezone.now())
+    said = retry_plan.advice(task, now=timezone.now())
     assert "Safe" not in said
     assert ("Do not repeat the order" in said) == (needs or (kind == "find" and bool(left.unknown_coins)))
-    assert overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
+    assert reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
     assert bool(lockers.why_not_mark_seen(task)) == (not needs)
     assert lockers.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
     told = serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
@@ -167,12 +168,12 @@ def test_a_put_is_begun_again_for_what_did_not_leave_and_no_more(
     a_task(alice, "put", "locked", numbers=2000, amount=COIN)
     LockerTask.objects.filter(pk=task.pk).update(created_at="2020-01-01T00:00Z")
 
-    left = remaining.of(LockerTask.objects.get(pk=task.pk))
+    left = retry_plan.of(LockerTask.objects.get(pk=task.pk))
 
     assert (left.units, bool(left.todo), left.later_puts) == (units * COIN, bool(units), 0)
     again = a_task(alice, "put", "locked", numbers=3000, amount=3 * COIN)
-    assert remaining.of(LockerTask.objects.get(pk=task.pk)).later_puts == bool(units)
-    assert remaining.of(again).later_puts == 0
+    assert retry_plan.of(LockerTask.objects.get(pk=task.pk)).later_puts == bool(units)
+    assert retry_plan.of(again).later_puts == 0
 
 
 def test_what_a_fix_could_heal_is_free_spendable_and_not_accepted_everywhere(alice: Wallet, bob: Wallet) -> None:
@@ -185,7 +186,7 @@ def test_what_a_fix_could_heal_is_free_spendable_and_not_accepted_everywhere(ali
     Coin.objects.filter(pk=reserved.pk).update(task=other, batch=0, outcome="-" * 25)
 
     # The thin one and the fracked one.
-    assert remaining.coins_to_fix(wallet_id=alice.pk) == 2
+    assert retry_plan.coins_to_fix(wallet_id=alice.pk) == 2
 
 
 def test_coins_on_fewer_servers_are_named_when_they_are_found_later(alice: Wallet) -> None:
@@ -195,7 +196,7 @@ def test_coins_on_fewer_servers_are_named_when_they_are_found_later(alice: Walle
     find = a_task(alice, "find", "locked", numbers=1001)
     ReceiptLine.objects.filter(task=find).update(pown="p" * 14 + "n" * 11)
 
-    hindsight.follow(later=find)
+    current_results.follow(later=find)
 
     put.refresh_from_db()
     assert (put.message[:7], put.result["servers"]) == ("Stored.", {"fewest": 14, "most": 25})
@@ -205,11 +206,11 @@ def test_coins_on_fewer_servers_are_named_when_they_are_found_later(alice: Walle
 def test_a_task_that_was_seen_comes_back_when_something_changes(alice: Wallet) -> None:
     task = a_task(alice, "put", "limbo", "limbo")
     LockerTask.objects.filter(pk=task.pk).update(seen_at=timezone.now())
-    in_need = overview.tasks_in_need(LockerTask.objects.filter(kind="put"))
+    in_need = reports.tasks_in_need(LockerTask.objects.filter(kind="put"))
     assert list(in_need.all()) == []
     Coin.objects.filter(serial_number=1000).update(state="bank", pown="p" * 25)
 
-    hindsight.follow(later=a_task(alice, "find", "bank"))
+    current_results.follow(later=a_task(alice, "find", "bank"))
 
     assert list(in_need.all()) == [task]
 
@@ -219,7 +220,7 @@ def test_one_later_success_hides_no_earlier_failure_and_a_mistyped_code_needs_no
     a_task(alice, "put", "locked", "locked", numbers=2000)
     a_task(alice, "take")
 
-    assert list(overview.tasks_in_need(LockerTask.objects.all())) == [in_limbo]
+    assert list(reports.tasks_in_need(LockerTask.objects.all())) == [in_limbo]
 
 
 # Sentences that speak of servers that answered, against counts that contradict them.
@@ -234,7 +235,7 @@ def test_no_sentence_contradicts_the_counts(
         tally.add(state, {0: number})
     task: Any = SimpleNamespace(kind=kind, amount=10 * COIN)
 
-    _, message, _ = verdicts.verdict(task, tally, answered=answered)
+    _, message, _ = task_results.verdict(task, tally, answered=answered)
 
     assert ("No server" in message) <= (answered == 0)
     assert ("Only" in message) <= (0 < answered < 13)
@@ -275,7 +276,7 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if it were not known here which numbers the servers keep.
-    monkeypatch.setattr(importing, "SERIAL_NUMBERS", 2**32)
+    monkeypatch.setattr(coin_import, "SERIAL_NUMBERS", 2**32)
     records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
@@ -296,7 +297,7 @@ def test_more_coins_than_are_named_are_counted(alice: Wallet) -> None:
     rows = stock(alice, *[0] * 103)
     Coin.objects.filter(pk__in=[row.pk for row in rows]).update(task=task, batch=7, outcome="-" * 25)
 
-    number, named = settlement.left_out(task_id=task.pk, batches=[7])
+    number, named = task_store.left_out(task_id=task.pk, batches=[7])
 
     assert (number, len(named)) == (103, 100)
     assert named[0] == {"sn": rows[0].serial_number, "denomination": 0}
@@ -338,7 +339,7 @@ def test_a_repeated_order_is_the_first_one_whatever_became_of_it(
         network.fault(range(13), fate)
     first = answer(caller.post("/api/v1/locker", order, idempotency_key="once"))
     if fate == "killed":
-        monkeypatch.setattr("lockers.engine._put", lambda work: (_ for _ in ()).throw(MemoryError))
+        monkeypatch.setattr("lockers.worker.runner._put", lambda work: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             tasks.run(first[1]["id"])
         LockerTask.objects.filter(pk=first[1]["id"]).update(lease_until=None)

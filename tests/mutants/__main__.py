@@ -2,7 +2,7 @@
 Change the modules that decide without a row or a socket, one line at a time, and ask their direct tests.
 
     make mutants                        all of them
-    make mutants ARGS="lockers/grading.py"
+    make mutants ARGS="lockers/coin_outcomes.py"
 
 What is changed, and how many changes were noticed, is written into `tests/MUTANTS.md` beside this directory. A change
 that no test noticed has its reason there; the command fails on one without a reason, and where fewer than 90 % of a
@@ -23,11 +23,11 @@ REPORT = ROOT / "tests" / "MUTANTS.md"
 LEAST_PERCENT = 90
 
 MODULES = {
-    "lockers/grading.py": ["tests/lockers/test_grading.py"],
-    "lockers/choosing.py": ["tests/lockers/test_choosing.py", "tests/lockers/test_making_change.py"],
+    "lockers/coin_outcomes.py": ["tests/lockers/test_grading.py"],
+    "lockers/coin_selection.py": ["tests/lockers/test_choosing.py", "tests/lockers/test_making_change.py"],
     "lockers/states.py": ["tests/lockers/test_tables.py"],
-    "lockers/letters.py": ["tests/lockers/test_tables.py"],
-    "lockers/verdicts.py": ["tests/lockers/test_verdicts.py"],
+    "lockers/server_letters.py": ["tests/lockers/test_tables.py"],
+    "lockers/task_results.py": ["tests/lockers/test_verdicts.py"],
     "lockers/raida/coins.py": ["tests/raida/test_coins.py"],
     "lockers/raida/codes.py": ["tests/raida/test_codes.py"],
     "lockers/raida/grades.py": ["tests/raida/test_grades.py"],
@@ -35,7 +35,7 @@ MODULES = {
     "trusts/states.py": ["tests/trusts/test_states.py"],
 }
 # These ask the database, and are tested with it.
-WITH_ROWS = {"lockers.verdicts.servers_that_answered"}
+WITH_ROWS = {"lockers.task_results.servers_that_answered"}
 
 _CONFIGURATION = """
 [tool.mutmut]

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import answer, refusal
 from tests.transfers.books import assert_sound, books, held_by
-from transfers import batches, operations
+from transfers import bulk, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
@@ -456,7 +456,7 @@ def test_a_message_tells_twenty_rows_and_the_answer_all(alice):
 
 
 def test_more_tokens_than_one_transaction_should_move_are_refused(friends, alice, monkeypatch):
-    monkeypatch.setattr(batches, "MAXIMUM_TOKENS", 4)
+    monkeypatch.setattr(bulk, "MAXIMUM_TOKENS", 4)
     before = everything()
 
     response = upload(

@@ -20,14 +20,14 @@ from config.admin.actions import wallets as acts
 from tests.transfers import frames
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
-from transfers import batches, outcomes, tallies
+from transfers import bulk, counters, outcome_counts
 from transfers import operations as transfers
 from transfers.states import TransferEvent
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import origins
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 from wallets.states import EventType, OriginMeans
 
 HOUR: Final = timedelta(hours=1)
@@ -148,15 +148,15 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         token_ids=[w.id_of("a free token of alice")],
     ),
     (TF + "issue_tokens", ""): lambda w: transfers.issue_tokens(wallet=w.wallet("alice"), count=2),
-    ("transfers.batches.transfer_batch", ""): lambda w: batches.transfer_batch(
-        actor=w.wallet("alice"), sender="alice", rows=[batches.Row(2, "bobby", 1), batches.Row(3, "rita", 2)]
+    ("transfers.bulk.transfer_batch", ""): lambda w: bulk.transfer_batch(
+        actor=w.wallet("alice"), sender="alice", rows=[bulk.Row(2, "bobby", 1), bulk.Row(3, "rita", 2)]
     ),
-    ("transfers.batches.create_batch", ""): lambda w: batches.create_batch(
-        actor=w.wallet("alice"), sender="alice", rows=[batches.Row(2, "sapling", 1), batches.Row(3, "sapling2", None)]
+    ("transfers.bulk.create_batch", ""): lambda w: bulk.create_batch(
+        actor=w.wallet("alice"), sender="alice", rows=[bulk.Row(2, "sapling", 1), bulk.Row(3, "sapling2", None)]
     ),
-    ("transfers.tallies.fold", ""): lambda w: tallies.fold(),
-    ("transfers.tallies.recount", ""): lambda w: tallies.recount(),
-    ("transfers.outcomes.fold", ""): lambda w: outcomes.fold(),
+    ("transfers.counters.fold", ""): lambda w: counters.fold(),
+    ("transfers.counters.recount", ""): lambda w: counters.recount(),
+    ("transfers.outcome_counts.fold", ""): lambda w: outcome_counts.fold(),
     ("config.admin.actions.wallets.create_wallet", ""): lambda w: as_operator(
         acts.create_wallet, acts.about_to_create_wallet, name="sapling"
     ),
@@ -422,14 +422,14 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "tallydelta new alice 2": 1,
         "token new alice": 2,
     },
-    ("transfers.batches.transfer_batch", ""): {
+    ("transfers.bulk.transfer_batch", ""): {
         "movement new alice bobby": 1,
         "transfer new alice bobby completed": 1,
         "transfer new alice rita pending": 1,
         "token of alice: arrival, moves, updated_at, wallet_id": 1,
         "token of alice: transfer_pending_id, updated_at": 2,
     },
-    ("transfers.batches.create_batch", ""): {
+    ("transfers.bulk.create_batch", ""): {
         "movement new alice another": 1,
         "transfer new alice another completed": 1,
         "trust new alice another manage trusted": 2,
@@ -440,15 +440,15 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet new sapling": 1,
         "wallet new sapling2": 1,
     },
-    ("transfers.tallies.fold", ""): {
+    ("transfers.counters.fold", ""): {
         "tallydelta another: gone": 3,
         "tallymark new": 1,
         "tokentally new": 3,
     },
-    ("transfers.tallies.recount", ""): {
+    ("transfers.counters.recount", ""): {
         "tokentally new": 5,
     },
-    ("transfers.outcomes.fold", ""): {
+    ("transfers.outcome_counts.fold", ""): {
         "outcometally new": 3,
     },
     ("config.admin.actions.wallets.create_wallet", ""): {
@@ -535,7 +535,7 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it():
     assert {key: each for key, each in found.items() if each != EXPECTED.get(key)} == {}
 
 
-MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.batches")
+MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk")
 MODULES_OF_ACTS: Final = (
     "config.admin.actions.wallets",
     "config.admin.actions.trusts",

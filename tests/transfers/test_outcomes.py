@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.transfers.books import assert_sound
-from transfers import operations, outcomes, tasks
+from transfers import operations, outcome_counts, tasks
 from transfers.models import OutcomeTally, Transfer
 
 
@@ -18,7 +18,7 @@ def test_the_totals_are_right_after_every_step_folded_or_not(alice, bob, sapling
         if folding:
             tasks.fold_outcomes()
         counted = Counter(Transfer.objects.exclude(state__in=["requested", "pending"]).values_list("state", flat=True))
-        assert outcomes.totals() == {"completed": 0, "cancelled": 0, "failed": 0} | counted | expected
+        assert outcome_counts.totals() == {"completed": 0, "cancelled": 0, "failed": 0} | counted | expected
         assert sum(expected.values()) == counted.total()
         assert OutcomeTally.objects.count() == (3 if folding else 0)
 

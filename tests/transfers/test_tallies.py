@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from tests.transfers.books import assert_sound
-from transfers import operations, tallies
+from transfers import counters, operations
 from transfers.models import TallyDelta, TallyMark, TokenTally
 from wallets.models import Token
 from wallets.queries import Shortcut, TokenCount
@@ -23,13 +23,13 @@ def counted(*wallets):
 
 
 def told(*wallets):
-    counts = tallies.token_counts([wallet.pk for wallet in wallets])
+    counts = counters.token_counts([wallet.pk for wallet in wallets])
     return [counts[wallet.pk] for wallet in wallets]
 
 
 def listed(actor):
     """What the actor's list of wallets says, in the order of their names."""
-    page = tallies.wallets_page(actor_id=actor.pk, limit=9)
+    page = counters.wallets_page(actor_id=actor.pk, limit=9)
     wallets = sorted(json.loads(f"[{page.json}]"), key=lambda each: each["name"])
     return [TokenCount(each["tokens_in_wallet"], each["tokens_pending"]) for each in wallets]
 
@@ -37,7 +37,7 @@ def listed(actor):
 @pytest.fixture
 def folding(request):
     """Fold after each step, or never."""
-    return tallies.fold if request.param else lambda: True
+    return counters.fold if request.param else lambda: True
 
 
 @pytest.mark.parametrize("folding", [True, False], indirect=True, ids=["folded", "never folded"])
@@ -94,7 +94,7 @@ _OF_OTHERS = {
 def test_a_list_counts_right_however_much_the_tallies_lack(
     alice, bob, carol, sapling, kind, monkeypatch, django_assert_num_queries
 ):
-    monkeypatch.setattr(tallies, "_SHORTCUT", Shortcut())
+    monkeypatch.setattr(counters, "_SHORTCUT", Shortcut())
 
     def others(count):
         with connection.cursor() as cursor:
@@ -105,9 +105,9 @@ def test_a_list_counts_right_however_much_the_tallies_lack(
         operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="bobby", size=1)
         return counted(alice.wallet, sapling)
 
-    assert tallies.fold()
+    assert counters.fold()
     # A transfer that completed at once is two rows of what the tallies lack.
-    others(tallies._LITTLE // (2 if kind == "newest" else 1) - 10)
+    others(counters._LITTLE // (2 if kind == "newest" else 1) - 10)
     expected = ours()
     with django_assert_num_queries(1):
         assert listed(alice.wallet) == expected
@@ -124,13 +124,13 @@ def test_folding_leaves_nothing_to_add_up(alice, sapling):
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
     newest = operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
 
-    assert tallies.fold()
+    assert counters.fold()
 
     assert dict(TokenTally.objects.values_list("wallet__name", "tokens")) == {"alice": 4, "sapling": 4}
     assert not TallyDelta.objects.exists()
     assert TallyMark.objects.get().number >= newest.number
     # Again, and nothing is counted twice.
-    assert tallies.fold()
+    assert counters.fold()
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
 
 
@@ -138,7 +138,7 @@ def test_folding_leaves_nothing_to_add_up(alice, sapling):
 def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice, sapling):
     with connection.cursor() as cursor:
         cursor.execute("ALTER SEQUENCE wallets_event_number RESTART")
-    tallies.fold()
+    counters.fold()
 
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
 
@@ -148,7 +148,7 @@ def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(al
 @pytest.mark.django_db
 def test_a_wallet_without_tokens_has_none(bob):
     assert told(bob.wallet) == [TokenCount(0, 0)]
-    assert tallies.token_counts([]) == {}
+    assert counters.token_counts([]) == {}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -157,9 +157,9 @@ def test_recount_corrects_what_came_past_the_ledger(alice, sapling):
     TokenTally.objects.update_or_create(wallet=sapling, defaults={"tokens": 77})
     assert told(sapling) != counted(sapling)
 
-    tallies.recount()
+    counters.recount()
 
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
-    tallies.fold()
+    counters.fold()
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
     assert_sound()

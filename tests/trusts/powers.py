@@ -15,17 +15,17 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
+from lockers import account_ledger, coin_secrets
 from lockers import operations as lockers
 from lockers import queries as locker_queries
-from lockers import secrecy, statements
+from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.statements import Posting
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
 from tests.lockers.stock import stock_of_states
-from transfers import batches, events, queries, tallies
+from transfers import bulk, counters, events, queries
 from transfers import operations as transfers
 from transfers.models import Transfer
 from trusts import operations as trusts
@@ -203,7 +203,7 @@ def send_listed_tokens(asked: Asked) -> str:
 
 @path("POST /wallets/batch-transfer", expected=as_transfer, writes=True)
 def send_a_batch(asked: Asked) -> str:
-    batches.transfer_batch(actor=asked.actor, sender=asked.wallet, rows=[batches.Row(2, asked.other, 1)])
+    bulk.transfer_batch(actor=asked.actor, sender=asked.wallet, rows=[bulk.Row(2, asked.other, 1)])
     return Transfer.objects.latest("number").state
 
 
@@ -214,7 +214,7 @@ def to_a_new_wallet(model: Model, asked: Asked) -> str:
 
 @path("POST /wallets/batch-create-wallet", expected=to_a_new_wallet, writes=True)
 def send_to_new_wallets_of_a_batch(asked: Asked) -> str:
-    batches.create_batch(actor=asked.actor, sender=asked.wallet, rows=[batches.Row(2, "sapling", 1)])
+    bulk.create_batch(actor=asked.actor, sender=asked.wallet, rows=[bulk.Row(2, "sapling", 1)])
     return Transfer.objects.latest("number").state
 
 
@@ -350,13 +350,13 @@ def see_the_history_of_a_token(asked: Asked) -> None:
 
 @path("GET /wallets", expected=controlled, once=True)
 def list_wallets(asked: Asked) -> set[str]:
-    return {each["name"] for each in listed(tallies.wallets_page(actor_id=asked.actor.pk, limit=99))}
+    return {each["name"] for each in listed(counters.wallets_page(actor_id=asked.actor.pk, limit=99))}
 
 
 @path("GET /wallets", expected=controlled, once=True)
 def list_wallets_behind_the_first_page(asked: Asked) -> set[str]:
     after = [False, "2000-01-01T00:00:00Z", str(UUID(int=0))]
-    return {each["name"] for each in listed(tallies.wallets_page(actor_id=asked.actor.pk, limit=99, after=after))}
+    return {each["name"] for each in listed(counters.wallets_page(actor_id=asked.actor.pk, limit=99, after=after))}
 
 
 @path("GET /events")
@@ -474,7 +474,7 @@ def take_out_of_a_locker(asked: Asked) -> None:
 
 @path("POST /api/v1/import", writes=True)
 def import_coins(asked: Asked) -> None:
-    record = CoinRecord(WireCoin(0, 4711), ans=secrecy.fresh_numbers())
+    record = CoinRecord(WireCoin(0, 4711), ans=coin_secrets.fresh_numbers())
     lockers.start_import(actor=asked.actor, name=asked.wallet, uploads=[("one.bin", write_bin([record]))])
 
 
@@ -607,7 +607,7 @@ def build(api_key: str) -> tuple[World, Model]:
 
 def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
     locker = Locker(wallet=wallet, amount=UNIT, state=LockerState.FILLED)
-    locker.code = secrecy.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
+    locker.code = coin_secrets.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
     locker.save(force_insert=True)
     states = [CoinState.BANK] * 3 + [CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED]
     stock_of_states(wallet, *states, first=first, locker=locker)
@@ -625,6 +625,6 @@ def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
         finished_at=now,
         result={"total_stored": UNIT, "total_failed": 0},
     )
-    statements.post(task_id=task.pk, postings=[Posting(wallet.pk, 4 * UNIT, LineType.IMPORTED)])
+    account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 4 * UNIT, LineType.IMPORTED)])
     exported = lockers.export_coins(actor=wallet, name=wallet.name, units=UNIT, file_type=FileType.BIN)
     return {"task": task.pk, "receipt": task.receipt_id, "locker": locker.pk, "export": exported.task.pk}

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from config import tasks
 from config.ops import audits
-from wallets import errors, oversight
+from wallets import errors, operator_log
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def operator():
-    return oversight.Operator(
+    return operator_log.Operator(
         staff=get_user_model().objects.create_user("olga"), confirmation="c1", reason="asked by mail", request_id="r1"
     )
 
 
 def note(operator):
-    oversight.begin(operator)
-    return oversight.record(
+    operator_log.begin(operator)
+    return operator_log.record(
         operator, OperatorVerb.REVOKED_API_KEY, kind="api key", object_id=7, before={"a": 1}, after={"a": 2}
     )
 
@@ -76,7 +76,7 @@ def test_an_audit_tells_what_it_found():
 
 
 def test_audits_run_one_at_a_time():
-    first = oversight.begin_audit()
+    first = operator_log.begin_audit()
 
     with pytest.raises(errors.AuditIsRunning):
         audits.run()
@@ -85,7 +85,7 @@ def test_audits_run_one_at_a_time():
 
 
 def test_an_audit_whose_process_is_gone_gives_way():
-    long_ago = timezone.now() - timedelta(seconds=oversight.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
+    long_ago = timezone.now() - timedelta(seconds=operator_log.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
     dead = AuditRun.objects.create(started_at=long_ago)
 
     audits.run()

@@ -22,7 +22,7 @@ from config.admin.actions import lockers, people, transfers, trusts, wallets
 from config.admin.confirmation import Confirmation, Deed, Done, Reason, operator_of
 from config.admin.templatetags import desk
 from config.ops import audits
-from lockers import remaining
+from lockers import retry_plan
 from lockers.localnet.control import Control, ControlFailed
 from lockers.localnet.faults import InvalidFault, parse_servers
 from lockers.models import LockerTask
@@ -31,13 +31,13 @@ from lockers.states import TaskKind, TaskState
 from transfers import captures
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferEvent
-from trusts import overview as trusts_overview
+from trusts import reports as trusts_overview
 from trusts.models import Trust
 from trusts.states import OPEN as OPEN_TRUST
 from trusts.states import TrustState
-from wallets import errors, names, operations, oversight
+from wallets import errors, names, operations, operator_log
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 from wallets.wording import counted, verb
 
@@ -546,7 +546,7 @@ class RetryTask(_OfTask):
     verb = "Begin it again"
 
     def why_not(self, row: LockerTask) -> str:
-        return remaining.why_not_retry(row)
+        return retry_plan.why_not_retry(row)
 
     def consequences(self, row: LockerTask, values: Values, shown: Values) -> Sequence[str]:
         if row.state == TaskState.RUNNING:
@@ -656,12 +656,12 @@ class RunAudit(Deed):
 
     def perform(self, operator: Operator, row: None, values: Values, shown: Values) -> Done:
         with transaction.atomic(savepoint=False):
-            oversight.begin(operator)
-            oversight.hold(OperatorVerb.RAN_AUDIT, kind="audit")
-            oversight.compare(shown, self.shown(row, values))
+            operator_log.begin(operator)
+            operator_log.hold(OperatorVerb.RAN_AUDIT, kind="audit")
+            operator_log.compare(shown, self.shown(row, values))
             assert isinstance(operator.staff, User)
-            run = oversight.begin_audit(staff=operator.staff, request_id=operator.request_id)
-            oversight.record(
+            run = operator_log.begin_audit(staff=operator.staff, request_id=operator.request_id)
+            operator_log.record(
                 operator,
                 OperatorVerb.RAN_AUDIT,
                 kind="audit",
@@ -754,10 +754,10 @@ class RehearseOutage(Deed):
 
     def perform(self, operator: Operator, row: None, values: Values, shown: Values) -> Done:
         with transaction.atomic(savepoint=False):
-            oversight.begin(operator)
-            oversight.hold(OperatorVerb.SET_FAULT, kind="local network")
-            oversight.compare(shown, self.shown(row, values))
-            oversight.record(
+            operator_log.begin(operator)
+            operator_log.hold(OperatorVerb.SET_FAULT, kind="local network")
+            operator_log.compare(shown, self.shown(row, values))
+            operator_log.record(
                 operator,
                 OperatorVerb.SET_FAULT,
                 kind="local network",

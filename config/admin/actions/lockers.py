@@ -10,14 +10,15 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from config.admin.actions.wallets import WALLET
-from lockers import checking, choosing, doorbell, errors, operations, overview, remaining, secrecy
+from lockers import coin_secrets, coin_selection, dispatch, errors, operations, reports, retry_plan
 from lockers import queries as locker_queries
 from lockers.models import Coin, LockerTask
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
 from lockers.states import DOUBTFUL, CoinState, LockerState, TaskKind, TaskState
-from wallets import oversight, queries
+from lockers.worker import health_check
+from wallets import operator_log, queries
 from wallets.errors import NotPossible
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 
 TASK: Final = "task"
@@ -42,7 +43,7 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
     Begin to ask the servers about every coin in doubt of a wallet.
 
     :raises wallets.errors.WalletNotFound, NothingToFind: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     return _start(operator, OperatorVerb.STARTED_FIND, wallet_id, shown, about_to_find, operations.start_find)
 
@@ -50,8 +51,8 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
 def about_to_fix(*, wallet_id: UUID) -> Shown:
     """Return how many free coins some servers do not accept, and of how many that is to be asked first."""
     return {
-        "coins_to_fix": remaining.coins_to_fix(wallet_id=wallet_id),
-        "coins_to_check": checking.not_checked_lately(checking.at_rest(wallet_id)).count(),
+        "coins_to_fix": retry_plan.coins_to_fix(wallet_id=wallet_id),
+        "coins_to_check": health_check.not_checked_lately(health_check.at_rest(wallet_id)).count(),
     }
 
 
@@ -60,13 +61,13 @@ def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTas
     Begin to heal the coins of a wallet that some servers do not accept.
 
     :raises wallets.errors.WalletNotFound, NothingToFix: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     return _start(operator, OperatorVerb.STARTED_FIX, wallet_id, shown, about_to_fix, operations.start_fix)
 
 
 def about_to_check(*, wallet_id: UUID) -> Shown:
-    return {"coins_to_check": checking.at_rest(wallet_id).count()}
+    return {"coins_to_check": health_check.at_rest(wallet_id).count()}
 
 
 def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
@@ -74,7 +75,7 @@ def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> Locker
     Begin to ask the servers which free coins of a wallet they accept.
 
     :raises wallets.errors.WalletNotFound: as its name says
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     return _start(operator, OperatorVerb.CHECKED_COINS, wallet_id, shown, about_to_check, operations.start_health)
 
@@ -89,14 +90,14 @@ def _start(
 ) -> LockerTask:
     """Begin a task for a wallet if `about_to` still finds what the operator confirmed, and record the act."""
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(verb, kind=WALLET, object_id=wallet_id)
+        operator_log.begin(operator)
+        operator_log.hold(verb, kind=WALLET, object_id=wallet_id)
         wallet = queries.wallet_by_id(wallet_id)
-        oversight.compare(shown, about_to(wallet_id=wallet_id))
+        operator_log.compare(shown, about_to(wallet_id=wallet_id))
         task = start(actor=wallet, name=str(wallet.pk)).task
         # A check of coins reserves none.
         reserved = {} if task.kind == TaskKind.HEALTH else {"coins": task.coins.count()}
-        oversight.record(
+        operator_log.record(
             operator,
             verb,
             kind=WALLET,
@@ -119,7 +120,7 @@ def about_to_act_on(*, task_id: UUID) -> Shown:
     :raises TaskNotFound: no such task
     """
     task = _task(task_id)
-    left = remaining.Remaining() if task.state == TaskState.RUNNING else remaining.of(task)
+    left = retry_plan.Remaining() if task.state == TaskState.RUNNING else retry_plan.of(task)
     return {
         "state": task.state,
         "left_to_do": left.todo,
@@ -131,8 +132,8 @@ def about_to_act_on(*, task_id: UUID) -> Shown:
         "attempt": task.attempt,
         "coins": task.coins.count(),
         "locker": task.locker.state if task.locker else None,
-        "begun_again_by_operators": oversight.earlier(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id),
-        "rolled_back_by_operators": oversight.earlier(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id),
+        "begun_again_by_operators": operator_log.earlier(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id),
+        "rolled_back_by_operators": operator_log.earlier(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id),
     }
 
 
@@ -148,7 +149,7 @@ def _units_in_locker(task: LockerTask) -> int:
     if task.locker_id is None:
         return 0
     held = Coin.objects.filter(locker_id=task.locker_id, state=CoinState.LOCKED).values_list("denomination")
-    return choosing.total(dict(held.annotate(number=Count("id"))))
+    return coin_selection.total(dict(held.annotate(number=Count("id"))))
 
 
 def _coins_in_file(task: LockerTask) -> int:
@@ -162,7 +163,7 @@ def _is_held(task: LockerTask) -> bool:
 
 
 def _hold(task_id: UUID) -> None:
-    """Lock a task's row. `lockers.hindsight` takes the same lock when it settles coins that the task left open."""
+    """Lock a task's row. `lockers.current_results` takes it too, to settle coins that the task left open."""
     LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
 
 
@@ -175,20 +176,20 @@ def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
 
     :raises TaskNotFound, wallets.errors.NotPossible: as their names say
     :raises wallets.errors.DomainError: whatever the operation refuses that begins such a task
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id)
         _hold(task_id)
-        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        operator_log.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
-        if reason := remaining.why_not_retry(task):
+        if reason := retry_plan.why_not_retry(task):
             raise NotPossible(f"It cannot be begun again: {reason}.")
         again = task if task.state == TaskState.RUNNING else _begin_again(task)
         if again is task:
-            doorbell.ring_on_commit(task.pk)
-        oversight.record(
+            dispatch.ring_on_commit(task.pk)
+        operator_log.record(
             operator,
             OperatorVerb.RETRIED_TASK,
             kind=TASK,
@@ -211,17 +212,17 @@ def _begin_again(task: LockerTask) -> LockerTask:
     wallet = task.wallet
     match task.kind:
         case TaskKind.PUT:
-            units = remaining.of(task).units
+            units = retry_plan.of(task).units
             return operations.start_put(actor=wallet, name=str(wallet.pk), units=units, tag=task.tag).task
         case TaskKind.TAKE:
             return operations.start_take(
-                actor=wallet, name=str(wallet.pk), code=secrecy.task_code(task), tag=task.tag
+                actor=wallet, name=str(wallet.pk), code=coin_secrets.task_code(task), tag=task.tag
             ).task
         case TaskKind.PEEK:
-            return operations.start_peek(actor=wallet, code=secrecy.task_code(task)).task
+            return operations.start_peek(actor=wallet, code=coin_secrets.task_code(task)).task
         case TaskKind.BREAK:
             denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
-            found = next(each for each in denominations if choosing.value_of(each) == task.amount)
+            found = next(each for each in denominations if coin_selection.value_of(each) == task.amount)
             return operations.start_break(actor=wallet, name=str(wallet.pk), denomination=found).task
         case TaskKind.FIND:
             return operations.start_find(actor=wallet, name=str(wallet.pk)).task
@@ -262,18 +263,18 @@ def roll_back(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
 
     :raises TaskNotFound, wallets.errors.NotPossible: as their names say
     :raises wallets.errors.DomainError: whatever the operation refuses that takes the coins back
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id)
         _hold(task_id)
-        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        operator_log.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
         if reason := why_not_roll_back(task):
             raise NotPossible(f"It cannot be rolled back: {reason}.")
         undoing = _undo(task)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.ROLLED_BACK_TASK,
             kind=TASK,
@@ -290,12 +291,12 @@ def _undo(task: LockerTask) -> LockerTask:
     wallet = task.wallet
     if task.state == TaskState.RUNNING:
         LockerTask.objects.filter(pk=task.pk).update(deadline=Now())
-        doorbell.ring_on_commit(task.pk)
+        dispatch.ring_on_commit(task.pk)
         return task
     if task.kind == TaskKind.EXPORT:
         return operations.recall_export(actor=wallet, export_id=task.pk).task
     assert task.locker is not None
-    code = secrecy.locker_code(task.locker)
+    code = coin_secrets.locker_code(task.locker)
     return operations.start_take(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
 
 
@@ -303,7 +304,7 @@ def why_not_mark_seen(task: LockerTask) -> str:
     """Return why a task cannot be marked as seen, or "" if it can."""
     if task.seen_at is not None:
         return "it is marked already"
-    if not overview.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists():
+    if not reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists():
         return "it needs no human: no coin of it is unknown, and its time is not over"
     return ""
 
@@ -313,18 +314,18 @@ def mark_seen(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
     Take a task out of those that need a human, until something about it changes.
 
     :raises TaskNotFound, wallets.errors.NotPossible: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.SAW_TASK, kind=TASK, object_id=task_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.SAW_TASK, kind=TASK, object_id=task_id)
         _hold(task_id)
-        oversight.compare(shown, about_to_act_on(task_id=task_id))
+        operator_log.compare(shown, about_to_act_on(task_id=task_id))
         task = _task(task_id)
         if reason := why_not_mark_seen(task):
             raise NotPossible(f"It cannot be marked as seen: {reason}.")
         LockerTask.objects.filter(pk=task_id).update(seen_at=Now())
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.SAW_TASK,
             kind=TASK,

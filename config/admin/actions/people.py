@@ -12,7 +12,7 @@ from config.admin.confirmation import Deed, Done, Reason
 from config.admin.models import Session
 from config.admin.templatetags import desk
 from wallets import errors
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 
 Values = Mapping[str, Any]
 _SHOWN_ONCE: Final = "It is shown once, on the next page."

@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from config.admin.actions.wallets import WALLET
-from transfers import errors, operations, overview, tallies
+from transfers import counters, errors, operations, reports
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
-from wallets import oversight, queries
+from wallets import operator_log, queries
 from wallets.models import Token, Wallet
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 from wallets.queries import NO_TOKENS
 from wallets.states import OperatorVerb
 
@@ -25,7 +25,7 @@ Shown = Mapping[str, Any]
 
 def about_to_issue(*, wallet_id: UUID, capture_ids: Sequence[UUID] | None = None) -> Shown:
     return {
-        "issues_by_operators": oversight.earlier(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id),
+        "issues_by_operators": operator_log.earlier(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id),
         "captures_issued_already": Token.objects.filter(capture_id__in=capture_ids).count() if capture_ids else 0,
     }
 
@@ -43,20 +43,20 @@ def issue_tokens(
 
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises transfers.errors.CaptureAlreadyIssued: a capture has a token already; then none is created
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id)
         wallet = queries.wallet_by_id(wallet_id)
-        oversight.compare(shown, about_to_issue(wallet_id=wallet_id, capture_ids=capture_ids))
-        before = tallies.token_counts([wallet_id]).get(wallet_id, NO_TOKENS).total
+        operator_log.compare(shown, about_to_issue(wallet_id=wallet_id, capture_ids=capture_ids))
+        before = counters.token_counts([wallet_id]).get(wallet_id, NO_TOKENS).total
         captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
         token_ids = [uuid4() for _ in captures]
         issued = operations.issue_tokens(wallet=wallet, capture_ids=captures, token_ids=token_ids)
         # What is issued in one statement has one time; no page tells of an act token by token.
         firsts = Token.objects.filter(pk__in=token_ids[:: operations.ISSUED_AT_ONCE])
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.ISSUED_TOKENS,
             kind=WALLET,
@@ -64,7 +64,7 @@ def issue_tokens(
             label=wallet.name,
             before={**shown, "tokens": before},
             after={"issued": issued, "tokens": before + issued},
-            concerns=[(overview.ISSUE, overview.issue_of(token)) for token in firsts],
+            concerns=[(reports.ISSUE, reports.issue_of(token)) for token in firsts],
         )
     return issued
 
@@ -98,21 +98,21 @@ def cancel_transfer(*, operator: Operator, shown: Shown, transfer_id: UUID, even
     Cancel an open transfer in the name of the wallet that may: DELETE for who asked, DECLINE for who was asked.
 
     :raises transfers.errors.TransferNotFound, transfers.errors.TransferNotOpen: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         # Locked before it is compared, by the operation's own order: the transfer first.
         transfer = Transfer.objects.select_for_update(no_key=True, of=("self",)).filter(pk=transfer_id).first()
         if transfer is None:
             raise errors.TransferNotFound(transfer_id)
-        oversight.compare(shown, about_to_cancel(transfer_id=transfer_id))
+        operator_log.compare(shown, about_to_cancel(transfer_id=transfer_id))
         wallet = deciders(transfer).get(event)
         if wallet is None:
             raise errors.TransferNotOpen
         cancel = operations.delete if event is TransferEvent.DELETE else operations.decline
         row = cancel(actor=wallet, transfer_id=transfer_id)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.CANCELLED_TRANSFER,
             kind=TRANSFER,

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from trusts import errors, operations, overview
+from trusts import errors, operations, reports
 from trusts.models import Trust
-from wallets import oversight
-from wallets.oversight import Operator
+from wallets import operator_log
+from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 
 TRUST: Final = "trust"
@@ -30,21 +30,21 @@ def end_trust(*, operator: Operator, shown: Shown, trust_id: UUID) -> None:
     End an open trust for good.
 
     :raises trusts.errors.TrustNotFound, trusts.errors.TrustNotOpen: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.oversight`
+    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         # Locked before it is compared, in the order of the operation.
         operations.lock(trust_id=trust_id)
-        oversight.compare(shown, about_to_end(trust_id=trust_id))
+        operator_log.compare(shown, about_to_end(trust_id=trust_id))
         row = operations.end_trust(trust_id=trust_id)
         trust = Trust.objects.select_related("actor", "target").get(pk=trust_id)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.ENDED_TRUST,
             kind=TRUST,
             object_id=trust_id,
-            label=overview.meaning(trust),
+            label=reports.meaning(trust),
             before={**shown, "request_type": row.request_type, "originator": row.originating_wallet},
             after={"state": row.state, "event": "end"},
         )

@@ -16,9 +16,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, names, operations, oversight
+from wallets import errors, names, operations, operator_log
 from wallets.models import ApiKey, BearerToken, Wallet
-from wallets.oversight import Operator
+from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 
 WALLET: Final = "wallet"
@@ -49,12 +49,12 @@ def create_wallet(
     """
     password = secrets.token_urlsafe(_PASSWORD_BYTES) if with_password else ""
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         operations.new_name_key(name)
-        oversight.hold(OperatorVerb.CREATED_WALLET, kind=WALLET, object_id=names.name_key(name))
-        oversight.compare(shown, about_to_create_wallet(name=name))
+        operator_log.hold(OperatorVerb.CREATED_WALLET, kind=WALLET, object_id=names.name_key(name))
+        operator_log.compare(shown, about_to_create_wallet(name=name))
         wallet = operations.create_wallet(name=name, about=about, password=password)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.CREATED_WALLET,
             kind=WALLET,
@@ -69,7 +69,7 @@ def create_wallet(
 def about_to_set_password(*, wallet_id: UUID) -> Shown:
     return {
         "valid_bearer_tokens": BearerToken.objects.filter(_valid(), wallet_id=wallet_id).count(),
-        "passwords_set_by_operators": oversight.earlier(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id),
+        "passwords_set_by_operators": operator_log.earlier(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id),
     }
 
 
@@ -83,12 +83,12 @@ def set_password(*, operator: Operator, shown: Shown, wallet_id: UUID) -> str:
     """
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id)
         wallet = _wallet(wallet_id)
-        oversight.compare(shown, about_to_set_password(wallet_id=wallet_id))
+        operator_log.compare(shown, about_to_set_password(wallet_id=wallet_id))
         operations.set_password(wallet=wallet, password=password)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.SET_PASSWORD,
             kind=WALLET,
@@ -112,14 +112,14 @@ def revoke_bearer_tokens(*, operator: Operator, shown: Shown, wallet_id: UUID) -
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.REVOKED_BEARER_TOKENS, kind=WALLET, object_id=wallet_id)
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.REVOKED_BEARER_TOKENS, kind=WALLET, object_id=wallet_id)
         wallet = _wallet(wallet_id)
-        oversight.compare(shown, about_to_revoke_bearer_tokens(wallet_id=wallet_id))
+        operator_log.compare(shown, about_to_revoke_bearer_tokens(wallet_id=wallet_id))
         revoked = operations.revoke_bearer_tokens(wallet=wallet)
         if not revoked:
             raise errors.NotPossible("This wallet has no valid bearer token.")
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.REVOKED_BEARER_TOKENS,
             kind=WALLET,
@@ -143,18 +143,18 @@ def revoke_bearer_token(*, operator: Operator, shown: Shown, bearer_token_id: UU
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         token = (
             BearerToken.objects.select_for_update(of=("self",))
             .select_related("wallet")
             .filter(pk=bearer_token_id)
             .first()
         )
-        oversight.compare(shown, about_to_revoke_bearer_token(bearer_token_id=bearer_token_id))
+        operator_log.compare(shown, about_to_revoke_bearer_token(bearer_token_id=bearer_token_id))
         if token is None or not shown["valid"]:
             raise errors.NotPossible("This bearer token is not valid any more.")
         operations.revoke_bearer_token(bearer_token_id=bearer_token_id)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.REVOKED_BEARER_TOKENS,
             kind=BEARER_TOKEN,
@@ -178,11 +178,11 @@ def create_api_key(*, operator: Operator, shown: Shown, name: str) -> tuple[ApiK
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
-        oversight.hold(OperatorVerb.CREATED_API_KEY, kind=API_KEY, object_id=name)
-        oversight.compare(shown, about_to_create_api_key(name=name))
+        operator_log.begin(operator)
+        operator_log.hold(OperatorVerb.CREATED_API_KEY, kind=API_KEY, object_id=name)
+        operator_log.compare(shown, about_to_create_api_key(name=name))
         api_key, plaintext = operations.create_api_key(name=name)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.CREATED_API_KEY,
             kind=API_KEY,
@@ -214,7 +214,7 @@ def rotate_api_key(
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         old = _valid_key(api_key_id, shown)
         new, plaintext = operations.create_api_key(name=old.name)
         ApiKey.objects.filter(pk=new.pk).update(batch_access=old.batch_access)
@@ -222,7 +222,7 @@ def rotate_api_key(
             operations.end_api_key(api_key_id=old.pk, after=old_stays_valid)
         else:
             operations.revoke_api_key(api_key_id=old.pk)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.ROTATED_API_KEY,
             kind=API_KEY,
@@ -247,10 +247,10 @@ def revoke_api_key(*, operator: Operator, shown: Shown, api_key_id: UUID) -> Non
     :raises AlreadyDone, ChangedMeanwhile: see `oversight`
     """
     with transaction.atomic(savepoint=False):
-        oversight.begin(operator)
+        operator_log.begin(operator)
         key = _valid_key(api_key_id, shown)
         operations.revoke_api_key(api_key_id=api_key_id)
-        oversight.record(
+        operator_log.record(
             operator,
             OperatorVerb.REVOKED_API_KEY,
             kind=API_KEY,
@@ -263,7 +263,7 @@ def revoke_api_key(*, operator: Operator, shown: Shown, api_key_id: UUID) -> Non
 
 def _valid_key(api_key_id: UUID, shown: Shown) -> ApiKey:
     key = ApiKey.objects.select_for_update().filter(pk=api_key_id).first()
-    oversight.compare(shown, about_to_change_api_key(api_key_id=api_key_id))
+    operator_log.compare(shown, about_to_change_api_key(api_key_id=api_key_id))
     if key is None or not shown["valid"]:
         raise errors.NotPossible("This API key is not valid any more.")
     return key

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from config.api.errors import Invalid
 from config.api.validation import Flag, ListOf, Number, Shape, Text
-from lockers import choosing
-from lockers.conversation import Listing
+from lockers import coin_selection
 from lockers.models import LockerTask, StatementLine
 from lockers.operations import Started
 from lockers.queries import Contents, ExportView, LockerContents, Receipt, Statement, TaskView
@@ -22,6 +21,7 @@ from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS
 from lockers.raida.errors import InvalidAmount
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import CoinState, FileType, TaskKind, TaskState
+from lockers.worker.messages import Listing
 
 # All coins that there can be of every denomination are worth less than this many units.
 _HIGHEST_AMOUNT: Final = 9 * 10**10
@@ -61,7 +61,7 @@ class Amount:
 
 
 _COIN_VALUES: Final = {
-    denomination: format_amount(choosing.value_of(denomination))
+    denomination: format_amount(coin_selection.value_of(denomination))
     for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
 }
 
@@ -251,7 +251,7 @@ def denominations(counts: Mapping[int, int]) -> dict[str, int]:
     if not counts:
         return {}
     return {
-        format_amount(choosing.value_of(denomination)): counts.get(denomination, 0)
+        format_amount(coin_selection.value_of(denomination)): counts.get(denomination, 0)
         for denomination in range(max(counts), min(counts) - 1, -1)
     }
 
@@ -376,7 +376,7 @@ def _data(view: TaskView) -> dict[str, Any]:
             listed = result.get("coins", [])
             return {
                 "total": coins(result.get("total", 0)),
-                "coins": [{**coin, "value": coins(choosing.value_of(coin["denomination"]))} for coin in listed],
+                "coins": [{**coin, "value": coins(coin_selection.value_of(coin["denomination"]))} for coin in listed],
                 **_code_used(view),
             }
         case TaskKind.IMPORT:
@@ -594,7 +594,7 @@ def receipt(found: Receipt) -> dict[str, Any]:
             {
                 "sn": line.serial_number,
                 "denomination": line.denomination,
-                "value": coins(choosing.value_of(line.denomination)),
+                "value": coins(coin_selection.value_of(line.denomination)),
                 "pown": line.pown,
                 "result": line.became or line.state,
                 **({} if line.became is None else {"result_at_first": line.state}),

@@ -31,10 +31,11 @@ from config.api.pools import Pool, answered_on
 from config.api.validation import Guid, Number, Text
 from config.api.views import ApiViewSet
 from config.web.addresses import client_address, network_of
-from lockers import engine, errors, letters, operations, queries
-from lockers.conversation import Listing
+from lockers import errors, operations, queries, server_letters
 from lockers.raida.statuses import QUORUM, Status
 from lockers.states import FileType, TaskKind, TaskState
+from lockers.worker import runner
+from lockers.worker.messages import Listing
 from trusts import operations as trusts
 from wallets import errors as wallet_errors
 from wallets import names
@@ -223,7 +224,7 @@ class TaskViewSet(_LockersViewSet):
     @_describe(
         "Show a task",
         answer=examples.TASK,
-        about=letters.DESCRIPTION,
+        about=server_letters.DESCRIPTION,
         path={"task_id": Guid()},
         refusals=[errors.TaskNotFound()],
         tag="tasks",
@@ -421,7 +422,7 @@ class CoreViewSet(_LockersViewSet):
 
 
 def _look(request: Request, locker_key: str) -> Listing:
-    return engine.peek(actor_id=caller(request).pk, code=locker_key, address=_address(request))
+    return runner.peek(actor_id=caller(request).pk, code=locker_key, address=_address(request))
 
 
 def _address(request: Request) -> str:
@@ -722,7 +723,7 @@ class CoinsViewSet(_LockersViewSet):
         answer=examples.RECEIPT,
         path={"receipt_id": Text()},
         refusals=[errors.ReceiptNotFound()],
-        about=letters.DESCRIPTION,
+        about=server_letters.DESCRIPTION,
         tag="tasks",
     )
     def receipt(self, request: Request, receipt_id: str) -> Response:
@@ -733,7 +734,7 @@ class CoinsViewSet(_LockersViewSet):
         answer=examples.RECEIPT,
         path={"name": Text(maximum=254), "receipt_id": Text()},
         refusals=[*_FOREIGN, errors.ReceiptNotFound()],
-        about=letters.DESCRIPTION,
+        about=server_letters.DESCRIPTION,
         tag="tasks",
     )
     def receipt_of_wallet(self, request: Request, name: str, receipt_id: str) -> Response:

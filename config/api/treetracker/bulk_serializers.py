@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text, shortened
-from transfers import batches, errors, tables
+from transfers import bulk, errors, tables
 
 MAXIMUM_ROWS: Final = 2500
 _URL: Final = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
     sender: str | None
     default_amount: int | None
-    rows: list[batches.Row]
+    rows: list[bulk.Row]
 
 
 def read_transfers(form: QueryDict) -> Batch:
@@ -57,7 +57,7 @@ def read_creation(form: QueryDict) -> Batch:
     return batch
 
 
-def created(result: batches.Created) -> dict[str, Any]:
+def created(result: bulk.Created) -> dict[str, Any]:
     """Write the answer of `POST /wallets/batch-create-wallet`; a batch with other failures is refused as a whole."""
     return {
         "wallets_created": result.wallets,
@@ -86,7 +86,7 @@ def _records(file: "UploadedFile[bytes]") -> Iterator[tables.Record]:
         raise Invalid(f'"csv" {error}') from None
 
 
-def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[batches.Row]:
+def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[bulk.Row]:
     records = _records(file)
     header_line, header = next(records, (1, []))
     for number, name in enumerate(header, start=1):
@@ -107,9 +107,7 @@ def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[bat
     return rows
 
 
-def _row(
-    index: int, line: int, header: Sequence[str], cells: Sequence[str], columns: Mapping[str, Field]
-) -> batches.Row:
+def _row(index: int, line: int, header: Sequence[str], cells: Sequence[str], columns: Mapping[str, Field]) -> bulk.Row:
     """Read one row; what is wrong with it is kept in it, so that all wrong rows can be told at once."""
     given = {name: cell for name, cell in zip(header, cells, strict=False) if name}
     values: dict[str, Any] = {}
@@ -128,7 +126,7 @@ def _row(
                     raise Invalid(f'"{path}" must be a valid uri')
     except Invalid as error:
         problem = errors.RowInvalid(error.message, column=column)
-    return batches.Row(
+    return bulk.Row(
         line=line,
         wallet_name=given.get("wallet_name", ""),
         amount=values.get("token_transfer_amount_overwrite"),

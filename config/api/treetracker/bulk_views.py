@@ -9,7 +9,7 @@ from config.api.openapi import Refusal, describe
 from config.api.parsers import FormParser, form_of
 from config.api.treetracker import bulk_serializers
 from config.api.views import ApiViewSet
-from transfers import batches, errors
+from transfers import bulk, errors
 from wallets import errors as wallet_errors
 
 _NO_WALLET = wallet_errors.WalletNotFound("Could not find wallet by name: nobody")
@@ -21,7 +21,7 @@ _REFUSALS: list[Refusal] = [
     Invalid("Only csv files are supported"),
     Invalid('"csv" is required'),
     errors.BatchUncovered(),
-    errors.BatchTooLarge(batches.MAXIMUM_TOKENS),
+    errors.BatchTooLarge(bulk.MAXIMUM_TOKENS),
     errors.RowsRefused(
         {
             3: errors.RowInvalid('"[1]" contains a duplicate value'),
@@ -59,7 +59,7 @@ class BatchViewSet(ApiViewSet):
         """
         _check_access(request)
         batch = bulk_serializers.read_creation(form_of(request))
-        result = batches.create_batch(
+        result = bulk.create_batch(
             actor=caller(request), rows=batch.rows, sender=batch.sender, default_amount=batch.default_amount
         )
         return Response(bulk_serializers.created(result))
@@ -90,7 +90,7 @@ class BatchViewSet(ApiViewSet):
         _check_access(request)
         batch = bulk_serializers.read_transfers(form_of(request))
         assert batch.sender is not None
-        batches.transfer_batch(
+        bulk.transfer_batch(
             actor=caller(request), sender=batch.sender, rows=batch.rows, default_amount=batch.default_amount
         )
         return Response(bulk_serializers.TRANSFERRED)

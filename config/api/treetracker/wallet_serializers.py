@@ -88,7 +88,7 @@ def wallet(row: WalletRow) -> dict[str, Any]:
     """
     Write a wallet as `GET /wallets/{id}` shows it. `wallet` is its name, as clients of the later version read it.
 
-    Up to the last two, the fields are those of the list (`transfers.tallies.wallets_page`).
+    Up to the last two, the fields are those of the list (`transfers.counters.wallets_page`).
     """
     return {
         "id": row.id,

@@ -12,7 +12,7 @@ from config.api.treetracker import wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from config.web.addresses import client_address
-from transfers import tallies
+from transfers import counters
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
 from wallets import errors, operations, queries
@@ -74,7 +74,7 @@ class WalletViewSet(ApiViewSet):
     @describe("List wallets", query=PAGE, answer={"wallets": [wallet_serializers.WALLET_EXAMPLE]}, tag="wallets")
     def list(self, request: Request) -> Response:
         page = pagination.read(request, scope="wallets")
-        rows = tallies.wallets_page(
+        rows = counters.wallets_page(
             actor_id=caller(request).pk,
             limit=page.limit,
             offset=page.offset,
@@ -115,7 +115,7 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
-        return Response(wallet_serializers.wallet(queries.wallet_row(wallet, counting=tallies.token_counts)))
+        return Response(wallet_serializers.wallet(queries.wallet_row(wallet, counting=counters.token_counts)))
 
     @describe(
         "Describe a wallet",
@@ -133,7 +133,7 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
         changed = trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
-        return Response(wallet_serializers.wallet(queries.wallet_row(changed, counting=tallies.token_counts)))
+        return Response(wallet_serializers.wallet(queries.wallet_row(changed, counting=counters.token_counts)))
 
 
 class TokenViewSet(ApiViewSet):

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.ops import audits
-from lockers import inspection
+from lockers.worker import reconciliation
 from wallets.errors import AuditIsRunning
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error} Try again in a moment.") from error
         if options["servers"]:
             # Talking to servers takes time, so no transaction is open here.
-            findings += inspection.server_findings()
+            findings += reconciliation.server_findings()
         for finding in findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")
         if findings:

@@ -25,7 +25,7 @@ from config.environment import ROOT
 from config.ops import health
 from config.postgresql import sessions
 from config.web import static_files
-from lockers import network, resealing
+from lockers import key_rotation, transport
 from lockers.raida.commands import Command as RaidaCommand
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.vault import SealBroken
@@ -210,12 +210,12 @@ def raida() -> str:
             " COPPICE_RAIDA_HOSTS to 25 host:port, comma separated"
         )
     try:
-        servers = network.servers_from_settings(settings.RAIDA_HOSTS)
-    except network.InvalidServers as error:
+        servers = transport.servers_from_settings(settings.RAIDA_HOSTS)
+    except transport.InvalidServers as error:
         raise NotWell(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
-    call = network.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
-    results = network.ask(servers, call, until=network.within(ECHO_SECONDS))
-    silent = sorted(number for number, result in results.items() if not isinstance(result, network.Answer))
+    call = transport.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
+    results = transport.ask(servers, call, until=transport.within(ECHO_SECONDS))
+    silent = sorted(number for number, result in results.items() if not isinstance(result, transport.Answer))
     if not silent:
         return f"all {RAIDA_COUNT} servers answer"
     named = f"{RAIDA_COUNT - len(silent)} of {RAIDA_COUNT} servers answer; silent: {', '.join(map(str, silent))}"
@@ -255,7 +255,7 @@ def wallet_names() -> str:
 
 def vault() -> str:
     try:
-        counts = resealing.counts()
+        counts = key_rotation.counts()
     except SealBroken as error:
         raise NotWell(str(error), "Set COPPICE_VAULT_KEY to another new key.") from error
     except DatabaseError as error:

@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lockers.localnet import minting
 from lockers.localnet.fleet import ADMIN_KEY_SIZE, CannotStart, read_admin_key
-from lockers.network import Server, servers_from_settings
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, Coin, format_amount
 from lockers.raida.files import write_bin
 from lockers.raida.statuses import RAIDA_COUNT
+from lockers.transport import Server, servers_from_settings
 
 _MOST_COINS = 65_535
 _VALUES = {

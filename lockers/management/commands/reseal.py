@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from lockers import resealing
+from lockers import key_rotation
 
 _SAID_EVERY = 10_000
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = resealing.counts()
+        before = key_rotation.counts()
         to_do = {each.name: each.old - each.unknown for each in before}
         for name, number in to_do.items():
             self.stdout.write(f"{name}: {number:,} to seal anew")
@@ -28,18 +28,18 @@ class Command(BaseCommand):
             self._refuse_unknown(before)
             return
         done = Counter[str]()
-        for name, number in resealing.reseal():
+        for name, number in key_rotation.reseal():
             done[name] += number
             if done[name] // _SAID_EVERY > (done[name] - number) // _SAID_EVERY:
                 self.stdout.write(f"{name}: {done[name]:,} of {to_do[name]:,}")
-        after = resealing.counts()
+        after = key_rotation.counts()
         self._refuse_unknown(after)
         left = sum(each.old for each in after)
         if left:
             raise CommandError(f"{left:,} values were being changed by others all the time; run this again.")
         self.stdout.write(f"Done: {done.total():,} values. COPPICE_VAULT_KEY alone opens every secret now.")
 
-    def _refuse_unknown(self, counts: list[resealing.Count]) -> None:
+    def _refuse_unknown(self, counts: list[key_rotation.Count]) -> None:
         unknown = sum(each.unknown for each in counts)
         if unknown:
             raise CommandError(

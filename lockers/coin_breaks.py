@@ -1,0 +1,123 @@
+"""
+What the rows of a break say, and what becomes of them; each in the transaction of its caller.
+
+A break has a batch of its own: the coin to be broken and, from the intent on, the ten that it shall
+become, whose `secrets` are the numbers proposed for them. All eleven carry the same marks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models.functions import Now
+
+from lockers import coin_outcomes, coin_secrets
+from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, Mark, may_become
+
+# Batches of a put's coins count from 0 up. Change that is reserved for it and not chosen yet is in this one,
+POOL: Final = -1
+# and breaks count from here down.
+FIRST_BREAK: Final = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a break came to: each coin's state and denomination, for tallies, and 25 letters for the board."""
+
+    coins: Sequence[tuple[CoinState, int]]
+    spendable_before: int
+    shown: str
+    # Whether an earlier task had left it open.
+    had_doubtful: bool
+
+    @property
+    def units(self) -> int:
+        """How much the wallet's balance grew, below zero if it shrank."""
+        after = sum(WireCoin(denomination, 0).value for state, denomination in self.coins if state in SPENDABLE)
+        return after - self.spendable_before
+
+
+def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
+    """
+    Bring a break to its end, from the marks as they stand.
+
+    With `keep` the ten stay reserved for the task; otherwise they, and always the coin, are let go.
+    """
+    rows = list(
+        Coin.objects.filter(task=task, batch=batch)
+        .order_by("id")
+        .select_for_update(no_key=True, of=("self",))
+        .defer("secrets", "proposed")
+    )
+    (big,) = (row for row in rows if row.state != CoinState.CHANGE)
+    ten = [row for row in rows if row.state == CoinState.CHANGE]
+    ending = (
+        _ending_of_release(big)
+        if big.releasing
+        else coin_outcomes.ending_of_break(state=CoinState(big.state), marks=big.outcome, pown=big.pown)
+    )
+    spendable_before = WireCoin(big.denomination, 0).value if big.state in SPENDABLE else 0
+    if ending.broken in SPENDABLE:
+        # Nothing is left of the break: it is a coin like others.
+        Coin.objects.filter(pk=big.pk).update(family=None)
+    _let_go(big, ending.broken, ending.pown)
+    coins = [(ending.broken, big.denomination)]
+    lines = [_line(task, big, ending.broken, coin_outcomes.shown(big.outcome))]
+    if ending.change is None:
+        Coin.objects.filter(pk__in=[row.pk for row in ten], state=CoinState.CHANGE).delete()
+    for row in ten if ending.change is not None else ():
+        state = ending.change
+        assert state is not None
+        if keep and state in SPENDABLE:
+            _become(row, state, pown=ending.change_pown, batch=POOL, outcome=Mark.UNASKED * RAIDA_COUNT)
+        else:
+            _let_go(row, state, ending.change_pown)
+        if state in SPENDABLE:
+            coins.append((state, row.denomination))
+            if not keep:
+                lines.append(_line(task, row, state, ending.change_pown))
+    ReceiptLine.objects.bulk_create(lines)
+    return Settled(coins, spendable_before, coin_outcomes.shown(big.outcome), big.state in DOUBTFUL)
+
+
+def _ending_of_release(big: Coin) -> coin_outcomes.BreakEnding:
+    """Return how it ends for a coin that gets fresh numbers, because it was not broken after all."""
+    ending = coin_outcomes.ending_of_release(big.outcome, big.pown)
+    fields: dict[str, object] = {"releasing": ending.stays_releasing}
+    if ending.secrets is coin_outcomes.Secrets.REVERTED:
+        fields["proposed"] = None
+    elif not ending.stays_releasing:
+        row = Coin.objects.only("secrets", "proposed", "outcome").get(pk=big.pk)
+        old = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        new = coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
+        held = [new[raida] if row.outcome[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
+        fields["secrets"] = coin_secrets.seal_numbers(held, coin_id=row.pk)
+        if ending.secrets is coin_outcomes.Secrets.MIXED:
+            fields["proposed"] = None
+    Coin.objects.filter(pk=big.pk).update(**fields)
+    assert ending.state is not None
+    change = CoinState.VOID if ending.state in SPENDABLE else CoinState.CHANGE
+    return coin_outcomes.BreakEnding(ending.state, ending.pown, change, "n" * RAIDA_COUNT)
+
+
+def _let_go(row: Coin, state: CoinState, pown: str) -> None:
+    _become(row, state, pown=pown, task=None, batch=None, outcome="")
+
+
+def _become(row: Coin, state: CoinState, **fields: object) -> None:
+    if not may_become(CoinState(row.state), state):
+        raise AssertionError(f"a coin that is {row.state} cannot become {state}")
+    changed = Coin.objects.filter(pk=row.pk, state=row.state, task_id=row.task_id).update(
+        state=state, changed_at=Now(), **fields
+    )
+    if changed != 1:
+        raise AssertionError("a coin of a break was changed meanwhile")
+
+
+def _line(task: LockerTask, row: Coin, state: CoinState, letters: str) -> ReceiptLine:
+    return ReceiptLine(
+        task=task, denomination=row.denomination, serial_number=row.serial_number, pown=letters, state=state
+    )

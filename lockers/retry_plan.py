@@ -1,0 +1,213 @@
+"""
+What is left of what a task was asked to do, and what may therefore be done next, from rows as they are now.
+
+The pages of the desk, the confirmation of a retry and the retry itself ask here. The retry has the task's row locked
+then, which whoever settles coins that the task left open locks too (`lockers.current_results`).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count
+from django.utils import timezone
+
+from lockers import coin_outcomes, coin_selection, current_results, queries
+from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
+from wallets.models import OperatorAction
+from wallets.states import OperatorVerb
+from wallets.wording import counted, verb
+
+_NOTHING: Final = "nothing is left to do"
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """
+    `todo` says what may be begun again, in numbers, or is empty; then `why_not` says why it cannot be.
+
+    `units` is what is left of a put. `unknown_coins` are open still, worth `unknown_units`; `asked_by` is the task that
+    asks about some of them at this moment, otherwise the clock does so from `next_find_at` on.
+    """
+
+    todo: str = ""
+    why_not: str = ""
+    units: int = 0
+    unknown_coins: int = 0
+    unknown_units: int = 0
+    asked_by: UUID | None = None
+    next_find_at: datetime | None = None
+    # Puts of the same amount that the wallet has begun since.
+    later_puts: int = 0
+
+
+def of(task: LockerTask) -> Remaining:
+    """Return what is left of a task that has ended."""
+    coins, units = current_results.open_coins(task_id=task.pk)
+    asked_by, next_find_at = _who_asks(task.pk) if coins else (None, None)
+    unknown = Remaining(unknown_coins=coins, unknown_units=units, asked_by=asked_by, next_find_at=next_find_at)
+    if successor := _successor(task):
+        why = f"it was begun again already, as task {successor}; what is left of it is offered there"
+        return replace(unknown, why_not=why)
+    if coins and asked_by is not None:
+        return replace(unknown, why_not=f"{_unknown(coins, units)}, and task {asked_by} is asking about them now")
+    if coins and task.kind != TaskKind.FIND:
+        return replace(unknown, why_not=f"{_unknown(coins, units)}: find first")
+    return _left_of(task, unknown)
+
+
+def _unknown(coins: int, units: int) -> str:
+    return f"{counted(coins, 'coin')}, worth {coin_outcomes.coins_text(units)}, {verb(coins)} unknown"
+
+
+def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
+    def left(todo: str, units: int = 0, later_puts: int = 0) -> Remaining:
+        return replace(unknown, todo=todo, units=units, later_puts=later_puts)
+
+    def nothing(why: str = "") -> Remaining:
+        done = f"{_NOTHING}: it is done" if task.state == TaskState.COMPLETED else _NOTHING
+        return replace(unknown, why_not=why or done)
+
+    failed = task.state == TaskState.ERROR
+    match task.kind:
+        case TaskKind.PUT:
+            if task.amount is None:
+                return nothing("its amount is not known")
+            units = task.amount - _units(task, CoinState.LOCKED, CoinState.SENT, CoinState.COUNTERFEIT)
+            if units <= 0:
+                return nothing()
+            worth = coin_outcomes.coins_text(units)
+            were = "was" if worth == "1 CloudCoin" else "were"
+            todo = (
+                f"{worth} {were} not stored and {verb(2 if were == 'were' else 1)} back in the wallet: put them again"
+            )
+            later = LockerTask.objects.filter(
+                wallet_id=task.wallet_id, kind=TaskKind.PUT, amount=task.amount, created_at__gt=task.created_at
+            )
+            return left(todo.replace("put them", f"put {worth}"), units, later.count())
+        case TaskKind.BREAK:
+            if not failed or task.amount is None:
+                return nothing()
+            return left(f"1 coin of {coin_outcomes.coins_text(task.amount)} was not broken: break one again")
+        case TaskKind.TAKE:
+            if not failed or task.receipt_lines.exists():
+                return nothing()
+            return left("nothing was taken: look again with the same code")
+        case TaskKind.FIND:
+            number = Coin.objects.filter(wallet_id=task.wallet_id, state__in=DOUBTFUL, task=None).count()
+            return (
+                left(f"{counted(number, 'coin')} {verb(number)} unknown: ask about them again") if number else nothing()
+            )
+        case TaskKind.FIX:
+            number = coins_to_fix(wallet_id=task.wallet_id)
+            todo = f"{counted(number, 'coin')} {verb(number)} not accepted by all servers: try to heal again"
+            if not number and failed:
+                return left("nothing is known yet: ask the servers again")
+            return left(todo) if number else nothing()
+        case TaskKind.PEEK | TaskKind.ECHO | TaskKind.HEALTH:
+            return left("nothing is known yet: ask again") if failed else nothing()
+        case TaskKind.IMPORT:
+            kept = "the file is not kept: its owner sends it again, and no coin is taken twice"
+            return nothing(kept if failed else "")
+        case _:
+            return nothing("nothing left the wallet: its owner gives the order again" if failed else "")
+
+
+def coins_to_fix(*, wallet_id: UUID) -> int:
+    return Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT).count()
+
+
+def _units(task: LockerTask, *states: CoinState) -> int:
+    counts = (
+        (
+            ReceiptLine.objects.filter(task=task, state__in=states)
+            | ReceiptLine.objects.filter(task=task, became__in=states)
+        )
+        .values_list("denomination")
+        .annotate(number=Count("id"))
+    )
+    return coin_selection.total(dict(counts))
+
+
+def _successor(task: LockerTask) -> str:
+    """The task by which an operator began this one again."""
+    made = (
+        OperatorAction.objects.filter(verb=OperatorVerb.RETRIED_TASK, object_kind="task", object_id=str(task.pk))
+        .order_by("-id")
+        .values_list("after__task", flat=True)
+    )
+    return next((each for each in made if each and each != str(task.pk)), "")
+
+
+def _who_asks(task_id: UUID) -> tuple[UUID | None, datetime | None]:
+    with connection.cursor() as cursor:
+        cursor.execute(_WHO_ASKS, [task_id])
+        row = cursor.fetchone()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+# When a find begins by itself, as in `queries.coins_to_find`.
+_WHO_ASKS: Final = f"""
+SELECT coin.task_id, greatest(coin.changed_at + interval '10 seconds', (
+           SELECT max(task.finished_at + {queries.PAUSE})
+             FROM lockers_lockertask AS task
+            WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find' AND task.finished_at IS NOT NULL)) AS at
+  FROM lockers_receiptline AS line
+  JOIN lockers_coin AS coin USING (denomination, serial_number)
+ WHERE line.task_id = %s AND line.state IN ('limbo', 'errored') AND line.settled_by_id IS NULL
+   AND coin.state IN ('limbo', 'errored')
+ ORDER BY coin.task_id NULLS LAST, at LIMIT 1
+"""  # noqa: S608 - constants
+
+
+def advice(task: LockerTask, *, now: datetime) -> str:
+    """Say what is safe to do next with a task."""
+    if task.state == TaskState.RUNNING:
+        if task.deadline < now:
+            return (
+                "Its time is up and no worker has ended it: see whether a worker runs. Nothing is lost: the next one"
+                " asks the servers what they hold before it does anything."
+            )
+        if task.is_parked:
+            return (
+                "It waits until the servers have decided another wallet's claim to the same coins, and goes on by"
+                " itself. Wait: when its time is up, it says what it left."
+            )
+        if task.lease_until is None or task.lease_until < now:
+            return "No worker has it at the moment; the sweep rings for it every few seconds. Wait."
+        return "A worker is at it. Wait: it ends by itself, at the latest when its time is up."
+    remaining = of(task)
+    parts = []
+    if remaining.unknown_coins:
+        parts.append(f"{_unknown(remaining.unknown_coins, remaining.unknown_units)}. Do not repeat the order.")
+        if remaining.asked_by is not None:
+            parts.append(f"Task {remaining.asked_by} is asking the servers now.")
+        elif remaining.next_find_at is not None:
+            at = max(remaining.next_find_at, now)
+            parts.append(
+                f"The servers are asked again automatically from {at:%Y-%m-%d %H:%M:%S} UTC on; “Find coins”"
+                " on the page of the wallet asks at once."
+            )
+        if remaining.todo:
+            parts.append("Retry does the same.")
+    elif remaining.todo:
+        parts.append(f"{remaining.todo[0].upper()}{remaining.todo[1:]}. Retry does that.")
+        if remaining.later_puts:
+            parts.append(
+                f"The wallet has begun {counted(remaining.later_puts, 'put')} of the same amount since: ask its owner"
+                " first."
+            )
+    else:
+        parts.append(f"{remaining.why_not[0].upper()}{remaining.why_not[1:]}.")
+    return " ".join(parts)
+
+
+def why_not_retry(task: LockerTask) -> str:
+    """Return why a task cannot be begun again, or "" if it can."""
+    if task.state == TaskState.RUNNING:
+        return "a worker is at it" if task.lease_until is not None and task.lease_until > timezone.now() else ""
+    return of(task).why_not

@@ -1,0 +1,193 @@
+"""
+Healing coins that some servers do not accept, by tickets of those that do (the RAIDA protocol, section 6.1).
+
+A server that is told by 13 others that a coin is genuine gives it a number which follows from a
+generator of ours. The generators are sealed in the task before the first request, one for each
+server, so that none can compute what another holds; the numbers that they will make are committed as
+proposed ones before a fix is sent. To repeat a fix makes the same numbers and does no harm.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.db import transaction
+
+from lockers import coin_secrets
+from lockers.models import Coin
+from lockers.raida import payloads
+from lockers.raida.authenticity import fix_an, is_locker_key
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.errors import WireError
+from lockers.raida.payloads import CoinAn, FixRequest
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import Mark, Step, TaskKind
+from lockers.transport import Answer, Call
+from lockers.worker import messages, request_encryption, task_store
+from lockers.worker.broadcast import MOVED, Table, Work
+from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.task_store import Claim
+
+# A server asks all others about their tickets before it answers.
+_PATIENCE: Final = 4.0
+# A fix that is silent is asked about; only the number that it gives would say that it was done.
+_ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
+
+
+@dataclass(slots=True)
+class _Patient:
+    """A coin with what its row says: `piece.old` are the numbers held, `piece.new` those proposed or the same."""
+
+    piece: Piece
+    has_proposal: bool
+    is_of_a_break: bool
+    adopted: set[int] = field(default_factory=set)
+    # Servers that answered just now, and shall be told to fix it.
+    to_fix: set[int] = field(default_factory=set)
+
+
+def heal(work: Work, batch: int) -> None:
+    """
+    Ask the servers that do not accept the coins of a batch, and have those fix them that answer.
+
+    May begin anew at any time: what took effect before is seen by the first question.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    patients = _load(work.held, batch)
+    task_store.advance(held=work.held, step=Step.FINDING)
+    _examine(work, batch, patients)
+    generators = coin_secrets.generators(work.task)
+    _commit(work.held, patients, generators)
+    patients = [patient for patient in patients if patient.to_fix]
+    if not patients:
+        return
+    task_store.advance(held=work.held, step=Step.HEALING, progress=40)
+    tickets, votes = _get_tickets(work, batch, patients)
+    pieces = [patient.piece for patient in patients]
+    chosen: Chosen = {
+        raida: indices
+        for raida in range(RAIDA_COUNT)
+        if (
+            indices := tuple(
+                index for index, patient in enumerate(patients) if raida in patient.to_fix and votes[index] >= QUORUM
+            )
+        )
+    }
+    requests = {
+        raida: FixRequest(tuple(pieces[index].coin for index in indices), generators[raida], tickets)
+        for raida, indices in chosen.items()
+    }
+    call = Call(
+        command=Command.FIX, payloads={raida: payloads.encode_fix(request) for raida, request in requests.items()}
+    )
+    work.exchange(
+        Command.FIX, batch, pieces, chosen, MOVED, call=call, sent=True, patience=_PATIENCE, progress=(50, 90)
+    )
+    work.exchange(Command.FIND, batch, pieces, messages.choose(pieces, Mark.SENT), _ASKED)
+
+
+def _load(held: Claim, batch: int) -> list[_Patient]:
+    patients = []
+    for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("id"):
+        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        proposed = None if row.proposed is None else coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
+        piece = Piece(
+            coin_id=row.pk,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=row.outcome,
+            old=numbers,
+            new=proposed or numbers,
+        )
+        patients.append(_Patient(piece, proposed is not None, row.origin == TaskKind.BREAK))
+    return patients
+
+
+def _examine(work: Work, batch: int, patients: Sequence[_Patient]) -> None:
+    """Ask what the servers hold that are not known to accept a coin; note which answer."""
+    pieces = [patient.piece for patient in patients]
+    chosen = {
+        raida: indices
+        for raida in range(RAIDA_COUNT)
+        if (indices := tuple(index for index, piece in enumerate(pieces) if piece.pown[raida] != "p"))
+    }
+    found = work.exchange(Command.FIND, batch, pieces, chosen, {})
+    for raida, told in found.items():
+        for index, reply in zip(chosen[raida], told, strict=True):
+            patient = patients[index]
+            if _is_ours(patient, raida, reply):
+                patient.adopted.add(raida)
+            elif reply in (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER):
+                patient.to_fix.add(raida)
+
+
+def _is_ours(patient: _Patient, raida: int, reply: Reply) -> bool:
+    """Whether the server holds a number that nobody but us was ever told."""
+    if not patient.has_proposal:
+        # The ten of a break have no other numbers; whatever else was refused is one that a giver knew.
+        return patient.is_of_a_break and reply in (Reply.HAS_OLD, Reply.HAS_NEW)
+    return reply is Reply.HAS_NEW and not is_locker_key(patient.piece.new[raida])
+
+
+def _commit(held: Claim, patients: Sequence[_Patient], generators: Sequence[bytes]) -> None:
+    """Write down what was found, and the numbers that the fixes will make, before any is sent."""
+    with transaction.atomic():
+        task_store.fence(held)
+        for patient in patients:
+            piece = patient.piece
+            if not patient.adopted and not patient.to_fix:
+                continue
+            piece.old = tuple(
+                piece.new[raida] if raida in patient.adopted else number for raida, number in enumerate(piece.old)
+            )
+            piece.new = tuple(
+                fix_an(raida=raida, coin=piece.coin, pg=generators[raida]) if raida in patient.to_fix else number
+                for raida, number in enumerate(piece.new)
+            )
+            piece.pown = "".join("p" if raida in patient.adopted else letter for raida, letter in enumerate(piece.pown))
+            piece.marks = Mark.UNASKED * RAIDA_COUNT
+            Coin.objects.filter(pk=piece.coin_id, task_id=held.task_id).update(
+                secrets=coin_secrets.seal_numbers(piece.old, coin_id=piece.coin_id),
+                proposed=None
+                if piece.pown == "p" * RAIDA_COUNT
+                else coin_secrets.seal_numbers(piece.new, coin_id=piece.coin_id),
+                pown=piece.pown,
+                outcome=piece.marks,
+            )
+
+
+def _get_tickets(work: Work, batch: int, patients: Sequence[_Patient]) -> tuple[tuple[int, ...], Mapping[int, int]]:
+    """Return a ticket for each server, 0 where there is none, and how many vouch for each coin."""
+    pieces = [patient.piece for patient in patients]
+    chosen = {
+        raida: indices
+        for raida in range(RAIDA_COUNT)
+        if (indices := tuple(index for index, piece in enumerate(pieces) if piece.pown[raida] == "p"))
+    }
+    call = Call(
+        command=Command.GET_TICKET,
+        payloads={
+            raida: payloads.encode_get_ticket([CoinAn(pieces[index].coin, pieces[index].old[raida]) for index in each])
+            for raida, each in chosen.items()
+        },
+    )
+    ciphers = request_encryption.ciphers(
+        Command.GET_TICKET, pieces, chosen, spare=request_encryption.spare_coin(work.task.wallet_id)
+    )
+    results = work.question(request_encryption.hidden(call, ciphers), batch)
+    tickets = [0] * RAIDA_COUNT
+    votes = dict.fromkeys(range(len(pieces)), 0)
+    for raida, indices in chosen.items():
+        result = results.get(raida)
+        if not isinstance(result, Answer):
+            continue
+        try:
+            reply = payloads.decode_get_ticket_reply(result.status, result.payload, count=len(indices))
+        except WireError:
+            continue
+        tickets[raida] = reply.ticket or 0
+        for index, passed in zip(indices, reply.passed, strict=True):
+            votes[index] += passed
+    return tuple(tickets), votes

@@ -1,0 +1,340 @@
+"""
+Asking the servers whether they still accept coins at rest, and writing down what they say.
+
+A server that crashes may lose what it acknowledged in the seconds before. The books go on saying that it accepts the
+coin until somebody asks. DETECT asks and changes nothing, so no coin is reserved for it; what is learnt is written only
+where nothing has moved the coin since it was read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from lockers import coin_secrets
+from lockers.models import Coin, Locker
+from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import SPENDABLE, CoinState, Mark
+from lockers.transport import Call, Results
+from lockers.vault import SealBroken
+from lockers.worker import broadcast, circuit_breaker, late_answers, messages, request_encryption, split_batches
+from lockers.worker.broadcast import Work
+from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.task_store import BATCH_COINS, Claim, fence
+
+# Puts a call of one batch to the servers.
+Question = Callable[[Call, int], Results]
+# What each server said about one coin.
+Told = Mapping[int, Reply]
+
+# Of one wallet in one task: those that were checked the longest ago.
+MOST: Final = 20_000
+# What was checked so lately need not be checked before a fix says that there is nothing to do.
+LATELY: Final = timedelta(minutes=10)
+# By the clock each coin is due after six days, so that a day is left for servers that are away.
+_DUE_AFTER: Final = timedelta(days=6)
+# A coin that has just come in is left alone until its late answers are there.
+_SETTLING: Final = timedelta(seconds=30)
+# Rows that one statement locks: a put that finds its coins locked looks for others.
+_WRITTEN_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True)
+class Checked:
+    """
+    What a check of coins came to.
+
+    `refused` coins are accepted by fewer servers than the books said; `doubtful` ones would be left with fewer than 13,
+    so nothing was written of them; `unanswered` ones were answered for by fewer than 13 servers.
+    """
+
+    coins: int = 0
+    refused: int = 0
+    doubtful: int = 0
+    unanswered: int = 0
+    # How many coins are accepted by how many servers, and each server's words.
+    passes: Counter[int] = field(default_factory=Counter)
+    words: list[Counter[str]] = field(default_factory=lambda: [Counter() for _ in range(RAIDA_COUNT)])
+
+    @property
+    def board(self) -> str:
+        """What each server said: that it refuses if it refuses one coin, otherwise what it said of most."""
+        return "".join("f" if each["f"] else each.most_common(1)[0][0] if each else "u" for each in self.words)
+
+    @property
+    def silent(self) -> int:
+        """How many of the servers that were asked said nothing of any coin."""
+        return sum(bool(each) and not each["p"] and not each["f"] for each in self.words)
+
+    @property
+    def servers(self) -> dict[str, int] | None:
+        return {"fewest": min(self.passes), "most": max(self.passes)} if self.passes else None
+
+
+def at_rest(wallet_id: UUID) -> QuerySet[Coin]:
+    """The coins of a wallet that may be spent and that no task has."""
+    return Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None)
+
+
+def not_checked_lately(rows: QuerySet[Coin]) -> QuerySet[Coin]:
+    return rows.filter(Q(checked_at=None) | Q(checked_at__lt=Now() - LATELY))
+
+
+def check_wallet(work: Work, *, of_task: bool = False) -> Checked:
+    """
+    Check the coins at rest of a task's wallet, those of the task too if told so, and write down what is learnt.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    wanted = Q(task=None) | Q(task=work.task) if of_task else Q(task=None)
+    rows = Coin.objects.filter(wanted, wallet_id=work.task.wallet_id, state__in=SPENDABLE)
+    checked = Checked()
+    for number, page in enumerate(_pages(rows, limit=MOST)):
+        told = ask(page, wallet_id=work.task.wallet_id, question=lambda call, _, at=number: work.question(call, at))  # type: ignore[misc]
+        write_down(page, told, into=checked, task_id=work.task.id if of_task else None, held=work.held)
+    return checked
+
+
+def check_due() -> Checked:
+    """
+    Check the coins at rest that are due by the clock, as many as the setting allows in a minute.
+
+    Coins in wallets come first, then those in lockers that were filled here.
+    """
+    checked = Checked()
+    limit = settings.CHECKED_COINS_PER_MINUTE
+    if not limit or circuit_breaker.too_many_rest():
+        return checked
+    due = Coin.objects.filter(
+        Q(checked_at=None) | Q(checked_at__lt=Now() - _DUE_AFTER), task=None, changed_at__lt=Now() - _SETTLING
+    )
+    for page in _pages(due.filter(state__in=SPENDABLE), limit=limit):
+        # One coin's number hides a request about all: only this service knows it.
+        told = ask(page, wallet_id=page[0].wallet_id, question=broadcast.ask_at_once)
+        write_down(page, told, into=checked)
+    for page in _pages(due.filter(state=CoinState.LOCKED), limit=limit - checked.coins):
+        told = ask_locked(page, wallet_id=page[0].wallet_id, question=broadcast.ask_at_once)
+        checked.coins += len(page)
+        checked.refused += write_down_locked(page, told)
+    return checked
+
+
+def _pages(rows: QuerySet[Coin], *, limit: int) -> Iterator[list[Coin]]:
+    ids = list(rows.order_by(F("checked_at").asc(nulls_first=True)).values_list("pk", flat=True)[:limit])
+    for start in range(0, len(ids), BATCH_COINS):
+        page = list(rows.filter(pk__in=ids[start : start + BATCH_COINS]).order_by("id").defer("proposed"))
+        if page:
+            yield page
+
+
+def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
+    """
+    Return what each server says about each of at most a thousand coins at rest; silent servers are left out.
+
+    Of each coin those servers are asked that the books say accept it. A coin of `wallet_id` may hide the question.
+    """
+    asked = {
+        place: _piece(row, old=numbers, new=numbers)
+        for place, row in enumerate(rows)
+        if (numbers := _numbers_of(row)) is not None
+    }
+    return _placed(len(rows), asked, Command.DETECT, wallet_id, question, known_good=True)
+
+
+def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
+    """
+    Return which number each server holds of each of at most a thousand coins in lockers.
+
+    A coin of `wallet_id` may hide the question.
+    """
+    lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
+    keys = {locker_id: _keys_of(each) for locker_id, each in lockers.items()}
+    asked = {
+        place: _piece(row, old=numbers, new=new)
+        for place, row in enumerate(rows)
+        if row.locker_id is not None
+        and (new := keys[row.locker_id]) is not None
+        and (numbers := _numbers_of(row)) is not None
+    }
+    return _placed(len(rows), asked, Command.FIND, wallet_id, question)
+
+
+def _piece(row: Coin, *, old: Sequence[bytes], new: Sequence[bytes]) -> Piece:
+    return Piece(
+        coin_id=row.pk,
+        coin=WireCoin(row.denomination, row.serial_number),
+        pown=row.pown,
+        marks=Mark.UNASKED * RAIDA_COUNT,
+        old=tuple(old),
+        new=tuple(new),
+    )
+
+
+def _numbers_of(row: Coin) -> Sequence[bytes] | None:
+    """Return a coin's numbers; None if no configured key opens them, which `manage.py doctor` reports."""
+    try:
+        return coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+    except SealBroken:
+        return None
+
+
+def _keys_of(locker: Locker) -> Sequence[bytes] | None:
+    """Return a locker's keys; None if no configured key opens its code."""
+    try:
+        return codes.locker_keys(coin_secrets.locker_code(locker))
+    except SealBroken:
+        return None
+
+
+def _placed(
+    count: int,
+    asked: Mapping[int, Piece],
+    command: Command,
+    wallet_id: UUID,
+    question: Question,
+    *,
+    known_good: bool = False,
+) -> Sequence[Told]:
+    """Ask about these pieces, and return what is told at their places; nothing is told of rows that do not open."""
+    told: list[Told] = [{} for _ in range(count)]
+    if asked:
+        pieces = list(asked.values())
+        chosen = messages.choose(pieces, Mark.UNASKED, known_good=known_good)
+        for place, each in zip(asked, _by_coin(command, pieces, chosen, wallet_id, question), strict=True):
+            told[place] = each
+    return told
+
+
+def _by_coin(
+    command: Command, pieces: Sequence[Piece], chosen: Chosen, wallet_id: UUID, question: Question
+) -> Sequence[Told]:
+    spare = request_encryption.spare_coin(wallet_id)
+
+    def once(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+        call = messages.compose(command, pieces, chosen)
+        results = question(
+            request_encryption.hidden(call, request_encryption.ciphers(command, pieces, chosen, spare=spare)), 0
+        )
+        return messages.replies(command, chosen, results), split_batches.refusing(results)
+
+    told: list[dict[int, Reply]] = [{} for _ in pieces]
+    for raida, replies in split_batches.ask(chosen, once).items():
+        for index, reply in zip(chosen[raida], replies, strict=True):
+            told[index][raida] = reply
+    return told
+
+
+def write_down(
+    rows: Sequence[Coin],
+    told: Sequence[Told],
+    *,
+    into: Checked | None = None,
+    task_id: UUID | None = None,
+    held: Claim | None = None,
+) -> Checked:
+    """
+    Write into the rows which servers refuse coins that the books say they accept.
+
+    A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13
+    decide, and the next command that uses the coin finds out. Rows that were moved or locked meanwhile are left as they
+    are; those of the task `task_id` are its own.
+
+    :raises TaskSuperseded: the check is a task's, `held`, and another worker has it
+    """
+    checked = Checked() if into is None else into
+    new: list[tuple[UUID, str, str, object]] = []
+    for row, each in zip(rows, told, strict=True):
+        answers = {raida: reply for raida, reply in each.items() if reply in (Reply.PASS, Reply.FAIL)}
+        letters = "".join(
+            "f" if letter == "p" and answers.get(raida) is Reply.FAIL else letter
+            for raida, letter in enumerate(row.pown)
+        )
+        checked.coins += 1
+        for raida, reply in each.items():
+            checked.words[raida][late_answers.SHOWN[reply]] += 1
+        if letters.count("p") < QUORUM:
+            checked.doubtful += 1
+            letters = row.pown
+        elif letters != row.pown:
+            checked.refused += 1
+        checked.passes[letters.count("p")] += 1
+        if len(answers) < QUORUM:
+            checked.unanswered += 1
+            if letters == row.pown:
+                continue
+        new.append((row.pk, row.pown, letters, row.changed_at))
+    for start in range(0, len(new), _WRITTEN_AT_ONCE):
+        ids, before, after, changed = zip(*new[start : start + _WRITTEN_AT_ONCE], strict=True)
+        with transaction.atomic(), connection.cursor() as cursor:
+            if held is not None:
+                fence(held)
+            cursor.execute(
+                _CHECKED,
+                {
+                    "ids": list(ids),
+                    "before": list(before),
+                    "after": list(after),
+                    "changed": list(changed),
+                    "task": task_id,
+                },
+            )
+    return checked
+
+
+_CHECKED: Final = """
+WITH free AS MATERIALIZED (
+    SELECT id FROM lockers_coin WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now(),
+       state = CASE WHEN strpos(new.after, 'f') > 0 THEN 'fracked' ELSE coin.state END
+  FROM free, unnest(%(ids)s::uuid[], %(before)s::text[], %(after)s::text[], %(changed)s::timestamptz[])
+       AS new (id, before, after, changed_at)
+ WHERE coin.id = free.id AND new.id = free.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
+   AND coin.state IN ('bank', 'fracked') AND (coin.task_id IS NULL OR coin.task_id = %(task)s)
+"""
+
+
+def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
+    """
+    Write into the rows of coins in lockers which servers do not store them though the books say so; return how many.
+
+    Only a server that holds the number from before the put is sure not to: one that holds neither may have given the
+    coin to a holder of the code. Such lockers are brought to these servers again (`lockers.worker.repair`).
+    """
+    new: list[tuple[UUID, str, str, object]] = []
+    refused = 0
+    for row, each in zip(rows, told, strict=True):
+        letters = "".join(
+            "f" if letter == "p" and each.get(raida) is Reply.HAS_OLD else letter
+            for raida, letter in enumerate(row.pown)
+        )
+        refused += letters != row.pown
+        if letters != row.pown or sum(reply in _HELD for reply in each.values()) >= QUORUM:
+            new.append((row.pk, row.pown, letters, row.changed_at))
+    if new:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHECKED_LOCKED, [list(column) for column in zip(*new, strict=True)])
+    return refused
+
+
+_HELD: Final = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
+_CHECKED_LOCKED: Final = """
+WITH checked AS (
+    UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now()
+      FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS new (id, before, after, changed_at)
+     WHERE coin.id = new.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
+       AND coin.state = 'locked' AND coin.task_id IS NULL
+    RETURNING coin.locker_id, new.before <> new.after AS is_thinner
+)
+UPDATE lockers_locker SET mend_at = now(), mends = 0 WHERE id IN (SELECT locker_id FROM checked WHERE is_thinner)
+"""

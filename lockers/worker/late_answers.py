@@ -1,0 +1,412 @@
+"""
+Writing down what servers say about a task that has ended.
+
+Such an answer may be late, or one to a question that was put afterwards. It is always a true word about the task: its
+attempt, receipt and board take it. It is one about a coin's row only while nothing has moved the coin since: a coin
+that was put stays in its locker, and one that came in was not touched since the moment at which the task ended.
+
+Locks the task's row, and of coins only those that nobody else has locked.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from lockers import coin_secrets, current_results
+from lockers.models import Attempt, Coin, LockerTask
+from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.server_letters import NOT_WAITED_FOR, of_peek
+from lockers.states import SPENDABLE, CoinState, Mark, TaskKind, TaskState
+from lockers.transport import Results
+from lockers.worker import messages
+from lockers.worker.messages import Chosen, Piece, Reply
+
+# What a receipt says of a server's reply.
+SHOWN: Final[Mapping[Reply, str]] = {
+    Reply.PASS: "p",
+    Reply.FAIL: "f",
+    Reply.ERROR: "e",
+    Reply.UNREADABLE: "b",
+    Reply.SILENT: "n",
+    Reply.UNREACHED: "d",
+}
+# What the row of a coin that came in says of it: where the new number was not taken, it is still to be given.
+_OF_ARRIVAL: Final[Mapping[Reply, str]] = {**SHOWN, Reply.UNREADABLE: "f", Reply.UNREACHED: "f"}
+
+# For each coin what servers said of it.
+Told = Mapping[UUID, Mapping[int, Reply]]
+_Identity = tuple[int, int]
+
+
+def listening_time() -> timedelta:
+    """How long after its end a task may be listened for: the deadline of a call, and time to write down."""
+    return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 2)
+
+
+def write(
+    *,
+    task_id: UUID,
+    attempt_id: int,
+    command: Command,
+    coin_ids: Sequence[UUID],
+    chosen: Chosen,
+    results: Results,
+) -> None:
+    """Write down answers to one attempt of a task. Of a task that has not ended nothing is written."""
+    told: dict[UUID, dict[int, Reply]] = {}
+    replies = messages.replies(command, {raida: chosen[raida] for raida in results}, results)
+    for raida, each in replies.items():
+        for index, reply in zip(chosen[raida], each, strict=True):
+            told.setdefault(coin_ids[index], {})[raida] = reply
+    with _writing():
+        task = _ended(task_id)
+        if task is None:
+            return
+        codes = {raida: messages.answer_code(result) for raida, result in results.items()}
+        _write_answers(task_id, attempt_id, codes)
+        rows = _rows(told, numbers=command is not Command.PUT)
+        _write_receipt(task, {(row.denomination, row.serial_number): told[row.pk] for row in rows}, only=NOT_WAITED_FOR)
+        if command is Command.PUT:
+            _write_stored(rows, told, only=NOT_KNOWN)
+        else:
+            _write_arrived(task, rows, told)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A transaction that ends without a wait for the disk: what is lost with a machine is asked for again."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('synchronous_commit', 'off', true)")
+        yield
+
+
+def write_peeked(task_id: UUID, results: Results) -> None:
+    """Write down what servers listed that a peek did not wait for."""
+    seen = messages.listing(results, quorum=QUORUM).statuses
+    with _writing():
+        task = _ended(task_id)
+        if task is not None:
+            said = {raida: of_peek(seen[raida]) for raida in results}
+            _write_board(task, "".join(said.get(raida, letter) for raida, letter in enumerate(task.result["raida"])))
+
+
+def _write_board(task: LockerTask, board: str) -> None:
+    task.result["raida"] = board
+    if NOT_WAITED_FOR not in board:
+        task.listens_until = None
+    task.save(update_fields=["result", "listens_until"])
+
+
+def write_mended(*, locker_id: UUID, told: Told) -> None:
+    """Write down which servers store coins of a locker, as they said when they were asked again."""
+    if not told:
+        return
+    with _writing():
+        task = (
+            LockerTask.objects.select_for_update(no_key=True, of=("self",))
+            .exclude(state=TaskState.RUNNING)
+            .filter(locker_id=locker_id, kind=TaskKind.PUT)
+            .defer("code")
+            .order_by("created_at")
+            .first()
+        )
+        rows = _rows(told)
+        answered = {coin_id: _answered(each) for coin_id, each in told.items()}
+        if task is not None:
+            # As long as the first answer may still come, a silence now says nothing.
+            listens = task.listens_until is not None and task.listens_until > timezone.now()
+            said = answered if listens else told
+            of_coins = {(row.denomination, row.serial_number): said[row.pk] for row in rows}
+            _write_receipt(task, of_coins, only=NOT_WAITED_FOR + _NOT_STORED)
+        _write_stored(rows, answered, only=_NOT_STORED)
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """
+    A task that nobody listens for any more, and its coins that nothing has moved since, with their two numbers.
+
+    `letters` are what the receipt says of each.
+    """
+
+    task_id: UUID
+    wallet_id: UUID
+    pieces: Sequence[Piece]
+    letters: Sequence[str]
+
+
+def claim_unheard(*, limit: int) -> list[Unheard]:
+    """Return tasks whose listener has been gone for a while; others leave them alone for half a minute."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET listens_until = now() + interval '30 seconds' WHERE id IN ("
+            " SELECT id FROM lockers_lockertask WHERE listens_until < now() ORDER BY listens_until LIMIT %s"
+            " FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
+            [limit],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    return [_unheard(task) for task in LockerTask.objects.filter(pk__in=ids).select_related("locker")]
+
+
+def _unheard(task: LockerTask) -> Unheard:
+    open_lines = {line.identity: line.pown for line in _lines(task.pk) if NOT_WAITED_FOR in line.pown}
+    rows = Coin.objects.filter(
+        denomination__in={denomination for denomination, _ in open_lines},
+        serial_number__in={number for _, number in open_lines},
+    )
+    keys: Sequence[bytes] | None = None
+    assert task.finished_at is not None
+    if task.kind == TaskKind.PUT and task.locker is not None:
+        rows = rows.filter(locker=task.locker, state=CoinState.LOCKED)
+        keys = tuple(codes.locker_keys(coin_secrets.locker_code(task.locker)))
+    else:
+        rows = rows.filter(state__in=SPENDABLE, task=None, changed_at=task.finished_at, proposed__isnull=False)
+    found = [row for row in rows.order_by("id") if (row.denomination, row.serial_number) in open_lines]
+    pieces = [
+        Piece(
+            coin_id=row.pk,
+            coin=WireCoin(row.denomination, row.serial_number),
+            pown=row.pown,
+            marks=Mark.UNASKED * RAIDA_COUNT,
+            old=coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
+            new=tuple(keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)),
+        )
+        for row in found
+    ]
+    letters = [open_lines[row.denomination, row.serial_number] for row in found]
+    return Unheard(task.pk, task.wallet_id, pieces, letters)
+
+
+def write_found(*, task_id: UUID, told: Told) -> None:
+    """
+    Write down what servers hold of a task's coins whose answers to it were lost.
+
+    What no server says now stays unanswered in the receipt for good.
+    """
+    with _writing():
+        task = _ended(task_id)
+        if task is None:
+            return
+        _give_up_answers(task_id)
+        if not (lines := _lines(task_id)):
+            _write_board(task, task.result["raida"].replace(NOT_WAITED_FOR, "n"))
+            return
+        rows = _rows(told, numbers=task.kind != TaskKind.PUT)
+        said: dict[_Identity, Mapping[int, Reply]] = {
+            line.identity: dict.fromkeys(range(RAIDA_COUNT), Reply.SILENT) for line in lines
+        }
+        for row in rows:
+            identity = row.denomination, row.serial_number
+            said[identity] = {**said.get(identity, {}), **told[row.pk]}
+        _write_receipt(task, said, only=NOT_WAITED_FOR)
+        certain = {coin_id: _only_passes(each) for coin_id, each in told.items()}
+        if task.kind == TaskKind.PUT:
+            _write_stored(rows, certain, only=NOT_KNOWN)
+        else:
+            # That the old number is still there may change: a fix asks again.
+            _write_arrived(task, rows, certain)
+
+
+def _only_passes(told: Mapping[int, Reply]) -> Mapping[int, Reply]:
+    return {raida: reply for raida, reply in told.items() if reply is Reply.PASS}
+
+
+def _give_up_answers(task_id: UUID) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_attempt SET answers = array_replace(answers, %s::smallint, %s::smallint)"
+            " WHERE task_id = %s AND %s = ANY(answers)",
+            [
+                Attempt.Unanswered.AWAITED,
+                Attempt.Unanswered.SENT,
+                task_id,
+                Attempt.Unanswered.AWAITED,
+            ],
+        )
+
+
+def _answered(told: Mapping[int, Reply]) -> Mapping[int, Reply]:
+    return {raida: reply for raida, reply in told.items() if reply not in (Reply.SILENT, Reply.UNREACHED)}
+
+
+# Letters that an answer may replace in the row of a coin: either of two numbers,
+NOT_KNOWN: Final = "n"
+# and those of a server that is not known to store it.
+_NOT_STORED: Final = "nfuedb"
+
+
+def _ended(task_id: UUID) -> LockerTask | None:
+    rows = LockerTask.objects.select_for_update(no_key=True, of=("self",)).exclude(state=TaskState.RUNNING)
+    return rows.defer("code").filter(pk=task_id).first()
+
+
+def _write_answers(task_id: UUID, attempt_id: int, codes: Mapping[int, int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_attempt SET answers = ("
+            "    SELECT array_agg(CASE WHEN known = %s THEN coalesce(late, known) ELSE known END ORDER BY position)"
+            "      FROM unnest(answers, %s::smallint[]) WITH ORDINALITY AS each (known, late, position))"
+            " WHERE id = %s AND task_id = %s",
+            [Attempt.Unanswered.AWAITED, [codes.get(raida) for raida in range(RAIDA_COUNT)], attempt_id, task_id],
+        )
+
+
+def _rows(coin_ids: Iterable[UUID], *, numbers: bool = False) -> list[Coin]:
+    rows = Coin.objects.filter(pk__in=list(coin_ids)).order_by("id")
+    return list(rows if numbers else rows.defer("secrets", "proposed"))
+
+
+# Coins are written last, and those that another has locked are left as they are: nobody waits for this transaction, and
+# it waits for nobody. What is not written is asked for.
+_STORED: Final = """
+UPDATE lockers_coin SET pown = new.pown
+  FROM (SELECT id FROM lockers_coin WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS mine,
+       unnest(%s::uuid[], %s::text[], %s::text[]) AS new(id, pown_before, pown)
+ WHERE mine.id = new.id AND lockers_coin.id = new.id AND lockers_coin.pown = new.pown_before
+   AND lockers_coin.state = 'locked'
+"""
+_ARRIVED: Final = """
+UPDATE lockers_coin SET pown = new.pown, state = new.state, secrets = new.secrets, proposed = new.proposed
+  FROM (SELECT id FROM lockers_coin WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS mine,
+       unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::bytea[])
+       AS new(id, pown_before, pown, state, secrets_before, secrets, proposed)
+ WHERE mine.id = new.id AND lockers_coin.id = new.id AND lockers_coin.pown = new.pown_before
+   AND lockers_coin.task_id IS NULL AND lockers_coin.changed_at = %s AND lockers_coin.secrets = new.secrets_before
+"""
+
+
+def _write_stored(rows: Sequence[Coin], told: Told, *, only: str) -> None:
+    """What servers store of a locker's coins, which no task can move any more."""
+    new = {
+        row.pk: (row.pown, letters)
+        for row in rows
+        if row.state == CoinState.LOCKED
+        and (letters := _replaced(row.pown, told[row.pk], SHOWN, only=only)) != row.pown
+    }
+    if not new:
+        return
+    before, after = zip(*new.values(), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(_STORED, [list(new), list(new), list(before), list(after)])
+
+
+def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
+    """Which servers have given coins their new numbers that came in with the task and rest since then."""
+    new: list[tuple[Any, ...]] = []
+    for row in rows:
+        if not _rests_since(row, task.finished_at) or row.proposed is None:
+            continue
+        letters = _replaced(row.pown, told[row.pk], _OF_ARRIVAL, only=NOT_KNOWN)
+        if letters == row.pown:
+            continue
+        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        proposed = coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
+        # A server that has taken the new number, of which it was not known.
+        held = [
+            later if (before, letter) == (NOT_KNOWN, "p") else number
+            for before, letter, number, later in zip(row.pown, letters, numbers, proposed, strict=True)
+        ]
+        state = CoinState.FRACKED if "f" in letters else CoinState.BANK
+        is_whole = letters == "p" * RAIDA_COUNT
+        sealed = coin_secrets.seal_numbers(held, coin_id=row.pk)
+        new.append((row.pk, row.pown, letters, state, row.secrets, sealed, None if is_whole else row.proposed))
+    if not new:
+        return
+    columns = [list(column) for column in zip(*new, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(_ARRIVED, [columns[0], *columns, task.finished_at])
+
+
+def _rests_since(row: Coin, ended_at: datetime | None) -> bool:
+    """Whether the task that ended at this moment was the last to move the coin: both times are those of one commit."""
+    return row.state in SPENDABLE and row.task_id is None and row.changed_at == ended_at
+
+
+def _replaced(letters: str, told: Mapping[int, Reply], words: Mapping[Reply, str], *, only: str) -> str:
+    return "".join(
+        words[told[raida]] if raida in told and letter in only else letter for raida, letter in enumerate(letters)
+    )
+
+
+def _write_receipt(task: LockerTask, told: Mapping[_Identity, Mapping[int, Reply]], *, only: str) -> None:
+    """Let the receipt and the board say what servers told of the task's coins, in place of the letters in `only`."""
+    lines = _lines(task.pk)
+    new = {
+        (line.denomination, line.serial_number): letters
+        for line in lines
+        if (letters := line.with_letters(told, only=only)) != line.pown
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_receiptline SET pown = new.pown"
+            "  FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) AS new(denomination, serial_number, pown)"
+            " WHERE lockers_receiptline.task_id = %s AND lockers_receiptline.denomination = new.denomination"
+            "   AND lockers_receiptline.serial_number = new.serial_number",
+            [[key[0] for key in new], [key[1] for key in new], list(new.values()), task.pk],
+        )
+        said = [new.get(line.identity, line.pown) for line in lines]
+        asked = {raida for each in told.values() for raida in each}
+        is_heard = not any(NOT_WAITED_FOR in letters for letters in said)
+        cursor.execute(
+            "UPDATE lockers_lockertask SET result = result || %s::jsonb,"
+            " listens_until = CASE WHEN %s THEN NULL ELSE listens_until END WHERE id = %s",
+            [
+                json.dumps(_result(task, lines, said, asked)),
+                is_heard,
+                task.pk,
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    denomination: int
+    serial_number: int
+    pown: str
+    state: str
+
+    @property
+    def identity(self) -> _Identity:
+        return self.denomination, self.serial_number
+
+    def with_letters(self, told: Mapping[_Identity, Mapping[int, Reply]], *, only: str) -> str:
+        return _replaced(self.pown, told.get(self.identity, {}), SHOWN, only=only)
+
+
+def _lines(task_id: UUID) -> list[_Line]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT denomination, serial_number, pown, state FROM lockers_receiptline WHERE task_id = %s ORDER BY id",
+            [task_id],
+        )
+        return [_Line(*row) for row in cursor.fetchall()]
+
+
+def _result(task: LockerTask, lines: Sequence[_Line], said: Sequence[str], raidas: set[int]) -> dict[str, Any]:
+    """The board, and on how many servers the coins stand, as the receipt has them now."""
+    stored = (CoinState.LOCKED, CoinState.SENT) if task.kind == TaskKind.PUT else (*SPENDABLE, CoinState.LOCKED)
+    counted = [letters for line, letters in zip(lines, said, strict=True) if line.state in stored]
+    result: dict[str, Any] = {}
+    if counted:
+        passes = [letters.count("p") for letters in counted]
+        result["servers"] = {"fewest": min(passes), "most": max(passes)}
+        if task.kind == TaskKind.PUT:
+            result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.pk)
+        if board := task.result.get("raida"):
+            result["raida"] = "".join(
+                Counter(letters[raida] for letters in counted).most_common(1)[0][0] if raida in raidas else letter
+                for raida, letter in enumerate(board)
+            )
+    return result

@@ -1,0 +1,44 @@
+"""
+How far away each server is, and when it last answered: what operators see.
+
+Apart from `lockers.worker.circuit_breaker`, which decides which servers a worker skips: reading this changes nothing
+there.
+"""
+
+from typing import Final
+
+from django.conf import settings
+from django.db import connection
+
+from lockers import transport
+from lockers.raida.commands import Command
+from lockers.raida.payloads import encode_empty
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.transport import Answer, Call
+
+_WRITE: Final = """
+INSERT INTO lockers_serverreading AS known (raida, asked_at, outcome, answered_at, latency_ms)
+SELECT raida, statement_timestamp(), outcome, CASE WHEN outcome = 'answered' THEN statement_timestamp() END, latency_ms
+  FROM unnest(%s::smallint[], %s::text[], %s::int[]) AS news (raida, outcome, latency_ms) ORDER BY raida
+ON CONFLICT (raida) DO UPDATE SET
+    asked_at = EXCLUDED.asked_at,
+    outcome = EXCLUDED.outcome,
+    answered_at = coalesce(EXCLUDED.answered_at, known.answered_at),
+    latency_ms = coalesce(EXCLUDED.latency_ms, known.latency_ms)
+"""
+
+
+def take() -> None:
+    """Send an echo to every server and write down what came of it, in one statement. A late one does no harm."""
+    results = transport.ask(
+        transport.servers_from_settings(settings.RAIDA_HOSTS),
+        Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty())),
+        until=transport.within(settings.RAIDA_TIMEOUT_SECONDS),
+    )
+    rows = [
+        (raida, "answered", round(result.elapsed_seconds * 1000)) if isinstance(result, Answer)
+        else (raida, result.reason, None)
+        for raida, result in sorted(results.items())
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, [list(column) for column in zip(*rows, strict=True)])

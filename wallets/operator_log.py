@@ -1,0 +1,180 @@
+"""
+What operators did and what audits found, written down.
+
+Operations of any app record an act in the transaction of its effect: there is a row if and only if there is an
+effect. The confirmation's number makes a double click one effect.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
+
+from wallets import errors
+from wallets.audit import FINDINGS_PER_CHECK, Finding
+from wallets.models import AuditRun, OperatorAction
+from wallets.states import AuditResult, OperatorVerb
+
+# Of more findings than these the first are kept: they are read by people, and the audit can be run again.
+FINDINGS_KEPT: Final = 200
+# Longer than an audit may take (`config.tasks`): whoever began it then is gone.
+AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
+# A setting of the transaction of an act.
+OPERATOR_SETTING: Final = "coppice.operator"
+# The first key of the advisory locks of confirmations, apart from those of `wallets.event_sequence`.
+_CONFIRMING: Final = 20261123
+# And that of acts on one object.
+_ACTING: Final = 20261126
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts at the desk, on which confirmation and for what reason."""
+
+    staff: User
+    confirmation: str
+    reason: str = ""
+    request_id: str = ""
+
+
+def begin(operator: Operator) -> None:
+    """
+    Let nobody else act on the same confirmation until the caller's transaction ends. First statement of an act.
+
+    Until `record`, events of the transaction say that an operator acted (`wallets.operations.record_events`).
+
+    :raises AlreadyDone: somebody has
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_CONFIRMING, operator.confirmation])
+        cursor.execute("SELECT set_config(%s, 'acts', true)", [OPERATOR_SETTING])
+    done = OperatorAction.objects.filter(confirmation=operator.confirmation).first()
+    if done is not None:
+        raise errors.AlreadyDone(done.pk)
+
+
+def hold(verb: OperatorVerb, *, kind: str, object_id: object = "") -> None:
+    """Let nobody else do the same to the same object until the caller's transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ACTING, f"{verb.value} {kind} {object_id}"])
+
+
+def earlier(verb: OperatorVerb, *, kind: str, object_id: object = "") -> int:
+    """Return how often operators have done this to the object."""
+    return OperatorAction.objects.filter(verb=verb, object_kind=kind, object_id=str(object_id)).count()
+
+
+def compare(shown: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """
+    Let an act go on only if things still are as the operator saw them when confirming.
+
+    :raises ChangedMeanwhile: they are not
+    """
+    if dict(shown) != dict(now):
+        raise errors.ChangedMeanwhile("Something changed since this was shown. Look again.")
+
+
+def record(
+    operator: Operator,
+    verb: OperatorVerb,
+    *,
+    kind: str,
+    object_id: object = "",
+    label: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    concerns: Iterable[tuple[str, object]] = (),
+) -> OperatorAction:
+    """
+    Write down an act, in the transaction of its effect. Neither `before` nor `after` may hold a secret.
+
+    `concerns` names what was made or changed besides the object, as (kind, id): their pages tell of the act too.
+
+    :raises AlreadyDone: this confirmation has had its effect already
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, '', true)", [OPERATOR_SETTING])
+    try:
+        with transaction.atomic():
+            return OperatorAction.objects.create(
+                staff=operator.staff,
+                verb=verb,
+                object_kind=kind,
+                object_id=str(object_id),
+                object_label=label[:254],
+                things=list(dict.fromkeys(thing(*each) for each in ((kind, object_id), *concerns) if each[1])),
+                reason=operator.reason[:500],
+                before=dict(before or {}),
+                after=dict(after or {}),
+                request_id=operator.request_id,
+                confirmation=operator.confirmation,
+            )
+    except IntegrityError as error:
+        raise errors.AlreadyDone(None) from error
+
+
+def thing(kind: str, object_id: object) -> str:
+    """Return how a row of the log names a thing that it concerns."""
+    return f"{kind}:{object_id}"
+
+
+def acts_on(things: Iterable[tuple[str, object]], *, limit: int) -> list[OperatorAction]:
+    """Return what operators did that concerns any of the things (kind, id), the newest first, in one statement."""
+    named = [thing(*each) for each in things]
+    found = OperatorAction.objects.filter(things__overlap=named).select_related("staff")
+    return list(found.order_by("-pk")[:limit]) if named else []
+
+
+def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:
+    """
+    Write down that an audit begins. One whose process is gone is closed as failed.
+
+    :raises AuditIsRunning: another has begun and may still be at work
+    """
+    with transaction.atomic(savepoint=False):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE wallets_auditrun SET result = %s, finished_at = now(), error = 'its process ended'"
+                " WHERE result = %s AND started_at < now() - make_interval(secs => %s)",
+                [AuditResult.FAILED, AuditResult.RUNNING, AUDIT_IS_DEAD_AFTER_SECONDS],
+            )
+        try:
+            with transaction.atomic():
+                return AuditRun.objects.create(staff=staff, request_id=request_id)
+        except IntegrityError as error:
+            raise errors.AuditIsRunning("An audit is running already; its result will be here in a moment.") from error
+
+
+def finish_audit(*, run_id: int, findings: Sequence[Finding]) -> None:
+    """Write down what an audit found, unless it was given up meanwhile."""
+    AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
+        result=AuditResult.UNSOUND if findings else AuditResult.SOUND,
+        findings_count=len(findings),
+        findings=[{"check": each.check, "detail": each.detail} for each in findings[:FINDINGS_KEPT]],
+        finished_at=Now(),
+    )
+
+
+def fail_audit(*, run_id: int, error: str) -> None:
+    """Write down that an audit did not end, and why."""
+    AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
+        result=AuditResult.FAILED, error=error[:250], finished_at=Now()
+    )
+
+
+def audit_findings() -> Iterator[Finding]:
+    """Check what earlier audits wrote down: one that ended keeps the findings that it counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, findings_count, kept"
+            "  FROM (SELECT id, findings_count, CASE jsonb_typeof(findings)"
+            "               WHEN 'array' THEN jsonb_array_length(findings) ELSE -1 END AS kept"
+            "          FROM wallets_auditrun) AS run"
+            " WHERE kept <> least(findings_count, %s) ORDER BY id LIMIT %s",
+            [FINDINGS_KEPT, FINDINGS_PER_CHECK],
+        )
+        for run_id, count, kept in cursor.fetchall():
+            yield Finding("an audit keeps what it found", f"audit {run_id} found {count}, {kept} are there")
