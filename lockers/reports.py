@@ -178,7 +178,7 @@ def _with_boards(found: QuerySet[LockerTask]) -> list[Progress]:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerNews:
+class ServerStatus:
     """
     What is known of one server: what it said to the last regular echo, and whether tasks found it silent.
 
@@ -198,7 +198,7 @@ class ServerNews:
         return self.silences > 0 or self.outcome not in ("", "answered")
 
 
-def servers() -> list[ServerNews]:
+def servers() -> list[ServerStatus]:
     """Return what is known of each of the 25 servers, in two statements."""
     readings = {row.raida: row for row in ServerReading.objects.all()}
     ailing = {row.raida: row for row in ServerHealth.objects.filter(silences__gt=0)}
@@ -206,7 +206,7 @@ def servers() -> list[ServerNews]:
     for raida in range(RAIDA_COUNT):
         reading, sick = readings.get(raida), ailing.get(raida)
         news.append(
-            ServerNews(
+            ServerStatus(
                 raida=raida,
                 asked_at=reading.asked_at if reading else None,
                 answered_at=reading.answered_at if reading else None,

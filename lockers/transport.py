@@ -2,7 +2,7 @@
 Asking RAIDA servers: all at once, over real sockets, with one deadline.
 
 This module knows bytes and sockets, and neither coins nor rows. It never calls silence a
-failure: for every server there is an `Answer`, or a `Silence` that says whether the
+failure: for every server there is an `Answer`, or a `NoResponse` that says whether the
 request may have arrived. What cannot be repeated without harm is sent exactly once.
 """
 
@@ -101,7 +101,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class NoResponse:
     """
     No answer that could be trusted.
 
@@ -114,7 +114,7 @@ class Silence:
     sent: bool
 
 
-Result = Answer | Silence
+Result = Answer | NoResponse
 Results = dict[int, Result]
 
 
@@ -136,7 +136,7 @@ def servers_from_settings(hosts: Sequence[str]) -> tuple[Server, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Linger:
+class GraceWindow:
     """
     How much later than the one before an answer may come, once there are enough of them.
 
@@ -156,7 +156,7 @@ class Linger:
         return min(self.most * gap, decided + gap)
 
 
-NO_LINGER: Final = Linger(0.0, 0.0)
+NO_LINGER: Final = GraceWindow(0.0, 0.0)
 # Answers that come no further apart are told to a listener together.
 _LATE_GAP_SECONDS: Final = 0.1
 
@@ -187,7 +187,7 @@ def ask(
     until: float,
     on_result: Callable[[Result], None] | None = None,
     enough: Callable[[Results], bool] | None = None,
-    linger: Linger = NO_LINGER,
+    linger: GraceWindow = NO_LINGER,
     listener: Listener | None = None,
 ) -> Results:
     """
@@ -235,7 +235,7 @@ async def _ask_all(
     inquiries: Sequence["_Inquiry"],
     on_result: Callable[[Result], None] | None,
     enough: Callable[[Results], bool] | None,
-    linger: Linger,
+    linger: GraceWindow,
     listener: Listener | None,
 ) -> Results:
     results: Results = {}
@@ -317,7 +317,7 @@ class _Inquiry:
         self._started = 0.0
         self._may_have_arrived = False
         # A datagram was sent, and nobody listens for its answer yet.
-        self._outstanding: socket.socket | Silence | None = None
+        self._outstanding: socket.socket | NoResponse | None = None
         # Why there is no answer yet: nothing came, or only what could not be believed.
         self._reason: SilenceReason = "timeout"
         self._encryption = call.encryption.get(server.raida, PLAIN)
@@ -339,9 +339,9 @@ class _Inquiry:
     def raida(self) -> int:
         return self._server.raida
 
-    def silence(self, reason: SilenceReason | None = None) -> Silence:
+    def silence(self, reason: SilenceReason | None = None) -> NoResponse:
         """What there is to report if this inquiry ends now without an answer."""
-        return Silence(self._server.raida, reason or self._reason, sent=self._may_have_arrived)
+        return NoResponse(self._server.raida, reason or self._reason, sent=self._may_have_arrived)
 
     def send_ahead(self) -> None:
         """Send what goes as a datagram to an address that is a number. `run` listens for what it brings."""
@@ -432,7 +432,7 @@ class _Inquiry:
                 return result
         # What the second attempt met is the newer news; the first one's bytes stay sent.
         silence = second.result()
-        assert isinstance(silence, Silence)
+        assert isinstance(silence, NoResponse)
         return self.silence(silence.reason)
 
     # --- UDP -----------------------------------------------------------------------------
@@ -440,7 +440,7 @@ class _Inquiry:
     async def _over_udp(self) -> Result:
         opened = self._outstanding or await self._send_by_udp()
         self._outstanding = None
-        if isinstance(opened, Silence):
+        if isinstance(opened, NoResponse):
             return opened
         try:
             # Anything on this socket that is not our answer is dropped, and we go on waiting.
@@ -460,7 +460,7 @@ class _Inquiry:
         finally:
             opened.close()
 
-    async def _send_by_udp(self) -> socket.socket | Silence:
+    async def _send_by_udp(self) -> socket.socket | NoResponse:
         """Send the request; what answers it comes to the socket."""
         try:
             found = await _addresses(self._server, socket.SOCK_DGRAM)
@@ -468,7 +468,7 @@ class _Inquiry:
             return self.silence("network")
         return self._send_to_one_of(found)
 
-    def _send_to_one_of(self, found: Sequence[tuple[Any, ...]]) -> socket.socket | Silence:
+    def _send_to_one_of(self, found: Sequence[tuple[Any, ...]]) -> socket.socket | NoResponse:
         """Send the request to the first address that lets us; nothing of it waits."""
         for family, _, _, _, address in found:
             opened = socket.socket(family, socket.SOCK_DGRAM)

@@ -22,7 +22,7 @@ from wallets import errors as wallet_errors
 from wallets import names
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
-from wallets.deadlocks import survives_deadlock
+from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 
 # What one statement moves within its 30 s even on a busy machine: with eight processes for two cores 25,000 tokens
@@ -50,7 +50,7 @@ class Created(NamedTuple):
     unsaved: list[str]
 
 
-@survives_deadlock
+@retry_on_deadlock
 def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_amount: int | None = None) -> None:
     """
     Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as for each alone.
@@ -73,7 +73,7 @@ def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_a
         _send(actor=actor, source=source, rows=rows, default_amount=default_amount, problems=problems)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def create_batch(
     *, actor: Wallet, rows: Sequence[Row], sender: str | None = None, default_amount: int | None = None
 ) -> Created:
@@ -94,7 +94,7 @@ def create_batch(
         if row.line in problems:
             continue
         try:
-            key = wallet_operations.new_name_key(row.wallet_name)
+            key = wallet_operations.validate_new_name(row.wallet_name)
             if row.amount is not None and sender is None:
                 raise errors.RowInvalid("sender_wallet is required for transfer", column=errors.AMOUNT_COLUMN)
         except (errors.RowInvalid, wallet_errors.InvalidWalletName, wallet_errors.WalletNameLength) as error:
@@ -112,7 +112,7 @@ def create_batch(
                     problems[line] = wallet_errors.WalletNameTaken(f"The wallet '{wallet.name}' already exists")
         if problems:
             raise errors.RowsRefused(problems)
-        trust_operations.take_charge(actor=actor, wallet_ids=[wallet.id for wallet in wallets.values()])
+        trust_operations.grant_management(actor=actor, wallet_ids=[wallet.id for wallet in wallets.values()])
         paid = [row for row in rows if row.amount is not None or default_amount is not None]
         if source is not None and paid:
             targets = [wallet_queries.WalletReference("id", wallets[row.line].id) for row in paid]

@@ -27,7 +27,7 @@ from django.db import connection, transaction
 
 from trusts.queries import controlled_in_order
 from wallets import event_sequence
-from wallets.queries import Proof, Shortcut, TokenCount, WrittenPage, page_of, proving
+from wallets.queries import CachedCredentials, OptimisticPage, TokenCount, WrittenPage, page_of, proving
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.event_sequence`.
 _FOLDING: Final = 20261122
@@ -96,7 +96,7 @@ _COUNTED_ONE_BY_ONE: Final = f""", counted AS MATERIALIZED (
       FROM page AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
 )"""  # noqa: S608 - constants
 # Whether there is more is the same for all wallets.
-_SHORTCUT: Final = Shortcut()
+_SHORTCUT: Final = OptimisticPage()
 
 
 @cache
@@ -115,7 +115,7 @@ def wallets_page(
     limit: int,
     offset: int = 0,
     after: Sequence[Any] | None = None,
-    proof: Proof | None = None,
+    proof: CachedCredentials | None = None,
 ) -> WrittenPage:
     """
     Return a page of the wallets that the actor controls, with their token counts.

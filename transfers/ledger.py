@@ -32,7 +32,15 @@ from transfers.states import TransferEvent, TransferState
 from wallets import event_sequence
 from wallets.errors import KeyInUse
 from wallets.models import Wallet
-from wallets.queries import HOLDS_KEY, Claim, Proof, WalletReference, acting, proving, written_time
+from wallets.queries import (
+    HOLDS_KEY,
+    CachedCredentials,
+    IdempotencyClaim,
+    WalletReference,
+    acting,
+    proving,
+    written_time,
+)
 
 LOTS: Final = (-(2**31), 2**31 - 1)
 
@@ -220,8 +228,8 @@ def send_bundle(
     destination: WalletReference,
     size: int,
     patiently: bool,
-    claim: Claim | None = None,
-    proof: Proof | None = None,
+    claim: IdempotencyClaim | None = None,
+    proof: CachedCredentials | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of `size` tokens of the ledger's choice.
@@ -252,8 +260,8 @@ def send_listed(
     source: WalletReference,
     destination: WalletReference,
     token_ids: Sequence[UUID],
-    claim: Claim | None = None,
-    proof: Proof | None = None,
+    claim: IdempotencyClaim | None = None,
+    proof: CachedCredentials | None = None,
 ) -> Verdict:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
@@ -291,8 +299,8 @@ def _send(
     actor: Wallet,
     source: WalletReference,
     destination: WalletReference,
-    claim: Claim | None,
-    proof: Proof | None,
+    claim: IdempotencyClaim | None,
+    proof: CachedCredentials | None,
     arguments: dict[str, Any],
 ) -> Verdict:
     statement = _sending(draw, free, source.column, destination.column, claim is not None, proof is not None)

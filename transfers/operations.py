@@ -14,9 +14,9 @@ from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
-from wallets.deadlocks import survives_deadlock
+from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
-from wallets.queries import Claim, Proof
+from wallets.queries import CachedCredentials, IdempotencyClaim
 from wallets.states import EventType
 
 # How often a list of tokens is tried again that proved to be free after all.
@@ -48,15 +48,15 @@ def attempt() -> Iterator[None]:
             connection.savepoint_rollback(savepoint)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def send_bundle(
     *,
     actor: Wallet,
     sender: str,
     receiver: str,
     size: int,
-    claim: Claim | None = None,
-    proof: Proof | None = None,
+    claim: IdempotencyClaim | None = None,
+    proof: CachedCredentials | None = None,
 ) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
@@ -92,15 +92,15 @@ def send_bundle(
     raise errors.InsufficientTokens
 
 
-@survives_deadlock
+@retry_on_deadlock
 def send_tokens(
     *,
     actor: Wallet,
     sender: str,
     receiver: str,
     token_ids: Sequence[UUID],
-    claim: Claim | None = None,
-    proof: Proof | None = None,
+    claim: IdempotencyClaim | None = None,
+    proof: CachedCredentials | None = None,
 ) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
@@ -155,7 +155,7 @@ def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
 
 def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
     """Raise what is wrong with the first of these tokens that does not lie free in the wallet, if any."""
-    found = queries.whereabouts(token_ids=token_ids)
+    found = queries.locate_tokens(token_ids=token_ids)
     for token_id in token_ids:
         if token_id not in found:
             raise wallet_errors.TokenNotFound(f"can not found token by id:{token_id}")
@@ -188,7 +188,7 @@ def _sent(
     )
 
 
-@survives_deadlock
+@retry_on_deadlock
 def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Move the tokens that a pending transfer reserved to its destination, which the actor controls.
@@ -206,7 +206,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
         return _closed(transfer, TransferEvent.ACCEPT)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Cancel an open transfer, asked by its other side, and free the tokens that it reserved.
@@ -218,7 +218,7 @@ def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DECLINE, verb="decline")
 
 
-@survives_deadlock
+@retry_on_deadlock
 def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     Withdraw an open transfer, by the side that asked, and free the tokens that it reserved.
@@ -239,7 +239,7 @@ def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str
         return _closed(transfer, event)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def expire(*, transfer_id: UUID) -> queries.TransferRow:
     """
     Give an open transfer up in the name of the system: it has failed, and its tokens are free again.
@@ -254,7 +254,7 @@ def expire(*, transfer_id: UUID) -> queries.TransferRow:
         return _closed(transfer, TransferEvent.EXPIRE)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None) -> queries.TransferRow:
     """
     Move the tokens that a requested transfer asks for out of its source, which the actor controls.

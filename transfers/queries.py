@@ -160,7 +160,7 @@ _UNDONE_BRANCHES = tuple(
 # Out of so many transfers more than are wanted the next ones of a reader are picked, if they are not looked for.
 _NEAR_TIMES: Final = 2
 _NEAR_AT_MOST: Final = 1_001
-_SHORTCUT: Final = wallet_queries.Shortcut()
+_SHORTCUT: Final = wallet_queries.OptimisticPage()
 
 
 def transfers_page(
@@ -171,7 +171,7 @@ def transfers_page(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
-    proof: wallet_queries.Proof | None = None,
+    proof: wallet_queries.CachedCredentials | None = None,
 ) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers in which the wallet is a party, or one that the actor controls, oldest first.
@@ -246,7 +246,7 @@ def transfers_visible_to(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
-    proof: wallet_queries.Proof | None = None,
+    proof: wallet_queries.CachedCredentials | None = None,
 ) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
@@ -340,7 +340,7 @@ def tokens_of_transfer(
     )
 
 
-def whereabouts(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID | None]]:
+def locate_tokens(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID | None]]:
     """Return the wallet in which each token lies and the transfer that reserves it; unknown tokens are left out."""
     with connection.cursor() as cursor:
         cursor.execute(

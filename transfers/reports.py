@@ -188,7 +188,7 @@ def tokens_in(*, transfer: Transfer, limit: int) -> list[UUID]:
 LONG: Final = timedelta(days=1)
 
 
-def waiting_long(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
+def stale(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
     """Narrow transfers to the open ones that nobody decided on for a day."""
     return transfers.filter(state__in=OPEN, created_at__lt=Now() - LONG)
 
@@ -260,7 +260,7 @@ class Possibility(NamedTuple):
     why: str
 
 
-def what_is_possible(transfer: Transfer) -> list[Possibility]:
+def allowed_events(transfer: Transfer) -> list[Possibility]:
     """Return for each thing that may be done to a transfer whether it can be done now, and by whom or why not."""
     names = {Side.SOURCE: transfer.source.name, Side.DESTINATION: transfer.destination.name}
     found = []

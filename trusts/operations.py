@@ -14,7 +14,7 @@ from trusts.states import OPEN, TRANSITIONS, TYPE_OF, TrustEvent, TrustRequestTy
 from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
-from wallets.deadlocks import survives_deadlock
+from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 from wallets.states import EventType
 
@@ -22,7 +22,7 @@ from wallets.states import EventType
 _LISTED_IN_AN_EVENT: Final = 100
 
 
-@survives_deadlock
+@retry_on_deadlock
 def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
     """
     Create a wallet that the actor manages and return it.
@@ -43,7 +43,7 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
     return wallet
 
 
-def take_charge(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
+def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
     """
     Let the actor manage wallets that the transaction of the caller has created.
 
@@ -64,7 +64,7 @@ def take_charge(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
         )
 
 
-@survives_deadlock
+@retry_on_deadlock
 def describe_wallet(
     *, actor: Wallet, wallet_id: UUID, about: str | None = None, display_name: str | None = None
 ) -> Wallet:
@@ -80,7 +80,7 @@ def describe_wallet(
         return wallet_operations.change_wallet(wallet_id=wallet_id, about=about, display_name=display_name)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def request_trust(
     *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
 ) -> queries.TrustRow:
@@ -113,7 +113,7 @@ def request_trust(
         return row
 
 
-@survives_deadlock
+@retry_on_deadlock
 def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Let the trust take effect. Re-instates one that was declined or deleted before.
@@ -132,7 +132,7 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
         return _change(trust, actor=actor, event=TrustEvent.ACCEPT)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Refuse the trust, or end it after it was accepted. In the name of its actor, if the caller controls that side only.
@@ -147,7 +147,7 @@ def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
         return _change(trust, actor=actor, event=event)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
     Withdraw the trust, accepted or not. In the name of its target, if the caller controls that side only.
@@ -165,7 +165,7 @@ def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
         return _change(trust, actor=actor, event=event)
 
 
-@survives_deadlock
+@retry_on_deadlock
 def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[queries.TrustRow]:
     """
     End what the wallet named `manager` may do with the wallet, and all that it set up; return what was ended.
@@ -203,7 +203,7 @@ def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[que
         return queries.trust_rows(trust_ids=[trust.pk for trust in ended])
 
 
-@survives_deadlock
+@retry_on_deadlock
 def end_trust(*, trust_id: UUID) -> queries.TrustRow:
     """
     End an open trust in the name of no wallet, for an operator. Only a new request can give the same again.

@@ -29,7 +29,7 @@ _UNDONE: Final = {"40P01", "40001"}
 _PAUSES_SECONDS: Final = (0.05, 0.5)
 
 
-def survives_deadlock(operation: Callable[P, R]) -> Callable[P, R]:
+def retry_on_deadlock(operation: Callable[P, R]) -> Callable[P, R]:
     """Run the operation, which is one transaction, again if PostgreSQL undid it for the sake of others."""
 
     @wraps(operation)

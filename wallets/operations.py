@@ -35,7 +35,7 @@ def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wa
     :raises WalletNameTaken: another wallet bears it
     :raises InvalidPassword: the authentication endpoint could not accept the password
     """
-    key = new_name_key(name)
+    key = validate_new_name(name)
     encoded = _encoded(password) if password else ""
     with transaction.atomic(savepoint=False):
         try:
@@ -53,7 +53,7 @@ def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wa
     return wallet
 
 
-def new_name_key(name: str) -> str:
+def validate_new_name(name: str) -> str:
     """
     Return the key of a name that a new wallet may bear.
 
@@ -80,7 +80,7 @@ def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID
     """
     Create wallets that nobody manages yet, and return the ids of those whose name nobody bore before.
 
-    The caller has opened a transaction, has got the keys from `new_name_key`, no two alike, and rolls back if
+    The caller has opened a transaction, has got the keys from `validate_new_name`, no two alike, and rolls back if
     one is missing in the result.
     """
     with connection.cursor() as cursor:
@@ -286,7 +286,7 @@ def end_api_key(*, api_key_id: UUID, after: timedelta) -> None:
     )
 
 
-def note_use(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
+def touch_last_used(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
     """Write down that the credentials were used now. Skips rows that somebody else is writing."""
     for table, row_id in (("wallets_apikey", api_key_id), ("wallets_bearertoken", bearer_token_id)):
         if row_id is None:
@@ -299,7 +299,7 @@ def note_use(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
             )
 
 
-def keep_answer(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int, body: bytes) -> bool:
+def store_response(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int, body: bytes) -> bool:
     """
     Store the answer to a request with an idempotency key, in the transaction of its effect.
 

@@ -189,7 +189,7 @@ class StoredAnswer(NamedTuple):
     is_sealed: bool
 
 
-class Claim(NamedTuple):
+class IdempotencyClaim(NamedTuple):
     """A wish to store the answer to a request in the statement of its effect."""
 
     key: str
@@ -198,7 +198,7 @@ class Claim(NamedTuple):
     statuses: Mapping[str, int]
 
 
-class Proof(NamedTuple):
+class CachedCredentials(NamedTuple):
     """
     An API key and a bearer token that were good a moment ago, for a statement that looks at them again itself.
 
@@ -221,12 +221,12 @@ def acting(*, is_proven: bool) -> str:
     """
     Return the SQL of the id of the wallet for which a statement acts: its parameter `actor`, an id.
 
-    Proven by the parameters `api_key` and `bearer`, the ids of a `Proof`: NULL if either has ended.
+    Proven by the parameters `api_key` and `bearer`, the ids of a `CachedCredentials`: NULL if either has ended.
     """
     return _PROVEN if is_proven else "%(actor)s::uuid"
 
 
-def proving(proof: Proof | None) -> dict[str, UUID]:
+def proving(proof: CachedCredentials | None) -> dict[str, UUID]:
     """Return the parameters of `acting` beside `actor`."""
     return {} if proof is None else {"api_key": proof.api_key_id, "bearer": proof.bearer_token_id}
 
@@ -244,15 +244,15 @@ class Credentials:
     answer: "StoredAnswer | None"
     # Whether this transaction holds the idempotency key; None when none was sent.
     holds_key: bool | None
-    # True once an hour: `operations.note_use` is to be called.
+    # True once an hour: `operations.touch_last_used` is to be called.
     use_is_stale: bool
 
     @property
-    def proof(self) -> Proof | None:
+    def proof(self) -> CachedCredentials | None:
         """None unless both are good."""
         if self.api_key_id is None or self.api_key_is_revoked or self.bearer_token_id is None:
             return None
-        return Proof(self.api_key_id, self.bearer_token_id)
+        return CachedCredentials(self.api_key_id, self.bearer_token_id)
 
 
 _WALLET_FIELDS = ["id", "name", "about", "display_name", "logo_url", "created_at"]
@@ -356,7 +356,7 @@ class WrittenPage(NamedTuple):
 
 def page_of(rows: str, *position: str, is_whole: str = "true") -> str:
     """
-    Return the SQL that writes a page, for `read_page` or a `Shortcut`.
+    Return the SQL that writes a page, for `read_page` or a `OptimisticPage`.
 
     `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position,
     which may be cast (`"created_at::text"`). `is_whole` is the SQL of a condition, for a quick statement.
@@ -382,7 +382,7 @@ def _read_page(statement: str, limit: int, arguments: Mapping[str, Any]) -> tupl
     return WrittenPage(json or "", last if has_more else None), is_whole
 
 
-class Shortcut:
+class OptimisticPage:
     """
     A list of which a quick statement reads most pages whole, and a thorough one those on which it misses something.
 
@@ -438,7 +438,7 @@ _TOKENS, _OWN_TOKENS = (
 
 
 def tokens_page(
-    *, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None, proof: Proof | None = None
+    *, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None, proof: CachedCredentials | None = None
 ) -> WrittenPage:
     """
     Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.

@@ -18,7 +18,7 @@ class Beginnings(NamedTuple):
     has_login: bool
 
 
-def beginnings() -> Beginnings:
+def setup_checklist() -> Beginnings:
     """Return what is there, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(

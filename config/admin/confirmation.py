@@ -56,7 +56,7 @@ class Done:
     secrets: Sequence[tuple[str, str]] = ()
 
 
-class Deed:
+class AdminAction:
     """
     One kind of act. `model` is None if it concerns no row.
 
@@ -131,7 +131,9 @@ class Refused(Exception):
     """A ticket does not fit; the sentence is for the operator."""
 
 
-def _ticket(request: HttpRequest, deed: Deed, row: Any, values: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+def _ticket(
+    request: HttpRequest, deed: AdminAction, row: Any, values: Mapping[str, Any], shown: Mapping[str, Any]
+) -> str:
     return signing.dumps(
         {
             "user": request.user.pk,
@@ -145,7 +147,9 @@ def _ticket(request: HttpRequest, deed: Deed, row: Any, values: Mapping[str, Any
     )
 
 
-def _redeem(request: HttpRequest, deed: Deed, row: Any, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _redeem(
+    request: HttpRequest, deed: AdminAction, row: Any, values: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
     """Return a ticket's number and what was shown. :raises Refused: it is of somebody or something else, or too old"""
     try:
         ticket = signing.loads(request.POST.get("ticket", ""), salt=_SALT, max_age=TICKET_SECONDS)
@@ -173,7 +177,7 @@ def operator_of(request: HttpRequest) -> User:
 class Confirmation:
     """The pages of one deed: questions if it has any, then what will come of it, then what came of it."""
 
-    def __init__(self, deed: Deed, site: AdminSite) -> None:
+    def __init__(self, deed: AdminAction, site: AdminSite) -> None:
         self._deed = deed
         self._site = site
 

@@ -170,7 +170,7 @@ def collected(*, days: int) -> Home:
     now = timezone.now()
     first = now.date() - timedelta(days=days - 1)
     standing = transfers.standing()
-    beginnings = wallets.beginnings()
+    setup_checklist = wallets.setup_checklist()
     audit = wallets.latest_audit()
     coins = lockers.coins_by_state()
     running = lockers.running_tasks(limit=RUNNING_SHOWN + 1)
@@ -197,18 +197,20 @@ def collected(*, days: int) -> Home:
         lockers_are_off=not settings.RAIDA_HOSTS,
         coins=coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
-        steps=_steps(beginnings, standing, audit),
+        steps=_steps(setup_checklist, standing, audit),
     )
 
 
-def _steps(beginnings: wallets.Beginnings, standing: transfers.Standing, audit: AuditRun | None) -> list[Step]:
+def _steps(setup_checklist: wallets.Beginnings, standing: transfers.Standing, audit: AuditRun | None) -> list[Step]:
     has_tokens = standing.issued > 0
     make_key = reverse("admin:create-api-key")
     return [
-        Step("Create a wallet", "create_wallet --name NAME", beginnings.has_wallet, reverse("admin:create-wallet")),
-        Step("Give a partner an API key", "create_api_key --name NAME", beginnings.has_api_key, make_key),
+        Step(
+            "Create a wallet", "create_wallet --name NAME", setup_checklist.has_wallet, reverse("admin:create-wallet")
+        ),
+        Step("Give a partner an API key", "create_api_key --name NAME", setup_checklist.has_api_key, make_key),
         Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, _list("wallets_wallet")),
-        Step("Let a wallet log in", "POST /auth", beginnings.has_login),
+        Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
         Step("Send a first transfer", "POST /transfers", standing.has_transfers),
         Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
     ]

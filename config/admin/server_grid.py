@@ -8,7 +8,7 @@ from typing import Final
 from lockers import server_letters
 from lockers.models import Attempt
 from lockers.raida.statuses import Status
-from lockers.reports import ServerNews
+from lockers.reports import ServerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ SLOW_MILLISECONDS: Final = 1000
 OLD_ANSWER: Final = timedelta(minutes=5)
 
 
-def of_server(news: ServerNews, *, now: datetime) -> Cell:
+def of_server(news: ServerStatus, *, now: datetime) -> Cell:
     """Return the cell of one server on the home page."""
     name = f"RAIDA {news.raida}"
     if news.is_silent:

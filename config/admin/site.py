@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_protect
 from config.admin import dashboard, sessions, sign_in, task_progress
 from config.admin.actions import buttons
 from config.admin.base import Act
-from config.admin.confirmation import Deed
+from config.admin.confirmation import AdminAction
 from config.api.pools import Pool, answered_on
 
 # The way around, in the order in which operators think; what a person may not see is left out.
@@ -134,7 +134,7 @@ class Desk(AdminSite):
         return _as_buttons(request, None, [buttons.by_name(name) for name in buttons.ABOVE_LISTS.get(model, ())])
 
 
-def _as_buttons(request: HttpRequest, row: Model | None, deeds: Sequence[Deed]) -> list[Act]:
+def _as_buttons(request: HttpRequest, row: Model | None, deeds: Sequence[AdminAction]) -> list[Act]:
     return [
         Act(deed.label, url, because, is_dangerous=deed.is_dangerous)
         for deed, url, because in buttons.offered(request, row, deeds)

@@ -53,7 +53,7 @@ class NeedFilter(base.Choice):
     values = (("yes", "open for more than a day"),)
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return reports.waiting_long(queryset)
+        return reports.stale(queryset)
 
 
 @admin.register(Transfer)
@@ -123,7 +123,7 @@ class TransferPage(base.LedgerPage):
         return {
             "title": f"Transfer {desk.short(row.pk)}",
             "strip": reports.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
-            "possible": reports.what_is_possible(row),
+            "possible": reports.allowed_events(row),
             "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,
             "token_page": reverse("admin:wallets_token_changelist"),

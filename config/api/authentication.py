@@ -81,7 +81,7 @@ class Unproven(Exception):
     """What came of a proof may only mean that it has ended."""
 
 
-def proof(request: Request) -> queries.Proof | None:
+def proof(request: Request) -> queries.CachedCredentials | None:
     """Return the proof that the action must hand on; None if the credentials were looked up for this request."""
     found = credentials_of(request._request)
     return found.proof if found is not None and getattr(request._request, "is_proven_later", False) else None

@@ -128,12 +128,12 @@ def answer_stored(request: Request, found: queries.Credentials) -> HttpResponse 
     return None
 
 
-def claim(request: Request, statuses: Mapping[str, int]) -> queries.Claim | None:
+def claim(request: Request, statuses: Mapping[str, int]) -> queries.IdempotencyClaim | None:
     """Return what an operation needs to store the answer itself; None for a request without a key."""
     key = key_of(request._request)
     if key is None:
         return None
-    return queries.Claim(key, request._request.fingerprint, statuses)  # type: ignore[attr-defined]
+    return queries.IdempotencyClaim(key, request._request.fingerprint, statuses)  # type: ignore[attr-defined]
 
 
 def keep(request: Request, found: queries.Credentials, response: HttpResponse) -> bool:
@@ -141,7 +141,7 @@ def keep(request: Request, found: queries.Credentials, response: HttpResponse) -
     key = key_of(request._request)
     if key is None or found.wallet is None:
         return True
-    return operations.keep_answer(
+    return operations.store_response(
         wallet_id=found.wallet.pk,
         key=key,
         fingerprint=request._request.fingerprint,  # type: ignore[attr-defined]

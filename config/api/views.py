@@ -28,7 +28,7 @@ class _AlreadyAnswered(Exception):
 def _note_use(found: queries.Credentials) -> None:
     """Write down that the credentials were used. What is answered already is not spoilt if the database cannot."""
     try:
-        operations.note_use(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+        operations.touch_last_used(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
     except (DatabaseError, InterfaceError) as error:
         log.debug("use_not_noted", extra={"error": type(error).__name__})
 

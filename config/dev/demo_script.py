@@ -47,7 +47,7 @@ UUID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 INDENT = 6
 
 
-class StoryBroke(Exception):
+class DemoFailed(Exception):
     """A step did not go as it must. The sentence says which and how."""
 
 
@@ -97,7 +97,7 @@ class Story:
                 self._act("Tokens", self._tokens)
                 self._act("Locker", self._locker)
             except (LookupError, TypeError, ValueError) as error:
-                raise StoryBroke(
+                raise DemoFailed(
                     f"The answer in step {self.step_number} has another shape than promised ({error!r})."
                 ) from error
 
@@ -335,7 +335,7 @@ class Story:
     def _read(self, response: httpx.Response, request_line: str, *, expect: int) -> dict[str, Any]:
         if response.status_code != expect:
             self._look_for_the_dead()
-            raise StoryBroke(f"{request_line} answered {response.status_code}: {_message_of(response)}")
+            raise DemoFailed(f"{request_line} answered {response.status_code}: {_message_of(response)}")
         answer: dict[str, Any] = response.json()
         return answer
 
@@ -354,7 +354,7 @@ class Story:
             return self.client.request(method, path, json=body, data=form, files=files, headers=headers)
         except httpx.HTTPError as error:
             self._look_for_the_dead()
-            raise StoryBroke(f"{method} {path} got no answer: {type(error).__name__}") from error
+            raise DemoFailed(f"{method} {path} got no answer: {type(error).__name__}") from error
 
     def _look_for_the_dead(self) -> None:
         """A part that dies breaks its connections a moment before it can be seen to have ended."""
@@ -390,7 +390,7 @@ class Story:
 
     def _must(self, holds: bool, otherwise: str) -> None:
         if not holds:
-            raise StoryBroke(f"In step {self.step_number} {otherwise}.")
+            raise DemoFailed(f"In step {self.step_number} {otherwise}.")
 
 
 def _board(bar: Progress, answer: Mapping[str, Any]) -> RenderableType:

@@ -470,7 +470,7 @@ class Postgres:
         PostgreSQL would refuse to start until then.
         """
         lock = cluster / "postmaster.pid"
-        for polite in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        for stop_signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             try:
                 pid = int(lock.read_text(encoding="ascii").split()[0])
             except (OSError, ValueError, IndexError):
@@ -478,7 +478,7 @@ class Postgres:
             if not works_in(pid, cluster):
                 break
             with contextlib.suppress(OSError):
-                os.kill(pid, polite)
+                os.kill(pid, stop_signal)
             deadline = time.monotonic() + 8
             while works_in(pid, cluster) and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -505,7 +505,9 @@ class Postgres:
         pause = 0.2
         deadline = time.monotonic() + START_SECONDS
         while True:
-            child = children.spawn(self.name, arguments, directory=cluster, account=self.account, polite=signal.SIGINT)
+            child = children.spawn(
+                self.name, arguments, directory=cluster, account=self.account, stop_signal=signal.SIGINT
+            )
             try:
                 children.wait_until(self.answers, child, timeout_seconds=START_SECONDS)
             except StartError:

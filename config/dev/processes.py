@@ -28,11 +28,11 @@ class StartError(Exception):
 class Child:
     """One running child: its name as people read it, its log, and the signal that asks it to stop."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, polite: signal.Signals) -> None:
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, stop_signal: signal.Signals) -> None:
         self.name = name
         self.process = process
         self.log = log
-        self.polite = polite
+        self.stop_signal = stop_signal
 
     @property
     def pid(self) -> int:
@@ -41,17 +41,17 @@ class Child:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
-    def epitaph(self) -> str:
+    def exit_message(self) -> str:
         """Say how it ended, in one sentence."""
         code = self.process.poll()
         if code is None:
             return f"{self.name} is running"
         if code < 0:
             return f"{self.name} was killed by {signal.Signals(-code).name}. Its log: {self.log}"
-        last = self.last_words() if code else ""
+        last = self.last_log_line() if code else ""
         return f"{self.name} stopped with exit status {code}. Its log: {self.log}" + (f"\n  {last}" if last else "")
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line that it printed, cut to what a person reads."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -115,7 +115,7 @@ class Children:
         environ: Mapping[str, str] | None = None,
         directory: Path | str = "/",
         account: str | None = None,
-        polite: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> Child:
         """Start a child that writes to `<state>/log/<name>.log`, as user `account` if that is given."""
         log = self.logs / f"{name.lower().replace(' ', '-')}.log"
@@ -136,9 +136,9 @@ class Children:
                 )
             except OSError as error:
                 raise StartError(f"{name} could not be started: {arguments[0]}: {error.strerror}") from error
-        child = Child(name, process, log, polite)
+        child = Child(name, process, log, stop_signal)
         self.children.append(child)
-        self._tell_guard(f"+ {child.pid} {int(polite)}")
+        self._tell_guard(f"+ {child.pid} {int(stop_signal)}")
         self._write_record()
         return child
 
@@ -176,7 +176,7 @@ class Children:
                 self.checkpoint()
                 time.sleep(POLL_SECONDS)
             if child.process.returncode:
-                raise self._why(child, child.epitaph())
+                raise self._why(child, child.exit_message())
             return child.log.read_text(encoding="utf-8", errors="replace")
         finally:
             self.stop([child], patience_seconds=2)
@@ -200,7 +200,7 @@ class Children:
                 return
             self.checkpoint()
             if not was_alive:
-                raise self._why(child, child.epitaph())
+                raise self._why(child, child.exit_message())
             if time.monotonic() > deadline:
                 text = f"{child.name} was not ready within {timeout_seconds:.0f} s. Its log: {child.log}"
                 raise self._why(child, text)
@@ -210,11 +210,11 @@ class Children:
         """:raises StartError: a child has stopped that nobody asked to stop"""
         for child in self.children:
             if not child.is_alive():
-                raise StartError(child.epitaph())
+                raise StartError(child.exit_message())
 
     def _why(self, child: Child, sentence: str) -> StartError:
         """Add whatever else has stopped: one of the two is why the other did, and a person can tell which."""
-        others = [other.epitaph() for other in self.children if other is not child and not other.is_alive()]
+        others = [other.exit_message() for other in self.children if other is not child and not other.is_alive()]
         return StartError("\n".join([sentence, *others]))
 
     def stop(self, children: Sequence[Child], *, patience_seconds: float = 8) -> None:
@@ -228,7 +228,7 @@ class Children:
                 for child in reversed(children):
                     if child.is_alive():
                         with contextlib.suppress(ProcessLookupError):
-                            child.process.send_signal(child.polite)
+                            child.process.send_signal(child.stop_signal)
             time.sleep(POLL_SECONDS)
         for child in children:
             # The leader may be gone while a pool process of its group is not.
@@ -249,7 +249,7 @@ class Children:
             self._guard.stdin.flush()
 
     def _write_record(self) -> None:
-        rows = [[child.name, child.pid, started(child.pid), int(child.polite)] for child in self.children]
+        rows = [[child.name, child.pid, started(child.pid), int(child.stop_signal)] for child in self.children]
         self.record.write_text(json.dumps(rows), encoding="utf-8")
 
 
@@ -272,10 +272,10 @@ def end_recorded(record: Path) -> None:
         rows = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    left = [(pid, when, polite) for _, pid, when, polite in rows if when and started(pid) == when]
-    for pid, _, polite in reversed(left):
+    left = [(pid, when, stop_signal) for _, pid, when, stop_signal in rows if when and started(pid) == when]
+    for pid, _, stop_signal in reversed(left):
         with contextlib.suppress(OSError):
-            os.kill(pid, polite)
+            os.kill(pid, stop_signal)
     deadline = time.monotonic() + 8
     while any(started(pid) == when for pid, when, _ in left) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

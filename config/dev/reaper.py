@@ -40,9 +40,9 @@ def is_alive(pid: int) -> bool:
 
 def end(groups: dict[int, int]) -> None:
     """Ask every group's leader to stop, newest first, then kill what is left of the groups."""
-    for pid, polite in reversed(list(groups.items())):
+    for pid, stop_signal in reversed(list(groups.items())):
         with contextlib.suppress(OSError):
-            os.kill(pid, polite)
+            os.kill(pid, stop_signal)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and any(is_alive(pid) for pid in groups):
         time.sleep(0.05)
@@ -59,8 +59,8 @@ def main() -> None:
     for line in sys.stdin:
         verb, _, rest = line.rstrip("\n").partition(" ")
         if verb == "+":
-            pid, polite = rest.split()
-            groups[int(pid)] = int(polite)
+            pid, stop_signal = rest.split()
+            groups[int(pid)] = int(stop_signal)
         elif verb == "-":
             groups.pop(int(rest), None)
         elif verb == "rm":

@@ -447,7 +447,7 @@ class System:
             except StartError:
                 # One of these ports was free and is taken now: by a second Coppice, or lent by the kernel to an
                 # outgoing connection. Unless somebody asked for them by number, others will do.
-                if self._wanted_raida_port is not None or "cannot listen" not in raidanet.last_words():
+                if self._wanted_raida_port is not None or "cannot listen" not in raidanet.last_log_line():
                     raise
             else:
                 return

@@ -29,7 +29,7 @@ RING_UNANSWERED_SECONDS = 180.0
 _ALONE = "; wrong logins and codes are counted by each process alone"
 
 
-class Unwell(Exception):
+class Unhealthy(Exception):
     """A part is not well; the sentence says what is wrong with it and reveals no address or secret."""
 
 
@@ -41,13 +41,13 @@ def check_database() -> None:
     except DatabaseError as error:
         # PgBouncer's message. It comes without an SQLSTATE.
         if "unsupported startup parameter" in str(error):
-            raise Unwell("is behind a pooler; set COPPICE_DATABASE_POOLED=true") from error
+            raise Unhealthy("is behind a pooler; set COPPICE_DATABASE_POOLED=true") from error
         # A prepared statement that the session already has, or has not: it is one that another client prepared.
         if getattr(error.__cause__, "sqlstate", None) in {"42P05", "26000"}:
-            raise Unwell(
+            raise Unhealthy(
                 "is behind a pooler that knows no prepared statements; set COPPICE_DATABASE_POOLED=true"
             ) from error
-        raise Unwell("does not answer") from error
+        raise Unhealthy("does not answer") from error
 
 
 def check_settings() -> None:
@@ -59,7 +59,7 @@ def check_settings() -> None:
     try:
         wrong = sessions.differences(connection, settings.DATABASE_SETTINGS)
     except DatabaseError as error:
-        raise Unwell("unknown, the database does not answer") from error
+        raise Unhealthy("unknown, the database does not answer") from error
     if not wrong:
         return
     said = ", ".join(
@@ -70,7 +70,7 @@ def check_settings() -> None:
     remedy = "run `manage.py prepare`"
     if settings.DATABASE_POOLED is sessions.Pooled.NO:
         remedy = f"a pooler drops them: set COPPICE_DATABASE_POOLED=true and {remedy}"
-    raise Unwell(f"{said}; {remedy}")
+    raise Unhealthy(f"{said}; {remedy}")
 
 
 def check_writes() -> None:
@@ -80,11 +80,11 @@ def check_writes() -> None:
             cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
             is_standby, is_read_only = cursor.fetchone()
     except DatabaseError as error:
-        raise Unwell("unknown, the database does not answer") from error
+        raise Unhealthy("unknown, the database does not answer") from error
     if is_standby:
-        raise Unwell("read-only: the database is a standby server; requests that write are answered with 503")
+        raise Unhealthy("read-only: the database is a standby server; requests that write are answered with 503")
     if is_read_only:
-        raise Unwell("read-only: default_transaction_read_only is on; requests that write are answered with 503")
+        raise Unhealthy("read-only: default_transaction_read_only is on; requests that write are answered with 503")
 
 
 def check_migrations() -> None:
@@ -102,9 +102,9 @@ def check_migrations() -> None:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
-        raise Unwell("unknown, the database does not answer") from error
+        raise Unhealthy("unknown, the database does not answer") from error
     if missing:
-        raise Unwell(f"{len(missing)} not applied; run `manage.py migrate`")
+        raise Unhealthy(f"{len(missing)} not applied; run `manage.py migrate`")
     _well[connection.settings_dict["NAME"]] = applied
 
 
@@ -118,11 +118,11 @@ def check_broker() -> None:
         redis_status.refuse_cluster(settings.REDIS_URL)
         redis_status.check_write(settings.REDIS_URL)
     except redis_status.IsCluster as error:
-        raise Unwell("is a cluster, over which Celery cannot spread its queues") from error
+        raise Unhealthy("is a cluster, over which Celery cannot spread its queues") from error
     except redis_status.BrokerRefuses as error:
-        raise Unwell(f"refuses writes: {error}{_ALONE}") from error
+        raise Unhealthy(f"refuses writes: {error}{_ALONE}") from error
     except redis_status.BrokerSilent as error:
-        raise Unwell(f"does not answer{_ALONE}") from error
+        raise Unhealthy(f"does not answer{_ALONE}") from error
 
 
 def check_worker() -> None:
@@ -131,16 +131,16 @@ def check_worker() -> None:
         alive = max(redis_status.workers(settings.REDIS_URL).values(), default=0.0)
         answered = redis_status.last_heartbeat(settings.REDIS_URL)
     except redis_status.BrokerSilent as error:
-        raise Unwell("unknown, the broker does not answer") from error
+        raise Unhealthy("unknown, the broker does not answer") from error
     now = time.time()
     if not alive:
-        raise Unwell("none has ever been alive")
+        raise Unhealthy("none has ever been alive")
     if now - alive > WORKER_SILENT_SECONDS:
-        raise Unwell(f"last alive {now - alive:.0f} s ago")
+        raise Unhealthy(f"last alive {now - alive:.0f} s ago")
     if not answered:
-        raise Unwell("has never answered a ring of beat")
+        raise Unhealthy("has never answered a ring of beat")
     if now - answered > RING_UNANSWERED_SECONDS:
-        raise Unwell(f"last answered a ring of beat {now - answered:.0f} s ago")
+        raise Unhealthy(f"last answered a ring of beat {now - answered:.0f} s ago")
 
 
 READINESS: dict[str, Callable[[], None]] = {
@@ -170,7 +170,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
             continue
         try:
             check()
-        except Unwell as error:
+        except Unhealthy as error:
             parts[name] = str(error)
         else:
             parts[name] = "ok"

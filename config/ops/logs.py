@@ -149,7 +149,7 @@ def _place(path: str) -> str:
     return path.rpartition("/site-packages/")[2].removeprefix(f"{ROOT}/")
 
 
-def is_news(record: logging.LogRecord) -> bool:
+def is_unreported(record: logging.LogRecord) -> bool:
     """
     Tell whether a line of `django.request` says what nothing else says.
 
@@ -184,7 +184,7 @@ def settings(*, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_news}},
+        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_unreported}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

@@ -16,12 +16,12 @@ from lockers.raida.errors import WireError
 from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, JoinRequest, SerialsOperation, SerialsRequest
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step
-from lockers.transport import Answer, Call, Results, Silence
+from lockers.transport import Answer, Call, NoResponse, Results
 from lockers.worker import make_change as change
 from lockers.worker import task_store
 from lockers.worker.broadcast import ASKED, FOUND, LINGER_MOVING, MOVED, Table, Work, every
 from lockers.worker.make_change import Family, Next
-from lockers.worker.messages import Chosen, Reply, read
+from lockers.worker.messages import Reply, Targets, read
 
 # Servers give the session 0 to whoever asks without a reservation (section 6.3).
 _SESSION: Final = 0
@@ -110,7 +110,7 @@ def look_again(work: Work, batch: int, *, is_quiet: bool) -> None:
     _join_again(work, batch, members)
 
 
-def _good(members: Family) -> Chosen:
+def _good(members: Family) -> Targets:
     return {
         raida: _EVERYTHING
         for raida in range(RAIDA_COUNT)
@@ -153,7 +153,7 @@ def _votes(results: Results, denomination: int | None) -> Counter[int]:
     return votes
 
 
-def _break(members: Family, chosen: Chosen) -> Call:
+def _break(members: Family, chosen: Targets) -> Call:
     return Call(
         command=Command.BREAK,
         payloads={
@@ -169,7 +169,7 @@ def _break(members: Family, chosen: Chosen) -> Call:
     )
 
 
-def _join(members: Family, chosen: Chosen) -> Call:
+def _join(members: Family, chosen: Targets) -> Call:
     return Call(
         command=Command.JOIN,
         payloads={
@@ -185,7 +185,7 @@ def _join(members: Family, chosen: Chosen) -> Call:
     )
 
 
-def _with_marks(members: Family, marks: str) -> Chosen:
+def _with_marks(members: Family, marks: str) -> Targets:
     return {raida: _EVERYTHING for raida in range(RAIDA_COUNT) if members.broken.marks[raida] in marks}
 
 
@@ -208,7 +208,7 @@ def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> N
     )
 
 
-def _one_or_ten(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:
+def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int) -> tuple[Reply, ...]:
     told = read(command, result, count)
     if set(told) <= {Reply.PASS, Reply.FAIL}:
         the_one, *the_ten = (reply is Reply.PASS for reply in told)

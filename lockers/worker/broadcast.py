@@ -22,7 +22,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind
-from lockers.transport import NO_LINGER, Answer, Call, Linger, Silence
+from lockers.transport import NO_LINGER, Answer, Call, GraceWindow, NoResponse
 from lockers.worker import (
     circuit_breaker,
     late_answers,
@@ -32,7 +32,7 @@ from lockers.worker import (
     split_batches,
     task_store,
 )
-from lockers.worker.messages import Chosen, Piece, Reader, Reply
+from lockers.worker.messages import CoinWork, Reader, Reply, Targets
 from lockers.worker.task_store import Claim, Settled
 
 # While a call is out its answers are shown this often, and the lease renewed at least this often. The first
@@ -42,9 +42,9 @@ _RENEW_SECONDS: Final = 0.5
 # Once 13 servers have settled a matter the others get a share of the time that it took. Whoever looks needs no more
 # than an answer, and whether a put reaches the others too is the taker's affair; a coin that is ours is better off the
 # more servers are known to have it. On a busy machine answers that came together are read some milliseconds apart.
-LINGER_LOOKING: Final = Linger(share=0.0, seconds=0.0)
-LINGER_PUTTING: Final = Linger(share=0.05, seconds=0.004, most=3)
-LINGER_MOVING: Final = Linger(share=0.5, seconds=0.01)
+LINGER_LOOKING: Final = GraceWindow(share=0.0, seconds=0.0)
+LINGER_PUTTING: Final = GraceWindow(share=0.05, seconds=0.004, most=3)
+LINGER_MOVING: Final = GraceWindow(share=0.5, seconds=0.01)
 
 # About commands that move no coins nobody has to know later what a server said.
 _LISTENED_TO: Final = frozenset({Command.PUT, Command.POWN, Command.REMOVE})
@@ -114,15 +114,15 @@ class Work:
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
 
-    def pieces(self, batch: int) -> list[Piece]:
+    def pieces(self, batch: int) -> list[CoinWork]:
         self._write_down()
         return self.fresh_pieces(batch)
 
-    def fresh_pieces(self, batch: int) -> list[Piece]:
+    def fresh_pieces(self, batch: int) -> list[CoinWork]:
         """The coins of a batch about which this worker has not asked anything yet."""
         return task_store.pieces(task_id=self.task.id, batch=batch, keys=self.keys)
 
-    def awake(self, chosen: Chosen) -> Chosen:
+    def awake(self, chosen: Targets) -> Targets:
         """
         Leave out servers that have been silent again and again, for what can do without them.
 
@@ -136,8 +136,8 @@ class Work:
         self,
         command: Command,
         batch: int,
-        pieces: Sequence[Piece],
-        chosen: Chosen,
+        pieces: Sequence[CoinWork],
+        chosen: Targets,
         table: Table,
         *,
         call: Call | None = None,
@@ -145,7 +145,7 @@ class Work:
         back: bool = False,
         sent: bool = False,
         covers: bool = False,
-        early: Linger | None = None,
+        early: GraceWindow | None = None,
         patience: float = 1.0,
         progress: tuple[int, int] = (0, 0),
         step: Step | None = None,
@@ -167,7 +167,7 @@ class Work:
         if not chosen:
             return {}
 
-        def once(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+        def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
             return self._exchange(
                 command,
                 batch,
@@ -191,8 +191,8 @@ class Work:
         self,
         command: Command,
         batch: int,
-        pieces: Sequence[Piece],
-        chosen: Chosen,
+        pieces: Sequence[CoinWork],
+        chosen: Targets,
         table: Table,
         *,
         call: Call | None,
@@ -200,7 +200,7 @@ class Work:
         back: bool,
         sent: bool,
         covers: bool,
-        early: Linger | None,
+        early: GraceWindow | None,
         patience: float,
         progress: tuple[int, int],
         step: Step | None,
@@ -340,7 +340,7 @@ class Work:
         return results
 
     def _ciphers(
-        self, command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: bool
+        self, command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, back: bool
     ) -> dict[int, Encryption]:
         spare = (
             request_encryption.spare_coin(self.task.wallet_id) if command in request_encryption.WITH_A_COIN else None
@@ -355,9 +355,9 @@ class Work:
         attempt_id: int,
         progress: tuple[int, int],
         enough: Callable[[transport.Results], bool] | None,
-        linger: Linger,
+        linger: GraceWindow,
         hearing: listening.Hearing | None = None,
-    ) -> dict[int, Answer | Silence]:
+    ) -> dict[int, Answer | NoResponse]:
         """
         Ask all servers at once, until a moment of the monotonic clock.
 
@@ -367,7 +367,7 @@ class Work:
         """
         arrived: dict[int, int] = {}
 
-        def note(result: Answer | Silence) -> None:
+        def note(result: Answer | NoResponse) -> None:
             arrived[result.raida] = messages.answer_code(result)
 
         asking = listening.Asking(
@@ -406,11 +406,11 @@ class _Heard:
     hearing: listening.Hearing
     attempt_id: int
     command: Command
-    chosen: Chosen
+    chosen: Targets
 
 
 def _remark(
-    pieces: Sequence[Piece], chosen: Chosen, told: Mapping[int, Sequence[T]], become: Callable[[str, T], str]
+    pieces: Sequence[CoinWork], chosen: Targets, told: Mapping[int, Sequence[T]], become: Callable[[str, T], str]
 ) -> dict[UUID, str]:
     """
     Give chosen pieces the marks that theirs become by what was told of each; return all marks of those that changed.
@@ -441,14 +441,16 @@ def _remark(
 
 
 def _given_up(results: transport.Results) -> list[int]:
-    return [raida for raida, result in results.items() if isinstance(result, Silence) and result.reason == "given up"]
+    return [
+        raida for raida, result in results.items() if isinstance(result, NoResponse) and result.reason == "given up"
+    ]
 
 
-def _everywhere(chosen: Chosen, marks: Mapping[int, str]) -> str:
+def _everywhere(chosen: Targets, marks: Mapping[int, str]) -> str:
     return "".join(marks[raida] if raida in chosen else Mark.UNASKED for raida in range(RAIDA_COUNT))
 
 
-def _alike(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, str] | None:
+def _alike(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, str] | None:
     """The one mark that all chosen pieces have at each server, if they do."""
     if len({piece.marks for piece in pieces}) == 1:
         return {raida: pieces[0].marks[raida] for raida in chosen}
@@ -459,7 +461,7 @@ def _alike(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, str] | None:
 
 
 def _thirteen_passed(
-    command: Command, pieces: Sequence[Piece], chosen: Chosen, reads: Reader | None
+    command: Command, pieces: Sequence[CoinWork], chosen: Targets, reads: Reader | None
 ) -> Callable[[transport.Results], bool]:
     """Whether each of the chosen coins is known to have passed on 13 servers, counted as the answers come."""
     asked = {index for indices in chosen.values() for index in indices}

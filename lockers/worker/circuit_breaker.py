@@ -19,7 +19,7 @@ from lockers.models import ServerHealth
 from lockers.raida.commands import Command
 from lockers.raida.payloads import encode_empty
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.transport import Answer, Call, Silence
+from lockers.transport import Answer, Call, NoResponse
 
 # A server rests after this many silences one after the other ...
 SILENCES_BEFORE_REST: Final = 3
@@ -44,11 +44,11 @@ class Board:
             rows: list[tuple[int, datetime | None]] = cursor.fetchall()
         return cls(_left_out(rows), {raida for raida, _ in rows})
 
-    def note(self, results: Mapping[int, Answer | Silence]) -> None:
+    def note(self, results: Mapping[int, Answer | NoResponse]) -> None:
         """Remember who answered and who was silent. One that was given up on was neither."""
         silent = {raida for raida, result in results.items() if _is_silent(result)}
         given_up = {
-            raida for raida, result in results.items() if isinstance(result, Silence) and result.reason == "given up"
+            raida for raida, result in results.items() if isinstance(result, NoResponse) and result.reason == "given up"
         }
         well = {raida for raida, result in results.items() if isinstance(result, Answer)} & self._ailing
         if well:
@@ -69,8 +69,8 @@ def too_many_rest() -> bool:
     return ServerHealth.objects.filter(rest_until__gt=timezone.now()).count() > RAIDA_COUNT - QUORUM
 
 
-def _is_silent(result: Answer | Silence) -> bool:
-    return isinstance(result, Silence) and result.reason != "given up"
+def _is_silent(result: Answer | NoResponse) -> bool:
+    return isinstance(result, NoResponse) and result.reason != "given up"
 
 
 def _count_silences(silent: set[int], suspected: set[int]) -> None:

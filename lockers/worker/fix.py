@@ -26,7 +26,7 @@ from lockers.states import Mark, Step, TaskKind
 from lockers.transport import Answer, Call
 from lockers.worker import messages, request_encryption, task_store
 from lockers.worker.broadcast import MOVED, Table, Work
-from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import Claim
 
 # A server asks all others about their tickets before it answers.
@@ -39,7 +39,7 @@ _ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
 class _Patient:
     """A coin with what its row says: `piece.old` are the numbers held, `piece.new` those proposed or the same."""
 
-    piece: Piece
+    piece: CoinWork
     has_proposal: bool
     is_of_a_break: bool
     adopted: set[int] = field(default_factory=set)
@@ -66,7 +66,7 @@ def heal(work: Work, batch: int) -> None:
     task_store.advance(held=work.held, step=Step.HEALING, progress=40)
     tickets, votes = _get_tickets(work, batch, patients)
     pieces = [patient.piece for patient in patients]
-    chosen: Chosen = {
+    chosen: Targets = {
         raida: indices
         for raida in range(RAIDA_COUNT)
         if (
@@ -93,7 +93,7 @@ def _load(held: Claim, batch: int) -> list[_Patient]:
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("id"):
         numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         proposed = None if row.proposed is None else coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
-        piece = Piece(
+        piece = CoinWork(
             coin_id=row.pk,
             coin=WireCoin(row.denomination, row.serial_number),
             pown=row.pown,

@@ -29,7 +29,7 @@ from lockers.transport import Call, Results
 from lockers.vault import SealBroken
 from lockers.worker import broadcast, circuit_breaker, late_answers, messages, request_encryption, split_batches
 from lockers.worker.broadcast import Work
-from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 
 # Puts a call of one batch to the servers.
@@ -169,8 +169,8 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
     return _placed(len(rows), asked, Command.FIND, wallet_id, question)
 
 
-def _piece(row: Coin, *, old: Sequence[bytes], new: Sequence[bytes]) -> Piece:
-    return Piece(
+def _piece(row: Coin, *, old: Sequence[bytes], new: Sequence[bytes]) -> CoinWork:
+    return CoinWork(
         coin_id=row.pk,
         coin=WireCoin(row.denomination, row.serial_number),
         pown=row.pown,
@@ -198,7 +198,7 @@ def _keys_of(locker: Locker) -> Sequence[bytes] | None:
 
 def _placed(
     count: int,
-    asked: Mapping[int, Piece],
+    asked: Mapping[int, CoinWork],
     command: Command,
     wallet_id: UUID,
     question: Question,
@@ -216,11 +216,11 @@ def _placed(
 
 
 def _by_coin(
-    command: Command, pieces: Sequence[Piece], chosen: Chosen, wallet_id: UUID, question: Question
+    command: Command, pieces: Sequence[CoinWork], chosen: Targets, wallet_id: UUID, question: Question
 ) -> Sequence[Told]:
     spare = request_encryption.spare_coin(wallet_id)
 
-    def once(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         call = messages.compose(command, pieces, chosen)
         results = question(
             request_encryption.hidden(call, request_encryption.ciphers(command, pieces, chosen, spare=spare)), 0

@@ -31,7 +31,7 @@ from lockers.server_letters import NOT_WAITED_FOR, of_peek
 from lockers.states import SPENDABLE, CoinState, Mark, TaskKind, TaskState
 from lockers.transport import Results
 from lockers.worker import messages
-from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.messages import CoinWork, Reply, Targets
 
 # What a receipt says of a server's reply.
 SHOWN: Final[Mapping[Reply, str]] = {
@@ -61,7 +61,7 @@ def write(
     attempt_id: int,
     command: Command,
     coin_ids: Sequence[UUID],
-    chosen: Chosen,
+    chosen: Targets,
     results: Results,
 ) -> None:
     """Write down answers to one attempt of a task. Of a task that has not ended nothing is written."""
@@ -143,7 +143,7 @@ class Unheard:
 
     task_id: UUID
     wallet_id: UUID
-    pieces: Sequence[Piece]
+    pieces: Sequence[CoinWork]
     letters: Sequence[str]
 
 
@@ -175,7 +175,7 @@ def _unheard(task: LockerTask) -> Unheard:
         rows = rows.filter(state__in=SPENDABLE, task=None, changed_at=task.finished_at, proposed__isnull=False)
     found = [row for row in rows.order_by("id") if (row.denomination, row.serial_number) in open_lines]
     pieces = [
-        Piece(
+        CoinWork(
             coin_id=row.pk,
             coin=WireCoin(row.denomination, row.serial_number),
             pown=row.pown,

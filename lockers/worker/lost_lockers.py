@@ -21,7 +21,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import CoinState, LockerState
 from lockers.transport import Call, Results
 from lockers.worker import messages, request_encryption, split_batches
-from lockers.worker.messages import Chosen, Numbers, Piece, Reply
+from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS
 
 # Puts a call of one batch to the servers.
@@ -50,7 +50,7 @@ def look_for(code: str, *, wallet_id: UUID, question: Question) -> Found | None:
         rows = Coin.objects.filter(locker__in=_filled_with(candidate), state=CoinState.LOCKED).order_by("id")
         keys = codes.locker_keys(candidate)
         pieces = [
-            Piece(row.pk, WireCoin(row.denomination, row.serial_number), row.pown, "", keys, keys)
+            CoinWork(row.pk, WireCoin(row.denomination, row.serial_number), row.pown, "", keys, keys)
             for row in rows.defer("secrets", "proposed")
         ]
         coins = frozenset(
@@ -73,14 +73,14 @@ def _filled_with(code: str) -> Collection[Locker]:
     return found
 
 
-def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[Piece]) -> list[WireCoin]:
+def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[CoinWork]) -> list[WireCoin]:
     chosen = dict.fromkeys(range(RAIDA_COUNT), tuple(range(len(pieces))))
     # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
     spare = request_encryption.spare_coin(wallet_id)
 
-    def once(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         call = messages.compose(Command.DETECT, pieces, chosen)
         lent = request_encryption.ciphers(Command.DETECT, pieces, chosen, spare=spare)
         results = question(Call(call.command, call.payloads, own | lent), batch)

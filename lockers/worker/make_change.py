@@ -22,7 +22,7 @@ from lockers.raida.payloads import CHANGE_COUNT
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, LineType, Mark
 from lockers.worker import task_store
-from lockers.worker.messages import Piece
+from lockers.worker.messages import CoinWork
 from lockers.worker.task_store import Claim
 
 _UNASKED: Final = Mark.UNASKED * RAIDA_COUNT
@@ -101,21 +101,21 @@ def open_break(held: Claim) -> int | None:
 class Family:
     """A coin that is to be broken, and its ten, or none before serial numbers were chosen."""
 
-    broken: Piece
-    change: Sequence[Piece]
+    broken: CoinWork
+    change: Sequence[CoinWork]
 
     @property
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[CoinWork]:
         """The coin first."""
         return [self.broken, *self.change]
 
 
 def family(*, held: Claim, batch: int) -> Family:
-    pieces: dict[bool, list[Piece]] = {True: [], False: []}
+    pieces: dict[bool, list[CoinWork]] = {True: [], False: []}
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("serial_number"):
         numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         pieces[row.state == CoinState.CHANGE].append(
-            Piece(
+            CoinWork(
                 coin_id=row.pk,
                 coin=WireCoin(row.denomination, row.serial_number),
                 pown=row.pown,
@@ -129,7 +129,7 @@ def family(*, held: Claim, batch: int) -> Family:
     return Family(broken, pieces[True])
 
 
-def propose(*, held: Claim, batch: int, broken: Piece, votes: Mapping[int, int]) -> bool:
+def propose(*, held: Claim, batch: int, broken: CoinWork, votes: Mapping[int, int]) -> bool:
     """
     Commit the intent: the ten coins that a coin shall become, with fresh numbers.
 

@@ -2,7 +2,7 @@
 What to say to 25 servers about a batch of coins, and what their answers mean.
 
 Knows neither the database nor sockets: bytes go out through `network.Call`, answers come in
-as `network.Answer` or `network.Silence`.
+as `network.Answer` or `network.NoResponse`.
 """
 
 from collections import Counter
@@ -18,16 +18,16 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
 from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
-from lockers.transport import Answer, Call, Silence
+from lockers.transport import Answer, Call, NoResponse
 
 Numbers = tuple[bytes, ...]
-Results = Mapping[int, Answer | Silence]
+Results = Mapping[int, Answer | NoResponse]
 # For each server the positions, in the batch, of the coins that it is asked about.
-Chosen = Mapping[int, tuple[int, ...]]
+Targets = Mapping[int, tuple[int, ...]]
 
 
 @dataclass(slots=True)
-class Piece:
+class CoinWork:
     """
     One coin of a batch with the two secrets in play, 25 numbers each.
 
@@ -74,7 +74,7 @@ _CHANGE_REFUSALS: Final = frozenset(
 _SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6, "given up": -7}
 
 
-def choose(pieces: Sequence[Piece], marks: Collection[str], *, known_good: bool = False) -> Chosen:
+def choose(pieces: Sequence[CoinWork], marks: Collection[str], *, known_good: bool = False) -> Targets:
     """
     Return which coins to ask each server about: those with one of `marks` there.
 
@@ -99,7 +99,7 @@ def choose(pieces: Sequence[Piece], marks: Collection[str], *, known_good: bool 
     return {raida: indices for raida, indices in chosen.items() if indices}
 
 
-def compose(command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: bool = False) -> Call:
+def compose(command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, back: bool = False) -> Call:
     """
     Return the call that moves the chosen coins from the old secret to the new one, or asks about both.
 
@@ -117,7 +117,7 @@ def compose(command: Command, pieces: Sequence[Piece], chosen: Chosen, *, back: 
     )
 
 
-def _puts(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, bytes]:
+def _puts(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, bytes]:
     """Servers that are asked for the same coins share their list: it is made once."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for raida, indices in chosen.items():
@@ -135,7 +135,13 @@ def _puts(pieces: Sequence[Piece], chosen: Chosen) -> dict[int, bytes]:
 
 
 def _payload(
-    command: Command, pieces: Sequence[Piece], coins: Sequence[bytes], indices: Sequence[int], raida: int, *, back: bool
+    command: Command,
+    pieces: Sequence[CoinWork],
+    coins: Sequence[bytes],
+    indices: Sequence[int],
+    raida: int,
+    *,
+    back: bool,
 ) -> bytes:
     old = [pieces[index].old[raida] for index in indices]
     new = [pieces[index].new[raida] for index in indices]
@@ -153,11 +159,11 @@ def _payload(
             raise ValueError(f"{command} says nothing about coins")
 
 
-Reader = Callable[[Command, Answer | Silence | None, int], tuple[Reply, ...]]
+Reader = Callable[[Command, Answer | NoResponse | None, int], tuple[Reply, ...]]
 
 
 def replies(
-    command: Command, chosen: Chosen, results: Results, *, reads: Reader | None = None
+    command: Command, chosen: Targets, results: Results, *, reads: Reader | None = None
 ) -> dict[int, tuple[Reply, ...]]:
     """
     Return what each server told about each of the coins that it was asked about, in that order.
@@ -171,11 +177,11 @@ def replies(
     return {raida: reads(command, results.get(raida), len(indices)) for raida, indices in chosen.items()}
 
 
-def read(command: Command, result: Answer | Silence | None, count: int) -> tuple[Reply, ...]:
+def read(command: Command, result: Answer | NoResponse | None, count: int) -> tuple[Reply, ...]:
     """Return what an answer says about each of `count` coins."""
     if result is None:
         return (Reply.SILENT,) * count
-    if isinstance(result, Silence):
+    if isinstance(result, NoResponse):
         return (Reply.SILENT if result.sent else Reply.UNREACHED,) * count
     try:
         match command:
@@ -205,7 +211,7 @@ def read(command: Command, result: Answer | Silence | None, count: int) -> tuple
     return tuple(Reply.PASS if one else Reply.FAIL for one in passed)
 
 
-def answer_code(result: Answer | Silence) -> int:
+def answer_code(result: Answer | NoResponse) -> int:
     """The status byte, or the number below 0 that `models.Attempt` stores for a silence."""
     return int(result.status) if isinstance(result, Answer) else _SILENCES[result.reason]
 
@@ -258,7 +264,7 @@ def listing(results: Results, *, quorum: int) -> Listing:
     )
 
 
-def _peek_code(result: Answer | Silence | None) -> int | None:
+def _peek_code(result: Answer | NoResponse | None) -> int | None:
     if isinstance(result, Answer) and result.status == Status.INVALID_ENCRYPTION:
         return int(Status.ALL_FAIL)
     return None if result is None else answer_code(result)
@@ -280,7 +286,7 @@ def is_decided(results: Results, *, quorum: int) -> bool:
     return all(count >= quorum or count + outstanding < quorum for count in votes.values())
 
 
-def _listed(result: Answer | Silence) -> set[Coin]:
+def _listed(result: Answer | NoResponse) -> set[Coin]:
     if not isinstance(result, Answer):
         return set()
     try:

@@ -15,10 +15,10 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark
 from lockers.worker import broadcast, messages, task_store
 from lockers.worker.broadcast import MOVED, MOVED_AGAIN, Table, Work
-from lockers.worker.messages import Chosen, Piece, Reply
+from lockers.worker.messages import CoinWork, Reply, Targets
 
 
-def put_where_unsure(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+def put_where_unsure(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
     """
     Put coins that fewer than 13 servers have stored on servers that say which of a coin's numbers they hold.
 
@@ -44,11 +44,11 @@ def put_where_unsure(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
             if is_ours or reply is Reply.HAS_OLD:
                 holding.setdefault(raida, []).append(index)
     _adopt(work, undecided, asked, adopted)
-    chosen: Chosen = {raida: tuple(indices) for raida, indices in holding.items()}
+    chosen: Targets = {raida: tuple(indices) for raida, indices in holding.items()}
     work.exchange(Command.PUT, batch, undecided, chosen, MOVED, sent=True, early=broadcast.LINGER_PUTTING)
 
 
-def put_where_refused(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+def put_where_refused(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
     """
     Find out which coins of a batch the servers do not know that refused it as a whole, and put the others there.
 
@@ -62,7 +62,7 @@ def put_where_refused(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
         return
     refused = messages.choose(pieces, whole)
     told = work.exchange(Command.DETECT, batch, pieces, refused, _DENIED)
-    chosen: Chosen = {
+    chosen: Targets = {
         raida: known
         for raida, replies in told.items()
         if Reply.FAIL in replies or Reply.ERROR in replies
@@ -79,7 +79,7 @@ def _could_be_stored(marks: str) -> bool:
     return marks.count(Mark.NEW) < QUORUM <= sum(mark in perhaps for mark in marks)
 
 
-def _adopt(work: Work, pieces: Sequence[Piece], asked: Sequence[Piece], adopted: Mapping[int, set[int]]) -> None:
+def _adopt(work: Work, pieces: Sequence[CoinWork], asked: Sequence[CoinWork], adopted: Mapping[int, set[int]]) -> None:
     """Have rows say what servers hold before a put changes it: whoever goes on must know which numbers were old."""
     for index, raidas in adopted.items():
         piece, numbers = pieces[index], asked[index].new

@@ -32,10 +32,10 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import CoinState, Mark
-from lockers.transport import Answer, Linger, Results
+from lockers.transport import Answer, GraceWindow, Results
 from lockers.worker import circuit_breaker, late_answers, messages, request_encryption, split_batches
 from lockers.worker.late_answers import Unheard
-from lockers.worker.messages import Chosen, Numbers, Piece, Reply
+from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.request_encryption import Spare
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ _QUICK_MENDS: Final = 8
 # A locker that was emptied is looked at so long only, for whoever has its coins now.
 _MENDS_WHEN_EMPTY: Final = _QUICK_MENDS
 # Servers that were silent lately get half as much time again as the others took.
-_FOR_THE_AILING: Final = Linger(share=0.5, seconds=0.05)
+_FOR_THE_AILING: Final = GraceWindow(share=0.5, seconds=0.05)
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class _Patient:
     keys: Numbers = field(repr=False)
     spare: Spare | None = field(repr=False)
     # The coins as they are to be moved from the numbers in `secrets`, and those in `proposed` where there are any.
-    pieces: Sequence[Piece] = field(repr=False)
+    pieces: Sequence[CoinWork] = field(repr=False)
     proposed: Mapping[UUID, Numbers] = field(repr=False)
     told: dict[UUID, dict[int, Reply]] = field(default_factory=dict)
     has_moved: bool = False
@@ -191,7 +191,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_Patient]:
                 keys=keys,
                 spare=request_encryption.spare_coin(locker.wallet_id),
                 pieces=[
-                    Piece(
+                    CoinWork(
                         coin_id=row.pk,
                         coin=WireCoin(row.denomination, row.serial_number),
                         pown=row.pown,
@@ -219,7 +219,7 @@ def _bring_up(patient: _Patient, resting: frozenset[int], ailing: set[int]) -> R
     """Ask, put where a server says that it holds a number of ours, and return who answered. Touches no row."""
     heard: Results = {}
 
-    def ask(command: Command, pieces: Sequence[Piece], places: Sequence[_Place]) -> dict[_Place, Reply]:
+    def ask(command: Command, pieces: Sequence[CoinWork], places: Sequence[_Place]) -> dict[_Place, Reply]:
         told, results = _ask(patient, command, pieces, places, ailing)
         heard.update({raida: result for raida, result in results.items() if isinstance(result, Answer)})
         return told
@@ -263,7 +263,7 @@ def _bring_up(patient: _Patient, resting: frozenset[int], ailing: set[int]) -> R
 
 _WORDS: Final = {Reply.HAS_NEW: Reply.PASS, Reply.HAS_NEITHER: Reply.FAIL, Reply.HAS_OLD: Reply.FAIL}
 
-_Ask = Callable[[Command, Sequence[Piece], Sequence[_Place]], dict[_Place, Reply]]
+_Ask = Callable[[Command, Sequence[CoinWork], Sequence[_Place]], dict[_Place, Reply]]
 
 
 def _is_in_another_locker(patient: _Patient, place: _Place, numbers: Numbers) -> bool:
@@ -272,7 +272,7 @@ def _is_in_another_locker(patient: _Patient, place: _Place, numbers: Numbers) ->
 
 
 def _leave_other_lockers(
-    patient: _Patient, held: Mapping[_Place, Numbers], others: Sequence[Piece], ask: _Ask
+    patient: _Patient, held: Mapping[_Place, Numbers], others: Sequence[CoinWork], ask: _Ask
 ) -> dict[_Place, Numbers]:
     """
     Take coins out of the lockers that they came from, where a server has not done so yet.
@@ -300,7 +300,7 @@ def _leave_other_lockers(
 
 
 def _ask(
-    patient: _Patient, command: Command, pieces: Sequence[Piece], places: Sequence[_Place], ailing: set[int]
+    patient: _Patient, command: Command, pieces: Sequence[CoinWork], places: Sequence[_Place], ailing: set[int]
 ) -> tuple[dict[_Place, Reply], Results]:
     chosen = {
         raida: tuple(index for index, _ in group)
@@ -314,7 +314,7 @@ def _ask(
         patience = min(patience, 1.0 * 2 ** min(patient.mends - 1, 10))
     heard: Results = {}
 
-    def once(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         call = messages.compose(command, pieces, chosen)
         expected = set(chosen) - ailing
         results = transport.ask(

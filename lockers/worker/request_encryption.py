@@ -22,7 +22,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption, with_coin, with_locker_key
 from lockers.transport import Call
 from lockers.vault import SealBroken
-from lockers.worker.messages import Chosen, Numbers, Piece
+from lockers.worker.messages import CoinWork, Numbers, Targets
 
 # The setting COPPICE_RAIDA_PLAINTEXT.
 FALLBACK: Final = "fallback"
@@ -77,7 +77,7 @@ SELECT id, denomination, serial_number, pown, secrets FROM lockers_coin
 
 
 def ciphers(
-    command: Command, pieces: Sequence[Piece], chosen: Chosen, *, spare: Spare | None, back: bool = False
+    command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, spare: Spare | None, back: bool = False
 ) -> dict[int, Encryption]:
     """Return for each server how to encrypt a command about the chosen coins; servers left out are asked in clear."""
     found: dict[int, Encryption] = {}

@@ -30,7 +30,7 @@ from lockers.raida.errors import InvalidCode
 from lockers.raida.payloads import encode_empty, encode_peek
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import Mark, Step, TaskKind, TaskState
-from lockers.transport import Answer, Call, Linger
+from lockers.transport import Answer, Call, GraceWindow
 from lockers.worker import (
     break_coin,
     broadcast,
@@ -47,7 +47,7 @@ from lockers.worker import (
 )
 from lockers.worker import lost_lockers as forgotten
 from lockers.worker.broadcast import ASKED, FOUND, MOVED, MOVED_AGAIN, Table, Work, every
-from lockers.worker.messages import Numbers, Piece, Reply
+from lockers.worker.messages import CoinWork, Numbers, Reply
 from lockers.worker.task_store import Claim
 from wallets.wording import counted, verb
 
@@ -241,9 +241,9 @@ def _tell(
     work: Work,
     command: Command,
     batch: int,
-    pieces: Sequence[Piece],
+    pieces: Sequence[CoinWork],
     *,
-    early: Linger,
+    early: GraceWindow,
     progress: tuple[int, int],
     known_good: bool = False,
 ) -> None:
@@ -265,7 +265,7 @@ def _tell(
             )
 
 
-def _all_stored(pieces: Sequence[Piece]) -> bool:
+def _all_stored(pieces: Sequence[CoinWork]) -> bool:
     return all(piece.marks.count(Mark.NEW) >= QUORUM for piece in pieces)
 
 
@@ -437,7 +437,7 @@ def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
         work.task.plan["two_secrets"] = unsorted
 
 
-def _holders(work: Work, batch: int, pieces: Sequence[Piece]) -> dict[UUID, Sequence[bytes]]:
+def _holders(work: Work, batch: int, pieces: Sequence[CoinWork]) -> dict[UUID, Sequence[bytes]]:
     """
     Return which of its two numbers each server holds, for the coins of which 13 servers tell it.
     """
@@ -461,7 +461,7 @@ def _enough_told(replies: Sequence[Reply]) -> bool:
 
 
 def _move_in(
-    work: Work, numbers: Sequence[int], command: Command, *, known: Mapping[int, list[Piece]] | None = None
+    work: Work, numbers: Sequence[int], command: Command, *, known: Mapping[int, list[CoinWork]] | None = None
 ) -> None:
     """
     Give coins their new numbers on every server, ask the silent ones, and finish what was not done.
@@ -487,7 +487,7 @@ def _move_in(
         _learn(work, batch, pieces)
 
 
-def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+def _learn(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
     """
     Ask the silent servers about coins that 13 have not confirmed yet.
 
@@ -498,7 +498,7 @@ def _learn(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
     work.exchange(Command.FIND, batch, undecided, unsure, ASKED, early=broadcast.LINGER_MOVING)
 
 
-def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
+def _pown_forgotten(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
     """
     Take coins from servers that restarted: they forgot the locker, while the coins carry its key.
 
@@ -521,7 +521,7 @@ def _pown_forgotten(work: Work, batch: int, pieces: Sequence[Piece]) -> None:
 
 
 def _take(work: Work) -> None:
-    first: dict[int, list[Piece]] = {}
+    first: dict[int, list[CoinWork]] = {}
     if not _goes_on(work):
         return
     if not task_store.batches(task_id=work.task.id):
@@ -537,7 +537,7 @@ def _take(work: Work) -> None:
     work.conclude()
 
 
-def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list[Piece]]:
+def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list[CoinWork]]:
     """
     Save the coins that the locker holds, and return the first batch of them.
 
@@ -626,7 +626,7 @@ def _release(work: Work, batch: int) -> None:
     _learn(work, batch, pieces)
 
 
-def _returning(work: Work, batch: int) -> list[Piece]:
+def _returning(work: Work, batch: int) -> list[CoinWork]:
     """The coins of a batch that are not being released: of a break only the one."""
     if batch <= coin_breaks.FIRST_BREAK:
         broken = make_change.family(held=work.held, batch=batch).broken
@@ -636,7 +636,7 @@ def _returning(work: Work, batch: int) -> list[Piece]:
 
 def _finish_arrival(work: Work, batch: int) -> None:
     """Carry out what was asked for when the coins came in, where a server has said that it was not done."""
-    by_key: dict[bytes | None, list[Piece]] = {}
+    by_key: dict[bytes | None, list[CoinWork]] = {}
     for piece in work.pieces(batch):
         # Out of a locker only by a remove, whose request has that locker's key.
         by_key.setdefault(piece.old[0] if is_locker_key(piece.old[0]) else None, []).append(piece)

@@ -13,7 +13,7 @@ from typing import Final
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.transport import Answer
-from lockers.worker.messages import Chosen, Reply, Results
+from lockers.worker.messages import Reply, Results, Targets
 
 HALVED: Final = frozenset({Command.FIND, Command.DETECT})
 # Further questions after one that was refused: enough to find two coins among a thousand, or four among fifty. What is
@@ -32,7 +32,7 @@ def refusing(results: Results) -> set[int]:
     }
 
 
-def ask(chosen: Chosen, question: Callable[[Chosen], tuple[Replies, set[int]]]) -> Replies:
+def ask(chosen: Targets, question: Callable[[Targets], tuple[Replies, set[int]]]) -> Replies:
     """
     Return what `question` tells of the chosen coins, asking in halves where most servers refuse a part as a whole.
 
@@ -42,7 +42,7 @@ def ask(chosen: Chosen, question: Callable[[Chosen], tuple[Replies, set[int]]]) 
     if not _is_refused(chosen, refused):
         return told
     found = {raida: dict(zip(chosen[raida], replies, strict=True)) for raida, replies in told.items()}
-    parts: deque[Chosen] = deque([{raida: chosen[raida] for raida in refused}])
+    parts: deque[Targets] = deque([{raida: chosen[raida] for raida in refused}])
     asked = 0
     while parts and asked < MOST:
         for half in _halves(parts.popleft()):
@@ -55,17 +55,17 @@ def ask(chosen: Chosen, question: Callable[[Chosen], tuple[Replies, set[int]]]) 
     return {raida: tuple(found[raida][index] for index in indices) for raida, indices in chosen.items()}
 
 
-def _is_refused(chosen: Chosen, refused: set[int]) -> bool:
+def _is_refused(chosen: Targets, refused: set[int]) -> bool:
     return 2 * len(refused) > len(chosen)
 
 
-def _halves(part: Chosen) -> list[Chosen]:
+def _halves(part: Targets) -> list[Targets]:
     """Two parts of the coins, none if it is one coin."""
     indices = sorted({index for each in part.values() for index in each})
     if len(indices) < 2:
         return []
     middle = indices[len(indices) // 2]
-    halves: list[Chosen] = [
+    halves: list[Targets] = [
         {raida: tuple(index for index in each if index < middle) for raida, each in part.items()},
         {raida: tuple(index for index in each if index >= middle) for raida, each in part.items()},
     ]

@@ -47,7 +47,7 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 from lockers.task_results import Tally
 from lockers.worker import late_answers
-from lockers.worker.messages import Numbers, Piece
+from lockers.worker.messages import CoinWork, Numbers
 
 _log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def is_quiet(*, task_id: UUID, batch: int) -> bool:
     return not Coin.objects.filter(task_id=task_id, batch=batch, changed_at__gt=Now() - quiet).exists()
 
 
-def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | None = None) -> list[Piece]:
+def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | None = None) -> list[CoinWork]:
     """
     Return a batch of the task's coins with their opened secrets.
 
@@ -217,7 +217,7 @@ def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool |
     `releasing` only coins that are, or are not, being released.
     """
     return [
-        Piece(
+        CoinWork(
             coin_id=coin_id,
             coin=WireCoin(denomination, serial_number),
             pown=pown,
@@ -514,7 +514,7 @@ def proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]
     return {coin_id: coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
 
 
-def adopt(*, held: Claim, pieces: Sequence[Piece]) -> None:
+def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
     """
     Commit that servers hold the old numbers that the pieces have now, as their `pown` says.
 
@@ -596,7 +596,7 @@ def reserve_to_heal(*, held: Claim) -> None:
 
 def reserve_listed(
     *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes], spelling: int | None = None
-) -> tuple[dict[int, list[Piece]], Arrivals]:
+) -> tuple[dict[int, list[CoinWork]], Arrivals]:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
 
@@ -607,7 +607,7 @@ def reserve_listed(
 
     :raises TaskSuperseded: another worker has the task
     """
-    first: dict[int, list[Piece]] = {}
+    first: dict[int, list[CoinWork]] = {}
     arrivals = Arrivals()
     listed = sorted(coins)
     with transaction.atomic():
@@ -627,7 +627,7 @@ def reserve_listed(
             arrivals.add(came)
             if came.saved and not first:
                 first[batch] = [
-                    Piece(came.saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
+                    CoinWork(came.saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
                     for coin, old, new in incoming
                     if coin in came.saved
                 ]

@@ -191,7 +191,7 @@ def test_while_the_first_runs_the_second_is_refused_at_once(alice):
 @pytest.mark.django_db(transaction=True)
 def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(alice, monkeypatch):
     """Place the race: between look-up and storing, another connection stores the answer."""
-    keep = operations.keep_answer
+    keep = operations.store_response
 
     def keep_after_the_twin(**arguments):
         other = connections.create_connection("default")
@@ -205,7 +205,7 @@ def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(al
         return keep(**arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(idempotency.operations, "keep_answer", keep_after_the_twin)
+        patched.setattr(idempotency.operations, "store_response", keep_after_the_twin)
         lost = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
     replayed = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 

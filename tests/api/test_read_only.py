@@ -149,5 +149,5 @@ def test_readyz_says_read_only(read_only: Switch, client: Client) -> None:
         "read-only: default_transaction_read_only is on; requests that write are answered with 503"
     )
     assert (without.status_code, without.json()["status"]) == (200, "ok")
-    with pytest.raises(health.Unwell, match="read-only"):
+    with pytest.raises(health.Unhealthy, match="read-only"):
         health.check_writes()

@@ -81,7 +81,7 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
         client.join(_PATIENCE_SECONDS)
     yield from told.wrong[:5]
     if running.web.process.poll() is not None:
-        yield running.web.epitaph()
+        yield running.web.exit_message()
     if sum(told.broken.values()) > done * CLIENTS:
         yield f"more requests broke than were in hand: {told.broken}"
     newest = Transfer.objects.order_by("-number").values_list("id", flat=True)[: 10 + len(told.acknowledged)]

@@ -98,7 +98,7 @@ def test_a_worker_that_answers_no_ring_is_not_well(settings, worker, monkeypatch
     monkeypatch.setattr(
         redis_status, "last_heartbeat", lambda url: health.time.time() - health.RING_UNANSWERED_SECONDS - 1
     )
-    with pytest.raises(health.Unwell, match="last answered a ring of beat 181 s ago"):
+    with pytest.raises(health.Unhealthy, match="last answered a ring of beat 181 s ago"):
         health.check_worker()
 
 

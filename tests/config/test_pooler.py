@@ -109,7 +109,7 @@ def test_what_a_session_lacks_is_named_with_what_helps(
         settings.DATABASE_POOLED = pooled
         with lent(url, pooled) as lending:
             monkeypatch.setattr(health, "connection", lending)
-            with pytest.raises(health.Unwell) as unwell:
+            with pytest.raises(health.Unhealthy) as unwell:
                 check()
             return str(unwell.value)
 

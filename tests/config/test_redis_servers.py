@@ -191,5 +191,5 @@ def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(start: St
         assert process.returncode == 1, said
         assert "Coppice cannot start. REDIS_URL names a server of a cluster" in said
         assert "Traceback" not in said
-    with pytest.raises(health.Unwell, match="is a cluster"):
+    with pytest.raises(health.Unhealthy, match="is a cluster"):
         health.check_broker()

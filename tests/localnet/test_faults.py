@@ -2,7 +2,7 @@ import pytest
 
 from lockers.localnet.faults import FAULTS, Fault, InvalidFault, parse_assignment, parse_fault, parse_servers
 from lockers.raida.commands import Command
-from lockers.transport import Answer, Silence
+from lockers.transport import Answer, NoResponse
 from tests.localnet.coins import answer, detect, minted, tell
 
 
@@ -54,7 +54,7 @@ def test_a_wrong_secret_makes_genuine_coins_false_until_cleared(network):
 def test_faults_of_one_server_add_up(network):
     network.fault(3, "delay:0.1", "status:252", "wrong-id")
     assert network.fleet.faults() == {3: ["delay:0.1", "status:252", "wrong-id"]}
-    assert tell(network, 3, Command.ECHO, seconds=0.4) == Silence(3, "mismatch", sent=True)
+    assert tell(network, 3, Command.ECHO, seconds=0.4) == NoResponse(3, "mismatch", sent=True)
 
     network.clear(3)
     assert network.fleet.faults() == {}
@@ -64,7 +64,7 @@ def test_faults_of_one_server_add_up(network):
 def test_a_server_that_is_down_comes_back_on_its_port(network):
     address = network.servers[3]
     network.fault(3, "down")
-    assert isinstance(tell(network, 3, Command.ECHO), Silence)
+    assert isinstance(tell(network, 3, Command.ECHO), NoResponse)
 
     network.clear()
 
@@ -78,5 +78,5 @@ def test_a_late_server_does_the_work_after_its_client_gave_up(network):
 
     gone = tell(network, 3, Command.DETECT, detect(records, 3), seconds=0.1)
 
-    assert gone == Silence(3, "timeout", sent=True)
+    assert gone == NoResponse(3, "timeout", sent=True)
     assert isinstance(tell(network, 3, Command.DETECT, detect(records, 3), seconds=20), Answer)

@@ -19,7 +19,7 @@ from lockers.localnet.control import Control, ControlFailed
 from lockers.localnet.fleet import CannotStart, LocalNetwork, read_admin_key
 from lockers.raida import payloads
 from lockers.raida.commands import Command
-from lockers.transport import Answer, Call, Server, Silence
+from lockers.transport import Answer, Call, NoResponse, Server
 from tests.localnet.coins import everywhere, locker_key, minted, put, tell, tell_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def minted_by(process: Process, directory: Path, key: bytes) -> list:
     """Put new coins into a locker on all servers that do not misbehave."""
     with_servers = type("Network", (), {"servers": process.servers, "admin_key": read_admin_key(directory)})()
     echoes = client.ask(process.servers, Call(Command.ECHO, everywhere(b"")), until=client.within(2))
-    assert echoes[3] == Silence(3, "timeout", sent=True)
+    assert echoes[3] == NoResponse(3, "timeout", sent=True)
     assert [echoes[raida].status for raida in (4, 5, 6)] == [252, 252, 250]
     Control(directory).fault("3=down")
     records = minted(with_servers, 4)

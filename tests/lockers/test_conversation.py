@@ -14,9 +14,9 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import RemoveReply
 from lockers.raida.statuses import QUORUM, Status
-from lockers.transport import Answer, Silence
+from lockers.transport import Answer, NoResponse
 from lockers.worker import messages
-from lockers.worker.messages import Piece, Reply, Results
+from lockers.worker.messages import CoinWork, Reply, Results
 
 A, B, C = Coin(0, 1), Coin(0, 2), Coin(1, 1)
 
@@ -29,8 +29,8 @@ def lists(*coins: Coin) -> Callable[[int], Answer]:
     return said(*payloads.encode_peek_reply(coins))
 
 
-def is_silent(raida: int) -> Silence:
-    return Silence(raida=raida, reason="timeout", sent=True)
+def is_silent(raida: int) -> NoResponse:
+    return NoResponse(raida=raida, reason="timeout", sent=True)
 
 
 EMPTY = lists()
@@ -38,7 +38,7 @@ NO_SUCH_KEY = said(Status.INVALID_ENCRYPTION)
 BROKEN = said(Status.INTERNAL)
 
 
-def answers(*groups: tuple[int, Callable[[int], Answer | Silence]]) -> Results:
+def answers(*groups: tuple[int, Callable[[int], Answer | NoResponse]]) -> Results:
     """So many servers with each answer, RAIDA 0 first; those that are left have not answered."""
     told = [answer for count, answer in groups for _ in range(count)]
     return {raida: answer(raida) for raida, answer in enumerate(told)}
@@ -191,8 +191,8 @@ def number(kind: str, coin: int, raida: int) -> bytes:
     return f"{kind}{coin}/{raida:02}".encode().ljust(12, b".") + b"\xff" * 4
 
 
-def piece(coin: int, *, is_put: bool = False) -> Piece:
-    return Piece(
+def piece(coin: int, *, is_put: bool = False) -> CoinWork:
+    return CoinWork(
         uuid.UUID(int=coin),
         Coin(0, coin),
         "p" * 25,

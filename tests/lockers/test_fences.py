@@ -28,7 +28,7 @@ from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import FileType, Step, TaskState
 from lockers.worker import broadcast, fix, health_check, make_change, runner, task_store
-from lockers.worker.messages import Piece, Reply
+from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim, Settled
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
@@ -126,7 +126,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _batch(held: Claim) -> list[Piece]:
+def _batch(held: Claim) -> list[CoinWork]:
     return task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
 
 
@@ -212,7 +212,7 @@ WITHIN = {"settlement._in_one_statement", "settlement._park", "settlement._end"}
 TELLS = {"turns.give_way"}
 
 
-def _with_pown(piece: Piece, pown: str) -> Piece:
+def _with_pown(piece: CoinWork, pown: str) -> CoinWork:
     piece.pown = pown
     return piece
 

@@ -14,7 +14,7 @@ from lockers.raida import coins as wire_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.worker import split_batches
-from lockers.worker.messages import Chosen, Reply
+from lockers.worker.messages import Reply, Targets
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post
@@ -101,7 +101,7 @@ def test_one_coin_decides_about_itself_alone(
 def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None:
     asked: list[int] = []
 
-    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         asked.append(1)
         refused = {raida for raida, indices in chosen.items() if raida < 20 and bad & set(indices)}
         return {
@@ -119,7 +119,7 @@ def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None
 def test_what_is_refused_altogether_is_asked_about_so_often_and_no_more() -> None:
     asked: list[int] = []
 
-    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         asked.append(1)
         return {raida: (Reply.ERROR,) * len(indices) for raida, indices in chosen.items()}, set(chosen)
 
@@ -134,9 +134,9 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
     refusing: int, is_halved: bool
 ) -> None:
     """Of 24; the others have answered."""
-    asked: list[Chosen] = []
+    asked: list[Targets] = []
 
-    def question(chosen: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
         asked.append(chosen)
         refused = {raida for raida, indices in chosen.items() if raida < refusing and 2 in indices}
         return {
@@ -160,7 +160,7 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
 def test_servers_that_are_asked_about_other_coins_keep_their_places() -> None:
     chosen = {raida: (1, 4, 6) if raida % 2 else (0, 4) for raida in range(25)}
 
-    def question(asked: Chosen) -> tuple[split_batches.Replies, set[int]]:
+    def question(asked: Targets) -> tuple[split_batches.Replies, set[int]]:
         refused = {raida for raida, indices in asked.items() if 4 in indices}
         return {
             raida: tuple(Reply.ERROR if raida in refused else Reply.PASS for _ in indices)

@@ -27,7 +27,7 @@ from lockers.states import CoinState, TaskKind
 from lockers.transport import Answer
 from lockers.worker import health_check, late_answers, repair, task_store
 from lockers.worker.health_check import Checked
-from lockers.worker.messages import Piece, Reply
+from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
@@ -560,7 +560,7 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
 
 
 def patient(*, has_proposal: bool) -> repair._Patient:
-    piece = Piece(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
+    piece = CoinWork(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
     proposed = {piece.coin_id: (b"q" * 16,) * 25} if has_proposal else {}
     return repair._Patient(locker_id=UUID(int=2), mends=1, keys=(), spare=None, pieces=[piece], proposed=proposed)
 

@@ -17,10 +17,10 @@ from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.transport import Answer, Silence
+from lockers.transport import Answer, NoResponse
 from lockers.worker import break_coin, broadcast, fix, messages, put_unconfirmed
 from lockers.worker.make_change import Family
-from lockers.worker.messages import Piece, Reply
+from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
 
 DENOMINATIONS = range(-8, 7)
@@ -121,8 +121,8 @@ def test_amounts_at_both_ends_of_the_denominations(
 # Which coins a server is asked about.
 
 
-def piece(marks: str, pown: str = "p" * 25, number: int = 1) -> Piece:
-    return Piece(uuid.UUID(int=number), Coin(0, number), pown, marks, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
+def piece(marks: str, pown: str = "p" * 25, number: int = 1) -> CoinWork:
+    return CoinWork(uuid.UUID(int=number), Coin(0, number), pown, marks, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
 
 
 @many
@@ -245,7 +245,7 @@ def test_only_numbers_of_the_next_denomination_are_counted_and_each_server_once(
         1: named(0, 2),
         2: named(1, 1, 2),
         3: _answer(Status.INTERNAL),
-        4: Silence(raida=4, reason="timeout", sent=True),
+        4: NoResponse(raida=4, reason="timeout", sent=True),
     }
 
     assert break_coin._votes(results, 0) == {1: 1, 2: 2}
@@ -336,12 +336,12 @@ def test_a_coin_that_lacks_one_server_keeps_the_others_waiting() -> None:
 @pytest.mark.parametrize(
     ("silence", "reply"),
     [
-        (Silence(raida=0, reason="timeout", sent=True), Reply.SILENT),
-        (Silence(raida=0, reason="network", sent=True), Reply.SILENT),
-        (Silence(raida=0, reason="network", sent=False), Reply.UNREACHED),
-        (Silence(raida=0, reason="refused", sent=False), Reply.UNREACHED),
+        (NoResponse(raida=0, reason="timeout", sent=True), Reply.SILENT),
+        (NoResponse(raida=0, reason="network", sent=True), Reply.SILENT),
+        (NoResponse(raida=0, reason="network", sent=False), Reply.UNREACHED),
+        (NoResponse(raida=0, reason="refused", sent=False), Reply.UNREACHED),
     ],
 )
-def test_unreached_is_what_no_byte_was_sent_to(silence: Silence, reply: Reply) -> None:
+def test_unreached_is_what_no_byte_was_sent_to(silence: NoResponse, reply: Reply) -> None:
     for command in (Command.PUT, Command.POWN, Command.REMOVE, Command.FIND, Command.BREAK):
         assert messages.read(command, silence, 2) == (reply,) * 2

@@ -16,7 +16,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import is_challenge, with_coin, with_locker_key
 from lockers.raida.frames import HEADER_SIZE, RequestHeader
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
-from lockers.transport import Answer, Call, InvalidServers, Server, Silence
+from lockers.transport import Answer, Call, InvalidServers, NoResponse, Server
 from tests.localnet.coins import (
     answer,
     detect,
@@ -195,7 +195,7 @@ def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network):
 
     assert IMPATIENT <= time.monotonic() - began < 5
     assert {raida: results[raida] for raida in range(12)} == {
-        raida: Silence(raida, "timeout", sent=True) for raida in range(12)
+        raida: NoResponse(raida, "timeout", sent=True) for raida in range(12)
     }
     assert all(isinstance(results[raida], Answer) for raida in range(12, 25))
     assert {result.raida: result for result in heard} == results
@@ -216,7 +216,7 @@ def test_enough_gives_up_the_others(network):
 
     assert time.monotonic() - began < 30
     assert len(results) == RAIDA_COUNT
-    assert {results[raida] for raida in range(12)} == {Silence(raida, "given up", sent=True) for raida in range(12)}
+    assert {results[raida] for raida in range(12)} == {NoResponse(raida, "given up", sent=True) for raida in range(12)}
 
 
 def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(network):
@@ -230,11 +230,11 @@ def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(n
         ECHO,
         until=client.within(60),
         enough=lambda results: len(results) >= QUORUM,
-        linger=client.Linger(10, 0),
+        linger=client.GraceWindow(10, 0),
     )
 
-    assert [raida for raida, result in results.items() if isinstance(result, Silence)] == [24]
-    assert results[24] == Silence(24, "given up", sent=True)
+    assert [raida for raida, result in results.items() if isinstance(result, NoResponse)] == [24]
+    assert results[24] == NoResponse(24, "given up", sent=True)
     assert time.monotonic() - began < 19
 
 
@@ -248,7 +248,7 @@ def test_nobody_is_waited_for_longer_than_the_last_one_was_late(network):
         ECHO,
         until=client.within(60),
         enough=lambda results: len(results) >= 13,
-        linger=client.Linger(0.1, 0),
+        linger=client.GraceWindow(0.1, 0),
     )
 
     # Twice as long is what those get who keep coming.
@@ -262,7 +262,7 @@ def test_not_a_byte_leaves_after_the_deadline(command, network):
 
     results = client.ask(network.servers, Call(command, everywhere(payload)), until=client.within(-1))
 
-    assert set(results.values()) == {Silence(raida, "timeout", sent=False) for raida in range(RAIDA_COUNT)}
+    assert set(results.values()) == {NoResponse(raida, "timeout", sent=False) for raida in range(RAIDA_COUNT)}
     assert network.seen(command) == 0
 
 
@@ -289,9 +289,9 @@ def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network):
 def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(network):
     network.fault(3, "down")
 
-    assert tell(network, 3, Command.DOWNLOAD, bytes(32)) == Silence(3, "refused", sent=False)
-    assert tell(network, 3, Command.POWN, bytes(37)) == Silence(3, "refused", sent=True)
-    assert tell(network, 3, Command.ECHO) == Silence(3, "refused", sent=True)
+    assert tell(network, 3, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "refused", sent=False)
+    assert tell(network, 3, Command.POWN, bytes(37)) == NoResponse(3, "refused", sent=True)
+    assert tell(network, 3, Command.ECHO) == NoResponse(3, "refused", sent=True)
 
 
 def test_a_put_whose_answer_is_lost_may_have_been_done(network):
@@ -302,7 +302,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(network):
     lost = tell(network, 3, Command.PUT, put(records, 3, key), seconds=IMPATIENT)
     network.clear()
 
-    assert lost == Silence(3, "timeout", sent=True)
+    assert lost == NoResponse(3, "timeout", sent=True)
     assert answer(network, 3, Command.DETECT, detect_with(records, key)) == (241, b"")
 
 
@@ -317,8 +317,8 @@ def test_a_server_that_dies_in_the_middle_may_have_done_the_work_or_not(network)
     not_done = tell(network, 4, Command.POWN, pown(large, 4, key))
     network.clear()
 
-    assert done == Silence(3, "network", sent=True)
-    assert not_done == Silence(4, "network", sent=True)
+    assert done == NoResponse(3, "network", sent=True)
+    assert not_done == NoResponse(4, "network", sent=True)
     assert answer(network, 3, Command.DETECT, detect_with(records, key)) == (241, b"")
     assert answer(network, 4, Command.DETECT, detect(records, 4)) == (241, b"")
 
@@ -344,7 +344,7 @@ def test_a_lost_question_is_asked_once_more_and_no_more(network, command):
 def test_a_question_whose_connection_ended_is_not_asked_again(network):
     network.fault(3, "drop-reply")
 
-    assert tell(network, 3, Command.FIND, bytes(37 * 100)) == Silence(3, "network", sent=True)
+    assert tell(network, 3, Command.FIND, bytes(37 * 100)) == NoResponse(3, "network", sent=True)
     assert network.seen(Command.FIND, 3) == 1
 
 
@@ -440,8 +440,8 @@ def test_an_answer_that_is_not_one_is_dropped(network, fault, reason):
     by_udp = tell(network, 3, Command.POWN, bytes(37), seconds=IMPATIENT)
     by_tcp = tell(network, 3, Command.POWN, bytes(37 * 100), seconds=PATIENT)
 
-    assert by_udp == Silence(3, reason, sent=True)
-    assert by_tcp == Silence(3, reason, sent=True)
+    assert by_udp == NoResponse(3, reason, sent=True)
+    assert by_tcp == NoResponse(3, reason, sent=True)
 
 
 @pytest.mark.parametrize("fault", ["stale", "twice"])
@@ -486,8 +486,10 @@ def test_a_status_that_is_in_no_table_is_a_number():
 
 def test_an_answer_larger_than_the_question_allows_is_garbage():
     with Impostor(genuine(243, bytes(5000))) as impostor:
-        assert ask_one(impostor.server, Command.POWN, bytes(37 * 100)) == Silence(3, "garbage", sent=True)
-        assert ask_one(impostor.server, Command.POWN, bytes(37), seconds=IMPATIENT) == Silence(3, "garbage", sent=True)
+        assert ask_one(impostor.server, Command.POWN, bytes(37 * 100)) == NoResponse(3, "garbage", sent=True)
+        assert ask_one(impostor.server, Command.POWN, bytes(37), seconds=IMPATIENT) == NoResponse(
+            3, "garbage", sent=True
+        )
 
 
 def test_16_mib_are_not_waited_for():
@@ -497,13 +499,13 @@ def test_16_mib_are_not_waited_for():
         return bytes(header)
 
     with Impostor(boast, hangs=True) as impostor:
-        assert ask_one(impostor.server, Command.DOWNLOAD, bytes(32)) == Silence(3, "garbage", sent=True)
+        assert ask_one(impostor.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "garbage", sent=True)
 
 
 def test_a_connection_that_ends_early_is_no_answer():
     with Impostor(lambda data: b"") as nothing, Impostor(lambda data: bytes(20)) as half:
-        assert ask_one(nothing.server, Command.DOWNLOAD, bytes(32)) == Silence(3, "network", sent=True)
-        assert ask_one(half.server, Command.DOWNLOAD, bytes(32)) == Silence(3, "garbage", sent=True)
+        assert ask_one(nothing.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "network", sent=True)
+        assert ask_one(half.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "garbage", sent=True)
 
 
 def test_a_large_locker_is_peeked_whole(network):

@@ -45,7 +45,7 @@ class Delayed:
             kept = {raida: payload for raida, payload in call.payloads.items() if raida in raidas}
             others = {raida: payload for raida, payload in call.payloads.items() if raida not in raidas}
             self._kept.append(dataclasses.replace(call, payloads=kept))
-            silences = {raida: wire.Silence(raida, "timeout", sent=True) for raida in kept}
+            silences = {raida: wire.NoResponse(raida, "timeout", sent=True) for raida in kept}
             return ask(servers, dataclasses.replace(call, payloads=others), **how) | silences
 
         self._ask = ask

@@ -78,7 +78,7 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
     # More than one page of coins.
     monkeypatch.setattr(key_rotation, "_PAGE", 2)
 
-    with pytest.raises(doctor.NotWell, match="8 secrets are sealed with an earlier key"):
+    with pytest.raises(doctor.CheckFailed, match="8 secrets are sealed with an earlier key"):
         doctor.vault()
     assert reseal(dry_run=True).splitlines()[0] == "coins: 3 to seal anew"
     assert sum(each.old for each in key_rotation.counts()) == 8
@@ -125,7 +125,7 @@ def test_what_no_key_opens_is_counted_and_left_alone(alice: Wallet, settings: An
     change_keys(settings, NEW_KEY)
     before = list(Coin.objects.values())
 
-    with pytest.raises(doctor.NotWell, match="1 secrets are sealed with a key that is not configured"):
+    with pytest.raises(doctor.CheckFailed, match="1 secrets are sealed with a key that is not configured"):
         doctor.vault()
     with pytest.raises(CommandError, match="so that no configured key opens them"):
         reseal()

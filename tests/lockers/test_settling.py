@@ -24,7 +24,7 @@ from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import CoinState, FileType, TaskKind
 from lockers.worker import late_answers, make_change, reconciliation, runner, task_store
-from lockers.worker.messages import Piece, Reply
+from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
@@ -55,7 +55,7 @@ def held(alice: Wallet) -> Claim:
 
 
 @pytest.fixture
-def foreign(bob: Wallet) -> Piece:
+def foreign(bob: Wallet) -> CoinWork:
     """A coin of bob's that another task has, as a worker would write it."""
     stock(bob, 0)
     other = operations.start_put(actor=bob, name="bob", units=ONE).task
@@ -64,27 +64,27 @@ def foreign(bob: Wallet) -> Piece:
     return piece
 
 
-def adopt(held: Claim, piece: Piece) -> None:
+def adopt(held: Claim, piece: CoinWork) -> None:
     task_store.adopt(held=held, pieces=[piece])
 
 
-def mark(held: Claim, piece: Piece) -> None:
+def mark(held: Claim, piece: CoinWork) -> None:
     task_store.settle(held=held, settled=[], marks={piece.coin_id: piece.marks})
 
 
-def mark_before(held: Claim, piece: Piece) -> None:
+def mark_before(held: Claim, piece: CoinWork) -> None:
     task_store.open_attempt(
         held=held, command=Command.PUT, batch=0, asked=[1], marks={piece.coin_id: piece.marks}, covering=""
     )
 
 
-def release(held: Claim, piece: Piece) -> None:
+def release(held: Claim, piece: CoinWork) -> None:
     task_store.begin_release(held=held, coin_ids=[piece.coin_id])
 
 
 @pytest.mark.parametrize("write", [adopt, mark, mark_before, release])
 def test_a_worker_changes_coins_of_its_own_task_alone(
-    write: Callable[[Claim, Piece], None], held: Claim, foreign: Piece
+    write: Callable[[Claim, CoinWork], None], held: Claim, foreign: CoinWork
 ) -> None:
     own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown, own.marks = foreign.pown, foreign.marks

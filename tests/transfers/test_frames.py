@@ -80,14 +80,16 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "end_api_key", "revoked before"): lambda w: wallets.end_api_key(
         api_key_id=w.id_of("revoked key"), after=24 * HOUR
     ),
-    (W + "note_use", ""): lambda w: wallets.note_use(
+    (W + "touch_last_used", ""): lambda w: wallets.touch_last_used(
         api_key_id=w.id_of("key"), bearer_token_id=w.id_of("token 1 of alice")
     ),
-    (W + "note_use", "of a key alone"): lambda w: wallets.note_use(api_key_id=w.id_of("key"), bearer_token_id=None),
-    (W + "keep_answer", ""): lambda w: wallets.keep_answer(
+    (W + "touch_last_used", "of a key alone"): lambda w: wallets.touch_last_used(
+        api_key_id=w.id_of("key"), bearer_token_id=None
+    ),
+    (W + "store_response", ""): lambda w: wallets.store_response(
         wallet_id=w.id_of("bobby"), key="old", fingerprint=b"", status=200, body=b"x"
     ),
-    (W + "keep_answer", "kept before"): lambda w: wallets.keep_answer(
+    (W + "store_response", "kept before"): lambda w: wallets.store_response(
         wallet_id=w.id_of("bobby"), key="fresh", fingerprint=b"", status=200, body=b"x"
     ),
     (W + "purge_expired", ""): lambda w: wallets.purge_expired(),
@@ -95,7 +97,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         kind="wallet", account=str(w.id_of("bobby")), origins={OriginMeans.ADDRESS: "127.0.0.1"}
     ),
     (TR + "open_managed_wallet", ""): lambda w: trusts.open_managed_wallet(actor=w.wallet("alice"), name="sapling"),
-    (TR + "take_charge", ""): lambda w: trusts.take_charge(actor=w.wallet("rita"), wallet_ids=[w.id_of("zora")]),
+    (TR + "grant_management", ""): lambda w: trusts.grant_management(
+        actor=w.wallet("rita"), wallet_ids=[w.id_of("zora")]
+    ),
     (TR + "describe_wallet", ""): lambda w: trusts.describe_wallet(
         actor=w.wallet("carol"), wallet_id=w.id_of("alice"), display_name="Alice"
     ),
@@ -265,17 +269,17 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     },
     (W + "end_api_key", "ends earlier"): {},
     (W + "end_api_key", "revoked before"): {},
-    (W + "note_use", ""): {
+    (W + "touch_last_used", ""): {
         "apikey key: last_used_at": 1,
         "bearertoken token 1 of alice: last_used_at": 1,
     },
-    (W + "note_use", "of a key alone"): {
+    (W + "touch_last_used", "of a key alone"): {
         "apikey key: last_used_at": 1,
     },
-    (W + "keep_answer", ""): {
+    (W + "store_response", ""): {
         "idempotentanswer new bobby old": 1,
     },
-    (W + "keep_answer", "kept before"): {},
+    (W + "store_response", "kept before"): {},
     (W + "purge_expired", ""): {
         "bearertoken token of alice, expired long ago: gone": 1,
         "bearertoken token of alice, revoked long ago: gone": 1,
@@ -292,7 +296,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new another wallet_created": 1,
         "wallet new sapling": 1,
     },
-    (TR + "take_charge", ""): {
+    (TR + "grant_management", ""): {
         "trust new rita zora manage trusted": 1,
         "trustchange new another  trusted": 1,
     },
@@ -543,7 +547,7 @@ MODULES_OF_ACTS: Final = (
 )
 # What changes nothing by itself.
 PURE: Final = {
-    "wallets.operations.new_name_key": "computes a key",
+    "wallets.operations.validate_new_name": "computes a key",
     "transfers.operations.attempt": "rolls back",
     "config.admin.actions.transfers.deciders": "reads",
 }

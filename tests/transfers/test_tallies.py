@@ -9,7 +9,7 @@ from tests.transfers.books import assert_sound
 from transfers import counters, operations
 from transfers.models import TallyDelta, TallyMark, TokenTally
 from wallets.models import Token
-from wallets.queries import Shortcut, TokenCount
+from wallets.queries import OptimisticPage, TokenCount
 
 
 def counted(*wallets):
@@ -94,7 +94,7 @@ _OF_OTHERS = {
 def test_a_list_counts_right_however_much_the_tallies_lack(
     alice, bob, carol, sapling, kind, monkeypatch, django_assert_num_queries
 ):
-    monkeypatch.setattr(counters, "_SHORTCUT", Shortcut())
+    monkeypatch.setattr(counters, "_SHORTCUT", OptimisticPage())
 
     def others(count):
         with connection.cursor() as cursor:

@@ -96,7 +96,7 @@ def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monke
     BearerToken.objects.filter(digest=queries.digest(expired)).update(expires_at=long_ago)
     BearerToken.objects.filter(digest=queries.digest(revoked)).update(revoked_at=long_ago)
     for days in (6, 8, 9, 10):
-        operations.keep_answer(wallet_id=wallet.pk, key=str(days), fingerprint=b"", status=200, body=b"")
+        operations.store_response(wallet_id=wallet.pk, key=str(days), fingerprint=b"", status=200, body=b"")
         IdempotentAnswer.objects.filter(key=str(days)).update(created_at=timezone.now() - timedelta(days=days))
     monkeypatch.setattr(operations, "_PURGED_AT_ONCE", 2)
 

@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 
 from config.admin.actions import lockers, people, transfers, trusts, wallets
-from config.admin.confirmation import Confirmation, Deed, Done, Reason, operator_of
+from config.admin.confirmation import AdminAction, Confirmation, Done, Reason, operator_of
 from config.admin.templatetags import desk
 from config.ops import audits
 from lockers import retry_plan
@@ -68,13 +68,13 @@ class NewWalletForm(Reason):
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
         try:
-            operations.new_name_key(name)
+            operations.validate_new_name(name)
         except errors.DomainError as error:
             raise forms.ValidationError(str(error)) from error
         return name
 
 
-class CreateWallet(Deed):
+class CreateWallet(AdminAction):
     name = "create-wallet"
     label = "Create a wallet"
     verb = "Create the wallet"
@@ -106,7 +106,7 @@ class CreateWallet(Deed):
         return reverse("admin:wallets_wallet_changelist") if row is None else _change("wallets_wallet", row.pk)
 
 
-class _OfWallet(Deed):
+class _OfWallet(AdminAction):
     model = Wallet
 
     def url_of(self, row: Wallet) -> str:
@@ -159,7 +159,7 @@ class RevokeBearerTokens(_OfWallet):
         return Done(f"{_many(revoked, 'bearer token')} of {row.name} revoked.", self.url_of(row))
 
 
-class RevokeBearerToken(Deed):
+class RevokeBearerToken(AdminAction):
     name = "revoke-bearer-token"
     label = "Revoke"
     verb = "Revoke it"
@@ -194,7 +194,7 @@ class NewKeyForm(Reason):
     field_order = ("name", "reason")
 
 
-class CreateApiKey(Deed):
+class CreateApiKey(AdminAction):
     name = "create-api-key"
     label = "Create an API key"
     verb = "Create the key"
@@ -219,7 +219,7 @@ class CreateApiKey(Deed):
         return reverse("admin:wallets_apikey_changelist") if row is None else _change("wallets_apikey", row.pk)
 
 
-class _OfApiKey(Deed):
+class _OfApiKey(AdminAction):
     model = ApiKey
     is_dangerous = True
 
@@ -366,7 +366,7 @@ class CancelForm(Reason):
     field_order = ("event", "reason")
 
 
-class CancelTransfer(Deed):
+class CancelTransfer(AdminAction):
     name = "cancel-transfer"
     label = "Cancel"
     verb = "Cancel the transfer"
@@ -416,7 +416,7 @@ class CancelTransfer(Deed):
 # --- trusts -------------------------------------------------------------------------------
 
 
-class EndTrust(Deed):
+class EndTrust(AdminAction):
     name = "end-trust"
     label = "End"
     verb = "End this trust"
@@ -527,7 +527,7 @@ class CheckCoins(_OfWallet):
         return Done("The servers are being asked.", _change("lockers_lockertask", task.pk))
 
 
-class _OfTask(Deed):
+class _OfTask(AdminAction):
     model = LockerTask
 
     def heading(self, row: LockerTask) -> str:
@@ -634,7 +634,7 @@ class MarkTaskSeen(_OfTask):
 # --- the installation ---------------------------------------------------------------------
 
 
-class RunAudit(Deed):
+class RunAudit(AdminAction):
     name = "run-audit"
     label = "Run the audit"
     verb = "Run it now"
@@ -711,7 +711,7 @@ def _servers_named(text: str) -> list[int]:
         raise ValueError(str(error)) from error
 
 
-class RehearseOutage(Deed):
+class RehearseOutage(AdminAction):
     name = "rehearse-outage"
     label = "Rehearse an outage"
     verb = "Let it happen"
@@ -785,7 +785,7 @@ def _control() -> Control:
 
 # --- where they stand ---------------------------------------------------------------------
 
-ALL: Final[Sequence[Deed]] = (
+ALL: Final[Sequence[AdminAction]] = (
     CreateWallet(),
     IssueTokens(),
     SetPassword(),
@@ -816,11 +816,11 @@ ABOVE_LISTS: Final[Mapping[type[Model], Sequence[str]]] = {
 }
 
 
-def by_name(name: str) -> Deed:
+def by_name(name: str) -> AdminAction:
     return next(deed for deed in ALL if deed.name == name)
 
 
-def url_of(deed: Deed, row: Any) -> str:
+def url_of(deed: AdminAction, row: Any) -> str:
     return reverse(f"admin:{deed.name}", args=[] if row is None else [row.pk])
 
 
@@ -835,9 +835,9 @@ def urls(site: admin.AdminSite) -> list[URLPattern]:
     ]
 
 
-def offered(request: HttpRequest, row: Any, deeds: Sequence[Deed]) -> list[tuple[Deed, str | None, str]]:
+def offered(request: HttpRequest, row: Any, deeds: Sequence[AdminAction]) -> list[tuple[AdminAction, str | None, str]]:
     """Return each deed with its address, or None and why it cannot be done by this person or with this row."""
-    found: list[tuple[Deed, str | None, str]] = []
+    found: list[tuple[AdminAction, str | None, str]] = []
     user = operator_of(request)
     for deed in deeds:
         if not deed.may(user, row):

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from config.admin import people, roles
-from config.admin.confirmation import Deed, Done, Reason
+from config.admin.confirmation import AdminAction, Done, Reason
 from config.admin.models import Session
 from config.admin.templatetags import desk
 from wallets import errors
@@ -43,7 +43,7 @@ class NewPersonForm(Reason):
         return name
 
 
-class CreatePerson(Deed):
+class CreatePerson(AdminAction):
     name = "create-person"
     label = "Create an account"
     verb = "Create the account"
@@ -73,7 +73,7 @@ class CreatePerson(Deed):
         return reverse("admin:auth_user_change", args=[row.pk])
 
 
-class _OfPerson(Deed):
+class _OfPerson(AdminAction):
     model = User
     app = "desk"
 
@@ -213,7 +213,7 @@ class ResetSecondFactor(_OfPerson):
         return Done(f"The second factor of {row.username} is reset.", self.url_of(row))
 
 
-class _EndsSessions(Deed):
+class _EndsSessions(AdminAction):
     """A person may end the own sessions; those of others take the permission."""
 
     app = "desk"
@@ -309,7 +309,7 @@ def _back(staff: User, person: User | None) -> str:
     return reverse("admin:auth_user_change", args=[person.pk])
 
 
-ALL: Final[Sequence[Deed]] = (
+ALL: Final[Sequence[AdminAction]] = (
     CreatePerson(),
     ChangeRole(),
     ChangeMail(),

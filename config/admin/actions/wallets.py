@@ -50,7 +50,7 @@ def create_wallet(
     password = secrets.token_urlsafe(_PASSWORD_BYTES) if with_password else ""
     with transaction.atomic(savepoint=False):
         operator_log.begin(operator)
-        operations.new_name_key(name)
+        operations.validate_new_name(name)
         operator_log.hold(OperatorVerb.CREATED_WALLET, kind=WALLET, object_id=names.name_key(name))
         operator_log.compare(shown, about_to_create_wallet(name=name))
         wallet = operations.create_wallet(name=name, about=about, password=password)

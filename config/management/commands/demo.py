@@ -18,7 +18,7 @@ from rich.text import Text
 
 from config.dev.console import PhaseDisplay
 from config.dev.demo_data import read_logins
-from config.dev.demo_script import INDENT, Cast, Story, StoryBroke
+from config.dev.demo_script import INDENT, Cast, DemoFailed, Story
 from config.dev.processes import StartError
 from config.dev.supervisor import Interrupted, System
 from config.management.commands.up import port_from_environment, show_addresses
@@ -79,7 +79,7 @@ def run(console: Console, *, keep: bool) -> int:
     except Interrupted as interrupted:
         console.print("\nEverything has been stopped.")
         return 0 if keep and interrupted.is_from_the_keyboard else interrupted.exit_status
-    except (StoryBroke, StartError, CommandError, ControlFailed) as error:
+    except (DemoFailed, StartError, CommandError, ControlFailed) as error:
         logs = f"\nThe logs are in {system.logs}." if system and "Its log: " not in str(error) else ""
         console.print(Text(f"\nThe demo stopped: {error}{logs}", style="red"), soft_wrap=True)
         return 1

@@ -38,7 +38,7 @@ WEB_SECONDS = 5.0
 UP = "Start the system: make run. Or set {variable} to a server of yours."
 
 
-class NotWell(Exception):
+class CheckFailed(Exception):
     """A part is not well: what is wrong with it, and what to do."""
 
     def __init__(self, wrong: str, advice: str) -> None:
@@ -81,7 +81,7 @@ def examine() -> Iterator[Finding]:
     for part, check in CHECKS.items():
         try:
             yield Finding(part, is_well=True, said=check())
-        except NotWell as error:
+        except CheckFailed as error:
             yield Finding(part, is_well=False, said=error.wrong, advice=error.advice)
 
 
@@ -103,7 +103,7 @@ def packages() -> str:
         if installed != version:
             wrong.append(f"{name} {installed}, not {version}")
     if wrong:
-        raise NotWell("; ".join(wrong), "Install what is locked: make setup")
+        raise CheckFailed("; ".join(wrong), "Install what is locked: make setup")
     return "as locked"
 
 
@@ -113,7 +113,7 @@ def postgres_binaries() -> str:
     try:
         found = embedded.Postgres(STATE).binaries()
     except StartError as error:
-        raise NotWell("none can be used", str(error)) from error
+        raise CheckFailed("none can be used", str(error)) from error
     return f"PostgreSQL {found.version} {found.origin}, {found.directory}"
 
 
@@ -123,7 +123,7 @@ def valkey_binary() -> str:
     try:
         program, shown = embedded.Valkey(STATE).program()
     except StartError as error:
-        raise NotWell("none can be used", str(error)) from error
+        raise CheckFailed("none can be used", str(error)) from error
     return f"{shown}, {program}"
 
 
@@ -134,9 +134,9 @@ def database() -> str:
             cursor.execute("SHOW server_version")
             (version,) = cursor.fetchone() or ("",)
     except DatabaseError as error:
-        raise NotWell("stopped answering", UP.format(variable="DATABASE_URL")) from error
+        raise CheckFailed("stopped answering", UP.format(variable="DATABASE_URL")) from error
     if int(str(version).split(".")[0]) < embedded.OLDEST_POSTGRES:
-        raise NotWell(
+        raise CheckFailed(
             f"PostgreSQL {version} is too old", f"Coppice needs PostgreSQL {embedded.OLDEST_POSTGRES} or newer."
         )
     return f"PostgreSQL {version} answers"
@@ -170,7 +170,7 @@ def migrations() -> str:
 def pages() -> str:
     """Whether the static files of the desk and of /docs/ are those of this code."""
     if not static_files.are_current():
-        raise NotWell(
+        raise CheckFailed(
             f"static files in {settings.STATIC_ROOT} are missing or old: the pages have no style",
             "Collect them, and restart the web server: .venv/bin/python manage.py prepare --static-files-only",
         )
@@ -182,9 +182,9 @@ def operators() -> str:
     try:
         number = User.objects.filter(is_active=True, is_staff=True).count()
     except DatabaseError as error:
-        raise NotWell("unknown, the database does not answer", "Look at this again when it does.") from error
+        raise CheckFailed("unknown, the database does not answer", "Look at this again when it does.") from error
     if not number:
-        raise NotWell("nobody can log in at /admin/", "Make the first: .venv/bin/python manage.py createsuperuser")
+        raise CheckFailed("nobody can log in at /admin/", "Make the first: .venv/bin/python manage.py createsuperuser")
     demo = " (the demo's login is in demo.json of the state directory)" if (STATE / "demo.json").exists() else ""
     return f"{number} can log in at /admin/{demo}"
 
@@ -212,7 +212,7 @@ def raida() -> str:
     try:
         servers = transport.servers_from_settings(settings.RAIDA_HOSTS)
     except transport.InvalidServers as error:
-        raise NotWell(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
+        raise CheckFailed(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
     call = transport.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
     results = transport.ask(servers, call, until=transport.within(ECHO_SECONDS))
     silent = sorted(number for number, result in results.items() if not isinstance(result, transport.Answer))
@@ -220,19 +220,19 @@ def raida() -> str:
         return f"all {RAIDA_COUNT} servers answer"
     named = f"{RAIDA_COUNT - len(silent)} of {RAIDA_COUNT} servers answer; silent: {', '.join(map(str, silent))}"
     if len(silent) == RAIDA_COUNT:
-        raise NotWell("no server answers", "Start the local network: make run. Or set COPPICE_RAIDA_HOSTS.")
+        raise CheckFailed("no server answers", "Start the local network: make run. Or set COPPICE_RAIDA_HOSTS.")
     if len(silent) > RAIDA_COUNT - QUORUM:
-        raise NotWell(named, f"{QUORUM} are needed for an answer that counts. Check the network, or wait.")
-    raise NotWell(named, "Work goes on with those that answer. Check the silent ones.")
+        raise CheckFailed(named, f"{QUORUM} are needed for an answer that counts. Check the network, or wait.")
+    raise CheckFailed(named, "Work goes on with those that answer. Check the silent ones.")
 
 
 def secrets() -> str:
     for name in ("secret_key", "vault_key", "demo.json"):
         path = STATE / name
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise NotWell(f"{path} can be read by others", f"chmod 600 {path}")
+            raise CheckFailed(f"{path} can be read by others", f"chmod 600 {path}")
     if settings.DEBUG:
-        raise NotWell("COPPICE_DEBUG is on, and shows settings to whoever causes an error", "Unset COPPICE_DEBUG.")
+        raise CheckFailed("COPPICE_DEBUG is on, and shows settings to whoever causes an error", "Unset COPPICE_DEBUG.")
     return "set, and kept to their owner"
 
 
@@ -257,17 +257,17 @@ def vault() -> str:
     try:
         counts = key_rotation.counts()
     except SealBroken as error:
-        raise NotWell(str(error), "Set COPPICE_VAULT_KEY to another new key.") from error
+        raise CheckFailed(str(error), "Set COPPICE_VAULT_KEY to another new key.") from error
     except DatabaseError as error:
-        raise NotWell("unknown, the database does not answer", "Look at this again when it does.") from error
+        raise CheckFailed("unknown, the database does not answer", "Look at this again when it does.") from error
     unknown, old = sum(each.unknown for each in counts), sum(each.old for each in counts)
     if unknown:
-        raise NotWell(
+        raise CheckFailed(
             f"{unknown:,} secrets are sealed with a key that is not configured",
             "Put the key that sealed them into COPPICE_VAULT_OLD_KEYS. Without it their coins are lost.",
         )
     if old:
-        raise NotWell(
+        raise CheckFailed(
             f"{old:,} secrets are sealed with an earlier key",
             "Keep COPPICE_VAULT_OLD_KEYS, and seal them with the new one: .venv/bin/python manage.py reseal",
         )
@@ -284,7 +284,7 @@ def running_system() -> str:
         with direct.open(f"{running.base_url}/livez", timeout=WEB_SECONDS):
             return f"runs at {running.base_url}"
     except (OSError, http.client.HTTPException) as error:
-        raise NotWell(
+        raise CheckFailed(
             f"the web server at {running.base_url} does not answer",
             f"Stop make run with Ctrl-C and start it again. Logs: {STATE / 'log'}",
         ) from error
@@ -293,9 +293,9 @@ def running_system() -> str:
 def _ask(check: Callable[[], None], advice: str) -> None:
     try:
         check()
-    except health.Unwell as error:
+    except health.Unhealthy as error:
         because = "Look at this again when it does." if str(error).startswith("unknown") else advice
-        raise NotWell(str(error), because) from error
+        raise CheckFailed(str(error), because) from error
 
 
 CHECKS: dict[str, Callable[[], str]] = {
