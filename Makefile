@@ -16,27 +16,27 @@ began := $(shell date +%s)
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-setup: ## make .venv and install what Coppice runs on
+setup: ## create .venv and install the packages
 	@sh config/install.sh requirements.txt
 
-setup-dev: ## the same, with what tests and linters need
+setup-dev: ## the same, and the packages of tests and linters
 	@sh config/install.sh requirements-dev.txt
 
 # The story tells how long everything took, the set-up included.
 demo: export COPPICE_DEMO_BEGAN := $(shell date +%s)
-demo: setup ## start everything, play the whole story over HTTP, stop everything (KEEP=1 keeps it running)
+demo: setup ## start everything, run a demonstration over HTTP, stop everything (KEEP=1 keeps it running)
 	@COPPICE_DEMO_BEGAN=$(began) $(python) manage.py demo $(ARGS)
 
 run: setup ## start everything and stay; PORT=8001 chooses the port
 	@$(python) manage.py up $(ARGS)
 
-doctor: setup ## say which part is not well, and what to do
+doctor: setup ## check every part and say how to repair it
 	@$(python) manage.py doctor
 
 # Rewritten tests are kept, whatever the environment says: without, each of some forty processes compiles all anew.
 # A file is run by one worker, so that its fixtures are made once; tests/conftest.py puts the longest files first.
 # And Python itself is as usual: PYTHONOPTIMIZE, for one, leaves out the assertions.
-test: setup-dev ## run the tests; ARGS="tests/api -k auth" chooses some
+test: setup-dev ## run the tests; ARGS="tests/api -k auth" selects some
 	@env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
 		$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -49,29 +49,29 @@ lint: setup-dev ## check style, types, directions of imports, migrations, compos
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yml
 	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.offline
 
-fmt: setup-dev ## put the code into its form
+fmt: setup-dev ## format the code
 	@$(python) -m ruff check --fix-only --quiet .
 	@$(python) -m ruff format .
 
-schema: setup-dev ## write docs/openapi.json anew, from the descriptions in the views
+schema: setup-dev ## write docs/openapi.json from the descriptions in the views
 	@$(python) -W ignore::RuntimeWarning manage.py spectacular --settings config.settings.offline \
 		--format openapi-json --validate --fail-on-warn --file docs/openapi.json
 
 bench: setup-dev ## measure requests a second in 12 minutes; ARGS=quick measures less, ARGS=lockers lockers
 	@$(python) -m tests.benchmarks $(ARGS)
 
-storm: setup-dev ## strike every kind of task at every step; ARGS='--scene put --blow kill' less
+storm: setup-dev ## interrupt every kind of task at every step; ARGS='--scene put --blow kill' less
 	@$(if $(ARGS),,COPPICE_STORM=1 $(python) -m pytest -q -n 0 tests/chaos/test_outcomes.py)
 	@$(python) -m tests.chaos.storm $(ARGS)
 
 mutants: setup-dev ## change lines of pure modules and see that tests notice; ARGS=lockers/coin_outcomes.py only those
 	@$(python) -m tests.mutants $(ARGS)
 
-lock: setup-dev ## choose the newest permitted packages anew and write their hashes down
+lock: setup-dev ## update all packages within their limits, and their hashes
 	@for name in requirements requirements-dev; do \
 		.venv/bin/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-header --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
 	done
 
-clean: ## remove .venv and everything that was made, data of the private servers included
+clean: ## remove .venv and all data of the private servers
 	@sh config/clean.sh
