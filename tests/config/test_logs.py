@@ -147,7 +147,7 @@ def alice_in_the_books(db):
 def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed():
     script = """
 import asyncio, logging, logging.config, sys, threading
-from config import logs
+from config.ops import logs
 logging.config.dictConfig(logs.settings(level="INFO"))
 logs.keep_quiet()
 def fail(): raise ValueError(sys.argv[1])

@@ -153,7 +153,7 @@ def test_a_low_port_without_the_right_to_it_is_told_apart_from_one_in_use():
         pytest.skip("every account of this machine may have port 80")
     script = """
 import os
-from config import supervisor
+from config.dev import supervisor
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
