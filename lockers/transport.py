@@ -44,22 +44,22 @@ _FIRST_SHARE: Final = 0.25
 # Such a server never makes up for it: from then on each connection waits for as many later ones as it once overlooked.
 # What has not been answered after this share of the deadline is helped by connections that say nothing, one after the
 # other and only while the server answers datagrams: if it stands still, they would make it worse.
-_KNOCK_SHARE: Final = 0.05
-_MOST_KNOCKS: Final = 100
-# Servers that did not answer this process by themselves when it last asked over TCP: there it knocks at once.
-_behind: Final[set["Server"]] = set()
+_FLUSH_SHARE: Final = 0.05
+_MOST_FLUSHES: Final = 100
+# Servers that did not answer this process by themselves when it last asked over TCP: there it flushes at once.
+_lagging: Final[set["Server"]] = set()
 # A server that is told to fix a coin connects to all others before it answers. They are told one after the other, or
 # all would connect to each at the same moment; and where one was overlooked nevertheless, it is let in from here.
 _FIX_GAP_SECONDS: Final = 0.02
-_MOST_KNOCKS_FOR_A_FIX: Final = 30
+_MOST_FLUSHES_FOR_A_FIX: Final = 30
 
 # Answers that were sent at the same moment are read so far apart, even where nothing else is done.
-_SHORTEST_LINGER_SECONDS: Final = 0.001
+_SHORTEST_GRACE_SECONDS: Final = 0.001
 
 _LARGEST_DATAGRAM: Final = 65_536
 _CHUNK: Final = 65_536
 
-SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage", "given up"]
+SilenceReason = Literal["timeout", "refused", "network", "mismatch", "garbage", "cancelled"]
 
 
 class InvalidServers(ValueError):
@@ -106,7 +106,7 @@ class NoResponse:
     No answer that could be trusted.
 
     `sent` False promises that the server has not seen a byte of the request; True promises nothing.
-    "given up" says nothing about the server: the answers of the others were enough.
+    "cancelled" says nothing about the server: the answers of the others were enough.
     """
 
     raida: int
@@ -149,14 +149,14 @@ class GraceWindow:
     most: float = math.inf
 
     def gap(self, decided: float) -> float:
-        return max(_SHORTEST_LINGER_SECONDS, self.seconds, self.share * decided)
+        return max(_SHORTEST_GRACE_SECONDS, self.seconds, self.share * decided)
 
     def total(self, decided: float) -> float:
         gap = self.gap(decided)
         return min(self.most * gap, decided + gap)
 
 
-NO_LINGER: Final = GraceWindow(0.0, 0.0)
+NO_GRACE: Final = GraceWindow(0.0, 0.0)
 # Answers that come no further apart are told to a listener together.
 _LATE_GAP_SECONDS: Final = 0.1
 
@@ -187,7 +187,7 @@ def ask(
     until: float,
     on_result: Callable[[Result], None] | None = None,
     enough: Callable[[Results], bool] | None = None,
-    linger: GraceWindow = NO_LINGER,
+    grace: GraceWindow = NO_GRACE,
     listener: Listener | None = None,
 ) -> Results:
     """
@@ -196,7 +196,7 @@ def ask(
     All have answered, or fallen silent, at the moment `until` of the monotonic clock, and from that
     moment on not a byte of a request leaves: a process that was stopped does not send when it wakes.
     `on_result` is told each result as it comes. As soon as `enough` says so of the results until
-    then, the others may come in too for as long as the `linger` says; whoever does not is given up, and
+    then, the others may come in too for as long as the `grace` says; whoever does not is given up, and
     appears as silent. With a `listener` it is told the results at that moment instead, and the call goes on until all
     have answered or the deadline has come. Runs its own event loop, so not inside of one.
 
@@ -210,24 +210,24 @@ def ask(
         # Before there is a loop, and before anything else is set up: the servers can work meanwhile.
         for inquiry in inquiries:
             inquiry.send_ahead()
-        asking = _ask_all(inquiries, on_result, enough, linger, listener)
-        return asyncio.run(_while_knocking(servers, until, asking) if call.command is Command.FIX else asking)
+        asking = _ask_all(inquiries, on_result, enough, grace, listener)
+        return asyncio.run(_while_flushing(servers, until, asking) if call.command is Command.FIX else asking)
     finally:
         for inquiry in inquiries:
             inquiry.close()
 
 
-async def _while_knocking(servers: Sequence[Server], until: float, asking: Coroutine[Any, Any, Results]) -> Results:
+async def _while_flushing(servers: Sequence[Server], until: float, asking: Coroutine[Any, Any, Results]) -> Results:
     """Let servers in to each other, for as long as they are asked for what makes them ask each other."""
-    wait, made = _knock_wait(until), list[Server]()
-    knocking = [
-        asyncio.create_task(_knock(server, until, wait=wait, times=_MOST_KNOCKS_FOR_A_FIX, made=made))
+    wait, made = _flush_wait(until), list[Server]()
+    flushing = [
+        asyncio.create_task(_flush_backlog(server, until, wait=wait, times=_MOST_FLUSHES_FOR_A_FIX, made=made))
         for server in servers
     ]
     try:
         return await asking
     finally:
-        for task in knocking:
+        for task in flushing:
             await _cancelled(task)
 
 
@@ -235,18 +235,18 @@ async def _ask_all(
     inquiries: Sequence["_Inquiry"],
     on_result: Callable[[Result], None] | None,
     enough: Callable[[Results], bool] | None,
-    linger: GraceWindow,
+    grace: GraceWindow,
     listener: Listener | None,
 ) -> Results:
     results: Results = {}
     begun = time.monotonic()
     decided: float | None = None
-    give_up: float | None = None
+    cancel_at: float | None = None
     tasks = {asyncio.create_task(inquiry.run()): inquiry for inquiry in inquiries}
     pending = set(tasks)
     try:
         while pending:
-            patience = None if give_up is None else give_up - time.monotonic()
+            patience = None if cancel_at is None else cancel_at - time.monotonic()
             if patience is not None and patience <= 0:
                 break
             done, pending = await asyncio.wait(pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
@@ -258,12 +258,12 @@ async def _ask_all(
             if decided is None and enough is not None and enough(results):
                 decided = time.monotonic() - begun
             if decided is not None and done:
-                give_up = min(time.monotonic() + linger.gap(decided), begun + decided + linger.total(decided))
+                cancel_at = min(time.monotonic() + grace.gap(decided), begun + decided + grace.total(decided))
         if pending and listener is not None:
-            given_up = {
-                inquiry.raida: inquiry.silence("given up") for task, inquiry in tasks.items() if task in pending
+            cancelled = {
+                inquiry.raida: inquiry.silence("cancelled") for task, inquiry in tasks.items() if task in pending
             }
-            listener.on_verdict(dict(sorted((results | given_up).items())))
+            listener.on_verdict(dict(sorted((results | cancelled).items())))
             results |= await _listen(pending, listener.on_late)
             pending = set()
     finally:
@@ -272,7 +272,7 @@ async def _ask_all(
         await asyncio.gather(*pending, return_exceptions=True)
     for task in pending:
         # Its answer may have come in the moment in which it was given up.
-        result = tasks[task].silence("given up") if task.cancelled() else task.result()
+        result = tasks[task].silence("cancelled") if task.cancelled() else task.result()
         results[result.raida] = result
         if on_result is not None:
             on_result(result)
@@ -369,9 +369,9 @@ class _Inquiry:
         except TimeoutError:
             return self.silence()
 
-    def _most_knocks(self) -> int:
+    def _most_flushes(self) -> int:
         # A server that leaves an echo unanswered is not told to be awake by another one.
-        return 0 if self._call.command is Command.ECHO else _MOST_KNOCKS
+        return 0 if self._call.command is Command.ECHO else _MOST_FLUSHES
 
     def _fits_a_datagram(self) -> bool:
         size = frames.request_size(self._request.header)
@@ -510,17 +510,17 @@ class _Inquiry:
                 return self.silence("timeout")
             self._may_have_arrived = True
             sent = opened.send(data)
-            wait = 0.0 if self._server in _behind else _knock_wait(self._until)
+            wait = 0.0 if self._server in _lagging else _flush_wait(self._until)
             # Until it answers without a knock. Given up, it may not even have got one.
-            _behind.add(self._server)
-            knocks: list[Server] = []
-            knocking = _knock(self._server, self._until, wait=wait, times=self._most_knocks(), made=knocks)
-            chores = [asyncio.create_task(knocking)]
+            _lagging.add(self._server)
+            flushes: list[Server] = []
+            flushing = _flush_backlog(self._server, self._until, wait=wait, times=self._most_flushes(), made=flushes)
+            chores = [asyncio.create_task(flushing)]
             if sent < len(data):
                 chores.append(asyncio.create_task(self._send(opened, data[sent:])))
             answer = self._read(await self._read_stream(opened), request)
-            if not knocks:
-                _behind.discard(self._server)
+            if not flushes:
+                _lagging.discard(self._server)
             return answer
         except _Rejected as rejection:
             # There is one answer on a connection: nothing better can follow.
@@ -567,11 +567,11 @@ class _Inquiry:
         return Answer(self._server.raida, response.status, response.payload, time.monotonic() - self._started)
 
 
-def _knock_wait(until: float) -> float:
-    return (until - time.monotonic()) * _KNOCK_SHARE
+def _flush_wait(until: float) -> float:
+    return (until - time.monotonic()) * _FLUSH_SHARE
 
 
-async def _knock(server: Server, until: float, *, wait: float, times: int, made: list[Server]) -> None:
+async def _flush_backlog(server: Server, until: float, *, wait: float, times: int, made: list[Server]) -> None:
     """Have a server that is awake let in connections that it overlooked; `made` gets an entry for each knock."""
     await asyncio.sleep(wait)
     echo = Call(Command.ECHO, {server.raida: b""})

@@ -22,7 +22,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind
-from lockers.transport import NO_LINGER, Answer, Call, GraceWindow, NoResponse
+from lockers.transport import NO_GRACE, Answer, Call, GraceWindow, NoResponse
 from lockers.worker import (
     circuit_breaker,
     late_answers,
@@ -243,7 +243,7 @@ class Work:
             attempt_id=attempt_id,
             progress=progress,
             enough=None if early is None else _thirteen_passed(command, pieces, chosen, reads),
-            linger=early or NO_LINGER,
+            grace=early or NO_GRACE,
             hearing=hearing,
         )
         replies = messages.replies(command, chosen, results, reads=reads)
@@ -332,7 +332,7 @@ class Work:
             held=self.held, command=call.command, batch=batch, asked=call.payloads, marks={}
         )
         results = self._ask(
-            call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough, linger=LINGER_MOVING
+            call, until=until, attempt_id=attempt_id, progress=(0, 0), enough=enough, grace=LINGER_MOVING
         )
         answers = {raida: messages.answer_code(result) for raida, result in results.items()}
         task_store.settle(held=self.held, settled=[Settled(attempt_id, answers, "")], marks={})
@@ -355,7 +355,7 @@ class Work:
         attempt_id: int,
         progress: tuple[int, int],
         enough: Callable[[transport.Results], bool] | None,
-        linger: GraceWindow,
+        grace: GraceWindow,
         hearing: listening.Hearing | None = None,
     ) -> dict[int, Answer | NoResponse]:
         """
@@ -371,7 +371,7 @@ class Work:
             arrived[result.raida] = messages.answer_code(result)
 
         asking = listening.Asking(
-            self.servers, call, hearing=hearing, until=until, on_result=note, enough=enough, linger=linger
+            self.servers, call, hearing=hearing, until=until, on_result=note, enough=enough, grace=grace
         )
         self._show(arrived, asking.is_over, attempt_id, len(call.payloads), progress)
         return asking.results()
@@ -442,7 +442,7 @@ def _remark(
 
 def _given_up(results: transport.Results) -> list[int]:
     return [
-        raida for raida, result in results.items() if isinstance(result, NoResponse) and result.reason == "given up"
+        raida for raida, result in results.items() if isinstance(result, NoResponse) and result.reason == "cancelled"
     ]
 
 

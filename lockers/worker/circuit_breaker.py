@@ -48,7 +48,9 @@ class Board:
         """Remember who answered and who was silent. One that was given up on was neither."""
         silent = {raida for raida, result in results.items() if _is_silent(result)}
         given_up = {
-            raida for raida, result in results.items() if isinstance(result, NoResponse) and result.reason == "given up"
+            raida
+            for raida, result in results.items()
+            if isinstance(result, NoResponse) and result.reason == "cancelled"
         }
         well = {raida for raida, result in results.items() if isinstance(result, Answer)} & self._ailing
         if well:
@@ -70,7 +72,7 @@ def too_many_rest() -> bool:
 
 
 def _is_silent(result: Answer | NoResponse) -> bool:
-    return isinstance(result, NoResponse) and result.reason != "given up"
+    return isinstance(result, NoResponse) and result.reason != "cancelled"
 
 
 def _count_silences(silent: set[int], suspected: set[int]) -> None:

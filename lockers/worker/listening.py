@@ -170,7 +170,7 @@ def is_quiet() -> bool:
 def without_given_up(results: Results) -> Results:
     """Of servers that were given up and are still listened to nothing is known yet."""
     return {
-        raida: result for raida, result in results.items() if isinstance(result, Answer) or result.reason != "given up"
+        raida: result for raida, result in results.items() if isinstance(result, Answer) or result.reason != "cancelled"
     }
 
 

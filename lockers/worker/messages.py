@@ -71,7 +71,7 @@ _CHANGE_REFUSALS: Final = frozenset(
         Status.SN_NOT_AVAILABLE,
     }
 )
-_SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6, "given up": -7}
+_SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5, "garbage": -6, "cancelled": -7}
 
 
 def choose(pieces: Sequence[CoinWork], marks: Collection[str], *, known_good: bool = False) -> Targets:

@@ -322,7 +322,7 @@ def _ask(
             request_encryption.hidden(call, request_encryption.ciphers(command, pieces, chosen, spare=patient.spare)),
             until=transport.within(patience),
             enough=lambda results: expected <= set(results),
-            linger=_FOR_THE_AILING,
+            grace=_FOR_THE_AILING,
         )
         heard.update(results)
         return messages.replies(command, chosen, results), split_batches.refusing(results)

@@ -714,7 +714,7 @@ def look_into(
             hearing=listen(),
             until=transport.within(settings.RAIDA_TIMEOUT_SECONDS),
             enough=lambda results: messages.is_decided(results, quorum=QUORUM),
-            linger=broadcast.LINGER_LOOKING,
+            grace=broadcast.LINGER_LOOKING,
         )
         circuit_breaker.Board.load().note(results)
         found = messages.listing(results, quorum=QUORUM), keys, candidate

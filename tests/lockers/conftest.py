@@ -38,7 +38,7 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     """25 servers that behave, and are waited for by condition (`tests.lockers.patience`)."""
     settings.RAIDA_HOSTS = running_network.hosts
     settings.RAIDA_TIMEOUT_SECONDS = 0.5
-    monkeypatch.setattr(client, "_behind", set())
+    monkeypatch.setattr(client, "_lagging", set())
     wait_by_condition(running_network, monkeypatch)
     running_network.forget_seen()
     yield running_network

@@ -29,7 +29,7 @@ _DISTORTING = frozenset({"garbage", "wrong-id", "wrong-echo", "wrong-signature",
 
 _run = wire._Inquiry.run
 _send_ahead = wire._Inquiry.send_ahead
-_linger = wire._SHORTEST_LINGER_SECONDS
+_shortest_grace = wire._SHORTEST_GRACE_SECONDS
 
 
 def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) ->
     seen_before = WeakKeyDictionary[wire._Inquiry, int]()
     monkeypatch.setattr(wire._Inquiry, "send_ahead", send_ahead)
     monkeypatch.setattr(wire._Inquiry, "run", run)
-    monkeypatch.setattr(wire, "_SHORTEST_LINGER_SECONDS", _FOREVER)
+    monkeypatch.setattr(wire, "_SHORTEST_GRACE_SECONDS", _FOREVER)
 
 
 def _seen_by(inquiry: wire._Inquiry, network: LocalNetwork) -> int:
@@ -86,5 +86,5 @@ def by_the_clock() -> Iterator[None]:
     """Go by the clock after all, for as long as the context lasts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire._Inquiry, "run", _run)
-        patch.setattr(wire, "_SHORTEST_LINGER_SECONDS", _linger)
+        patch.setattr(wire, "_SHORTEST_GRACE_SECONDS", _shortest_grace)
         yield

@@ -46,7 +46,7 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 @pytest.fixture
 def network(running_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> LocalNetwork:
-    monkeypatch.setattr(client, "_behind", set())
+    monkeypatch.setattr(client, "_lagging", set())
     running_network.clear()
     running_network.forget_seen()
     return running_network
@@ -216,7 +216,7 @@ def test_enough_gives_up_the_others(network):
 
     assert time.monotonic() - began < 30
     assert len(results) == RAIDA_COUNT
-    assert {results[raida] for raida in range(12)} == {NoResponse(raida, "given up", sent=True) for raida in range(12)}
+    assert {results[raida] for raida in range(12)} == {NoResponse(raida, "cancelled", sent=True) for raida in range(12)}
 
 
 def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(network):
@@ -230,11 +230,11 @@ def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(n
         ECHO,
         until=client.within(60),
         enough=lambda results: len(results) >= QUORUM,
-        linger=client.GraceWindow(10, 0),
+        grace=client.GraceWindow(10, 0),
     )
 
     assert [raida for raida, result in results.items() if isinstance(result, NoResponse)] == [24]
-    assert results[24] == NoResponse(24, "given up", sent=True)
+    assert results[24] == NoResponse(24, "cancelled", sent=True)
     assert time.monotonic() - began < 19
 
 
@@ -248,7 +248,7 @@ def test_nobody_is_waited_for_longer_than_the_last_one_was_late(network):
         ECHO,
         until=client.within(60),
         enough=lambda results: len(results) >= 13,
-        linger=client.GraceWindow(0.1, 0),
+        grace=client.GraceWindow(0.1, 0),
     )
 
     # Twice as long is what those get who keep coming.
