@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth import hashers
 from django.urls import get_resolver
 
-from config.api.cloudcoin.views import CoreViewSet, LockerViewSet
+from config.api.cloudcoin.locker_views import LockerViewSet
+from config.api.cloudcoin.synchronous_views import SynchronousViewSet
 from config.api.pools import Pool, pool_of, routes
 from config.api.treetracker.wallet_views import AuthViewSet
 from lockers import queries, transport
@@ -19,7 +20,7 @@ from tests.api.endpoints import endpoints
 WAITS = {transport.ask, queries.final_task}
 HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password}
 # They could give the wallet that they open a password, and never do.
-WITHOUT_A_PASSWORD = {"CoinsViewSet.open_wallet", "WalletViewSet.create"}
+WITHOUT_A_PASSWORD = {"WalletViewSet.open_wallet", "WalletViewSet.create"}
 OURS = ("config.", "lockers.", "transfers.", "trusts.", "wallets.")
 
 
@@ -84,7 +85,7 @@ def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
 
 def test_the_search_finds_what_waits_by_way_of_other_functions():
     assert reaches(runner.peek, None, {transport.ask})
-    assert reaches(CoreViewSet.upload, CoreViewSet, {queries.final_task})
+    assert reaches(SynchronousViewSet.upload, SynchronousViewSet, {queries.final_task})
     assert not reaches(LockerViewSet.peek, LockerViewSet, {transport.ask})
     assert reaches(AuthViewSet.create, AuthViewSet, HASHES)
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from config.api import idempotency
-from config.api.cloudcoin import views
+from config.api.cloudcoin import synchronous_views
 from lockers import queries, tasks
 from lockers.coin_secrets import fresh_numbers
 from lockers.localnet.fleet import LocalNetwork
@@ -62,7 +62,7 @@ def test_sixteen_at_once_are_one(
     kind: str, path: str, body: Any, alice: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # There is no worker, so nothing comes of waiting for one.
-    monkeypatch.setattr(views, "_PATIENCE", timedelta(0))
+    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
     outcomes = race([sender(alice, path, body)] * CLIENTS)
     late = sender(alice, path, body)()
 
@@ -102,7 +102,7 @@ def test_an_upload_with_a_key_answers_when_the_work_is_done_and_so_does_its_repe
         return look(**asked)
 
     monkeypatch.setattr(queries, "final_task", work_and_look)
-    monkeypatch.setattr(views, "_PATIENCE", timedelta(0))
+    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
     if is_refused:
         refuse_puts(monkeypatch, range(25))
     path, body = "/api/transactions/locker/upload", {"wallet": "alice", "locker_key": code, "amount": 12}

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from config.admin.actions import lockers
-from config.api.cloudcoin import serializers
+from config.api.cloudcoin import task_serializers
 from lockers import coin_import, current_results, operations, queries, reports, retry_plan, task_results, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
@@ -145,7 +145,7 @@ def test_each_end_says_and_offers_what_its_rows_say(
     assert reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
     assert bool(lockers.why_not_mark_seen(task)) == (not needs)
     assert lockers.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
-    told = serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
+    told = task_serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
     assert (told["status"], told["message"]) == (state, task.message)
     assert ("settled" in told) == (task.settled_at is not None)
 

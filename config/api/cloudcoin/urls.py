@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from django.urls import re_path
 
-from config.api.cloudcoin.views import (
-    CoinsViewSet,
-    CoreViewSet,
-    ExportViewSet,
-    ImportViewSet,
-    LockerViewSet,
-    TaskViewSet,
-)
+from config.api.cloudcoin.coin_views import CoinViewSet
+from config.api.cloudcoin.export_views import ExportViewSet
+from config.api.cloudcoin.import_views import ImportViewSet
+from config.api.cloudcoin.locker_views import LockerViewSet
+from config.api.cloudcoin.synchronous_views import SynchronousViewSet
+from config.api.cloudcoin.task_views import ReceiptViewSet, TaskViewSet
+from config.api.cloudcoin.wallet_views import WalletViewSet
 from config.api.views import ApiViewSet
 
 urlpatterns = [
@@ -31,48 +30,48 @@ urlpatterns = [
     re_path(r"^v1/locker/(?P<code>[^/]+)/?$", LockerViewSet.as_view({"get": "peek", "post": "take"})),
     re_path(r"^v1/tasks?/(?P<task_id>[^/]+)/?$", TaskViewSet.as_view({"get": "retrieve"})),
     re_path(r"^v1/import/?$", ImportViewSet.as_view({"post": "create"})),
-    re_path(r"^v1/echo/?$", CoinsViewSet.as_view({"get": "echo"})),
-    re_path(r"^v1/fix/?$", CoinsViewSet.as_view({"post": "fix"})),
-    re_path(r"^v1/health/?$", CoinsViewSet.as_view({"post": "health"})),
-    re_path(r"^v1/break/?$", CoinsViewSet.as_view({"post": "break_coin"})),
-    re_path(r"^v1/find/?$", CoinsViewSet.as_view({"post": "find"})),
-    re_path(r"^v1/wallets/?$", CoinsViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
+    re_path(r"^v1/echo/?$", CoinViewSet.as_view({"get": "echo"})),
+    re_path(r"^v1/fix/?$", CoinViewSet.as_view({"post": "fix"})),
+    re_path(r"^v1/health/?$", CoinViewSet.as_view({"post": "health"})),
+    re_path(r"^v1/break/?$", CoinViewSet.as_view({"post": "break_coin"})),
+    re_path(r"^v1/find/?$", CoinViewSet.as_view({"post": "find"})),
+    re_path(r"^v1/wallets/?$", WalletViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
     # A name may hold a slash, which arrives decoded. One that ends in `/statement` is reached by the wallet's id.
-    re_path(r"^v1/wallets/(?P<name>.+?)/statement/?$", CoinsViewSet.as_view({"get": "statement"})),
-    re_path(r"^v1/wallets/(?P<name>.+?)/?$", CoinsViewSet.as_view({"get": "wallet"})),
-    re_path(r"^v1/transfer/?$", CoinsViewSet.as_view({"post": "transfer"})),
+    re_path(r"^v1/wallets/(?P<name>.+?)/statement/?$", WalletViewSet.as_view({"get": "statement"})),
+    re_path(r"^v1/wallets/(?P<name>.+?)/?$", WalletViewSet.as_view({"get": "wallet"})),
+    re_path(r"^v1/transfer/?$", CoinViewSet.as_view({"post": "transfer"})),
     re_path(r"^v1/export/?$", ExportViewSet.as_view({"post": "create"})),
     re_path(r"^v1/exports/?$", ExportViewSet.as_view({"get": "list"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/?$", ExportViewSet.as_view({"get": "retrieve"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/file/?$", ExportViewSet.as_view({"get": "file"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/confirm/?$", ExportViewSet.as_view({"post": "confirm"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
-    re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", CoinsViewSet.as_view({"get": "receipt"})),
+    re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", ReceiptViewSet.as_view({"get": "receipt"})),
     re_path(
         r"^v1/transactions/(?P<name>.+?)/(?P<receipt_id>[^/]+)/?$",
-        CoinsViewSet.as_view({"get": "receipt_of_wallet"}),
+        ReceiptViewSet.as_view({"get": "receipt_of_wallet"}),
     ),
-    re_path(r"^transactions/locker/peek/?$", CoreViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
-    re_path(r"^transactions/locker/upload/?$", CoreViewSet.as_view({"post": "upload"})),
-    re_path(r"^transactions/locker/put-one-coin/?$", CoreViewSet.as_view({"post": "put_one_coin"})),
-    re_path(r"^transactions/locker/download/?$", CoreViewSet.as_view({"post": "download"})),
-    re_path(r"^system/tasks/?$", CoreViewSet.as_view({"get": "task"})),
-    re_path(r"^wallets/balance/?$", CoreViewSet.as_view({"get": "balance"})),
+    re_path(r"^transactions/locker/peek/?$", SynchronousViewSet.as_view({"get": "peek", "post": "peek_with_body"})),
+    re_path(r"^transactions/locker/upload/?$", SynchronousViewSet.as_view({"post": "upload"})),
+    re_path(r"^transactions/locker/put-one-coin/?$", SynchronousViewSet.as_view({"post": "put_one_coin"})),
+    re_path(r"^transactions/locker/download/?$", SynchronousViewSet.as_view({"post": "download"})),
+    re_path(r"^system/tasks/?$", SynchronousViewSet.as_view({"get": "task"})),
+    re_path(r"^wallets/balance/?$", SynchronousViewSet.as_view({"get": "balance"})),
 ]
 
 _ALIASES: Final[Sequence[tuple[str, type[ApiViewSet], dict[str, Any]]]] = (
     (r"^v1/deposit-coins-to-locker/?$", LockerViewSet, {"post": "put_coins"}),
     (r"^v1/verify-locker-contents/(?P<code>[^/]+)/?$", LockerViewSet, {"get": "peek"}),
     (r"^v1/retrieve-coins-from-locker/(?P<code>[^/]+)/?$", LockerViewSet, {"post": "take"}),
-    (r"^locker/peek/?$", CoreViewSet, {"get": "peek", "post": "peek_with_body"}),
-    (r"^locker/upload/?$", CoreViewSet, {"post": "upload"}),
-    (r"^locker/put/?$", CoreViewSet, {"post": "upload"}),
-    (r"^locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
-    (r"^transactions/locker/put/?$", CoreViewSet, {"post": "upload"}),
-    (r"^transactions/locker/put-no-sum/?$", CoreViewSet, {"post": "upload"}),
-    (r"^locker/put-one-coin/?$", CoreViewSet, {"post": "put_one_coin"}),
-    (r"^locker/download/?$", CoreViewSet, {"post": "download"}),
-    (r"^task/?$", CoreViewSet, {"get": "task"}),
-    (r"^transactions/task/?$", CoreViewSet, {"get": "task"}),
+    (r"^locker/peek/?$", SynchronousViewSet, {"get": "peek", "post": "peek_with_body"}),
+    (r"^locker/upload/?$", SynchronousViewSet, {"post": "upload"}),
+    (r"^locker/put/?$", SynchronousViewSet, {"post": "upload"}),
+    (r"^locker/put-no-sum/?$", SynchronousViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put/?$", SynchronousViewSet, {"post": "upload"}),
+    (r"^transactions/locker/put-no-sum/?$", SynchronousViewSet, {"post": "upload"}),
+    (r"^locker/put-one-coin/?$", SynchronousViewSet, {"post": "put_one_coin"}),
+    (r"^locker/download/?$", SynchronousViewSet, {"post": "download"}),
+    (r"^task/?$", SynchronousViewSet, {"get": "task"}),
+    (r"^transactions/task/?$", SynchronousViewSet, {"get": "task"}),
 )
 urlpatterns += [re_path(path, view_set.as_view(actions, is_alias=True)) for path, view_set, actions in _ALIASES]

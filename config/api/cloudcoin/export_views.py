@@ -1,0 +1,125 @@
+"""Coins as files."""
+
+from typing import Final
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.utils.http import content_disposition_header
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import pagination
+from config.api.authentication import caller
+from config.api.cloudcoin import examples, export_serializers, task_serializers
+from config.api.cloudcoin.base import FOREIGN, NO_COINS, PAGE, ROWS, TOO_MANY_TASKS, LockersViewSet, after, describe
+from config.api.errors import Invalid
+from config.api.validation import Guid
+from lockers import errors, operations, queries
+from lockers.states import FileType
+from wallets import names
+
+_EXPORT_PATH: Final = {"export_id": Guid()}
+# A .stack is JSON, and a file all the same: no client should take it for an answer.
+_MEDIA_TYPES: Final = {
+    FileType.BIN: "application/octet-stream",
+    FileType.STACK: "application/octet-stream",
+    FileType.PNG: "image/png",
+    FileType.ZIP: "application/zip",
+}
+
+
+class ExportViewSet(LockersViewSet):
+    """Coins as files. The file is a GET of its own, because an answer to the POST may be lost on its way."""
+
+    begins_tasks = frozenset({"create", "file", "recall"})
+
+    @describe(
+        "Export coins to a file",
+        body=export_serializers.EXPORT,
+        body_examples={
+            "Amount": {"name": "alice", "amount": 20, "type": "bin", "tag": "backup"},
+            "Everything": {"name": "alice", "all": True, "type": "stack"},
+        },
+        answer=examples.EXPORTED,
+        refusals=[*FOREIGN, *NO_COINS, Invalid('Either "amount" is required, or "all" must be true')],
+        tag="coins",
+    )
+    def create(self, request: Request) -> Response:
+        values = export_serializers.EXPORT.read_body(request.data)
+        begun = operations.export_coins(
+            actor=caller(request),
+            name=values["name"],
+            units=export_serializers.amount_or_all(values),
+            file_type=FileType(values["type"]),
+            tag=values.get("tag", ""),
+        )
+        return Response(task_serializers.done(begun))
+
+    @describe("List exports", answer={"exports": [examples.EXPORT]}, query=PAGE, tag="coins")
+    def list(self, request: Request) -> Response:
+        page = pagination.read(request, scope="exports", default_limit=ROWS)
+        rows = queries.exports_page(
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=after(page.position)
+        )
+        return page.response(
+            "exports",
+            rows,
+            write=export_serializers.export,
+            position=lambda row: [row.export.created_at.isoformat(), str(row.export.pk)],
+        )
+
+    @describe(
+        "Show an export", answer=examples.EXPORT, path=_EXPORT_PATH, refusals=[errors.ExportNotFound()], tag="coins"
+    )
+    def retrieve(self, request: Request, export_id: str) -> Response:
+        return Response(
+            export_serializers.export(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id)))
+        )
+
+    @describe(
+        "Fetch the file of an export",
+        answer=None,
+        answer_files=sorted(set(_MEDIA_TYPES.values())),
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound(), errors.ExportConfirmed(), errors.ExportReturned()],
+        tag="coins",
+    )
+    def file(self, request: Request, export_id: str) -> HttpResponse:
+        made = operations.fetch_export(actor=caller(request), export_id=_export_id(export_id))
+        return HttpResponse(
+            made.content,
+            content_type=_MEDIA_TYPES[made.type],
+            headers={"Content-Disposition": content_disposition_header(True, made.name) or "attachment"},
+        )
+
+    @describe(
+        "Confirm that the file of an export arrived",
+        answer=examples.EXPORT,
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound()],
+        is_idempotent=True,
+        tag="coins",
+    )
+    def confirm(self, request: Request, export_id: str) -> Response:
+        return Response(
+            export_serializers.export(operations.confirm_export(actor=caller(request), export_id=_export_id(export_id)))
+        )
+
+    @describe(
+        "Take the coins of an export back",
+        answer=examples.IMPORT_STARTED,
+        path=_EXPORT_PATH,
+        refusals=[errors.ExportNotFound(), errors.ExportReturned(), TOO_MANY_TASKS],
+        is_idempotent=True,
+        tag="coins",
+    )
+    def recall(self, request: Request, export_id: str) -> Response:
+        begun = operations.recall_export(actor=caller(request), export_id=_export_id(export_id))
+        return Response(task_serializers.started(begun))
+
+
+def _export_id(text: str) -> UUID:
+    parsed: UUID | None = names.parse_uuid(text)
+    if parsed is None:
+        raise errors.ExportNotFound
+    return parsed

@@ -1,0 +1,80 @@
+"""Coins from files."""
+
+from typing import Any, Final
+
+from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.http import HttpRequest, QueryDict
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api.authentication import caller
+from config.api.cloudcoin import examples, import_serializers, task_serializers
+from config.api.cloudcoin.base import FOREIGN, TOO_MANY_TASKS, LockersViewSet, describe
+from config.api.errors import Invalid, RequestRefused
+from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
+from lockers import errors, operations
+
+# 20,000 coins of a .bin with proposed numbers are 16 MB.
+_LARGEST_IMPORT: Final = 20 * 1024 * 1024
+
+
+class _InMemory(MemoryFileUploadHandler):
+    """Keeps an upload in memory whatever its size: coin files are secrets, and have no business in /tmp."""
+
+    def handle_raw_input(self, *arguments: Any, **keywords: Any) -> None:
+        self.activated = True
+
+
+class ImportViewSet(LockersViewSet):
+    """Coin files, as multipart form or as base64 in JSON."""
+
+    begins_tasks = frozenset({"create"})
+    parser_classes = [StrictJSONParser, MultiPartParser]
+    maximum_bytes = MAXIMUM_LIST_BYTES
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        if int(request.META.get("CONTENT_LENGTH") or 0) <= _LARGEST_IMPORT:
+            request.upload_handlers = [_InMemory(request)]
+        return super().initialize_request(request, *args, **kwargs)
+
+    @describe(
+        "Import coin files",
+        body=import_serializers.IMPORT,
+        body_examples={
+            "Request": {"name": "alice", "items": [{"type": "inline", "name": "coins.bin", "data": "CQE…"}]}
+        },
+        form=import_serializers.IMPORT_FORM,
+        answer=examples.IMPORT_STARTED,
+        refusals=[
+            *FOREIGN,
+            errors.NothingToImport("No coin was imported. The file is encrypted.", **examples.NOT_IMPORTED),
+            errors.ImportUnderWay("No coin was imported. Another task of this wallet is importing this coin."),
+            TOO_MANY_TASKS,
+            Invalid('"items" is required, or files in a multipart form'),
+        ],
+        tag="coins",
+    )
+    def create(self, request: Request) -> Response:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_IMPORT:
+            raise RequestRefused(413, "Request entity too large")
+        if request.FILES or not isinstance(request.data, dict) or "items" not in request.data:
+            values = import_serializers.IMPORT_FORM.read_body(_fields(request))
+            uploads = [(file.name or field, file.read()) for field, files in request.FILES.lists() for file in files]
+            if not uploads:
+                raise Invalid('"items" is required, or files in a multipart form')
+        else:
+            values = import_serializers.IMPORT.read_body(request.data)
+            uploads = import_serializers.inline_files(values["items"])
+        begun = operations.start_import(
+            actor=caller(request), name=values["name"], uploads=uploads, tag=values.get("tag", "")
+        )
+        return Response(task_serializers.started(begun))
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    """What stands beside the files; a name that a form gives twice has a list, which no field takes."""
+    body = request.data
+    if not isinstance(body, QueryDict):
+        return body if isinstance(body, dict) else {}
+    return {name: each[0] if len(each) == 1 else each for name, each in body.lists() if name not in request.FILES}

@@ -1,0 +1,145 @@
+"""Filling a locker, looking into one, and emptying it."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import pagination
+from config.api.authentication import caller
+from config.api.cloudcoin import examples, fields, locker_serializers, task_serializers
+from config.api.cloudcoin.base import (
+    FOREIGN,
+    NO_COINS,
+    NO_LOOK,
+    NO_NEW_CODE,
+    PAGE,
+    ROWS,
+    TOO_MANY_TASKS,
+    LockersViewSet,
+    address_of,
+    after,
+    describe,
+)
+from config.api.validation import Guid
+from lockers import errors, operations, queries
+from wallets import names
+
+_CODE_PATH: Final = {"code": fields.CODE}
+_PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
+_TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
+
+
+class LockerViewSet(LockersViewSet):
+    """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
+
+    begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
+
+    @describe("List lockers", answer={"lockers": [examples.LOCKER]}, query=PAGE, tag="lockers")
+    def list(self, request: Request) -> Response:
+        page = pagination.read(request, scope="lockers", default_limit=ROWS)
+        rows = queries.lockers_page(
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=after(page.position)
+        )
+        return page.response(
+            "lockers",
+            rows,
+            write=locker_serializers.locker,
+            position=lambda row: [row.locker.created_at.isoformat(), str(row.locker.pk)],
+        )
+
+    @describe(
+        "Put coins into a locker",
+        body=locker_serializers.PUT,
+        body_examples={"Request": _PUT_EXAMPLE},
+        answer=examples.STARTED,
+        refusals=[*FOREIGN, *NO_COINS, NO_NEW_CODE],
+        tag="lockers",
+    )
+    def put_coins(self, request: Request) -> Response:
+        values = locker_serializers.PUT.read_body(request.data)
+        begun = operations.start_put(
+            actor=caller(request),
+            name=values["name"],
+            units=values["amount"],
+            tag=values.get("tag", ""),
+            transmit_code=values.get("transmit_code"),
+        )
+        return Response(task_serializers.started(begun))
+
+    @describe(
+        "Tell the transmit code of a filled locker",
+        answer={"transmit_code": examples.CODE},
+        path={"locker_id": Guid()},
+        refusals=[errors.LockerNotFound(), errors.LockerNotFilled("emptied")],
+        is_idempotent=True,
+        tag="lockers",
+    )
+    def code(self, request: Request, locker_id: str) -> Response:
+        parsed: UUID | None = names.parse_uuid(locker_id)
+        if parsed is None:
+            raise errors.LockerNotFound
+        return Response({"transmit_code": queries.locker_code(actor=caller(request), locker_id=parsed)})
+
+    @describe(
+        "Begin to look into a locker",
+        answer=examples.STARTED,
+        path=_CODE_PATH,
+        refusals=[*NO_LOOK, TOO_MANY_TASKS],
+        tag="lockers",
+    )
+    def peek(self, request: Request, code: str) -> Response:
+        fields.CODE.read("code", code)
+        return Response(
+            task_serializers.started(
+                operations.start_peek(actor=caller(request), code=code, address=address_of(request))
+            )
+        )
+
+    @describe(
+        "Begin to look into a locker, its code in the body",
+        body=locker_serializers.PEEK,
+        body_examples={"Request": {"transmit_code": examples.CODE}},
+        answer=examples.STARTED,
+        refusals=[*NO_LOOK, TOO_MANY_TASKS],
+        tag="lockers",
+    )
+    def peek_with_body(self, request: Request) -> Response:
+        values = locker_serializers.PEEK.read_body(request.data)
+        begun = operations.start_peek(actor=caller(request), code=values["transmit_code"], address=address_of(request))
+        return Response(task_serializers.started(begun))
+
+    @describe(
+        "Take the coins out of a locker",
+        body=locker_serializers.TAKE,
+        body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
+        answer=examples.STARTED,
+        path=_CODE_PATH,
+        refusals=[*FOREIGN, *NO_LOOK, TOO_MANY_TASKS],
+        tag="lockers",
+    )
+    def take(self, request: Request, code: str) -> Response:
+        values = locker_serializers.TAKE.read_body(request.data)
+        return self._take(request, {**values, "transmit_code": fields.CODE.read("code", code)})
+
+    @describe(
+        "Take the coins out of a locker, its code in the body",
+        body=locker_serializers.TAKE_WITH_CODE,
+        body_examples={"Request": _TAKE_EXAMPLE},
+        answer=examples.STARTED,
+        refusals=[*FOREIGN, *NO_LOOK, TOO_MANY_TASKS],
+        tag="lockers",
+    )
+    def take_with_body(self, request: Request) -> Response:
+        return self._take(request, locker_serializers.TAKE_WITH_CODE.read_body(request.data))
+
+    def _take(self, request: Request, values: dict[str, Any]) -> Response:
+        begun = operations.start_take(
+            actor=caller(request),
+            name=values["name"],
+            code=values["transmit_code"],
+            tag=values.get("tag", ""),
+            address=address_of(request),
+        )
+        return Response(task_serializers.started(begun))

@@ -1,0 +1,290 @@
+"""The calls of the other product, which answer when the work is done (seed 001)."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import limits
+from config.api.authentication import caller, credentials_of
+from config.api.cloudcoin import examples, fields, synchronous_serializers
+from config.api.cloudcoin.base import (
+    FOREIGN,
+    NO_COINS,
+    NO_LOOK,
+    NO_NEW_CODE,
+    TOO_MANY_TASKS,
+    LockersViewSet,
+    address_of,
+    describe,
+)
+from config.api.errors import Invalid
+from config.api.pools import Pool, answered_on
+from lockers import errors, operations, queries
+from lockers.raida.statuses import QUORUM, Status
+from lockers.states import TaskKind, TaskState
+from lockers.worker import runner
+from lockers.worker.messages import Listing
+from wallets import names
+from wallets.models import Wallet
+
+# How long the two synchronous endpoints wait before they say that the task is still at work.
+PATIENCE: Final = timedelta(seconds=25)
+_FAILED: Final = errors.Disagreement(
+    locker_key=examples.CODE,
+    successes=9,
+    status=242,
+    detail="ALL_FAIL",
+    task_id="8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
+    task_message="No locker with this code, or it was emptied already: the servers do not say which.",
+)
+_UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
+_PUT_ONE_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "denomination": 10}
+_TWO_WALLETS: Final = Invalid('Only one of "wallet" and "wallet_path" is allowed')
+_DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
+
+
+class SynchronousViewSet(LockersViewSet):
+    """
+    The calls of the other product, which answer when the work is done (seed 001).
+
+    A request with an Idempotency-Key is one transaction that begins the task; its end is waited for
+    afterwards. So what is kept under the key says which task it was, and whoever repeats the request
+    waits for the same end.
+    """
+
+    begins_tasks = frozenset({"peek", "peek_with_body", "upload", "put_one_coin", "download"})
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # Before anything is begun, so that who is refused has begun nothing.
+        if self.action in self.begins_tasks:
+            self._begin_waiting(request._request, caller(request))
+
+    def _begin_waiting(self, request: HttpRequest, wallet: Wallet) -> None:
+        limits.begin_waiting(wallet.pk)
+        request.waiting_wallet_id = wallet.pk  # type: ignore[attr-defined]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return self._dispatch_and_wait(request, *args, **kwargs)
+        finally:
+            if (wallet_id := getattr(request, "waiting_wallet_id", None)) is not None:
+                limits.end_waiting(wallet_id)
+
+    def _dispatch_and_wait(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        found = credentials_of(request)
+        is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and self.action in ("upload", "put_one_coin", "download")
+        if not is_keyed or response.status_code != HTTPStatus.OK or not isinstance(response, HttpResponse):
+            return response
+        assert found is not None
+        assert found.wallet is not None
+        told = json.loads(response.content)
+        ended: Response
+        try:
+            if getattr(request, "waiting_wallet_id", None) is None:
+                # An answer that was kept says which task it was, and its end is waited for all the same.
+                self._begin_waiting(request, found.wallet)
+            write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
+            ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
+        except errors.LockerError as error:
+            ended = self.handle_exception(error)
+        if "Idempotency-Replayed" in response.headers:
+            ended["Idempotency-Replayed"] = response["Idempotency-Replayed"]
+        return self.finalize_response(self.request, ended, *args, **kwargs)
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "Look into a locker and wait",
+        query={"locker_key": fields.CODE},
+        answer=examples.PEEKED,
+        refusals=[
+            errors.MissingParameter("locker_key"),
+            *NO_LOOK,
+            errors.TooManyWaiting(4),
+            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+        ],
+        tag="lockers at once",
+    )
+    def peek(self, request: Request) -> Response:
+        if not any(request.query_params.getlist("locker_key")):
+            raise errors.MissingParameter("locker_key")
+        locker_key = synchronous_serializers.PEEK_WITH_KEY.read_query(request.query_params)["locker_key"]
+        return Response(synchronous_serializers.peeked(_look(request, locker_key), locker_key))
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "Look into a locker and wait, its code in the body",
+        body=synchronous_serializers.PEEK_WITH_KEY,
+        body_examples={"Request": {"locker_key": examples.CODE}},
+        answer=examples.PEEKED,
+        refusals=[
+            *NO_LOOK,
+            errors.TooManyWaiting(4),
+            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+        ],
+        is_idempotent=False,
+        tag="lockers at once",
+    )
+    def peek_with_body(self, request: Request) -> Response:
+        locker_key = synchronous_serializers.PEEK_WITH_KEY.read_body(request.data)["locker_key"]
+        return Response(synchronous_serializers.peeked(_look(request, locker_key), locker_key))
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "Put coins into a locker and wait",
+        body=synchronous_serializers.UPLOAD,
+        body_examples={"Request": _UPLOAD_EXAMPLE},
+        answer=examples.UPLOADED,
+        refusals=[
+            *FOREIGN,
+            *NO_COINS,
+            NO_NEW_CODE,
+            Invalid('Exactly one of "amount" and "denomination" is required'),
+            _TWO_WALLETS,
+            errors.UploadFailed(_FAILED),
+            errors.TooManyWaiting(4),
+        ],
+        tag="lockers at once",
+    )
+    def upload(self, request: Request) -> Response:
+        values = synchronous_serializers.UPLOAD.read_body(request.data)
+        asked = {**_asked(request, values), "transmit_code": values["locker_key"]}
+        if synchronous_serializers.only_one(values, "amount", "denomination") == "amount":
+            begun = operations.start_put(units=values["amount"], **asked)
+        else:
+            begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
+        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "Put one coin into a locker and wait",
+        body=synchronous_serializers.PUT_ONE,
+        body_examples={"Request": _PUT_ONE_EXAMPLE},
+        answer=examples.UPLOADED_ONE,
+        refusals=[
+            *FOREIGN,
+            NO_COINS[0],
+            *NO_COINS[-2:],
+            NO_NEW_CODE,
+            _TWO_WALLETS,
+            errors.UploadFailed(_FAILED),
+            errors.TooManyWaiting(4),
+        ],
+        tag="lockers at once",
+    )
+    def put_one_coin(self, request: Request) -> Response:
+        values = synchronous_serializers.PUT_ONE.read_body(request.data)
+        begun = operations.start_put_of_one(
+            **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
+        )
+        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning))
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "Take the coins out of a locker and wait",
+        body=synchronous_serializers.DOWNLOAD,
+        body_examples={"Request": _DOWNLOAD_EXAMPLE},
+        answer=examples.DOWNLOADED,
+        refusals=[
+            *FOREIGN,
+            *NO_LOOK,
+            _TWO_WALLETS,
+            TOO_MANY_TASKS,
+            errors.TooManyWaiting(4),
+            errors.DownloadFailed(_FAILED),
+        ],
+        tag="lockers at once",
+    )
+    def download(self, request: Request) -> Response:
+        values = synchronous_serializers.DOWNLOAD.read_body(request.data)
+        begun = operations.start_take(**_asked(request, values), code=values["locker_key"], address=address_of(request))
+        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
+
+    @describe(
+        "Show a task in the words of the other product",
+        query=synchronous_serializers.TASK_QUERY,
+        answer=examples.CORE_TASK,
+        refusals=[errors.TaskNotFound(), Invalid('Exactly one of "id" and "task_id" is required')],
+        tag="tasks",
+    )
+    def task(self, request: Request) -> Response:
+        values = synchronous_serializers.TASK_SHAPE.read_query(request.query_params)
+        parsed: UUID | None = names.parse_uuid(values[synchronous_serializers.only_one(values, "id", "task_id")])
+        if parsed is None:
+            raise errors.TaskNotFound
+        return Response(synchronous_serializers.core_task(operations.show_task(actor=caller(request), task_id=parsed)))
+
+    @describe(
+        "Show the balance of a wallet",
+        query=synchronous_serializers.WALLET_QUERY,
+        answer=examples.BALANCE,
+        refusals=[*FOREIGN, _TWO_WALLETS],
+        tag="coins",
+    )
+    def balance(self, request: Request) -> Response:
+        values = synchronous_serializers.WALLET_SHAPE.read_query(request.query_params)
+        wallet = queries.wallet_of(
+            actor=caller(request), name=synchronous_serializers.wallet_name(values, str(caller(request).pk))
+        )
+        return Response(synchronous_serializers.balance(queries.contents_of(wallet_list=[wallet])[0]))
+
+
+def _look(request: Request, locker_key: str) -> Listing:
+    return runner.peek(actor_id=caller(request).pk, code=locker_key, address=address_of(request))
+
+
+def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Who asks, for which wallet, and under which tag."""
+    return {
+        "actor": caller(request),
+        "name": synchronous_serializers.wallet_name(values, str(caller(request).pk)),
+        "tag": values.get("memo", ""),
+    }
+
+
+def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.UploadFailed(
+            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
+        )
+    return synchronous_serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
+
+
+def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.UploadFailed(
+            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
+        )
+    return synchronous_serializers.uploaded_one(ended, locker_key) | ({"warning": warning} if warning else {})
+
+
+def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str = "") -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+    if ended.task.state == TaskState.ERROR:
+        raise errors.DownloadFailed(_how_it_failed(ended, locker_key))
+    return synchronous_serializers.downloaded(ended, locker_key)
+
+
+def _how_it_failed(view: queries.TaskView, locker_key: str) -> errors.Disagreement:
+    """Not a 200: a client that looks at the status alone must not take it for success."""
+    status = view.commonest_status
+    return errors.Disagreement(
+        locker_key=locker_key,
+        successes=view.board.count("p"),
+        status=status,
+        detail=Status(status).name if status in set(Status) else str(status),
+        task_id=str(view.task.pk),
+        task_message=view.task.message,
+        is_refusal=view.task.kind == TaskKind.TAKE and view.board.count("f") >= QUORUM,
+    )

@@ -1,0 +1,80 @@
+"""Wallets and the coins in them."""
+
+from typing import Final
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config.api import pagination
+from config.api.authentication import caller
+from config.api.cloudcoin import examples, wallet_serializers
+from config.api.cloudcoin.base import FOREIGN, PAGE, ROWS, LockersViewSet, describe
+from config.api.validation import Text
+from lockers import queries
+from trusts import operations as trusts
+from wallets import errors as wallet_errors
+
+# How many of its newest transactions a wallet shows; the statement has all.
+_NEWEST: Final = 20
+
+
+class WalletViewSet(LockersViewSet):
+    """Wallets, with the coins in them."""
+
+    @describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
+    def wallets(self, request: Request) -> Response:
+        found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
+        return Response({"wallets": [wallet_serializers.wallet(each) for each in found]})
+
+    @describe(
+        "Open a wallet for coins that the caller manages",
+        body=wallet_serializers.NEW_WALLET,
+        body_examples={"Request": {"name": "sapling"}},
+        answer=examples.WALLET,
+        refusals=[
+            FOREIGN[-1],
+            wallet_errors.MisleadingWalletName(
+                "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
+            ),
+            wallet_errors.WalletNameTaken("The wallet 'sapling' has been existed"),
+            wallet_errors.WalletNameLength('"wallet" length must be at least 3 characters long'),
+        ],
+        tag="coins",
+    )
+    def open_wallet(self, request: Request) -> Response:
+        values = wallet_serializers.NEW_WALLET.read_body(request.data)
+        opened = trusts.open_managed_wallet(actor=caller(request), name=values["name"])
+        return Response(wallet_serializers.wallet(queries.contents_of(wallet_list=[opened])[0]))
+
+    @describe(
+        "Show the coins of a wallet",
+        answer=examples.WALLET_WITH_TRANSACTIONS,
+        path={"name": Text(maximum=254)},
+        refusals=FOREIGN,
+        tag="coins",
+    )
+    def wallet(self, request: Request, name: str) -> Response:
+        wallet = queries.wallet_of(actor=caller(request), name=name)
+        contents = queries.contents_of(wallet_list=[wallet])[0]
+        newest = queries.statement_of(wallet=wallet, limit=_NEWEST)
+        return Response(wallet_serializers.wallet_with_transactions(contents, newest))
+
+    @describe(
+        "Show the statement of a wallet",
+        answer=examples.STATEMENT,
+        path={"name": Text(maximum=254)},
+        query=PAGE,
+        refusals=FOREIGN,
+        tag="coins",
+    )
+    def statement(self, request: Request, name: str) -> Response:
+        wallet = queries.wallet_of(actor=caller(request), name=name)
+        page = pagination.read(request, scope="statement", default_limit=ROWS, parameters=[wallet.pk])
+        found = queries.statement_of(
+            wallet=wallet, limit=page.fetch, offset=page.offset, before=page.position[0] if page.position else None
+        )
+        response = page.response(
+            "transactions", found.lines, write=wallet_serializers.statement_line, position=lambda line: [line.number]
+        )
+        response.data = wallet_serializers.statement_head(found) | response.data
+        return response
