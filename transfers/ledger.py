@@ -70,16 +70,13 @@ parties AS MATERIALIZED (
     SELECT wanted.power
       FROM parties CROSS JOIN LATERAL (VALUES
                ('source', 'manage', parties.actor_id, parties.source_id),
-               ('source', 'yield', parties.source_id, parties.actor_id),
                ('destination', 'manage', parties.actor_id, parties.destination_id),
-               ('destination', 'yield', parties.destination_id, parties.actor_id),
-               ('shared', 'send', parties.source_id, parties.destination_id),
-               ('shared', 'receive', parties.destination_id, parties.source_id)
-           ) AS wanted (power, request_type, actor_id, target_id)
+               ('shared', 'send', parties.source_id, parties.destination_id)
+           ) AS wanted (power, type, holder_id, subject_id)
      CROSS JOIN LATERAL (
-               SELECT FROM trusts_trust AS trust
-                WHERE trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
-                  AND trust.request_type = wanted.request_type AND trust.state = 'trusted'
+               SELECT FROM trusts_power AS trust
+                WHERE trust.holder_id = wanted.holder_id AND trust.subject_id = wanted.subject_id
+                  AND trust.power = wanted.type
                   FOR SHARE
            ) AS trusted
 ), verdict AS MATERIALIZED (
@@ -497,24 +494,18 @@ WITH listed AS MATERIALIZED (
       LEFT JOIN wallets_wallet AS by_id ON by_id.id = given.id
       LEFT JOIN wallets_wallet AS by_name ON by_name.name_key = given.name_key
 ), wanted AS MATERIALIZED (
-    SELECT power.* FROM (VALUES
-               (0::bigint, 'source', 'manage', %(actor)s::uuid, %(source)s::uuid),
-               (0, 'source', 'yield', %(source)s::uuid, %(actor)s::uuid)
-           ) AS power (line, power, request_type, actor_id, target_id)
+    SELECT 0::bigint AS line, 'source' AS power, 'manage' AS type, %(actor)s::uuid AS holder_id,
+           %(source)s::uuid AS subject_id
      UNION ALL
     SELECT listed.line, power.*
       FROM listed CROSS JOIN LATERAL (VALUES
                ('destination', 'manage', %(actor)s::uuid, listed.destination_id),
-               ('destination', 'yield', listed.destination_id, %(actor)s::uuid),
-               ('shared', 'send', %(source)s::uuid, listed.destination_id),
-               ('shared', 'receive', listed.destination_id, %(source)s::uuid)
-           ) AS power (power, request_type, actor_id, target_id)
+               ('shared', 'send', %(source)s::uuid, listed.destination_id)
+           ) AS power (power, type, holder_id, subject_id)
 ), powers AS MATERIALIZED (
     SELECT wanted.line, wanted.power
-      FROM wanted JOIN trusts_trust AS trust
-        ON trust.actor_id = wanted.actor_id AND trust.target_id = wanted.target_id
-       AND trust.request_type = wanted.request_type
-     WHERE trust.state = 'trusted'
+      FROM wanted JOIN trusts_power AS trust
+        ON trust.holder_id = wanted.holder_id AND trust.subject_id = wanted.subject_id AND trust.power = wanted.type
        FOR SHARE OF trust
 ), held AS MATERIALIZED (
     SELECT line, bool_or(power = 'destination') AS over_destination, bool_or(power = 'shared') AS shared

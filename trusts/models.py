@@ -25,29 +25,28 @@ class Trust(models.Model):
     actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     target = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     originator = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
-    type = models.CharField(max_length=6, choices=TrustType)
     request_type = models.CharField(max_length=7, choices=TrustRequestType)
+    # What it gives while it is trusted, who holds that power, and over which wallet. A trigger fills them from the view
+    # `trusts_kind`, the only definition. The view `trusts_power` holds the powers in force.
+    type = models.CharField(max_length=6, choices=TrustType, editable=False)
+    holder_id = models.UUIDField(editable=False)
+    subject_id = models.UUIDField(editable=False)
     state = models.CharField(max_length=23, choices=TrustState)
     # The actor's side deleted it, or an operator ended it, and it was not accepted since.
     withdrawn = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
-    # Since when the wallet exists that is managed by it: a copy of what never changes, filled by a trigger. Wallets are
-    # listed in this order, and a manager may have thousands.
+    # When the managed wallet was created, copied by the same trigger: wallets are listed in this order, and a manager
+    # may have thousands.
     managed_created_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = [
-            # The Treetracker contract, row 26. Also the index behind every question of control.
+            # The Treetracker contract, row 26.
             models.UniqueConstraint(
                 fields=["actor", "target", "request_type"], condition=Q(state__in=OPEN), name="trust_open_once"
             ),
             models.CheckConstraint(condition=Q(state__in=TrustState.values), name="trust_state_known"),
-            models.CheckConstraint(
-                condition=Q(type=TrustType.SEND, request_type__in=["send", "receive"])
-                | Q(type=TrustType.MANAGE, request_type__in=["manage", "yield"]),
-                name="trust_type_fits_request_type",
-            ),
             models.CheckConstraint(condition=~Q(actor=F("target")), name="trust_between_two_wallets"),
             models.CheckConstraint(
                 condition=~Q(state=TrustState.CANCELLED_BY_ORIGINATOR, withdrawn=False)
@@ -61,8 +60,8 @@ class Trust(models.Model):
             ),
         ]
         indexes = [
-            # For lists. The condition always holds: it keeps the planner from answering the question "is this trusted",
-            # which does not say it, by walking all trusts of a busy wallet instead of through `trust_open_once`.
+            # For lists. `number > 0` always holds. Queries for powers do not state it, so the planner cannot answer
+            # them by walking all trusts of a busy wallet.
             models.Index(fields=["actor", "number"], condition=Q(number__gt=0), name="trust_by_actor"),
             models.Index(fields=["target", "number"], condition=Q(number__gt=0), name="trust_by_target"),
             models.Index(
@@ -70,17 +69,16 @@ class Trust(models.Model):
                 condition=~Q(originator=F("actor")) & Q(number__gt=0),
                 name="trust_by_originator",
             ),
-            # The wallets of a manager, in the order of the list. Here, too, the condition always holds.
-            *(
-                models.Index(
-                    fields=[manager, "managed_created_at", managed],
-                    condition=Q(state=TrustState.TRUSTED, request_type=kind, managed_created_at__isnull=False),
-                    name=name,
-                )
-                for manager, managed, kind, name in (
-                    ("actor", "target", TrustRequestType.MANAGE, "trust_manages"),
-                    ("target", "actor", TrustRequestType.YIELD, "trust_yields"),
-                )
+            # Does this wallet hold this power over that one?
+            models.Index(
+                fields=["holder_id", "subject_id", "type"], condition=Q(state=TrustState.TRUSTED), name="trust_power"
+            ),
+            # The wallets of a manager, in the order of the list. `managed_created_at IS NOT NULL` always holds here and
+            # keeps other queries from this index in the same way.
+            models.Index(
+                fields=["holder_id", "managed_created_at", "subject_id"],
+                condition=Q(state=TrustState.TRUSTED, type=TrustType.MANAGE, managed_created_at__isnull=False),
+                name="trust_managed",
             ),
         ]
 

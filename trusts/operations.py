@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from trusts import errors, queries
 from trusts.models import Trust, TrustChange
-from trusts.states import OPEN, TRANSITIONS, TYPE_OF, TrustEvent, TrustRequestType, TrustState, next_state
+from trusts.states import OPEN, TRANSITIONS, TrustEvent, TrustRequestType, TrustState, TrustType, next_state
 from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
@@ -53,9 +53,9 @@ def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
         cursor.execute(
             "WITH trust AS ("
             " INSERT INTO trusts_trust"
-            "        (id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn)"
+            "        (id, number, actor_id, target_id, originator_id, request_type, state, withdrawn)"
             " SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(actor)s::uuid, wallet.id, %(actor)s::uuid,"
-            "        'manage', 'manage', 'trusted', false"
+            "        'manage', 'trusted', false"
             "   FROM unnest(%(wallets)s::uuid[]) AS wallet (id)"
             " RETURNING id)"
             " INSERT INTO trusts_trustchange (trust_id, actor_id, event, state)"
@@ -270,13 +270,8 @@ def _stands_in_the_way(*, actor_id: UUID, target_id: UUID, request_type: TrustRe
 
 
 def _management(trust: Trust) -> tuple[UUID, UUID] | None:
-    """Return who manages whom while the trust is in force, if it is about that."""
-    match trust.request_type:
-        case TrustRequestType.MANAGE:
-            return trust.actor_id, trust.target_id
-        case TrustRequestType.YIELD:
-            return trust.target_id, trust.actor_id
-    return None
+    """Return manager and managed wallet of a trust that gives control, or None."""
+    return (trust.holder_id, trust.subject_id) if trust.type == TrustType.MANAGE else None
 
 
 def _would_close_a_circle(trust: Trust) -> bool:
@@ -294,7 +289,6 @@ def _create(
                 actor=actor,
                 target=target,
                 originator=originator,
-                type=TYPE_OF[request_type],
                 request_type=request_type,
                 state=state,
             )
@@ -342,6 +336,7 @@ def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries
         before,
         event,
         request_type=TrustRequestType(trust.request_type),
+        is_actors_consent=trust.subject_id == trust.actor_id,
         withdrawn=trust.withdrawn,
         was_ended_by_operator=event is TrustEvent.ACCEPT and queries.was_ended_by_operator(trust_id=trust.pk),
     )

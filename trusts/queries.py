@@ -9,60 +9,57 @@ from uuid import UUID
 from django.db import connection
 
 from trusts import errors
-from trusts.states import TYPE_OF, TrustRequestType, TrustType
+from trusts.states import TrustType
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
-from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
+from wallets.audit import FINDINGS_PER_CHECK, Finding
 
 LAST_NUMBER: Final = 2**63 - 1
 
-# Whether a row gives the wallet `actor` control of the wallet `wallet`: one level, one direction.
-_CONTROL = """
-EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'manage'
-            AND actor_id = %(actor)s AND target_id = %(wallet)s {lock})
-OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'yield'
-            AND actor_id = %(wallet)s AND target_id = %(actor)s {lock})
+_POWER: Final = """
+SELECT EXISTS (
+    SELECT FROM trusts_power AS power
+     WHERE power.holder_id = %(holder)s AND power.subject_id = %(subject)s AND power.power = %(power)s {lock})
 """
 
 
+def _has_power(power: TrustType, *, holder_id: UUID, subject_id: UUID, until_commit: bool = False) -> bool:
+    """Whether a trust in force gives the power. `until_commit` locks that trust (FOR SHARE), so that it cannot end."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _POWER.format(lock="FOR SHARE" if until_commit else ""),
+            {"holder": holder_id, "subject": subject_id, "power": power.value},
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
-    """Tell whether the actor is the wallet or manages it."""
-    return actor_id == wallet_id or _control(_CONTROL.format(lock=""), actor_id, wallet_id)
+    """Return whether the actor is the wallet or manages it."""
+    return actor_id == wallet_id or _has_power(TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id)
+
+
+def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
+    """As `controls`, but locks the trust that gives the control (`FOR SHARE`) until commit."""
+    return actor_id == wallet_id or _has_power(
+        TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id, until_commit=True
+    )
 
 
 def controlled_by(actor_id: UUID) -> Callable[[UUID], bool]:
-    """Return the question whether the actor controls a wallet: for who looks up something that lies in one."""
+    """Return a predicate `wallet_id -> bool`: whether this actor controls the wallet."""
     return lambda wallet_id: controls(actor_id=actor_id, wallet_id=wallet_id)
 
 
 def controls_one_of(*columns: str) -> str:
     """
-    Return the SQL of the condition that the wallet `actor` is named in one of the columns, or manages one that is.
+    Return the SQL condition that the wallet `actor` is named in one of the columns, or manages one that is.
 
-    It looks up these few and not all that the actor manages, which may be thousands.
+    It probes the few wallets of the row, not all that the actor manages, which may be thousands.
     """
     wallets = f"ARRAY[{', '.join(columns)}]"
     return f"""(%(actor)s::uuid = ANY ({wallets})
- OR EXISTS (SELECT FROM trusts_trust AS power WHERE power.state = 'trusted' AND power.request_type = 'manage'
-               AND power.actor_id = %(actor)s::uuid AND power.target_id = ANY ({wallets}))
- OR EXISTS (SELECT FROM trusts_trust AS power WHERE power.state = 'trusted' AND power.request_type = 'yield'
-               AND power.actor_id = ANY ({wallets}) AND power.target_id = %(actor)s::uuid))"""  # noqa: S608 - constants
-
-
-def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
-    """
-    Tell the same, and keep it so until the caller's transaction ends.
-
-    The trust that gives the control is locked against changes, so that a decision which rests
-    on it cannot come after its end.
-    """
-    return actor_id == wallet_id or _control(_CONTROL.format(lock="FOR SHARE"), actor_id, wallet_id)
-
-
-def _control(condition: str, actor_id: UUID, wallet_id: UUID) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {condition}", {"actor": actor_id, "wallet": wallet_id})
-        return bool(cursor.fetchone()[0])
+ OR EXISTS (SELECT FROM trusts_power AS power WHERE power.power = 'manage'
+               AND power.holder_id = %(actor)s::uuid AND power.subject_id = ANY ({wallets})))"""
 
 
 def me(*, is_proven: bool) -> str:
@@ -74,15 +71,11 @@ def me(*, is_proven: bool) -> str:
     return f"me AS MATERIALIZED (SELECT {wallet_queries.acting(is_proven=is_proven)} AS id)"
 
 
-# The SQL of the `id`s of a wallet, the one in `me`, and of those that it manages; none if that is NULL.
+# The `id`s of the wallet in `me` and of those that it manages; no rows if that is NULL.
 CONTROLLED: Final = """
 SELECT id FROM me WHERE id IS NOT NULL
- UNION SELECT target_id FROM trusts_trust
-        WHERE actor_id = (SELECT id FROM me) AND request_type = 'manage' AND state = 'trusted'
-          AND managed_created_at IS NOT NULL
- UNION SELECT actor_id FROM trusts_trust
-        WHERE target_id = (SELECT id FROM me) AND request_type = 'yield' AND state = 'trusted'
-          AND managed_created_at IS NOT NULL
+ UNION SELECT subject_id FROM trusts_power
+        WHERE holder_id = (SELECT id FROM me) AND power = 'manage' AND managed_created_at IS NOT NULL
 """
 
 
@@ -96,36 +89,26 @@ def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
     """
     Return the SQL of a page of these wallets, oldest first and the one that asks last: `id`, `created_at`, `is_own`.
 
-    Parameters beside those of `controlled`: `fetch` (how many at most), `offset` (how many are left out from the
-    front), and unless it is the first page, `own`, `created_at` and `id`, behind which it begins. It costs as much as
-    it shows, however many wallets are managed. One that is managed by a `manage` and a `yield` comes once: nobody asks
-    for the second while the first is open, but one that was declined before may be accepted again.
+    Parameters beside those of `controlled`: `fetch` (maximum number of rows), `offset` (rows to skip), and unless it is
+    the first page `own`, `created_at` and `id`, the position after which it begins. The cost grows with the page, not
+    with the number of managed wallets. A wallet that two trusts let it manage appears once.
     """
-    managed = " UNION ALL ".join(
-        f"(SELECT {managed}_id AS id, managed_created_at AS created_at FROM trusts_trust AS trust"  # noqa: S608 - constants
-        f" WHERE {manager}_id = (SELECT id FROM me) AND request_type = '{kind}' AND state = 'trusted'"
-        f" AND managed_created_at IS NOT NULL {only}"
-        f" {'' if is_first else f'AND NOT %(own)s::boolean AND (managed_created_at, {managed}_id) > {_BEHIND}'}"
-        f" ORDER BY managed_created_at, {managed}_id LIMIT (SELECT %(fetch)s::bigint + %(offset)s::bigint))"
-        for manager, managed, kind, only in (
-            ("actor", "target", "manage", ""),
-            ("target", "actor", "yield", f"AND NOT EXISTS ({_ALSO_BY_MANAGE})"),
-        )
-    )
-    own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_BEHIND}"
+    behind = "" if is_first else f"AND NOT %(own)s::boolean AND (managed_created_at, subject_id) > {_POSITION}"
+    own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_POSITION}"
     return f"""
-WITH {me(is_proven=is_proven)}
-SELECT id, created_at, false AS is_own FROM ({managed}) AS managed
+WITH {me(is_proven=is_proven)}, managed AS (
+    SELECT DISTINCT managed_created_at AS created_at, subject_id AS id
+      FROM trusts_power
+     WHERE holder_id = (SELECT id FROM me) AND power = 'manage' AND managed_created_at IS NOT NULL {behind}
+     ORDER BY managed_created_at, subject_id LIMIT (SELECT %(fetch)s::bigint + %(offset)s::bigint)
+)
+SELECT id, created_at, false AS is_own FROM managed
  UNION ALL SELECT id, created_at, true FROM wallets_wallet JOIN me USING (id) {own}
  ORDER BY is_own, created_at, id LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
 """  # noqa: S608 - constants
 
 
-_BEHIND: Final = "(%(created_at)s::timestamptz, %(id)s::uuid)"
-_ALSO_BY_MANAGE: Final = """
-SELECT FROM trusts_trust AS other WHERE other.actor_id = trust.target_id AND other.target_id = trust.actor_id
-   AND other.request_type = 'manage' AND other.state = 'trusted'
-"""
+_POSITION: Final = "(%(created_at)s::timestamptz, %(id)s::uuid)"
 
 
 def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
@@ -138,23 +121,13 @@ def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-# Whether a row lets the wallet `actor` push to the wallet `wallet`.
-_PUSH = """
-EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'send'
-            AND actor_id = %(actor)s AND target_id = %(wallet)s {lock})
-OR EXISTS (SELECT FROM trusts_trust WHERE state = 'trusted' AND request_type = 'receive'
-            AND actor_id = %(wallet)s AND target_id = %(actor)s {lock})
-"""
-
-
-def may_push(*, sender_id: UUID, receiver_id: UUID) -> bool:
-    """Tell whether the two wallets share a trust that lets the sender push without being asked again."""
-    return _control(_PUSH.format(lock=""), sender_id, receiver_id)
-
-
 def may_push_until_commit(*, sender_id: UUID, receiver_id: UUID) -> bool:
-    """Tell the same, and keep it so until the caller's transaction ends."""
-    return _control(_PUSH.format(lock="FOR SHARE"), sender_id, receiver_id)
+    """
+    Return whether a trust in force lets the sender push to the receiver without acceptance.
+
+    That trust is locked (`FOR SHARE`) until commit.
+    """
+    return _has_power(TrustType.SEND, holder_id=sender_id, subject_id=receiver_id, until_commit=True)
 
 
 class TrustRow(NamedTuple):
@@ -217,15 +190,16 @@ _ACCEPTED_BY: Final = """
 (SELECT change.actor_id FROM trusts_trustchange AS change
   WHERE change.trust_id = trust.id ORDER BY change.id DESC LIMIT 1)
 """
-# A `yield` to the manager that is not open counts as well, unless it is withdrawn: the manager could accept it again.
+# A trust that would give the manager control if it accepted it counts even if it is not open, unless it is withdrawn.
 _SET_UP_BY: Final = f"""
 SELECT trust.id FROM trusts_trust AS trust
  WHERE (trust.actor_id = %(wallet)s OR trust.target_id = %(wallet)s) AND trust.number > 0
    AND (trust.state IN ('requested', 'trusted')
         AND (trust.originator_id = %(manager)s
-             OR trust.actor_id = %(manager)s AND trust.request_type = 'manage'
+             OR trust.holder_id = %(manager)s AND trust.type = 'manage'
              OR trust.state = 'trusted' AND trust.target_id = %(wallet)s AND {_ACCEPTED_BY} = %(manager)s)
-        OR trust.target_id = %(manager)s AND trust.request_type = 'yield' AND NOT trust.withdrawn)
+        OR trust.target_id = %(manager)s AND trust.holder_id = %(manager)s AND trust.type = 'manage'
+            AND NOT trust.withdrawn)
  ORDER BY trust.number
 """  # noqa: S608 - constants
 
@@ -407,8 +381,7 @@ def trusts_of_wallet_page(
     )
 
 
-# What the models do not say, and triggers alone enforce.
-_MANAGING: Final = listed(kind for kind in TrustRequestType if TYPE_OF[kind] is TrustType.MANAGE)
+# Rules that only triggers enforce; the models' constraints are checked by `wallets.audit`.
 _CHECKS: Final = {
     "a trust stands where its last change brought it": """
         SELECT format('trust %s is %s, its last change says %s', trust.id, trust.state,
@@ -423,14 +396,18 @@ _CHECKS: Final = {
           LEFT JOIN (SELECT DISTINCT ON (trust_id) trust_id, event, actor_id FROM trusts_trustchange
                       ORDER BY trust_id, id) AS change ON change.trust_id = trust.id
          WHERE change.event IS DISTINCT FROM '' OR change.actor_id IS DISTINCT FROM trust.originator_id""",
-    "a trust knows when the managed wallet was created": f"""
+    "a trust gives what its kind gives": """
         SELECT format('trust %s', trust.id)
           FROM trusts_trust AS trust
-          JOIN wallets_wallet AS wallet
-            ON wallet.id = CASE trust.request_type WHEN '{TrustRequestType.YIELD}' THEN trust.actor_id
-                                                   ELSE trust.target_id END
-         WHERE trust.request_type IN {_MANAGING} AND trust.managed_created_at IS DISTINCT FROM wallet.created_at
-    """,  # noqa: S608 - constants
+          LEFT JOIN trusts_kind AS kind ON kind.request_type = trust.request_type
+         WHERE (trust.type, trust.holder_id, trust.subject_id) IS DISTINCT FROM
+               (kind.power, CASE WHEN kind.is_held_by_actor THEN trust.actor_id ELSE trust.target_id END,
+                CASE WHEN kind.is_held_by_actor THEN trust.target_id ELSE trust.actor_id END)""",
+    "a trust knows when the managed wallet was created": """
+        SELECT format('trust %s', trust.id)
+          FROM trusts_trust AS trust
+          JOIN wallets_wallet AS wallet ON wallet.id = trust.subject_id
+         WHERE trust.type = 'manage' AND trust.managed_created_at IS DISTINCT FROM wallet.created_at""",
 }
 
 

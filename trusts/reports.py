@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from trusts.models import Trust, TrustChange
-from trusts.states import OPEN
+from trusts.states import OPEN, TrustType
 
 # A picture of more would say nothing.
 NEIGHBOURS_SHOWN: Final = 24
@@ -27,19 +27,15 @@ class Neighbour:
     goes_out: bool
 
 
-# For each kind of request: what it lets its actor do with its target, and whether that goes from actor to target.
-_SAYS: Final = {
-    "send": ("may send to {target} without asking", True),
-    "receive": ("may be sent to by {target} without asking", False),
-    "manage": ("manages {target}", True),
-    "yield": ("is managed by {target}", False),
-}
+# For each power: what its holder may do, told of the holder and of the subject.
+_HOLDER_SAYS: Final = {TrustType.SEND: "may send to {} without asking", TrustType.MANAGE: "manages {}"}
+_SUBJECT_SAYS: Final = {TrustType.SEND: "may be sent to by {} without asking", TrustType.MANAGE: "is managed by {}"}
 
 
 def meaning(trust: Trust) -> str:
-    """Say in a sentence what the trust gives, or would give once it is accepted. Its wallets are loaded."""
-    says, _ = _SAYS[trust.request_type]
-    return f"{trust.actor.name} {says.format(target=trust.target.name)}"
+    """Return a sentence about the actor: what the trust gives, or would give once accepted. Its wallets are loaded."""
+    says = (_HOLDER_SAYS if trust.holder_id == trust.actor_id else _SUBJECT_SAYS)[TrustType(trust.type)]
+    return f"{trust.actor.name} {says.format(trust.target.name)}"
 
 
 def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
@@ -47,15 +43,14 @@ def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
     found = (
         Trust.objects.filter(Q(actor_id=wallet_id) | Q(target_id=wallet_id), state__in=OPEN, number__gt=0)
         .select_related("actor", "target")
-        .only("id", "state", "request_type", "actor__name", "target__name")
+        .only("id", "state", "type", "holder_id", "actor__name", "target__name")
         .order_by("number")[: NEIGHBOURS_SHOWN + 1]
     )
     result = []
     for trust in found:
-        is_actor = trust.actor_id == wallet_id
-        other = trust.target if is_actor else trust.actor
-        _, forward = _SAYS[trust.request_type]
-        result.append(Neighbour(trust.pk, other.pk, other.name, meaning(trust), trust.state, forward is is_actor))
+        other = trust.target if trust.actor_id == wallet_id else trust.actor
+        goes_out = trust.holder_id == wallet_id
+        result.append(Neighbour(trust.pk, other.pk, other.name, meaning(trust), trust.state, goes_out))
     return result
 
 

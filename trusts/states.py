@@ -44,16 +44,6 @@ class TrustEvent(models.TextChoices):
 # An open trust stands in the way of another one of the same meaning.
 OPEN: Final = (TrustState.REQUESTED, TrustState.TRUSTED)
 
-TYPE_OF: Final[dict[TrustRequestType, TrustType]] = {
-    TrustRequestType.SEND: TrustType.SEND,
-    TrustRequestType.RECEIVE: TrustType.SEND,
-    TrustRequestType.MANAGE: TrustType.MANAGE,
-    TrustRequestType.YIELD: TrustType.MANAGE,
-}
-
-# Here the actor is who consents: the target may push to it, or control it. Else it is the target, by accepting.
-CONSENTED_BY_ACTOR: Final = (TrustRequestType.RECEIVE, TrustRequestType.YIELD)
-
 # Every event of a wallet is legal in every state: either party may change its mind at any time, and an
 # accepted trust that was declined or deleted before is re-instated (the Treetracker contract, row 25).
 TRANSITIONS: Final[dict[tuple[TrustState, TrustEvent], TrustState]] = {
@@ -72,14 +62,16 @@ def next_state(
     event: TrustEvent,
     *,
     request_type: TrustRequestType,
+    is_actors_consent: bool,
     withdrawn: bool,
     was_ended_by_operator: bool = False,
 ) -> TrustState:
     """
     Return the state after `event`.
 
-    `withdrawn` says that the actor's side deleted the trust since it was last in force. That
-    is remembered apart from the state, because a decline after the delete must not hide it.
+    `is_actors_consent`: the power is over the actor, which consents by asking; otherwise the target consents, by
+    accepting. `withdrawn`: the actor's side deleted the trust since it was last in force. It is stored apart from the
+    state, because a later decline must not hide it.
 
     An operator ends an open trust, and that is final: only a new request can give the same again. The four states are
     those of the public service, so the trust is then in the state to which the wallet would have brought it whose
@@ -92,11 +84,10 @@ def next_state(
     if event is TrustEvent.END:
         if state not in OPEN:
             raise errors.TrustNotOpen
-        by_actor = request_type in CONSENTED_BY_ACTOR
-        return TrustState.CANCELLED_BY_ORIGINATOR if by_actor else TrustState.CANCELLED_BY_TARGET
+        return TrustState.CANCELLED_BY_ORIGINATOR if is_actors_consent else TrustState.CANCELLED_BY_TARGET
     if event is TrustEvent.ACCEPT:
         if was_ended_by_operator:
             raise errors.EndedByOperator
-        if withdrawn and request_type in CONSENTED_BY_ACTOR:
+        if withdrawn and is_actors_consent:
             raise errors.ConsentWithdrawn(request_type.value)
     return TRANSITIONS[state, event]

@@ -57,7 +57,6 @@ BREAKING = {
     "server_is_one_of_25": {"raida": "25"},
     "reading_is_of_one_of_25": {"raida": "-1"},
     "trust_state_known": {"state": "'broken'"},
-    "trust_type_fits_request_type": {"type": "'send'", "request_type": "'manage'"},
     "trust_between_two_wallets": {"actor_id": f"'{'0' * 32}'", "target_id": f"'{'0' * 32}'"},
     "trust_withdrawn_fits_state": {"state": "'trusted'", "withdrawn": "true"},
     "trust_knows_the_managed": {"type": "'manage'", "managed_created_at": "NULL"},
@@ -303,11 +302,11 @@ PAST_TRIGGERS = {
         "each movement belongs to a token and to a completed transfer between the same wallets",
     ),
     "trust_kept": ("DELETE FROM trusts_trust", "trusts_trustchange.trust_id refers to a row"),
-    "trust_knows_the_managed": (
-        "UPDATE trusts_trust SET managed_created_at = now() - interval '1 day'",
-        "a trust knows when the managed wallet was created",
+    "trust_power_filled": (
+        "UPDATE trusts_trust SET holder_id = subject_id, subject_id = holder_id",
+        "a trust gives what its kind gives",
     ),
-    "trust_managed_fixed": (
+    "trust_power_fixed": (
         "UPDATE trusts_trust SET managed_created_at = now() - interval '1 day'",
         "a trust knows when the managed wallet was created",
     ),

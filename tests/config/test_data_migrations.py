@@ -32,6 +32,7 @@ from wallets.states import OperatorVerb
 # Each migration that writes rows, and the test that goes from the state before it.
 WRITING: Final = {
     ("trusts", "0003_managed_in_order"): "here",
+    ("trusts", "0005_powers"): "here",
     ("transfers", "0004_day_tallies_and_issues"): "here",
     ("wallets", "0013_things_of_actions"): "here",
     ("lockers", "0007_servers_heard_after_a_verdict"): "here",
@@ -76,6 +77,7 @@ def read(sql: str) -> list[Any]:
 
 READ: Final = {
     "since when managed wallets exist": "SELECT id, managed_created_at FROM trusts_trust ORDER BY number",
+    "what trusts give": "SELECT id, type, holder_id, subject_id FROM trusts_trust ORDER BY number",
     "what was issued": "SELECT wallet_id, sum(tokens) FROM transfers_issue GROUP BY 1 ORDER BY 1",
     "days": "SELECT day, transfers, tokens FROM transfers_daytally ORDER BY 1",
     "what acts concern": "SELECT id, things FROM wallets_operatoraction ORDER BY 1",

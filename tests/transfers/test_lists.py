@@ -201,9 +201,10 @@ WITH wallet AS (
     SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i RETURNING id, created_at
 )
 INSERT INTO trusts_trust (
-       id, number, actor_id, target_id, originator_id, type, request_type, state, withdrawn, managed_created_at)
-SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s,
-       'manage', 'manage', 'trusted', false, created_at
+       id, number, actor_id, target_id, originator_id, request_type, state, withdrawn,
+       type, holder_id, subject_id, managed_created_at)
+SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s, 'manage', 'trusted', false,
+       'manage', %(alice)s, id, created_at
   FROM wallet
 """
 _ELSEWHERE = """

@@ -1,13 +1,20 @@
 """The transition table of trusts, over every state, event, type and memory of an end."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from trusts import errors
-from trusts.states import TYPE_OF, TrustEvent, TrustRequestType, TrustState, next_state
+from trusts.states import TrustEvent, TrustRequestType, TrustState, next_state
 
 AFTER = {"accept": "trusted", "decline": "cancelled_by_target", "delete": "cancelled_by_originator"}
+
+
+def known_of(request_type: TrustRequestType, *, withdrawn: bool) -> dict[str, Any]:
+    """What `next_state` is told of a trust of this kind."""
+    is_actors_consent = request_type in ("yield", "receive")
+    return {"request_type": request_type, "is_actors_consent": is_actors_consent, "withdrawn": withdrawn}
 
 
 @pytest.mark.parametrize(
@@ -15,18 +22,19 @@ AFTER = {"accept": "trusted", "decline": "cancelled_by_target", "delete": "cance
     list(itertools.product(TrustState, [*AFTER], TrustRequestType, [False, True])),
 )
 def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent(state, event, request_type, withdrawn):
+    known = known_of(request_type, withdrawn=withdrawn)
     if event == "accept" and request_type in ("yield", "receive") and withdrawn:
         with pytest.raises(errors.ConsentWithdrawn, match=request_type):
-            next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn)
+            next_state(state, TrustEvent(event), **known)
     else:
-        assert next_state(state, TrustEvent(event), request_type=request_type, withdrawn=withdrawn) == AFTER[event]
+        assert next_state(state, TrustEvent(event), **known) == AFTER[event]
 
 
 @pytest.mark.parametrize(
     ("state", "request_type", "withdrawn"), list(itertools.product(TrustState, TrustRequestType, [False, True]))
 )
 def test_an_operator_ends_what_is_open_and_that_is_final(state, request_type, withdrawn):
-    known = {"request_type": request_type, "withdrawn": withdrawn}
+    known = known_of(request_type, withdrawn=withdrawn)
     if state in ("requested", "trusted"):
         by_actor = request_type in ("yield", "receive")
         after = "cancelled_by_originator" if by_actor else "cancelled_by_target"
@@ -36,7 +44,3 @@ def test_an_operator_ends_what_is_open_and_that_is_final(state, request_type, wi
             next_state(state, TrustEvent.END, **known)
     with pytest.raises(errors.EndedByOperator):
         next_state(state, TrustEvent.ACCEPT, was_ended_by_operator=True, **known)
-
-
-def test_each_request_type_has_its_coarse_type():
-    assert TYPE_OF == {"send": "send", "receive": "send", "manage": "manage", "yield": "manage"}

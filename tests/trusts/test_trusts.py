@@ -117,7 +117,7 @@ def test_row_25_either_side_may_change_its_mind_as_often_as_it_likes(request_typ
                     decide(actor=actor, trust_id=trust.id)
                 assert rows() == before
                 assert not queries.controls(actor_id=other.pk, wallet_id=one.pk)
-                assert not queries.may_push(sender_id=other.pk, receiver_id=one.pk)
+                assert not queries.may_push_until_commit(sender_id=other.pk, receiver_id=one.pk)
             else:
                 state = AFTER[event]
                 withdrawn = {"accept": False, "decline": withdrawn, "delete": True}[event]
@@ -139,7 +139,7 @@ def test_row_25_a_consent_that_was_withdrawn_is_not_revived_by_its_requestee(ali
     assert say(bob, "decline", body["id"])[1]["state"] == "cancelled_by_target"
     assert say(bob, "accept", body["id"]) == withdrawn
     assert not queries.controls(actor_id=bob.wallet.pk, wallet_id=alice.wallet.pk)
-    assert not queries.may_push(sender_id=bob.wallet.pk, receiver_id=alice.wallet.pk)
+    assert not queries.may_push_until_commit(sender_id=bob.wallet.pk, receiver_id=alice.wallet.pk)
 
 
 def test_row_26_a_revival_does_not_make_a_second_open_trust(alice, bob):
@@ -345,8 +345,8 @@ def test_what_controls_and_what_lets_push(alice, bob, request_type, state):
         assert control(actor_id=one, wallet_id=other) is (trusted and request_type == "manage")
         assert control(actor_id=other, wallet_id=one) is (trusted and request_type == "yield")
         assert control(actor_id=one, wallet_id=one) is True
-    assert queries.may_push(sender_id=one, receiver_id=other) is (trusted and request_type == "send")
-    assert queries.may_push(sender_id=other, receiver_id=one) is (trusted and request_type == "receive")
+    assert queries.may_push_until_commit(sender_id=one, receiver_id=other) is (trusted and request_type == "send")
+    assert queries.may_push_until_commit(sender_id=other, receiver_id=one) is (trusted and request_type == "receive")
     assert (other in queries.controlled_wallet_ids(actor_id=one)) is (trusted and request_type == "manage")
     assert (one in queries.controlled_wallet_ids(actor_id=other)) is (trusted and request_type == "yield")
 

@@ -1,0 +1,6 @@
+-- The powers in force: the holder may do to the subject what the power says ("send" tokens to it, "manage" it).
+-- SELECT … FOR SHARE locks the trust that gives the power.
+CREATE VIEW trusts_power AS
+SELECT trust.id AS trust_id, trust.type AS power, trust.holder_id, trust.subject_id, trust.managed_created_at
+  FROM trusts_trust AS trust
+ WHERE trust.state = 'trusted';

@@ -1,0 +1,31 @@
+"""
+Reads the `.sql` and `.lua` files of the apps.
+
+`<app>/sql/<name>.sql` holds one query, with psycopg's named parameters (`%(name)s`). `<app>/sql/schema/<name>.sql`
+holds one object of the database (function, trigger, sequence, constraint); a migration creates it. A schema file that
+a released migration names is not edited: a new migration replaces the object from a new file.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from django.db.migrations import RunSQL
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def load(app: str, name: str) -> str:
+    """
+    Return the text of `<app>/sql/<name>.sql`; a process reads each file once.
+
+    `app` is the path of the package: "transfers", "config/ops".
+
+    :raises FileNotFoundError: there is no such file
+    """
+    return (_ROOT / app / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def create_object(app: str, name: str, *, drop: str) -> RunSQL:
+    """The migration operation that creates the object of `<app>/sql/schema/<name>.sql`; `drop` is its reverse."""
+    return RunSQL(load(app, f"schema/{name}"), drop)
