@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lockers import views
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.api.caller import Caller, logged_in
@@ -33,6 +34,9 @@ ROOT = Path(__file__).parents[2]
 ATTEMPTS = int(os.environ.get("COPPICE_FUZZ", "3"))
 # The coverage phase goes to every bound of every field, and past it; the others draw at random.
 PHASES = "examples,coverage,fuzzing,stateful" if "COPPICE_FUZZ" in os.environ else "examples,coverage"
+# The calls that wait for the end of their task do so for 25 seconds if it does not end, and Schemathesis, unless told
+# otherwise, for 10: it would call an answer that is late by design a network error.
+ANSWERED_SECONDS = 2 * int(views._PATIENCE.total_seconds())
 # These ask for more than the description says. A body that fits it may still be refused by a rule, and what it forbids
 # may be let through where the public service does so: an id without hyphens, a number in quotes.
 NOT_CHECKED = ["positive_data_acceptance", "negative_data_rejection", "missing_required_header"]
@@ -127,7 +131,7 @@ def test_every_answer_is_one_that_the_description_allows(
             sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run",
             f"http://{address}/openapi.json", "--max-examples", str(ATTEMPTS), "--warnings", "off",
             "--workers", "2", "--seed", "1", "--no-color", "--continue-on-failure", "--generation-database", "none",
-            "--phases", PHASES if has_credentials else "examples",
+            "--phases", PHASES if has_credentials else "examples", "--request-timeout", str(ANSWERED_SECONDS),
         ],
         cwd=tmp_path, env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True,
