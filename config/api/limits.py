@@ -7,7 +7,8 @@ remaining quota in the header fields of draft-ietf-httpapi-ratelimit-headers. Wa
 separately: each occupies a thread of that process.
 
 Once an action that begins a task has refused a caller with 429, it refuses that caller for a second before the database
-is asked: a full check takes several times as long as such a refusal, and the other callers would wait for it.
+is asked: a full check takes several times as long as such a refusal, and the other callers would wait for it. A request
+with an Idempotency-Key is refused so only after its answer was looked for: it may repeat one that was accepted.
 """
 
 import threading
@@ -125,9 +126,10 @@ def refuse_again(request: HttpRequest, *, bearer: str, action: str) -> None:
     refusal = _refusals.get((queries.digest(bearer), action))
     if refusal is None or time.monotonic() >= refusal.until:
         return
-    # For the log, and as the first refusal had them.
-    request.credentials = refusal.credentials  # type: ignore[attr-defined]
-    request.limit_headers = refusal.headers  # type: ignore[attr-defined]
+    # For the log, and as the first refusal had them. A request that was authenticated and counted has its own.
+    if getattr(request, "credentials", None) is None:
+        request.credentials = refusal.credentials  # type: ignore[attr-defined]
+        request.limit_headers = refusal.headers  # type: ignore[attr-defined]
     raise refusal.error.with_traceback(None)
 
 

@@ -63,16 +63,21 @@ class ApiViewSet(viewsets.ViewSet):
             return
         if self.idempotent:
             request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
-        if self.action in self.begins_tasks:
+        begins_task = self.action in self.begins_tasks
+        is_keyed = idempotency.key_of(request._request) is not None
+        if begins_task and not is_keyed:
             limits.refuse_again(request._request, **self._who_begins(request))
         request._request.takes_proof = self._may_be_asked_again(request)  # type: ignore[attr-defined]
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
-            limits.count(request._request, found, is_task=self.action in self.begins_tasks)
+            limits.count(request._request, found, is_task=begins_task)
             stored = idempotency.answer_stored(request, found)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
+        if begins_task and is_keyed:
+            # Only now: what repeats an earlier request gets that one's answer, whatever was refused meanwhile.
+            limits.refuse_again(request._request, **self._who_begins(request))
         if request._request.META.get("QUERY_STRING") and not self._reads_query():
             Shape().read_query(request.query_params)
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from config.api import idempotency
+from config.api import idempotency, limits
 from config.api.cloudcoin import synchronous_views
 from lockers import queries, tasks
 from lockers.coin_secrets import fresh_numbers
@@ -18,7 +19,7 @@ from lockers.models import Coin, LockerTask, StatementLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from tests.api.caller import Caller, answer, logged_in
-from tests.concurrency.races import race
+from tests.concurrency.races import locked, race
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.lockers.test_put import give, refuse_puts
@@ -80,6 +81,74 @@ def test_sixteen_at_once_are_one(
 _RUNNING = json.dumps(
     {"status": "error", "error": True, "message": "A request with this Idempotency-Key is still running", "code": 409}
 )
+
+
+AT_ONCE: list[tuple[str, Any]] = [
+    ("upload", {"wallet": "alice", "locker_key": "A-CODE", "amount": 1}),
+    ("put-one-coin", {"wallet": "alice", "locker_key": "A-CODE", "denomination": 1}),
+    ("download", {"wallet": "alice", "locker_key": "A-CODE"}),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), AT_ONCE)
+def test_a_repetition_is_answered_at_once_while_as_many_calls_wait_as_may(
+    name: str, body: Any, alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WAITING_CALLS_PER_WALLET = 1
+    path = f"/api/transactions/locker/{name}"
+    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
+    first = answer(alice.post(path, body, idempotency_key="once"))
+    assert first[0] == 200
+    assert alice.wallet is not None
+    # There is no worker: what waits does not end.
+    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(days=1))
+
+    limits.begin_waiting(alice.wallet.pk)
+    try:
+        again = [alice.post(path, body, idempotency_key="once") for _ in range(2)]
+        another = alice.post(path, body, idempotency_key="other")
+    finally:
+        limits.end_waiting(alice.wallet.pk)
+
+    assert [answer(each) for each in again] == [first] * 2
+    assert {each["Idempotency-Replayed"] for each in again} == {"true"}
+    assert another.status_code == 429
+    assert _begun() == 1
+    assert not limits._waiting
+
+
+def test_a_refusal_that_is_repeated_meets_no_repetition_of_what_was_accepted(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    settings.OPEN_TASKS_PER_WALLET = 1
+    path, body = "/api/v1/locker", {"name": "alice", "amount": 1}
+    first = answer(alice.post(path, body, idempotency_key="once"))
+    assert first[0] == 200
+    refusal = alice.post(path, body, idempotency_key="other")
+    assert refusal.status_code == 429
+    assert alice.wallet is not None
+
+    again = alice.post(path, body, idempotency_key="once")
+    with locked("SELECT pg_advisory_xact_lock(hashtextextended(%s || %s, 0))", [str(alice.wallet.pk), "other"]):
+        running = alice.post(path, body, idempotency_key="other")
+    # Where nothing was begun, the refusal is repeated, although a full check would now find room.
+    settings.OPEN_TASKS_PER_WALLET = 100
+    refused_again = [alice.post(path, body, idempotency_key="other"), alice.post(path, body)]
+
+    assert (answer(again), again["Idempotency-Replayed"]) == (first, "true")
+    assert answer(running) == (409, json.loads(_RUNNING))
+    assert [answer(each) for each in refused_again] == [answer(refusal)] * 2
+    assert _begun() == 1
+    now += 1
+    assert alice.post(path, body, idempotency_key="other").status_code == 200
+    assert _begun() == 2
+
+
+def _begun() -> int:
+    """How many tasks calls have begun: not that by which the wallet got its coins."""
+    return LockerTask.objects.exclude(kind="import").count()
 
 
 @pytest.mark.parametrize("is_refused", [False, True])

@@ -57,7 +57,8 @@ class SynchronousViewSet(LockersViewSet):
 
     A request with an Idempotency-Key is one transaction that begins the task; its end is waited for
     afterwards. So what is kept under the key says which task it was, and whoever repeats the request
-    waits for the same end.
+    waits for the same end. Where as many calls wait as may, the repetition is told at once how the task
+    stands: a 429 would say that nothing was begun.
     """
 
     begins_tasks = frozenset({"peek", "peek_with_body", "upload", "put_one_coin", "download"})
@@ -88,13 +89,18 @@ class SynchronousViewSet(LockersViewSet):
         assert found is not None
         assert found.wallet is not None
         told = json.loads(response.content)
+        patience = PATIENCE
+        if getattr(request, "waiting_wallet_id", None) is None:
+            # An answer that was kept says which task it was, and its end is waited for all the same.
+            try:
+                self._begin_waiting(request, found.wallet)
+            except errors.TooManyWaiting:
+                patience = timedelta(0)
+        write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
+        warning = told.get("warning", "")
         ended: Response
         try:
-            if getattr(request, "waiting_wallet_id", None) is None:
-                # An answer that was kept says which task it was, and its end is waited for all the same.
-                self._begin_waiting(request, found.wallet)
-            write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
-            ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], told.get("warning", "")))
+            ended = Response(write(found.wallet, UUID(told["task_id"]), told["locker_key"], warning, patience))
         except errors.LockerError as error:
             ended = self.handle_exception(error)
         if "Idempotency-Replayed" in response.headers:
@@ -162,7 +168,7 @@ class SynchronousViewSet(LockersViewSet):
             begun = operations.start_put(units=values["amount"], **asked)
         else:
             begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
-        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning))
+        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
 
     @answered_on(Pool.WAITING)
     @describe(
@@ -186,7 +192,7 @@ class SynchronousViewSet(LockersViewSet):
         begun = operations.start_put_of_one(
             **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
         )
-        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning))
+        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
 
     @answered_on(Pool.WAITING)
     @describe(
@@ -207,7 +213,7 @@ class SynchronousViewSet(LockersViewSet):
     def download(self, request: Request) -> Response:
         values = synchronous_serializers.DOWNLOAD.read_body(request.data)
         begun = operations.start_take(**_asked(request, values), code=values["locker_key"], address=address_of(request))
-        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"]))
+        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"], "", PATIENCE))
 
     @describe(
         "Show a task in the words of the other product",
@@ -251,8 +257,8 @@ def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
-    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
     if ended.task.state == TaskState.ERROR:
         raise errors.UploadFailed(
             _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
@@ -260,8 +266,8 @@ def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> di
     return synchronous_serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
 
 
-def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -> dict[str, Any]:
-    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
     if ended.task.state == TaskState.ERROR:
         raise errors.UploadFailed(
             _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
@@ -269,8 +275,8 @@ def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str) -
     return synchronous_serializers.uploaded_one(ended, locker_key) | ({"warning": warning} if warning else {})
 
 
-def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str = "") -> dict[str, Any]:
-    ended = queries.final_task(actor=actor, task_id=task_id, patience=PATIENCE)
+def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
+    ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
     if ended.task.state == TaskState.ERROR:
         raise errors.DownloadFailed(_how_it_failed(ended, locker_key))
     return synchronous_serializers.downloaded(ended, locker_key)
