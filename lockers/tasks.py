@@ -7,8 +7,9 @@ from celery import shared_task
 from django.conf import settings
 from structlog.contextvars import bind_contextvars
 
-from lockers import dispatch, fair_queue, operations
+from lockers import dispatch, fair_queue
 from lockers.errors import TaskSuperseded
+from lockers.operations import find, fix, lookups
 from lockers.worker import circuit_breaker, health_check, latency, repair, runner, task_store
 
 _log = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ def sweep() -> None:
     """Ring again for tasks that nobody works on, begin finds and fixes, and try silent servers."""
     if _lockers_are_off():
         return
-    operations.start_overdue_finds()
-    operations.start_overdue_fixes()
+    find.start_overdue()
+    fix.start_overdue()
     for task_id in (*task_store.unpark(), *task_store.overdue_tasks()):
         dispatch.ring(task_id)
     circuit_breaker.probe()
@@ -63,7 +64,7 @@ def sweep() -> None:
 @shared_task(name="lockers.purge")
 def purge() -> None:
     """Delete tasks that only looked, a day after they ended."""
-    _log.info("%d tasks that only looked were deleted", operations.purge_looks())
+    _log.info("%d tasks that only looked were deleted", lookups.purge())
 
 
 @shared_task(name="lockers.follow_up")

@@ -17,9 +17,9 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from lockers import account_ledger, coin_secrets
-from lockers import operations as lockers
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask, ServerHealth
+from lockers.operations import export
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
@@ -119,7 +119,7 @@ def coins_of(wallet: Any) -> dict[str, Any]:
         result={"total_stored": 10**8, "total_failed": 0},
     )
     account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 3 * 10**8, LineType.IMPORTED)])
-    exported = lockers.export_coins(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
+    exported = export.start(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
     return {"task": task.pk, "locker": locker.pk, "export": exported.task.pk}
 
 

@@ -101,17 +101,19 @@ def main(arguments: Sequence[str]) -> None:
 class Benchmark:
     def __init__(self, running: machine.Machine, network: Child) -> None:
         # These read Django's settings, which name the database only now.
-        from lockers import coin_secrets, operations, tasks
+        from lockers import coin_secrets, tasks
         from lockers import transport as wire
         from lockers.localnet import fleet, minting
         from lockers.localnet.control import Control
         from lockers.models import Coin, LockerTask, ServerHealth
+        from lockers.operations import put, take
         from lockers.raida.coins import Coin as WireCoin
         from lockers.worker import broadcast, runner
         from tests.lockers import stock
         from wallets import operations as wallets
 
-        self.engine, self.operations, self.tasks, self.wire, self.minting = runner, operations, tasks, wire, minting
+        self.engine, self.put, self.take, self.tasks = runner, put, take, tasks
+        self.wire, self.minting = wire, minting
         self.secrecy, self.stock, self.wallets = coin_secrets, stock, wallets
         self.Coin, self.LockerTask, self.ServerHealth, self.WireCoin = Coin, LockerTask, ServerHealth, WireCoin
         self.servers = broadcast.servers()
@@ -156,12 +158,12 @@ class Benchmark:
 
     def _a_put(self, coins: int) -> Work:
         wallet = self._stocked(coins)
-        begun = self.operations.start_put(actor=wallet, name=wallet.name, units=coins * 10**8)
+        begun = self.put.start(actor=wallet, name=wallet.name, units=coins * 10**8)
         return lambda: self.tasks.run(str(begun.task.pk))
 
     def _a_take(self, coins: int) -> Work:
         wallet = self._wallet()
-        begun = self.operations.start_take(actor=wallet, name=wallet.name, code=self.filled(coins))
+        begun = self.take.start(actor=wallet, name=wallet.name, code=self.filled(coins))
         return lambda: self.tasks.run(str(begun.task.pk))
 
     def _a_peek(self, coins: int) -> Work:
@@ -205,7 +207,7 @@ class Benchmark:
 
     def filled(self, coins: int) -> str:
         wallet, code = self._stocked(coins), f"A-LOCKER-TO-MEASURE-{secrets.token_hex(8)}"
-        begun = self.operations.start_put(actor=wallet, name=wallet.name, units=coins * 10**8, transmit_code=code)
+        begun = self.put.start(actor=wallet, name=wallet.name, units=coins * 10**8, transmit_code=code)
         self.tasks.run(str(begun.task.pk))
         assert self.LockerTask.objects.get(pk=begun.task.pk).state == "completed"
         return code

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from django.db.models import QuerySet
 
-from lockers import operations, queries
+from lockers import queries
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
+from lockers.operations import new_task, take, transfer
+from lockers.operations import put as put_coins
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
@@ -91,7 +93,7 @@ def test_a_put_ends_right(name: str, network: LocalNetwork, mint: Mint, alice: W
         coins = Coin.objects.filter(wallet=wallet)
         network.forget_seen()
         with misbehaving(network, name, count):
-            task = finish(operations.start_put(actor=wallet, name=wallet.name, units=12 * UNITS_PER_COIN))
+            task = finish(put_coins.start(actor=wallet, name=wallet.name, units=12 * UNITS_PER_COIN))
         where = f"{count} servers {name}: {task.message}"
         expected = LOCKED if count <= 12 else at_worst
         assert _states(coins) <= expected, where
@@ -124,11 +126,11 @@ def test_a_take_ends_right(name: str, network: LocalNetwork, mint: Mint, alice: 
     misbehaving, at_worst, in_the_end = TAKES[name]
     for count, giver in _wallets_with_twelve(alice, mint, OF_TAKES).items():
         code = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))
-        put = operations.start_put(actor=giver, name=giver.name, units=12 * UNITS_PER_COIN, transmit_code=code)
+        put = put_coins.start(actor=giver, name=giver.name, units=12 * UNITS_PER_COIN, transmit_code=code)
         assert finish(put).state == "completed"
         taker = trusts.open_managed_wallet(actor=bob, name=f"taker-{count}")
         coins = Coin.objects.filter(wallet=taker)
-        started = operations.start_take(actor=taker, name=taker.name, code=code)
+        started = take.start(actor=taker, name=taker.name, code=code)
         _save_what_a_peek_lists(started, code)
         with misbehaving(network, name, count):
             task = finish(started)
@@ -148,11 +150,11 @@ def _wallets_with_twelve(alice: Wallet, mint: Mint, numbers: Sequence[int]) -> d
     give(alice, mint(*[1, 0, 0] * len(numbers)))
     found = {count: trusts.open_managed_wallet(actor=alice, name=f"putter-{count}") for count in numbers}
     for wallet in found.values():
-        operations.transfer_coins(actor=alice, source="alice", destination=wallet.name, units=12 * UNITS_PER_COIN)
+        transfer.start(actor=alice, source="alice", destination=wallet.name, units=12 * UNITS_PER_COIN)
     return found
 
 
-def _save_what_a_peek_lists(started: operations.Started, code: str) -> None:
+def _save_what_a_peek_lists(started: new_task.Started, code: str) -> None:
     """What a first attempt did, whose worker then died."""
     held = task_store.claim(task_id=started.task.pk)
     assert held is not None

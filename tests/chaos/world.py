@@ -7,10 +7,14 @@ from itertools import count
 
 from django.db.models.functions import Now
 
-from lockers import operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
-from lockers.operations import Started
+from lockers.operations import break_coin, export, import_files, transfer
+from lockers.operations import find as find_coins
+from lockers.operations import fix as fix_coins
+from lockers.operations import put as put_coins
+from lockers.operations import take as take_coins
+from lockers.operations.new_task import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import write_bin
@@ -84,13 +88,11 @@ class World:
     def import_(self) -> Scene:
         wallet = self.wallet()
         upload = ("coins.bin", write_bin(mint_on(self.network, 1, 0, 0, 0)))
-        return _scene(operations.start_import(actor=wallet, name=wallet.name, uploads=[upload]), 13, wallet)
+        return _scene(import_files.start(actor=wallet, name=wallet.name, uploads=[upload]), 13, wallet)
 
     def put(self, code: str | None = None) -> Scene:
         wallet = self.wallet(1, 1, 0, 0)
-        started = operations.start_put(
-            actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN, tag="", transmit_code=code
-        )
+        started = put_coins.start(actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN, tag="", transmit_code=code)
         return _scene(started, 22, wallet)
 
     def put_that_is_rolled_back(self) -> Scene:
@@ -105,33 +107,29 @@ class World:
         self.network.fault(range(13, 25), "drop-reply")
         give(wallet, records)
         self.network.clear()
-        scene = _scene(operations.start_put(actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN), 22, wallet)
+        scene = _scene(put_coins.start(actor=wallet, name=wallet.name, units=21 * UNITS_PER_COIN), 22, wallet)
         scene.refuse = {"PUT": 5}
         return scene
 
     def put_that_breaks(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
-        return _scene(operations.start_put(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN), 13, wallet)
+        return _scene(put_coins.start(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN), 13, wallet)
 
     def transfer_that_breaks(self) -> Scene:
         giver, receiver = self.wallet(1, 0, 0, 0), self.wallet()
         trust = trusts.request_trust(actor=giver, requestee=receiver.name, request_type=TrustRequestType.SEND)
         trusts.accept_trust(actor=receiver, trust_id=trust.id)
-        started = operations.transfer_coins(
-            actor=giver, source=giver.name, destination=receiver.name, units=5 * UNITS_PER_COIN
-        )
+        started = transfer.start(actor=giver, source=giver.name, destination=receiver.name, units=5 * UNITS_PER_COIN)
         return _scene(started, 13, giver, receiver)
 
     def export_that_breaks(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
-        started = operations.export_coins(
-            actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN, file_type=FileType.BIN
-        )
+        started = export.start(actor=wallet, name=wallet.name, units=5 * UNITS_PER_COIN, file_type=FileType.BIN)
         return _scene(started, 13, wallet)
 
     def break_that_is_joined_again(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
-        scene = _scene(operations.start_break(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
+        scene = _scene(break_coin.start(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
         scene.refuse = {"BREAK": 13}
         return scene
 
@@ -141,14 +139,14 @@ class World:
         self.network.fault(range(3), "wrong-secret")
         give(wallet, records)
         self.network.clear()
-        return _scene(operations.start_fix(actor=wallet, name=wallet.name), 13, wallet)
+        return _scene(fix_coins.start(actor=wallet, name=wallet.name), 13, wallet)
 
     def take(self) -> Scene:
         code = f"CUT-OFF-IN-THE-MIDDLE-{next(_numbers)}"
         filled = self.put(code)
         assert finish(filled.task).state == TaskState.COMPLETED
         taker = self.wallet()
-        started = operations.start_take(actor=taker, name=taker.name, code=code)
+        started = take_coins.start(actor=taker, name=taker.name, code=code)
         return _scene(started, 22, taker, *filled.wallets)
 
     def release_of_a_put(self) -> Scene:
@@ -156,7 +154,7 @@ class World:
 
     def release_of_a_break(self) -> Scene:
         wallet = self.wallet(1, 0, 0, 0)
-        scene = _scene(operations.start_break(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
+        scene = _scene(break_coin.start(actor=wallet, name=wallet.name, denomination=1), 13, wallet)
         return self._find_after_silence(scene)
 
     def _find_after_silence(self, scene: Scene) -> Scene:
@@ -171,7 +169,7 @@ class World:
         (wallet,) = scene.wallets
         assert Coin.objects.filter(wallet=wallet, state=CoinState.LIMBO).exists()
         Coin.objects.filter(wallet=wallet).update(changed_at="2026-01-01T00:00Z")
-        scene.task = operations.start_find(actor=wallet, name=wallet.name)
+        scene.task = find_coins.start(actor=wallet, name=wallet.name)
         return scene
 
 

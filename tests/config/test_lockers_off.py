@@ -17,8 +17,9 @@ from config.dev import embedded
 from config.environment import Environment
 from config.management.commands import doctor
 from config.ops import health
-from lockers import errors, operations, tasks
+from lockers import errors, tasks
 from lockers.models import LockerTask, ServerReading
+from lockers.operations import echo
 from tests.api.caller import Caller, logged_in
 from tests.api.endpoints import endpoints
 from tests.config.conftest import left_behind, manage
@@ -69,7 +70,7 @@ def test_what_needs_no_server_works_without_one(off, alice):
 
 def test_no_task_begins_or_is_worked_on(off, alice):
     with pytest.raises(errors.LockersOff):
-        operations.start_echo(actor=alice.wallet)
+        echo.start(actor=alice.wallet)
     task = LockerTask.objects.create(
         kind="echo", wallet=alice.wallet, actor=alice.wallet, receipt_id="0" * 32,
         deadline=timezone.now() + timedelta(minutes=1),

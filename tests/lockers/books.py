@@ -7,7 +7,7 @@ from django.conf import settings
 
 from lockers import coin_secrets, queries, tasks, transport
 from lockers.models import Coin, Locker, LockerTask
-from lockers.operations import Started
+from lockers.operations.new_task import Started
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command

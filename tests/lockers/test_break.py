@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from lockers import coin_secrets, errors, operations
+from lockers import coin_secrets, errors
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine
+from lockers.operations import break_coin
+from lockers.operations import put as put_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -22,7 +24,7 @@ from wallets.models import Wallet
 
 
 def break_one(wallet: Wallet, denomination: int) -> LockerTask:
-    return finish(operations.start_break(actor=wallet, name=wallet.name, denomination=denomination))
+    return finish(break_coin.start(actor=wallet, name=wallet.name, denomination=denomination))
 
 
 def test_a_hundred_becomes_ten_tens(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
@@ -55,7 +57,7 @@ def test_a_put_breaks_what_it_must_and_says_so(
         advance(**news)
 
     monkeypatch.setattr(task_store, "advance", advance_and_note)
-    started = operations.start_put(actor=alice, name="alice", units=73 * UNITS_PER_COIN // 10)
+    started = put_coins.start(actor=alice, name="alice", units=73 * UNITS_PER_COIN // 10)
     task = finish(started)
 
     assert (task.state, task.message) == ("completed", "Stored.")
@@ -85,9 +87,9 @@ def test_a_fracked_coin_is_never_broken(network: LocalNetwork, mint: Mint, alice
     before = list(Coin.objects.order_by("id").values())
 
     with pytest.raises(errors.NoExactChange):
-        operations.start_put(actor=alice, name="alice", units=5 * UNITS_PER_COIN)
+        put_coins.start(actor=alice, name="alice", units=5 * UNITS_PER_COIN)
     with pytest.raises(errors.NotEnoughCoins):
-        operations.start_break(actor=alice, name="alice", denomination=1)
+        break_coin.start(actor=alice, name="alice", denomination=1)
 
     assert list(Coin.objects.order_by("id").values()) == before
     assert LockerTask.objects.filter(kind__in=["put", "break"]).count() == 0
@@ -155,7 +157,7 @@ def test_a_break_ends_right_whatever_servers_do(
 
 def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, count: int) -> LockerTask:
     """The servers fail when the ten coins were committed: before, nothing is at stake."""
-    started = operations.start_break(actor=wallet, name=wallet.name, denomination=1)
+    started = break_coin.start(actor=wallet, name=wallet.name, denomination=1)
     with after_the_intent(lambda: network.fault(range(count), fault)):
         return finish(started)
 

@@ -13,10 +13,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from lockers import coin_secrets, errors, operations, reports, tasks
+from lockers import coin_secrets, errors, reports, tasks
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ServerHealth
+from lockers.operations import fix, health, new_task, take
+from lockers.operations import put as put_coins
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
@@ -55,7 +57,7 @@ def follow_up() -> None:
 
 
 def check_by_api(wallet: Wallet) -> None:
-    assert finish(operations.start_health(actor=wallet, name=wallet.name)).state == "completed"
+    assert finish(health.start(actor=wallet, name=wallet.name)).state == "completed"
 
 
 def check_by_clock(wallet: Wallet) -> None:
@@ -92,8 +94,8 @@ def test_what_servers_forgot_is_noticed_written_down_and_healed(
     network.clear()
     Coin.objects.update(changed_at=Now() - timedelta(minutes=1))
     ServerHealth.objects.all().delete()
-    (task_id,) = operations.start_overdue_fixes()
-    finish(operations.Started(LockerTask.objects.get(pk=task_id)))
+    (task_id,) = fix.start_overdue()
+    finish(new_task.Started(LockerTask.objects.get(pk=task_id)))
     assert states(alice) == {"bank": 4}
     assert_true_to_the_servers()
 
@@ -107,8 +109,8 @@ def test_a_check_tells_what_it_found(
     give(alice, mint(1, 0, 0, 0))
     forget(Coin.objects.order_by("id")[:1], range(12))
 
-    task = finish(operations.start_health(actor=alice, name="alice"))
-    again = finish(operations.start_health(actor=alice, name="alice"))
+    task = finish(health.start(actor=alice, name="alice"))
+    again = finish(health.start(actor=alice, name="alice"))
 
     assert (task.state, task.message) == (
         "completed",
@@ -130,7 +132,7 @@ def test_refusals_that_would_leave_fewer_than_thirteen_servers_are_told_and_not_
     give(alice, mint(0, 0, 0, 0))
     forget(Coin.objects.order_by("id")[:1], range(13))
 
-    task = finish(operations.start_health(actor=alice, name="alice"))
+    task = finish(health.start(actor=alice, name="alice"))
 
     assert (task.result["coins_refused"], task.result["coins_doubtful"]) == (0, 1)
     assert task.message == (
@@ -144,7 +146,7 @@ def test_silence_changes_nothing_and_counts_as_no_check(network: LocalNetwork, m
     before = list(Coin.objects.order_by("id").values())
     network.fault(range(13), "silent")
 
-    task = finish(operations.start_health(actor=alice, name="alice"))
+    task = finish(health.start(actor=alice, name="alice"))
 
     assert (task.state, task.message) == (
         "error",
@@ -157,7 +159,7 @@ def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork,
     give(alice, mint(1, 0, 0, 0))
     rows = list(Coin.objects.order_by("id"))
     told = [dict.fromkeys(range(5), health_check.Reply.FAIL) | dict.fromkeys(range(5, 25), health_check.Reply.PASS)] * 4
-    started = operations.start_put(actor=alice, name="alice", units=12 * UNITS_PER_COIN)
+    started = put_coins.start(actor=alice, name="alice", units=12 * UNITS_PER_COIN)
 
     health_check.write_down(rows, told)
 
@@ -216,7 +218,7 @@ def test_a_fix_looks_before_there_is_nothing_to_do(network: LocalNetwork, mint: 
     give(alice, mint(1, 0, 0, 0))
     forget(Coin.objects.order_by("id")[:1], range(12))
 
-    task = finish(operations.start_fix(actor=alice, name="alice"))
+    task = finish(fix.start(actor=alice, name="alice"))
 
     assert (task.state, task.message) == ("completed", "Every coin is accepted by all servers.")
     assert {name: task.result[name] for name in ("coins_checked", "coins_refused", "coins_healed")} == {
@@ -227,9 +229,9 @@ def test_a_fix_looks_before_there_is_nothing_to_do(network: LocalNetwork, mint: 
     assert states(alice) == {"bank": 4}
     assert_true_to_the_servers()
     with pytest.raises(errors.NothingToFix):
-        operations.start_fix(actor=alice, name="alice")
+        fix.start(actor=alice, name="alice")
     Coin.objects.update(checked_at=Now() - timedelta(hours=1))
-    looked = finish(operations.start_fix(actor=alice, name="alice"))
+    looked = finish(fix.start(actor=alice, name="alice"))
     assert (looked.state, looked.message) == ("completed", "Every coin is accepted by all servers.")
     assert looked.result["coins_processed"] == 0
 
@@ -273,7 +275,7 @@ def test_a_check_says_the_same_at_the_desk_and_by_the_api_and_is_done_again_only
     give(alice.wallet, mint(1, 0, 0, 0))
     if not answers:
         network.fault(range(13), "silent")
-    task = finish(operations.start_health(actor=alice.wallet, name="alice"))
+    task = finish(health.start(actor=alice.wallet, name="alice"))
     network.clear()
 
     told = answer(alice.get(f"/api/v1/task/{task.pk}"))[1]
@@ -324,7 +326,7 @@ def test_a_locker_that_servers_forgot_is_brought_up_again(
 
 
 def test_health_of_a_wallet_without_coins_says_so(network: LocalNetwork, alice: Wallet) -> None:
-    task = finish(operations.start_health(actor=alice, name="alice"))
+    task = finish(health.start(actor=alice, name="alice"))
 
     assert (task.state, task.message) == ("completed", "The wallet has no free coin to check.")
     assert network.seen(Command.DETECT) == 0
@@ -355,7 +357,7 @@ def test_servers_that_do_not_know_some_coins_of_a_put_store_the_others(
     assert task.result["servers"] == {"fewest": 13, "most": 25}
     assert sorted(coin["sn"] for coin in task.result["fewer"]) == sorted(row.serial_number for row in lost)
     assert {coin["servers"] for coin in task.result["fewer"]} == {13}
-    taken = finish(operations.start_take(actor=bob, name="bob", code=code))
+    taken = finish(take.start(actor=bob, name="bob", code=code))
     assert taken.result["total"] == 30 * UNITS_PER_COIN
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from lockers import delivery, errors, operations, queries, tasks
+from lockers import delivery, errors, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine, StatementLine
+from lockers.operations import export, new_task, put, reserve, transfer
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import CoinState, FileType
 from tests.api.caller import Caller, answer, logged_in
@@ -287,7 +288,7 @@ def stocked(transactional_db: None) -> tuple[Wallet, Wallet]:
 
 def three_coins(alice: Wallet, source: str = "alice", destination: str = "sapling") -> str:
     try:
-        operations.transfer_coins(actor=alice, source=source, destination=destination, units=3 * UNITS_PER_COIN)
+        transfer.start(actor=alice, source=source, destination=destination, units=3 * UNITS_PER_COIN)
     except (errors.NotEnoughCoins, errors.CoinsBusy) as error:
         return type(error).__name__
     return "moved"
@@ -310,7 +311,7 @@ def test_control_without_the_lock_coins_are_moved_twice_and_the_audit_sees_it(
     stocked: tuple[Wallet, Wallet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _ = stocked
-    monkeypatch.setattr(operations, "_LOCK_FREE", operations._LOCK_FREE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
+    monkeypatch.setattr(reserve, "_LOCK_FREE", reserve._LOCK_FREE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
     monkeypatch.setattr(
         delivery,
         "_HAND_OVER",
@@ -346,12 +347,12 @@ def test_puts_exports_and_transfers_at_once_never_take_the_same_coin(stocked: tu
     alice, sapling = stocked
     units = 2 * UNITS_PER_COIN
     ways = [
-        lambda: operations.transfer_coins(actor=alice, source="alice", destination="sapling", units=units),
-        lambda: operations.export_coins(actor=alice, name="alice", units=units, file_type=FileType.BIN),
-        lambda: operations.start_put(actor=alice, name="alice", units=units),
+        lambda: transfer.start(actor=alice, source="alice", destination="sapling", units=units),
+        lambda: export.start(actor=alice, name="alice", units=units, file_type=FileType.BIN),
+        lambda: put.start(actor=alice, name="alice", units=units),
     ]
 
-    begun = [each for each in race(ways * 10) if isinstance(each, operations.Started)]
+    begun = [each for each in race(ways * 10) if isinstance(each, new_task.Started)]
 
     assert len(begun) > 3
     moved = Coin.objects.filter(wallet=sapling).count()

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import coin_secrets, contested, errors, operations, queries, tasks
+from lockers import coin_secrets, contested, errors, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Export, Locker, LockerTask
+from lockers.operations import export as export_coins
+from lockers.operations import import_files, new_task, take
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
@@ -35,8 +37,8 @@ def forged(records: list[CoinRecord]) -> list[CoinRecord]:
     return [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in records]
 
 
-def imports(wallet: Wallet, records: list[CoinRecord]) -> operations.Started:
-    return operations.start_import(actor=wallet, name=wallet.name, uploads=[("c.bin", write_bin(records))])
+def imports(wallet: Wallet, records: list[CoinRecord]) -> new_task.Started:
+    return import_files.start(actor=wallet, name=wallet.name, uploads=[("c.bin", write_bin(records))])
 
 
 def units(coins: int) -> int:
@@ -70,7 +72,7 @@ def a_coin(wallet: Wallet, state: CoinState, *, on_its_way_into_a_locker: bool =
     if state == CoinState.LOCKED or on_its_way_into_a_locker:
         row.locker = Locker.objects.create(wallet=wallet, amount=1, code=b"")
     if state == CoinState.EXPORTED:
-        task = operations._finished_task(TaskKind.EXPORT, wallet=wallet, actor=wallet, message="", amount=units(1))
+        task = new_task.create_finished(TaskKind.EXPORT, wallet=wallet, actor=wallet, message="", amount=units(1))
         row.export = Export.objects.create(task=task, wallet=wallet, type="bin", file_name="f.bin", coin_count=1)
     if state in (CoinState.CHANGE, CoinState.BROKEN, CoinState.VOID):
         row.family = row.pk
@@ -108,7 +110,7 @@ def by_recall(wallet: Wallet, coin: WireCoin) -> str:
     export = Export.objects.filter(wallet=wallet).latest("created_at")
     found = bool(queries.coins_in_file(export=export))
     try:
-        task = operations.recall_export(actor=wallet, export_id=export.pk).task
+        task = export_coins.recall(actor=wallet, export_id=export.pk).task
     except errors.ExportReturned:
         assert not found
         return "held"
@@ -265,7 +267,7 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
     locked = list(Coin.objects.filter(state="locked").order_by("serial_number"))
     forgery = imports(charlie, [record_of(WireCoin(0, row.serial_number)) for row in locked[:2]])
 
-    taken = finish(operations.start_take(actor=bob, name="bob", code=code, tag="rent"))
+    taken = finish(take.start(actor=bob, name="bob", code=code, tag="rent"))
 
     successor = LockerTask.objects.get(kind="take", state="running")
     assert (taken.state, taken.result["total"], taken.result["total_left"]) == ("completed", units(2), units(2))
@@ -278,7 +280,7 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
     assert (successor.is_parked, successor.tag, coin_secrets.task_code(successor)) == (True, "rent", code)
     finish(forgery)
     assert task_store.unpark() == [successor.pk]
-    rest = finish(operations.Started(successor))
+    rest = finish(new_task.Started(successor))
 
     assert (rest.state, rest.message, rest.result["total"]) == ("completed", "Taken.", units(2))
     assert (states(bob), states(alice), states(charlie)) == ({"bank": 4}, {"sent": 4}, {"counterfeit": 2})
@@ -291,7 +293,7 @@ def test_a_take_of_which_everything_is_claimed_waits_and_then_takes(
     give(alice, mint(0, 0, 0, 0))
     put(alice, 4, code)
     forgery = imports(charlie, [record_of(WireCoin(0, row.serial_number)) for row in Coin.objects.all()])
-    started = operations.start_take(actor=bob, name="bob", code=code)
+    started = take.start(actor=bob, name="bob", code=code)
 
     tasks.run(str(started.task.pk))
 
@@ -309,7 +311,7 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
     give(alice, mint(0, 0, 0, 0))
     put(alice, 4, code)
     forgery = imports(charlie, [record_of(WireCoin(0, row.serial_number)) for row in Coin.objects.all()])
-    started = operations.start_take(actor=bob, name="bob", code=code)
+    started = take.start(actor=bob, name="bob", code=code)
     tasks.run(str(started.task.pk))
     LockerTask.objects.filter(pk=started.task.pk).update(deadline="2020-01-01T00:00Z")
 
@@ -323,7 +325,7 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
     )
     assert states(bob) == {}
     finish(forgery)
-    again = finish(operations.start_take(actor=bob, name="bob", code=code))
+    again = finish(take.start(actor=bob, name="bob", code=code))
     assert (again.message, states(bob)) == ("Taken.", {"bank": 4})
     assert_true_to_the_servers()
 
@@ -332,11 +334,11 @@ def test_a_file_of_a_wallet_is_fetched_and_recalled_although_another_claims_its_
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
 ) -> None:
     give(alice, mint(0, 0, 0, 0))
-    export = operations.export_coins(actor=alice, name="alice", units=units(4), file_type=FileType.BIN).task
+    export = export_coins.start(actor=alice, name="alice", units=units(4), file_type=FileType.BIN).task
     forgery = imports(bob, [record_of(WireCoin(0, row.serial_number)) for row in Coin.objects.all()])
 
-    assert operations.fetch_export(actor=alice, export_id=export.pk).content
-    recall = operations.recall_export(actor=alice, export_id=export.pk)
+    assert export_coins.fetch(actor=alice, export_id=export.pk).content
+    recall = export_coins.recall(actor=alice, export_id=export.pk)
 
     assert recall.files[0].waiting == 4
     finish(forgery)
@@ -352,7 +354,7 @@ def test_an_import_of_two_numbers_that_waited_is_sorted_out_first(
     forgery = imports(alice, forged(true))
     other = coin_secrets.fresh_numbers()
     cut_off = [dataclasses.replace(record, ans=other, pans=record.ans) for record in true]
-    honest = operations.start_import(actor=bob, name="bob", uploads=[("c.bin", write_bin(cut_off))])
+    honest = import_files.start(actor=bob, name="bob", uploads=[("c.bin", write_bin(cut_off))])
     finish(forgery)
     task_store.unpark()
 

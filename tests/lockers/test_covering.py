@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from lockers import operations, tasks
+from lockers import tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
-from lockers.operations import Started
+from lockers.operations import put as put_coins
+from lockers.operations import reserve, take
+from lockers.operations.new_task import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.worker import task_store
@@ -43,8 +45,8 @@ def test_a_put_that_was_cut_off_between_batches_is_not_sent_again(
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(alice, mint(0, 0, 0, 0))
-    monkeypatch.setattr(operations, "BATCH_COINS", 2)
-    started = operations.start_put(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
+    monkeypatch.setattr(reserve, "BATCH_COINS", 2)
+    started = put_coins.start(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
     die_at(started, "open_attempt", call=2, monkeypatch=monkeypatch)
     (attempt,) = started.task.attempts.all()
     assert (attempt.covering, attempt.settled_at) == ("n" * 25, None)
@@ -63,9 +65,9 @@ def test_what_was_answered_to_one_batch_is_written_with_the_intent_of_the_next(
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(alice, mint(0, 0, 0, 0))
-    monkeypatch.setattr(operations, "BATCH_COINS", 2)
+    monkeypatch.setattr(reserve, "BATCH_COINS", 2)
     network.fault(24, "down")
-    started = operations.start_put(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
+    started = put_coins.start(actor=alice, name="alice", units=4 * UNITS_PER_COIN)
     die_at(started, "conclude", call=1, monkeypatch=monkeypatch)
     told = started.task.attempts.order_by("ordinal")
     assert [(attempt.batch, attempt.covering, attempt.settled_at is None) for attempt in told] == [
@@ -88,7 +90,7 @@ def test_a_take_that_was_cut_off_before_its_end_is_not_sent_again(
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12, code)
-    started = operations.start_take(actor=bob, name="bob", code=code)
+    started = take.start(actor=bob, name="bob", code=code)
     die_at(started, "conclude", call=1, monkeypatch=monkeypatch)
     assert set(Coin.objects.filter(wallet=bob).values_list("outcome", flat=True)) == {"-" * 25}
     network.forget_seen()

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers import operations
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, ServerHealth
+from lockers.operations import echo as echo_operation
+from lockers.operations import take
 from lockers.raida.commands import Command
 from lockers.worker import circuit_breaker, runner
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -71,7 +72,7 @@ def test_a_take_is_done_while_twelve_servers_are_out_and_keeps_both_numbers_for_
     network.fault(range(12), "delay:30")
 
     with by_the_clock():
-        task = finish(operations.start_take(actor=bob, name="bob", code=code))
+        task = finish(take.start(actor=bob, name="bob", code=code))
 
     assert (task.state, task.message) == ("completed", "Taken.")
     assert states(bob) == {"bank": 3}
@@ -99,7 +100,7 @@ def test_a_put_is_done_by_servers_that_an_import_did_not_hear_of(
     assert states(alice) == {"locked": 3, "bank": 1}
     network.clear()
     assert_true_to_the_servers()
-    assert finish(operations.start_take(actor=bob, name="bob", code=code)).message == "Taken."
+    assert finish(take.start(actor=bob, name="bob", code=code)).message == "Taken."
 
 
 def test_a_put_that_fails_keeps_what_servers_said_of_the_numbers_that_they_hold(
@@ -126,11 +127,11 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
     network.fault(7, "silent")
     for _ in range(circuit_breaker.SILENCES_BEFORE_REST):
         ServerHealth.objects.update(probed_at=None)
-        finish(operations.start_echo(actor=alice))
+        finish(echo_operation.start(actor=alice))
     (ailing,) = circuit_breaker.ailing()
     assert (ailing.raida, ailing.silences) == (7, 3)
     assert ailing.rest_until is not None
-    echo = finish(operations.start_echo(actor=alice))
+    echo = finish(echo_operation.start(actor=alice))
     assert [each["raida"] for each in echo.result["ailing"]] == [7]
 
     network.forget_seen()
@@ -147,7 +148,7 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
     circuit_breaker.probe()
     assert network.seen(Command.ECHO, 7) == 1
     assert circuit_breaker.ailing() == []
-    assert finish(operations.start_echo(actor=alice)).result["ailing"] == []
+    assert finish(echo_operation.start(actor=alice)).result["ailing"] == []
 
 
 def test_with_too_few_servers_awake_all_are_asked(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:

@@ -12,9 +12,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from config.environment import ROOT
-from lockers import guess_limits, operations, queries, reports, tasks
+from lockers import guess_limits, queries, reports, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
+from lockers.operations import put as put_coins
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
@@ -146,7 +147,7 @@ def test_upload_and_download_answer_when_the_work_is_done(
             "amount_failed": 0,
             "amount_unknown": 0,
             "receipt_id": put.receipt_id,
-            "warning": operations.WEAK_CODE,
+            "warning": put_coins.WEAK_CODE,
         },
     )
     assert down == (

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import coin_secrets, operations, queries
+from lockers import coin_secrets, queries
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
+from lockers.operations import export as export_coins
 from lockers.raida.files import read_file
 from lockers.states import FileType
 from tests.api.caller import Caller, answer, logged_in
@@ -190,8 +191,8 @@ def test_an_empty_wallet_has_nothing_to_export_and_a_zip_has_a_limit(
 ) -> None:
     body = {"name": "alice", "all": True, "type": "zip"}
     assert_refused(answer(alice.post("/api/v1/export", body)), 422, "The wallet has no free coins")
-    assert operations.MAXIMUM_EXPORT_COINS[FileType.ZIP] == 2000
-    monkeypatch.setitem(operations.MAXIMUM_EXPORT_COINS, FileType.ZIP, 3)
+    assert export_coins.MAXIMUM_EXPORT_COINS[FileType.ZIP] == 2000
+    monkeypatch.setitem(export_coins.MAXIMUM_EXPORT_COINS, FileType.ZIP, 3)
     stock(wallet_of(alice), *[-8] * 4)
 
     status, refused = answer(alice.post("/api/v1/export", body))

@@ -19,10 +19,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import lockers
-from lockers import fair_queue, operations
+from lockers import fair_queue
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
+from lockers.operations import break_coin, echo, export, find, import_files, peek, take
+from lockers.operations import fix as fix_coins
+from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
@@ -45,7 +48,7 @@ ONE = 10**8
 @pytest.fixture
 def task(alice: Wallet) -> LockerTask:
     stock(alice, 0, 0)
-    return operations.start_put(actor=alice, name="alice", units=2 * ONE).task
+    return put_coins.start(actor=alice, name="alice", units=2 * ONE).task
 
 
 def claim_it(task: LockerTask) -> Claim | None:
@@ -269,7 +272,7 @@ def test_a_worker_writes_nothing_about_a_task_that_has_ended(name: str, supersed
 def test_a_superseded_worker_gives_no_way_and_holds_nothing(superseded: Claim, alice: Wallet, settings: Any) -> None:
     settings.WORKERS = 1
     LockerTask.objects.filter(pk=superseded.task_id).update(is_long=True)
-    other = operations.start_echo(actor=alice).task
+    other = echo.start(actor=alice).task
     LockerTask.objects.filter(pk=other.pk).update(is_long=True, lease_until="2099-01-01T00:00Z")
     before = rows()
 
@@ -332,7 +335,7 @@ def read() -> Iterator[Statements]:
 
 
 def give_all(wallet: Wallet, records: list[CoinRecord]) -> Statements:
-    started = operations.start_import(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))])
+    started = import_files.start(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))])
     with read() as statements:
         finish(started)
     return statements
@@ -345,7 +348,7 @@ def _imports(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code
 def _puts(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1, 0, 0, 0))
     network.fault(range(13), "silent")
-    started = operations.start_put(actor=alice, name="alice", units=11 * ONE, transmit_code=code)
+    started = put_coins.start(actor=alice, name="alice", units=11 * ONE, transmit_code=code)
     with read() as statements:
         finish(started)
     assert states(alice) == {"limbo": 2, "bank": 2}
@@ -354,7 +357,7 @@ def _puts(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: s
 
 def _puts_with_change(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1))
-    started = operations.start_put(actor=alice, name="alice", units=3 * ONE, transmit_code=code)
+    started = put_coins.start(actor=alice, name="alice", units=3 * ONE, transmit_code=code)
     with read() as statements:
         finish(started)
     assert states(alice) == {"broken": 1, "locked": 3, "bank": 7}
@@ -364,7 +367,7 @@ def _puts_with_change(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wal
 def _takes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1, 0, 0, 0))
     put(alice, 11, code)
-    started = operations.start_take(actor=bob, name="bob", code=code)
+    started = take.start(actor=bob, name="bob", code=code)
     with read() as statements:
         finish(started)
     assert states(bob) == {"bank": 2}
@@ -375,7 +378,7 @@ def _finds(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
     _puts(network, mint, alice, bob, code)
     network.clear()
     Coin.objects.filter(state="limbo").update(changed_at="2026-01-01T00:00Z")
-    started = operations.start_find(actor=alice, name="alice")
+    started = find.start(actor=alice, name="alice")
     with read() as statements:
         finish(started)
     assert states(alice) == {"bank": 4}
@@ -386,7 +389,7 @@ def _fixes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
     network.fault(0, "wrong-secret")
     give_all(alice, mint(1, 0, 0, 0))
     network.clear()
-    started = operations.start_fix(actor=alice, name="alice")
+    started = fix_coins.start(actor=alice, name="alice")
     with read() as statements:
         finish(started)
     return statements
@@ -394,7 +397,7 @@ def _fixes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
 
 def _breaks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1))
-    started = operations.start_break(actor=alice, name="alice", denomination=1)
+    started = break_coin.start(actor=alice, name="alice", denomination=1)
     with read() as statements:
         finish(started)
     assert states(alice) == {"broken": 1, "bank": 10}
@@ -403,7 +406,7 @@ def _breaks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code:
 
 def _exports(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1))
-    started = operations.export_coins(actor=alice, name="alice", units=3 * ONE, file_type=FileType.BIN)
+    started = export.start(actor=alice, name="alice", units=3 * ONE, file_type=FileType.BIN)
     with read() as statements:
         finish(started)
     assert states(alice) == {"broken": 1, "exported": 3, "bank": 7}
@@ -411,7 +414,7 @@ def _exports(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code
 
 
 def _peeks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
-    started = operations.start_peek(actor=alice, code=code)
+    started = peek.start(actor=alice, code=code)
     with read() as statements:
         finish(started)
     return statements

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import coin_secrets, errors, operations
+from lockers import coin_secrets, errors
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ServerHealth
+from lockers.operations import fix as fix_coins
+from lockers.operations import new_task
+from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
@@ -21,7 +24,7 @@ from wallets.models import Wallet
 
 
 def fix(wallet: Wallet) -> LockerTask:
-    return finish(operations.start_fix(actor=wallet, name=wallet.name))
+    return finish(fix_coins.start(actor=wallet, name=wallet.name))
 
 
 def fracked(network: LocalNetwork, wallet: Wallet, records: list[CoinRecord], count: int) -> None:
@@ -176,21 +179,21 @@ def test_a_server_that_may_still_get_an_old_put_is_fixed_for_good(
 def test_coins_are_healed_without_being_asked(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet) -> None:
     fracked(network, alice, mint(1, 0, 0, 0), 2)
     give(bob, mint(0, 0, 0, 0))
-    assert operations.start_overdue_fixes() == []
+    assert fix_coins.start_overdue() == []
     Coin.objects.update(changed_at=Now() - timedelta(hours=1))
     ServerHealth.objects.bulk_create(
         ServerHealth(raida=raida, rest_until=Now() + timedelta(hours=1)) for raida in range(13)
     )
-    assert operations.start_overdue_fixes() == []
+    assert fix_coins.start_overdue() == []
     ServerHealth.objects.all().delete()
 
-    (task_id,) = operations.start_overdue_fixes()
+    (task_id,) = fix_coins.start_overdue()
 
-    assert operations.start_overdue_fixes() == []
+    assert fix_coins.start_overdue() == []
     task = LockerTask.objects.get(pk=task_id)
     with pytest.raises(errors.CoinsBusy, match="healed"):
-        operations.start_put(actor=alice, name="alice", units=12 * 10**8)
-    finish(operations.Started(task))
+        put_coins.start(actor=alice, name="alice", units=12 * 10**8)
+    finish(new_task.Started(task))
     assert_whole(alice)
     assert not find_again(alice)
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, operations
+from lockers import coin_import, coin_secrets
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
+from lockers.operations import fix, health, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import CoinRecord, write_bin
@@ -44,9 +45,7 @@ def others() -> Any:
 def by_import(alice: Wallet, mint: Mint) -> LockerTask:
     records = mint(*[0] * 9)
     foreign = CoinRecord(wire_coins.Coin(0, NOT_KEPT), records[0].ans)
-    task = finish(
-        operations.start_import(actor=alice, name="alice", uploads=[("ten.bin", write_bin([*records, foreign]))])
-    )
+    task = finish(import_files.start(actor=alice, name="alice", uploads=[("ten.bin", write_bin([*records, foreign]))]))
     assert others().filter(state="bank", passes=25).count() == 9
     return task
 
@@ -65,7 +64,7 @@ def by_fix(alice: Wallet, mint: Mint) -> LockerTask:
     plant(alice, pown="p" * 20 + "f" * 5)
     # As if five servers were not known to accept any.
     others().update(pown="p" * 20 + "f" * 5, state="fracked")
-    task = finish(operations.start_fix(actor=alice, name="alice"))
+    task = finish(fix.start(actor=alice, name="alice"))
     assert others().filter(state="bank", passes=25).count() == 9
     return task
 
@@ -73,7 +72,7 @@ def by_fix(alice: Wallet, mint: Mint) -> LockerTask:
 def by_health(alice: Wallet, mint: Mint) -> LockerTask:
     give(alice, mint(*[0] * 9))
     plant(alice)
-    task = finish(operations.start_health(actor=alice, name="alice"))
+    task = finish(health.start(actor=alice, name="alice"))
     assert others().filter(checked_at__gt=Now() - timedelta(minutes=1)).count() == 9
     assert task.result["coins_doubtful"] == 1
     return task

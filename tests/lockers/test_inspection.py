@@ -5,10 +5,11 @@ import dataclasses
 from django.conf import settings
 from django.core.management import call_command
 
-from lockers import coin_secrets, operations
+from lockers import coin_secrets
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import CoinAnPan, encode_pown
 from lockers.worker import reconciliation
@@ -45,7 +46,7 @@ def test_a_coin_that_somebody_else_powned_is_found(network: LocalNetwork, mint: 
 
 
 def steal(row: Coin) -> None:
-    coin = operations.WireCoin(row.denomination, row.serial_number)
+    coin = WireCoin(row.denomination, row.serial_number)
     held, fresh = coin_secrets.open_numbers(row.secrets, coin_id=row.pk), coin_secrets.fresh_numbers()
     payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
     servers = wire.servers_from_settings(settings.RAIDA_HOSTS)

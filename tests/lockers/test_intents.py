@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import operations, tasks
+from lockers import tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
+from lockers.operations import break_coin, export, find, fix, import_files, new_task, take, transfer
+from lockers.operations import put as put_coins
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import FileType, TaskKind
@@ -120,56 +122,56 @@ def looker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     looker.other.close()
 
 
-def begin_put(world: World) -> operations.Started:
+def begin_put(world: World) -> new_task.Started:
     give(world.alice, world.mint(1, 0, 0, 0))
-    return operations.start_put(actor=world.alice, name="alice", units=11 * ONE, transmit_code=world.code)
+    return put_coins.start(actor=world.alice, name="alice", units=11 * ONE, transmit_code=world.code)
 
 
-def begin_take(world: World) -> operations.Started:
+def begin_take(world: World) -> new_task.Started:
     give(world.alice, world.mint(1, 0, 0, 0))
     put(world.alice, 11, world.code)
-    return operations.start_take(actor=world.bob, name="bob", code=world.code)
+    return take.start(actor=world.bob, name="bob", code=world.code)
 
 
-def begin_import(world: World) -> operations.Started:
+def begin_import(world: World) -> new_task.Started:
     files = [("coins.bin", write_bin(world.mint(1, 0, 0, 0)))]
-    return operations.start_import(actor=world.alice, name="alice", uploads=files)
+    return import_files.start(actor=world.alice, name="alice", uploads=files)
 
 
-def begin_find(world: World) -> operations.Started:
+def begin_find(world: World) -> new_task.Started:
     started = begin_put(world)
     world.network.fault(range(13), "silent")
     finish(started)
     world.network.clear()
     assert Coin.objects.filter(state="limbo").update(changed_at="2026-01-01T00:00Z") == 2
-    return operations.start_find(actor=world.alice, name="alice")
+    return find.start(actor=world.alice, name="alice")
 
 
-def begin_fix(world: World) -> operations.Started:
+def begin_fix(world: World) -> new_task.Started:
     world.network.fault(range(2), "wrong-secret")
     give(world.alice, world.mint(1, 0, 0, 0))
     world.network.clear()
-    return operations.start_fix(actor=world.alice, name="alice")
+    return fix.start(actor=world.alice, name="alice")
 
 
-def begin_break(world: World) -> operations.Started:
+def begin_break(world: World) -> new_task.Started:
     give(world.alice, world.mint(1))
-    return operations.start_break(actor=world.alice, name="alice", denomination=1)
+    return break_coin.start(actor=world.alice, name="alice", denomination=1)
 
 
-def begin_transfer(world: World) -> operations.Started:
+def begin_transfer(world: World) -> new_task.Started:
     give(world.alice, world.mint(1))
     trusts.open_managed_wallet(actor=world.alice, name="sapling")
-    return operations.transfer_coins(actor=world.alice, source="alice", destination="sapling", units=3 * ONE)
+    return transfer.start(actor=world.alice, source="alice", destination="sapling", units=3 * ONE)
 
 
-def begin_export(world: World) -> operations.Started:
+def begin_export(world: World) -> new_task.Started:
     give(world.alice, world.mint(1))
-    return operations.export_coins(actor=world.alice, name="alice", units=3 * ONE, file_type=FileType.BIN)
+    return export.start(actor=world.alice, name="alice", units=3 * ONE, file_type=FileType.BIN)
 
 
 # The command by which each kind moves its coins, and how many it is about.
-KINDS: dict[TaskKind, tuple[Callable[[World], operations.Started], Command, int]] = {
+KINDS: dict[TaskKind, tuple[Callable[[World], new_task.Started], Command, int]] = {
     TaskKind.PUT: (begin_put, Command.PUT, 2),
     TaskKind.TAKE: (begin_take, Command.REMOVE, 2),
     TaskKind.IMPORT: (begin_import, Command.POWN, 4),

@@ -12,9 +12,11 @@ from django.conf import settings as django_settings
 from django.db import IntegrityError, connections
 from django.db.models.functions import Now
 
-from lockers import coin_secrets, operations, reports, tasks
+from lockers import coin_secrets, reports, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ReceiptLine, ServerHealth
+from lockers.operations import new_task, peek, take
+from lockers.operations import put as put_coins
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
@@ -111,7 +113,7 @@ def test_coins_that_came_in_get_the_numbers_of_late_servers(
     network.fault(range(12), "hold")
 
     if kind == "take":
-        task = finish(operations.start_take(actor=bob, name="bob", code=code))
+        task = finish(take.start(actor=bob, name="bob", code=code))
     else:
         give(bob, records)
         task = LockerTask.objects.get(wallet=bob)
@@ -144,7 +146,7 @@ def test_any_sequence_leaves_lockers_on_all_servers(
 
     give(alice, records)
     put(alice, 12, code)
-    taken = finish(operations.start_take(actor=bob, name="bob", code=code))
+    taken = finish(take.start(actor=bob, name="bob", code=code))
     assert taken.message == "Taken."
     again = put(bob, 12)
 
@@ -192,7 +194,7 @@ def test_an_answer_that_comes_when_the_coins_have_moved_on_changes_the_board_alo
     give(alice, mint(1, 0, 0, 0))
     delays(network, {"0-11": "delay:1.0"})
     first = put(alice, 13, code)
-    taken = finish(operations.start_take(actor=bob, name="bob", code=code))
+    taken = finish(take.start(actor=bob, name="bob", code=code))
     again = put(bob, 13)
     assert [board(task) for task in (first, taken)] == ["w" * 12 + "p" * 13] * 2
     before = rows_of_coins()
@@ -239,9 +241,9 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
         wait_until(listening.is_quiet)
     delays(network, {"0-6": "hold", "7-11": "silent"})
     if kind == "put":
-        started = operations.start_put(actor=alice, name="alice", units=13 * UNITS_PER_COIN, transmit_code=code)
+        started = put_coins.start(actor=alice, name="alice", units=13 * UNITS_PER_COIN, transmit_code=code)
     else:
-        started = operations.start_take(actor=bob, name="bob", code=code)
+        started = take.start(actor=bob, name="bob", code=code)
 
     work_and_be_killed(started)
 
@@ -265,7 +267,7 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
     assert_true_to_the_servers()
 
 
-def work_and_be_killed(started: operations.Started) -> None:
+def work_and_be_killed(started: new_task.Started) -> None:
     """Work on a task in a process that is killed as soon as the task has ended."""
     connections.close_all()
     if not (child := os.fork()):
@@ -327,7 +329,7 @@ def test_coins_from_another_locker_leave_it_by_a_remove_before_they_are_put(
     give(alice, mint(1, 0, 0, 0))
     put(alice, 13, code)
     network.fault(range(5), "silent")
-    assert finish(operations.start_take(actor=bob, name="bob", code=code)).message == "Taken."
+    assert finish(take.start(actor=bob, name="bob", code=code)).message == "Taken."
     wait_until(listening.is_quiet)
     network.clear()
     ServerHealth.objects.all().delete()
@@ -338,7 +340,7 @@ def test_coins_from_another_locker_leave_it_by_a_remove_before_they_are_put(
     wait_until(lambda: fewest(locker) == 25, meanwhile=follow_up)
 
     assert [network.seen(command, 0) for command in (Command.REMOVE, Command.POWN, Command.PUT)] == [1, 0, 1]
-    assert finish(operations.start_take(actor=alice, name="alice", code=code)).state == "error"
+    assert finish(take.start(actor=alice, name="alice", code=code)).state == "error"
     assert stands_on(locker) == [25] * 4
     assert_true_to_the_servers()
 
@@ -351,7 +353,7 @@ def test_a_peek_tells_at_last_what_every_server_listed(
     wait_until(listening.is_quiet)
     delays(network, {"0-10": "hold", "11-11": "silent"})
 
-    task = finish(operations.start_peek(actor=alice, code=code))
+    task = finish(peek.start(actor=alice, code=code))
 
     assert board(task) == "w" * 12 + "p" * 13
     network.clear(range(11))

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from lockers import coin_secrets, operations
+from lockers import coin_secrets
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
+from lockers.operations import take
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN, KIND_LOCKER, KIND_PLAIN
@@ -53,7 +54,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     with listening(monkeypatch) as heard:
         put(alice, 12, CODE)
         runner.peek(actor_id=alice.pk, code=CODE)
-        finish(operations.start_take(actor=bob, name="bob", code=CODE))
+        finish(take.start(actor=bob, name="bob", code=CODE))
 
     assert kinds(heard, Command.PUT) == [KIND_COIN] * 25
     assert kinds(heard, Command.PEEK) == [KIND_LOCKER] * 50
@@ -110,7 +111,7 @@ def test_the_key_of_a_locker_that_is_not_there_yet_is_not_sent_in_clear(
 ) -> None:
     settings.RAIDA_PLAINTEXT = allowed
     with listening(monkeypatch) as heard:
-        task = finish(operations.start_take(actor=alice, name="alice", code="NOBODY-EVER-USED-THIS"))
+        task = finish(take.start(actor=alice, name="alice", code="NOBODY-EVER-USED-THIS"))
 
     assert task.message == "No locker with this code, or it was emptied already: the servers do not say which."
     assert task.result["raida"].count("f") >= 13
@@ -126,7 +127,7 @@ def test_without_plaintext_everything_works_and_nothing_is_in_clear(
         give(alice, records)
         put(alice, 13, CODE + "-2")
         network.fault(range(3), "forget")
-        finish(operations.start_take(actor=bob, name="bob", code=CODE + "-2"))
+        finish(take.start(actor=bob, name="bob", code=CODE + "-2"))
 
     assert states(bob) == {"bank": 4}
     plain = [RequestHeader.decode(data) for data in heard if RequestHeader.decode(data).encryption_kind == KIND_PLAIN]

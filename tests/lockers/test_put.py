@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import coin_selection, errors, operations
+from lockers import coin_selection, errors
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
+from lockers.operations import find as find_coins
+from lockers.operations import import_files, take
+from lockers.operations import put as put_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
@@ -24,15 +27,13 @@ from wallets.models import Wallet
 
 
 def give(wallet: Wallet, records: list[CoinRecord]) -> None:
-    task = finish(operations.start_import(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))]))
+    task = finish(import_files.start(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))]))
     assert task.state == "completed", task.message
 
 
 def put(wallet: Wallet, amount: int, code: str | None = None) -> LockerTask:
     return finish(
-        operations.start_put(
-            actor=wallet, name=wallet.name, units=amount * UNITS_PER_COIN, tag="rent", transmit_code=code
-        )
+        put_coins.start(actor=wallet, name=wallet.name, units=amount * UNITS_PER_COIN, tag="rent", transmit_code=code)
     )
 
 
@@ -55,7 +56,7 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     give(alice, mint(1, 1, 0, 0))
     put(alice, 21, "THE-CODE-OF-ALICE")
 
-    task = finish(operations.start_take(actor=bob, name="bob", code="THE-CODE-OF-ALICE"))
+    task = finish(take.start(actor=bob, name="bob", code="THE-CODE-OF-ALICE"))
 
     assert (task.state, task.message, task.result["total"]) == ("completed", "Taken.", 21 * UNITS_PER_COIN)
     assert states(alice) == {"sent": 3, "bank": 1}
@@ -104,7 +105,7 @@ def test_a_put_that_is_refused_is_rolled_back(
 def find(wallet: Wallet) -> LockerTask:
     # As if so long had passed that no packet of the put can still be under way.
     Coin.objects.filter(wallet=wallet).update(changed_at=Now() - timedelta(minutes=1))
-    return finish(operations.start_find(actor=wallet, name=wallet.name))
+    return finish(find_coins.start(actor=wallet, name=wallet.name))
 
 
 # Other faults are gone through in `tests.chaos.test_outcomes`.
@@ -166,7 +167,7 @@ def test_what_others_take_between_counting_and_locking_is_counted_again(
 
     monkeypatch.setattr(coin_selection, "choose", choose_and_lose)
 
-    started = operations.start_put(actor=alice, name="alice", units=9 * UNITS_PER_COIN)
+    started = put_coins.start(actor=alice, name="alice", units=9 * UNITS_PER_COIN)
 
     assert started.task.plan == {"breaks": True}
     assert Coin.objects.get(task=started.task).denomination == 1

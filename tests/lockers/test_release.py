@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import operations
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker
+from lockers.operations import break_coin
+from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
 from lockers.transport import Call
 from lockers.worker import task_store
@@ -134,7 +135,7 @@ def test_a_break_that_arrives_after_the_release_finds_another_number(
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
     delayed = Delayed(network, Command.BREAK, monkeypatch)
-    finish(operations.start_break(actor=alice, name="alice", denomination=1))
+    finish(break_coin.start(actor=alice, name="alice", denomination=1))
     assert states(alice) == {"limbo": 1, "change": 10, "bank": 3}
     find(alice)
     assert states(alice) == {"bank": 4, "void": 10}
@@ -149,7 +150,7 @@ def test_a_break_that_arrives_between_find_and_release_is_a_break(
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
     delayed = Delayed(network, Command.BREAK, monkeypatch)
-    finish(operations.start_break(actor=alice, name="alice", denomination=1))
+    finish(break_coin.start(actor=alice, name="alice", denomination=1))
     before_pown(monkeypatch, delayed.arrive)
 
     find(alice)
@@ -168,7 +169,7 @@ def test_without_patience_nothing_is_released(network: LocalNetwork, mint: Mint,
     network.clear()
     Coin.objects.update(changed_at=Now() + timedelta(seconds=1))
 
-    finish(operations.start_find(actor=alice, name="alice"))
+    finish(find_coins.start(actor=alice, name="alice"))
 
     assert states(alice) == {"limbo": 4}
     assert network.seen(Command.POWN) == 25 * 2

@@ -13,8 +13,9 @@ from django.core.management import CommandError, call_command
 from config.admin import second_factor
 from config.admin.models import SecondFactor
 from config.management.commands import doctor
-from lockers import coin_secrets, key_rotation, operations, vault
+from lockers import coin_secrets, key_rotation, vault
 from lockers.models import Coin, Locker, LockerTask
+from lockers.operations import fix, peek, put
 from lockers.states import CoinState
 from tests.api.web_server import database_url
 from tests.desk.test_signing_in import set_up
@@ -66,9 +67,9 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
     row = Coin.objects.order_by("id")[0]
     row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
     row.save(update_fields=["proposed"])
-    operations.start_put(actor=alice, name="alice", units=10**8, transmit_code=CODE)
-    operations.start_peek(actor=alice, code=CODE)
-    operations.start_fix(actor=alice, name="alice")
+    put.start(actor=alice, name="alice", units=10**8, transmit_code=CODE)
+    peek.start(actor=alice, code=CODE)
+    fix.start(actor=alice, name="alice")
     set_up(User.objects.create_user("otto"))
     before = secrets_of_everything()
     assert len(before) == 3 + 1 + 1 + 1 + 1 + 1

@@ -14,9 +14,11 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, contested, errors, operations
+from lockers import coin_import, coin_secrets, contested, errors
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
+from lockers.operations import break_coin, find, new_task, put, reserve
+from lockers.operations import export as export_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, Member, write_bin, write_zip
 from lockers.states import CoinState, FileType, TaskKind
@@ -51,10 +53,10 @@ def test_a_coin_that_another_task_has_stops_the_reservation_of_all(task: LockerT
     before = every_coin()
 
     with pytest.raises(errors.CoinsBusy), transaction.atomic():
-        operations._reserve([row.pk for row in rows], task=task)
+        reserve.reserve_coins([row.pk for row in rows], task=task)
 
     assert every_coin() == before
-    operations._reserve([rows[2].pk], task=task)
+    reserve.reserve_coins([rows[2].pk], task=task)
     assert {row["id"] for row in every_coin() if row["task_id"] == task.pk} == {rows[2].pk}
 
 
@@ -74,7 +76,7 @@ def test_a_coin_that_is_not_free_or_not_whole_is_not_broken(
     before = every_coin()
 
     with pytest.raises(errors.CoinsBusy), transaction.atomic():
-        operations._reserve_to_break(row.pk, task=task)
+        reserve.reserve_to_break(row.pk, task=task)
 
     assert every_coin() == before
 
@@ -90,9 +92,9 @@ def test_the_coin_that_most_servers_accept_is_broken_and_only_a_free_one_of_the_
     taken(reserved)
 
     with transaction.atomic():
-        assert operations._lock_one_to_break(alice, 1) == best.pk
-        assert operations._lock_one_to_break(alice, 0) is None
-    begun = operations.start_break(actor=alice, name="alice", denomination=1).task
+        assert reserve.lock_one_to_break(alice, 1) == best.pk
+        assert reserve.lock_one_to_break(alice, 0) is None
+    begun = break_coin.start(actor=alice, name="alice", denomination=1).task
 
     assert list(Coin.objects.filter(task=begun).values_list("pk", "batch", "family")) == [
         (best.pk, FIRST_BREAK, best.pk)
@@ -106,15 +108,15 @@ def test_only_free_coins_of_the_wallet_are_chosen_and_whole_ones_first(alice: Wa
     Coin.objects.filter(pk=lost.pk).update(state=CoinState.LIMBO)
 
     with transaction.atomic():
-        assert operations._lock_free(alice, {0: 9}) == [whole.pk, fracked.pk]
-        assert operations._lock_free(alice, {0: 1}) == [whole.pk]
-        assert operations._lock_free(bob, {0: 9, 1: 9}) == [foreign.pk]
+        assert reserve._lock_free(alice, {0: 9}) == [whole.pk, fracked.pk]
+        assert reserve._lock_free(alice, {0: 1}) == [whole.pk]
+        assert reserve._lock_free(bob, {0: 9, 1: 9}) == [foreign.pk]
 
 
 def test_the_coin_that_is_broken_is_not_among_those_that_leave_whole(alice: Wallet) -> None:
     rows = stock(alice, 1, 1)
 
-    task = operations.start_put(actor=alice, name="alice", units=13 * ONE).task
+    task = put.start(actor=alice, name="alice", units=13 * ONE).task
 
     (whole,) = Coin.objects.filter(task=task, locker=task.locker)
     (broken,) = Coin.objects.filter(task=task, batch=FIRST_BREAK)
@@ -124,10 +126,10 @@ def test_the_coin_that_is_broken_is_not_among_those_that_leave_whole(alice: Wall
 
 def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_counterfeit(alice: Wallet) -> None:
     stock(alice, 0, 0)
-    export = operations.export_coins(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task
+    export = export_coins.start(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task
     (before,) = Coin.objects.filter(export__task=export)
 
-    task = operations.recall_export(actor=alice, export_id=export.pk).task
+    task = export_coins.recall(actor=alice, export_id=export.pk).task
 
     (row,) = Coin.objects.filter(task=task)
     assert (row.origin, row.state, row.serial_number) == ("take", "incoming", before.serial_number)
@@ -139,18 +141,18 @@ def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_count
 def test_the_arrival_of_a_file_is_confirmed_once(alice: Wallet) -> None:
     stock(alice, 0, 0)
     export, other = (
-        operations.export_coins(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task for _ in range(2)
+        export_coins.start(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task for _ in range(2)
     )
     Export.objects.filter(pk=export.pk).update(confirmed_at="2026-01-01T00:00Z")
     before = list(Export.objects.order_by("pk").values())
 
-    operations.confirm_export(actor=alice, export_id=export.pk)
+    export_coins.confirm(actor=alice, export_id=export.pk)
 
     assert list(Export.objects.order_by("pk").values()) == before
-    assert operations.fetch_export(actor=alice, export_id=other.pk).content
-    operations.confirm_export(actor=alice, export_id=other.pk)
+    assert export_coins.fetch(actor=alice, export_id=other.pk).content
+    export_coins.confirm(actor=alice, export_id=other.pk)
     with pytest.raises(errors.ExportConfirmed):
-        operations.fetch_export(actor=alice, export_id=other.pk)
+        export_coins.fetch(actor=alice, export_id=other.pk)
 
 
 def in_doubt(wallet: Wallet, *, locker: Locker | None = None, origin: TaskKind = TaskKind.IMPORT) -> Coin:
@@ -172,7 +174,7 @@ def test_a_find_asks_about_the_coins_of_each_locker_and_origin_apart(alice: Wall
     taken(others[0])
     before = list(Coin.objects.filter(pk__in=[row.pk for row in others]).order_by("id").values())
 
-    task = operations.start_find(actor=alice, name="alice").task
+    task = find.start(actor=alice, name="alice").task
 
     batches = {
         number: set(Coin.objects.filter(task=task, pk__in=[row.pk for row in each]).values_list("batch", flat=True))
@@ -194,7 +196,7 @@ def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(a
     Coin.objects.filter(pk__in=[row.pk for row in its_own]).update(state=CoinState.CHANGE, family=other.pk)
     taken(ten[0])
 
-    task = operations.start_find(actor=alice, name="alice").task
+    task = find.start(actor=alice, name="alice").task
 
     assert set(Coin.objects.filter(task=task).values_list("pk", "batch")) == {
         (row.pk, FIRST_BREAK) for row in (broken, *ten[1:])
@@ -448,7 +450,7 @@ def test_a_task_is_parked_only_if_all_that_it_has_waits(
     coins = [WireCoin(0, number) for number in range(2)]
     arrivals = contested.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
 
-    operations._park_if_all_wait(task, arrivals)
+    new_task.park_if_all_wait(task, arrivals)
 
     assert LockerTask.objects.get(pk=task.pk).is_parked is is_parked
     assert not LockerTask.objects.get(pk=neighbour.pk).is_parked

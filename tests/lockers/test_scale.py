@@ -10,8 +10,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from lockers import operations, queries
+from lockers import errors, queries
 from lockers.models import Coin
+from lockers.operations import export, put
+from lockers.operations import transfer as transfer_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import FileType
 from lockers.worker import task_store
@@ -102,9 +104,7 @@ def test_the_balance_is_read_from_an_index_alone(wallet: Wallet) -> None:
 
 
 def test_a_put_of_one_coin_among_100_000_reads_one(wallet: Wallet) -> None:
-    begun, statements, peak = measured(
-        lambda: operations.start_put(actor=wallet, name="rich", units=UNITS_PER_COIN, tag="")
-    )
+    begun, statements, peak = measured(lambda: put.start(actor=wallet, name="rich", units=UNITS_PER_COIN, tag=""))
 
     assert Coin.objects.filter(task=begun.task).count() == 1
     assert (statements <= 12, peak < 300_000) == (True, True), (statements, peak)
@@ -112,7 +112,7 @@ def test_a_put_of_one_coin_among_100_000_reads_one(wallet: Wallet) -> None:
 
 def test_a_put_of_10_000_coins_sends_as_many_statements_and_is_worked_on_in_batches(wallet: Wallet) -> None:
     begun, statements, peak = measured(
-        lambda: operations.start_put(actor=wallet, name="rich", units=10_000 * 10_000 * UNITS_PER_COIN, tag="")
+        lambda: put.start(actor=wallet, name="rich", units=10_000 * 10_000 * UNITS_PER_COIN, tag="")
     )
 
     sizes = [
@@ -127,7 +127,7 @@ def test_a_transfer_of_20_000_coins_sends_as_many_statements_as_one_of_two(walle
     units = 10_000 * (10_000 + 1_000) * UNITS_PER_COIN
 
     def transfer(amount: int) -> Callable[[], Any]:
-        return lambda: operations.transfer_coins(actor=wallet, source="rich", destination="sapling", units=amount)
+        return lambda: transfer_coins.start(actor=wallet, source="rich", destination="sapling", units=amount)
 
     _, few, _ = measured(transfer(2 * UNITS_PER_COIN))
     _, many, peak = measured(transfer(units))
@@ -140,8 +140,8 @@ def test_a_transfer_of_20_000_coins_sends_as_many_statements_as_one_of_two(walle
 def test_an_export_of_everything_is_refused_before_anything_is_read(wallet: Wallet) -> None:
     def refused() -> str:
         try:
-            operations.export_coins(actor=wallet, name="rich", units=None, file_type=FileType.BIN)
-        except operations.errors.InvalidLockerRequest as error:
+            export.start(actor=wallet, name="rich", units=None, file_type=FileType.BIN)
+        except errors.InvalidLockerRequest as error:
             return str(error)
         return "made"
 

@@ -16,9 +16,13 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_breaks, coin_secrets, current_results, delivery, errors, operations, restore
+from lockers import coin_breaks, coin_secrets, current_results, delivery, errors, restore
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
+from lockers.operations import break_coin, import_files, new_task
+from lockers.operations import export as export_coins
+from lockers.operations import put as put_coins
+from lockers.operations import take as take_coins
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
@@ -41,7 +45,7 @@ def every_row(*models: Any) -> list[Any]:
     return [list(model.objects.order_by("pk").values()) for model in models or (Coin, LockerTask, ReceiptLine, Account)]
 
 
-def working(started: operations.Started) -> Claim:
+def working(started: new_task.Started) -> Claim:
     held = task_store.claim(task_id=started.task.pk)
     assert held is not None
     return held
@@ -51,14 +55,14 @@ def working(started: operations.Started) -> Claim:
 def held(alice: Wallet) -> Claim:
     """A worker that puts two coins of alice; a third one is free."""
     stock(alice, 0, 0, 0)
-    return working(operations.start_put(actor=alice, name="alice", units=2 * ONE))
+    return working(put_coins.start(actor=alice, name="alice", units=2 * ONE))
 
 
 @pytest.fixture
 def foreign(bob: Wallet) -> CoinWork:
     """A coin of bob's that another task has, as a worker would write it."""
     stock(bob, 0)
-    other = operations.start_put(actor=bob, name="bob", units=ONE).task
+    other = put_coins.start(actor=bob, name="bob", units=ONE).task
     (piece,) = task_store.pieces(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
     piece.pown, piece.marks = at("p13 n12"), "p" * 25
     return piece
@@ -211,14 +215,14 @@ def test_what_a_task_has_reserved_is_worth_what_was_asked_for(
 
 def test_a_file_of_which_a_coin_came_back_is_not_given_out_in_part(alice: Wallet) -> None:
     stock(alice, 0, 0)
-    started = operations.export_coins(actor=alice, name="alice", units=2 * ONE, file_type=FileType.BIN)
-    assert len(operations.fetch_export(actor=alice, export_id=started.task.pk).content) > 0
+    started = export_coins.start(actor=alice, name="alice", units=2 * ONE, file_type=FileType.BIN)
+    assert len(export_coins.fetch(actor=alice, export_id=started.task.pk).content) > 0
     one = Coin.objects.filter(state="exported").order_by("id")[0]
     Coin.objects.filter(pk=one.pk).update(state=CoinState.SENT)
     before = every_row(Coin, Export)
 
     with pytest.raises(errors.ExportReturned):
-        operations.fetch_export(actor=alice, export_id=started.task.pk)
+        export_coins.fetch(actor=alice, export_id=started.task.pk)
 
     assert every_row(Coin, Export) == before
 
@@ -229,7 +233,7 @@ def test_a_file_of_which_a_coin_came_back_is_not_given_out_in_part(alice: Wallet
 @pytest.fixture
 def breaking(alice: Wallet) -> Claim:
     stock(alice, 1)
-    return working(operations.start_break(actor=alice, name="alice", denomination=1))
+    return working(break_coin.start(actor=alice, name="alice", denomination=1))
 
 
 def propose(held: Claim, votes: dict[int, int]) -> bool:
@@ -254,7 +258,7 @@ def test_no_number_is_taken_that_a_coin_of_this_ledger_has(
     state: str, is_taken: bool, breaking: Claim, bob: Wallet
 ) -> None:
     (row,) = stock(bob, 0)
-    other = operations.start_put(actor=bob, name="bob", units=ONE).task
+    other = put_coins.start(actor=bob, name="bob", units=ONE).task
     export = Export.objects.create(task=post(bob, ONE), wallet=bob, type="bin", file_name="f.bin", coin_count=1)
     Coin.objects.filter(pk=row.pk).update(
         state=state, task=None, batch=None, outcome="", locker=other.locker, export=export, family=row.pk
@@ -294,7 +298,7 @@ def test_of_change_only_what_no_server_refuses_is_broken_further(
     state: str, step: make_change.Next, alice: Wallet, bob: Wallet
 ) -> None:
     stock(alice, 1)
-    started = operations.start_put(actor=alice, name="alice", units=ONE // 10)
+    started = put_coins.start(actor=alice, name="alice", units=ONE // 10)
     held = working(started)
     Coin.objects.filter(task=started.task).update(
         batch=coin_breaks.POOL, family=None, state=state, pown=at("p13 n12" if state == "bank" else "p13 f12")
@@ -306,7 +310,7 @@ def test_of_change_only_what_no_server_refuses_is_broken_further(
 
 def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
     stock(alice, 2)
-    started = operations.start_put(actor=alice, name="alice", units=20 * ONE)
+    started = put_coins.start(actor=alice, name="alice", units=20 * ONE)
     held = working(started)
     Coin.objects.filter(task=started.task).update(task=None, batch=None, outcome="", family=None)
     pool = stock(alice, 1, 1, 1, 0)
@@ -561,12 +565,12 @@ def test_12_servers_do_not_open_a_locker_that_all_have_forgotten(
     network.fault(12, "wrong-secret")
     network.forget_seen()
 
-    task = finish(operations.start_take(actor=bob, name="bob", code=code))
+    task = finish(take_coins.start(actor=bob, name="bob", code=code))
 
     assert (task.state, states(bob), states(alice)) == ("error", {}, {"locked": 4})
     assert network.seen(Command.REMOVE) + network.seen(Command.POWN) == 0
     network.clear(12)
-    assert finish(operations.start_take(actor=bob, name="bob", code=code)).state == "completed"
+    assert finish(take_coins.start(actor=bob, name="bob", code=code)).state == "completed"
     assert_true_to_the_servers()
 
 
@@ -637,7 +641,7 @@ def test_nothing_is_sent_again_to_a_server_that_has_not_said_what_it_holds(
 ) -> None:
     records = mint(0, 0, 0, 0)
     network.fault(range(13), "silent")
-    finish(operations.start_import(actor=alice, name="alice", uploads=[("c.bin", write_bin(records))]))
+    finish(import_files.start(actor=alice, name="alice", uploads=[("c.bin", write_bin(records))]))
     assert states(alice) == {"limbo": 4}
     network.forget_seen()
 

@@ -7,9 +7,12 @@ import pytest
 from django.db.models.functions import Now
 
 from config.api.cloudcoin import urls
-from lockers import coin_secrets, errors, operations, tasks
+from lockers import coin_secrets, errors, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.operations import find as find_coins
+from lockers.operations import import_files, new_task, peek
+from lockers.operations import take as take_coins
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
@@ -42,7 +45,7 @@ OUTCOMES = {
 
 
 def take(wallet: Wallet, code: str) -> LockerTask:
-    return finish(operations.start_take(actor=wallet, name=wallet.name, code=code))
+    return finish(take_coins.start(actor=wallet, name=wallet.name, code=code))
 
 
 # Other faults are gone through in `tests.chaos.test_outcomes`.
@@ -53,7 +56,7 @@ def test_a_take_ends_right_whatever_servers_do(
     give(alice, mint(1, 0, 0, 0))
     assert put(alice, 12, code).state == "completed"
     at_first, in_the_end = OUTCOMES[fault, count]
-    task = operations.start_take(actor=bob, name="bob", code=code)
+    task = take_coins.start(actor=bob, name="bob", code=code)
     _break_after_the_peek(network, fault, count, task, code)
 
     ended = finish(task)
@@ -64,7 +67,7 @@ def test_a_take_ends_right_whatever_servers_do(
     assert states(alice) == {"sent": 3, "bank": 1}
 
 
-def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: operations.Started, code: str) -> None:
+def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: new_task.Started, code: str) -> None:
     """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
     held = task_store.claim(task_id=task.task.pk)
     assert held is not None
@@ -82,7 +85,7 @@ def test_an_import_ends_right_whatever_servers_do(
     at_first, in_the_end = OUTCOMES[fault, count]
     network.fault(range(count), fault)
 
-    task = finish(operations.start_import(actor=alice, name="alice", uploads=[upload]))
+    task = finish(import_files.start(actor=alice, name="alice", uploads=[upload]))
 
     assert set(states(alice)) <= at_first
     assert (task.result["pown_results"]["total"], task.result["pown_results"]["counterfeit"]) == (4, 0)
@@ -104,7 +107,7 @@ def test_nothing_happens_to_coins_when_no_server_can_be_reached(
     records = mint(0, 0, 0, 0)
     network.fault(range(25), "silent")
 
-    task = finish(operations.start_take(actor=alice, name="alice", code=code))
+    task = finish(take_coins.start(actor=alice, name="alice", code=code))
 
     assert task.state == "error"
     assert task.message == (
@@ -173,7 +176,7 @@ def test_what_most_servers_forgot_is_taken_together_with_what_they_still_list(
 
 
 def seen_by_task(wallet: Wallet, code: str) -> set[tuple[int, int]]:
-    task = finish(operations.start_peek(actor=wallet, code=code))
+    task = finish(peek.start(actor=wallet, code=code))
     assert task.state == "completed", task.message
     return {(coin["denomination"], coin["sn"]) for coin in task.result["coins"]}
 
@@ -245,7 +248,7 @@ def test_a_locker_that_is_forgotten_and_empty_is_seen_as_empty_through_every_doo
     take(bob, code)
     network.fault(range(25), "forget")
 
-    task = finish(operations.start_peek(actor=alice, code=code))
+    task = finish(peek.start(actor=alice, code=code))
 
     assert (task.state, take(alice, code).state) == ("error", "error")
     with pytest.raises(errors.PeekFailed):
@@ -300,7 +303,7 @@ def test_every_kind_of_file_is_read_and_each_outcome_is_told(network: LocalNetwo
         ("picture.gif", b"GIF89a"),
     ]
 
-    started = operations.start_import(actor=alice, name="alice", uploads=uploads, tag="gift")
+    started = import_files.start(actor=alice, name="alice", uploads=uploads, tag="gift")
     task = finish(started)
 
     assert task.state == "completed"
@@ -335,7 +338,7 @@ def test_a_coin_that_is_held_is_refused_and_nothing_changes(
     before = list(Coin.objects.order_by("id").values()), LockerTask.objects.count()
 
     with pytest.raises(errors.NothingToImport) as refusal:
-        operations.start_import(actor=bob, name="bob", uploads=[("copy.bin", write_bin(records))])
+        import_files.start(actor=bob, name="bob", uploads=[("copy.bin", write_bin(records))])
 
     assert [each["refused"] for each in refusal.value.extra["files"]] == [4]
     assert (list(Coin.objects.order_by("id").values()), LockerTask.objects.count()) == before
@@ -347,7 +350,7 @@ def test_a_forged_coin_is_counterfeit_and_does_not_bar_the_true_one(
     true = mint(0, 0, 0, 0)
     forged = [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in true]
 
-    task = finish(operations.start_import(actor=bob, name="bob", uploads=[("forged.bin", write_bin(forged))]))
+    task = finish(import_files.start(actor=bob, name="bob", uploads=[("forged.bin", write_bin(forged))]))
     give(alice, true)
 
     assert task.result["pown_results"] == {
@@ -364,7 +367,7 @@ def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
     records = mint(0, 0, 0, 0)
     half = [_half_swapped(record) for record in records]
 
-    task = finish(operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin(half))]))
+    task = finish(import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin(half))]))
 
     assert (task.state, task.result["raida"]) == ("completed", "p" * 25)
     assert states(alice) == {"bank": 4}
@@ -392,7 +395,7 @@ def test_a_find_that_comes_too_early_leaves_what_may_still_change(
     network.clear()
     Coin.objects.update(changed_at=Now())
 
-    early = finish(operations.start_find(actor=alice, name="alice"))
+    early = finish(find_coins.start(actor=alice, name="alice"))
     assert (early.message, states(alice)) == (
         "4 coins are still unknown. Ask again in 1 second or later (POST /api/v1/find); the servers are asked again"
         " automatically within the hour.",
@@ -400,7 +403,7 @@ def test_a_find_that_comes_too_early_leaves_what_may_still_change(
     )
 
     Coin.objects.update(changed_at=Now() - timedelta(seconds=2))
-    finish(operations.start_find(actor=alice, name="alice"))
+    finish(find_coins.start(actor=alice, name="alice"))
     assert states(alice) == {"bank": 4}
     assert_true_to_the_servers()
 

@@ -10,9 +10,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from config.api import limits
-from lockers import errors, fair_queue, operations, tasks
+from lockers import errors, fair_queue, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, LockerTask, Turn
+from lockers.operations import break_coin, echo, find, fix, health, lookups, peek
+from lockers.operations import export as export_coins
+from lockers.operations import put as put_coins
+from lockers.operations import take as take_coins
 from lockers.states import FileType, TaskKind, TaskState
 from lockers.worker import task_store
 from tests.lockers.conftest import Mint
@@ -229,22 +233,22 @@ def test_every_kind_of_task_is_bounded_and_a_refusal_changes_nothing(
     network.fault(range(3), "wrong-secret")
     give(alice, mint(1, 0, 0, 0))
     network.clear()
-    export = operations.export_coins(actor=alice, name="alice", units=10**8, file_type=FileType.BIN).task
+    export = export_coins.start(actor=alice, name="alice", units=10**8, file_type=FileType.BIN).task
     limbo = stock(alice, 0)[0]
     type(limbo).objects.filter(pk=limbo.pk).update(state="limbo", proposed=limbo.secrets)
     stock(alice, 1)
     who: dict[str, Any] = {"actor": alice, "name": "alice"}
     calls = {
-        "put": lambda: operations.start_put(**who, units=10**8),
-        "break": lambda: operations.start_break(**who, denomination=1),
-        "export that breaks": lambda: operations.export_coins(**who, units=5 * 10**8, file_type=FileType.BIN),
-        "recall": lambda: operations.recall_export(actor=alice, export_id=export.pk),
-        "take": lambda: operations.start_take(**who, code="SOME-CODE"),
-        "peek": lambda: operations.start_peek(actor=alice, code="SOME-CODE"),
-        "echo": lambda: operations.start_echo(actor=alice),
-        "find": lambda: operations.start_find(**who),
-        "fix": lambda: operations.start_fix(**who),
-        "health": lambda: operations.start_health(**who),
+        "put": lambda: put_coins.start(**who, units=10**8),
+        "break": lambda: break_coin.start(**who, denomination=1),
+        "export that breaks": lambda: export_coins.start(**who, units=5 * 10**8, file_type=FileType.BIN),
+        "recall": lambda: export_coins.recall(actor=alice, export_id=export.pk),
+        "take": lambda: take_coins.start(**who, code="SOME-CODE"),
+        "peek": lambda: peek.start(actor=alice, code="SOME-CODE"),
+        "echo": lambda: echo.start(actor=alice),
+        "find": lambda: find.start(**who),
+        "fix": lambda: fix.start(**who),
+        "health": lambda: health.start(**who),
     }
     settings.OPEN_TASKS_PER_WALLET = 2
     begin(alice, 2)
@@ -259,11 +263,11 @@ def test_every_kind_of_task_is_bounded_and_a_refusal_changes_nothing(
         assert refusal.value.headers == {"Retry-After": "2"}
 
     assert (LockerTask.objects.count(), list(type(limbo).objects.order_by("id").values())) == before
-    operations.start_peek(actor=bob, code="SOME-CODE")
+    peek.start(actor=bob, code="SOME-CODE")
     # What the clock begins for a wallet is not refused.
     type(limbo).objects.update(changed_at="2026-01-01T00:00Z")
-    assert operations.start_overdue_finds()
-    assert operations.start_overdue_fixes()
+    assert find.start_overdue()
+    assert fix.start_overdue()
 
 
 def test_tasks_of_others_and_those_that_have_ended_leave_room_for_ones_own(
@@ -308,7 +312,7 @@ def test_what_only_looked_is_deleted_after_a_day(alice: Wallet) -> None:
         LockerTask.objects.filter(pk=task.pk).update(state=TaskState.ERROR, step="done", finished_at=Now() - age)
     Attempt.objects.create(task=old, ordinal=0, number=1, command="PEEK", answers=[None] * 25)
 
-    assert operations.purge_looks() == 1
+    assert lookups.purge() == 1
 
     assert set(LockerTask.objects.values_list("pk", flat=True)) == {young.pk, running.pk, put.pk}
     tasks.purge()
@@ -317,8 +321,8 @@ def test_what_only_looked_is_deleted_after_a_day(alice: Wallet) -> None:
 def test_a_task_of_more_than_a_thousand_coins_is_long(alice: Wallet) -> None:
     assert [task_store.is_long(number) for number in (0, 1000, 1001)] == [False, False, True]
     stock(alice, *[0] * 1001)
-    short = operations.start_put(actor=alice, name="alice", units=10 * 10**8).task
+    short = put_coins.start(actor=alice, name="alice", units=10 * 10**8).task
     assert LockerTask.objects.get(pk=short.pk).is_long is False
     stock(alice, *[0] * 10)
-    long = operations.start_put(actor=alice, name="alice", units=1001 * 10**8).task
+    long = put_coins.start(actor=alice, name="alice", units=1001 * 10**8).task
     assert LockerTask.objects.get(pk=long.pk).is_long is True

@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from config.admin.actions import lockers
 from config.api.cloudcoin import task_serializers
-from lockers import coin_import, current_results, operations, queries, reports, retry_plan, task_results, tasks
+from lockers import coin_import, current_results, queries, reports, retry_plan, task_results, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.operations import echo, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, TaskKind, TaskState
@@ -182,7 +183,7 @@ def test_what_a_fix_could_heal_is_free_spendable_and_not_accepted_everywhere(ali
     Coin.objects.exclude(pk=whole.pk).filter(wallet=alice).update(pown="p" * 24 + "n")
     Coin.objects.filter(pk=fracked.pk).update(pown="p" * 24 + "f", state="fracked")
     Coin.objects.filter(pk=lost.pk).update(state="limbo")
-    other = operations.start_echo(actor=alice).task
+    other = echo.start(actor=alice).task
     Coin.objects.filter(pk=reserved.pk).update(task=other, batch=0, outcome="-" * 25)
 
     # The thin one and the fracked one.
@@ -259,7 +260,7 @@ def test_a_serial_number_that_no_server_keeps_is_refused_by_itself(
     records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
-    started = operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
+    started = import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
     task = finish(started)
 
     assert (task.state, task.message, states(alice)) == ("completed", "Imported.", {"bank": 4})
@@ -280,9 +281,7 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
     records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
-    task = finish(
-        operations.start_import(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
-    )
+    task = finish(import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))]))
 
     assert (task.state, states(alice)) == ("completed", {"bank": 4})
     assert task.message == (
@@ -331,9 +330,7 @@ def test_a_repeated_order_is_the_first_one_whatever_became_of_it(
 
     caller = logged_in("carol", "unused")
     assert caller.wallet is not None
-    finish(
-        operations.start_import(actor=caller.wallet, name="carol", uploads=[("coins.bin", write_bin(mint(0, 0, 0, 0)))])
-    )
+    finish(import_files.start(actor=caller.wallet, name="carol", uploads=[("coins.bin", write_bin(mint(0, 0, 0, 0)))]))
     order = {"name": "carol", "amount": 2}
     if fate in ("drop-reply", "status:252", "down"):
         network.fault(range(13), fate)

@@ -16,10 +16,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from lockers import account_ledger, coin_secrets
-from lockers import operations as lockers
 from lockers import queries as locker_queries
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask
+from lockers.operations import break_coin, export, find, fix, health, import_files, put, take, transfer
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
@@ -454,53 +454,53 @@ def as_coin_transfer(model: Model, asked: Asked) -> str:
 
 @path("POST /api/v1/transfer", expected=as_coin_transfer, writes=True)
 def transfer_coins(asked: Asked) -> None:
-    lockers.transfer_coins(actor=asked.actor, source=asked.wallet, destination=asked.other, units=UNIT)
+    transfer.start(actor=asked.actor, source=asked.wallet, destination=asked.other, units=UNIT)
 
 
 @path("POST /api/v1/locker", "POST /api/transactions/locker/upload", writes=True)
 def put_coins_into_a_locker(asked: Asked) -> None:
-    lockers.start_put(actor=asked.actor, name=asked.wallet, units=UNIT)
+    put.start(actor=asked.actor, name=asked.wallet, units=UNIT)
 
 
 @path("POST /api/transactions/locker/put-one-coin", writes=True)
 def put_one_coin_into_a_locker(asked: Asked) -> None:
-    lockers.start_put_of_one(actor=asked.actor, name=asked.wallet, denomination=0)
+    put.start_one_coin(actor=asked.actor, name=asked.wallet, denomination=0)
 
 
 @path("POST /api/v1/locker/take", "POST /api/v1/locker/{code}", "POST /api/transactions/locker/download", writes=True)
 def take_out_of_a_locker(asked: Asked) -> None:
-    lockers.start_take(actor=asked.actor, name=asked.wallet, code="A-CODE-THAT-IS-LONG-ENOUGH")
+    take.start(actor=asked.actor, name=asked.wallet, code="A-CODE-THAT-IS-LONG-ENOUGH")
 
 
 @path("POST /api/v1/import", writes=True)
 def import_coins(asked: Asked) -> None:
     record = CoinRecord(WireCoin(0, 4711), ans=coin_secrets.fresh_numbers())
-    lockers.start_import(actor=asked.actor, name=asked.wallet, uploads=[("one.bin", write_bin([record]))])
+    import_files.start(actor=asked.actor, name=asked.wallet, uploads=[("one.bin", write_bin([record]))])
 
 
 @path("POST /api/v1/find", writes=True)
 def find_coins(asked: Asked) -> None:
-    lockers.start_find(actor=asked.actor, name=asked.wallet)
+    find.start(actor=asked.actor, name=asked.wallet)
 
 
 @path("POST /api/v1/fix", writes=True)
 def fix_coins(asked: Asked) -> None:
-    lockers.start_fix(actor=asked.actor, name=asked.wallet)
+    fix.start(actor=asked.actor, name=asked.wallet)
 
 
 @path("POST /api/v1/health", writes=True)
 def check_coins(asked: Asked) -> None:
-    lockers.start_health(actor=asked.actor, name=asked.wallet)
+    health.start(actor=asked.actor, name=asked.wallet)
 
 
 @path("POST /api/v1/break", writes=True)
 def break_a_coin(asked: Asked) -> None:
-    lockers.start_break(actor=asked.actor, name=asked.wallet, denomination=0)
+    break_coin.start(actor=asked.actor, name=asked.wallet, denomination=0)
 
 
 @path("POST /api/v1/export", writes=True)
 def export_coins(asked: Asked) -> None:
-    lockers.export_coins(actor=asked.actor, name=asked.wallet, units=UNIT, file_type=FileType.BIN)
+    export.start(actor=asked.actor, name=asked.wallet, units=UNIT, file_type=FileType.BIN)
 
 
 @path("GET /api/v1/exports/{export_id}")
@@ -510,17 +510,17 @@ def see_an_export(asked: Asked) -> None:
 
 @path("GET /api/v1/exports/{export_id}/file", writes=True)
 def fetch_an_export(asked: Asked) -> None:
-    lockers.fetch_export(actor=asked.actor, export_id=asked["export"])
+    export.fetch(actor=asked.actor, export_id=asked["export"])
 
 
 @path("POST /api/v1/exports/{export_id}/confirm", writes=True)
 def confirm_an_export(asked: Asked) -> None:
-    lockers.confirm_export(actor=asked.actor, export_id=asked["export"])
+    export.confirm(actor=asked.actor, export_id=asked["export"])
 
 
 @path("POST /api/v1/exports/{export_id}/recall", writes=True)
 def recall_an_export(asked: Asked) -> None:
-    lockers.recall_export(actor=asked.actor, export_id=asked["export"])
+    export.recall(actor=asked.actor, export_id=asked["export"])
 
 
 @path("GET /api/v1/exports", expected=its_sides, once=True)
@@ -626,5 +626,5 @@ def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
         result={"total_stored": UNIT, "total_failed": 0},
     )
     account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 4 * UNIT, LineType.IMPORTED)])
-    exported = lockers.export_coins(actor=wallet, name=wallet.name, units=UNIT, file_type=FileType.BIN)
+    exported = export.start(actor=wallet, name=wallet.name, units=UNIT, file_type=FileType.BIN)
     return {"task": task.pk, "receipt": task.receipt_id, "locker": locker.pk, "export": exported.task.pk}

@@ -10,9 +10,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from config.admin.actions.wallets import WALLET
-from lockers import coin_secrets, coin_selection, dispatch, errors, operations, reports, retry_plan
+from lockers import coin_secrets, coin_selection, dispatch, errors, reports, retry_plan
 from lockers import queries as locker_queries
 from lockers.models import Coin, LockerTask
+from lockers.operations import break_coin, echo, export, find, fix, health, new_task, peek, put, take
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
 from lockers.states import DOUBTFUL, CoinState, LockerState, TaskKind, TaskState
 from lockers.worker import health_check
@@ -45,7 +46,7 @@ def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTa
     :raises wallets.errors.WalletNotFound, NothingToFind: as their names say
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
-    return _start(operator, OperatorVerb.STARTED_FIND, wallet_id, shown, about_to_find, operations.start_find)
+    return _start(operator, OperatorVerb.STARTED_FIND, wallet_id, shown, about_to_find, find.start)
 
 
 def about_to_fix(*, wallet_id: UUID) -> Shown:
@@ -63,7 +64,7 @@ def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTas
     :raises wallets.errors.WalletNotFound, NothingToFix: as their names say
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
-    return _start(operator, OperatorVerb.STARTED_FIX, wallet_id, shown, about_to_fix, operations.start_fix)
+    return _start(operator, OperatorVerb.STARTED_FIX, wallet_id, shown, about_to_fix, fix.start)
 
 
 def about_to_check(*, wallet_id: UUID) -> Shown:
@@ -77,7 +78,7 @@ def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> Locker
     :raises wallets.errors.WalletNotFound: as its name says
     :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
     """
-    return _start(operator, OperatorVerb.CHECKED_COINS, wallet_id, shown, about_to_check, operations.start_health)
+    return _start(operator, OperatorVerb.CHECKED_COINS, wallet_id, shown, about_to_check, health.start)
 
 
 def _start(
@@ -86,7 +87,7 @@ def _start(
     wallet_id: UUID,
     shown: Shown,
     about_to: Callable[..., Shown],
-    start: Callable[..., operations.Started],
+    start: Callable[..., new_task.Started],
 ) -> LockerTask:
     """Begin a task for a wallet if `about_to` still finds what the operator confirmed, and record the act."""
     with transaction.atomic(savepoint=False):
@@ -213,25 +214,23 @@ def _begin_again(task: LockerTask) -> LockerTask:
     match task.kind:
         case TaskKind.PUT:
             units = retry_plan.of(task).units
-            return operations.start_put(actor=wallet, name=str(wallet.pk), units=units, tag=task.tag).task
+            return put.start(actor=wallet, name=str(wallet.pk), units=units, tag=task.tag).task
         case TaskKind.TAKE:
-            return operations.start_take(
-                actor=wallet, name=str(wallet.pk), code=coin_secrets.task_code(task), tag=task.tag
-            ).task
+            return take.start(actor=wallet, name=str(wallet.pk), code=coin_secrets.task_code(task), tag=task.tag).task
         case TaskKind.PEEK:
-            return operations.start_peek(actor=wallet, code=coin_secrets.task_code(task)).task
+            return peek.start(actor=wallet, code=coin_secrets.task_code(task)).task
         case TaskKind.BREAK:
             denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
             found = next(each for each in denominations if coin_selection.value_of(each) == task.amount)
-            return operations.start_break(actor=wallet, name=str(wallet.pk), denomination=found).task
+            return break_coin.start(actor=wallet, name=str(wallet.pk), denomination=found).task
         case TaskKind.FIND:
-            return operations.start_find(actor=wallet, name=str(wallet.pk)).task
+            return find.start(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.FIX:
-            return operations.start_fix(actor=wallet, name=str(wallet.pk)).task
+            return fix.start(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.HEALTH:
-            return operations.start_health(actor=wallet, name=str(wallet.pk)).task
+            return health.start(actor=wallet, name=str(wallet.pk)).task
         case TaskKind.ECHO:
-            return operations.start_echo(actor=wallet).task
+            return echo.start(actor=wallet).task
         case _:
             raise NotPossible(f"A task of the kind {task.kind} is done when it begins.")
 
@@ -294,10 +293,10 @@ def _undo(task: LockerTask) -> LockerTask:
         dispatch.ring_on_commit(task.pk)
         return task
     if task.kind == TaskKind.EXPORT:
-        return operations.recall_export(actor=wallet, export_id=task.pk).task
+        return export.recall(actor=wallet, export_id=task.pk).task
     assert task.locker is not None
     code = coin_secrets.locker_code(task.locker)
-    return operations.start_take(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
+    return take.start(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
 
 
 def why_not_mark_seen(task: LockerTask) -> str:

@@ -11,7 +11,8 @@ from config.api import openapi, pagination
 from config.api.validation import Number
 from config.api.views import ApiViewSet
 from config.web.addresses import client_address, network_of
-from lockers import errors, operations
+from lockers import errors
+from lockers.operations import new_task
 from wallets import errors as wallet_errors
 
 describe: Final = partial(openapi.describe, is_locker=True)
@@ -46,7 +47,7 @@ class LockersViewSet(ApiViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method != "OPTIONS":
-            operations.check_lockers_are_on()
+            new_task.check_lockers_are_on()
 
 
 def address_of(request: Request) -> str:

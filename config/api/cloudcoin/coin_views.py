@@ -6,7 +6,8 @@ from rest_framework.response import Response
 from config.api.authentication import caller
 from config.api.cloudcoin import coin_serializers, examples, task_serializers
 from config.api.cloudcoin.base import FOREIGN, NO_COINS, TOO_MANY_TASKS, LockersViewSet, describe
-from lockers import errors, operations
+from lockers import errors
+from lockers.operations import break_coin, echo, find, fix, health, transfer
 
 
 class CoinViewSet(LockersViewSet):
@@ -24,7 +25,7 @@ class CoinViewSet(LockersViewSet):
     )
     def transfer(self, request: Request) -> Response:
         values = coin_serializers.TRANSFER.read_body(request.data)
-        begun = operations.transfer_coins(
+        begun = transfer.start(
             actor=caller(request),
             source=values["srcname"],
             destination=values["dstname"],
@@ -43,7 +44,7 @@ class CoinViewSet(LockersViewSet):
     )
     def find(self, request: Request) -> Response:
         values = coin_serializers.FIND.read_body(request.data)
-        return Response(task_serializers.started(operations.start_find(actor=caller(request), name=values["name"])))
+        return Response(task_serializers.started(find.start(actor=caller(request), name=values["name"])))
 
     @describe(
         "Heal coins that some servers do not accept",
@@ -59,7 +60,7 @@ class CoinViewSet(LockersViewSet):
     )
     def fix(self, request: Request) -> Response:
         values = coin_serializers.FIX.read_body(request.data)
-        return Response(task_serializers.started(operations.start_fix(actor=caller(request), name=values["name"])))
+        return Response(task_serializers.started(fix.start(actor=caller(request), name=values["name"])))
 
     @describe(
         "Check which servers accept the coins of a wallet",
@@ -71,7 +72,7 @@ class CoinViewSet(LockersViewSet):
     )
     def health(self, request: Request) -> Response:
         values = coin_serializers.HEALTH.read_body(request.data)
-        return Response(task_serializers.started(operations.start_health(actor=caller(request), name=values["name"])))
+        return Response(task_serializers.started(health.start(actor=caller(request), name=values["name"])))
 
     @describe(
         "Break a coin into ten smaller ones",
@@ -87,7 +88,7 @@ class CoinViewSet(LockersViewSet):
     )
     def break_coin(self, request: Request) -> Response:
         values = coin_serializers.BREAK.read_body(request.data)
-        begun = operations.start_break(
+        begun = break_coin.start(
             actor=caller(request),
             name=values["name"],
             denomination=values["denomination"],
@@ -98,4 +99,4 @@ class CoinViewSet(LockersViewSet):
         "Ask the 25 servers whether they are there", answer=examples.STARTED, refusals=[TOO_MANY_TASKS], tag="coins"
     )
     def echo(self, request: Request) -> Response:
-        return Response(task_serializers.started(operations.start_echo(actor=caller(request))))
+        return Response(task_serializers.started(echo.start(actor=caller(request))))

@@ -14,7 +14,8 @@ from config.api.cloudcoin import examples, export_serializers, task_serializers
 from config.api.cloudcoin.base import FOREIGN, NO_COINS, PAGE, ROWS, TOO_MANY_TASKS, LockersViewSet, after, describe
 from config.api.errors import Invalid
 from config.api.validation import Guid
-from lockers import errors, operations, queries
+from lockers import errors, queries
+from lockers.operations import export
 from lockers.states import FileType
 from wallets import names
 
@@ -46,7 +47,7 @@ class ExportViewSet(LockersViewSet):
     )
     def create(self, request: Request) -> Response:
         values = export_serializers.EXPORT.read_body(request.data)
-        begun = operations.export_coins(
+        begun = export.start(
             actor=caller(request),
             name=values["name"],
             units=export_serializers.amount_or_all(values),
@@ -85,7 +86,7 @@ class ExportViewSet(LockersViewSet):
         tag="coins",
     )
     def file(self, request: Request, export_id: str) -> HttpResponse:
-        made = operations.fetch_export(actor=caller(request), export_id=_export_id(export_id))
+        made = export.fetch(actor=caller(request), export_id=_export_id(export_id))
         return HttpResponse(
             made.content,
             content_type=_MEDIA_TYPES[made.type],
@@ -102,7 +103,7 @@ class ExportViewSet(LockersViewSet):
     )
     def confirm(self, request: Request, export_id: str) -> Response:
         return Response(
-            export_serializers.export(operations.confirm_export(actor=caller(request), export_id=_export_id(export_id)))
+            export_serializers.export(export.confirm(actor=caller(request), export_id=_export_id(export_id)))
         )
 
     @describe(
@@ -114,7 +115,7 @@ class ExportViewSet(LockersViewSet):
         tag="coins",
     )
     def recall(self, request: Request, export_id: str) -> Response:
-        begun = operations.recall_export(actor=caller(request), export_id=_export_id(export_id))
+        begun = export.recall(actor=caller(request), export_id=_export_id(export_id))
         return Response(task_serializers.started(begun))
 
 

@@ -13,7 +13,8 @@ from config.api.cloudcoin import examples, import_serializers, task_serializers
 from config.api.cloudcoin.base import FOREIGN, TOO_MANY_TASKS, LockersViewSet, describe
 from config.api.errors import Invalid, RequestRefused
 from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
-from lockers import errors, operations
+from lockers import errors
+from lockers.operations import import_files
 
 # 20,000 coins of a .bin with proposed numbers are 16 MB.
 _LARGEST_IMPORT: Final = 20 * 1024 * 1024
@@ -66,7 +67,7 @@ class ImportViewSet(LockersViewSet):
         else:
             values = import_serializers.IMPORT.read_body(request.data)
             uploads = import_serializers.inline_files(values["items"])
-        begun = operations.start_import(
+        begun = import_files.start(
             actor=caller(request), name=values["name"], uploads=uploads, tag=values.get("tag", "")
         )
         return Response(task_serializers.started(begun))

@@ -23,7 +23,8 @@ from config.api.cloudcoin.base import (
     describe,
 )
 from config.api.validation import Guid
-from lockers import errors, operations, queries
+from lockers import errors, queries
+from lockers.operations import peek, put, take
 from wallets import names
 
 _CODE_PATH: Final = {"code": fields.CODE}
@@ -59,7 +60,7 @@ class LockerViewSet(LockersViewSet):
     )
     def put_coins(self, request: Request) -> Response:
         values = locker_serializers.PUT.read_body(request.data)
-        begun = operations.start_put(
+        begun = put.start(
             actor=caller(request),
             name=values["name"],
             units=values["amount"],
@@ -92,9 +93,7 @@ class LockerViewSet(LockersViewSet):
     def peek(self, request: Request, code: str) -> Response:
         fields.CODE.read("code", code)
         return Response(
-            task_serializers.started(
-                operations.start_peek(actor=caller(request), code=code, address=address_of(request))
-            )
+            task_serializers.started(peek.start(actor=caller(request), code=code, address=address_of(request)))
         )
 
     @describe(
@@ -107,7 +106,7 @@ class LockerViewSet(LockersViewSet):
     )
     def peek_with_body(self, request: Request) -> Response:
         values = locker_serializers.PEEK.read_body(request.data)
-        begun = operations.start_peek(actor=caller(request), code=values["transmit_code"], address=address_of(request))
+        begun = peek.start(actor=caller(request), code=values["transmit_code"], address=address_of(request))
         return Response(task_serializers.started(begun))
 
     @describe(
@@ -135,7 +134,7 @@ class LockerViewSet(LockersViewSet):
         return self._take(request, locker_serializers.TAKE_WITH_CODE.read_body(request.data))
 
     def _take(self, request: Request, values: dict[str, Any]) -> Response:
-        begun = operations.start_take(
+        begun = take.start(
             actor=caller(request),
             name=values["name"],
             code=values["transmit_code"],

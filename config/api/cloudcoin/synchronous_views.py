@@ -27,7 +27,8 @@ from config.api.cloudcoin.base import (
 )
 from config.api.errors import Invalid
 from config.api.pools import Pool, answered_on
-from lockers import errors, operations, queries
+from lockers import errors, queries
+from lockers.operations import put, show_task, take
 from lockers.raida.statuses import QUORUM, Status
 from lockers.states import TaskKind, TaskState
 from lockers.worker import runner
@@ -165,9 +166,9 @@ class SynchronousViewSet(LockersViewSet):
         values = synchronous_serializers.UPLOAD.read_body(request.data)
         asked = {**_asked(request, values), "transmit_code": values["locker_key"]}
         if synchronous_serializers.only_one(values, "amount", "denomination") == "amount":
-            begun = operations.start_put(units=values["amount"], **asked)
+            begun = put.start(units=values["amount"], **asked)
         else:
-            begun = operations.start_put_of_one(denomination=values["denomination"], **asked)
+            begun = put.start_one_coin(denomination=values["denomination"], **asked)
         return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
 
     @answered_on(Pool.WAITING)
@@ -189,7 +190,7 @@ class SynchronousViewSet(LockersViewSet):
     )
     def put_one_coin(self, request: Request) -> Response:
         values = synchronous_serializers.PUT_ONE.read_body(request.data)
-        begun = operations.start_put_of_one(
+        begun = put.start_one_coin(
             **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
         )
         return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
@@ -212,7 +213,7 @@ class SynchronousViewSet(LockersViewSet):
     )
     def download(self, request: Request) -> Response:
         values = synchronous_serializers.DOWNLOAD.read_body(request.data)
-        begun = operations.start_take(**_asked(request, values), code=values["locker_key"], address=address_of(request))
+        begun = take.start(**_asked(request, values), code=values["locker_key"], address=address_of(request))
         return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"], "", PATIENCE))
 
     @describe(
@@ -227,7 +228,7 @@ class SynchronousViewSet(LockersViewSet):
         parsed: UUID | None = names.parse_uuid(values[synchronous_serializers.only_one(values, "id", "task_id")])
         if parsed is None:
             raise errors.TaskNotFound
-        return Response(synchronous_serializers.core_task(operations.show_task(actor=caller(request), task_id=parsed)))
+        return Response(synchronous_serializers.core_task(show_task.show(actor=caller(request), task_id=parsed)))
 
     @describe(
         "Show the balance of a wallet",

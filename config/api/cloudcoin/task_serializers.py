@@ -8,7 +8,7 @@ from django.conf import settings
 from config.api.cloudcoin.fields import coins, seconds
 from lockers import coin_selection
 from lockers.models import LockerTask
-from lockers.operations import Started
+from lockers.operations.new_task import Started
 from lockers.queries import Receipt, TaskView
 from lockers.states import TaskKind, TaskState
 

@@ -9,7 +9,8 @@ from config.api.authentication import caller
 from config.api.cloudcoin import examples, task_serializers
 from config.api.cloudcoin.base import FOREIGN, LockersViewSet, describe
 from config.api.validation import Guid, Text
-from lockers import errors, operations, queries, server_letters
+from lockers import errors, queries, server_letters
+from lockers.operations import show_task
 from wallets import names
 
 
@@ -28,7 +29,7 @@ class TaskViewSet(LockersViewSet):
         parsed: UUID | None = names.parse_uuid(task_id)
         if parsed is None:
             raise errors.TaskNotFound
-        return Response(task_serializers.task(operations.show_task(actor=caller(request), task_id=parsed)))
+        return Response(task_serializers.task(show_task.show(actor=caller(request), task_id=parsed)))
 
 
 class ReceiptViewSet(LockersViewSet):

@@ -1,0 +1,35 @@
+"""Break: one coin into ten of the next lower denomination."""
+
+from django.db import transaction
+
+from lockers import coin_selection, errors
+from lockers.operations import new_task, reserve
+from lockers.operations.new_task import Started
+from lockers.raida.coins import LOWEST_DENOMINATION, format_amount
+from lockers.states import TaskKind
+from wallets.models import Wallet
+
+
+def start(*, actor: Wallet, name: str, denomination: int) -> Started:
+    """
+    Begin to break one coin of a denomination into ten of the next lower one.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NotEnoughCoins: no free coin of the denomination is known to be good on every server that knows it
+    :raises InvalidLockerRequest: the smallest coin cannot be broken
+    """
+    if denomination == LOWEST_DENOMINATION:
+        raise errors.InvalidLockerRequest("The smallest coin cannot be broken")
+    with transaction.atomic(savepoint=False):
+        wallet = new_task.controlled_wallet(actor, name)
+        coin_id = reserve.lock_one_to_break(wallet, denomination)
+        if coin_id is None:
+            raise errors.NotEnoughCoins(
+                f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
+                " that may be broken"
+            )
+        task = new_task.open_task(
+            TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=coin_selection.value_of(denomination)
+        )
+        reserve.reserve_to_break(coin_id, task=task)
+    return Started(task)

@@ -1,0 +1,80 @@
+"""Put: coins of a wallet into a new locker."""
+
+import secrets
+from typing import Final
+
+from django.db import transaction
+from django.views.decorators.debug import sensitive_variables
+
+from lockers import coin_secrets, coin_selection, errors, queries
+from lockers.models import Locker
+from lockers.operations import new_task, reserve
+from lockers.operations.new_task import Started
+from lockers.raida import codes
+from lockers.raida.coins import format_amount
+from lockers.states import TaskKind
+from lockers.worker import task_store
+from wallets.models import Wallet
+
+# A put of more coins in one task would outlast a worker's time limit when servers are silent.
+MAXIMUM_PUT_COINS: Final = 20_000
+
+
+WEAK_CODE: Final = (
+    "This transmit code is short enough to be guessed, and whoever has the code has the coins."
+    " Leave transmit_code out to get a safe one."
+)
+
+
+@sensitive_variables("code", "transmit_code")
+def start(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code: str | None = None) -> Started:
+    """
+    Reserve coins worth exactly `units`, make the locker they shall go into, and begin the upload.
+
+    Without `transmit_code` a safe one is drawn.
+
+    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises NotEnoughCoins: the free coins are worth less
+    If no set of coins makes the amount, a bigger one is reserved too: the servers break it first.
+
+    :raises NoExactChange: that cannot be, because no bigger coin is known to be good on every server that knows it
+    :raises CoinsBusy: other tasks are choosing the same coins just now
+    :raises InvalidLockerRequest: the code can never be one, or the amount needs more than 20,000 coins
+    """
+    code = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE)) if transmit_code is None else transmit_code
+    code = new_task.valid_code(code, is_new=True)
+    with transaction.atomic(savepoint=False):
+        wallet = new_task.controlled_wallet(actor, name)
+        coin_ids, to_break = reserve.lock_coins_or_break(wallet, units, at_most=MAXIMUM_PUT_COINS)
+        locker = Locker(wallet=wallet, amount=units, tag=tag)
+        locker.code = coin_secrets.seal_locker_code(code, locker_id=locker.pk)
+        locker.save(force_insert=True)
+        task = new_task.open_task(
+            TaskKind.PUT,
+            wallet=wallet,
+            actor=actor,
+            coins=len(coin_ids) + reserve.COINS_FOR_BREAKS * (to_break is not None),
+            is_long=task_store.is_long(len(coin_ids)),
+            tag=tag,
+            amount=units,
+            locker=locker,
+            plan={} if to_break is None else {"breaks": True},
+        )
+        reserve.reserve_coins(coin_ids, task=task, locker=locker)
+        if to_break is not None:
+            reserve.reserve_to_break(to_break, task=task)
+    return Started(task, WEAK_CODE if transmit_code is not None and codes.is_weak(code) else "")
+
+
+def start_one_coin(
+    *, actor: Wallet, name: str, denomination: int, tag: str = "", transmit_code: str | None = None
+) -> Started:
+    """Begin the upload of one coin of a denomination; refuses as `start`."""
+    counts = queries.free_counts(wallet_id=queries.wallet_of(actor=actor, name=name).pk)
+    if not counts.get(denomination):
+        raise errors.NotEnoughCoins(
+            f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
+        )
+    return start(
+        actor=actor, name=name, units=coin_selection.value_of(denomination), tag=tag, transmit_code=transmit_code
+    )
