@@ -2,7 +2,7 @@
 The base of every page of the desk about rows of the ledger: a list, its rows as CSV, and a page for each.
 
 Nothing can be added, changed or deleted through these pages, neither by form nor by bulk action: they have no such
-URL. What an operator may do stands on the page of a row as an `Act`, and goes through an operation.
+URL. An operator changes a row with the buttons on its page (`config.admin.actions`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +28,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from config.admin import csv_export
+from config.admin.actions import registry
 from wallets import names, operator_log, queries
 from wallets.errors import DomainError
 
@@ -43,20 +44,6 @@ COUNTED_ROWS: Final = 10_000
 _PREPARED_AT_ONCE: Final = 500
 # What operators did with a row, on its page: the last ones.
 ACTS_SHOWN: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """
-    Something that an operator may want to do with a row.
-
-    `url` is None when it is not possible now; `because` says why it is or is not, or what will come of it.
-    """
-
-    label: str
-    url: str | None
-    because: str = ""
-    is_dangerous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +203,7 @@ class LedgerPage(_ModelAdmin):
     The list, the CSV and the page of a kind of rows.
 
     A subclass gives `list_display`, `list_filter`, `csv_columns`, `detail_template` and `detail`, orders by an indexed
-    column, and finds what was typed into the search in `found`. `acts` are what the page of a row offers.
+    column, and finds what was typed into the search in `found`.
     """
 
     actions = None
@@ -337,7 +324,7 @@ class LedgerPage(_ModelAdmin):
             "plural": self.plural,
             "empty": self.empty,
             "counted_rows": COUNTED_ROWS,
-            "list_acts": self.list_acts(request),
+            "list_buttons": registry.buttons_above(request, self.model),
             "csv_url": f"{as_csv}?{request.GET.urlencode()}",
         }
         response = super().changelist_view(request, more | (extra_context or {}))
@@ -364,11 +351,6 @@ class LedgerPage(_ModelAdmin):
             file_name=f"{self.plural}-{timezone.now():%Y%m%d-%H%M%S}.csv".replace(" ", "-"),
         )
 
-    def list_acts(self, request: HttpRequest) -> Sequence[Act]:
-        """Return what an operator may do that concerns no row yet."""
-        found: Sequence[Act] = self.admin_site.acts_above(request, self.model)  # type: ignore[attr-defined]
-        return found
-
     # --- the page of a row ----------------------------------------------------------------
 
     @method_decorator(require_safe)
@@ -388,7 +370,7 @@ class LedgerPage(_ModelAdmin):
             "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
-            "acts": self.acts(request, row),
+            "buttons": registry.buttons_of(request, row),
             **self.detail(request, row),
             **(extra_context or {}),
         }
@@ -402,11 +384,6 @@ class LedgerPage(_ModelAdmin):
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the template of a row's page shows: `facts`, and whatever else it asks for."""
         return {}
-
-    def acts(self, request: HttpRequest, row: Any) -> Sequence[Act]:
-        """Return what an operator may do with the row, and why not."""
-        found: Sequence[Act] = self.admin_site.acts_with(request, row)  # type: ignore[attr-defined]
-        return found
 
 
 def page_of_thing(site: admin.AdminSite, kind: str, row_id: str) -> str:

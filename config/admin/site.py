@@ -5,7 +5,6 @@ from functools import partial, update_wrapper
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -13,9 +12,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.csrf import csrf_protect
 
 from config.admin import dashboard, sessions, sign_in, task_progress
-from config.admin.actions import buttons
-from config.admin.base import Act
-from config.admin.confirmation import AdminAction
+from config.admin.actions import registry
 from config.api.pools import Pool, answered_on
 
 # The way around, in the order in which operators think; what a person may not see is left out.
@@ -66,7 +63,7 @@ class Desk(AdminSite):
                 answered_on(Pool.PASSWORDS)(self.admin_view(partial(sign_in.change_password, site=self))),
                 name="password_change",
             ),
-            *buttons.urls(self),
+            *registry.urls(self),
             *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
         ]
 
@@ -124,18 +121,3 @@ class Desk(AdminSite):
         }
         request.current_app = self.name
         return TemplateResponse(request, "admin/index.html", context)
-
-    def acts_with(self, request: HttpRequest, row: Model) -> list[Act]:
-        """Return what an operator may do with a row, and why not."""
-        return _as_buttons(request, row, [deed for deed in buttons.ALL if isinstance(row, deed.model or ())])
-
-    def acts_above(self, request: HttpRequest, model: type[Model]) -> list[Act]:
-        """Return what an operator may do that concerns no row of this kind yet."""
-        return _as_buttons(request, None, [buttons.by_name(name) for name in buttons.ABOVE_LISTS.get(model, ())])
-
-
-def _as_buttons(request: HttpRequest, row: Model | None, deeds: Sequence[AdminAction]) -> list[Act]:
-    return [
-        Act(deed.label, url, because, is_dangerous=deed.is_dangerous)
-        for deed, url, because in buttons.offered(request, row, deeds)
-    ]

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from config.admin.actions import lockers
+from config.admin.actions.lockers import RetryTask
 from lockers import current_results
 from lockers.models import Coin, LockerTask
 from tests.concurrency.races import PATIENCE_SECONDS, kinds, race
@@ -25,7 +25,7 @@ class FindAndRetry:
     def __init__(self, alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held: bool) -> None:
         self.put = a_task(alice, "put", "limbo", "limbo")
         self._operator = Operator(staff=User.objects.create_superuser("olivia"), confirmation="one", reason="asked")
-        self._shown = lockers.about_to_act_on(task_id=self.put.pk)
+        self._shown = RetryTask().snapshot(self.put, {})
         self._held = held
         self._followed, self._compared, self._found = threading.Event(), threading.Event(), threading.Event()
         compare = operator_log.compare
@@ -49,7 +49,7 @@ class FindAndRetry:
 
     def retry(self) -> str:
         assert self._followed.wait(timeout=PATIENCE_SECONDS)
-        lockers.retry(operator=self._operator, shown=self._shown, task_id=self.put.pk)
+        RetryTask().run(self._operator, self.put, {}, self._shown)
         return "retried"
 
 
@@ -64,7 +64,7 @@ def test_a_retry_rests_on_what_the_find_has_settled(alice: Wallet, monkeypatch: 
 
 def test_without_the_lock_a_retry_begins_what_nobody_was_shown(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(lockers, "_hold", lambda task_id: None)
+    monkeypatch.setattr(RetryTask, "locks_row", False)
     both = FindAndRetry(alice, monkeypatch, held=False)
 
     assert kinds(race([both.find, both.retry])) == {"found": 1, "retried": 1}

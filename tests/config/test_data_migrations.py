@@ -6,7 +6,6 @@ back drops has to be there again, as it was.
 """
 
 import re
-from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -17,9 +16,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from config.admin.actions import wallets as acts
+from config.admin.actions.wallets import RotateApiKey
 from lockers.models import Coin, Locker
 from lockers.states import CoinState, LockerState, TaskKind
+from tests.desk.running import run
 from transfers import counters
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -128,10 +128,9 @@ def test_what_a_migration_writes_is_what_the_code_writes_now():
 
 def _acts() -> None:
     """One of a thing, one that made a key, one that made a task, and one of nothing in particular."""
-    staff = User.objects.create_user("olga")
+    staff = User.objects.create_superuser("olga")
     key, _ = wallets.create_api_key(name="partner")
-    shown = acts.about_to_change_api_key(api_key_id=key.pk)
-    acts.rotate_api_key(operator=Operator(staff, "1"), shown=shown, api_key_id=key.pk, old_stays_valid=timedelta())
+    run(RotateApiKey, key, old_stays_valid="0")
     assert ApiKey.objects.count() == 2
     record(
         Operator(staff, "2"), OperatorVerb.RETRIED_TASK, kind="task", object_id="1", after={"task": "2"},

@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 
-from config.admin.actions.buttons import IssueForm
+from config.admin.actions.transfers import IssueForm
 from tests.api.caller import logged_in
 from tests.transfers.test_batches import CREATE, TRANSFER, upload
 from transfers import operations as transfers

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from config.admin import confirmation as confirming
 from config.admin import people, roles
-from config.admin.actions import buttons
+from config.admin.actions import base, registry
 from config.admin.models import Session
 from lockers import coin_secrets, reports
 from lockers.localnet.control import Control, control_socket
@@ -355,7 +355,7 @@ def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hou
     elif forgery == "other values":
         sent["count"] = "3000"
     else:
-        monkeypatch.setattr(confirming, "TICKET_SECONDS", -1)
+        monkeypatch.setattr(base, "TICKET_SECONDS", -1)
     tokens, actions = Token.objects.count(), OperatorAction.objects.count()
 
     answer = client.post(address, {**sent, "reason": "as asked"})
@@ -390,7 +390,7 @@ def test_a_get_does_nothing(desk, ledger):
     rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
     rows[Trust] = Trust.objects.get(pk=ledger.trust.id)
 
-    answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in buttons.ALL}
+    answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in registry.ALL}
 
     assert set(answers.values()) <= {200, 409}
     assert OperatorAction.objects.count() == actions
@@ -614,9 +614,9 @@ def test_every_page_and_every_act_by_every_role(members, staff):
     }
     Client().force_login(rows[User])
     rows[Session] = Session.objects.get(user=rows[User])
-    assert {deed.name for deed in buttons.ALL} == set(MAY)
+    assert {deed.name for deed in registry.ALL} == set(MAY)
     pages = [reverse("admin:index"), reverse("admin:live")]
-    for model in buttons.admin.site._registry:
+    for model in admin.site._registry:
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         if model is User:
             continue
@@ -630,7 +630,7 @@ def test_every_page_and_every_act_by_every_role(members, staff):
             # The home is for all staff; everything else is for those who may see.
             wanted = 200 if role or page == pages[0] else 403
             assert client.get(page).status_code == wanted, (role, page)
-        for deed in buttons.ALL:
+        for deed in registry.ALL:
             address = url(deed.name, rows[deed.model])
             got, sent = (
                 client.get(address),

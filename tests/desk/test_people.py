@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 
 from config.admin import people, roles
-from config.admin.actions import buttons
+from config.admin.actions import registry
+from config.admin.actions.people import ChangeRole
 from config.admin.models import SecondFactor, Session
 from tests.desk.test_acts import confirm, confirmation, text_of, url
 from tests.desk.test_signing_in import set_up
@@ -120,7 +121,7 @@ def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew):
                 yield prefix + str(each.pattern)
 
     ledger = {"wallets", "trusts", "transfers", "lockers"}
-    acts_on_ledger = {deed.name for deed in buttons.ALL if deed.app == "wallets"}
+    acts_on_ledger = {deed.name for deed in registry.ALL if deed.app == "wallets"}
     there = set()
     for route in walk(admin.site.urls[0], ""):
         first, _, rest = route.partition("/")
@@ -343,10 +344,10 @@ def test_of_two_administrators_who_dismiss_each_other_at_once_one_does():
 
     def dismiss(actor, other):
         try:
-            operator, shown = Operator(staff=actor, confirmation=f"by {actor}"), people.about(other)
+            operator, seen = Operator(staff=actor, confirmation=f"by {actor}"), people.about(other)
             start.wait(timeout=20)
             try:
-                people.change_role(operator=operator, shown=shown, person_id=other.pk, role=roles.VIEWER)
+                ChangeRole().run(operator, other, {"role": roles.VIEWER}, seen)
                 outcomes.append("done")
             except errors.NotPossible:
                 outcomes.append("refused")

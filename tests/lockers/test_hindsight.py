@@ -8,8 +8,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from config.admin.actions import lockers
-from lockers import queries, reports
+from lockers import queries, reports, task_recovery
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from tests.api.caller import Caller, answer, logged_in
@@ -98,7 +97,7 @@ def test_a_put_whose_coins_turn_out_to_be_back_says_that_nothing_left(
     assert (now["status"], now["details"]["total_failed"], now["details"]["total_unknown"]) == ("error", 2, 0)
     assert now["message"].startswith("Nothing left the wallet: 2 CloudCoin were not stored.")
     task = LockerTask.objects.get(pk=put)
-    shown = lockers.about_to_act_on(task_id=task.pk)
+    shown = task_recovery.state_of(task)
     assert (shown["left_to_do"], shown["units_left"]) == (
         "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", 2 * 10**8,
     )  # fmt: skip

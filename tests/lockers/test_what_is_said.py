@@ -11,9 +11,17 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from config.admin.actions import lockers
 from config.api.cloudcoin import task_serializers
-from lockers import coin_import, current_results, queries, reports, retry_plan, task_results, tasks
+from lockers import (
+    coin_import,
+    current_results,
+    queries,
+    reports,
+    retry_plan,
+    task_recovery,
+    task_results,
+    tasks,
+)
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import echo, import_files
@@ -144,8 +152,8 @@ def test_each_end_says_and_offers_what_its_rows_say(
     assert "Safe" not in said
     assert ("Do not repeat the order" in said) == (needs or (kind == "find" and bool(left.unknown_coins)))
     assert reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists() == needs
-    assert bool(lockers.why_not_mark_seen(task)) == (not needs)
-    assert lockers.about_to_act_on(task_id=task.pk)["left_to_do"] == todo
+    assert bool(task_recovery.why_not_mark_seen(task)) == (not needs)
+    assert task_recovery.state_of(task)["left_to_do"] == todo
     told = task_serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
     assert (told["status"], told["message"]) == (state, task.message)
     assert ("settled" in told) == (task.settled_at is not None)

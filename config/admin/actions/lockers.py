@@ -1,336 +1,328 @@
-"""What operators do with coins and tasks: the operations, each with its entry in the log (see `.wallets`)."""
+"""Operators' actions on coins and tasks, and on the local network of RAIDA servers."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-from uuid import UUID
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from django.db import transaction
-from django.db.models import Count
-from django.db.models.functions import Now
-from django.utils import timezone
+from django import forms
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.urls import reverse
 
-from config.admin.actions.wallets import WALLET
-from lockers import coin_secrets, coin_selection, dispatch, errors, reports, retry_plan
-from lockers import queries as locker_queries
+from config.admin.actions import base
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values, page_of
+from config.admin.actions.wallets import WalletAction
+from config.admin.templatetags import desk
+from lockers import retry_plan, task_recovery
+from lockers.localnet.control import Control, ControlFailed
+from lockers.localnet.faults import InvalidFault, parse_servers
 from lockers.models import Coin, LockerTask
-from lockers.operations import break_coin, echo, export, find, fix, health, new_task, peek, put, take
-from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
-from lockers.states import DOUBTFUL, CoinState, LockerState, TaskKind, TaskState
+from lockers.operations import find, fix, health, new_task
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import DOUBTFUL, TaskKind, TaskState
 from lockers.worker import health_check
-from wallets import operator_log, queries
-from wallets.errors import NotPossible
+from wallets import errors, operator_log
+from wallets.models import Wallet
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
-
-TASK: Final = "task"
-LOCKER: Final = "locker"
-
-Shown = Mapping[str, Any]
-
+from wallets.wording import counted, verb
 
 # --- coins of a wallet --------------------------------------------------------------------
 
 
-def about_to_find(*, wallet_id: UUID) -> Shown:
-    return {"coins_in_doubt": _in_doubt(wallet_id)}
+class CoinsAction(WalletAction):
+    """Begins a task about the coins of a wallet, if there is any coin for it."""
+
+    start: ClassVar[Callable[..., new_task.Started]]
+    message: ClassVar[str]
+    nothing_to_do: ClassVar[str]
+
+    def why_not(self, user: User, row: Wallet) -> str:
+        return "" if any(self.snapshot(row, {}).values()) else self.nothing_to_do
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        task = type(self).start(actor=row, name=str(row.pk)).task
+        # A health check reserves no coin.
+        after = {"task": str(task.pk), **({} if task.kind == TaskKind.HEALTH else {"coins": task.coins.count()})}
+        return Outcome(self.message, after, concerns=[(base.TASK, task.pk)], url=page_of(task))
 
 
-def _in_doubt(wallet_id: UUID) -> int:
-    return Coin.objects.filter(wallet_id=wallet_id, state__in=DOUBTFUL, task=None).count()
+class StartFind(CoinsAction):
+    name = "start-find"
+    label = "Find coins"
+    confirm_label = "Ask the servers"
+    verb = OperatorVerb.STARTED_FIND
+    start = find.start
+    message = "The servers are being asked."
+    nothing_to_do = "no coin of it is in doubt"
+
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        in_doubt = Coin.objects.filter(wallet_id=row.pk, state__in=DOUBTFUL, task=None)
+        return {"coins_in_doubt": in_doubt.count()}
+
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"A task asks all {RAIDA_COUNT} servers about {counted(snapshot['coins_in_doubt'], 'coin')} of {row.name}"
+            " that are in limbo or errored.",
+            "It only asks: what the servers say decides which of them are to spend, and none changes hands.",
+        ]
 
 
-def start_find(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
-    """
-    Begin to ask the servers about every coin in doubt of a wallet.
+class StartFix(CoinsAction):
+    name = "start-fix"
+    label = "Fix coins"
+    confirm_label = "Fix them"
+    verb = OperatorVerb.STARTED_FIX
+    start = fix.start
+    message = "The coins are being fixed."
+    nothing_to_do = "all servers accept every free coin of it"
 
-    :raises wallets.errors.WalletNotFound, NothingToFind: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    return _start(operator, OperatorVerb.STARTED_FIND, wallet_id, shown, about_to_find, find.start)
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        return {
+            "coins_to_fix": retry_plan.coins_to_fix(wallet_id=row.pk),
+            "coins_to_check": health_check.not_checked_lately(health_check.at_rest(row.pk)).count(),
+        }
 
-
-def about_to_fix(*, wallet_id: UUID) -> Shown:
-    """Return how many free coins some servers do not accept, and of how many that is to be asked first."""
-    return {
-        "coins_to_fix": retry_plan.coins_to_fix(wallet_id=wallet_id),
-        "coins_to_check": health_check.not_checked_lately(health_check.at_rest(wallet_id)).count(),
-    }
-
-
-def start_fix(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
-    """
-    Begin to heal the coins of a wallet that some servers do not accept.
-
-    :raises wallets.errors.WalletNotFound, NothingToFix: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    return _start(operator, OperatorVerb.STARTED_FIX, wallet_id, shown, about_to_fix, fix.start)
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        to_check = snapshot["coins_to_check"]
+        first = f"A task asks the servers first which of {counted(to_check, 'coin')} they accept."
+        return [
+            *([first] if to_check else []),
+            f"A task lets servers vouch for {counted(snapshot['coins_to_fix'], 'coin')} of {row.name} with those that"
+            f" refuse them{', and for those that are found so' if to_check else ''}.",
+            "Meanwhile these coins are reserved: their owner cannot spend them for some seconds.",
+        ]
 
 
-def about_to_check(*, wallet_id: UUID) -> Shown:
-    return {"coins_to_check": health_check.at_rest(wallet_id).count()}
+class CheckCoins(CoinsAction):
+    name = "check-coins"
+    label = "Check coins"
+    confirm_label = "Ask the servers"
+    verb = OperatorVerb.CHECKED_COINS
+    start = health.start
+    message = "The servers are being asked."
+    nothing_to_do = "it has no free coin"
 
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        return {"coins_to_check": health_check.at_rest(row.pk).count()}
 
-def start_health(*, operator: Operator, shown: Shown, wallet_id: UUID) -> LockerTask:
-    """
-    Begin to ask the servers which free coins of a wallet they accept.
-
-    :raises wallets.errors.WalletNotFound: as its name says
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    return _start(operator, OperatorVerb.CHECKED_COINS, wallet_id, shown, about_to_check, health.start)
-
-
-def _start(
-    operator: Operator,
-    verb: OperatorVerb,
-    wallet_id: UUID,
-    shown: Shown,
-    about_to: Callable[..., Shown],
-    start: Callable[..., new_task.Started],
-) -> LockerTask:
-    """Begin a task for a wallet if `about_to` still finds what the operator confirmed, and record the act."""
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(verb, kind=WALLET, object_id=wallet_id)
-        wallet = queries.wallet_by_id(wallet_id)
-        operator_log.compare(shown, about_to(wallet_id=wallet_id))
-        task = start(actor=wallet, name=str(wallet.pk)).task
-        # A check of coins reserves none.
-        reserved = {} if task.kind == TaskKind.HEALTH else {"coins": task.coins.count()}
-        operator_log.record(
-            operator,
-            verb,
-            kind=WALLET,
-            object_id=wallet_id,
-            label=wallet.name,
-            before=shown,
-            after={"task": str(task.pk), **reserved},
-            concerns=[(TASK, task.pk)],
-        )
-    return task
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"A task asks all {RAIDA_COUNT} servers whether they accept"
+            f" {counted(snapshot['coins_to_check'], 'free coin')} of {row.name}. No coin is reserved or moved.",
+            "Where a server refuses a coin that the books say it accepts, that is written down, and a fix heals"
+            " the coin by itself soon.",
+        ]
 
 
 # --- tasks --------------------------------------------------------------------------------
 
 
-def about_to_act_on(*, task_id: UUID) -> Shown:
-    """
-    What is shown before a task is begun again, or rolled back.
+class TaskAction(AdminAction):
+    """An action on a task. `lockers.current_results` takes the same row lock to settle coins that it left open."""
 
-    :raises TaskNotFound: no such task
-    """
-    task = _task(task_id)
-    left = retry_plan.Remaining() if task.state == TaskState.RUNNING else retry_plan.of(task)
-    return {
-        "state": task.state,
-        "left_to_do": left.todo,
-        "units_left": left.units,
-        "unknown_coins": left.unknown_coins,
-        "later_puts": left.later_puts,
-        "units_in_locker": _units_in_locker(task),
-        "coins_in_file": _coins_in_file(task),
-        "attempt": task.attempt,
-        "coins": task.coins.count(),
-        "locker": task.locker.state if task.locker else None,
-        "begun_again_by_operators": operator_log.earlier(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id),
-        "rolled_back_by_operators": operator_log.earlier(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id),
-    }
+    model = LockerTask
+    kind = base.TASK
 
+    def heading(self, row: LockerTask) -> str:
+        return f"{self.label}: {self.log_label(row, {})}"
 
-def _task(task_id: UUID) -> LockerTask:
-    task = LockerTask.objects.select_related("wallet", "locker").filter(pk=task_id).first()
-    if task is None:
-        raise errors.TaskNotFound
-    return task
-
-
-def _units_in_locker(task: LockerTask) -> int:
-    """What the locker of a task still holds, as far as is known."""
-    if task.locker_id is None:
-        return 0
-    held = Coin.objects.filter(locker_id=task.locker_id, state=CoinState.LOCKED).values_list("denomination")
-    return coin_selection.total(dict(held.annotate(number=Count("id"))))
-
-
-def _coins_in_file(task: LockerTask) -> int:
-    if task.kind != TaskKind.EXPORT or task.state != TaskState.COMPLETED:
-        return 0
-    return len(locker_queries.coins_in_file(export=task.export))
-
-
-def _is_held(task: LockerTask) -> bool:
-    return task.lease_until is not None and task.lease_until > timezone.now()
-
-
-def _hold(task_id: UUID) -> None:
-    """Lock a task's row. `lockers.current_results` takes it too, to settle coins that the task left open."""
-    LockerTask.objects.select_for_update(no_key=True).filter(pk=task_id).first()
-
-
-def retry(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
-    """
-    Ring for an open task that no worker has, or begin what is left of an ended one as a new task, and return that.
-
-    What is left is computed here, with the task's row locked. A put that is begun again fills a new locker with a new
-    code, with what was not stored and is back in the wallet; while any coin is unknown it is refused.
-
-    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
-    :raises wallets.errors.DomainError: whatever the operation refuses that begins such a task
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.RETRIED_TASK, kind=TASK, object_id=task_id)
-        _hold(task_id)
-        operator_log.compare(shown, about_to_act_on(task_id=task_id))
-        task = _task(task_id)
-        if reason := retry_plan.why_not_retry(task):
-            raise NotPossible(f"It cannot be begun again: {reason}.")
-        again = task if task.state == TaskState.RUNNING else _begin_again(task)
-        if again is task:
-            dispatch.ring_on_commit(task.pk)
-        operator_log.record(
-            operator,
-            OperatorVerb.RETRIED_TASK,
-            kind=TASK,
-            object_id=task_id,
-            label=f"{task.kind} of {task.wallet.name}",
-            before=shown,
-            after={"task": str(again.pk), "coins": again.coins.count()},
-            concerns=_concerned(task, again),
+    def snapshot(self, row: LockerTask, values: Values) -> Values:
+        retries, roll_backs = (
+            operator_log.earlier(each, kind=self.kind, object_id=row.pk)
+            for each in (OperatorVerb.RETRIED_TASK, OperatorVerb.ROLLED_BACK_TASK)
         )
-    return again
+        found = task_recovery.state_of(row)
+        return {**found, "begun_again_by_operators": retries, "rolled_back_by_operators": roll_backs}
+
+    def log_label(self, subject: LockerTask, values: Values) -> str:
+        return f"{subject.kind} of {subject.wallet.name}"
+
+    def outcome(self, row: LockerTask, task: LockerTask, messages: tuple[str, str], **after: object) -> Outcome:
+        """Return what `task` will do for `row`, which may be the same; `messages` are for the same and for another."""
+        found: list[tuple[str, object]] = [(base.TASK, each.pk) for each in (row, task)]
+        found += [(base.LOCKER, each.locker_id) for each in (row, task) if each.locker_id is not None]
+        concerns = [*found, *((base.WALLET, each.wallet_id) for each in (row, task))]
+        after = {"task": str(task.pk), **after}
+        return Outcome(messages[row.pk != task.pk], after, concerns=concerns, url=page_of(task))
 
 
-def _concerned(*tasks: LockerTask) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = [(TASK, task.pk) for task in tasks]
-    found += [(LOCKER, task.locker_id) for task in tasks if task.locker_id is not None]
-    return [*found, *((WALLET, task.wallet_id) for task in tasks)]
+class RetryTask(TaskAction):
+    name = "retry-task"
+    label = "Retry"
+    confirm_label = "Begin it again"
+    verb = OperatorVerb.RETRIED_TASK
 
+    def why_not(self, user: User, row: LockerTask) -> str:
+        return retry_plan.why_not_retry(row)
 
-def _begin_again(task: LockerTask) -> LockerTask:
-    wallet = task.wallet
-    match task.kind:
-        case TaskKind.PUT:
-            units = retry_plan.of(task).units
-            return put.start(actor=wallet, name=str(wallet.pk), units=units, tag=task.tag).task
-        case TaskKind.TAKE:
-            return take.start(actor=wallet, name=str(wallet.pk), code=coin_secrets.task_code(task), tag=task.tag).task
-        case TaskKind.PEEK:
-            return peek.start(actor=wallet, code=coin_secrets.task_code(task)).task
-        case TaskKind.BREAK:
-            denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
-            found = next(each for each in denominations if coin_selection.value_of(each) == task.amount)
-            return break_coin.start(actor=wallet, name=str(wallet.pk), denomination=found).task
-        case TaskKind.FIND:
-            return find.start(actor=wallet, name=str(wallet.pk)).task
-        case TaskKind.FIX:
-            return fix.start(actor=wallet, name=str(wallet.pk)).task
-        case TaskKind.HEALTH:
-            return health.start(actor=wallet, name=str(wallet.pk)).task
-        case TaskKind.ECHO:
-            return echo.start(actor=wallet).task
-        case _:
-            raise NotPossible(f"A task of the kind {task.kind} is done when it begins.")
-
-
-def why_not_roll_back(task: LockerTask) -> str:
-    """Return why what a task did cannot be undone, or "" if it can."""
-    if task.state == TaskState.RUNNING:
-        return "a worker is at it" if _is_held(task) else ""
-    if task.kind == TaskKind.EXPORT and task.state == TaskState.COMPLETED:
-        if task.export.confirmed_at is not None:
-            return "its file has arrived"
-        return "" if _coins_in_file(task) else "no coin of its file is out any more"
-    if task.kind != TaskKind.PUT:
-        return "it left nothing behind that could be undone"
-    if task.locker is not None and task.locker.state == LockerState.UNKNOWN:
-        return "it is unknown what is in its locker: find first"
-    if task.locker is None or task.locker.state != LockerState.FILLED:
-        return "nothing of it is in a locker"
-    return ""
-
-
-def roll_back(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
-    """
-    Undo a task, and return the task that does it.
-
-    An open one that no worker has is ended from what is known: coins with which nothing was sent go back, others go
-    to limbo and are found. The coins of a filled locker are taken out of it, those of a file that has not
-    arrived are recalled; what somebody else took first is theirs.
-
-    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
-    :raises wallets.errors.DomainError: whatever the operation refuses that takes the coins back
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.ROLLED_BACK_TASK, kind=TASK, object_id=task_id)
-        _hold(task_id)
-        operator_log.compare(shown, about_to_act_on(task_id=task_id))
-        task = _task(task_id)
-        if reason := why_not_roll_back(task):
-            raise NotPossible(f"It cannot be rolled back: {reason}.")
-        undoing = _undo(task)
-        operator_log.record(
-            operator,
-            OperatorVerb.ROLLED_BACK_TASK,
-            kind=TASK,
-            object_id=task_id,
-            label=f"{task.kind} of {task.wallet.name}",
-            before=shown,
-            after={"task": str(undoing.pk)},
-            concerns=_concerned(task, undoing),
+    def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
+        if row.state == TaskState.RUNNING:
+            return [
+                "A worker is told at once that this task waits; the sweep would do so within seconds.",
+                f"{counted(snapshot['coins'], 'coin')} stay reserved for it. The worker asks the servers what they hold"
+                " before it sends anything again.",
+            ]
+        todo, later = snapshot["left_to_do"], snapshot["later_puts"]
+        new_code = "The new locker has a new code, which its owner reads from the new task."
+        same_order = (
+            f"The wallet has begun {counted(later, 'put')} of the same amount since this one: ask its owner first"
+            " whether that was the same order."
         )
-    return undoing
+        return [
+            f"{todo[:1].upper()}{todo[1:]}.",
+            f"1 new task of the kind {row.kind} for {row.wallet.name}. This one stays as it is.",
+            *([new_code] if row.kind == TaskKind.PUT else []),
+            *([same_order] if later else []),
+        ]
 
-
-def _undo(task: LockerTask) -> LockerTask:
-    wallet = task.wallet
-    if task.state == TaskState.RUNNING:
-        LockerTask.objects.filter(pk=task.pk).update(deadline=Now())
-        dispatch.ring_on_commit(task.pk)
-        return task
-    if task.kind == TaskKind.EXPORT:
-        return export.recall(actor=wallet, export_id=task.pk).task
-    assert task.locker is not None
-    code = coin_secrets.locker_code(task.locker)
-    return take.start(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
-
-
-def why_not_mark_seen(task: LockerTask) -> str:
-    """Return why a task cannot be marked as seen, or "" if it can."""
-    if task.seen_at is not None:
-        return "it is marked already"
-    if not reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists():
-        return "it needs no human: no coin of it is unknown, and its time is not over"
-    return ""
-
-
-def mark_seen(*, operator: Operator, shown: Shown, task_id: UUID) -> LockerTask:
-    """
-    Take a task out of those that need a human, until something about it changes.
-
-    :raises TaskNotFound, wallets.errors.NotPossible: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.SAW_TASK, kind=TASK, object_id=task_id)
-        _hold(task_id)
-        operator_log.compare(shown, about_to_act_on(task_id=task_id))
-        task = _task(task_id)
-        if reason := why_not_mark_seen(task):
-            raise NotPossible(f"It cannot be marked as seen: {reason}.")
-        LockerTask.objects.filter(pk=task_id).update(seen_at=Now())
-        operator_log.record(
-            operator,
-            OperatorVerb.SAW_TASK,
-            kind=TASK,
-            object_id=task_id,
-            label=f"{task.kind} of {task.wallet.name}",
-            before=shown,
-            after={"seen": True},
+    def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
+        task = task_recovery.retry(row)
+        return self.outcome(
+            row, task, ("A worker was told.", "It was begun again, as this task."), coins=task.coins.count()
         )
-    return task
+
+
+class RollBackTask(TaskAction):
+    name = "roll-back-task"
+    label = "Roll back"
+    confirm_label = "Roll it back"
+    verb = OperatorVerb.ROLLED_BACK_TASK
+    is_dangerous = True
+
+    def why_not(self, user: User, row: LockerTask) -> str:
+        return task_recovery.why_not_roll_back(row)
+
+    def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
+        if row.state == TaskState.RUNNING:
+            return [
+                f"The task ends now, from what is known, and lets go of {counted(snapshot['coins'], 'coin')}.",
+                "Coins with which nothing was sent go back to the wallet. Those that a server may hold otherwise go to"
+                " limbo with both numbers, and a find asks for them.",
+            ]
+        if row.kind == TaskKind.EXPORT:
+            coins = snapshot["coins_in_file"]
+            return [
+                f"{counted(coins, 'coin')} of the file {row.export.file_name} {verb(coins)} taken back into"
+                f" {row.wallet.name}. The file is worth nothing from then on.",
+                "Coins that somebody has imported meanwhile are theirs, and stay so.",
+            ]
+        return [
+            f"The coins in the locker, {desk.coins(snapshot['units_in_locker'])} of {desk.coins(row.amount)} as far as"
+            f" is known, are taken back into {row.wallet.name}.",
+            "Its code opens an empty locker from then on. What somebody has taken out of it first is theirs.",
+        ]
+
+    def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
+        messages = ("The task is being ended.", "The coins are being taken back, by this task.")
+        return self.outcome(row, task_recovery.roll_back(row), messages)
+
+
+class MarkTaskSeen(TaskAction):
+    name = "mark-task-seen"
+    label = "Mark as seen"
+    confirm_label = "Mark it as seen"
+    verb = OperatorVerb.SAW_TASK
+
+    def why_not(self, user: User, row: LockerTask) -> str:
+        return task_recovery.why_not_mark_seen(row)
+
+    def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
+        unknown = snapshot["unknown_coins"]
+        return [
+            "It is counted no more among the tasks that need a human, until something about it changes.",
+            f"{counted(unknown, 'coin')} of it {verb(unknown)} unknown. No coin is touched, and finds go on asking.",
+        ]
+
+    def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
+        task_recovery.mark_seen(row)
+        return Outcome("It is marked as seen.", {"seen": True})
+
+
+# --- the local network --------------------------------------------------------------------
+
+
+class RehearseForm(ReasonForm):
+    servers = forms.CharField(
+        initial="0-11", help_text="A number from 0 to 24, a span such as 0-11, or * for all.", max_length=20
+    )
+    fault = forms.ChoiceField(
+        choices=[
+            ("silent", "read, and never answer"),
+            ("down", "take no connection"),
+            ("delay:2", "answer 2 seconds late"),
+            ("drop-reply", "do the work, and never answer"),
+            ("garbage", "answer with nonsense"),
+            ("clear", "behave again"),
+        ],
+        label="From now on they",
+    )
+    field_order = ("servers", "fault", "reason")
+
+    def clean_servers(self) -> str:
+        text = str(self.cleaned_data["servers"]).strip()
+        try:
+            parse_servers(text)
+        except InvalidFault as error:
+            raise forms.ValidationError(str(error)) from error
+        return text
+
+
+def _control() -> Control:
+    return Control(settings.STATE_DIR / "raida")
+
+
+class RehearseOutage(AdminAction):
+    name = "rehearse-outage"
+    label = "Rehearse an outage"
+    confirm_label = "Let it happen"
+    verb = OperatorVerb.SET_FAULT
+    kind = "local network"
+    above = LockerTask
+    form_class = RehearseForm
+    is_dangerous = True
+
+    def why_not(self, user: User, row: None) -> str:
+        try:
+            self.snapshot(row, {})
+        except errors.NotPossible:
+            return "no local network of this installation answers, and real servers obey nobody here"
+        return ""
+
+    def intro(self, row: None) -> str:
+        faults = self.snapshot(row, {})["faults"]
+        if not faults:
+            return f"All {RAIDA_COUNT} servers of the local network behave now."
+        named = ", ".join(sorted(faults, key=int))
+        return f"{counted(len(faults), 'server')} of the local network misbehave now: {named}."
+
+    def snapshot(self, row: None, values: Values) -> Values:
+        try:
+            return {"faults": _control().state()["faults"]}
+        except ControlFailed as error:
+            raise errors.NotPossible(str(error)) from error
+
+    def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
+        named, faulty = set(parse_servers(values["servers"])), set(map(int, snapshot["faults"]))
+        after = faulty - named if values["fault"] == "clear" else faulty | named
+        well = RAIDA_COUNT - len(after)
+        return [
+            f"{counted(len(named), 'server')} of the local network: {values['fault']}. Now {len(faulty)} misbehave,"
+            f" then {len(after)}.",
+            f"{well} of {RAIDA_COUNT} will behave; {QUORUM} decide. "
+            + ("Uploads go on." if well >= QUORUM else "Uploads wait, and go on when enough are back."),
+            "It lasts until somebody clears it here.",
+        ]
+
+    def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
+        servers, fault = values["servers"], values["fault"]
+        try:
+            _control().clear(servers) if fault == "clear" else _control().fault(f"{servers}={fault}")
+        except ControlFailed as error:
+            raise errors.NotPossible(str(error)) from error
+        return Outcome(f"Servers {servers}: {fault}.", {"servers": servers, "fault": fault}, url=self.url_of(None))
+
+    def url_of(self, row: None) -> str:
+        return reverse("admin:index")
+
+    def log_label(self, subject: None, values: Values) -> str:
+        return f"servers {values['servers']}: {values['fault']}"

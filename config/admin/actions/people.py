@@ -1,34 +1,51 @@
-"""What administrators can do with the accounts of people at the desk, and people with their own sessions."""
+"""Administrators' actions on the accounts of the admin's users, and users' actions on their own sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from django import forms
 from django.contrib.auth.models import User
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_variables
 
-from config.admin import people, roles
-from config.admin.confirmation import AdminAction, Done, Reason
+from config.admin import people, roles, sessions
+from config.admin.actions import base
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values, page_of
+from config.admin.actions.wallets import SHOWN_ONCE, new_password
 from config.admin.models import Session
 from config.admin.templatetags import desk
 from wallets import errors
 from wallets.operator_log import Operator
+from wallets.states import OperatorVerb
+from wallets.wording import counted
 
-Values = Mapping[str, Any]
-_SHOWN_ONCE: Final = "It is shown once, on the next page."
 _MAY: Final = {
     roles.VIEWER: "see everything, change nothing",
     roles.OPERATOR: "see everything and help: the acts on wallets, transfers and tasks that make nothing new",
     roles.ADMINISTRATOR: "all of that, issue tokens, manage API keys, and manage the accounts of people",
 }
 _ROLES: Final = [(role, f"{role}: {_MAY[role]}") for role in roles.ROLES]
+_STAYS: Final = "The password stays: with it, and the second factor if there is one, a new session can begin."
 
 
-def _sessions(number: int) -> str:
-    return f"{number:,} session{'' if number == 1 else 's'}"
+class _OnPeople(AdminAction):
+    app = "desk"
+    kind = base.PERSON
+
+    def locked(self, operator: Operator, *others: int) -> tuple[Operator, list[User]]:
+        """
+        Lock the operator's own account and others. Return the operator with the rights of this moment, and the others.
+
+        :raises NotPossible: an account does not exist any more, or the operator's is not active any more
+        """
+        staff, *found = people.locked(operator.staff.pk, *others)
+        if not people.is_active(staff):
+            raise errors.NotPossible("Your account is not active any more.")
+        return replace(operator, staff=staff), found
 
 
-class NewPersonForm(Reason):
+class NewPersonForm(ReasonForm):
     name = forms.CharField(max_length=150, help_text="Letters, digits and @ . + - _; it never changes.")
     mail = forms.EmailField(required=False, max_length=254, label="Mail address")
     role = forms.ChoiceField(choices=_ROLES, widget=forms.RadioSelect, initial=roles.VIEWER)
@@ -43,103 +60,106 @@ class NewPersonForm(Reason):
         return name
 
 
-class CreatePerson(AdminAction):
+class CreatePerson(_OnPeople):
     name = "create-person"
     label = "Create an account"
-    verb = "Create the account"
-    app = "desk"
+    confirm_label = "Create the account"
+    verb = OperatorVerb.CREATED_PERSON
+    above = User
     form_class = NewPersonForm
 
-    def shown(self, row: None, values: Values) -> Values:
-        return {}
-
-    def consequences(self, row: None, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"1 new account, {values['name']}, with the role {values['role']}: {_MAY[values['role']]}.",
-            f"It gets a password drawn at random. {_SHOWN_ONCE}",
+            f"It gets a password drawn at random. {SHOWN_ONCE}",
             "Accounts are never deleted; an account that is not needed any more is deactivated.",
         ]
 
-    def perform(self, operator: Operator, row: None, values: Values, shown: Values) -> Done:
-        person, password = people.create_person(
-            operator=operator, shown=shown, name=values["name"], mail=values["mail"], role=values["role"]
+    def lock(self, operator: Operator, row: None, values: Values) -> tuple[Operator, None]:
+        operator, _ = super().lock(operator, row, values)
+        return self.locked(operator)[0], None
+
+    @sensitive_variables("password", "shown_once")
+    def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
+        mail, role, password = values["mail"], values["role"], new_password()
+        person = people.create_person(
+            staff=operator.staff, name=values["name"], mail=mail, password=password, role=role
         )
-        secrets = [("Name", person.username), ("Password", password)]
-        return Done(f"The account {person.username} was created.", self.url_of(person), secrets)
-
-    def url_of(self, row: User | None) -> str:
-        if row is None:
-            return reverse("admin:auth_user_changelist")
-        return reverse("admin:auth_user_change", args=[row.pk])
+        shown_once = [("Name", person.username), ("Password", password)]
+        after = {"mail": mail, "role": role, "active": True}
+        return Outcome(f"The account {person.username} was created.", after, subject=person, secrets=shown_once)
 
 
-class _OfPerson(AdminAction):
+class PersonAction(_OnPeople):
+    """An action on the account of another person."""
+
     model = User
-    app = "desk"
 
     def heading(self, row: User) -> str:
         return f"{self.label}: {row.username}"
 
-    def why_not_for(self, user: User, row: User) -> str:
-        return people.why_not(user, row) or self.why_not(row)
+    def why_not(self, user: User, row: User) -> str:
+        return people.why_not(user, row)
 
-    def shown(self, row: User, values: Values) -> Values:
+    def snapshot(self, row: User, values: Values) -> Values:
         return people.about(row)
 
-    def url_of(self, row: User) -> str:
-        return reverse("admin:auth_user_change", args=[row.pk])
+    def lock(self, operator: Operator, row: User, values: Values) -> tuple[Operator, User]:
+        operator, (person,) = self.locked(operator, row.pk)
+        return operator, person
 
 
-class RoleForm(Reason):
+class RoleForm(ReasonForm):
     role = forms.ChoiceField(choices=_ROLES, widget=forms.RadioSelect)
     field_order = ("role", "reason")
 
 
-class ChangeRole(_OfPerson):
+class ChangeRole(PersonAction):
     name = "change-role"
-    label = "Change the role"
-    verb = "Change the role"
+    label = confirm_label = "Change the role"
+    verb = OperatorVerb.CHANGED_ROLE
     form_class = RoleForm
 
     def intro(self, row: User) -> str:
         return f"{row.username} has the role {people.role_of(row)}."
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"{row.username} is {shown['role']}, and will be {values['role']}: {_MAY[values['role']]}.",
+            f"{row.username} is {snapshot['role']}, and will be {values['role']}: {_MAY[values['role']]}.",
             "It holds from the next page on that this person opens.",
         ]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
-        people.change_role(operator=operator, shown=shown, person_id=row.pk, role=values["role"])
-        return Done(f"{row.username} has the role {values['role']}.", self.url_of(row))
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
+        role = values["role"]
+        people.change_role(staff=operator.staff, person=row, role=role)
+        return Outcome(f"{row.username} has the role {role}.", {"role": role})
 
 
-class MailForm(Reason):
+class MailForm(ReasonForm):
     mail = forms.EmailField(required=False, max_length=254, label="Mail address", help_text="Empty: none.")
     field_order = ("mail", "reason")
 
 
-class ChangeMail(_OfPerson):
+class ChangeMail(PersonAction):
     name = "change-mail"
     label = "Change the mail address"
-    verb = "Change it"
+    confirm_label = "Change it"
+    verb = OperatorVerb.CHANGED_MAIL
     form_class = MailForm
 
     def form(self, row: User, *args: Any, **kwargs: Any) -> forms.Form:
         return super().form(row, *args, **{"initial": {"mail": row.email}, **kwargs})
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
-        return [
-            f"The mail address of {row.username} is {shown['mail'] or 'none'}, and will be {values['mail'] or 'none'}."
-        ]
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
+        old, new = snapshot["mail"] or "none", values["mail"] or "none"
+        return [f"The mail address of {row.username} is {old}, and will be {new}."]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
-        people.change_mail(operator=operator, shown=shown, person_id=row.pk, mail=values["mail"])
-        return Done(f"The mail address of {row.username} is changed.", self.url_of(row))
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
+        people.change_mail(person=row, mail=values["mail"])
+        return Outcome(f"The mail address of {row.username} is changed.", {"mail": values["mail"]})
 
 
-class ActiveForm(Reason):
+class ActiveForm(ReasonForm):
     active = forms.ChoiceField(
         choices=[("no", "no: cannot sign in any more"), ("yes", "yes: can sign in")],
         widget=forms.RadioSelect,
@@ -148,75 +168,83 @@ class ActiveForm(Reason):
     field_order = ("active", "reason")
 
 
-class ChangeActive(_OfPerson):
+class ChangeActive(PersonAction):
     name = "change-active"
     label = "Deactivate or activate"
-    verb = "Change it"
+    confirm_label = "Change it"
+    verb = OperatorVerb.DEACTIVATED_PERSON
     form_class = ActiveForm
     is_dangerous = True
 
     def intro(self, row: User) -> str:
         return f"{row.username} is {'active' if people.is_active(row) else 'not active'}."
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         if values["active"] == "yes":
-            return [f"{row.username} can sign in, with the role {shown['role']} and the password that there is."]
+            return [f"{row.username} can sign in, with the role {snapshot['role']} and the password that there is."]
         return [
-            f"{row.username} cannot sign in any more, and {_sessions(shown['sessions'])} end at once.",
+            f"{row.username} cannot sign in any more, and {counted(snapshot['sessions'], 'session')} end at once.",
             "Role, password and second factor stay for the case that the account is activated again.",
         ]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
         active = values["active"] == "yes"
-        people.change_active(operator=operator, shown=shown, person_id=row.pk, active=active)
-        return Done(f"{row.username} is {'active' if active else 'not active any more'}.", self.url_of(row))
+        after = {"active": active, "sessions_ended": people.change_active(person=row, active=active)}
+        message = f"{row.username} is {'active' if active else 'not active any more'}."
+        return Outcome(message, after, verb=OperatorVerb.ACTIVATED_PERSON if active else None)
 
 
-class SetPersonPassword(_OfPerson):
+class SetPersonPassword(PersonAction):
     name = "set-person-password"
-    label = "Set a new password"
-    verb = "Set a new password"
+    label = confirm_label = "Set a new password"
+    verb = OperatorVerb.SET_PERSON_PASSWORD
     is_dangerous = True
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"{row.username} gets a password drawn at random. {_SHOWN_ONCE}",
-            f"The old password is refused from then on, and {_sessions(shown['sessions'])} end.",
-            "The second factor stays." if shown["second_factor"] else "There is no second factor.",
+            f"{row.username} gets a password drawn at random. {SHOWN_ONCE}",
+            f"The old password is refused from then on, and {counted(snapshot['sessions'], 'session')} end.",
+            "The second factor stays." if snapshot["second_factor"] else "There is no second factor.",
         ]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
-        password = people.set_password(operator=operator, shown=shown, person_id=row.pk)
-        secrets = [("Name", row.username), ("Password", password)]
-        return Done(f"{row.username} has a new password.", self.url_of(row), secrets)
+    @sensitive_variables("password", "shown_once")
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
+        password = new_password()
+        after = {"password": "a new one", "sessions_ended": people.set_password(person=row, password=password)}
+        shown_once = [("Name", row.username), ("Password", password)]
+        return Outcome(f"{row.username} has a new password.", after, secrets=shown_once)
 
 
-class ResetSecondFactor(_OfPerson):
+class ResetSecondFactor(PersonAction):
     name = "reset-second-factor"
     label = "Reset the second factor"
-    verb = "Reset it"
+    confirm_label = "Reset it"
+    verb = OperatorVerb.RESET_SECOND_FACTOR
     is_dangerous = True
 
-    def why_not(self, row: User) -> str:
-        return "" if people.about(row)["second_factor"] else "there is none"
+    def why_not(self, user: User, row: User) -> str:
+        return super().why_not(user, row) or ("" if people.about(row)["second_factor"] else "there is none")
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"The authenticator app and the recovery codes of {row.username} are refused from then on, and"
-            f" {_sessions(shown['sessions'])} end.",
+            f" {counted(snapshot['sessions'], 'session')} end.",
             "Until a new one is set up the password alone is enough to sign in, or to set one up where the role must"
             " have one. Make sure that it is this person who asks.",
         ]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
-        people.reset_second_factor(operator=operator, shown=shown, person_id=row.pk)
-        return Done(f"The second factor of {row.username} is reset.", self.url_of(row))
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
+        after = {"second_factor": False, "sessions_ended": people.remove_second_factor(row)}
+        return Outcome(f"The second factor of {row.username} is reset.", after)
 
 
-class _EndsSessions(AdminAction):
-    """A person may end the own sessions; those of others take the permission."""
+# --- sessions -----------------------------------------------------------------------------
 
-    app = "desk"
+
+class SessionsAction(_OnPeople):
+    """A person may end the own sessions; ending those of others takes the permission."""
+
+    verb = OperatorVerb.ENDED_SESSIONS
     is_dangerous = True
 
     @property
@@ -230,17 +258,24 @@ class _EndsSessions(AdminAction):
         person = None if row is None else self.person(row)
         return row is None or (person is not None and person.pk == user.pk) or user.has_perm(self.permission)
 
-    def why_not_for(self, user: User, row: Any) -> str:
+    def why_not(self, user: User, row: Any) -> str:
         person = self.person(row)
         if person is None:
             return "no person is signed in with it"
-        return self.why_not(row) or ("" if person.pk == user.pk else people.why_not(user, person))
+        return "" if person.pk == user.pk else people.why_not(user, person)
+
+    def url_of(self, row: Any) -> str:
+        return reverse("admin:sessions")
+
+    def outcome(self, operator: Operator, person: User, message: str, ended: int) -> Outcome:
+        url = self.url_of(person) if person.pk == operator.staff.pk else page_of(person)
+        return Outcome(message, {"sessions_ended": ended}, subject=person, url=url)
 
 
-class EndSessions(_EndsSessions):
+class EndSessions(SessionsAction):
     name = "end-sessions"
     label = "End all sessions"
-    verb = "End them"
+    confirm_label = "End them"
     model = User
 
     def person(self, row: User) -> User:
@@ -249,30 +284,29 @@ class EndSessions(_EndsSessions):
     def heading(self, row: User) -> str:
         return f"End all sessions of {row.username}"
 
-    def why_not(self, row: User) -> str:
-        return "" if people.about_sessions(row)["sessions"] else "there is none"
+    def why_not(self, user: User, row: User) -> str:
+        return ("" if self.snapshot(row, {})["sessions"] else "there is none") or super().why_not(user, row)
 
-    def shown(self, row: User, values: Values) -> Values:
-        return people.about_sessions(row)
+    def snapshot(self, row: User, values: Values) -> Values:
+        return {"sessions": sessions.of_person(row).count()}
 
-    def consequences(self, row: User, values: Values, shown: Values) -> Sequence[str]:
-        return [
-            f"{_sessions(shown['sessions'])} of {row.username} end at once, in every browser.",
-            "The password stays: with it, and the second factor if there is one, a new session can begin.",
-        ]
+    def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
+        ended = counted(snapshot["sessions"], "session")
+        return [f"{ended} of {row.username} end at once, in every browser.", _STAYS]
 
-    def perform(self, operator: Operator, row: User, values: Values, shown: Values) -> Done:
-        ended = people.end_sessions(operator=operator, shown=shown, person_id=row.pk)
-        return Done(f"{_sessions(ended)} of {row.username} ended.", _back(operator.staff, row))
+    def lock(self, operator: Operator, row: User, values: Values) -> tuple[Operator, User]:
+        operator, (person,) = self.locked(operator, row.pk)
+        return operator, person
 
-    def url_of(self, row: User) -> str:
-        return reverse("admin:sessions")
+    def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
+        ended = people.end_sessions(row)
+        return self.outcome(operator, row, f"{counted(ended, 'session')} of {row.username} ended.", ended)
 
 
-class EndSession(_EndsSessions):
+class EndSession(SessionsAction):
     name = "end-session"
     label = "End"
-    verb = "End the session"
+    confirm_label = "End the session"
     model = Session
 
     def person(self, row: Session) -> User | None:
@@ -281,41 +315,25 @@ class EndSession(_EndsSessions):
     def heading(self, row: Session) -> str:
         return f"End a session of {row.user}"
 
-    def shown(self, row: Session, values: Values) -> Values:
-        return {
-            "from": row.address,
-            "browser": desk.browser(row.agent),
-            "signed_in": f"{row.created_at:%Y-%m-%d %H:%M}",
-        }
+    def snapshot(self, row: Session, values: Values) -> Values:
+        signed_in = f"{row.created_at:%Y-%m-%d %H:%M}"
+        return {"from": row.address, "browser": desk.browser(row.agent), "signed_in": signed_in}
 
-    def consequences(self, row: Session, values: Values, shown: Values) -> Sequence[str]:
+    def preview(self, row: Session, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"The session of {row.user} from {row.address or 'an unknown address'}, {desk.browser(row.agent)}, begun"
             f" {desk.ago(row.created_at)}, ends at once.",
-            "The password stays: with it, and the second factor if there is one, a new session can begin.",
+            _STAYS,
         ]
 
-    def perform(self, operator: Operator, row: Session, values: Values, shown: Values) -> Done:
-        people.end_session(operator=operator, shown=shown, session_id=row.pk)
-        return Done("The session has ended.", _back(operator.staff, row.user))
+    def lock(self, operator: Operator, row: Session, values: Values) -> tuple[Operator, Session]:
+        operator, session = super().lock(operator, row, values)
+        if session.user_id is None:
+            raise errors.NotPossible("This session has ended already.")
+        operator, (session.user,) = self.locked(operator, session.user_id)
+        return operator, session
 
-    def url_of(self, row: Session) -> str:
-        return reverse("admin:sessions")
-
-
-def _back(staff: User, person: User | None) -> str:
-    if person is None or person.pk == staff.pk:
-        return reverse("admin:sessions")
-    return reverse("admin:auth_user_change", args=[person.pk])
-
-
-ALL: Final[Sequence[AdminAction]] = (
-    CreatePerson(),
-    ChangeRole(),
-    ChangeMail(),
-    ChangeActive(),
-    SetPersonPassword(),
-    ResetSecondFactor(),
-    EndSessions(),
-    EndSession(),
-)
+    def perform(self, operator: Operator, row: Session, values: Values, snapshot: Values) -> Outcome:
+        assert row.user is not None
+        row.delete()
+        return self.outcome(operator, row.user, "The session has ended.", 1)

@@ -1,124 +1,186 @@
-"""What operators do with tokens and transfers: the operations, each with its entry in the log (see `.wallets`)."""
+"""Operators' actions on tokens and transfers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django import forms
+from django.contrib.auth.models import User
 
-from config.admin.actions.wallets import WALLET
-from transfers import counters, errors, operations, reports
+from config.admin.actions import base
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
+from config.admin.actions.wallets import WalletAction
+from config.admin.templatetags import desk
+from transfers import captures, counters, errors, operations, reports
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
-from wallets import operator_log, queries
+from wallets import names, operator_log
 from wallets.models import Token, Wallet
 from wallets.operator_log import Operator
 from wallets.queries import NO_TOKENS
 from wallets.states import OperatorVerb
+from wallets.wording import counted
 
-TRANSFER: Final = "transfer"
 # More than this at once is for `manage.py issue_tokens`: a page should answer within seconds.
 MAXIMUM_ISSUE: Final = 100_000
 
-Shown = Mapping[str, Any]
+
+class IssueForm(ReasonForm):
+    count = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAXIMUM_ISSUE,
+        label="How many",
+        help_text="With captures drawn at random. Or a file:",
+    )
+    file = forms.FileField(
+        required=False,
+        label="CSV file",
+        help_text="A column capture_id, or ids alone, one a line. Each gets one token.",
+    )
+    captures = forms.CharField(required=False, widget=forms.HiddenInput)
+    field_order = ("count", "file", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("file"):
+            cleaned["captures"] = " ".join(map(str, _captures_in(cleaned["file"])))
+        listed = cleaned.get("captures") or ""
+        if any(names.parse_uuid(line) is None for line in listed.split()):
+            raise forms.ValidationError("A capture id is a UUID.")
+        if bool(cleaned.get("count")) == bool(listed) and not self.errors:
+            raise forms.ValidationError("Say how many, or choose a file; one of the two.")
+        return cleaned
 
 
-def about_to_issue(*, wallet_id: UUID, capture_ids: Sequence[UUID] | None = None) -> Shown:
-    return {
-        "issues_by_operators": operator_log.earlier(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id),
-        "captures_issued_already": Token.objects.filter(capture_id__in=capture_ids).count() if capture_ids else 0,
-    }
+def _captures_in(file: Any) -> list[UUID]:
+    try:
+        found = captures.read(file.read())
+    except captures.CapturesUnreadable as error:
+        raise forms.ValidationError(str(error)) from error
+    if len(found) > MAXIMUM_ISSUE:
+        raise forms.ValidationError(f"At most {MAXIMUM_ISSUE:,} at once; the file holds {len(found):,}.")
+    if len(set(found)) < len(found):
+        raise forms.ValidationError(f"{counted(len(found) - len(set(found)), 'line')} of the file repeat a capture id.")
+    return found
 
 
-def issue_tokens(
-    *,
-    operator: Operator,
-    shown: Shown,
-    wallet_id: UUID,
-    count: int | None = None,
-    capture_ids: Sequence[UUID] | None = None,
-) -> int:
-    """
-    Create tokens in a wallet, `count` or one for each capture, and return how many.
+def _capture_ids(values: Values) -> list[UUID] | None:
+    return [UUID(line) for line in values["captures"].split()] if values.get("captures") else None
 
-    :raises wallets.errors.WalletNotFound: no such wallet
-    :raises transfers.errors.CaptureAlreadyIssued: a capture has a token already; then none is created
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.ISSUED_TOKENS, kind=WALLET, object_id=wallet_id)
-        wallet = queries.wallet_by_id(wallet_id)
-        operator_log.compare(shown, about_to_issue(wallet_id=wallet_id, capture_ids=capture_ids))
-        before = counters.token_counts([wallet_id]).get(wallet_id, NO_TOKENS).total
-        captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
-        token_ids = [uuid4() for _ in captures]
-        issued = operations.issue_tokens(wallet=wallet, capture_ids=captures, token_ids=token_ids)
-        # What is issued in one statement has one time; no page tells of an act token by token.
+
+class IssueTokens(WalletAction):
+    name = "issue-tokens"
+    label = "Issue tokens"
+    confirm_label = "Issue the tokens"
+    verb = OperatorVerb.ISSUED_TOKENS
+    form_class = IssueForm
+
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        capture_ids = _capture_ids(values)
+        return {
+            "issues_by_operators": operator_log.earlier(self.verb, kind=self.kind, object_id=row.pk),
+            "captures_issued_already": Token.objects.filter(capture_id__in=capture_ids).count() if capture_ids else 0,
+        }
+
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        capture_ids = _capture_ids(values)
+        number = len(capture_ids) if capture_ids else int(values["count"] or 0)
+        taken = snapshot["captures_issued_already"]
+        if taken:
+            return [f"{counted(taken, 'capture')} of the file have a token already: this will be refused as a whole."]
+        return [
+            f"{counted(number, 'new token')} in {row.name}"
+            + (", one for each capture of the file." if capture_ids else ", with captures drawn at random."),
+            "Tokens are never deleted: what was issued by mistake can only be moved away.",
+        ]
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        before = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS).total
+        capture_ids, count = _capture_ids(values), values.get("count")
+        token_ids = [uuid4() for _ in (capture_ids or range(count or 0))]
+        issued = operations.issue_tokens(wallet=row, count=count, capture_ids=capture_ids, token_ids=token_ids)
+        # All tokens of one statement have the same time, so the first one names the issue on their pages.
         firsts = Token.objects.filter(pk__in=token_ids[:: operations.ISSUED_AT_ONCE])
-        operator_log.record(
-            operator,
-            OperatorVerb.ISSUED_TOKENS,
-            kind=WALLET,
-            object_id=wallet_id,
-            label=wallet.name,
-            before={**shown, "tokens": before},
-            after={"issued": issued, "tokens": before + issued},
+        return Outcome(
+            f"{counted(issued, 'token')} issued to {row.name}.",
+            {"issued": issued, "tokens": before + issued},
+            {"tokens": before},
             concerns=[(reports.ISSUE, reports.issue_of(token)) for token in firsts],
         )
-    return issued
 
 
-# The events by which an operator may end an open transfer, each in the name of the wallet that decides on it.
-CANCELLING: Final = (TransferEvent.DELETE, TransferEvent.DECLINE)
+class CancelForm(ReasonForm):
+    event = forms.ChoiceField(label="In whose name", widget=forms.RadioSelect)
+    field_order = ("event", "reason")
 
 
-def deciders(transfer: Transfer) -> dict[TransferEvent, Wallet]:
+# The events by which an operator cancels an open transfer, each in the name of the wallet that decides on it.
+_CANCELLING: Final = {
+    TransferEvent.DELETE: "which asked: withdraw it",
+    TransferEvent.DECLINE: "which was asked: decline it",
+}
+
+
+def _deciders(transfer: Transfer) -> dict[TransferEvent, Wallet]:
     """Return in whose name each event could cancel the transfer; nothing if it is closed."""
     sides = {Side.SOURCE: transfer.source, Side.DESTINATION: transfer.destination}
     return {
-        event: sides[DECIDES[TransferState(transfer.state), event]] for event in CANCELLING if transfer.state in OPEN
+        event: sides[DECIDES[TransferState(transfer.state), event]] for event in _CANCELLING if transfer.state in OPEN
     }
 
 
-def about_to_cancel(*, transfer_id: UUID) -> Shown:
-    """:raises transfers.errors.TransferNotFound: no such transfer"""
-    transfer = Transfer.objects.filter(pk=transfer_id).first()
-    if transfer is None:
-        raise errors.TransferNotFound(transfer_id)
-    return {
-        "state": transfer.state,
-        "tokens_asked": transfer.token_count,
-        "tokens_reserved": transfer.reserved_count,
-    }
+class CancelTransfer(AdminAction):
+    name = "cancel-transfer"
+    label = "Cancel"
+    confirm_label = "Cancel the transfer"
+    verb = OperatorVerb.CANCELLED_TRANSFER
+    kind = base.TRANSFER
+    model = Transfer
+    form_class = CancelForm
+    is_dangerous = True
 
+    def form(self, row: Transfer, *args: Any, **kwargs: Any) -> forms.Form:
+        form = super().form(row, *args, **kwargs)
+        choices = [(event.value, f"{wallet.name}, {_CANCELLING[event]}") for event, wallet in _deciders(row).items()]
+        # The choices of a closed transfer stay valid: the action itself refuses it, with a better message.
+        form.fields["event"].choices = choices or [(event.value, "") for event in _CANCELLING]  # type: ignore[attr-defined]
+        return form
 
-def cancel_transfer(*, operator: Operator, shown: Shown, transfer_id: UUID, event: TransferEvent) -> None:
-    """
-    Cancel an open transfer in the name of the wallet that may: DELETE for who asked, DECLINE for who was asked.
+    def heading(self, row: Transfer) -> str:
+        return f"Cancel transfer {desk.short(row.pk)}"
 
-    :raises transfers.errors.TransferNotFound, transfers.errors.TransferNotOpen: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        # Locked before it is compared, by the operation's own order: the transfer first.
-        transfer = Transfer.objects.select_for_update(no_key=True, of=("self",)).filter(pk=transfer_id).first()
-        if transfer is None:
-            raise errors.TransferNotFound(transfer_id)
-        operator_log.compare(shown, about_to_cancel(transfer_id=transfer_id))
-        wallet = deciders(transfer).get(event)
+    def why_not(self, user: User, row: Transfer) -> str:
+        return "" if row.state in OPEN else f"it is {row.state}, and that is final"
+
+    def intro(self, row: Transfer) -> str:
+        return f"{counted(row.token_count, 'token')} from {row.source.name} to {row.destination.name}, {row.state}."
+
+    def snapshot(self, row: Transfer, values: Values) -> Values:
+        return {"state": row.state, "tokens_asked": row.token_count, "tokens_reserved": row.reserved_count}
+
+    def preview(self, row: Transfer, values: Values, snapshot: Values) -> Sequence[str]:
+        wallet = _deciders(row)[TransferEvent(values["event"])]
+        return [
+            f"The transfer of {counted(row.token_count, 'token')} from {row.source.name} to {row.destination.name} is"
+            f" cancelled in the name of {wallet.name}. That is final, and both wallets read of it among their events.",
+            f"{counted(snapshot['tokens_reserved'], 'reserved token')} of {row.source.name} can be used again."
+            if snapshot["tokens_reserved"]
+            else "No token was reserved for it.",
+        ]
+
+    def perform(self, operator: Operator, row: Transfer, values: Values, snapshot: Values) -> Outcome:
+        event = TransferEvent(values["event"])
+        wallet = _deciders(row).get(event)
         if wallet is None:
             raise errors.TransferNotOpen
         cancel = operations.delete if event is TransferEvent.DELETE else operations.decline
-        row = cancel(actor=wallet, transfer_id=transfer_id)
-        operator_log.record(
-            operator,
-            OperatorVerb.CANCELLED_TRANSFER,
-            kind=TRANSFER,
-            object_id=transfer_id,
-            label=f"{transfer.token_count} tokens from {row.source_wallet} to {row.destination_wallet}",
-            before=shown,
-            after={"state": row.state, "tokens_reserved": 0, "in_the_name_of": wallet.name, "event": event.value},
-            concerns=[(WALLET, transfer.source_id), (WALLET, transfer.destination_id)],
+        state = cancel(actor=wallet, transfer_id=row.pk).state
+        return Outcome(
+            "The transfer is cancelled.",
+            {"state": state, "tokens_reserved": 0, "in_the_name_of": wallet.name, "event": event.value},
+            concerns=[(base.WALLET, row.source_id), (base.WALLET, row.destination_id)],
         )
+
+    def log_label(self, subject: Transfer, values: Values) -> str:
+        return f"{subject.token_count} tokens from {subject.source.name} to {subject.destination.name}"

@@ -1,50 +1,59 @@
-"""What operators do with trusts: the operations, each with its entry in the log (see `.wallets`)."""
+"""The operators' action on trusts."""
 
-from collections.abc import Mapping
-from typing import Any, Final
-from uuid import UUID
+from collections.abc import Sequence
 
-from django.db import transaction
+from django.contrib.auth.models import User
 
-from trusts import errors, operations, reports
+from config.admin.actions import base
+from config.admin.actions.base import AdminAction, Outcome, Values
+from config.admin.templatetags import desk
+from trusts import operations, reports
 from trusts.models import Trust
-from wallets import operator_log
+from trusts.states import OPEN, TrustState
+from wallets.errors import NotPossible
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 
-TRUST: Final = "trust"
 
-Shown = Mapping[str, Any]
+class EndTrust(AdminAction):
+    name = "end-trust"
+    label = "End"
+    confirm_label = "End this trust"
+    verb = OperatorVerb.ENDED_TRUST
+    kind = base.TRUST
+    model = Trust
+    is_dangerous = True
 
+    def heading(self, row: Trust) -> str:
+        return f"End trust {desk.short(row.pk)}"
 
-def about_to_end(*, trust_id: UUID) -> Shown:
-    """:raises trusts.errors.TrustNotFound: no such trust"""
-    trust = Trust.objects.filter(pk=trust_id).first()
-    if trust is None:
-        raise errors.TrustNotFound(trust_id)
-    return {"state": trust.state}
+    def why_not(self, user: User, row: Trust) -> str:
+        return "" if row.state in OPEN else "it is neither requested nor trusted"
 
+    def snapshot(self, row: Trust, values: Values) -> Values:
+        return {"state": row.state}
 
-def end_trust(*, operator: Operator, shown: Shown, trust_id: UUID) -> None:
-    """
-    End an open trust for good.
+    def preview(self, row: Trust, values: Values, snapshot: Values) -> Sequence[str]:
+        in_force = snapshot["state"] == TrustState.TRUSTED
+        now = "is in force, and ends" if in_force else "is only requested, and is refused"
+        return [
+            f"{reports.meaning(row)}: this {now}.",
+            f"Neither {row.actor.name} nor {row.target.name} can bring it back by an answer: a new request is needed."
+            " Both wallets read of it among their events.",
+            "Open transfers stay open, and other trusts stay as they are.",
+        ]
 
-    :raises trusts.errors.TrustNotFound, trusts.errors.TrustNotOpen: as their names say
-    :raises wallets.errors.AlreadyDone, wallets.errors.ChangedMeanwhile: see `wallets.operator_log`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        # Locked before it is compared, in the order of the operation.
-        operations.lock(trust_id=trust_id)
-        operator_log.compare(shown, about_to_end(trust_id=trust_id))
-        row = operations.end_trust(trust_id=trust_id)
-        trust = Trust.objects.select_related("actor", "target").get(pk=trust_id)
-        operator_log.record(
-            operator,
-            OperatorVerb.ENDED_TRUST,
-            kind=TRUST,
-            object_id=trust_id,
-            label=reports.meaning(trust),
-            before={**shown, "request_type": row.request_type, "originator": row.originating_wallet},
-            after={"state": row.state, "event": "end"},
-        )
+    def lock(self, operator: Operator, row: Trust, values: Values) -> tuple[Operator, Trust]:
+        # In the order of the operation: the two wallets first.
+        trust = operations.lock(trust_id=row.pk)
+        if trust is None:
+            raise NotPossible("It does not exist any more.")
+        return operator, trust
+
+    def perform(self, operator: Operator, row: Trust, values: Values, snapshot: Values) -> Outcome:
+        ended = operations.end_trust(trust_id=row.pk)
+        before = {"request_type": ended.request_type, "originator": ended.originating_wallet}
+        return Outcome("The trust is ended.", {"state": ended.state, "event": "end"}, before)
+
+    def log_label(self, subject: Trust, values: Values) -> str:
+        return reports.meaning(subject)

@@ -1,276 +1,334 @@
-"""
-What operators do with wallets and credentials: the operations, each with its entry in the log.
-
-An act is one transaction. `shown` is what the operator was shown before confirming, as the function of the same
-name with `about_to_` returns it; if it is not so any more, nothing happens.
-"""
+"""Operators' actions on wallets and their credentials, and the audit."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import transaction
+from django import forms
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
+from config.admin.actions import base
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
+from config.admin.templatetags import desk
+from config.ops import audits
 from wallets import errors, names, operations, operator_log
-from wallets.models import ApiKey, BearerToken, Wallet
+from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
 from wallets.operator_log import Operator
-from wallets.states import OperatorVerb
+from wallets.states import AuditResult, OperatorVerb
+from wallets.wording import counted
 
-WALLET: Final = "wallet"
-API_KEY: Final = "API key"
-BEARER_TOKEN: Final = "bearer token"  # noqa: S105 - a kind of thing
+SHOWN_ONCE: Final = "It is shown once, on the next page."
 _PASSWORD_BYTES: Final = 15
 
-Shown = Mapping[str, Any]
+
+def new_password() -> str:
+    return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
 def _valid() -> Q:
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
 
 
-def about_to_create_wallet(*, name: str) -> Shown:
-    return {"wallets_of_this_name": Wallet.objects.filter(name_key=names.name_key(name)).count()}
+def _valid_bearer_tokens(wallet_id: UUID) -> int:
+    return BearerToken.objects.filter(_valid(), wallet_id=wallet_id).count()
 
 
-@sensitive_variables("password")
-def create_wallet(
-    *, operator: Operator, shown: Shown, name: str, about: str = "", with_password: bool = False
-) -> tuple[Wallet, str]:
-    """
-    Create a wallet that nobody manages; return it and its password, which is drawn at random, or "".
+class NewWalletForm(ReasonForm):
+    name = forms.CharField(max_length=254, strip=False, help_text="No spaces; at least 3 characters. It never changes.")
+    about = forms.CharField(max_length=250, required=False)
+    with_password = forms.BooleanField(
+        required=False,
+        label="Give it a password",
+        help_text="Without one only a wallet that manages it can act for it.",
+    )
+    field_order = ("name", "about", "with_password", "reason")
 
-    :raises InvalidWalletName, WalletNameLength, WalletNameTaken: as `operations.create_wallet`
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    password = secrets.token_urlsafe(_PASSWORD_BYTES) if with_password else ""
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operations.validate_new_name(name)
-        operator_log.hold(OperatorVerb.CREATED_WALLET, kind=WALLET, object_id=names.name_key(name))
-        operator_log.compare(shown, about_to_create_wallet(name=name))
-        wallet = operations.create_wallet(name=name, about=about, password=password)
-        operator_log.record(
-            operator,
-            OperatorVerb.CREATED_WALLET,
-            kind=WALLET,
-            object_id=wallet.pk,
-            label=name,
-            before=shown,
-            after={"name": name, "password": "has one" if password else "none"},
-        )
-    return wallet, password
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        try:
+            operations.validate_new_name(name)
+        except errors.DomainError as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
 
 
-def about_to_set_password(*, wallet_id: UUID) -> Shown:
-    return {
-        "valid_bearer_tokens": BearerToken.objects.filter(_valid(), wallet_id=wallet_id).count(),
-        "passwords_set_by_operators": operator_log.earlier(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id),
-    }
+class CreateWallet(AdminAction):
+    name = "create-wallet"
+    label = "Create a wallet"
+    confirm_label = "Create the wallet"
+    verb = OperatorVerb.CREATED_WALLET
+    kind = base.WALLET
+    above = Wallet
+    form_class = NewWalletForm
+
+    def lock_key(self, row: None, values: Values) -> str:
+        return names.name_key(values["name"])
+
+    def snapshot(self, row: None, values: Values) -> Values:
+        return {"wallets_of_this_name": Wallet.objects.filter(name_key=names.name_key(values["name"])).count()}
+
+    def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
+        if snapshot["wallets_of_this_name"]:
+            return [f"There is a wallet with the name {values['name']} already: this will be refused."]
+        return [
+            f"1 new wallet, {values['name']}, with no token and no coin. Wallets are never deleted.",
+            f"It gets a password. {SHOWN_ONCE}" if values["with_password"] else "It gets no password: nobody logs in.",
+        ]
+
+    @sensitive_variables("password", "shown_once")
+    def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
+        password = new_password() if values["with_password"] else ""
+        wallet = operations.create_wallet(name=values["name"], about=values["about"], password=password)
+        shown_once = [("Wallet", wallet.name), ("Password", password)] if password else []
+        after = {"name": wallet.name, "password": "has one" if password else "none"}
+        return Outcome(f"The wallet {wallet.name} was created.", after, subject=wallet, secrets=shown_once)
 
 
-@sensitive_variables("password")
-def set_password(*, operator: Operator, shown: Shown, wallet_id: UUID) -> str:
-    """
-    Give the wallet a new random password, end its bearer tokens, and return the password.
+class WalletAction(AdminAction):
+    """An action on a wallet. The advisory lock lets different actions on one wallet run side by side."""
 
-    :raises WalletNotFound: no such wallet
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.SET_PASSWORD, kind=WALLET, object_id=wallet_id)
-        wallet = _wallet(wallet_id)
-        operator_log.compare(shown, about_to_set_password(wallet_id=wallet_id))
-        operations.set_password(wallet=wallet, password=password)
-        operator_log.record(
-            operator,
-            OperatorVerb.SET_PASSWORD,
-            kind=WALLET,
-            object_id=wallet_id,
-            label=wallet.name,
-            before=shown,
-            after={"valid_bearer_tokens": 0, "password": "a new one"},
-        )
-    return password
+    model = Wallet
+    kind = base.WALLET
+    locks_row = False
 
 
-def about_to_revoke_bearer_tokens(*, wallet_id: UUID) -> Shown:
-    return {"valid_bearer_tokens": BearerToken.objects.filter(_valid(), wallet_id=wallet_id).count()}
+class SetPassword(WalletAction):
+    name = "set-password"
+    label = confirm_label = "Set a new password"
+    verb = OperatorVerb.SET_PASSWORD
+    is_dangerous = True
+
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        earlier = operator_log.earlier(self.verb, kind=self.kind, object_id=row.pk)
+        return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk), "passwords_set_by_operators": earlier}
+
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"{row.name} gets a password drawn at random. {SHOWN_ONCE}",
+            "The password that it has, if any, is worth nothing from then on.",
+            f"{counted(snapshot['valid_bearer_tokens'], 'valid bearer token')} of it will be revoked:"
+            " programs that use one must log in again.",
+        ]
+
+    @sensitive_variables("password", "shown_once")
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        password = new_password()
+        operations.set_password(wallet=row, password=password)
+        message = f"{row.name} has a new password, and its bearer tokens are revoked."
+        shown_once = [("Wallet", row.name), ("Password", password)]
+        return Outcome(message, {"valid_bearer_tokens": 0, "password": "a new one"}, secrets=shown_once)
 
 
-def revoke_bearer_tokens(*, operator: Operator, shown: Shown, wallet_id: UUID) -> int:
-    """
-    Revoke every bearer token of a wallet and return how many were valid.
+class RevokeBearerTokens(WalletAction):
+    name = "revoke-bearer-tokens"
+    label = "Revoke all bearer tokens"
+    confirm_label = "Revoke them"
+    verb = OperatorVerb.REVOKED_BEARER_TOKENS
+    is_dangerous = True
 
-    :raises WalletNotFound, NotPossible: no such wallet; it has none that is valid
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.REVOKED_BEARER_TOKENS, kind=WALLET, object_id=wallet_id)
-        wallet = _wallet(wallet_id)
-        operator_log.compare(shown, about_to_revoke_bearer_tokens(wallet_id=wallet_id))
-        revoked = operations.revoke_bearer_tokens(wallet=wallet)
-        if not revoked:
-            raise errors.NotPossible("This wallet has no valid bearer token.")
-        operator_log.record(
-            operator,
-            OperatorVerb.REVOKED_BEARER_TOKENS,
-            kind=WALLET,
-            object_id=wallet_id,
-            label=wallet.name,
-            before=shown,
-            after={"valid_bearer_tokens": 0, "revoked": revoked},
-        )
-    return revoked
+    def why_not(self, user: User, row: Wallet) -> str:
+        return "" if _valid_bearer_tokens(row.pk) else "it has no valid one"
 
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk)}
 
-def about_to_revoke_bearer_token(*, bearer_token_id: UUID) -> Shown:
-    return {"valid": BearerToken.objects.filter(_valid(), pk=bearer_token_id).exists()}
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        tokens = counted(snapshot["valid_bearer_tokens"], "valid bearer token")
+        return [
+            f"{tokens} of {row.name} will be refused from then on.",
+            "Its password stays: whoever knows it can log in again.",
+        ]
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        revoked = operations.revoke_bearer_tokens(wallet=row)
+        after = {"valid_bearer_tokens": 0, "revoked": revoked}
+        return Outcome(f"{counted(revoked, 'bearer token')} of {row.name} revoked.", after)
 
 
-def revoke_bearer_token(*, operator: Operator, shown: Shown, bearer_token_id: UUID) -> None:
-    """
-    Revoke one bearer token.
+class RevokeBearerToken(AdminAction):
+    name = "revoke-bearer-token"
+    label = "Revoke"
+    confirm_label = "Revoke it"
+    verb = OperatorVerb.REVOKED_BEARER_TOKENS
+    kind = base.BEARER_TOKEN
+    model = BearerToken
+    is_dangerous = True
 
-    :raises NotPossible: it is not valid any more
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        token = (
-            BearerToken.objects.select_for_update(of=("self",))
-            .select_related("wallet")
-            .filter(pk=bearer_token_id)
-            .first()
-        )
-        operator_log.compare(shown, about_to_revoke_bearer_token(bearer_token_id=bearer_token_id))
-        if token is None or not shown["valid"]:
-            raise errors.NotPossible("This bearer token is not valid any more.")
-        operations.revoke_bearer_token(bearer_token_id=bearer_token_id)
-        operator_log.record(
-            operator,
-            OperatorVerb.REVOKED_BEARER_TOKENS,
-            kind=BEARER_TOKEN,
-            object_id=bearer_token_id,
-            label=f"{token.prefix}… of {token.wallet.name}",
-            before=shown,
-            after={"valid": False},
-            concerns=[(WALLET, token.wallet_id)],
-        )
+    def why_not(self, user: User, row: BearerToken) -> str:
+        return "" if self.snapshot(row, {})["valid"] else "it is not valid any more"
 
+    def heading(self, row: BearerToken) -> str:
+        return f"Revoke bearer token {row.prefix}…"
 
-def about_to_create_api_key(*, name: str) -> Shown:
-    return {"valid_keys_of_this_name": ApiKey.objects.filter(_valid(), name=name).count()}
+    def snapshot(self, row: BearerToken, values: Values) -> Values:
+        return {"valid": BearerToken.objects.filter(_valid(), pk=row.pk).exists()}
+
+    def preview(self, row: BearerToken, values: Values, snapshot: Values) -> Sequence[str]:
+        return [f"1 bearer token of {row.wallet.name} will be refused from then on: whoever uses it must log in again."]
+
+    def perform(self, operator: Operator, row: BearerToken, values: Values, snapshot: Values) -> Outcome:
+        operations.revoke_bearer_token(bearer_token_id=row.pk)
+        message = f"The bearer token {row.prefix}… is revoked."
+        return Outcome(message, {"valid": False}, concerns=[(base.WALLET, row.wallet_id)])
+
+    def log_label(self, subject: BearerToken, values: Values) -> str:
+        return f"{subject} of {subject.wallet.name}"
 
 
-@sensitive_variables("plaintext")
-def create_api_key(*, operator: Operator, shown: Shown, name: str) -> tuple[ApiKey, str]:
-    """
-    Create an API key and return it with its plain text, which is not stored.
-
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        operator_log.hold(OperatorVerb.CREATED_API_KEY, kind=API_KEY, object_id=name)
-        operator_log.compare(shown, about_to_create_api_key(name=name))
-        api_key, plaintext = operations.create_api_key(name=name)
-        operator_log.record(
-            operator,
-            OperatorVerb.CREATED_API_KEY,
-            kind=API_KEY,
-            object_id=api_key.pk,
-            label=name,
-            before=shown,
-            after={"begins_with": api_key.prefix},
-        )
-    return api_key, plaintext
+# --- API keys -----------------------------------------------------------------------------
 
 
-def about_to_change_api_key(*, api_key_id: UUID) -> Shown:
-    """What is shown before a key is rotated, or revoked."""
-    key = ApiKey.objects.filter(pk=api_key_id).first()
-    return {
-        "valid": ApiKey.objects.filter(_valid(), pk=api_key_id).exists(),
-        "ends_at": key.expires_at.isoformat() if key is not None and key.expires_at else None,
-    }
+class NewKeyForm(ReasonForm):
+    name = forms.CharField(max_length=100, help_text="Whose application it is for.")
+    field_order = ("name", "reason")
 
 
-@sensitive_variables("plaintext")
-def rotate_api_key(
-    *, operator: Operator, shown: Shown, api_key_id: UUID, old_stays_valid: timedelta
-) -> tuple[ApiKey, str]:
-    """
-    Create a key of the same name, let the old one end after a while, and return the new one with its plain text.
+class ApiKeyAction(AdminAction):
+    kind = base.API_KEY
 
-    :raises NotPossible: the old key is not valid any more
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        old = _valid_key(api_key_id, shown)
-        new, plaintext = operations.create_api_key(name=old.name)
-        ApiKey.objects.filter(pk=new.pk).update(batch_access=old.batch_access)
-        if old_stays_valid:
-            operations.end_api_key(api_key_id=old.pk, after=old_stays_valid)
+    def log_label(self, subject: ApiKey, values: Values) -> str:
+        return subject.name
+
+
+class CreateApiKey(ApiKeyAction):
+    name = "create-api-key"
+    label = "Create an API key"
+    confirm_label = "Create the key"
+    verb = OperatorVerb.CREATED_API_KEY
+    above = ApiKey
+    form_class = NewKeyForm
+
+    def lock_key(self, row: None, values: Values) -> str:
+        return str(values["name"])
+
+    def snapshot(self, row: None, values: Values) -> Values:
+        return {"valid_keys_of_this_name": ApiKey.objects.filter(_valid(), name=values["name"]).count()}
+
+    def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
+        others = snapshot["valid_keys_of_this_name"]
+        stay = "stays as it is" if others == 1 else "stay as they are"
+        return [
+            f"1 new key with the name {values['name']}, valid until it is revoked. {SHOWN_ONCE}",
+            *([f"{counted(others, 'valid key')} of this name {stay} beside it."] if others else []),
+        ]
+
+    @sensitive_variables("plaintext")
+    def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
+        key, plaintext = operations.create_api_key(name=values["name"])
+        message = f"The API key {key.name} was created."
+        return Outcome(message, {"begins_with": key.prefix}, subject=key, secrets=[("API key", plaintext)])
+
+
+class ExistingKeyAction(ApiKeyAction):
+    model = ApiKey
+    is_dangerous = True
+
+    def why_not(self, user: User, row: ApiKey) -> str:
+        return "" if self.snapshot(row, {})["valid"] else "it is not valid any more"
+
+    def snapshot(self, row: ApiKey, values: Values) -> Values:
+        return {
+            "valid": ApiKey.objects.filter(_valid(), pk=row.pk).exists(),
+            "ends_at": row.expires_at.isoformat() if row.expires_at else None,
+        }
+
+
+class RotateForm(ReasonForm):
+    old_stays_valid = forms.ChoiceField(
+        choices=[("0", "not at all: it is lost or was seen by others"), ("24", "for 24 hours"), ("168", "for 7 days")],
+        label="The old key stays valid",
+        help_text="As long as the partner needs to put the new one in.",
+    )
+    field_order = ("old_stays_valid", "reason")
+
+
+class RotateApiKey(ExistingKeyAction):
+    name = "rotate-api-key"
+    label = "Rotate"
+    confirm_label = "Rotate the key"
+    verb = OperatorVerb.ROTATED_API_KEY
+    form_class = RotateForm
+
+    def preview(self, row: ApiKey, values: Values, snapshot: Values) -> Sequence[str]:
+        hours = int(values["old_stays_valid"])
+        return [
+            f"1 new key with the name {row.name}. {SHOWN_ONCE}",
+            f"The old one, {row.prefix}…, is refused {f'{hours} hours later' if hours else 'from then on'}.",
+        ]
+
+    @sensitive_variables("plaintext")
+    def perform(self, operator: Operator, row: ApiKey, values: Values, snapshot: Values) -> Outcome:
+        hours = int(values["old_stays_valid"])
+        new, plaintext = operations.create_api_key(name=row.name)
+        ApiKey.objects.filter(pk=new.pk).update(batch_access=row.batch_access)
+        if hours:
+            operations.end_api_key(api_key_id=row.pk, after=timedelta(hours=hours))
         else:
-            operations.revoke_api_key(api_key_id=old.pk)
-        operator_log.record(
-            operator,
-            OperatorVerb.ROTATED_API_KEY,
-            kind=API_KEY,
-            object_id=old.pk,
-            label=old.name,
-            before=shown,
-            after={
-                "new_key": str(new.pk),
-                "new_key_begins_with": new.prefix,
-                "old_key_stays_valid_hours": old_stays_valid.total_seconds() / 3600,
-            },
-            concerns=[(API_KEY, new.pk)],
-        )
-    return new, plaintext
-
-
-def revoke_api_key(*, operator: Operator, shown: Shown, api_key_id: UUID) -> None:
-    """
-    Revoke one API key: whoever uses it is refused from now on.
-
-    :raises NotPossible: it is not valid any more
-    :raises AlreadyDone, ChangedMeanwhile: see `oversight`
-    """
-    with transaction.atomic(savepoint=False):
-        operator_log.begin(operator)
-        key = _valid_key(api_key_id, shown)
-        operations.revoke_api_key(api_key_id=api_key_id)
-        operator_log.record(
-            operator,
-            OperatorVerb.REVOKED_API_KEY,
-            kind=API_KEY,
-            object_id=api_key_id,
-            label=key.name,
-            before=shown,
-            after={"valid": False},
+            operations.revoke_api_key(api_key_id=row.pk)
+        return Outcome(
+            f"The API key {new.name} has a successor.",
+            {"new_key": str(new.pk), "new_key_begins_with": new.prefix, "old_key_stays_valid_hours": float(hours)},
+            concerns=[(base.API_KEY, new.pk)],
+            secrets=[("API key", plaintext)],
+            url=base.page_of(new),
         )
 
 
-def _valid_key(api_key_id: UUID, shown: Shown) -> ApiKey:
-    key = ApiKey.objects.select_for_update().filter(pk=api_key_id).first()
-    operator_log.compare(shown, about_to_change_api_key(api_key_id=api_key_id))
-    if key is None or not shown["valid"]:
-        raise errors.NotPossible("This API key is not valid any more.")
-    return key
+class RevokeApiKey(ExistingKeyAction):
+    name = "revoke-api-key"
+    label = "Revoke"
+    confirm_label = "Revoke the key"
+    verb = OperatorVerb.REVOKED_API_KEY
+
+    def preview(self, row: ApiKey, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"1 key, {row.name} ({row.prefix}…), is refused from then on, and with it every call of that application.",
+            f"It was last used {desk.ago(row.last_used_at)}." if row.last_used_at else "It was never used.",
+            "A key that was revoked never comes back.",
+        ]
+
+    def perform(self, operator: Operator, row: ApiKey, values: Values, snapshot: Values) -> Outcome:
+        operations.revoke_api_key(api_key_id=row.pk)
+        return Outcome(f"The API key {row.name} is revoked.", {"valid": False})
 
 
-def _wallet(wallet_id: UUID) -> Wallet:
-    wallet = Wallet.objects.filter(pk=wallet_id).first()
-    if wallet is None:
-        raise errors.WalletNotFound(f"Could not find wallet by id: {wallet_id}")
-    return wallet
+# --- the audit ----------------------------------------------------------------------------
+
+
+class RunAudit(AdminAction):
+    name = "run-audit"
+    label = "Run the audit"
+    confirm_label = "Run it now"
+    verb = OperatorVerb.RAN_AUDIT
+    kind = base.AUDIT
+    above = AuditRun
+
+    def why_not(self, user: User, row: None) -> str:
+        return "one is running" if AuditRun.objects.filter(result=AuditResult.RUNNING).exists() else ""
+
+    def snapshot(self, row: None, values: Values) -> Values:
+        last = AuditRun.objects.order_by("-pk").first()
+        return {"last_audit": last and last.pk}
+
+    def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
+        last = AuditRun.objects.exclude(finished_at=None).order_by("-pk").first()
+        took = desk.span((last.finished_at - last.started_at).total_seconds()) if last and last.finished_at else ""
+        return [
+            "Every token, transfer, coin and account is checked as of one moment. Nothing is changed, nobody waits.",
+            f"The last one took {took}; this page waits for the result." if took else "This page waits for the result.",
+        ]
+
+    def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
+        run = operator_log.begin_audit(staff=operator.staff, request_id=operator.request_id)
+        # The audit reads in its own transaction, as of one moment.
+        complete = partial(audits.complete, run_id=run.pk)
+        return Outcome("The books were audited.", {"audit": run.pk}, subject=run, after_commit=complete)
+
+    def log_label(self, subject: Any, values: Values) -> str:
+        return f"audit {subject.pk}"

@@ -1,0 +1,66 @@
+"""All actions of operators, their URLs, and the buttons of each page."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import URLPattern, path
+
+from config.admin.actions import lockers, people, transfers, trusts, wallets
+from config.admin.actions.base import ActionButton, AdminAction
+from config.admin.confirmation import Confirmation, operator_of
+
+# In the order in which the pages show them.
+ALL: Final[Sequence[AdminAction]] = (
+    wallets.CreateWallet(),
+    transfers.IssueTokens(),
+    wallets.SetPassword(),
+    wallets.RevokeBearerTokens(),
+    lockers.StartFind(),
+    lockers.StartFix(),
+    lockers.CheckCoins(),
+    wallets.RevokeBearerToken(),
+    wallets.CreateApiKey(),
+    wallets.RotateApiKey(),
+    wallets.RevokeApiKey(),
+    trusts.EndTrust(),
+    transfers.CancelTransfer(),
+    lockers.RetryTask(),
+    lockers.RollBackTask(),
+    lockers.MarkTaskSeen(),
+    wallets.RunAudit(),
+    lockers.RehearseOutage(),
+    people.CreatePerson(),
+    people.ChangeRole(),
+    people.ChangeMail(),
+    people.ChangeActive(),
+    people.SetPersonPassword(),
+    people.ResetSecondFactor(),
+    people.EndSessions(),
+    people.EndSession(),
+)
+
+
+def urls(site: AdminSite) -> list[URLPattern]:
+    return [
+        path(
+            f"acts/{action.name}/" if action.model is None else f"acts/{action.name}/<str:object_id>/",
+            site.admin_view(Confirmation(action, site)),
+            name=action.name,
+        )
+        for action in ALL
+    ]
+
+
+def buttons_of(request: HttpRequest, row: Model) -> list[ActionButton]:
+    """Return the buttons on the page of a row, with the reasons of those that are off."""
+    user = operator_of(request)
+    return [action.button(user, row) for action in ALL if action.model is not None and isinstance(row, action.model)]
+
+
+def buttons_above(request: HttpRequest, model: type[Model]) -> list[ActionButton]:
+    """Return the buttons above the list of a model."""
+    user = operator_of(request)
+    return [action.button(user, None) for action in ALL if action.above is model]
