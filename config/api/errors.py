@@ -22,6 +22,7 @@ from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from config.web.pages import is_page
 from lockers import errors as lockers_errors
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
@@ -276,10 +277,6 @@ def _note(request: HttpRequest, error: BaseException) -> None:
     request.error_name = type(error).__name__  # type: ignore[attr-defined]
 
 
-def _is_for_people(path: str) -> bool:
-    return path.startswith(("/admin", "/docs", "/static"))
-
-
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     _note(request, exception)
     if isinstance(exception, django_errors.RequestDataTooBig):
@@ -289,14 +286,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     _note(request, exception)
-    if _is_for_people(request.path_info):
+    if is_page(request.path_info):
         return defaults.permission_denied(request, exception)
     return answer(request, 403, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     _note(request, exception)
-    if _is_for_people(request.path_info):
+    if is_page(request.path_info):
         return defaults.page_not_found(request, exception)
     return answer(request, 404, f"Cannot {request.method} {request.path}")
 
@@ -313,10 +310,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         _note(request, error)
     if isinstance(error, DatabaseError) and is_transient(error):
         message, headers = _for_now(error)
-        if not _is_for_people(request.path_info):
+        if not is_page(request.path_info):
             return answer(request, 503, message, headers)
         page = render_to_string("503.html", {"message": message, "seconds": headers["Retry-After"]})
         return HttpResponse(page, status=503, headers=headers)
-    if _is_for_people(request.path_info):
+    if is_page(request.path_info):
         return defaults.server_error(request)
     return answer(request, 500, "Unknown error")

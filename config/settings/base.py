@@ -59,11 +59,11 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.web.security_headers.https_where_required",
     "config.web.security_headers.strict_pages",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "config.web.pages.StaticFiles",
+    "config.web.pages.Sessions",
+    "config.web.pages.Csrf",
+    "config.web.pages.Authentication",
+    "config.web.pages.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
