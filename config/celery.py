@@ -21,11 +21,11 @@ from celery.signals import (
     worker_init,
 )
 from django.conf import settings
-from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from config.dev.embedded import fill_environment
 from config.ops import logs, redis_status
 from wallets.request_id import current_request_id
+from wallets.request_id import request_id as current
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
@@ -69,14 +69,13 @@ def show_that_beat_rings(**_: object) -> None:
 @task_prerun.connect
 def log_with_the_request_id(task_id: str, task: Any, **_: object) -> None:
     """What beat rings for belongs to no request; then the id of the message stands for it."""
-    clear_contextvars()
     headers = task.request.headers or {}
-    bind_contextvars(request_id=getattr(task.request, "request_id", None) or headers.get("request_id") or task_id)
+    current.set(getattr(task.request, "request_id", None) or headers.get("request_id") or task_id)
 
 
 @task_postrun.connect
 def log_without_it(**_: object) -> None:
-    clear_contextvars()
+    current.set("")
 
 
 @heartbeat_sent.connect

@@ -5,12 +5,12 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
-from structlog.contextvars import bind_contextvars
 
 from lockers import dispatch, fair_queue
 from lockers.errors import TaskSuperseded
 from lockers.operations import find, fix, lookups
 from lockers.worker import circuit_breaker, health_check, latency, repair, runner, task_store
+from wallets.request_id import request_id
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def run(task_id: str | None = None) -> None:
         return
     task_id = str(held.task_id)
     # Whoever rang, a request or the sweep: the task belongs to the request that began it.
-    bind_contextvars(request_id=held.request_id or task_id)
+    request_id.set(held.request_id or task_id)
     _log.info("Task %s begins its attempt %d", task_id, held.attempt)
     try:
         runner.run(held)

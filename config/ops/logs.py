@@ -24,9 +24,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from structlog.contextvars import get_contextvars
 
 from config.environment import ROOT
+from wallets.request_id import current_request_id
 
 OWN: Final = ("coppice", "config", "wallets", "trusts", "transfers", "lockers")
 # What a line may hold beside what every line has.
@@ -54,7 +54,9 @@ class JsonFormatter(logging.Formatter):
         }
         if not is_own:
             line["place"] = f"{_place(record.pathname)}:{record.lineno}"
-        named = get_contextvars() | record.__dict__
+        named = record.__dict__
+        if (request_id := current_request_id()) and "request_id" not in named:
+            line["request_id"] = request_id
         line |= {name: _plain(named[name]) for name in FIELDS & named.keys()}
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:

@@ -1,15 +1,15 @@
 """`manage.py reset_second_factor NAME`: for a person whose phone is lost, superusers above all."""
 
+import logging
 from typing import Any
 
-import structlog
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from config.admin import people, second_factor
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger("coppice.desk")
 
 
 class Command(BaseCommand):
@@ -29,5 +29,7 @@ class Command(BaseCommand):
             if second_factor.of_user(person) is None:
                 raise CommandError(f"{person.username} has no second factor.")
             ended = people.remove_second_factor(person)
-        log.warning("second_factor_reset", person=person.username, sessions_ended=ended, by="command line")
+        log.warning(
+            "The second factor of user %d was removed on the command line; sessions ended: %d", person.pk, ended
+        )
         self.stdout.write(f"The second factor of {person.username} is removed; sessions ended: {ended}.")
