@@ -1,4 +1,4 @@
-"""The request id: in the response as `X-Request-Id`, in every log line written meanwhile, and in the request's tasks."""
+"""The request id: in the response as `X-Request-Id`, in all log lines of the request, and in its tasks."""
 
 import os
 import re
