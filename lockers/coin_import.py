@@ -1,8 +1,8 @@
 """
 Files of an import: how large they are before they are unpacked, what is in them, and the claims to their coins.
 
-A request reads small files; a worker reads the others (`lockers.worker.runner`), so that no upload occupies a thread of
-the web server. However an archive is packed, and whatever it says of itself, one import
+A request reads small files; a worker reads the others (`lockers.worker.import_`), so that no upload occupies a thread
+of the web server. However an archive is packed, and whatever it says of itself, one import
 unfolds to no more than one file may have.
 """
 

@@ -6,33 +6,86 @@ break is sent. A server that is silent is asked whether it holds the ten or stil
 too few have broken it, they join the ten together again.
 """
 
+import secrets
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
+from django.db import transaction
+from django.db.models import Count, Max, Min
+
+from lockers import account_ledger, coin_breaks, coin_secrets, coin_selection
+from lockers.account_ledger import Posting
+from lockers.coin_breaks import FIRST_BREAK, POOL
+from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import format_amount
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
-from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, JoinRequest, SerialsOperation, SerialsRequest
+from lockers.raida.payloads import (
+    CHANGE_COUNT,
+    BreakRequest,
+    CoinAn,
+    CoinPan,
+    JoinRequest,
+    SerialsOperation,
+    SerialsRequest,
+)
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.states import Mark, Step
+from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step
 from lockers.transport import Answer, Call, NoResponse, Results
-from lockers.worker import make_change as change
-from lockers.worker import task_store
+from lockers.worker import (
+    task_store,
+)
 from lockers.worker.broadcast import ASKED, FOUND, LINGER_MOVING, MOVED, Table, Work, every
-from lockers.worker.make_change import Family, Next
-from lockers.worker.messages import Reply, Targets, read
+from lockers.worker.messages import CoinWork, Reply, Targets, read
+from lockers.worker.task_store import Claim
 
 # Servers give the session 0 to whoever asks without a reservation (section 6.3).
 _SESSION: Final = 0
+
 # Between asking for free numbers and committing to ten of them another task may take one.
 _CHOICES: Final = 3
+
 _EVERYTHING: Final = tuple(range(1 + payloads.CHANGE_COUNT))
 
 _JOINED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
+
 _ASKED_ABOUT_JOIN: Final[Table] = {(Mark.NEW, Reply.HAS_OLD): Mark.KEPT, (Mark.NEW, Reply.HAS_NEITHER): Mark.GONE}
+
 _AT_REST: Final = Mark.UNASKED + Mark.UNREACHED + Mark.UNREADABLE + Mark.REFUSED + Mark.KEPT + Mark.ERROR
+
 _CHECKED: Final[Table] = every(_AT_REST, {Reply.HAS_OLD: Mark.KEPT, Reply.HAS_NEITHER: Mark.NEITHER})
+
+_UNASKED: Final = Mark.UNASKED * RAIDA_COUNT
+
+# Serial numbers that a coin of this ledger has, or has given away with a code or a file that still works.
+_TAKEN: Final = (
+    CoinState.INCOMING,
+    CoinState.BANK,
+    CoinState.FRACKED,
+    CoinState.LIMBO,
+    CoinState.ERRORED,
+    CoinState.CHANGE,
+    CoinState.LOCKED,
+    CoinState.EXPORTED,
+)
+
+
+def run(work: Work) -> None:
+    reason = ""
+    for batch in task_store.batches(task_id=work.task.id):
+        reason = break_coin(work, batch)
+    work.conclude(reason=reason)
+
+
+def deliver(work: Work) -> None:
+    """Make the change that a transfer or an export lacks; then it needs the servers no more."""
+    reason = make_change(work)
+    work.conclude(reason=reason, delivers=not reason)
 
 
 def make_change(work: Work) -> str:
@@ -41,16 +94,92 @@ def make_change(work: Work) -> str:
 
     :raises TaskSuperseded: another worker has the task
     """
-    while (needed := change.assemble(held=work.held)) is Next.BREAK:
-        batch = change.open_break(work.held)
+    while (needed := assemble(held=work.held)) is Next.BREAK:
+        batch = open_break(work.held)
         assert batch is not None
         reason = break_coin(work, batch)
-        if not change.finish_break(held=work.held, batch=batch):
+        if not finish_break(held=work.held, batch=batch):
             return reason or "The coin that had to be broken first was not broken by 13 servers."
     if needed is Next.IMPOSSIBLE:
         return "The change is not confirmed by enough servers to be broken further; it is in the wallet."
     task_store.advance(held=work.held, message="")
     return ""
+
+
+class Next(Enum):
+    """What a put needs before its coins can be sent."""
+
+    NOTHING = "nothing"  # its coins make the amount
+    BREAK = "break"  # a coin was reserved to be broken
+    IMPOSSIBLE = "impossible"  # no coin that is left may be broken
+
+
+def assemble(*, held: Claim) -> Next:
+    """
+    Give the put all change that fits into its amount; if something is missing, choose what to break next.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        if open_break(held) is not None:
+            return Next.BREAK
+        task = LockerTask.objects.get(pk=held.task_id)
+        coins = Coin.objects.filter(task=task)
+        chosen = _counts(coins.filter(batch__gte=0).values_list("denomination").annotate(number=Count("id")))
+        missing = (task.amount or 0) - coin_selection.total(chosen)
+        if missing == 0:
+            return Next.NOTHING
+        pool = list(
+            coins.filter(batch=POOL, state__in=SPENDABLE).select_for_update(no_key=True, of=("self",)).order_by("id")
+        )
+        last = coins.filter(batch__gte=0).aggregate(last=Max("batch"))["last"]
+        for row in sorted(pool, key=lambda one: -one.denomination):
+            if coin_selection.value_of(row.denomination) <= missing:
+                missing -= coin_selection.value_of(row.denomination)
+                pool.remove(row)
+                # A handful more than a batch usually has; a batch of their own would cost a round trip.
+                Coin.objects.filter(pk=row.pk, task=task).update(batch=last or 0, locker=task.locker)
+        if missing == 0:
+            return Next.NOTHING
+        for row in sorted(pool, key=lambda one: one.denomination):
+            if row.state == CoinState.BANK and coin_selection.value_of(row.denomination) > missing:
+                lowest = coins.aggregate(lowest=Min("batch"))["lowest"]
+                Coin.objects.filter(pk=row.pk, task=task).update(
+                    batch=min(FIRST_BREAK, lowest - 1), family=row.pk, outcome=_UNASKED
+                )
+                return Next.BREAK
+    return Next.IMPOSSIBLE
+
+
+def _counts(rows: Collection[tuple[int, int]]) -> Mapping[int, int]:
+    return dict(rows)
+
+
+def open_break(held: Claim) -> int | None:
+    """Return the batch of a break that is not settled."""
+    batch: int | None = Coin.objects.filter(task_id=held.task_id, batch__lte=FIRST_BREAK).aggregate(last=Max("batch"))[
+        "last"
+    ]
+    return batch
+
+
+def finish_break(*, held: Claim, batch: int) -> bool:
+    """
+    Settle a break that was made for a put; its ten stay reserved. Returns whether the coin is broken.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        task = LockerTask.objects.get(pk=held.task_id)
+        settled = coin_breaks.settle(task=task, batch=batch, keep=True)
+        broken = [denomination for state, denomination in settled.coins if state is CoinState.BROKEN]
+        if broken:
+            done = [*task.result.get("broken", []), *broken]
+            LockerTask.objects.filter(pk=task.pk).update(result=task.result | {"broken": done})
+        account_ledger.post(task_id=task.pk, postings=[Posting(task.wallet_id, settled.units, LineType.ADJUSTMENT)])
+    return bool(broken)
 
 
 def break_coin(work: Work, batch: int) -> str:
@@ -61,7 +190,7 @@ def break_coin(work: Work, batch: int) -> str:
 
     :raises TaskSuperseded: another worker has the task
     """
-    members = change.family(held=work.held, batch=batch)
+    members = family(held=work.held, batch=batch)
     coin = members.broken.coin
     small = format_amount(coin.value // payloads.CHANGE_COUNT)
     task_store.advance(
@@ -72,13 +201,11 @@ def break_coin(work: Work, batch: int) -> str:
     )
     if not members.change:
         for _ in range(_CHOICES):
-            if change.propose(
-                held=work.held, batch=batch, broken=members.broken, votes=_free_numbers(work, batch, members)
-            ):
+            if propose(held=work.held, batch=batch, broken=members.broken, votes=_free_numbers(work, batch, members)):
                 break
         else:
             return "Fewer than 13 servers name the same ten free serial numbers for the change."
-        members = change.family(held=work.held, batch=batch)
+        members = family(held=work.held, batch=batch)
     for chosen in (work.awake(_good(members)), _good(members)):
         # The second time those that were spared, if they could make the difference.
         if _passes(members) < QUORUM:
@@ -99,27 +226,36 @@ def break_coin(work: Work, batch: int) -> str:
     return ""
 
 
-def look_again(work: Work, batch: int, *, is_quiet: bool) -> None:
-    """
-    Ask what became of a break whose outcome was unknown, and undo one that cannot succeed.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A coin that is to be broken, and its ten, or none before serial numbers were chosen."""
 
-    :raises TaskSuperseded: another worker has the task
-    """
-    members = change.family(held=work.held, batch=batch)
-    _ask(work, batch, members, Mark.SENT + Mark.OLD, FOUND if is_quiet else ASKED)
-    _join_again(work, batch, members)
+    broken: CoinWork
+    change: Sequence[CoinWork]
 
-
-def _good(members: Family) -> Targets:
-    return {
-        raida: _EVERYTHING
-        for raida in range(RAIDA_COUNT)
-        if members.broken.marks[raida] == Mark.UNASKED and members.broken.pown[raida] == "p"
-    }
+    @property
+    def pieces(self) -> list[CoinWork]:
+        """The coin first."""
+        return [self.broken, *self.change]
 
 
-def _passes(members: Family) -> int:
-    return members.broken.marks.count(Mark.NEW)
+def family(*, held: Claim, batch: int) -> Family:
+    pieces: dict[bool, list[CoinWork]] = {True: [], False: []}
+    for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("serial_number"):
+        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        pieces[row.state == CoinState.CHANGE].append(
+            CoinWork(
+                coin_id=row.pk,
+                coin=WireCoin(row.denomination, row.serial_number),
+                pown=row.pown,
+                marks=row.outcome,
+                old=numbers,
+                new=numbers,
+                releasing=row.releasing,
+            )
+        )
+    (broken,) = pieces[False]
+    return Family(broken, pieces[True])
 
 
 def _free_numbers(work: Work, batch: int, members: Family) -> Counter[int]:
@@ -153,6 +289,66 @@ def _votes(results: Results, denomination: int | None) -> Counter[int]:
     return votes
 
 
+def propose(*, held: Claim, batch: int, broken: CoinWork, votes: Mapping[int, int]) -> bool:
+    """
+    Commit the intent: the ten coins that a coin shall become, with fresh numbers.
+
+    `votes` says how many servers name a serial number as free. Those that all name come first, and
+    among them chance decides, so that others who break just now seldom choose the same. Returns
+    False if 13 servers do not agree about ten, or another task of this ledger took one just now.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    denomination = broken.coin.denomination - 1
+    with transaction.atomic():
+        task_store.fence(held)
+        free = [number for number, count in votes.items() if count >= QUORUM]
+        taken = set(
+            Coin.objects.filter(denomination=denomination, serial_number__in=free, state__in=_TAKEN).values_list(
+                "serial_number", flat=True
+            )
+        )
+        free = [number for number in free if number not in taken]
+        free.sort(key=lambda number: (-votes[number], secrets.randbits(32)))
+        if len(free) < CHANGE_COUNT:
+            return False
+        task = LockerTask.objects.get(pk=held.task_id)
+        rows = [
+            Coin(
+                wallet_id=task.wallet_id,
+                denomination=denomination,
+                serial_number=number,
+                state=CoinState.CHANGE,
+                origin="break",
+                task=task,
+                batch=batch,
+                outcome=_UNASKED,
+                family=broken.coin_id,
+            )
+            for number in sorted(free[:CHANGE_COUNT])
+        ]
+        for row in rows:
+            row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+        Coin.objects.bulk_create(rows, ignore_conflicts=True)
+        kept = Coin.objects.filter(pk__in=[row.pk for row in rows])
+        if kept.count() < CHANGE_COUNT:
+            kept.delete()
+            return False
+    return True
+
+
+def _good(members: Family) -> Targets:
+    return {
+        raida: _EVERYTHING
+        for raida in range(RAIDA_COUNT)
+        if members.broken.marks[raida] == Mark.UNASKED and members.broken.pown[raida] == "p"
+    }
+
+
+def _passes(members: Family) -> int:
+    return members.broken.marks.count(Mark.NEW)
+
+
 def _break(members: Family, chosen: Targets) -> Call:
     return Call(
         command=Command.BREAK,
@@ -167,26 +363,6 @@ def _break(members: Family, chosen: Targets) -> Call:
             for raida in chosen
         },
     )
-
-
-def _join(members: Family, chosen: Targets) -> Call:
-    return Call(
-        command=Command.JOIN,
-        payloads={
-            raida: payloads.encode_join(
-                JoinRequest(
-                    _SESSION,
-                    CoinPan(members.broken.coin, members.broken.old[raida]),
-                    tuple(CoinAn(each.coin, each.new[raida]) for each in members.change),
-                )
-            )
-            for raida in chosen
-        },
-    )
-
-
-def _with_marks(members: Family, marks: str) -> Targets:
-    return {raida: _EVERYTHING for raida in range(RAIDA_COUNT) if members.broken.marks[raida] in marks}
 
 
 def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> None:
@@ -208,6 +384,10 @@ def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> N
     )
 
 
+def _with_marks(members: Family, marks: str) -> Targets:
+    return {raida: _EVERYTHING for raida in range(RAIDA_COUNT) if members.broken.marks[raida] in marks}
+
+
 def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int) -> tuple[Reply, ...]:
     told = read(command, result, count)
     if set(told) <= {Reply.PASS, Reply.FAIL}:
@@ -216,6 +396,17 @@ def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int
             return (Reply.HAS_OLD,) * count
         return ((Reply.HAS_NEW if all(the_ten) and not the_one else Reply.HAS_NEITHER),) * count
     return told
+
+
+def look_again(work: Work, batch: int, *, is_quiet: bool) -> None:
+    """
+    Ask what became of a break whose outcome was unknown, and undo one that cannot succeed.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    members = family(held=work.held, batch=batch)
+    _ask(work, batch, members, Mark.SENT + Mark.OLD, FOUND if is_quiet else ASKED)
+    _join_again(work, batch, members)
 
 
 def _join_again(work: Work, batch: int, members: Family) -> None:
@@ -236,3 +427,19 @@ def _cannot_be_broken(members: Family) -> bool:
     marks = members.broken.marks
     may_have = sum(mark in Mark.NEW + Mark.SENT + Mark.OLD for mark in marks)
     return may_have < QUORUM and not set(marks) <= {Mark.UNASKED, Mark.UNREACHED}
+
+
+def _join(members: Family, chosen: Targets) -> Call:
+    return Call(
+        command=Command.JOIN,
+        payloads={
+            raida: payloads.encode_join(
+                JoinRequest(
+                    _SESSION,
+                    CoinPan(members.broken.coin, members.broken.old[raida]),
+                    tuple(CoinAn(each.coin, each.new[raida]) for each in members.change),
+                )
+            )
+            for raida in chosen
+        },
+    )

@@ -477,3 +477,40 @@ def _thirteen_passed(
         return all(count >= QUORUM for count in passes.values())
 
     return enough
+
+
+def tell(
+    work: Work,
+    command: Command,
+    batch: int,
+    pieces: Sequence[CoinWork],
+    *,
+    early: GraceWindow,
+    progress: tuple[int, int],
+    known_good: bool = False,
+) -> None:
+    """Have a whole batch moved on all servers; on those that rest only if they could make the difference."""
+    for is_last in (False, True):
+        if not all_stored(pieces):
+            chosen = messages.choose(pieces, Mark.UNASKED, known_good=known_good)
+            work.exchange(
+                command,
+                batch,
+                pieces,
+                chosen if is_last else work.awake(chosen),
+                MOVED,
+                sent=True,
+                covers=True,
+                early=early,
+                progress=progress,
+                step=Step.SENDING,
+            )
+
+
+def all_stored(pieces: Sequence[CoinWork]) -> bool:
+    return all(piece.marks.count(Mark.NEW) >= QUORUM for piece in pieces)
+
+
+def share(begin: int, end: int, position: int, count: int) -> tuple[int, int]:
+    width = end - begin
+    return begin + width * position // count, begin + width * (position + 1) // count

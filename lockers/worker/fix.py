@@ -9,7 +9,7 @@ proposed ones before a fix is sent. To repeat a fix makes the same numbers and d
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -24,27 +24,44 @@ from lockers.raida.payloads import CoinAn, FixRequest
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind
 from lockers.transport import Answer, Call
-from lockers.worker import messages, request_encryption, task_store
+from lockers.worker import (
+    health_check,
+    messages,
+    request_encryption,
+    task_store,
+)
 from lockers.worker.broadcast import MOVED, Table, Work
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import Claim
 
 # A server asks all others about their tickets before it answers.
 _PATIENCE: Final = 4.0
+
 # A fix that is silent is asked about; only the number that it gives would say that it was done.
 _ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
 
 
-@dataclass(slots=True)
-class _Patient:
-    """A coin with what its row says: `piece.old` are the numbers held, `piece.new` those proposed or the same."""
-
-    piece: CoinWork
-    has_proposal: bool
-    is_of_a_break: bool
-    adopted: set[int] = field(default_factory=set)
-    # Servers that answered just now, and shall be told to fix it.
-    to_fix: set[int] = field(default_factory=set)
+def run(work: Work) -> None:
+    """Heal the coins of the task; one that a caller began looks first which coins there are to heal."""
+    further: dict[str, Any] = {}
+    if work.task.plan.get("looks"):
+        task_store.advance(held=work.held, step=Step.CHECKING, progress=2)
+        checked = health_check.check_wallet(work, of_task=True)
+        further = {"coins_checked": checked.coins, "coins_refused": checked.refused}
+        task_store.reserve_to_heal(held=work.held)
+    numbers = task_store.batches(task_id=work.task.id)
+    if further and not numbers:
+        message, state = health_check.summary(checked)
+        task_store.finish(
+            held=work.held,
+            state=state,
+            message=message,
+            result={"coins_processed": 0, "coins_healed": 0, "coins_fracked": 0, "raida": checked.board, **further},
+        )
+        return
+    for batch in numbers:
+        heal(work, batch)
+    task_store.conclude(held=work.held, further=further)
 
 
 def heal(work: Work, batch: int) -> None:
@@ -86,6 +103,18 @@ def heal(work: Work, batch: int) -> None:
         Command.FIX, batch, pieces, chosen, MOVED, call=call, sent=True, patience=_PATIENCE, progress=(50, 90)
     )
     work.exchange(Command.FIND, batch, pieces, messages.choose(pieces, Mark.SENT), _ASKED)
+
+
+@dataclass(slots=True)
+class _Patient:
+    """A coin with what its row says: `piece.old` are the numbers held, `piece.new` those proposed or the same."""
+
+    piece: CoinWork
+    has_proposal: bool
+    is_of_a_break: bool
+    adopted: set[int] = field(default_factory=set)
+    # Servers that answered just now, and shall be told to fix it.
+    to_fix: set[int] = field(default_factory=set)
 
 
 def _load(held: Claim, batch: int) -> list[_Patient]:

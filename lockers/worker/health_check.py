@@ -24,27 +24,40 @@ from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState, Mark
+from lockers.states import SPENDABLE, CoinState, Mark, Step, TaskState
 from lockers.transport import Call, Results
 from lockers.vault import SealBroken
-from lockers.worker import broadcast, circuit_breaker, late_answers, messages, request_encryption, split_batches
+from lockers.worker import (
+    broadcast,
+    circuit_breaker,
+    late_answers,
+    messages,
+    request_encryption,
+    split_batches,
+    task_store,
+)
 from lockers.worker.broadcast import Work
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 
 # Puts a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
+
 # What each server said about one coin.
 Told = Mapping[int, Reply]
 
 # Of one wallet in one task: those that were checked the longest ago.
 MOST: Final = 20_000
+
 # What was checked so lately need not be checked before a fix says that there is nothing to do.
 LATELY: Final = timedelta(minutes=10)
+
 # By the clock each coin is due after six days, so that a day is left for servers that are away.
 _DUE_AFTER: Final = timedelta(days=6)
+
 # A coin that has just come in is left alone until its late answers are there.
 _SETTLING: Final = timedelta(seconds=30)
+
 # Rows that one statement locks: a put that finds its coins locked looks for others.
 _WRITTEN_AT_ONCE: Final = 200
 
@@ -79,6 +92,59 @@ class Checked:
     @property
     def servers(self) -> dict[str, int] | None:
         return {"fewest": min(self.passes), "most": max(self.passes)} if self.passes else None
+
+
+def run(work: Work) -> None:
+    task_store.advance(held=work.held, step=Step.CHECKING, progress=5)
+    checked = check_wallet(work)
+    message, state = summary(checked)
+    task_store.finish(
+        held=work.held,
+        state=state,
+        message=message,
+        result={
+            "coins_checked": checked.coins,
+            "coins_refused": checked.refused,
+            "coins_doubtful": checked.doubtful,
+            **({} if checked.servers is None else {"servers": checked.servers}),
+            "raida": checked.board,
+        },
+    )
+
+
+def summary(checked: Checked) -> tuple[str, TaskState]:
+    """What is said of a check of coins, from counts of answers, and how its task ends."""
+    if not checked.coins:
+        return "The wallet has no free coin to check.", TaskState.COMPLETED
+    answered = checked.coins - checked.unanswered
+    if not answered:
+        return (
+            f"Fewer than {QUORUM} servers answered, so nothing is known that the books did not say before.",
+            TaskState.ERROR,
+        )
+    parts = []
+    if checked.doubtful:
+        parts.append(
+            f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} would be left;"
+            " the books were not changed"
+        )
+    if checked.refused:
+        parts.append(
+            f"{_of(checked.refused, checked.coins)} accepted by fewer servers than before; a fix heals what it can"
+        )
+    if not parts:
+        parts.append(
+            "Every coin is accepted by all servers"
+            if checked.passes.keys() == {RAIDA_COUNT} and not checked.silent
+            else "No server refuses a coin that it accepted before"
+        )
+    if checked.silent:
+        parts.append(f"{checked.silent} of {RAIDA_COUNT} servers gave no answer")
+    return "; ".join(parts) + ".", TaskState.COMPLETED
+
+
+def _of(number: int, coins: int) -> str:
+    return f"{number} of {coins} coins {'is' if number == 1 else 'are'}"
 
 
 def at_rest(wallet_id: UUID) -> QuerySet[Coin]:
@@ -328,6 +394,7 @@ def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
 
 
 _HELD: Final = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
+
 _CHECKED_LOCKED: Final = """
 WITH checked AS (
     UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now()

@@ -13,7 +13,7 @@ from config.api.cloudcoin.synchronous_views import SynchronousViewSet
 from config.api.pools import Pool, pool_of, routes
 from config.api.treetracker.wallet_views import AuthViewSet
 from lockers import queries, transport
-from lockers.worker import runner
+from lockers.worker import peek
 from tests.api.endpoints import endpoints
 
 # What waits until other machines have answered, and what takes a processor a tenth of a second.
@@ -84,7 +84,7 @@ def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
 
 
 def test_the_search_finds_what_waits_by_way_of_other_functions():
-    assert reaches(runner.peek, None, {transport.ask})
+    assert reaches(peek.peek, None, {transport.ask})
     assert reaches(SynchronousViewSet.upload, SynchronousViewSet, {queries.final_task})
     assert not reaches(LockerViewSet.peek, LockerViewSet, {transport.ask})
     assert reaches(AuthViewSet.create, AuthViewSet, HASHES)

@@ -108,11 +108,11 @@ class Benchmark:
         from lockers.models import Coin, LockerTask, ServerHealth
         from lockers.operations import put, take
         from lockers.raida.coins import Coin as WireCoin
-        from lockers.worker import broadcast, runner
+        from lockers.worker import broadcast, peek
         from tests.lockers import stock
         from wallets import operations as wallets
 
-        self.engine, self.put, self.take, self.tasks = runner, put, take, tasks
+        self.looking, self.put, self.take, self.tasks = peek, put, take, tasks
         self.wire, self.minting = wire, minting
         self.secrecy, self.stock, self.wallets = coin_secrets, stock, wallets
         self.Coin, self.LockerTask, self.ServerHealth, self.WireCoin = Coin, LockerTask, ServerHealth, WireCoin
@@ -170,7 +170,7 @@ class Benchmark:
         code, wallet = self.filled(coins), self._wallet()
 
         def look() -> None:
-            assert len(self.engine.peek(actor_id=wallet.pk, code=code).coins) == coins
+            assert len(self.looking.peek(actor_id=wallet.pk, code=code).coins) == coins
 
         return look
 

@@ -10,13 +10,13 @@ from lockers import coin_secrets, errors
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine
-from lockers.operations import break_coin
+from lockers.operations import break_coin as break_coins
 from lockers.operations import put as put_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, encode_break
-from lockers.worker import make_change, task_store
+from lockers.worker import break_coin, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put
@@ -24,7 +24,7 @@ from wallets.models import Wallet
 
 
 def break_one(wallet: Wallet, denomination: int) -> LockerTask:
-    return finish(break_coin.start(actor=wallet, name=wallet.name, denomination=denomination))
+    return finish(break_coins.start(actor=wallet, name=wallet.name, denomination=denomination))
 
 
 def test_a_hundred_becomes_ten_tens(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
@@ -89,7 +89,7 @@ def test_a_fracked_coin_is_never_broken(network: LocalNetwork, mint: Mint, alice
     with pytest.raises(errors.NoExactChange):
         put_coins.start(actor=alice, name="alice", units=5 * UNITS_PER_COIN)
     with pytest.raises(errors.NotEnoughCoins):
-        break_coin.start(actor=alice, name="alice", denomination=1)
+        break_coins.start(actor=alice, name="alice", denomination=1)
 
     assert list(Coin.objects.order_by("id").values()) == before
     assert LockerTask.objects.filter(kind__in=["put", "break"]).count() == 0
@@ -157,7 +157,7 @@ def test_a_break_ends_right_whatever_servers_do(
 
 def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, count: int) -> LockerTask:
     """The servers fail when the ten coins were committed: before, nothing is at stake."""
-    started = break_coin.start(actor=wallet, name=wallet.name, denomination=1)
+    started = break_coins.start(actor=wallet, name=wallet.name, denomination=1)
     with after_the_intent(lambda: network.fault(range(count), fault)):
         return finish(started)
 
@@ -165,7 +165,7 @@ def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, c
 @contextmanager
 def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
     """Let something happen when the ten coins of a break are committed, and nothing is sent yet."""
-    propose = make_change.propose
+    propose = break_coin.propose
 
     def propose_and_let_it_happen(**asked: Any) -> bool:
         done = propose(**asked)
@@ -173,7 +173,7 @@ def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make_change, "propose", propose_and_let_it_happen)
+        patch.setattr(break_coin, "propose", propose_and_let_it_happen)
         yield
 
 

@@ -11,7 +11,7 @@ from lockers.models import Attempt, Coin, ServerHealth
 from lockers.operations import echo as echo_operation
 from lockers.operations import take
 from lockers.raida.commands import Command
-from lockers.worker import circuit_breaker, runner
+from lockers.worker import circuit_breaker, peek
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
@@ -37,7 +37,7 @@ def test_a_peek_answers_while_twelve_servers_are_silent(
 
     began = time.monotonic()
     with by_the_clock():
-        listing = runner.peek(actor_id=alice.pk, code=code)
+        listing = peek.peek(actor_id=alice.pk, code=code)
 
     assert time.monotonic() - began < FOREVER / 3
     assert sorted(coin.denomination for coin in listing.coins) == [0, 0, 1]

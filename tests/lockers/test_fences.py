@@ -23,14 +23,15 @@ from lockers import fair_queue
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
-from lockers.operations import break_coin, echo, export, find, import_files, peek, take
+from lockers.operations import break_coin as break_coins
+from lockers.operations import echo, export, find, import_files, peek, take
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import FileType, Step, TaskState
-from lockers.worker import broadcast, fix, health_check, make_change, runner, task_store
+from lockers.worker import break_coin, broadcast, fix, health_check, runner, task_store
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim, Settled
 from tests.lockers.books import finish, states
@@ -143,11 +144,11 @@ def _never() -> Any:
 
 # One call of every function of the app that takes a claim, by its name.
 CALLS: dict[str, Callable[[Claim], object]] = {
-    "engine.run": runner.run,
-    "engine.settle_overdue": runner.settle_overdue,
-    "settlement.fence": lambda held: task_store.fence(held, step=Step.SENDING),
-    "settlement.advance": lambda held: task_store.advance(held=held, step=Step.SENDING, progress=50, message="x"),
-    "settlement.open_attempt": lambda held: task_store.open_attempt(
+    "runner.run": runner.run,
+    "runner.settle_overdue": runner.settle_overdue,
+    "task_store.fence": lambda held: task_store.fence(held, step=Step.SENDING),
+    "task_store.advance": lambda held: task_store.advance(held=held, step=Step.SENDING, progress=50, message="x"),
+    "task_store.open_attempt": lambda held: task_store.open_attempt(
         held=held,
         command=Command.PUT,
         batch=0,
@@ -156,63 +157,63 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         covering="n" * 25,
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
     ),
-    "settlement.note_answers": lambda held: task_store.note_answers(
+    "task_store.note_answers": lambda held: task_store.note_answers(
         held=held, attempt_id=Attempt.objects.get().pk, answers={0: 241}, progress=50
     ),
-    "settlement.settle": lambda held: task_store.settle(
+    "task_store.settle": lambda held: task_store.settle(
         held=held,
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
         marks={piece.coin_id: "p" * 25 for piece in _batch(held)},
     ),
-    "settlement.write_down": lambda held: task_store.write_down(held=held),
-    "settlement.place_fresh_numbers": lambda held: task_store.place_fresh_numbers(
+    "task_store.write_down": lambda held: task_store.write_down(held=held),
+    "task_store.place_fresh_numbers": lambda held: task_store.place_fresh_numbers(
         held=held,
         holders={piece.coin_id: piece.old for piece in _batch(held)[:1]},
         plan={"two_secrets": [3]},
         aside=[piece.coin_id for piece in _batch(held)[1:]],
         aside_batch=3,
     ),
-    "settlement.adopt": lambda held: task_store.adopt(
+    "task_store.adopt": lambda held: task_store.adopt(
         held=held, pieces=[_with_pown(piece, "p" * 24 + "n") for piece in _batch(held)]
     ),
-    "settlement.begin_release": lambda held: task_store.begin_release(
+    "task_store.begin_release": lambda held: task_store.begin_release(
         held=held, coin_ids=[piece.coin_id for piece in _batch(held)]
     ),
-    "settlement.reserve_listed": lambda held: task_store.reserve_listed(
+    "task_store.reserve_listed": lambda held: task_store.reserve_listed(
         held=held,
         wallet_id=LockerTask.objects.get(pk=held.task_id).wallet_id,
         coins=[WireCoin(0, 1)],
         keys=(b"k" * 16,) * 25,
         spelling=1,
     ),
-    "settlement.begin_reading": lambda held: task_store.begin_reading(held=held),
-    "settlement.end_reading": lambda held: task_store.end_reading(
+    "task_store.begin_reading": lambda held: task_store.begin_reading(held=held),
+    "task_store.end_reading": lambda held: task_store.end_reading(
         held=held, save=_never, two_secrets=[0], files=_never
     ),
-    "settlement.reserve_to_heal": lambda held: task_store.reserve_to_heal(held=held),
-    "settlement.promote_waiting": lambda held: task_store.promote_waiting(held=held),
-    "settlement.conclude": lambda held: task_store.conclude(held=held, reason="x"),
-    "settlement.finish": lambda held: task_store.finish(
+    "task_store.reserve_to_heal": lambda held: task_store.reserve_to_heal(held=held),
+    "task_store.promote_waiting": lambda held: task_store.promote_waiting(held=held),
+    "task_store.conclude": lambda held: task_store.conclude(held=held, reason="x"),
+    "task_store.finish": lambda held: task_store.finish(
         held=held, state=TaskState.ERROR, message="x", result={"raida": "p" * 25}
     ),
-    "change.assemble": lambda held: make_change.assemble(held=held),
-    "change.propose": lambda held: make_change.propose(
+    "break_coin.assemble": lambda held: break_coin.assemble(held=held),
+    "break_coin.propose": lambda held: break_coin.propose(
         held=held, batch=0, broken=_batch(held)[0], votes=dict.fromkeys(range(10), 25)
     ),
-    "change.finish_break": lambda held: make_change.finish_break(held=held, batch=0),
-    "checking.write_down": lambda held: health_check.write_down(
+    "break_coin.finish_break": lambda held: break_coin.finish_break(held=held, batch=0),
+    "health_check.write_down": lambda held: health_check.write_down(
         rows := list(Coin.objects.order_by("id")), [dict.fromkeys(range(25), Reply.PASS)] * len(rows), held=held
     ),
-    "healing._commit": lambda held: fix._commit(
+    "fix._commit": lambda held: fix._commit(
         held, [fix._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
     ),
 }
 # These write nothing,
-WRITES_NOTHING = {"settlement.holds", "change.open_break", "change.family", "healing._load"}
+WRITES_NOTHING = {"task_store.holds", "break_coin.open_break", "break_coin.family", "fix._load"}
 # these are parts of a transaction that one of those above has begun with the fence,
-WITHIN = {"settlement._in_one_statement", "settlement._park", "settlement._end"}
+WITHIN = {"task_store._in_one_statement", "task_store._park", "task_store._end"}
 # and this gives a task back, and tells whether that was done.
-TELLS = {"turns.give_way"}
+TELLS = {"fair_queue.give_way"}
 
 
 def _with_pown(piece: CoinWork, pown: str) -> CoinWork:
@@ -223,12 +224,14 @@ def _with_pown(piece: CoinWork, pown: str) -> CoinWork:
 def taking_a_claim() -> set[str]:
     """Every function of the app with a parameter that is a claim, or may be one."""
     found = set()
-    for module in pkgutil.iter_modules(lockers.__path__):
-        for name, member in inspect.getmembers(import_module(f"lockers.{module.name}"), inspect.isfunction):
+    for module in pkgutil.walk_packages(lockers.__path__, "lockers."):
+        if "migrations" in module.name or "management" in module.name:
+            continue
+        for name, member in inspect.getmembers(import_module(module.name), inspect.isfunction):
             taken = [each.annotation for each in inspect.signature(member).parameters.values()]
-            is_its_own = member.__module__ == f"lockers.{module.name}"
+            is_its_own = member.__module__ == module.name
             if is_its_own and any(Claim in (each, *get_args(each)) for each in taken):
-                found.add(f"{module.name}.{name}")
+                found.add(f"{module.name.rpartition('.')[2]}.{name}")
     return found
 
 
@@ -397,7 +400,7 @@ def _fixes(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
 
 def _breaks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
     give_all(alice, mint(1))
-    started = break_coin.start(actor=alice, name="alice", denomination=1)
+    started = break_coins.start(actor=alice, name="alice", denomination=1)
     with read() as statements:
         finish(started)
     assert states(alice) == {"broken": 1, "bank": 10}

@@ -18,8 +18,8 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.transport import Answer, NoResponse
-from lockers.worker import break_coin, broadcast, fix, messages, put_unconfirmed
-from lockers.worker.make_change import Family
+from lockers.worker import break_coin, broadcast, fix, messages, put
+from lockers.worker.break_coin import Family
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
 
@@ -167,7 +167,7 @@ def test_a_server_is_asked_about_the_coins_that_have_such_a_mark_there(
     ],
 )
 def test_unsure_servers_are_asked_where_they_could_make_13(marks: str, could: bool) -> None:
-    assert put_unconfirmed._could_be_stored(at(marks)) is could
+    assert put._could_be_stored(at(marks)) is could
 
 
 def test_an_intent_says_what_it_asks_and_nothing_of_the_others() -> None:

@@ -16,7 +16,7 @@ from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN, KIND_LOCKER, KIND_PLAIN
 from lockers.raida.frames import Request, RequestHeader
-from lockers.worker import runner
+from lockers.worker import peek
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put
@@ -53,7 +53,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     keys = codes.locker_keys(CODE)
     with listening(monkeypatch) as heard:
         put(alice, 12, CODE)
-        runner.peek(actor_id=alice.pk, code=CODE)
+        peek.peek(actor_id=alice.pk, code=CODE)
         finish(take.start(actor=bob, name="bob", code=CODE))
 
     assert kinds(heard, Command.PUT) == [KIND_COIN] * 25

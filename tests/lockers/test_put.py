@@ -19,7 +19,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.raida.statuses import Status
-from lockers.worker import runner
+from lockers.worker import peek
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -64,7 +64,7 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     assert Locker.objects.get().state == "emptied"
     assert_true_to_the_servers()
     with pytest.raises(errors.PeekFailed) as refusal:
-        runner.peek(actor_id=alice.pk, code="THE-CODE-OF-ALICE")
+        peek.peek(actor_id=alice.pk, code="THE-CODE-OF-ALICE")
     assert refusal.value.extra == {
         "locker_key": "THE-CODE-OF-ALICE", "raida_success": 0, "raida_status_code": 242, "detail": "ALL_FAIL",
     }  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from lockers import tasks
 from lockers.models import ServerHealth, ServerReading
-from lockers.worker import latency
+from lockers.worker import echo
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network):
 
     network.fault(3, "silent")
     network.fault(5, "down")
-    latency.take()
+    echo.read_servers()
 
     rows = {row.raida: row for row in ServerReading.objects.all()}
     assert (rows[3].outcome, rows[5].outcome, rows[4].outcome) == ("timeout", "refused", "answered")
@@ -31,6 +31,6 @@ def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network):
 def test_a_reading_decides_nothing(network):
     network.fault(3, "silent")
 
-    latency.take()
+    echo.read_servers()
 
     assert not ServerHealth.objects.exists()

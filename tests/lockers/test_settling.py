@@ -19,15 +19,16 @@ from django.utils import timezone
 from lockers import coin_breaks, coin_secrets, current_results, delivery, errors, restore
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
-from lockers.operations import break_coin, import_files, new_task
+from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
+from lockers.operations import import_files, new_task
 from lockers.operations import put as put_coins
 from lockers.operations import take as take_coins
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import CoinState, FileType, TaskKind
-from lockers.worker import late_answers, make_change, reconciliation, runner, task_store
+from lockers.worker import break_coin, import_, late_answers, reconciliation, task_store
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -233,12 +234,12 @@ def test_a_file_of_which_a_coin_came_back_is_not_given_out_in_part(alice: Wallet
 @pytest.fixture
 def breaking(alice: Wallet) -> Claim:
     stock(alice, 1)
-    return working(break_coin.start(actor=alice, name="alice", denomination=1))
+    return working(break_coins.start(actor=alice, name="alice", denomination=1))
 
 
 def propose(held: Claim, votes: dict[int, int]) -> bool:
-    broken = make_change.family(held=held, batch=coin_breaks.FIRST_BREAK).broken
-    return make_change.propose(held=held, batch=coin_breaks.FIRST_BREAK, broken=broken, votes=votes)
+    broken = break_coin.family(held=held, batch=coin_breaks.FIRST_BREAK).broken
+    return break_coin.propose(held=held, batch=coin_breaks.FIRST_BREAK, broken=broken, votes=votes)
 
 
 @pytest.mark.parametrize(("votes", "are_enough"), [(12, False), (13, True), (14, True)])
@@ -291,11 +292,9 @@ def test_a_number_that_another_task_takes_just_now_costs_the_whole_choice(
     assert propose(breaking, dict.fromkeys(range(11), 25))
 
 
-@pytest.mark.parametrize(
-    ("state", "step"), [("bank", make_change.Next.BREAK), ("fracked", make_change.Next.IMPOSSIBLE)]
-)
+@pytest.mark.parametrize(("state", "step"), [("bank", break_coin.Next.BREAK), ("fracked", break_coin.Next.IMPOSSIBLE)])
 def test_of_change_only_what_no_server_refuses_is_broken_further(
-    state: str, step: make_change.Next, alice: Wallet, bob: Wallet
+    state: str, step: break_coin.Next, alice: Wallet, bob: Wallet
 ) -> None:
     stock(alice, 1)
     started = put_coins.start(actor=alice, name="alice", units=ONE // 10)
@@ -304,8 +303,8 @@ def test_of_change_only_what_no_server_refuses_is_broken_further(
         batch=coin_breaks.POOL, family=None, state=state, pown=at("p13 n12" if state == "bank" else "p13 f12")
     )
 
-    assert make_change.assemble(held=held) is step
-    assert (make_change.open_break(held) is not None) is (step is make_change.Next.BREAK)
+    assert break_coin.assemble(held=held) is step
+    assert (break_coin.open_break(held) is not None) is (step is break_coin.Next.BREAK)
 
 
 def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
@@ -318,7 +317,7 @@ def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
         task=started.task, batch=coin_breaks.POOL, outcome="-" * 25
     )
 
-    assert make_change.assemble(held=held) is make_change.Next.NOTHING
+    assert break_coin.assemble(held=held) is break_coin.Next.NOTHING
 
     chosen = Coin.objects.filter(task=started.task, batch=0)
     assert sorted(chosen.values_list("denomination", flat=True)) == [1, 1]
@@ -666,4 +665,4 @@ def test_nothing_is_sent_again_to_a_server_that_has_not_said_what_it_holds(
     ],
 )
 def test_13_servers_tell_which_number_they_hold(told: list[Reply], are_enough: bool) -> None:
-    assert runner._enough_told(told) is are_enough
+    assert import_._enough_told(told) is are_enough

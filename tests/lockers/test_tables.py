@@ -25,7 +25,7 @@ from lockers.states import (
     may_become,
     may_have_been,
 )
-from lockers.worker import break_coin, broadcast, fix, late_answers, make_change, repair, runner
+from lockers.worker import break_coin, broadcast, find, fix, import_, incoming, late_answers, put, repair, take
 from lockers.worker.broadcast import Table
 from lockers.worker.messages import Reply
 from tests.lockers.marks import MARKS
@@ -57,10 +57,11 @@ TABLES: dict[str, tuple[Table, dict[str, str]]] = {
     "moved again": (broadcast.MOVED_AGAIN, MOVED_AGAIN),
     "asked": (broadcast.ASKED, ASKED),
     "found": (broadcast.FOUND, FOUND),
-    "taken back out of a locker": (runner._RETURNED, {"p": "r........"}),
-    "asked about that": (runner._ASKED_ABOUT_RETURN, {"p": "..r.g...."}),
+    "asked which coins a server does not keep": (put._DENIED, {"f": ".x......."}),
+    "taken back out of a locker": (put._RETURNED, {"p": "r........"}),
+    "asked about that": (put._ASKED_ABOUT_RETURN, {"p": "..r.g...."}),
     "checked at the end": (
-        runner._CHECKED,
+        put._CHECKED,
         {mark: "r" * (mark != "r") + "." * (mark == "r") + "x......." for mark in "-dfreb"},
     ),
     "joined again": (break_coin._JOINED, {"p": "r........"}),
@@ -87,7 +88,7 @@ def test_what_a_reply_makes_of_a_mark(name: str) -> None:
 
 def test_every_table_of_marks_is_in_the_list() -> None:
     """A table that is added to a module has its row above."""
-    modules = (break_coin, runner, broadcast, fix, repair)
+    modules = (break_coin, broadcast, find, fix, import_, incoming, put, repair, take)
     found = {
         id(value)
         for module in modules
@@ -117,7 +118,7 @@ def test_no_table_turns_what_is_certain_into_a_doubt_but_the_one_that_sends() ->
 
 
 def test_marks_that_may_hold_the_old_number_at_rest() -> None:
-    assert sorted(runner._OLD_PERHAPS) == sorted("-dfreb")
+    assert sorted(put._OLD_PERHAPS) == sorted("-dfreb")
     assert sorted(break_coin._AT_REST) == sorted("-dfreb")
     # What a worker relies on before it sends, and what therefore is doubted in books that were set back.
     assert sorted(restore._RELIED_ON) == sorted("-dor")
@@ -140,12 +141,12 @@ def test_marks_that_may_hold_the_old_number_at_rest() -> None:
     ],
 )
 def test_a_coin_is_taken_back_once_13_servers_can_no_longer_store_it(marks: str, cannot: bool) -> None:
-    assert runner._cannot_be_stored(marks) is cannot
+    assert put.cannot_be_stored(marks) is cannot
 
 
 @pytest.mark.parametrize(("marks", "was"), [("-" * 25, False), ("-d" * 12 + "-", False), ("-" * 24 + "f", True)])
 def test_what_counts_as_touched(marks: str, was: bool) -> None:
-    assert runner._was_touched(marks) is was
+    assert put._was_touched(marks) is was
 
 
 # States.
@@ -193,7 +194,7 @@ def test_the_groups_of_states() -> None:
     assert set(STORED) == {"locked", "exported"}
     assert set(DOUBTFUL) == {"limbo", "errored"}
     # Numbers that the change of a break must not have.
-    assert set(make_change._TAKEN) == {*HELD, *STORED}
+    assert set(break_coin._TAKEN) == {*HELD, *STORED}
     assert (contested.WAITING_BATCH, contested.WAITING_WITH_TWO_SECRETS) == (-1, -2)
     assert set(TaskState) == {"running", "completed", "error"}
 

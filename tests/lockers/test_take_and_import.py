@@ -11,7 +11,8 @@ from lockers import coin_secrets, errors, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import find as find_coins
-from lockers.operations import import_files, new_task, peek
+from lockers.operations import import_files, new_task
+from lockers.operations import peek as peek_locker
 from lockers.operations import take as take_coins
 from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
@@ -20,7 +21,7 @@ from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
 from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
-from lockers.worker import broadcast, runner, task_store
+from lockers.worker import broadcast, peek, task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
@@ -71,7 +72,7 @@ def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: n
     """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
     held = task_store.claim(task_id=task.task.pk)
     assert held is not None
-    listing, keys, _ = runner.look_into(code, broadcast.servers())
+    listing, keys, _ = peek.look_into(code, broadcast.servers())
     task_store.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
     network.fault(range(count), fault)
@@ -176,13 +177,13 @@ def test_what_most_servers_forgot_is_taken_together_with_what_they_still_list(
 
 
 def seen_by_task(wallet: Wallet, code: str) -> set[tuple[int, int]]:
-    task = finish(peek.start(actor=wallet, code=code))
+    task = finish(peek_locker.start(actor=wallet, code=code))
     assert task.state == "completed", task.message
     return {(coin["denomination"], coin["sn"]) for coin in task.result["coins"]}
 
 
 def seen_at_once(wallet: Wallet, code: str) -> set[tuple[int, int]]:
-    found = runner.peek(actor_id=wallet.pk, code=code).coins
+    found = peek.peek(actor_id=wallet.pk, code=code).coins
     return {(coin.denomination, coin.serial_number) for coin in found}
 
 
@@ -248,11 +249,11 @@ def test_a_locker_that_is_forgotten_and_empty_is_seen_as_empty_through_every_doo
     take(bob, code)
     network.fault(range(25), "forget")
 
-    task = finish(peek.start(actor=alice, code=code))
+    task = finish(peek_locker.start(actor=alice, code=code))
 
     assert (task.state, take(alice, code).state) == ("error", "error")
     with pytest.raises(errors.PeekFailed):
-        runner.peek(actor_id=alice.pk, code=code)
+        peek.peek(actor_id=alice.pk, code=code)
 
 
 def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(

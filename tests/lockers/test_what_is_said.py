@@ -344,7 +344,7 @@ def test_a_repeated_order_is_the_first_one_whatever_became_of_it(
         network.fault(range(13), fate)
     first = answer(caller.post("/api/v1/locker", order, idempotency_key="once"))
     if fate == "killed":
-        monkeypatch.setattr("lockers.worker.runner._put", lambda work: (_ for _ in ()).throw(MemoryError))
+        monkeypatch.setattr("lockers.worker.put.run", lambda work: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             tasks.run(first[1]["id"])
         LockerTask.objects.filter(pk=first[1]["id"]).update(lease_until=None)

@@ -31,7 +31,7 @@ from lockers import errors, queries
 from lockers.operations import put, show_task, take
 from lockers.raida.statuses import QUORUM, Status
 from lockers.states import TaskKind, TaskState
-from lockers.worker import runner
+from lockers.worker import peek as synchronous_peek
 from lockers.worker.messages import Listing
 from wallets import names
 from wallets.models import Wallet
@@ -246,7 +246,7 @@ class SynchronousViewSet(LockersViewSet):
 
 
 def _look(request: Request, locker_key: str) -> Listing:
-    return runner.peek(actor_id=caller(request).pk, code=locker_key, address=address_of(request))
+    return synchronous_peek.peek(actor_id=caller(request).pk, code=locker_key, address=address_of(request))
 
 
 def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from lockers import transport
 from lockers.raida.commands import Command
 from lockers.raida.payloads import encode_empty
 from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import TaskState
 from lockers.transport import Answer, Call
+from lockers.worker import (
+    circuit_breaker,
+    task_store,
+)
+from lockers.worker.broadcast import Work
 
 _WRITE: Final = """
 INSERT INTO lockers_serverreading AS known (raida, asked_at, outcome, answered_at, latency_ms)
@@ -28,7 +34,41 @@ ON CONFLICT (raida) DO UPDATE SET
 """
 
 
-def take() -> None:
+def run(work: Work) -> None:
+    call = Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty()))
+    results = transport.ask(work.servers, call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
+    work.health.note(results)
+    online = [isinstance(results.get(raida), Answer) for raida in range(RAIDA_COUNT)]
+    board = "".join("p" if one else "n" for one in online)
+    latencies = [
+        round(result.elapsed_seconds * 1000) if isinstance(result := results.get(raida), Answer) else None
+        for raida in range(RAIDA_COUNT)
+    ]
+    task_store.finish(
+        held=work.held,
+        state=TaskState.COMPLETED,
+        message="",
+        result={
+            "online": sum(online),
+            "pownstring": board,
+            "pownarray": [int(one) for one in online],
+            "latencies": latencies,
+            "raida": board,
+            # Servers that keep failing, and are asked less often until they answer again.
+            "ailing": [
+                {
+                    "raida": each.raida,
+                    "silences": each.silences,
+                    "silent_since": int(each.silent_since.timestamp()),
+                    "rests_until": None if each.rest_until is None else int(each.rest_until.timestamp()),
+                }
+                for each in circuit_breaker.ailing()
+            ],
+        },
+    )
+
+
+def read_servers() -> None:
     """Send an echo to every server and write down what came of it, in one statement. A late one does no harm."""
     results = transport.ask(
         transport.servers_from_settings(settings.RAIDA_HOSTS),
