@@ -14,7 +14,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
-from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 PREFIXES: Final = ("/admin", "/docs", "/static")
 
@@ -33,7 +33,7 @@ class _ForPages:
         return self.get_response(request)
 
 
-class StaticFiles(_ForPages, WhiteNoiseMiddleware):
+class StaticFiles(_ForPages, WhiteNoiseMiddleware):  # type: ignore[misc]
     pass
 
 
