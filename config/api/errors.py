@@ -128,11 +128,17 @@ CHALLENGE: Final = 'Bearer realm="coppice"'
 # The error name that is logged for a refusal without a domain error, by status.
 _NAMES: Final = {
     400: "MalformedRequest",
+    408: "RequestTimeout",
     413: "RequestTooLarge",
     415: "InvalidContentType",
     429: "TooManyAttempts",
     503: "ServiceBusy",
 }
+
+
+def refusal_name(status: int) -> str:
+    """Return the error name that is logged for a refusal with this status and no domain error."""
+    return _NAMES.get(status, "RequestRefused")
 
 
 class RequestRefused(drf_errors.APIException):
@@ -145,7 +151,7 @@ class RequestRefused(drf_errors.APIException):
         self.status_code = status
         self.message = message
         self.headers = dict(headers or {})
-        self.name = name or _NAMES.get(status, type(self).__name__)
+        self.name = name or refusal_name(status)
 
 
 class Invalid(RequestRefused):

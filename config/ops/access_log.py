@@ -1,8 +1,9 @@
 """
-The line that is logged of each request: who asked what, when, and what came of it.
+The access log: one JSON line for each request, with the caller, the outcome and the duration.
 
-It holds the pattern of the path and ids, and nothing that a client wrote but a well-formed `X-Request-Id`: no path, no
-query, no header. It is written straight to stderr, in one piece: through `logging` it costs several times as much.
+A line holds the pattern of the path and ids. Of what the client sent it holds a well-formed `X-Request-Id` alone, and
+never a path, a query or a header. It is written to stderr with one system call, past `logging`, which costs several
+times as much.
 """
 
 import logging
@@ -21,43 +22,55 @@ _OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 _log: Final = logging.getLogger(NAME)
 
 
-def write(request: HttpRequest, response: HttpResponse, *, method: str, route: str, seconds: float) -> None:
-    """Write the line, if INFO is logged. `method` and `route` are one of a few, whatever the client wrote."""
+def write_request(request: HttpRequest, response: HttpResponse, *, method: str, route: str, seconds: float) -> None:
+    """Log a request that Django answered. `method` and `route` are taken from fixed sets of names."""
+    more: dict[str, Any] = {}
+    # Set by `config.api.authentication`; None for a request that was refused before it.
+    found = getattr(request, "credentials", None)
+    if found is not None:
+        more["api_key"] = found.api_key_id
+        more["wallet"] = found.wallet.pk if found.wallet is not None else None
+    # The operator, if the view has loaded it: the log does not query for it.
+    user = getattr(request, "_cached_user", None)
+    if user is not None and user.pk is not None:
+        more["user"] = user.pk
+    if response.status_code >= 400:
+        # Set by `config.api.errors`.
+        more["error"] = getattr(request, "error_name", None)
+        if getattr(request, "is_refusal_by_500", False):
+            more["refused"] = True
+    write(
+        request_id=getattr(request, "request_id", None),
+        method=method,
+        route=route,
+        status=response.status_code,
+        seconds=seconds,
+        client=client_address(request),
+        **more,
+    )
+
+
+def write(
+    *, request_id: str | None, method: str, route: str, status: int, seconds: float, client: str, **more: Any
+) -> None:
+    """Write one line, if the log level includes INFO."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    status = response.status_code
-    line: dict[str, Any] = {
+    line = {
         "timestamp": datetime.now(UTC),
         "level": "info",
         "logger": NAME,
         "event": "request",
-        "request_id": getattr(request, "request_id", None),
+        "request_id": request_id,
         "method": method,
         "route": route,
         "status": status,
         "ms": round(seconds * 1000, 1),
-        "client": client_address(request),
+        "client": client,
+        **more,
     }
-    # Set by `config.api.authentication`; None where the request was refused before.
-    found = getattr(request, "credentials", None)
-    if found is not None:
-        line["api_key"] = found.api_key_id
-        line["wallet"] = found.wallet.pk if found.wallet is not None else None
-    # Of the desk; it is not looked up for the log's sake.
-    user = getattr(request, "_cached_user", None)
-    if user is not None and user.pk is not None:
-        line["user"] = user.pk
-    if status >= 400:
-        # Set by `config.api.errors`.
-        line["error"] = getattr(request, "error_name", None)
-        if getattr(request, "is_refusal_by_500", False):
-            line["refused"] = True
-    _put(orjson.dumps(line, option=_OPTIONS))
-
-
-def _put(line: bytes) -> None:
     try:
-        os.write(_STDERR, line)
+        os.write(_STDERR, orjson.dumps(line, option=_OPTIONS))
     except OSError:
-        # The log's reader is gone or its disk is full. The request is answered regardless.
+        # The reader of the log is gone or its disk is full. The request is answered regardless.
         return

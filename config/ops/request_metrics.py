@@ -55,7 +55,7 @@ def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Calla
         route = NO_ROUTE if found is None else readable(found.route)
         status = REFUSED_BY_500 if getattr(request, "is_refusal_by_500", False) else response.status_code
         count(method, route, status, seconds)
-        access_log.write(request, response, method=method, route=route, seconds=seconds)
+        access_log.write_request(request, response, method=method, route=route, seconds=seconds)
         return response
 
     return answer

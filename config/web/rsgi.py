@@ -1,16 +1,15 @@
 """
-What granian serves: requests whole, and answers that nobody waits for.
+Django's WSGI application behind granian's RSGI interface, with buffered request bodies and responses.
 
-A body is complete before the request takes a thread, and has a deadline; an answer leaves its thread whole. So a client
-that sends or reads slowly costs a connection, and no thread. The threads run Django's WSGI application; which of them
-answers what, `config.api.pools` says.
+The body is complete before a request takes a thread, and the response leaves the thread as a whole. A client that sends
+or reads slowly therefore occupies a connection but no thread. `config.api.pools` assigns requests to thread pools.
 
-No adapter from PyPI does this. a2wsgi and asgiref run WSGI applications on ASGI, where each request takes two trips
-through the event loop more than on granian's own interface; neither limits the size of a body or the time that it
-takes, and both hold a thread until the client has read. The measurements are in tests/benchmarks/README.md.
+Alternatives: a2wsgi and asgiref run WSGI applications on ASGI, which costs each request two more passes through the
+event loop; neither limits the size or the duration of a body, and both hold a thread until the client has read the
+response. The measurements are in tests/benchmarks/README.md.
 """
 
-# Loads the settings and the applications, which all that follows needs.
+# First: it loads the settings and the applications, which the other imports need.
 from config.wsgi import application
 
 # isort: split
@@ -21,9 +20,8 @@ import os
 import sys
 import tempfile
 import time
-import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from secrets import token_hex
 from typing import IO, Any, Final, Protocol
 
@@ -34,37 +32,24 @@ from granian._granian import RSGIProtocolClosed
 from config.api import errors
 from config.api.pools import SIZES, Pool, pool_of
 from config.environment import environment
-from config.ops import request_metrics
+from config.ops import access_log, request_metrics
 from config.urls import LARGE_BODIES
-from config.web import cors
+from config.web import bodies, cors
 from config.web.forwarded import Proxies, network, peer_address
 from config.web.processes import end_with_the_parent
 from config.web.slow_readers import watch
 from config.web.threads import Threads
 
 log = logging.getLogger("coppice.web")
-access = logging.getLogger("coppice.access")
 
-# An import of coins is the largest body that any view reads; forms are the largest of the others.
-LARGEST_IMPORT: Final = 21 * 1024 * 1024
-LARGEST_BODY: Final = 3 * 1024 * 1024
-# What is larger comes in pieces, and takes of the room that all such bodies of this process share.
-_SMALL: Final = 16 * 1024
-# What is read of a body that is too large; the configurations in docker/proxy let no more through.
-_DISCARDED: Final = 32 * 1024 * 1024
-# Each piece costs the event loop as much as a small request.
-_MOST_PIECES: Final = 20_000
-ROOM_FOR_BODIES: Final = 96 * 1024 * 1024
-# A body, or an answer, that is slower than this is cut off when `COPPICE_REQUEST_SECONDS` have passed.
-BYTES_A_SECOND: Final = 16 * 1024
-# Of answers whose length is not known in advance: a longer one is written to a file first.
+# A longer response of unknown length is written to a file first.
 _IN_MEMORY: Final = 1024 * 1024
-# Granian opens a file that it is told to send within milliseconds, and does not say when.
+# granian opens the file of `response_file` within milliseconds, without reporting it.
 _OPENED_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _NOTICE_SECONDS: Final = 0.1
 
-# Said twice, these would leave it to chance which one counts.
+# Headers that may occur once: with two of them it would be unclear which one counts.
 _SINGLE: Final = {
     "HTTP_AUTHORIZATION": "authorization",
     "HTTP_HOST": "host",
@@ -82,28 +67,10 @@ _HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 _MOST_NAMES: Final = 500
 _SOON: Final = [("retry-after", errors.RETRY_AFTER_SECONDS)]
-# For zlib: a gzip header and trailer, the largest window.
-_GZIP: Final = 16 + zlib.MAX_WBITS
-_PART_BYTES: Final = 256 * 1024
-_NO_GZIP: Final = "Malformed request: the body is not gzip"
-
-
-class Refused(Exception):
-    """A request is answered before any thread has it."""
-
-    def __init__(
-        self, status: int, message: str, *, is_over: bool = True, headers: Sequence[tuple[str, str]] = ()
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        # What is left of the body is not read: the connection ends.
-        self.is_over = is_over
-        self.headers = headers
 
 
 class Scope(Protocol):
-    """What granian tells of a request."""
+    """The request as granian describes it."""
 
     http_version: str
     server: str
@@ -115,17 +82,8 @@ class Scope(Protocol):
     headers: Any
 
 
-class Connection(Protocol):
-    """How granian is answered. The methods that answer may be called from any thread."""
-
-    def __call__(self) -> Awaitable[bytes]: ...
-    def __aiter__(self) -> Any: ...
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-    def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None: ...
-
-
 class File:
-    """`wsgi.file_wrapper`: a file that Django sends."""
+    """`wsgi.file_wrapper`: a file to send."""
 
     def __init__(self, file: IO[bytes], block_size: int = 65536) -> None:
         self.file = file
@@ -138,96 +96,8 @@ class File:
         self.file.close()
 
 
-class Body:
-    """A body that comes in pieces, and when it last did."""
-
-    __slots__ = ("_deadline", "last", "size")
-
-    def __init__(self, deadline: asyncio.Timeout, now: float) -> None:
-        self._deadline = deadline
-        self.last = now
-        self.size = 0
-
-    def end_at(self, moment: float) -> None:
-        """Move the deadline, unless it has passed: then the body is being given up already."""
-        if not self._deadline.expired():
-            self._deadline.reschedule(moment)
-
-
-class Gzip:
-    """Unfolds a body with `Content-Encoding: gzip` as it comes, in parts of bounded size."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(_GZIP)
-        # The last member is complete: nothing may be missing.
-        self.is_whole = False
-
-    def unfolded(self, piece: bytes) -> Iterator[bytes]:
-        """:raises Refused: 400, it is not gzip"""
-        try:
-            while piece:
-                if self.is_whole:
-                    # A file of several members is what they hold one after the other (RFC 1952).
-                    self._member, self.is_whole = zlib.decompressobj(_GZIP), False
-                yield self._member.decompress(piece, _PART_BYTES)
-                self.is_whole = self._member.eof
-                piece = self._member.unused_data if self.is_whole else self._member.unconsumed_tail
-        except zlib.error:
-            raise Refused(400, _NO_GZIP) from None
-
-
-def _gzip_of(codings: str) -> Gzip | None:
-    """
-    Return what unfolds a body with this `Content-Encoding`; None if nothing is to be done.
-
-    :raises Refused: 415, another coding
-    """
-    match [coding for each in codings.split(",") if (coding := each.strip().lower()) not in {"", "identity"}]:
-        case []:
-            return None
-        case ["gzip" | "x-gzip"]:
-            return Gzip()
-    raise Refused(415, "Invalid content encoding. API only supports gzip", headers=[("accept-encoding", "gzip")])
-
-
-class Room:
-    """
-    What large bodies may take of memory together, from their first byte until they are answered.
-
-    When it is full, the one that has sent nothing for longest makes room, if it lags behind.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._arriving: set[Body] = set()
-
-    def enter(self, body: Body) -> None:
-        self._arriving.add(body)
-
-    def arrived(self, body: Body) -> None:
-        self._arriving.discard(body)
-
-    def leave(self, body: Body) -> None:
-        self._arriving.discard(body)
-        self._free += body.size
-        body.size = 0
-
-    def take(self, body: Body, size: int, now: float) -> None:
-        """:raises Refused: 503, there is no room, and nobody lags"""
-        body.size += size
-        self._free -= size
-        body.last = now
-        if self._free >= 0:
-            return
-        slowest = min(self._arriving, key=lambda each: each.last)
-        if slowest is body or now - slowest.last < 1:
-            raise Refused(503, "Service busy, try again", headers=[("retry-after", "5")])
-        slowest.end_at(now)
-        self.leave(slowest)
-
-
 class Entry:
-    """The application in the terms of RSGI, granian's own interface."""
+    """The application that granian calls through RSGI."""
 
     def __init__(self, wsgi: Callable[..., Any] = application) -> None:
         self._wsgi = wsgi
@@ -237,7 +107,7 @@ class Entry:
         named = environment().trusted_proxies
         self._proxies = Proxies([network(each) for each in named]) if named else None
         self._names = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-        self._room = Room(ROOM_FOR_BODIES)
+        self._room = bodies.Room(bodies.ROOM_FOR_BODIES)
         self._base = {
             "GATEWAY_INTERFACE": "CGI/1.1",
             "SCRIPT_NAME": self._prefix,
@@ -250,7 +120,7 @@ class Entry:
             "wsgi.run_once": False,
             "wsgi.file_wrapper": File,
         }
-        # Answered by a thread, and not yet noticed by the event loop.
+        # Requests that a thread has answered and the event loop has not yet completed.
         self._answered: deque[asyncio.Future[None]] = deque()
         self._in_hand = 0
         self._looks_again = False
@@ -261,7 +131,7 @@ class Entry:
         end_with_the_parent()
         self._loop = loop
         self._pools = {pool: Threads(pool, size, self._work) for pool, size in SIZES.items()}
-        watch(patience_seconds=self._seconds, bytes_a_second=BYTES_A_SECOND)
+        watch(patience_seconds=self._seconds, bytes_a_second=bodies.BYTES_A_SECOND)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         for threads in self._pools.values():
@@ -269,9 +139,9 @@ class Entry:
         self._notice()
         loop.run_until_complete(asyncio.sleep(0))
 
-    async def __rsgi__(self, scope: Scope, connection: Connection) -> None:
+    async def __rsgi__(self, scope: Scope, connection: bodies.Connection) -> None:
         began = time.monotonic()
-        body: Body | None = None
+        body: bodies.Body | None = None
         path = self._path(scope.path)
         environ: dict[str, Any] = self._base.copy()
         try:
@@ -279,28 +149,31 @@ class Entry:
             length = environ.get("CONTENT_LENGTH")
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
                 content: bytes | bytearray
-                if length is not None and int(length) <= _SMALL and "HTTP_CONTENT_ENCODING" not in environ:
+                if length is not None and int(length) <= bodies.SMALL and "HTTP_CONTENT_ENCODING" not in environ:
                     try:
                         async with asyncio.timeout(self._seconds):
                             content = await connection()
                     except TimeoutError:
-                        raise Refused(408, "Request timeout") from None
+                        raise bodies.Refused(408, "Request timeout") from None
                 else:
-                    content, body = await self._read(path, environ, connection)
+                    largest = bodies.LARGEST_IMPORT if LARGE_BODIES.match(path) else bodies.LARGEST_BODY
+                    content, body = await bodies.read(
+                        environ, connection, room=self._room, largest=largest, seconds=self._seconds
+                    )
                 environ["wsgi.input"] = io.BytesIO(content)
             self._notice()
             done: asyncio.Future[None] = self._loop.create_future()
             if not self._pools[self._pool_of(path)].take((environ, connection, done)):
-                raise Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
+                raise bodies.Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
             await self._until(done)
-        except Refused as refused:
+        except bodies.Refused as refused:
             self._refuse(environ, connection, path, refused, time.monotonic() - began)
         except RSGIProtocolClosed:
-            # The client has gone while it sent.
+            # The client closed the connection while sending.
             pass
         except Exception:
             log.exception("unexpected_error")
-            self._refuse(environ, connection, path, Refused(500, "Unknown error"), time.monotonic() - began)
+            self._refuse(environ, connection, path, bodies.Refused(500, "Unknown error"), time.monotonic() - began)
         finally:
             if body is not None:
                 self._room.leave(body)
@@ -317,20 +190,20 @@ class Entry:
 
     def _notice(self) -> None:
         """
-        Let the requests end that threads have answered.
+        Complete the requests that threads have answered.
 
-        The client has its answer already. To wake the event loop for each costs a tenth of a small request, so it
-        notices them when the next request comes, or a moment later.
+        Their clients have the response already. Waking the event loop for each would cost a tenth of a small request,
+        so they are completed when the next request arrives, or 0.1 s later.
         """
         while self._answered:
             done = self._answered.popleft()
-            # The client may have gone meanwhile.
+            # It is done already if the client closed the connection.
             if not done.done():
                 done.set_result(None)
 
     def _look_again(self) -> None:
         self._notice()
-        # Those that were just noticed are still counted.
+        # Those that were just completed are still counted.
         self._looks_again = self._in_hand > 0
         if self._looks_again:
             self._loop.call_later(_NOTICE_SECONDS, self._look_again)
@@ -338,7 +211,7 @@ class Entry:
     # --- the request ---------------------------------------------------------------------
 
     def _path(self, path: str) -> str:
-        """Return a path without the prefix of the public URL. A proxy may have removed it already."""
+        """Return a path without the prefix of the public URL, which a proxy may have removed already."""
         prefix = self._prefix
         if prefix and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
             return path[len(prefix) :] or "/"
@@ -346,9 +219,9 @@ class Entry:
 
     def _fill(self, environ: dict[str, Any], scope: Scope, path: str) -> None:
         """
-        Write the request into the environ as PEP 3333 has it, without its body; `path` is without the prefix.
+        Fill the WSGI environ (PEP 3333), except for the body; `path` has no prefix.
 
-        :raises Refused: 400, a header that must stand once stands twice, or is not text
+        :raises Refused: 400, a header of `_SINGLE` occurs twice or is not ASCII
         """
         server, _, port = scope.server.rpartition(":")
         environ["REQUEST_METHOD"] = scope.method
@@ -374,20 +247,20 @@ class Entry:
                 twice = name
             else:
                 environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
-        # Before any refusal, which is logged with the client's address.
+        # Before any refusal: its log line has the client's address.
         if self._proxies is not None:
             self._proxies.correct(environ)
         if twice:
-            raise Refused(400, f"Only one {twice} header is allowed")
-        # Granian leaves out a value that is not ASCII. Without its key, a request would be done twice.
+            raise bodies.Refused(400, f"Only one {twice} header is allowed")
+        # granian drops a value that is not ASCII. A request without its Idempotency-Key could be executed twice.
         if len(headers.keys()) != len({name for name, _ in items}):
             for key, name in _SINGLE.items():
                 if name in headers and key not in environ:
-                    raise Refused(400, f"The {name} header must be ASCII")
+                    raise bodies.Refused(400, f"The {name} header must be ASCII")
 
     def _name(self, name: str) -> str:
-        """Return a header's name in the environ; "" if it is not passed on."""
-        # It would become the same as the name with a dash.
+        """Return a header's name in the environ, or "" for a header that is not passed on."""
+        # In the environ it would collide with the same name with a dash.
         if "_" in name:
             return ""
         key = "HTTP_" + name.upper().replace("-", "_")
@@ -395,72 +268,8 @@ class Entry:
             self._names[name] = key
         return key
 
-    async def _read(self, path: str, environ: dict[str, Any], connection: Connection) -> tuple[bytearray, Body]:
-        """
-        Read a body that is large, compressed or of unknown length. Afterwards the environ tells its length.
-
-        All limits hold for what was sent and for what it unfolds to. The rest of a body that is too large is read and
-        discarded before it is refused: a proxy that still sends when the connection ends answers 502 in our place.
-
-        :raises Refused: 400, 408, 413, 415 or 503
-        """
-        announced = environ.get("CONTENT_LENGTH")
-        largest = LARGEST_IMPORT if LARGE_BODIES.match(path) else LARGEST_BODY
-        is_too_large = announced is not None and int(announced) > largest
-        if announced is not None and is_too_large and (int(announced) > _DISCARDED or "HTTP_EXPECT" in environ):
-            raise Refused(413, "Request entity too large")
-        gzip = _gzip_of(environ.pop("HTTP_CONTENT_ENCODING", ""))
-        content, pieces, received = bytearray(), 0, 0
-        began = self._loop.time()
-        deadline = asyncio.timeout_at(began + self._seconds)
-        body = Body(deadline, began)
-        self._room.enter(body)
-        try:
-            async with deadline:
-                ends = 0
-                async for piece in connection:
-                    # Granian yields nothing once at the end, and once more where the body broke off.
-                    ends += not piece
-                    if not piece:
-                        continue
-                    now = self._loop.time()
-                    received += len(piece)
-                    pieces += 1
-                    if received > _DISCARDED or pieces > _MOST_PIECES:
-                        raise Refused(413, "Request entity too large")
-                    body.end_at(began + self._seconds + received / BYTES_A_SECOND)
-                    if is_too_large:
-                        continue
-                    for part in (piece,) if gzip is None else gzip.unfolded(piece):
-                        content += part
-                        self._room.take(body, len(part), now)
-                        if max(body.size, received) > largest:
-                            is_too_large = True
-                            content.clear()
-                            self._room.leave(body)
-                            break
-                        if gzip is not None:
-                            # Others are served between two parts.
-                            await asyncio.sleep(0)
-            if is_too_large:
-                raise Refused(413, "Request entity too large")
-            if ends != 1 or (announced is not None and received != int(announced)):
-                raise Refused(400, "Malformed request")
-            if gzip is not None and received and not gzip.is_whole:
-                raise Refused(400, _NO_GZIP)
-        except TimeoutError:
-            self._room.leave(body)
-            raise Refused(408, "Request timeout") from None
-        except BaseException:
-            self._room.leave(body)
-            raise
-        self._room.arrived(body)
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        environ["CONTENT_LENGTH"] = str(body.size)
-        return content, body
-
     def _refuse(
-        self, environ: dict[str, Any], connection: Connection, path: str, refused: Refused, seconds: float
+        self, environ: dict[str, Any], connection: bodies.Connection, path: str, refused: bodies.Refused, seconds: float
     ) -> None:
         status = refused.status
         request_id = token_hex(8)
@@ -474,19 +283,17 @@ class Entry:
         connection.response_bytes(status, headers, orjson.dumps(errors.body_of(path, status, refused.message)))
         method = request_metrics.method_of(environ["REQUEST_METHOD"])
         request_metrics.count(method, request_metrics.NO_ROUTE, status, seconds)
-        access.info(
-            "request",
-            extra={
-                "request_id": request_id,
-                "method": method,
-                "route": "-",
-                "status": status,
-                "ms": round(seconds * 1000, 1),
-                "client": environ["REMOTE_ADDR"],
-            },
+        access_log.write(
+            request_id=request_id,
+            method=method,
+            route=request_metrics.NO_ROUTE,
+            status=status,
+            seconds=seconds,
+            client=environ["REMOTE_ADDR"],
+            error=errors.refusal_name(status),
         )
 
-    # --- the answer, on a thread of a pool -------------------------------------------------
+    # --- the response, on a thread of a pool -------------------------------------------------
 
     def _work(self, job: "_Job") -> None:
         environ, connection, done = job
@@ -496,13 +303,13 @@ class Entry:
             log.exception("unexpected_error")
             path = environ["PATH_INFO"]
             body = orjson.dumps(errors.body_of(path, 500, "Unknown error"))
-            # Without effect if it has been answered.
+            # No effect if the request was answered before the error.
             headers = [("content-type", "application/json"), *cors.headers_of(environ)]
             connection.response_bytes(500, headers, body)
         finally:
             self._answered.append(done)
 
-    def _answer(self, environ: dict[str, Any], connection: Connection) -> None:
+    def _answer(self, environ: dict[str, Any], connection: bodies.Connection) -> None:
         status, headers = 500, list[tuple[str, str]]()
 
         def start_response(line: str, given: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -532,7 +339,7 @@ class Entry:
                 close()
 
     def _spooled(self, pieces: Iterable[bytes]) -> bytes | str:
-        """Return an answer of unknown length, or where it lies: in a file that has no name and ends by itself."""
+        """Return a response of unknown length, or the path of an unlinked file that holds it."""
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
             for piece in pieces:
                 spool.write(piece)
@@ -545,7 +352,7 @@ class Entry:
         return f"/proc/self/fd/{kept}"
 
 
-_Job = tuple[dict[str, Any], Connection, "asyncio.Future[None]"]
+_Job = tuple[dict[str, Any], bodies.Connection, "asyncio.Future[None]"]
 
 
 entry = Entry()

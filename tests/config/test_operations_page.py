@@ -29,7 +29,7 @@ def test_every_group_is_explained():
 
 def test_every_field_of_a_requests_line_is_explained():
     source = (ROOT / "config/ops/access_log.py").read_text()
-    fields = set(re.findall(r'^\s+"(\w+)": ', source, re.MULTILINE)) | set(re.findall(r'line\["(\w+)"\]', source))
+    fields = set(re.findall(r'^\s+"(\w+)": ', source, re.MULTILINE)) | set(re.findall(r'more\["(\w+)"\]', source))
 
     assert {"route", "wallet", "refused"} <= fields
     assert {name for name in fields if f"`{name}`" not in PAGE and f'"{name}":' not in PAGE} == set()

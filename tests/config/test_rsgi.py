@@ -1,6 +1,7 @@
 """Parts of the web server's entry that no client reaches at will. The rest is in tests/api/test_slow_clients.py."""
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from wsgiref.validate import check_environ
 import pytest
 
 from config.api.pools import Pool
-from config.web.rsgi import Body, Entry, Refused, Room
+from config.web.bodies import Body, Refused, Room
+from config.web.rsgi import Entry
 
 
 class Headers(list[tuple[str, str]]):
@@ -114,6 +116,31 @@ def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_
     status, _, body = answered(application)
 
     assert (status, body) == (500, b'{"status":"error","error":true,"message":"Unknown error","code":500}')
+
+
+def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(capfd):
+    scope = {
+        "http_version": "1.1",
+        "server": "[::1]:8000",
+        "client": "203.0.113.7:50000",
+        "scheme": "http",
+        "method": "BREW",
+        "path": "/transfers",
+        "query_string": "",
+        "headers": Headers([("host", "localhost"), ("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+    }
+    connection = Connection()
+    capfd.readouterr()
+
+    asyncio.run(Entry().__rsgi__(SimpleNamespace(**scope), connection))
+
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    status, headers, _ = connection.answer
+    assert {name: line[name] for name in line.keys() - {"timestamp", "ms"}} == {
+        "level": "info", "logger": "coppice.access", "event": "request", "request_id": dict(headers)["x-request-id"],
+        "method": "OTHER", "route": "other", "status": 400, "client": "203.0.113.7", "error": "MalformedRequest",
+    }  # fmt: skip
+    assert status == 400
 
 
 def test_the_large_body_that_lags_makes_room():
