@@ -22,7 +22,7 @@ class Transfer(models.Model):
     The wish to move tokens from one wallet to another, and what became of it.
 
     Only state, counts and the closing fields ever change, and only while it is open: triggers
-    refuse the rest. Migration 0002 holds them, and the constraints on counts and on `closed_at`
+    refuse the rest. sql/schema holds them, and the constraints on counts and on `closed_at`
     by state, in a form that costs half of what Django would write.
     """
 
@@ -60,7 +60,7 @@ class Transfer(models.Model):
     )
 
     class Meta:
-        # What a row may say stands in a function: migration 0005 tells why.
+        # A trigger function checks each row, in place of CHECK constraints: migration 0002 gives the reason.
         indexes = [
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),
@@ -108,7 +108,7 @@ class Movement(models.Model):
     """
     One token came into one wallet: by issue (number 0, no transfer, no source) or by a transfer.
 
-    Append-only: a trigger refuses UPDATE and DELETE (migration 0002). The numbers of a token have no gap,
+    Append-only: a trigger refuses UPDATE and DELETE (sql/schema). The numbers of a token have no gap,
     and `id` is taken from a sequence while the token is locked, so that it orders each token's history.
     """
 

@@ -20,7 +20,7 @@ class Trust(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Order of creation, what lists and cursors go by. The default is a sequence (migration 0002).
+    # Order of creation, what lists and cursors go by. The default is a sequence (sql/schema).
     number = models.BigIntegerField(unique=True, editable=False)
     actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     target = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)

@@ -34,7 +34,7 @@ class Wallet(models.Model):
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
     created_at = models.DateTimeField(db_default=Now())
     # How lists begin to show it, JSON up to its token counts: writing it anew was the dearest part of a page.
-    # PostgreSQL keeps it in step (migration 0008).
+    # PostgreSQL keeps it in step (sql/schema/wallets_written.sql).
     written = models.GeneratedField(
         expression=Func("id", "name", "about", "logo_url", "created_at", function="wallets_written"),
         output_field=models.TextField(),

@@ -1,5 +1,5 @@
 """
-Reads the `.sql` and `.lua` files of the apps.
+Reads the `.sql` files of the apps.
 
 `<app>/sql/<name>.sql` holds one query, with psycopg's named parameters (`%(name)s`). `<app>/sql/schema/<name>.sql`
 holds one object of the database (function, trigger, sequence, constraint); a migration creates it. A schema file that

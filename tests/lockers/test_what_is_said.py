@@ -1,6 +1,5 @@
 """What tasks say and what may be done with them next: kind by end by what later tasks came to know; and by counts."""
 
-import importlib
 import re
 import secrets
 from datetime import timedelta
@@ -8,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from config.api.cloudcoin import task_serializers
@@ -308,23 +306,6 @@ def test_more_coins_than_are_named_are_counted(alice: Wallet) -> None:
 
     assert (number, len(named)) == (103, 100)
     assert named[0] == {"sn": rows[0].serial_number, "denomination": 0}
-
-
-def test_what_was_settled_before_the_upgrade_is_taken_over(alice: Wallet) -> None:
-    task = a_task(alice, "put", "limbo", "limbo")
-    Coin.objects.all().delete()
-    find = a_task(alice, "find", "locked", "locked")
-    migration = importlib.import_module("lockers.migrations.0009_settled_before")
-
-    with connection.cursor() as cursor:
-        cursor.execute(migration.LINES_THAT_WERE_SETTLED)
-        cursor.execute(migration.PUTS_THAT_WERE_SETTLED)
-
-    task.refresh_from_db()
-    assert (task.state, task.progress, task.message, task.settled_by_id) == (
-        "completed", 100, "Stored. Unknown at first; settled later.", find.pk,
-    )  # fmt: skip
-    assert (task.result["total_stored"], task.result["total_unknown"]) == (2 * COIN, 0)
 
 
 FATES = ["not begun", "drop-reply", "status:252", "down", "killed"]

@@ -1,0 +1,86 @@
+"""Migrations: each can be reversed, and each object of the database comes from one file."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from django.db import connection
+from django.db.migrations import RunPython, RunSQL
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+
+ROOT: Final = Path(__file__).parents[2]
+APPS: Final = ("desk", "lockers", "transfers", "trusts", "wallets")
+_CREATED: Final = re.compile(r"^CREATE (?:FUNCTION|TRIGGER|SEQUENCE) (\w+)|ADD CONSTRAINT (\w+)", re.MULTILINE)
+
+SCHEMA: Final = {
+    "columns": """
+        SELECT table_name, column_name, data_type, character_maximum_length, numeric_precision, is_nullable,
+               column_default, is_identity, generation_expression
+          FROM information_schema.columns WHERE table_schema = current_schema()""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+          FROM pg_constraint WHERE connamespace = current_schema()::regnamespace""",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
+    "functions": """
+        SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace""",
+    "triggers": "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+    "sequences": """
+        SELECT seqrelid::regclass::text, seqtypid::regtype::text, refobjid::regclass::text, attname
+          FROM pg_sequence LEFT JOIN pg_depend ON objid = seqrelid AND deptype IN ('a', 'i') AND refobjsubid > 0
+          LEFT JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid""",
+}
+
+
+def schema() -> dict[str, list[Any]]:
+    with connection.cursor() as cursor:
+        found = {}
+        for kind, sql in SCHEMA.items():
+            cursor.execute(sql)
+            found[kind] = sorted(cursor.fetchall(), key=repr)
+        return found
+
+
+def go_to(targets: list[tuple[str, str | None]]) -> None:
+    MigrationExecutor(connection).migrate(targets)
+
+
+@pytest.mark.django_db
+def test_all_migrations_go_back_and_forward_again():
+    before = schema()
+    own = [row for rows in before.values() for row in rows if row[0].startswith((*APPS, "coppice"))]
+    assert all(before.values())
+    assert own
+
+    go_to([(app, None) for app in APPS])
+    left = schema()
+    go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+    assert (left["functions"], left["triggers"]) == ([], [])
+    assert [row for rows in left.values() for row in rows if row[0].startswith((*APPS, "coppice"))] == []
+    assert schema() == before
+
+
+def files() -> dict[str, str]:
+    """The text of each schema file, by the name of the file."""
+    return {path.stem: path.read_text() for path in ROOT.glob("*/sql/schema/*.sql")}
+
+
+def test_each_schema_file_creates_one_object_that_bears_its_name():
+    created = {name: ["".join(each) for each in _CREATED.findall(text)] for name, text in files().items()}
+
+    assert created == {name: [name] for name in files()}
+
+
+def test_each_object_comes_from_a_file_and_can_be_dropped():
+    operations = [
+        operation
+        for (app, _), migration in MigrationLoader(None).disk_migrations.items()
+        if app in APPS
+        for operation in migration.operations
+        if isinstance(operation, RunSQL | RunPython)
+    ]
+
+    assert sorted(str(operation.sql) for operation in operations) == sorted(files().values())
+    assert [operation.sql for operation in operations if not operation.reversible] == []

@@ -1,0 +1,6 @@
+CREATE TRIGGER transfer_terms_fixed BEFORE UPDATE ON transfers_transfer FOR EACH ROW
+    WHEN ((OLD.id, OLD.number, OLD.originator_id, OLD.source_id, OLD.destination_id, OLD.token_count, OLD.created_at)
+        IS DISTINCT FROM
+          (NEW.id, NEW.number, NEW.originator_id, NEW.source_id, NEW.destination_id, NEW.token_count, NEW.created_at)
+        OR OLD.parameters IS DISTINCT FROM NEW.parameters)
+    EXECUTE FUNCTION coppice_refuse('the terms of a transfer are fixed');
