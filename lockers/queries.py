@@ -4,7 +4,7 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -20,13 +20,10 @@ from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import (
-    COIN_CHANGES,
-    DOUBTFUL,
+    BETWEEN_WALLETS,
     HELD,
     SPENDABLE,
-    STORED,
     CoinState,
-    LineType,
     LockerState,
     TaskKind,
     TaskState,
@@ -34,7 +31,6 @@ from lockers.states import (
 from trusts import queries as trusts
 from wallets import names
 from wallets import queries as wallets
-from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
 from wallets.errors import WalletNotControlled, WalletNotFound
 from wallets.models import Wallet
 
@@ -310,7 +306,7 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
         .filter(receipt_id=receipt_id)
         .filter(
             Q(wallet_id__in=ids)
-            | Exists(StatementLine.objects.filter(task_id=OuterRef("pk"), wallet_id__in=ids, type__in=_SHARED))
+            | Exists(StatementLine.objects.filter(task_id=OuterRef("pk"), wallet_id__in=ids, type__in=BETWEEN_WALLETS))
         )
         .exclude(state=TaskState.RUNNING)
         .first()
@@ -318,9 +314,6 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
     if task is None:
         raise errors.ReceiptNotFound
     return Receipt(task, list(task.receipt_lines.order_by("-denomination", "serial_number")))
-
-
-_SHARED: Final = (LineType.TRANSFER_IN, LineType.TRANSFER_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,163 +466,3 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
         reserved=coin_selection.total(dict(counts)),
         lines=list(lines[offset : offset + limit]),
     )
-
-
-# The books.
-
-# What the models and their constraints do not say; the rest is checked from them (`wallets.audit.broken_rules`).
-_SPENDABLE: Final = listed(SPENDABLE)
-_STORED: Final = listed(STORED)
-_DOUBTFUL: Final = listed(DOUBTFUL)
-_PUT: Final = listed([CoinState.LOCKED, *COIN_CHANGES[CoinState.LOCKED]])
-_GIVEN: Final = listed([CoinState.EXPORTED, *COIN_CHANGES[CoinState.EXPORTED]])
-_BETWEEN_WALLETS: Final = listed(_SHARED)
-_CHECKS: Final = {
-    "coin is not spendable and in a locker or file": f"""
-        SELECT concat(held.denomination, '#', held.serial_number) FROM lockers_coin AS held
-        JOIN lockers_coin AS locked USING (denomination, serial_number)
-        WHERE held.state IN {_SPENDABLE} AND locked.state IN {_STORED}
-    """,  # noqa: S608 - constants
-    "reserved coin belongs to an open task": f"""
-        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
-        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.state <> '{TaskState.RUNNING}'
-    """,  # noqa: S608 - constants
-    "reserved coin belongs to its task's wallet": """
-        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
-        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.wallet_id <> coin.wallet_id
-    """,
-    "coin in limbo keeps both secrets": f"""
-        SELECT concat(denomination, '#', serial_number) FROM lockers_coin
-        WHERE state = '{CoinState.LIMBO}' AND proposed IS NULL AND family IS DISTINCT FROM id
-    """,  # noqa: S608 - constants
-    "locker that is filled holds coins": f"""
-        SELECT locker.id::text FROM lockers_locker AS locker
-        WHERE (locker.state = '{LockerState.FILLED}') <>
-              EXISTS (SELECT FROM lockers_coin AS coin
-                      WHERE coin.locker_id = locker.id AND coin.state = '{CoinState.LOCKED}')
-    """,  # noqa: S608 - constants
-    "locker that is being filled has an open task": f"""
-        SELECT locker.id::text FROM lockers_locker AS locker
-        WHERE locker.state = '{LockerState.FILLING}' AND NOT EXISTS (
-            SELECT FROM lockers_lockertask AS task
-            WHERE task.locker_id = locker.id AND task.state = '{TaskState.RUNNING}')
-    """,  # noqa: S608 - constants
-    "open task is within its deadline": f"""
-        SELECT id::text FROM lockers_lockertask
-        WHERE state = '{TaskState.RUNNING}' AND deadline < now() - interval '1 minute'
-    """,  # noqa: S608 - constants
-    "completed put stored what it says": f"""
-        SELECT task.id::text FROM lockers_lockertask AS task
-        WHERE task.kind = '{TaskKind.PUT}' AND task.state = '{TaskState.COMPLETED}'
-          AND (task.result->>'total_stored')::numeric <> (
-            SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
-            WHERE line.task_id = task.id AND coalesce(line.became, line.state) IN {_PUT})
-    """,  # noqa: S608 - constants
-    "task says that coins are unknown while they are": f"""
-        SELECT task.id::text FROM lockers_lockertask AS task
-        LEFT JOIN (SELECT line.task_id, sum(10::numeric ^ (line.denomination + 8)) AS units
-                     FROM lockers_receiptline AS line
-                     JOIN lockers_coin AS coin USING (denomination, serial_number)
-                    WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
-                      AND coin.state IN {_DOUBTFUL} AND coin.family IS DISTINCT FROM coin.id
-                    GROUP BY 1) AS unknown ON unknown.task_id = task.id
-        WHERE task.kind IN ('{TaskKind.PUT}', '{TaskKind.TAKE}') AND task.state <> '{TaskState.RUNNING}'
-          AND coalesce((task.result->>'total_unknown')::numeric, 0) <> coalesce(unknown.units, 0)
-    """,  # noqa: S608 - constants
-    "line of a receipt is open while its coin is in doubt": f"""
-        SELECT concat(line.task_id, ' ', line.denomination, '#', line.serial_number) FROM lockers_receiptline AS line
-        WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL AND NOT EXISTS (
-            SELECT FROM lockers_coin AS coin
-             WHERE coin.denomination = line.denomination AND coin.serial_number = line.serial_number
-               AND coin.state IN {_DOUBTFUL})
-    """,  # noqa: S608 - constants
-    "export has the coins that it says": f"""
-        SELECT export.task_id::text FROM lockers_export AS export WHERE export.coin_count <> (
-            SELECT count(*) FROM lockers_coin AS coin
-            WHERE coin.export_id = export.task_id AND coin.state IN {_GIVEN})
-    """,  # noqa: S608 - constants
-    "balance is what the coins of the wallet are worth": f"""
-        SELECT concat(coalesce(account.wallet_id, held.wallet_id)) FROM lockers_account AS account
-        FULL JOIN (SELECT wallet_id, sum(10::numeric ^ (denomination + 8)) AS units FROM lockers_coin
-                   WHERE state IN {_SPENDABLE} GROUP BY wallet_id) AS held USING (wallet_id)
-        WHERE coalesce(account.balance, 0) <> coalesce(held.units, 0)
-    """,  # noqa: S608 - constants
-    "statement adds up to the balance": """
-        SELECT concat(coalesce(account.wallet_id, line.wallet_id)) FROM lockers_account AS account
-        FULL JOIN (SELECT wallet_id, sum(amount) AS total, count(*) AS number, max(number) AS last
-                   FROM lockers_statementline GROUP BY wallet_id) AS line USING (wallet_id)
-        WHERE (coalesce(account.balance, 0), coalesce(account.lines, -1), coalesce(account.lines, -1))
-              <> (coalesce(line.total, 0), coalesce(line.number, 0), coalesce(line.last, 0))
-    """,
-    "statement line follows the one before": """
-        SELECT concat(wallet_id, ' ', number) FROM (
-            SELECT wallet_id, number, amount, running_balance,
-                   lag(running_balance, 1, 0) OVER (PARTITION BY wallet_id ORDER BY number) AS balance_before
-            FROM lockers_statementline) AS line
-        WHERE running_balance <> balance_before + amount
-    """,
-    "transfer gives what it takes": f"""
-        SELECT concat(task_id) FROM lockers_statementline WHERE type IN {_BETWEEN_WALLETS}
-        GROUP BY task_id HAVING sum(amount) <> 0
-    """,  # noqa: S608 - constants
-}
-
-
-def audit_findings() -> Iterator[Finding]:
-    """Check the books of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
-    for check, statement in _CHECKS.items():
-        with connection.cursor() as cursor:
-            cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")
-            for (subject,) in cursor.fetchall():
-                yield Finding(check, subject)
-
-
-def coins_to_find(*, limit: int) -> dict[UUID, list[UUID]]:
-    """
-    Return free coins in limbo, by wallet, of wallets that were not searched for a while.
-
-    The pause doubles with each search that left coins in limbo, from 10 seconds to an hour.
-    """
-    found: dict[UUID, list[UUID]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_COINS_TO_FIND, {"limit": limit})
-        for coin_id, wallet_id in cursor.fetchall():
-            found.setdefault(wallet_id, []).append(coin_id)
-    return found
-
-
-def wallets_to_heal(*, limit: int = 100) -> list[UUID]:
-    """
-    Return wallets with free coins that some servers do not accept, and that were not tried for a while.
-
-    The pause doubles with each try, from 10 seconds to an hour. None while fewer than 13 servers are up.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_WALLETS_TO_HEAL, {"limit": limit, "ailing": RAIDA_COUNT - QUORUM})
-        return [row[0] for row in cursor.fetchall()]
-
-
-# How long after a find or fix the next one begins by itself: it doubles with each try, from 10 seconds to an hour.
-# Names a `task` that has ended and a `coin`.
-PAUSE: Final = "least(interval '1 hour', 0.5 * (task.finished_at - coin.created_at) + interval '10 seconds')"
-_WALLETS_TO_HEAL: Final = f"""
-SELECT coin.wallet_id FROM lockers_coin AS coin
-WHERE coin.state IN ('bank', 'fracked') AND coin.task_id IS NULL AND coin.passes < 25
-  AND coin.changed_at < now() - interval '2 seconds'
-  AND (SELECT count(*) FROM lockers_serverhealth WHERE rest_until > now()) <= %(ailing)s
-  AND NOT EXISTS (
-      SELECT FROM lockers_lockertask AS task
-      WHERE task.wallet_id = coin.wallet_id AND task.kind = 'fix'
-        AND (task.state = 'running' OR task.finished_at > now() - {PAUSE}))
-GROUP BY coin.wallet_id ORDER BY coin.wallet_id LIMIT %(limit)s
-"""  # noqa: S608 - constants
-_COINS_TO_FIND: Final = f"""
-SELECT coin.id, coin.wallet_id FROM lockers_coin AS coin
-WHERE coin.state IN ('limbo', 'errored') AND coin.task_id IS NULL
-  AND coin.changed_at < now() - interval '10 seconds'
-  AND NOT EXISTS (
-      SELECT FROM lockers_lockertask AS task
-      WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find'
-        AND (task.state = 'running' OR task.finished_at > now() - {PAUSE}))
-ORDER BY coin.wallet_id, coin.id LIMIT %(limit)s
-"""  # noqa: S608 - constants

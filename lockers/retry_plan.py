@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count
 from django.utils import timezone
 
-from lockers import coin_outcomes, coin_selection, current_results, queries
+from lockers import coin_outcomes, coin_selection, current_results, retry_schedule
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
@@ -150,10 +150,10 @@ def _who_asks(task_id: UUID) -> tuple[UUID | None, datetime | None]:
     return (None, None) if row is None else (row[0], row[1])
 
 
-# When a find begins by itself, as in `queries.coins_to_find`.
+# When a find begins by itself, as in `retry_schedule.wallets_to_find`.
 _WHO_ASKS: Final = f"""
 SELECT coin.task_id, greatest(coin.changed_at + interval '10 seconds', (
-           SELECT max(task.finished_at + {queries.PAUSE})
+           SELECT max(task.finished_at + {retry_schedule.PAUSE})
              FROM lockers_lockertask AS task
             WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find' AND task.finished_at IS NOT NULL)) AS at
   FROM lockers_receiptline AS line

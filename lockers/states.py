@@ -165,6 +165,10 @@ class LineType(StrEnum):
     ADJUSTMENT = "Adjustment"  # coins found again, healed, broken, or seen to be lost
 
 
+# Lines of a transfer: its task concerns two wallets.
+BETWEEN_WALLETS: Final = (LineType.TRANSFER_IN, LineType.TRANSFER_OUT)
+
+
 class TaskState(StrEnum):
     """The three words of the task resource. The last two are final."""
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import queries as lockers
+from lockers import audit as lockers
 from transfers import queries as transfers
 from trusts import queries as trusts
 from wallets import errors, operator_log

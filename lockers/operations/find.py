@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from lockers import errors, queries
+from lockers import errors, retry_schedule
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import new_task
@@ -36,7 +36,7 @@ def start(*, actor: Wallet, name: str) -> Started:
 def start_overdue(*, limit: int = BATCH_COINS) -> list[UUID]:
     """Begin a find for each wallet that has had coins in limbo for a while, and return the tasks' ids."""
     started = []
-    for wallet_id in queries.coins_to_find(limit=limit):
+    for wallet_id in retry_schedule.wallets_to_find(limit=limit):
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
             task = _reserve_limbo(wallet=wallet, actor=wallet, limit=limit, is_bounded=False)

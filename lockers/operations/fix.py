@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from lockers import coin_secrets, errors, queries
+from lockers import coin_secrets, errors, retry_schedule
 from lockers.models import LockerTask
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
@@ -35,7 +35,7 @@ def start(*, actor: Wallet, name: str) -> Started:
 def start_overdue() -> list[UUID]:
     """Begin a fix for each wallet with coins to heal, while 13 servers are up, and return the tasks' ids."""
     started = []
-    for wallet_id in queries.wallets_to_heal():
+    for wallet_id in retry_schedule.wallets_to_fix():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
             coin_ids = task_store.free_to_heal(wallet_id=wallet_id)

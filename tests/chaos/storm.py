@@ -103,7 +103,7 @@ class Storm:
 
     def go_through(self, children: Any, scene_name: str, blow_name: str, blow: Callable[..., None]) -> None:
         """Strike a task of the kind at each of its points, one task for each point."""
-        from lockers import models, queries
+        from lockers import audit, models
 
         begun, ended = time.monotonic(), Counter[str]()
         for point in range(1, _MOST_POINTS):
@@ -132,7 +132,7 @@ class Storm:
             worker.close()
             if word["word"] != "held":
                 break
-        findings = list(queries.audit_findings())
+        findings = list(audit.audit_findings())
         if findings:
             self.failures += 1
             print(f"FAILED {scene_name}, {blow_name}: the audit found {findings[:5]}")

@@ -9,7 +9,7 @@ import pytest
 
 from config.dev.embedded import Valkey, redis_url
 from config.dev.processes import Children
-from lockers import queries
+from lockers import audit
 from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import outages
 from tests.chaos.world import World
@@ -22,7 +22,7 @@ def test_what_a_worker_leaves_undone_is_done_within_seconds(
     with outages.workers(network, tmp_path) as start:
         for name, seconds in outages.of_workers(World(network), start):
             record_property(name, round(seconds, 1))
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -38,4 +38,4 @@ def test_a_broker_that_is_killed_ends_no_worker(
             worker = start()
             worker.signal(SIGSTOP)
             outages.of_a_lost_broker(World(network), worker, lambda: outages.lose_memory(broker, children))
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

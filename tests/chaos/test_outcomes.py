@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db.models import QuerySet
 
-from lockers import queries
+from lockers import audit
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
@@ -179,4 +179,4 @@ def _assert_found(network: LocalNetwork, coins: QuerySet[Coin], in_the_end: set[
 def _assert_nothing_is_lost(whole_coins: int) -> None:
     live = Coin.objects.filter(state__in=[*SPENDABLE, "locked"])
     assert sum(WireCoin(row.denomination, 0).value for row in live) == whole_coins * UNITS_PER_COIN
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lockers import queries
+from lockers import audit
 from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import blows
 from tests.chaos.blows import Nursery
@@ -51,4 +51,4 @@ def test_every_kind_of_task_survives_two_deaths_and_a_sleeper(network: LocalNetw
                 scene.assert_nothing_is_lost()
             except AssertionError as error:
                 raise AssertionError(where) from error
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 
-from lockers import coin_secrets, queries, tasks, transport
+from lockers import audit, coin_secrets, tasks, transport
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations.new_task import Started
 from lockers.raida import codes
@@ -52,7 +52,7 @@ def holders_of_each(coins: Sequence[tuple[WireCoin, tuple[bytes, ...]]]) -> list
 
 def assert_true_to_the_servers() -> None:
     """Whatever the books say of any coin, its servers say too, and the audit finds nothing."""
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
     assert_servers_hold(Coin.objects.all())
 
 

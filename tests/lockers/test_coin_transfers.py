@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lockers import delivery, errors, queries, tasks
+from lockers import audit, delivery, errors, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import export, new_task, put, reserve, transfer
@@ -95,7 +95,7 @@ def test_coins_go_to_a_managed_wallet_exactly_and_at_once(alice: Caller, sapling
         (10, "p" * 25, "bank"),
         (10, "p" * 25, "bank"),
     ]
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_both_statements_tell_of_it(alice: Caller, bob: Caller) -> None:
@@ -186,7 +186,7 @@ def test_the_trusts_that_let_tokens_pass_let_coins_pass(
 
     assert status == (200 if may else 403)
     assert held(wallet_of(bob)) == ([0] if may else [])
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_a_manager_moves_coins_out_of_what_it_manages_and_a_trust_that_ended_moves_nothing(
@@ -304,7 +304,7 @@ def test_32_clients_drain_a_wallet_to_the_last_coin_and_not_further(stocked: tup
     assert kinds(outcomes)["moved"] == 13
     assert set(kinds(outcomes)) <= {"moved", "NotEnoughCoins", "CoinsBusy"}
     assert (len(held(alice)), len(held(sapling))) == (1, 39)
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_control_without_the_lock_coins_are_moved_twice_and_the_audit_sees_it(
@@ -322,7 +322,7 @@ def test_control_without_the_lock_coins_are_moved_twice_and_the_audit_sees_it(
     outcomes = race([lambda: three_coins(alice)] * CLIENTS)
 
     assert kinds(outcomes)["moved"] > 1
-    assert list(queries.audit_findings()) != []
+    assert list(audit.audit_findings()) != []
 
 
 def test_coins_that_travel_both_ways_at_once_end_without_a_deadlock(stocked: tuple[Wallet, Wallet]) -> None:
@@ -340,7 +340,7 @@ def test_coins_that_travel_both_ways_at_once_end_without_a_deadlock(stocked: tup
     assert set(outcomes) <= {"moved", "NotEnoughCoins", "CoinsBusy"}
     assert outcomes.count("moved") >= CLIENTS
     assert len(held(alice)) + len(held(sapling)) == 80
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_puts_exports_and_transfers_at_once_never_take_the_same_coin(stocked: tuple[Wallet, Wallet]) -> None:
@@ -360,4 +360,4 @@ def test_puts_exports_and_transfers_at_once_never_take_the_same_coin(stocked: tu
     reserved = Coin.objects.filter(wallet=alice, task__isnull=False).count()
     assert moved + exported + reserved == 2 * len(begun)
     assert moved + exported + reserved + Coin.objects.filter(wallet=alice, state="bank", task=None).count() == 40
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import coin_secrets, queries
+from lockers import audit, coin_secrets
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import export as export_coins
@@ -98,7 +98,7 @@ def test_an_export_takes_exactly_the_amount_out_of_the_balance(alice: Caller) ->
     )
     receipt = answer(alice.get(f"/api/v1/receipts/{data['receipt_id']}"))[1]
     assert [coin["result"] for coin in receipt["coins"]] == ["exported"] * 3
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 @pytest.mark.parametrize("file_type", ["bin", "png", "stack", "zip"])
@@ -274,7 +274,7 @@ def test_a_recall_of_coins_that_went_to_another_service_gains_and_claims_nothing
     assert task["message"].startswith("No coin could be proved authentic.")
     assert states(wallet_of(alice)) == {"exported": 2, "missed": 2}
     assert answer(alice.get("/api/v1/wallets/alice"))[1]["balance"] == 0
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_no_secret_of_an_export_is_stored_in_clear(alice: Caller) -> None:

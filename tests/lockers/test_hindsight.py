@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from lockers import queries, reports, task_recovery
+from lockers import audit, reports, task_recovery
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from tests.api.caller import Caller, answer, logged_in
@@ -101,4 +101,4 @@ def test_a_put_whose_coins_turn_out_to_be_back_says_that_nothing_left(
     assert (shown["left_to_do"], shown["units_left"]) == (
         "2 CloudCoin were not stored and are back in the wallet: put 2 CloudCoin again", 2 * 10**8,
     )  # fmt: skip
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

@@ -12,7 +12,7 @@ from django.db import connection
 
 from config.api import idempotency, limits
 from config.api.cloudcoin import synchronous_views
-from lockers import queries, tasks
+from lockers import audit, queries, tasks
 from lockers.coin_secrets import fresh_numbers
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, StatementLine
@@ -75,7 +75,7 @@ def test_sixteen_at_once_are_one(
     moved |= Coin.objects.filter(wallet__name="sapling")
     assert moved.count() == (0 if kind in ("take", "peek") else 1)
     assert StatementLine.objects.count() == {"export": 2, "transfer": 3}.get(kind, 1)
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 _RUNNING = json.dumps(
@@ -190,7 +190,7 @@ def test_an_upload_with_a_key_answers_when_the_work_is_done_and_so_does_its_repe
         "/api/transactions/locker/download", {"wallet": "alice", "locker_key": code}, idempotency_key="twice"
     )
     assert (taken.status_code, answer(taken)[1].get("total_value")) == ((500, None) if is_refused else (200, 12))
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_answers_that_an_old_vault_key_sealed_are_still_given(alice: Caller, settings: Any) -> None:

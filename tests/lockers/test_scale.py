@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from lockers import errors, queries
+from lockers import audit, errors, queries
 from lockers.models import Coin
 from lockers.operations import export, put
 from lockers.operations import transfer as transfer_coins
@@ -134,7 +134,7 @@ def test_a_transfer_of_20_000_coins_sends_as_many_statements_as_one_of_two(walle
 
     assert Coin.objects.filter(wallet=sapling).count() == 20_002
     assert (many, peak < 12_000_000) == (few, True), (many, few, peak)
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_an_export_of_everything_is_refused_before_anything_is_read(wallet: Wallet) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from lockers import queries
+from lockers import audit
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, StatementLine
 from tests.api.caller import Caller, answer, logged_in
@@ -67,7 +67,7 @@ def test_coins_in_doubt_leave_the_balance_and_come_back_with_a_line_each(
 
     assert in_doubt == [("PutToLocker", -2, 0), ("Imported", 2, 2)]
     assert lines(alice) == [("Adjustment", 2, 2), *in_doubt]
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def test_a_put_that_never_began_leaves_no_line(alice: Caller) -> None:
@@ -128,13 +128,13 @@ def test_a_statement_is_for_who_controls_the_wallet(alice: Caller, bob: Caller) 
 def test_the_audit_finds_what_was_changed_behind_the_statement(statement: str, finding: str, alice: Caller) -> None:
     stock(wallet_of(alice), 0)
     stock(wallet_of(alice), 0)
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE lockers_statementline DISABLE TRIGGER USER")
         cursor.execute(statement)
 
-    assert finding in {each.check for each in queries.audit_findings()}
+    assert finding in {each.check for each in audit.audit_findings()}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from config.api.cloudcoin import task_serializers
 from lockers import (
+    audit,
     coin_import,
     current_results,
     queries,
@@ -338,4 +339,4 @@ def test_a_repeated_order_is_the_first_one_whatever_became_of_it(
     assert again == first
     assert LockerTask.objects.filter(kind="put").count() == 1
     assert states(caller.wallet) == before
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []

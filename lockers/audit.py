@@ -1,0 +1,125 @@
+"""Rules about coins, lockers, tasks and statements that span rows or tables, and what breaks them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from django.db import connection
+
+from lockers.states import (
+    BETWEEN_WALLETS,
+    COIN_CHANGES,
+    DOUBTFUL,
+    SPENDABLE,
+    STORED,
+    CoinState,
+    LockerState,
+    TaskKind,
+    TaskState,
+)
+from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
+
+# What the models and their constraints do not say; the rest is checked from them (`wallets.audit.broken_rules`).
+_SPENDABLE: Final = listed(SPENDABLE)
+_STORED: Final = listed(STORED)
+_DOUBTFUL: Final = listed(DOUBTFUL)
+_PUT: Final = listed([CoinState.LOCKED, *COIN_CHANGES[CoinState.LOCKED]])
+_GIVEN: Final = listed([CoinState.EXPORTED, *COIN_CHANGES[CoinState.EXPORTED]])
+_BETWEEN_WALLETS: Final = listed(BETWEEN_WALLETS)
+_CHECKS: Final = {
+    "coin is not spendable and in a locker or file": f"""
+        SELECT concat(held.denomination, '#', held.serial_number) FROM lockers_coin AS held
+        JOIN lockers_coin AS locked USING (denomination, serial_number)
+        WHERE held.state IN {_SPENDABLE} AND locked.state IN {_STORED}
+    """,  # noqa: S608 - constants
+    "reserved coin belongs to an open task": f"""
+        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
+        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.state <> '{TaskState.RUNNING}'
+    """,  # noqa: S608 - constants
+    "reserved coin belongs to its task's wallet": """
+        SELECT concat(coin.denomination, '#', coin.serial_number) FROM lockers_coin AS coin
+        JOIN lockers_lockertask AS task ON task.id = coin.task_id WHERE task.wallet_id <> coin.wallet_id
+    """,
+    "coin in limbo keeps both secrets": f"""
+        SELECT concat(denomination, '#', serial_number) FROM lockers_coin
+        WHERE state = '{CoinState.LIMBO}' AND proposed IS NULL AND family IS DISTINCT FROM id
+    """,  # noqa: S608 - constants
+    "locker that is filled holds coins": f"""
+        SELECT locker.id::text FROM lockers_locker AS locker
+        WHERE (locker.state = '{LockerState.FILLED}') <>
+              EXISTS (SELECT FROM lockers_coin AS coin
+                      WHERE coin.locker_id = locker.id AND coin.state = '{CoinState.LOCKED}')
+    """,  # noqa: S608 - constants
+    "locker that is being filled has an open task": f"""
+        SELECT locker.id::text FROM lockers_locker AS locker
+        WHERE locker.state = '{LockerState.FILLING}' AND NOT EXISTS (
+            SELECT FROM lockers_lockertask AS task
+            WHERE task.locker_id = locker.id AND task.state = '{TaskState.RUNNING}')
+    """,  # noqa: S608 - constants
+    "open task is within its deadline": f"""
+        SELECT id::text FROM lockers_lockertask
+        WHERE state = '{TaskState.RUNNING}' AND deadline < now() - interval '1 minute'
+    """,  # noqa: S608 - constants
+    "completed put stored what it says": f"""
+        SELECT task.id::text FROM lockers_lockertask AS task
+        WHERE task.kind = '{TaskKind.PUT}' AND task.state = '{TaskState.COMPLETED}'
+          AND (task.result->>'total_stored')::numeric <> (
+            SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
+            WHERE line.task_id = task.id AND coalesce(line.became, line.state) IN {_PUT})
+    """,  # noqa: S608 - constants
+    "task says that coins are unknown while they are": f"""
+        SELECT task.id::text FROM lockers_lockertask AS task
+        LEFT JOIN (SELECT line.task_id, sum(10::numeric ^ (line.denomination + 8)) AS units
+                     FROM lockers_receiptline AS line
+                     JOIN lockers_coin AS coin USING (denomination, serial_number)
+                    WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+                      AND coin.state IN {_DOUBTFUL} AND coin.family IS DISTINCT FROM coin.id
+                    GROUP BY 1) AS unknown ON unknown.task_id = task.id
+        WHERE task.kind IN ('{TaskKind.PUT}', '{TaskKind.TAKE}') AND task.state <> '{TaskState.RUNNING}'
+          AND coalesce((task.result->>'total_unknown')::numeric, 0) <> coalesce(unknown.units, 0)
+    """,  # noqa: S608 - constants
+    "line of a receipt is open while its coin is in doubt": f"""
+        SELECT concat(line.task_id, ' ', line.denomination, '#', line.serial_number) FROM lockers_receiptline AS line
+        WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL AND NOT EXISTS (
+            SELECT FROM lockers_coin AS coin
+             WHERE coin.denomination = line.denomination AND coin.serial_number = line.serial_number
+               AND coin.state IN {_DOUBTFUL})
+    """,  # noqa: S608 - constants
+    "export has the coins that it says": f"""
+        SELECT export.task_id::text FROM lockers_export AS export WHERE export.coin_count <> (
+            SELECT count(*) FROM lockers_coin AS coin
+            WHERE coin.export_id = export.task_id AND coin.state IN {_GIVEN})
+    """,  # noqa: S608 - constants
+    "balance is what the coins of the wallet are worth": f"""
+        SELECT concat(coalesce(account.wallet_id, held.wallet_id)) FROM lockers_account AS account
+        FULL JOIN (SELECT wallet_id, sum(10::numeric ^ (denomination + 8)) AS units FROM lockers_coin
+                   WHERE state IN {_SPENDABLE} GROUP BY wallet_id) AS held USING (wallet_id)
+        WHERE coalesce(account.balance, 0) <> coalesce(held.units, 0)
+    """,  # noqa: S608 - constants
+    "statement adds up to the balance": """
+        SELECT concat(coalesce(account.wallet_id, line.wallet_id)) FROM lockers_account AS account
+        FULL JOIN (SELECT wallet_id, sum(amount) AS total, count(*) AS number, max(number) AS last
+                   FROM lockers_statementline GROUP BY wallet_id) AS line USING (wallet_id)
+        WHERE (coalesce(account.balance, 0), coalesce(account.lines, -1), coalesce(account.lines, -1))
+              <> (coalesce(line.total, 0), coalesce(line.number, 0), coalesce(line.last, 0))
+    """,
+    "statement line follows the one before": """
+        SELECT concat(wallet_id, ' ', number) FROM (
+            SELECT wallet_id, number, amount, running_balance,
+                   lag(running_balance, 1, 0) OVER (PARTITION BY wallet_id ORDER BY number) AS balance_before
+            FROM lockers_statementline) AS line
+        WHERE running_balance <> balance_before + amount
+    """,
+    "transfer gives what it takes": f"""
+        SELECT concat(task_id) FROM lockers_statementline WHERE type IN {_BETWEEN_WALLETS}
+        GROUP BY task_id HAVING sum(amount) <> 0
+    """,  # noqa: S608 - constants
+}
+
+
+def audit_findings() -> Iterator[Finding]:
+    """Check the books of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
+    for check, statement in _CHECKS.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")
+            for (subject,) in cursor.fetchall():
+                yield Finding(check, subject)

@@ -1,0 +1,236 @@
+"""Lockers that were filled here, tasks with their attempts, and what belongs to one task."""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from lockers.states import FileType, LockerState, Step, TaskKind, TaskState
+from wallets import request_id as tracing
+from wallets.models import Wallet
+
+
+class Locker(models.Model):
+    """
+    A locker that a wallet of this ledger filled.
+
+    The servers cannot list lockers, so this row and its coins are the only memory of one. The
+    locker's contents are its coins in the state LOCKED.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="lockers")
+    state = models.CharField(max_length=10, default=LockerState.FILLING, choices=[(s, s) for s in LockerState])
+    code = models.BinaryField()
+    tag = models.CharField(max_length=250, blank=True)
+    amount = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+    # When servers that do not store its coins yet are asked again (`lockers.worker.repair`), and how often; NULL
+    # when there is nothing left to ask.
+    mend_at = models.DateTimeField(null=True, blank=True)
+    mends = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=list(LockerState)), name="locker_state_is_known"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="locker_amount_is_positive"),
+        ]
+        indexes = [models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class LockerTask(models.Model):
+    """
+    One piece of work that talks to the servers, committed before the first byte leaves.
+
+    `lease_until` says how long the worker of `attempt` may be trusted to be alive; whatever it
+    writes carries that attempt number in the WHERE. NULL means that nobody works on it.
+    `plan` holds what a restart needs to know and `result` what the caller is told; neither
+    ever holds a secret.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=8, choices=[(k, k) for k in TaskKind])
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="locker_tasks")
+    actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    state = models.CharField(max_length=10, default=TaskState.RUNNING, choices=[(s, s) for s in TaskState])
+    step = models.CharField(max_length=10, default=Step.RESERVED, choices=[(s, s) for s in Step])
+    progress = models.SmallIntegerField(default=0)
+    message = models.TextField(blank=True)
+    tag = models.CharField(max_length=250, blank=True)
+    amount = models.BigIntegerField(null=True, blank=True)
+    locker = models.ForeignKey(Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
+    code = models.BinaryField(null=True, blank=True)
+    receipt_id = models.CharField(max_length=32, unique=True)
+    attempt = models.IntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    deadline = models.DateTimeField()
+    # When a worker was last told, so that a busy queue does not fill with repetitions.
+    rung_at = models.DateTimeField(db_default=Now())
+    # Every coin of it that is left waits for another claim to the same coin: no worker takes it, the sweep looks.
+    is_parked = models.BooleanField(default=False, db_default=False)
+    # Occupies a worker for longer than others should wait: not all workers do such tasks for one wallet.
+    is_long = models.BooleanField(default=False, db_default=False)
+    # Claims of others wait for the end of this one, which goes before its wallet's other tasks.
+    is_wanted = models.BooleanField(default=False, db_default=False)
+    # When the answer about this task told the transmit code for the first time.
+    code_shown_at = models.DateTimeField(null=True, blank=True)
+    plan = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+    # Of the request that began it, for the log lines of whichever worker does it.
+    request_id = models.CharField(max_length=tracing.LONGEST_REQUEST_ID, default=tracing.current_request_id, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # As long as answers may come that the verdict did not wait for (`lockers.worker.listening`).
+    listens_until = models.DateTimeField(null=True, blank=True)
+    # The last later task that settled coins which this one had left open, and when: state, message and result have been
+    # derived again then (`lockers.current_results`).
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    # When an operator saw it and left it as it is. NULL again as soon as anything about it changes.
+    seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=list(TaskKind)), name="task_kind_is_known"),
+            models.CheckConstraint(condition=Q(state__in=list(TaskState)), name="task_state_is_known"),
+            models.CheckConstraint(condition=Q(step__in=list(Step)), name="task_step_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=TaskState.COMPLETED, progress=100)
+                | (~Q(state=TaskState.COMPLETED) & Q(progress__gte=0, progress__lt=100)),
+                name="task_progress_is_100_only_when_completed",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=TaskState.RUNNING, finished_at=None)
+                | (~Q(state=TaskState.RUNNING) & Q(finished_at__isnull=False, lease_until=None)),
+                name="task_is_finished_when_final",
+            ),
+            models.CheckConstraint(condition=Q(receipt_id__regex=r"^[0-9a-f]{32}$"), name="task_receipt_is_32_hex"),
+        ]
+        indexes = [
+            # What the sweep asks every two seconds; open tasks are few, so it stays tiny.
+            models.Index(fields=["lease_until"], condition=Q(state=TaskState.RUNNING), name="task_open"),
+            # How many a wallet has begun, and which is the next of each.
+            models.Index(
+                fields=["actor", "created_at"], condition=Q(state=TaskState.RUNNING), name="task_open_of_actor"
+            ),
+            # What is deleted after a day.
+            models.Index(
+                fields=["finished_at"], condition=Q(kind__in=[TaskKind.PEEK, TaskKind.ECHO]), name="task_that_looked"
+            ),
+            models.Index(fields=["wallet", "-created_at"], name="task_of_wallet"),
+            # For operators: all tasks, and those that failed.
+            models.Index(fields=["-created_at", "-id"], name="task_newest"),
+            models.Index(fields=["finished_at"], condition=Q(state=TaskState.ERROR), name="task_failed"),
+            models.Index(fields=["listens_until"], condition=Q(listens_until__isnull=False), name="task_listening"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class Attempt(models.Model):
+    """
+    One command put to up to 25 servers about one batch of a task's coins.
+
+    Committed before the first byte, settled together with what its answers changed. One that
+    was never settled was cut off: what it asked for may have happened on any server.
+    `answers` has 25 entries: NULL was not asked, a status from 0 up, or an `Unanswered` below 0.
+
+    `covering` has one `states.Mark` per server, and says what the attempt made of every coin of the batch that the
+    server had not been asked about before (by a put: and that it was known to accept), as long as the coins' own marks
+    do not say so. To write them would cost more than all the rest. It is empty where they do; of a task that has
+    ended nobody reads it any more.
+    """
+
+    class Unanswered(models.IntegerChoices):
+        SENT = -1, "sent, no answer recorded"
+        TIMEOUT = -2, "silent until the deadline"
+        REFUSED = -3, "connection refused, nothing was sent"
+        NETWORK = -4, "network error"
+        MISMATCH = -5, "an answer to something else"
+        GARBAGE = -6, "no RAIDA answer"
+        GIVEN_UP = -7, "not waited for, because the others had settled it"
+        # The same of a command that moves coins: what becomes of it is written down here.
+        AWAITED = -8, "not waited for yet, because the others had settled it"
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    ordinal = models.IntegerField()
+    number = models.IntegerField()
+    command = models.CharField(max_length=20)
+    batch = models.SmallIntegerField(default=0)
+    answers = ArrayField(models.SmallIntegerField(null=True), size=25)
+    covering = models.CharField(max_length=25, blank=True, default="", db_default="")
+    sent_at = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "ordinal"], name="attempt_ordinal_is_unique"),
+            models.CheckConstraint(condition=Q(answers__len=25), name="attempt_has_25_answers"),
+            models.CheckConstraint(
+                condition=Q(covering="") | Q(covering__regex=r"^[-pfngxoredb]{25}$"), name="attempt_covers_25_servers"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command} of {self.task_id}"
+
+
+class Turn(models.Model):
+    """When a worker last took a task that this wallet had begun: wallets take turns."""
+
+    wallet = models.OneToOneField(Wallet, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    served_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.wallet_id)
+
+
+class Upload(models.Model):
+    """The files of an import that a worker reads, sealed; deleted when it has."""
+
+    id = models.OneToOneField(
+        LockerTask, on_delete=models.CASCADE, primary_key=True, related_name="upload", db_column="id"
+    )
+    content = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Export(models.Model):
+    """
+    A file of coins that a wallet of this ledger was given, by the task of the same id.
+
+    Its contents are its coins in the state EXPORTED. The file itself is made anew whenever it is
+    fetched, from the secrets in their rows; nothing in clear is ever stored.
+    """
+
+    task = models.OneToOneField(LockerTask, on_delete=models.PROTECT, primary_key=True, related_name="export")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="exports", db_index=False)
+    type = models.CharField(max_length=5, choices=[(t, t) for t in FileType])
+    file_name = models.CharField(max_length=200)
+    coin_count = models.IntegerField()
+    fetched = models.IntegerField(default=0)
+    fetched_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(type__in=list(FileType)), name="export_type_is_known"),
+            models.CheckConstraint(condition=Q(coin_count__gt=0), name="export_has_coins"),
+        ]
+        indexes = [models.Index(fields=["wallet", "-created_at", "-task"], name="export_of_wallet")]
+
+    def __str__(self) -> str:
+        return self.file_name
