@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, contested, errors
-from lockers.contested import Arrivals
+from lockers import coin_secrets, competing_claims, errors
+from lockers.competing_claims import Arrivals
 from lockers.raida import files
 from lockers.raida.coins import SERIAL_NUMBERS
 from lockers.raida.coins import Coin as WireCoin
@@ -156,7 +156,7 @@ def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
             origin=TaskKind.IMPORT,
             coins=[(record.coin, record.ans, record.pans or ()) for record in found._proposed],
             first_batch=found.first_proposed,
-            waiting_batch=contested.WAITING_WITH_TWO_SECRETS,
+            waiting_batch=competing_claims.WAITING_WITH_TWO_SECRETS,
         )
     )
     for coin, (_, outcome) in found.records.items():

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from lockers import account_ledger, coin_selection, errors, file_names
+from lockers import account_ledger, coin_selection, errors, export_file_names
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import POOL
 from lockers.models import Coin, Export, LockerTask
@@ -59,7 +59,7 @@ def write_out(*, task: LockerTask, file_type: FileType, coin_ids: Sequence[UUID]
     units, number = task.amount or 0, len(coin_ids)
     if number == 1:
         number = Coin.objects.values_list("serial_number", flat=True).get(pk=coin_ids[0])
-    file_name = file_names.file_name(units=units, number=number, tag=task.tag, extension=file_type)
+    file_name = export_file_names.file_name(units=units, number=number, tag=task.tag, extension=file_type)
     export = Export.objects.create(
         task=task, wallet=task.wallet, type=file_type, file_name=file_name, coin_count=len(coin_ids)
     )

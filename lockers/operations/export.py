@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, coin_selection, delivery, errors, file_names, queries
+from lockers import coin_import, coin_secrets, coin_selection, delivery, errors, export_file_names, queries
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
@@ -107,7 +107,8 @@ def _write_file(file_type: FileType, records: Sequence[files.CoinRecord], tag: s
             return files.write_zip(
                 [
                     files.Member(
-                        file_names.name_of([record.coin], tag=tag, extension=FileType.BIN), files.write_bin([record])
+                        export_file_names.name_of([record.coin], tag=tag, extension=FileType.BIN),
+                        files.write_bin([record]),
                     )
                     for record in records
                 ]

@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, contested, dispatch, errors, fair_queue, queries
-from lockers.contested import Arrivals
+from lockers import coin_import, competing_claims, dispatch, errors, fair_queue, queries
+from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida import codes
 from lockers.raida.errors import InvalidCode
@@ -110,7 +110,7 @@ def park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
         LockerTask.objects.filter(pk=task.pk).update(
             is_parked=True,
             step=Step.WAITING,
-            deadline=Now() + contested.PATIENCE + task_store.time_for(len(arrivals.waiting)),
+            deadline=Now() + competing_claims.PATIENCE + task_store.time_for(len(arrivals.waiting)),
         )
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, guess_limits
+from lockers import coin_secrets, wrong_code_limits
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
 from lockers.states import TaskKind
@@ -23,8 +23,8 @@ def start(*, actor: Wallet, name: str, code: str, tag: str = "", address: str = 
     :raises TooManyWrongCodes, TooManyTasks: as their names say
     """
     code = new_task.valid_code(code)
-    asked_from = guess_limits.fingerprint(address)
-    guess_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
+    asked_from = wrong_code_limits.fingerprint(address)
+    wrong_code_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
         task_id = uuid4()

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, guess_limits, server_letters, transport, vault
+from lockers import coin_secrets, server_letters, transport, vault, wrong_code_limits
 from lockers.errors import NO_CODE, InvalidLockerRequest, PeekFailed
 from lockers.models import Coin, Locker
 from lockers.raida import codes
@@ -72,8 +72,8 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> messages.Listing:
     :raises TooManyWrongCodes: the wallet or the address has sent too many
     :raises PeekFailed: no 13 servers list the same coins; that is all that is known (seed 001)
     """
-    asked_from = guess_limits.fingerprint(address)
-    guess_limits.refuse_guesser(wallet_id=actor_id, address=asked_from)
+    asked_from = wrong_code_limits.fingerprint(address)
+    wrong_code_limits.refuse_guesser(wallet_id=actor_id, address=asked_from)
     try:
         seen = look(code, broadcast.servers(), wallet_id=actor_id, question=broadcast.ask_at_once)
     except InvalidCode:
@@ -192,7 +192,7 @@ def spelling_of(code: str, used: str) -> int | None:
 def note_if_wrong(listing: messages.Listing, wallet_id: UUID, address: str) -> None:
     """Count a code of which 13 servers say that it opens nothing; `address` is a fingerprint."""
     if listing.empty >= QUORUM:
-        guess_limits.note_wrong_code(wallet_id=wallet_id, address=address)
+        wrong_code_limits.note_wrong_code(wallet_id=wallet_id, address=address)
 
 
 def why_nothing(listing: messages.Listing) -> str:

@@ -31,13 +31,13 @@ from lockers import (
     coin_outcomes,
     coin_secrets,
     coin_selection,
-    contested,
+    competing_claims,
     current_results,
     delivery,
     server_letters,
     task_results,
 )
-from lockers.contested import Arrivals
+from lockers.competing_claims import Arrivals
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, Upload
 from lockers.raida import codes
@@ -646,21 +646,22 @@ def insert_incoming(
     task_id: UUID,
     wallet_id: UUID,
     origin: TaskKind,
-    coins: Sequence[contested.Claimed],
+    coins: Sequence[competing_claims.Claimed],
     first_batch: int = 0,
-    waiting_batch: int = contested.WAITING_BATCH,
+    waiting_batch: int = competing_claims.WAITING_BATCH,
 ) -> Arrivals:
     """
     Save claims to coins (identity, old numbers, new numbers) for a task; the caller has a transaction.
 
-    A coin that is held in this ledger already is left out, one with an open claim to it waits (`lockers.contested`).
+    A coin that is held in this ledger already is left out; one with another open claim waits
+    (`lockers.competing_claims`).
     """
     # In one order everywhere: two imports that share coins then wait for each other, and never in a circle.
     coins = sorted(coins, key=lambda one: one[0])
     arrivals = Arrivals()
     for start in range(0, len(coins), BATCH_COINS):
         arrivals.add(
-            contested.claim(
+            competing_claims.claim(
                 task_id=task_id,
                 wallet_id=wallet_id,
                 origin=origin,
@@ -722,7 +723,10 @@ def end_reading(
 
 def _park(held: Claim, coins: int) -> None:
     LockerTask.objects.filter(pk=held.task_id).update(
-        is_parked=True, lease_until=None, step=Step.WAITING, deadline=Now() + contested.PATIENCE + time_for(coins)
+        is_parked=True,
+        lease_until=None,
+        step=Step.WAITING,
+        deadline=Now() + competing_claims.PATIENCE + time_for(coins),
     )
 
 
@@ -740,15 +744,15 @@ def promote_waiting(*, held: Claim) -> bool:
     """
     with transaction.atomic():
         fence(held)
-        dropped = contested.drop_settled(task_id=held.task_id)
+        dropped = competing_claims.drop_settled(task_id=held.task_id)
         if dropped:
             _note_left(held.task_id, dropped)
         try:
             with transaction.atomic():
-                promoted = contested.promote(task_id=held.task_id, batch_coins=BATCH_COINS)
+                promoted = competing_claims.promote(task_id=held.task_id, batch_coins=BATCH_COINS)
         except IntegrityError:
             # Another claim came in just now that had not seen these.
-            promoted = contested.Promoted(0, ())
+            promoted = competing_claims.Promoted(0, ())
         mine = LockerTask.objects.filter(pk=held.task_id)
         if promoted.coins:
             mine.update(
@@ -764,7 +768,7 @@ def promote_waiting(*, held: Claim) -> bool:
 
 def unpark(*, limit: int = 100) -> list[UUID]:
     """Let workers take tasks again whose claims can go on, or whose time is up, and return their ids."""
-    return contested.unpark(limit=limit)
+    return competing_claims.unpark(limit=limit)
 
 
 def _note_left(task_id: UUID, units: int) -> None:
@@ -794,14 +798,14 @@ def _hand_on_what_waits(task: LockerTask) -> UUID:
         if task.code is None
         else coin_secrets.seal_task_code(coin_secrets.task_code(task), task_id=successor_id),
         receipt_id=token_hex(16),
-        deadline=begun + contested.PATIENCE + time_for(number),
+        deadline=begun + competing_claims.PATIENCE + time_for(number),
         plan={"waits_since": begun.isoformat()},
         result={"files": []}
         if task.kind == TaskKind.IMPORT
         else {name: task.result[name] for name in ("spelling",) if name in task.result},
         request_id=task.request_id,
     )
-    contested.hand_on(task_id=task.pk, successor_id=successor_id)
+    competing_claims.hand_on(task_id=task.pk, successor_id=successor_id)
     return successor_id
 
 
@@ -897,12 +901,12 @@ _CLAIMING: Final = (TaskKind.TAKE, TaskKind.IMPORT)
 
 
 def _leave_what_waits(task: LockerTask, *, waits_on: bool) -> task_results.Left:
-    known, waiting = contested.left_of(task_id=task.pk)
+    known, waiting = competing_claims.left_of(task_id=task.pk)
     if not waiting:
         return task_results.Left(units=known)
     if waits_on:
         return task_results.Left(known, waiting, _hand_on_what_waits(task))
-    contested.give_up(task_id=task.pk)
+    competing_claims.give_up(task_id=task.pk)
     return task_results.Left(known, waiting)
 
 

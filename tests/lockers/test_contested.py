@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import coin_secrets, contested, errors, queries, tasks
+from lockers import coin_secrets, competing_claims, errors, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import export as export_coins
@@ -424,5 +424,5 @@ def test_a_waiting_claim_and_one_that_had_not_seen_it_do_not_both_begin(alice: W
 
     assert LockerTask.objects.get(pk=waiting.task.pk).is_parked
     assert sorted(Coin.objects.values_list("state", flat=True)) == ["incoming", "waiting"]
-    assert contested.left_of(task_id=waiting.task.pk) == (0, units(1))
+    assert competing_claims.left_of(task_id=waiting.task.pk) == (0, units(1))
     assert LockerTask.objects.get(pk=waiting.task.pk).state == TaskState.RUNNING

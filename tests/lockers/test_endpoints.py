@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from config.environment import ROOT
-from lockers import guess_limits, queries, reports, tasks
+from lockers import queries, reports, tasks, wrong_code_limits
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import put as put_coins
@@ -785,7 +785,7 @@ def test_both_spellings_of_a_wrong_code_are_one_guess(
     network: LocalNetwork, alice: Caller, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[Any] = []
-    monkeypatch.setattr(guess_limits, "note_wrong_code", lambda **who: noted.append(who))
+    monkeypatch.setattr(wrong_code_limits, "note_wrong_code", lambda **who: noted.append(who))
 
     assert answer(alice.get(f"/api/transactions/locker/peek?locker_key={code.lower()}"))[0] == 500
     assert len(noted) == 1

@@ -13,7 +13,7 @@ from django.urls import get_resolver
 
 from config.api import limits
 from config.api.views import ApiViewSet
-from lockers import guess_limits
+from lockers import wrong_code_limits
 from lockers.errors import TooManyWrongCodes
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
@@ -21,6 +21,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.conftest import Mint
 from tests.lockers.test_endpoints import CODE, give, refused, work
 from wallets import operations as wallets
+from wallets.redis_servers import client as redis_client
 
 REFUSED = (429, {"status": "error", "error": True, "message": "Too many requests, try again later", "code": 429})
 
@@ -37,9 +38,16 @@ def bob(db: None) -> Caller:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_counted_yet(settings: Any) -> Iterator[None]:
-    guess_limits.forget_all()
+    forget_wrong_codes(settings)
     yield
-    guess_limits.forget_all()
+    forget_wrong_codes(settings)
+
+
+def forget_wrong_codes(settings: Any) -> None:
+    wrong_code_limits._here.forget()
+    shared = redis_client(settings.REDIS_URL)
+    for key in shared.scan_iter("coppice:wrong-codes:*"):
+        shared.delete(key)
 
 
 def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
@@ -132,16 +140,16 @@ def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_awa
     settings.WRONG_CODES_PER_WALLET = 2
     shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
     assert alice.wallet is not None
-    who = {"wallet_id": alice.wallet.pk, "address": guess_limits.fingerprint("192.0.2.1")}
+    who = {"wallet_id": alice.wallet.pk, "address": wrong_code_limits.fingerprint("192.0.2.1")}
 
     for _ in range(2):
-        guess_limits.refuse_guesser(**who)
-        guess_limits.note_wrong_code(**who)
+        wrong_code_limits.refuse_guesser(**who)
+        wrong_code_limits.note_wrong_code(**who)
     with pytest.raises(TooManyWrongCodes):
-        guess_limits.refuse_guesser(**who)
-    guess_limits._here.forget()
+        wrong_code_limits.refuse_guesser(**who)
+    wrong_code_limits._here.forget()
 
-    guess_limits.refuse_guesser(**who)
+    wrong_code_limits.refuse_guesser(**who)
     settings.REDIS_URL = shared
 
 
@@ -226,7 +234,7 @@ def test_an_address_is_slowed_whatever_wallets_it_has(
 
     assert DOORS["peek"](logged_in("charlie", "unused"), "WRONG-CODE").status_code == 429
     plan = LockerTask.objects.latest("created_at").plan
-    assert plan == {"from": guess_limits.fingerprint("127.0.0.1")}
+    assert plan == {"from": wrong_code_limits.fingerprint("127.0.0.1")}
 
 
 def test_right_codes_and_servers_that_are_away_count_for_nothing(
@@ -250,11 +258,11 @@ def test_right_codes_and_servers_that_are_away_count_for_nothing(
 
 def test_an_address_is_stored_as_a_fingerprint() -> None:
     assert (
-        guess_limits.fingerprint("192.0.2.1")
-        == guess_limits.fingerprint("192.0.2.1")
-        != guess_limits.fingerprint("192.0.2.2")
+        wrong_code_limits.fingerprint("192.0.2.1")
+        == wrong_code_limits.fingerprint("192.0.2.1")
+        != wrong_code_limits.fingerprint("192.0.2.2")
     )
-    assert guess_limits.fingerprint("") == ""
+    assert wrong_code_limits.fingerprint("") == ""
 
 
 # Waiting.

@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, contested, errors
+from lockers import coin_import, coin_secrets, competing_claims, errors
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import break_coin, find, new_task, put, reserve
@@ -326,7 +326,7 @@ def test_what_waits_is_handed_on_and_nothing_else(waiting: LockerTask, alice: Wa
     successor = a_task(alice, TaskKind.TAKE)
     before = {row["id"]: row for row in every_coin()}
 
-    contested.hand_on(task_id=waiting.pk, successor_id=successor.pk)
+    competing_claims.hand_on(task_id=waiting.pk, successor_id=successor.pk)
 
     (own,) = Coin.objects.filter(wallet=alice, state=CoinState.WAITING)
     assert {row["id"]: row for row in every_coin()} == before | {own.pk: {**before[own.pk], "task_id": successor.pk}}
@@ -337,7 +337,7 @@ def test_what_waits_is_given_up_and_nothing_else(waiting: LockerTask, bob: Walle
     before = every_coin()
     (own,) = Coin.objects.filter(task=waiting, state=CoinState.WAITING)
 
-    contested.give_up(task_id=waiting.pk)
+    competing_claims.give_up(task_id=waiting.pk)
 
     assert every_coin() == [row for row in before if row["id"] != own.pk]
 
@@ -365,7 +365,7 @@ def test_a_claim_is_given_up_once_a_wallet_is_known_to_hold_the_coin(
     claim(alice, CoinState.WAITING, task, coin)
     other = claim(alice, CoinState.WAITING, task)
 
-    assert contested.drop_settled(task_id=task.pk) == (ONE if is_given_up else 0)
+    assert competing_claims.drop_settled(task_id=task.pk) == (ONE if is_given_up else 0)
 
     left = Coin.objects.filter(task=task, state=CoinState.WAITING)
     assert (left.count(), left.filter(pk=other.pk).exists()) == (1 if is_given_up else 2, True)
@@ -380,7 +380,8 @@ def test_of_claims_of_one_moment_one_is_first(alice: Wallet, bob: Wallet) -> Non
     order = sorted([first, second], key=lambda row: row.pk)
 
     promoted = {
-        row.pk: contested.promote(task_id=UUID(str(row.task_id)), batch_coins=1000).coins for row in reversed(order)
+        row.pk: competing_claims.promote(task_id=UUID(str(row.task_id)), batch_coins=1000).coins
+        for row in reversed(order)
     }
 
     assert promoted == {order[0].pk: 1, order[1].pk: 0}
@@ -388,18 +389,18 @@ def test_of_claims_of_one_moment_one_is_first(alice: Wallet, bob: Wallet) -> Non
     # One that came earlier is first, whatever its id is.
     Coin.objects.filter(pk=order[0].pk).update(state=CoinState.WAITING)
     Coin.objects.filter(pk=order[1].pk).update(created_at="2025-01-01T00:00Z")
-    assert contested.promote(task_id=UUID(str(order[0].task_id)), batch_coins=1000).coins == 0
-    assert contested.promote(task_id=UUID(str(order[1].task_id)), batch_coins=1000).coins == 1
+    assert competing_claims.promote(task_id=UUID(str(order[0].task_id)), batch_coins=1000).coins == 0
+    assert competing_claims.promote(task_id=UUID(str(order[1].task_id)), batch_coins=1000).coins == 1
 
 
 def test_claims_that_are_first_get_batches_and_those_of_two_numbers_their_own(alice: Wallet) -> None:
     task = a_task(alice, TaskKind.IMPORT)
     plain = [claim(alice, CoinState.WAITING, task) for _ in range(3)]
     proposed = [claim(alice, CoinState.WAITING, task) for _ in range(2)]
-    Coin.objects.filter(pk__in=[row.pk for row in proposed]).update(batch=contested.WAITING_WITH_TWO_SECRETS)
+    Coin.objects.filter(pk__in=[row.pk for row in proposed]).update(batch=competing_claims.WAITING_WITH_TWO_SECRETS)
     neighbour = claim(alice, CoinState.WAITING, a_task(alice, TaskKind.IMPORT))
 
-    promoted = contested.promote(task_id=task.pk, batch_coins=2)
+    promoted = competing_claims.promote(task_id=task.pk, batch_coins=2)
 
     assert (promoted.coins, promoted.two_secrets) == (5, [2])
     batches = dict(Coin.objects.filter(task=task, state=CoinState.INCOMING).values_list("pk", "batch"))
@@ -420,7 +421,7 @@ def test_a_parked_task_goes_on_when_it_is_first_or_its_time_is_up(
     if overdue:
         LockerTask.objects.filter(pk=task.pk).update(deadline=Now() - timedelta(seconds=1))
 
-    assert contested.unpark(limit=10) == [task.pk] * (overdue or first)
+    assert competing_claims.unpark(limit=10) == [task.pk] * (overdue or first)
 
     task.refresh_from_db()
     assert task.is_parked is not (overdue or first)
@@ -434,11 +435,11 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
         Coin.objects.filter(pk=row.pk).update(denomination=denomination)
     claim(alice, CoinState.INCOMING, task)
     claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
-    assert contested.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
+    assert competing_claims.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
 
     task_store._note_left(task.pk, 5)
 
-    assert contested.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
+    assert competing_claims.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
 
 
 @pytest.mark.parametrize(("saved", "waiting", "is_parked"), [(1, 0, False), (1, 1, False), (0, 1, True), (0, 0, False)])
@@ -448,7 +449,7 @@ def test_a_task_is_parked_only_if_all_that_it_has_waits(
     """One that has coins to ask about goes on with these."""
     task, neighbour = (a_task(alice, TaskKind.IMPORT) for _ in range(2))
     coins = [WireCoin(0, number) for number in range(2)]
-    arrivals = contested.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
+    arrivals = competing_claims.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
 
     new_task.park_if_all_wait(task, arrivals)
 
@@ -465,9 +466,9 @@ def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> No
         for coin in (WireCoin(0, row.serial_number), other)
     ]
 
-    arrivals = contested.claim(
+    arrivals = competing_claims.claim(
         task_id=a_task(alice, TaskKind.TAKE).pk, wallet_id=alice.pk, origin=TaskKind.TAKE, coins=coins, batch=4,
-        waiting_batch=contested.WAITING_BATCH,
+        waiting_batch=competing_claims.WAITING_BATCH,
     )  # fmt: skip
 
     assert (set(arrivals.saved), arrivals.waiting) == ({other}, {WireCoin(0, row.serial_number)})

@@ -9,7 +9,7 @@ import itertools
 
 import pytest
 
-from lockers import contested, restore, server_letters
+from lockers import competing_claims, restore, server_letters
 from lockers.models import Attempt
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
@@ -195,7 +195,7 @@ def test_the_groups_of_states() -> None:
     assert set(DOUBTFUL) == {"limbo", "errored"}
     # Numbers that the change of a break must not have.
     assert set(break_coin._TAKEN) == {*HELD, *STORED}
-    assert (contested.WAITING_BATCH, contested.WAITING_WITH_TWO_SECRETS) == (-1, -2)
+    assert (competing_claims.WAITING_BATCH, competing_claims.WAITING_WITH_TWO_SECRETS) == (-1, -2)
     assert set(TaskState) == {"running", "completed", "error"}
 
 

@@ -16,7 +16,6 @@ from django.conf import settings
 
 from lockers import errors
 from wallets.redis_servers import Away, Counts, ask
-from wallets.redis_servers import client as client_of
 
 WINDOW_SECONDS: Final = 600
 
@@ -78,11 +77,3 @@ def note_wrong_code(*, wallet_id: UUID, address: str) -> None:
     except Away:
         for key in keys:
             _here.add(key, WINDOW_SECONDS)
-
-
-def forget_all() -> None:
-    """Forget every wrong code: for an operator who locked somebody out, and between tests."""
-    _here.forget()
-    shared = client_of(settings.REDIS_URL)
-    for key in shared.scan_iter("coppice:wrong-codes:*"):
-        shared.delete(key)
