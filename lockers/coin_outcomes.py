@@ -1,9 +1,8 @@
 """
-What becomes of a coin when a task ends, from what each server said. Pure.
+The final state of a coin when a task ends, from the responses of the servers. Pure.
 
-13 of 25 decide (the RAIDA protocol, section 8). A server that was silent never counts against
-a coin; as long as silent servers could still tip the balance, the coin is in limbo and both of
-its secrets are kept.
+13 of 25 servers decide (the RAIDA protocol, section 8). A server that did not respond never counts against a coin.
+While such servers could still change the outcome, the coin is in limbo and both of its secrets are kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ _STATES: Final = {
     grades.Grade.LIMBO: CoinState.LIMBO,
     grades.Grade.BADKEY: CoinState.ERRORED,
 }
-# Letters of the pown string (section 7.7) for the marks.
+# The letter of the pown string (section 7.7) for each mark.
 _SHOWN: Final = str.maketrans(
     {
         Mark.UNASKED: "u",
@@ -44,13 +43,13 @@ _SHOWN: Final = str.maketrans(
 
 
 class Secrets(Enum):
-    """Which numbers to keep. With OLD, NEW and MIXED each server's one number is known."""
+    """Which authenticity numbers to keep. With OLD, NEW and MIXED the number that each server holds is known."""
 
     OLD = "old"
     NEW = "new"
     MIXED = "mixed"  # the new number where the server passed, else the old one
-    REVERTED = "reverted"  # the old ones, and again the keys of the locker beside them
-    MIXED_BOTH = "mixed_both"  # the same, and the new ones beside it for servers that did not pass
+    REVERTED = "reverted"  # the old numbers, with the locker's keys as the proposed ones again
+    MIXED_BOTH = "mixed_both"  # as MIXED, and the new numbers as proposed ones for servers that did not pass
     BOTH = "both"  # all old and all new ones
     UNTOUCHED = "untouched"
 
@@ -58,9 +57,10 @@ class Secrets(Enum):
 @dataclass(frozen=True, slots=True)
 class Ending:
     """
-    `state` is None for a coin that nothing was ever sent about and that never became ours.
+    How a task ends for one coin: its state, letters and numbers.
 
-    `pown` is what the row remembers, `shown` what the receipt says of this task.
+    `state` is None for an incoming coin about which no request was sent; its row is deleted. `pown` is stored with the
+    coin, `shown` with the task's receipt.
     """
 
     state: CoinState | None
@@ -72,8 +72,17 @@ class Ending:
 
 
 def shown(marks: str) -> str:
-    """The letters of a pown string that tell a user what these marks mean."""
+    """Return the pown string that shows 25 marks to a user."""
     return marks.translate(_SHOWN)
+
+
+def _grade_of(letters: str) -> CoinState:
+    """Return the state of a coin that 13 servers accept: fracked if a server refuses it."""
+    return CoinState.FRACKED if "f" in letters else CoinState.BANK
+
+
+def _was_never_sent(marks: str) -> bool:
+    return set(marks) <= {Mark.UNASKED, Mark.UNREACHED}
 
 
 # Most coins of a batch have the same marks.
@@ -90,64 +99,60 @@ def ending(*, state: CoinState, is_put: bool, is_release: bool, origin: TaskKind
 def _ending_of_put(state: CoinState, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
     if marks.count(Mark.NEW) >= QUORUM:
-        # A server that was not asked may hold any number that the row knows of, unless it refused the coin before.
+        # A server that was not asked may hold either number of the row, unless it refused the coin before.
         letters = "".join(
             "f" if mark == Mark.UNASKED and before == "f" else letter
             for mark, before, letter in zip(marks, pown, shown, strict=True)
         )
         kept = Secrets.UNTOUCHED if "n" in pown and state in SPENDABLE else Secrets.OLD
         return Ending(CoinState.LOCKED, letters, shown, kept, stays_in_locker=True)
-    # Only where the put may have been carried out does "neither" tell that somebody was there.
+    # A server that holds neither number proves a take only if it may have carried out the put.
     gone = sum(
         mark == Mark.GONE and (state is not CoinState.LIMBO or before == "n")
         for mark, before in zip(marks, pown, strict=True)
     )
     if gone >= QUORUM:
-        # It was stored, and whoever has the code has taken it already.
+        # It was stored, and another holder of the code has taken it since.
         return Ending(CoinState.SENT, shown.replace("u", "f"), shown, Secrets.OLD, stays_in_locker=True)
-    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED} and state in SPENDABLE:
+    if _was_never_sent(marks) and state in SPENDABLE:
         return Ending(state, pown, shown, Secrets.UNTOUCHED)
-    # What the server is known to hold of the *old* numbers.
+    # Per server, whether it still holds the old number.
     letters = "".join(_letter_of_old(mark, before) for mark, before in zip(marks, pown, strict=True))
     if letters.count("p") >= QUORUM and state is CoinState.LIMBO:
-        # To be released first: whatever was silent once may have a request of ours still to come.
+        # Released first: a delayed request may still reach a server that did not respond.
         return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
     if letters.count("p") >= QUORUM:
-        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
-        return Ending(grade, letters, shown, Secrets.BOTH if "n" in letters else Secrets.OLD)
-    # Also where 13 deny a coin that they accepted before: servers that fail may come to their senses, and what
-    # was once called false would be lost.
+        return Ending(_grade_of(letters), letters, shown, Secrets.BOTH if "n" in letters else Secrets.OLD)
+    # Do not mark counterfeit, not even if 13 servers refuse a coin that they accepted before: faulty servers may
+    # recover, and COUNTERFEIT is terminal.
     return Ending(CoinState.LIMBO, letters, shown, Secrets.BOTH, stays_in_locker=True)
 
 
 def ending_of_release(marks: str, pown: str) -> Ending:
     """
-    Return how it ends for a coin whose old numbers are being replaced before it may be spent again.
+    Return how a release ends: the replacement of a coin's old numbers before it may be spent again.
 
-    Where 13 servers hold neither number a late request has overtaken: then the question is again
-    what it was before the release.
+    If 13 servers hold neither number, a delayed request was executed first: the coin is again as before the release.
     """
     letters_shown = shown(marks)
     letters = "".join("p" if mark == Mark.NEW else "n" if mark in Mark.SENT + Mark.OLD else "f" for mark in marks)
     if letters.count("p") >= QUORUM:
-        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
         kept = Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED
-        return Ending(grade, letters, letters_shown, kept)
+        return Ending(_grade_of(letters), letters, letters_shown, kept)
     if sum(mark in Mark.REFUSED + Mark.GONE + Mark.NEITHER for mark in marks) >= QUORUM:
         return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.REVERTED, stays_in_locker=True)
     return Ending(CoinState.LIMBO, pown, letters_shown, Secrets.BOTH, stays_in_locker=True, stays_releasing=True)
 
 
 def ending_of_fix(state: CoinState, marks: str, pown: str) -> Ending:
-    """Return how a fix ends for a coin: nothing that a server knew before can be lost by one."""
+    """Return how a fix ends for a coin. A fix never takes a number away from a server."""
     letters = "".join(
         "p" if mark == Mark.NEW else "n" if mark in Mark.SENT + Mark.ERROR else before
         for mark, before in zip(marks, pown, strict=True)
     )
-    grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
-    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
-        return Ending(grade, letters, letters, Secrets.UNTOUCHED)
-    return Ending(grade, letters, letters, Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED)
+    if _was_never_sent(marks):
+        return Ending(_grade_of(letters), letters, letters, Secrets.UNTOUCHED)
+    return Ending(_grade_of(letters), letters, letters, Secrets.MIXED_BOTH if "n" in letters else Secrets.MIXED)
 
 
 def _letter_of_old(mark: str, before: str) -> str:
@@ -164,16 +169,13 @@ def _letter_of_old(mark: str, before: str) -> str:
 
 def _ending_of_arrival(state: CoinState, origin: TaskKind, marks: str, pown: str) -> Ending:
     shown = marks.translate(_SHOWN)
-    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
-        if state is CoinState.INCOMING:
-            return Ending(None, pown, shown, Secrets.UNTOUCHED)
-        if state in SPENDABLE:
-            return Ending(state, pown, shown, Secrets.UNTOUCHED)
+    if _was_never_sent(marks) and (state is CoinState.INCOMING or state in SPENDABLE):
+        return Ending(state if state in SPENDABLE else None, pown, shown, Secrets.UNTOUCHED)
     passes = marks.count(Mark.NEW)
     letters = "".join(_letter_of_new(mark, is_ours=passes >= QUORUM) for mark in marks)
-    grade = _STATES[grades.grade(letters.replace("d", "n") if passes < QUORUM else letters)]
+    grade = _STATES[grades.grade(letters)]
     if grade in SPENDABLE and passes < QUORUM:
-        # Neither 13 for it nor 13 against it: not money, and not proved false.
+        # Neither 13 passes nor 13 refusals: not spendable, and not proved counterfeit.
         grade = CoinState.ERRORED
     if grade is CoinState.COUNTERFEIT and origin is TaskKind.TAKE:
         grade = CoinState.MISSED
@@ -181,8 +183,7 @@ def _ending_of_arrival(state: CoinState, origin: TaskKind, marks: str, pown: str
         return Ending(grade, letters, shown, Secrets.BOTH)
     if passes == len(marks):
         return Ending(grade, letters, shown, Secrets.NEW)
-    # A server that refused may get the number later that it should have held before: what it would be given then is
-    # kept for each that did not pass.
+    # A server that did not pass may still receive the proposed number later, in a fix: keep it.
     return Ending(grade, letters, shown, Secrets.MIXED_BOTH)
 
 
@@ -195,7 +196,7 @@ def _letter_of_new(mark: str, *, is_ours: bool) -> str:
         case Mark.ERROR:
             return "e"
         case Mark.OLD | Mark.KEPT | Mark.UNASKED | Mark.UNREACHED | Mark.UNREADABLE:
-            # The server holds the number that the giver knows too: to be healed once the coin is ours.
+            # The server holds the number that the giver knows too: refused, so that a fix replaces it.
             return "f" if is_ours else "n"
         case _:
             return "n"
@@ -204,9 +205,9 @@ def _letter_of_new(mark: str, *, is_ours: bool) -> str:
 @dataclass(frozen=True, slots=True)
 class BreakEnding:
     """
-    What becomes of a coin that was to be broken, and of its ten; `change` is None for ten that never were.
+    The final states of a broken coin and of its ten; `change` is None if the ten were never requested.
 
-    `pown` and `change_pown` are what their rows remember.
+    `pown` and `change_pown` are stored with their rows.
     """
 
     broken: CoinState
@@ -217,30 +218,28 @@ class BreakEnding:
 
 def ending_of_break(*, state: CoinState, marks: str, pown: str) -> BreakEnding:
     """Return how a break ends for a coin that is in `state`, with these marks, and had `pown` before."""
-    if set(marks) <= {Mark.UNASKED, Mark.UNREACHED}:
+    if _was_never_sent(marks):
         return BreakEnding(state, pown, None, "u" * len(marks))
     of_change = "".join(_LETTERS_OF_CHANGE.get(mark, "f") for mark in marks)
     if marks.count(Mark.NEW) >= QUORUM:
-        grade = CoinState.FRACKED if "f" in of_change else CoinState.BANK
-        return BreakEnding(CoinState.BROKEN, pown, grade, of_change)
+        return BreakEnding(CoinState.BROKEN, pown, _grade_of(of_change), of_change)
     letters = "".join(
         "f" if mark == Mark.NEW else _letter_of_old(mark, before) for mark, before in zip(marks, pown, strict=True)
     )
     if letters.count("p") >= QUORUM and state is not CoinState.LIMBO:
-        grade = CoinState.FRACKED if "f" in letters else CoinState.BANK
-        return BreakEnding(grade, letters, CoinState.VOID, of_change)
+        return BreakEnding(_grade_of(letters), letters, CoinState.VOID, of_change)
     return BreakEnding(CoinState.LIMBO, letters, CoinState.CHANGE, of_change)
 
 
-# Where the break was refused or undone the server has none of the ten.
+# A server with any other mark refused the break or undid it, and has none of the ten.
 _LETTERS_OF_CHANGE: Final = {Mark.NEW: "p", Mark.SENT: "n", Mark.OLD: "n", Mark.ERROR: "n"}
 
 
 def commonest(votes: Sequence[Mapping[str, int]]) -> str:
-    """The letter that most coins have at each server; u where none has any."""
+    """Return for each server the letter that most coins have there; u if no coin has one."""
     return "".join(max(each, key=lambda letter: each[letter]) if each else "u" for each in votes)
 
 
 def coins_text(units: int) -> str:
-    """An amount as a user reads it."""
+    """Return an amount of units of 10^-8 with its currency, e.g. "1.5 CloudCoin"."""
     return f"{format_amount(units)} CloudCoin"
