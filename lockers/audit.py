@@ -5,10 +5,12 @@ from typing import Final
 
 from django.db import connection
 
+from lockers.current_results import OPEN_SQL
 from lockers.states import (
     BETWEEN_WALLETS,
     COIN_CHANGES,
     DOUBTFUL,
+    IN_LOCKER,
     SPENDABLE,
     STORED,
     CoinState,
@@ -22,7 +24,7 @@ from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
 _SPENDABLE: Final = listed(SPENDABLE)
 _STORED: Final = listed(STORED)
 _DOUBTFUL: Final = listed(DOUBTFUL)
-_PUT: Final = listed([CoinState.LOCKED, *COIN_CHANGES[CoinState.LOCKED]])
+_PUT: Final = listed(IN_LOCKER)
 _GIVEN: Final = listed([CoinState.EXPORTED, *COIN_CHANGES[CoinState.EXPORTED]])
 _BETWEEN_WALLETS: Final = listed(BETWEEN_WALLETS)
 _CHECKS: Final = {
@@ -71,7 +73,7 @@ _CHECKS: Final = {
         LEFT JOIN (SELECT line.task_id, sum(10::numeric ^ (line.denomination + 8)) AS units
                      FROM lockers_receiptline AS line
                      JOIN lockers_coin AS coin USING (denomination, serial_number)
-                    WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+                    WHERE {OPEN_SQL.format("line")}
                       AND coin.state IN {_DOUBTFUL} AND coin.family IS DISTINCT FROM coin.id
                     GROUP BY 1) AS unknown ON unknown.task_id = task.id
         WHERE task.kind IN ('{TaskKind.PUT}', '{TaskKind.TAKE}') AND task.state <> '{TaskState.RUNNING}'
@@ -79,7 +81,7 @@ _CHECKS: Final = {
     """,  # noqa: S608 - constants
     "line of a receipt is open while its coin is in doubt": f"""
         SELECT concat(line.task_id, ' ', line.denomination, '#', line.serial_number) FROM lockers_receiptline AS line
-        WHERE line.state IN {_DOUBTFUL} AND line.settled_by_id IS NULL AND NOT EXISTS (
+        WHERE {OPEN_SQL.format("line")} AND NOT EXISTS (
             SELECT FROM lockers_coin AS coin
              WHERE coin.denomination = line.denomination AND coin.serial_number = line.serial_number
                AND coin.state IN {_DOUBTFUL})

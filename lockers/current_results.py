@@ -1,10 +1,9 @@
 """
-What a task tells when a later one has settled coins that it left open.
+Updating the results of ended tasks after a later task has settled coins that they left open.
 
-A task ends with coins in limbo or errored when servers are silent; a later one, mostly a find, learns what became of
-them. In the transaction in which that one is concluded, the lines of the earlier receipts follow, and from the lines
-each earlier task gets its state, message and result again, by the function that made them when it ended
-(`verdicts.verdict`). Whoever reads a task, anywhere, reads its row.
+A task ends with coins in limbo or errored when servers do not respond; a later task, usually a find, learns their
+state. The transaction that ends the later task updates the open lines of earlier receipts, and derives state, message
+and result of each earlier task from its lines again, with the function that made them first (`task_results.verdict`).
 
 Each function is a part of its caller's transaction. Lock order: after the coins of the later task the earlier tasks,
 by their ids.
@@ -21,22 +20,26 @@ from django.utils import timezone
 from lockers import coin_outcomes, coin_selection, task_results
 from lockers.models import LockerTask, ReceiptLine
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
+from lockers.states import DOUBTFUL, IN_LOCKER, SPENDABLE, CoinState, TaskKind, TaskState
 from lockers.task_results import Tally
+from wallets.audit import listed
 
-# Lines of coins of which it is still not known what became of them.
+# Receipt lines of coins whose state is still unknown: the condition of the partial indexes of `ReceiptLine`.
 OPEN: Final = Q(state__in=DOUBTFUL, settled_by=None)
+# The same in SQL, for a table or an alias.
+OPEN_SQL: Final = f"{{0}}.state IN {listed(DOUBTFUL)} AND {{0}}.settled_by_id IS NULL"
+_DOUBTFUL: Final = listed(DOUBTFUL)
 
 
 def follow(*, later: LockerTask) -> list[UUID]:
     """
-    Let the receipts of earlier tasks follow what `later` came to know of coins they left open, and derive them again.
+    Update the receipts of earlier tasks from the receipt of `later`, and derive their results again.
 
-    The lines of `later` are written already. Returns the ids of the tasks that changed.
+    The caller has written the lines of `later`. Return the ids of the tasks that changed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_EARLIER, {"later": later.pk})
-        # Locked one after the other in the order of their ids, before any line is touched.
+        # Locked in the order of their ids, before any line is changed.
         earlier = [row[0] for row in cursor.fetchall()]
         if not earlier:
             return []
@@ -47,26 +50,25 @@ def follow(*, later: LockerTask) -> list[UUID]:
     return earlier
 
 
-_EARLIER: Final = """
+_EARLIER: Final = f"""
 SELECT DISTINCT earlier.task_id FROM lockers_receiptline AS later
   JOIN lockers_receiptline AS earlier USING (denomination, serial_number)
- WHERE later.task_id = %(later)s AND earlier.task_id <> later.task_id
-   AND earlier.state IN ('limbo', 'errored') AND earlier.settled_by_id IS NULL
+ WHERE later.task_id = %(later)s AND earlier.task_id <> later.task_id AND {OPEN_SQL.format("earlier")}
    AND later.state <> coalesce(earlier.became, earlier.state)
-"""
-_FOLLOW: Final = """
+"""  # noqa: S608 - constants
+_FOLLOW: Final = f"""
 UPDATE lockers_receiptline AS earlier
    SET became = later.state,
-       settled_by_id = CASE WHEN later.state IN ('limbo', 'errored') THEN NULL ELSE later.task_id END
+       settled_by_id = CASE WHEN later.state IN {_DOUBTFUL} THEN NULL ELSE later.task_id END
   FROM lockers_receiptline AS later
  WHERE later.task_id = %(later)s AND earlier.task_id = ANY(%(earlier)s)
    AND earlier.denomination = later.denomination AND earlier.serial_number = later.serial_number
-   AND earlier.state IN ('limbo', 'errored') AND earlier.settled_by_id IS NULL
-"""
+   AND {OPEN_SQL.format("earlier")}
+"""  # noqa: S608 - constants
 
 
 def derive_again(task: LockerTask, *, by: LockerTask) -> None:
-    """Write into a task that has ended, and whose row is locked, what its receipt says now."""
+    """Derive state, message and result of an ended task, whose row is locked, from its receipt again."""
     tally, board, passes = as_it_is_now(task)
     left = task_results.Left.of_result(task.result)
     state, message, result = task_results.verdict(
@@ -91,12 +93,12 @@ def derive_again(task: LockerTask, *, by: LockerTask) -> None:
 
 def as_it_is_now(task: LockerTask) -> tuple[Tally, str, set[int]]:
     """
-    Return the coins of an ended task by what became of them since, 25 letters, and on how many servers coins stand.
+    Return the coins of an ended task by their latest known state, 25 letters, and on how many servers coins are.
 
-    The letters are "" if it had no coin; the numbers are of coins that it stored or made the wallet's.
+    The letters are "" if the task had no coin. The numbers are of coins that the task put into a locker or a wallet.
     """
     tally = Tally.empty()
-    stored = (CoinState.LOCKED, CoinState.SENT) if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
+    stored = IN_LOCKER if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
     passes = set[int]()
     votes = [dict[str, int]() for _ in range(RAIDA_COUNT)]
     with connection.cursor() as cursor:
@@ -117,48 +119,48 @@ def as_it_is_now(task: LockerTask) -> tuple[Tally, str, set[int]]:
     return tally, coin_outcomes.commonest(votes) if any(votes) else "", passes
 
 
-# The letters of a coin that was settled later are those that the later task saw.
-_NOW: Final = """
-SELECT coalesce(line.became, line.state), line.denomination, coalesce(later.pown, line.pown),
-       coalesce(coin.family = coin.id, false), count(*)
+# The lines of a task with the latest known state of each coin, and the letters of the task that settled it.
+_LINES: Final = """
+SELECT line.id, line.denomination, line.serial_number, line.settled_by_id, line.state AS first_state,
+       coalesce(line.became, line.state) AS state, coalesce(later.pown, line.pown) AS pown
   FROM lockers_receiptline AS line
   LEFT JOIN lockers_receiptline AS later
          ON later.task_id = line.settled_by_id AND later.denomination = line.denomination
         AND later.serial_number = line.serial_number
+ WHERE line.task_id = %(task)s
+"""
+_NOW: Final = f"""
+SELECT line.state, line.denomination, line.pown, coalesce(coin.family = coin.id, false), count(*)
+  FROM ({_LINES}) AS line
   LEFT JOIN lockers_coin AS coin
          ON coin.denomination = line.denomination AND coin.serial_number = line.serial_number
-        AND coin.state IN ('limbo', 'errored') AND line.state IN ('limbo', 'errored') AND line.settled_by_id IS NULL
- WHERE line.task_id = %(task)s GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
-"""
+        AND coin.state IN {_DOUBTFUL} AND line.first_state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
+"""  # noqa: S608 - constants
 
 
-# So many are named; the receipt has all.
-_NAMED: Final = 50
+# The most coins that a result lists; the receipt has all.
+_LISTED: Final = 50
 
 
 def coins_on_fewer_servers(*, task_id: UUID) -> list[dict[str, int]]:
-    """Return the coins that a put has stored on fewer servers than others of it, as its receipt has them now."""
+    """Return the coins that a put stored on fewer servers than its other coins, as its receipt has them now."""
     with connection.cursor() as cursor:
-        cursor.execute(_ON_FEWER, {"task": task_id, "most": _NAMED})
+        cursor.execute(_ON_FEWER, {"task": task_id, "most": _LISTED})
         return [{"sn": number, "denomination": each, "servers": passes} for each, number, passes in cursor.fetchall()]
 
 
-_ON_FEWER: Final = """
+_ON_FEWER: Final = f"""
 SELECT denomination, serial_number, passes FROM (
     SELECT *, max(passes) OVER () AS most FROM (
-        SELECT line.id, line.denomination, line.serial_number,
-               25 - length(replace(coalesce(later.pown, line.pown), 'p', '')) AS passes
-          FROM lockers_receiptline AS line
-          LEFT JOIN lockers_receiptline AS later
-                 ON later.task_id = line.settled_by_id AND later.denomination = line.denomination
-                AND later.serial_number = line.serial_number
-         WHERE line.task_id = %(task)s AND coalesce(line.became, line.state) IN ('locked', 'sent')) AS stored) AS ranked
+        SELECT *, {RAIDA_COUNT} - length(replace(pown, 'p', '')) AS passes FROM ({_LINES}) AS line
+         WHERE state IN {listed(IN_LOCKER)}) AS stored) AS ranked
  WHERE passes < most ORDER BY id LIMIT %(most)s
-"""
+"""  # noqa: S608 - constants
 
 
 def open_coins(*, task_id: UUID) -> tuple[int, int]:
-    """Return number and units of the coins of a task of which it is still unknown what became of them."""
+    """Return number and units of the coins of a task whose state is still unknown."""
     counts: dict[int, int] = {}
     for denomination in ReceiptLine.objects.filter(OPEN, task_id=task_id).values_list("denomination", flat=True):
         counts[denomination] = counts.get(denomination, 0) + 1

@@ -22,6 +22,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import (
     BETWEEN_WALLETS,
     HELD,
+    IN_LOCKER,
     SPENDABLE,
     CoinState,
     LockerState,
@@ -257,7 +258,7 @@ def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView
             break
         time.sleep(_POLL_SECONDS)
     view = task_visible_to(actor=actor, task_id=task_id)
-    is_stored = Q(state__in=[CoinState.LOCKED, CoinState.SENT]) | Q(became__in=[CoinState.LOCKED, CoinState.SENT])
+    is_stored = Q(state__in=IN_LOCKER) | Q(became__in=IN_LOCKER)
     stored = view.task.receipt_lines.filter(is_stored).aggregate(number=Count("id"), lowest=Min("serial_number"))
     return dataclasses.replace(view, stored_coins=stored["number"], stored_serial_number=stored["lowest"])
 

@@ -105,7 +105,9 @@ UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, Coin
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
 # In a locker or a file of ours, which may still hold it. A coin is in one of these at most once, too.
 STORED: Final = (CoinState.LOCKED, CoinState.EXPORTED)
-# What a task leaves open: a find asks about these again.
+# Stored by a put: a coin that was taken out of the locker since is SENT.
+IN_LOCKER: Final = (CoinState.LOCKED, CoinState.SENT)
+# The state is unknown when a task ends: a find asks the servers again.
 DOUBTFUL: Final = (CoinState.LIMBO, CoinState.ERRORED)
 
 
