@@ -42,6 +42,9 @@ TOLD: Final = {
     "transfers_movement": ("source_id", "destination_id"),
     "transfers_tallydelta": ("wallet_id", "tokens"),
     "transfers_issue": ("wallet_id", "tokens"),
+    "lockers_lockertask": ("kind", "wallet_id"),
+    "lockers_locker": ("wallet_id", "state"),
+    "lockers_coin": ("wallet_id", "state"),
 }
 
 Rows = dict[tuple[str, str], dict[str, Any]]

@@ -524,12 +524,16 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it():
 
 
 MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk")
-# The actions on the ledger. Those on people have `tests/desk/test_people_frames.py`.
+# The actions on the ledger. The others have frames of their own.
 MODULES_OF_ACTS: Final = (
     "config.admin.actions.wallets",
     "config.admin.actions.trusts",
     "config.admin.actions.transfers",
 )
+ELSEWHERE: Final = {
+    "config.admin.actions.lockers": "tests/lockers/test_action_frames.py",
+    "config.admin.actions.people": "tests/desk/test_people_frames.py",
+}
 # What changes nothing by itself.
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
@@ -545,6 +549,7 @@ def test_every_operation_is_tried():
         if each.__module__ == module and not name.startswith("_")
     }
     actions = {f"{type(each).__module__}.{type(each).__name__}" for each in registry.ALL}
+    assert {type(each).__module__ for each in registry.ALL} == {*MODULES_OF_ACTS, *ELSEWHERE}
     public |= {action for action in actions if action.startswith(MODULES_OF_ACTS)}
 
     tried = {operation for operation, _ in ACTS}
