@@ -77,29 +77,12 @@ class PersonPage(base.LedgerPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(username__istartswith=term) | Q(email__iexact=term))
 
-    @admin.display(description="name")
-    def name(self, person: User) -> str:
-        return person.username
-
-    @admin.display(description="mail")
-    def mail(self, person: User) -> str:
-        return person.email or "–"
-
-    @admin.display(description="role")
-    def role(self, person: User) -> str:
-        return people.role_of(person)
-
-    @admin.display(description="active")
-    def active(self, person: User) -> SafeString:
-        return _yes(people.is_active(person))
-
-    @admin.display(description="second factor")
-    def factor(self, person: Any) -> str:
-        return "yes" if person.has_factor else "no"
-
-    @admin.display(description="last login")
-    def seen(self, person: User) -> SafeString | str:
-        return desk.moment(person.last_login)
+    name = base.column("name", lambda person: person.username)
+    mail = base.column("mail", lambda person: person.email or "–")
+    role = base.column("role", people.role_of)
+    active = base.column("active", lambda person: _yes(people.is_active(person)))
+    factor = base.column("second factor", lambda person: "yes" if person.has_factor else "no")
+    seen = base.column("last login", lambda person: desk.moment(person.last_login))
 
     def detail(self, request: HttpRequest, row: User) -> dict[str, Any]:
         about = second_factor.about(row)

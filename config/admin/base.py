@@ -29,6 +29,7 @@ from django.views.decorators.http import require_safe
 
 from config.admin import csv_export
 from config.admin.actions import registry
+from config.admin.links import page_url
 from wallets import names, operator_log, queries
 from wallets.errors import DomainError
 
@@ -185,6 +186,11 @@ class TagFilter(Typed):
         return queryset.filter(tag=value)
 
 
+def column(head: str, value: Callable[[Any], object]) -> Callable[[Any, Any], object]:
+    """Return a column of a list, as an attribute of its page: its head, and its value for a row."""
+    return admin.display(lambda page, row: value(row), description=head)
+
+
 class Listing(ChangeList):
     """A page of rows, fetched and completed with what their kind adds for all of them at once."""
 
@@ -289,7 +295,7 @@ class LedgerPage(_ModelAdmin):
         for name in self.list_display:
             _, _, value = lookup_field(name, row, self)
             columns.append((str(label_for_field(name, self.model, self)), value, name in self.numbers))
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]), columns
+        return page_url(self.model, row.pk), columns
 
     def prepare(self, rows: list[Any]) -> None:
         """Add to the rows of a list what needs a statement of its own, in one for all of them."""
@@ -390,5 +396,5 @@ def page_of_thing(site: admin.AdminSite, kind: str, row_id: str) -> str:
     """Return the address of the page of a thing as the log of operators' acts names it, or "" if there is none."""
     for model, page in site._registry.items():
         if row_id and isinstance(page, LedgerPage) and page.singular == kind:
-            return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[row_id])
+            return page_url(model, row_id)
     return ""

@@ -11,17 +11,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from config.admin import base, charts
-from config.admin import server_grid as cells
+from config.admin import base, charts, server_grid
+from config.admin.links import list_url
 from config.admin.templatetags import desk
 from lockers import reports as lockers
-from lockers.models import LockerTask
+from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState
 from transfers import reports as transfers
+from transfers.models import Transfer
 from transfers.states import TransferState
 from wallets import reports as wallets
-from wallets.models import AuditRun, OperatorAction
+from wallets.models import AuditRun, OperatorAction, Token, Wallet
 from wallets.states import AuditResult
 
 PERIODS: Final = (30, 90)
@@ -89,7 +90,7 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task at work, with its cells."""
+    """A task at work, with its server_grid."""
 
     id: UUID
     kind: str
@@ -101,7 +102,7 @@ class Task:
     tag: str
     amount: int | None
     created_at: datetime
-    cells: Sequence[cells.Cell]
+    cells: Sequence[server_grid.Cell]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Home:
     columns: Sequence[charts.Column]
     running: Sequence[Task]
     running_is_more: bool
-    server_cells: Sequence[cells.Cell]
+    server_cells: Sequence[server_grid.Cell]
     servers_up: int
     lockers_are_off: bool
     coins: Sequence[lockers.CoinCount]
@@ -124,7 +125,7 @@ class Home:
     periods: Sequence[int] = PERIODS
     quorum: int = QUORUM
     raida_count: int = RAIDA_COUNT
-    server_legend: Sequence[tuple[str, str, str]] = cells.SERVER_LEGEND
+    server_legend: Sequence[tuple[str, str, str]] = server_grid.SERVER_LEGEND
 
     @property
     def transfers_total(self) -> int:
@@ -149,7 +150,7 @@ class Home:
                 state.value,
                 f"s-{state.value}",
                 sum(column.parts[place][2] for column in self.columns),
-                f"{_list('transfers_transfer')}?state={state.value}",
+                f"{list_url(Transfer)}?state={state.value}",
             )
             for place, state in enumerate(STACK)
         ]
@@ -192,7 +193,7 @@ def collected(*, days: int) -> Home:
         columns=_columns(transfers.days(since=first), first=first, days=days),
         running=[_task(each) for each in running[:RUNNING_SHOWN]],
         running_is_more=len(running) > RUNNING_SHOWN,
-        server_cells=[cells.of_server(server, now=now) for server in servers],
+        server_cells=[server_grid.of_server(server, now=now) for server in servers],
         servers_up=servers_up,
         lockers_are_off=not settings.RAIDA_HOSTS,
         coins=coins,
@@ -209,19 +210,15 @@ def _steps(setup_checklist: wallets.Beginnings, standing: transfers.Standing, au
             "Create a wallet", "create_wallet --name NAME", setup_checklist.has_wallet, reverse("admin:create-wallet")
         ),
         Step("Give a partner an API key", "create_api_key --name NAME", setup_checklist.has_api_key, make_key),
-        Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, _list("wallets_wallet")),
+        Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, list_url(Wallet)),
         Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
         Step("Send a first transfer", "POST /transfers", standing.has_transfers),
         Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
     ]
 
 
-def _list(name: str) -> str:
-    return reverse(f"admin:{name}_changelist")
-
-
 def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
-    transfer_list = _list("transfers_transfer")
+    transfer_list = list_url(Transfer)
     whole = standing.issued == standing.held
     difference = (
         f"{abs(standing.issued - standing.held):,} {'missing' if standing.issued > standing.held else 'too many'}"
@@ -236,7 +233,7 @@ def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
             "tokens issued = held",
             f"{standing.issued:,}",
             "all of them lie in wallets" if whole else f"{standing.held:,} held: {difference}. Run an audit",
-            _list("wallets_token"),
+            list_url(Token),
             "good" if whole else "bad",
             "✓" if whole else "!",
         ),
@@ -262,7 +259,7 @@ def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
 
 
 def _audit_tile(audit: AuditRun | None, now: datetime) -> Tile:
-    url = _list("wallets_auditrun")
+    url = list_url(AuditRun)
     if audit is None:
         return Tile("last audit", "never", "`manage.py audit` runs one", url, "wait", "◔")
     words, css, mark = {
@@ -278,7 +275,7 @@ def _audit_tile(audit: AuditRun | None, now: datetime) -> Tile:
 
 
 def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
-    url = _list("lockers_coin")
+    url = list_url(Coin)
     spendable = [count for count in coins if count.state in SPENDABLE]
     doubtful = {count.state: count.coins for count in coins if count.state in (CoinState.LIMBO, CoinState.ERRORED)}
     in_doubt = sum(doubtful.values())
@@ -301,7 +298,7 @@ def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
 
 
 def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
-    page = "lockers_coin" if thin_coins and not thin_lockers else "lockers_locker"
+    model = Coin if thin_coins and not thin_lockers else Locker
     is_any = bool(thin_lockers or thin_coins)
     return Tile(
         "thin lockers and coins",
@@ -309,7 +306,7 @@ def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
         f"on fewer than {lockers.THIN_BELOW} servers; the others are asked again"
         if is_any
         else "none on too few servers",
-        f"{_list(page)}?servers=thin",
+        f"{list_url(model)}?servers=thin",
         "wait" if is_any else "good",
         "◔" if is_any else "✓",
     )
@@ -320,7 +317,7 @@ def _need_tile(in_need: int) -> Tile:
         "tasks that need a human",
         f"{in_need:,}",
         "coins unknown, or past their time" if in_need else "no coin unknown, none past its time",
-        f"{_list('lockers_lockertask')}?need=yes",
+        f"{list_url(LockerTask)}?need=yes",
         "bad" if in_need else "good",
         "!" if in_need else "✓",
     )
@@ -340,7 +337,7 @@ def _server_tile(up: int, is_known: bool) -> Tile:
 def _ages(standing: transfers.Standing) -> list[Age]:
     pending, requested = standing.pending.by_age, standing.requested.by_age
     highest = max(*pending, *requested, 1)
-    here = _list("transfers_transfer")
+    here = list_url(Transfer)
     return [
         Age(
             name,
@@ -367,7 +364,7 @@ def _task(each: lockers.Progress) -> Task:
         each.tag,
         each.amount,
         each.created_at,
-        cells.of_board(each.board),
+        server_grid.of_board(each.board),
     )
 
 

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 
 from config.admin import base, server_grid
 from config.admin.base import Fact
+from config.admin.links import link
 from config.admin.templatetags import desk
-from config.admin.wallets import link
 from lockers import reports, retry_plan
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
@@ -36,7 +36,7 @@ def _workers(attempt: int) -> str:
 def _settled(task: LockerTask) -> list[Fact]:
     if task.settled_by is None or task.settled_at is None:
         return []
-    by = link("lockers_lockertask", task.settled_by_id, f"a {task.settled_by.kind}")
+    by = link(task.settled_by, f"a {task.settled_by.kind}")
     return [Fact("settled by", by, note=f"{desk.full(task.settled_at)}; coins were unknown when it ended")]
 
 
@@ -97,9 +97,7 @@ class LockerTaskPage(base.LedgerPage):
         task_id = names.parse_uuid(term)
         return queryset.filter(receipt_id=term.lower()) if task_id is None else queryset.filter(pk=task_id)
 
-    @admin.display(description="state")
-    def status(self, task: LockerTask) -> SafeString:
-        return desk.pill(task.state)
+    status = base.column("state", lambda task: desk.pill(task.state))
 
     @admin.display(description="progress")
     def bar(self, task: LockerTask) -> SafeString:
@@ -111,21 +109,10 @@ class LockerTaskPage(base.LedgerPage):
             task.progress,
         )
 
-    @admin.display(description="wallet")
-    def owner(self, task: LockerTask) -> SafeString:
-        return link("wallets_wallet", task.wallet_id, task.wallet.name)
-
-    @admin.display(description="coins")
-    def worth(self, task: LockerTask) -> str:
-        return desk.coins(task.amount)
-
-    @admin.display(description="begun")
-    def made(self, task: LockerTask) -> SafeString | str:
-        return desk.moment(task.created_at)
-
-    @admin.display(description="ended")
-    def ended(self, task: LockerTask) -> SafeString | str:
-        return "–" if task.finished_at is None else desk.moment(task.finished_at)
+    owner = base.column("wallet", lambda task: link(task.wallet))
+    worth = base.column("coins", lambda task: desk.coins(task.amount))
+    made = base.column("begun", lambda task: desk.moment(task.created_at))
+    ended = base.column("ended", lambda task: "–" if task.finished_at is None else desk.moment(task.finished_at))
 
     def detail(self, request: HttpRequest, row: LockerTask) -> dict[str, Any]:
         progress = reports.progress_of([row.pk])[0]
@@ -142,19 +129,15 @@ class LockerTaskPage(base.LedgerPage):
             "legend": server_grid.ANSWER_LEGEND,
             "live_url": reverse("admin:live"),
             "facts": [
-                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
-                *(
-                    [Fact("asked by", link("wallets_wallet", row.actor_id, row.actor.name))]
-                    if row.actor_id != row.wallet_id
-                    else []
-                ),
+                Fact("wallet", link(row.wallet)),
+                *([Fact("asked by", link(row.actor))] if row.actor_id != row.wallet_id else []),
                 Fact("coins", desk.coins(row.amount)),
                 Fact("tag", row.tag or "–"),
                 *(
                     [
                         Fact(
                             "locker",
-                            link("lockers_locker", row.locker_id, desk.short(row.locker_id)),
+                            link(Locker(pk=row.locker_id), desk.short(row.locker_id)),
                             note=row.locker.state,
                         )
                     ]
@@ -232,33 +215,13 @@ class LockerPage(base.LedgerPage):
         found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
         return reports.with_servers(found)
 
-    @admin.display(description="locker")
-    def identity(self, locker: Locker) -> str:
-        return desk.short(locker.pk)
-
-    @admin.display(description="state")
-    def status(self, locker: Locker) -> SafeString:
-        return desk.pill(locker.state)
-
-    @admin.display(description="on servers")
-    def servers(self, locker: Any) -> str:
-        return _spread(locker.fewest, locker.most)
-
-    @admin.display(description="coins")
-    def worth(self, locker: Locker) -> str:
-        return desk.coins(locker.amount)
-
-    @admin.display(description="wallet")
-    def owner(self, locker: Locker) -> SafeString:
-        return link("wallets_wallet", locker.wallet_id, locker.wallet.name)
-
-    @admin.display(description="begun")
-    def made(self, locker: Locker) -> SafeString | str:
-        return desk.moment(locker.created_at)
-
-    @admin.display(description="changed")
-    def changed(self, locker: Locker) -> SafeString | str:
-        return desk.moment(locker.changed_at)
+    identity = base.column("locker", lambda locker: desk.short(locker.pk))
+    status = base.column("state", lambda locker: desk.pill(locker.state))
+    servers = base.column("on servers", lambda locker: _spread(locker.fewest, locker.most))
+    worth = base.column("coins", lambda locker: desk.coins(locker.amount))
+    owner = base.column("wallet", lambda locker: link(locker.wallet))
+    made = base.column("begun", lambda locker: desk.moment(locker.created_at))
+    changed = base.column("changed", lambda locker: desk.moment(locker.changed_at))
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {
@@ -267,7 +230,7 @@ class LockerPage(base.LedgerPage):
             "coins": reports.coins_of_locker(locker_id=row.pk),
             "facts": [
                 Fact("state", desk.pill(row.state), note=reports.LOCKER_WORDS[LockerState(row.state)]),
-                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
+                Fact("wallet", link(row.wallet)),
                 Fact("coins", desk.coins(row.amount)),
                 Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
                 Fact("tag", row.tag or "–"),
@@ -334,33 +297,15 @@ class CoinPage(base.LedgerPage):
         # By all denominations, so that the index on both serves.
         return queryset.filter(denomination__in=range(-8, 7), serial_number=int(term))
 
-    @admin.display(description="serial number")
-    def serial(self, coin: Coin) -> str:
-        return str(coin.serial_number)
-
-    @admin.display(description="value")
-    def value(self, coin: Coin) -> str:
-        return desk.denomination(coin.denomination)
-
-    @admin.display(description="state")
-    def status(self, coin: Coin) -> SafeString:
-        return desk.pill(coin.state)
-
-    @admin.display(description="servers")
-    def grade(self, coin: Coin) -> str:
-        return reports.spread_text(coin.passes, coin.passes)
-
-    @admin.display(description="wallet")
-    def owner(self, coin: Coin) -> SafeString:
-        return link("wallets_wallet", coin.wallet_id, coin.wallet.name)
-
-    @admin.display(description="held by")
-    def held_by(self, coin: Coin) -> SafeString | str:
-        return "–" if coin.task_id is None else link("lockers_lockertask", coin.task_id, "a task")
-
-    @admin.display(description="changed")
-    def changed(self, coin: Coin) -> SafeString | str:
-        return desk.moment(coin.changed_at)
+    serial = base.column("serial number", lambda coin: str(coin.serial_number))
+    value = base.column("value", lambda coin: desk.denomination(coin.denomination))
+    status = base.column("state", lambda coin: desk.pill(coin.state))
+    grade = base.column("servers", lambda coin: reports.spread_text(coin.passes, coin.passes))
+    owner = base.column("wallet", lambda coin: link(coin.wallet))
+    held_by = base.column(
+        "held by", lambda coin: "–" if coin.task_id is None else link(LockerTask(pk=coin.task_id), "a task")
+    )
+    changed = base.column("changed", lambda coin: desk.moment(coin.changed_at))
 
     def things(self, row: Coin) -> Sequence[tuple[str, object]]:
         # The task of an export has the id of the export.
@@ -375,7 +320,7 @@ class CoinPage(base.LedgerPage):
                 Fact("state", desk.pill(row.state), note=reports.COIN_WORDS[CoinState(row.state)]),
                 Fact("value", desk.denomination(row.denomination)),
                 Fact("serial number", row.serial_number),
-                Fact("wallet", link("wallets_wallet", row.wallet_id, row.wallet.name)),
+                Fact("wallet", link(row.wallet)),
                 Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
                 Fact(
                     "last checked",
@@ -383,14 +328,8 @@ class CoinPage(base.LedgerPage):
                     note="" if row.checked_at is None else desk.ago(row.checked_at),
                 ),
                 Fact("came", f"by {row.origin}", note=desk.ago(row.created_at)),
-                Fact(
-                    "held by", "nothing" if row.task_id is None else link("lockers_lockertask", row.task_id, "a task")
-                ),
-                *(
-                    [Fact("locker", link("lockers_locker", row.locker_id, desk.short(row.locker_id)))]
-                    if row.locker_id
-                    else []
-                ),
+                Fact("held by", "nothing" if row.task_id is None else link(LockerTask(pk=row.task_id), "a task")),
+                *([Fact("locker", link(Locker(pk=row.locker_id), desk.short(row.locker_id)))] if row.locker_id else []),
                 Fact("authenticity numbers", "••••••", note="sealed; no page shows them"),
                 Fact("changed", desk.full(row.changed_at), note=desk.ago(row.changed_at)),
                 Fact("id", row.pk),

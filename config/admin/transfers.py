@@ -5,16 +5,15 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.safestring import SafeString
 
 from config.admin import base
 from config.admin.base import Fact
+from config.admin.links import link, list_url
 from config.admin.templatetags import desk
-from config.admin.wallets import link
 from transfers import reports
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferState
+from wallets.models import Token
 
 TOKENS_SHOWN = 50
 
@@ -91,33 +90,15 @@ class TransferPage(base.LedgerPage):
             return ("-created_at", "-number")
         return ("-number",)
 
-    @admin.display(description="transfer")
-    def identity(self, transfer: Transfer) -> str:
-        return desk.short(transfer.pk)
-
-    @admin.display(description="state")
-    def status(self, transfer: Transfer) -> SafeString:
-        return desk.pill(transfer.state)
-
-    @admin.display(description="tokens")
-    def tokens(self, transfer: Transfer) -> str:
-        return f"{transfer.token_count:,}"
-
-    @admin.display(description="from")
-    def from_wallet(self, transfer: Transfer) -> SafeString:
-        return link("wallets_wallet", transfer.source_id, transfer.source.name)
-
-    @admin.display(description="to")
-    def to_wallet(self, transfer: Transfer) -> SafeString:
-        return link("wallets_wallet", transfer.destination_id, transfer.destination.name)
-
-    @admin.display(description="made")
-    def made(self, transfer: Transfer) -> SafeString | str:
-        return desk.moment(transfer.created_at)
-
-    @admin.display(description="closed")
-    def closed(self, transfer: Transfer) -> SafeString | str:
-        return "open" if transfer.closed_at is None else desk.moment(transfer.closed_at)
+    identity = base.column("transfer", lambda transfer: desk.short(transfer.pk))
+    status = base.column("state", lambda transfer: desk.pill(transfer.state))
+    tokens = base.column("tokens", lambda transfer: f"{transfer.token_count:,}")
+    from_wallet = base.column("from", lambda transfer: link(transfer.source))
+    to_wallet = base.column("to", lambda transfer: link(transfer.destination))
+    made = base.column("made", lambda transfer: desk.moment(transfer.created_at))
+    closed = base.column(
+        "closed", lambda transfer: "open" if transfer.closed_at is None else desk.moment(transfer.closed_at)
+    )
 
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {
@@ -126,12 +107,12 @@ class TransferPage(base.LedgerPage):
             "possible": reports.allowed_events(row),
             "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,
-            "token_page": reverse("admin:wallets_token_changelist"),
+            "token_page": list_url(Token),
             "facts": [
                 Fact("state", desk.pill(row.state)),
-                Fact("from", link("wallets_wallet", row.source_id, row.source.name)),
-                Fact("to", link("wallets_wallet", row.destination_id, row.destination.name)),
-                Fact("asked by", link("wallets_wallet", row.originator_id, row.originator.name)),
+                Fact("from", link(row.source)),
+                Fact("to", link(row.destination)),
+                Fact("asked by", link(row.originator)),
                 Fact("tokens", f"{row.token_count:,}", note=reports.tokens_as_asked(row)),
                 Fact("reserved now", f"{row.reserved_count:,}"),
                 Fact("moved", f"{row.moved_count:,}"),

@@ -5,12 +5,11 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
 from config.admin import base
 from config.admin.base import Fact
+from config.admin.links import link
 from config.admin.templatetags import desk
-from config.admin.wallets import link, page_of
 from trusts import reports
 from trusts.models import Trust
 from trusts.states import TrustRequestType, TrustState
@@ -55,21 +54,10 @@ class TrustPage(base.LedgerPage):
         sides = ("actor", "target", "originator")
         return Trust.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
 
-    @admin.display(description="trust")
-    def says(self, trust: Trust) -> str:
-        return reports.meaning(trust)
-
-    @admin.display(description="state")
-    def status(self, trust: Trust) -> SafeString:
-        return desk.pill(trust.state)
-
-    @admin.display(description="asked")
-    def made(self, trust: Trust) -> SafeString | str:
-        return desk.moment(trust.created_at)
-
-    @admin.display(description="changed")
-    def changed(self, trust: Trust) -> SafeString | str:
-        return desk.moment(trust.updated_at)
+    says = base.column("trust", reports.meaning)
+    status = base.column("state", lambda trust: desk.pill(trust.state))
+    made = base.column("asked", lambda trust: desk.moment(trust.created_at))
+    changed = base.column("changed", lambda trust: desk.moment(trust.updated_at))
 
     def detail(self, request: HttpRequest, row: Trust) -> dict[str, Any]:
         return {
@@ -80,12 +68,11 @@ class TrustPage(base.LedgerPage):
                 Fact(
                     "says", reports.meaning(row), note="" if row.state == TrustState.TRUSTED else "but is not in force"
                 ),
-                Fact("actor", link("wallets_wallet", row.actor_id, row.actor.name), note="asks"),
-                Fact("target", link("wallets_wallet", row.target_id, row.target.name), note="is asked"),
+                Fact("actor", link(row.actor), note="asks"),
+                Fact("target", link(row.target), note="is asked"),
                 Fact(
                     "originator",
-                    row.originator.name,
-                    page_of("wallets_wallet", row.originator_id),
+                    link(row.originator),
                     note="was logged in when it was asked",
                 ),
                 Fact("request", row.request_type),

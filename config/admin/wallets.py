@@ -6,32 +6,25 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from config.admin import base, charts
 from config.admin.base import Fact
+from config.admin.links import link, list_url, page_url
 from config.admin.templatetags import desk
 from lockers import queries as lockers
 from lockers import reports as coins_overview
+from lockers.models import Coin, LockerTask
 from transfers import counters
 from transfers import reports as transfers
+from transfers.models import Transfer
 from trusts import reports as trusts
+from trusts.models import Trust
 from wallets import names, reports
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
 from wallets.queries import NO_TOKENS
 from wallets.states import AuditResult, OperatorVerb
-
-
-def page_of(model: str, row_id: object) -> str:
-    """Return the address of a row's page; `model` is for instance `wallets_wallet`."""
-    return reverse(f"admin:{model}_change", args=[row_id])
-
-
-def link(model: str, row_id: object, text: object) -> SafeString:
-    return format_html('<a href="{}">{}</a>', page_of(model, row_id), text)
 
 
 @admin.register(Wallet)
@@ -72,21 +65,10 @@ class WalletPage(base.LedgerPage):
             wallet.counts = counts.get(wallet.pk, NO_TOKENS)
             wallet.has_password = wallet.pk in able
 
-    @admin.display(description="tokens")
-    def tokens(self, wallet: Any) -> str:
-        return f"{wallet.counts.total:,}"
-
-    @admin.display(description="reserved")
-    def reserved(self, wallet: Any) -> str:
-        return f"{wallet.counts.pending:,}"
-
-    @admin.display(description="password")
-    def can_log_in(self, wallet: Any) -> str:
-        return "has one" if wallet.has_password else "none"
-
-    @admin.display(description="created")
-    def made(self, wallet: Wallet) -> SafeString | str:
-        return desk.moment(wallet.created_at)
+    tokens = base.column("tokens", lambda wallet: f"{wallet.counts.total:,}")
+    reserved = base.column("reserved", lambda wallet: f"{wallet.counts.pending:,}")
+    can_log_in = base.column("password", lambda wallet: "has one" if wallet.has_password else "none")
+    made = base.column("created", lambda wallet: desk.moment(wallet.created_at))
 
     def detail(self, request: HttpRequest, row: Wallet) -> dict[str, Any]:
         counts = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS)
@@ -108,12 +90,12 @@ class WalletPage(base.LedgerPage):
             "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
             "keys": keys,
             "links": {
-                "tokens": reverse("admin:wallets_token_changelist") + here,
-                "transfers": reverse("admin:transfers_transfer_changelist") + here,
-                "trusts": reverse("admin:trusts_trust_changelist") + here,
-                "coins": reverse("admin:lockers_coin_changelist") + here,
-                "tasks": reverse("admin:lockers_lockertask_changelist") + here,
-                "keys": reverse("admin:wallets_bearertoken_changelist") + here,
+                "tokens": list_url(Token) + here,
+                "transfers": list_url(Transfer) + here,
+                "trusts": list_url(Trust) + here,
+                "coins": list_url(Coin) + here,
+                "tasks": list_url(LockerTask) + here,
+                "keys": list_url(BearerToken) + here,
             },
             "facts": [
                 Fact("id", row.pk),
@@ -184,23 +166,16 @@ class TokenPage(base.LedgerPage):
         row_id = names.parse_uuid(term)
         return queryset.none() if row_id is None else queryset.filter(Q(pk=row_id) | Q(capture_id=row_id))
 
-    @admin.display(description="holder")
-    def holder(self, token: Token) -> SafeString:
-        return link("wallets_wallet", token.wallet_id, token.wallet.name)
+    holder = base.column("holder", lambda token: link(token.wallet))
 
     @admin.display(description="state")
     def state(self, token: Token) -> SafeString | str:
         if token.transfer_pending_id is None:
             return "free"
-        return link("transfers_transfer", token.transfer_pending_id, "reserved")
+        return link(Transfer(pk=token.transfer_pending_id), "reserved")
 
-    @admin.display(description="moves")
-    def moved(self, token: Token) -> str:
-        return f"{token.moves:,}"
-
-    @admin.display(description="issued")
-    def made(self, token: Token) -> SafeString | str:
-        return desk.moment(token.created_at)
+    moved = base.column("moves", lambda token: f"{token.moves:,}")
+    made = base.column("issued", lambda token: desk.moment(token.created_at))
 
     def things(self, row: Token) -> Sequence[tuple[str, object]]:
         return [*super().things(row), (transfers.ISSUE, transfers.issue_of(row))]
@@ -212,12 +187,10 @@ class TokenPage(base.LedgerPage):
             "facts": [
                 Fact("id", row.pk),
                 Fact("capture", row.capture_id, note="the tree that it stands for"),
-                Fact("holder", row.wallet.name, page_of("wallets_wallet", row.wallet_id)),
+                Fact("holder", link(row.wallet)),
                 Fact("state", "free")
                 if row.transfer_pending_id is None
-                else Fact(
-                    "state", "reserved by a pending transfer", page_of("transfers_transfer", row.transfer_pending_id)
-                ),
+                else Fact("state", "reserved by a pending transfer", page_url(Transfer, row.transfer_pending_id)),
                 Fact("issued", desk.full(row.created_at), note=desk.ago(row.created_at)),
                 Fact("moved", f"{row.moves:,} times" if row.moves != 1 else "once"),
             ],
@@ -251,25 +224,11 @@ class KeyPage(base.LedgerPage):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("digest")
 
-    @admin.display(description="begins with")
-    def begins(self, row: Any) -> str:
-        return f"{row.prefix}…"
-
-    @admin.display(description="state")
-    def state(self, row: Any) -> SafeString:
-        return desk.pill(validity(row))
-
-    @admin.display(description="last used")
-    def used(self, row: Any) -> SafeString | str:
-        return desk.moment(row.last_used_at)
-
-    @admin.display(description="expires")
-    def ends(self, row: Any) -> SafeString | str:
-        return desk.moment(row.expires_at)
-
-    @admin.display(description="created")
-    def made(self, row: Any) -> SafeString | str:
-        return desk.moment(row.created_at)
+    begins = base.column("begins with", lambda row: f"{row.prefix}…")
+    state = base.column("state", lambda row: desk.pill(validity(row)))
+    used = base.column("last used", lambda row: desk.moment(row.last_used_at))
+    ends = base.column("expires", lambda row: desk.moment(row.expires_at))
+    made = base.column("created", lambda row: desk.moment(row.created_at))
 
 
 @admin.register(ApiKey)
@@ -337,9 +296,7 @@ class BearerTokenPage(KeyPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(prefix__startswith=term[:12])
 
-    @admin.display(description="wallet")
-    def holder(self, row: BearerToken) -> SafeString:
-        return link("wallets_wallet", row.wallet_id, row.wallet.name)
+    holder = base.column("wallet", lambda row: link(row.wallet))
 
     def detail(self, request: HttpRequest, row: BearerToken) -> dict[str, Any]:
         return {
@@ -347,7 +304,7 @@ class BearerTokenPage(KeyPage):
             "facts": [
                 Fact("state", desk.pill(validity(row))),
                 Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
-                Fact("wallet", row.wallet.name, page_of("wallets_wallet", row.wallet_id)),
+                Fact("wallet", link(row.wallet)),
                 Fact("last used", desk.full(row.last_used_at) or "never", note="noted once an hour"),
                 Fact("expires", desk.full(row.expires_at), note=desk.ago(row.expires_at)),
                 Fact("revoked", desk.full(row.revoked_at) or "no"),
@@ -388,21 +345,13 @@ class AuditRunPage(base.LedgerPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
-    @admin.display(description="result")
-    def outcome(self, run: AuditRun) -> SafeString:
-        return desk.pill(run.result, run.get_result_display())
-
-    @admin.display(description="by")
-    def who(self, run: AuditRun) -> str:
-        return str(run.staff or "the clock")
-
-    @admin.display(description="begun")
-    def begun(self, run: AuditRun) -> SafeString | str:
-        return desk.moment(run.started_at)
-
-    @admin.display(description="took")
-    def took(self, run: AuditRun) -> str:
-        return "–" if run.finished_at is None else desk.span((run.finished_at - run.started_at).total_seconds())
+    outcome = base.column("result", lambda run: desk.pill(run.result, run.get_result_display()))
+    who = base.column("by", lambda run: str(run.staff or "the clock"))
+    begun = base.column("begun", lambda run: desk.moment(run.started_at))
+    took = base.column(
+        "took",
+        lambda run: "–" if run.finished_at is None else desk.span((run.finished_at - run.started_at).total_seconds()),
+    )
 
     def detail(self, request: HttpRequest, row: AuditRun) -> dict[str, Any]:
         return {
@@ -459,21 +408,10 @@ class OperatorActionPage(base.LedgerPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(staff__username=term)
 
-    @admin.display(description="who")
-    def who(self, action: OperatorAction) -> str:
-        return action.staff.get_username()
-
-    @admin.display(description="did")
-    def what(self, action: OperatorAction) -> str:
-        return action.get_verb_display()
-
-    @admin.display(description="of")
-    def of(self, action: OperatorAction) -> str:
-        return f"{action.object_kind} {action.object_label or action.object_id}".strip()
-
-    @admin.display(description="when")
-    def at(self, action: OperatorAction) -> SafeString | str:
-        return desk.moment(action.created_at)
+    who = base.column("who", lambda action: action.staff.get_username())
+    what = base.column("did", lambda action: action.get_verb_display())
+    of = base.column("of", lambda action: f"{action.object_kind} {action.object_label or action.object_id}".strip())
+    at = base.column("when", lambda action: desk.moment(action.created_at))
 
     def things(self, row: OperatorAction) -> Sequence[tuple[str, object]]:
         return []

@@ -21,6 +21,7 @@ from django.db.models import Model
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
+from config.admin.links import list_url, page_url
 from wallets import errors, operator_log
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
@@ -86,11 +87,6 @@ class Outcome:
     url: str = ""
     verb: OperatorVerb | None = None
     after_commit: Callable[[], object] | None = None
-
-
-def page_of(row: Model) -> str:
-    """Return the URL of a row's page."""
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
 class AdminAction:
@@ -166,9 +162,9 @@ class AdminAction:
     def url_of(self, row: Any) -> str:
         """Return the page to go back to: that of the row, or the list."""
         if row is not None:
-            return page_of(row)
+            return page_url(type(row), row.pk)
         assert self.above is not None
-        return reverse(f"admin:{self.above._meta.app_label}_{self.above._meta.model_name}_changelist")
+        return list_url(self.above)
 
     # --- ticket ---------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from config.admin.actions import base
-from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values, page_of
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import WalletAction
+from config.admin.links import page_url
 from config.admin.templatetags import desk
 from lockers import retry_plan, task_recovery
 from lockers.localnet.control import Control, ControlFailed
@@ -43,7 +44,7 @@ class CoinsAction(WalletAction):
         task = type(self).start(actor=row, name=str(row.pk)).task
         # A health check reserves no coin.
         after = {"task": str(task.pk), **({} if task.kind == TaskKind.HEALTH else {"coins": task.coins.count()})}
-        return Outcome(self.message, after, concerns=[(base.TASK, task.pk)], url=page_of(task))
+        return Outcome(self.message, after, concerns=[(base.TASK, task.pk)], url=page_url(LockerTask, task.pk))
 
 
 class StartFind(CoinsAction):
@@ -143,7 +144,7 @@ class TaskAction(AdminAction):
         found += [(base.LOCKER, each.locker_id) for each in (row, task) if each.locker_id is not None]
         concerns = [*found, *((base.WALLET, each.wallet_id) for each in (row, task))]
         after = {"task": str(task.pk), **after}
-        return Outcome(messages[row.pk != task.pk], after, concerns=concerns, url=page_of(task))
+        return Outcome(messages[row.pk != task.pk], after, concerns=concerns, url=page_url(LockerTask, task.pk))
 
 
 class RetryTask(TaskAction):

@@ -11,8 +11,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from config.admin import people, roles, sessions
 from config.admin.actions import base
-from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values, page_of
+from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import SHOWN_ONCE, new_password
+from config.admin.links import page_url
 from config.admin.models import Session
 from config.admin.templatetags import desk
 from wallets import errors
@@ -268,7 +269,7 @@ class SessionsAction(_OnPeople):
         return reverse("admin:sessions")
 
     def outcome(self, operator: Operator, person: User, message: str, ended: int) -> Outcome:
-        url = self.url_of(person) if person.pk == operator.staff.pk else page_of(person)
+        url = self.url_of(person) if person.pk == operator.staff.pk else page_url(User, person.pk)
         return Outcome(message, {"sessions_ended": ended}, subject=person, url=url)
 
 

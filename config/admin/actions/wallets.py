@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
+from config.admin.links import page_url
 from config.admin.templatetags import desk
 from config.ops import audits
 from wallets import errors, names, operations, operator_log
@@ -276,7 +277,7 @@ class RotateApiKey(ExistingKeyAction):
             {"new_key": str(new.pk), "new_key_begins_with": new.prefix, "old_key_stays_valid_hours": float(hours)},
             concerns=[(base.API_KEY, new.pk)],
             secrets=[("API key", plaintext)],
-            url=base.page_of(new),
+            url=page_url(ApiKey, new.pk),
         )
 
 
