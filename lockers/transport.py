@@ -227,8 +227,7 @@ async def _while_flushing(servers: Sequence[Server], until: float, asking: Corou
     try:
         return await asking
     finally:
-        for task in flushing:
-            await _cancelled(task)
+        await cancel(*flushing)
 
 
 async def _ask_all(
@@ -267,9 +266,7 @@ async def _ask_all(
             results |= await _listen(pending, listener.on_late)
             pending = set()
     finally:
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await cancel(*pending)
     for task in pending:
         # Its answer may have come in the moment in which it was given up.
         result = tasks[task].silence("cancelled") if task.cancelled() else task.result()
@@ -292,9 +289,7 @@ async def _listen(pending: set[asyncio.Task[Result]], on_late: Callable[[Results
                 on_late(dict(sorted(group.items())))
                 heard, group = heard | group, {}
     finally:
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await cancel(*pending)
     return heard
 
 
@@ -417,9 +412,9 @@ class _Inquiry:
             try:
                 return await self._first_answer(first, second)
             finally:
-                await _cancelled(second)
+                await cancel(second)
         finally:
-            await _cancelled(first)
+            await cancel(first)
 
     async def _first_answer(self, first: asyncio.Task[Result], second: asyncio.Task[Result]) -> Result:
         done, pending = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
@@ -528,9 +523,10 @@ class _Inquiry:
         except OSError:
             return self.silence("network")
         finally:
-            for chore in chores:
-                await _cancelled(chore)
-            opened.close()
+            try:
+                await cancel(*chores)
+            finally:
+                opened.close()
 
     @staticmethod
     async def _send(opened: socket.socket, data: bytes) -> None:
@@ -640,9 +636,24 @@ async def _received(opened: socket.socket, data: bytes, size: int) -> bytes:
     return b"".join(chunks)
 
 
-async def _cancelled(task: "asyncio.Task[Result] | asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def cancel(*tasks: asyncio.Task[Result] | asyncio.Task[None]) -> None:
+    """
+    Cancel tasks and return when all have ended, also if the caller is cancelled meanwhile.
+
+    A second cancellation must not reach them: it would interrupt what they do to close their sockets.
+
+    :raises CancelledError: the caller was cancelled meanwhile
+    """
+    for task in tasks:
+        task.cancel()
+    was_cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            was_cancelled = True
+    if was_cancelled:
+        raise asyncio.CancelledError
 
 
 def _largest_answer(command: Command, payload: bytes) -> int:
