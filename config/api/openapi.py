@@ -1,7 +1,7 @@
 """
-The description of the interface in OpenAPI 3.1, and its page at `/docs/`.
+The OpenAPI 3.1 description of the API, and Swagger UI at `/docs/`.
 
-Each action of a view is described where it stands:
+Each action of a view set is described by a decorator:
 
     @describe(
         "Create a wallet",
@@ -11,9 +11,8 @@ Each action of a view is described where it stands:
         tag="wallets",
     )
 
-Schemas are derived: those of requests from the shape that also checks them, those of answers from the example, so
-that neither can say what is not so. Refusals that many requests may get (credentials, malformed bodies, a busy
-service) are added to all that can get them.
+Request schemas are derived from the shapes that validate requests, response schemas from the example. Errors that many
+requests may get (credentials, malformed bodies, a busy service) are added to all of them.
 """
 
 import json
@@ -33,7 +32,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import errors
-from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text
+from config.api.json_schemas import plain, schema_like, schema_of
+from config.api.validation import Field, Guid, Number, Shape, Text
 from config.web.security_headers import READING_POLICY
 from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
@@ -47,18 +47,16 @@ PAGE: Final[Mapping[str, Field]] = {
     "cursor": Text(maximum=1000, required=False),
 }
 _ABOUT: Final = {
-    "limit": "How many rows at most.",
+    "limit": "The maximum number of rows.",
     "start": "The position of the first row, from 1. For deep pages follow the `Link` header instead.",
-    "since": "A date or time; earlier events are left out.",
-    "cursor": "Where the page before ended, as its `Link` header says; not together with `start`.",
+    "since": "A date or time; earlier events are omitted.",
+    "cursor": "The position in the `Link` header of the previous page; not together with `start`.",
 }
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _FILE: Final = {"type": "string", "format": "binary"}
-# The names of RFC 9110. Python has them since 3.13, and older ones before: the document is the same on all.
+# The reason phrases of RFC 9110, which Python has since 3.13: the document must not depend on the version.
 _RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 
-# What is wrong with a request before a rule of the domain is asked; the texts are those that are sent.
+# Errors of requests that no domain rule has seen yet, with the messages that are sent.
 _UNREADABLE: Final = [
     errors.RequestRefused(400, "Malformed JSON: Expecting value at position 11"),
     errors.RequestRefused(413, "Request entity too large"),
@@ -82,7 +80,7 @@ _ALWAYS: Final = [
 ]
 
 
-# What refusals are called in the names of responses: those of the domain by their class, these by their message.
+# Names of error responses by message. Domain errors are added under the names of their classes.
 _CALLED: Final[dict[str, str]] = {
     "Malformed request": "MalformedRequest",
     _UNREADABLE[0].message: "MalformedJson",
@@ -96,154 +94,8 @@ _CALLED: Final[dict[str, str]] = {
     "Unknown error": "UnexpectedError",
     "Service busy, try again": "ServiceBusy",
 }
-# Possible wherever something else of the same status is, so they go without saying.
+# Possible wherever another error of the same status is, so they are not part of a response's name.
 _UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
-
-
-class Nullable:
-    """An example value in whose place null may stand."""
-
-    def __init__(self, example: Any) -> None:
-        self.example = example
-
-
-class Sometimes:
-    """An example value whose name may be missing."""
-
-    def __init__(self, example: Any) -> None:
-        self.example = example
-
-
-class Either:
-    """A value of one of several kinds; the first stands in the example."""
-
-    def __init__(self, *examples: Any) -> None:
-        self.examples = examples
-        self.example = examples[0]
-
-
-class Keyed:
-    """An object whose names are not fixed, and whose values all look like the first."""
-
-    def __init__(self, example: Mapping[str, Any]) -> None:
-        self.example = dict(example)
-
-
-class OneOf:
-    """A text that is one of a few; the first stands in the example."""
-
-    def __init__(self, *choices: str) -> None:
-        self.choices = choices
-        self.example = choices[0]
-
-
-def schema_of(field: Field, *, in_query: bool = False) -> dict[str, Any]:
-    """Return the JSON schema of a field of a shape. In a query everything is text, and numbers are called numbers."""
-    match field:
-        case Shape():
-            return {
-                "type": "object",
-                "properties": {name: schema_of(each) for name, each in field.fields.items()},
-                "required": [name for name, each in field.fields.items() if each.required],
-                "additionalProperties": False,
-            }
-        case ListOf():
-            return _present(
-                {
-                    "type": "array",
-                    "items": schema_of(field.item),
-                    "minItems": field.minimum or None,
-                    "maxItems": field.maximum,
-                    "uniqueItems": field.unique or None,
-                }
-            )
-        case Text():
-            return _present(
-                {
-                    "type": "string",
-                    "minLength": field.minimum or (None if field.may_be_empty else 1),
-                    "maxLength": field.maximum,
-                    "enum": list(field.choices) if field.choices is not None else None,
-                }
-            )
-        case Number():
-            number = _present({"type": "integer", "minimum": field.minimum, "maximum": field.maximum})
-            if field.from_text and not in_query:
-                return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]+(\\.0+)?$"}]}
-            return number
-        case Flag():
-            boolean = {"type": "boolean"}
-            if field.from_text and not in_query:
-                return {"anyOf": [boolean, {"type": "string", "enum": ["true", "false"]}]}
-            return boolean
-        case Guid():
-            return {"type": "string", "format": "uuid"}
-        case Moment():
-            return {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
-        case _:
-            # A field of an app's own says itself what it takes.
-            return dict(getattr(field, "schema", {}))
-
-
-def schema_like(example: Any) -> dict[str, Any]:
-    """Return the JSON schema of answers that look like the example."""
-    match example:
-        case Nullable(example=None):
-            return {"type": "null"}
-        case Nullable():
-            inner = schema_like(example.example)
-            if "enum" in inner:
-                inner["enum"] = [*inner["enum"], None]
-            return inner | {"type": [inner["type"], "null"]} if "type" in inner else inner
-        case Sometimes() | Keyed() | OneOf() | Either():
-            return _schema_of_wrapped(example)
-        case bool():
-            return {"type": "boolean"}
-        case int():
-            return {"type": "integer"}
-        case float():
-            return {"type": "number"}
-        case str() if _UUID.fullmatch(example):
-            return {"type": "string", "format": "uuid"}
-        case str() if _TIME.fullmatch(example):
-            return {"type": "string", "format": "date-time"}
-        case str():
-            return {"type": "string"}
-        case list():
-            return {"type": "array", "items": schema_like(example[0]) if example else {}}
-        case dict():
-            return {
-                "type": "object",
-                "properties": {name: schema_like(value) for name, value in example.items()},
-                "required": [name for name, value in example.items() if not isinstance(value, Sometimes)],
-            }
-        case _:
-            return {}
-
-
-def _schema_of_wrapped(example: Sometimes | Keyed | OneOf | Either) -> dict[str, Any]:
-    match example:
-        case Sometimes():
-            return schema_like(example.example)
-        case Keyed():
-            return {"type": "object", "additionalProperties": schema_like(next(iter(example.example.values())))}
-        case OneOf():
-            return {"type": "string", "enum": list(example.choices)}
-        case Either():
-            return {"anyOf": [schema_like(each) for each in example.examples]}
-
-
-def plain(example: Any) -> Any:
-    """Return an example without what only its schema needs."""
-    if isinstance(example, Nullable | Sometimes | Keyed | OneOf | Either):
-        return plain(example.example)
-    if isinstance(example, dict):
-        return {name: plain(value) for name, value in example.items()}
-    return [plain(value) for value in example] if isinstance(example, list) else example
-
-
-def _present(schema: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in schema.items() if value is not None}
 
 
 def describe(
@@ -269,11 +121,11 @@ def describe(
     """
     Describe an action.
 
-    `answer` is an example (with `Nullable` and the like where something else may stand), `also` those of other
-    statuses that mean success. `body` is what is read, or several shapes of which one fits, and `form` the fields
-    beside the file of a multipart form, which is called `file`. `answer_files` are the media types of an answer that
-    is a file itself. `query` and `path` are the parameters, and `refusals` those of the action itself. An action
-    without `query` takes no query parameters, and `config.api.views` refuses any. `about` is what the page says of it.
+    `answer` is an example of the response (see `config.api.json_schemas` for optional and nullable values), `also` are
+    examples for other 2xx statuses. `body` is the shape of the request, or several of which one fits. `form` has the
+    fields beside the file of a multipart form, `file` is the name of that file. `answer_files` are the media types of a
+    response that is a file. `query` and `path` are the parameters; an action without `query` accepts no query
+    parameters (`config.api.views` refuses them). `refusals` are the errors of this action. `about` is its description.
     """
     if is_idempotent is None:
         is_idempotent = body is not None
@@ -367,14 +219,14 @@ def _headers(
             "Idempotency-Key",
             {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
             OpenApiParameter.HEADER,
-            description="Send the same key again to get the first answer and no second effect; kept for 7 days.",
+            description="A retry with the same key gets the stored response and has no second effect. Kept for 7 days.",
         )
         yield OpenApiParameter(
             "Idempotency-Replayed",
             {"type": "string", "enum": ["true"]},
             OpenApiParameter.HEADER,
             response=list(statuses),
-            description="There if this is the answer to an earlier request with the same key.",
+            description="Present if this is the stored response to an earlier request with the same key.",
         )
     if query is not None and "cursor" in query:
         yield OpenApiParameter(
@@ -382,7 +234,7 @@ def _headers(
             {"type": "string"},
             OpenApiParameter.HEADER,
             response=list(statuses),
-            description='`<…>; rel="next"`: the address of the next page, if there is one.',
+            description='`<…>; rel="next"`: the URL of the next page, if there is one.',
         )
 
 
@@ -416,7 +268,7 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
     return responses
 
 
-# Named by every refusal.
+# Referenced by every error response.
 ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
     "Error": schema_like(errors.body_of("/", 404, "Cannot GET /nope")),
     "LockerError": schema_like(errors.body_of("/api/", 404, "Cannot GET /api/nope")),
@@ -424,7 +276,7 @@ ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
 
 
 def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Say of each body whether it is required: it is where a field is (a hook of drf-spectacular)."""
+    """Mark each body with a required field as required (a hook of drf-spectacular)."""
     for operations in result["paths"].values():
         for operation in operations.values():
             body = operation.get("requestBody")
@@ -434,12 +286,12 @@ def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             shapes = [shape for schema in schemas for shape in schema.get("oneOf", [schema])]
             body["required"] = all(shape.get("required") for shape in shapes)
             if not any(shape.get("properties") for shape in shapes):
-                body["description"] = "May be left out, and `Content-Type` with it."
+                body["description"] = "May be omitted, together with `Content-Type`."
     return result
 
 
 def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the schemas of refusals, and keep one of several refusals that are alike (a hook of drf-spectacular)."""
+    """Add the error schemas and replace identical error responses by references (a hook of drf-spectacular)."""
     result["components"].setdefault("schemas", {}).update(ERROR_SCHEMAS)
     users: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for operations in result["paths"].values():
@@ -460,7 +312,7 @@ def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _names(response: dict[str, Any]) -> Iterator[str]:
-    """Give names for a response of refusals: by what they are, and if that is taken by what the first of them says."""
+    """Yield candidate names for an error response: its errors joined by "Or", then the message of the first."""
     examples = response["content"]["application/json"]["examples"]
     said = {each["value"]["message"]: re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
     called = list(dict.fromkeys(_CALLED.get(message) or _invalid_id(message) or text for message, text in said.items()))
@@ -475,7 +327,7 @@ def _invalid_id(message: str) -> str | None:
 
 
 def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Leave out aliases, the twins under the public prefix, and all that is optional (a hook of drf-spectacular)."""
+    """Omit aliases, paths below `/wallet/` and optional parts of paths (a hook of drf-spectacular)."""
     return [
         (_without_plural(path, regex).rstrip("/") or "/", regex, method, view)
         for path, regex, method, view in endpoints
@@ -514,7 +366,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the description. It depends on nothing but the code, and takes a second to make."""
+    """Return the OpenAPI document. It depends on the code alone and takes a second to generate."""
     schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return schema
 
@@ -529,7 +381,7 @@ class SchemaView(SpectacularAPIView):
 
 
 class DocsView(SpectacularSwaggerSplitView):
-    """Swagger UI, its assets from this server, its script in an answer of its own."""
+    """Swagger UI, with assets from this server and its script in a separate response."""
 
     authentication_classes = []
     permission_classes = []

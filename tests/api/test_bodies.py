@@ -220,7 +220,7 @@ def test_the_description_says_which_actions_need_no_body():
         path
         for path, operations in document()["paths"].items()
         for operation in operations.values()
-        if operation.get("requestBody", {}).get("description", "").startswith("May be left out")
+        if operation.get("requestBody", {}).get("description", "").startswith("May be omitted")
     }
 
     assert optional == set(_without_body())

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from config.api.openapi import Either, Keyed, Nullable, OneOf, Sometimes
+from config.api.json_schemas import Either, Keyed, Nullable, OneOf, Sometimes
 from lockers.states import FileType, LineType, LockerState, Step, TaskKind, TaskState
 
 _ID: Final = "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from config.api.openapi import OneOf, Sometimes
+from config.api.json_schemas import OneOf, Sometimes
 from config.api.validation import Field, Moment, Text
 from transfers.events import EventRow
 from wallets.states import EventType

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from config.api.errors import Invalid
-from config.api.openapi import Either, Nullable, OneOf
+from config.api.json_schemas import Either, Nullable, OneOf
 from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text, Unset
 from transfers.queries import MovementRow, PendingSums, TransferRow
 from transfers.states import TransferState

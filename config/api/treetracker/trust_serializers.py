@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from config.api.errors import Invalid
-from config.api.openapi import PAGE, OneOf
+from config.api.json_schemas import OneOf
+from config.api.openapi import PAGE
 from config.api.validation import Guid, Number, Shape, Text
 from trusts.queries import TrustRow
 from trusts.states import TrustRequestType, TrustState, TrustType

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from config.api.openapi import Nullable
+from config.api.json_schemas import Nullable
 from config.api.validation import Guid, Shape, Text
 from wallets import passwords
 from wallets.models import Wallet
