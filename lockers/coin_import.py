@@ -20,7 +20,7 @@ from lockers.raida.coins import SERIAL_NUMBERS
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError
 from lockers.states import TaskKind
-from lockers.worker import task_store
+from lockers.worker import waiting_claims
 from lockers.worker.task_store import BATCH_COINS
 
 MAXIMUM_COINS: Final = 20_000
@@ -143,14 +143,14 @@ def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
 
 def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
     """Save claims to the coins for a task, and note in their files' outcomes what became of each."""
-    saved = task_store.insert_incoming(
+    saved = waiting_claims.insert_incoming(
         task_id=task_id,
         wallet_id=wallet_id,
         origin=TaskKind.IMPORT,
         coins=[(record.coin, record.ans, coin_secrets.fresh_numbers()) for record in found._plain],
     )
     saved.add(
-        task_store.insert_incoming(
+        waiting_claims.insert_incoming(
             task_id=task_id,
             wallet_id=wallet_id,
             origin=TaskKind.IMPORT,

@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
-from lockers import dispatch, fair_queue
+from lockers import competing_claims, dispatch, fair_queue
 from lockers.errors import TaskSuperseded
 from lockers.operations import find, fix, lookups
 from lockers.worker import circuit_breaker, echo, health_check, repair, runner, task_store
@@ -56,7 +56,7 @@ def sweep() -> None:
         return
     find.start_overdue()
     fix.start_overdue()
-    for task_id in (*task_store.unpark(), *task_store.overdue_tasks()):
+    for task_id in (*competing_claims.unpark(limit=100), *task_store.overdue_tasks()):
         dispatch.ring(task_id)
     circuit_breaker.probe()
 

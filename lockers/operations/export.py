@@ -15,7 +15,7 @@ from lockers.operations.new_task import Started
 from lockers.raida import files
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import FileType, TaskKind
-from lockers.worker import task_store
+from lockers.worker import task_store, waiting_claims
 from trusts import queries as trusts
 from wallets.models import Wallet
 
@@ -162,7 +162,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
             is_long=task_store.is_long(len(rows)),
             tag=export.task.tag,
         )
-        saved = task_store.insert_incoming(
+        saved = waiting_claims.insert_incoming(
             task_id=task.pk,
             wallet_id=export.wallet_id,
             # Such coins may be somebody else's by now, which does not make them counterfeit.

@@ -10,6 +10,7 @@ from lockers.models import LockerTask
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
 from lockers.states import TaskKind
+from lockers.worker import fix as fixing
 from lockers.worker import health_check, task_store
 from lockers.worker.task_store import BATCH_COINS
 from wallets.models import Wallet
@@ -24,7 +25,7 @@ def start(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
-        coin_ids = task_store.free_to_heal(wallet_id=wallet.pk)
+        coin_ids = fixing.free_to_heal(wallet_id=wallet.pk)
         unchecked = health_check.not_checked_lately(health_check.at_rest(wallet.pk)).count()
         if not coin_ids and not unchecked:
             raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
@@ -38,7 +39,7 @@ def start_overdue() -> list[UUID]:
     for wallet_id in retry_schedule.wallets_to_fix():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            coin_ids = task_store.free_to_heal(wallet_id=wallet_id)
+            coin_ids = fixing.free_to_heal(wallet_id=wallet_id)
             if coin_ids:
                 started.append(_begin_fix(coin_ids, wallet=wallet, actor=wallet, is_bounded=False).pk)
     return started
@@ -54,11 +55,11 @@ def _begin_fix(
         wallet=wallet,
         actor=actor,
         id=task_id,
-        coins=(len(coin_ids) + looked_at) * BATCH_COINS // task_store.FIX_COINS,
+        coins=(len(coin_ids) + looked_at) * BATCH_COINS // fixing.FIX_COINS,
         is_bounded=is_bounded,
         is_long=task_store.is_long(max(len(coin_ids), looked_at)),
         code=coin_secrets.fresh_generators(task_id=task_id),
         plan={"looks": True} if looks_at else {},
     )
-    task_store.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
+    fixing.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
     return task

@@ -25,6 +25,7 @@ from lockers.states import Mark, Step, TaskKind
 from lockers.transport import NO_GRACE, Answer, Call, GraceWindow, NoResponse
 from lockers.worker import (
     circuit_breaker,
+    finalize,
     late_answers,
     listening,
     messages,
@@ -277,7 +278,7 @@ class Work:
         spared = {"resting": sorted(self.health.resting)} if self.health.resting else {}
         for heard in self._hearings:
             self._add_what_came_since(heard)
-        task_store.conclude(
+        finalize.conclude(
             held=self.held,
             task=self.task,
             reason=reason,

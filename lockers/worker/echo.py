@@ -18,7 +18,7 @@ from lockers.states import TaskState
 from lockers.transport import Answer, Call
 from lockers.worker import (
     circuit_breaker,
-    task_store,
+    finalize,
 )
 from lockers.worker.broadcast import Work
 
@@ -44,7 +44,7 @@ def run(work: Work) -> None:
         round(result.elapsed_seconds * 1000) if isinstance(result := results.get(raida), Answer) else None
         for raida in range(RAIDA_COUNT)
     ]
-    task_store.finish(
+    finalize.finish(
         held=work.held,
         state=TaskState.COMPLETED,
         message="",

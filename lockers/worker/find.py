@@ -2,10 +2,22 @@
 Asking what became of coins in limbo, and finishing what was begun with them.
 """
 
-from lockers import coin_breaks
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from lockers import (
+    coin_breaks,
+    coin_secrets,
+)
+from lockers.models import Coin
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
-from lockers.raida.statuses import QUORUM
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step
 from lockers.worker import (
     break_coin,
@@ -17,6 +29,7 @@ from lockers.worker import (
 )
 from lockers.worker.broadcast import ASKED, FOUND, MOVED_AGAIN, Work
 from lockers.worker.messages import CoinWork
+from lockers.worker.task_store import Claim
 
 
 def run(work: Work) -> None:
@@ -31,7 +44,7 @@ def run(work: Work) -> None:
     for position, batch in enumerate(numbers):
         pieces = task_store.pieces(task_id=work.task.id, batch=batch, keys=None, releasing=False)
         chosen = messages.choose(pieces, Mark.SENT + Mark.OLD)
-        table = FOUND if task_store.is_quiet(task_id=work.task.id, batch=batch) else ASKED
+        table = FOUND if is_quiet(task_id=work.task.id, batch=batch) else ASKED
         work.exchange(
             Command.FIND, batch, pieces, chosen, table, progress=broadcast.share(5, 60, position, len(numbers))
         )
@@ -45,8 +58,7 @@ def run(work: Work) -> None:
     for batch in everything:
         if batch <= coin_breaks.FIRST_BREAK:
             if not break_coin.family(held=work.held, batch=batch).broken.releasing:
-                is_quiet = task_store.is_quiet(task_id=work.task.id, batch=batch)
-                break_coin.look_again(work, batch, is_quiet=is_quiet)
+                break_coin.look_again(work, batch, is_quiet=is_quiet(task_id=work.task.id, batch=batch))
             _release(work, batch)
     work.conclude()
 
@@ -64,7 +76,7 @@ def _release(work: Work, batch: int) -> None:
         if put.cannot_be_stored(piece.marks) and piece.marks.count(Mark.KEPT) >= QUORUM
     ]
     if kept:
-        task_store.begin_release(held=work.held, coin_ids=kept)
+        begin_release(held=work.held, coin_ids=kept)
     pieces = task_store.pieces(task_id=work.task.id, batch=batch, keys=None, releasing=True)
     if not pieces:
         return
@@ -97,3 +109,29 @@ def _finish_arrival(work: Work, batch: int) -> None:
             incoming.pown_forgotten(work, batch, pieces)
         unsure = messages.choose(pieces, Mark.SENT + Mark.ERROR)
         work.exchange(Command.FIND, batch, pieces, unsure, ASKED)
+
+
+def is_quiet(*, task_id: UUID, batch: int) -> bool:
+    """
+    Whether so much time has passed since the coins went to limbo that nothing sent before can still arrive.
+
+    Servers work through their requests in order; two deadlines are ample for one that was slow.
+    """
+    quiet = timedelta(seconds=2 * settings.RAIDA_TIMEOUT_SECONDS)
+    return not Coin.objects.filter(task_id=task_id, batch=batch, changed_at__gt=Now() - quiet).exists()
+
+
+def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
+    """
+    Commit that coins shall get fresh numbers before they are let go, in the place of those that were proposed.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        rows = Coin.objects.filter(pk__in=coin_ids, task_id=held.task_id, releasing=False)
+        for row in rows.select_for_update(no_key=True, of=("self",)).order_by("id"):
+            row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+            row.releasing = True
+            row.outcome = Mark.UNASKED * RAIDA_COUNT
+            row.save(update_fields=["proposed", "releasing", "outcome"])

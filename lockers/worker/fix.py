@@ -10,11 +10,14 @@ proposed ones before a fix is sent. To repeat a fix makes the same numbers and d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 
-from lockers import coin_secrets
-from lockers.models import Coin
+from lockers import (
+    coin_secrets,
+)
+from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
 from lockers.raida.authenticity import fix_an, is_locker_key
 from lockers.raida.coins import Coin as WireCoin
@@ -22,9 +25,10 @@ from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
 from lockers.raida.payloads import CoinAn, FixRequest
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.states import Mark, Step, TaskKind
+from lockers.states import SPENDABLE, Mark, Step, TaskKind
 from lockers.transport import Answer, Call
 from lockers.worker import (
+    finalize,
     health_check,
     messages,
     request_encryption,
@@ -33,6 +37,10 @@ from lockers.worker import (
 from lockers.worker.broadcast import MOVED, Table, Work
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import Claim
+
+# One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
+FIX_COINS: Final = 500
+_FIX_BATCHES: Final = 10
 
 # A server asks all others about their tickets before it answers.
 _PATIENCE: Final = 4.0
@@ -48,11 +56,11 @@ def run(work: Work) -> None:
         task_store.advance(held=work.held, step=Step.CHECKING, progress=2)
         checked = health_check.check_wallet(work, of_task=True)
         further = {"coins_checked": checked.coins, "coins_refused": checked.refused}
-        task_store.reserve_to_heal(held=work.held)
+        reserve_to_heal(held=work.held)
     numbers = task_store.batches(task_id=work.task.id)
     if further and not numbers:
         message, state = health_check.summary(checked)
-        task_store.finish(
+        finalize.finish(
             held=work.held,
             state=state,
             message=message,
@@ -61,7 +69,7 @@ def run(work: Work) -> None:
         return
     for batch in numbers:
         heal(work, batch)
-    task_store.conclude(held=work.held, further=further)
+    finalize.conclude(held=work.held, further=further)
 
 
 def heal(work: Work, batch: int) -> None:
@@ -220,3 +228,38 @@ def _get_tickets(work: Work, batch: int, patients: Sequence[_Patient]) -> tuple[
         for index, passed in zip(indices, reply.passed, strict=True):
             votes[index] += passed
     return tuple(tickets), votes
+
+
+def free_to_heal(*, wallet_id: UUID) -> list[UUID]:
+    """Lock free coins of a wallet that some servers do not accept, as many as one fix heals, and return their ids."""
+    return list(
+        Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
+        .order_by("changed_at", "id")
+        .select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .values_list("id", flat=True)[: FIX_COINS * _FIX_BATCHES]
+    )
+
+
+def reserve_coins_to_heal(*, task_id: UUID, coin_ids: Sequence[UUID], first_batch: int = 0) -> None:
+    """Give locked coins to a fix, in batches."""
+    for start in range(0, len(coin_ids), FIX_COINS):
+        Coin.objects.filter(pk__in=coin_ids[start : start + FIX_COINS]).update(
+            task=task_id, batch=first_batch + start // FIX_COINS, outcome=Mark.UNASKED * RAIDA_COUNT
+        )
+
+
+def reserve_to_heal(*, held: Claim) -> None:
+    """
+    Give a fix the free coins of its wallet too of which it has learnt that some servers do not accept them.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        task = LockerTask.objects.get(pk=held.task_id)
+        known = task_store.batches(task_id=task.pk)
+        room = FIX_COINS * _FIX_BATCHES - Coin.objects.filter(task=task).count()
+        coin_ids = free_to_heal(wallet_id=task.wallet_id)[: max(room, 0)]
+        reserve_coins_to_heal(task_id=task.pk, coin_ids=coin_ids, first_batch=known[-1] + 1 if known else 0)
+        # What was looked at needs no second look by whoever takes over.
+        LockerTask.objects.filter(pk=task.pk).update(plan=task.plan | {"looks": False})

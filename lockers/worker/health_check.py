@@ -30,6 +30,7 @@ from lockers.vault import SealBroken
 from lockers.worker import (
     broadcast,
     circuit_breaker,
+    finalize,
     late_answers,
     messages,
     request_encryption,
@@ -98,7 +99,7 @@ def run(work: Work) -> None:
     task_store.advance(held=work.held, step=Step.CHECKING, progress=5)
     checked = check_wallet(work)
     message, state = summary(checked)
-    task_store.finish(
+    finalize.finish(
         held=work.held,
         state=state,
         message=message,

@@ -2,24 +2,39 @@
 Bringing in the coins of files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, coin_secrets
+from lockers import (
+    coin_import,
+    coin_secrets,
+)
+from lockers.competing_claims import Arrivals
 from lockers.errors import InvalidLockerRequest
+from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskState
 from lockers.worker import (
+    finalize,
     incoming,
     messages,
     task_store,
+    waiting_claims,
 )
 from lockers.worker.broadcast import Work
 from lockers.worker.messages import CoinWork, Reply
+from lockers.worker.task_store import Claim
 from wallets.wording import counted, verb
+
+# Longer than it takes to unpack and read as much as an import takes, in which the lease cannot be renewed.
+_READING: Final = timedelta(seconds=60)
 
 
 def run(work: Work) -> None:
@@ -32,34 +47,34 @@ def run(work: Work) -> None:
     sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
     incoming.move_in(work, sorted_out, Command.POWN)
     unsorted = work.task.plan.get("two_secrets", [])
-    number, left_out = task_store.left_out(task_id=work.task.id, batches=unsorted) if sorted_out else (0, [])
+    number, listed = left_out(task_id=work.task.id, batches=unsorted) if sorted_out else (0, [])
     reason = ""
     if number:
         reason = (
             f"{counted(number, 'coin')} {verb(number, 'was left as it is', 'were left as they are')}:"
             f" fewer than {QUORUM} of {RAIDA_COUNT} servers said which number they hold."
         )
-    work.conclude(reason=reason, further={"left_out": left_out} if left_out else {})
+    work.conclude(reason=reason, further={"left_out": listed} if listed else {})
 
 
 @sensitive_variables("sealed", "uploads", "found")
 def _read_upload(work: Work) -> bool:
     """Read files that were too large for a request, and tell whether there is anything to do for this worker now."""
-    sealed = task_store.begin_reading(held=work.held)
+    sealed = begin_reading(held=work.held)
     assert sealed is not None, "the files are deleted with the word that they are there"
     try:
         found = coin_import.read(coin_secrets.open_upload(sealed, task_id=work.task.id))
     except InvalidLockerRequest as error:
-        task_store.finish(held=work.held, state=TaskState.ERROR, message=str(error), result={"files": []})
+        finalize.finish(held=work.held, state=TaskState.ERROR, message=str(error), result={"files": []})
         return False
-    arrivals = task_store.end_reading(
+    arrivals = end_reading(
         held=work.held,
         save=lambda: coin_import.save(found, task_id=work.task.id, wallet_id=work.task.wallet_id),
         two_secrets=found.two_secrets,
         files=lambda: [coin_import.outcome_as_json(outcome) for outcome in found.outcomes],
     )
     if not arrivals:
-        task_store.finish(held=work.held, state=TaskState.ERROR, message=coin_import.why_nothing(found), result={})
+        finalize.finish(held=work.held, state=TaskState.ERROR, message=coin_import.why_nothing(found), result={})
         return False
     work.task.refresh_from_db()
     return bool(arrivals.saved)
@@ -88,7 +103,7 @@ def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
         if aside:
             numbers.append(max(numbers) + 1)
             unsorted.append(numbers[-1])
-        task_store.place_fresh_numbers(
+        place_fresh_numbers(
             held=work.held,
             holders=told,
             plan={**work.task.plan, "two_secrets": unsorted},
@@ -119,3 +134,91 @@ def _enough_told(replies: Sequence[Reply]) -> bool:
     """Whether 13 servers have said which number of a coin they hold."""
     told = (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER)
     return sum(reply in told for reply in replies) >= QUORUM
+
+
+def begin_reading(*, held: Claim) -> bytes | None:
+    """
+    Return the sealed files of an import, and keep the task while they are read; None if they were read before.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held, step=Step.READING)
+        LockerTask.objects.filter(pk=held.task_id).update(lease_until=Now() + _READING)
+        found = Upload.objects.filter(pk=held.task_id).values_list("content", flat=True).first()
+    return None if found is None else bytes(found)
+
+
+def end_reading(
+    *, held: Claim, save: Callable[[], Arrivals], two_secrets: Sequence[int], files: Callable[[], list[dict[str, Any]]]
+) -> Arrivals:
+    """
+    Commit the claims that `save` writes in the place of the files; `files` tells the outcome of each afterwards.
+
+    A task for which nothing but waiting is left is parked.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        arrivals = save()
+        coins = len(arrivals.saved) + len(arrivals.waiting)
+        Upload.objects.filter(pk=held.task_id).delete()
+        LockerTask.objects.filter(pk=held.task_id).update(
+            plan={"two_secrets": list(two_secrets)},
+            result={"files": files()},
+            is_long=task_store.is_long(coins),
+            deadline=Now() + task_store.time_for(coins),
+        )
+        if arrivals.waiting and not arrivals.saved:
+            waiting_claims.park(held, coins)
+    return arrivals
+
+
+def place_fresh_numbers(
+    *,
+    held: Claim,
+    holders: Mapping[UUID, Sequence[bytes]],
+    plan: dict[str, Any],
+    aside: Sequence[UUID] = (),
+    aside_batch: int = 0,
+) -> None:
+    """
+    Replace both secrets of coins: the old ones by `holders`, the proposed ones by fresh numbers.
+
+    Coins that stand `aside` go as they are into a batch of their own.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held, plan=plan)
+        if aside:
+            Coin.objects.filter(pk__in=aside, task_id=held.task_id).update(batch=aside_batch)
+        _write_secrets(
+            {
+                coin_id: (
+                    coin_secrets.seal_numbers(numbers, coin_id=coin_id),
+                    coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=coin_id),
+                )
+                for coin_id, numbers in holders.items()
+            }
+        )
+
+
+def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_coin SET secrets = new.secrets, proposed = new.proposed"
+            " FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS new(id, secrets, proposed)"
+            " WHERE lockers_coin.id = new.id",
+            [list(numbers), [pair[0] for pair in numbers.values()], [pair[1] for pair in numbers.values()]],
+        )
+
+
+def left_out(*, task_id: UUID, batches: Sequence[int]) -> tuple[int, list[dict[str, int]]]:
+    """Return how many coins are in these batches, and the identities of the first hundred, as a result tells them."""
+    rows = Coin.objects.filter(task_id=task_id, batch__in=batches).order_by("-denomination", "serial_number")
+    return rows.count(), [
+        {"sn": number, "denomination": denomination}
+        for denomination, number in rows.values_list("denomination", "serial_number")[:100]
+    ]

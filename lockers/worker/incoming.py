@@ -11,6 +11,7 @@ from lockers.worker import (
     broadcast,
     messages,
     task_store,
+    waiting_claims,
 )
 from lockers.worker.broadcast import ASKED, MOVED, MOVED_AGAIN, Work
 from lockers.worker.messages import CoinWork, Reply
@@ -22,12 +23,12 @@ def goes_on(work: Work) -> bool:
 
     A task whose coins all wait still is parked; one that has none left ends.
     """
-    if task_store.batches(task_id=work.task.id) or not task_store.has_waiting_claims(task_id=work.task.id):
+    if task_store.batches(task_id=work.task.id) or not waiting_claims.has_waiting_claims(task_id=work.task.id):
         return True
-    if task_store.promote_waiting(held=work.held):
+    if waiting_claims.promote_waiting(held=work.held):
         work.task.refresh_from_db()
         return True
-    if not task_store.has_waiting_claims(task_id=work.task.id):
+    if not waiting_claims.has_waiting_claims(task_id=work.task.id):
         work.conclude(reason="Every coin turned out to be held in this service.")
     return False
 

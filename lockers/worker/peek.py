@@ -32,6 +32,7 @@ from lockers.transport import Call, Results
 from lockers.worker import (
     broadcast,
     circuit_breaker,
+    finalize,
     late_answers,
     listening,
     messages,
@@ -109,11 +110,11 @@ def _tell_what_was_seen(work: Work, seen: Seen, *, spelling: int | None) -> None
     listing = seen.listing
     if not seen.coins:
         note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
-        task_store.finish(held=work.held, state=TaskState.ERROR, message=why_nothing(listing), result=board(listing))
+        finalize.finish(held=work.held, state=TaskState.ERROR, message=why_nothing(listing), result=board(listing))
         return
     coins = sorted(seen.coins, reverse=True)
     is_listed = seen.coins == listing.coins
-    task_store.finish(
+    finalize.finish(
         held=work.held,
         state=TaskState.COMPLETED,
         message="" if is_listed else "Too few servers list this locker; its coins were found one by one.",

@@ -8,7 +8,14 @@ of the 13 are gone when the coins are put, those others can make up for them: th
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
+from django.db import connection, transaction
+
+from lockers import (
+    coin_secrets,
+)
+from lockers.models import Coin
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -21,6 +28,7 @@ from lockers.worker import (
 )
 from lockers.worker.broadcast import ASKED, MOVED, MOVED_AGAIN, Table, Work, every
 from lockers.worker.messages import CoinWork, Reply, Targets
+from lockers.worker.task_store import Claim
 
 _RETURNED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
 
@@ -99,7 +107,7 @@ def put_where_unsure(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None
     undecided = [piece for piece in pieces if _could_be_stored(piece.marks)]
     if not any(Mark.UNASKED in piece.marks for piece in undecided):
         return
-    proposed = task_store.proposed_numbers(task_id=work.task.id, batch=batch)
+    proposed = proposed_numbers(task_id=work.task.id, batch=batch)
     asked = [replace(piece, new=tuple(proposed.get(piece.coin_id, piece.old))) for piece in undecided]
     unsure = messages.choose(asked, Mark.UNASKED)
     found = work.exchange(Command.FIND, batch, asked, unsure, {}, early=broadcast.LINGER_MOVING)
@@ -130,7 +138,7 @@ def _adopt(work: Work, pieces: Sequence[CoinWork], asked: Sequence[CoinWork], ad
         piece.old = tuple(numbers[raida] if raida in raidas else piece.old[raida] for raida in range(RAIDA_COUNT))
         piece.pown = "".join("p" if raida in raidas else piece.pown[raida] for raida in range(RAIDA_COUNT))
     if adopted:
-        task_store.adopt(held=work.held, pieces=[pieces[index] for index in adopted])
+        adopt(held=work.held, pieces=[pieces[index] for index in adopted])
 
 
 def _ask_until_decided(work: Work, numbers: Sequence[int]) -> None:
@@ -204,3 +212,33 @@ def cannot_be_stored(marks: str) -> bool:
 
 def _was_touched(marks: str) -> bool:
     return not set(marks) <= {Mark.UNASKED, Mark.UNREACHED}
+
+
+def proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
+    """Return the numbers that were once proposed for coins of a batch, for those that have any."""
+    rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
+    return {coin_id: coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
+
+
+def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
+    """
+    Commit that servers hold the old numbers that the pieces have now, as their `pown` says.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE lockers_coin SET secrets = new.secrets, pown = new.pown,"
+                # What was proposed is of use as long as it is not known of some server which number it holds.
+                "       proposed = CASE WHEN strpos(new.pown, 'n') > 0 THEN proposed END"
+                "  FROM unnest(%s::uuid[], %s::bytea[], %s::text[]) AS new(id, secrets, pown)"
+                " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s",
+                [
+                    [piece.coin_id for piece in pieces],
+                    [coin_secrets.seal_numbers(piece.old, coin_id=piece.coin_id) for piece in pieces],
+                    [piece.pown for piece in pieces],
+                    held.task_id,
+                ],
+            )

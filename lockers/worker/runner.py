@@ -16,6 +16,7 @@ from lockers.states import TaskKind
 from lockers.worker import (
     break_coin,
     echo,
+    finalize,
     find,
     fix,
     health_check,
@@ -82,4 +83,4 @@ def settle_overdue(held: Claim) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    task_store.conclude(held=held, reason="The deadline passed before all steps were done.", waits_on=False)
+    finalize.conclude(held=held, reason="The deadline passed before all steps were done.", waits_on=False)

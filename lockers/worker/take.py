@@ -2,20 +2,35 @@
 Taking the coins out of a locker.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
-from lockers import coin_secrets, fair_queue
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from lockers import (
+    coin_secrets,
+    fair_queue,
+)
+from lockers.competing_claims import Arrivals
+from lockers.models import LockerTask
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
-from lockers.states import Step, TaskState
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import Mark, Step, TaskKind, TaskState
 from lockers.worker import (
+    finalize,
     incoming,
     late_answers,
     listening,
     peek,
     task_store,
+    waiting_claims,
 )
 from lockers.worker.broadcast import Work
 from lockers.worker.messages import CoinWork
+from lockers.worker.task_store import BATCH_COINS, Claim
 
 
 def run(work: Work) -> None:
@@ -47,12 +62,12 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
     spelling = peek.spelling_of(code, seen.code)
     if not coins:
         peek.note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
-        task_store.finish(
+        finalize.finish(
             held=work.held, state=TaskState.ERROR, message=peek.why_nothing(listing), result=peek.board(listing)
         )
         late.task_has_ended()
         return {}
-    first, arrivals = task_store.reserve_listed(
+    first, arrivals = reserve_listed(
         held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys, spelling=spelling
     )
     if not arrivals.saved and arrivals.waiting:
@@ -60,7 +75,7 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
     if fair_queue.give_way(work.held):
         return {}
     if not first:
-        task_store.finish(
+        finalize.finish(
             held=work.held,
             state=TaskState.ERROR,
             message="The coins of this locker are being moved by another task of this service; nothing was taken.",
@@ -68,3 +83,55 @@ def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list
         )
         late.task_has_ended()
     return first
+
+
+def reserve_listed(
+    *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes], spelling: int | None = None
+) -> tuple[dict[int, list[CoinWork]], Arrivals]:
+    """
+    Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
+
+    Coins that somebody in this ledger holds are left out: a server's list may be stale, and a remove would then take
+    them from their owner. Those to which another claim is open wait. Returns the first batch of which any were saved,
+    as `pieces` would, under its number, and what became of all coins. A task for which nothing but waiting is left
+    is parked. `spelling` is the number of the candidate code that opened the locker, if it is not the code as typed.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    first: dict[int, list[CoinWork]] = {}
+    arrivals = Arrivals()
+    listed = sorted(coins)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            # The attempt that is opened before the first remove brings it to the disk.
+            cursor.execute(task_store.NEED_NOT_LAST)
+        # How long it may take is known now only.
+        task_store.fence(
+            held,
+            step=Step.SENDING,
+            deadline=Now() + task_store.time_for(len(listed)),
+            is_long=task_store.is_long(len(listed)),
+        )
+        for start in range(0, len(listed), BATCH_COINS):
+            batch = start // BATCH_COINS
+            incoming = [
+                (coin, tuple(keys), coin_secrets.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]
+            ]
+            came = waiting_claims.insert_incoming(
+                task_id=held.task_id, wallet_id=wallet_id, origin=TaskKind.TAKE, coins=incoming, first_batch=batch
+            )
+            arrivals.add(came)
+            if came.saved and not first:
+                first[batch] = [
+                    CoinWork(came.saved[coin], coin, "u" * RAIDA_COUNT, Mark.UNASKED * RAIDA_COUNT, old, new)
+                    for coin, old, new in incoming
+                    if coin in came.saved
+                ]
+        left = sum(coin.value for coin in arrivals.held | arrivals.busy)
+        if left:
+            waiting_claims.note_left(held.task_id, left)
+        if spelling is not None:
+            LockerTask.objects.filter(pk=held.task_id).update(result={"spelling": spelling})
+        if arrivals.waiting and not arrivals.saved:
+            waiting_claims.park(held, len(listed))
+    return first, arrivals

@@ -27,6 +27,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.states import SPENDABLE
 from lockers.worker import broadcast, peek, task_store
+from lockers.worker.take import reserve_listed
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, refuse_puts
@@ -159,7 +160,7 @@ def _save_what_a_peek_lists(started: new_task.Started, code: str) -> None:
     held = task_store.claim(task_id=started.task.pk)
     assert held is not None
     listing, keys, _ = peek.look_into(code, broadcast.servers())
-    task_store.reserve_listed(held=held, wallet_id=started.task.wallet_id, coins=sorted(listing.coins), keys=keys)
+    reserve_listed(held=held, wallet_id=started.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=started.task.pk).update(lease_until=None)
 
 

@@ -21,7 +21,8 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import SPENDABLE, CoinState, FileType, Step, TaskKind, TaskState
-from lockers.worker import task_store
+from lockers.worker import task_store, waiting_claims
+from lockers.worker.take import reserve_listed
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
@@ -99,7 +100,7 @@ def by_take(wallet: Wallet, coin: WireCoin) -> str:
     held = task_store.claim(task_id=task.pk)
     assert held is not None
     keys = coin_secrets.fresh_numbers()
-    _, came = task_store.reserve_listed(held=held, wallet_id=wallet.pk, coins=[coin], keys=keys)
+    _, came = reserve_listed(held=held, wallet_id=wallet.pk, coins=[coin], keys=keys)
     return "held" if came.held else "busy" if came.busy else state_of_claim(wallet, coin, task)
 
 
@@ -197,11 +198,11 @@ def test_an_import_waits_for_a_forged_one_and_goes_on_by_itself(
     assert queries.contents_of(wallet_list=[bob])[0].grades["reserved"] == (0, 0)
     tasks.run(str(honest.task.pk))
     assert LockerTask.objects.get(pk=honest.task.pk).attempt == 0
-    assert task_store.unpark() == []
+    assert competing_claims.unpark(limit=100) == []
     # The forgery goes before its wallet's other tasks.
     assert LockerTask.objects.get(pk=forgery.task.pk).is_wanted
     finish(forgery)
-    assert task_store.unpark() == [honest.task.pk]
+    assert competing_claims.unpark(limit=100) == [honest.task.pk]
     ended = finish(honest)
 
     assert (ended.state, ended.message, ended.result["total"]) == ("completed", "Imported.", units(4))
@@ -221,10 +222,10 @@ def test_who_repeats_a_forgery_for_ever_does_not_come_before_the_owner_again(
     others.append(imports(alice, forged(true)))
     assert set(Coin.objects.values_list("state", flat=True)) == {"waiting", "counterfeit"}
 
-    assert task_store.unpark() == [honest.task.pk]
+    assert competing_claims.unpark(limit=100) == [honest.task.pk]
     assert finish(honest).result["total"] == units(4)
 
-    assert set(task_store.unpark()) == {other.task.pk for other in others}
+    assert set(competing_claims.unpark(limit=100)) == {other.task.pk for other in others}
     for other in others:
         ended = finish(other)
         assert (ended.state, ended.result["total_left"]) == ("error", units(4))
@@ -279,7 +280,7 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
     assert states(bob) == {"bank": 2, "waiting": 2}
     assert (successor.is_parked, successor.tag, coin_secrets.task_code(successor)) == (True, "rent", code)
     finish(forgery)
-    assert task_store.unpark() == [successor.pk]
+    assert competing_claims.unpark(limit=100) == [successor.pk]
     rest = finish(new_task.Started(successor))
 
     assert (rest.state, rest.message, rest.result["total"]) == ("completed", "Taken.", units(2))
@@ -315,7 +316,7 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
     tasks.run(str(started.task.pk))
     LockerTask.objects.filter(pk=started.task.pk).update(deadline="2020-01-01T00:00Z")
 
-    assert task_store.unpark() == [started.task.pk]
+    assert competing_claims.unpark(limit=100) == [started.task.pk]
     ended = finish(started)
 
     assert (ended.state, ended.result["total_left"]) == ("error", units(4))
@@ -342,7 +343,7 @@ def test_a_file_of_a_wallet_is_fetched_and_recalled_although_another_claims_its_
 
     assert recall.files[0].waiting == 4
     finish(forgery)
-    assert task_store.unpark() == [recall.task.pk]
+    assert competing_claims.unpark(limit=100) == [recall.task.pk]
     assert finish(recall).result["total"] == units(4)
     assert_true_to_the_servers()
 
@@ -356,7 +357,7 @@ def test_an_import_of_two_numbers_that_waited_is_sorted_out_first(
     cut_off = [dataclasses.replace(record, ans=other, pans=record.ans) for record in true]
     honest = import_files.start(actor=bob, name="bob", uploads=[("c.bin", write_bin(cut_off))])
     finish(forgery)
-    task_store.unpark()
+    competing_claims.unpark(limit=100)
 
     assert finish(honest).result["total"] == units(4)
     assert_true_to_the_servers()
@@ -420,7 +421,7 @@ def test_a_waiting_claim_and_one_that_had_not_seen_it_do_not_both_begin(alice: W
     a_row = a_coin(alice, CoinState.INCOMING)
     Coin.objects.filter(serial_number=a_row.serial_number).update(serial_number=coin.serial_number)
 
-    assert task_store.promote_waiting(held=held) is False
+    assert waiting_claims.promote_waiting(held=held) is False
 
     assert LockerTask.objects.get(pk=waiting.task.pk).is_parked
     assert sorted(Coin.objects.values_list("state", flat=True)) == ["incoming", "waiting"]

@@ -12,7 +12,7 @@ from lockers.operations import reserve, take
 from lockers.operations.new_task import Started
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
-from lockers.worker import task_store
+from lockers.worker import finalize, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put
@@ -24,8 +24,9 @@ class Died(Exception):
 
 
 def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work on a task, die where a function of `settlement` is called for the n-th time, and let the lease run out."""
-    go_on, calls = getattr(task_store, name), 0
+    """Work on a task, die where a function that writes is called for the n-th time, and let the lease run out."""
+    module = finalize if name == "conclude" else task_store
+    go_on, calls = getattr(module, name), 0
 
     def die(**arguments: Any) -> Any:
         nonlocal calls
@@ -35,7 +36,7 @@ def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.Monkey
         return go_on(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(task_store, name, die)
+        patch.setattr(module, name, die)
         with pytest.raises(Died):
             tasks.run(str(started.task.pk))
     LockerTask.objects.filter(pk=started.task.pk).update(lease_until=None)

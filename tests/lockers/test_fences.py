@@ -24,15 +24,29 @@ from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.operations import break_coin as break_coins
-from lockers.operations import echo, export, find, import_files, peek, take
+from lockers.operations import echo, export, import_files, peek, take
+from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import FileType, Step, TaskState
-from lockers.worker import break_coin, broadcast, fix, health_check, runner, task_store
+from lockers.worker import (
+    break_coin,
+    broadcast,
+    finalize,
+    find,
+    fix,
+    health_check,
+    import_,
+    runner,
+    task_store,
+    waiting_claims,
+)
 from lockers.worker.messages import CoinWork, Reply
+from lockers.worker.put import adopt
+from lockers.worker.take import reserve_listed
 from lockers.worker.task_store import Claim, Settled
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
@@ -166,34 +180,30 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         marks={piece.coin_id: "p" * 25 for piece in _batch(held)},
     ),
     "task_store.write_down": lambda held: task_store.write_down(held=held),
-    "task_store.place_fresh_numbers": lambda held: task_store.place_fresh_numbers(
+    "import_.place_fresh_numbers": lambda held: import_.place_fresh_numbers(
         held=held,
         holders={piece.coin_id: piece.old for piece in _batch(held)[:1]},
         plan={"two_secrets": [3]},
         aside=[piece.coin_id for piece in _batch(held)[1:]],
         aside_batch=3,
     ),
-    "task_store.adopt": lambda held: task_store.adopt(
-        held=held, pieces=[_with_pown(piece, "p" * 24 + "n") for piece in _batch(held)]
-    ),
-    "task_store.begin_release": lambda held: task_store.begin_release(
+    "put.adopt": lambda held: adopt(held=held, pieces=[_with_pown(piece, "p" * 24 + "n") for piece in _batch(held)]),
+    "find.begin_release": lambda held: find.begin_release(
         held=held, coin_ids=[piece.coin_id for piece in _batch(held)]
     ),
-    "task_store.reserve_listed": lambda held: task_store.reserve_listed(
+    "take.reserve_listed": lambda held: reserve_listed(
         held=held,
         wallet_id=LockerTask.objects.get(pk=held.task_id).wallet_id,
         coins=[WireCoin(0, 1)],
         keys=(b"k" * 16,) * 25,
         spelling=1,
     ),
-    "task_store.begin_reading": lambda held: task_store.begin_reading(held=held),
-    "task_store.end_reading": lambda held: task_store.end_reading(
-        held=held, save=_never, two_secrets=[0], files=_never
-    ),
-    "task_store.reserve_to_heal": lambda held: task_store.reserve_to_heal(held=held),
-    "task_store.promote_waiting": lambda held: task_store.promote_waiting(held=held),
-    "task_store.conclude": lambda held: task_store.conclude(held=held, reason="x"),
-    "task_store.finish": lambda held: task_store.finish(
+    "import_.begin_reading": lambda held: import_.begin_reading(held=held),
+    "import_.end_reading": lambda held: import_.end_reading(held=held, save=_never, two_secrets=[0], files=_never),
+    "fix.reserve_to_heal": lambda held: fix.reserve_to_heal(held=held),
+    "waiting_claims.promote_waiting": lambda held: waiting_claims.promote_waiting(held=held),
+    "finalize.conclude": lambda held: finalize.conclude(held=held, reason="x"),
+    "finalize.finish": lambda held: finalize.finish(
         held=held, state=TaskState.ERROR, message="x", result={"raida": "p" * 25}
     ),
     "break_coin.assemble": lambda held: break_coin.assemble(held=held),
@@ -211,7 +221,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
 # These write nothing,
 WRITES_NOTHING = {"task_store.holds", "break_coin.open_break", "break_coin.family", "fix._load"}
 # these are parts of a transaction that one of those above has begun with the fence,
-WITHIN = {"task_store._in_one_statement", "task_store._park", "task_store._end"}
+WITHIN = {"task_store._in_one_statement", "waiting_claims.park", "finalize._end"}
 # and this gives a task back, and tells whether that was done.
 TELLS = {"fair_queue.give_way"}
 
@@ -381,7 +391,7 @@ def _finds(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
     _puts(network, mint, alice, bob, code)
     network.clear()
     Coin.objects.filter(state="limbo").update(changed_at="2026-01-01T00:00Z")
-    started = find.start(actor=alice, name="alice")
+    started = find_coins.start(actor=alice, name="alice")
     with read() as statements:
         finish(started)
     assert states(alice) == {"bank": 4}

@@ -14,7 +14,7 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, Member, read_file, write_bin, write_stack, write_zip
-from lockers.worker import task_store
+from lockers.worker import import_, task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -248,13 +248,13 @@ def test_a_worker_that_died_while_it_read_leaves_the_files_to_the_next(
     task_id = UUID(started[1]["id"])
     dead = task_store.claim(task_id=task_id)
     assert dead is not None
-    assert task_store.begin_reading(held=dead) is not None
+    assert import_.begin_reading(held=dead) is not None
     LockerTask.objects.update(lease_until=None)
 
     assert ended(alice, work(started))["data"]["total"] == 4
 
     with pytest.raises(errors.TaskSuperseded):
-        task_store.begin_reading(held=dead)
+        import_.begin_reading(held=dead)
     assert_true_to_the_servers()
 
 

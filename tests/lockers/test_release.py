@@ -19,7 +19,7 @@ from lockers.operations import break_coin
 from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
 from lockers.transport import Call
-from lockers.worker import task_store
+from lockers.worker import find as find_task
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import find, give, put
@@ -64,13 +64,13 @@ class Delayed:
 
 def before_pown(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen between the find that saw the old numbers and the pown that changes them."""
-    begin = task_store.begin_release
+    begin = find_task.begin_release
 
     def begin_and_let_it_happen(**asked: Any) -> None:
         begin(**asked)
         happens()
 
-    monkeypatch.setattr(task_store, "begin_release", begin_and_let_it_happen)
+    monkeypatch.setattr(find_task, "begin_release", begin_and_let_it_happen)
 
 
 def test_a_put_that_arrives_after_the_release_finds_other_numbers(

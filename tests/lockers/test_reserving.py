@@ -22,7 +22,7 @@ from lockers.operations import export as export_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, Member, write_bin, write_zip
 from lockers.states import CoinState, FileType, TaskKind
-from lockers.worker import task_store
+from lockers.worker import waiting_claims
 from tests.lockers.stock import stock
 from tests.lockers.test_contested import a_coin, a_task
 from wallets.models import Wallet
@@ -262,7 +262,7 @@ def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wal
 
 def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pytest.MonkeyPatch, alice: Wallet) -> None:
     monkeypatch.setattr(coin_import, "BATCH_COINS", 2)
-    monkeypatch.setattr(task_store, "BATCH_COINS", 2)
+    monkeypatch.setattr(waiting_claims, "BATCH_COINS", 2)
     plain = [record(number) for number in range(3)]
     proposed = [dataclasses.replace(record(number), pans=coin_secrets.fresh_numbers()) for number in range(10, 13)]
     found = coin_import.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
@@ -437,7 +437,7 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
     claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     assert competing_claims.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
 
-    task_store._note_left(task.pk, 5)
+    waiting_claims.note_left(task.pk, 5)
 
     assert competing_claims.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
 

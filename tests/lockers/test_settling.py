@@ -28,7 +28,9 @@ from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.files import write_bin
 from lockers.states import CoinState, FileType, TaskKind
-from lockers.worker import break_coin, import_, late_answers, reconciliation, task_store
+from lockers.worker import break_coin, finalize, import_, late_answers, reconciliation, task_store
+from lockers.worker import find as find_task
+from lockers.worker import put as put_task
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -70,7 +72,7 @@ def foreign(bob: Wallet) -> CoinWork:
 
 
 def adopt(held: Claim, piece: CoinWork) -> None:
-    task_store.adopt(held=held, pieces=[piece])
+    put_task.adopt(held=held, pieces=[piece])
 
 
 def mark(held: Claim, piece: CoinWork) -> None:
@@ -84,7 +86,7 @@ def mark_before(held: Claim, piece: CoinWork) -> None:
 
 
 def release(held: Claim, piece: CoinWork) -> None:
-    task_store.begin_release(held=held, coin_ids=[piece.coin_id])
+    find_task.begin_release(held=held, coin_ids=[piece.coin_id])
 
 
 @pytest.mark.parametrize("write", [adopt, mark, mark_before, release])
@@ -105,11 +107,11 @@ def test_a_worker_changes_coins_of_its_own_task_alone(
 
 def test_a_release_is_begun_once(held: Claim) -> None:
     coin_ids = [piece.coin_id for piece in task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
-    task_store.begin_release(held=held, coin_ids=coin_ids)
+    find_task.begin_release(held=held, coin_ids=coin_ids)
     Coin.objects.filter(pk__in=coin_ids).update(outcome="n" * 25)
     before = every_row(Coin)
 
-    task_store.begin_release(held=held, coin_ids=coin_ids)
+    find_task.begin_release(held=held, coin_ids=coin_ids)
 
     # The numbers that are on their way to the servers are the only ones that could tell what they hold.
     assert every_row(Coin) == before
@@ -121,7 +123,7 @@ def test_the_other_number_is_kept_while_a_server_may_hold_it(pown: str, keeps: b
     own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown = at(pown)
 
-    task_store.adopt(held=held, pieces=[own])
+    put_task.adopt(held=held, pieces=[own])
 
     assert (Coin.objects.get(pk=own.coin_id).proposed is not None) is keeps
     assert Coin.objects.get(pk=neighbour.coin_id).proposed is not None
@@ -134,7 +136,7 @@ def test_a_coin_that_cannot_become_what_the_marks_say_stops_its_task_whole(held:
     before = every_row()
 
     with pytest.raises(AssertionError, match="1 coins cannot become locked"):
-        task_store.conclude(held=held)
+        finalize.conclude(held=held)
 
     assert every_row() == before
 
@@ -146,10 +148,10 @@ def test_it_is_quiet_two_deadlines_after_the_last_change(seconds: int, quiet: bo
     first = Coin.objects.filter(task_id=held.task_id).order_by("id")[0]
     Coin.objects.filter(pk=first.pk).update(changed_at=Now() - timedelta(seconds=seconds))
 
-    assert task_store.is_quiet(task_id=held.task_id, batch=0) is quiet
+    assert find_task.is_quiet(task_id=held.task_id, batch=0) is quiet
     # Coins of another batch say nothing of this one.
     Coin.objects.filter(pk=first.pk).update(batch=1)
-    assert task_store.is_quiet(task_id=held.task_id, batch=0)
+    assert find_task.is_quiet(task_id=held.task_id, batch=0)
 
 
 # Coins that leave without a server.

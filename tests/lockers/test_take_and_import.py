@@ -22,6 +22,7 @@ from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
 from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
 from lockers.worker import broadcast, peek, task_store
+from lockers.worker.take import reserve_listed
 from tests.api.caller import Caller, answer, logged_in
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
@@ -73,7 +74,7 @@ def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: n
     held = task_store.claim(task_id=task.task.pk)
     assert held is not None
     listing, keys, _ = peek.look_into(code, broadcast.servers())
-    task_store.reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
+    reserve_listed(held=held, wallet_id=task.task.wallet_id, coins=sorted(listing.coins), keys=keys)
     LockerTask.objects.filter(pk=task.task.pk).update(lease_until=None)
     network.fault(range(count), fault)
 

@@ -28,7 +28,7 @@ from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, TaskKind, TaskState
 from lockers.task_results import Tally
-from lockers.worker import task_store
+from lockers.worker import import_
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -303,7 +303,7 @@ def test_more_coins_than_are_named_are_counted(alice: Wallet) -> None:
     rows = stock(alice, *[0] * 103)
     Coin.objects.filter(pk__in=[row.pk for row in rows]).update(task=task, batch=7, outcome="-" * 25)
 
-    number, named = task_store.left_out(task_id=task.pk, batches=[7])
+    number, named = import_.left_out(task_id=task.pk, batches=[7])
 
     assert (number, len(named)) == (103, 100)
     assert named[0] == {"sn": rows[0].serial_number, "denomination": 0}

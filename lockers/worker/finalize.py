@@ -1,0 +1,476 @@
+"""
+How tasks end: the state of each coin, the receipt, the account and the result, in one transaction.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from lockers import (
+    account_ledger,
+    coin_breaks,
+    coin_outcomes,
+    coin_secrets,
+    coin_selection,
+    competing_claims,
+    current_results,
+    delivery,
+    server_letters,
+    task_results,
+)
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.statuses import RAIDA_COUNT
+from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
+from lockers.task_results import Tally
+from lockers.worker import late_answers, task_store, waiting_claims
+from lockers.worker.task_store import Claim, Settled
+
+_log = logging.getLogger(__name__)
+
+# Tasks that lay claim to coins.
+_CLAIMING: Final = (TaskKind.TAKE, TaskKind.IMPORT)
+
+# Tasks by which no coin comes into a wallet.
+_KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
+
+
+def conclude(
+    *,
+    held: Claim,
+    task: LockerTask | None = None,
+    reason: str = "",
+    further: Mapping[str, Any] | None = None,
+    delivers: bool = False,
+    settled: Sequence[Settled] = (),
+    waits_on: bool = True,
+) -> TaskState:
+    """
+    Bring the task to its final state from the marks as they stand, and return that state.
+
+    Needs no network and may be called at any step: a coin with which nothing was ever sent goes
+    back as it was, one whose servers may hold either secret goes to limbo with both.
+    `task` is its row as this attempt has read it, if it has; nobody else can have changed that since.
+    `reason` is said to the user when it did not end well, and `further` is added to the result. With
+    `delivers` the coins that a transfer or an export had reserved leave the wallet first. `settled` are attempts
+    that are settled with it. Claims that wait for others are left to a task of their own; without `waits_on` they are
+    given up.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
+        task = task or LockerTask.objects.get(pk=held.task_id)
+        attempts = task_store.attempts(held.task_id)
+        said, awaited = task_store.said(attempts), task_store.not_waited_for(attempts)
+        tally = Tally.empty()
+        board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
+        spread = _Spread()
+        lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
+        delivered = delivery.deliver(task) if delivers else None
+        for batch, kinds in _kinds(task.id).items():
+            if batch <= coin_breaks.FIRST_BREAK:
+                _conclude_break(task, batch, tally, board)
+            else:
+                told = said.get(batch, ())
+                lockers |= _conclude_batch(
+                    task, batch, kinds, told, awaited.get(batch, frozenset()), tally, board, spread
+                )
+        if tally.had_doubtful:
+            current_results.follow(later=task)
+        _settle_lockers(lockers)
+        if spread.to_mend:
+            _have_mended(spread.to_mend)
+        left = _leave_what_waits(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
+        # Only where no coin came in at all is there something to say of who answered.
+        answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
+        state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
+        if any(board):
+            result["raida"] = coin_outcomes.commonest(board)
+        if spread.passes:
+            result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
+        if task.kind == TaskKind.PUT and len(spread.passes) > 1:
+            result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.id)
+        _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
+        account_ledger.post(
+            task_id=task.id,
+            postings=[
+                account_ledger.Posting(
+                    task.wallet_id,
+                    tally.units_of(*SPENDABLE) - tally.spendable_before,
+                    account_ledger.TYPE_OF.get(TaskKind(task.kind), LineType.ADJUSTMENT),
+                )
+            ],
+        )
+    # Neither codes nor serial numbers: this line is for operators.
+    _log.info("Task %s (%s) ended: %s", task.id, task.kind, state)
+    return state
+
+
+class _Kind(NamedTuple):
+    """What tells how a coin ends, and most coins of a batch have in common."""
+
+    is_put: bool
+    state: str
+    pown: str
+    outcome: str
+    releasing: bool
+    origin: str
+
+
+@dataclass(slots=True)
+class _Alike:
+    """How many coins of one kind there are of each denomination, and the lockers that they are on the way to."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    lockers: set[UUID] = field(default_factory=set)
+
+
+def _kinds(task_id: UUID) -> dict[int, dict[_Kind, _Alike]]:
+    """Lock all coins of a task, and return the kinds of each batch."""
+    found: dict[int, dict[_Kind, _Alike]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_KINDS, [task_id])
+        for batch, denomination, locker_id, count, *kind in cursor.fetchall():
+            alike = found.setdefault(batch, {}).setdefault(_Kind(*kind), _Alike())
+            alike.counts[denomination] = alike.counts.get(denomination, 0) + count
+            if locker_id is not None:
+                alike.lockers.add(locker_id)
+    return found
+
+
+_KINDS: Final = """
+WITH coin AS MATERIALIZED (
+    SELECT batch, denomination, locker_id, state, pown, outcome, releasing, origin
+      FROM lockers_coin WHERE task_id = %s AND state <> 'waiting' ORDER BY id FOR NO KEY UPDATE
+)
+SELECT batch, denomination, locker_id, count(*), locker_id IS NOT NULL, state, pown, outcome, releasing, origin
+  FROM coin GROUP BY batch, denomination, locker_id, state, pown, outcome, releasing, origin
+ ORDER BY batch, denomination DESC
+"""
+
+
+def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict[str, int]]) -> None:
+    """Settle one broken coin and its ten."""
+    settled = coin_breaks.settle(task=task, batch=batch, keep=False)
+    tally.spendable_before += settled.spendable_before
+    tally.had_doubtful |= settled.had_doubtful
+    for state, denomination in settled.coins:
+        tally.add(state, {denomination: 1})
+    if task.kind != TaskKind.PUT:
+        for raida, letter in enumerate(settled.shown):
+            board[raida][letter] = board[raida].get(letter, 0) + 1
+
+
+@dataclass(slots=True)
+class _Spread:
+    """On how many servers the coins stand that a task has stored or made ours, and lockers that lack some."""
+
+    passes: set[int] = field(default_factory=set)
+    to_mend: set[UUID] = field(default_factory=set)
+
+    def note(self, task: LockerTask, batch: int, ending: coin_outcomes.Ending, locker_ids: Set[UUID]) -> None:
+        of_interest = (CoinState.LOCKED,) if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
+        if ending.state not in of_interest or batch == coin_breaks.POOL:
+            return
+        passes = ending.pown.count("p")
+        self.passes.add(passes)
+        if ending.state is CoinState.LOCKED and passes < RAIDA_COUNT:
+            self.to_mend |= locker_ids
+
+
+def _conclude_batch(
+    task: LockerTask,
+    batch: int,
+    kinds: Mapping[_Kind, _Alike],
+    said: Sequence[tuple[str, str]],
+    awaited: Set[int],
+    tally: Tally,
+    board: list[dict[str, int]],
+    spread: "_Spread",
+) -> set[UUID]:
+    """Settle one batch of the task's coins and return the lockers whose contents it touched."""
+    changes: dict[coin_outcomes.Ending, dict[_Kind, coin_outcomes.Ending]] = {}
+    arrived: set[_Kind] = set()
+    touched: set[UUID] = set()
+    for kind, alike in kinds.items():
+        ending = _ending(task, said, kind)
+        if awaited:
+            ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
+        touched |= alike.lockers
+        tally.had_doubtful |= kind.state in DOUBTFUL
+        # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
+        for raida, letter in enumerate(ending.shown if batch != coin_breaks.POOL else ""):
+            board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
+        if kind.state in SPENDABLE:
+            tally.spendable_before += coin_selection.total(alike.counts)
+        if ending.state is None:
+            _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
+            continue
+        tally.add(ending.state, alike.counts)
+        spread.note(task, batch, ending, alike.lockers)
+        if ending.pown == "p" * RAIDA_COUNT:
+            tally.whole += sum(alike.counts.values())
+        if ending.state is CoinState.LIMBO and kind.is_put:
+            tally.units_for_locker_in_limbo += coin_selection.total(alike.counts)
+        if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
+            arrived.add(kind)
+        changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
+    came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
+    for change, endings in changes.items():
+        number = sum(sum(kinds[kind].counts.values()) for kind in endings)
+        _settle_coins(task, batch, change, endings, number, said)
+    if came:
+        touched |= _note_departures(came)
+    return touched
+
+
+def _with_those_awaited(shown: str, awaited: Set[int]) -> str:
+    return "".join(
+        server_letters.NOT_WAITED_FOR if letter == "n" and raida in awaited else letter
+        for raida, letter in enumerate(shown)
+    )
+
+
+def _ending(task: LockerTask, said: Sequence[tuple[str, str]], kind: _Kind) -> coin_outcomes.Ending:
+    marks = task_store.covered(kind.outcome, kind.pown, said)
+    if task.kind == TaskKind.FIX:
+        return coin_outcomes.ending_of_fix(CoinState(kind.state), marks, kind.pown)
+    return coin_outcomes.ending(
+        state=CoinState(kind.state),
+        is_put=kind.is_put,
+        is_release=kind.releasing,
+        origin=TaskKind(kind.origin),
+        marks=marks,
+        pown=kind.pown,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """New sealed numbers for a coin's columns; None leaves what is there."""
+
+    secrets: bytes | None
+    proposed: bytes | None
+
+
+def _settle_coins(
+    task: LockerTask,
+    batch: int,
+    change: coin_outcomes.Ending,
+    endings: Mapping[_Kind, coin_outcomes.Ending],
+    number: int,
+    said: Sequence[tuple[str, str]],
+) -> None:
+    """
+    Let coins of some kinds go in their new state, and write a line of the receipt for each.
+
+    Numbers that are in the row already are moved without being opened.
+    """
+    assert change.state is not None
+    values: dict[str, Any] = {
+        "task": task.id,
+        "batch": batch,
+        "state": change.state,
+        "stays_in_locker": change.stays_in_locker,
+        "stays_releasing": change.stays_releasing,
+        "takes_new": change.secrets is coin_outcomes.Secrets.NEW,
+        "keeps_both": change.secrets
+        not in (coin_outcomes.Secrets.OLD, coin_outcomes.Secrets.NEW, coin_outcomes.Secrets.MIXED),
+        "before": [str(old) for old in may_have_been(change.state)],
+        "powns": [ending.pown for ending in endings.values()],
+        "shown": [ending.shown for ending in endings.values()],
+        **{f"of_{name}": list(column) for name, column in zip(_Kind._fields, zip(*endings, strict=True), strict=True)},
+    }
+    if change.secrets in (coin_outcomes.Secrets.UNTOUCHED, coin_outcomes.Secrets.OLD, coin_outcomes.Secrets.NEW):
+        statement = _SETTLE_KINDS
+    else:
+        statement = _SETTLE_COINS
+        numbers = {
+            kind: _numbers_to_keep(task, change.secrets, task_store.covered(kind.outcome, kind.pown, said), batch, kind)
+            for kind in endings
+        }
+        values |= {
+            "ids": [coin_id for sealed in numbers.values() for coin_id in sealed],
+            "secrets": [one.secrets for sealed in numbers.values() for one in sealed.values()],
+            "proposed": [one.proposed for sealed in numbers.values() for one in sealed.values()],
+            "powns": [endings[kind].pown for kind, sealed in numbers.items() for _ in sealed],
+            "shown": [endings[kind].shown for kind, sealed in numbers.items() for _ in sealed],
+        }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        if cursor.rowcount != number:
+            raise AssertionError(f"{number - cursor.rowcount} coins cannot become {change.state}")
+
+
+_SETTLE: Final = """
+WITH settled AS (
+    UPDATE lockers_coin SET state = %(state)s, pown = new.new_pown, task_id = NULL, batch = NULL, outcome = '',
+           locker_id = CASE WHEN %(stays_in_locker)s THEN locker_id END, releasing = %(stays_releasing)s,
+           changed_at = now(), secrets = coalesce(
+               new.secrets, CASE WHEN %(takes_new)s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),
+           proposed = CASE WHEN %(keeps_both)s THEN coalesce(new.proposed, lockers_coin.proposed) END
+      FROM {new}
+       AND lockers_coin.task_id = %(task)s AND lockers_coin.state = ANY(%(before)s)
+    RETURNING denomination, serial_number, new.shown, lockers_coin.state
+)
+INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)
+SELECT %(task)s, denomination, serial_number, shown, state FROM settled
+"""
+
+_SETTLE_COINS: Final = _SETTLE.format(
+    new="""
+           unnest(%(ids)s::uuid[], %(powns)s::text[], %(shown)s::text[], %(secrets)b::bytea[], %(proposed)b::bytea[])
+           AS new (id, new_pown, shown, secrets, proposed)
+     WHERE lockers_coin.id = new.id"""
+)
+
+# The rows are locked, so they are of the kinds that were read. To name each of them would cost half as much again.
+_SETTLE_KINDS: Final = _SETTLE.format(
+    new="""
+           (SELECT *, NULL::bytea AS secrets, NULL::bytea AS proposed
+              FROM unnest(%(of_is_put)s::bool[], %(of_state)s::text[], %(of_pown)s::text[], %(of_outcome)s::text[],
+                          %(of_releasing)s::bool[], %(of_origin)s::text[], %(powns)s::text[], %(shown)s::text[])
+                   AS kind (is_put, old_state, pown, outcome, releasing, origin, new_pown, shown)) AS new
+     WHERE lockers_coin.batch = %(batch)s AND (lockers_coin.locker_id IS NOT NULL) = new.is_put
+       AND lockers_coin.state = new.old_state AND lockers_coin.pown = new.pown AND lockers_coin.outcome = new.outcome
+       AND lockers_coin.releasing = new.releasing AND lockers_coin.origin = new.origin"""
+)
+
+
+def _numbers_to_keep(
+    task: LockerTask, kept: coin_outcomes.Secrets, marks: str, batch: int, kind: _Kind
+) -> dict[UUID, _Sealed]:
+    """What has to be sealed anew so that `secrets` has what each server holds, and `proposed` what it may hold."""
+    rows = _of_kind(task.id, batch, kind)
+    if kept is coin_outcomes.Secrets.REVERTED:
+        return {
+            row.pk: _Sealed(None, coin_secrets.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
+            for row in rows.select_related("locker")
+        }
+    # The keys of a put's locker stand in no row of a coin yet; what a take or an import proposed does.
+    keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
+    found: dict[UUID, _Sealed] = {}
+    for coin_id, secrets, proposed in rows.values_list("id", "secrets", "proposed"):
+        held = None
+        if kept is not coin_outcomes.Secrets.BOTH:
+            old = coin_secrets.open_numbers(secrets, coin_id=coin_id)
+            new = keys or coin_secrets.open_numbers(proposed or b"", coin_id=coin_id)
+            held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
+        found[coin_id] = _Sealed(
+            None if held is None else coin_secrets.seal_numbers(held, coin_id=coin_id),
+            None if keys is None else coin_secrets.seal_numbers(keys, coin_id=coin_id),
+        )
+    return found
+
+
+def _keys_of(locker: Locker | None) -> Sequence[bytes]:
+    assert locker is not None
+    return tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
+
+
+def _of_kind(task_id: UUID, batch: int, kind: _Kind) -> QuerySet[Coin]:
+    about = kind._asdict()
+    is_put = about.pop("is_put")
+    return Coin.objects.filter(task_id=task_id, batch=batch, locker__isnull=not is_put, **about)
+
+
+def _identities(task_id: UUID, batch: int, kind: _Kind) -> Iterable[tuple[int, int]]:
+    return _of_kind(task_id, batch, kind).values_list("denomination", "serial_number")
+
+
+def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:
+    """Coins that are now held here for certain have left whatever lockers and files of ours they were in: those."""
+    with connection.cursor() as cursor:
+        # By identity, so that the plan is a look-up in the index of locked coins and never a join of the table
+        # with itself.
+        cursor.execute(
+            "UPDATE lockers_coin AS coin SET state = 'sent', changed_at = now()"
+            " FROM unnest(%s::smallint[], %s::bigint[]) AS gone(denomination, serial_number)"
+            " WHERE coin.denomination = gone.denomination AND coin.serial_number = gone.serial_number"
+            " AND coin.state IN ('locked', 'exported') RETURNING coin.locker_id",
+            [[coin.denomination for coin in coins], [coin.serial_number for coin in coins]],
+        )
+        return {row[0] for row in cursor.fetchall() if row[0] is not None}
+
+
+def _settle_lockers(locker_ids: set[UUID]) -> None:
+    """Derive what is known of lockers from their coins."""
+    with connection.cursor() as cursor:
+        # Counted by a statement of its own, which sees what was committed while this one waited.
+        cursor.execute(
+            "SELECT id FROM lockers_locker WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(locker_ids)]
+        )
+        cursor.execute(
+            "UPDATE lockers_locker SET state = known.state, changed_at = now()"
+            "  FROM (SELECT locker.id,"
+            "               CASE WHEN bool_or(coin.state = 'locked') THEN 'filled'"
+            "                    WHEN bool_or(coin.state IN ('limbo', 'bank', 'fracked')) THEN 'unknown'"
+            "                    WHEN bool_or(coin.state = 'sent') THEN 'emptied' ELSE 'failed' END AS state"
+            "          FROM lockers_locker AS locker LEFT JOIN lockers_coin AS coin ON coin.locker_id = locker.id"
+            "         WHERE locker.id = ANY(%s) GROUP BY locker.id) AS known"
+            " WHERE lockers_locker.id = known.id AND lockers_locker.state <> known.state",
+            [list(locker_ids)],
+        )
+
+
+def _have_mended(locker_ids: Set[UUID]) -> None:
+    """Have the servers asked again that do not store all coins of lockers; late answers may make it needless."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_locker SET mend_at = now() + interval '0.5 seconds', mends = 0 WHERE id = ANY(%s)",
+            [list(locker_ids)],
+        )
+
+
+def _leave_what_waits(task: LockerTask, *, waits_on: bool) -> task_results.Left:
+    known, waiting = competing_claims.left_of(task_id=task.pk)
+    if not waiting:
+        return task_results.Left(units=known)
+    if waits_on:
+        return task_results.Left(known, waiting, waiting_claims.hand_on(task))
+    competing_claims.give_up(task_id=task.pk)
+    return task_results.Left(known, waiting)
+
+
+def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
+    """
+    End a task that holds no coins, such as a peek.
+
+    :raises TaskSuperseded: another worker has the task
+    """
+    with transaction.atomic():
+        task_store.fence(held)
+        listens = server_letters.NOT_WAITED_FOR in result.get("raida", "")
+        _end(held, state, message, result, listens=listens)
+    _log.info("Task %s ended: %s", held.task_id, state)
+
+
+def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any], *, listens: bool = False) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # The files of an import whose time was up before they were read.
+            "WITH read AS (DELETE FROM lockers_upload WHERE id = %s)"
+            " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
+            " lease_until = NULL, finished_at = now(), seen_at = NULL,"
+            " progress = CASE WHEN %s THEN 100 ELSE progress END,"
+            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s",
+            [
+                held.task_id,
+                state,
+                Step.DONE,
+                message,
+                json.dumps(result),
+                state is TaskState.COMPLETED,
+                listens,
+                late_answers.listening_time().total_seconds(),
+                held.task_id,
+            ],
+        )
