@@ -21,7 +21,7 @@ from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
-from config.api import authentication, limits
+from config.api import cached_credentials, limits
 from config.dev.embedded import Postgres, Valkey, database_url, redis_url, state_directory
 from config.dev.processes import Children
 from wallets import redis_servers
@@ -131,7 +131,7 @@ def django_db_setup(
 
 @pytest.fixture(autouse=True)
 def _no_credentials_are_remembered() -> None:
-    authentication.forget_all()
+    cached_credentials.clear()
     limits.forget_refusals()
 
 

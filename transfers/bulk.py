@@ -115,7 +115,7 @@ def create_batch(
         trust_operations.grant_management(actor=actor, wallet_ids=[wallet.id for wallet in wallets.values()])
         paid = [row for row in rows if row.amount is not None or default_amount is not None]
         if source is not None and paid:
-            targets = [wallet_queries.WalletReference("id", wallets[row.line].id) for row in paid]
+            targets = [wallet_queries.WalletReference(id=wallets[row.line].id) for row in paid]
             _send(actor=actor, source=source, rows=paid, default_amount=default_amount, problems={}, targets=targets)
     return Created(
         wallets=len(rows),
@@ -162,48 +162,48 @@ def _send(
 ) -> None:
     if targets is None:
         targets = [_reference(row, problems) for row in rows]
-    verdicts = ledger.batch_verdicts(actor_id=actor.pk, source_id=source.pk, destinations=targets)
+    decisions = ledger.decide_batch(actor_id=actor.pk, source_id=source.pk, destinations=targets)
     decided = []
-    for row, verdict in zip(rows, verdicts, strict=True):
+    for row, decision in zip(rows, decisions, strict=True):
         if row.line in problems:
             continue
-        if verdict.destination_id is None:
+        if decision.destination_id is None:
             problems[row.line] = _not_found(row.wallet_name)
-        elif verdict.state == "same":
+        elif decision.state == "same":
             problems[row.line] = errors.SameWallet()
-        elif verdict.state == "foreign":
+        elif decision.state == "foreign":
             problems[row.line] = errors.NeitherWalletControlled()
         else:
             size = default_amount if row.amount is None else row.amount
             assert size is not None
-            assert verdict.state is not None
-            decided.append(ledger.BatchRow(uuid4(), verdict.destination_id, size, TransferState(verdict.state)))
-    _refuse_twins(rows, verdicts, problems)
+            assert decision.state is not None
+            decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, TransferState(decision.state)))
+    _refuse_duplicates(rows, decisions, problems)
     if problems:
         raise errors.RowsRefused(problems)
     total = sum(row.size for row in decided)
     if total > MAXIMUM_TOKENS:
         held = counters.token_counts([source.pk])[source.pk]
         raise errors.BatchTooLarge(MAXIMUM_TOKENS) if total <= held.available else errors.BatchUncovered
-    for patiently in (False, True):
+    for wait in (False, True):
         with operations.attempt():
-            if ledger.send_batch(actor_id=actor.pk, source_id=source.pk, rows=decided, patiently=patiently):
+            if ledger.send_batch(actor_id=actor.pk, source_id=source.pk, rows=decided, wait=wait):
                 return
             raise operations.TooFew
     raise errors.BatchUncovered
 
 
-def _refuse_twins(
-    rows: Sequence[Row], verdicts: Sequence[ledger.BatchVerdict], problems: dict[int, wallet_errors.DomainError]
+def _refuse_duplicates(
+    rows: Sequence[Row], decisions: Sequence[ledger.BatchDecision], problems: dict[int, wallet_errors.DomainError]
 ) -> None:
     """Refuse a wallet that one row gives by name and another by id."""
     seen: set[UUID] = set()
-    for index, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
-        if verdict.destination_id is None:
+    for index, (row, decision) in enumerate(zip(rows, decisions, strict=True)):
+        if decision.destination_id is None:
             continue
-        if verdict.destination_id in seen:
+        if decision.destination_id in seen:
             problems.setdefault(row.line, errors.RowInvalid(f'"[{index}]" contains a duplicate value'))
-        seen.add(verdict.destination_id)
+        seen.add(decision.destination_id)
 
 
 def _reference(row: Row, problems: dict[int, wallet_errors.DomainError]) -> wallet_queries.WalletReference:
@@ -211,4 +211,4 @@ def _reference(row: Row, problems: dict[int, wallet_errors.DomainError]) -> wall
         return wallet_queries.reference(row.wallet_name)
     except wallet_errors.InvalidWalletName as error:
         problems.setdefault(row.line, error)
-        return wallet_queries.WalletReference("name_key", "")
+        return wallet_queries.WalletReference()

@@ -27,7 +27,7 @@ from django.db import connection, transaction
 
 from trusts.queries import controlled_in_order
 from wallets import event_sequence
-from wallets.queries import CachedCredentials, OptimisticPage, TokenCount, WrittenPage, page_of, proving
+from wallets.queries import OptimisticPage, TokenCount, WrittenPage, page_of
 
 # The key of the advisory lock under which one process folds, apart from those of `wallets.event_sequence`.
 _FOLDING: Final = 20261122
@@ -100,9 +100,9 @@ _SHORTCUT: Final = OptimisticPage()
 
 
 @cache
-def _page(*, at_once: bool, is_first: bool, is_proven: bool) -> str:
+def _page(*, at_once: bool, is_first: bool) -> str:
     rows = _PAGE.format(
-        listed=controlled_in_order(is_first=is_first, is_proven=is_proven),
+        listed=controlled_in_order(is_first=is_first),
         counted=_COUNTED_AT_ONCE if at_once else _COUNTED_ONE_BY_ONE,
     )
     is_whole = "coalesce(bool_and(is_all), true)" if at_once else "true"
@@ -115,21 +115,22 @@ def wallets_page(
     limit: int,
     offset: int = 0,
     after: Sequence[Any] | None = None,
-    proof: CachedCredentials | None = None,
 ) -> WrittenPage:
     """
     Return a page of the wallets that the actor controls, with their token counts.
 
     Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11). `after`
-    is the position of the last row of the page before: (is it the caller's own, created_at, id). Nothing is found if
-    the proof, should one be given, has ended.
+    is the position of the last row of the page before: (is it the caller's own, created_at, id).
     """
-    arguments: dict[str, Any] = {"actor": actor_id, "offset": offset, **proving(proof)}
+    arguments: dict[str, Any] = {"actor": actor_id, "offset": offset}
     if after is not None:
         arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
-    kind = {"is_first": after is None, "is_proven": proof is not None}
+    is_first = after is None
     return _SHORTCUT.read_page(
-        _page(at_once=True, **kind), _page(at_once=False, **kind), limit=limit, arguments=arguments
+        _page(at_once=True, is_first=is_first),
+        _page(at_once=False, is_first=is_first),
+        limit=limit,
+        arguments=arguments,
     )
 
 

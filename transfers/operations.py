@@ -16,7 +16,7 @@ from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
-from wallets.queries import CachedCredentials, IdempotencyClaim
+from wallets.queries import IdempotencyClaim
 from wallets.states import EventType
 
 # How often a list of tokens is tried again that proved to be free after all.
@@ -28,17 +28,17 @@ _MANY = 1_000
 
 
 class TooFew(Exception):
-    """Rolls an attempt back."""
+    """Too few tokens: rolls an attempt back."""
 
 
 @contextmanager
 def attempt() -> Iterator[None]:
     """
-    Let go of the tokens that an attempt locked, if it ends in `TooFew`.
+    Release the tokens that an attempt locked, if it ends in `TooFew`.
 
-    Else the next attempt, which waits, could wait for somebody who waits for them. Alone a statement of the ledger
-    is a transaction of its own and lets go by itself; only inside a transaction that the caller opened it
-    takes a savepoint, which is not released: it ends with the transaction, and releasing it would be one more trip.
+    Otherwise the next attempt, which waits, could close a circle with a transaction that waits for these. Outside a
+    transaction a statement of the ledger releases its locks at its end; inside one of the caller it takes a savepoint.
+    That is not released on success: it ends with the transaction, and releasing it would be one more round trip.
     """
     savepoint = connection.savepoint() if connection.in_atomic_block else None
     try:
@@ -50,65 +50,41 @@ def attempt() -> Iterator[None]:
 
 @retry_on_deadlock
 def send_bundle(
-    *,
-    actor: Wallet,
-    sender: str,
-    receiver: str,
-    size: int,
-    claim: IdempotencyClaim | None = None,
-    proof: CachedCredentials | None = None,
+    *, actor: Wallet, sender: str, receiver: str, size: int, claim: IdempotencyClaim | None = None
 ) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect. With a
-    proof, any refusal may only mean that it has ended.
+    `sender` and `receiver` are names or ids. With a claim the idempotency key is stored with the effect.
 
-    :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
+    :raises wallets.errors.KeyInUse: a request with the key of the claim is in flight, or has only just completed
     :raises wallets.errors.InvalidWalletName: a text can never be a name
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
     :raises transfers.errors.NeitherWalletControlled: the actor controls neither
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
     """
-    transfer_id = uuid4()
-    source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
-    for patiently in (False, True):
+    request = _request(actor, sender, receiver, claim)
+    for wait in (False, True):
         with attempt():
-            verdict = ledger.send_bundle(
-                transfer_id=transfer_id,
-                actor=actor,
-                source=source,
-                destination=destination,
-                size=size,
-                patiently=patiently,
-                claim=claim,
-                proof=proof,
-            )
-            if verdict.number is not None:
-                return _sent(transfer_id, actor, verdict, {"bundle": {"bundleSize": size}})
-            _refuse(verdict, sender, receiver)
+            decision = ledger.send_bundle(request=request, size=size, wait=wait)
+            if decision.number is not None:
+                return _sent(request.id, actor, decision, {"bundle": {"bundleSize": size}})
+            _refuse(decision, sender, receiver)
             raise TooFew
     raise errors.InsufficientTokens
 
 
 @retry_on_deadlock
 def send_tokens(
-    *,
-    actor: Wallet,
-    sender: str,
-    receiver: str,
-    token_ids: Sequence[UUID],
-    claim: IdempotencyClaim | None = None,
-    proof: CachedCredentials | None = None,
+    *, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID], claim: IdempotencyClaim | None = None
 ) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
 
-    `sender` and `receiver` are names or ids. With a claim the answer to the request is stored with the effect. With a
-    proof, any refusal may only mean that it has ended.
+    `sender` and `receiver` are names or ids. With a claim the idempotency key is stored with the effect.
 
-    :raises wallets.errors.KeyInUse: the key of the claim belongs to a request that is running, or has just ended
+    :raises wallets.errors.KeyInUse: a request with the key of the claim is in flight, or has only just completed
     :raises wallets.errors.InvalidWalletName: a text can never be a name
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
@@ -117,39 +93,35 @@ def send_tokens(
     :raises transfers.errors.TokenElsewhere: a token does not lie in the sender
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
-    transfer_id = uuid4()
-    source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
+    request = _request(actor, sender, receiver, claim)
     for _ in range(_ATTEMPTS):
         with attempt():
-            verdict = ledger.send_listed(
-                transfer_id=transfer_id,
-                actor=actor,
-                source=source,
-                destination=destination,
-                token_ids=token_ids,
-                claim=claim,
-                proof=proof,
-            )
-            if verdict.number is not None:
-                return _sent(transfer_id, actor, verdict, {"tokens": [str(token_id) for token_id in token_ids]})
-            _refuse(verdict, sender, receiver)
-            assert verdict.source_id is not None
-            _refuse_tokens(wallet_id=verdict.source_id, token_ids=token_ids)
+            decision = ledger.send_listed(request=request, token_ids=token_ids)
+            if decision.number is not None:
+                return _sent(request.id, actor, decision, {"tokens": [str(token_id) for token_id in token_ids]})
+            _refuse(decision, sender, receiver)
+            assert decision.source_id is not None
+            _refuse_tokens(wallet_id=decision.source_id, token_ids=token_ids)
             raise TooFew
     raise errors.TokenReserved(token_ids[0])
 
 
-def _refuse(verdict: ledger.Verdict, sender: str, receiver: str) -> None:
-    """Raise why the wish is refused, unless tokens are all that is missing."""
-    if verdict.state == "twin":
+def _request(actor: Wallet, sender: str, receiver: str, claim: IdempotencyClaim | None) -> ledger.Request:
+    source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
+    return ledger.Request(uuid4(), actor.pk, source, destination, claim)
+
+
+def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
+    """Raise why the request is refused, unless it only lacks tokens."""
+    if decision.state == "duplicate":
         raise wallet_errors.KeyInUse
-    if verdict.source_id is None:
+    if decision.source_id is None:
         raise wallet_queries.no_such_wallet(sender)
-    if verdict.destination_id is None:
+    if decision.destination_id is None:
         raise wallet_queries.no_such_wallet(receiver)
-    if verdict.state == "same":
+    if decision.state == "same":
         raise errors.SameWallet
-    if verdict.state == "foreign":
+    if decision.state == "foreign":
         raise errors.NeitherWalletControlled
 
 
@@ -168,23 +140,23 @@ def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
 
 
 def _sent(
-    transfer_id: UUID, actor: Wallet, verdict: ledger.Verdict, parameters: dict[str, object]
+    transfer_id: UUID, actor: Wallet, decision: ledger.Decision, parameters: dict[str, object]
 ) -> queries.TransferRow:
-    assert verdict.number is not None
-    assert verdict.at is not None
-    assert verdict.state is not None
-    assert verdict.source_name is not None
-    assert verdict.destination_name is not None
+    assert decision.number is not None
+    assert decision.at is not None
+    assert decision.state is not None
+    assert decision.source_name is not None
+    assert decision.destination_name is not None
     return queries.TransferRow(
-        number=verdict.number,
+        number=decision.number,
         id=transfer_id,
         parameters=parameters,
-        state=verdict.state,
-        created_at=verdict.at,
-        closed_at=verdict.at if verdict.state == TransferState.COMPLETED else None,
+        state=decision.state,
+        created_at=decision.at,
+        closed_at=decision.at if decision.state == TransferState.COMPLETED else None,
         originating_wallet=actor.name,
-        source_wallet=verdict.source_name,
-        destination_wallet=verdict.destination_name,
+        source_wallet=decision.source_name,
+        destination_wallet=decision.destination_name,
     )
 
 
@@ -328,11 +300,9 @@ def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], 
 
 
 def _fulfill_bundle(transfer: Transfer, actor: Wallet) -> None:
-    for patiently in (False, True):
+    for wait in (False, True):
         with attempt():
-            if ledger.complete_bundle(
-                transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count, patiently=patiently
-            ):
+            if ledger.complete_bundle(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count, wait=wait):
                 return
             raise TooFew
     raise errors.InsufficientTokens

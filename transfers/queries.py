@@ -41,6 +41,12 @@ SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
 """
 
 
+# `closed_from` is the state in which it was created; empty if it is open, or was completed at once.
+_ROW_AS_CREATED = _ROW.replace(
+    "transfer.state", "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
+).replace("transfer.closed_at", "CASE transfer.closed_from WHEN '' THEN transfer.closed_at END")
+
+
 def written_transfer(
     *,
     id: str,  # noqa: A002 - the name of the field
@@ -125,6 +131,20 @@ def transfer_row(*, transfer_id: UUID) -> TransferRow:
     return _row(row)
 
 
+def transfer_as_created(*, transfer_id: UUID) -> TransferRow:
+    """
+    Return one transfer as it was when it was created, without looking at who asks.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_ROW_AS_CREATED} WHERE transfer.id = %s", [transfer_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise errors.TransferNotFound(transfer_id)
+    return _row(row)
+
+
 _IS_VISIBLE = trust_queries.controls_one_of("transfer.source_id", "transfer.destination_id", "transfer.originator_id")
 
 
@@ -171,19 +191,17 @@ def transfers_page(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
-    proof: wallet_queries.CachedCredentials | None = None,
 ) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers in which the wallet is a party, or one that the actor controls, oldest first.
 
-    The position of a row is the number of the transfer. With a proof, which goes with an actor and not with a wallet,
-    nothing is found if it has ended.
+    The position of a row is the number of the transfer.
 
     Where most transfers are the reader's, as where one organisation is alone, the page is picked out of the next ones.
     That is less than half the work of looking for those of each wallet, which is what is done else.
     """
     arguments = {
-        **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id, **wallet_queries.proving(proof)}),
+        **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id}),
         "after": after,
         "most": offset + limit + 1,
         "offset": offset,
@@ -191,15 +209,15 @@ def transfers_page(
     }
     # What is not completed is rare, and lies far apart.
     may_be_near = wallet_id is None and state in {None, TransferState.COMPLETED} and offset + limit < _NEAR_AT_MOST
-    statement = _page(state=state, is_of_actor=wallet_id is None, is_proven=proof is not None)
+    statement = _page(state=state, is_of_actor=wallet_id is None)
     if not may_be_near:
         return wallet_queries.read_page(statement, limit=limit, arguments=arguments)
-    near = _near_page(is_completed=state is not None, is_proven=proof is not None)
+    near = _near_page(is_completed=state is not None)
     return _SHORTCUT.read_page(near, statement, limit=limit, arguments=arguments, whose=actor_id)
 
 
 @cache
-def _near_page(*, is_completed: bool, is_proven: bool) -> str:
+def _near_page(*, is_completed: bool) -> str:
     next_ones = """
 SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigint) ORDER BY number"""
     # Who sent it is asked first: most often the reader, and then nobody looks for who is managed.
@@ -209,7 +227,7 @@ SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigin
         for column in ("originator_id", "destination_id", "source_id")
     )
     picked = f"""(
-    WITH {trust_queries.me(is_proven=is_proven)}, party AS MATERIALIZED ({trust_queries.CONTROLLED})
+    WITH {wallet_queries.ME}, party AS MATERIALIZED ({trust_queries.CONTROLLED})
     SELECT * FROM ({next_ones.format(columns="*")} LIMIT (SELECT {_NEAR_TIMES} * %(most)s::bigint)) AS next
      WHERE ({mine}) {"AND state = 'completed'" if is_completed else ""}
      ORDER BY number LIMIT (SELECT %(most)s::bigint)
@@ -221,7 +239,7 @@ SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigin
 
 
 @cache
-def _page(*, state: str | None, is_of_actor: bool, is_proven: bool) -> str:
+def _page(*, state: str | None, is_of_actor: bool) -> str:
     if state is None:
         branches = _BRANCHES
     elif state == TransferState.COMPLETED:
@@ -231,7 +249,7 @@ def _page(*, state: str | None, is_of_actor: bool, is_proven: bool) -> str:
     numbers = trust_queries.numbers_by_party(
         table="transfers_transfer",
         branches=branches,
-        wallets=trust_queries.controlled(is_proven=is_proven) if is_of_actor else trust_queries.LISTED,
+        wallets=trust_queries.CONTROLLED_BY_ACTOR if is_of_actor else trust_queries.LISTED,
     )
     # In an array they look few to the planner, who then looks each name up; else it might read all wallets instead.
     rows = _written("transfers_transfer", f"WHERE transfer.number = ANY (ARRAY({numbers}))")
@@ -246,12 +264,9 @@ def transfers_visible_to(
     offset: int = 0,
     after: int = 0,
     state: str | None = None,
-    proof: wallet_queries.CachedCredentials | None = None,
 ) -> wallet_queries.WrittenPage:
     """
     Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
-
-    With a proof, which goes with an actor and not with a name, nothing is found if it has ended.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
@@ -262,9 +277,7 @@ def transfers_visible_to(
         wallet_id = wallet_queries.wallet_in_query(wallet).pk
         if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id):
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
-    return transfers_page(
-        actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state, proof=proof
-    )
+    return transfers_page(actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state)
 
 
 class PendingSums(NamedTuple):

@@ -62,15 +62,6 @@ def controls_one_of(*columns: str) -> str:
                AND power.holder_id = %(actor)s::uuid AND power.subject_id = ANY ({wallets})))"""
 
 
-def me(*, is_proven: bool) -> str:
-    """
-    Return the SQL of the one row `me`, for a WITH: the `id` of the wallet that asks.
-
-    It and its parameters are those of `wallets.queries.acting`; it may be NULL.
-    """
-    return f"me AS MATERIALIZED (SELECT {wallet_queries.acting(is_proven=is_proven)} AS id)"
-
-
 # The `id`s of the wallet in `me` and of those that it manages; no rows if that is NULL.
 CONTROLLED: Final = """
 SELECT id FROM me WHERE id IS NOT NULL
@@ -79,24 +70,23 @@ SELECT id FROM me WHERE id IS NOT NULL
 """
 
 
-def controlled(*, is_proven: bool = False) -> str:
-    """Return the same as a statement of its own."""
-    return f"WITH {me(is_proven=is_proven)} {CONTROLLED}"
+# The same as a whole statement.
+CONTROLLED_BY_ACTOR: Final = f"WITH {wallet_queries.ME} {CONTROLLED}"
 
 
 @cache
-def controlled_in_order(*, is_first: bool, is_proven: bool = False) -> str:
+def controlled_in_order(*, is_first: bool) -> str:
     """
     Return the SQL of a page of these wallets, oldest first and the one that asks last: `id`, `created_at`, `is_own`.
 
-    Parameters beside those of `controlled`: `fetch` (maximum number of rows), `offset` (rows to skip), and unless it is
+    Parameters beside those of `ME`: `fetch` (maximum number of rows), `offset` (rows to skip), and unless it is
     the first page `own`, `created_at` and `id`, the position after which it begins. The cost grows with the page, not
     with the number of managed wallets. A wallet that two trusts let it manage appears once.
     """
     behind = "" if is_first else f"AND NOT %(own)s::boolean AND (managed_created_at, subject_id) > {_POSITION}"
     own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_POSITION}"
     return f"""
-WITH {me(is_proven=is_proven)}, managed AS (
+WITH {wallet_queries.ME}, managed AS (
     SELECT DISTINCT managed_created_at AS created_at, subject_id AS id
       FROM trusts_power
      WHERE holder_id = (SELECT id FROM me) AND power = 'manage' AND managed_created_at IS NOT NULL {behind}
@@ -115,7 +105,7 @@ def controlled_wallet_ids(*, actor_id: UUID) -> list[UUID]:
     """Return the actor and the wallets that it manages, the actor first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id FROM ({controlled()}) AS wallet ORDER BY id <> %(actor)s::uuid",  # noqa: S608 - constants
+            f"SELECT id FROM ({CONTROLLED_BY_ACTOR}) AS wallet ORDER BY id <> %(actor)s::uuid",  # noqa: S608 - constants
             {"actor": actor_id},
         )
         return [row[0] for row in cursor.fetchall()]
@@ -267,7 +257,7 @@ def numbers_by_party(
     Return the SQL of a query for the `number`s of rows in which any of many wallets is a party, in ascending order.
 
     Each branch is the column of the party, which leads an index (column, number), and what else that index may ask for.
-    `wallets` is the SQL of their ids: `LISTED`, with the parameter `wallets`, or `controlled()`, with its own.
+    `wallets` is the SQL of their ids: `LISTED`, with the parameter `wallets`, or `CONTROLLED_BY_ACTOR`, with `actor`.
     Parameters of the query beside these: `after`, `most` (how many rows at most), and with `skips` also `offset` (how
     many of these are left out from the front).
 

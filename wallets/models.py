@@ -177,19 +177,19 @@ class Event(models.Model):
 
 class IdempotentAnswer(models.Model):
     """
-    The answer to a request that carried an Idempotency-Key, written in the transaction of its effect.
+    The answer to a request that carried an Idempotency-Key, written in the transaction of its effect. Kept for 7 days.
 
-    `body` is sealed (encrypted), since an answer may hold a transmit code; a transfer's, which the ledger writes in the
-    statement of its effect, holds no secret and is not. Kept for 7 days.
+    It is a status and an encrypted body, since an answer may hold a transmit code; or only the id of what the request
+    created (a transfer), from which the API rebuilds the same answer.
     """
 
     # Without a constraint, which would lock the wallet's row for each transfer. A wallet is never deleted.
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)
-    status = models.SmallIntegerField()
-    body = models.BinaryField()
-    is_sealed = models.BooleanField(db_default=True)
+    status = models.SmallIntegerField(null=True)
+    body = models.BinaryField(null=True)
+    result_id = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
@@ -198,7 +198,7 @@ class IdempotentAnswer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status}, of {self.created_at}"
+        return f"{self.result_id or self.status}, of {self.created_at}"
 
 
 class OperatorAction(models.Model):

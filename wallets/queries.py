@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
 from wallets import errors, names
 from wallets.models import ApiKey, Wallet
@@ -25,10 +26,10 @@ def has_api_key(plaintext: str) -> bool:
 
 
 class WalletReference(NamedTuple):
-    """Where a wallet is looked up that a client names."""
+    """How to look up a wallet that a client names: by id or by the key of its name, whichever is not None."""
 
-    column: Literal["id", "name_key"]
-    value: UUID | str
+    id: UUID | None = None
+    name_key: str | None = None
 
 
 def reference(text: str) -> WalletReference:
@@ -42,16 +43,16 @@ def reference(text: str) -> WalletReference:
     """
     wallet_id = names.parse_uuid(text)
     if wallet_id is not None:
-        return WalletReference("id", wallet_id)
+        return WalletReference(id=wallet_id)
     key = names.name_key(text)
     refusal = names.refusal(text)
     # A text of two characters names no wallet, and that is what the answer says.
     if refusal is None or isinstance(refusal, errors.WalletNameLength):
-        return WalletReference("name_key", key)
+        return WalletReference(name_key=key)
     if names.parse_uuid(key) is None and names.is_storable(key):
         stored = Wallet.objects.only("name").filter(name_key=key).first()
         if stored is not None and names.refusal(stored.name) is not None:
-            return WalletReference("id", stored.pk)
+            return WalletReference(id=stored.pk)
     raise refusal
 
 
@@ -66,13 +67,13 @@ def no_such_wallet(text: str) -> errors.WalletNotFound:
 def account_of(text: str) -> str:
     """Return one short text for one wallet, however a client writes it; also for what names no wallet."""
     try:
-        column, value = reference(text)
+        named = reference(text)
     except errors.InvalidWalletName:
         found = None
     else:
-        if column == "id":
-            return str(value)
-        found = Wallet.objects.filter(name_key=value).values_list("pk", flat=True).first()
+        if named.id is not None:
+            return str(named.id)
+        found = Wallet.objects.filter(name_key=named.name_key).values_list("pk", flat=True).first()
     return digest(names.name_key(text)).hex() if found is None else str(found)
 
 
@@ -107,8 +108,9 @@ def wallet_by_name_or_id(text: str) -> Wallet:
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
     """
-    column, value = reference(text)
-    wallet = Wallet.objects.filter(**{column: value}).first()
+    named = reference(text)
+    matches = Q(name_key=named.name_key) if named.id is None else Q(pk=named.id)
+    wallet = Wallet.objects.filter(matches).first()
     if wallet is None:
         raise no_such_wallet(text)
     return wallet
@@ -181,54 +183,25 @@ NO_TOKENS = TokenCount(0, 0)
 
 
 class StoredAnswer(NamedTuple):
-    """The answer to an earlier request. `body` is encrypted if it is sealed."""
+    """The answer to an earlier request: status and encrypted body, or the id of the result that tells the answer."""
 
     fingerprint: bytes
-    status: int
-    body: bytes
-    is_sealed: bool
+    status: int | None
+    body: bytes | None
+    result_id: UUID | None
 
 
 class IdempotencyClaim(NamedTuple):
-    """A wish to store the answer to a request in the statement of its effect."""
+    """The idempotency key of a request, for a statement that stores it together with its effect."""
 
     key: str
     fingerprint: bytes
-    # The HTTP status for each state that the effect may bring about.
-    statuses: Mapping[str, int]
 
 
-class CachedCredentials(NamedTuple):
-    """
-    An API key and a bearer token that were good a moment ago, for a statement that looks at them again itself.
-
-    It saves the trip that looks them up first. Where they have ended since, the statement acts for nobody: it finds
-    and changes nothing, and whoever sent it looks them up before anything is refused.
-    """
-
-    api_key_id: UUID
-    bearer_token_id: UUID
-
-
-_PROVEN: Final = """(
-    SELECT bearer.wallet_id FROM wallets_bearertoken AS bearer, wallets_apikey AS api_key
-     WHERE bearer.id = (SELECT %(bearer)s::uuid) AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
-       AND api_key.id = (SELECT %(api_key)s::uuid) AND api_key.revoked_at IS NULL
-       AND coalesce(api_key.expires_at > now(), true))"""
-
-
-def acting(*, is_proven: bool) -> str:
-    """
-    Return the SQL of the id of the wallet for which a statement acts: its parameter `actor`, an id.
-
-    Proven by the parameters `api_key` and `bearer`, the ids of a `CachedCredentials`: NULL if either has ended.
-    """
-    return _PROVEN if is_proven else "%(actor)s::uuid"
-
-
-def proving(proof: CachedCredentials | None) -> dict[str, UUID]:
-    """Return the parameters of `acting` beside `actor`."""
-    return {} if proof is None else {"api_key": proof.api_key_id, "bearer": proof.bearer_token_id}
+# The CTE with which a statement begins that acts for a wallet: one row, the id of that wallet. The id is NULL if the
+# caller's credentials have ended: `config.api.cached_credentials` replaces this text by one that checks them. Then the
+# statement must find and change nothing.
+ME: Final = "me AS MATERIALIZED (SELECT %(actor)s::uuid AS id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +221,9 @@ class Credentials:
     use_is_stale: bool
 
     @property
-    def proof(self) -> CachedCredentials | None:
-        """None unless both are good."""
-        if self.api_key_id is None or self.api_key_is_revoked or self.bearer_token_id is None:
-            return None
-        return CachedCredentials(self.api_key_id, self.bearer_token_id)
+    def are_valid(self) -> bool:
+        """Whether both are valid."""
+        return self.api_key_id is not None and not self.api_key_is_revoked and self.bearer_token_id is not None
 
 
 _WALLET_FIELDS = ["id", "name", "about", "display_name", "logo_url", "created_at"]
@@ -280,7 +251,7 @@ HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text ||
 # the row decides.
 _LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
     answer_columns=""",
-       answer.fingerprint, answer.status, answer.body, answer.is_sealed, """
+       answer.fingerprint, answer.status, answer.body, answer.result_id, """
     + HOLDS_KEY.format(wallet="wallet.id"),
     answer_join="""LEFT JOIN wallets_idempotentanswer AS answer
        ON answer.wallet_id = wallet.id AND answer.key = %(key)s""",
@@ -310,7 +281,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
         use_is_stale=row[3],
         bearer_token_id=row[4],
         wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:11]),
-        answer=None if stored[1] is None else StoredAnswer(bytes(stored[0]), stored[1], bytes(stored[2]), stored[3]),
+        answer=None if stored[0] is None else StoredAnswer(bytes(stored[0]), *stored[1:4]),
         holds_key=stored[4],
     )
 
@@ -425,29 +396,24 @@ TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.c
 _NEVER = 2**63 - 1
 
 
-_TOKENS, _OWN_TOKENS = (
-    page_of(
-        f"""
+_TOKENS: Final = page_of(
+    f"""
+    WITH {ME}
     SELECT {TOKEN_JSON} AS json, token.arrival FROM wallets_token AS token
-     WHERE token.wallet_id = (SELECT {acting(is_proven=is_proven)}) AND token.arrival < (SELECT %(before)s::bigint)
+     WHERE token.wallet_id = (SELECT id FROM me) AND token.arrival < (SELECT %(before)s::bigint)
      ORDER BY token.arrival DESC LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)""",  # noqa: S608
-        "arrival",
-    )
-    for is_proven in (False, True)
+    "arrival",
 )
 
 
-def tokens_page(
-    *, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None, proof: CachedCredentials | None = None
-) -> WrittenPage:
+def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> WrittenPage:
     """
     Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.
 
-    `before` is the arrival of the last row of the page before; with it, depth costs nothing. With a proof the
-    wallet is the one that it proves, and nothing is found if it has ended.
+    `before` is the arrival of the last row of the page before; with it the cost does not grow with the depth.
     """
-    arguments = {"actor": wallet_id, "offset": offset, "before": _NEVER if before is None else before, **proving(proof)}
-    return read_page(_TOKENS if proof is None else _OWN_TOKENS, limit=limit, arguments=arguments)
+    arguments = {"actor": wallet_id, "offset": offset, "before": _NEVER if before is None else before}
+    return read_page(_TOKENS, limit=limit, arguments=arguments)
 
 
 def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str) -> str:

@@ -1,14 +1,6 @@
-"""
-Who is asking: the API key and the bearer token of a request, looked up in one statement.
-
-An action whose own statement looks at them again takes a *proof* of credentials that were good a moment ago, which
-saves this trip. Then only what it finds or does is right. A refusal, or a page with nothing on it, may only mean that
-they have ended: it is thrown away, they are looked up, and the action is asked again (`config.api.views`).
-"""
+"""Who is asking: the API key and the bearer token of a request, looked up in one statement or cached."""
 
 import re
-import time
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import media_type_matches
 
-from config.api import errors, idempotency
+from config.api import cached_credentials, errors, idempotency
 from wallets import queries
 from wallets.models import Wallet
 
@@ -70,28 +62,6 @@ def check_api_key(sent: str, found: queries.Credentials) -> None:
 _CHALLENGE: Final = {"WWW-Authenticate": "Treetracker-API-Key"}
 
 
-# What was looked up and good, by the digests of what was sent, with the moment at which it is forgotten. To remember an
-# ended one costs a second attempt and nothing else.
-_REMEMBERED_SECONDS: Final = 60.0
-_REMEMBERED_AT_MOST: Final = 10_000
-_remembered: Final[dict[tuple[bytes, bytes], tuple[float, queries.Credentials]]] = {}
-
-
-class Unproven(Exception):
-    """What came of a proof may only mean that it has ended."""
-
-
-def proof(request: Request) -> queries.CachedCredentials | None:
-    """Return the proof that the action must hand on; None if the credentials were looked up for this request."""
-    found = credentials_of(request._request)
-    return found.proof if found is not None and getattr(request._request, "is_proven_later", False) else None
-
-
-def forget_all() -> None:
-    """Forget what was looked up."""
-    _remembered.clear()
-
-
 def bearer_of(request: HttpRequest) -> str:
     """Return the bearer token that was sent; "" for none."""
     match = _BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", "").strip())
@@ -101,28 +71,19 @@ def bearer_of(request: HttpRequest) -> str:
 def _look_up(request: Request) -> tuple[str, queries.Credentials]:
     api_key, bearer = request.META.get("HTTP_TREETRACKER_API_KEY", ""), bearer_of(request._request)
     sent = queries.digest(api_key), queries.digest(bearer)
-    until, found = _remembered.get(sent, (0.0, None))
-    is_proven_later = getattr(request._request, "takes_proof", False) and time.monotonic() < until
-    if found is None or not is_proven_later:
+    # Set by `config.api.views` for actions that one statement answers.
+    guard: cached_credentials.Guard | None = getattr(request._request, "guard", None)
+    found = None if guard is None else cached_credentials.recall(sent)
+    if guard is not None and found is not None:
+        guard.use(found)
+    else:
         found = queries.credentials(
             api_key=api_key, bearer=bearer, idempotency_key=idempotency.key_of(request._request)
         )
-        _remember(sent, found)
+        cached_credentials.remember(sent, found)
     # Read by `config.api.views` and `config.api.idempotency`, and by views that need `api_key_may_batch`.
     request._request.credentials = found  # type: ignore[attr-defined]
-    request._request.is_proven_later = is_proven_later  # type: ignore[attr-defined]
     return api_key, found
-
-
-def _remember(sent: tuple[bytes, bytes], found: queries.Credentials) -> None:
-    if found.proof is None:
-        _remembered.pop(sent, None)
-        return
-    if len(_remembered) >= _REMEMBERED_AT_MOST:
-        _remembered.clear()
-    # What is true of this request alone: the statement that takes the proof looks at the idempotency key as well.
-    kept = replace(found, answer=None, holds_key=True, use_is_stale=False)
-    _remembered[sent] = time.monotonic() + _REMEMBERED_SECONDS, kept
 
 
 def caller(request: Request) -> Wallet:

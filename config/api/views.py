@@ -3,8 +3,9 @@
 import logging
 from http import HTTPStatus
 from typing import Any, ClassVar
+from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import viewsets
@@ -12,7 +13,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import authentication, idempotency, limits, parsers
+from config.api import authentication, cached_credentials, idempotency, limits, parsers
 from config.api.validation import Shape
 from wallets import operations, queries
 from wallets.errors import DomainError, KeyInUse
@@ -47,14 +48,18 @@ class ApiViewSet(viewsets.ViewSet):
     is_alias: ClassVar[bool] = False
     # Of a body in JSON. More is needed for long lists only.
     maximum_bytes: ClassVar[int] = parsers.MAXIMUM_BYTES
-    # Actions whose operation stores the answer in the statement of its effect: see `config.api.idempotency.claim`.
+    # Actions whose operation stores the idempotency key in the statement of its effect
+    # (`config.api.idempotency.claim`).
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
     # Actions that begin a task, or ask the RAIDA servers: see `config.api.limits`.
     begins_tasks: ClassVar[frozenset[str]] = frozenset()
 
-    def takes_proof(self, request: Request) -> bool:
-        """Tell whether the action hands `config.api.authentication.proof` on to the one statement that answers."""
-        return False
+    # Actions that one statement answers, which names the caller by `wallets.queries.ME`: cached credentials suffice.
+    takes_cached_credentials: ClassVar[frozenset[str]] = frozenset()
+
+    def rebuild_answer(self, result_id: UUID) -> HttpResponse:
+        """Return again, byte for byte, the answer of an action in `stores_own_answer` that created this result."""
+        raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
@@ -67,12 +72,11 @@ class ApiViewSet(viewsets.ViewSet):
         is_keyed = idempotency.key_of(request._request) is not None
         if begins_task and not is_keyed:
             limits.refuse_again(request._request, **self._who_begins(request))
-        request._request.takes_proof = self._may_be_asked_again(request)  # type: ignore[attr-defined]
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
             limits.count(request._request, found, is_task=begins_task)
-            stored = idempotency.answer_stored(request, found)
+            stored = idempotency.answer_stored(request, found, self.rebuild_answer)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
         if begins_task and is_keyed:
@@ -84,14 +88,16 @@ class ApiViewSet(viewsets.ViewSet):
     def _who_begins(self, request: Request) -> dict[str, str]:
         return {"bearer": authentication.bearer_of(request._request), "action": f"{type(self).__name__}.{self.action}"}
 
-    def _may_be_asked_again(self, request: Request) -> bool:
-        if getattr(request._request, "was_unproven", False) or not self.takes_proof(request):
-            return False
+    def _guard(self, request: HttpRequest, action: str | None) -> cached_credentials.Guard | None:
+        """Return the guard with which cached credentials may answer the request, or None."""
+        # Of one wallet that is named in the query, more than one statement asks.
+        if action not in self.takes_cached_credentials or "wallet" in request.GET:
+            return None
         if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
-            return False
-        # Kept by Django, so that it can be read again.
-        _ = request._request.body
-        return True
+            return None
+        # Read now, Django keeps the body for a second run.
+        _ = request.body
+        return cached_credentials.Guard()
 
     def _reads_query(self) -> bool:
         # Said by `config.api.openapi.describe`, which must name the parameters anyway.
@@ -108,11 +114,10 @@ class ApiViewSet(viewsets.ViewSet):
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, _AlreadyAnswered):
             return exc.response
-        # A refusal has changed nothing. What a fault has changed nobody knows: it is never asked again.
-        if isinstance(exc, DomainError | APIException) and authentication.proof(self.request) is not None:
-            raise authentication.Unproven from exc
-        if isinstance(exc, authentication.Unproven):
-            raise exc
+        # Never run again after an unexpected error: its side effects are unknown. A refusal has none.
+        guard = getattr(self.request._request, "guard", None)
+        if isinstance(exc, DomainError | APIException) and guard is not None and guard.is_used:
+            raise cached_credentials.Outdated from exc
         response = super().handle_exception(exc)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS and self.action in self.begins_tasks:
             limits.note_refusal(self.request._request, exc, **self._who_begins(self.request))
@@ -124,17 +129,32 @@ class ApiViewSet(viewsets.ViewSet):
         if self.idempotent and is_keyed and action not in self.stores_own_answer:
             response = self._dispatch_once(request, *args, **kwargs)
         else:
-            try:
-                response = super().dispatch(request, *args, **kwargs)
-            except authentication.Unproven:
-                request.was_unproven = True  # type: ignore[attr-defined]
-                response = super().dispatch(request, *args, **kwargs)
+            response = self._dispatch_guarded(request, action, *args, **kwargs)
         found = authentication.credentials_of(request)
         if found is not None and found.use_is_stale and response.status_code < 400:
             _note_use(found)
         for name, value in getattr(request, "limit_headers", {}).items():
             response[name] = value
         return response
+
+    def _dispatch_guarded(self, request: HttpRequest, action: str | None, *args: Any, **kwargs: Any) -> Any:
+        """Answer by cached credentials if that is possible and they are still valid, else look them up."""
+        guard = self._guard(request, action)
+        if guard is not None:
+            request.guard = guard  # type: ignore[attr-defined]
+            try:
+                with guard.over(connection):
+                    response = super().dispatch(request, *args, **kwargs)
+            except cached_credentials.Outdated:
+                pass
+            else:
+                if not guard.is_used or response.status_code >= 400:
+                    return response
+                assert guard.has_checked, f"no statement of {action} checked the cached credentials"
+                if not getattr(response, "is_empty_page", False):
+                    return response
+            request.guard = None  # type: ignore[attr-defined]
+        return super().dispatch(request, *args, **kwargs)
 
     def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         twin_was_faster = False

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.db import connection
 
-from config.api import authentication
+from config.api import cached_credentials
 from tests.api.caller import answer, logged_in, refusal
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -181,9 +181,9 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(alice, path, name)
         alice.post("/wallets", {"wallet": f"sapling{number}"})
     transfers.issue_tokens(wallet=alice.wallet, count=20)
 
-    authentication.forget_all()
+    cached_credentials.clear()
     few = statements(1)
-    authentication.forget_all()
+    cached_credentials.clear()
 
     assert (few, statements(20)) == (2, 2)
 

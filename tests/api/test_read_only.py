@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.admin.models import Session
-from config.api import authentication
+from config.api import cached_credentials
 from config.ops import health
 from tests.api.caller import logged_in
 from tests.api.test_object_matrix import FORM, TABLE, digests, silent_raida, world  # noqa: F401 - fixtures
@@ -51,7 +51,7 @@ class Switch:
         with psycopg.connect(database_url(), autocommit=True, options="-c default_transaction_read_only=off") as direct:
             name = direct.info.dbname
             direct.execute(f'ALTER ROLE SESSION_USER IN DATABASE "{name}" {value}')  # type: ignore[call-overload]
-        authentication.forget_all()
+        cached_credentials.clear()
 
 
 @pytest.fixture

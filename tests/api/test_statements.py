@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from config.api import authentication
+from config.api import cached_credentials
 from tests.api.caller import Caller, logged_in
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -70,13 +70,13 @@ def test_the_number_of_statements_is_fixed_and_does_not_grow_with_rows(request_)
     grown(alice, 3)
     # Once an hour the use of the credentials is noted.
     alice.get("/wallets?limit=1")
-    authentication.forget_all()
+    cached_credentials.clear()
     few = counted(alice, request_, 3)
     few_remembered = counted(alice, request_, 2)
 
     grown(alice, 40)
     many_remembered = counted(alice, request_, 40)
-    authentication.forget_all()
+    cached_credentials.clear()
     many = counted(alice, request_, 39)
 
     assert (few, few_remembered) == (many, many_remembered) == STATEMENTS[request_]

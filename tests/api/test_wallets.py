@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.api import authentication
+from config.api import cached_credentials
 from tests.api.caller import answer, refusal
 from transfers import operations as transfers
 from trusts import queries as trusts
@@ -233,7 +233,7 @@ def test_the_use_of_credentials_is_written_down_once_an_hour(alice):
     second = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
     BearerToken.objects.update(last_used_at="2020-01-01T00:00:00Z")
     # It is noticed by whoever looks the credentials up, which is once a minute.
-    authentication.forget_all()
+    cached_credentials.clear()
     alice.get("/wallets?limit=1")
 
     assert None not in first

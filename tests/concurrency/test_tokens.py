@@ -11,6 +11,7 @@ from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets.models import Token
+from wallets.sql_files import load
 
 CLIENTS = 32
 
@@ -22,15 +23,16 @@ def tokens_of(wallet):
 @pytest.fixture
 def without_locks(monkeypatch):
     """Take the row locks out of every statement of the ledger, and leave all else as it is."""
-    texts = {
-        name: value for name, value in vars(ledger).items() if isinstance(value, str) and "FOR NO KEY UPDATE" in value
-    }
-    assert {"_DRAW_AT_ONCE", "_DRAW_PATIENTLY", "_TAKE_LISTED", "_COMPLETE_LISTED", "_COMPLETE_RESERVED"} <= set(texts)
-    for name, value in texts.items():
-        monkeypatch.setattr(ledger, name, re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", value))
-    ledger._sending.cache_clear()
+    parts = ("select_available", "select_waiting", "select_listed", "select_reserved")
+    assert all("FOR NO KEY UPDATE" in ledger.load("transfers", f"parts/{part}") for part in parts)
+
+    def load_without_locks(app: str, name: str) -> str:
+        return re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", load(app, name))
+
+    monkeypatch.setattr(ledger, "load", load_without_locks)
+    ledger._statement.cache_clear()
     yield
-    ledger._sending.cache_clear()
+    ledger._statement.cache_clear()
 
 
 def send_the_same_list(alice, receivers):
@@ -126,16 +128,11 @@ def test_a_wallet_is_drained_to_the_last_token_and_not_further(stocked, sapling,
 
 def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked, sapling):
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
-        verdict = ledger.send_bundle(
-            transfer_id=stocked.pk,
-            actor=stocked,
-            source=ledger.WalletReference("id", stocked.pk),
-            destination=ledger.WalletReference("id", sapling.pk),
-            size=1,
-            patiently=False,
-        )
+        source, destination = (ledger.WalletReference(id=wallet.pk) for wallet in (stocked, sapling))
+        request = ledger.Request(stocked.pk, stocked.pk, source, destination)
+        decision = ledger.send_bundle(request=request, size=1, wait=False)
 
-    assert (verdict.state, verdict.number) == ("completed", None)
+    assert (decision.state, decision.number) == ("completed", None)
     assert Transfer.objects.count() == 0
 
 

@@ -1,6 +1,7 @@
 """What PostgreSQL writes itself: elements of lists, and the answer that is stored in the statement of a transfer."""
 
 import json
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError, connection, connections
@@ -101,8 +102,23 @@ def test_a_repeated_transfer_is_answered_with_the_very_bytes_and_moves_nothing(a
     assert Transfer.objects.count() == 1
     assert free(alice) == left == (5 if receiver == "asked for" else 3)
     stored = IdempotentAnswer.objects.get()
-    assert (stored.is_sealed, stored.status, bytes(stored.body)) == (False, status, first.content)
+    assert (stored.status, stored.body, stored.result_id) == (None, None, Transfer.objects.get().pk)
     assert queries.audit_findings() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["accept", "decline", "delete", "expire"])
+def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(alice, bob, end):
+    wish = bundle("alice", "bobby", 2)
+    first = alice.post("/transfers", wish, idempotency_key="k-1")
+    actor = {"accept": {"actor": bob.wallet}, "decline": {"actor": bob.wallet}, "delete": {"actor": alice.wallet}}
+    getattr(operations, end)(transfer_id=UUID(first.json()["id"]), **actor.get(end, {}))
+
+    second = alice.post("/transfers", wish, idempotency_key="k-1")
+
+    assert first.status_code == second.status_code == 202
+    assert first.content == second.content
+    assert alice.get(f"/transfers/{first.json()['id']}").json()["state"] != "pending"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -155,13 +171,17 @@ def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(alice, bob,
 
 @pytest.mark.django_db(transaction=True)
 def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(alice, bob, monkeypatch):
+    made = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     send = ledger.send_bundle
 
     def send_after_the_twin(**arguments):
         IdempotentAnswer.objects.create(
-            wallet=alice.wallet, key="k-1", fingerprint=arguments["claim"].fingerprint, status=202, body=b"{}",
-            is_sealed=False, created_at=timezone.now(),
-        )  # fmt: skip
+            wallet=alice.wallet,
+            key="k-1",
+            fingerprint=arguments["request"].claim.fingerprint,
+            result_id=made.id,
+            created_at=timezone.now(),
+        )
         return send(**arguments)
 
     with monkeypatch.context() as patched:
@@ -170,8 +190,8 @@ def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(a
     replayed = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
 
     assert answer(lost) == RUNNING
-    assert (replayed.status_code, replayed.content) == (202, b"{}")
-    assert (Transfer.objects.count(), free(alice)) == (0, 5)
+    assert (replayed.status_code, replayed.json()["id"]) == (202, str(made.id))
+    assert (Transfer.objects.count(), free(alice)) == (1, 4)
     assert queries.audit_findings() == []
 
 

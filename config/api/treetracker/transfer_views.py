@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import idempotency, pagination, parsers
-from config.api.authentication import caller, proof
+from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, describe
 from config.api.treetracker import transfer_serializers, wallet_serializers
@@ -29,14 +29,16 @@ _describe = partial(
 )
 
 
+def _created(row: queries.TransferRow) -> Response:
+    return Response(transfer_serializers.transfer(row), status=_STATUSES[row.state])
+
+
 class TransferViewSet(ApiViewSet):
     """Tokens on their way from one wallet to another."""
 
     maximum_bytes = parsers.MAXIMUM_LIST_BYTES
     stores_own_answer = frozenset({"create"})
-
-    def takes_proof(self, request: Request) -> bool:
-        return self.action == "create" or (self.action == "list" and "wallet" not in request.query_params)
+    takes_cached_credentials = frozenset({"create", "list"})
 
     @describe(
         "List transfers",
@@ -60,7 +62,6 @@ class TransferViewSet(ApiViewSet):
             limit=page.limit,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
-            proof=proof(request),
         )
         return page.written("transfers", rows)
 
@@ -97,14 +98,16 @@ class TransferViewSet(ApiViewSet):
             "actor": caller(request),
             "sender": values["sender_wallet"],
             "receiver": values["receiver_wallet"],
-            "claim": idempotency.claim(request, _STATUSES),
-            "proof": proof(request),
+            "claim": idempotency.claim(request),
         }
         if "tokens" in values:
             row = operations.send_tokens(token_ids=values["tokens"], **wish)
         else:
             row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
-        return Response(transfer_serializers.transfer(row), status=_STATUSES[row.state])
+        return _created(row)
+
+    def rebuild_answer(self, result_id: UUID) -> Response:
+        return _created(queries.transfer_as_created(transfer_id=result_id))
 
     @_describe(
         "Show a transfer",

@@ -4,7 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination, throttles
-from config.api.authentication import ApiKeyAuthentication, api_key_id, caller, proof
+from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import PAGE, describe
 from config.api.pools import Pool, answered_on
@@ -68,8 +68,7 @@ class AuthViewSet(ApiViewSet):
 class WalletViewSet(ApiViewSet):
     """The caller's wallet and the wallets that it manages."""
 
-    def takes_proof(self, request: Request) -> bool:
-        return self.action == "list"
+    takes_cached_credentials = frozenset({"list"})
 
     @describe("List wallets", query=PAGE, answer={"wallets": [wallet_serializers.WALLET_EXAMPLE]}, tag="wallets")
     def list(self, request: Request) -> Response:
@@ -79,7 +78,6 @@ class WalletViewSet(ApiViewSet):
             limit=page.limit,
             offset=page.offset,
             after=page.position,
-            proof=proof(request),
         )
         return page.written("wallets", rows)
 
@@ -139,8 +137,7 @@ class WalletViewSet(ApiViewSet):
 class TokenViewSet(ApiViewSet):
     """The tokens in the caller's wallet and in the wallets that it manages."""
 
-    def takes_proof(self, request: Request) -> bool:
-        return self.action == "list" and "wallet" not in request.query_params
+    takes_cached_credentials = frozenset({"list"})
 
     @describe(
         "List the tokens of a wallet, newest arrival first",
@@ -165,7 +162,6 @@ class TokenViewSet(ApiViewSet):
             limit=page.limit,
             offset=page.offset,
             before=page.position[0] if page.position else None,
-            proof=proof(request),
         )
         return page.written("tokens", rows)
 

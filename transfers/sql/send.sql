@@ -1,0 +1,56 @@
+-- Decides on a transfer and writes it: completed with its tokens moved, pending with its tokens reserved, or requested.
+-- A party is given by id or by the key of its name.
+WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED (
+    SELECT 1 AS line, me.id AS actor_id, source.id AS source_id, source.name AS source_name,
+           destination.id AS destination_id, destination.name AS destination_name, {is_duplicate} AS is_duplicate
+      FROM me
+      LEFT JOIN LATERAL (
+               SELECT id, name FROM wallets_wallet WHERE id = (SELECT %(source_id)s::uuid)
+                UNION ALL
+               SELECT id, name FROM wallets_wallet WHERE name_key = (SELECT %(source_key)s::text)
+           ) AS source ON true
+      LEFT JOIN LATERAL (
+               SELECT id, name FROM wallets_wallet WHERE id = (SELECT %(destination_id)s::uuid)
+                UNION ALL
+               SELECT id, name FROM wallets_wallet WHERE name_key = (SELECT %(destination_key)s::text)
+           ) AS destination ON true
+), {decision}, source AS MATERIALIZED (
+    SELECT source_id FROM decision WHERE state IN ('completed', 'pending')
+), {selection}, guard AS MATERIALIZED (
+    SELECT source_id, destination_id, state, clock_timestamp() AS at
+      FROM decision
+     WHERE CASE WHEN state IN ('completed', 'pending') THEN (SELECT count(*) FROM selected) = %(size)s::integer
+                WHEN state = 'requested' THEN ({count}) = %(size)s::integer
+                ELSE false END
+       AND {announced}
+), changed AS (
+    UPDATE wallets_token AS token
+       SET wallet_id = CASE guard.state WHEN 'completed' THEN guard.destination_id ELSE token.wallet_id END,
+           moves = CASE guard.state WHEN 'completed' THEN token.moves + 1 ELSE token.moves END,
+           arrival = CASE guard.state WHEN 'completed' THEN nextval('transfers_arrival') ELSE token.arrival END,
+           transfer_pending_id = CASE guard.state WHEN 'pending' THEN %(id)s::uuid END,
+           updated_at = guard.at
+      FROM guard, selected
+     WHERE token.id = selected.id
+ RETURNING token.id, token.moves, token.arrival
+), written AS (
+    INSERT INTO transfers_transfer (
+           id, number, originator_id, source_id, destination_id, parameters, state,
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
+    SELECT %(id)s::uuid, nextval('wallets_event_number'), %(actor)s::uuid, source_id, destination_id,
+           %(parameters)s::jsonb, state, %(size)s::integer,
+           CASE state WHEN 'pending' THEN changed.count ELSE 0 END,
+           CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
+           at, CASE state WHEN 'completed' THEN at END, ''
+      FROM guard, (SELECT count(*) FROM changed) AS changed
+ RETURNING number, source_id, destination_id, state, created_at
+), {stored}history AS (
+    INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+    SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
+           written.created_at
+      FROM written, changed
+     WHERE written.state = 'completed'
+)
+SELECT decision.state, decision.source_id, decision.source_name, decision.destination_id, decision.destination_name,
+       written.number, written.created_at
+  FROM decision LEFT JOIN written ON true
