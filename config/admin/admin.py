@@ -21,7 +21,7 @@ from config.admin import wallets as _wallets  # noqa: F401
 from config.admin.base import Fact
 from config.admin.confirmation import operator_of
 from config.admin.models import SecondFactor
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 
 admin.site.unregister([User, Group])
 
@@ -82,7 +82,7 @@ class PersonPage(base.LedgerPage):
     role = base.column("role", people.role_of)
     active = base.column("active", lambda person: _yes(people.is_active(person)))
     factor = base.column("second factor", lambda person: "yes" if person.has_factor else "no")
-    seen = base.column("last login", lambda person: desk.moment(person.last_login))
+    seen = base.column("last login", lambda person: formats.moment(person.last_login))
 
     def detail(self, request: HttpRequest, row: User) -> dict[str, Any]:
         about = second_factor.about(row)
@@ -99,8 +99,8 @@ class PersonPage(base.LedgerPage):
                 Fact("role", people.role_of(row)),
                 Fact("active", _yes(people.is_active(row))),
                 Fact("second factor", told),
-                Fact("last login", desk.full(row.last_login) or "never"),
-                Fact("made", desk.full(row.date_joined)),
+                Fact("last login", formats.full(row.last_login) or "never"),
+                Fact("made", formats.full(row.date_joined)),
             ],
             "sessions": list(sessions.of_person(row)),
             "current": sessions.current(request),
@@ -109,4 +109,4 @@ class PersonPage(base.LedgerPage):
 
 
 def _yes(value: bool) -> SafeString:
-    return desk.pill("valid" if value else "ended", "yes" if value else "no")
+    return formats.pill("valid" if value else "ended", "yes" if value else "no")

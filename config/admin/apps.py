@@ -4,14 +4,14 @@ from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
 
-class DeskConfig(AppConfig):
+class OperatorsAdminConfig(AppConfig):
     """Stands before Django's admin, so that its templates win."""
 
     name = "config.admin"
     label = "desk"
 
 
-class DeskAdminConfig(AdminConfig):
+class AdminSiteConfig(AdminConfig):
     """Django's admin; its site is the desk, and every app's `admin.py` registers there."""
 
-    default_site = "config.admin.site.Desk"
+    default_site = "config.admin.site.OperatorsAdminSite"

@@ -368,11 +368,11 @@ class LedgerPage(_ModelAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        operators_acts = operator_log.acts_on(self.things(row), limit=ACTS_SHOWN)
-        row.operators_acts = operators_acts
+        operator_actions = operator_log.acts_on(self.subjects(row), limit=ACTS_SHOWN)
+        row.operator_actions = operator_actions
         context = {
             **self.admin_site.each_context(request),
-            "operators_acts": operators_acts,
+            "operator_actions": operator_actions,
             "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
@@ -383,7 +383,7 @@ class LedgerPage(_ModelAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, self.detail_template, context)
 
-    def things(self, row: Any) -> Sequence[tuple[str, object]]:
+    def subjects(self, row: Any) -> Sequence[tuple[str, object]]:
         """Return (kind, id) of the row and of what belongs to it, as the log of operators' acts names them."""
         return [(self.singular, row.pk)]
 

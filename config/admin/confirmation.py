@@ -133,7 +133,7 @@ class Confirmation:
         request.current_app = self._site.name
         return TemplateResponse(
             request,
-            "desk/act.html",
+            "desk/confirmation.html",
             {
                 **self._site.each_context(request),
                 "title": action.heading(row),

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from config.admin import base, charts, server_grid
 from config.admin.links import list_url
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from lockers import reports as lockers
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -249,7 +249,7 @@ def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
         ),
         Tile(
             "oldest open transfer",
-            desk.span((timezone.now() - oldest).total_seconds()) if oldest else "none",
+            formats.span((timezone.now() - oldest).total_seconds()) if oldest else "none",
             "pending or requested" if oldest else "nobody waits",
             f"{transfer_list}?state=open",
             "wait" if is_late else "good",
@@ -271,7 +271,7 @@ def _audit_tile(audit: AuditRun | None, now: datetime) -> Tile:
     every = settings.AUDIT_EVERY_MINUTES
     if every and audit.started_at < now - 3 * timedelta(minutes=every) and css == "good":
         css, mark = "wait", "◔"
-    return Tile("last audit", words, desk.ago(audit.started_at, now), url, css, mark)
+    return Tile("last audit", words, formats.ago(audit.started_at, now), url, css, mark)
 
 
 def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
@@ -282,7 +282,7 @@ def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
     return [
         Tile(
             "coins in wallets",
-            desk.coins(sum(count.units for count in spendable)),
+            formats.coins(sum(count.units for count in spendable)),
             f"{sum(count.coins for count in spendable):,} coins in bank and fracked",
             f"{url}?state=bank",
         ),

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from config.admin import base, server_grid
 from config.admin.base import Fact
 from config.admin.links import link
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from lockers import reports, retry_plan
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
@@ -37,7 +37,7 @@ def _settled(task: LockerTask) -> list[Fact]:
     if task.settled_by is None or task.settled_at is None:
         return []
     by = link(task.settled_by, f"a {task.settled_by.kind}")
-    return [Fact("settled by", by, note=f"{desk.full(task.settled_at)}; coins were unknown when it ended")]
+    return [Fact("settled by", by, note=f"{formats.full(task.settled_at)}; coins were unknown when it ended")]
 
 
 class TaskStateFilter(base.StateFilter):
@@ -78,7 +78,7 @@ class LockerTaskPage(base.LedgerPage):
         ("step", lambda task: task.step),
         ("progress", lambda task: task.progress),
         ("wallet", lambda task: task.wallet.name),
-        ("amount", lambda task: "" if task.amount is None else desk.coins(task.amount).replace(",", "")),
+        ("amount", lambda task: "" if task.amount is None else formats.coins(task.amount).replace(",", "")),
         ("tag", lambda task: task.tag),
         ("message", lambda task: task.message),
         ("attempt", lambda task: task.attempt),
@@ -97,7 +97,7 @@ class LockerTaskPage(base.LedgerPage):
         task_id = names.parse_uuid(term)
         return queryset.filter(receipt_id=term.lower()) if task_id is None else queryset.filter(pk=task_id)
 
-    status = base.column("state", lambda task: desk.pill(task.state))
+    status = base.column("state", lambda task: formats.pill(task.state))
 
     @admin.display(description="progress")
     def bar(self, task: LockerTask) -> SafeString:
@@ -110,9 +110,9 @@ class LockerTaskPage(base.LedgerPage):
         )
 
     owner = base.column("wallet", lambda task: link(task.wallet))
-    worth = base.column("coins", lambda task: desk.coins(task.amount))
-    made = base.column("begun", lambda task: desk.moment(task.created_at))
-    ended = base.column("ended", lambda task: "–" if task.finished_at is None else desk.moment(task.finished_at))
+    worth = base.column("coins", lambda task: formats.coins(task.amount))
+    made = base.column("begun", lambda task: formats.moment(task.created_at))
+    ended = base.column("ended", lambda task: "–" if task.finished_at is None else formats.moment(task.finished_at))
 
     def detail(self, request: HttpRequest, row: LockerTask) -> dict[str, Any]:
         progress = reports.progress_of([row.pk])[0]
@@ -131,27 +131,27 @@ class LockerTaskPage(base.LedgerPage):
             "facts": [
                 Fact("wallet", link(row.wallet)),
                 *([Fact("asked by", link(row.actor))] if row.actor_id != row.wallet_id else []),
-                Fact("coins", desk.coins(row.amount)),
+                Fact("coins", formats.coins(row.amount)),
                 Fact("tag", row.tag or "–"),
                 *(
                     [
                         Fact(
                             "locker",
-                            link(Locker(pk=row.locker_id), desk.short(row.locker_id)),
+                            link(Locker(pk=row.locker_id), formats.short(row.locker_id)),
                             note=row.locker.state,
                         )
                     ]
                     if row.locker
                     else []
                 ),
-                Fact("begun", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("begun", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact(
                     "ended",
-                    desk.full(row.finished_at) or "not yet",
-                    note="" if row.finished_at else f"its time is up {desk.ago(row.deadline)}",
+                    formats.full(row.finished_at) or "not yet",
+                    note="" if row.finished_at else f"its time is up {formats.ago(row.deadline)}",
                 ),
                 *_settled(row),
-                *([Fact("seen", desk.full(row.seen_at), note=desk.ago(row.seen_at))] if row.seen_at else []),
+                *([Fact("seen", formats.full(row.seen_at), note=formats.ago(row.seen_at))] if row.seen_at else []),
                 Fact("workers", _workers(row.attempt)),
                 Fact("receipt", row.receipt_id),
                 Fact("id", row.pk),
@@ -182,7 +182,7 @@ class ThinCoinFilter(ThinFilter):
 def _mending(locker: Locker) -> str:
     if locker.mend_at is None:
         return "each coin stands on so many"
-    return f"those that lack coins are asked again {desk.ago(locker.mend_at)}"
+    return f"those that lack coins are asked again {formats.ago(locker.mend_at)}"
 
 
 def _spread(fewest: int | None, most: int | None) -> str:
@@ -203,7 +203,7 @@ class LockerPage(base.LedgerPage):
     csv_columns = (
         ("id", lambda locker: locker.id),
         ("state", lambda locker: locker.state),
-        ("amount", lambda locker: desk.coins(locker.amount).replace(",", "")),
+        ("amount", lambda locker: formats.coins(locker.amount).replace(",", "")),
         ("servers", lambda locker: _spread(locker.fewest, locker.most)),
         ("wallet", lambda locker: locker.wallet.name),
         ("tag", lambda locker: locker.tag),
@@ -215,28 +215,28 @@ class LockerPage(base.LedgerPage):
         found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
         return reports.with_servers(found)
 
-    identity = base.column("locker", lambda locker: desk.short(locker.pk))
-    status = base.column("state", lambda locker: desk.pill(locker.state))
+    identity = base.column("locker", lambda locker: formats.short(locker.pk))
+    status = base.column("state", lambda locker: formats.pill(locker.state))
     servers = base.column("on servers", lambda locker: _spread(locker.fewest, locker.most))
-    worth = base.column("coins", lambda locker: desk.coins(locker.amount))
+    worth = base.column("coins", lambda locker: formats.coins(locker.amount))
     owner = base.column("wallet", lambda locker: link(locker.wallet))
-    made = base.column("begun", lambda locker: desk.moment(locker.created_at))
-    changed = base.column("changed", lambda locker: desk.moment(locker.changed_at))
+    made = base.column("begun", lambda locker: formats.moment(locker.created_at))
+    changed = base.column("changed", lambda locker: formats.moment(locker.changed_at))
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {
-            "title": f"Locker {desk.short(row.pk)}",
+            "title": f"Locker {formats.short(row.pk)}",
             "tasks": list(row.tasks.defer("code").order_by("-created_at", "-id")[:20]),
             "coins": reports.coins_of_locker(locker_id=row.pk),
             "facts": [
-                Fact("state", desk.pill(row.state), note=reports.LOCKER_WORDS[LockerState(row.state)]),
+                Fact("state", formats.pill(row.state), note=reports.LOCKER_WORDS[LockerState(row.state)]),
                 Fact("wallet", link(row.wallet)),
-                Fact("coins", desk.coins(row.amount)),
+                Fact("coins", formats.coins(row.amount)),
                 Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
                 Fact("tag", row.tag or "–"),
                 Fact("transmit code", "••••••", note="shown to its owner alone; it is the money"),
-                Fact("begun", desk.full(row.created_at), note=desk.ago(row.created_at)),
-                Fact("changed", desk.full(row.changed_at), note=desk.ago(row.changed_at)),
+                Fact("begun", formats.full(row.created_at), note=formats.ago(row.created_at)),
+                Fact("changed", formats.full(row.changed_at), note=formats.ago(row.changed_at)),
                 Fact("id", row.pk),
             ],
         }
@@ -255,7 +255,7 @@ class CoinStateFilter(base.StateFilter):
 class DenominationFilter(base.Choice):
     title = "denomination"
     parameter_name = "denomination"
-    values = [(str(power), desk.denomination(power)) for power in range(6, -9, -1)]
+    values = [(str(power), formats.denomination(power)) for power in range(6, -9, -1)]
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset.filter(denomination=int(value))
@@ -273,7 +273,7 @@ class CoinPage(base.LedgerPage):
     empty = "No coin yet. `POST /api/v1/import` brings some in."
     csv_columns = (
         ("id", lambda coin: coin.id),
-        ("denomination", lambda coin: desk.denomination(coin.denomination).replace(",", "")),
+        ("denomination", lambda coin: formats.denomination(coin.denomination).replace(",", "")),
         ("serial number", lambda coin: coin.serial_number),
         ("state", lambda coin: coin.state),
         ("servers", lambda coin: coin.pown),
@@ -298,40 +298,44 @@ class CoinPage(base.LedgerPage):
         return queryset.filter(denomination__in=range(-8, 7), serial_number=int(term))
 
     serial = base.column("serial number", lambda coin: str(coin.serial_number))
-    value = base.column("value", lambda coin: desk.denomination(coin.denomination))
-    status = base.column("state", lambda coin: desk.pill(coin.state))
+    value = base.column("value", lambda coin: formats.denomination(coin.denomination))
+    status = base.column("state", lambda coin: formats.pill(coin.state))
     grade = base.column("servers", lambda coin: reports.spread_text(coin.passes, coin.passes))
     owner = base.column("wallet", lambda coin: link(coin.wallet))
     held_by = base.column(
         "held by", lambda coin: "–" if coin.task_id is None else link(LockerTask(pk=coin.task_id), "a task")
     )
-    changed = base.column("changed", lambda coin: desk.moment(coin.changed_at))
+    changed = base.column("changed", lambda coin: formats.moment(coin.changed_at))
 
-    def things(self, row: Coin) -> Sequence[tuple[str, object]]:
+    def subjects(self, row: Coin) -> Sequence[tuple[str, object]]:
         # The task of an export has the id of the export.
         near = (("task", row.task_id), ("locker", row.locker_id), ("task", row.export_id))
-        return [*super().things(row), *((kind, row_id) for kind, row_id in near if row_id is not None)]
+        return [*super().subjects(row), *((kind, row_id) for kind, row_id in near if row_id is not None)]
 
     def detail(self, request: HttpRequest, row: Coin) -> dict[str, Any]:
         return {
-            "title": f"Coin of {desk.denomination(row.denomination)}, number {row.serial_number}",
+            "title": f"Coin of {formats.denomination(row.denomination)}, number {row.serial_number}",
             "cells": server_grid.of_board(row.pown),
             "facts": [
-                Fact("state", desk.pill(row.state), note=reports.COIN_WORDS[CoinState(row.state)]),
-                Fact("value", desk.denomination(row.denomination)),
+                Fact("state", formats.pill(row.state), note=reports.COIN_WORDS[CoinState(row.state)]),
+                Fact("value", formats.denomination(row.denomination)),
                 Fact("serial number", row.serial_number),
                 Fact("wallet", link(row.wallet)),
                 Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
                 Fact(
                     "last checked",
-                    "not since it came" if row.checked_at is None else desk.full(row.checked_at),
-                    note="" if row.checked_at is None else desk.ago(row.checked_at),
+                    "not since it came" if row.checked_at is None else formats.full(row.checked_at),
+                    note="" if row.checked_at is None else formats.ago(row.checked_at),
                 ),
-                Fact("came", f"by {row.origin}", note=desk.ago(row.created_at)),
+                Fact("came", f"by {row.origin}", note=formats.ago(row.created_at)),
                 Fact("held by", "nothing" if row.task_id is None else link(LockerTask(pk=row.task_id), "a task")),
-                *([Fact("locker", link(Locker(pk=row.locker_id), desk.short(row.locker_id)))] if row.locker_id else []),
+                *(
+                    [Fact("locker", link(Locker(pk=row.locker_id), formats.short(row.locker_id)))]
+                    if row.locker_id
+                    else []
+                ),
                 Fact("authenticity numbers", "••••••", note="sealed; no page shows them"),
-                Fact("changed", desk.full(row.changed_at), note=desk.ago(row.changed_at)),
+                Fact("changed", formats.full(row.changed_at), note=formats.ago(row.changed_at)),
                 Fact("id", row.pk),
             ],
         }

@@ -1,7 +1,7 @@
 """
-Signing in at the desk with a password and, where there is one, a second factor; and the own account.
+Signing in to the admin with a password and, if one is set up, a second factor; and the user's own account.
 
-A person who has passed the password alone is let in nowhere (`passed`): `Desk` redirects every URL of the desk to the
+A user who has given only the password has access to nothing (`passed`): `OperatorsAdminSite` redirects every URL to the
 page of the second factor. Attempts at passwords and codes are counted together, by the limits of `/auth`.
 """
 
@@ -28,8 +28,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from config.admin import people, sessions
-from config.admin import second_factor as factors
+from config.admin import people, second_factor, sessions
 from config.admin.confirmation import operator_of
 from config.admin.models import SecondFactor
 from config.api import throttles
@@ -58,9 +57,9 @@ def waits_for_factor(request: HttpRequest) -> bool:
         return False
     known = getattr(request, "_waits_for_factor", None)
     if known is None:
-        factor = factors.of_user(user)
+        factor = second_factor.of_user(user)
         known = (
-            factors.is_obligatory(user)
+            second_factor.is_obligatory(user)
             if factor is None
             # It must be the one that there is now: after a reset or a new one a code is asked for again.
             else request.session.get(sessions.FACTOR) != str(factor.pk)
@@ -200,12 +199,12 @@ class AppCodeForm(CodeForm):
 @csrf_protect
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-def second_factor(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
+def second_factor_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Ask for a code, set a second factor up, or tell how it stands: whatever the request's session is to do next."""
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
-    factor = factors.of_user(user)
+    factor = second_factor.of_user(user)
     step = request.POST.get("step", "")
     if factor is not None and waits_for_factor(request):
         return _ask(site, request, user)
@@ -213,7 +212,7 @@ def second_factor(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         return _begin(site, request, user, factor)
     if factor is None or _ENROLLING in request.session:
         return _set_up(site, request, user)
-    return _page(site, request, "Second factor", mode="told", form=CodeForm(), about=factors.about(user))
+    return _page(site, request, "Second factor", mode="told", form=CodeForm(), about=second_factor.about(user))
 
 
 def _page(
@@ -236,7 +235,7 @@ def _checked(request: HttpRequest, user: User, form: forms.Form, look: Callable[
     except InvalidCredentials as error:
         form.add_error("code", str(error))
         return None, {}
-    except factors.WaitFirst as error:
+    except second_factor.WaitFirst as error:
         form.add_error("code", f"Too many wrong codes. Try again in {_span(error.seconds)}.")
         return None, {"status": 429, "headers": {"Retry-After": str(error.seconds)}}
     except RequestRefused as error:
@@ -249,7 +248,7 @@ def _ask(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
     form = CodeForm(request.POST if request.method == "POST" else None)
     refusal: dict[str, Any] = {}
     if request.method == "POST":
-        factor, refusal = _checked(request, user, form, lambda code: factors.check(user, code))
+        factor, refusal = _checked(request, user, form, lambda code: second_factor.check(user, code))
         if factor is not None:
             _let_in(request, factor)
             return HttpResponseRedirect(_next(request))
@@ -268,26 +267,28 @@ def _begin(site: AdminSite, request: HttpRequest, user: User, factor: SecondFact
     """Begin to set one up. In place of one that there is only with a code of that."""
     if factor is not None:
         form = CodeForm(request.POST)
-        found, refusal = _checked(request, user, form, lambda code: factors.check(user, code))
+        found, refusal = _checked(request, user, form, lambda code: second_factor.check(user, code))
         if found is None:
-            return _page(site, request, "Second factor", mode="told", form=form, about=factors.about(user), **refusal)
-    request.session[_ENROLLING] = factors.Enrolment.begin().sealed()
+            return _page(
+                site, request, "Second factor", mode="told", form=form, about=second_factor.about(user), **refusal
+            )
+    request.session[_ENROLLING] = second_factor.Enrolment.begin().sealed()
     return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': _next(request)})}")
 
 
 @sensitive_variables("enrolment", "codes")
 def _set_up(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
     try:
-        enrolment = factors.Enrolment.opened(str(request.session[_ENROLLING]))
+        enrolment = second_factor.Enrolment.opened(str(request.session[_ENROLLING]))
     except (KeyError, ValueError, SealBroken):
-        enrolment = factors.Enrolment.begin()
+        enrolment = second_factor.Enrolment.begin()
         request.session[_ENROLLING] = enrolment.sealed()
     form = AppCodeForm(request.POST if request.POST.get("step") == "confirm" else None)
     refusal: dict[str, Any] = {}
 
     def confirmed(code: str) -> tuple[SecondFactor, list[str]]:
         with transaction.atomic(savepoint=False):
-            result = factors.confirm(user, enrolment, code)
+            result = second_factor.confirm(user, enrolment, code)
             people.record_own(user, OperatorVerb.SET_UP_SECOND_FACTOR, {"second_factor": True})
         return result
 
@@ -303,7 +304,7 @@ def _set_up(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
         "Set up a second factor",
         mode="set up",
         form=form,
-        obliged=factors.is_obligatory(user),
+        obliged=second_factor.is_obligatory(user),
         picture=enrolment.picture(user),
         secret=enrolment.as_text,
         **refusal,
@@ -398,6 +399,6 @@ def own_sessions(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
             "sessions": list(sessions.of_person(user)),
             "current": sessions.current(request),
             "person": user,
-            "about": factors.about(user),
+            "about": second_factor.about(user),
         },
     )

@@ -42,7 +42,7 @@ _NOT_OURS: Final = {
 }
 
 
-class Desk(AdminSite):
+class OperatorsAdminSite(AdminSite):
     """Django's admin with a home that tells how the ledger stands."""
 
     site_header = "Coppice"
@@ -54,7 +54,7 @@ class Desk(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [
             path("live/", self.admin_view(task_progress.tasks), name="live"),
-            path("second-factor/", partial(sign_in.second_factor, site=self), name="second_factor"),
+            path("second-factor/", partial(sign_in.second_factor_page, site=self), name="second_factor"),
             path("sessions/", self.admin_view(partial(sign_in.own_sessions, site=self)), name="sessions"),
             # Before Django's: it asks who is let in, and everybody may leave.
             path("logout/", csrf_protect(self.logout), name="logout"),

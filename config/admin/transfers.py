@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from config.admin import base
 from config.admin.base import Fact
 from config.admin.links import link, list_url
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from transfers import reports
 from transfers.models import Transfer
 from transfers.states import OPEN, TransferState
@@ -90,26 +90,26 @@ class TransferPage(base.LedgerPage):
             return ("-created_at", "-number")
         return ("-number",)
 
-    identity = base.column("transfer", lambda transfer: desk.short(transfer.pk))
-    status = base.column("state", lambda transfer: desk.pill(transfer.state))
+    identity = base.column("transfer", lambda transfer: formats.short(transfer.pk))
+    status = base.column("state", lambda transfer: formats.pill(transfer.state))
     tokens = base.column("tokens", lambda transfer: f"{transfer.token_count:,}")
     from_wallet = base.column("from", lambda transfer: link(transfer.source))
     to_wallet = base.column("to", lambda transfer: link(transfer.destination))
-    made = base.column("made", lambda transfer: desk.moment(transfer.created_at))
+    made = base.column("made", lambda transfer: formats.moment(transfer.created_at))
     closed = base.column(
-        "closed", lambda transfer: "open" if transfer.closed_at is None else desk.moment(transfer.closed_at)
+        "closed", lambda transfer: "open" if transfer.closed_at is None else formats.moment(transfer.closed_at)
     )
 
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {
-            "title": f"Transfer {desk.short(row.pk)}",
-            "strip": reports.strip(row, acts=row.operators_acts),  # type: ignore[attr-defined]
+            "title": f"Transfer {formats.short(row.pk)}",
+            "strip": reports.strip(row, acts=row.operator_actions),  # type: ignore[attr-defined]
             "possible": reports.allowed_events(row),
             "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,
             "token_page": list_url(Token),
             "facts": [
-                Fact("state", desk.pill(row.state)),
+                Fact("state", formats.pill(row.state)),
                 Fact("from", link(row.source)),
                 Fact("to", link(row.destination)),
                 Fact("asked by", link(row.originator)),

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from config.admin import base
 from config.admin.base import Fact
 from config.admin.links import link
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from trusts import reports
 from trusts.models import Trust
 from trusts.states import TrustRequestType, TrustState
@@ -55,16 +55,16 @@ class TrustPage(base.LedgerPage):
         return Trust.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
 
     says = base.column("trust", reports.meaning)
-    status = base.column("state", lambda trust: desk.pill(trust.state))
-    made = base.column("asked", lambda trust: desk.moment(trust.created_at))
-    changed = base.column("changed", lambda trust: desk.moment(trust.updated_at))
+    status = base.column("state", lambda trust: formats.pill(trust.state))
+    made = base.column("asked", lambda trust: formats.moment(trust.created_at))
+    changed = base.column("changed", lambda trust: formats.moment(trust.updated_at))
 
     def detail(self, request: HttpRequest, row: Trust) -> dict[str, Any]:
         return {
             "title": reports.meaning(row),
             "changes": reports.changes_of(trust_id=row.pk),
             "facts": [
-                Fact("state", desk.pill(row.state)),
+                Fact("state", formats.pill(row.state)),
                 Fact(
                     "says", reports.meaning(row), note="" if row.state == TrustState.TRUSTED else "but is not in force"
                 ),
@@ -76,7 +76,7 @@ class TrustPage(base.LedgerPage):
                     note="was logged in when it was asked",
                 ),
                 Fact("request", row.request_type),
-                Fact("asked", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("asked", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("id", row.pk),
             ],
         }

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from config.admin import base, charts
 from config.admin.base import Fact
 from config.admin.links import link, list_url, page_url
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from lockers import queries as lockers
 from lockers import reports as coins_overview
 from lockers.models import Coin, LockerTask
@@ -68,7 +68,7 @@ class WalletPage(base.LedgerPage):
     tokens = base.column("tokens", lambda wallet: f"{wallet.counts.total:,}")
     reserved = base.column("reserved", lambda wallet: f"{wallet.counts.pending:,}")
     can_log_in = base.column("password", lambda wallet: "has one" if wallet.has_password else "none")
-    made = base.column("created", lambda wallet: desk.moment(wallet.created_at))
+    made = base.column("created", lambda wallet: formats.moment(wallet.created_at))
 
     def detail(self, request: HttpRequest, row: Wallet) -> dict[str, Any]:
         counts = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS)
@@ -107,7 +107,7 @@ class WalletPage(base.LedgerPage):
                     if row.pk in reports.wallets_with_password([row.pk])
                     else "none: only a manager acts for it",
                 ),
-                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
             ],
         }
 
@@ -175,14 +175,14 @@ class TokenPage(base.LedgerPage):
         return link(Transfer(pk=token.transfer_pending_id), "reserved")
 
     moved = base.column("moves", lambda token: f"{token.moves:,}")
-    made = base.column("issued", lambda token: desk.moment(token.created_at))
+    made = base.column("issued", lambda token: formats.moment(token.created_at))
 
-    def things(self, row: Token) -> Sequence[tuple[str, object]]:
-        return [*super().things(row), (transfers.ISSUE, transfers.issue_of(row))]
+    def subjects(self, row: Token) -> Sequence[tuple[str, object]]:
+        return [*super().subjects(row), (transfers.ISSUE, transfers.issue_of(row))]
 
     def detail(self, request: HttpRequest, row: Token) -> dict[str, Any]:
         return {
-            "title": f"Token {desk.short(row.pk)}",
+            "title": f"Token {formats.short(row.pk)}",
             "history": transfers.provenance(token_id=row.pk),
             "facts": [
                 Fact("id", row.pk),
@@ -191,7 +191,7 @@ class TokenPage(base.LedgerPage):
                 Fact("state", "free")
                 if row.transfer_pending_id is None
                 else Fact("state", "reserved by a pending transfer", page_url(Transfer, row.transfer_pending_id)),
-                Fact("issued", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("issued", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("moved", f"{row.moves:,} times" if row.moves != 1 else "once"),
             ],
         }
@@ -225,10 +225,10 @@ class KeyPage(base.LedgerPage):
         return super().get_queryset(request).defer("digest")
 
     begins = base.column("begins with", lambda row: f"{row.prefix}…")
-    state = base.column("state", lambda row: desk.pill(validity(row)))
-    used = base.column("last used", lambda row: desk.moment(row.last_used_at))
-    ends = base.column("expires", lambda row: desk.moment(row.expires_at))
-    made = base.column("created", lambda row: desk.moment(row.created_at))
+    state = base.column("state", lambda row: formats.pill(validity(row)))
+    used = base.column("last used", lambda row: formats.moment(row.last_used_at))
+    ends = base.column("expires", lambda row: formats.moment(row.expires_at))
+    made = base.column("created", lambda row: formats.moment(row.created_at))
 
 
 @admin.register(ApiKey)
@@ -259,13 +259,13 @@ class ApiKeyPage(KeyPage):
         return {
             "title": f"API key {row.name}",
             "facts": [
-                Fact("state", desk.pill(validity(row))),
+                Fact("state", formats.pill(validity(row))),
                 Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
                 Fact("batches", "may send batches" if row.batch_access else "may send no batches"),
-                Fact("last used", desk.full(row.last_used_at) or "never", note="noted once an hour"),
-                Fact("expires", desk.full(row.expires_at) or "never"),
-                Fact("revoked", desk.full(row.revoked_at) or "no"),
-                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("last used", formats.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("expires", formats.full(row.expires_at) or "never"),
+                Fact("revoked", formats.full(row.revoked_at) or "no"),
+                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("id", row.pk),
             ],
         }
@@ -302,13 +302,13 @@ class BearerTokenPage(KeyPage):
         return {
             "title": f"Bearer token of {row.wallet.name}",
             "facts": [
-                Fact("state", desk.pill(validity(row))),
+                Fact("state", formats.pill(validity(row))),
                 Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
                 Fact("wallet", link(row.wallet)),
-                Fact("last used", desk.full(row.last_used_at) or "never", note="noted once an hour"),
-                Fact("expires", desk.full(row.expires_at), note=desk.ago(row.expires_at)),
-                Fact("revoked", desk.full(row.revoked_at) or "no"),
-                Fact("created", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("last used", formats.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),
+                Fact("revoked", formats.full(row.revoked_at) or "no"),
+                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("id", row.pk),
             ],
         }
@@ -345,23 +345,25 @@ class AuditRunPage(base.LedgerPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
-    outcome = base.column("result", lambda run: desk.pill(run.result, run.get_result_display()))
+    outcome = base.column("result", lambda run: formats.pill(run.result, run.get_result_display()))
     who = base.column("by", lambda run: str(run.staff or "the clock"))
-    begun = base.column("begun", lambda run: desk.moment(run.started_at))
+    begun = base.column("begun", lambda run: formats.moment(run.started_at))
     took = base.column(
         "took",
-        lambda run: "–" if run.finished_at is None else desk.span((run.finished_at - run.started_at).total_seconds()),
+        lambda run: (
+            "–" if run.finished_at is None else formats.span((run.finished_at - run.started_at).total_seconds())
+        ),
     )
 
     def detail(self, request: HttpRequest, row: AuditRun) -> dict[str, Any]:
         return {
             "title": f"Audit {row.pk}",
             "facts": [
-                Fact("result", desk.pill(row.result, row.get_result_display())),
+                Fact("result", formats.pill(row.result, row.get_result_display())),
                 Fact("findings", row.findings_count),
                 Fact("by", row.staff or "the clock"),
-                Fact("begun", desk.full(row.started_at), note=desk.ago(row.started_at)),
-                Fact("ended", desk.full(row.finished_at) or "not yet"),
+                Fact("begun", formats.full(row.started_at), note=formats.ago(row.started_at)),
+                Fact("ended", formats.full(row.finished_at) or "not yet"),
                 *([Fact("did not end because", row.error)] if row.error else []),
             ],
         }
@@ -411,9 +413,9 @@ class OperatorActionPage(base.LedgerPage):
     who = base.column("who", lambda action: action.staff.get_username())
     what = base.column("did", lambda action: action.get_verb_display())
     of = base.column("of", lambda action: f"{action.object_kind} {action.object_label or action.object_id}".strip())
-    at = base.column("when", lambda action: desk.moment(action.created_at))
+    at = base.column("when", lambda action: formats.moment(action.created_at))
 
-    def things(self, row: OperatorAction) -> Sequence[tuple[str, object]]:
+    def subjects(self, row: OperatorAction) -> Sequence[tuple[str, object]]:
         return []
 
     def detail(self, request: HttpRequest, row: OperatorAction) -> dict[str, Any]:
@@ -431,13 +433,13 @@ class OperatorActionPage(base.LedgerPage):
                     note=row.object_id,
                 ),
                 *(
-                    Fact("concerns", f"{kind} {desk.short(thing_id)}", url)
+                    Fact("concerns", f"{kind} {formats.short(thing_id)}", url)
                     for kind, _, thing_id in (thing.partition(":") for thing in row.things)
                     if (kind, thing_id) != (row.object_kind, row.object_id)
                     and (url := base.page_of_thing(self.admin_site, kind, thing_id))
                 ),
                 Fact("why", row.reason or "–"),
-                Fact("when", desk.full(row.created_at), note=desk.ago(row.created_at)),
+                Fact("when", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("request", row.request_id or "–"),
             ],
         }

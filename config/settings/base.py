@@ -32,8 +32,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "config.admin.apps.DeskConfig",
-    "config.admin.apps.DeskAdminConfig",
+    "config.admin.apps.OperatorsAdminConfig",
+    "config.admin.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

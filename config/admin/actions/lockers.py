@@ -12,7 +12,7 @@ from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import WalletAction
 from config.admin.links import page_url
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from lockers import retry_plan, task_recovery
 from lockers.localnet.control import Control, ControlFailed
 from lockers.localnet.faults import InvalidFault, parse_servers
@@ -207,9 +207,9 @@ class RollBackTask(TaskAction):
                 f" {row.wallet.name}. The file is worth nothing from then on.",
                 "Coins that somebody has imported meanwhile are theirs, and stay so.",
             ]
+        held, put = formats.coins(snapshot["units_in_locker"]), formats.coins(row.amount)
         return [
-            f"The coins in the locker, {desk.coins(snapshot['units_in_locker'])} of {desk.coins(row.amount)} as far as"
-            f" is known, are taken back into {row.wallet.name}.",
+            f"The coins in the locker, {held} of {put} as far as is known, are taken back into {row.wallet.name}.",
             "Its code opens an empty locker from then on. What somebody has taken out of it first is theirs.",
         ]
 

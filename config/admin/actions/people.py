@@ -15,7 +15,7 @@ from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import SHOWN_ONCE, new_password
 from config.admin.links import page_url
 from config.admin.models import Session
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from wallets import errors
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
@@ -318,12 +318,12 @@ class EndSession(SessionsAction):
 
     def snapshot(self, row: Session, values: Values) -> Values:
         signed_in = f"{row.created_at:%Y-%m-%d %H:%M}"
-        return {"from": row.address, "browser": desk.browser(row.agent), "signed_in": signed_in}
+        return {"from": row.address, "browser": formats.browser(row.agent), "signed_in": signed_in}
 
     def preview(self, row: Session, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"The session of {row.user} from {row.address or 'an unknown address'}, {desk.browser(row.agent)}, begun"
-            f" {desk.ago(row.created_at)}, ends at once.",
+            f"The session of {row.user} from {row.address or 'an unknown address'}, {formats.browser(row.agent)}, begun"
+            f" {formats.ago(row.created_at)}, ends at once.",
             _STAYS,
         ]
 

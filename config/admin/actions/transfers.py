@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import WalletAction
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from transfers import captures, counters, errors, operations, reports
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
@@ -148,7 +148,7 @@ class CancelTransfer(AdminAction):
         return form
 
     def heading(self, row: Transfer) -> str:
-        return f"Cancel transfer {desk.short(row.pk)}"
+        return f"Cancel transfer {formats.short(row.pk)}"
 
     def why_not(self, user: User, row: Transfer) -> str:
         return "" if row.state in OPEN else f"it is {row.state}, and that is final"

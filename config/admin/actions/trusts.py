@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, Values
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from trusts import operations, reports
 from trusts.models import Trust
 from trusts.states import OPEN, TrustState
@@ -25,7 +25,7 @@ class EndTrust(AdminAction):
     is_dangerous = True
 
     def heading(self, row: Trust) -> str:
-        return f"End trust {desk.short(row.pk)}"
+        return f"End trust {formats.short(row.pk)}"
 
     def why_not(self, user: User, row: Trust) -> str:
         return "" if row.state in OPEN else "it is neither requested nor trusted"

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.links import page_url
-from config.admin.templatetags import desk
+from config.admin.templatetags import formats
 from config.ops import audits
 from wallets import errors, names, operations, operator_log
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
@@ -290,7 +290,7 @@ class RevokeApiKey(ExistingKeyAction):
     def preview(self, row: ApiKey, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"1 key, {row.name} ({row.prefix}…), is refused from then on, and with it every call of that application.",
-            f"It was last used {desk.ago(row.last_used_at)}." if row.last_used_at else "It was never used.",
+            f"It was last used {formats.ago(row.last_used_at)}." if row.last_used_at else "It was never used.",
             "A key that was revoked never comes back.",
         ]
 
@@ -319,7 +319,7 @@ class RunAudit(AdminAction):
 
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         last = AuditRun.objects.exclude(finished_at=None).order_by("-pk").first()
-        took = desk.span((last.finished_at - last.started_at).total_seconds()) if last and last.finished_at else ""
+        took = formats.span((last.finished_at - last.started_at).total_seconds()) if last and last.finished_at else ""
         return [
             "Every token, transfer, coin and account is checked as of one moment. Nothing is changed, nobody waits.",
             f"The last one took {took}; this page waits for the result." if took else "This page waits for the result.",
