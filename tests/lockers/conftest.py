@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lockers import transport as client
+from lockers import server_request
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import codes
@@ -38,7 +38,7 @@ def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.Mo
     """25 servers that behave, and are waited for by condition (`tests.lockers.patience`)."""
     settings.RAIDA_HOSTS = running_network.hosts
     settings.RAIDA_TIMEOUT_SECONDS = 0.5
-    monkeypatch.setattr(client, "_lagging", set())
+    monkeypatch.setattr(server_request, "_lagging", set())
     wait_by_condition(running_network, monkeypatch)
     running_network.forget_seen()
     yield running_network

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from lockers import transport as wire
+from lockers import server_request, transport
 from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.server import RaidaServer
 
@@ -27,49 +27,49 @@ _MUTE_AFTER_WORK = frozenset({"drop-reply", "crash", "crash-before"})
 # What comes from these is dropped, and the client goes on waiting.
 _DISTORTING = frozenset({"garbage", "wrong-id", "wrong-echo", "wrong-signature", "truncate", "huge"})
 
-_run = wire._Inquiry.run
-_send_ahead = wire._Inquiry.send_ahead
-_shortest_grace = wire._SHORTEST_GRACE_SECONDS
+_run = server_request.ServerRequest.run
+_send_ahead = server_request.ServerRequest.send_ahead
+_shortest_grace = transport._SHORTEST_GRACE_SECONDS
 
 
 def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait so for the servers of this network, until the test ends."""
 
-    def send_ahead(inquiry: wire._Inquiry) -> None:
-        seen_before[inquiry] = _seen_by(inquiry, network)
-        _send_ahead(inquiry)
+    def send_ahead(request: server_request.ServerRequest) -> None:
+        seen_before[request] = _seen_by(request, network)
+        _send_ahead(request)
 
-    async def run(inquiry: wire._Inquiry) -> wire.Result:
-        server = network.fleet.server(inquiry._server.raida)
-        inquiry._until += _FOREVER
-        before = seen_before.get(inquiry, _seen_by(inquiry, network))
+    async def run(request: server_request.ServerRequest) -> transport.Result:
+        server = network.fleet.server(request._server.raida)
+        request._until += _FOREVER
+        before = seen_before.get(request, _seen_by(request, network))
 
         def is_over() -> bool:
-            return _is_over(inquiry, server, _seen_by(inquiry, network) > before)
+            return _is_over(request, server, _seen_by(request, network) > before)
 
-        asking = asyncio.create_task(_run(inquiry))
+        asking = asyncio.create_task(_run(request))
         try:
             while not asking.done() and not is_over():
                 # A server that behaves may take its time; nothing has to be watched then.
                 await asyncio.wait([asking], timeout=_POLL_SECONDS if server.faults else None)
             # What is late here came after every deadline, even where it was quicker than the look that was to find so.
             is_answered = asking.done() and not (server.faults.keys() & _LATE and is_over())
-            return asking.result() if is_answered else inquiry.silence()
+            return asking.result() if is_answered else request.no_response()
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    seen_before = WeakKeyDictionary[wire._Inquiry, int]()
-    monkeypatch.setattr(wire._Inquiry, "send_ahead", send_ahead)
-    monkeypatch.setattr(wire._Inquiry, "run", run)
-    monkeypatch.setattr(wire, "_SHORTEST_GRACE_SECONDS", _FOREVER)
+    seen_before = WeakKeyDictionary[server_request.ServerRequest, int]()
+    monkeypatch.setattr(server_request.ServerRequest, "send_ahead", send_ahead)
+    monkeypatch.setattr(server_request.ServerRequest, "run", run)
+    monkeypatch.setattr(transport, "_SHORTEST_GRACE_SECONDS", _FOREVER)
 
 
-def _seen_by(inquiry: wire._Inquiry, network: LocalNetwork) -> int:
-    return network.fleet.server(inquiry._server.raida).seen[inquiry._call.command.value]
+def _seen_by(request: server_request.ServerRequest, network: LocalNetwork) -> int:
+    return network.fleet.server(request._server.raida).seen[request._call.command.value]
 
 
-def _is_over(inquiry: wire._Inquiry, server: RaidaServer, is_read: bool) -> bool:
+def _is_over(request: server_request.ServerRequest, server: RaidaServer, is_read: bool) -> bool:
     """Whether no answer can come that would be believed."""
     faults = server.faults.keys()
     if not is_read:
@@ -78,13 +78,13 @@ def _is_over(inquiry: wire._Inquiry, server: RaidaServer, is_read: bool) -> bool
         return True
     if faults & _MUTE_AFTER_WORK:
         return not server.is_busy
-    return bool(faults & _DISTORTING) and inquiry._reason != "timeout"
+    return bool(faults & _DISTORTING) and request._reason != "timeout"
 
 
 @contextmanager
 def by_the_clock() -> Iterator[None]:
     """Go by the clock after all, for as long as the context lasts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire._Inquiry, "run", _run)
-        patch.setattr(wire, "_SHORTEST_GRACE_SECONDS", _shortest_grace)
+        patch.setattr(server_request.ServerRequest, "run", _run)
+        patch.setattr(transport, "_SHORTEST_GRACE_SECONDS", _shortest_grace)
         yield

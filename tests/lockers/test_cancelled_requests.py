@@ -9,6 +9,7 @@ import pytest
 
 from lockers import transport as client
 from lockers.raida.commands import Command
+from lockers.server_request import ServerRequest
 from lockers.transport import Call, Server
 
 SECONDS = 20.0
@@ -36,7 +37,7 @@ async def _cancelled_while_held_back(
     loop = asyncio.get_running_loop()
     # Too long for a datagram, so that a put goes over a connection.
     call = Call(command, {server.raida: bytes(16 if command is Command.PEEK else 2000)})
-    request = asyncio.create_task(client._Inquiry(server, call, client.within(SECONDS)).run())
+    request = asyncio.create_task(ServerRequest(server, call, client.within(SECONDS)).run())
     accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), SECONDS)
     with accepted:
         await asyncio.wait_for(loop.sock_recv(accepted, 1), SECONDS)

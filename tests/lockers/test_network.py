@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lockers import server_request
 from lockers import transport as client
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import errors, frames, payloads
@@ -46,7 +47,7 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 @pytest.fixture
 def network(running_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> LocalNetwork:
-    monkeypatch.setattr(client, "_lagging", set())
+    monkeypatch.setattr(server_request, "_lagging", set())
     running_network.clear()
     running_network.forget_seen()
     return running_network

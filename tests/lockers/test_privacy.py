@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lockers import coin_secrets
-from lockers import transport as wire
+from lockers import server_request as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.operations import take
@@ -143,7 +143,7 @@ def test_no_nonce_comes_twice(network: LocalNetwork) -> None:
     nonces = []
     for _ in range(400):
         for server in network.servers:
-            inquiry = wire._Inquiry(server, call, 0.0)
+            inquiry = wire.ServerRequest(server, call, 0.0)
             nonces += [inquiry._request.header.nonce, inquiry._new_request().header.nonce]
 
     assert len(set(nonces)) == len(nonces) == 20_000
