@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from lockers.localnet.store import SERIAL_NUMBERS, Change, CoinStore
 from lockers.raida.authenticity import AN_SIZE, created_an, download_an, fix_an, is_locker_key, xor, xor_sum
 from lockers.raida.coins import COIN_SIZE, HIGHEST_DENOMINATION, LOWEST_DENOMINATION, Coin
+from lockers.raida.encryption import KIND_COIN
 from lockers.raida.frames import BODY_OVERHEAD
 from lockers.raida.payloads import encode_bitmap, encode_verdicts
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
@@ -109,17 +110,19 @@ class Bookkeeping:
         """Whether the command exists in this build."""
         return (group, code) in self._commands or (group, code) in _UNPLAYED or (group, code) == _FIX
 
-    def key_of_coin(self, coin: bytes) -> bytes | None:
-        """The key for encryption type 1, by the reference in a header."""
-        return self._an(coin) if self._store.knows(coin) else None
+    def find_key(self, kind: int, reference: bytes) -> bytes | None:
+        """
+        Return the key of 16 bytes for an encryption kind and the reference in a header, None if there is none.
 
-    def key_of_locker(self, prefix: bytes) -> bytes | None:
-        """The key for encryption type 2, by the reference in a header: the first five bytes of a locker's key."""
-        key = self._key_by_prefix.get(prefix)
+        Kind 1 refers to a coin, kind 2 to the first five bytes of a locker's key.
+        """
+        if kind == KIND_COIN:
+            return self._an(reference) if self._store.knows(reference) else None
+        key = self._key_by_prefix.get(reference)
         if key not in self._lockers:
-            key = next((other for other in self._lockers if other.startswith(prefix)), None)
+            key = next((other for other in self._lockers if other.startswith(reference)), None)
         if key is not None:
-            self._key_by_prefix[prefix] = key
+            self._key_by_prefix[reference] = key
         return key
 
     def forget_lockers(self) -> None:

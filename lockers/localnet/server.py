@@ -1,92 +1,46 @@
 """
-One server of the local network: a UDP and a TCP port, the checks before any command, and its faults.
-
-Requests are read in the order and with the status codes of real servers (the RAIDA
-protocol, sections 1, 4 and 11), including what their clients trip over: an error in the
-header is answered with the group, echo and signature of whatever was read before, over UDP
-those of the last request, over TCP zeros; and status 27 comes under a header of 48 bytes.
+One server of the local network: a UDP and a TCP port, and its faults.
 """
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import logging
 import secrets
 import socket
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from lockers.localnet.bookkeeping import Bookkeeping, Died, Outcome
 from lockers.localnet.faults import MOMENTARY, Fault
 from lockers.localnet.store import CoinStore
-from lockers.raida import encryption, errors, frames
+from lockers.localnet.wire import (
+    KIND_OFFSET,
+    UDP_SERVER_LIMIT,
+    AnswerFrame,
+    Memory,
+    Reading,
+    Refused,
+    header_size,
+    read_body,
+    read_header,
+    refuse_wide,
+)
+from lockers.raida import errors, frames
 from lockers.raida.coins import COIN_SIZE
 from lockers.raida.commands import Command
-from lockers.raida.encryption import PLAIN, Encryption
-from lockers.raida.frames import (
-    COIN_ID,
-    HEADER_SIZE,
-    HIGHEST_SHARD,
-    TERMINATOR,
-    UDP_SERVER_LIMIT,
-    VERSION,
-    RequestHeader,
-    Response,
-)
-from lockers.raida.payloads import TicketCheck, encode_validate_ticket
+from lockers.raida.frames import HEADER_SIZE
 from lockers.raida.statuses import Status
 
 log = logging.getLogger(__name__)
-
-HIGHEST_GROUP: Final = 15
-
-# The kinds of encryption with 256 bits: recognised, though no locker command works with them.
-_ONE_COIN_256: Final = 4
-_TWO_COINS_256: Final = 5
-_NARROW: Final = (encryption.KIND_PLAIN, encryption.KIND_COIN, encryption.KIND_LOCKER)
-_WIDE_HEADER: Final = 48
-_HMAC_SIZE: Final = 32
 
 # Real servers wait 32 seconds for each other, longer than any client waits for them.
 PEER_SECONDS: Final = 3.0
 # Real servers never give up on a half-sent request; this one does, or tests would leave sockets behind.
 IDLE_SECONDS: Final = 60.0
-
-
-@dataclass(slots=True)
-class Memory:
-    """What is left in a server's hands of the last request when it begins to read the next one."""
-
-    kind: int = encryption.KIND_PLAIN
-    group: int = 0
-    echo: bytes = bytes(2)
-    signature: bytes = bytes(encryption.CHALLENGE_SIZE)
-    key_coin: bytes = bytes(COIN_SIZE)
-    wide_echo: bytes = bytes(2)
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A request whose header was accepted."""
-
-    group: int
-    code: int
-    header_size: int
-    body_size: int
-    nonce: bytes = bytes(encryption.NONCE_SIZE)
-    cipher: Encryption = PLAIN
-    wide_key: bytes = b""
-
-
-class _Refused(Exception):
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
 
 
 class RaidaServer:
@@ -245,7 +199,7 @@ class RaidaServer:
         """Answer one datagram, if it deserves one."""
         started = time.perf_counter()
         data = data[:UDP_SERVER_LIMIT]
-        if len(data) <= 16 or len(data) < _header_size(data[16]):
+        if len(data) <= KIND_OFFSET or len(data) < header_size(data[KIND_OFFSET]):
             return
         # Its own while it is worked on: a fix waits for others, and requests that come meanwhile have theirs.
         memory = replace(self._udp_memory)
@@ -271,13 +225,13 @@ class RaidaServer:
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         started = time.perf_counter()
-        start = await reader.readexactly(17)
-        header = start + await reader.readexactly(_header_size(start[16]) - len(start))
+        start = await reader.readexactly(KIND_OFFSET + 1)
+        header = start + await reader.readexactly(header_size(start[KIND_OFFSET]) - len(start))
         memory = Memory()
         try:
             # Read once to know how long the body is; a header in error is answered without waiting for one.
             body = await reader.readexactly(self._read_header(header, Memory()).body_size)
-        except _Refused:
+        except Refused:
             body = b""
         replies = await self._replies(header + body, memory, started)
         if "silent" in self.faults:
@@ -341,133 +295,38 @@ class RaidaServer:
         reading = None
         try:
             reading = self._read_header(data, memory)
-            payload = self._read_body(data, reading, memory)
+            payload = read_body(data, reading, memory)
             if "status" in self.faults:
                 outcome = Outcome(Status(int(self._seconds("status"))))
             else:
                 outcome = await self._work(reading, payload)
-        except _Refused as refusal:
+        except Refused as refusal:
             outcome = Outcome(refusal.status)
-        microseconds = int((time.perf_counter() - started) * 1_000_000) & 0xFFFFFFFF
-        if memory.kind not in _NARROW:
-            return self._wide_answer(outcome, memory, microseconds)
-        response = Response(
+        answer = AnswerFrame(
             raida=self.raida,
             status=outcome.status,
-            group=memory.group,
-            echo=memory.echo,
-            signature=memory.signature,
-            payload=outcome.payload or b"",
-            # An answer of no bytes has no terminator either.
-            has_body=bool(outcome.payload),
-            execution_microseconds=microseconds,
+            payload=outcome.payload,
+            execution_microseconds=int((time.perf_counter() - started) * 1_000_000),
         )
-        if reading is None:
-            return response.encode()
-        return response.encode(encrypt=reading.cipher, nonce=reading.nonce)
+        return answer.encode(memory, reading)
 
-    async def _work(self, reading: _Reading, payload: bytes | None) -> Outcome:
-        if reading.wide_key and (reading.group, reading.code) != Command.ECHO.value:
-            # Every command counts on a challenge of 16 bytes, which these kinds do not send.
-            return Outcome(Status.INVALID_PACKET_LENGTH)
+    def _read_header(self, data: bytes, memory: Memory) -> Reading:
+        return read_header(data, memory, raida=self.raida, knows=self._books.knows, find_key=self._books.find_key)
+
+    async def _work(self, reading: Reading, payload: bytes | None) -> Outcome:
+        refuse_wide(reading)
         try:
             return await self._books.answer(reading.group, reading.code, payload, ask_peer=self._ask_peer)
         except OSError:
             log.exception("RAIDA %d cannot write to its store", self.raida)
             return Outcome(Status.FILESYSTEM)
 
-    def _read_header(self, data: bytes, memory: Memory) -> _Reading:
-        header = RequestHeader.decode(data)
-        for is_wrong, status in (
-            (header.version != VERSION, Status.INVALID_ROUTING),
-            (header.split != 0, Status.INVALID_SPLIT_ID),
-            (header.raida != self.raida, Status.INVALID_RAIDA_ID),
-            (header.group > HIGHEST_GROUP, Status.INVALID_COMMAND_GROUP),
-            (header.shard > HIGHEST_SHARD, Status.INVALID_SHARD_ID),
-            (not self._books.knows(header.group, header.code), Status.INVALID_COMMAND),
-        ):
-            if is_wrong:
-                raise _Refused(status)
-        memory.group = header.group
-        if header.coin_id != COIN_ID:
-            raise _Refused(Status.INVALID_COIN_ID)
-        memory.kind = header.encryption_kind
-        if header.encryption_kind in (_ONE_COIN_256, _TWO_COINS_256):
-            return self._read_wide_header(header, data, memory)
-        if header.encryption_kind not in _NARROW:
-            raise _Refused(Status.INVALID_ENCRYPTION_CODE)
-        memory.echo = header.echo
-        memory.key_coin = header.reference if header.encryption_kind else bytes(COIN_SIZE)
-        return _Reading(
-            group=header.group,
-            code=header.code,
-            header_size=HEADER_SIZE,
-            body_size=header.body_length,
-            nonce=header.nonce,
-            cipher=self._cipher(header),
-        )
-
-    def _cipher(self, header: RequestHeader) -> Encryption:
-        if header.encryption_kind == encryption.KIND_PLAIN:
-            return PLAIN
-        is_coin = header.encryption_kind == encryption.KIND_COIN
-        key = (self._books.key_of_coin if is_coin else self._books.key_of_locker)(header.reference)
-        if key is None:
-            raise _Refused(Status.INVALID_ENCRYPTION)
-        return Encryption(header.encryption_kind, header.reference, key)
-
-    def _read_wide_header(self, header: RequestHeader, data: bytes, memory: Memory) -> _Reading:
-        memory.key_coin = data[19:24]
-        memory.wide_echo = data[46:48]
-        coins = [data[19:24]] + ([data[24:29]] if header.encryption_kind == _TWO_COINS_256 else [])
-        keys = [self._books.key_of_coin(coin) for coin in coins]
-        known = [key for key in keys if key is not None]
-        if len(known) < len(coins):
-            raise _Refused(Status.ENCRYPTION_COIN_NOT_FOUND)
-        return _Reading(
-            group=header.group,
-            code=header.code,
-            header_size=_WIDE_HEADER,
-            body_size=int.from_bytes(data[17:19], "big"),
-            wide_key=hashlib.sha256(b"".join(known)).digest(),
-        )
-
-    def _read_body(self, data: bytes, reading: _Reading, memory: Memory) -> bytes | None:
-        """The payload in clear; None if the request has no body at all."""
-        # Whatever follows the declared length is not looked at.
-        body = data[reading.header_size : reading.header_size + reading.body_size]
-        if len(body) < reading.body_size:
-            raise _Refused(Status.INVALID_PACKET_LENGTH)
-        if not body:
-            return None
-        if len(body) < len(TERMINATOR):
-            raise _Refused(Status.INVALID_PACKET_LENGTH)
-        if not body.endswith(TERMINATOR):
-            raise _Refused(Status.INVALID_EOF)
-        text = body[: -len(TERMINATOR)]
-        if reading.wide_key:
-            return _check_hmac(text, reading.wide_key)
-        if len(text) < encryption.CHALLENGE_SIZE:
-            raise _Refused(Status.INVALID_PACKET_LENGTH)
-        text = reading.cipher.apply(text, nonce=reading.nonce)
-        challenge = text[: encryption.CHALLENGE_SIZE]
-        # Kept before it is checked: an answer of status 37 is signed with the wrong challenge.
-        memory.signature = reading.cipher.sign(challenge)
-        if not encryption.is_challenge(challenge):
-            raise _Refused(Status.INVALID_CRC)
-        return text[encryption.CHALLENGE_SIZE :]
-
-    def _wide_answer(self, outcome: Outcome, memory: Memory, microseconds: int) -> bytes:
-        head = bytes((self.raida, 0, outcome.status, memory.group)) + microseconds.to_bytes(4, "big") + bytes(8)
-        nonce = secrets.token_bytes(22)
-        return head + bytes((memory.kind,)) + memory.key_coin + bytes(2) + nonce + memory.wide_echo
-
     async def _ask_peer(self, raida: int, ticket: int) -> list[bytes]:
         """The coins that another server says a ticket of its own is for; none if it does not say."""
         request = frames.build_request(
             raida=raida,
             command=Command.VALIDATE_TICKET,
-            payload=encode_validate_ticket(TicketCheck(self.raida, ticket)),
+            payload=bytes((self.raida,)) + ticket.to_bytes(4, "big"),
             challenge12=secrets.token_bytes(12),
             nonce=secrets.token_bytes(8),
         )
@@ -505,19 +364,6 @@ def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _header_size(kind: int) -> int:
-    return HEADER_SIZE if kind in _NARROW else _WIDE_HEADER
-
-
-def _check_hmac(text: bytes, key: bytes) -> bytes:
-    if len(text) < _HMAC_SIZE:
-        raise _Refused(Status.INVALID_PACKET_LENGTH)
-    ciphertext, given = text[:-_HMAC_SIZE], text[-_HMAC_SIZE:]
-    if not hmac.compare_digest(hmac.digest(key, ciphertext, hashlib.sha256), given):
-        raise _Refused(Status.INVALID_HMAC)
-    return ciphertext
 
 
 async def _exchange(host: str, port: int, request: bytes) -> bytes:
