@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from django.db import close_old_connections, connection
-from psycopg import _queries
+from django.db import ProgrammingError, close_old_connections, connection
+from psycopg.adapt import PyFormat, Transformer
 
-from config.postgresql import sessions
+from config.postgresql import base, sessions
 from tests.api.web_server import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,10 +50,69 @@ def test_a_connection_that_the_server_ended_is_replaced_before_the_request_notic
     assert ask() != pid
 
 
-def test_the_longest_statement_of_the_ledger_is_remembered(db):
-    # Should psycopg call the limit by another name, only speed is lost: this is how anybody would learn of it.
-    assert "MAX_CACHED_STATEMENT_LENGTH" in _queries.PostgresQuery.convert.__code__.co_names
-    assert _queries.MAX_CACHED_STATEMENT_LENGTH > 8_000
+def answered(statement, parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def test_placeholders_are_bound_by_name_or_by_position():
+    by_name = "SELECT %(b)s::int - %(a)s::int, %(b)s::int %% 7, '%%s'"
+
+    assert answered(by_name, {"a": 1, "b": 10, "unused": 0}) == (9, 3, "%s")
+    assert answered("SELECT %s::int - %s::int, 10 %% 7", [10, 1]) == (9, 3)
+    assert answered("SELECT 10 %% 7", {"unused": 0}) == answered("SELECT 10 %% 7", []) == (3,)
+    # Without parameters a statement is sent as it is.
+    assert answered("SELECT 10 % 7, '%s'", None) == (3, "%s")
+
+
+@pytest.mark.parametrize("values", [[b"\x00\xff", None, b""], [None], []])
+def test_lists_of_bytes_are_sent_in_the_binary_format(values, db):
+    statement = "SELECT %(values)b::bytea[], %(values)b::bytea[] IS NULL"
+
+    (read, is_null) = answered(statement, {"values": values})
+
+    assert [None if each is None else bytes(each) for each in read] == values
+    assert not is_null
+    sent = Transformer(connection.connection).dump_sequence([base.BinaryList([b"x" * 100] * 10)], [PyFormat.AUTO])
+    assert len(sent[0]) < 10 * 110
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters", "reason"),
+    [
+        ("SELECT %(a)s::int", {"b": 1}, "the parameter 'a' is missing"),
+        ("SELECT %(a)s::int", [1], "take a dictionary"),
+        ("SELECT %(a)s::int, %s::int", {"a": 1}, "not both"),
+        ("SELECT %d", [1], "the operator % is written %%"),
+        ("SELECT 10 % 7", [1], "the operator % is written %%"),
+    ],
+)
+def test_a_statement_whose_placeholders_cannot_be_bound_is_refused(statement, parameters, reason):
+    with pytest.raises(ProgrammingError, match=reason):
+        answered(statement, parameters)
+
+
+@pytest.mark.parametrize("length", [100, 8_000, 20_000])
+def test_a_statement_is_converted_once_up_to_16384_characters(length):
+    base._numbered_once.cache_clear()
+    statement = "SELECT %(a)s::int -- ".ljust(length, "x")
+
+    for number in range(3):
+        assert answered(statement, {"a": number}) == (number,)
+
+    found = base._numbered_once.cache_info()
+    assert (found.hits, found.misses) == ((2, 1) if length <= 16_384 else (0, 0))
+
+
+def test_many_rows_are_written_by_one_statement(db):
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE numbers (a int, b text) ON COMMIT PRESERVE ROWS")
+        cursor.executemany("INSERT INTO numbers VALUES (%(a)s, %(b)s)", [{"b": "x", "a": 1}, {"a": 2, "b": "y"}])
+        cursor.executemany("INSERT INTO numbers VALUES (%s, %s)", [])
+        cursor.execute("SELECT * FROM numbers ORDER BY a")
+        assert cursor.fetchall() == [(1, "x"), (2, "y")]
+        cursor.execute("DROP TABLE numbers")
 
 
 @pytest.mark.parametrize(
