@@ -1,9 +1,10 @@
 """
-Reads the `.sql` files of the apps.
+Reads the SQL and Lua files of the apps.
 
 `<app>/sql/<name>.sql` holds one query, with psycopg's named parameters (`%(name)s`). `<app>/sql/schema/<name>.sql`
 holds one object of the database (function, trigger, sequence, constraint); a migration creates it. A schema file that
 a released migration names is not edited: a new migration replaces the object from a new file.
+`<app>/lua/<name>.lua` holds one script for the Redis-protocol server.
 """
 
 from functools import cache
@@ -24,6 +25,15 @@ def load(app: str, name: str) -> str:
     :raises FileNotFoundError: there is no such file
     """
     return (_ROOT / app / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def load_lua(app: str, name: str) -> str:
+    """
+    Return the text of `<app>/lua/<name>.lua`.
+
+    :raises FileNotFoundError: there is no such file
+    """
+    return (_ROOT / app / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def create_object(app: str, name: str, *, drop: str) -> RunSQL:

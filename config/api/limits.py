@@ -26,24 +26,10 @@ from django.http import HttpRequest
 from config.api.errors import RequestRefused
 from lockers.errors import TooManyWaiting
 from wallets import queries, redis_servers
+from wallets.sql_files import load_lua
 
 WINDOW_SECONDS: Final = 60
-# KEYS: counters. ARGV: the window in ms, then a limit for each. Returns, for each counter, what is in it and when it
-# ends in ms; a request that one of them refuses is counted by none.
-_SPEND: Final = """
-local told = {}
-local refused = false
-for index, key in ipairs(KEYS) do
-  if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[index + 1]) then refused = true end
-end
-for index, key in ipairs(KEYS) do
-  if not refused and redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
-  told[2 * index - 1] = tonumber(redis.call('GET', key) or '0')
-  told[2 * index] = redis.call('PTTL', key)
-end
-told[#told + 1] = refused and 1 or 0
-return told
-"""
+_SPEND: Final = load_lua("config/api", "spend")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from wallets import origins
 from wallets.errors import DomainError
 from wallets.redis_servers import Away, Counts, ask
 from wallets.redis_servers import client as client_of
+from wallets.sql_files import load_lua
 from wallets.states import OriginMeans
 
 WINDOW_SECONDS: Final = 60
@@ -50,56 +51,8 @@ _SLOT_SECONDS: Final = 5
 # A server has eight threads, and a check takes up to 0.4 s beside other work: of 32 clients at once all get in.
 _WAIT_SECONDS: Final = 5.0
 
-# KEYS: slots, failures of the address, of the account, and of each known origin. ARGV: limits of the address and of the
-# others, window in ms, slots, lease in ms, name of the slot. Who comes from a known origin is let in if one of these
-# has room, others if the account has; all are counted. Returns {kind of refusal, milliseconds to wait}; kind 0 is
-# admission, with the slot taken.
-_ADMIT: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function failures(key)
-  return tonumber(redis.call('GET', key) or '0')
-end
-if failures(KEYS[2]) >= tonumber(ARGV[1]) then
-  return {1, redis.call('PTTL', KEYS[2])}
-end
-local wait = -1
-for index = math.min(4, #KEYS), #KEYS do
-  if failures(KEYS[index]) < tonumber(ARGV[2]) then
-    wait = -1
-    break
-  end
-  local left = redis.call('PTTL', KEYS[index])
-  wait = wait < 0 and left or math.min(wait, left)
-end
-if wait >= 0 then
-  return {1, wait}
-end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
-  return {2, 50}
-end
-redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[6])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-for index = 2, #KEYS do
-  if redis.call('INCR', KEYS[index]) == 1 then
-    redis.call('PEXPIRE', KEYS[index], ARGV[3])
-  end
-end
-return {0, 0}
-"""
-# KEYS as above. ARGV: name of the slot, 1 if the attempt is to be taken back.
-_LEAVE: Final = """
-redis.call('ZREM', KEYS[1], ARGV[1])
-if ARGV[2] == '1' then
-  for index = 2, #KEYS do
-    if tonumber(redis.call('GET', KEYS[index]) or '0') > 0 then
-      redis.call('DECR', KEYS[index])
-    end
-  end
-end
-return 0
-"""
+_ADMIT: Final = load_lua("config/api", "admit_login")
+_LEAVE: Final = load_lua("config/api", "leave_login")
 
 
 # For while that server is away.
