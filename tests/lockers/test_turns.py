@@ -194,8 +194,8 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
         choice = "SELECT first.id, first.actor_id FROM"
         monkeypatch.setattr(
             fair_queue,
-            "_NEXT",
-            fair_queue._NEXT.replace(choice, choice.replace("first.id", "pg_sleep(0.05), first.id", 1)),
+            "_CLAIM_NEXT",
+            fair_queue._CLAIM_NEXT.replace(choice, choice.replace("first.id", "pg_sleep(0.05), first.id", 1)),
         )
     rounds = []
     for _ in range(3):
