@@ -40,11 +40,12 @@ test: setup-dev ## run the tests; ARGS="tests/api -k auth" selects some
 	@env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
 		$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: setup-dev ## check style, types, directions of imports, migrations, compose.yml, and the production settings
+lint: setup-dev ## check style, types, directions of imports, SQL files, migrations, compose.yml, and the production settings
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/sqlfluff lint --disable-progress-bar --nocolor config lockers transfers trusts wallets
 	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.offline
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yml
 	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.offline

@@ -1,0 +1,87 @@
+"""Each SQL file of a query is planned against the schema, each Lua file compiled, and each is used."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from config.postgresql.base import numbered
+from wallets import event_sequence, redis_servers
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = ("config", "lockers", "transfers", "trusts", "wallets")
+# Files of statements, of their parts, and of scripts. Those of the schema are run by migrations.
+STATEMENTS: Final = sorted(
+    path.relative_to(ROOT).as_posix()
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.sql")
+    if path.parent.name == "sql"
+)
+PARTS: Final = sorted(
+    path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("sql/parts/*.sql")
+)
+SCRIPTS: Final = sorted(
+    path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.lua")
+)
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+
+
+def part(pattern: str) -> list[str]:
+    return [(ROOT / path).read_text() for path in PARTS if re.search(pattern, path)]
+
+
+# What may be inserted at each place of a statement.
+INSERTED: Final = {
+    "announced": [event_sequence.ANNOUNCED],
+    "count": part(r"/count_\w+"),
+    "decision": part("/decision"),
+    "is_duplicate": ["false::boolean"],
+    "selection": part(r"/select_\w+"),
+    "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
+}
+
+
+def statements(path: str) -> list[str]:
+    """The statement of the file; with places, one for each part that may be inserted at one of them."""
+    text = (ROOT / path).read_text()
+    places = set(_PLACE.findall(text))
+    usual = {place: INSERTED[place][0] for place in places}
+    chosen = [usual, *(usual | {place: other} for place in places for other in INSERTED[place][1:])]
+    return [_PLACE.sub(lambda found, each=each: each[found[1]], text) for each in chosen]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", STATEMENTS)
+def test_each_statement_can_be_planned(path):
+    for statement in statements(path):
+        sql, _ = numbered(statement.rstrip().removesuffix(";"))
+        with connection.cursor() as cursor:
+            # A plan for all values: with NULL for each parameter, most of a statement would be planned away.
+            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            cursor.execute(f"PREPARE planned AS\n{sql.decode()}")
+            cursor.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'")
+            values = ", ".join(["NULL"] * cursor.fetchone()[0])
+            cursor.execute(f"EXPLAIN EXECUTE planned{f'({values})' if values else ''}")
+            assert cursor.fetchall()
+            cursor.execute("DEALLOCATE planned")
+
+
+@pytest.mark.parametrize("path", SCRIPTS)
+def test_each_script_compiles(path):
+    client = redis_servers.client(settings.REDIS_URL)
+
+    assert client.script_load((ROOT / path).read_text())
+
+
+def test_each_file_is_used():
+    """A file is named in the code of its package: "send" of `load("transfers", "send")`, "parts/decision", "spend"."""
+    code = "\n".join(
+        path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "tests" not in path.parts
+    )
+    names = {path: Path(path).stem for path in (*STATEMENTS, *PARTS, *SCRIPTS)}
+
+    assert names
+    assert [path for path, name in names.items() if not re.search(rf'["/]{name}"', code)] == []
