@@ -89,17 +89,17 @@ def why_not_roll_back(task: LockerTask) -> str:
     """Return why what a task did cannot be undone, or "" if it can."""
     if task.state == TaskState.RUNNING:
         has_worker = task.lease_until is not None and task.lease_until > timezone.now()
-        return "a worker is at it" if has_worker else ""
+        return "a worker is running it" if has_worker else ""
     if task.kind == TaskKind.EXPORT and task.state == TaskState.COMPLETED:
         if task.export.confirmed_at is not None:
-            return "its file has arrived"
-        return "" if _coins_in_file(task) else "no coin of its file is out any more"
+            return "its file was confirmed as received"
+        return "" if _coins_in_file(task) else "all coins of its file have returned"
     if task.kind != TaskKind.PUT:
-        return "it left nothing behind that could be undone"
+        return "it changed nothing that could be undone"
     if task.locker is not None and task.locker.state == LockerState.UNKNOWN:
-        return "it is unknown what is in its locker: find first"
+        return "the contents of its locker are unknown: start a find first"
     if task.locker is None or task.locker.state != LockerState.FILLED:
-        return "nothing of it is in a locker"
+        return "none of its coins is in a locker"
     return ""
 
 
@@ -128,9 +128,9 @@ def roll_back(task: LockerTask) -> LockerTask:
 def why_not_mark_seen(task: LockerTask) -> str:
     """Return why a task cannot be marked as seen, or "" if it can."""
     if task.seen_at is not None:
-        return "it is marked already"
+        return "it is already marked"
     if not reports.tasks_in_need(LockerTask.objects.filter(pk=task.pk)).exists():
-        return "it needs no human: no coin of it is unknown, and its time is not over"
+        return "it needs no action: none of its coins is unknown, and its deadline has not passed"
     return ""
 
 

@@ -59,7 +59,7 @@ class PersonPage(base.LedgerPage):
     ordering = ("username",)
     search_help_text = "a name or a mail address"
     detail_template = "desk/person.html"
-    empty = "No account yet. `manage.py createsuperuser` makes the first."
+    empty = "No account yet. `manage.py createsuperuser` creates the first."
     csv_columns = (
         ("name", lambda person: person.username),
         ("mail", lambda person: person.email),

@@ -81,14 +81,14 @@ class Confirmation:
             return self._questions(request, row, form)
         values, reason = _without_reason(form), form.cleaned_data["reason"]
         if not reason:
-            return self._again(request, row, form, refusal="Nothing was done yet: say for what reason.", status=400)
+            return self._again(request, row, form, refusal="Nothing was done yet: give a reason.", status=400)
         try:
             number, snapshot = action.redeem(request.POST.get("ticket", ""), user, row, values)
             operator = Operator(staff=user, confirmation=number, reason=reason, request_id=current_request_id())
             outcome = action.run(operator, row, values, snapshot)
         except errors.AlreadyDone as error:
             earlier = OperatorAction.objects.filter(pk=error.args[0]).first() if error.args else None
-            refusal = "This was done already, once: the same confirmation was sent twice."
+            refusal = "This action was already done: the same confirmation was sent twice."
             return self._page(request, row, refusal=refusal, earlier=earlier, status=409)
         except (InvalidTicket, errors.ChangedMeanwhile) as error:
             return self._again(request, row, form, refusal=str(error), status=409)
@@ -104,7 +104,7 @@ class Confirmation:
         """Show the preview as it is now, if the action is still possible."""
         row = None if row is None else self._row(str(row.pk))
         if reason := self._action.why_not(operator_of(request), row):
-            return self._page(request, row, refusal=f"{refusal} It is not possible any more: {reason}.", status=409)
+            return self._page(request, row, refusal=f"{refusal} It is no longer possible: {reason}.", status=409)
         return self._preview(request, row, form, refusal=refusal, status=status)
 
     def _questions(self, request: HttpRequest, row: Any, form: forms.Form) -> HttpResponse:

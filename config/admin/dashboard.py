@@ -232,7 +232,7 @@ def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
         Tile(
             "tokens issued = held",
             f"{standing.issued:,}",
-            "all of them lie in wallets" if whole else f"{standing.held:,} held: {difference}. Run an audit",
+            "all of them are in wallets" if whole else f"{standing.held:,} held: {difference}. Run an audit",
             list_url(Token),
             "good" if whole else "bad",
             "✓" if whole else "!",
@@ -250,7 +250,7 @@ def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
         Tile(
             "oldest open transfer",
             formats.span((timezone.now() - oldest).total_seconds()) if oldest else "none",
-            "pending or requested" if oldest else "nobody waits",
+            "pending or requested" if oldest else "no transfer is open",
             f"{transfer_list}?state=open",
             "wait" if is_late else "good",
             "◔" if is_late else "✓",
@@ -289,7 +289,7 @@ def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
         Tile(
             "coins in doubt",
             f"{in_doubt:,}",
-            "limbo or errored; finds ask for them" if in_doubt else "none in limbo, none errored",
+            "limbo or errored; find tasks ask for them" if in_doubt else "none in limbo, none errored",
             f"{url}?state={CoinState.LIMBO if doubtful.get(CoinState.LIMBO) or not in_doubt else CoinState.ERRORED}",
             "wait" if in_doubt else "good",
             "?" if in_doubt else "✓",
@@ -303,9 +303,7 @@ def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
     return Tile(
         "thin lockers and coins",
         f"{thin_lockers:,} and {thin_coins:,}",
-        f"on fewer than {lockers.THIN_BELOW} servers; the others are asked again"
-        if is_any
-        else "none on too few servers",
+        f"on fewer than {lockers.THIN_BELOW} servers; the others are retried" if is_any else "none on too few servers",
         f"{list_url(model)}?servers=thin",
         "wait" if is_any else "good",
         "◔" if is_any else "✓",
@@ -314,9 +312,9 @@ def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
 
 def _need_tile(in_need: int) -> Tile:
     return Tile(
-        "tasks that need a human",
+        "tasks that need action",
         f"{in_need:,}",
-        "coins unknown, or past their time" if in_need else "no coin unknown, none past its time",
+        "coins unknown, or past the deadline" if in_need else "no coin unknown, no deadline passed",
         f"{list_url(LockerTask)}?need=yes",
         "bad" if in_need else "good",
         "!" if in_need else "✓",
@@ -325,13 +323,13 @@ def _need_tile(in_need: int) -> Tile:
 
 def _server_tile(up: int, is_known: bool) -> Tile:
     if not settings.RAIDA_HOSTS:
-        return Tile("servers", "off", "lockers are switched off", "#h-raida", "wait", "◐")
+        return Tile("servers", "off", "lockers are off", "#h-raida", "wait", "◐")
     value = f"{up} of {RAIDA_COUNT}"
     if up < QUORUM:
-        return Tile("servers", value, f"fewer than the {QUORUM} that decide", "#h-raida", "bad", "!")
+        return Tile("servers", value, f"below the quorum of {QUORUM}", "#h-raida", "bad", "!")
     if up < RAIDA_COUNT:
-        return Tile("servers", value, f"{QUORUM} are enough", "#h-raida", "wait", "◐")
-    return Tile("servers", value, "none is silent" if is_known else "none was asked yet", "#h-raida", "good", "✓")
+        return Tile("servers", value, f"the quorum is {QUORUM}", "#h-raida", "wait", "◐")
+    return Tile("servers", value, "all answer" if is_known else "not polled yet", "#h-raida", "good", "✓")
 
 
 def _ages(standing: transfers.Standing) -> list[Age]:

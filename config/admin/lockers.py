@@ -29,8 +29,8 @@ def _words(values: Any) -> list[tuple[str, str]]:
 
 def _workers(attempt: int) -> str:
     if attempt < 2:
-        return "one took it" if attempt else "none took it yet"
-    return f"{attempt} took it, one after the other"
+        return "1" if attempt else "none yet"
+    return f"{attempt}, one after the other"
 
 
 def _settled(task: LockerTask) -> list[Fact]:
@@ -53,7 +53,7 @@ class TaskKindFilter(base.StateFilter):
 class NeedFilter(base.Choice):
     title = "needs action"
     parameter_name = "need"
-    values = (("yes", "coins unknown, or past its time"),)
+    values = (("yes", "coins unknown, or past the deadline"),)
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return reports.tasks_in_need(queryset)
@@ -70,7 +70,7 @@ class LockerTaskPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "a task's or a receipt's id"
     detail_template = "desk/task.html"
-    empty = "No task yet. Importing coins, or putting some into a locker, begins one."
+    empty = "No task yet. Importing coins or putting coins into a locker starts one."
     csv_columns = (
         ("id", lambda task: task.id),
         ("kind", lambda task: task.kind),
@@ -148,7 +148,7 @@ class LockerTaskPage(base.LedgerPage):
                 Fact(
                     "ended",
                     formats.full(row.finished_at) or "not yet",
-                    note="" if row.finished_at else f"its time is up {formats.ago(row.deadline)}",
+                    note="" if row.finished_at else f"deadline {formats.ago(row.deadline)}",
                 ),
                 *_settled(row),
                 *([Fact("seen", formats.full(row.seen_at), note=formats.ago(row.seen_at))] if row.seen_at else []),
@@ -181,8 +181,8 @@ class ThinCoinFilter(ThinFilter):
 
 def _mending(locker: Locker) -> str:
     if locker.mend_at is None:
-        return "each coin stands on so many"
-    return f"those that lack coins are asked again {formats.ago(locker.mend_at)}"
+        return "number of servers that hold each coin"
+    return f"missing servers are retried {formats.ago(locker.mend_at)}"
 
 
 def _spread(fewest: int | None, most: int | None) -> str:
@@ -234,7 +234,7 @@ class LockerPage(base.LedgerPage):
                 Fact("coins", formats.coins(row.amount)),
                 Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
                 Fact("tag", row.tag or "–"),
-                Fact("transmit code", "••••••", note="shown to its owner alone; it is the money"),
+                Fact("transmit code", "••••••", note="shown to its owner only: it gives access to the coins"),
                 Fact("begun", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("changed", formats.full(row.changed_at), note=formats.ago(row.changed_at)),
                 Fact("id", row.pk),
@@ -244,7 +244,7 @@ class LockerPage(base.LedgerPage):
 
 def _servers_needed(coin: Coin) -> str:
     if coin.passes < reports.THIN_BELOW and coin.state in (*SPENDABLE, CoinState.LOCKED):
-        return "thin: 13 are needed, and the others are asked again by themselves"
+        return "thin: the quorum is 13, and the other servers are retried automatically"
     return "13 make it spendable"
 
 
@@ -270,7 +270,7 @@ class CoinPage(base.LedgerPage):
     list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, base.WalletFilter)
     search_help_text = "a serial number"
     detail_template = "desk/coin.html"
-    empty = "No coin yet. `POST /api/v1/import` brings some in."
+    empty = "No coin yet. `POST /api/v1/import` imports some."
     csv_columns = (
         ("id", lambda coin: coin.id),
         ("denomination", lambda coin: formats.denomination(coin.denomination).replace(",", "")),
@@ -324,7 +324,7 @@ class CoinPage(base.LedgerPage):
                 Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
                 Fact(
                     "last checked",
-                    "not since it came" if row.checked_at is None else formats.full(row.checked_at),
+                    "not yet" if row.checked_at is None else formats.full(row.checked_at),
                     note="" if row.checked_at is None else formats.ago(row.checked_at),
                 ),
                 Fact("came", f"by {row.origin}", note=formats.ago(row.created_at)),

@@ -70,11 +70,11 @@ def may_grant(staff: User, role: str) -> bool:
 def why_not(staff: User, person: User) -> str:
     """Return why the operator may not act on a person's account, or ""."""
     if person.is_superuser:
-        return "a superuser is managed on the command line alone"
+        return "superusers are managed on the command line only"
     if person.pk == staff.pk:
         return "it is your own account"
     if not _rights(person) <= staff.get_all_permissions():
-        return "this person may do what you may not"
+        return "this person has rights that you lack"
     return ""
 
 
@@ -87,7 +87,7 @@ def locked(*user_ids: int) -> list[User]:
     # In the order of their ids, so that two operators who act on each other do not deadlock.
     found = {row.pk: row for row in User.objects.select_for_update(no_key=True).filter(pk__in=user_ids).order_by("pk")}
     if not set(user_ids) <= set(found):
-        raise errors.NotPossible("There is no such person any more.")
+        raise errors.NotPossible("This person no longer exists.")
     return [found[user_id] for user_id in user_ids]
 
 
@@ -99,7 +99,7 @@ def check_new_name(name: str) -> None:
         raise errors.NotPossible(" ".join(error.messages)) from error
     key = names.name_key(name)
     if any(names.name_key(taken) == key for taken in User.objects.values_list("username", flat=True)):
-        raise errors.NotPossible("There is a person of this name already.")
+        raise errors.NotPossible("There is already a person of this name.")
 
 
 @sensitive_variables("password")
@@ -118,7 +118,7 @@ def create_person(*, staff: User, name: str, mail: str, password: str, role: str
 
 def _refuse_grant(staff: User, role: str) -> None:
     if not may_grant(staff, role):
-        raise errors.NotPossible(f"You cannot give the role {role}: it has rights that you do not have.")
+        raise errors.NotPossible(f"You cannot give the role {role}: it has rights that you lack.")
 
 
 def change_role(*, staff: User, person: User, role: str) -> None:

@@ -169,7 +169,7 @@ def check(user: User, code: str) -> SecondFactor:
                 factor.save(update_fields=["last_step", "failures", "failed_at", "last_used_at"])
                 return factor
             SecondFactor.objects.filter(pk=factor.pk).update(failures=F("failures") + 1, failed_at=now)
-    raise InvalidCredentials("The code is not right, or was used already.")
+    raise InvalidCredentials("The code is wrong or was already used.")
 
 
 def _waits_until(factor: SecondFactor) -> datetime | None:

@@ -93,7 +93,7 @@ def _refusal(error: RequestRefused) -> tuple[str, int, dict[str, str]]:
     """Say in plain words why an attempt was not looked at; the same whether or not there is such an account."""
     seconds = int(error.headers.get("Retry-After", "1"))
     if error.status_code == 429:
-        return f"Too many attempts to sign in. Try again in {_span(seconds)}.", 429, dict(error.headers)
+        return f"Too many sign-in attempts. Try again in {_span(seconds)}.", 429, dict(error.headers)
     return "Signing in is not possible at the moment. Try again in a few seconds.", 503, dict(error.headers)
 
 
@@ -316,18 +316,18 @@ def _set_up(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
 
 class NewPasswordForm(forms.Form):
     old = forms.CharField(
-        label="Your password now",
+        label="Current password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
     new = forms.CharField(
-        label="The new one",
+        label="New password",
         strip=False,
         help_text="At least 12 characters.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
     again = forms.CharField(
-        label="The new one again",
+        label="Repeat the new password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
@@ -341,7 +341,7 @@ class NewPasswordForm(forms.Form):
         values = self.cleaned_data
         new, again = (passwords.composed(values.get(name) or "") for name in ("new", "again"))
         if new and again and new != again:
-            self.add_error("again", "The two are not the same.")
+            self.add_error("again", "The two passwords differ.")
         elif values.get("new"):
             try:
                 password_validation.validate_password(values["new"], self._user)
@@ -370,7 +370,7 @@ def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         else:
             fresh = people.change_own_password(user, form.cleaned_data["new"], keep=sessions.current(request))
             update_session_auth_hash(request, fresh)
-            messages.success(request, "Your password is changed. Your other sessions have ended.")
+            messages.success(request, "Your password was changed. Your other sessions have ended.")
             return HttpResponseRedirect(reverse("admin:sessions"))
     request.current_app = site.name
     return TemplateResponse(

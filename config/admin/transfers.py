@@ -64,7 +64,7 @@ class TransferPage(base.LedgerPage):
     list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
     search_help_text = "a transfer's id"
     detail_template = "desk/transfer.html"
-    empty = "No transfer yet. `POST /transfers` makes one."
+    empty = "No transfer yet. `POST /transfers` creates one."
     csv_columns = (
         ("id", lambda transfer: transfer.id),
         ("state", lambda transfer: transfer.state),

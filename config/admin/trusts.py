@@ -38,7 +38,7 @@ class TrustPage(base.LedgerPage):
     ordering = ("-number",)
     search_help_text = "a trust's id"
     detail_template = "desk/trust.html"
-    empty = "No trust yet. `POST /trust_relationships` asks for one."
+    empty = "No trust yet. `POST /trust_relationships` requests one."
     csv_columns = (
         ("id", lambda trust: trust.id),
         ("actor", lambda trust: trust.actor.name),
@@ -73,7 +73,7 @@ class TrustPage(base.LedgerPage):
                 Fact(
                     "originator",
                     link(row.originator),
-                    note="was logged in when it was asked",
+                    note="was logged in when it was requested",
                 ),
                 Fact("request", row.request_type),
                 Fact("asked", formats.full(row.created_at), note=formats.ago(row.created_at)),

@@ -37,7 +37,7 @@ class WalletPage(base.LedgerPage):
     ordering = ("name_key",)
     search_help_text = "the beginning of a name, or an id"
     detail_template = "desk/wallet.html"
-    empty = "No wallet yet. `manage.py create_wallet --name NAME` makes the first."
+    empty = "No wallet yet. `manage.py create_wallet --name NAME` creates the first."
     csv_columns = (
         ("id", lambda wallet: wallet.id),
         ("name", lambda wallet: wallet.name),
@@ -105,7 +105,7 @@ class WalletPage(base.LedgerPage):
                     "password",
                     "has one"
                     if row.pk in reports.wallets_with_password([row.pk])
-                    else "none: only a manager acts for it",
+                    else "none: only a manager can act for it",
                 ),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
             ],
@@ -186,7 +186,7 @@ class TokenPage(base.LedgerPage):
             "history": transfers.provenance(token_id=row.pk),
             "facts": [
                 Fact("id", row.pk),
-                Fact("capture", row.capture_id, note="the tree that it stands for"),
+                Fact("capture", row.capture_id, note="the tree that it represents"),
                 Fact("holder", link(row.wallet)),
                 Fact("state", "free")
                 if row.transfer_pending_id is None
@@ -240,7 +240,7 @@ class ApiKeyPage(KeyPage):
     list_filter = (ValidityFilter,)
     ordering = ("-created_at", "pk")
     search_help_text = "a part of the name, or how the key begins"
-    empty = "No API key yet. `manage.py create_api_key --name NAME` makes one and shows it once."
+    empty = "No API key yet. `manage.py create_api_key --name NAME` creates one and shows it once."
     csv_columns = (
         ("name", lambda key: key.name),
         ("begins with", lambda key: key.prefix),
@@ -260,9 +260,9 @@ class ApiKeyPage(KeyPage):
             "title": f"API key {row.name}",
             "facts": [
                 Fact("state", formats.pill(validity(row))),
-                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
+                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
                 Fact("batches", "may send batches" if row.batch_access else "may send no batches"),
-                Fact("last used", formats.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
                 Fact("expires", formats.full(row.expires_at) or "never"),
                 Fact("revoked", formats.full(row.revoked_at) or "no"),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
@@ -303,9 +303,9 @@ class BearerTokenPage(KeyPage):
             "title": f"Bearer token of {row.wallet.name}",
             "facts": [
                 Fact("state", formats.pill(validity(row))),
-                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner alone"),
+                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
                 Fact("wallet", link(row.wallet)),
-                Fact("last used", formats.full(row.last_used_at) or "never", note="noted once an hour"),
+                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
                 Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),
                 Fact("revoked", formats.full(row.revoked_at) or "no"),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
@@ -332,12 +332,12 @@ class AuditRunPage(base.LedgerPage):
     ordering = ("-id",)
     search_help_text = "the number of an audit"
     detail_template = "desk/audit.html"
-    empty = "The books were not audited yet. The clock does it every few minutes, and `manage.py audit` at once."
+    empty = "No audit yet. The scheduler runs one every few minutes, and `manage.py audit` at once."
     csv_columns = (
         ("id", lambda run: run.id),
         ("result", lambda run: run.get_result_display()),
         ("findings", lambda run: run.findings_count),
-        ("by", lambda run: run.staff or "the clock"),
+        ("by", lambda run: run.staff or "the scheduler"),
         ("started at", lambda run: run.started_at),
         ("finished at", lambda run: run.finished_at),
     )
@@ -346,7 +346,7 @@ class AuditRunPage(base.LedgerPage):
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
     outcome = base.column("result", lambda run: formats.pill(run.result, run.get_result_display()))
-    who = base.column("by", lambda run: str(run.staff or "the clock"))
+    who = base.column("by", lambda run: str(run.staff or "the scheduler"))
     begun = base.column("begun", lambda run: formats.moment(run.started_at))
     took = base.column(
         "took",
@@ -361,10 +361,10 @@ class AuditRunPage(base.LedgerPage):
             "facts": [
                 Fact("result", formats.pill(row.result, row.get_result_display())),
                 Fact("findings", row.findings_count),
-                Fact("by", row.staff or "the clock"),
+                Fact("by", row.staff or "the scheduler"),
                 Fact("begun", formats.full(row.started_at), note=formats.ago(row.started_at)),
                 Fact("ended", formats.full(row.finished_at) or "not yet"),
-                *([Fact("did not end because", row.error)] if row.error else []),
+                *([Fact("error", row.error)] if row.error else []),
             ],
         }
 
@@ -395,7 +395,7 @@ class OperatorActionPage(base.LedgerPage):
     ordering = ("-id",)
     search_help_text = "a user's name"
     detail_template = "desk/action.html"
-    empty = "No operator did anything yet. What is done at the desk is written down here."
+    empty = "No action yet. Every action of an operator is recorded here."
     csv_columns = (
         ("id", lambda action: action.id),
         ("by", lambda action: action.staff.get_username()),

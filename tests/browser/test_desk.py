@@ -184,7 +184,7 @@ def test_the_home_is_in_order_and_its_numbers_lead_to_lists(desk: Desk, watched:
     assert page.locator(".bars g").count() == 30
     assert page.locator(".servers .cell").count() == 25
     # One number leads to the list behind it, with the same number of rows.
-    tile = page.locator("a.tile", has_text="tasks that need a human")
+    tile = page.locator("a.tile", has_text="tasks that need action")
     counted = int(tile.locator(".value").inner_text().split()[-1])
     tile.click()
     expect(page.locator("#result_list tbody tr")).to_have_count(counted)
@@ -222,7 +222,7 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
     page.get_by_label("wallet").fill("nobody here")
     page.keyboard.press("Enter")
 
-    expect(page.get_by_text("Nothing is like that.")).to_be_visible()
+    expect(page.get_by_text("No results.")).to_be_visible()
     assert [line.split(",")[0] for line in lines] == ["id", str(desk.ledger.transfers["pending"].id)]
     assert_clean(watched, desk)
 

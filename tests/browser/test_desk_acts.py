@@ -62,8 +62,8 @@ def go(page: Page, desk: Desk, path: str, button: str) -> None:
 
 
 def review(page: Page) -> None:
-    press(page, "See what will come of it", exact=False)
-    expect(page.get_by_role("heading", name="What will come of it")).to_be_visible()
+    press(page, "Review what will happen", exact=False)
+    expect(page.get_by_role("heading", name="What will happen")).to_be_visible()
 
 
 def confirm(page: Page, button: str) -> None:
@@ -72,7 +72,7 @@ def confirm(page: Page, button: str) -> None:
 
 
 def secret(page: Page, name: str) -> str:
-    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    expect(page.get_by_role("heading", name="Shown only once")).to_be_visible()
     return page.locator("dl.once dt", has_text=name).locator("xpath=following-sibling::dd[1]").inner_text()
 
 
@@ -109,8 +109,8 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
 
     # Tokens: a mistake first, then by number, and for the captures of a file.
     go(page, desk, wallet, "Issue tokens")
-    press(page, "See what will come of it", exact=False)
-    expect(page.locator(".errorlist").first).to_contain_text("one of the two")
+    press(page, "Review what will happen", exact=False)
+    expect(page.locator(".errorlist").first).to_contain_text("Enter a number or choose a file")
     picture(page, "questions")
     wrong += looked_at(page, "questions")
     page.get_by_label("How many").fill("5")
@@ -174,7 +174,7 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     # A transfer, in the name of who asked.
     transfer = f"transfers/transfer/{ledger.transfers['pending'].id}/change/"
     go(page, desk, transfer, "Cancel")
-    page.get_by_label("alice, which asked: withdraw it").check()
+    page.get_by_label("alice, which requested it: withdraw it").check()
     picture(page, "cancel")
     review(page)
     confirm(page, "Cancel the transfer")
@@ -201,14 +201,14 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     wrong += looked_at(page, "check of coins")
     task = f"lockers/lockertask/{ledger.running.pk}/change/"
     go(page, desk, task, "Retry")
-    confirm(page, "Begin it again")
+    confirm(page, "Retry the task")
     expect(done).to_contain_text("A worker was told.")
     go(page, desk, task, "Roll back")
     confirm(page, "Roll it back")
     expect(done).to_contain_text("The task is being ended.")
     go(page, desk, f"lockers/lockertask/{ledger.failed.pk}/change/", "Mark as seen")
     confirm(page, "Mark it as seen")
-    expect(done).to_contain_text("It is marked as seen.")
+    expect(done).to_contain_text("The task is marked as seen.")
 
     # The books, and an outage.
     go(page, desk, "wallets/auditrun/", "Run the audit")
@@ -219,7 +219,7 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     review(page)
     expect(page.locator(".consequences")).to_contain_text("12 of 25 will behave; 13 decide. Uploads wait")
     picture(page, "outage")
-    confirm(page, "Let it happen")
+    confirm(page, "Set the fault")
     expect(done).to_contain_text("Servers 0-12: silent.")
     assert len(Control(state / "raida").state()["faults"]) == 13
     picture(page, "home")
@@ -238,7 +238,7 @@ def test_two_fast_clicks_create_one_key_and_show_it(watched: Watched, desk: Desk
     review(page)
 
     page.get_by_role("button", name="Create the key").click()
-    expect(page.get_by_role("heading", name="What will come of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="What will happen")).to_be_visible()
     page.get_by_label("Reason").fill("as asked")
     page.get_by_role("button", name="Create the key").dblclick()
 

@@ -108,7 +108,7 @@ def test_an_operator_sets_a_second_factor_up_and_ends_a_session(desk: Desk, brow
     secret = page.locator("code.secret").inner_text()
     page.get_by_role("textbox", name="Code").fill(code_of(secret))
     press(page, "Confirm", exact=False)
-    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    expect(page.get_by_role("heading", name="Shown only once")).to_be_visible()
     look("recovery-codes")
     assert page.locator(".codes li").count() == 10
     recovery = page.locator(".codes li").first.inner_text()
@@ -122,7 +122,7 @@ def test_an_operator_sets_a_second_factor_up_and_ends_a_session(desk: Desk, brow
     expect(page.get_by_role("heading", name="One more step")).to_be_visible()
     page.get_by_role("textbox", name="Code").fill("000 000")
     press(page, "Go on", exact=False)
-    expect(page.get_by_text("The code is not right, or was used already.")).to_be_visible()
+    expect(page.get_by_text("The code is wrong or was already used.")).to_be_visible()
     look("code")
     page.get_by_role("textbox", name="Code").fill(code_of(secret, step=1))
     press(page, "Go on", exact=False)
@@ -166,9 +166,9 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
     page.get_by_label("Name").fill("nora")
     page.get_by_label("Mail address").fill("nora@example.org")
     page.get_by_label("viewer:").check()
-    press(page, "See what will come of it", exact=False)
+    press(page, "Review what will happen", exact=False)
     confirm(page, "Create the account")
-    expect(page.get_by_role("heading", name="Shown once, and never again")).to_be_visible()
+    expect(page.get_by_role("heading", name="Shown only once")).to_be_visible()
     follow(page, "I have copied it", exact=False)
 
     def act(link: str, button: str, **answers: str) -> None:
@@ -177,7 +177,7 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
             field = page.get_by_label(label)
             field.fill(answer) if label == "Mail" else page.get_by_label(answer).check()
         if answers:
-            press(page, "See what will come of it", exact=False)
+            press(page, "Review what will happen", exact=False)
         confirm(page, button)
 
     act("Change the role", "Change the role", role="operator:")
@@ -197,12 +197,12 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     sign_in(page, desk, "ada")
     follow(page, "Change password")
-    page.get_by_label("Your password now").fill(PASSWORD)
+    page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("The new one:", exact=True).fill("quite another one")
-    page.get_by_label("The new one again").fill("quite another one")
+    page.get_by_label("Repeat the new password").fill("quite another one")
     picture(page, "password")
     press(page, "Change the password", exact=False)
-    expect(page.get_by_text("Your password is changed.")).to_be_visible()
+    expect(page.get_by_text("Your password was changed.")).to_be_visible()
 
     assert_no_complaint(watched, desk)
     assert log_of(desk, "ada") == BY_ADA
@@ -218,7 +218,7 @@ def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, bro
         page.get_by_label("Password").fill("wrong")
         press(page, "Log in", exact=False)
 
-    expect(page.get_by_role("alert")).to_contain_text("Too many attempts to sign in. Try again in")
+    expect(page.get_by_role("alert")).to_contain_text("Too many sign-in attempts. Try again in")
     picture(page, "too-many")
     assert looked_at(page, "too many attempts") == []
     throttles.forget_failures()

@@ -74,7 +74,7 @@ def test_no_act_without_a_reason(name, reason, desk, ledger):
 
     refused = desk.post(url(name, row), sent if reason is None else {**sent, "reason": reason})
 
-    assert (refused.status_code, refused.context["refusal"]) == (400, "Nothing was done yet: say for what reason.")
+    assert (refused.status_code, refused.context["refusal"]) == (400, "Nothing was done yet: give a reason.")
     assert list(refused.context["consequences"]) == sentences
     assert OperatorAction.objects.count() == actions
     assert not User.objects.filter(username="pat").exists()
@@ -96,7 +96,7 @@ def text_of(response):
 def test_tokens_are_issued_by_number_and_the_log_says_so(desk, ledger):
     before = token_counts([ledger.bob.pk])[ledger.bob.pk].total
     sent, said = confirmation(desk, url("issue-tokens", ledger.bob), count="7")
-    assert said[0] == "7 new tokens in bobby, with captures drawn at random."
+    assert said[0] == "7 new tokens in bobby, with random capture ids."
     assert token_counts([ledger.bob.pk])[ledger.bob.pk].total == before
 
     answer = desk.post(url("issue-tokens", ledger.bob), {**sent, "reason": "spring"}, headers={"X-Request-Id": "req-1"})
@@ -127,19 +127,21 @@ def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
 
     count = Token.objects.count()
     sent, said = confirmation(desk, address, file=file(f"{uuid4()}\n{captures[0]}\n"))
-    assert said == ["1 capture of the file have a token already: this will be refused as a whole."]
+    assert said == ["1 capture of the file already has a token: no token will be issued."]
     assert desk.post(address, {**sent, "reason": "as asked"}).status_code == 409
     for wrong, sentence in [
         ("capture_id\nnonsense\n", "Line 2, column 1 has no capture id"),
-        (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat a capture id"),
+        (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat another capture id"),
         ("capture_id\n", "holds no capture id"),
         ("", "empty"),
     ]:
         page = desk.post(address, {"step": "review", "file": file(wrong)})
         assert sentence in text_of(page)
         assert "ticket" not in page.context
-    assert "one of the two" in text_of(desk.post(address, {"step": "review", "count": "1", "file": file(lines)}))
-    assert "one of the two" in text_of(desk.post(address, {"step": "review"}))
+    assert "Enter a number or choose a file" in text_of(
+        desk.post(address, {"step": "review", "count": "1", "file": file(lines)})
+    )
+    assert "Enter a number or choose a file" in text_of(desk.post(address, {"step": "review"}))
     assert Token.objects.count() == count
     assert OperatorAction.objects.filter(verb="issued_tokens", object_id=str(ledger.bob.pk)).count() == 1
 
@@ -160,7 +162,7 @@ def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk)
         assert "invalid wallet name" in text_of(page)
         assert "ticket" not in page.context
     sent, said = confirmation(desk, url("create-wallet"), name="BIRCH")
-    assert said == ["There is a wallet with the name BIRCH already: this will be refused."]
+    assert said == ["A wallet named BIRCH already exists: this will be refused."]
     assert desk.post(url("create-wallet"), {**sent, "reason": "as asked"}).status_code == 409
     assert Wallet.objects.count() == 1
 
@@ -192,7 +194,7 @@ def test_bearer_tokens_are_revoked_one_or_all(desk, ledger):
     # Now there is none, and the page says so.
     refused = desk.get(url("revoke-bearer-tokens", ledger.alice))
     assert refused.status_code == 409
-    assert "it has no valid one" in text_of(refused)
+    assert "it has no valid bearer token" in text_of(refused)
 
 
 def test_api_keys_are_created_rotated_and_revoked(desk, ledger):
@@ -473,10 +475,10 @@ def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk, ledger, put):
     )  # fmt: skip
     for deed, task, sentence in [
         ("retry-task", put.waiting, "a worker is at it"),
-        ("roll-back-task", put.waiting, "a worker is at it"),
+        ("roll-back-task", put.waiting, "a worker is running it"),
         ("retry-task", done, "it is done"),
-        ("roll-back-task", done, "left nothing behind"),
-        ("roll-back-task", put.failed, "nothing of it is in a locker"),
+        ("roll-back-task", done, "changed nothing that could be undone"),
+        ("roll-back-task", put.failed, "none of its coins is in a locker"),
     ]:
         page = desk.get(url(deed, task))
         assert (page.status_code, sentence in text_of(page)) == (409, True), (deed, sentence)
@@ -506,7 +508,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledg
 
 def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger):
     _page, said = confirmation(desk, url("mark-task-seen", ledger.failed))
-    assert said[1] == "1 coin of it is unknown. No coin is touched, and finds go on asking."
+    assert said[1] == "1 coin of it is unknown. No coin is changed, and find tasks continue to ask."
 
     confirm(desk, url("mark-task-seen", ledger.failed), reason="asked the owner")
 
@@ -514,7 +516,7 @@ def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger)
     assert (action.verb, action.reason, action.object_id) == ("saw_task", "asked the owner", str(ledger.failed.pk))
     assert reports.tasks_in_need(LockerTask.objects.all()).count() == 0
     refused = desk.get(url("mark-task-seen", ledger.failed))
-    assert (refused.status_code, "it is marked already" in text_of(refused)) == (409, True)
+    assert (refused.status_code, "it is already marked" in text_of(refused)) == (409, True)
 
 
 def test_the_audit_is_run_and_its_page_opens(desk, ledger):
@@ -539,11 +541,11 @@ def test_an_outage_is_rehearsed_on_the_local_network_and_ended(desk, tmp_path, s
     settings.STATE_DIR = tmp_path
     refused = desk.get(url("rehearse-outage"))
     assert refused.status_code == 409
-    assert "no local network of this installation answers" in text_of(refused)
+    assert "this installation runs no local network" in text_of(refused)
 
     with LocalNetwork(tmp_path / "raida", base_port=0) as network, listening(network):
         _, said = confirmation(desk, url("rehearse-outage"), servers="0-12", fault="silent")
-        assert said[1] == "12 of 25 will behave; 13 decide. Uploads wait, and go on when enough are back."
+        assert said[1] == "12 of 25 will work normally; the quorum is 13. Uploads wait until enough servers work again."
         confirm(desk, url("rehearse-outage"), servers="0-12", fault="silent")
         assert len(Control(tmp_path / "raida").state()["faults"]) == 13
         confirm(desk, url("rehearse-outage"), servers="*", fault="clear")
@@ -650,7 +652,7 @@ def test_a_button_that_a_role_may_not_press_says_so(members, staff):
 
     shown = text_of(members[roles.VIEWER].get(reverse("admin:wallets_wallet_change", args=[ledger.alice.pk])))
 
-    assert "Issue tokens your role may not" in shown
+    assert "Issue tokens your role does not allow this" in shown
 
 
 def test_the_roles_are_made_again_as_they_were(db):

@@ -43,7 +43,7 @@ def test_each_number_is_that_of_the_rows(desk, ledger):
         "coins in wallets": ("111", ""),
         "coins in doubt": ("1", "wait"),
         "thin lockers and coins": ("0 and 0", "good"),
-        "tasks that need a human": ("1", "bad"),
+        "tasks that need action": ("1", "bad"),
         "servers": ("24 of 25", "wait"),
     }
     assert [column.total for column in shown.context["home"].columns] == [0] * 29 + [5]
@@ -124,7 +124,7 @@ def test_an_installation_without_anything_says_what_to_do(desk):
     shown = desk.get(reverse("admin:index"))
 
     assert [step.is_done for step in shown.context["home"].open_steps] == [False] * 6
-    assert b"Nobody waits for anybody." in shown.content
+    assert b"No transfer is open." in shown.content
     assert b"No transfer in 30 days." in shown.content
 
 

@@ -44,9 +44,9 @@ def test_the_home_opens_with_nothing_and_with_everything(desk, request):
     assert b"olivia" in full.content
 
 
-def test_a_page_that_is_not_there_says_so_in_the_words_of_the_desk(desk):
+def test_a_missing_page_has_a_page_of_the_admin(desk):
     answers = [desk.get(path) for path in ("/admin/nowhere/", "/admin/wallets/wallet/nobody/change/")]
 
     assert [answer.status_code for answer in answers] == [404, 404]
-    assert all(b"There is no such page" in answer.content for answer in answers)
+    assert all(b"This page or row does not exist" in answer.content for answer in answers)
     assert all("script-src 'self'" in answer["Content-Security-Policy"] for answer in answers)

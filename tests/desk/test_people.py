@@ -149,7 +149,7 @@ def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew):
 def test_a_person_is_created_with_a_role_and_a_password_that_is_shown_once(crew):
     client = crew[roles.ADMINISTRATOR]
     _, said = confirmation(client, url("create-person"), name="nora", mail="nora@example.org", role=roles.OPERATOR)
-    assert said[0].startswith("1 new account, nora, with the role operator: see everything and help")
+    assert said[0].startswith("1 new account, nora, with the role operator: see everything and act on")
     assert not User.objects.filter(username="nora").exists()
 
     page = confirm(client, url("create-person"), name="nora", mail="nora@example.org", role=roles.OPERATOR)
@@ -166,7 +166,11 @@ def test_a_person_is_created_with_a_role_and_a_password_that_is_shown_once(crew)
         {"mail": "nora@example.org", "role": "operator", "active": True},
     )  # fmt: skip
     assert password not in str(OperatorAction.objects.values())
-    for name, sentence in [("Nora", "of this name already"), ("n o", "Enter a valid username"), ("", "required")]:
+    for name, sentence in [
+        ("Nora", "already a person of this name"),
+        ("n o", "Enter a valid username"),
+        ("", "required"),
+    ]:
         refused = client.post(url("create-person"), {"step": "review", "name": name, "role": roles.VIEWER})
         assert sentence in text_of(refused), name
     wrong = client.post(url("create-person"), {"step": "review", "name": "x", "role": "superuser", "mail": "no"})
@@ -313,8 +317,8 @@ def test_nobody_grants_a_right_or_touches_somebody_with_rights_that_they_lack(cr
     taken = client.post(url("set-person-password", named("other administrator")), {"step": "review"})
 
     assert (granted.status_code, raised.status_code, taken.status_code) == (409, 409, 409)
-    assert "it has rights that you do not have" in text_of(granted)
-    assert "this person may do what you may not" in text_of(taken)
+    assert "it has rights that you lack" in text_of(granted)
+    assert "this person has rights that you lack" in text_of(taken)
     assert accounts() == before
     # An inactive administrator's rights count too.
     User.objects.filter(username="other-administrator").update(is_active=False)

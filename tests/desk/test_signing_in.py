@@ -74,7 +74,7 @@ def test_guesses_are_bounded_whether_or_not_there_is_such_an_account(person, nam
     assert [answer.status_code for answer in answers] == [200] * throttles.FAILURES_PER_ACCOUNT + [429]
     closed = answers[-1]
     assert 0 < int(closed["Retry-After"]) <= throttles.WINDOW_SECONDS
-    assert f"Too many attempts to sign in. Try again in {closed['Retry-After']} second" in text_of(closed)
+    assert f"Too many sign-in attempts. Try again in {closed['Retry-After']} second" in text_of(closed)
     assert "script-src 'self'" in closed["Content-Security-Policy"]
     assert sign_in(Client(), name).status_code == 429
     # What is said differs in the name that was typed, and in nothing else.
@@ -523,7 +523,7 @@ def test_a_new_own_password_ends_the_other_sessions(person):
 
     for old, first, second, said in [
         ("wrong", new, new, "This is not your password."),
-        (PASSWORD, new, "else", "The two are not the same."),
+        (PASSWORD, new, "else", "The two passwords differ."),
         (PASSWORD, "short", "short", "at least 12 characters"),
         (PASSWORD, "password1234", "password1234", "too common"),
     ]:

@@ -130,7 +130,7 @@ class AdminAction:
 
     def button(self, user: User, row: Any) -> ActionButton:
         """Return the button that the user sees on the page of the row."""
-        reason = self.why_not(user, row) if self.may(user, row) else "your role may not"
+        reason = self.why_not(user, row) if self.may(user, row) else "your role does not allow this"
         url = None if reason else reverse(f"admin:{self.name}", args=[] if row is None else [row.pk])
         return ActionButton(self.label, url, reason, self.is_dangerous)
 
@@ -183,12 +183,14 @@ class AdminAction:
         try:
             found = signing.loads(ticket, salt=_SALT, max_age=TICKET_SECONDS)
         except signing.SignatureExpired as error:
-            raise InvalidTicket("This confirmation is more than 15 minutes old. Look again.") from error
+            raise InvalidTicket(
+                "This confirmation expired: it is more than 15 minutes old. Review the action again."
+            ) from error
         except signing.BadSignature as error:
-            raise InvalidTicket("This confirmation was not made here. Look again.") from error
+            raise InvalidTicket("This confirmation is not valid. Review the action again.") from error
         number, snapshot = found.pop("number"), found.pop("snapshot")
         if found != self._scope(user, row, values):
-            raise InvalidTicket("This confirmation is of something else. Look again.")
+            raise InvalidTicket("This confirmation is for another action or other input. Review the action again.")
         return number, snapshot
 
     def _scope(self, user: User, row: Any, values: Values) -> dict[str, Any]:
@@ -216,7 +218,7 @@ class AdminAction:
             operator_log.begin(operator)
             operator, row = self.lock(operator, row, values)
             if not self.may(operator.staff, row):
-                raise errors.NotPossible("Your role may not do this any more.")
+                raise errors.NotPossible("Your role no longer allows this.")
             operator_log.compare(snapshot, self.snapshot(row, values))
             if reason := self.why_not(operator.staff, row):
                 raise errors.NotPossible(f"This is not possible: {reason}.")
@@ -250,7 +252,7 @@ class AdminAction:
         rows = type(row)._default_manager.filter(pk=row.pk)
         found = (rows.select_for_update(no_key=True, of=("self",)) if self.locks_row else rows).first()
         if found is None:
-            raise errors.NotPossible("It does not exist any more.")
+            raise errors.NotPossible("It no longer exists.")
         return found
 
     def perform(self, operator: Operator, row: Any, values: Values, snapshot: Values) -> Outcome:

@@ -54,7 +54,7 @@ class StartFind(CoinsAction):
     verb = OperatorVerb.STARTED_FIND
     start = find.start
     message = "The servers are being asked."
-    nothing_to_do = "no coin of it is in doubt"
+    nothing_to_do = "none of its coins is in doubt"
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
         in_doubt = Coin.objects.filter(wallet_id=row.pk, state__in=DOUBTFUL, task=None)
@@ -64,7 +64,7 @@ class StartFind(CoinsAction):
         return [
             f"A task asks all {RAIDA_COUNT} servers about {counted(snapshot['coins_in_doubt'], 'coin')} of {row.name}"
             " that are in limbo or errored.",
-            "It only asks: what the servers say decides which of them are to spend, and none changes hands.",
+            "It only queries: the answers decide which coins are spendable. No coin changes its owner.",
         ]
 
 
@@ -75,7 +75,7 @@ class StartFix(CoinsAction):
     verb = OperatorVerb.STARTED_FIX
     start = fix.start
     message = "The coins are being fixed."
-    nothing_to_do = "all servers accept every free coin of it"
+    nothing_to_do = "all servers accept all of its free coins"
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
         return {
@@ -85,12 +85,12 @@ class StartFix(CoinsAction):
 
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         to_check = snapshot["coins_to_check"]
-        first = f"A task asks the servers first which of {counted(to_check, 'coin')} they accept."
+        first = f"A task first asks the servers which of {counted(to_check, 'coin')} they accept."
         return [
             *([first] if to_check else []),
-            f"A task lets servers vouch for {counted(snapshot['coins_to_fix'], 'coin')} of {row.name} with those that"
-            f" refuse them{', and for those that are found so' if to_check else ''}.",
-            "Meanwhile these coins are reserved: their owner cannot spend them for some seconds.",
+            f"A task repairs {counted(snapshot['coins_to_fix'], 'coin')} of {row.name} that some servers refuse"
+            f"{', and those that the first step finds' if to_check else ''}: servers that accept a coin vouch for it.",
+            "The coins are reserved while the task runs, usually for some seconds: they cannot be spent.",
         ]
 
 
@@ -101,7 +101,7 @@ class CheckCoins(CoinsAction):
     verb = OperatorVerb.CHECKED_COINS
     start = health.start
     message = "The servers are being asked."
-    nothing_to_do = "it has no free coin"
+    nothing_to_do = "it has no free coins"
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
         return {"coins_to_check": health_check.at_rest(row.pk).count()}
@@ -110,8 +110,8 @@ class CheckCoins(CoinsAction):
         return [
             f"A task asks all {RAIDA_COUNT} servers whether they accept"
             f" {counted(snapshot['coins_to_check'], 'free coin')} of {row.name}. No coin is reserved or moved.",
-            "Where a server refuses a coin that the books say it accepts, that is written down, and a fix heals"
-            " the coin by itself soon.",
+            "If a server refuses a coin that the ledger records as accepted, the refusal is recorded, and a fix"
+            " task repairs the coin automatically.",
         ]
 
 
@@ -150,7 +150,7 @@ class TaskAction(AdminAction):
 class RetryTask(TaskAction):
     name = "retry-task"
     label = "Retry"
-    confirm_label = "Begin it again"
+    confirm_label = "Retry the task"
     verb = OperatorVerb.RETRIED_TASK
 
     def why_not(self, user: User, row: LockerTask) -> str:
@@ -159,28 +159,26 @@ class RetryTask(TaskAction):
     def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
         if row.state == TaskState.RUNNING:
             return [
-                "A worker is told at once that this task waits; the sweep would do so within seconds.",
-                f"{counted(snapshot['coins'], 'coin')} stay reserved for it. The worker asks the servers what they hold"
-                " before it sends anything again.",
+                "The task is enqueued again at once; the sweep would do so within seconds.",
+                f"{counted(snapshot['coins'], 'coin')} stay reserved for it. The worker asks the servers for their"
+                " state before it sends anything again.",
             ]
         todo, later = snapshot["left_to_do"], snapshot["later_puts"]
         new_code = "The new locker has a new code, which its owner reads from the new task."
         same_order = (
-            f"The wallet has begun {counted(later, 'put')} of the same amount since this one: ask its owner first"
+            f"The wallet has started {counted(later, 'put')} of the same amount since this one: first ask its owner"
             " whether that was the same order."
         )
         return [
             f"{todo[:1].upper()}{todo[1:]}.",
-            f"1 new task of the kind {row.kind} for {row.wallet.name}. This one stays as it is.",
+            f"1 new task of the kind {row.kind} for {row.wallet.name}. This task does not change.",
             *([new_code] if row.kind == TaskKind.PUT else []),
             *([same_order] if later else []),
         ]
 
     def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
         task = task_recovery.retry(row)
-        return self.outcome(
-            row, task, ("A worker was told.", "It was begun again, as this task."), coins=task.coins.count()
-        )
+        return self.outcome(row, task, ("The task was enqueued.", "This task retries it."), coins=task.coins.count())
 
 
 class RollBackTask(TaskAction):
@@ -196,25 +194,25 @@ class RollBackTask(TaskAction):
     def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
         if row.state == TaskState.RUNNING:
             return [
-                f"The task ends now, from what is known, and lets go of {counted(snapshot['coins'], 'coin')}.",
-                "Coins with which nothing was sent go back to the wallet. Those that a server may hold otherwise go to"
-                " limbo with both numbers, and a find asks for them.",
+                f"The task ends now, with the answers so far, and releases {counted(snapshot['coins'], 'coin')}.",
+                "Coins that were not sent to a server return to the wallet. Coins whose state on a server is unknown"
+                " go to limbo, and a find task asks for them.",
             ]
         if row.kind == TaskKind.EXPORT:
             coins = snapshot["coins_in_file"]
             return [
                 f"{counted(coins, 'coin')} of the file {row.export.file_name} {verb(coins)} taken back into"
-                f" {row.wallet.name}. The file is worth nothing from then on.",
-                "Coins that somebody has imported meanwhile are theirs, and stay so.",
+                f" {row.wallet.name}. The file becomes worthless.",
+                "Coins that another owner has already imported stay with that owner.",
             ]
         held, put = formats.coins(snapshot["units_in_locker"]), formats.coins(row.amount)
         return [
             f"The coins in the locker, {held} of {put} as far as is known, are taken back into {row.wallet.name}.",
-            "Its code opens an empty locker from then on. What somebody has taken out of it first is theirs.",
+            "Its code then opens an empty locker. Coins that were already taken out stay with their new owner.",
         ]
 
     def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
-        messages = ("The task is being ended.", "The coins are being taken back, by this task.")
+        messages = ("The task is ending.", "This task takes the coins back.")
         return self.outcome(row, task_recovery.roll_back(row), messages)
 
 
@@ -230,13 +228,14 @@ class MarkTaskSeen(TaskAction):
     def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
         unknown = snapshot["unknown_coins"]
         return [
-            "It is counted no more among the tasks that need a human, until something about it changes.",
-            f"{counted(unknown, 'coin')} of it {verb(unknown)} unknown. No coin is touched, and finds go on asking.",
+            "The task no longer counts as one that needs action, until something about it changes.",
+            f"{counted(unknown, 'coin')} of it {verb(unknown)} unknown. No coin is changed, and find tasks continue"
+            " to ask.",
         ]
 
     def perform(self, operator: Operator, row: LockerTask, values: Values, snapshot: Values) -> Outcome:
         task_recovery.mark_seen(row)
-        return Outcome("It is marked as seen.", {"seen": True})
+        return Outcome("The task is marked as seen.", {"seen": True})
 
 
 # --- the local network --------------------------------------------------------------------
@@ -248,12 +247,12 @@ class RehearseForm(ReasonForm):
     )
     fault = forms.ChoiceField(
         choices=[
-            ("silent", "read, and never answer"),
-            ("down", "take no connection"),
+            ("silent", "read requests and never answer"),
+            ("down", "refuse connections"),
             ("delay:2", "answer 2 seconds late"),
-            ("drop-reply", "do the work, and never answer"),
-            ("garbage", "answer with nonsense"),
-            ("clear", "behave again"),
+            ("drop-reply", "execute requests and never answer"),
+            ("garbage", "answer with garbage"),
+            ("clear", "work normally again"),
         ],
         label="From now on they",
     )
@@ -275,7 +274,7 @@ def _control() -> Control:
 class RehearseOutage(AdminAction):
     name = "rehearse-outage"
     label = "Rehearse an outage"
-    confirm_label = "Let it happen"
+    confirm_label = "Set the fault"
     verb = OperatorVerb.SET_FAULT
     kind = "local network"
     above = LockerTask
@@ -286,15 +285,15 @@ class RehearseOutage(AdminAction):
         try:
             self.snapshot(row, {})
         except errors.NotPossible:
-            return "no local network of this installation answers, and real servers obey nobody here"
+            return "this installation runs no local network, and real servers cannot be controlled"
         return ""
 
     def intro(self, row: None) -> str:
         faults = self.snapshot(row, {})["faults"]
         if not faults:
-            return f"All {RAIDA_COUNT} servers of the local network behave now."
+            return f"All {RAIDA_COUNT} servers of the local network work normally now."
         named = ", ".join(sorted(faults, key=int))
-        return f"{counted(len(faults), 'server')} of the local network misbehave now: {named}."
+        return f"{counted(len(faults), 'server')} of the local network have a fault now: {named}."
 
     def snapshot(self, row: None, values: Values) -> Values:
         try:
@@ -307,11 +306,11 @@ class RehearseOutage(AdminAction):
         after = faulty - named if values["fault"] == "clear" else faulty | named
         well = RAIDA_COUNT - len(after)
         return [
-            f"{counted(len(named), 'server')} of the local network: {values['fault']}. Now {len(faulty)} misbehave,"
-            f" then {len(after)}.",
-            f"{well} of {RAIDA_COUNT} will behave; {QUORUM} decide. "
-            + ("Uploads go on." if well >= QUORUM else "Uploads wait, and go on when enough are back."),
-            "It lasts until somebody clears it here.",
+            f"{counted(len(named), 'server')} of the local network: {values['fault']}. With a fault: {len(faulty)} now,"
+            f" {len(after)} then.",
+            f"{well} of {RAIDA_COUNT} will work normally; the quorum is {QUORUM}. "
+            + ("Uploads continue." if well >= QUORUM else "Uploads wait until enough servers work again."),
+            "It lasts until an operator clears it here.",
         ]
 
     def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:

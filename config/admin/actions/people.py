@@ -23,11 +23,11 @@ from wallets.wording import counted
 
 _MAY: Final = {
     roles.VIEWER: "see everything, change nothing",
-    roles.OPERATOR: "see everything and help: the acts on wallets, transfers and tasks that make nothing new",
-    roles.ADMINISTRATOR: "all of that, issue tokens, manage API keys, and manage the accounts of people",
+    roles.OPERATOR: "see everything and act on wallets, trusts, transfers and tasks",
+    roles.ADMINISTRATOR: "also issue tokens, manage API keys and manage accounts",
 }
 _ROLES: Final = [(role, f"{role}: {_MAY[role]}") for role in roles.ROLES]
-_STAYS: Final = "The password stays: with it, and the second factor if there is one, a new session can begin."
+_STAYS: Final = "The password stays valid: this person can sign in again."
 
 
 class _OnPeople(AdminAction):
@@ -42,12 +42,12 @@ class _OnPeople(AdminAction):
         """
         staff, *found = people.locked(operator.staff.pk, *others)
         if not people.is_active(staff):
-            raise errors.NotPossible("Your account is not active any more.")
+            raise errors.NotPossible("Your account is no longer active.")
         return replace(operator, staff=staff), found
 
 
 class NewPersonForm(ReasonForm):
-    name = forms.CharField(max_length=150, help_text="Letters, digits and @ . + - _; it never changes.")
+    name = forms.CharField(max_length=150, help_text="Letters, digits and @ . + - _. It cannot be changed later.")
     mail = forms.EmailField(required=False, max_length=254, label="Mail address")
     role = forms.ChoiceField(choices=_ROLES, widget=forms.RadioSelect, initial=roles.VIEWER)
     field_order = ("name", "mail", "role", "reason")
@@ -72,8 +72,8 @@ class CreatePerson(_OnPeople):
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"1 new account, {values['name']}, with the role {values['role']}: {_MAY[values['role']]}.",
-            f"It gets a password drawn at random. {SHOWN_ONCE}",
-            "Accounts are never deleted; an account that is not needed any more is deactivated.",
+            f"It gets a random password. {SHOWN_ONCE}",
+            "Accounts cannot be deleted; deactivate an account that is no longer needed.",
         ]
 
     def lock(self, operator: Operator, row: None, values: Values) -> tuple[Operator, None]:
@@ -127,7 +127,7 @@ class ChangeRole(PersonAction):
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"{row.username} is {snapshot['role']}, and will be {values['role']}: {_MAY[values['role']]}.",
-            "It holds from the next page on that this person opens.",
+            "It applies from the next request of this person.",
         ]
 
     def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
@@ -162,7 +162,7 @@ class ChangeMail(PersonAction):
 
 class ActiveForm(ReasonForm):
     active = forms.ChoiceField(
-        choices=[("no", "no: cannot sign in any more"), ("yes", "yes: can sign in")],
+        choices=[("no", "no: cannot sign in"), ("yes", "yes: can sign in")],
         widget=forms.RadioSelect,
         label="Active",
     )
@@ -182,16 +182,16 @@ class ChangeActive(PersonAction):
 
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         if values["active"] == "yes":
-            return [f"{row.username} can sign in, with the role {snapshot['role']} and the password that there is."]
+            return [f"{row.username} can sign in, with the role {snapshot['role']} and the current password."]
         return [
-            f"{row.username} cannot sign in any more, and {counted(snapshot['sessions'], 'session')} end at once.",
-            "Role, password and second factor stay for the case that the account is activated again.",
+            f"{row.username} can no longer sign in, and {counted(snapshot['sessions'], 'session')} end at once.",
+            "Role, password and second factor are kept in case the account is activated again.",
         ]
 
     def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
         active = values["active"] == "yes"
         after = {"active": active, "sessions_ended": people.change_active(person=row, active=active)}
-        message = f"{row.username} is {'active' if active else 'not active any more'}."
+        message = f"{row.username} is {'active' if active else 'no longer active'}."
         return Outcome(message, after, verb=OperatorVerb.ACTIVATED_PERSON if active else None)
 
 
@@ -203,8 +203,8 @@ class SetPersonPassword(PersonAction):
 
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"{row.username} gets a password drawn at random. {SHOWN_ONCE}",
-            f"The old password is refused from then on, and {counted(snapshot['sessions'], 'session')} end.",
+            f"{row.username} gets a random password. {SHOWN_ONCE}",
+            f"The old password stops working, and {counted(snapshot['sessions'], 'session')} end.",
             "The second factor stays." if snapshot["second_factor"] else "There is no second factor.",
         ]
 
@@ -224,14 +224,14 @@ class ResetSecondFactor(PersonAction):
     is_dangerous = True
 
     def why_not(self, user: User, row: User) -> str:
-        return super().why_not(user, row) or ("" if people.about(row)["second_factor"] else "there is none")
+        return super().why_not(user, row) or ("" if people.about(row)["second_factor"] else "there is no second factor")
 
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"The authenticator app and the recovery codes of {row.username} are refused from then on, and"
+            f"The authenticator app and the recovery codes of {row.username} stop working, and"
             f" {counted(snapshot['sessions'], 'session')} end.",
-            "Until a new one is set up the password alone is enough to sign in, or to set one up where the role must"
-            " have one. Make sure that it is this person who asks.",
+            "Until a new one is set up, the password alone is enough to sign in, or to set one up where the role"
+            " requires it. First make sure that the request comes from this person.",
         ]
 
     def perform(self, operator: Operator, row: User, values: Values, snapshot: Values) -> Outcome:
@@ -286,7 +286,7 @@ class EndSessions(SessionsAction):
         return f"End all sessions of {row.username}"
 
     def why_not(self, user: User, row: User) -> str:
-        return ("" if self.snapshot(row, {})["sessions"] else "there is none") or super().why_not(user, row)
+        return ("" if self.snapshot(row, {})["sessions"] else "there is no session") or super().why_not(user, row)
 
     def snapshot(self, row: User, values: Values) -> Values:
         return {"sessions": sessions.of_person(row).count()}

@@ -19,7 +19,7 @@ from wallets.models import Token, Wallet
 from wallets.operator_log import Operator
 from wallets.queries import NO_TOKENS
 from wallets.states import OperatorVerb
-from wallets.wording import counted
+from wallets.wording import counted, verb
 
 # More than this at once is for `manage.py issue_tokens`: a page should answer within seconds.
 MAXIMUM_ISSUE: Final = 100_000
@@ -31,12 +31,12 @@ class IssueForm(ReasonForm):
         min_value=1,
         max_value=MAXIMUM_ISSUE,
         label="How many",
-        help_text="With captures drawn at random. Or a file:",
+        help_text="With random capture ids. Or upload a file:",
     )
     file = forms.FileField(
         required=False,
         label="CSV file",
-        help_text="A column capture_id, or ids alone, one a line. Each gets one token.",
+        help_text="A column capture_id, or one id per line. One token is issued for each.",
     )
     captures = forms.CharField(required=False, widget=forms.HiddenInput)
     field_order = ("count", "file", "reason")
@@ -47,9 +47,9 @@ class IssueForm(ReasonForm):
             cleaned["captures"] = " ".join(map(str, _captures_in(cleaned["file"])))
         listed = cleaned.get("captures") or ""
         if any(names.parse_uuid(line) is None for line in listed.split()):
-            raise forms.ValidationError("A capture id is a UUID.")
+            raise forms.ValidationError("Each capture id must be a UUID.")
         if bool(cleaned.get("count")) == bool(listed) and not self.errors:
-            raise forms.ValidationError("Say how many, or choose a file; one of the two.")
+            raise forms.ValidationError("Enter a number or choose a file, not both.")
         return cleaned
 
 
@@ -59,9 +59,13 @@ def _captures_in(file: Any) -> list[UUID]:
     except captures.CapturesUnreadable as error:
         raise forms.ValidationError(str(error)) from error
     if len(found) > MAXIMUM_ISSUE:
-        raise forms.ValidationError(f"At most {MAXIMUM_ISSUE:,} at once; the file holds {len(found):,}.")
+        raise forms.ValidationError(
+            f"At most {MAXIMUM_ISSUE:,} tokens at once; the file has {len(found):,} capture ids."
+        )
     if len(set(found)) < len(found):
-        raise forms.ValidationError(f"{counted(len(found) - len(set(found)), 'line')} of the file repeat a capture id.")
+        raise forms.ValidationError(
+            f"{counted(len(found) - len(set(found)), 'line')} of the file repeat another capture id."
+        )
     return found
 
 
@@ -88,11 +92,14 @@ class IssueTokens(WalletAction):
         number = len(capture_ids) if capture_ids else int(values["count"] or 0)
         taken = snapshot["captures_issued_already"]
         if taken:
-            return [f"{counted(taken, 'capture')} of the file have a token already: this will be refused as a whole."]
+            return [
+                f"{counted(taken, 'capture')} of the file already {verb(taken, 'has', 'have')} a token:"
+                " no token will be issued."
+            ]
         return [
             f"{counted(number, 'new token')} in {row.name}"
-            + (", one for each capture of the file." if capture_ids else ", with captures drawn at random."),
-            "Tokens are never deleted: what was issued by mistake can only be moved away.",
+            + (", one for each capture of the file." if capture_ids else ", with random capture ids."),
+            "Tokens cannot be deleted: tokens issued by mistake can only be transferred.",
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
@@ -117,7 +124,7 @@ class CancelForm(ReasonForm):
 
 # The events by which an operator cancels an open transfer, each in the name of the wallet that decides on it.
 _CANCELLING: Final = {
-    TransferEvent.DELETE: "which asked: withdraw it",
+    TransferEvent.DELETE: "which requested it: withdraw it",
     TransferEvent.DECLINE: "which was asked: decline it",
 }
 
@@ -163,7 +170,7 @@ class CancelTransfer(AdminAction):
         wallet = _deciders(row)[TransferEvent(values["event"])]
         return [
             f"The transfer of {counted(row.token_count, 'token')} from {row.source.name} to {row.destination.name} is"
-            f" cancelled in the name of {wallet.name}. That is final, and both wallets read of it among their events.",
+            f" cancelled in the name of {wallet.name}. That is final. Both wallets get an event.",
             f"{counted(snapshot['tokens_reserved'], 'reserved token')} of {row.source.name} can be used again."
             if snapshot["tokens_reserved"]
             else "No token was reserved for it.",

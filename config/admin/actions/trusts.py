@@ -38,16 +38,16 @@ class EndTrust(AdminAction):
         now = "is in force, and ends" if in_force else "is only requested, and is refused"
         return [
             f"{reports.meaning(row)}: this {now}.",
-            f"Neither {row.actor.name} nor {row.target.name} can bring it back by an answer: a new request is needed."
-            " Both wallets read of it among their events.",
-            "Open transfers stay open, and other trusts stay as they are.",
+            f"Neither {row.actor.name} nor {row.target.name} can restore it by an answer: a new request is needed."
+            " Both wallets get an event.",
+            "Open transfers stay open, and other trusts do not change.",
         ]
 
     def lock(self, operator: Operator, row: Trust, values: Values) -> tuple[Operator, Trust]:
         # In the order of the operation: the two wallets first.
         trust = operations.lock(trust_id=row.pk)
         if trust is None:
-            raise NotPossible("It does not exist any more.")
+            raise NotPossible("It no longer exists.")
         return operator, trust
 
     def perform(self, operator: Operator, row: Trust, values: Values, snapshot: Values) -> Outcome:

@@ -41,12 +41,14 @@ def _valid_bearer_tokens(wallet_id: UUID) -> int:
 
 
 class NewWalletForm(ReasonForm):
-    name = forms.CharField(max_length=254, strip=False, help_text="No spaces; at least 3 characters. It never changes.")
+    name = forms.CharField(
+        max_length=254, strip=False, help_text="At least 3 characters, no spaces. It cannot be changed later."
+    )
     about = forms.CharField(max_length=250, required=False)
     with_password = forms.BooleanField(
         required=False,
         label="Give it a password",
-        help_text="Without one only a wallet that manages it can act for it.",
+        help_text="Without a password, only a wallet that manages it can act for it.",
     )
     field_order = ("name", "about", "with_password", "reason")
 
@@ -76,10 +78,11 @@ class CreateWallet(AdminAction):
 
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         if snapshot["wallets_of_this_name"]:
-            return [f"There is a wallet with the name {values['name']} already: this will be refused."]
+            return [f"A wallet named {values['name']} already exists: this will be refused."]
+        password = f"a password. {SHOWN_ONCE}" if values["with_password"] else "no password, so it cannot log in."
         return [
-            f"1 new wallet, {values['name']}, with no token and no coin. Wallets are never deleted.",
-            f"It gets a password. {SHOWN_ONCE}" if values["with_password"] else "It gets no password: nobody logs in.",
+            f"1 new wallet, {values['name']}, without tokens or coins. Wallets cannot be deleted.",
+            f"It gets {password}",
         ]
 
     @sensitive_variables("password", "shown_once")
@@ -111,10 +114,10 @@ class SetPassword(WalletAction):
 
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"{row.name} gets a password drawn at random. {SHOWN_ONCE}",
-            "The password that it has, if any, is worth nothing from then on.",
+            f"{row.name} gets a random password. {SHOWN_ONCE}",
+            "Its current password, if it has one, stops working.",
             f"{counted(snapshot['valid_bearer_tokens'], 'valid bearer token')} of it will be revoked:"
-            " programs that use one must log in again.",
+            " programs that use them must log in again.",
         ]
 
     @sensitive_variables("password", "shown_once")
@@ -134,7 +137,7 @@ class RevokeBearerTokens(WalletAction):
     is_dangerous = True
 
     def why_not(self, user: User, row: Wallet) -> str:
-        return "" if _valid_bearer_tokens(row.pk) else "it has no valid one"
+        return "" if _valid_bearer_tokens(row.pk) else "it has no valid bearer token"
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
         return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk)}
@@ -142,8 +145,8 @@ class RevokeBearerTokens(WalletAction):
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         tokens = counted(snapshot["valid_bearer_tokens"], "valid bearer token")
         return [
-            f"{tokens} of {row.name} will be refused from then on.",
-            "Its password stays: whoever knows it can log in again.",
+            f"{tokens} of {row.name} will be revoked: requests that use them are refused.",
+            "Its password stays valid and can be used to log in again.",
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
@@ -162,7 +165,7 @@ class RevokeBearerToken(AdminAction):
     is_dangerous = True
 
     def why_not(self, user: User, row: BearerToken) -> str:
-        return "" if self.snapshot(row, {})["valid"] else "it is not valid any more"
+        return "" if self.snapshot(row, {})["valid"] else "it is no longer valid"
 
     def heading(self, row: BearerToken) -> str:
         return f"Revoke bearer token {row.prefix}…"
@@ -171,7 +174,7 @@ class RevokeBearerToken(AdminAction):
         return {"valid": BearerToken.objects.filter(_valid(), pk=row.pk).exists()}
 
     def preview(self, row: BearerToken, values: Values, snapshot: Values) -> Sequence[str]:
-        return [f"1 bearer token of {row.wallet.name} will be refused from then on: whoever uses it must log in again."]
+        return [f"1 bearer token of {row.wallet.name} will be revoked: the program that uses it must log in again."]
 
     def perform(self, operator: Operator, row: BearerToken, values: Values, snapshot: Values) -> Outcome:
         operations.revoke_bearer_token(bearer_token_id=row.pk)
@@ -186,7 +189,7 @@ class RevokeBearerToken(AdminAction):
 
 
 class NewKeyForm(ReasonForm):
-    name = forms.CharField(max_length=100, help_text="Whose application it is for.")
+    name = forms.CharField(max_length=100, help_text="The application that will use it.")
     field_order = ("name", "reason")
 
 
@@ -213,10 +216,10 @@ class CreateApiKey(ApiKeyAction):
 
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         others = snapshot["valid_keys_of_this_name"]
-        stay = "stays as it is" if others == 1 else "stay as they are"
+        stay = "stays" if others == 1 else "stay"
         return [
             f"1 new key with the name {values['name']}, valid until it is revoked. {SHOWN_ONCE}",
-            *([f"{counted(others, 'valid key')} of this name {stay} beside it."] if others else []),
+            *([f"{counted(others, 'valid key')} of this name {stay} valid."] if others else []),
         ]
 
     @sensitive_variables("plaintext")
@@ -231,7 +234,7 @@ class ExistingKeyAction(ApiKeyAction):
     is_dangerous = True
 
     def why_not(self, user: User, row: ApiKey) -> str:
-        return "" if self.snapshot(row, {})["valid"] else "it is not valid any more"
+        return "" if self.snapshot(row, {})["valid"] else "it is no longer valid"
 
     def snapshot(self, row: ApiKey, values: Values) -> Values:
         return {
@@ -242,9 +245,9 @@ class ExistingKeyAction(ApiKeyAction):
 
 class RotateForm(ReasonForm):
     old_stays_valid = forms.ChoiceField(
-        choices=[("0", "not at all: it is lost or was seen by others"), ("24", "for 24 hours"), ("168", "for 7 days")],
+        choices=[("0", "not at all: it was lost or leaked"), ("24", "for 24 hours"), ("168", "for 7 days")],
         label="The old key stays valid",
-        help_text="As long as the partner needs to put the new one in.",
+        help_text="The time that the partner needs to switch to the new key.",
     )
     field_order = ("old_stays_valid", "reason")
 
@@ -260,7 +263,7 @@ class RotateApiKey(ExistingKeyAction):
         hours = int(values["old_stays_valid"])
         return [
             f"1 new key with the name {row.name}. {SHOWN_ONCE}",
-            f"The old one, {row.prefix}…, is refused {f'{hours} hours later' if hours else 'from then on'}.",
+            f"The old key, {row.prefix}…, stops working {f'in {hours} hours' if hours else 'at once'}.",
         ]
 
     @sensitive_variables("plaintext")
@@ -273,7 +276,7 @@ class RotateApiKey(ExistingKeyAction):
         else:
             operations.revoke_api_key(api_key_id=row.pk)
         return Outcome(
-            f"The API key {new.name} has a successor.",
+            f"The API key {new.name} was rotated.",
             {"new_key": str(new.pk), "new_key_begins_with": new.prefix, "old_key_stays_valid_hours": float(hours)},
             concerns=[(base.API_KEY, new.pk)],
             secrets=[("API key", plaintext)],
@@ -289,9 +292,9 @@ class RevokeApiKey(ExistingKeyAction):
 
     def preview(self, row: ApiKey, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"1 key, {row.name} ({row.prefix}…), is refused from then on, and with it every call of that application.",
+            f"1 key, {row.name} ({row.prefix}…), stops working at once: every request of that application is refused.",
             f"It was last used {formats.ago(row.last_used_at)}." if row.last_used_at else "It was never used.",
-            "A key that was revoked never comes back.",
+            "A revoked key cannot be restored.",
         ]
 
     def perform(self, operator: Operator, row: ApiKey, values: Values, snapshot: Values) -> Outcome:
@@ -311,7 +314,7 @@ class RunAudit(AdminAction):
     above = AuditRun
 
     def why_not(self, user: User, row: None) -> str:
-        return "one is running" if AuditRun.objects.filter(result=AuditResult.RUNNING).exists() else ""
+        return "an audit is running" if AuditRun.objects.filter(result=AuditResult.RUNNING).exists() else ""
 
     def snapshot(self, row: None, values: Values) -> Values:
         last = AuditRun.objects.order_by("-pk").first()
@@ -321,15 +324,16 @@ class RunAudit(AdminAction):
         last = AuditRun.objects.exclude(finished_at=None).order_by("-pk").first()
         took = formats.span((last.finished_at - last.started_at).total_seconds()) if last and last.finished_at else ""
         return [
-            "Every token, transfer, coin and account is checked as of one moment. Nothing is changed, nobody waits.",
-            f"The last one took {took}; this page waits for the result." if took else "This page waits for the result.",
+            "Checks every token, transfer, coin and account in one consistent snapshot. Nothing is changed or blocked.",
+            *([f"The last audit took {took}."] if took else []),
+            "This page waits for the result.",
         ]
 
     def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
         run = operator_log.begin_audit(staff=operator.staff, request_id=operator.request_id)
         # The audit reads in its own transaction, as of one moment.
         complete = partial(audits.complete, run_id=run.pk)
-        return Outcome("The books were audited.", {"audit": run.pk}, subject=run, after_commit=complete)
+        return Outcome("The audit has ended.", {"audit": run.pk}, subject=run, after_commit=complete)
 
     def log_label(self, subject: Any, values: Values) -> str:
         return f"audit {subject.pk}"
