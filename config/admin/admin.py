@@ -1,10 +1,10 @@
-"""The pages of people, in place of Django's for users and groups. Django imports all pages from here."""
+"""The pages of user accounts, in place of Django's. Django's autodiscovery imports this module, and with it all pages."""
 
 from typing import Any
 
 from django.contrib import admin
 
-# Registers them, and does not do so again after they were taken away here.
+# Imported first, so that it does not register its pages after they were unregistered here.
 from django.contrib.auth import admin as _djangos  # noqa: F401
 from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -51,7 +51,7 @@ class ActiveFilter(base.Choice):
 
 @admin.register(User)
 class PersonPage(base.LedgerPage):
-    """Who can sign in at the desk, with which role."""
+    """Accounts of the admin and their roles."""
 
     called = ("person", "people")
     list_display = ("name", "mail", "role", "active", "factor", "seen")

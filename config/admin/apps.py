@@ -1,17 +1,17 @@
-"""The operators' desk: Django's admin with a site, templates and static files of our own."""
+"""The operators' admin: Django's admin with its own site, templates and static files."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
 
 class OperatorsAdminConfig(AppConfig):
-    """Stands before Django's admin, so that its templates win."""
+    """Listed before Django's admin in INSTALLED_APPS, so that its templates take precedence."""
 
     name = "config.admin"
     label = "desk"
 
 
 class AdminSiteConfig(AdminConfig):
-    """Django's admin; its site is the desk, and every app's `admin.py` registers there."""
+    """Django's admin with `OperatorsAdminSite` as the default site."""
 
     default_site = "config.admin.site.OperatorsAdminSite"

@@ -1,4 +1,4 @@
-"""How people at the desk prove who they are: Django's own way, with passwords in one Unicode form."""
+"""Authentication of the admin's users: Django's backend, with passwords in one Unicode normalisation form."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from wallets import passwords
 
 class People(ModelBackend):
     """
-    Accounts of the desk.
+    Accounts of the admin.
 
     A password is compared as `wallets.passwords` compares those of wallets. One that was stored in another form, by
-    `manage.py createsuperuser` for instance, is still right as it was typed then.
+    `manage.py createsuperuser` for instance, is also accepted as it was typed then.
     """
 
     @sensitive_variables("password")
@@ -25,6 +25,6 @@ class People(ModelBackend):
         if username is None or password is None:
             return None
         person = User.objects.filter(username=username).first()
-        # Without an account it takes as long.
+        # Hash a password for unknown names too, so that the response time does not reveal which names exist.
         is_right, _ = passwords.verify(password, "" if person is None else person.password)
         return person if person is not None and is_right and self.user_can_authenticate(person) else None

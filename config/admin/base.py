@@ -1,8 +1,8 @@
 """
-The base of every page of the desk about rows of the ledger: a list, its rows as CSV, and a page for each.
+Base class of the admin's read-only pages: a list, its rows as CSV, and a page for each row.
 
-Nothing can be added, changed or deleted through these pages, neither by form nor by bulk action: they have no such
-URL. An operator changes a row with the buttons on its page (`config.admin.actions`).
+Rows cannot be added, changed or deleted by a form or a bulk action: these pages have no such URL. An operator changes a
+row with the buttons on its page (`config.admin.actions`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
     _Paginator = Paginator[Any]
 else:
-    # Generic for the type checker alone.
+    # Generic only for the type checker.
     _ModelAdmin, _Paginator = admin.ModelAdmin, Paginator
 
-# Rows beyond are neither counted nor reached by page numbers: who looks for one filters.
+# Further rows are not counted and have no page number: they are reached by filters.
 COUNTED_ROWS: Final = 10_000
 _PREPARED_AT_ONCE: Final = 500
-# What operators did with a row, on its page: the last ones.
+# The most recent operators' actions on the page of a row.
 ACTS_SHOWN: Final = 20
 
 
@@ -58,7 +58,7 @@ class Fact:
 
 
 class BoundedPaginator(_Paginator):
-    """Counts no more rows than one can page through, so that a list of millions opens like one of ten."""
+    """Bounds the COUNT to the rows that have a page number, so that a list of millions opens quickly."""
 
     @cached_property
     def count(self) -> int:
@@ -128,17 +128,17 @@ class AgeFilter(Choice):
 
 
 class Typed(admin.SimpleListFilter):
-    """A filter whose value is typed. A subclass gives `title`, `parameter_name` and `narrowed`."""
+    """A filter with a text field. A subclass gives `title`, `parameter_name` and `narrowed`."""
 
     template = "desk/filter_typed.html"
     hint: ClassVar[str] = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        # Something, or Django does not show the filter.
+        # Django hides a filter without lookups.
         return [("", "")]
 
     def choices(self, changelist: ChangeList) -> Any:
-        """Return what the template needs: the value, and the other parameters of the list, to keep them."""
+        """Return the context of the template: the value, and the other parameters of the list, which are kept."""
         kept = [
             (key, value)
             for key, values in changelist.filter_params.items()
@@ -157,7 +157,7 @@ class Typed(admin.SimpleListFilter):
 
 
 class WalletFilter(Typed):
-    """Rows of one wallet, by its name or id. `columns` are those in which it may stand."""
+    """Rows of one wallet, by its name or id. `columns` are the foreign keys that are searched."""
 
     title = "wallet"
     parameter_name = "wallet"
@@ -176,7 +176,7 @@ class WalletFilter(Typed):
 
 
 class TagFilter(Typed):
-    """Rows whose tag is this text."""
+    """Rows with exactly this tag."""
 
     title = "tag"
     parameter_name = "tag"
@@ -192,7 +192,7 @@ def column(head: str, value: Callable[[Any], object]) -> Callable[[Any, Any], ob
 
 
 class Listing(ChangeList):
-    """A page of rows, fetched and completed with what their kind adds for all of them at once."""
+    """A page of rows, with the values that `prepare` adds for all rows in one statement."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -217,19 +217,19 @@ class LedgerPage(_ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
     list_per_page = 50
-    # "Show all" is offered for nothing: it would be one page of ten thousand rows.
+    # No "Show all": it would be one page of ten thousand rows.
     list_max_show_all = 0
     sortable_by = ()
     change_list_template = "desk/list.html"
-    # Something, or Django shows no search.
+    # Django hides the search of an admin without search fields.
     search_fields = ("pk",)
     csv_columns: ClassVar[Sequence[csv_export.Column]] = ()
     detail_template: ClassVar[str] = "desk/detail.html"
-    # What one row is called, and many, if not as the model is.
+    # Singular and plural, if they differ from the model's.
     called: ClassVar[tuple[str, str] | None] = None
-    # The columns of the list that are set to the right.
+    # The columns that are aligned right.
     numbers: ClassVar[Sequence[str]] = ()
-    # What an empty list says: what the rows are, and how the first one comes about.
+    # The text of an empty list: how the first row is created.
     empty: ClassVar[str] = ""
 
     @property
@@ -240,7 +240,7 @@ class LedgerPage(_ModelAdmin):
     def plural(self) -> str:
         return self.called[1] if self.called else str(self.opts.verbose_name_plural)
 
-    # --- nobody changes a row through a form ----------------------------------------------
+    # --- read-only ------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -270,15 +270,15 @@ class LedgerPage(_ModelAdmin):
         view: Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]],
         name: Callable[[str], str],
     ) -> list[URLPattern]:
-        """Return the URLs of a subclass, for instance of its acts."""
+        """Return further URLs of a subclass."""
         return []
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """
         Allow the filters of the list and nothing else.
 
-        Django takes any column for a parameter, those of other tables and of secrets too, and values that PostgreSQL
-        refuses.
+        Django accepts any column as a parameter, including columns of other tables and secrets, and values that
+        PostgreSQL rejects.
 
         :raises IncorrectLookupParameters: the list has no such filter
         """
@@ -290,7 +290,7 @@ class LedgerPage(_ModelAdmin):
         return Listing
 
     def line(self, row: Any) -> tuple[str, list[tuple[str, object, bool]]]:
-        """Return the address of a row's page, and for each column its name, its value, and whether that is a number."""
+        """Return the URL of a row's page, and for each column its head, its value, and whether it is a number."""
         columns: list[tuple[str, object, bool]] = []
         for name in self.list_display:
             _, _, value = lookup_field(name, row, self)
@@ -298,7 +298,7 @@ class LedgerPage(_ModelAdmin):
         return page_url(self.model, row.pk), columns
 
     def prepare(self, rows: list[Any]) -> None:
-        """Add to the rows of a list what needs a statement of its own, in one for all of them."""
+        """Load what the rows of a list need from other tables, in one statement for all rows."""
 
     def prepared(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Yield the rows of a CSV file, prepared in batches that one SQL statement can take."""
@@ -317,7 +317,7 @@ class LedgerPage(_ModelAdmin):
         return (queryset.none() if "\0" in term else self.found(queryset, term)), False
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Return the rows that somebody means who types this."""
+        """Return the rows that match a search term."""
         row_id = names.parse_uuid(term)
         return queryset.none() if row_id is None else queryset.filter(pk=row_id)
 
@@ -335,7 +335,7 @@ class LedgerPage(_ModelAdmin):
         }
         response = super().changelist_view(request, more | (extra_context or {}))
         if isinstance(response, SimpleTemplateResponse) and not isinstance(response, TemplateResponse):
-            # The second refusal of a query, which Django takes for a broken database.
+            # Django renders this for a query that is rejected twice, as if the database were broken.
             return HttpResponseRedirect(f"{request.path}?e=1")
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             shown = response.context_data["cl"]
@@ -344,7 +344,7 @@ class LedgerPage(_ModelAdmin):
 
     @method_decorator(require_safe)
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Send the rows that the list shows with the same filters, all of them."""
+        """Send all rows that match the filters of the list, not only one page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -384,16 +384,16 @@ class LedgerPage(_ModelAdmin):
         return TemplateResponse(request, self.detail_template, context)
 
     def subjects(self, row: Any) -> Sequence[tuple[str, object]]:
-        """Return (kind, id) of the row and of what belongs to it, as the log of operators' acts names them."""
+        """Return (kind, id) of the row and of the rows that belong to it, as the operators' log names them."""
         return [(self.singular, row.pk)]
 
     def detail(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return what the template of a row's page shows: `facts`, and whatever else it asks for."""
+        """Return the context of the template of a row's page: `facts`, and what else the template uses."""
         return {}
 
 
-def page_of_thing(site: admin.AdminSite, kind: str, row_id: str) -> str:
-    """Return the address of the page of a thing as the log of operators' acts names it, or "" if there is none."""
+def page_of_subject(site: admin.AdminSite, kind: str, row_id: str) -> str:
+    """Return the URL of the page of a subject of the operators' log, or "" if there is none."""
     for model, page in site._registry.items():
         if row_id and isinstance(page, LedgerPage) and page.singular == kind:
             return page_url(model, row_id)

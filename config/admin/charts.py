@@ -1,8 +1,8 @@
 """
-Pictures drawn by the server, as SVG without style or script: pure functions from numbers to markup.
+Charts rendered on the server as SVG, without style or script: pure functions from numbers to markup.
 
-Colours are classes, so that the style sheet gives them in light and dark. Each shape names its numbers in a
-`<title>`; a page shows the same numbers in a table beside the picture.
+Colours are CSS classes, so that the style sheet defines them for light and dark. Each shape has its numbers in a
+`<title>`; the page shows the same numbers in a table beside the chart.
 """
 
 import math
@@ -13,9 +13,9 @@ from typing import Final
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-# The height of a picture in its own units; the width is one unit a column, stretched to the page.
+# The height of a chart in its own units; the width is one unit per column, stretched to the page.
 HEIGHT: Final = 100
-# A part that is there is never thinner than this, or one failed transfer among thousands could not be seen.
+# The least height of a part, so that one failed transfer among thousands is visible.
 THINNEST: Final = 2.0
 _GAP: Final = 0.18
 
@@ -33,7 +33,7 @@ class Column:
 
 
 def stacked(columns: Sequence[Column], *, label: str) -> SafeString:
-    """Return a picture of bars, each of stacked parts. `label` says in a sentence what it shows."""
+    """Return a stacked bar chart. `label` describes it in a sentence."""
     highest = max((column.total for column in columns), default=0) or 1
     bars = []
     for place, column in enumerate(columns):
@@ -65,7 +65,7 @@ def stacked(columns: Sequence[Column], *, label: str) -> SafeString:
 
 
 def share(value: int, of: int, *, css: str) -> SafeString:
-    """Return one lying bar that is filled to `value` of `of`. It is decoration: the number stands beside it."""
+    """Return a horizontal bar, filled to `value` of `of`. It is decoration: the page shows the number beside it."""
     width = 0.0 if of <= 0 else min(100.0, 100.0 * value / of)
     if value:
         width = max(width, THINNEST)
@@ -79,7 +79,7 @@ def share(value: int, of: int, *, css: str) -> SafeString:
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """A line between the one in the middle and another: its name, its class, its sentence, its direction."""
+    """A line between the centre and another name: the name, CSS class, description and direction."""
 
     name: str
     css: str
@@ -92,7 +92,7 @@ _REACH: Final = (210, 118)
 
 
 def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
-    """Return a picture of one name in the middle, the others around it, and an arrow for each thing between them."""
+    """Return a graph with one name in the centre, the others around it, and an arrow for each spoke."""
     drawn = []
     for place, spoke in enumerate(spokes):
         angle = 2 * math.pi * place / len(spokes) - math.pi / 2
@@ -127,7 +127,7 @@ def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
 
 
 def _path(begin: tuple[float, float], end: tuple[float, float]) -> str:
-    """An arrow, its head as two strokes, so that it needs no marker by reference."""
+    """Return an arrow whose head is two strokes, so that it needs no SVG marker."""
     angle = math.atan2(end[1] - begin[1], end[0] - begin[0])
     heads = [(end[0] - 8 * math.cos(angle + turn), end[1] - 8 * math.sin(angle + turn)) for turn in (-0.45, 0.45)]
     strokes = " ".join(f"M{end[0]:.1f} {end[1]:.1f}L{x:.1f} {y:.1f}" for x, y in heads)

@@ -1,4 +1,4 @@
-"""Rows as CSV: written while they are read, and safe to open in a spreadsheet."""
+"""Streaming CSV export that is safe to open in a spreadsheet."""
 
 import csv
 import re
@@ -8,23 +8,23 @@ from typing import Any, Final
 
 from django.http import StreamingHttpResponse
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
+# A spreadsheet evaluates a cell that begins with one of these as a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-# A phone number, which is a common name of wallets: as a formula it is a number and nothing else.
+# A phone number, a common name of wallets: as a formula it is only a number.
 _PHONE_NUMBER: Final = re.compile(r"\+[0-9]{3,15}", re.ASCII)
-# Without it Excel takes the file for one in the encoding of its system.
+# Without it Excel assumes the encoding of its system.
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 Column = tuple[str, Callable[[Any], object]]
 
 
 def cell(value: object) -> str:
-    """Return what is written for a value. Text that a spreadsheet would run gets an apostrophe before it."""
+    """Return the cell of a value. Text that a spreadsheet would evaluate gets an apostrophe in front."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.isoformat()
-    # A number is a number, also a negative one.
+    # Negative numbers too.
     if isinstance(value, int | float):
         return str(value)
     text = str(value)
@@ -34,14 +34,14 @@ def cell(value: object) -> str:
 
 
 class _Echo:
-    """A file that gives back what is written to it."""
+    """A file object that returns what is written to it."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def lines(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[str]:
-    """Return the lines of a CSV file: the heads of the columns after a byte order mark, then each row."""
+    """Yield the lines of a CSV file: a byte order mark and the heads of the columns, then each row."""
     writer = csv.writer(_Echo())
     yield _BYTE_ORDER_MARK + writer.writerow([head for head, _ in columns])
     for row in rows:
@@ -49,7 +49,7 @@ def lines(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[str]:
 
 
 def response(columns: Sequence[Column], rows: Iterable[Any], *, file_name: str) -> StreamingHttpResponse:
-    """Return an answer that sends the rows as they come."""
+    """Return a streaming response."""
     return StreamingHttpResponse(
         lines(columns, rows),
         content_type="text/csv; charset=utf-8",

@@ -1,4 +1,4 @@
-"""Everything that the home of the desk shows, collected as one value by a fixed number of statements."""
+"""The data of the home page, collected with a fixed number of statements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from wallets.states import AuditResult
 PERIODS: Final = (30, 90)
 RUNNING_SHOWN: Final = 10
 ACTIONS_SHOWN: Final = 8
-# The states in the order in which they are stacked, from the bottom up.
+# The order of the states in the chart, from the bottom up.
 STACK: Final = (
     TransferState.COMPLETED,
     TransferState.PENDING,
@@ -39,13 +39,13 @@ STACK: Final = (
 
 
 def days_asked(text: str | None) -> int:
-    """Return the period that the address asks for, the shortest if it asks for none that there is."""
+    """Return the period that the query asks for, by default the shortest."""
     return next((days for days in PERIODS if str(days) == text), PERIODS[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do before an installation is of use."""
+    """A step of the setup checklist."""
 
     title: str
     hint: str
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One number at the top: its mark and class say at a glance whether it is as it should be."""
+    """A number at the top of the page; mark and CSS class show whether it is as expected."""
 
     what: str
     value: str
@@ -67,7 +67,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One state in the legend of the picture."""
+    """A state in the legend of the chart."""
 
     name: str
     css: str
@@ -77,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Open transfers of one age."""
+    """The number of open transfers of one age."""
 
     name: str
     pending: int
@@ -90,7 +90,7 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task at work, with its server_grid."""
+    """A running task, with the cells of its servers."""
 
     id: UUID
     kind: str
@@ -107,7 +107,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What the template shows."""
+    """The context of the template."""
 
     days: int
     standing: transfers.Standing
@@ -157,17 +157,17 @@ class Home:
 
     @property
     def columns_with_transfers(self) -> Sequence[charts.Column]:
-        """The days on which there were any, the newest first."""
+        """The days with transfers, the newest first."""
         return [column for column in reversed(self.columns) if column.total]
 
     @property
     def open_steps(self) -> Sequence[Step]:
-        """The steps, as long as one is to be done; then the list disappears."""
+        """The steps of the checklist, or none when all are done."""
         return self.steps if any(not step.is_done for step in self.steps) else ()
 
 
 def collected(*, days: int) -> Home:
-    """Ask for everything that the home shows."""
+    """Return the data of the home page."""
     now = timezone.now()
     first = now.date() - timedelta(days=days - 1)
     standing = transfers.standing()

@@ -1,4 +1,4 @@
-"""Tasks, lockers and coins at the desk. Nothing secret is read for it: no number, no code, no key."""
+"""Pages of tasks, lockers and coins. They read no secret: no authenticity number, transmit code or key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +61,7 @@ class NeedFilter(base.Choice):
 
 @admin.register(LockerTask)
 class LockerTaskPage(base.LedgerPage):
-    """What talks to the servers."""
+    """Tasks that talk to the RAIDA servers."""
 
     called = ("task", "tasks")
     list_display = ("kind", "status", "bar", "owner", "worth", "tag", "made", "ended")
@@ -191,7 +191,7 @@ def _spread(fewest: int | None, most: int | None) -> str:
 
 @admin.register(Locker)
 class LockerPage(base.LedgerPage):
-    """Lockers that wallets of this ledger filled."""
+    """Lockers that were filled by wallets of this ledger."""
 
     list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
     numbers = ("worth",)
@@ -263,7 +263,7 @@ class DenominationFilter(base.Choice):
 
 @admin.register(Coin)
 class CoinPage(base.LedgerPage):
-    """Coins, without their numbers."""
+    """Coins, without their authenticity numbers."""
 
     list_display = ("serial", "value", "status", "grade", "owner", "held_by", "changed")
     numbers = ("value",)
@@ -294,7 +294,7 @@ class CoinPage(base.LedgerPage):
             return queryset.filter(pk=coin_id)
         if not (term.isascii() and term.isdecimal() and len(term) <= 10):
             return queryset.none()
-        # By all denominations, so that the index on both serves.
+        # Name all denominations, so that the index on (denomination, serial_number) is used.
         return queryset.filter(denomination__in=range(-8, 7), serial_number=int(term))
 
     serial = base.column("serial number", lambda coin: str(coin.serial_number))
@@ -308,7 +308,7 @@ class CoinPage(base.LedgerPage):
     changed = base.column("changed", lambda coin: formats.moment(coin.changed_at))
 
     def subjects(self, row: Coin) -> Sequence[tuple[str, object]]:
-        # The task of an export has the id of the export.
+        # An export has the id of its task.
         near = (("task", row.task_id), ("locker", row.locker_id), ("task", row.export_id))
         return [*super().subjects(row), *((kind, row_id) for kind, row_id in near if row_id is not None)]
 

@@ -1,4 +1,4 @@
-"""What the desk stores: sessions of people who signed in, their second factors and recovery codes."""
+"""The admin's tables: sessions, second factors and recovery codes."""
 
 import uuid
 
@@ -9,15 +9,15 @@ from django.db.models.functions import Now
 
 class Session(models.Model):
     """
-    One browser in which a person is signed in. It is stored under a digest of the key that the browser holds.
+    A browser in which a user is signed in, stored under a digest of the session key in its cookie.
 
-    So neither the database nor a backup of it lets anybody in, and `id` may stand in URLs and logs. Deleting the row
-    ends the session.
+    The database and its backups therefore give no access, and `id` may appear in URLs and logs. Deleting the row ends
+    the session.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     digest = models.BinaryField(max_length=32, unique=True)
-    # Signed, not encrypted: `config.admin.sessions` says what it holds.
+    # Signed, not encrypted; see `config.admin.sessions` for the content.
     data = models.TextField()
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
     address = models.CharField(max_length=45, blank=True)
@@ -64,7 +64,7 @@ class SecondFactor(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """A code that stands in for the authenticator app once. Stored as a SHA-256 digest of 80 random bits."""
+    """A code that replaces the authenticator app once. Stored as a SHA-256 digest of 80 random bits."""
 
     id = models.BigAutoField(primary_key=True)
     factor = models.ForeignKey(SecondFactor, on_delete=models.CASCADE, related_name="recovery_codes")

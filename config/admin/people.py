@@ -31,7 +31,7 @@ NO_ROLE: Final = "none"
 
 
 def role_of(person: User) -> str:
-    """Return the role in one word; more if the person has several, or single permissions."""
+    """Return the role; a list if the person has several roles or single permissions."""
     if person.is_superuser:
         return SUPERUSER
     found = sorted(group.name for group in person.groups.all())
@@ -41,7 +41,7 @@ def role_of(person: User) -> str:
 
 
 def is_active(person: User) -> bool:
-    """Tell whether the person can sign in at the desk."""
+    """Tell whether the person can sign in to the admin."""
     return person.is_active and person.is_staff
 
 
@@ -57,7 +57,7 @@ def about(person: User) -> dict[str, Any]:
 
 
 def _rights(person: User) -> set[str]:
-    """The permissions by role and by name, of an inactive person too."""
+    """Return the permissions by role and single ones, also of an inactive person."""
     found = Permission.objects.filter(Q(group__user=person) | Q(user=person))
     return {f"{label}.{name}" for label, name in found.values_list("content_type__app_label", "codename")}
 
@@ -92,7 +92,7 @@ def locked(*user_ids: int) -> list[User]:
 
 
 def check_new_name(name: str) -> None:
-    """:raises NotPossible: it cannot be the name of a new person; says why"""
+    """:raises NotPossible: it is invalid or taken"""
     try:
         UnicodeUsernameValidator()(name)
     except ValidationError as error:

@@ -1,10 +1,9 @@
 """
-Who may do what at the desk: three groups, whose permissions are set anew at each start.
+The roles of the admin: three groups, whose permissions are reset at each start.
 
-A viewer sees everything and changes nothing. An operator helps wallets and tasks on, and undoes no more than the
-wallets could themselves. An administrator makes what is worth something out of nothing, tokens and keys, and manages
-the accounts of people. A superuser may do all of that too, and not more: nobody can edit or delete what is in the
-ledger.
+A viewer sees everything and changes nothing. An operator acts on wallets, trusts, transfers and tasks, within the
+rights that the wallets have themselves. An administrator also issues tokens, manages API keys and manages accounts. A
+superuser has the same rights as an administrator: no role can edit or delete rows of the ledger.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ VIEWER: Final = "viewer"
 OPERATOR: Final = "operator"
 ADMINISTRATOR: Final = "administrator"
 
-_SEEN: Final = (
+_VIEWS: Final = (
     "wallets.view_wallet",
     "wallets.view_token",
     "wallets.view_apikey",
@@ -30,7 +29,7 @@ _SEEN: Final = (
     "lockers.view_locker",
     "lockers.view_coin",
 )
-_HELPS: Final = (
+_ACTS: Final = (
     "wallets.act_create_wallet",
     "wallets.act_set_password",
     "wallets.act_revoke_bearer_tokens",
@@ -45,7 +44,7 @@ _HELPS: Final = (
     "wallets.act_mark_task_seen",
     "wallets.act_run_audit",
 )
-_MAKES: Final = (
+_ADMINISTERS: Final = (
     "wallets.act_issue_tokens",
     "wallets.act_create_api_key",
     "wallets.act_rotate_api_key",
@@ -62,14 +61,14 @@ _MAKES: Final = (
 )
 
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    VIEWER: _SEEN,
-    OPERATOR: _SEEN + _HELPS,
-    ADMINISTRATOR: _SEEN + _HELPS + _MAKES,
+    VIEWER: _VIEWS,
+    OPERATOR: _VIEWS + _ACTS,
+    ADMINISTRATOR: _VIEWS + _ACTS + _ADMINISTERS,
 }
 
 
 def ensure() -> None:
-    """Make the groups, and give each exactly its permissions. Running it again changes nothing."""
+    """Create the groups and set their permissions. Idempotent."""
     known = {
         f"{label}.{codename}": pk
         for pk, label, codename in Permission.objects.values_list("pk", "content_type__app_label", "codename")

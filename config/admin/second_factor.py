@@ -1,9 +1,9 @@
 """
-The second factor: who must have one, how one is set up, and which codes are right.
+The second factor: which roles require one, its enrolment, and the verification of codes.
 
-A code is six digits of an authenticator app (TOTP) or one of ten recovery codes. Each is good once. Secrets are sealed
-with the vault key, recovery codes stored as digests: the tables of django-otp's own plugins hold both in clear and
-come with admin pages that show them, so its algorithm is used, and not its tables.
+A code is six digits of an authenticator app (TOTP) or one of ten recovery codes. Each is valid once. Secrets are sealed
+with the vault key, recovery codes are stored as digests: django-otp's own tables hold both in clear text and its admin
+pages show them, so only its TOTP algorithm is used.
 """
 
 import secrets
@@ -34,22 +34,22 @@ from wallets.errors import InvalidCredentials
 
 DIGITS: Final = 6
 STEP_SECONDS: Final = 30
-# Clocks differ: the codes of the steps before and after are good too.
+# Clock skew: the codes of the previous and the next step are valid too.
 _TOLERANCE: Final = 1
 _SECRET_BYTES: Final = 20
 RECOVERY_CODES: Final = 10
-# No letter or digit that is taken for another.
+# Without letters and digits that are easily confused.
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 _CODE_LETTERS: Final = 16
-# After some wrong codes in a row each further one doubles the wait. A person who mistypes waits seconds; an attacker
-# who has the password gets 24 attempts a day at three good codes in a million.
+# Exponential backoff after some wrong codes in a row. A user who mistypes waits seconds; an attacker who has the
+# password gets 24 attempts a day at three valid codes in a million.
 _FREE_FAILURES: Final = 5
 _LONGEST_WAIT: Final = timedelta(hours=1)
 ISSUER: Final = "Coppice"
 
 
 class WaitFirst(Exception):
-    """Too many wrong codes in a row; `seconds` until the next one is looked at."""
+    """Too many wrong codes in a row; the next attempt is accepted in `seconds`."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"wait {seconds} s")
@@ -66,7 +66,7 @@ def of_user(user: User) -> SecondFactor | None:
 
 
 def is_obligatory(user: User) -> bool:
-    """Tell whether the person's role must have one. A superuser may do all that an administrator may, and counts so."""
+    """Tell whether the person's role requires one. A superuser counts as an administrator."""
     obliged: frozenset[str] = frozenset(settings.SECOND_FACTOR_ROLES)
     if not obliged:
         return False
@@ -80,7 +80,7 @@ def is_obligatory(user: User) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A secret that is shown, and becomes the second factor once a code proves that an app has it."""
+    """A new secret. It becomes the second factor once a code proves that an authenticator app has it."""
 
     id: UUID
     secret: bytes = field(repr=False)
@@ -92,25 +92,25 @@ class Enrolment:
     @classmethod
     def opened(cls, sealed: str) -> "Enrolment":
         """
-        Return what `sealed` gave.
+        Return the enrolment from the text that `sealed` returned.
 
-        :raises ValueError, SealBroken: it did not
+        :raises ValueError, SealBroken: the text is not from `sealed`
         """
         identity, _, text = sealed.partition(":")
         return cls(UUID(identity), vault.open_sealed(bytes.fromhex(text), context=context_of_factor(UUID(identity))))
 
     def sealed(self) -> str:
-        """Return it as text for a session, whose data is not encrypted."""
+        """Return the sealed enrolment for the session, whose data is not encrypted."""
         return f"{self.id}:{vault.seal(self.secret, context=context_of_factor(self.id)).hex()}"
 
     @property
     def as_text(self) -> str:
-        """The secret for typing: base32 in groups of four."""
+        """The secret for manual entry: base32 in groups of four."""
         text = b32encode(self.secret).decode()
         return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
 
     def picture(self, user: User) -> SafeString:
-        """Draw the QR code that authenticator apps read, as SVG without a style of its own."""
+        """Return the QR code for authenticator apps, as SVG without style."""
         label = quote(f"{ISSUER}:{user.get_username()}")
         secret = b32encode(self.secret).decode()
         query = urlencode({"secret": secret, "issuer": ISSUER, "digits": DIGITS, "period": STEP_SECONDS})
@@ -118,7 +118,7 @@ class Enrolment:
         drawn = code.svg_inline(
             scale=1, border=4, dark="#000", light="#fff", omitsize=True, svgclass="qr", lineclass=None
         )
-        # It consists of numbers alone: what was encoded is nowhere in its text.
+        # The SVG consists of numbers only; it does not contain the encoded text.
         return mark_safe(drawn)  # noqa: S308
 
 
@@ -134,7 +134,7 @@ def confirm(user: User, enrolment: Enrolment, code: str) -> tuple[SecondFactor, 
         raise InvalidCredentials("The code is not right.")
     codes = ["".join(secrets.choice(_LETTERS) for _ in range(_CODE_LETTERS)) for _ in range(RECOVERY_CODES)]
     with transaction.atomic(savepoint=False):
-        # Two that are set up at the same moment: the later one stays.
+        # If two enrolments are confirmed concurrently, the later one stays.
         User.objects.select_for_update().get(pk=user.pk)
         SecondFactor.objects.filter(user_id=user.pk).delete()
         factor = SecondFactor.objects.create(
@@ -152,13 +152,13 @@ def confirm(user: User, enrolment: Enrolment, code: str) -> tuple[SecondFactor, 
 
 def check(user: User, code: str) -> SecondFactor:
     """
-    Use up a code of the person and return the second factor that it is of.
+    Verify and consume a code, and return the second factor.
 
-    :raises InvalidCredentials: it is not right, was used already, or there is no second factor
-    :raises WaitFirst: there were too many wrong ones in a row; this one was not looked at
+    :raises InvalidCredentials: the code is wrong or was used, or there is no second factor
+    :raises WaitFirst: there were too many wrong codes in a row; this one was not checked
     """
     with transaction.atomic():
-        # Of two requests with the same code the second waits here and finds it used.
+        # A concurrent request with the same code waits here and finds it used.
         factor = SecondFactor.objects.select_for_update().filter(user_id=user.pk).first()
         if factor is not None:
             now = timezone.now()
@@ -193,7 +193,7 @@ def _use(factor: SecondFactor, code: str, now: datetime) -> bool:
 
 
 def _matching_step(secret: bytes, code: str, *, after: int) -> int | None:
-    """Return the time step of which this is the code, if it is later than `after`."""
+    """Return the time step that the code belongs to, if it is later than `after`."""
     plain = "".join(code.split())
     if len(plain) != DIGITS or not (plain.isascii() and plain.isdigit()):
         return None
@@ -207,7 +207,7 @@ def _digest(factor_id: UUID, code: str) -> bytes:
 
 
 def about(user: User) -> Mapping[str, object]:
-    """Return what is told of a person's second factor: whether, since when, and how many recovery codes are left."""
+    """Return the state of a person's second factor and the number of recovery codes left."""
     factor = of_user(user)
     return {
         "second_factor": factor is not None,

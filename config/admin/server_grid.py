@@ -1,4 +1,4 @@
-"""The 25 servers as cells. Each state has a letter and a shape of its own, so that nothing is said by colour alone."""
+"""The 25 servers as a grid of cells. Each state has its own mark, so that no information is given by colour only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lockers.reports import ServerStatus
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One server: what the cell shows, its class, and a sentence for who points at it or cannot see it."""
+    """One server: CSS class, mark, and a text for the tooltip and screen readers."""
 
     raida: int
     css: str
@@ -22,7 +22,7 @@ class Cell:
     note: str = ""
 
 
-# Class and mark for each letter.
+# CSS class and mark of each letter.
 LETTERS: Final = {
     "p": ("c-pass", "✓"),
     "f": ("c-fail", "✗"),
@@ -81,30 +81,32 @@ def of_answers(answers: Sequence[int | None]) -> list[Cell]:
     return found
 
 
-# An answer that took longer is shown as slow.
+# An answer from this latency on is shown as slow.
 SLOW_MILLISECONDS: Final = 1000
-# Servers are asked every half minute as long as a worker runs.
+# A worker polls the servers every 30 seconds.
 OLD_ANSWER: Final = timedelta(minutes=5)
 
 
-def of_server(news: ServerStatus, *, now: datetime) -> Cell:
+def of_server(server: ServerStatus, *, now: datetime) -> Cell:
     """Return the cell of one server on the home page."""
-    name = f"RAIDA {news.raida}"
-    if news.is_silent:
+    name = f"RAIDA {server.raida}"
+    if server.is_silent:
         why = (
-            f"silent {news.silences} times in a row" if news.silences > 1 else f"silent ({news.outcome or 'to a task'})"
+            f"silent {server.silences} times in a row"
+            if server.silences > 1
+            else f"silent ({server.outcome or 'to a task'})"
         )
-        last = f", last answer {news.answered_at:%Y-%m-%d %H:%M:%S} UTC" if news.answered_at else ", never answered"
-        return Cell(news.raida, "c-down", "–", f"{name}: {why}{last}", "silent")
-    if news.answered_at is None or news.milliseconds is None:
-        return Cell(news.raida, "c-none", "·", f"{name}: not asked yet", "not asked")
-    took = f"{news.milliseconds:,} ms"
-    told = f"{took}, last answer {news.answered_at:%Y-%m-%d %H:%M:%S} UTC"
-    if news.milliseconds >= SLOW_MILLISECONDS:
-        return Cell(news.raida, "c-silent", "~", f"{name}: slow, {told}", took)
-    if now - news.answered_at > OLD_ANSWER:
-        return Cell(news.raida, "c-none", "◷", f"{name}: answered, but not lately: {told}", "old")
-    return Cell(news.raida, "c-pass", "✓", f"{name}: up, {told}", took)
+        last = f", last answer {server.answered_at:%Y-%m-%d %H:%M:%S} UTC" if server.answered_at else ", never answered"
+        return Cell(server.raida, "c-down", "–", f"{name}: {why}{last}", "silent")
+    if server.answered_at is None or server.milliseconds is None:
+        return Cell(server.raida, "c-none", "·", f"{name}: not asked yet", "not asked")
+    took = f"{server.milliseconds:,} ms"
+    detail = f"{took}, last answer {server.answered_at:%Y-%m-%d %H:%M:%S} UTC"
+    if server.milliseconds >= SLOW_MILLISECONDS:
+        return Cell(server.raida, "c-silent", "~", f"{name}: slow, {detail}", took)
+    if now - server.answered_at > OLD_ANSWER:
+        return Cell(server.raida, "c-none", "◷", f"{name}: answered, but not lately: {detail}", "old")
+    return Cell(server.raida, "c-pass", "✓", f"{name}: up, {detail}", took)
 
 
 SERVER_LEGEND: Final = (

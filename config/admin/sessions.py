@@ -1,8 +1,8 @@
 """
-Sessions of the desk, as Django keeps them: in the database, but found by a digest of the browser's key.
+Django's session engine for the admin: in the database, looked up by a digest of the session key.
 
-A session holds who signed in, from where and with which browser, since when, and which second factor was passed. It
-ends `SESSION_COOKIE_AGE` seconds after the password, or after `SESSION_IDLE_SECONDS` without a page.
+A session stores the user, client address, user agent, start time and the second factor that was passed. It ends
+`SESSION_COOKIE_AGE` seconds after sign-in, or after `SESSION_IDLE_SECONDS` without a request.
 """
 
 import logging
@@ -24,7 +24,7 @@ from django.utils import timezone
 from config.admin.models import Session
 from config.web.addresses import client_address
 
-# The names of what a session holds besides Django's own.
+# Keys of the session data besides Django's.
 _CREATED: Final = "created_at"
 _ADDRESS: Final = "address"
 _AGENT: Final = "agent"
@@ -32,7 +32,7 @@ FACTOR: Final = "second_factor"
 
 _log: Final = logging.getLogger("coppice.desk")
 
-# A page sooner than this after the last one writes nothing.
+# The least interval between two updates of `last_used_at`.
 _TOUCHED_EVERY: Final = timedelta(seconds=60)
 
 
@@ -49,7 +49,7 @@ def open_sessions() -> QuerySet[Session]:
 
 
 class SessionStore(SessionBase):
-    """Django's session engine of the desk. The key itself is in the browser's cookie alone."""
+    """The session engine. The key itself is stored only in the browser's cookie."""
 
     row: Session | None = None
 
@@ -100,21 +100,21 @@ class SessionStore(SessionBase):
             except IntegrityError as error:
                 raise CreateError from error
         elif not Session.objects.filter(digest=digest).update(**columns):
-            # It was ended while this request was at work; saving it would begin it again.
+            # The session was ended during this request; saving would restore it.
             raise UpdateError
 
     def cycle_key(self) -> None:
         """
-        Give the session a new key. One that was ended meanwhile gets none.
+        Give the session a new key, unless it was ended meanwhile.
 
         :raises SessionInterrupted: it was ended
         """
         with transaction.atomic():
-            # Loads it, and forgets a key that opens nothing.
+            # Loads the session, and drops an unknown key.
             self._get_session()  # type: ignore[attr-defined]
             key = self.session_key
             if key is not None and not Session.objects.select_for_update().filter(digest=_digest(key)).exists():
-                raise SessionInterrupted("The session was ended while the request was at work.")
+                raise SessionInterrupted("The session was ended during the request.")
             super().cycle_key()
 
     def delete(self, session_key: str | None = None) -> None:
@@ -130,7 +130,7 @@ class SessionStore(SessionBase):
 
 
 def begin(request: HttpRequest) -> None:
-    """Write down in the session of a person who has just passed the password from where and when that was."""
+    """Record start time, client address and user agent of a sign-in in the session."""
     session = request.session
     session.pop(FACTOR, None)
     session[_CREATED] = timezone.now().isoformat()
@@ -139,14 +139,14 @@ def begin(request: HttpRequest) -> None:
 
 
 def touch(request: HttpRequest) -> None:
-    """Write down that a session is in use, once a minute at most."""
+    """Update `last_used_at`, at most once a minute."""
     row = getattr(request.session, "row", None)
     now = timezone.now()
     if row is not None and now - row.last_used_at > _TOUCHED_EVERY:
         try:
             Session.objects.filter(pk=row.pk).update(last_used_at=now)
         except DatabaseError as error:
-            # A page is shown all the same, by a read-only server too.
+            # The page is shown all the same, also with a read-only database.
             _log.debug("use_not_noted", extra={"error": type(error).__name__})
 
 
@@ -157,5 +157,5 @@ def current(request: HttpRequest) -> UUID | None:
 
 
 def of_person(user: User) -> QuerySet[Session]:
-    """Return the sessions in which a person is signed in, the one used last first."""
+    """Return the open sessions of a person, the most recently used first."""
     return open_sessions().filter(user=user).order_by("-last_used_at", "-id")

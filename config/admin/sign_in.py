@@ -39,19 +39,19 @@ from wallets import passwords
 from wallets.errors import InvalidCredentials
 from wallets.states import OperatorVerb
 
-# What a session holds while a second factor is being set up: its secret, sealed.
+# Session key of the sealed secret during enrolment.
 _ENROLLING: Final = "enrolling"
 
-# --- who is let in ------------------------------------------------------------------------
+# --- access -------------------------------------------------------------------------------
 
 
 def is_staff(user: User | AnonymousUser) -> bool:
-    """Tell whether the user has passed the password of an account that may use the desk."""
+    """Tell whether the user has given the password of an account with access to the admin."""
     return user.is_active and user.is_staff
 
 
 def waits_for_factor(request: HttpRequest) -> bool:
-    """Tell whether the user has passed the password and must still give a code, or set a second factor up."""
+    """Tell whether the user has given the password and must still give a code, or set up a second factor."""
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return False
@@ -61,7 +61,7 @@ def waits_for_factor(request: HttpRequest) -> bool:
         known = (
             second_factor.is_obligatory(user)
             if factor is None
-            # It must be the one that there is now: after a reset or a new one a code is asked for again.
+            # After a reset or a new enrolment a code is required again.
             else request.session.get(sessions.FACTOR) != str(factor.pk)
         )
         request._waits_for_factor = known  # type: ignore[attr-defined]
@@ -69,12 +69,12 @@ def waits_for_factor(request: HttpRequest) -> bool:
 
 
 def passed(request: HttpRequest) -> bool:
-    """Tell whether the user has passed the password, and the second factor if there is or must be one."""
+    """Tell whether the user has given the password, and a code if a second factor is set up or required."""
     return is_staff(request.user) and not waits_for_factor(request)
 
 
 def to_factor(request: HttpRequest) -> HttpResponseRedirect:
-    """Redirect to the page of the second factor, and from there to the URL that was asked for."""
+    """Redirect to the page of the second factor, with the requested URL as `next`."""
     query = urlencode({REDIRECT_FIELD_NAME: request.get_full_path()})
     return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{query}")
 
@@ -90,7 +90,7 @@ def _attempt(request: HttpRequest, account: str) -> Any:
 
 
 def _refusal(error: RequestRefused) -> tuple[str, int, dict[str, str]]:
-    """Say in plain words why an attempt was not looked at; the same whether or not there is such an account."""
+    """Return message, status and headers of a refused attempt; the same whether or not the account exists."""
     seconds = int(error.headers.get("Retry-After", "1"))
     if error.status_code == 429:
         return f"Too many sign-in attempts. Try again in {_span(seconds)}.", 429, dict(error.headers)
@@ -107,7 +107,7 @@ def _span(seconds: int) -> str:
 
 
 class PasswordForm(AdminAuthenticationForm):
-    """Django's form, which counts attempts before it looks at the password."""
+    """Django's form, with the rate limit applied before the password is checked."""
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class PasswordForm(AdminAuthenticationForm):
         if not name or not self.cleaned_data.get("password") or self.request is None:
             return self.cleaned_data
         refusal: forms.ValidationError | None = None
-        # As a refusal of the domain a wrong password is counted.
+        # `throttles.login` counts a DomainError as a wrong password.
         with suppress(InvalidCredentials), _attempt(self.request, name):
             try:
                 return super().clean()
@@ -126,7 +126,7 @@ class PasswordForm(AdminAuthenticationForm):
 
 
 class SignIn(LoginView):
-    """The page with name and password."""
+    """The page that asks for name and password."""
 
     authentication_form = PasswordForm
     template_name = "admin/login.html"
@@ -137,14 +137,14 @@ class SignIn(LoginView):
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)
         sessions.begin(self.request)
-        # Nothing else removes those that ran out.
+        # Expired sessions are deleted only here.
         sessions.SessionStore.clear_expired()
         return answer
 
 
 @never_cache
 def sign_in(request: HttpRequest, *, site: AdminSite, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-    """Show the form, or take name and password: 429 with Retry-After when there were too many attempts."""
+    """Show the form, or check name and password; 429 with Retry-After after too many attempts."""
     if request.method == "GET" and waits_for_factor(request):
         return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': _next(request)})}")
     if request.method == "GET" and passed(request):
@@ -200,7 +200,7 @@ class AppCodeForm(CodeForm):
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factor_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """Ask for a code, set a second factor up, or tell how it stands: whatever the request's session is to do next."""
+    """Ask for a code, set up a second factor, or show its state, depending on the session."""
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
@@ -226,7 +226,7 @@ def _page(
 
 
 def _checked(request: HttpRequest, user: User, form: forms.Form, look: Callable[[str], Any]) -> tuple[Any, Any]:
-    """Look at the code of a form. Return what `look` gives, or None and the status and headers of a refusal."""
+    """Check the code of a form with `look`. Return its result, or None and the status and headers of a refusal."""
     if not form.is_valid():
         return None, {}
     try:
@@ -258,13 +258,13 @@ def _ask(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
 def _let_in(request: HttpRequest, factor: SecondFactor) -> None:
     request.session.pop(_ENROLLING, None)
     request.session[sessions.FACTOR] = str(factor.pk)
-    # Who knew the session's key before knows nothing of the session that is let in.
+    # Prevents session fixation.
     request.session.cycle_key()
     request._waits_for_factor = False  # type: ignore[attr-defined]
 
 
 def _begin(site: AdminSite, request: HttpRequest, user: User, factor: SecondFactor | None) -> HttpResponse:
-    """Begin to set one up. In place of one that there is only with a code of that."""
+    """Start an enrolment. Replacing a second factor takes one of its codes."""
     if factor is not None:
         form = CodeForm(request.POST)
         found, refusal = _checked(request, user, form, lambda code: second_factor.check(user, code))
@@ -311,7 +311,7 @@ def _set_up(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
     )
 
 
-# --- the own password ---------------------------------------------------------------------
+# --- own password -------------------------------------------------------------------------
 
 
 class NewPasswordForm(forms.Form):
@@ -353,7 +353,7 @@ class NewPasswordForm(forms.Form):
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """Change the own password, and end every other session that the old one opened."""
+    """Change the user's own password, and end the user's other sessions."""
     user = operator_of(request)
     form = NewPasswordForm(user, request.POST if request.method == "POST" else None)
     status, headers = 200, dict[str, str]()
@@ -382,12 +382,12 @@ def change_password(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     )
 
 
-# --- the own sessions ---------------------------------------------------------------------
+# --- own sessions -------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD"])
 def own_sessions(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """Show a person's own sessions, this one marked."""
+    """Show the user's own sessions, with the current one marked."""
     user = operator_of(request)
     request.current_app = site.name
     return TemplateResponse(

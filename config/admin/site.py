@@ -1,4 +1,4 @@
-"""The desk itself: its home, its live answers, and the way around."""
+"""The admin site: its URLs, access checks, home page and navigation."""
 
 from collections.abc import Sequence
 from functools import partial, update_wrapper
@@ -15,7 +15,7 @@ from config.admin import dashboard, sessions, sign_in, task_progress
 from config.admin.actions import registry
 from config.api.pools import Pool, answered_on
 
-# The way around, in the order in which operators think; what a person may not see is left out.
+# The navigation, in this order; pages that the user may not see are left out.
 _AROUND: Final[Sequence[str]] = (
     "wallets.wallet",
     "wallets.token",
@@ -30,7 +30,7 @@ _AROUND: Final[Sequence[str]] = (
     "wallets.operatoraction",
     "auth.user",
 )
-# Django's own pages with which the desk does nothing, or for which it has others.
+# Pages of Django that are not used or are replaced.
 _NOT_OURS: Final = {
     "autocomplete",
     "app_list",
@@ -43,7 +43,7 @@ _NOT_OURS: Final = {
 
 
 class OperatorsAdminSite(AdminSite):
-    """Django's admin with a home that tells how the ledger stands."""
+    """Django's admin with a home page that shows the state of the ledger."""
 
     site_header = "Coppice"
     site_title = "Coppice"
@@ -56,7 +56,7 @@ class OperatorsAdminSite(AdminSite):
             path("live/", self.admin_view(task_progress.tasks), name="live"),
             path("second-factor/", partial(sign_in.second_factor_page, site=self), name="second_factor"),
             path("sessions/", self.admin_view(partial(sign_in.own_sessions, site=self)), name="sessions"),
-            # Before Django's: it asks who is let in, and everybody may leave.
+            # Before Django's, which requires access to the admin: signing out is always possible.
             path("logout/", csrf_protect(self.logout), name="logout"),
             path(
                 "password_change/",
@@ -71,13 +71,13 @@ class OperatorsAdminSite(AdminSite):
         return sign_in.passed(request)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Let in who has passed the second factor too, and write down that the session is in use."""
+        """Require the second factor too, and update the session's last use."""
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if sign_in.waits_for_factor(request):
                 return sign_in.to_factor(request)
-            # A page that is left open asks by itself; that is no use.
+            # The polling of an open page does not count as use.
             if view is not task_progress.tasks and self.has_permission(request):
                 sessions.touch(request)
             answer: HttpResponseBase = inner(request, *args, **kwargs)
@@ -93,7 +93,7 @@ class OperatorsAdminSite(AdminSite):
         return {**super().each_context(request), "around": self._around(request)}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Return nothing: the way around is `around`."""
+        """Return nothing: the navigation is `around`."""
         return []
 
     def _around(self, request: HttpRequest) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ class OperatorsAdminSite(AdminSite):
         return pages
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        # Every role may; a staff member without one sees nothing of the ledger.
+        # Every role has this permission; a staff member without a role sees nothing of the ledger.
         may_see = request.user.has_perm("wallets.view_wallet")
         context = {
             **self.each_context(request),

@@ -1,4 +1,4 @@
-"""What moves on a page without reloading it: the progress of tasks and the 25 servers' cells."""
+"""The polling endpoint of pages: progress of tasks and the cells of the 25 servers."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from config.admin import server_grid
 from lockers import reports
 from wallets import names
 
-# A page shows no more.
+# The most tasks on one page.
 MOST_TASKS = 50
 
 

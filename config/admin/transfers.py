@@ -1,4 +1,4 @@
-"""Transfers at the desk."""
+"""Pages of transfers."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class TransferStateFilter(base.Choice):
             return queryset.filter(state__in=OPEN)
         if value == TransferState.COMPLETED:
             return queryset.filter(state=value)
-        # In so many words, so that the index of what did not complete at once serves.
+        # Repeats the predicate of the partial index on transfers that did not complete at once.
         return queryset.filter(~Q(state=TransferState.COMPLETED) | ~Q(closed_event=""), state=value)
 
 
@@ -37,7 +37,7 @@ class PartyFilter(base.WalletFilter):
 
 
 class WaitFilter(base.AgeFilter):
-    """Open transfers by age: these alone have an index by age, and are what anybody asks it of."""
+    """Open transfers by age; only these have an index by age."""
 
     title = "waits for"
     parameter_name = "waits"
@@ -57,7 +57,7 @@ class NeedFilter(base.Choice):
 
 @admin.register(Transfer)
 class TransferPage(base.LedgerPage):
-    """Tokens on their way."""
+    """Transfers of tokens."""
 
     list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("tokens",)
@@ -82,7 +82,7 @@ class TransferPage(base.LedgerPage):
         return Transfer.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        # Each order has an index that serves its filter; the oldest open one is the most urgent.
+        # Each order has an index that matches its filter; the oldest open transfer is the most urgent.
         asked = request.GET
         if asked.get("state") in ("open", *OPEN) or asked.get("need") or asked.get("waits"):
             return ("created_at", "number")

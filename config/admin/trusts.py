@@ -1,4 +1,4 @@
-"""Trusts at the desk."""
+"""Pages of trusts."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class PartyFilter(base.WalletFilter):
 
 @admin.register(Trust)
 class TrustPage(base.LedgerPage):
-    """Who may act for whom, and who may send without asking."""
+    """Which wallet may act for another, and which may send without approval."""
 
     list_display = ("says", "request_type", "status", "made", "changed")
     list_filter = (TrustStateFilter, RequestTypeFilter, PartyFilter, base.AgeFilter)

@@ -1,4 +1,4 @@
-"""Wallets, tokens, keys, audits and the log of operators at the desk."""
+"""Pages of wallets, tokens, credentials, audits and the operators' log."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ from wallets.states import AuditResult, OperatorVerb
 
 @admin.register(Wallet)
 class WalletPage(base.LedgerPage):
-    """Who holds tokens and coins."""
+    """Wallets, which hold tokens and coins."""
 
     list_display = ("name", "tokens", "reserved", "can_log_in", "made")
     numbers = ("tokens", "reserved")
@@ -134,7 +134,7 @@ class ReservedFilter(base.Choice):
 
 @admin.register(Token)
 class TokenPage(base.LedgerPage):
-    """Planted trees, one each."""
+    """Tokens, one per planted tree."""
 
     list_display = ("id", "holder", "state", "moved", "made")
     numbers = ("moved",)
@@ -157,7 +157,7 @@ class TokenPage(base.LedgerPage):
         return Token.objects.select_related("wallet").defer("wallet__password")
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        # Each order has an index: all tokens have none but that of their ids.
+        # Each order has an index; over all tokens there is only that of the primary key.
         if request.GET.get("wallet"):
             return ("wallet", "-arrival")
         return ("id",)
@@ -219,7 +219,7 @@ def validity(row: ApiKey | BearerToken) -> str:
 
 
 class KeyPage(base.LedgerPage):
-    """What API keys and bearer tokens have in common: the secret itself is nowhere, only how it begins."""
+    """Base of the pages of API keys and bearer tokens: the secret is not stored, only its first characters."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("digest")
@@ -233,7 +233,7 @@ class KeyPage(base.LedgerPage):
 
 @admin.register(ApiKey)
 class ApiKeyPage(KeyPage):
-    """Partner applications' keys."""
+    """API keys of partner applications."""
 
     called = ("API key", "API keys")
     list_display = ("name", "begins", "state", "used", "ends", "made")
@@ -273,7 +273,7 @@ class ApiKeyPage(KeyPage):
 
 @admin.register(BearerToken)
 class BearerTokenPage(KeyPage):
-    """What wallets show after they logged in."""
+    """Bearer tokens, with which wallets authenticate after login."""
 
     list_display = ("begins", "holder", "state", "used", "ends", "made")
     list_filter = (base.WalletFilter, ValidityFilter)
@@ -322,7 +322,7 @@ class AuditResultFilter(base.StateFilter):
 
 @admin.register(AuditRun)
 class AuditRunPage(base.LedgerPage):
-    """Every time that the books were checked."""
+    """Runs of the audit."""
 
     called = ("audit", "audits")
     list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
@@ -386,7 +386,7 @@ class KindFilter(base.Typed):
 
 @admin.register(OperatorAction)
 class OperatorActionPage(base.LedgerPage):
-    """Who did what, when, and what it changed."""
+    """The operators' log."""
 
     called = ("action", "actions")
     list_display = ("id", "who", "what", "of", "reason", "at")
@@ -429,14 +429,14 @@ class OperatorActionPage(base.LedgerPage):
                 Fact(
                     "of",
                     f"{row.object_kind} {row.object_label}".strip(),
-                    base.page_of_thing(self.admin_site, row.object_kind, row.object_id),
+                    base.page_of_subject(self.admin_site, row.object_kind, row.object_id),
                     note=row.object_id,
                 ),
                 *(
                     Fact("concerns", f"{kind} {formats.short(thing_id)}", url)
                     for kind, _, thing_id in (thing.partition(":") for thing in row.things)
                     if (kind, thing_id) != (row.object_kind, row.object_id)
-                    and (url := base.page_of_thing(self.admin_site, kind, thing_id))
+                    and (url := base.page_of_subject(self.admin_site, kind, thing_id))
                 ),
                 Fact("why", row.reason or "–"),
                 Fact("when", formats.full(row.created_at), note=formats.ago(row.created_at)),

@@ -1,4 +1,4 @@
-"""How the desk writes times, amounts and states."""
+"""Template filters for times, amounts and states."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from lockers import coin_selection
 register = template.Library()
 
 _UNITS_PER_COIN = 10**8
-# Mark and class of each word for a state, so that none is told by colour alone.
+# Mark and CSS class of each state, so that no state is shown by colour only.
 _PILLS = {
     "completed": ("✓", "good"),
     "trusted": ("✓", "good"),
@@ -45,7 +45,7 @@ _PILLS = {
 
 @register.filter
 def pill(state: str, words: str = "") -> SafeString:
-    """Write a state with its mark."""
+    """Return a state with its mark."""
     mark, css = _PILLS.get(str(state), ("•", "quiet"))
     return format_html(
         '<span class="pill {}"><span aria-hidden="true">{}</span> {}</span>',
@@ -57,7 +57,7 @@ def pill(state: str, words: str = "") -> SafeString:
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """Write a time as a person asks for it, how long ago, and in full for who points at it."""
+    """Return how long ago a time is, with the full time as tooltip."""
     if at is None:
         return "never"
     return format_html(
@@ -67,13 +67,13 @@ def moment(at: datetime | None) -> SafeString | str:
 
 @register.filter
 def full(at: datetime | None) -> str:
-    """Write a time in full, to the second."""
+    """Return a time in full, to the second."""
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @register.filter
 def ago(at: datetime | None, now: datetime | None = None) -> str:
-    """Write how long ago, or how soon, in one unit."""
+    """Return how long ago or how soon a time is, in one unit."""
     if at is None:
         return "never"
     seconds = ((now or timezone.now()) - at).total_seconds()
@@ -83,7 +83,7 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
 
 @register.filter
 def span(seconds: float) -> str:
-    """Write a length of time in one unit."""
+    """Return a duration in seconds in one unit."""
     return _span(seconds)
 
 
@@ -96,7 +96,7 @@ def _span(seconds: float) -> str:
 
 @register.filter
 def coins(units: int | None) -> str:
-    """Write an amount of units of 10^-8 in whole coins, without zeros that say nothing."""
+    """Return an amount in units of 10^-8 coins as coins, without trailing zeros."""
     if units is None:
         return "–"
     sign, rest = ("-" if units < 0 else ""), abs(int(units))
@@ -106,23 +106,23 @@ def coins(units: int | None) -> str:
 
 @register.filter
 def number(value: int | None) -> str:
-    """Write a number with commas between the thousands."""
+    """Return a number with thousands separators."""
     return "–" if value is None else f"{value:,}"
 
 
 @register.filter
 def denomination(value: int) -> str:
-    """Write the value of a denomination in coins."""
+    """Return the value of a denomination in coins."""
     return coins(coin_selection.value_of(value))
 
 
 @register.filter
 def short(row_id: UUID | str | None) -> str:
-    """Write the beginning of an id: enough to recognise it, the whole stands where it leads."""
+    """Return the first 8 characters of an id."""
     return f"{str(row_id)[:8]}…"
 
 
-# The first that is found names the browser: the others' names stand in its text too.
+# The first match names the browser: user agents contain the names of others too.
 _BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
 _SYSTEMS = (
     ("Android", "Android"),
@@ -136,7 +136,7 @@ _SYSTEMS = (
 
 @register.filter
 def browser(agent: str) -> str:
-    """Write in two words which browser says this of itself; its own words if none of the common ones."""
+    """Return browser and system of a user agent; the user agent itself if the browser is not known."""
     name = next((name for mark, name in _BROWSERS if mark in agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in agent), "")
     if not name:
