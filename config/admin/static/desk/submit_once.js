@@ -1,4 +1,4 @@
-// A second click sends nothing. The server does nothing twice either; but its answer to the second
+// Ignores a second click. The server runs an action only once, but its response to the second request
 // would replace the page on which a secret is shown once.
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -10,7 +10,7 @@ document.addEventListener("submit", (event) => {
   form.dataset.sent = "yes";
   for (const button of form.querySelectorAll("button")) button.setAttribute("aria-busy", "true");
 });
-// A page that comes back from the browser's memory may be sent again; the server decides.
+// A page restored from the back/forward cache may be submitted again; the server decides.
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-once]")) delete form.dataset.sent;
 });

@@ -1,4 +1,4 @@
-// Moves bars and cells of tasks without reloading, while the page is looked at and something may change.
+// Polls the progress of running tasks and updates their bars and cells, while the page is visible.
 "use strict";
 
 (() => {
@@ -46,7 +46,7 @@
       headers: etag ? { "If-None-Match": etag } : {},
     });
     if (answer.status === 304) {
-      // A body that nobody reads, even an empty one, counts as broken off.
+      // Read the body, even an empty one, or the browser aborts the response.
       await answer.text();
       return true;
     }
