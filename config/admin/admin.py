@@ -1,4 +1,4 @@
-"""The pages of user accounts, in place of Django's. Django's autodiscovery imports this module, and it imports all pages."""
+"""The pages of user accounts, in place of Django's. Django's autodiscovery imports this module, and with it the others."""
 
 from typing import Any
 
