@@ -5,7 +5,7 @@ if [ -f .state/running.json ] && kill -0 "$(sed 's/.*"pid": *\([0-9]*\).*/\1/' .
     echo "Coppice is running from .state. Stop it first." >&2
     exit 1
 fi
-# Root's PostgreSQL may keep its data elsewhere (config/dev/embedded.py); the link says where.
+# Root's PostgreSQL may keep its data elsewhere (config/dev/private_servers.py); the link says where.
 if [ -L .state/postgres ]; then
     rm -rf "$(readlink .state/postgres)"
 fi

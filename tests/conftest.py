@@ -22,7 +22,8 @@ from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
 from config.api import cached_credentials, limits
-from config.dev.embedded import Postgres, Valkey, database_url, redis_url, state_directory
+from config.dev.embedded import database_url, redis_url, state_directory
+from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import Children
 from wallets import redis_servers
 

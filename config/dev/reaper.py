@@ -1,16 +1,14 @@
 """
-The last one out: ends the processes of a supervisor that is no longer there to do it.
+The reaper: ends the child processes of a supervisor that was killed.
 
-It is started as a script of its own, in a session of its own, and reads lines from a pipe
-whose only writer is the supervisor:
+It runs as a separate script in a separate session and reads lines from a pipe whose only writer is the supervisor:
 
     + <pid> <signal>    a process group was started; this signal asks its leader to stop
     - <pid>             that group has ended
     rm <path>           remove this file or directory at the end
 
-However the supervisor ends, `kill -9` included, the kernel closes the pipe. Then whatever is
-still registered is asked to stop, newest first, and killed when it does not. Only the standard
-library is used, so that it starts in a few milliseconds.
+However the supervisor ends, `kill -9` included, the kernel closes the pipe. Then the reaper signals the registered
+groups, newest first, and kills those that do not end. It imports only the standard library, to start in milliseconds.
 """
 
 import contextlib
@@ -23,14 +21,14 @@ import time
 PATIENCE_SECONDS = 8.0
 
 
-def is_alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Return whether a process has this id and is no zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    # A zombie answers too, until somebody reaps it.
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -39,12 +37,12 @@ def is_alive(pid: int) -> bool:
 
 
 def end(groups: dict[int, int]) -> None:
-    """Ask every group's leader to stop, newest first, then kill what is left of the groups."""
+    """Signal the leader of each group, newest first, then kill the remains of the groups."""
     for pid, stop_signal in reversed(list(groups.items())):
         with contextlib.suppress(OSError):
             os.kill(pid, stop_signal)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and any(is_alive(pid) for pid in groups):
+    while time.monotonic() < deadline and any(is_running(pid) for pid in groups):
         time.sleep(0.05)
     for pid in groups:
         with contextlib.suppress(OSError):

@@ -1,28 +1,23 @@
 """
-The whole system as one context manager: servers, worker, beat, web, and the local RAIDA network.
+The whole system as a context manager: servers, worker, beat, web server, and the local RAIDA network.
 
     with System(state_directory(), progress=…) as system:
         httpx.get(f"{system.base_url}/readyz")
 
-When the block is entered every part has answered a question of its own kind; nothing is assumed
-ready because time has passed. When it is left, whatever the reason, every part has ended. An
-interruption during the start is noted and raised where no child can be lost by it.
+When the block is entered, every part has passed its readiness check. When it is left, for whatever reason, every part
+has ended. A signal during the start is raised at a checkpoint, where no child process is half started.
 """
 
 import contextlib
-import errno
 import fcntl
 import http.client
 import json
 import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final, Literal, Self
 
 from celery import Celery
@@ -30,19 +25,18 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from config.dev.embedded import (
     ROOT,
-    Postgres,
-    Valkey,
-    choose_raida_port,
     database_url,
     forget_the_shells_database,
-    kept_secret,
     make_directory,
-    raida_hosts,
     read_running,
     redis_url,
     state_directory,
+    stored_secret,
 )
-from config.dev.processes import POLL_SECONDS, Child, Children, StartError, started
+from config.dev.interruptions import Interrupted, Interruptions
+from config.dev.ports import accepts, choose_raida_port, raida_hosts, reserve, why_not
+from config.dev.private_servers import Postgres, Valkey
+from config.dev.processes import POLL_SECONDS, Child, Children, StartError, is_running
 from config.ops import redis_status
 from config.web import server as web_server
 from config.web import static_files
@@ -50,35 +44,18 @@ from lockers import transport
 from lockers.raida.commands import Command
 
 FIRST_WEB_PORT = 8000
-# Twice what a cold start took on two busy cores; a part that needs longer has a fault.
+# Twice the duration of a cold start on two busy cores.
 READY_SECONDS: Final = 60
 MIGRATE_SECONDS: Final = 300
 RAIDA_ATTEMPTS: Final = 5
-# More than a guard waits before it kills.
+# Longer than the reaper waits before it kills.
 END_SECONDS: Final = 12
 SERVERS: Final = (Postgres.name, Valkey.name)
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(Exception):
-    """Somebody asked the system to stop: Ctrl-C, `kill`, or a terminal that was closed."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.number = number
-
-    @property
-    def exit_status(self) -> int:
-        return 128 + self.number
-
-    @property
-    def is_from_the_keyboard(self) -> bool:
-        return self.number == signal.SIGINT
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One step of the start: `detail` says in a few words what came of it."""
+    """One step of the start. `detail` is its result in a few words."""
 
     name: str
     state: Literal["started", "done", "failed"]
@@ -86,63 +63,13 @@ class Phase:
     detail: str = ""
 
 
-class Interruptions:
-    """
-    Turns signals into `Interrupted`, and holds them back while children are started or stopped.
-
-    A signal that arrived meanwhile is raised at the next `checkpoint`, or when the hold ends.
-    """
-
-    def __init__(self) -> None:
-        self._holds = 0
-        self._pending: int | None = None
-        self._raised = False
-        self._earlier: dict[signal.Signals, object] = {}
-
-    def install(self) -> None:
-        for number in SIGNALS:
-            # `nohup make run` means that a closed terminal shall not stop it.
-            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue
-            self._earlier[number] = signal.signal(number, self._arrived)
-
-    def uninstall(self) -> None:
-        for number, earlier in self._earlier.items():
-            signal.signal(number, earlier)  # type: ignore[arg-type]
-        self._earlier.clear()
-
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        # One interruption is enough: a second Ctrl-C must not break off the stopping.
-        if self._raised:
-            return
-        self._pending = number
-        if not self._holds:
-            self.checkpoint()
-
-    def checkpoint(self) -> None:
-        if self._pending is not None and not self._raised:
-            self._raised = True
-            raise Interrupted(self._pending)
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        self._holds += 1
-        try:
-            yield
-        finally:
-            self._holds -= 1
-        if not self._holds:
-            self.checkpoint()
-
-
 class System:
     """
-    Coppice with everything that it needs, on this machine alone.
+    Coppice with all servers that it needs, on this machine.
 
-    `DATABASE_URL` and `REDIS_URL` of `environ` are used if they are set; else private servers run
-    in `state`. Likewise 25 servers of `COPPICE_RAIDA_HOSTS`: without them a local network runs here. `port` and
-    `raida_port` are taken or refused if given, else free ones are chosen.
-    `demo` adds the wallets, tokens and logins of the demo.
+    Private servers run in `state` unless `environ` has `DATABASE_URL` and `REDIS_URL`, and a local RAIDA network runs
+    unless it has `COPPICE_RAIDA_HOSTS`. Without `port` and `raida_port` free ports are chosen. `demo` adds the wallets,
+    tokens and logins of the demo.
     """
 
     def __init__(
@@ -167,7 +94,7 @@ class System:
         self._interruptions = Interruptions()
         self._exit = contextlib.ExitStack()
         self._children: Children
-        # None with servers that others run.
+        # None with `COPPICE_RAIDA_HOSTS`.
         self._raidanet: Child | None = None
         self._web: Child
         self._worker: Child
@@ -198,7 +125,7 @@ class System:
         try:
             self._stop()
         except Interrupted:
-            # A first Ctrl-C during the stopping asks for what is being done, and changes only the exit status.
+            # A first Ctrl-C during the shutdown changes only the exit status.
             if kind is None:
                 raise
 
@@ -217,8 +144,8 @@ class System:
             with self.phase("static files") as say:
                 say("collected" if static_files.collect() else "collected by another start")
 
-        # Whatever needs no database loads its modules while PostgreSQL starts and migrations run: on two cores that
-        # halves the start. Each is asked whether it is ready all the same.
+        # Parts that need no database load their modules while PostgreSQL starts and migrations run, which halves the
+        # start on two cores. Their readiness is checked below.
         self._exit.callback(self._stop_servers)
         self._exit.callback(self._stop_parts)
         private_database = self.environment["DATABASE_URL"] == database_url(self.state)
@@ -236,7 +163,7 @@ class System:
             self._start_server(Postgres(self.state))
         with self.phase("migrations") as say:
             say(self._said_of(prepare, "migrations"))
-        # Not earlier: its rings send the worker to the tables.
+        # After the migrations: the tasks that beat schedules query the tables.
         since = time.time()
         beat = self._spawn_python("beat", "-m", "celery", "-A", "config.celery", "beat", "-l", "INFO", "--pidfile=")
         if self.demo:
@@ -257,15 +184,15 @@ class System:
             self._children.wait_until(self._worker_answers, self._worker, timeout_seconds=READY_SECONDS)
             say("2 processes")
         with self.phase("beat") as say:
-            self._children.wait_until(lambda: self._beat_rang(since), beat, timeout_seconds=READY_SECONDS)
-            say("rings every 2 s")
+            self._children.wait_until(lambda: self._beat_works(since), beat, timeout_seconds=READY_SECONDS)
+            say("schedules tasks every 2 s")
         self._write_running()
 
     def _take_lock(self) -> int:
         """
-        Lock the directory itself: that leaves no file, and no death can leave it held.
+        Lock the state directory with flock, which leaves no lock file and is released by the kernel.
 
-        A guard holds it too. After a `kill -9` of its supervisor it needs some seconds to end the children.
+        The reaper holds the lock too: after a `kill -9` of its supervisor it needs some seconds to end the children.
         """
         make_directory(self.state)
         descriptor = os.open(self.state, os.O_RDONLY)
@@ -273,8 +200,8 @@ class System:
         if _locks(descriptor):
             return descriptor
         running = read_running(self.state)
-        if running is None or not started(running.pid):
-            with self.phase("an earlier one") as say:
+        if running is None or not is_running(running.pid):
+            with self.phase("earlier system") as say:
                 deadline = time.monotonic() + END_SECONDS
                 while time.monotonic() < deadline:
                     self._interruptions.checkpoint()
@@ -285,7 +212,7 @@ class System:
         where = f" at {running.base_url} (process {running.pid})" if running else ""
         raise StartError(
             f"Coppice already runs from {self.state}{where}. Stop it first, or set COPPICE_STATE_DIR "
-            "to run a second one beside it."
+            "to another directory to run a second one."
         )
 
     def _choose_ports(self) -> None:
@@ -294,10 +221,10 @@ class System:
             candidates = [self._wanted_port] if self._wanted_port is not None else range(FIRST_WEB_PORT, last + 1)
             for port in candidates:
                 try:
-                    reserved = _reserve(port)
+                    reserved = reserve(port)
                 except OSError as error:
                     if self._wanted_port is not None:
-                        raise StartError(_why_not(port, error)) from error
+                        raise StartError(why_not(port, error)) from error
                 else:
                     break
             else:
@@ -316,19 +243,19 @@ class System:
         return bool(self.given.get("COPPICE_RAIDA_HOSTS", "").strip())
 
     def _check_raida_hosts(self) -> None:
-        """:raises StartError: servers are named, and not 25, or together with ports for a local network"""
+        """:raises StartError: COPPICE_RAIDA_HOSTS does not name 25 servers, or `raida_port` is given too"""
         if not self._raida_is_given:
             return
         if self._wanted_raida_port is not None:
-            raise StartError("COPPICE_RAIDA_HOSTS names servers, so no local network starts: leave --raida-port out.")
+            raise StartError("COPPICE_RAIDA_HOSTS names servers, so no local network starts: omit --raida-port.")
         hosts = [part.strip() for part in self.given["COPPICE_RAIDA_HOSTS"].split(",") if part.strip()]
         try:
             transport.servers_from_settings(hosts)
         except transport.InvalidServers as error:
-            raise StartError(f"COPPICE_RAIDA_HOSTS is not right: {error}.") from error
+            raise StartError(f"COPPICE_RAIDA_HOSTS is invalid: {error}.") from error
 
     def _fill_environment(self) -> None:
-        """Decide what the children read; what this process itself reads is left as it is."""
+        """Build the environment of the child processes."""
         environment = dict(self.given)
         environment["COPPICE_STATE_DIR"] = str(self.state)
         if not self._raida_is_given:
@@ -337,11 +264,11 @@ class System:
         environment["PYTHONUNBUFFERED"] = "1"
         if not environment.get("DATABASE_URL"):
             forget_the_shells_database(environment)
-            # This process asks the server whether it answers.
+            # This process connects to the server too.
             forget_the_shells_database(os.environ)
             environment["DATABASE_URL"] = database_url(self.state)
-            environment.setdefault("COPPICE_SECRET_KEY", kept_secret(self.state / "secret_key"))
-            environment.setdefault("COPPICE_VAULT_KEY", kept_secret(self.state / "vault_key"))
+            environment.setdefault("COPPICE_SECRET_KEY", stored_secret(self.state / "secret_key"))
+            environment.setdefault("COPPICE_VAULT_KEY", stored_secret(self.state / "vault_key"))
             environment.setdefault("COPPICE_SECURE", "false")
         if not environment.get("REDIS_URL"):
             environment["REDIS_URL"] = redis_url(self.state)
@@ -356,14 +283,14 @@ class System:
         self._children.stop([child for child in self._children.children if child.name not in SERVERS])
 
     def _stop_servers(self) -> None:
-        """The servers stop last, after everything that talks to them."""
+        """Stop the servers last, after all their clients."""
         self._children.stop([child for child in self._children.children if child.name in SERVERS], patience_seconds=15)
 
     # --- while it runs -------------------------------------------------------------------
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Report a phase with its duration; what the block says becomes its detail."""
+        """Report a phase with its duration; the texts that the block passes on are its detail."""
         begun = time.monotonic()
         said: list[str] = []
         self.progress(Phase(name, "started"))
@@ -376,9 +303,9 @@ class System:
 
     def manage(self, *arguments: str) -> str:
         """
-        Run a management command in this system's environment and return what it printed.
+        Run a management command in this system's environment and return its output.
 
-        :raises StartError: it failed; its log is named
+        :raises StartError: it failed
         """
         with self._interruptions.held():
             return self._children.run(
@@ -390,15 +317,15 @@ class System:
             )
 
     def check(self) -> None:
-        """:raises StartError: a part has stopped; the sentence names it and its log"""
+        """:raises StartError: a part has stopped"""
         self._children.check()
 
     def watch(self) -> None:
         """
-        Stay until somebody interrupts.
+        Wait for a signal.
 
         :raises StartError: a part has stopped
-        :raises Interrupted: the usual end
+        :raises Interrupted: a signal arrived
         """
         while True:
             self.check()
@@ -431,7 +358,7 @@ class System:
         )  # fmt: skip
 
     def _said_of(self, child: Child, subject: str) -> str:
-        """Wait for the line in which a child says what came of one of its jobs."""
+        """Wait for the line `subject: …` in a child's log and return its text."""
 
         def line() -> str:
             said = child.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
@@ -445,8 +372,8 @@ class System:
             try:
                 self._children.wait_until(self._raida_answers, raidanet, timeout_seconds=READY_SECONDS)
             except StartError:
-                # One of these ports was free and is taken now: by a second Coppice, or lent by the kernel to an
-                # outgoing connection. Unless somebody asked for them by number, others will do.
+                # A port was taken after the check, by a second Coppice or an outgoing connection. Choose others,
+                # unless the operator asked for these.
                 if self._wanted_raida_port is not None or "cannot listen" not in raidanet.last_log_line():
                     raise
             else:
@@ -459,12 +386,12 @@ class System:
             raidanet = self._raidanet = self._spawn_raidanet()
             if self.raida_port != earlier:
                 self._web, self._worker = self._spawn_web(), self._spawn_worker()
-        raise StartError(f"25 neighbouring ports for the RAIDA network could not be had in {RAIDA_ATTEMPTS} attempts.")
+        raise StartError(f"No 25 consecutive ports could be bound for the RAIDA network in {RAIDA_ATTEMPTS} attempts.")
 
     def _raida_answers(self) -> bool:
         hosts = self.environment["COPPICE_RAIDA_HOSTS"].split(",")
-        # A refused connection is known at once; an echo into the void costs its whole deadline.
-        if not all(_accepts(host) for host in hosts):
+        # A refused connection is reported at once; an unanswered echo takes its whole timeout.
+        if not all(accepts(host) for host in hosts):
             return False
         servers = transport.servers_from_settings(hosts)
         call = transport.Call(command=Command.ECHO, payloads=dict.fromkeys(range(len(servers)), b""))
@@ -474,7 +401,7 @@ class System:
     def _web_is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            # The worker is waited for after it, and beat last.
+            # The worker is checked afterwards, and beat last.
             connection.request("GET", "/readyz?without=worker", headers={"Host": "localhost"})
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
@@ -489,7 +416,7 @@ class System:
             except (BrokerError, OSError):
                 return False
 
-    def _beat_rang(self, since: float) -> bool:
+    def _beat_works(self, since: float) -> bool:
         try:
             return redis_status.last_heartbeat(self.environment["REDIS_URL"]) > since
         except redis_status.BrokerSilent:
@@ -525,45 +452,3 @@ def _locks(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _reserve(port: int) -> socket.socket:
-    """
-    Take a port for a web server of ours, until the socket is closed.
-
-    Two web servers may listen on one port and share its requests (SO_REUSEPORT), so it is not enough that each
-    finds it free. Nobody else can bind beside this socket, but a process of this user that shares, as ours does, can.
-
-    :raises OSError: another process has it, or this account may not have it
-    """
-    reserved = socket.socket()
-    try:
-        # For connections of an earlier server that the kernel still remembers.
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", port))
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError:
-        reserved.close()
-        raise
-    return reserved
-
-
-def _why_not(port: int, error: OSError) -> str:
-    if error.errno == errno.EACCES:
-        return (
-            f"Port {port} needs rights that this account does not have: ports below 1024 are the administrator's."
-            " Choose one above 1023, such as PORT=8080 make run, and let a proxy listen on the low one."
-        )
-    if error.errno == errno.EADDRINUSE:
-        return f"Port {port} is in use. Choose another: PORT=… make run"
-    return f"Port {port} cannot be used: {error.strerror}. Choose another: PORT=… make run"
-
-
-def _accepts(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=0.5):
-            return True
-    except OSError:
-        return False

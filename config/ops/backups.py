@@ -33,7 +33,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from psycopg import pq
 
-from config.dev.embedded import postgres_on_the_machine, version_of, wheel_directory
+from config.dev.private_servers import postgres_on_the_machine, version_of, wheel_directory
 from config.environment import ROOT
 from config.ops import audits
 from config.postgresql.sessions import Pooled

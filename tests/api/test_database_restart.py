@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from config.dev.embedded import Postgres, database_url
+from config.dev.embedded import database_url
+from config.dev.private_servers import Postgres
 from config.dev.processes import Children
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server

@@ -30,7 +30,8 @@ from typing import Any, Final
 
 import django
 
-from config.dev.embedded import ROOT, raida_ports_are_free
+from config.dev.embedded import ROOT
+from config.dev.ports import raida_ports_are_free
 from config.web import server
 from tests.benchmarks import load, lockers, machine
 from tests.benchmarks.front import middle

@@ -28,7 +28,8 @@ from typing import Any
 
 import django
 
-from config.dev.embedded import ROOT, raida_ports_are_free
+from config.dev.embedded import ROOT
+from config.dev.ports import raida_ports_are_free
 from config.dev.processes import Child
 from tests.benchmarks import machine
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from config.dev.embedded import ROOT, Postgres, Valkey, database_url, kept_secret, port_is_free, redis_url
+from config.dev.embedded import ROOT, database_url, redis_url, stored_secret
+from config.dev.ports import port_is_free
+from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import Child, Children
 from config.web import server
 
@@ -105,8 +107,8 @@ def running() -> Iterator[Machine]:
             versions = [f"PostgreSQL {postgres.start(children)}", f"Valkey {valkey.start(children)}"]
             ours = {
                 "COPPICE_STATE_DIR": str(state),
-                "COPPICE_SECRET_KEY": kept_secret(state / "secret_key"),
-                "COPPICE_VAULT_KEY": kept_secret(state / "vault_key"),
+                "COPPICE_SECRET_KEY": stored_secret(state / "secret_key"),
+                "COPPICE_VAULT_KEY": stored_secret(state / "vault_key"),
                 "COPPICE_SECURE": "false",
                 "DATABASE_URL": database_url(state),
                 "REDIS_URL": redis_url(state),

@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from config.dev.embedded import Valkey
+from config.dev.private_servers import Valkey
 from config.dev.processes import Children
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask

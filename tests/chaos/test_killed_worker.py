@@ -7,7 +7,8 @@ from signal import SIGSTOP
 
 import pytest
 
-from config.dev.embedded import Valkey, redis_url
+from config.dev.embedded import redis_url
+from config.dev.private_servers import Valkey
 from config.dev.processes import Children
 from lockers import audit
 from lockers.localnet.fleet import LocalNetwork

@@ -76,18 +76,22 @@ def processes() -> list[Process]:
     return found
 
 
+def processes_of(state: Path) -> list[Process]:
+    """Every process that was started with this state directory in its environment."""
+    found = []
+    for process in processes():
+        with contextlib.suppress(OSError):
+            if f"COPPICE_STATE_DIR={state}\0".encode() in Path(f"/proc/{process.pid}/environ").read_bytes():
+                found.append(process)
+    return found
+
+
 def left_behind(state: Path) -> list[str]:
     """What a system left that it should not have: processes that know its directory, sockets, records."""
     known = (str(state), str(runtime_directory(state)))
     found = [str(process) for process in processes() if any(path in process.command for path in known)]
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            started_with = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if f"COPPICE_STATE_DIR={state}\0".encode() in started_with:
-            found.append(f"process {entry.name}: {(entry / 'cmdline').read_bytes()!r}")
-    leftovers = [runtime_directory(state), state / "children.json", state / "running.json"]
+    found += [str(process) for process in processes_of(state)]
+    leftovers = [runtime_directory(state), state / "running.json"]
     return found + [str(path) for path in (*leftovers, *state.glob("pg*/postmaster.pid")) if path.exists()]
 
 

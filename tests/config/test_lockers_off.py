@@ -141,14 +141,14 @@ def test_the_system_uses_the_servers_that_are_named_and_starts_none(bare_environ
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         with up({**bare_environment, "COPPICE_RAIDA_HOSTS": hosts}) as process:
             printed = read_until(process, "Ctrl-C stops everything")
-            children = {name for name, *_ in json.loads((state / "children.json").read_text())}
+            children = {log.stem for log in (state / "log").glob("*.log")}
             examined = manage("doctor", environment=bare_environment)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
 
     assert f"the 25 servers of COPPICE_RAIDA_HOSTS, 127.0.0.1:{ports[0]} first" in " ".join(printed.split())
     assert "no local network is started" in " ".join(printed.split())
-    assert "RAIDA" not in children
+    assert "raida" not in children
     assert "worker" in children
     # The command asks the servers of the system, and not those of somebody else.
     assert "no server answers" in examined.stdout

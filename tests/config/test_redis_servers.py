@@ -13,7 +13,8 @@ import pytest
 import redis
 from celery import Celery
 
-from config.dev.embedded import ROOT, Valkey
+from config.dev.embedded import ROOT
+from config.dev.private_servers import Valkey
 from config.ops import health, redis_status
 from tests.ports import reserved_port
 from wallets import redis_servers

@@ -20,7 +20,7 @@ import pytest
 
 from config.dev.embedded import ROOT
 from config.web import static_files
-from tests.config.conftest import left_behind, manage
+from tests.config.conftest import left_behind, manage, processes_of
 from tests.ports import silent_ports
 
 ENTRYPOINT = (ROOT / "docker/entrypoint.sh").read_text()
@@ -51,7 +51,7 @@ def read_until(process: "subprocess.Popen[str]", words: str) -> str:
 
 
 def pid_of(name: str, state: Path) -> int:
-    return next(pid for child, pid, _, _ in json.loads((state / "children.json").read_text()) if child == name)
+    return next(process.pid for process in processes_of(state) if name in process.command.split())
 
 
 def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a_sentence(bare_environment, state):
@@ -153,13 +153,13 @@ def test_a_low_port_without_the_right_to_it_is_told_apart_from_one_in_use():
         pytest.skip("every account of this machine may have port 80")
     script = """
 import os
-from config.dev import supervisor
+from config.dev import ports
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    supervisor._reserve(80)
+    ports.reserve(80)
 except OSError as error:
-    print(supervisor._why_not(80, error))
+    print(ports.why_not(80, error))
 """
 
     told = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)
@@ -200,7 +200,7 @@ def test_what_a_command_prints_is_readable_in_every_encoding(bare_environment, e
     assert printed.stderr == b""
 
 
-def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_guard(bare_environment, state):
+def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_reaper(bare_environment, state):
     with up(bare_environment) as process:
         read_until(process, "✓ PostgreSQL")
         process.kill()

@@ -19,8 +19,9 @@ from rich.text import Text
 from config.dev.console import PhaseDisplay
 from config.dev.demo_data import read_logins
 from config.dev.demo_script import INDENT, Cast, DemoFailed, Story
+from config.dev.interruptions import Interrupted
 from config.dev.processes import StartError
-from config.dev.supervisor import Interrupted, System
+from config.dev.supervisor import System
 from config.management.commands.up import port_from_environment, show_addresses
 from lockers.localnet.control import Control, ControlFailed
 from lockers.raida.statuses import RAIDA_COUNT

@@ -18,7 +18,7 @@ from django.db import DatabaseError, connection
 from rich.console import Console
 from rich.text import Text
 
-from config.dev import embedded
+from config.dev import embedded, private_servers
 from config.dev.embedded import read_running
 from config.dev.processes import StartError
 from config.environment import ROOT
@@ -111,7 +111,7 @@ def postgres_binaries() -> str:
     if settings.DATABASES["default"]["HOST"] != str(embedded.runtime_directory(STATE) / "pg"):
         return "not needed: DATABASE_URL names a server"
     try:
-        found = embedded.Postgres(STATE).binaries()
+        found = private_servers.Postgres(STATE).binaries()
     except StartError as error:
         raise CheckFailed("none can be used", str(error)) from error
     return f"PostgreSQL {found.version} {found.origin}, {found.directory}"
@@ -121,7 +121,7 @@ def valkey_binary() -> str:
     if embedded.redis_url(STATE) != settings.REDIS_URL:
         return "not needed: REDIS_URL names a server"
     try:
-        program, shown = embedded.Valkey(STATE).program()
+        program, shown = private_servers.Valkey(STATE).program()
     except StartError as error:
         raise CheckFailed("none can be used", str(error)) from error
     return f"{shown}, {program}"
@@ -135,9 +135,9 @@ def database() -> str:
             (version,) = cursor.fetchone() or ("",)
     except DatabaseError as error:
         raise CheckFailed("stopped answering", UP.format(variable="DATABASE_URL")) from error
-    if int(str(version).split(".")[0]) < embedded.OLDEST_POSTGRES:
+    if int(str(version).split(".")[0]) < private_servers.OLDEST_POSTGRES:
         raise CheckFailed(
-            f"PostgreSQL {version} is too old", f"Coppice needs PostgreSQL {embedded.OLDEST_POSTGRES} or newer."
+            f"PostgreSQL {version} is too old", f"Coppice needs PostgreSQL {private_servers.OLDEST_POSTGRES} or newer."
         )
     return f"PostgreSQL {version} answers"
 

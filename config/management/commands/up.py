@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from config.dev.console import PhaseDisplay
+from config.dev.interruptions import Interrupted
 from config.dev.processes import StartError
-from config.dev.supervisor import Interrupted, System
+from config.dev.supervisor import System
 
 
 class Command(BaseCommand):
