@@ -1,8 +1,8 @@
 """
 The Celery application.
 
-A message is only a doorbell: what must be done is a row in PostgreSQL with a lease, and a
-periodic sweep rings again for rows whose lease ran out, so the broker may lose everything.
+A message only wakes a worker. The work itself is a row in PostgreSQL with a lease, and a periodic sweep publishes a new
+message for each row whose lease has expired, so no work is lost if the broker loses its messages.
 """
 
 import contextlib
@@ -31,22 +31,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
 
 app = Celery("coppice")
-# "Current" holds for one thread only; the threads of the web server ring too, and must not ring elsewhere.
+# `set_current` applies to one thread only; all threads of the web server publish messages.
 app.set_default()
 app.config_from_object("config.celery_settings")
 app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def keep_djangos_logging(**_: object) -> None:
-    """Celery configures logging itself unless something is connected here; Django's settings have done it."""
+def keep_django_logging(**_: object) -> None:
+    """Keep the logging of Django's settings: Celery configures its own unless this signal has a receiver."""
     logs.keep_quiet()
 
 
 @worker_init.connect
 @beat_init.connect
-def refuse_what_cannot_work(**_: object) -> None:
-    """Before the first message."""
+def refuse_cluster(**_: object) -> None:
+    """Exit before the first message if the broker is a cluster."""
     try:
         redis_status.refuse_cluster(settings.REDIS_URL)
     except redis_status.IsCluster as error:
@@ -54,33 +54,32 @@ def refuse_what_cannot_work(**_: object) -> None:
 
 
 @before_task_publish.connect
-def send_the_request_id_along(headers: dict[str, Any] | None = None, **_: object) -> None:
+def add_request_id(headers: dict[str, Any] | None = None, **_: object) -> None:
     if headers is not None and (request_id := current_request_id()):
         headers["request_id"] = request_id
 
 
 @before_task_publish.connect(sender="config.heartbeat")
-def show_that_beat_rings(**_: object) -> None:
-    """Nobody else rings for this task."""
+def record_published(**_: object) -> None:
+    """Record the heartbeat of beat, which alone publishes this task."""
     with contextlib.suppress(redis_status.BrokerSilent):
-        redis_status.record_ring(settings.REDIS_URL)
+        redis_status.record_published(settings.REDIS_URL)
 
 
 @task_prerun.connect
-def log_with_the_request_id(task_id: str, task: Any, **_: object) -> None:
-    """What beat rings for belongs to no request; then the id of the message stands for it."""
+def set_request_id(task_id: str, task: Any, **_: object) -> None:
+    """Log with the id of the request, or with the id of the message for a task of beat."""
     headers = task.request.headers or {}
     current.set(getattr(task.request, "request_id", None) or headers.get("request_id") or task_id)
 
 
 @task_postrun.connect
-def log_without_it(**_: object) -> None:
+def reset_request_id(**_: object) -> None:
     current.set("")
 
 
 @heartbeat_sent.connect
-def show_a_sign_of_life(sender: Any, **_: object) -> None:
-    """By the worker's main process every two seconds, however busy its children are."""
-    # A broker that is silent shows by itself that no sign of life comes.
+def record_worker(sender: Any, **_: object) -> None:
+    """Record the heartbeat that the worker's main process sends every two seconds, however busy its children are."""
     with contextlib.suppress(redis_status.BrokerSilent):
         redis_status.record_worker(settings.REDIS_URL, sender.eventer.hostname)

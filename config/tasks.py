@@ -15,21 +15,21 @@ log = logging.getLogger("coppice.tasks")
 
 @shared_task(name="config.heartbeat")
 def heartbeat() -> None:
-    """Show that beat rings, the broker carries and a worker answers."""
+    """Record that beat, the broker and a worker work together."""
     record_heartbeat(settings.REDIS_URL)
 
 
 @shared_task(name="config.purge_expired")
 def purge_expired() -> None:
-    """Delete what is kept for a limited time only."""
+    """Delete expired rows."""
     counts = wallets.purge_expired()
-    log.info("%d stored answers and %d bearer tokens deleted", counts["answers"], counts["bearer_tokens"])
+    log.info("%d stored responses and %d bearer tokens deleted", counts["answers"], counts["bearer_tokens"])
 
 
-# Longer than other tasks may take, and shorter than the time after which the broker would give it to another worker.
+# Longer limits than those of other tasks, below the visibility timeout of the broker.
 @shared_task(name="config.audit", soft_time_limit=500, time_limit=540)
 def audit() -> None:
-    """Audit the books if the last audit is long ago. What it found is in its row."""
+    """Audit the ledger if an audit is due. The findings are stored in the row of the audit."""
     if not audits.is_due():
         return
     try:

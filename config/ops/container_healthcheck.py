@@ -1,8 +1,8 @@
 """
-`python -m config.ops.container_healthcheck worker|beat`: exit status 0 if the heartbeat of this machine's worker, or
-beat, is recent.
+`python -m config.ops.container_healthcheck worker|beat`: exit status 0 if this container's worker, or beat, has a
+recent heartbeat.
 
-For the health checks of containers, every few seconds: it loads neither Django nor Celery.
+Containers run it every few seconds, so it loads neither Django nor Celery.
 """
 
 import os
@@ -16,21 +16,21 @@ from config.ops import redis_status
 SILENT_SECONDS: Final = 30.0
 
 
-def last_sign(part: str, url: str) -> float:
+def last_heartbeat(part: str, url: str) -> float:
     """
-    Return when the part was last alive, in seconds since the epoch; 0 if never.
+    Return the last heartbeat of the part, in seconds since the epoch; 0 for never.
 
-    :raises config.ops.redis_status.BrokerSilent: nobody knows
+    :raises config.ops.redis_status.BrokerSilent: no answer
     """
     if part == "beat":
-        return redis_status.last_ring(url)
+        return redis_status.last_published(url)
     return redis_status.workers(url).get(f"celery@{socket.gethostname()}", 0.0)
 
 
 if __name__ == "__main__":
     try:
-        age = time.time() - last_sign(sys.argv[1], os.environ["REDIS_URL"])
+        age = time.time() - last_heartbeat(sys.argv[1], os.environ["REDIS_URL"])
     except redis_status.BrokerSilent:
         sys.exit("the broker does not answer")
     if age > SILENT_SECONDS:
-        sys.exit("no sign of life lately")
+        sys.exit("no recent heartbeat")

@@ -1,9 +1,9 @@
 """
-Whether the installation is well: asked by load balancers, by `manage.py doctor` and at the start.
+Health checks, for load balancers, `manage.py doctor` and the supervisor.
 
-`/livez` says that this process answers. `/readyz` says that the installation can do its work: the database
-answers and has every migration, the broker takes a write, a worker is alive. It names parts, never their addresses.
-`/readyz?without=worker` is for whoever asks about the web server alone: transfers need no worker.
+`/livez`: this process answers. `/readyz`: the database answers and has all migrations, the broker accepts a write, and
+a worker is alive. It names parts, never their addresses. `/readyz?without=worker` is for a load balancer: transfers
+need no worker.
 """
 
 import time
@@ -20,41 +20,41 @@ from config.api.pools import Pool, answered_on
 from config.ops import redis_status
 from config.postgresql import sessions
 
-# Five signs of life of a worker's main process.
+# Five heartbeats of a worker's main process.
 WORKER_SILENT_SECONDS = 10.0
-# Longer than any task may take, so that a worker whose children are all busy is not called dead.
-RING_UNANSWERED_SECONDS = 180.0
+# Longer than the time limit of tasks: a worker whose children are all busy is alive.
+BEAT_SILENT_SECONDS = 180.0
 
 
 _ALONE = "; wrong logins and codes are counted by each process alone"
 
 
 class Unhealthy(Exception):
-    """A part is not well; the sentence says what is wrong with it and reveals no address or secret."""
+    """A check failed. The message reveals no address or secret."""
 
 
 def check_database() -> None:
-    """:raises Unwell: no answer to a query"""
+    """:raises Unhealthy: no answer to a query"""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        # PgBouncer's message. It comes without an SQLSTATE.
+        # PgBouncer's message, which has no SQLSTATE.
         if "unsupported startup parameter" in str(error):
             raise Unhealthy("is behind a pooler; set COPPICE_DATABASE_POOLED=true") from error
-        # A prepared statement that the session already has, or has not: it is one that another client prepared.
+        # The session has a prepared statement of another client, or lacks one of ours.
         if getattr(error.__cause__, "sqlstate", None) in {"42P05", "26000"}:
             raise Unhealthy(
-                "is behind a pooler that knows no prepared statements; set COPPICE_DATABASE_POOLED=true"
+                "is behind a pooler without prepared statements; set COPPICE_DATABASE_POOLED=true"
             ) from error
         raise Unhealthy("does not answer") from error
 
 
 def check_settings() -> None:
     """
-    Compare what sessions have with what they should have.
+    Compare the settings of a session with the required ones.
 
-    :raises Unwell: something between drops what a connection sends, or the database does not keep it for this role
+    :raises Unhealthy: a pooler drops them, or the database does not store them for this role
     """
     try:
         wrong = sessions.differences(connection, settings.DATABASE_SETTINGS)
@@ -62,19 +62,19 @@ def check_settings() -> None:
         raise Unhealthy("unknown, the database does not answer") from error
     if not wrong:
         return
-    said = ", ".join(
-        # Of the others the URL may hold anything.
-        f"{name} is {has or 'empty'} and not {wants}" if name in sessions.SETTINGS else f"{name} is another"
+    wrong_settings = ", ".join(
+        # Values of other settings come from DATABASE_URL and are not shown.
+        f"{name} is {has or 'empty'}, not {wants}" if name in sessions.SETTINGS else f"{name} differs"
         for name, (has, wants) in sorted(wrong.items())
     )
     remedy = "run `manage.py prepare`"
     if settings.DATABASE_POOLED is sessions.Pooled.NO:
         remedy = f"a pooler drops them: set COPPICE_DATABASE_POOLED=true and {remedy}"
-    raise Unhealthy(f"{said}; {remedy}")
+    raise Unhealthy(f"{wrong_settings}; {remedy}")
 
 
 def check_writes() -> None:
-    """:raises Unwell: the database takes no writes, as a standby server or a former primary does"""
+    """:raises Unhealthy: the database accepts no writes, such as a standby server or a former primary"""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
@@ -89,15 +89,15 @@ def check_writes() -> None:
 
 def check_migrations() -> None:
     """
-    Compare the migrations of this code with those applied. If the list is as it was when all was well, it still is.
+    Check that all migrations are applied. The result is cached until the table of applied migrations changes.
 
-    :raises Unwell: a migration of this code has not been applied
+    :raises Unhealthy: a migration of this code has not been applied
     """
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*), max(id) FROM django_migrations")
             applied = cursor.fetchone()
-        if applied == _well.get(connection.settings_dict["NAME"]):
+        if applied == _complete.get(connection.settings_dict["NAME"]):
             return
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -105,20 +105,20 @@ def check_migrations() -> None:
         raise Unhealthy("unknown, the database does not answer") from error
     if missing:
         raise Unhealthy(f"{len(missing)} not applied; run `manage.py migrate`")
-    _well[connection.settings_dict["NAME"]] = applied
+    _complete[connection.settings_dict["NAME"]] = applied
 
 
-# Reading all migrations from disk takes a hundred times as long as asking how many are applied.
-_well: dict[str, tuple[int, int]] = {}
+# Reading all migrations from disk takes a hundred times as long as the query.
+_complete: dict[str, tuple[int, int]] = {}
 
 
 def check_broker() -> None:
-    """:raises Unwell: no answer, or no write is taken: then tasks wait, and each process counts wrong logins alone"""
+    """:raises Unhealthy: the broker does not answer or refuses writes"""
     try:
         redis_status.refuse_cluster(settings.REDIS_URL)
         redis_status.check_write(settings.REDIS_URL)
     except redis_status.IsCluster as error:
-        raise Unhealthy("is a cluster, over which Celery cannot spread its queues") from error
+        raise Unhealthy("is a cluster, which Celery does not support") from error
     except redis_status.BrokerRefuses as error:
         raise Unhealthy(f"refuses writes: {error}{_ALONE}") from error
     except redis_status.BrokerSilent as error:
@@ -126,7 +126,7 @@ def check_broker() -> None:
 
 
 def check_worker() -> None:
-    """:raises Unwell: no worker is alive, or the rings of beat go unanswered"""
+    """:raises Unhealthy: no worker is alive, or none processes the tasks that beat schedules"""
     try:
         alive = max(redis_status.workers(settings.REDIS_URL).values(), default=0.0)
         answered = redis_status.last_heartbeat(settings.REDIS_URL)
@@ -134,13 +134,13 @@ def check_worker() -> None:
         raise Unhealthy("unknown, the broker does not answer") from error
     now = time.time()
     if not alive:
-        raise Unhealthy("none has ever been alive")
+        raise Unhealthy("no worker has been seen")
     if now - alive > WORKER_SILENT_SECONDS:
-        raise Unhealthy(f"last alive {now - alive:.0f} s ago")
+        raise Unhealthy(f"last seen {now - alive:.0f} s ago")
     if not answered:
-        raise Unhealthy("has never answered a ring of beat")
-    if now - answered > RING_UNANSWERED_SECONDS:
-        raise Unhealthy(f"last answered a ring of beat {now - answered:.0f} s ago")
+        raise Unhealthy("no heartbeat of beat has been processed")
+    if now - answered > BEAT_SILENT_SECONDS:
+        raise Unhealthy(f"last processed a heartbeat of beat {now - answered:.0f} s ago")
 
 
 READINESS: dict[str, Callable[[], None]] = {
@@ -174,8 +174,8 @@ def readyz(request: HttpRequest) -> JsonResponse:
             parts[name] = str(error)
         else:
             parts[name] = "ok"
-    well = all(answer == "ok" for answer in parts.values())
+    healthy = all(answer == "ok" for answer in parts.values())
     if not settings.RAIDA_HOSTS:
-        # Not a fault: whoever runs it named no servers.
+        # Not an error: no RAIDA servers are configured.
         parts["lockers"] = "off"
-    return JsonResponse({"status": "ok" if well else "unwell", **parts}, status=200 if well else 503)
+    return JsonResponse({"status": "ok" if healthy else "unwell", **parts}, status=200 if healthy else 503)

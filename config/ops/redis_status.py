@@ -1,9 +1,9 @@
 """
-The Redis-protocol server, asked without Django: its address in Celery's words, a ping, signs of life, the queue.
+The Redis-protocol server: its URL for Celery, write check, heartbeats, queue length and counters. Works without Django.
 
-There are two signs of life. A worker's main process writes one every two seconds, however busy its children are. A
-ring of beat that a worker answered is the other: it shows that beat, the broker and a worker are alive together,
-and comes late while every child is at work.
+Heartbeats: a worker's main process writes one every two seconds, however busy its children are. Beat records each
+heartbeat task that it publishes, and the worker that processes the task records it too: this shows that beat, broker
+and worker work together, and is late while all children are busy.
 """
 
 import contextlib
@@ -18,30 +18,29 @@ from wallets import redis_servers
 from wallets.redis_servers import ANSWER_SECONDS
 
 HEARTBEAT_KEY = "coppice:heartbeat"
-RING_KEY = "coppice:ring"
+PUBLISHED_KEY = "coppice:ring"
 PROBE_KEY = "coppice:probe"
 WORKERS_KEY = "coppice:workers"
-# What beat rings for, and what wakes workers for locker tasks. Workers take from both in turn, so that however many
-# tasks of wallets there are, the sweep comes in between.
+# Scheduled tasks, and locker tasks. Workers consume both queues in turn: many locker tasks do not delay the sweep.
 QUEUE_KEY = "celery"
 TASKS_QUEUE_KEY = "lockers"
 UNACKNOWLEDGED_KEY = "unacked"
-# A worker that has been silent for so long is forgotten: each start has a name of its own in a container.
+# A worker that has been silent for so long is removed: in a container each start has another name.
 FORGOTTEN_AFTER_SECONDS = 3600.0
 
-_Said = TypeVar("_Said")
+_Result = TypeVar("_Result")
 
 
 class BrokerSilent(Exception):
-    """The server did not answer, or answered with an error. The sentence names no address."""
+    """The server did not answer, or answered with an error. The message names no address."""
 
 
 class BrokerRefuses(BrokerSilent):
-    """The server answered that it does not do this; the sentence says why, as far as it is known."""
+    """The server refused the command. The message is the reason, as far as it is known."""
 
 
 def broker_from_url(url: str) -> str:
-    """Translate `REDIS_URL` into what Celery's transport understands; `transport_options` go with it."""
+    """Translate `REDIS_URL` into a broker URL of Celery, which also needs `transport_options`."""
     address = redis_servers.read(url)
     if address.sentinels:
         credentials = "".join(
@@ -54,7 +53,7 @@ def broker_from_url(url: str) -> str:
     query = parse_qs(parts.query)
     database = query.get("db", ["0"])[-1]
     if parts.scheme != "unix":
-        # redis-py knows both ways to name a database, Celery's transport the path alone.
+        # redis-py reads the database from the path or the query, Celery's transport from the path alone.
         return parts._replace(path=f"/{database}").geturl() if "db" in query else address.url
     credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
@@ -65,7 +64,7 @@ def _bracketed(host: str) -> str:
 
 
 def transport_options(url: str) -> dict[str, Any]:
-    """Return what Celery's transport must know besides `broker_from_url`."""
+    """Return Celery's transport options for `broker_from_url`."""
     address = redis_servers.read(url)
     if not address.sentinels:
         return {}
@@ -82,35 +81,35 @@ def transport_options(url: str) -> dict[str, Any]:
 
 
 class IsCluster(Exception):
-    """`REDIS_URL` names a server of a cluster; the sentence says why that does not work."""
+    """`REDIS_URL` names a server of a cluster."""
 
 
 def refuse_cluster(url: str) -> None:
     """
-    Look whether the server is one of a cluster. A server that does not answer, or does not say, is taken for none.
+    Refuse a server of a cluster. A server that does not answer is accepted.
 
-    :raises IsCluster: it is
+    :raises IsCluster: the server is part of a cluster
     """
     with contextlib.suppress(BrokerSilent):
         if _ask(url, lambda client: client.info("cluster")).get("cluster_enabled"):
             raise IsCluster(
-                "REDIS_URL names a server of a cluster, over which Celery cannot spread its queues. Name a server that"
-                " is in no cluster, or sentinels: redis+sentinel://host1,host2/service/0"
+                "REDIS_URL names a server of a cluster, which Celery does not support. Name a server"
+                " outside a cluster, or sentinels: redis+sentinel://host1,host2/service/0"
             )
 
 
 def check_write(url: str) -> None:
     """
-    Write a value that is of no further use.
+    Write a probe value.
 
-    :raises BrokerRefuses: the server is full, is a read-only replica, cannot write to its disk, …
+    :raises BrokerRefuses: for example: out of memory, a read-only replica, a full disk
     :raises BrokerSilent: no answer
     """
     _ask(url, lambda client: client.set(PROBE_KEY, str(time.time()), ex=60))
 
 
 def why_refused(error: redis.ResponseError) -> str:
-    """Return why the server refused a command, in words that repeat nothing of what it said."""
+    """Return why the server refused a command, without repeating its message."""
     said = str(error)
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in said or "maxmemory" in said:
         return "out of memory"
@@ -125,7 +124,7 @@ def why_refused(error: redis.ResponseError) -> str:
 
 def record_heartbeat(url: str) -> None:
     """
-    Note that a ring of beat was answered.
+    Record that a worker processed a heartbeat task.
 
     :raises BrokerSilent: no answer
     """
@@ -134,34 +133,34 @@ def record_heartbeat(url: str) -> None:
 
 def last_heartbeat(url: str) -> float:
     """
-    Return when a ring of beat was last answered, in seconds since the epoch; 0 if none was.
+    Return when a worker last processed a heartbeat task, in seconds since the epoch; 0 for never.
 
     :raises BrokerSilent: no answer
     """
     return _ask(url, lambda client: float(client.get(HEARTBEAT_KEY) or 0))
 
 
-def record_ring(url: str) -> None:
+def record_published(url: str) -> None:
     """
-    Note that beat rings.
+    Record that beat published a heartbeat task.
 
     :raises BrokerSilent: no answer
     """
-    _ask(url, lambda client: client.set(RING_KEY, str(time.time())))
+    _ask(url, lambda client: client.set(PUBLISHED_KEY, str(time.time())))
 
 
-def last_ring(url: str) -> float:
+def last_published(url: str) -> float:
     """
-    Return when beat last rang, in seconds since the epoch; 0 if it never did.
+    Return when beat last published a heartbeat task, in seconds since the epoch; 0 for never.
 
     :raises BrokerSilent: no answer
     """
-    return _ask(url, lambda client: float(client.get(RING_KEY) or 0))
+    return _ask(url, lambda client: float(client.get(PUBLISHED_KEY) or 0))
 
 
 def record_worker(url: str, name: str) -> None:
     """
-    Note that the worker of this name is alive.
+    Record a heartbeat of the worker with this name.
 
     :raises BrokerSilent: no answer
     """
@@ -170,7 +169,7 @@ def record_worker(url: str, name: str) -> None:
 
 def workers(url: str) -> dict[str, float]:
     """
-    Return when each worker was last alive, in seconds since the epoch, and forget those of long ago.
+    Return the last heartbeat of each worker, in seconds since the epoch, and remove workers silent for an hour.
 
     :raises BrokerSilent: no answer
     """
@@ -187,7 +186,7 @@ def workers(url: str) -> dict[str, float]:
 
 def queue(url: str) -> tuple[int, int]:
     """
-    Return how many messages wait, and how many a worker has taken and not finished.
+    Return the numbers of waiting and of unacknowledged messages.
 
     :raises BrokerSilent: no answer
     """
@@ -202,7 +201,7 @@ def queue(url: str) -> tuple[int, int]:
 
 def add_up(url: str, key: str, amounts: Mapping[str, int]) -> None:
     """
-    Add the amounts to the counters of this key, all or none.
+    Add the amounts to the counters of this key, atomically.
 
     :raises BrokerSilent: no answer; whether they were added is unknown
     """
@@ -225,7 +224,7 @@ def sums(url: str, key: str) -> dict[str, int]:
     return _ask(url, lambda client: {name.decode(): int(value) for name, value in client.hgetall(key).items()})  # type: ignore[union-attr]
 
 
-def _ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
+def _ask(url: str, question: Callable[[redis.Redis], _Result]) -> _Result:
     try:
         return question(redis_servers.client(url))
     except redis.ResponseError as error:

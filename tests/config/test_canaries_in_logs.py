@@ -233,7 +233,7 @@ def shapes_of(secret: str) -> set[str]:
 def test_no_log_of_any_process_holds_a_word_that_a_client_sent(bare_environment: dict[str, str], state: Path) -> None:
     environment = {**bare_environment, "COPPICE_LOG_LEVEL": "DEBUG", "COPPICE_RAIDA_TIMEOUT_SECONDS": "2"}
     with up(environment) as process:
-        printed = read_until(process, "Ctrl-C stops everything")
+        printed = read_until(process, "Ctrl-C stops the system")
         base = re.search(r"http://127\.0\.0\.1:\d+", printed)
         running = read_running(state)
         assert base is not None

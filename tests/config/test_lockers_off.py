@@ -140,7 +140,7 @@ def test_the_system_uses_the_servers_that_are_named_and_starts_none(bare_environ
     with silent_ports(25) as ports:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         with up({**bare_environment, "COPPICE_RAIDA_HOSTS": hosts}) as process:
-            printed = read_until(process, "Ctrl-C stops everything")
+            printed = read_until(process, "Ctrl-C stops the system")
             children = {log.stem for log in (state / "log").glob("*.log")}
             examined = manage("doctor", environment=bare_environment)
             process.send_signal(signal.SIGINT)

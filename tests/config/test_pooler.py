@@ -120,12 +120,12 @@ def test_what_a_session_lacks_is_named_with_what_helps(
         dropped = asked(health.check_settings, url, sessions.Pooled.NO)
 
     assert lacking == (
-        "enable_seqscan is on and not off, idle_in_transaction_session_timeout is 0 and not 1min,"
-        " jit is on and not off, lock_timeout is 0 and not 5s, statement_timeout is 0 and not 30s;"
+        "enable_seqscan is on, not off, idle_in_transaction_session_timeout is 0, not 1min,"
+        " jit is on, not off, lock_timeout is 0, not 5s, statement_timeout is 0, not 30s;"
         " run `manage.py prepare`"
     )
     assert refused == "is behind a pooler; set COPPICE_DATABASE_POOLED=true"
-    assert "statement_timeout is 0 and not 30s" in dropped
+    assert "statement_timeout is 0, not 30s" in dropped
     assert dropped.endswith("; a pooler drops them: set COPPICE_DATABASE_POOLED=true and run `manage.py prepare`")
 
 
@@ -202,7 +202,7 @@ def test_everything_works_through_few_sessions(
         found = {shown(url) for _ in range(2 * SESSIONS)}
 
     assert {name: codes for name, codes in statuses.items() if not codes <= {200, 201, 202}} == {}
-    assert prepared.stdout.endswith("settings of sessions: kept by the database from now on\n"), prepared.stderr
+    assert prepared.stdout.endswith("settings of sessions: stored in the database\n"), prepared.stderr
     assert told["settings"] == "ok"
     assert found == {WANTED}
     assert list(queries.audit_findings()) == []

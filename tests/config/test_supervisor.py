@@ -56,7 +56,7 @@ def pid_of(name: str, state: Path) -> int:
 
 def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a_sentence(bare_environment, state):
     with up(bare_environment) as process:
-        printed = read_until(process, "Ctrl-C stops everything")
+        printed = read_until(process, "Ctrl-C stops the system")
 
         base = re.search(r"http://127\.0\.0\.1:\d+", printed).group()
         with urllib.request.urlopen(f"{base}/readyz", timeout=60) as answer:
@@ -75,7 +75,7 @@ def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a
         assert f"Coppice already runs from {state} at {base}" in second.stdout
 
         examined = manage("doctor", environment=bare_environment)
-        assert "Everything is well." in examined.stdout
+        assert "All checks passed." in examined.stdout
         assert examined.returncode == 0
 
         os.kill(pid_of("beat", state), signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, af
 
         process.send_signal(number)
 
-        assert "Everything has been stopped." in process.stdout.read()
+        assert "The system has been stopped." in process.stdout.read()
         assert process.wait(timeout=60) == status
     assert left_behind(state) == []
 

@@ -1,4 +1,4 @@
-"""`manage.py demo`: start everything, play the story over HTTP, audit the books, stop everything."""
+"""`manage.py demo`: start the system, run the demo script over HTTP, audit the ledger, stop the system."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ COINS = "10x1,1x12,0.1x10,0.01x8"
 
 
 class Command(BaseCommand):
-    help = "Start everything, play the whole story over HTTP, and stop everything. KEEP=1 keeps it running."
+    help = "Start the system, run the demo over HTTP, and stop the system. KEEP=1 keeps it running."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,16 +39,16 @@ class Command(BaseCommand):
 
 
 def run(console: Console, *, keep: bool) -> int:
-    """Play the demo and return the exit status: 0 only if every step went as it must."""
-    # `make` notes when it was called, so that the set-up is part of what is told.
+    """Run the demo and return the exit status: 0 if every step succeeded."""
+    # `make` passes its start time, so that the reported time includes the set-up.
     process_began = time.time()
     began = float(os.environ.get("COPPICE_DEMO_BEGAN") or process_began)
     seconds = {"set-up, and loading": process_began - began} if began < process_began else {}
     if os.environ.get("COPPICE_RAIDA_HOSTS", "").strip():
         console.print(
             Text(
-                "The demo mints coins and lets servers fail, so it needs a local network of its own: unset"
-                " COPPICE_RAIDA_HOSTS. `make run` uses the servers that it names.",
+                "The demo mints coins, so it needs its own local RAIDA network: unset COPPICE_RAIDA_HOSTS."
+                " `make run` uses the servers that it names.",
                 style="red",
             ),
             soft_wrap=True,
@@ -63,9 +63,9 @@ def run(console: Console, *, keep: bool) -> int:
                 with system.phase("coins") as say:
                     _mint(system, coin_file)
                     say(f"{COINS}, by the admin command")
-                with system.phase("distances") as say:
-                    _spread_out(system)
-                    say("servers now answer after 20 to 500 ms, as from afar")
+                with system.phase("latency") as say:
+                    _add_latency(system)
+                    say("servers now answer after 20 to 500 ms, like remote ones")
                 cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
                 story = Story(cast=cast, coin_file=coin_file, console=console, began=began, check=system.check)
                 story.play()
@@ -78,7 +78,7 @@ def run(console: Console, *, keep: bool) -> int:
                 show_addresses(console, system)
                 system.watch()
     except Interrupted as interrupted:
-        console.print("\nEverything has been stopped.")
+        console.print("\nThe system has been stopped.")
         return 0 if keep and interrupted.is_from_the_keyboard else interrupted.exit_status
     except (DemoFailed, StartError, CommandError, ControlFailed) as error:
         logs = f"\nThe logs are in {system.logs}." if system and "Its log: " not in str(error) else ""
@@ -90,9 +90,9 @@ def run(console: Console, *, keep: bool) -> int:
 @contextlib.contextmanager
 def _coin_file(state: Path) -> Iterator[Path]:
     """
-    Name the coin file, and remove it at the end: its numbers were replaced when it was imported.
+    Provide the path of the coin file, and remove the file afterwards: the import replaced its secrets.
 
-    One that a killed demo left behind is removed as well.
+    The file of an earlier, killed demo is removed first.
     """
     path = state / "demo-coins.bin"
     path.unlink(missing_ok=True)
@@ -103,15 +103,15 @@ def _coin_file(state: Path) -> Iterator[Path]:
 
 
 def _mint(system: System, coin_file: Path) -> None:
-    """In this process: another one would take a second to start and a tenth of one to mint."""
+    """Mint in this process: a new one would take a second to start."""
     directory = system.state / "raida"
     call_command(
         "mint_coins", out=coin_file, coins=COINS, base_port=system.raida_port, directory=directory, stdout=StringIO()
     )
 
 
-def _spread_out(system: System) -> None:
-    """Give each server a distance, or everything would be over before an eye could follow it."""
+def _add_latency(system: System) -> None:
+    """Give each server a latency, so that the progress can be seen."""
     control = Control(system.state / "raida")
     for raida in range(RAIDA_COUNT):
         control.fault(f"{raida}=delay:{0.02 * (1 + raida * 7 % 25):.2f}")
@@ -125,5 +125,5 @@ def _show_seconds(console: Console, seconds: dict[str, float], *, total: float) 
     table.add_column(justify="right")
     for name, value in seconds.items():
         table.add_row(name, f"{value:.1f} s")
-    table.add_row(Text("everything", style="bold"), Text(f"{total:.1f} s", style="bold"))
+    table.add_row(Text("total", style="bold"), Text(f"{total:.1f} s", style="bold"))
     console.print(Padding(table, (0, 0, 0, INDENT), expand=False))

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: ask every part how it is, and say what to do about those that are not well."""
+"""`manage.py doctor`: check every part of the installation, and say how to repair those that fail."""
 
 import http.client
 import importlib.metadata
@@ -35,11 +35,12 @@ STATE = embedded.state_directory()
 ECHO_SECONDS = 3.0
 NAMES_AT_MOST = 50
 WEB_SECONDS = 5.0
-UP = "Start the system: make run. Or set {variable} to a server of yours."
+UP = "Start the system: make run. Or set {variable} to another server."
+TRY_AGAIN = "Run this command again when it does."
 
 
 class CheckFailed(Exception):
-    """A part is not well: what is wrong with it, and what to do."""
+    """A check failed: what is wrong, and what to do."""
 
     def __init__(self, wrong: str, advice: str) -> None:
         super().__init__(wrong)
@@ -50,8 +51,8 @@ class CheckFailed(Exception):
 @dataclass(frozen=True)
 class Finding:
     part: str
-    is_well: bool
-    said: str
+    passed: bool
+    detail: str
     advice: str = ""
 
 
@@ -61,28 +62,28 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console(highlight=False)
-        ill = 0
+        failed = 0
         for finding in examine():
-            mark, style = ("✓", "green") if finding.is_well else ("✗", "red")
+            mark, style = ("✓", "green") if finding.passed else ("✗", "red")
             console.print(
-                Text.assemble((f"{mark} ", style), (f"{finding.part:<15}", "bold"), finding.said), soft_wrap=True
+                Text.assemble((f"{mark} ", style), (f"{finding.part:<15}", "bold"), finding.detail), soft_wrap=True
             )
-            if not finding.is_well:
-                ill += 1
+            if not finding.passed:
+                failed += 1
                 console.print(Text(f"  {'':<15}→ {finding.advice}", style="yellow"), soft_wrap=True)
-        if ill:
-            console.print(Text(f"\n{ill} of {len(CHECKS)} parts need attention.", style="red"))
+        if failed:
+            console.print(Text(f"\n{failed} of {len(CHECKS)} checks failed.", style="red"))
             sys.exit(1)
-        console.print(Text("\nEverything is well.", style="green"))
+        console.print(Text("\nAll checks passed.", style="green"))
 
 
 def examine() -> Iterator[Finding]:
-    """Ask every part, one after the other; none can keep the others from being asked."""
+    """Run all checks, one after the other."""
     for part, check in CHECKS.items():
         try:
-            yield Finding(part, is_well=True, said=check())
+            yield Finding(part, passed=True, detail=check())
         except CheckFailed as error:
-            yield Finding(part, is_well=False, said=error.wrong, advice=error.advice)
+            yield Finding(part, passed=False, detail=error.wrong, advice=error.advice)
 
 
 def interpreter() -> str:
@@ -90,7 +91,7 @@ def interpreter() -> str:
 
 
 def packages() -> str:
-    """Compare what is installed with the lock; a line with a condition may not concern this machine."""
+    """Compare the installed packages with requirements.txt; a package with a condition may be missing."""
     pins = re.findall(r"^([\w.-]+)(?:\[[^]]*])?==([^\s;]+)(.*)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     wrong = []
     for name, version, rest in pins:
@@ -103,7 +104,7 @@ def packages() -> str:
         if installed != version:
             wrong.append(f"{name} {installed}, not {version}")
     if wrong:
-        raise CheckFailed("; ".join(wrong), "Install what is locked: make setup")
+        raise CheckFailed("; ".join(wrong), "Install the locked versions: make setup")
     return "as locked"
 
 
@@ -113,7 +114,7 @@ def postgres_binaries() -> str:
     try:
         found = private_servers.Postgres(STATE).binaries()
     except StartError as error:
-        raise CheckFailed("none can be used", str(error)) from error
+        raise CheckFailed("no usable program found", str(error)) from error
     return f"PostgreSQL {found.version} {found.origin}, {found.directory}"
 
 
@@ -123,7 +124,7 @@ def valkey_binary() -> str:
     try:
         program, shown = private_servers.Valkey(STATE).program()
     except StartError as error:
-        raise CheckFailed("none can be used", str(error)) from error
+        raise CheckFailed("no usable program found", str(error)) from error
     return f"{shown}, {program}"
 
 
@@ -143,23 +144,23 @@ def database() -> str:
 
 
 def sessions_settings() -> str:
-    """Whether a database session has the settings that it should have."""
-    remedy = "Have the database keep them: .venv/bin/python manage.py prepare"
+    """Check the settings of a database session."""
+    remedy = "Store them in the database: .venv/bin/python manage.py prepare"
     if settings.DATABASE_POOLED is sessions.Pooled.NO:
         remedy = "Set COPPICE_DATABASE_POOLED=true for all processes. " + remedy
     _ask(health.check_settings, remedy)
     if settings.DATABASE_POOLED is sessions.Pooled.NO:
         return "sent by each connection"
-    return "kept by the database, for sessions that a pooler lends"
+    return "stored in the database, for sessions behind a pooler"
 
 
 def writes() -> str:
     _ask(
         health.check_writes,
-        "Name the primary in DATABASE_URL: several hosts and target_session_attrs=read-write find it. Until then"
-        " everything can be read.",
+        "Name the primary in DATABASE_URL, or several hosts with target_session_attrs=read-write. Until then all data"
+        " can be read.",
     )
-    return "taken"
+    return "accepted"
 
 
 def migrations() -> str:
@@ -168,23 +169,23 @@ def migrations() -> str:
 
 
 def pages() -> str:
-    """Whether the static files of the desk and of /docs/ are those of this code."""
+    """Check that the static files of /admin/ and /docs/ are those of this code."""
     if not static_files.are_current():
         raise CheckFailed(
-            f"static files in {settings.STATIC_ROOT} are missing or old: the pages have no style",
+            f"static files in {settings.STATIC_ROOT} are missing or outdated: pages have no style",
             "Collect them, and restart the web server: .venv/bin/python manage.py prepare --static-files-only",
         )
     return "static files are collected"
 
 
 def operators() -> str:
-    """Who can log in at the desk."""
+    """Count the operators who can log in."""
     try:
         number = User.objects.filter(is_active=True, is_staff=True).count()
     except DatabaseError as error:
-        raise CheckFailed("unknown, the database does not answer", "Look at this again when it does.") from error
+        raise CheckFailed("unknown, the database does not answer", TRY_AGAIN) from error
     if not number:
-        raise CheckFailed("nobody can log in at /admin/", "Make the first: .venv/bin/python manage.py createsuperuser")
+        raise CheckFailed("no operator can log in at /admin/", "Create one: .venv/bin/python manage.py createsuperuser")
     demo = " (the demo's login is in demo.json of the state directory)" if (STATE / "demo.json").exists() else ""
     return f"{number} can log in at /admin/{demo}"
 
@@ -200,19 +201,19 @@ def worker() -> str:
         "Start a worker and beat: make run, or celery -A config.celery worker and celery -A config.celery beat. "
         f"Logs: {STATE / 'log'}",
     )
-    return "answers the rings of beat"
+    return "processes the tasks that beat schedules"
 
 
 def raida() -> str:
     if not settings.RAIDA_HOSTS:
         return (
-            "off: lockers answer 503, everything else works. To switch them on, start make run here, or set"
-            " COPPICE_RAIDA_HOSTS to 25 host:port, comma separated"
+            "off: locker endpoints answer 503, all others work. To switch lockers on, start make run here, or set"
+            " COPPICE_RAIDA_HOSTS to 25 host:port, separated by commas"
         )
     try:
         servers = transport.servers_from_settings(settings.RAIDA_HOSTS)
     except transport.InvalidServers as error:
-        raise CheckFailed(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, comma separated.") from error
+        raise CheckFailed(str(error), "Set COPPICE_RAIDA_HOSTS to 25 host:port, separated by commas.") from error
     call = transport.Call(command=RaidaCommand.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), b""))
     results = transport.ask(servers, call, until=transport.within(ECHO_SECONDS))
     silent = sorted(number for number, result in results.items() if not isinstance(result, transport.Answer))
@@ -222,29 +223,29 @@ def raida() -> str:
     if len(silent) == RAIDA_COUNT:
         raise CheckFailed("no server answers", "Start the local network: make run. Or set COPPICE_RAIDA_HOSTS.")
     if len(silent) > RAIDA_COUNT - QUORUM:
-        raise CheckFailed(named, f"{QUORUM} are needed for an answer that counts. Check the network, or wait.")
-    raise CheckFailed(named, "Work goes on with those that answer. Check the silent ones.")
+        raise CheckFailed(named, f"A quorum of {QUORUM} servers is needed. Check the network, or wait.")
+    raise CheckFailed(named, "The others are a quorum, so tasks continue. Check the silent servers.")
 
 
 def secrets() -> str:
     for name in ("secret_key", "vault_key", "demo.json"):
         path = STATE / name
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise CheckFailed(f"{path} can be read by others", f"chmod 600 {path}")
+            raise CheckFailed(f"{path} is readable by other users", f"chmod 600 {path}")
     if settings.DEBUG:
-        raise CheckFailed("COPPICE_DEBUG is on, and shows settings to whoever causes an error", "Unset COPPICE_DEBUG.")
-    return "set, and kept to their owner"
+        raise CheckFailed("COPPICE_DEBUG is on: error pages show settings to clients", "Unset COPPICE_DEBUG.")
+    return "set, and readable by their owner alone"
 
 
 def wallet_names() -> str:
-    """Names that were stored before today's rule. They stay; whoever runs the system should know of them."""
+    """List wallet names that the present rule would refuse. They remain valid."""
     try:
         odd = list(queries.odd_names())
     except DatabaseError:
-        return "not looked at: the database does not answer, or lacks migrations"
+        return "not checked: the database does not answer, or lacks migrations"
     if not odd:
-        return "every stored name could be given today"
-    lines = [f"{len(odd):,} stored names could not be given today; nothing need be done, their wallets work"]
+        return "all stored names conform to the present rule"
+    lines = [f"{len(odd):,} stored names do not conform to the present rule; their wallets work, no action is needed"]
     for wallet_id, name, reason, is_reached_by_name in odd[:NAMES_AT_MOST]:
         ways = "its name or its id" if is_reached_by_name else "its id only"
         lines.append(f"{names.shown(name)} {reason}; reached by {ways}: {wallet_id}")
@@ -257,9 +258,9 @@ def vault() -> str:
     try:
         counts = key_rotation.counts()
     except SealBroken as error:
-        raise CheckFailed(str(error), "Set COPPICE_VAULT_KEY to another new key.") from error
+        raise CheckFailed(str(error), "Set COPPICE_VAULT_KEY to a new key.") from error
     except DatabaseError as error:
-        raise CheckFailed("unknown, the database does not answer", "Look at this again when it does.") from error
+        raise CheckFailed("unknown, the database does not answer", TRY_AGAIN) from error
     unknown, old = sum(each.unknown for each in counts), sum(each.old for each in counts)
     if unknown:
         raise CheckFailed(
@@ -269,7 +270,7 @@ def vault() -> str:
     if old:
         raise CheckFailed(
             f"{old:,} secrets are sealed with an earlier key",
-            "Keep COPPICE_VAULT_OLD_KEYS, and seal them with the new one: .venv/bin/python manage.py reseal",
+            "Keep COPPICE_VAULT_OLD_KEYS, and seal them with the present key: .venv/bin/python manage.py reseal",
         )
     return "COPPICE_VAULT_KEY alone opens every secret"
 
@@ -277,9 +278,9 @@ def vault() -> str:
 def running_system() -> str:
     running = read_running(STATE)
     if running is None:
-        return "not run by make run from here"
+        return "not started by make run from this directory"
     try:
-        # No proxy of the environment leads to this machine.
+        # Ignore the proxies of the environment.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(f"{running.base_url}/livez", timeout=WEB_SECONDS):
             return f"runs at {running.base_url}"
@@ -294,7 +295,7 @@ def _ask(check: Callable[[], None], advice: str) -> None:
     try:
         check()
     except health.Unhealthy as error:
-        because = "Look at this again when it does." if str(error).startswith("unknown") else advice
+        because = TRY_AGAIN if str(error).startswith("unknown") else advice
         raise CheckFailed(str(error), because) from error
 
 

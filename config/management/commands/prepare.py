@@ -1,7 +1,7 @@
 """
-`manage.py prepare`: what must be there before the system serves, in one process because each costs a second.
+`manage.py prepare`: static files, migrations and roles, in one process because each start costs a second.
 
-Behind a pooler that includes what every session is to have: see `config.postgresql.sessions`.
+Behind a pooler it also stores the settings of sessions in the database: see `config.postgresql.sessions`.
 """
 
 import time
@@ -24,18 +24,20 @@ POLL_SECONDS = 0.05
 
 class Command(BaseCommand):
     help = (
-        "Collect static files, apply migrations, make the operators' roles, and behind a pooler have the database keep"
-        " the settings of sessions; with --demo also make what is missing of the demo's data."
+        "Collect static files, apply migrations, create the operators' roles, and behind a pooler store the settings of"
+        " sessions in the database; with --demo also create the missing demo data."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--demo", action="store_true", help=f"make the demo's data; logins go to {demo_data.FILE}")
         parser.add_argument(
-            "--static-files-only", action="store_true", help="collect static files, which needs no database, and end"
+            "--demo", action="store_true", help=f"create the demo data; logins are written to {demo_data.FILE}"
         )
         parser.add_argument(
-            "--patience", type=float, default=0, metavar="SECONDS", help="wait for the database so long"
+            "--static-files-only", action="store_true", help="collect static files and end; needs no database"
+        )
+        parser.add_argument(
+            "--patience", type=float, default=0, metavar="SECONDS", help="how long to wait for the database"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -69,13 +71,13 @@ def _collect_static_files() -> str:
 def _keep_settings() -> str:
     left = sessions.keep(connection, settings.DATABASE_SETTINGS)
     if left is None:
-        return "kept by the database already"
+        return "already stored in the database"
     if left:
         return (
-            f"kept by the database from now on; {left} sessions at work still lack them. Have the pooler open new ones"
-            " (PgBouncer's console: RECONNECT), or restart it"
+            f"stored in the database; {left} open sessions still lack them. Have the pooler reconnect (PgBouncer's"
+            " console: RECONNECT), or restart it"
         )
-    return "kept by the database from now on"
+    return "stored in the database"
 
 
 def _wait_for_the_database(patience: float) -> None:

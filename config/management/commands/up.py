@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole system on this machine, until Ctrl-C."""
+"""`manage.py up`: run the whole system on this machine until Ctrl-C."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from config.dev.supervisor import System
 
 
 class Command(BaseCommand):
-    help = "Start PostgreSQL, Valkey, the local RAIDA network, worker, beat and web, and stay until Ctrl-C."
+    help = "Start PostgreSQL, Valkey, the local RAIDA network, worker, beat and web server, and run until Ctrl-C."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, help="the web server's port; else $PORT, else the first free from 8000")
-        parser.add_argument("--raida-port", type=int, help="the first of 25 ports; else those of the last start")
+        parser.add_argument("--port", type=int, help="default: $PORT, or the first free port from 8000")
+        parser.add_argument("--raida-port", type=int, help="the first of 25 ports; default: those of the last start")
 
     def handle(self, *args: Any, **options: Any) -> None:
         sys.exit(
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 
 def port_from_environment() -> int | None:
-    """:raises StartError: PORT is no port"""
+    """:raises StartError: PORT is not a port number"""
     text = os.environ.get("PORT", "").strip()
     if not text:
         return None
@@ -46,15 +46,15 @@ def port_from_environment() -> int | None:
 
 
 def run(console: Console, *, port: int | None, raida_port: int | None) -> int:
-    """Keep the system up until it is interrupted, and return the exit status."""
+    """Run the system until it is interrupted, and return the exit status."""
     with PhaseDisplay(console) as display:
         try:
             with System(port=port, raida_port=raida_port, demo=True, progress=display.show) as system:
                 show_addresses(console, system)
                 system.watch()
         except Interrupted as interrupted:
-            console.print("\nEverything has been stopped.")
-            # Ctrl-C is how this command is meant to end.
+            console.print("\nThe system has been stopped.")
+            # Ctrl-C is the usual end of this command.
             return 0 if interrupted.is_from_the_keyboard else interrupted.exit_status
         except StartError as error:
             console.print(Text(f"\n{error}", style="red"), soft_wrap=True)
@@ -63,7 +63,7 @@ def run(console: Console, *, port: int | None, raida_port: int | None) -> int:
 
 
 def show_addresses(console: Console, system: System) -> None:
-    """Print where everything is, and the demo's logins as lines for the shell, as docs/partners.md wants them."""
+    """Print the URLs, and the demo's logins as `export` lines with the names of docs/partners.md."""
     base = system.base_url
     console.print()
     for name, address in (("API", f"{base}/docs/"), ("admin", f"{base}/admin/"), ("health", f"{base}/readyz")):
@@ -86,7 +86,7 @@ def show_addresses(console: Console, system: System) -> None:
         heading = "Wallets and the API key, to paste into a shell; docs/partners.md uses them:"
         console.print(f"\n  {heading}\n", soft_wrap=True)
         for name, value in variables.items():
-            # In column one: what is pasted into a here-document or a file must not be indented.
+            # Not indented, so that the lines can be pasted anywhere.
             console.print(Text(f"export {name}={shlex.quote(value)}", style="cyan"), soft_wrap=True)
         console.print("\n  Try it:\n")
         body = f'{{\\"wallet\\": \\"{wallet}\\", \\"password\\": \\"${wallet.upper()}_PASSWORD\\"}}'
@@ -98,4 +98,4 @@ def show_addresses(console: Console, system: System) -> None:
             ),
             soft_wrap=True,
         )
-    console.print("\n  Ctrl-C stops everything; the data stays.\n")
+    console.print("\n  Ctrl-C stops the system; the data is kept.\n")
