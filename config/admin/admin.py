@@ -1,4 +1,4 @@
-"""The pages of user accounts, in place of Django's. Django's autodiscovery imports this module, and with it the others."""
+"""The pages of user accounts, in place of Django's. Django imports this module, and with it all pages."""
 
 from typing import Any
 
