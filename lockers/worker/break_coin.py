@@ -16,7 +16,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Count, Max, Min
 
-from lockers import account_ledger, coin_breaks, coin_secrets, coin_selection
+from lockers import account_ledger, coin_breaks, coin_secrets, coin_selection, delivery
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK, POOL
 from lockers.models import Coin, LockerTask
@@ -40,8 +40,8 @@ from lockers.transport import Answer, Call, NoResponse, Results
 from lockers.worker import (
     task_store,
 )
-from lockers.worker.broadcast import ASKED, FOUND, LINGER_MOVING, MOVED, Table, Work, every
-from lockers.worker.messages import CoinWork, Reply, Targets, read
+from lockers.worker.broadcast import GRACE_MOVE, Request, TaskRun
+from lockers.worker.messages import ASKED, FOUND, MOVED, CoinWork, Reply, Table, Targets, every, read
 from lockers.worker.task_store import Claim
 
 # Servers give the session 0 to whoever asks without a reservation (section 6.3).
@@ -75,34 +75,34 @@ _TAKEN: Final = (
 )
 
 
-def run(work: Work) -> None:
+def run(task_run: TaskRun) -> None:
     reason = ""
-    for batch in task_store.batches(task_id=work.task.id):
-        reason = break_coin(work, batch)
-    work.conclude(reason=reason)
+    for batch in task_store.batches(task_id=task_run.task.id):
+        reason = break_coin(task_run, batch)
+    task_run.conclude(reason=reason)
 
 
-def deliver(work: Work) -> None:
+def deliver(task_run: TaskRun) -> None:
     """Make the change that a transfer or an export lacks; then it needs the servers no more."""
-    reason = make_change(work)
-    work.conclude(reason=reason, delivers=not reason)
+    reason = make_change(task_run)
+    task_run.conclude(reason=reason, deliver=None if reason else delivery.deliver)
 
 
-def make_change(work: Work) -> str:
+def make_change(task_run: TaskRun) -> str:
     """
     Break coins until those of a put make its amount. Returns why that could not be, or "".
 
     :raises TaskSuperseded: another worker has the task
     """
-    while (needed := assemble(held=work.held)) is Next.BREAK:
-        batch = open_break(work.held)
+    while (needed := assemble(held=task_run.held)) is Next.BREAK:
+        batch = open_break(task_run.held)
         assert batch is not None
-        reason = break_coin(work, batch)
-        if not finish_break(held=work.held, batch=batch):
+        reason = break_coin(task_run, batch)
+        if not finish_break(held=task_run.held, batch=batch):
             return reason or "The coin that had to be broken first was not broken by 13 servers."
     if needed is Next.IMPOSSIBLE:
         return "The change is not confirmed by enough servers to be broken further; it is in the wallet."
-    task_store.advance(held=work.held, message="")
+    task_store.advance(held=task_run.held, message="")
     return ""
 
 
@@ -182,7 +182,7 @@ def finish_break(*, held: Claim, batch: int) -> bool:
     return bool(broken)
 
 
-def break_coin(work: Work, batch: int) -> str:
+def break_coin(task_run: TaskRun, batch: int) -> str:
     """
     Break the coin of a batch, or go on with what was begun; the marks tell how it ended.
 
@@ -190,39 +190,44 @@ def break_coin(work: Work, batch: int) -> str:
 
     :raises TaskSuperseded: another worker has the task
     """
-    members = family(held=work.held, batch=batch)
+    members = family(held=task_run.held, batch=batch)
     coin = members.broken.coin
     small = format_amount(coin.value // payloads.CHANGE_COUNT)
     task_store.advance(
-        held=work.held,
+        held=task_run.held,
         step=Step.BREAKING,
         progress=3,
         message=f"Breaking a {format_amount(coin.value)} into ten {small}s",
     )
     if not members.change:
         for _ in range(_CHOICES):
-            if propose(held=work.held, batch=batch, broken=members.broken, votes=_free_numbers(work, batch, members)):
+            if propose(
+                held=task_run.held, batch=batch, broken=members.broken, votes=_free_numbers(task_run, batch, members)
+            ):
                 break
         else:
             return "Fewer than 13 servers name the same ten free serial numbers for the change."
-        members = family(held=work.held, batch=batch)
-    for chosen in (work.awake(_good(members)), _good(members)):
-        # The second time those that were spared, if they could make the difference.
+        members = family(held=task_run.held, batch=batch)
+    for chosen in (task_run.without_open_circuits(_good(members)), _good(members)):
+        # Servers with an open circuit get the break only if they could decide.
         if _passes(members) < QUORUM:
             left = {raida: each for raida, each in chosen.items() if members.broken.marks[raida] == Mark.UNASKED}
-            work.exchange(
-                Command.BREAK,
-                batch,
-                members.pieces,
-                left,
-                MOVED,
-                call=_break(members, left),
-                sent=True,
-                early=LINGER_MOVING,
+            call = _break(members, left)
+            task_run.broadcast(
+                Request(
+                    Command.BREAK,
+                    batch,
+                    members.pieces,
+                    targets=left,
+                    table=MOVED,
+                    call=call,
+                    intends=True,
+                    grace=GRACE_MOVE,
+                )
             )
     if _passes(members) < QUORUM:
-        _ask(work, batch, members, Mark.SENT + Mark.ERROR, ASKED)
-    _join_again(work, batch, members)
+        _ask(task_run, batch, members, Mark.SENT + Mark.ERROR, ASKED)
+    _join_again(task_run, batch, members)
     return ""
 
 
@@ -258,14 +263,14 @@ def family(*, held: Claim, batch: int) -> Family:
     return Family(broken, pieces[True])
 
 
-def _free_numbers(work: Work, batch: int, members: Family) -> Counter[int]:
+def _free_numbers(task_run: TaskRun, batch: int, members: Family) -> Counter[int]:
     """Ask all servers for serial numbers that are free; return how many servers name each."""
     request = SerialsRequest(_SESSION, SerialsOperation.BREAK, members.broken.coin.denomination)
     asked = range(RAIDA_COUNT)
     call = Call(
         command=Command.GET_AVAILABLE_SNS, payloads=dict.fromkeys(asked, payloads.encode_get_available_sns(request))
     )
-    return _votes(work.question(call, batch, enough=_ten_are_free), members.broken.coin.denomination - 1)
+    return _votes(task_run.question(call, batch, enough=_ten_are_free), members.broken.coin.denomination - 1)
 
 
 def _ten_are_free(results: Results) -> bool:
@@ -365,7 +370,7 @@ def _break(members: Family, chosen: Targets) -> Call:
     )
 
 
-def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> None:
+def _ask(task_run: TaskRun, batch: int, members: Family, marks: str, table: Table) -> None:
     """Ask servers whether they hold the coin, the ten, or neither."""
     chosen = _with_marks(members, marks)
     records = {
@@ -379,8 +384,17 @@ def _ask(work: Work, batch: int, members: Family, marks: str, table: Table) -> N
         command=Command.DETECT,
         payloads={raida: payloads.encode_detect(each) for raida, each in records.items()},
     )
-    work.exchange(
-        Command.DETECT, batch, members.pieces, chosen, table, call=call, reads=_one_or_ten, early=LINGER_MOVING
+    task_run.broadcast(
+        Request(
+            Command.DETECT,
+            batch,
+            members.pieces,
+            targets=chosen,
+            table=table,
+            call=call,
+            reads=_one_or_ten,
+            grace=GRACE_MOVE,
+        )
     )
 
 
@@ -398,29 +412,31 @@ def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int
     return told
 
 
-def look_again(work: Work, batch: int, *, is_quiet: bool) -> None:
+def look_again(task_run: TaskRun, batch: int, *, is_quiet: bool) -> None:
     """
     Ask what became of a break whose outcome was unknown, and undo one that cannot succeed.
 
     :raises TaskSuperseded: another worker has the task
     """
-    members = family(held=work.held, batch=batch)
-    _ask(work, batch, members, Mark.SENT + Mark.OLD, FOUND if is_quiet else ASKED)
-    _join_again(work, batch, members)
+    members = family(held=task_run.held, batch=batch)
+    _ask(task_run, batch, members, Mark.SENT + Mark.OLD, FOUND if is_quiet else ASKED)
+    _join_again(task_run, batch, members)
 
 
-def _join_again(work: Work, batch: int, members: Family) -> None:
+def _join_again(task_run: TaskRun, batch: int, members: Family) -> None:
     """Make the coin whole where it was broken, if it can no longer be broken on 13 servers."""
     if not _cannot_be_broken(members):
         return
     if _passes(members):
         # A worker that died may have sent the join already.
-        _ask(work, batch, members, Mark.NEW, _ASKED_ABOUT_JOIN)
+        _ask(task_run, batch, members, Mark.NEW, _ASKED_ABOUT_JOIN)
         chosen = dict.fromkeys(_with_marks(members, Mark.NEW), (*_EVERYTHING[1:], 0))
         call = _join(members, chosen)
-        work.exchange(Command.JOIN, batch, members.pieces, chosen, _JOINED, call=call, back=True)
-        _ask(work, batch, members, Mark.NEW, _ASKED_ABOUT_JOIN)
-    _ask(work, batch, members, _AT_REST, _CHECKED)
+        task_run.broadcast(
+            Request(Command.JOIN, batch, members.pieces, targets=chosen, table=_JOINED, call=call, back=True)
+        )
+        _ask(task_run, batch, members, Mark.NEW, _ASKED_ABOUT_JOIN)
+    _ask(task_run, batch, members, _AT_REST, _CHECKED)
 
 
 def _cannot_be_broken(members: Family) -> bool:

@@ -20,7 +20,7 @@ from lockers.worker import (
     circuit_breaker,
     finalize,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import TaskRun
 
 _WRITE: Final = """
 INSERT INTO lockers_serverreading AS known (raida, asked_at, outcome, answered_at, latency_ms)
@@ -34,10 +34,10 @@ ON CONFLICT (raida) DO UPDATE SET
 """
 
 
-def run(work: Work) -> None:
+def run(task_run: TaskRun) -> None:
     call = Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty()))
-    results = transport.ask(work.servers, call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
-    work.health.note(results)
+    results = transport.ask(task_run.servers, call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
+    task_run.health.note(results)
     online = [isinstance(results.get(raida), Answer) for raida in range(RAIDA_COUNT)]
     board = "".join("p" if one else "n" for one in online)
     latencies = [
@@ -45,7 +45,7 @@ def run(work: Work) -> None:
         for raida in range(RAIDA_COUNT)
     ]
     finalize.finish(
-        held=work.held,
+        held=task_run.held,
         state=TaskState.COMPLETED,
         message="",
         result={

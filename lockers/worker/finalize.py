@@ -4,7 +4,7 @@ How tasks end: the state of each coin, the receipt, the account and the result, 
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -18,9 +18,7 @@ from lockers import (
     coin_outcomes,
     coin_secrets,
     coin_selection,
-    competing_claims,
     current_results,
-    delivery,
     server_letters,
     task_results,
 )
@@ -42,13 +40,17 @@ _CLAIMING: Final = (TaskKind.TAKE, TaskKind.IMPORT)
 _KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
 
 
+# Hands the reserved coins of a task over, and returns what is added to its result.
+Deliver = Callable[[LockerTask], Mapping[str, Any]]
+
+
 def conclude(
     *,
     held: Claim,
     task: LockerTask | None = None,
     reason: str = "",
     further: Mapping[str, Any] | None = None,
-    delivers: bool = False,
+    deliver: Deliver | None = None,
     settled: Sequence[Settled] = (),
     waits_on: bool = True,
 ) -> TaskState:
@@ -59,7 +61,7 @@ def conclude(
     back as it was, one whose servers may hold either secret goes to limbo with both.
     `task` is its row as this attempt has read it, if it has; nobody else can have changed that since.
     `reason` is said to the user when it did not end well, and `further` is added to the result. With
-    `delivers` the coins that a transfer or an export had reserved leave the wallet first. `settled` are attempts
+    `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` are attempts
     that are settled with it. Claims that wait for others are left to a task of their own; without `waits_on` they are
     given up.
 
@@ -74,7 +76,7 @@ def conclude(
         board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
         spread = _Spread()
         lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
-        delivered = delivery.deliver(task) if delivers else None
+        delivered = None if deliver is None else deliver(task)
         for batch, kinds in _kinds(task.id).items():
             if batch <= coin_breaks.FIRST_BREAK:
                 _conclude_break(task, batch, tally, board)
@@ -88,7 +90,7 @@ def conclude(
         _settle_lockers(lockers)
         if spread.to_mend:
             _have_mended(spread.to_mend)
-        left = _leave_what_waits(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
+        left = waiting_claims.leave(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
         # Only where no coin came in at all is there something to say of who answered.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
         state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
@@ -199,9 +201,11 @@ def _conclude_batch(
     """Settle one batch of the task's coins and return the lockers whose contents it touched."""
     changes: dict[coin_outcomes.Ending, dict[_Kind, coin_outcomes.Ending]] = {}
     arrived: set[_Kind] = set()
+    marks: dict[_Kind, str] = {}
     touched: set[UUID] = set()
     for kind, alike in kinds.items():
-        ending = _ending(task, said, kind)
+        marks[kind] = task_store.covered(kind.outcome, kind.pown, said)
+        ending = _ending(task, kind, marks[kind])
         if awaited:
             ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
         touched |= alike.lockers
@@ -226,7 +230,7 @@ def _conclude_batch(
     came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
     for change, endings in changes.items():
         number = sum(sum(kinds[kind].counts.values()) for kind in endings)
-        _settle_coins(task, batch, change, endings, number, said)
+        _settle_coins(task, batch, change, endings, number, marks)
     if came:
         touched |= _note_departures(came)
     return touched
@@ -239,8 +243,7 @@ def _with_those_awaited(shown: str, awaited: Set[int]) -> str:
     )
 
 
-def _ending(task: LockerTask, said: Sequence[tuple[str, str]], kind: _Kind) -> coin_outcomes.Ending:
-    marks = task_store.covered(kind.outcome, kind.pown, said)
+def _ending(task: LockerTask, kind: _Kind, marks: str) -> coin_outcomes.Ending:
     if task.kind == TaskKind.FIX:
         return coin_outcomes.ending_of_fix(CoinState(kind.state), marks, kind.pown)
     return coin_outcomes.ending(
@@ -267,7 +270,7 @@ def _settle_coins(
     change: coin_outcomes.Ending,
     endings: Mapping[_Kind, coin_outcomes.Ending],
     number: int,
-    said: Sequence[tuple[str, str]],
+    marks: Mapping[_Kind, str],
 ) -> None:
     """
     Let coins of some kinds go in their new state, and write a line of the receipt for each.
@@ -293,10 +296,7 @@ def _settle_coins(
         statement = _SETTLE_KINDS
     else:
         statement = _SETTLE_COINS
-        numbers = {
-            kind: _numbers_to_keep(task, change.secrets, task_store.covered(kind.outcome, kind.pown, said), batch, kind)
-            for kind in endings
-        }
+        numbers = {kind: _numbers_to_keep(task, change.secrets, marks[kind], batch, kind) for kind in endings}
         values |= {
             "ids": [coin_id for sealed in numbers.values() for coin_id in sealed],
             "secrets": [one.secrets for sealed in numbers.values() for one in sealed.values()],
@@ -428,16 +428,6 @@ def _have_mended(locker_ids: Set[UUID]) -> None:
             "UPDATE lockers_locker SET mend_at = now() + interval '0.5 seconds', mends = 0 WHERE id = ANY(%s)",
             [list(locker_ids)],
         )
-
-
-def _leave_what_waits(task: LockerTask, *, waits_on: bool) -> task_results.Left:
-    known, waiting = competing_claims.left_of(task_id=task.pk)
-    if not waiting:
-        return task_results.Left(units=known)
-    if waits_on:
-        return task_results.Left(known, waiting, waiting_claims.hand_on(task))
-    competing_claims.give_up(task_id=task.pk)
-    return task_results.Left(known, waiting)
 
 
 def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:

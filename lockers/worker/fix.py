@@ -30,12 +30,11 @@ from lockers.transport import Answer, Call
 from lockers.worker import (
     finalize,
     health_check,
-    messages,
     request_encryption,
     task_store,
 )
-from lockers.worker.broadcast import MOVED, Table, Work
-from lockers.worker.messages import CoinWork, Reply, Targets
+from lockers.worker.broadcast import Request, TaskRun
+from lockers.worker.messages import MOVED, CoinWork, Reply, Table, Targets
 from lockers.worker.task_store import Claim
 
 # One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
@@ -49,30 +48,30 @@ _PATIENCE: Final = 4.0
 _ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
 
 
-def run(work: Work) -> None:
+def run(task_run: TaskRun) -> None:
     """Heal the coins of the task; one that a caller began looks first which coins there are to heal."""
     further: dict[str, Any] = {}
-    if work.task.plan.get("looks"):
-        task_store.advance(held=work.held, step=Step.CHECKING, progress=2)
-        checked = health_check.check_wallet(work, of_task=True)
+    if task_run.task.plan.get("looks"):
+        task_store.advance(held=task_run.held, step=Step.CHECKING, progress=2)
+        checked = health_check.check_wallet(task_run, of_task=True)
         further = {"coins_checked": checked.coins, "coins_refused": checked.refused}
-        reserve_to_heal(held=work.held)
-    numbers = task_store.batches(task_id=work.task.id)
+        reserve_to_heal(held=task_run.held)
+    numbers = task_store.batches(task_id=task_run.task.id)
     if further and not numbers:
         message, state = health_check.summary(checked)
         finalize.finish(
-            held=work.held,
+            held=task_run.held,
             state=state,
             message=message,
             result={"coins_processed": 0, "coins_healed": 0, "coins_fracked": 0, "raida": checked.board, **further},
         )
         return
     for batch in numbers:
-        heal(work, batch)
-    finalize.conclude(held=work.held, further=further)
+        heal(task_run, batch)
+    finalize.conclude(held=task_run.held, further=further)
 
 
-def heal(work: Work, batch: int) -> None:
+def heal(task_run: TaskRun, batch: int) -> None:
     """
     Ask the servers that do not accept the coins of a batch, and have those fix them that answer.
 
@@ -80,16 +79,16 @@ def heal(work: Work, batch: int) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    patients = _load(work.held, batch)
-    task_store.advance(held=work.held, step=Step.FINDING)
-    _examine(work, batch, patients)
-    generators = coin_secrets.generators(work.task)
-    _commit(work.held, patients, generators)
+    patients = _load(task_run.held, batch)
+    task_store.advance(held=task_run.held, step=Step.FINDING)
+    _examine(task_run, batch, patients)
+    generators = coin_secrets.generators(task_run.task)
+    _commit(task_run.held, patients, generators)
     patients = [patient for patient in patients if patient.to_fix]
     if not patients:
         return
-    task_store.advance(held=work.held, step=Step.HEALING, progress=40)
-    tickets, votes = _get_tickets(work, batch, patients)
+    task_store.advance(held=task_run.held, step=Step.HEALING, progress=40)
+    tickets, votes = _get_tickets(task_run, batch, patients)
     pieces = [patient.piece for patient in patients]
     chosen: Targets = {
         raida: indices
@@ -107,10 +106,20 @@ def heal(work: Work, batch: int) -> None:
     call = Call(
         command=Command.FIX, payloads={raida: payloads.encode_fix(request) for raida, request in requests.items()}
     )
-    work.exchange(
-        Command.FIX, batch, pieces, chosen, MOVED, call=call, sent=True, patience=_PATIENCE, progress=(50, 90)
+    task_run.broadcast(
+        Request(
+            Command.FIX,
+            batch,
+            pieces,
+            targets=chosen,
+            table=MOVED,
+            call=call,
+            intends=True,
+            patience=_PATIENCE,
+            progress=(50, 90),
+        )
     )
-    work.exchange(Command.FIND, batch, pieces, messages.choose(pieces, Mark.SENT), _ASKED)
+    task_run.broadcast(Request(Command.FIND, batch, pieces, Mark.SENT, _ASKED))
 
 
 @dataclass(slots=True)
@@ -142,7 +151,7 @@ def _load(held: Claim, batch: int) -> list[_Patient]:
     return patients
 
 
-def _examine(work: Work, batch: int, patients: Sequence[_Patient]) -> None:
+def _examine(task_run: TaskRun, batch: int, patients: Sequence[_Patient]) -> None:
     """Ask what the servers hold that are not known to accept a coin; note which answer."""
     pieces = [patient.piece for patient in patients]
     chosen = {
@@ -150,9 +159,9 @@ def _examine(work: Work, batch: int, patients: Sequence[_Patient]) -> None:
         for raida in range(RAIDA_COUNT)
         if (indices := tuple(index for index, piece in enumerate(pieces) if piece.pown[raida] != "p"))
     }
-    found = work.exchange(Command.FIND, batch, pieces, chosen, {})
+    found = task_run.broadcast(Request(Command.FIND, batch, pieces, targets=chosen))
     for raida, told in found.items():
-        for index, reply in zip(chosen[raida], told, strict=True):
+        for index, reply in told.items():
             patient = patients[index]
             if _is_ours(patient, raida, reply):
                 patient.adopted.add(raida)
@@ -195,7 +204,9 @@ def _commit(held: Claim, patients: Sequence[_Patient], generators: Sequence[byte
             )
 
 
-def _get_tickets(work: Work, batch: int, patients: Sequence[_Patient]) -> tuple[tuple[int, ...], Mapping[int, int]]:
+def _get_tickets(
+    task_run: TaskRun, batch: int, patients: Sequence[_Patient]
+) -> tuple[tuple[int, ...], Mapping[int, int]]:
     """Return a ticket for each server, 0 where there is none, and how many vouch for each coin."""
     pieces = [patient.piece for patient in patients]
     chosen = {
@@ -210,10 +221,8 @@ def _get_tickets(work: Work, batch: int, patients: Sequence[_Patient]) -> tuple[
             for raida, each in chosen.items()
         },
     )
-    ciphers = request_encryption.ciphers(
-        Command.GET_TICKET, pieces, chosen, spare=request_encryption.spare_coin(work.task.wallet_id)
-    )
-    results = work.question(request_encryption.hidden(call, ciphers), batch)
+    call = request_encryption.encrypted_for(call, pieces, chosen, wallet_id=task_run.task.wallet_id)
+    results = task_run.question(call, batch)
     tickets = [0] * RAIDA_COUNT
     votes = dict.fromkeys(range(len(pieces)), 0)
     for raida, indices in chosen.items():

@@ -34,10 +34,9 @@ from lockers.worker import (
     late_answers,
     messages,
     request_encryption,
-    split_batches,
     task_store,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 
@@ -95,12 +94,12 @@ class Checked:
         return {"fewest": min(self.passes), "most": max(self.passes)} if self.passes else None
 
 
-def run(work: Work) -> None:
-    task_store.advance(held=work.held, step=Step.CHECKING, progress=5)
-    checked = check_wallet(work)
+def run(task_run: TaskRun) -> None:
+    task_store.advance(held=task_run.held, step=Step.CHECKING, progress=5)
+    checked = check_wallet(task_run)
     message, state = summary(checked)
     finalize.finish(
-        held=work.held,
+        held=task_run.held,
         state=state,
         message=message,
         result={
@@ -157,18 +156,22 @@ def not_checked_lately(rows: QuerySet[Coin]) -> QuerySet[Coin]:
     return rows.filter(Q(checked_at=None) | Q(checked_at__lt=Now() - LATELY))
 
 
-def check_wallet(work: Work, *, of_task: bool = False) -> Checked:
+def check_wallet(task_run: TaskRun, *, of_task: bool = False) -> Checked:
     """
     Check the coins at rest of a task's wallet, those of the task too if told so, and write down what is learnt.
 
     :raises TaskSuperseded: another worker has the task
     """
-    wanted = Q(task=None) | Q(task=work.task) if of_task else Q(task=None)
-    rows = Coin.objects.filter(wanted, wallet_id=work.task.wallet_id, state__in=SPENDABLE)
+    wanted = Q(task=None) | Q(task=task_run.task) if of_task else Q(task=None)
+    rows = Coin.objects.filter(wanted, wallet_id=task_run.task.wallet_id, state__in=SPENDABLE)
     checked = Checked()
     for number, page in enumerate(_pages(rows, limit=MOST)):
-        told = ask(page, wallet_id=work.task.wallet_id, question=lambda call, _, at=number: work.question(call, at))  # type: ignore[misc]
-        write_down(page, told, into=checked, task_id=work.task.id if of_task else None, held=work.held)
+
+        def question(call: Call, _: int, at: int = number) -> Results:
+            return task_run.question(call, at)
+
+        told = ask(page, wallet_id=task_run.task.wallet_id, question=question)
+        write_down(page, told, into=checked, task_id=task_run.task.id if of_task else None, held=task_run.held)
     return checked
 
 
@@ -285,17 +288,18 @@ def _placed(
 def _by_coin(
     command: Command, pieces: Sequence[CoinWork], chosen: Targets, wallet_id: UUID, question: Question
 ) -> Sequence[Told]:
-    spare = request_encryption.spare_coin(wallet_id)
+    key_coin = request_encryption.key_coin_of(wallet_id)
 
-    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         call = messages.compose(command, pieces, chosen)
         results = question(
-            request_encryption.hidden(call, request_encryption.ciphers(command, pieces, chosen, spare=spare)), 0
+            request_encryption.encrypted(call, request_encryption.ciphers(command, pieces, chosen, key_coin=key_coin)),
+            0,
         )
-        return messages.replies(command, chosen, results), split_batches.refusing(results)
+        return messages.replies(command, chosen, results), messages.refusing(results)
 
     told: list[dict[int, Reply]] = [{} for _ in pieces]
-    for raida, replies in split_batches.ask(chosen, once).items():
+    for raida, replies in messages.ask_in_halves(chosen, once).items():
         for index, reply in zip(chosen[raida], replies, strict=True):
             told[index][raida] = reply
     return told

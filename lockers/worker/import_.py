@@ -24,11 +24,10 @@ from lockers.states import Mark, Step, TaskState
 from lockers.worker import (
     finalize,
     incoming,
-    messages,
     task_store,
     waiting_claims,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
 from wallets.wording import counted, verb
@@ -37,50 +36,50 @@ from wallets.wording import counted, verb
 _READING: Final = timedelta(seconds=60)
 
 
-def run(work: Work) -> None:
-    if work.task.plan.get("uploaded") and not _read_upload(work):
+def run(task_run: TaskRun) -> None:
+    if task_run.task.plan.get("uploaded") and not _read_upload(task_run):
         return
-    if not incoming.goes_on(work):
+    if not incoming.can_start(task_run):
         return
-    numbers = task_store.batches(task_id=work.task.id)
-    _sort_out_two_secrets(work, numbers)
-    sorted_out = [number for number in numbers if number not in work.task.plan.get("two_secrets", [])]
-    incoming.move_in(work, sorted_out, Command.POWN)
-    unsorted = work.task.plan.get("two_secrets", [])
-    number, listed = left_out(task_id=work.task.id, batches=unsorted) if sorted_out else (0, [])
+    numbers = task_store.batches(task_id=task_run.task.id)
+    _sort_out_two_secrets(task_run, numbers)
+    sorted_out = [number for number in numbers if number not in task_run.task.plan.get("two_secrets", [])]
+    incoming.move_in(task_run, sorted_out, Command.POWN)
+    unsorted = task_run.task.plan.get("two_secrets", [])
+    number, listed = left_out(task_id=task_run.task.id, batches=unsorted) if sorted_out else (0, [])
     reason = ""
     if number:
         reason = (
             f"{counted(number, 'coin')} {verb(number, 'was left as it is', 'were left as they are')}:"
             f" fewer than {QUORUM} of {RAIDA_COUNT} servers said which number they hold."
         )
-    work.conclude(reason=reason, further={"left_out": listed} if listed else {})
+    task_run.conclude(reason=reason, further={"left_out": listed} if listed else {})
 
 
 @sensitive_variables("sealed", "uploads", "found")
-def _read_upload(work: Work) -> bool:
+def _read_upload(task_run: TaskRun) -> bool:
     """Read files that were too large for a request, and tell whether there is anything to do for this worker now."""
-    sealed = begin_reading(held=work.held)
+    sealed = begin_reading(held=task_run.held)
     assert sealed is not None, "the files are deleted with the word that they are there"
     try:
-        found = coin_import.read(coin_secrets.open_upload(sealed, task_id=work.task.id))
+        found = coin_import.read(coin_secrets.open_upload(sealed, task_id=task_run.task.id))
     except InvalidLockerRequest as error:
-        finalize.finish(held=work.held, state=TaskState.ERROR, message=str(error), result={"files": []})
+        finalize.finish(held=task_run.held, state=TaskState.ERROR, message=str(error), result={"files": []})
         return False
     arrivals = end_reading(
-        held=work.held,
-        save=lambda: coin_import.save(found, task_id=work.task.id, wallet_id=work.task.wallet_id),
+        held=task_run.held,
+        save=lambda: coin_import.save(found, task_id=task_run.task.id, wallet_id=task_run.task.wallet_id),
         two_secrets=found.two_secrets,
         files=lambda: [coin_import.outcome_as_json(outcome) for outcome in found.outcomes],
     )
     if not arrivals:
-        finalize.finish(held=work.held, state=TaskState.ERROR, message=coin_import.why_nothing(found), result={})
+        finalize.finish(held=task_run.held, state=TaskState.ERROR, message=coin_import.why_nothing(found), result={})
         return False
-    work.task.refresh_from_db()
+    task_run.task.refresh_from_db()
     return bool(arrivals.saved)
 
 
-def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
+def _sort_out_two_secrets(task_run: TaskRun, numbers: list[int]) -> None:
     """
     Learn which of a file's two numbers each server holds.
 
@@ -88,13 +87,13 @@ def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
     plan have the file's two numbers in their two columns; afterwards they have the one that each
     server holds, and fresh ones.
     """
-    unsorted = list(work.task.plan.get("two_secrets", []))
+    unsorted = list(task_run.task.plan.get("two_secrets", []))
     if not unsorted:
         return
-    task_store.advance(held=work.held, step=Step.FINDING, progress=5)
+    task_store.advance(held=task_run.held, step=Step.FINDING, progress=5)
     for batch in [number for number in numbers if number in unsorted]:
-        pieces = work.pieces(batch)
-        told = _holders(work, batch, pieces)
+        pieces = task_run.pieces(batch)
+        told = _holders(task_run, batch, pieces)
         if not told:
             # Left as it is, to be imported again: powning now could take the wrong number for the right one.
             continue
@@ -104,25 +103,24 @@ def _sort_out_two_secrets(work: Work, numbers: list[int]) -> None:
             numbers.append(max(numbers) + 1)
             unsorted.append(numbers[-1])
         place_fresh_numbers(
-            held=work.held,
+            held=task_run.held,
             holders=told,
-            plan={**work.task.plan, "two_secrets": unsorted},
+            plan={**task_run.task.plan, "two_secrets": unsorted},
             aside=aside,
             aside_batch=numbers[-1],
         )
-        work.task.plan["two_secrets"] = unsorted
+        task_run.task.plan["two_secrets"] = unsorted
 
 
-def _holders(work: Work, batch: int, pieces: Sequence[CoinWork]) -> dict[UUID, Sequence[bytes]]:
+def _holders(task_run: TaskRun, batch: int, pieces: Sequence[CoinWork]) -> dict[UUID, Sequence[bytes]]:
     """
     Return which of its two numbers each server holds, for the coins of which 13 servers tell it.
     """
-    everywhere = messages.choose(pieces, Mark.UNASKED)
-    found = work.exchange(Command.FIND, batch, pieces, everywhere, {})
+    found = task_run.broadcast(Request(Command.FIND, batch, pieces, Mark.UNASKED))
     holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
     told: dict[UUID, list[Reply]] = {coin_id: [] for coin_id in holders}
     for raida, replies in found.items():
-        for index, reply in zip(everywhere[raida], replies, strict=True):
+        for index, reply in replies.items():
             coin_id = pieces[index].coin_id
             told[coin_id].append(reply)
             if reply is Reply.HAS_NEW:

@@ -1,5 +1,5 @@
 """
-Coins that come in, by a take or an import.
+Coins that come in, by a take or an import: give them new numbers on the servers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -7,87 +7,61 @@ from collections.abc import Mapping, Sequence
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM
 from lockers.states import Mark
-from lockers.worker import (
-    broadcast,
-    messages,
-    task_store,
-    waiting_claims,
-)
-from lockers.worker.broadcast import ASKED, MOVED, MOVED_AGAIN, Work
-from lockers.worker.messages import CoinWork, Reply
+from lockers.worker import broadcast, messages, task_store, waiting_claims
+from lockers.worker.broadcast import GRACE_MOVE, Request, TaskRun
+from lockers.worker.messages import ASKED, MOVED, MOVED_AGAIN, CoinWork, Reply
 
 
-def goes_on(work: Work) -> bool:
+def can_start(task_run: TaskRun) -> bool:
     """
-    Begin with coins that waited for other claims, and tell whether there is anything to do for this worker now.
+    Promote claims that waited for others, and return whether this worker has coins to work on now.
 
-    A task whose coins all wait still is parked; one that has none left ends.
+    A task whose coins all still wait is parked; one that has no coins left ends.
     """
-    if task_store.batches(task_id=work.task.id) or not waiting_claims.has_waiting_claims(task_id=work.task.id):
+    if task_store.batches(task_id=task_run.task.id) or not waiting_claims.has_waiting_claims(task_id=task_run.task.id):
         return True
-    if waiting_claims.promote_waiting(held=work.held):
-        work.task.refresh_from_db()
+    if waiting_claims.promote_waiting(held=task_run.held):
+        task_run.task.refresh_from_db()
         return True
-    if not waiting_claims.has_waiting_claims(task_id=work.task.id):
-        work.conclude(reason="Every coin turned out to be held in this service.")
+    if not waiting_claims.has_waiting_claims(task_id=task_run.task.id):
+        task_run.conclude(reason="Every coin turned out to be held in this service.")
     return False
 
 
 def move_in(
-    work: Work, numbers: Sequence[int], command: Command, *, known: Mapping[int, list[CoinWork]] | None = None
+    task_run: TaskRun, numbers: Sequence[int], command: Command, *, known: Mapping[int, list[CoinWork]] | None = None
 ) -> None:
     """
-    Give coins their new numbers on every server, ask the silent ones, and finish what was not done.
+    Give the coins of batches their new numbers on every server, ask silent servers, and repeat what was not done.
 
-    `known` batches have not to be read again.
+    The coins of `known` batches are not read again.
+
+    :raises TaskSuperseded: another worker has the task
     """
     for position, batch in enumerate(numbers):
-        pieces = (known or {}).get(batch) or work.fresh_pieces(batch)
-        broadcast.tell(
-            work,
-            command,
-            batch,
-            pieces,
-            early=broadcast.LINGER_MOVING,
-            progress=broadcast.share(10, 90, position, len(numbers)),
-        )
-        learn(work, batch, pieces)
+        coins = (known or {}).get(batch) or task_run.fresh_pieces(batch)
+        progress = broadcast.share(10, 90, position, len(numbers))
+        task_run.send_batch(Request(command, batch, coins, grace=GRACE_MOVE, progress=progress))
+        ask_unconfirmed(task_run, batch, coins)
         if command is Command.REMOVE:
-            pown_forgotten(work, batch, pieces)
-        # Not blindly: each of these servers has just said that it holds the old number.
-        undone = messages.choose(pieces, Mark.OLD)
-        work.exchange(command, batch, pieces, undone, MOVED_AGAIN, sent=True)
-        learn(work, batch, pieces)
+            pown_forgotten(task_run, batch, coins)
+        # Each of these servers has just said that it holds the old number.
+        task_run.broadcast(Request(command, batch, coins, Mark.OLD, MOVED_AGAIN, intends=True))
+        ask_unconfirmed(task_run, batch, coins)
 
 
-def learn(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
+def ask_unconfirmed(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
+    """Ask the silent servers about coins that fewer than 13 have confirmed; a fix repairs the others later."""
+    undecided = [coin for coin in coins if coin.marks.count(Mark.NEW) < QUORUM]
+    task_run.broadcast(Request(Command.FIND, batch, undecided, Mark.SENT + Mark.ERROR, ASKED, grace=GRACE_MOVE))
+
+
+def pown_forgotten(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Ask the silent servers about coins that 13 have not confirmed yet.
+    Take coins from servers that restarted: they have forgotten the locker, while the coins still carry its key.
 
-    About the others nobody has to wait for an answer: they are healed later.
+    Servers that refused a remove are asked; only those that hold the key get a pown.
     """
-    undecided = [piece for piece in pieces if piece.marks.count(Mark.NEW) < QUORUM]
-    unsure = messages.choose(undecided, Mark.SENT + Mark.ERROR)
-    work.exchange(Command.FIND, batch, undecided, unsure, ASKED, early=broadcast.LINGER_MOVING)
-
-
-def pown_forgotten(work: Work, batch: int, pieces: Sequence[CoinWork]) -> None:
-    """
-    Take coins from servers that restarted: they forgot the locker, while the coins carry its key.
-
-    Where a remove was refused the servers are asked; only those that hold the key get a pown.
-    """
-    refused = messages.choose(pieces, Mark.REFUSED)
-    found = work.exchange(Command.FIND, batch, pieces, refused, {})
-    forgotten = {
-        raida: tuple(index for index, reply in zip(refused[raida], replies, strict=True) if reply is Reply.HAS_OLD)
-        for raida, replies in found.items()
-    }
-    work.exchange(
-        Command.POWN,
-        batch,
-        pieces,
-        {raida: indices for raida, indices in forgotten.items() if indices},
-        MOVED,
-        sent=True,
-    )
+    found = task_run.broadcast(Request(Command.FIND, batch, coins, Mark.REFUSED))
+    forgotten = messages.where(found, Reply.HAS_OLD)
+    task_run.broadcast(Request(Command.POWN, batch, coins, targets=forgotten, table=MOVED, intends=True))

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from lockers import transport
-from lockers.transport import Answer, Call, Listener, Results, Server
+from lockers.transport import Call, Listener, Results, Server
 from lockers.worker import circuit_breaker
 
 _log = logging.getLogger(__name__)
@@ -165,13 +165,6 @@ def is_quiet() -> bool:
     """Whether this process listens to no server, and has written down all that it heard."""
     with _count:
         return not _open and _writer.is_idle()
-
-
-def without_given_up(results: Results) -> Results:
-    """Of servers that were given up and are still listened to nothing is known yet."""
-    return {
-        raida: result for raida, result in results.items() if isinstance(result, Answer) or result.reason != "cancelled"
-    }
 
 
 def ask(servers: Sequence[Server], call: Call, *, hearing: Hearing | None, **how: Any) -> Results:

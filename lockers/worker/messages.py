@@ -5,19 +5,20 @@ Knows neither the database nor sockets: bytes go out through `network.Call`, ans
 as `network.Answer` or `network.NoResponse`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
-from lockers.raida.statuses import RAIDA_COUNT, UNREADABLE, Status
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT, UNREADABLE, Status
+from lockers.states import Mark
 from lockers.transport import Answer, Call, NoResponse
 
 Numbers = tuple[bytes, ...]
@@ -293,3 +294,174 @@ def _listed(result: Answer | NoResponse) -> set[Coin]:
         return set(payloads.decode_peek_reply(result.status, result.payload))
     except WireError:
         return set()
+
+
+# What replies make of the marks of coins.
+
+Table = Mapping[tuple[str, Reply], str]
+_T = TypeVar("_T")
+
+
+def every(marks: str, replies: Mapping[Reply, str]) -> dict[tuple[str, Reply], str]:
+    """A table in which each of the marks becomes the same by each reply."""
+    return {(mark, reply): new for mark in marks for reply, new in replies.items()}
+
+
+# What a reply makes of a mark; a pair that is not here leaves the mark as it is.
+MOVED: Final[Table] = every(
+    Mark.UNASKED + Mark.SENT + Mark.OLD + Mark.UNREACHED,
+    {
+        Reply.PASS: Mark.NEW,
+        Reply.FAIL: Mark.REFUSED,
+        Reply.ERROR: Mark.ERROR,
+        Reply.UNREADABLE: Mark.UNREADABLE,
+        Reply.SILENT: Mark.SENT,
+        Reply.UNREACHED: Mark.UNREACHED,
+    },
+)
+# A second try is made only where the server said that it holds the old number. If that try
+# never leaves, the packet of the first may still be under way.
+MOVED_AGAIN: Final[Table] = {**MOVED, (Mark.SENT, Reply.UNREACHED): Mark.OLD, (Mark.SENT, Reply.UNREADABLE): Mark.OLD}
+ASKED: Final[Table] = {
+    (Mark.SENT, Reply.HAS_OLD): Mark.OLD,
+    (Mark.SENT, Reply.HAS_NEW): Mark.NEW,
+    (Mark.SENT, Reply.HAS_NEITHER): Mark.GONE,
+    (Mark.OLD, Reply.HAS_NEW): Mark.NEW,
+    # Whoever answered with an error is done with the command.
+    (Mark.ERROR, Reply.HAS_OLD): Mark.KEPT,
+    (Mark.ERROR, Reply.HAS_NEW): Mark.NEW,
+    (Mark.ERROR, Reply.HAS_NEITHER): Mark.GONE,
+}
+# Long after the last command that could have changed anything.
+FOUND: Final[Table] = {**ASKED, (Mark.SENT, Reply.HAS_OLD): Mark.KEPT, (Mark.OLD, Reply.HAS_OLD): Mark.KEPT}
+
+
+def remark(
+    pieces: Sequence[CoinWork], chosen: Targets, told: Mapping[int, Sequence[_T]], become: Callable[[str, _T], str]
+) -> dict[UUID, str]:
+    """
+    Give chosen pieces the marks that theirs become by what was told of each; return all marks of those that changed.
+    """
+    everyone = tuple(range(len(pieces)))
+    columns: list[Sequence[_T | None]] = []
+    for raida in range(RAIDA_COUNT):
+        indices, words = chosen.get(raida, ()), told.get(raida, ())
+        if indices == everyone:
+            columns.append(words)
+            continue
+        column: list[_T | None] = [None] * len(pieces)
+        for index, word in zip(indices, words, strict=True):
+            column[index] = word
+        columns.append(column)
+    # Most pieces are alike.
+    known: dict[tuple[str, tuple[_T | None, ...]], str] = {}
+    changed: dict[UUID, str] = {}
+    for piece, heard in zip(pieces, zip(*columns, strict=True), strict=True):
+        if (piece.marks, heard) not in known:
+            known[piece.marks, heard] = "".join(
+                mark if word is None else become(mark, word) for mark, word in zip(piece.marks, heard, strict=True)
+            )
+        marks = known[piece.marks, heard]
+        if marks != piece.marks:
+            piece.marks = changed[piece.coin_id] = marks
+    return changed
+
+
+def batch_marks(chosen: Targets, marks: Mapping[int, str]) -> str:
+    return "".join(marks[raida] if raida in chosen else Mark.UNASKED for raida in range(RAIDA_COUNT))
+
+
+def common_marks(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, str] | None:
+    """The one mark that all chosen pieces have at each server, if they do."""
+    if len({piece.marks for piece in pieces}) == 1:
+        return {raida: pieces[0].marks[raida] for raida in chosen}
+    marks = {raida: {pieces[index].marks[raida] for index in indices} for raida, indices in chosen.items()}
+    if any(len(each) > 1 for each in marks.values()):
+        return None
+    return {raida: each.pop() for raida, each in marks.items()}
+
+
+def quorum_passed(
+    command: Command, pieces: Sequence[CoinWork], chosen: Targets, reads: Reader | None
+) -> Callable[[Results], bool]:
+    """Whether each of the chosen coins is known to have passed on 13 servers, counted as the answers come."""
+    asked = {index for indices in chosen.values() for index in indices}
+    passes = {index: pieces[index].marks.count(Mark.NEW) for index in asked}
+    counted: set[int] = set()
+
+    def enough(results: Results) -> bool:
+        new = {raida: chosen[raida] for raida in results if raida in chosen and raida not in counted}
+        counted.update(new)
+        for raida, told in replies(command, new, results, reads=reads).items():
+            for index, reply in zip(chosen[raida], told, strict=True):
+                passes[index] += reply in (Reply.PASS, Reply.HAS_NEW)
+        return all(count >= QUORUM for count in passes.values())
+
+    return enough
+
+
+def where(replies: Mapping[int, Mapping[int, Reply]], *wanted: Reply) -> Targets:
+    """Return, for each server, the coins about which it gave one of the `wanted` replies."""
+    found = {raida: tuple(index for index, reply in each.items() if reply in wanted) for raida, each in replies.items()}
+    return {raida: indices for raida, indices in found.items() if indices}
+
+
+# Requests that servers refuse because of one coin.
+
+HALVED: Final = frozenset({Command.FIND, Command.DETECT})
+# Requests after one that was refused: enough to find two coins in a thousand, or four in fifty. The remaining coins
+# stay unanswered, as after a timeout.
+MOST_HALVES: Final = 40
+
+Replies = dict[int, tuple[Reply, ...]]
+
+
+def refusing(results: Results) -> set[int]:
+    """Return the servers that refused a request because of some coin in it."""
+    return {
+        raida
+        for raida, result in results.items()
+        if isinstance(result, Answer) and result.status == Status.INVALID_SN_OR_DENOMINATION
+    }
+
+
+def ask_in_halves(chosen: Targets, question: Callable[[Targets], tuple[Replies, set[int]]]) -> Replies:
+    """
+    Return what `question` returns for the chosen coins; where most servers refuse, ask again in halves.
+
+    A server that is asked about a serial number which it does not keep answers with one status for all coins of the
+    request (the RAIDA protocol, section 6). The largest part is halved first, down to single coins. Only for commands
+    that change nothing. `question` returns the replies and the servers that refused.
+    """
+    told, refused = question(chosen)
+    if not _is_refused(chosen, refused):
+        return told
+    found = {raida: dict(zip(chosen[raida], replies, strict=True)) for raida, replies in told.items()}
+    parts: deque[Targets] = deque([{raida: chosen[raida] for raida in refused}])
+    asked = 0
+    while parts and asked < MOST_HALVES:
+        for half in _halves(parts.popleft()):
+            told, refused = question(half)
+            asked += 1
+            for raida, replies in told.items():
+                found[raida] |= dict(zip(half[raida], replies, strict=True))
+            if _is_refused(half, refused):
+                parts.append({raida: half[raida] for raida in refused})
+    return {raida: tuple(found[raida][index] for index in indices) for raida, indices in chosen.items()}
+
+
+def _is_refused(chosen: Targets, refused: set[int]) -> bool:
+    return 2 * len(refused) > len(chosen)
+
+
+def _halves(part: Targets) -> list[Targets]:
+    """Two parts of the coins, none if it is one coin."""
+    indices = sorted({index for each in part.values() for index in each})
+    if len(indices) < 2:
+        return []
+    middle = indices[len(indices) // 2]
+    halves: list[Targets] = [
+        {raida: tuple(index for index in each if index < middle) for raida, each in part.items()},
+        {raida: tuple(index for index in each if index >= middle) for raida, each in part.items()},
+    ]
+    return [{raida: each for raida, each in half.items() if each} for half in halves]

@@ -37,10 +37,9 @@ from lockers.worker import (
     listening,
     messages,
     request_encryption,
-    split_batches,
     task_store,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS
 
@@ -94,28 +93,30 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> messages.Listing:
     return replace(listing, coins=seen.coins, code_used=None if seen.code == codes.verbatim(code) else seen.code)
 
 
-def run(work: Work) -> None:
-    task_store.advance(held=work.held, step=Step.PEEKING, progress=5)
-    late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
+def run(task_run: TaskRun) -> None:
+    task_store.advance(held=task_run.held, step=Step.PEEKING, progress=5)
+    late = listening.LastOf(task_run.task.id, partial(late_answers.write_peeked, task_run.task.id))
     try:
-        code = coin_secrets.task_code(work.task)
-        seen = look(code, work.servers, wallet_id=work.task.wallet_id, question=work.question, listen=late.begin)
-        _tell_what_was_seen(work, seen, spelling=spelling_of(code, seen.code))
+        code = coin_secrets.task_code(task_run.task)
+        seen = look(
+            code, task_run.servers, wallet_id=task_run.task.wallet_id, question=task_run.question, listen=late.begin
+        )
+        _tell_what_was_seen(task_run, seen, spelling=spelling_of(code, seen.code))
         late.task_has_ended()
     finally:
         late.drop()
 
 
-def _tell_what_was_seen(work: Work, seen: Seen, *, spelling: int | None) -> None:
+def _tell_what_was_seen(task_run: TaskRun, seen: Seen, *, spelling: int | None) -> None:
     listing = seen.listing
     if not seen.coins:
-        note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
-        finalize.finish(held=work.held, state=TaskState.ERROR, message=why_nothing(listing), result=board(listing))
+        note_if_wrong(listing, task_run.task.actor_id, task_run.task.plan.get("from", ""))
+        finalize.finish(held=task_run.held, state=TaskState.ERROR, message=why_nothing(listing), result=board(listing))
         return
     coins = sorted(seen.coins, reverse=True)
     is_listed = seen.coins == listing.coins
     finalize.finish(
-        held=work.held,
+        held=task_run.held,
         state=TaskState.COMPLETED,
         message="" if is_listed else "Too few servers list this locker; its coins were found one by one.",
         result={
@@ -170,11 +171,11 @@ def look_into(
         call = Call(command=Command.PEEK, payloads={raida: encode_peek(keys[raida]) for raida in range(RAIDA_COUNT)})
         results = listening.ask(
             asked,
-            request_encryption.hidden(call, {raida: with_locker_key(key) for raida, key in enumerate(keys)}),
+            request_encryption.encrypted(call, {raida: with_locker_key(key) for raida, key in enumerate(keys)}),
             hearing=listen(),
             until=transport.within(settings.RAIDA_TIMEOUT_SECONDS),
             enough=lambda results: messages.is_decided(results, quorum=QUORUM),
-            grace=broadcast.LINGER_LOOKING,
+            grace=broadcast.GRACE_PEEK,
         )
         circuit_breaker.Board.load().note(results)
         found = messages.listing(results, quorum=QUORUM), keys, candidate
@@ -259,15 +260,15 @@ def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[C
     # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
-    spare = request_encryption.spare_coin(wallet_id)
+    key_coin = request_encryption.key_coin_of(wallet_id)
 
-    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         call = messages.compose(Command.DETECT, pieces, chosen)
-        lent = request_encryption.ciphers(Command.DETECT, pieces, chosen, spare=spare)
+        lent = request_encryption.ciphers(Command.DETECT, pieces, chosen, key_coin=key_coin)
         results = question(Call(call.command, call.payloads, own | lent), batch)
-        return messages.replies(Command.DETECT, chosen, results), split_batches.refusing(results)
+        return messages.replies(Command.DETECT, chosen, results), messages.refusing(results)
 
-    told = split_batches.ask(chosen, once)
+    told = messages.ask_in_halves(chosen, once)
     return [
         piece.coin
         for index, piece in enumerate(pieces)

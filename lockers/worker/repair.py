@@ -33,10 +33,10 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import CoinState, Mark
 from lockers.transport import Answer, GraceWindow, Results
-from lockers.worker import circuit_breaker, late_answers, messages, request_encryption, split_batches
+from lockers.worker import circuit_breaker, late_answers, messages, request_encryption
 from lockers.worker.late_answers import Unheard
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
-from lockers.worker.request_encryption import Spare
+from lockers.worker.request_encryption import KeyCoin
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class _Patient:
     locker_id: UUID
     mends: int
     keys: Numbers = field(repr=False)
-    spare: Spare | None = field(repr=False)
+    key_coin: KeyCoin | None = field(repr=False)
     # The coins as they are to be moved from the numbers in `secrets`, and those in `proposed` where there are any.
     pieces: Sequence[CoinWork] = field(repr=False)
     proposed: Mapping[UUID, Numbers] = field(repr=False)
@@ -189,7 +189,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_Patient]:
                 locker_id=locker.pk,
                 mends=locker.mends,
                 keys=keys,
-                spare=request_encryption.spare_coin(locker.wallet_id),
+                key_coin=request_encryption.key_coin_of(locker.wallet_id),
                 pieces=[
                     CoinWork(
                         coin_id=row.pk,
@@ -314,20 +314,22 @@ def _ask(
         patience = min(patience, 1.0 * 2 ** min(patient.mends - 1, 10))
     heard: Results = {}
 
-    def once(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         call = messages.compose(command, pieces, chosen)
         expected = set(chosen) - ailing
         results = transport.ask(
             transport.servers_from_settings(settings.RAIDA_HOSTS),
-            request_encryption.hidden(call, request_encryption.ciphers(command, pieces, chosen, spare=patient.spare)),
+            request_encryption.encrypted(
+                call, request_encryption.ciphers(command, pieces, chosen, key_coin=patient.key_coin)
+            ),
             until=transport.within(patience),
             enough=lambda results: expected <= set(results),
             grace=_FOR_THE_AILING,
         )
         heard.update(results)
-        return messages.replies(command, chosen, results), split_batches.refusing(results)
+        return messages.replies(command, chosen, results), messages.refusing(results)
 
-    replies = split_batches.ask(chosen, once) if command in split_batches.HALVED else once(chosen)[0]
+    replies = messages.ask_in_halves(chosen, once) if command in messages.HALVED else once(chosen)[0]
     return {
         (index, raida): reply
         for raida, indices in chosen.items()
@@ -352,7 +354,7 @@ def _ask_for_what_was_lost(lost: Sequence[Unheard]) -> None:
             locker_id=unheard.task_id,
             mends=_QUICK_MENDS,
             keys=(),
-            spare=request_encryption.spare_coin(unheard.wallet_id),
+            key_coin=request_encryption.key_coin_of(unheard.wallet_id),
             pieces=unheard.pieces,
             proposed={},
         )

@@ -1,11 +1,10 @@
 """
-Which key hides a request from whoever listens on the way, and what to do where it does not fit.
+Which key encrypts a request, and when a request may be sent in clear.
 
-A server decrypts with the number that it holds for a coin of ours, or with the key of a locker
-(the RAIDA protocol, section 4). An answer is encrypted with the same stream as its request, and its
-signature is the challenge XORed with the key: a listener who can guess sixteen bytes of an answer
-can compute the key. Answers to a put have no body. Others may have one, so the coin that lends its
-number is the one of the least value.
+A server decrypts with the number that it holds for a coin, or with the key of a locker (the RAIDA protocol, section 4).
+An answer is encrypted with the same stream as its request, and its signature is the challenge XORed with the key: a
+listener who can guess sixteen bytes of an answer can compute the key. Answers to a put have no body, others may have
+one. Therefore the key coin, whose numbers serve as keys, is the free coin of least value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from lockers.worker.messages import CoinWork, Numbers, Targets
 FALLBACK: Final = "fallback"
 NEVER: Final = "never"
 
-# Commands that carry numbers of coins. Those that open a locker are hidden with its key instead.
+# Commands that carry numbers of coins. Those that open a locker are encrypted with its key instead.
 WITH_A_COIN: Final = frozenset(
     {
         Command.PUT,
@@ -44,57 +43,65 @@ WITH_A_COIN: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Spare:
-    """A coin that lends its numbers as keys, where `pown` says that the server has them."""
+class KeyCoin:
+    """A coin whose numbers serve as keys, for the servers that hold them according to `pown`."""
 
     coin: WireCoin
     pown: str
     numbers: Numbers = field(repr=False)
 
 
-def spare_coin(wallet_id: UUID) -> Spare | None:
+def key_coin_of(wallet_id: UUID) -> KeyCoin | None:
     """
-    Return the free coin of least value in a wallet, which is in no task that could change its numbers.
+    Return the free coin of least value in a wallet; no task that could change its numbers has it.
 
     None if there is none, or if no configured vault key opens it.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SPARE, [wallet_id])
+        cursor.execute(_KEY_COIN, [wallet_id])
         row = cursor.fetchone()
     if row is None:
         return None
     coin_id, denomination, serial_number, pown, sealed = row
     try:
-        return Spare(WireCoin(denomination, serial_number), pown, coin_secrets.open_numbers(sealed, coin_id=coin_id))
+        return KeyCoin(WireCoin(denomination, serial_number), pown, coin_secrets.open_numbers(sealed, coin_id=coin_id))
     except SealBroken:
         return None
 
 
-_SPARE: Final = """
+_KEY_COIN: Final = """
 SELECT id, denomination, serial_number, pown, secrets FROM lockers_coin
  WHERE wallet_id = %s AND task_id IS NULL AND state = 'bank' ORDER BY denomination, id LIMIT 1
 """
 
 
+def encrypted_for(
+    call: Call, coins: Sequence[CoinWork], targets: Targets, *, wallet_id: UUID, back: bool = False
+) -> Call:
+    """Return a call about coins with its encryption; a free coin of the wallet is the key coin where one is needed."""
+    key_coin = key_coin_of(wallet_id) if call.command in WITH_A_COIN else None
+    return encrypted(call, ciphers(call.command, coins, targets, key_coin=key_coin, back=back))
+
+
 def ciphers(
-    command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, spare: Spare | None, back: bool = False
+    command: Command, coins: Sequence[CoinWork], targets: Targets, *, key_coin: KeyCoin | None, back: bool = False
 ) -> dict[int, Encryption]:
-    """Return for each server how to encrypt a command about the chosen coins; servers left out are asked in clear."""
+    """Return, for each server, the encryption of a command about coins; servers left out get it in clear."""
     found: dict[int, Encryption] = {}
-    for raida, indices in chosen.items():
-        first = pieces[indices[0]]
+    for raida, indices in targets.items():
+        first = coins[indices[0]]
         if command is Command.REMOVE:
             found[raida] = with_locker_key((first.new if back else first.old)[raida])
         elif command not in WITH_A_COIN:
             continue
-        elif spare is not None and spare.pown[raida] == "p":
-            found[raida] = with_coin(spare.coin, spare.numbers[raida])
+        elif key_coin is not None and key_coin.pown[raida] == "p":
+            found[raida] = with_coin(key_coin.coin, key_coin.numbers[raida])
         elif command is Command.PUT or settings.RAIDA_PLAINTEXT == NEVER:
-            # Its own number: a put that the server accepts is of coins whose numbers it has.
+            # Its own number: a server that accepts a put has the numbers of its coins.
             found[raida] = with_coin(first.coin, (first.new if back else first.old)[raida])
     return found
 
 
-def hidden(call: Call, encryption: Mapping[int, Encryption]) -> Call:
-    """Return the call with its encryption, in clear for servers that cannot read it if the setting allows that."""
+def encrypted(call: Call, encryption: Mapping[int, Encryption]) -> Call:
+    """Return the call with its encryption; if the setting allows, it is repeated in clear where a server needs that."""
     return replace(call, encryption=encryption, falls_back=settings.RAIDA_PLAINTEXT == FALLBACK)

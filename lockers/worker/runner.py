@@ -26,7 +26,7 @@ from lockers.worker import (
     take,
     task_store,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import TaskRun
 from lockers.worker.task_store import Claim
 
 _log = logging.getLogger(__name__)
@@ -46,35 +46,35 @@ def run(held: Claim) -> None:
     if held.attempt > 1:
         # Whoever had it before may have left that to the end.
         task_store.write_down(held=held)
-    work = Work(held, task)
+    task_run = TaskRun(held, task)
     try:
-        _do(work)
+        _do(task_run)
     finally:
-        work.stop_listening()
+        task_run.stop_listening()
 
 
-def _do(work: Work) -> None:
-    match work.task.kind:
+def _do(task_run: TaskRun) -> None:
+    match task_run.task.kind:
         case TaskKind.PUT:
-            put.run(work)
+            put.run(task_run)
         case TaskKind.IMPORT:
-            import_.run(work)
+            import_.run(task_run)
         case TaskKind.TAKE:
-            take.run(work)
+            take.run(task_run)
         case TaskKind.FIND:
-            find.run(work)
+            find.run(task_run)
         case TaskKind.BREAK:
-            break_coin.run(work)
+            break_coin.run(task_run)
         case TaskKind.FIX:
-            fix.run(work)
+            fix.run(task_run)
         case TaskKind.TRANSFER | TaskKind.EXPORT:
-            break_coin.deliver(work)
+            break_coin.deliver(task_run)
         case TaskKind.HEALTH:
-            health_check.run(work)
+            health_check.run(task_run)
         case TaskKind.PEEK:
-            peek.run(work)
+            peek.run(task_run)
         case TaskKind.ECHO:
-            echo.run(work)
+            echo.run(task_run)
 
 
 def settle_overdue(held: Claim) -> None:

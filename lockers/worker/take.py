@@ -28,55 +28,57 @@ from lockers.worker import (
     task_store,
     waiting_claims,
 )
-from lockers.worker.broadcast import Work
+from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork
 from lockers.worker.task_store import BATCH_COINS, Claim
 
 
-def run(work: Work) -> None:
+def run(task_run: TaskRun) -> None:
     first: dict[int, list[CoinWork]] = {}
-    if not incoming.goes_on(work):
+    if not incoming.can_start(task_run):
         return
-    if not task_store.batches(task_id=work.task.id):
-        task_store.advance(held=work.held, step=Step.PEEKING, progress=2)
-        late = listening.LastOf(work.task.id, partial(late_answers.write_peeked, work.task.id))
+    if not task_store.batches(task_id=task_run.task.id):
+        task_store.advance(held=task_run.held, step=Step.PEEKING, progress=2)
+        late = listening.LastOf(task_run.task.id, partial(late_answers.write_peeked, task_run.task.id))
         try:
-            first = _reserve_what_is_there(work, late)
+            first = _reserve_what_is_there(task_run, late)
             if not first:
                 return
         finally:
             late.drop()
-    incoming.move_in(work, task_store.batches(task_id=work.task.id), Command.REMOVE, known=first)
-    work.conclude()
+    incoming.move_in(task_run, task_store.batches(task_id=task_run.task.id), Command.REMOVE, known=first)
+    task_run.conclude()
 
 
-def _reserve_what_is_there(work: Work, late: listening.LastOf) -> dict[int, list[CoinWork]]:
+def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[int, list[CoinWork]]:
     """
     Save the coins that the locker holds, and return the first batch of them.
 
     It is empty if this worker is done with the task: it has ended, its coins wait for other claims, or it gives way.
     """
-    code = coin_secrets.task_code(work.task)
-    seen = peek.look(code, work.servers, wallet_id=work.task.wallet_id, question=work.question, listen=late.begin)
+    code = coin_secrets.task_code(task_run.task)
+    seen = peek.look(
+        code, task_run.servers, wallet_id=task_run.task.wallet_id, question=task_run.question, listen=late.begin
+    )
     listing, keys, coins = seen.listing, seen.keys, seen.coins
     spelling = peek.spelling_of(code, seen.code)
     if not coins:
-        peek.note_if_wrong(listing, work.task.actor_id, work.task.plan.get("from", ""))
+        peek.note_if_wrong(listing, task_run.task.actor_id, task_run.task.plan.get("from", ""))
         finalize.finish(
-            held=work.held, state=TaskState.ERROR, message=peek.why_nothing(listing), result=peek.board(listing)
+            held=task_run.held, state=TaskState.ERROR, message=peek.why_nothing(listing), result=peek.board(listing)
         )
         late.task_has_ended()
         return {}
     first, arrivals = reserve_listed(
-        held=work.held, wallet_id=work.task.wallet_id, coins=sorted(coins), keys=keys, spelling=spelling
+        held=task_run.held, wallet_id=task_run.task.wallet_id, coins=sorted(coins), keys=keys, spelling=spelling
     )
     if not arrivals.saved and arrivals.waiting:
         return {}
-    if fair_queue.give_way(work.held):
+    if fair_queue.give_way(task_run.held):
         return {}
     if not first:
         finalize.finish(
-            held=work.held,
+            held=task_run.held,
             state=TaskState.ERROR,
             message="The coins of this locker are being moved by another task of this service; nothing was taken.",
             result=peek.board(listing),

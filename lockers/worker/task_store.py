@@ -10,7 +10,7 @@ of its coins open, lockers, accounts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -230,40 +230,45 @@ class Settled:
     covering: str
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    A command that is about to be sent to the servers `asked`.
+
+    `marks` are the new marks of coins: what the command may change is unknown from here on. `covering` is one mark per
+    server for all coins of the batch (see `models.Attempt`).
+    """
+
+    command: Command
+    batch: int
+    asked: Iterable[int]
+    marks: Mapping[UUID, str] = field(default_factory=dict)
+    covering: str = ""
+
+
 def open_attempt(
-    *,
-    held: Claim,
-    command: Command,
-    batch: int,
-    asked: Iterable[int],
-    marks: Mapping[UUID, str],
-    covering: str = "",
-    settled: Sequence[Settled] = (),
-    step: Step | None = None,
-    progress: int = 0,
+    *, held: Claim, intent: Intent, settled: Sequence[Settled] = (), step: Step | None = None, progress: int = 0
 ) -> int:
     """
-    Commit that a command is about to be sent, before its first byte, and return the attempt row's id.
+    Commit an intent, before the first byte of its command is sent, and return the id of the attempt's row.
 
-    `marks` are the coins' new marks: whatever a command may change is unknown from here on. `covering` says the same
-    of all coins of the batch at once (see `models.Attempt`). `settled` are attempts before this one that are to be
-    settled with it; `step` and `progress` are where the task stands then, as in `advance`.
+    `settled` are earlier attempts that are settled in the same statement; `step` and `progress` are as in `advance`.
 
     :raises TaskSuperseded: another worker has the task
     """
-    targets = set(asked)
+    targets = set(intent.asked)
     row = _in_one_statement(
         _MUST_LAST,
         _SETTLED + _MARKED + _OPENED,
         held,
         step=step,
         progress=progress,
-        command=command.name,
-        batch=batch,
+        command=intent.command.name,
+        batch=intent.batch,
         asked=[Attempt.Unanswered.SENT.value if raida in targets else None for raida in range(RAIDA_COUNT)],
-        covering=covering,
+        covering=intent.covering,
         **_settled_columns(settled),
-        **_marks_columns(marks),
+        **_marks_columns(intent.marks),
     )
     return int(row[0])
 

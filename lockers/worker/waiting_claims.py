@@ -15,6 +15,7 @@ from django.utils import timezone
 from lockers import (
     coin_secrets,
     competing_claims,
+    task_results,
 )
 from lockers.competing_claims import Arrivals
 from lockers.models import Coin, LockerTask
@@ -109,7 +110,7 @@ def note_left(task_id: UUID, units: int) -> None:
         )
 
 
-def hand_on(task: LockerTask) -> UUID:
+def _hand_on(task: LockerTask) -> UUID:
     """Leave the claims for which a task waits to another one like it, which takes no worker as long as they wait."""
     successor_id = uuid4()
     begun = datetime.fromisoformat(task.plan["waits_since"]) if "waits_since" in task.plan else timezone.now()
@@ -135,3 +136,14 @@ def hand_on(task: LockerTask) -> UUID:
     )
     competing_claims.hand_on(task_id=task.pk, successor_id=successor_id)
     return successor_id
+
+
+def leave(task: LockerTask, *, waits_on: bool) -> task_results.Left:
+    """Hand the claims for which an ending task waits on to a new task, or delete them, and return what it leaves."""
+    known, waiting = competing_claims.left_of(task_id=task.pk)
+    if not waiting:
+        return task_results.Left(units=known)
+    if waits_on:
+        return task_results.Left(known, waiting, _hand_on(task))
+    competing_claims.give_up(task_id=task.pk)
+    return task_results.Left(known, waiting)

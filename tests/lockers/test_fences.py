@@ -34,7 +34,6 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import FileType, Step, TaskState
 from lockers.worker import (
     break_coin,
-    broadcast,
     finalize,
     find,
     fix,
@@ -47,7 +46,7 @@ from lockers.worker import (
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.put import adopt
 from lockers.worker.take import reserve_listed
-from lockers.worker.task_store import Claim, Settled
+from lockers.worker.task_store import Claim, Intent, Settled
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -148,10 +147,6 @@ def _batch(held: Claim) -> list[CoinWork]:
     return task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
 
 
-def _work(held: Claim) -> broadcast.Work:
-    return broadcast.Work(held, LockerTask.objects.get(pk=held.task_id))
-
-
 def _never() -> Any:
     raise AssertionError("a superseded worker went on")
 
@@ -164,11 +159,9 @@ CALLS: dict[str, Callable[[Claim], object]] = {
     "task_store.advance": lambda held: task_store.advance(held=held, step=Step.SENDING, progress=50, message="x"),
     "task_store.open_attempt": lambda held: task_store.open_attempt(
         held=held,
-        command=Command.PUT,
-        batch=0,
-        asked=range(25),
-        marks={piece.coin_id: "n" * 25 for piece in _batch(held)},
-        covering="n" * 25,
+        intent=Intent(
+            Command.PUT, 0, range(25), {piece.coin_id: "n" * 25 for piece in _batch(held)}, covering="n" * 25
+        ),
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
     ),
     "task_store.note_answers": lambda held: task_store.note_answers(
@@ -254,7 +247,7 @@ def superseded(task: LockerTask) -> Claim:
     """A claim that another worker has taken over; an attempt of it is open, and its coins are in batch 0."""
     held = task_store.claim(task_id=task.pk)
     assert held is not None
-    task_store.open_attempt(held=held, command=Command.PUT, batch=0, asked=range(25), marks={}, covering="n" * 25)
+    task_store.open_attempt(held=held, intent=Intent(Command.PUT, 0, range(25), covering="n" * 25))
     LockerTask.objects.filter(pk=task.pk).update(lease_until=None)
     assert task_store.claim(task_id=task.pk) is not None
     return held

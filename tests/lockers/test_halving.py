@@ -14,7 +14,7 @@ from lockers.operations import fix, health, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.worker import split_batches
+from lockers.worker import messages
 from lockers.worker.messages import Reply, Targets
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
@@ -92,7 +92,7 @@ def test_one_coin_decides_about_itself_alone(
     task = way(alice, mint)
 
     assert task.state == "completed"
-    assert task.attempts.count() <= 4 + split_batches.MOST
+    assert task.attempts.count() <= 4 + messages.MOST_HALVES
     assert sum(states(alice).values()) == 10
 
 
@@ -100,7 +100,7 @@ def test_one_coin_decides_about_itself_alone(
 def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None:
     asked: list[int] = []
 
-    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         asked.append(1)
         refused = {raida for raida, indices in chosen.items() if raida < 20 and bad & set(indices)}
         return {
@@ -108,24 +108,24 @@ def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None
             for raida, indices in chosen.items()
         }, refused
 
-    told = split_batches.ask({raida: tuple(range(coins)) for raida in range(25)}, question)
+    told = messages.ask_in_halves({raida: tuple(range(coins)) for raida in range(25)}, question)
 
     for raida, replies in told.items():
         assert {index for index, reply in enumerate(replies) if reply is Reply.ERROR} == (bad if raida < 20 else set())
-    assert len(asked) <= 1 + split_batches.MOST + 1
+    assert len(asked) <= 1 + messages.MOST_HALVES + 1
 
 
 def test_what_is_refused_altogether_is_asked_about_so_often_and_no_more() -> None:
     asked: list[int] = []
 
-    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         asked.append(1)
         return {raida: (Reply.ERROR,) * len(indices) for raida, indices in chosen.items()}, set(chosen)
 
-    told = split_batches.ask({raida: tuple(range(1000)) for raida in range(25)}, question)
+    told = messages.ask_in_halves({raida: tuple(range(1000)) for raida in range(25)}, question)
 
     assert set(told[0]) == {Reply.ERROR}
-    assert len(asked) == 1 + split_batches.MOST
+    assert len(asked) == 1 + messages.MOST_HALVES
 
 
 @pytest.mark.parametrize(("refusing", "is_halved"), [(12, False), (13, True)])
@@ -135,7 +135,7 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
     """Of 24; the others have answered."""
     asked: list[Targets] = []
 
-    def question(chosen: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         asked.append(chosen)
         refused = {raida for raida, indices in chosen.items() if raida < refusing and 2 in indices}
         return {
@@ -143,7 +143,7 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
             for raida, indices in chosen.items()
         }, refused
 
-    told = split_batches.ask({raida: tuple(range(4)) for raida in range(24)}, question)
+    told = messages.ask_in_halves({raida: tuple(range(4)) for raida in range(24)}, question)
 
     one, all_four = (Reply.PASS, Reply.PASS, Reply.ERROR, Reply.PASS), (Reply.ERROR,) * 4
     assert told == {
@@ -159,14 +159,14 @@ def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again
 def test_servers_that_are_asked_about_other_coins_keep_their_places() -> None:
     chosen = {raida: (1, 4, 6) if raida % 2 else (0, 4) for raida in range(25)}
 
-    def question(asked: Targets) -> tuple[split_batches.Replies, set[int]]:
+    def question(asked: Targets) -> tuple[messages.Replies, set[int]]:
         refused = {raida for raida, indices in asked.items() if 4 in indices}
         return {
             raida: tuple(Reply.ERROR if raida in refused else Reply.PASS for _ in indices)
             for raida, indices in asked.items()
         }, refused
 
-    assert split_batches.ask(chosen, question) == {
+    assert messages.ask_in_halves(chosen, question) == {
         raida: tuple(Reply.ERROR if index == 4 else Reply.PASS for index in indices)
         for raida, indices in chosen.items()
     }

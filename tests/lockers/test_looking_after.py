@@ -562,7 +562,7 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
 def patient(*, has_proposal: bool) -> repair._Patient:
     piece = CoinWork(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
     proposed = {piece.coin_id: (b"q" * 16,) * 25} if has_proposal else {}
-    return repair._Patient(locker_id=UUID(int=2), mends=1, keys=(), spare=None, pieces=[piece], proposed=proposed)
+    return repair._Patient(locker_id=UUID(int=2), mends=1, keys=(), key_coin=None, pieces=[piece], proposed=proposed)
 
 
 @pytest.mark.parametrize(

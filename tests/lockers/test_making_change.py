@@ -18,7 +18,7 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.transport import Answer, NoResponse
-from lockers.worker import break_coin, broadcast, fix, messages, put
+from lockers.worker import break_coin, fix, messages, put
 from lockers.worker.break_coin import Family
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
@@ -174,26 +174,26 @@ def test_an_intent_says_what_it_asks_and_nothing_of_the_others() -> None:
     pieces = [piece(at("-20 f5"), number=1), piece(at("-20 f5"), number=2)]
     chosen = {0: (0, 1), 24: (0, 1)}
 
-    assert broadcast._everywhere(chosen, {0: "n", 24: "p"}) == "n" + "-" * 23 + "p"
-    assert broadcast._alike(pieces, chosen) == {0: "-", 24: "f"}
+    assert messages.batch_marks(chosen, {0: "n", 24: "p"}) == "n" + "-" * 23 + "p"
+    assert messages.common_marks(pieces, chosen) == {0: "-", 24: "f"}
     pieces[1].marks = "n" + pieces[1].marks[1:]
-    assert broadcast._alike(pieces, chosen) is None
-    assert broadcast._alike(pieces, {24: (0, 1)}) == {24: "f"}
+    assert messages.common_marks(pieces, chosen) is None
+    assert messages.common_marks(pieces, {24: (0, 1)}) == {24: "f"}
     # Of a server that was asked about one of them alone.
-    assert broadcast._alike(pieces, {0: (1,), 24: (0, 1)}) == {0: "n", 24: "f"}
+    assert messages.common_marks(pieces, {0: (1,), 24: (0, 1)}) == {0: "n", 24: "f"}
 
 
 def test_marks_change_where_a_server_was_asked_and_only_there() -> None:
     pieces = [piece("-" * 25, number=1), piece("n" * 25, number=2)]
 
-    changed = broadcast._remark(
+    changed = messages.remark(
         pieces, {0: (0, 1), 1: (1,)}, {0: (Reply.PASS, Reply.SILENT), 1: (Reply.FAIL,)},
-        lambda mark, reply: broadcast.MOVED.get((mark, reply), mark),
+        lambda mark, reply: messages.MOVED.get((mark, reply), mark),
     )  # fmt: skip
 
     assert [each.marks for each in pieces] == ["p" + "-" * 24, "nf" + "n" * 23]
     assert changed == {each.coin_id: each.marks for each in pieces}
-    assert broadcast._remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == {}
+    assert messages.remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == {}
 
 
 # Breaking: servers hold the one coin, its ten, or neither.
@@ -314,7 +314,7 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
     pieces = [piece(at(marks)), piece(at(marks), number=2)]
     asked = [raida for raida in range(25) if pieces[0].marks[raida] == "-"]
     chosen = dict.fromkeys(asked, (0, 1))
-    enough = broadcast._thirteen_passed(Command.POWN, pieces, chosen, None)
+    enough = messages.quorum_passed(Command.POWN, pieces, chosen, None)
     both, status = payloads.encode_verdicts([True, True]), Status.ALL_FAIL
     results = {raida: _answer(*both) if number < passing else _answer(status) for number, raida in enumerate(asked)}
 
@@ -326,7 +326,7 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
 
 def test_a_coin_that_lacks_one_server_keeps_the_others_waiting() -> None:
     pieces = [piece("-" * 25), piece("-" * 25, number=2)]
-    enough = broadcast._thirteen_passed(Command.POWN, pieces, dict.fromkeys(range(25), (0, 1)), None)
+    enough = messages.quorum_passed(Command.POWN, pieces, dict.fromkeys(range(25), (0, 1)), None)
     mixed = payloads.encode_verdicts([True, False])
     results = {raida: _answer(*payloads.encode_verdicts([True, True])) for raida in range(12)}
 

@@ -32,7 +32,7 @@ from lockers.worker import break_coin, finalize, import_, late_answers, reconcil
 from lockers.worker import find as find_task
 from lockers.worker import put as put_task
 from lockers.worker.messages import CoinWork, Reply
-from lockers.worker.task_store import Claim
+from lockers.worker.task_store import Claim, Intent
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
@@ -80,9 +80,7 @@ def mark(held: Claim, piece: CoinWork) -> None:
 
 
 def mark_before(held: Claim, piece: CoinWork) -> None:
-    task_store.open_attempt(
-        held=held, command=Command.PUT, batch=0, asked=[1], marks={piece.coin_id: piece.marks}, covering=""
-    )
+    task_store.open_attempt(held=held, intent=Intent(Command.PUT, 0, [1], {piece.coin_id: piece.marks}))
 
 
 def release(held: Claim, piece: CoinWork) -> None:

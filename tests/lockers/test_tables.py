@@ -25,9 +25,20 @@ from lockers.states import (
     may_become,
     may_have_been,
 )
-from lockers.worker import break_coin, broadcast, find, fix, import_, incoming, late_answers, put, repair, take
-from lockers.worker.broadcast import Table
-from lockers.worker.messages import Reply
+from lockers.worker import (
+    break_coin,
+    broadcast,
+    find,
+    fix,
+    import_,
+    incoming,
+    late_answers,
+    messages,
+    put,
+    repair,
+    take,
+)
+from lockers.worker.messages import Reply, Table
 from tests.lockers.marks import MARKS
 
 REPLIES = ("pass", "fail", "has_old", "has_new", "has_neither", "error", "unreadable", "silent", "unreached")
@@ -53,10 +64,10 @@ FOUND = {
     "e": "..rpg....",
 }
 TABLES: dict[str, tuple[Table, dict[str, str]]] = {
-    "moved": (broadcast.MOVED, MOVED),
-    "moved again": (broadcast.MOVED_AGAIN, MOVED_AGAIN),
-    "asked": (broadcast.ASKED, ASKED),
-    "found": (broadcast.FOUND, FOUND),
+    "moved": (messages.MOVED, MOVED),
+    "moved again": (messages.MOVED_AGAIN, MOVED_AGAIN),
+    "asked": (messages.ASKED, ASKED),
+    "found": (messages.FOUND, FOUND),
     "asked which coins a server does not keep": (put._DENIED, {"f": ".x......."}),
     "taken back out of a locker": (put._RETURNED, {"p": "r........"}),
     "asked about that": (put._ASKED_ABOUT_RETURN, {"p": "..r.g...."}),
@@ -88,7 +99,7 @@ def test_what_a_reply_makes_of_a_mark(name: str) -> None:
 
 def test_every_table_of_marks_is_in_the_list() -> None:
     """A table that is added to a module has its row above."""
-    modules = (break_coin, broadcast, find, fix, import_, incoming, put, repair, take)
+    modules = (break_coin, broadcast, find, fix, import_, incoming, messages, put, repair, take)
     found = {
         id(value)
         for module in modules
