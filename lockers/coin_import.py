@@ -1,9 +1,8 @@
 """
-Files of an import: how large they are before they are unpacked, what is in them, and the claims to their coins.
+The files of an import: their size before unpacking, their coins, and the claims to these.
 
-A request reads small files; a worker reads the others (`lockers.worker.import_`), so that no upload occupies a thread
-of the web server. However an archive is packed, and whatever it says of itself, one import
-unfolds to no more than one file may have.
+A request reads small files; a worker reads the others (`lockers.worker.import_`), so that no upload occupies a thread of
+the web server. The unpacked size of an import is bounded by the limit of one file, whatever its archives declare.
 """
 
 from collections.abc import Sequence
@@ -24,27 +23,27 @@ from lockers.worker import waiting_claims
 from lockers.worker.task_store import BATCH_COINS
 
 MAXIMUM_COINS: Final = 20_000
-# Unfolded, all files together.
+# Unpacked, all files together.
 MAXIMUM_BYTES: Final = files.MAXIMUM_SIZE
-# Members of all archives together; folders are entries too.
+# Entries of all archives together, folders included.
 _MAXIMUM_ENTRIES: Final = 2 * files.MAXIMUM_MEMBERS
-# What a request reads itself: 2,500 coins of a .bin, in a quarter of a second.
+# The most that a request reads itself: 2,500 coins of a .bin, in a quarter of a second.
 _SMALL_BYTES: Final = 1024 * 1024
 _SMALL_ENTRIES: Final = 200
 
 
 @dataclass(slots=True)
 class FileOutcome:
-    """What happened to one file of an import, or to one member of an archive."""
+    """The outcome of one file of an import, or of one member of an archive."""
 
     name: str
     accepted: int = 0
-    # Coins to which another claim is open: they are imported after it has been decided, if they are authentic.
+    # Coins with another open claim: imported after the servers have decided that one, if they are authentic.
     waiting: int = 0
     reason: str = ""
-    # What its owner should know although the file was read.
+    # A remark for the owner although the file was read.
     note: str = ""
-    # Coins that were left out, each as (coin, why).
+    # Coins that were left out, each as (coin, reason).
     refused: list[tuple[WireCoin, str]] = field(default_factory=list)
 
 
@@ -55,12 +54,12 @@ _NO_DENOMINATIONS: Final = (
     " same: if the servers refuse them, they must be upgraded first, with the program that wrote the file."
 )
 HELD: Final = "This coin is held in this ledger already; it cannot be imported a second time"
-BUSY: Final = "Another task of this wallet is importing or taking this coin, or has yet to find out about it"
+BUSY: Final = "Another task of this wallet is importing or taking this coin, or has left it in limbo"
 
 
 @dataclass(slots=True)
 class Found:
-    """What is in the files of an import: each coin's record with the outcome of its file."""
+    """The contents of the files of an import: each coin's record with the outcome of its file."""
 
     outcomes: list[FileOutcome] = field(default_factory=list)
     records: dict[WireCoin, tuple[files.CoinRecord, FileOutcome]] = field(default_factory=dict, repr=False)
@@ -75,38 +74,38 @@ class Found:
 
     @property
     def first_proposed(self) -> int:
-        """The first batch of coins with two numbers, which come after the others."""
+        """The first batch of coins whose file has two numbers; these batches come after the others."""
         return -(-len(self._plain) // BATCH_COINS)
 
     @property
     def two_secrets(self) -> list[int]:
-        """The batches of coins with two numbers."""
+        """The batches of coins whose file has two numbers."""
         return list(range(self.first_proposed, self.first_proposed - (-len(self._proposed) // BATCH_COINS)))
 
 
 @sensitive_variables("uploads")
 def is_small(uploads: Sequence[tuple[str, bytes]]) -> bool:
     """
-    Tell whether a request may read these files, by what archives say of themselves; nothing is inflated.
+    Return whether a request may read these files, judged by the sizes that archives declare; nothing is unpacked.
 
-    :raises InvalidLockerRequest: they unfold to more than one import takes
+    :raises InvalidLockerRequest: they unpack to more than one import takes
     """
     entries = sum(files.count_entries(content) for _, content in uploads)
     if entries > _MAXIMUM_ENTRIES:
         raise errors.InvalidLockerRequest(
             f"The archives of an import have at most {_MAXIMUM_ENTRIES} files and folders together"
         )
-    size = sum(_unfolded(content) for _, content in uploads)
+    size = sum(_declared_size(content) for _, content in uploads)
     if size > MAXIMUM_BYTES and len(uploads) > 1:
         raise errors.InvalidLockerRequest(
             f"The files of an import unfold to at most {MAXIMUM_BYTES >> 20} MiB together"
         )
-    # Of a single one that is too large its outcome tells.
+    # A single file that is too large is reported in its outcome.
     return size > MAXIMUM_BYTES or (size <= _SMALL_BYTES and entries <= _SMALL_ENTRIES)
 
 
-def _unfolded(content: bytes) -> int:
-    """How many bytes a file says that it unfolds to; 0 if reading it fails before anything is unfolded."""
+def _declared_size(content: bytes) -> int:
+    """Return the unpacked size that a file declares; 0 if reading it fails before anything is unpacked."""
     if not files.is_archive(content):
         return len(content)
     try:
@@ -118,7 +117,7 @@ def _unfolded(content: bytes) -> int:
 @sensitive_variables("uploads")
 def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
     """
-    Read files; what is wrong with one its outcome says.
+    Read files. A file that cannot be read has the reason in its outcome.
 
     :raises InvalidLockerRequest: they hold more coins than one import takes
     """
@@ -133,7 +132,7 @@ def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
                     outcome.refused.append((record.coin, _TWICE))
                 else:
                     found.records[record.coin] = (record, outcome)
-        # Not only in the end: so many records of files that follow are never made.
+        # Checked after each file, so that the records of the next ones are never built.
         if len(found.records) > MAXIMUM_COINS:
             raise errors.InvalidLockerRequest(
                 f"{len(found.records)} coins are too many for one import; at most {MAXIMUM_COINS} at once"
@@ -142,7 +141,7 @@ def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
 
 
 def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
-    """Save claims to the coins for a task, and note in their files' outcomes what became of each."""
+    """Insert claims to the coins for a task, and count them in the outcomes of their files."""
     saved = waiting_claims.insert_incoming(
         task_id=task_id,
         wallet_id=wallet_id,
@@ -181,7 +180,7 @@ def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.C
 
 
 def _read_member(name: str, content: bytes) -> tuple[FileOutcome, Sequence[files.CoinRecord]]:
-    # It would unfold to what nobody has counted.
+    # Its unpacked size is not in the sum that was checked.
     if files.is_archive(content):
         return FileOutcome(name, reason="An archive in an archive is not read: unpack it first"), ()
     return _read_one(name, content)
@@ -201,7 +200,7 @@ def _sentence(error: CoinFileError) -> str:
 
 
 def why_nothing(found: Found) -> str:
-    """Return a sentence for who asks why no coin was imported."""
+    """Return a sentence with up to three reasons why no coin was imported."""
     reasons = {outcome.reason for outcome in found.outcomes if outcome.reason} | {
         why for outcome in found.outcomes for _, why in outcome.refused
     }
@@ -209,6 +208,7 @@ def why_nothing(found: Found) -> str:
 
 
 def refusal(found: Found, *, is_busy: bool = False) -> errors.NothingToImport:
+    """Return the error for an import without an accepted coin; `is_busy` if repeating it later may succeed."""
     kind = errors.ImportUnderWay if is_busy else errors.NothingToImport
     return kind(why_nothing(found), files=[outcome_as_json(outcome) for outcome in found.outcomes])
 
@@ -218,17 +218,17 @@ _LISTED_REFUSALS: Final = 100
 
 
 def outcome_as_json(outcome: FileOutcome) -> dict[str, Any]:
-    """The outcome as it is stored and shown: names, counts and reasons, never a secret."""
-    told: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
+    """Return the outcome as it is stored and shown: names, counts and reasons, never a secret."""
+    data: dict[str, Any] = {"name": outcome.name[:255], "accepted": outcome.accepted, "refused": len(outcome.refused)}
     if outcome.waiting:
-        told["waiting"] = outcome.waiting
+        data["waiting"] = outcome.waiting
     if outcome.reason:
-        told["reason"] = outcome.reason
+        data["reason"] = outcome.reason
     if outcome.note:
-        told["note"] = outcome.note
+        data["note"] = outcome.note
     if outcome.refused:
-        told["refusals"] = [
+        data["refusals"] = [
             {"sn": coin.serial_number, "denomination": coin.denomination, "reason": why}
             for coin, why in outcome.refused[:_LISTED_REFUSALS]
         ]
-    return told
+    return data

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Final
 
 from lockers.raida import grades
-from lockers.raida.coins import format_amount
+from lockers.raida.coins import UNITS_PER_COIN, format_amount
 from lockers.raida.statuses import QUORUM
 from lockers.states import SPENDABLE, CoinState, Mark, TaskKind
+from wallets.wording import verb
 
 _STATES: Final = {
     grades.Grade.BANK: CoinState.BANK,
@@ -243,3 +244,8 @@ def commonest(votes: Sequence[Mapping[str, int]]) -> str:
 def coins_text(units: int) -> str:
     """Return an amount of units of 10^-8 with its currency, e.g. "1.5 CloudCoin"."""
     return f"{format_amount(units)} CloudCoin"
+
+
+def amount_verb(units: int, one: str = "is", many: str = "are") -> str:
+    """Return the form of a verb that follows `coins_text(units)`: singular for exactly 1 CloudCoin."""
+    return verb(1 if units == UNITS_PER_COIN else 2, one, many)

@@ -1,8 +1,8 @@
 """
-Coins that leave a wallet and need no server for it: for another wallet of this ledger, or into a file.
+Delivery of coins without a server: to another wallet of this ledger, or into a file.
 
-Every function is a part of its caller's transaction. The coins are free and locked, or they are reserved
-for the task, because a bigger one had to be broken first.
+Each function is a part of its caller's transaction. The coins are free and locked, or reserved for the task because a
+larger coin had to be broken first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from lockers import account_ledger, coin_selection, errors, export_file_names
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import POOL
 from lockers.models import Coin, Export, LockerTask
-from lockers.states import SPENDABLE, FileType, LineType, TaskKind
+from lockers.states import SPENDABLE, CoinState, FileType, LineType, TaskKind
 from wallets.models import Wallet
 
 
 def deliver(task: LockerTask) -> Mapping[str, Any]:
-    """Do what a task that had to break a coin first was begun for, and return its result."""
+    """Deliver the reserved coins of a task that had a coin broken first, and return its result."""
     reserved = Coin.objects.filter(task=task, batch__gt=POOL).order_by("id")
     rows = list(reserved.select_for_update(no_key=True, of=("self",)).values_list("id", "denomination"))
     if sum(coin_selection.value_of(denomination) for _, denomination in rows) != task.amount:
@@ -33,9 +33,9 @@ def deliver(task: LockerTask) -> Mapping[str, Any]:
 
 def hand_over(*, task: LockerTask, receiver: Wallet, coin_ids: Sequence[UUID]) -> Mapping[str, Any]:
     """
-    Give coins of the task's wallet, worth its amount, to another wallet, and return the result.
+    Move coins of the task's wallet, worth its amount, to another wallet, and return the result.
 
-    :raises CoinsBusy: some are not there any more
+    :raises CoinsBusy: another transaction took some of them
     """
     giver, units = task.wallet, task.amount or 0
     _move(_HAND_OVER, receiver.pk, task, coin_ids)
@@ -52,9 +52,9 @@ def hand_over(*, task: LockerTask, receiver: Wallet, coin_ids: Sequence[UUID]) -
 
 def write_out(*, task: LockerTask, file_type: FileType, coin_ids: Sequence[UUID]) -> Mapping[str, Any]:
     """
-    Let coins of the task's wallet, worth its amount, be in a file from now on, and return the result.
+    Move coins of the task's wallet, worth its amount, into a new export, and return the result.
 
-    :raises CoinsBusy: some are not there any more
+    :raises CoinsBusy: another transaction took some of them
     """
     units, number = task.amount or 0, len(coin_ids)
     if number == 1:
@@ -76,18 +76,18 @@ def _move(statement: str, target: UUID, task: LockerTask, coin_ids: Sequence[UUI
             statement, [target, list(coin_ids), task.wallet_id, reserved_for, [str(state) for state in SPENDABLE]]
         )
         if cursor.rowcount != len(coin_ids):
-            raise errors.CoinsBusy("Other tasks took the same coins just now; try again")
+            raise errors.CoinsBusy("Other tasks reserved the same coins first; try again")
 
 
 _HAND_OVER: Final = """
 UPDATE lockers_coin SET wallet_id = %s, changed_at = now(), task_id = NULL, batch = NULL, outcome = ''
  WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NOT DISTINCT FROM %s AND state = ANY(%s)
 """
-_WRITE_OUT: Final = """
-UPDATE lockers_coin SET state = 'exported', export_id = %s, changed_at = now(), task_id = NULL, batch = NULL,
-       outcome = ''
+_WRITE_OUT: Final = f"""
+UPDATE lockers_coin SET state = '{CoinState.EXPORTED}', export_id = %s, changed_at = now(), task_id = NULL,
+       batch = NULL, outcome = ''
  WHERE id = ANY(%s) AND wallet_id = %s AND task_id IS NOT DISTINCT FROM %s AND state = ANY(%s)
-"""
+"""  # noqa: S608 - constants
 
 
 def _write_receipt(task: LockerTask, coin_ids: Sequence[UUID]) -> None:

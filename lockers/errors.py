@@ -1,4 +1,4 @@
-"""Refusals of the lockers app. The HTTP status of each stands in `config/api/errors.py`."""
+"""Errors that the lockers app raises to refuse a call. `config/api/errors.py` maps each to an HTTP status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from wallets.errors import DomainError
 
 
 class LockerError(DomainError):
-    """A rule of the lockers app refused a call. `extra` are further fields of the answer's body."""
+    """A rule of the lockers app refused a call. `extra` are further fields of the response body."""
 
     def __init__(self, message: str, **extra: Any) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class LockerError(DomainError):
 
 
 class LockersOff(LockerError):
-    """No RAIDA servers are named (`COPPICE_RAIDA_HOSTS`), so nothing of lockers is offered."""
+    """No RAIDA servers are configured (`COPPICE_RAIDA_HOSTS`), so lockers are not offered."""
 
     def __init__(self) -> None:
         super().__init__("Lockers are switched off on this server")
@@ -26,13 +26,13 @@ class InvalidLockerRequest(LockerError):
     """A field has the wrong shape."""
 
 
-# What is said of a text that can never be a code.
+# The messages about a text that cannot be a code.
 NO_CODE: Final = "A transmit code is text in UTF-8 without NUL, and not empty"
 NO_NEW_CODE: Final = "The transmit code of a new locker is printable ASCII text, and not empty"
 
 
 class MissingParameter(LockerError):
-    """A parameter that the endpoint needs is not there (seed 001)."""
+    """A required parameter is missing (seed 001)."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Missing required parameter: {name}")
@@ -54,7 +54,7 @@ class LockerNotFound(LockerError):
 
 
 class LockerNotFilled(LockerError):
-    """Nothing is known to be in the locker, so its code is not given out."""
+    """The locker is not known to hold coins, so its code is not shown."""
 
     def __init__(self, state: str) -> None:
         super().__init__(f"The code of a locker is given only while coins are in it; this one is {state}")
@@ -65,15 +65,15 @@ class NotEnoughCoins(LockerError):
 
 
 class NoExactChange(LockerError):
-    """There is enough value, and no set of free coins makes the amount exactly."""
+    """The free coins are worth enough, and no set of them makes the amount exactly."""
 
 
 class CoinsBusy(LockerError):
-    """Other tasks hold, or are just choosing, the coins that this call needs."""
+    """Other tasks or transactions hold the coins that this call needs."""
 
 
 class TooManyTasks(LockerError):
-    """The wallet has as many open tasks as it may have."""
+    """The wallet has the maximum number of open tasks."""
 
     headers: Mapping[str, str] = {"Retry-After": "2"}
 
@@ -82,18 +82,18 @@ class TooManyTasks(LockerError):
 
 
 class TooManyWaiting(LockerError):
-    """As many calls of the wallet wait for their end as may."""
+    """The maximum number of calls of the wallet wait for a result."""
 
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"At most {limit} calls of a wallet wait for their end at once; begin a task instead, and ask for it"
+            f"At most {limit} calls of a wallet may wait for the result at once; start a task and poll it instead"
         )
 
 
 class TooManyWrongCodes(LockerError):
-    """The wallet or the address has sent too many codes that open nothing."""
+    """The wallet or the address has sent too many codes that open no locker."""
 
     def __init__(self, wait_seconds: int) -> None:
         super().__init__("Too many wrong transmit codes, try again later")
@@ -101,11 +101,11 @@ class TooManyWrongCodes(LockerError):
 
 
 class NothingToImport(LockerError):
-    """No file held a coin that could be imported; `extra` tells each file's outcome."""
+    """No file held a coin that could be imported; `extra` has each file's outcome."""
 
 
 class ImportUnderWay(NothingToImport):
-    """Another task of the wallet has yet to find out about the coins; the same import may succeed when it has."""
+    """Another task of the wallet has claimed the coins; the import may succeed after that task has ended."""
 
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
@@ -119,14 +119,14 @@ class NothingToFind(LockerError):
 
 
 class SameWallets(LockerError):
-    """Coins cannot be moved from a wallet to itself."""
+    """Source and destination are the same wallet."""
 
     def __init__(self) -> None:
         super().__init__("Cannot move coins from a wallet to itself")
 
 
 class ReceiverNotTrusting(LockerError):
-    """The receiver has not agreed to be given coins by the sender."""
+    """No trust lets the sender push coins to the receiver."""
 
     def __init__(self, source: str, destination: str) -> None:
         super().__init__(
@@ -141,22 +141,22 @@ class ExportNotFound(LockerError):
 
 
 class ExportConfirmed(LockerError):
-    """The file was confirmed to have arrived, and is not given out again."""
+    """The arrival of the file was confirmed, so it is not served again."""
 
     def __init__(self) -> None:
-        super().__init__("This file was confirmed to have arrived, and is not given out again")
+        super().__init__("The arrival of this file was confirmed, so it is not served again")
 
 
 class ExportReturned(LockerError):
-    """Coins of the file came back, so that it is worth less than it says, or nothing."""
+    """Coins of the file were imported or recalled here, so the file is worth less than it says."""
 
     def __init__(self) -> None:
-        super().__init__("Coins of this file came back into a wallet of this service, or are just doing so")
+        super().__init__("Coins of this file are in a wallet of this service again, or on the way into one")
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """What the servers said when no 13 of them did what was asked (seed 001), and which task knows more."""
+    """The servers' answers when fewer than 13 did what was requested (seed 001), and the task with the details."""
 
     locker_key: str = field(repr=False)
     successes: int
@@ -164,28 +164,28 @@ class Disagreement:
     detail: str
     task_id: str = ""
     task_message: str = ""
-    # Enough servers answered that the code opens nothing: no trouble of theirs or ours.
+    # 13 servers answered that the code opens no locker: not a network failure.
     is_refusal: bool = False
 
 
 class ServersDisagreed(LockerError):
     """
-    Network trouble, a wrong code or an emptied locker: the servers do not say which.
+    A network failure, a wrong code or an emptied locker: the servers do not report which.
 
-    `is_refusal` is true if enough of them answered to know that it is no trouble of the network.
+    `is_refusal` is true if enough servers answered to rule out a network failure.
     """
 
     def __init__(self, message: str, how: Disagreement) -> None:
         self.is_refusal = how.is_refusal
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "locker_key": how.locker_key,
             "raida_success": how.successes,
             "raida_status_code": how.status,
             "detail": how.detail,
         }
         if how.task_id:
-            told |= {"task_id": how.task_id, "task_message": how.task_message}
-        super().__init__(message, **told)
+            fields |= {"task_id": how.task_id, "task_message": how.task_message}
+        super().__init__(message, **fields)
 
 
 class PeekFailed(ServersDisagreed):
@@ -195,19 +195,19 @@ class PeekFailed(ServersDisagreed):
 
 
 class UploadFailed(ServersDisagreed):
-    """Nothing was stored for certain; the task says where the coins are. With `is_unknown` the locker may hold them."""
+    """No coin is known to be stored; the task reports where the coins are. With `is_unknown` some are in limbo."""
 
     def __init__(self, how: Disagreement, *, is_unknown: bool = False) -> None:
-        unknown = "Locker upload not settled yet: do not repeat it, ask for its task"
+        unknown = "The result of the locker upload is not known yet: do not repeat it, poll its task"
         super().__init__(unknown if is_unknown else "Locker upload failed", how)
 
 
 class DownloadFailed(ServersDisagreed):
-    """Nothing was taken for certain; the task says where the coins are."""
+    """No coin is known to be taken; the task reports where the coins are."""
 
     def __init__(self, how: Disagreement) -> None:
         super().__init__("Locker download failed", how)
 
 
 class TaskSuperseded(Exception):
-    """Another worker took the task over: whoever sees this stops at once and writes nothing more."""
+    """Another worker has taken over the task: the present one stops and writes nothing more."""

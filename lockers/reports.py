@@ -1,4 +1,4 @@
-"""How coins, tasks and servers stand, for operators: a fixed number of statements, and never a secret."""
+"""Summaries of coins, tasks and servers for operators: a fixed number of statements each, and never a secret."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class CoinCount(NamedTuple):
 
 
 def coins_by_state() -> list[CoinCount]:
-    """Return how many coins are in each state that any is in, in the order of the states."""
+    """Return the count and value of the coins in each state that has any, in the order of `CoinState`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT state, denomination, count(*) FROM lockers_coin GROUP BY 1, 2")
         return _by_state(cursor.fetchall())
@@ -45,30 +45,34 @@ def _by_state(rows: Sequence[tuple[str, int, int]]) -> list[CoinCount]:
     ]
 
 
-# A locker or a coin that stands on fewer servers bears few of them going away; 13 must be there.
+# 13 servers must accept a coin. One that fewer than this many hold is lost after few more server failures: it is thin.
 THIN_BELOW: Final = 20
 
 
 def thin_coins(coins: QuerySet[Coin]) -> QuerySet[Coin]:
-    """Narrow coins to those in lockers and wallets that fewer than 20 servers are known to hold."""
+    """Filter coins in lockers and wallets that fewer than 20 servers are known to hold."""
     return coins.filter(state__in=[*SPENDABLE, CoinState.LOCKED], passes__lt=THIN_BELOW)
 
 
 def thin_lockers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
-    """Narrow lockers to those with such a coin. Their servers are asked again until all store it."""
+    """Filter lockers that hold a thin coin and are still being repaired."""
     coins = Coin.objects.filter(locker=OuterRef("pk"), state=CoinState.LOCKED, passes__lt=THIN_BELOW)
     return lockers.filter(Exists(coins), mend_at__isnull=False)
 
 
 def count_thin() -> tuple[int, int]:
-    """Return how many lockers, and how many coins in wallets, stand on fewer than 20 servers."""
+    """Return how many lockers, and how many coins at rest in wallets, are thin."""
     in_wallets = thin_coins(Coin.objects.filter(state__in=SPENDABLE, task=None))
     return thin_lockers(Locker.objects.all()).count(), in_wallets.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Of the coins that a wallet may spend: how many stand on few servers, and when all were last asked about."""
+    """
+    Health checks of the coins at rest in a wallet.
+
+    `thin` and `unchecked` are numbers of coins; `oldest` is the earliest of their last checks.
+    """
 
     thin: int
     unchecked: int
@@ -76,7 +80,7 @@ class Checks:
 
 
 def checks_of(*, wallet_id: UUID) -> Checks | None:
-    """Return it for a wallet's coins at rest, None if it has none."""
+    """Return the health checks of a wallet's coins at rest, or None if it has no such coin."""
     told = Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None).aggregate(
         coins=Count("id"),
         thin=Count("id", filter=Q(passes__lt=THIN_BELOW)),
@@ -87,7 +91,7 @@ def checks_of(*, wallet_id: UUID) -> Checks | None:
 
 
 def with_servers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
-    """Add on how many servers the coins stand that each locker holds: `fewest` and `most`, None if it holds none."""
+    """Annotate lockers with the `fewest` and `most` servers that hold one of their coins; None without coins."""
     held = Coin.objects.filter(locker=OuterRef("pk"), state=CoinState.LOCKED).order_by().values("locker")
     return lockers.annotate(
         fewest=Subquery(held.annotate(number=Min("passes")).values("number")),
@@ -100,14 +104,14 @@ def with_servers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
 
 def tasks_in_need(tasks: QuerySet[LockerTask]) -> QuerySet[LockerTask]:
     """
-    Narrow tasks to those at which a human should look, and that no operator has marked as seen.
+    Filter tasks that need an operator and that no operator has marked as seen.
 
-    These are running ones whose time is up, and ended ones that left coins of which it is still unknown what became of
-    them. A find leaves only coins open that an earlier task left so, and is not counted beside that.
+    These are running tasks past their deadline, and ended tasks with coins in limbo. A find is left out: its coins are
+    those of an earlier task.
     """
     return tasks.filter(
         Q(state=TaskState.RUNNING, deadline__lt=Now())
-        # By the few lines that are open, and not by all tasks.
+        # A subquery on the partial index of open lines, instead of a scan of all tasks.
         | Q(pk__in=ReceiptLine.objects.filter(current_results.OPEN).values("task"))
         & ~Q(state=TaskState.RUNNING)
         & ~Q(kind=TaskKind.FIND),
@@ -117,7 +121,7 @@ def tasks_in_need(tasks: QuerySet[LockerTask]) -> QuerySet[LockerTask]:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A task as bars and cells show it: 25 letters (the RAIDA protocol, section 7.7), u where nothing is known yet."""
+    """A task as the admin shows it. `board` has 25 letters (the RAIDA protocol, section 7.7), u for unknown."""
 
     id: UUID
     kind: str
@@ -141,17 +145,17 @@ class Progress:
 
     @property
     def may_change(self) -> bool:
-        """Whether it runs, or servers are listened to that its verdict did not wait for."""
+        """Whether the task runs, or late answers of servers may still arrive."""
         return self.is_running or NOT_WAITED_FOR in self.board
 
 
 def progress_of(task_ids: Iterable[UUID]) -> list[Progress]:
-    """Return how the tasks are getting on, in two statements; unknown ones are left out."""
+    """Return the progress of tasks, in two statements; ids that do not exist are left out."""
     return _with_boards(LockerTask.objects.filter(pk__in=list(task_ids)))
 
 
 def running_tasks(*, limit: int) -> list[Progress]:
-    """Return the tasks at work, the oldest first."""
+    """Return the running tasks, oldest first."""
     return _with_boards(LockerTask.objects.filter(state=TaskState.RUNNING).order_by("created_at", "pk")[:limit])
 
 
@@ -180,9 +184,9 @@ def _with_boards(found: QuerySet[LockerTask]) -> list[Progress]:
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
     """
-    What is known of one server: what it said to the last regular echo, and whether tasks found it silent.
+    What is known of one server: the result of the last regular echo, and failures that tasks met.
 
-    `silences` counts those one after the other; the last answer, `answered_at`, may be older than the last question.
+    `silences` is the number of consecutive failures; `answered_at` may be earlier than `asked_at`.
     """
 
     raida: int
@@ -201,22 +205,22 @@ class ServerStatus:
 def servers() -> list[ServerStatus]:
     """Return what is known of each of the 25 servers, in two statements."""
     readings = {row.raida: row for row in ServerReading.objects.all()}
-    ailing = {row.raida: row for row in ServerHealth.objects.filter(silences__gt=0)}
-    news = []
+    failing = {row.raida: row for row in ServerHealth.objects.filter(silences__gt=0)}
+    statuses = []
     for raida in range(RAIDA_COUNT):
-        reading, sick = readings.get(raida), ailing.get(raida)
-        news.append(
+        reading, health = readings.get(raida), failing.get(raida)
+        statuses.append(
             ServerStatus(
                 raida=raida,
                 asked_at=reading.asked_at if reading else None,
                 answered_at=reading.answered_at if reading else None,
                 outcome=reading.outcome if reading else "",
                 milliseconds=reading.latency_ms if reading else None,
-                silences=sick.silences if sick else 0,
-                silent_since=sick.silent_since if sick else None,
+                silences=health.silences if health else 0,
+                silent_since=health.silent_since if health else None,
             )
         )
-    return news
+    return statuses
 
 
 # --- one task, one locker -----------------------------------------------------------------
@@ -224,25 +228,25 @@ def servers() -> list[ServerStatus]:
 LOCKER_WORDS: Final = {
     LockerState.FILLING: "being filled",
     LockerState.FILLED: "at least 13 servers store its coins",
-    LockerState.UNKNOWN: "coins in limbo; a find will tell",
+    LockerState.UNKNOWN: "coins in limbo: they may be in it or in the wallet; a find decides",
     LockerState.FAILED: "nothing was stored",
-    LockerState.EMPTIED: "every coin of it left",
+    LockerState.EMPTIED: "every coin was taken out",
 }
 COIN_WORDS: Final = {
-    CoinState.WAITING: "claimed; another wallet's claim to it is decided first",
-    CoinState.INCOMING: "imported or peeked, not yet ours",
-    CoinState.BANK: "authentic, no server refused it",
-    CoinState.FRACKED: "authentic, but some servers refuse it; fixing heals it",
-    CoinState.LIMBO: "unknown: servers may hold either of two numbers, and both are kept; a find will tell",
-    CoinState.COUNTERFEIT: "more than 12 servers said so themselves",
-    CoinState.ERRORED: "more than 12 servers answered with an error; a find will tell",
-    CoinState.LOCKED: "in a locker that may still hold it",
-    CoinState.EXPORTED: "in a file that was made for its owner",
-    CoinState.SENT: "left for somebody else",
-    CoinState.CHANGE: "one of ten that a break may bring; worth nothing yet",
+    CoinState.WAITING: "claimed; the servers decide another wallet's claim first",
+    CoinState.INCOMING: "being imported or taken; not the wallet's yet",
+    CoinState.BANK: "authentic: no server rejects it",
+    CoinState.FRACKED: "authentic, but some servers reject it; a fix repairs that",
+    CoinState.LIMBO: "undecided: each server may hold either of two numbers, both of which are kept; a find decides",
+    CoinState.COUNTERFEIT: "rejected by more than 12 servers",
+    CoinState.ERRORED: "undecided: more than 12 servers answered with an error; a find decides",
+    CoinState.LOCKED: "in a locker that was filled here",
+    CoinState.EXPORTED: "in a file that was exported for its owner",
+    CoinState.SENT: "taken by another owner, or back in the ledger as another row",
+    CoinState.CHANGE: "one of the ten of an unfinished break; worth nothing yet",
     CoinState.BROKEN: "broken into ten smaller coins",
-    CoinState.VOID: "one of ten of a break that did not happen",
-    CoinState.MISSED: "somebody else emptied the locker first",
+    CoinState.VOID: "one of the ten of a break that was not carried out",
+    CoinState.MISSED: "another holder of the code took it first",
 }
 ATTEMPTS_SHOWN: Final = 60
 
@@ -253,7 +257,7 @@ def attempts_of(*, task_id: UUID) -> list[Attempt]:
 
 
 def coins_of_task(*, task_id: UUID) -> list[CoinCount]:
-    """Return the coins that a task holds, or held when it ended, by what became of them since. Two statements."""
+    """Return the coins that a task holds, or held when it ended, by their latest known state."""
     return _counted(
         "SELECT state, denomination, count(*) FROM lockers_coin WHERE task_id = %(id)s GROUP BY 1, 2"
         " UNION ALL SELECT coalesce(became, state), denomination, count(*) FROM lockers_receiptline"
@@ -263,7 +267,7 @@ def coins_of_task(*, task_id: UUID) -> list[CoinCount]:
 
 
 def coins_of_locker(*, locker_id: UUID) -> list[CoinCount]:
-    """Return the coins that were put into a locker, by the state in which they are now."""
+    """Return the coins that were put into a locker, by their present state."""
     return _counted(
         "SELECT state, denomination, count(*) FROM lockers_coin WHERE locker_id = %(id)s GROUP BY 1, 2", locker_id
     )
@@ -275,13 +279,16 @@ def _counted(statement: str, row_id: UUID) -> list[CoinCount]:
         return _by_state(cursor.fetchall())
 
 
-# What of a result is a value in units of 10^-8.
+# Fields of a result that are values in units of 10^-8.
 _VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unknown"})
 
 
-# What of a result is a number or a sentence; lists of coins and of servers have places of their own.
 def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:
-    """Return what a task's result says in single words and numbers; True for a value in units of 10^-8."""
+    """
+    Return the scalar fields of a task's result as (name, value, whether the value is in units of 10^-8).
+
+    Lists of coins and of servers are shown elsewhere.
+    """
     told: list[tuple[str, object, bool]] = [
         (name.replace("_", " "), value, name in _VALUES)
         for name, value in task.result.items()
@@ -295,6 +302,6 @@ def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:
 
 
 def spread_text(fewest: int, most: int) -> str:
-    """On how many servers coins stand, in words."""
+    """Return on how many servers coins are, e.g. "13 to 25 of 25, thin"."""
     spread = f"{fewest} of {RAIDA_COUNT}" if fewest == most else f"{fewest} to {most} of {RAIDA_COUNT}"
     return f"{spread}, thin" if fewest < THIN_BELOW else spread

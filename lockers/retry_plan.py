@@ -1,8 +1,8 @@
 """
-What is left of what a task was asked to do, and what may therefore be done next, from rows as they are now.
+The part of a task's order that is still to be done, and the next safe step for an operator.
 
-The pages of the desk, the confirmation of a retry and the retry itself ask here. The retry has the task's row locked
-then, which whoever settles coins that the task left open locks too (`lockers.current_results`).
+The admin pages, the confirmation of a retry and the retry use these functions. The retry holds the lock of the task's
+row, which is also taken by a later task that settles coins of this one (`lockers.current_results`).
 """
 
 from dataclasses import dataclass, replace
@@ -11,13 +11,15 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from lockers import coin_outcomes, coin_selection, current_results, retry_schedule
+from lockers.coin_outcomes import amount_verb
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
+from wallets.audit import listed
 from wallets.models import OperatorAction
 from wallets.states import OperatorVerb
 from wallets.wording import counted, verb
@@ -28,10 +30,11 @@ _NOTHING: Final = "nothing is left to do"
 @dataclass(frozen=True, slots=True)
 class Remaining:
     """
-    `todo` says what may be begun again, in numbers, or is empty; then `why_not` says why it cannot be.
+    What a retry of a task would do.
 
-    `units` is what is left of a put. `unknown_coins` are open still, worth `unknown_units`; `asked_by` is the task that
-    asks about some of them at this moment, otherwise the clock does so from `next_find_at` on.
+    `todo` describes it, with numbers; if it is empty, `why_not` says why the task cannot be retried. `units` is the
+    amount that a put has yet to store. `unknown_coins` are in limbo, worth `unknown_units`; `asked_by` is the task that
+    asks the servers about some of them now. If there is none, a find begins automatically at `next_find_at`.
     """
 
     todo: str = ""
@@ -41,27 +44,27 @@ class Remaining:
     unknown_units: int = 0
     asked_by: UUID | None = None
     next_find_at: datetime | None = None
-    # Puts of the same amount that the wallet has begun since.
+    # Later puts of the same amount from the same wallet.
     later_puts: int = 0
 
 
 def of(task: LockerTask) -> Remaining:
-    """Return what is left of a task that has ended."""
+    """Return what a retry of an ended task would do."""
     coins, units = current_results.open_coins(task_id=task.pk)
     asked_by, next_find_at = _who_asks(task.pk) if coins else (None, None)
     unknown = Remaining(unknown_coins=coins, unknown_units=units, asked_by=asked_by, next_find_at=next_find_at)
     if successor := _successor(task):
-        why = f"it was begun again already, as task {successor}; what is left of it is offered there"
+        why = f"it was retried already, as task {successor}; retry that task instead"
         return replace(unknown, why_not=why)
     if coins and asked_by is not None:
-        return replace(unknown, why_not=f"{_unknown(coins, units)}, and task {asked_by} is asking about them now")
+        return replace(unknown, why_not=f"{_unknown(coins, units)}, and task {asked_by} is asking the servers now")
     if coins and task.kind != TaskKind.FIND:
-        return replace(unknown, why_not=f"{_unknown(coins, units)}: find first")
+        return replace(unknown, why_not=f"{_unknown(coins, units)}: start a find first")
     return _left_of(task, unknown)
 
 
 def _unknown(coins: int, units: int) -> str:
-    return f"{counted(coins, 'coin')}, worth {coin_outcomes.coins_text(units)}, {verb(coins)} unknown"
+    return f"{counted(coins, 'coin')}, worth {coin_outcomes.coins_text(units)}, {verb(coins)} in limbo"
 
 
 def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
@@ -80,15 +83,12 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
             units = task.amount - _units(task, CoinState.LOCKED, CoinState.SENT, CoinState.COUNTERFEIT)
             if units <= 0:
                 return nothing()
-            worth = coin_outcomes.coins_text(units)
-            were = "was" if worth == "1 CloudCoin" else "were"
-            todo = (
-                f"{worth} {were} not stored and {verb(2 if were == 'were' else 1)} back in the wallet: put them again"
-            )
+            worth, were, are = coin_outcomes.coins_text(units), amount_verb(units, "was", "were"), amount_verb(units)
+            todo = f"{worth} {were} not stored and {are} back in the wallet: put {worth} again"
             later = LockerTask.objects.filter(
                 wallet_id=task.wallet_id, kind=TaskKind.PUT, amount=task.amount, created_at__gt=task.created_at
             )
-            return left(todo.replace("put them", f"put {worth}"), units, later.count())
+            return left(todo, units, later.count())
         case TaskKind.BREAK:
             if not failed or task.amount is None:
                 return nothing()
@@ -100,11 +100,13 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
         case TaskKind.FIND:
             number = Coin.objects.filter(wallet_id=task.wallet_id, state__in=DOUBTFUL, task=None).count()
             return (
-                left(f"{counted(number, 'coin')} {verb(number)} unknown: ask about them again") if number else nothing()
+                left(f"{counted(number, 'coin')} {verb(number)} in limbo: ask the servers again")
+                if number
+                else nothing()
             )
         case TaskKind.FIX:
             number = coins_to_fix(wallet_id=task.wallet_id)
-            todo = f"{counted(number, 'coin')} {verb(number)} not accepted by all servers: try to heal again"
+            todo = f"{counted(number, 'coin')} {verb(number)} not accepted by all servers: fix them again"
             if not number and failed:
                 return left("nothing is known yet: ask the servers again")
             return left(todo) if number else nothing()
@@ -122,19 +124,12 @@ def coins_to_fix(*, wallet_id: UUID) -> int:
 
 
 def _units(task: LockerTask, *states: CoinState) -> int:
-    counts = (
-        (
-            ReceiptLine.objects.filter(task=task, state__in=states)
-            | ReceiptLine.objects.filter(task=task, became__in=states)
-        )
-        .values_list("denomination")
-        .annotate(number=Count("id"))
-    )
-    return coin_selection.total(dict(counts))
+    lines = ReceiptLine.objects.filter(Q(state__in=states) | Q(became__in=states), task=task)
+    return coin_selection.total(dict(lines.values_list("denomination").annotate(number=Count("id"))))
 
 
 def _successor(task: LockerTask) -> str:
-    """The task by which an operator began this one again."""
+    """Return the id of the task with which an operator retried this one, or "" for none."""
     made = (
         OperatorAction.objects.filter(verb=OperatorVerb.RETRIED_TASK, object_kind="task", object_id=str(task.pk))
         .order_by("-id")
@@ -150,36 +145,35 @@ def _who_asks(task_id: UUID) -> tuple[UUID | None, datetime | None]:
     return (None, None) if row is None else (row[0], row[1])
 
 
-# When a find begins by itself, as in `retry_schedule.wallets_to_find`.
+# The task that holds one of the coins, or when a find begins automatically (`retry_schedule.wallets_to_find`).
 _WHO_ASKS: Final = f"""
 SELECT coin.task_id, greatest(coin.changed_at + interval '10 seconds', (
-           SELECT max(task.finished_at + {retry_schedule.PAUSE})
-             FROM lockers_lockertask AS task
-            WHERE task.wallet_id = coin.wallet_id AND task.kind = 'find' AND task.finished_at IS NOT NULL)) AS at
+           SELECT max(task.finished_at + {retry_schedule.PAUSE}) FROM lockers_lockertask AS task
+            WHERE task.wallet_id = coin.wallet_id AND task.kind = '{TaskKind.FIND}'
+              AND task.finished_at IS NOT NULL)) AS at
   FROM lockers_receiptline AS line
   JOIN lockers_coin AS coin USING (denomination, serial_number)
- WHERE line.task_id = %s AND line.state IN ('limbo', 'errored') AND line.settled_by_id IS NULL
-   AND coin.state IN ('limbo', 'errored')
+ WHERE line.task_id = %s AND {current_results.OPEN_SQL.format("line")} AND coin.state IN {listed(DOUBTFUL)}
  ORDER BY coin.task_id NULLS LAST, at LIMIT 1
 """  # noqa: S608 - constants
 
 
 def advice(task: LockerTask, *, now: datetime) -> str:
-    """Say what is safe to do next with a task."""
+    """Return a sentence or two for the operator: the state of a task and the next safe step."""
     if task.state == TaskState.RUNNING:
         if task.deadline < now:
             return (
-                "Its time is up and no worker has ended it: see whether a worker runs. Nothing is lost: the next one"
-                " asks the servers what they hold before it does anything."
+                "Its deadline has passed and no worker has ended it: check that a worker runs. Nothing is lost: the"
+                " next worker asks the servers which numbers they hold before it does anything else."
             )
         if task.is_parked:
             return (
-                "It waits until the servers have decided another wallet's claim to the same coins, and goes on by"
-                " itself. Wait: when its time is up, it says what it left."
+                "It waits until the servers have decided another wallet's claim to the same coins, and then continues"
+                " automatically. Wait: at its deadline it ends and reports the coins that it left."
             )
         if task.lease_until is None or task.lease_until < now:
-            return "No worker has it at the moment; the sweep rings for it every few seconds. Wait."
-        return "A worker is at it. Wait: it ends by itself, at the latest when its time is up."
+            return "No worker is processing it; the sweep enqueues it again every few seconds. Wait."
+        return "A worker is processing it. Wait: it ends automatically, at the latest at its deadline."
     remaining = of(task)
     parts = []
     if remaining.unknown_coins:
@@ -198,7 +192,7 @@ def advice(task: LockerTask, *, now: datetime) -> str:
         parts.append(f"{remaining.todo[0].upper()}{remaining.todo[1:]}. Retry does that.")
         if remaining.later_puts:
             parts.append(
-                f"The wallet has begun {counted(remaining.later_puts, 'put')} of the same amount since: ask its owner"
+                f"The wallet has started {counted(remaining.later_puts, 'put')} of the same amount since: ask its owner"
                 " first."
             )
     else:
@@ -207,7 +201,7 @@ def advice(task: LockerTask, *, now: datetime) -> str:
 
 
 def why_not_retry(task: LockerTask) -> str:
-    """Return why a task cannot be begun again, or "" if it can."""
+    """Return why a task cannot be retried, or "" if it can."""
     if task.state == TaskState.RUNNING:
-        return "a worker is at it" if task.lease_until is not None and task.lease_until > timezone.now() else ""
+        return "a worker is processing it" if task.lease_until is not None and task.lease_until > timezone.now() else ""
     return of(task).why_not

@@ -89,7 +89,7 @@ def why_not_roll_back(task: LockerTask) -> str:
     """Return why what a task did cannot be undone, or "" if it can."""
     if task.state == TaskState.RUNNING:
         has_worker = task.lease_until is not None and task.lease_until > timezone.now()
-        return "a worker is running it" if has_worker else ""
+        return "a worker is processing it" if has_worker else ""
     if task.kind == TaskKind.EXPORT and task.state == TaskState.COMPLETED:
         if task.export.confirmed_at is not None:
             return "its file was confirmed as received"

@@ -1,9 +1,8 @@
 """
-What a task that has ended tells: its state, a message, and the result with the sums of its coins.
+The result of a task that has ended: its state, a message, and the sums of its coins.
 
-Every sentence follows from counts, of coins by what became of them and of servers that answered, so that it is true of
-any: each says no more than its counts do. The same function tells it when the task ends, and again when a later task
-has settled what was left open (`lockers.current_results`).
+Everything is derived from counts: of coins by final state, and of servers that answered. `verdict` is called when the
+task ends, and again when a later task has settled coins that it left in limbo (`lockers.current_results`).
 """
 
 import math
@@ -15,14 +14,14 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from lockers import coin_outcomes, coin_selection
+from lockers import coin_selection
+from lockers.coin_outcomes import amount_verb, coins_text
 from lockers.models import LockerTask
-from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
 from wallets.wording import counted, verb
 
-# What a client or an operator does about unknown coins, and what happens without them.
+# The next step for coins in limbo, and what happens automatically.
 ASKED_AGAIN: Final = (
     "The servers are asked again automatically, at first after about 10 seconds and then at least once an hour;"
     " POST /api/v1/find asks at once."
@@ -31,17 +30,17 @@ ASKED_AGAIN: Final = (
 
 @dataclass(slots=True)
 class Tally:
-    """Value and number of coins by what became of them."""
+    """Value, in units of 10^-8, and number of a task's coins by final state."""
 
     units: dict[CoinState, int]
     count: dict[CoinState, int]
-    # Of those coins that counted as balance before the task ended.
+    # The value of the coins that counted as balance before the task ended.
     spendable_before: int = 0
-    # How many coins all 25 servers accept.
+    # The number of coins that all 25 servers accept.
     whole: int = 0
-    # In limbo on the way into a locker, and not as a coin that was to be broken.
+    # In limbo on the way into a locker; coins in limbo in a break are left out.
     units_for_locker_in_limbo: int = 0
-    # Whether an earlier task had left any of them open.
+    # Whether an earlier task had left any of them in limbo.
     had_doubtful: bool = False
 
     @classmethod
@@ -49,7 +48,7 @@ class Tally:
         return cls({}, {})
 
     def add(self, state: CoinState, counts: Mapping[int, int]) -> None:
-        """So many coins of each denomination."""
+        """Add `counts[denomination]` coins of each denomination."""
         self.units[state] = self.units.get(state, 0) + coin_selection.total(counts)
         self.count[state] = self.count.get(state, 0) + sum(counts.values())
 
@@ -63,10 +62,10 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class Left:
     """
-    What a take or an import did not get, in units.
+    The coins that a take or an import left out, in units of 10^-8.
 
-    `units` are held by wallets of this ledger, or claimed by another task of the same wallet. `waiting` are claimed
-    by others; `successor_id` is the task that goes on with them, None if they were given up.
+    `units` are in wallets of this ledger, or claimed by another task of the same wallet. `waiting` have an earlier
+    claim of another wallet; `successor_id` is the task that continues with them, None if they were given up.
     """
 
     units: int = 0
@@ -75,28 +74,30 @@ class Left:
 
     @classmethod
     def of_result(cls, result: Mapping[str, Any]) -> "Left":
-        """Return what the result of a task that has ended says of it."""
+        """Return what the result of an ended task records."""
         units, successor = int(result.get("total_left", 0)), result.get("continued_by")
         return cls(0, units, UUID(successor)) if successor else cls(units)
 
     def result(self) -> dict[str, Any]:
-        """Further fields of a task's result; none if nothing was left."""
-        told: dict[str, Any] = {"total_left": self.units + self.waiting} if self.units or self.waiting else {}
-        return told | ({"continued_by": str(self.successor_id)} if self.successor_id else {})
+        """Return the fields of a task's result that record this; none if nothing was left out."""
+        fields: dict[str, Any] = {"total_left": self.units + self.waiting} if self.units or self.waiting else {}
+        return fields | ({"continued_by": str(self.successor_id)} if self.successor_id else {})
 
     def parts(self, where: str, again: str) -> list[str]:
-        """What is said of it: `where` the coins still are, and how they are claimed `again`."""
+        """Return up to two clauses for the message: `where` the coins still are, and how to claim them `again`."""
         parts = []
         if self.waiting:
-            who = f"task {self.successor_id} goes on with them" if self.successor_id else again
-            parts.append(f"{coin_outcomes.coins_text(self.waiting)} claimed by another task{where}: {who}")
+            who = f"task {self.successor_id} continues with them" if self.successor_id else again
+            parts.append(f"{coins_text(self.waiting)} claimed by another task{where}: {who}")
         if self.units:
-            parts.append(f"{coin_outcomes.coins_text(self.units)} left: held, or being moved, in this service")
+            parts.append(
+                f"{coins_text(self.units)} left out: already in a wallet of this service, or on the way into one"
+            )
         return parts
 
 
 def servers_that_answered(task_id: UUID) -> int:
-    """Return how many servers answered at least one question of a task, with whatever status."""
+    """Return how many servers answered at least one request of a task, with any status."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(DISTINCT position)"
@@ -117,10 +118,10 @@ def verdict(
     answered: int,
 ) -> tuple[TaskState, str, dict[str, Any]]:
     """
-    Return the final state of a task, what is said of it, and its result.
+    Return the final state of a task, its message, and its result.
 
-    `delivered` is the result of a transfer or an export whose coins have left; `reason` tells why others went wrong;
-    `answered` is how many of the servers answered at all.
+    `delivered` is the result of a transfer or an export that was carried out. `reason` is a sentence about the cause of
+    a failure, and `answered` the number of servers that answered.
     """
     if delivered is not None:
         done = "Transferred." if task.kind == TaskKind.TRANSFER else "Exported."
@@ -149,10 +150,6 @@ def _sentences(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _were(units: int) -> str:
-    return verb(1 if units == UNITS_PER_COIN else 2, "was", "were")
-
-
 def _unknown_break(coins: int) -> str:
     if not coins:
         return ""
@@ -172,19 +169,19 @@ def _verdict_of_put(task: LockerTask, tally: Tally, reason: str) -> tuple[TaskSt
     state = TaskState.COMPLETED if stored else TaskState.ERROR
     broken = _unknown_break(tally.count_of(*DOUBTFUL)) if not unknown else ""
     if not stored and not unknown and not refused:
-        whole = f"Nothing left the wallet: {coin_outcomes.coins_text(back)} {_were(back)} not stored."
+        whole = f"Nothing left the wallet: {coins_text(back)} {amount_verb(back, 'was', 'were')} not stored."
         return state, _sentences(whole, broken, reason), result
     parts = []
     if stored:
-        parts.append(f"{coin_outcomes.coins_text(stored)} stored")
+        parts.append(f"{coins_text(stored)} stored")
     if back > 0:
-        parts.append(f"{coin_outcomes.coins_text(back)} not stored and back in the wallet")
+        parts.append(f"{coins_text(back)} not stored and back in the wallet")
     if refused:
-        parts.append(f"{coin_outcomes.coins_text(refused)} called counterfeit by more than 12 servers")
+        parts.append(f"{coins_text(refused)} rejected as counterfeit by more than 12 servers")
     if unknown:
         parts.append(
-            f"{coin_outcomes.coins_text(unknown)} unknown and perhaps in the locker:"
-            f" fewer than {QUORUM} of {RAIDA_COUNT} servers have said what became of it"
+            f"{coins_text(unknown)} in limbo: in the locker or still in the wallet,"
+            f" which fewer than {QUORUM} of {RAIDA_COUNT} servers have confirmed"
         )
     repeat = f"Do not repeat this order. {ASKED_AGAIN}" if unknown else ""
     return state, _sentences("; ".join(parts) + ".", repeat, broken, reason), result
@@ -201,19 +198,22 @@ def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, 
         "graded": {str(state): number for state, number in tally.count.items()},
         **left.result(),
     }
-    left_behind = left.parts(" and still in the locker", "its code still opens it")
+    left_behind = left.parts(" and still in the locker", "take again later with the same code")
     if taken and not limbo and not missed and not left_behind:
         return TaskState.COMPLETED, "Taken.", result
     parts = []
     if taken:
-        parts.append(f"{coin_outcomes.coins_text(taken)} taken")
+        parts.append(f"{coins_text(taken)} taken")
     if missed:
         parts.append(
-            f"{coin_outcomes.coins_text(missed)} {_were(missed)} gone: somebody else may have emptied the locker"
+            f"{coins_text(missed)} {amount_verb(missed, 'was', 'were')} no longer in the locker, perhaps taken by"
+            f" another holder"
+            " of its code"
         )
     if limbo:
         parts.append(
-            f"{coin_outcomes.coins_text(limbo)} unknown: both secrets are kept, so nothing has to be taken again"
+            f"{coins_text(limbo)} in limbo: the servers have not confirmed yet that the wallet owns them;"
+            " do not repeat the take"
         )
     if not parts:
         parts.append((not left_behind and reason) or "Nothing was taken")
@@ -243,7 +243,7 @@ def _verdict_of_import(tally: Tally, reason: str, answered: int, left: Left) -> 
         },
         **left.result(),
     }
-    left_behind = [f"{part}." for part in left.parts("", "import the file again")]
+    left_behind = [f"{part}." for part in left.parts("", "import the file again later")]
     if not coins:
         if left_behind:
             return TaskState.ERROR, _sentences("Nothing was imported.", *left_behind, reason), result
@@ -253,31 +253,31 @@ def _verdict_of_import(tally: Tally, reason: str, answered: int, left: Left) -> 
     head = f"{good} of {counted(coins, 'coin')} imported." if good else "No coin could be proved authentic."
     parts = [head]
     if refused := tally.count_of(CoinState.COUNTERFEIT):
-        parts.append(f"{counted(refused, 'coin')} {verb(refused)} counterfeit by the word of more than 12 servers.")
+        parts.append(f"{counted(refused, 'coin')} {verb(refused)} counterfeit: rejected by more than 12 servers.")
     if missed := tally.count_of(CoinState.MISSED):
-        parts.append(f"{counted(missed, 'coin')} {verb(missed)} somebody else's by now.")
+        parts.append(f"{counted(missed, 'coin')} now {verb(missed, 'belongs', 'belong')} to another owner.")
     if doubtful:
         parts.append(
-            f"{counted(doubtful, 'coin')} {verb(doubtful)} unknown: both secrets are kept, and"
-            f" {verb(doubtful, 'it has', 'they have')} not to be sent again. {ASKED_AGAIN}"
+            f"{counted(doubtful, 'coin')} {verb(doubtful)} in limbo: the servers have not confirmed yet that the wallet"
+            f" owns {verb(doubtful, 'it', 'them')}. Do not import {verb(doubtful, 'it', 'them')} again. {ASKED_AGAIN}"
         )
     return TaskState.COMPLETED, _sentences(*parts, *left_behind, reason), result
 
 
 def nothing_changed(answered: int) -> str:
-    """Say why nothing is known of any coin, when so many servers answered."""
+    """Return why nothing is known about any coin, given the number of servers that answered."""
     if not answered:
         return "No server answered; nothing was changed."
     if answered < QUORUM:
-        return f"Only {answered} of {RAIDA_COUNT} servers answered, and {QUORUM} decide; nothing was changed."
+        return f"Only {answered} of {RAIDA_COUNT} servers answered, and {QUORUM} must; nothing was changed."
     return (
-        f"{answered} of {RAIDA_COUNT} servers answered, but fewer than {QUORUM} said what they hold of the coins;"
+        f"{answered} of {RAIDA_COUNT} servers answered, but fewer than {QUORUM} said whether they accept the coins;"
         " nothing was changed."
     )
 
 
 def seconds_until_quiet() -> int:
-    """How long after a find the next one may learn more: whatever was sent before has arrived then."""
+    """Return the seconds after which a repeated find may learn more: earlier requests have arrived or timed out."""
     return max(1, math.ceil(2 * settings.RAIDA_TIMEOUT_SECONDS))
 
 
@@ -287,7 +287,8 @@ def _verdict_of_find(tally: Tally, reason: str) -> tuple[TaskState, str, dict[st
     if not still:
         return TaskState.COMPLETED, "Every coin was found.", result
     message = (
-        f"{counted(still, 'coin')} {verb(still)} still unknown. Ask again in {counted(seconds_until_quiet(), 'second')}"
+        f"{counted(still, 'coin')} {verb(still)} still in limbo: too few servers have confirmed who owns"
+        f" {verb(still, 'it', 'them')}. Ask again in {counted(seconds_until_quiet(), 'second')}"
         " or later (POST /api/v1/find); the servers are asked again automatically within the hour."
     )
     return TaskState.COMPLETED, _sentences(message, reason), result
@@ -296,7 +297,7 @@ def _verdict_of_find(tally: Tally, reason: str) -> tuple[TaskState, str, dict[st
 def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
     coins = sum(tally.count.values())
     if not coins:
-        # Its time was over before it had looked which coins there are to heal.
+        # Its deadline passed before it had checked which coins to fix.
         return TaskState.ERROR, reason or "Stopped before the servers answered.", {}
     result = {
         "coins_processed": coins,
@@ -305,8 +306,12 @@ def _verdict_of_fix(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str
     }
     if tally.whole == coins:
         return TaskState.COMPLETED, "Every coin is accepted by all servers.", result
-    left = f"All servers accept {tally.whole} of {counted(coins, 'coin')}; the rest will be tried again"
-    return TaskState.COMPLETED, _sentences(f"{left}.", reason), result
+    message = (
+        f"All servers accept {tally.whole} of {counted(coins, 'coin')}. The others can be spent, but some"
+        f" servers do not"
+        " accept them yet; they are fixed again automatically."
+    )
+    return TaskState.COMPLETED, _sentences(message, reason), result
 
 
 def _verdict_of_break(tally: Tally, reason: str) -> tuple[TaskState, str, dict[str, Any]]:
@@ -319,7 +324,7 @@ def _verdict_of_break(tally: Tally, reason: str) -> tuple[TaskState, str, dict[s
     if broken:
         return TaskState.COMPLETED, "Broken into ten.", result
     if unknown:
-        message = "It is unknown whether the coin was broken: its secrets are kept. Do not repeat this order."
+        message = "It is unknown whether the coin was broken; its value is not lost. Do not repeat this order."
         return TaskState.ERROR, _sentences(message, ASKED_AGAIN, reason), result
     if tally.units_of(*SPENDABLE):
         whole = "Nothing left the wallet: the coin was not broken and is back in it."

@@ -16,12 +16,12 @@ from lockers.states import TaskKind
 from lockers.worker import task_store
 from wallets.models import Wallet
 
-# A put of more coins in one task would outlast a worker's time limit when servers are silent.
+# A put of more coins in one task would exceed a worker's time limit when servers time out.
 MAXIMUM_PUT_COINS: Final = 20_000
 
 
 WEAK_CODE: Final = (
-    "This transmit code is short enough to be guessed, and whoever has the code has the coins."
+    "This transmit code is short enough to be guessed, and anyone who has the code can take the coins."
     " Leave transmit_code out to get a safe one."
 )
 
@@ -29,17 +29,16 @@ WEAK_CODE: Final = (
 @sensitive_variables("code", "transmit_code")
 def start(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code: str | None = None) -> Started:
     """
-    Reserve coins worth exactly `units`, make the locker they shall go into, and begin the upload.
+    Reserve coins worth exactly `units`, create a locker for them, and start the upload.
 
-    Without `transmit_code` a safe one is drawn.
+    Without `transmit_code` a random one is generated. If no set of coins makes the amount exactly, a larger coin is
+    reserved too, and the servers break it first.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
     :raises NotEnoughCoins: the free coins are worth less
-    If no set of coins makes the amount, a bigger one is reserved too: the servers break it first.
-
-    :raises NoExactChange: that cannot be, because no bigger coin is known to be good on every server that knows it
-    :raises CoinsBusy: other tasks are choosing the same coins just now
-    :raises InvalidLockerRequest: the code can never be one, or the amount needs more than 20,000 coins
+    :raises NoExactChange: no set of coins makes the amount, and no larger coin may be broken
+    :raises CoinsBusy: other transactions have locked the coins
+    :raises InvalidLockerRequest: the text cannot be a code, or the amount needs more than 20,000 coins
     """
     code = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE)) if transmit_code is None else transmit_code
     code = new_task.valid_code(code, is_new=True)
@@ -69,7 +68,7 @@ def start(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code:
 def start_one_coin(
     *, actor: Wallet, name: str, denomination: int, tag: str = "", transmit_code: str | None = None
 ) -> Started:
-    """Begin the upload of one coin of a denomination; refuses as `start`."""
+    """Start the upload of one coin of a denomination; raises as `start`."""
     counts = queries.free_counts(wallet_id=queries.wallet_of(actor=actor, name=name).pk)
     if not counts.get(denomination):
         raise errors.NotEnoughCoins(

@@ -17,21 +17,24 @@ from lockers.states import SPENDABLE, CoinState, Mark, TaskKind
 from lockers.worker.task_store import BATCH_COINS
 from wallets.models import Wallet
 
-# Between counting the free coins and locking them others may take some.
-_CHOICES: Final = 3
+# Attempts to lock chosen coins: between the count and the lock other transactions may take some.
+_ATTEMPTS: Final = 3
 
 
-# A put that breaks its way down to the smallest coin has as many more calls as so many coins have.
+# Breaking down to the smallest coin takes up to 14 calls more: the deadline counts each like a batch of coins.
 COINS_FOR_BREAKS: Final = 14 * BATCH_COINS
 
 
 def lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[list[UUID], UUID | None]:
     """
-    Choose and lock free coins that make `units` exactly, bank coins before fracked ones.
+    Choose and lock free coins worth exactly `units`, bank coins before fracked ones.
 
-    If none do, as many of them as fit, and a bigger one to break for the rest.
+    If no set makes the amount, lock as many coins as fit, and a larger one to break for the rest. Return the ids of the
+    coins, and of the coin to break or None.
+
+    :raises NotEnoughCoins, NoExactChange, CoinsBusy, InvalidLockerRequest: as for `put.start`
     """
-    for _ in range(_CHOICES):
+    for _ in range(_ATTEMPTS):
         free = queries.free_counts_by_state(wallet_id=wallet.pk)
         available = queries.in_any_state(free)
         wanted = coin_selection.choose(available, units)
@@ -40,7 +43,7 @@ def lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[li
             locked = _lock_free(wallet, wanted)
             if len(locked) == sum(wanted.values()):
                 return locked, None
-            # Some were taken in between: count again. The locks of this try are kept, and are part of the next one.
+            # Others took some in between: count again. This attempt's locks are kept and count for the next one.
             continue
         plan = coin_selection.choose_to_break(available, free.get(CoinState.BANK, {}), units)
         if plan is None:
@@ -53,12 +56,12 @@ def lock_coins_or_break(wallet: Wallet, units: int, *, at_most: int) -> tuple[li
         to_break = lock_one_to_break(wallet, denomination)
         if to_break is None:
             continue
-        # One more of the broken coin's denomination than are wanted, in case that it is among them.
+        # One more of the broken coin's denomination than needed, in case that it is among them.
         found = _lock_free(wallet, {each: count + (each == denomination) for each, count in wanted.items()})
         locked = _as_many_as(wanted, [coin_id for coin_id in found if coin_id != to_break])
         if len(locked) == sum(wanted.values()):
             return locked, to_break
-    raise errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment")
+    raise errors.CoinsBusy("Other uploads have locked the same coins; try again in a moment")
 
 
 def _refuse_too_many(number: int, *, at_most: int, besides: int = 0) -> None:
@@ -67,7 +70,7 @@ def _refuse_too_many(number: int, *, at_most: int, besides: int = 0) -> None:
 
 
 def _lock_free(wallet: Wallet, wanted: Mapping[int, int]) -> list[UUID]:
-    """Lock as many of these free coins as there are and nobody else has locked, and return them."""
+    """Lock up to `wanted[denomination]` free coins of each denomination that are not locked, and return their ids."""
     with connection.cursor() as cursor:
         cursor.execute(
             _LOCK_FREE, [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]]
@@ -85,18 +88,22 @@ CROSS JOIN LATERAL (
 
 
 def lock_one_to_break(wallet: Wallet, denomination: int) -> UUID | None:
-    """Lock a free bank coin, the one that most servers accept; None if there is none."""
+    """Lock the free bank coin that most servers accept, and return its id; None if there is none."""
     free = Coin.objects.filter(wallet=wallet, denomination=denomination, state=CoinState.BANK, task=None)
     best = free.order_by("-passes", "id").select_for_update(no_key=True, skip_locked=True, of=("self",))
     return best.values_list("id", flat=True).first()
 
 
 def refuse_while_fixing(wallet: Wallet, available: Mapping[int, int], units: int) -> None:
-    """Coins that a fix has reserved are back in a moment: they are not missing."""
-    healing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
-    counts: dict[int, int] = dict(healing.values_list("denomination").annotate(number=Count("id")))
+    """
+    Raise CoinsBusy instead of a refusal for lack of coins if a running fix holds enough of them.
+
+    :raises CoinsBusy: see above
+    """
+    fixing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
+    counts: dict[int, int] = dict(fixing.values_list("denomination").annotate(number=Count("id")))
     if counts and coin_selection.total(available) + coin_selection.total(counts) >= units:
-        raise errors.CoinsBusy("Coins of this wallet are being healed just now; try again in a moment")
+        raise errors.CoinsBusy("Coins of this wallet are being repaired; try again in a moment")
 
 
 def _as_many_as(wanted: Mapping[int, int], coin_ids: Sequence[UUID]) -> list[UUID]:
@@ -133,19 +140,19 @@ def reserve_coins(coin_ids: Sequence[UUID], *, task: LockerTask, locker: Locker 
             [task.pk, None if locker is None else locker.pk, Mark.UNASKED * RAIDA_COUNT, BATCH_COINS, list(coin_ids)],
         )
         if cursor.rowcount != len(coin_ids):
-            raise errors.CoinsBusy("Other uploads took the same coins just now; try again")
+            raise errors.CoinsBusy("Other uploads reserved the same coins first; try again")
 
 
 def reserve_to_break(coin_id: UUID, *, task: LockerTask) -> None:
     free = Coin.objects.filter(pk=coin_id, task=None, state=CoinState.BANK)
     if not free.update(task=task, batch=FIRST_BREAK, outcome=Mark.UNASKED * RAIDA_COUNT, family=coin_id):
-        raise errors.CoinsBusy("Another upload took the same coin just now; try again")
+        raise errors.CoinsBusy("Another upload reserved the same coin first; try again")
 
 
 def open_after_break(
     kind: TaskKind, coin_ids: Sequence[UUID], to_break: UUID, *, plan: dict[str, Any], **asked: Any
 ) -> Started:
-    """Reserve the coins, and leave what was asked for to a worker, who has the servers break one before."""
+    """Insert an open task that has a coin broken first and then does the rest of `plan`, and reserve its coins."""
     task = open_task(kind, coins=len(coin_ids) + COINS_FOR_BREAKS, plan=plan | {"breaks": True}, **asked)
     reserve_coins(coin_ids, task=task)
     reserve_to_break(to_break, task=task)

@@ -459,7 +459,7 @@ def test_a_failed_put_is_begun_again_once_and_a_waiting_one_is_rung_for(desk, le
     assert (again.kind, again.amount, again.tag, again.state, again.coins.count()) == ("put", 10**8, "t", "running", 1)
     refused = desk.get(url("retry-task", put.failed))
     assert refused.status_code == 409
-    assert f"it was begun again already, as task {again.pk}" in text_of(refused)
+    assert f"it was retried already, as task {again.pk}" in text_of(refused)
 
     rung = confirm(desk, url("retry-task", put.waiting))
     assert rung.url.endswith(f"/{put.waiting.pk}/change/")
@@ -474,8 +474,8 @@ def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk, ledger, put):
         receipt_id=uuid4().hex, deadline=timezone.now(), finished_at=timezone.now(),
     )  # fmt: skip
     for deed, task, sentence in [
-        ("retry-task", put.waiting, "a worker is at it"),
-        ("roll-back-task", put.waiting, "a worker is running it"),
+        ("retry-task", put.waiting, "a worker is processing it"),
+        ("roll-back-task", put.waiting, "a worker is processing it"),
         ("retry-task", done, "it is done"),
         ("roll-back-task", done, "changed nothing that could be undone"),
         ("roll-back-task", put.failed, "none of its coins is in a locker"),

@@ -230,7 +230,7 @@ def test_who_repeats_a_forgery_for_ever_does_not_come_before_the_owner_again(
         ended = finish(other)
         assert (ended.state, ended.result["total_left"]) == ("error", units(4))
         assert ended.message.startswith(
-            "Nothing was imported. 4 CloudCoin left: held, or being moved, in this service."
+            "Nothing was imported. 4 CloudCoin left out: already in a wallet of this service, or on the way into one."
         )
     assert (states(bob), states(charlie), states(alice)) == ({"bank": 4}, {}, {"counterfeit": 4})
     assert_true_to_the_servers()
@@ -275,7 +275,7 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
     assert taken.result["continued_by"] == str(successor.pk)
     assert taken.message == (
         "2 CloudCoin taken; 2 CloudCoin claimed by another task and still in the locker:"
-        f" task {successor.pk} goes on with them."
+        f" task {successor.pk} continues with them."
     )
     assert states(bob) == {"bank": 2, "waiting": 2}
     assert (successor.is_parked, successor.tag, coin_secrets.task_code(successor)) == (True, "rent", code)
@@ -321,7 +321,8 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
 
     assert (ended.state, ended.result["total_left"]) == ("error", units(4))
     assert ended.message == (
-        "Nothing was taken; 4 CloudCoin claimed by another task and still in the locker: its code still opens it."
+        "Nothing was taken; 4 CloudCoin claimed by another task and still in the locker: take again later with"
+        " the same code."
         " The deadline passed before all steps were done."
     )
     assert states(bob) == {}

@@ -197,7 +197,7 @@ def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
     put = LockerTask.objects.get(kind="put")
     assert up == refused(
         500,
-        "Locker upload not settled yet: do not repeat it, ask for its task",
+        "The result of the locker upload is not known yet: do not repeat it, poll its task",
         locker_key=CODE,
         raida_success=0,
         raida_status_code=253,
@@ -205,7 +205,7 @@ def test_a_download_of_nothing_and_an_upload_in_doubt_are_no_success(
         task_id=str(put.pk),
         task_message=put.message,
     )
-    assert "unknown" in put.message
+    assert "in limbo" in put.message
     assert alice.wallet is not None
     assert states(alice.wallet) == {"limbo": 2}
 

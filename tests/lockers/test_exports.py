@@ -142,7 +142,7 @@ def test_a_file_is_given_again_until_its_arrival_is_confirmed(alice: Caller, bob
     assert answer(alice.get("/api/v1/exports"))[1] == {"exports": [confirmed]}
     assert answer(alice.get(path)) == (200, confirmed)
     assert_refused(
-        answer(alice.get(f"{path}/file")), 410, "This file was confirmed to have arrived, and is not given out again"
+        answer(alice.get(f"{path}/file")), 410, "The arrival of this file was confirmed, so it is not served again"
     )
 
 
@@ -217,7 +217,7 @@ def test_what_alice_exports_bob_imports(
     assert_refused(
         answer(alice.get(f"/api/v1/exports/{export_id}/file")),
         409,
-        "Coins of this file came back into a wallet of this service, or are just doing so",
+        "Coins of this file are in a wallet of this service again, or on the way into one",
     )
     assert_true_to_the_servers()
 

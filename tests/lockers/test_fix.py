@@ -191,7 +191,7 @@ def test_coins_are_healed_without_being_asked(network: LocalNetwork, mint: Mint,
 
     assert fix_coins.start_overdue() == []
     task = LockerTask.objects.get(pk=task_id)
-    with pytest.raises(errors.CoinsBusy, match="healed"):
+    with pytest.raises(errors.CoinsBusy, match="repaired"):
         put_coins.start(actor=alice, name="alice", units=12 * 10**8)
     finish(new_task.Started(task))
     assert_whole(alice)

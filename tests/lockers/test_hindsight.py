@@ -46,10 +46,10 @@ def test_a_put_whose_replies_were_lost_is_completed_when_a_find_finds_it(
     task = LockerTask.objects.get(pk=put)
     page = reverse("admin:lockers_lockertask_change", args=[put])
     shown = desk.get(page).content.decode()
-    assert "4 coins, worth 4 CloudCoin, are unknown. Do not repeat the order." in shown
+    assert "4 coins, worth 4 CloudCoin, are in limbo. Do not repeat the order." in shown
     assert "“Find coins” on the page of the wallet" in shown
     assert (
-        "4 coins, worth 4 CloudCoin, are unknown: find first"
+        "4 coins, worth 4 CloudCoin, are in limbo: start a find first"
         in desk.get(reverse("admin:retry-task", args=[put])).content.decode()
     )
     assert list(reports.tasks_in_need(LockerTask.objects.all())) == [task]

@@ -291,7 +291,7 @@ def test_a_call_beyond_those_that_may_wait_is_refused_and_begins_nothing(
     finally:
         limits.end_waiting(alice.wallet.pk)
 
-    message = "At most 1 calls of a wallet wait for their end at once; begin a task instead, and ask for it"
+    message = "At most 1 calls of a wallet may wait for the result at once; start a task and poll it instead"
     assert [answer(each) for each in refusals] == [refused(429, message)] * 4
     assert {each.headers["Retry-After"] for each in refusals} == {"1"}
     assert LockerTask.objects.count() == before

@@ -399,7 +399,8 @@ def test_a_find_that_comes_too_early_leaves_what_may_still_change(
 
     early = finish(find_coins.start(actor=alice, name="alice"))
     assert (early.message, states(alice)) == (
-        "4 coins are still unknown. Ask again in 1 second or later (POST /api/v1/find); the servers are asked again"
+        "4 coins are still in limbo: too few servers have confirmed who owns them. Ask again in 1 second or"
+        " later (POST /api/v1/find); the servers are asked again"
         " automatically within the hour.",
         {"limbo": 4},
     )

@@ -63,7 +63,7 @@ def test_a_tally_counts_value_and_coins() -> None:
 
 DO_NOT_REPEAT = f"Do not repeat this order. {ASKED_AGAIN}"
 UNKNOWN_BREAK = "It is unknown whether 1 coin was broken. Do not repeat this order before that is known. " + ASKED_AGAIN
-IN_LOCKER = "unknown and perhaps in the locker: fewer than 13 of 25 servers have said what became of it"
+IN_LOCKER = "in limbo: in the locker or still in the wallet, which fewer than 13 of 25 servers have confirmed"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ IN_LOCKER = "unknown and perhaps in the locker: fewer than 13 of 25 servers have
         (
             tally(counterfeit=2),
             "error",
-            "2 CloudCoin called counterfeit by more than 12 servers. Why.",
+            "2 CloudCoin rejected as counterfeit by more than 12 servers. Why.",
             0,
             2,
             0,
@@ -109,7 +109,8 @@ IN_LOCKER = "unknown and perhaps in the locker: fewer than 13 of 25 servers have
         (
             tally(counterfeit=1, fracked=1),
             "error",
-            "1 CloudCoin not stored and back in the wallet; 1 CloudCoin called counterfeit by more than 12 servers."
+            "1 CloudCoin not stored and back in the wallet; 1 CloudCoin rejected as counterfeit by more than 12"
+            " servers."
             " Why.",
             0,
             2,
@@ -175,35 +176,39 @@ TAKEN = {"total": 0, "total_unknown": 0, "total_failed": 0}
             tally(missed=2),
             Left(),
             "error",
-            "2 CloudCoin were gone: somebody else may have emptied the locker. Why.",
+            "2 CloudCoin were no longer in the locker, perhaps taken by another holder of its code. Why.",
             {"total_failed": 2 * ONE},
         ),
         (
             tally(bank=1, counterfeit=1),
             Left(),
             "completed",
-            "1 CloudCoin taken; 1 CloudCoin was gone: somebody else may have emptied the locker. Why.",
+            "1 CloudCoin taken; 1 CloudCoin was no longer in the locker, perhaps taken by another holder of its"
+            " code. Why.",
             {"total": ONE, "total_failed": ONE},
         ),
         (
             tally(errored=1, limbo=1),
             Left(),
             "error",
-            f"2 CloudCoin unknown: both secrets are kept, so nothing has to be taken again. {ASKED_AGAIN} Why.",
+            f"2 CloudCoin in limbo: the servers have not confirmed yet that the wallet owns them; do not repeat"
+            f" the take. {ASKED_AGAIN} Why.",
             {"total_unknown": 2 * ONE},
         ),
         (
             tally(bank=1),
             Left(units=3 * ONE),
             "completed",
-            "1 CloudCoin taken; 3 CloudCoin left: held, or being moved, in this service. Why.",
+            "1 CloudCoin taken; 3 CloudCoin left out: already in a wallet of this service, or on the way into"
+            " one. Why.",
             {"total": ONE, "total_left": 3 * ONE},
         ),
         (
             tally(),
             Left(waiting=3 * ONE),
             "error",
-            "Nothing was taken; 3 CloudCoin claimed by another task and still in the locker: its code still opens it."
+            "Nothing was taken; 3 CloudCoin claimed by another task and still in the locker: take again later"
+            " with the same code."
             " Why.",
             {"total_left": 3 * ONE},
         ),
@@ -212,7 +217,8 @@ TAKEN = {"total": 0, "total_unknown": 0, "total_failed": 0}
             Left(ONE, 3 * ONE, SUCCESSOR),
             "error",
             "Nothing was taken; 3 CloudCoin claimed by another task and still in the locker:"
-            f" task {SUCCESSOR} goes on with them; 1 CloudCoin left: held, or being moved, in this service. Why.",
+            f" task {SUCCESSOR} continues with them; 1 CloudCoin left out: already in a wallet of this service,"
+            f" or on the way into one. Why.",
             {"total_left": 4 * ONE, "continued_by": str(SUCCESSOR)},
         ),
     ],
@@ -226,7 +232,7 @@ def test_a_take_of_nothing_says_so() -> None:
     assert told("take", tally())[:2] == ("error", "Nothing was taken.")
 
 
-NOT_TO_BE_SENT = "unknown: both secrets are kept, and"
+NOT_CONFIRMED = "in limbo: the servers have not confirmed yet that the wallet owns"
 
 
 @pytest.mark.parametrize(
@@ -234,21 +240,21 @@ NOT_TO_BE_SENT = "unknown: both secrets are kept, and"
     [
         (tally(bank=2, fracked=1), Left(), "completed", "Imported. Why.", 3),
         (tally(bank=1, counterfeit=2), Left(), "completed",
-         "1 of 3 coins imported. 2 coins are counterfeit by the word of more than 12 servers. Why.", 1),
+         "1 of 3 coins imported. 2 coins are counterfeit: rejected by more than 12 servers. Why.", 1),
         (tally(bank=1, missed=1), Left(), "completed",
-         "1 of 2 coins imported. 1 coin is somebody else's by now. Why.", 1),
+         "1 of 2 coins imported. 1 coin now belongs to another owner. Why.", 1),
         (tally(counterfeit=1), Left(), "completed",
-         "No coin could be proved authentic. 1 coin is counterfeit by the word of more than 12 servers. Why.", 0),
+         "No coin could be proved authentic. 1 coin is counterfeit: rejected by more than 12 servers. Why.", 0),
         (tally(limbo=1), Left(), "completed", "No coin could be proved authentic. 1 coin is "
-         f"{NOT_TO_BE_SENT} it has not to be sent again. {ASKED_AGAIN} Why.", 0),
+         f"{NOT_CONFIRMED} it. Do not import it again. {ASKED_AGAIN} Why.", 0),
         (tally(errored=1, limbo=1), Left(), "completed", "No coin could be proved authentic. 2 coins are "
-         f"{NOT_TO_BE_SENT} they have not to be sent again. {ASKED_AGAIN} Why.", 0),
+         f"{NOT_CONFIRMED} them. Do not import them again. {ASKED_AGAIN} Why.", 0),
         (tally(bank=1), Left(units=ONE), "completed",
-         "Imported. 1 CloudCoin left: held, or being moved, in this service. Why.", 1),
-        (tally(bank=1, missed=1), Left(units=ONE), "completed", "1 of 2 coins imported. 1 coin is somebody else's by"
-         " now. 1 CloudCoin left: held, or being moved, in this service. Why.", 1),
+         "Imported. 1 CloudCoin left out: already in a wallet of this service, or on the way into one. Why.", 1),
+        (tally(bank=1, missed=1), Left(units=ONE), "completed", "1 of 2 coins imported. 1 coin now belongs to"
+         " another owner. 1 CloudCoin left out: already in a wallet of this service, or on the way into one. Why.", 1),
         (tally(), Left(waiting=ONE), "error",
-         "Nothing was imported. 1 CloudCoin claimed by another task: import the file again. Why.", 0),
+         "Nothing was imported. 1 CloudCoin claimed by another task: import the file again later. Why.", 0),
         (tally(), Left(), "error", "Why.", 0),
     ],
 )  # fmt: skip
@@ -269,11 +275,11 @@ def test_an_import(counts: Tally, left: Left, state: str, message: str, total: i
     ("answered", "message"),
     [
         (0, "No server answered; nothing was changed."),
-        (1, "Only 1 of 25 servers answered, and 13 decide; nothing was changed."),
-        (12, "Only 12 of 25 servers answered, and 13 decide; nothing was changed."),
+        (1, "Only 1 of 25 servers answered, and 13 must; nothing was changed."),
+        (12, "Only 12 of 25 servers answered, and 13 must; nothing was changed."),
         (
             13,
-            "13 of 25 servers answered, but fewer than 13 said what they hold of the coins; nothing was changed.",
+            "13 of 25 servers answered, but fewer than 13 said whether they accept the coins; nothing was changed.",
         ),
     ],
 )
@@ -287,20 +293,23 @@ def test_an_import_that_changed_nothing_says_how_many_answered(answered: int, me
     [
         ("find", tally(bank=1), "completed", "Every coin was found.", {"found": {"bank": 1}}),
         ("find", tally(limbo=1, bank=1), "completed",
-         "1 coin is still unknown. Ask again in {quiet} or later (POST /api/v1/find); the servers are asked again"
+         "1 coin is still in limbo: too few servers have confirmed who owns it. Ask again in {quiet} or later"
+         " (POST /api/v1/find); the servers are asked again"
          " automatically within the hour. Why.", {"found": {"limbo": 1, "bank": 1}}),
         ("find", tally(errored=2), "completed",
-         "2 coins are still unknown. Ask again in {quiet} or later (POST /api/v1/find); the servers are asked again"
+         "2 coins are still in limbo: too few servers have confirmed who owns them. Ask again in {quiet} or"
+         " later (POST /api/v1/find); the servers are asked again"
          " automatically within the hour. Why.", {"found": {"errored": 2}}),
         ("fix", tally(whole=2, bank=2), "completed", "Every coin is accepted by all servers.",
          {"coins_processed": 2, "coins_healed": 2, "coins_fracked": 0}),
         ("fix", tally(whole=1, bank=1, fracked=2), "completed",
-         "All servers accept 1 of 3 coins; the rest will be tried again. Why.",
+         "All servers accept 1 of 3 coins. The others can be spent, but some servers do not accept them yet;"
+         " they are fixed again automatically. Why.",
          {"coins_processed": 3, "coins_healed": 1, "coins_fracked": 2}),
         ("break", tally(broken=1, bank=10), "completed", "Broken into ten.",
          {"total": ONE, "total_unknown": 0, "graded": {"broken": 1, "bank": 10}}),
         ("break", tally(limbo=1), "error",
-         "It is unknown whether the coin was broken: its secrets are kept. Do not repeat this order."
+         "It is unknown whether the coin was broken; its value is not lost. Do not repeat this order."
          f" {ASKED_AGAIN} Why.", {"total": 0, "total_unknown": ONE, "graded": {"limbo": 1}}),
         ("break", tally(fracked=1), "error",
          "Nothing left the wallet: the coin was not broken and is back in it. Why.",

@@ -32,7 +32,7 @@ NO_LOOK: Final = [NO_CODE, errors.TooManyWrongCodes(600)]
 NO_COINS: Final = [
     errors.NotEnoughCoins("Not enough coins: 3 of 20 are free in this wallet"),
     errors.NoExactChange("The coins in this wallet cannot make 7 exactly; the nearest are 5 or 10"),
-    errors.CoinsBusy("Other uploads are choosing the same coins just now; try again in a moment"),
+    errors.CoinsBusy("Other uploads have locked the same coins; try again in a moment"),
     TOO_MANY_TASKS,
 ]
 

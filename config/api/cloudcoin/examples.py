@@ -27,7 +27,9 @@ STARTED: Final = {
     "id": _ID,
     "status": OneOf(TaskState.RUNNING.value),
     "progress": 0,
-    "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
+    "warning": Sometimes(
+        "This transmit code is short enough to be guessed, and anyone who has the code can take the coins."
+    ),
 }
 # Files that unfold to much are read by a worker; then its task tells.
 IMPORT_STARTED: Final = {**STARTED, "files": Sometimes([_FILE])}
@@ -205,7 +207,9 @@ UPLOADED: Final = {
     "amount_failed": _NOTHING,
     "amount_unknown": _NOTHING,
     "receipt_id": RECEIPT_ID,
-    "warning": Sometimes("This transmit code is short enough to be guessed, and whoever has the code has the coins."),
+    "warning": Sometimes(
+        "This transmit code is short enough to be guessed, and anyone who has the code can take the coins."
+    ),
 }
 UPLOADED_ONE: Final = {
     **UPLOADED,
