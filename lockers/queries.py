@@ -1,4 +1,4 @@
-"""Reading coins, lockers, tasks and receipts, narrowed to what the reader may see."""
+"""Reads of wallets, coins, tasks, receipts, lockers, exports and statements, restricted to what the actor may see."""
 
 import dataclasses
 import re
@@ -35,17 +35,16 @@ from wallets import queries as wallets
 from wallets.errors import WalletNotControlled, WalletNotFound
 from wallets.models import Wallet
 
-# A code is the money, so the task that made it tells it once. Decided 2026-11-21: "once" is the first answer that
-# tells it and whatever is asked within this time after it. A client that lost the answer asks again and gets the same
-# one, and two that poll side by side both get it; who looks at the task tomorrow gets no code. The owner may always
-# have it told in as many words (`locker_code`), as long as coins are in the locker.
+# A transmit code is worth its coins, so its task shows it for a limited time. Decided 2026-11-21: for this long after
+# the first response that shows it, so that a client that lost the response, or a second one that polls, gets it too.
+# Afterwards `locker_code` returns it to the owner on request, while coins are in the locker.
 CODE_IS_SHOWN = timedelta(minutes=10)
 
 _POLL_SECONDS: Final = 0.05
-# The key of the name that clients of the other product have for the wallet of whoever runs them.
+# The name that clients of the other product use for the caller's wallet.
 _OWN_WALLET: Final = names.name_key("Default")
 _RECEIPT: Final = re.compile(r"[0-9a-f]{32}")
-# The command whose answers the board of a task of each kind shows.
+# The command whose answers the board of a task shows, by kind.
 _BOARD_COMMANDS: Final = {
     TaskKind.PUT: Command.PUT,
     TaskKind.TAKE: Command.REMOVE,
@@ -61,12 +60,12 @@ _BOARD_COMMANDS: Final = {
 
 def wallet_named(*, actor: Wallet, name: str) -> Wallet:
     """
-    Return the wallet that a locker call names, by name or id, whoever controls it.
+    Return the wallet that a locker call names, by name or id, without a check of rights.
 
-    "Default" is the actor unless the actor controls a wallet of that name: clients of the other product send it for
-    their own wallet, and names are global here, so for all but one of them it would be foreign.
+    "Default" is the actor, unless the actor controls a wallet of that name: clients of the other product send it for
+    their own wallet, while names are global here.
 
-    :raises InvalidWalletName: the text can never be a name
+    :raises InvalidWalletName: the text cannot be a name
     :raises WalletNotFound: no such wallet
     """
     try:
@@ -86,15 +85,19 @@ def _may_mean_own(name: str) -> bool:
 
 def wallet_of(*, actor: Wallet, name: str) -> Wallet:
     """
-    Return the wallet that is named, as `wallet_named` resolves it, if the actor is it or manages it.
+    Return the named wallet, as `wallet_named` resolves it, if the actor controls it.
 
     :raises WalletNotFound: no such wallet
-    :raises WalletNotControlled: it is somebody else's
+    :raises WalletNotControlled: the actor neither is nor manages it
     """
     wallet = wallet_named(actor=actor, name=name)
     if not trusts.controls(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
+        raise not_controlled(name)
     return wallet
+
+
+def not_controlled(name: str) -> WalletNotControlled:
+    return WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
 
 
 def wallets_of(*, actor: Wallet) -> list[Wallet]:
@@ -108,17 +111,17 @@ def wallets_of(*, actor: Wallet) -> list[Wallet]:
 
 
 def free_counts(*, wallet_id: UUID) -> dict[int, int]:
-    """Return how many coins of each denomination may be put into a locker now."""
+    """Return the number of spendable, unreserved coins of each denomination."""
     return in_any_state(free_counts_by_state(wallet_id=wallet_id))
 
 
 def in_any_state(counts: Mapping[CoinState, Mapping[int, int]]) -> dict[int, int]:
-    """Add up how many coins of each denomination there are in the states."""
+    """Return the number of coins of each denomination, summed over the states."""
     return dict(sum((Counter(each) for each in counts.values()), Counter[int]()))
 
 
 def free_counts_by_state(*, wallet_id: UUID) -> dict[CoinState, dict[int, int]]:
-    """Return the same for each state: of one moment, or what is free and what may be broken would not fit together."""
+    """Return the same by state, in one statement, so that the counts of all states are of one moment."""
     found: dict[CoinState, dict[int, int]] = {}
     for state, denomination, number in (
         Coin.objects.filter(wallet_id=wallet_id, task=None, state__in=SPENDABLE)
@@ -132,7 +135,7 @@ def free_counts_by_state(*, wallet_id: UUID) -> dict[CoinState, dict[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A wallet's coins: by what each is good for, and the denominations of those that count as balance."""
+    """The coins of a wallet by grade, and the denominations of those that count as balance."""
 
     wallet: Wallet
     # grade, "reserved", "in_locker" or "sent" -> (number of coins, units)
@@ -141,7 +144,7 @@ class Contents:
 
     @property
     def balance(self) -> int:
-        """Units in bank and fracked coins, reserved ones not counted."""
+        """Units in spendable coins without reserved ones."""
         return sum(self.grades[grade][1] for grade in SPENDABLE)
 
 
@@ -150,9 +153,9 @@ def contents_of(*, wallet_list: Sequence[Wallet]) -> list[Contents]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT wallet_id, state, task_id IS NOT NULL, denomination, count(*) FROM lockers_coin"
-            # What waits for another's claim is not the wallet's yet.
-            " WHERE wallet_id = ANY(%s) AND state <> 'waiting' GROUP BY 1, 2, 3, 4",
-            [[wallet.pk for wallet in wallet_list]],
+            # A waiting claim is not the wallet's coin yet.
+            " WHERE wallet_id = ANY(%s) AND state <> %s GROUP BY 1, 2, 3, 4",
+            [[wallet.pk for wallet in wallet_list], CoinState.WAITING],
         )
         rows = cursor.fetchall()
     result = []
@@ -189,27 +192,27 @@ _GRADE_NAMES: Final = {
 
 
 def tasks_visible_to(actor: Wallet) -> QuerySet[LockerTask]:
-    """Tasks of wallets that the actor is or manages."""
+    """Return the tasks of wallets that the actor controls."""
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
     return LockerTask.objects.filter(wallet_id__in=ids).select_related("locker", "wallet", "settled_by")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task with its attempts, and its transmit code if that may be told."""
+    """A task with its attempts, and its transmit code if that may be shown."""
 
     task: LockerTask
     attempts: Sequence[Attempt]
     code: str | None
-    # The code that opened the locker of a peek or take, if it is not what was typed and that may be told.
+    # The spelling of the code that opened the locker of a peek or take, if it differs from the one that was sent.
     code_used: str | None = None
-    # How many coins a put stored, and the number of one of them; looked up by `final_task` alone.
+    # The number of coins that a put stored, and the serial number of one of them; set by `final_task` only.
     stored_coins: int = 0
     stored_serial_number: int | None = None
 
     @property
     def board(self) -> str:
-        """25 letters (the RAIDA protocol, section 7.7): what each server said, u while it has not."""
+        """The answer of each server as 25 letters (the RAIDA protocol, section 7.7), u for none yet."""
         known = self.task.result.get("raida")
         if known is not None:
             return str(known)
@@ -218,11 +221,11 @@ class TaskView:
 
     @property
     def commonest_status(self) -> int:
-        """The status that most servers answered, or that of a network error if none did."""
+        """The most common status of the servers' answers, or that of a network error without answers."""
         statuses = [code for code in self._answers if code is not None and code >= 0]
         if statuses:
             return max(set(statuses), key=statuses.count)
-        # A take that found nothing has asked without an attempt, and keeps letters alone.
+        # A take that found no locker made its requests without an attempt, and has letters only.
         return int(Status.ALL_FAIL if self.board.count("f") >= QUORUM else Status.NETWORK)
 
     @property
@@ -234,9 +237,9 @@ class TaskView:
 
 def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
     """
-    Return one task as its wallet, or who manages that, may see it.
+    Return one task of a wallet that the actor controls.
 
-    :raises TaskNotFound: no such task, or somebody else's
+    :raises TaskNotFound: no such task, or not visible to the actor
     """
     task = tasks_visible_to(actor).filter(pk=task_id).first()
     if task is None:
@@ -246,11 +249,11 @@ def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
 
 def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView:
     """
-    Return a task as soon as it is final, or as it stands when patience ends.
+    Return a task as soon as it has ended, or in its present state after `patience`.
 
-    Waits only where waiting can help: a task of a transaction that is still open is seen by no worker.
+    Does not wait inside a transaction, whose task no worker can see.
 
-    :raises TaskNotFound: no such task, or somebody else's
+    :raises TaskNotFound: no such task, or not visible to the actor
     """
     end = time.monotonic() + patience.total_seconds()
     while not connection.in_atomic_block and time.monotonic() < end:
@@ -272,7 +275,7 @@ def _code_to_show(task: LockerTask) -> str | None:
 
 
 def _code_used(task: LockerTask, actor: Wallet) -> str | None:
-    """To who typed it, for as long as a new code is told: in the locker of a peek the coins still are."""
+    """Shown only to the actor who sent it, and no longer than a new code: the locker of a peek still has its coins."""
     if "spelling" not in task.result or task.code is None or task.actor_id != actor.pk:
         return None
     if task.finished_at is not None and task.finished_at < timezone.now() - CODE_IS_SHOWN:
@@ -291,13 +294,12 @@ class Receipt:
 
 def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = None) -> Receipt:
     """
-    Return the receipt of a finished task: each coin with what the servers said of it.
+    Return the receipt of an ended task: each coin with its state and the servers' letters.
 
-    A transfer's is for both sides. With `name` only one of that wallet.
+    Both sides of a transfer may see its receipt. With `name`, only receipts of that wallet are found.
 
     :raises WalletNotFound, WalletNotControlled: as for `wallet_of`
-
-    :raises ReceiptNotFound: no such receipt, or somebody else's, or its task is still at work
+    :raises ReceiptNotFound: no such receipt, not visible to the actor, or its task is running
     """
     if not _RECEIPT.fullmatch(receipt_id):
         raise errors.ReceiptNotFound
@@ -320,7 +322,7 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
 @dataclass(frozen=True, slots=True)
 class LockerContents:
     locker: Locker
-    # Number and units of the coins that it may still hold.
+    # Number and units of the coins in the state LOCKED.
     coins: int
     units: int
 
@@ -328,7 +330,7 @@ class LockerContents:
 def lockers_page(
     *, actor: Wallet, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
 ) -> list[LockerContents]:
-    """Return a page of the lockers that wallets of the actor filled, newest first. No code is opened for it."""
+    """Return a page of the lockers that wallets of the actor filled, newest first."""
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
     found = Locker.objects.filter(wallet_id__in=ids).select_related("wallet").order_by("-created_at", "-id")
     if after is not None:
@@ -346,7 +348,7 @@ def _is_before(moment: datetime, key: UUID) -> Q:
 
 
 def _counts_by(name: Literal["locker", "export"], keys: Sequence[UUID], state: CoinState) -> dict[UUID, dict[int, int]]:
-    """Return, for each locker or export, how many coins of each denomination it has in this state."""
+    """Return for each locker or export the number of its coins in the state by denomination."""
     counts: dict[UUID, dict[int, int]] = {}
     for key, denomination, number in (
         Coin.objects.filter(**{f"{name}__in": keys}, state=state)
@@ -360,12 +362,10 @@ def _counts_by(name: Literal["locker", "export"], keys: Sequence[UUID], state: C
 
 def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
     """
-    Return the code of a locker that a wallet of the actor filled.
+    Return the code of a locker that a wallet of the actor filled, while it is FILLED.
 
-    Given only while the locker is known to be filled: before, its coins may still come back.
-
-    :raises LockerNotFound: no such locker, or somebody else's
-    :raises LockerNotFilled: nothing is known to be in it
+    :raises LockerNotFound: no such locker, or not visible to the actor
+    :raises LockerNotFilled: it is being filled, empty, or in limbo
     """
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
     locker = Locker.objects.filter(pk=locker_id, wallet_id__in=ids).first()
@@ -381,17 +381,17 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
 
 def coins_in_file(*, export: Export) -> list[Coin]:
     """
-    Return the coins of an export, with their sealed secrets, that have not come back and are not coming back.
+    Return the coins of an export, with their sealed secrets, without those imported or recalled here, or being so.
 
-    What another wallet only claims has not come back: the claim may be false.
+    Another wallet's undecided claim does not count: it may be false.
     """
-    twin = Coin.objects.filter(
+    returned = Coin.objects.filter(
         Q(state__in=SPENDABLE, locker=None) | Q(state__in=[*HELD, CoinState.WAITING], wallet_id=export.wallet_id),
         denomination=OuterRef("denomination"),
         serial_number=OuterRef("serial_number"),
     )
     return list(
-        Coin.objects.filter(~Exists(twin), export=export, state=CoinState.EXPORTED)
+        Coin.objects.filter(~Exists(returned), export=export, state=CoinState.EXPORTED)
         .order_by("-denomination", "serial_number")
         .only("id", "denomination", "serial_number", "secrets", "pown")
     )
@@ -400,7 +400,7 @@ def coins_in_file(*, export: Export) -> list[Coin]:
 @dataclass(frozen=True, slots=True)
 class ExportView:
     export: Export
-    # Number and units of the coins that nobody has brought back to this service.
+    # Number and units of the coins in the state EXPORTED.
     coins: int
     units: int
 
@@ -420,7 +420,7 @@ def export_visible_to(*, actor: Wallet, export_id: UUID) -> ExportView:
     """
     Return one export of the actor's wallets.
 
-    :raises ExportNotFound: no such export, or of somebody else's wallet
+    :raises ExportNotFound: no such export, or not visible to the actor
     """
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
     views = _export_views(Export.objects.filter(pk=export_id, wallet_id__in=ids))
@@ -442,7 +442,7 @@ def _export_views(found: QuerySet[Export]) -> list[ExportView]:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A wallet's balance, what of it tasks have reserved, and a page of its lines, newest first."""
+    """A wallet's balance, the part of it that tasks have reserved, and a page of its lines, newest first."""
 
     wallet: Wallet
     balance: int
@@ -451,7 +451,7 @@ class Statement:
 
 
 def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | None = None) -> Statement:
-    """Return a page of the wallet's statement: the lines below the number `before`, or the newest."""
+    """Return a page of the wallet's statement: lines with numbers below `before`, or the newest lines."""
     lines = StatementLine.objects.filter(wallet=wallet).select_related("task", "other_wallet").order_by("-number")
     if before is not None:
         lines = lines.filter(number__lt=before)

@@ -12,10 +12,10 @@ from wallets.models import Wallet
 
 def start(*, actor: Wallet, name: str, denomination: int) -> Started:
     """
-    Begin to break one coin of a denomination into ten of the next lower one.
+    Start to break one coin of a denomination into ten of the next lower one.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
-    :raises NotEnoughCoins: no free coin of the denomination is known to be good on every server that knows it
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises NotEnoughCoins: no free coin of the denomination that no server refuses
     :raises InvalidLockerRequest: the smallest coin cannot be broken
     """
     if denomination == LOWEST_DENOMINATION:

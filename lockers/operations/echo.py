@@ -1,4 +1,4 @@
-"""Echo: ask all servers whether they are there."""
+"""Echo: ask all servers for a sign of life."""
 
 from django.db import transaction
 
@@ -9,6 +9,6 @@ from wallets.models import Wallet
 
 
 def start(*, actor: Wallet) -> Started:
-    """Begin to ask all servers whether they are there."""
+    """Start to ask all servers for a sign of life."""
     with transaction.atomic(savepoint=False):
         return Started(new_task.open_task(TaskKind.ECHO, wallet=actor, actor=actor))

@@ -19,8 +19,8 @@ from lockers.worker import task_store, waiting_claims
 from trusts import queries as trusts
 from wallets.models import Wallet
 
-# A file is made in memory: 20,000 coins of a .stack are 20 MB. A ZIP has a member for each coin, of which
-# importers read 2,000.
+# Files are built in memory: 20,000 coins of a .stack are 20 MB. A ZIP has a member for each coin, and importers read
+# 2,000 members.
 MAXIMUM_EXPORT_COINS: Final = {
     FileType.BIN: 20_000,
     FileType.PNG: 20_000,
@@ -31,12 +31,12 @@ MAXIMUM_EXPORT_COINS: Final = {
 
 def start(*, actor: Wallet, name: str, units: int | None, file_type: FileType, tag: str = "") -> Started:
     """
-    Turn coins worth exactly `units`, or all free ones if that is None, into a file for their owner.
+    Export coins worth exactly `units`, or all free ones if that is None, into a file for their owner.
 
-    The coins leave the balance here and now, unless one must be broken first; the file can be fetched until its
-    arrival is confirmed (`fetch`), and as long as nobody else has imported it, it can be recalled.
+    The coins leave the balance at once, unless one must be broken first. The file can be fetched until its arrival is
+    confirmed (`fetch`), and recalled until another owner has imported it.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises WalletNotFound, WalletNotControlled: see the names
     :raises NotEnoughCoins, NoExactChange, CoinsBusy: as for `put.start`
     :raises InvalidLockerRequest: more coins than a file of this type takes
     """
@@ -58,7 +58,7 @@ def start(*, actor: Wallet, name: str, units: int | None, file_type: FileType, t
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file of coins: whoever has the content has the coins."""
+    """A file of coins. The content is secret: anyone who has it can import the coins."""
 
     name: str
     type: FileType
@@ -67,13 +67,13 @@ class ExportedFile:
 
 def fetch(*, actor: Wallet, export_id: UUID) -> ExportedFile:
     """
-    Make the file of an export, and count that it was given out.
+    Build the file of an export, and count the download.
 
-    As often as asked for, because an answer may be lost on its way, until its arrival is confirmed.
+    A client that lost the response may fetch again, until the arrival is confirmed.
 
-    :raises ExportNotFound: no such export, or of somebody else's wallet
+    :raises ExportNotFound: no such export, or not of a wallet that the actor controls
     :raises ExportConfirmed: its arrival was confirmed
-    :raises ExportReturned: coins of it came back, or are being recalled
+    :raises ExportReturned: coins of it were imported or recalled here, or are being so
     """
     with transaction.atomic(savepoint=False):
         export = _lock_export(actor, export_id)
@@ -123,7 +123,7 @@ def _lock_export(actor: Wallet, export_id: UUID) -> Export:
         .filter(pk=export_id, wallet_id__in=ids)
         .first()
     )
-    # The list was read without a lock on the trust; the coins are worth asking again with one.
+    # The list was read without a lock on the trust: check again with one.
     if export is None or not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=export.wallet_id):
         raise errors.ExportNotFound
     return export
@@ -131,9 +131,9 @@ def _lock_export(actor: Wallet, export_id: UUID) -> Export:
 
 def confirm(*, actor: Wallet, export_id: UUID) -> queries.ExportView:
     """
-    Note that the file arrived: from now on it is not given out again. A second time changes nothing.
+    Record that the file arrived: it is not served again. Idempotent.
 
-    :raises ExportNotFound: no such export, or of somebody else's wallet
+    :raises ExportNotFound: no such export, or not of a wallet that the actor controls
     """
     with transaction.atomic(savepoint=False):
         export = _lock_export(actor, export_id)
@@ -144,12 +144,12 @@ def confirm(*, actor: Wallet, export_id: UUID) -> queries.ExportView:
 
 def recall(*, actor: Wallet, export_id: UUID) -> Started:
     """
-    Begin to take the coins of an export back with the secrets that were kept, which makes its file worthless.
+    Start to import the coins of an export again from the secrets that were kept, which makes its file worthless.
 
-    For a file that was lost. Coins that somebody has imported meanwhile are theirs, and stay so.
+    For a file that was lost. Coins that another owner has imported meanwhile stay theirs.
 
-    :raises ExportNotFound: no such export, or of somebody else's wallet
-    :raises ExportReturned: all its coins came back, or are being recalled
+    :raises ExportNotFound: no such export, or not of a wallet that the actor controls
+    :raises ExportReturned: all its coins were imported or recalled here, or are being so
     """
     with transaction.atomic(savepoint=False):
         export = _lock_export(actor, export_id)
@@ -165,7 +165,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
         saved = waiting_claims.insert_incoming(
             task_id=task.pk,
             wallet_id=export.wallet_id,
-            # Such coins may be somebody else's by now, which does not make them counterfeit.
+            # As in a take, refused coins belong to another owner: they are not counterfeit.
             origin=TaskKind.TAKE,
             coins=[
                 (

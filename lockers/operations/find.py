@@ -1,4 +1,4 @@
-"""Find: ask the servers what became of coins in limbo."""
+"""Find: ask the servers which number of each coin in limbo they hold."""
 
 from uuid import UUID
 
@@ -20,9 +20,9 @@ from wallets.models import Wallet
 
 def start(*, actor: Wallet, name: str) -> Started:
     """
-    Begin to ask the servers about every free coin in limbo of the wallet.
+    Start to ask the servers about the free coins in limbo of the wallet.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
     :raises NothingToFind: no coin of the wallet is in limbo
     """
     with transaction.atomic(savepoint=False):
@@ -34,7 +34,7 @@ def start(*, actor: Wallet, name: str) -> Started:
 
 
 def start_overdue(*, limit: int = BATCH_COINS) -> list[UUID]:
-    """Begin a find for each wallet that has had coins in limbo for a while, and return the tasks' ids."""
+    """Start a find for each wallet whose retry pause has passed, and return the tasks' ids."""
     started = []
     for wallet_id in retry_schedule.wallets_to_find(limit=limit):
         with transaction.atomic(savepoint=False):
@@ -54,10 +54,10 @@ def _reserve_limbo(*, wallet: Wallet, actor: Wallet, limit: int, is_bounded: boo
     )
     if not rows:
         return None
-    # A coin that may have been broken is found together with its ten.
+    # A coin that may have been broken is asked about together with its ten.
     broken = [row.pk for row in rows if row.family == row.pk]
     rows = [row for row in rows if row.family != row.pk]
-    # A remove has one locker's key, so no batch mixes lockers, or ways of arrival.
+    # A request carries the key of one locker, so a batch has coins of one locker and one origin.
     groups: list[tuple[UUID | None, str, list[UUID]]] = []
     for row in rows:
         if not groups or groups[-1][:2] != (row.locker_id, row.origin) or len(groups[-1][2]) >= BATCH_COINS:

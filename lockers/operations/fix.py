@@ -1,4 +1,4 @@
-"""Fix: give coins that some servers do not accept a number that all accept."""
+"""Fix: repair fracked coins, which some servers do not accept: give these servers a new number."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -18,10 +18,10 @@ from wallets.models import Wallet
 
 def start(*, actor: Wallet, name: str) -> Started:
     """
-    Begin to heal the free coins of the wallet that some servers do not accept, after a look which those are.
+    Start to fix the free coins of the wallet that some servers do not accept, after a health check of the others.
 
-    :raises WalletNotFound, WalletNotControlled: as their names say
-    :raises NothingToFix: there is no such coin, as the servers have said within the last minutes
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises NothingToFix: there is no such coin, and all were checked within the last minutes
     """
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
@@ -34,7 +34,7 @@ def start(*, actor: Wallet, name: str) -> Started:
 
 
 def start_overdue() -> list[UUID]:
-    """Begin a fix for each wallet with coins to heal, while 13 servers are up, and return the tasks' ids."""
+    """Start a fix for each wallet whose retry pause has passed, while 13 servers are up, and return the tasks' ids."""
     started = []
     for wallet_id in retry_schedule.wallets_to_fix():
         with transaction.atomic(savepoint=False):

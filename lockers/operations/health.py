@@ -11,11 +11,9 @@ from wallets.models import Wallet
 
 def start(*, actor: Wallet, name: str) -> Started:
     """
-    Begin to ask the servers which free coins of the wallet they accept, and to write down where they refuse one.
+    Start to ask the servers which free coins of the wallet they accept, and to record refusals. Reserves no coin.
 
-    No coin is reserved for it.
-
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as their names say
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
     """
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)

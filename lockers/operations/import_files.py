@@ -18,18 +18,18 @@ from wallets.models import Wallet
 @sensitive_variables("uploads")
 def start(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str = "") -> Started:
     """
-    Save coins of files with fresh numbers proposed for each, and begin to make them ours.
+    Store the coins of files with a fresh number proposed for each server, and start to have the servers swap them.
 
-    `uploads` are pairs of file name and content. Afterwards the giver's copies are worthless. Files that unfold to
-    more than a request should read are kept, sealed, for a worker; what is wrong with them the task tells.
+    `uploads` are pairs of file name and content. Afterwards other copies of the coins are worthless. Files too large
+    for a request to read are stored, sealed, for a worker; the task reports what is wrong with them.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as their names say
-    :raises InvalidLockerRequest: they unfold to more, or hold more coins, than one import takes
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises InvalidLockerRequest: they unfold to more bytes, or hold more coins, than one import takes
     :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
-    :raises ImportUnderWay: the same, and another task of the wallet has yet to find out about some of the coins
+    :raises ImportUnderWay: the same, and another task of the wallet has claimed some of the coins
     """
     if not coin_import.is_small(uploads):
-        return _keep_for_a_worker(actor=actor, name=name, uploads=uploads, tag=tag)
+        return _store_for_worker(actor=actor, name=name, uploads=uploads, tag=tag)
     found = coin_import.read(uploads)
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
@@ -54,12 +54,12 @@ def start(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag
 
 
 @sensitive_variables("uploads", "sealed")
-def _keep_for_a_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str) -> Started:
+def _store_for_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str) -> Started:
     task_id = uuid4()
     sealed = coin_secrets.seal_upload(uploads, task_id=task_id)
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
-        # How many coins there are is not known yet; as many as one import takes have to find room.
+        # The number of coins is not known yet: the deadline allows for the maximum.
         task = new_task.open_task(
             TaskKind.IMPORT,
             wallet=wallet,

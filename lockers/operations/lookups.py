@@ -1,4 +1,4 @@
-"""Deleting tasks that only looked."""
+"""Peeks and echoes: tasks that change nothing, and are deleted after a day."""
 
 from datetime import timedelta
 from typing import Final
@@ -8,18 +8,18 @@ from django.db.models.functions import Now
 from lockers.models import LockerTask
 from lockers.states import TaskKind
 
-# Whoever asked has read the answer by then.
-_LOOKS_ARE_KEPT: Final = timedelta(days=1)
+# Clients have polled the result by then.
+_KEPT_FOR: Final = timedelta(days=1)
 
 
-_PURGED_AT_ONCE: Final = 1000
+_BATCH: Final = 1000
 
 
 def purge() -> int:
     """Delete peeks and echoes that ended a day ago, and return how many."""
-    old = LockerTask.objects.filter(kind__in=[TaskKind.PEEK, TaskKind.ECHO], finished_at__lt=Now() - _LOOKS_ARE_KEPT)
+    old = LockerTask.objects.filter(kind__in=[TaskKind.PEEK, TaskKind.ECHO], finished_at__lt=Now() - _KEPT_FOR)
     total = 0
-    while ids := list(old.order_by("finished_at").values_list("pk", flat=True)[:_PURGED_AT_ONCE]):
+    while ids := list(old.order_by("finished_at").values_list("pk", flat=True)[:_BATCH]):
         LockerTask.objects.filter(pk__in=ids).delete()
         total += len(ids)
     return total

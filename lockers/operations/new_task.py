@@ -1,22 +1,33 @@
 """
-Creating a task: what every command shares.
+Creating a task row: what all commands share.
 
-Each operation is one transaction and talks to no network; a worker does that afterwards
-(`lockers.worker.runner`). Transfers between wallets and exports need no server: they are done when the
-call returns. Lock order: trust, export, coins, task, locker, accounts.
+Each operation is one transaction and sends nothing to the servers; a worker does that afterwards
+(`lockers.worker.runner`). A transfer or an export needs no server unless a coin must be broken: its transaction
+completes it. Lock order: trust, export, coins, task, locker, accounts.
 """
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, competing_claims, dispatch, errors, fair_queue, queries
+from lockers import (
+    coin_import,
+    coin_secrets,
+    competing_claims,
+    dispatch,
+    errors,
+    fair_queue,
+    queries,
+    wrong_code_limits,
+)
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida import codes
@@ -24,13 +35,12 @@ from lockers.raida.errors import InvalidCode
 from lockers.states import Step, TaskKind, TaskState
 from lockers.worker import task_store
 from trusts import queries as trusts
-from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A task that was just begun, and what the caller should be told besides."""
+    """A new task, a warning for the caller, and the outcomes of an import's files."""
 
     task: LockerTask
     warning: str = ""
@@ -39,19 +49,19 @@ class Started:
 
 def controlled_wallet(actor: Wallet, name: str) -> Wallet:
     """
-    The named wallet; the actor's control of it holds until the transaction ends.
+    Return the named wallet; the actor's control of it is locked until the transaction ends.
 
     :raises WalletNotFound: no such wallet
-    :raises WalletNotControlled: it is somebody else's
+    :raises WalletNotControlled: the actor neither is nor manages it
     """
-    wallet = queries.wallet_of(actor=actor, name=name)
+    wallet = queries.wallet_named(actor=actor, name=name)
     if not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise WalletNotControlled(f"The wallet {name} is not yours, and you do not manage it")
+        raise queries.not_controlled(name)
     return wallet
 
 
 def check_lockers_are_on() -> None:
-    """:raises LockersOff: no RAIDA servers are named"""
+    """:raises LockersOff: no RAIDA servers are configured"""
     if not settings.RAIDA_HOSTS:
         raise errors.LockersOff
 
@@ -60,8 +70,10 @@ def open_task(
     kind: TaskKind, *, wallet: Wallet, actor: Wallet, coins: int = 0, is_bounded: bool = True, **fields: Any
 ) -> LockerTask:
     """
-    :raises LockersOff: no RAIDA servers are named
-    :raises TooManyTasks: the actor has as many open tasks as it may have, and `is_bounded`
+    Insert an open task and enqueue it on commit. Its deadline allows for `coins` coins.
+
+    :raises LockersOff: no RAIDA servers are configured
+    :raises TooManyTasks: `is_bounded`, and the actor has the maximum number of open tasks
     """
     check_lockers_are_on()
     if is_bounded:
@@ -79,7 +91,7 @@ def open_task(
 
 
 def create_finished(kind: TaskKind, *, wallet: Wallet, actor: Wallet, message: str, **fields: Any) -> LockerTask:
-    """A task for work that needs no server, and that the running transaction does whole."""
+    """Insert a completed task for work that the caller's transaction does without a server."""
     now = timezone.now()
     return LockerTask.objects.create(
         kind=kind,
@@ -98,14 +110,48 @@ def create_finished(kind: TaskKind, *, wallet: Wallet, actor: Wallet, message: s
 
 @sensitive_variables("code")
 def valid_code(code: str, *, is_new: bool = False) -> str:
+    """
+    Return a transmit code as the servers' keys are derived from it.
+
+    :raises InvalidLockerRequest: the text cannot be a code, or not that of a new locker
+    """
     try:
         return codes.for_new_locker(code) if is_new else codes.verbatim(code)
     except InvalidCode:
         raise errors.InvalidLockerRequest(errors.NO_NEW_CODE if is_new else errors.NO_CODE) from None
 
 
+@sensitive_variables("code")
+def open_with_code(
+    kind: TaskKind, *, actor: Wallet, code: str, address: str, name: str | None = None, tag: str = ""
+) -> LockerTask:
+    """
+    Insert an open task that opens a locker with a transmit code, for the named wallet or the actor's.
+
+    `address` is the caller's, for counting wrong codes.
+
+    :raises InvalidLockerRequest: the text cannot be a code
+    :raises TooManyWrongCodes: the wallet or the address has sent too many wrong codes
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    """
+    code = valid_code(code)
+    asked_from = wrong_code_limits.fingerprint(address)
+    wrong_code_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
+    with transaction.atomic(savepoint=False):
+        task_id = uuid4()
+        return open_task(
+            kind,
+            wallet=actor if name is None else controlled_wallet(actor, name),
+            actor=actor,
+            id=task_id,
+            tag=tag,
+            code=coin_secrets.seal_task_code(code, task_id=task_id),
+            plan={"from": asked_from},
+        )
+
+
 def park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
-    """Let no worker take a task that has nothing to do yet; the sweep does not lose sight of it."""
+    """Park a task all of whose claims wait: no worker takes it until the sweep finds that one can proceed."""
     if not arrivals.saved and arrivals.waiting:
         LockerTask.objects.filter(pk=task.pk).update(
             is_parked=True,

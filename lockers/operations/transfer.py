@@ -17,17 +17,17 @@ MAXIMUM_TRANSFER_COINS: Final = 100_000
 
 def start(*, actor: Wallet, source: str, destination: str, units: int, tag: str = "") -> Started:
     """
-    Move coins worth exactly `units` from one wallet to another, for good, and at once if no coin must be broken.
+    Move coins worth exactly `units` from one wallet to another, at once unless a coin must be broken.
 
-    If one must, what control and trust allow at the time of the call is carried out some seconds later.
+    If a coin must be broken, the rights at the time of the call count, and the task completes some seconds later.
 
-    The same control and trust as for tokens decide. Where tokens would wait for the receiver's consent,
-    this is refused. Decided 2026-11-21: coins that wait would be reserved for as long as a stranger likes,
-    while a locker does the same without anybody's consent and can be taken back by whoever has its code.
+    Control and trust decide as for tokens. Where tokens would wait for the receiver's consent, the call is refused.
+    Decided 2026-11-21: waiting coins would stay reserved until the receiver decides, and a locker serves the same
+    purpose without consent; any holder of its code can take the coins back.
 
     :raises WalletNotFound: no such wallet
-    :raises WalletNotControlled: the source is somebody else's
-    :raises SameWallets: source and destination are one
+    :raises WalletNotControlled: the actor does not control the source
+    :raises SameWallets: source and destination are the same wallet
     :raises ReceiverNotTrusting: the actor does not control the destination, and no trust lets the source push to it
     :raises NotEnoughCoins, NoExactChange, CoinsBusy, InvalidLockerRequest: as for `put.start`
     """
