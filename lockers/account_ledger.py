@@ -1,10 +1,9 @@
 """
-Writing wallets' statements: one line for each change of a balance, in the transaction of the change.
+The account ledger: one statement line for each change of a wallet's balance, in the transaction of the change.
 
-Whoever makes coins spendable, or ceases to, calls `post` as the last thing in its transaction:
-the rows of accounts are the last that anybody locks, two of them in the order of the wallets' ids.
-So the lines of a wallet are numbered in the order of commits, without a gap, and each knows the
-balance after it.
+A transaction that makes coins spendable, or ends that, calls `post` last: the rows of accounts are locked after all
+others, several of them in the order of the wallets' ids. The lines of a wallet are therefore numbered without a gap in
+the order of commits, and each stores the balance after it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ TYPE_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A change of one wallet's balance by `units`, below zero if they left."""
+    """A change of one wallet's balance by `units` of 10^-8, negative if they left."""
 
     wallet_id: UUID
     units: int
@@ -35,9 +34,9 @@ class Posting:
 
 def post(*, task_id: UUID, postings: Sequence[Posting]) -> None:
     """
-    Append lines to the statements of different wallets and change their balances; the caller has a transaction.
+    Append one line to the statement of each wallet and change its balance; the caller has a transaction.
 
-    Changes by nothing leave no line. The database refuses a balance below zero.
+    The wallets differ. A posting of 0 units is skipped. The database refuses a negative balance.
     """
     changes = [posting for posting in postings if posting.units]
     if not changes:
@@ -56,7 +55,7 @@ def post(*, task_id: UUID, postings: Sequence[Posting]) -> None:
             raise AssertionError("a statement was not written")
 
 
-# Apart from the change, because the database would refuse a first row that is below zero even where one is there.
+# A separate statement: with INSERT … ON CONFLICT UPDATE the check would refuse a negative change of an existing row.
 _OPEN: Final = """
 INSERT INTO lockers_account (wallet_id, balance, lines)
 SELECT wallet_id, 0, 0 FROM unnest(%(wallets)s::uuid[]) AS change (wallet_id) ORDER BY wallet_id

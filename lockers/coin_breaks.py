@@ -1,8 +1,8 @@
 """
-What the rows of a break say, and what becomes of them; each in the transaction of its caller.
+The rows of a break and their final states. Each function is a part of its caller's transaction.
 
-A break has a batch of its own: the coin to be broken and, from the intent on, the ten that it shall
-become, whose `secrets` are the numbers proposed for them. All eleven carry the same marks.
+The rows of a break form one batch: the coin to be broken and, once the intent is committed, the ten that it becomes,
+whose `secrets` are the numbers proposed for them. All eleven have the same marks.
 """
 
 from collections.abc import Sequence
@@ -17,34 +17,34 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, Mark, may_become
 
-# Batches of a put's coins count from 0 up. Change that is reserved for it and not chosen yet is in this one,
+# Batches of a task's coins have numbers from 0 up. This one holds change that is reserved and not selected yet,
 POOL: Final = -1
-# and breaks count from here down.
+# and the numbers of breaks count down from this one.
 FIRST_BREAK: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a break came to: each coin's state and denomination, for tallies, and 25 letters for the board."""
+    """The result of a break: the state and denomination of each coin, and 25 letters for the board."""
 
     coins: Sequence[tuple[CoinState, int]]
     spendable_before: int
     shown: str
-    # Whether an earlier task had left it open.
+    # Whether an earlier task had left the coin in limbo.
     had_doubtful: bool
 
     @property
     def units(self) -> int:
-        """How much the wallet's balance grew, below zero if it shrank."""
+        """The change of the wallet's balance, in units of 10^-8."""
         after = sum(WireCoin(denomination, 0).value for state, denomination in self.coins if state in SPENDABLE)
         return after - self.spendable_before
 
 
 def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
     """
-    Bring a break to its end, from the marks as they stand.
+    End a break from the present marks of its rows, and write the lines of its receipt.
 
-    With `keep` the ten stay reserved for the task; otherwise they, and always the coin, are let go.
+    The coin is released. With `keep` its ten stay reserved for the task, otherwise they are released too.
     """
     rows = list(
         Coin.objects.filter(task=task, batch=batch)
@@ -61,9 +61,9 @@ def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
     )
     spendable_before = WireCoin(big.denomination, 0).value if big.state in SPENDABLE else 0
     if ending.broken in SPENDABLE:
-        # Nothing is left of the break: it is a coin like others.
+        # The break was not carried out: the coin leaves its family.
         Coin.objects.filter(pk=big.pk).update(family=None)
-    _let_go(big, ending.broken, ending.pown)
+    _release(big, ending.broken, ending.pown)
     coins = [(ending.broken, big.denomination)]
     lines = [_line(task, big, ending.broken, coin_outcomes.shown(big.outcome))]
     if ending.change is None:
@@ -74,7 +74,7 @@ def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
         if keep and state in SPENDABLE:
             _become(row, state, pown=ending.change_pown, batch=POOL, outcome=Mark.UNASKED * RAIDA_COUNT)
         else:
-            _let_go(row, state, ending.change_pown)
+            _release(row, state, ending.change_pown)
         if state in SPENDABLE:
             coins.append((state, row.denomination))
             if not keep:
@@ -84,7 +84,7 @@ def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
 
 
 def _ending_of_release(big: Coin) -> coin_outcomes.BreakEnding:
-    """Return how it ends for a coin that gets fresh numbers, because it was not broken after all."""
+    """Return the ending of a coin that was not broken and receives fresh numbers before it may be spent."""
     ending = coin_outcomes.ending_of_release(big.outcome, big.pown)
     fields: dict[str, object] = {"releasing": ending.stays_releasing}
     if ending.secrets is coin_outcomes.Secrets.REVERTED:
@@ -103,7 +103,7 @@ def _ending_of_release(big: Coin) -> coin_outcomes.BreakEnding:
     return coin_outcomes.BreakEnding(ending.state, ending.pown, change, "n" * RAIDA_COUNT)
 
 
-def _let_go(row: Coin, state: CoinState, pown: str) -> None:
+def _release(row: Coin, state: CoinState, pown: str) -> None:
     _become(row, state, pown=pown, task=None, batch=None, outcome="")
 
 
@@ -114,7 +114,7 @@ def _become(row: Coin, state: CoinState, **fields: object) -> None:
         state=state, changed_at=Now(), **fields
     )
     if changed != 1:
-        raise AssertionError("a coin of a break was changed meanwhile")
+        raise AssertionError("a coin of a break was changed by another transaction")
 
 
 def _line(task: LockerTask, row: Coin, state: CoinState, letters: str) -> ReceiptLine:

@@ -1,8 +1,8 @@
 """
 The files of an import: their size before unpacking, their coins, and the claims to these.
 
-A request reads small files; a worker reads the others (`lockers.worker.import_`), so that no upload occupies a thread of
-the web server. The unpacked size of an import is bounded by the limit of one file, whatever its archives declare.
+A request reads small files; a worker reads the others (`lockers.worker.import_`), so that no upload occupies a thread
+of the web server. The unpacked size of an import is bounded by the limit of one file, whatever its archives declare.
 """
 
 from collections.abc import Sequence

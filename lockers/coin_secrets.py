@@ -1,8 +1,8 @@
 """
-The app's secrets in their sealed form: 25 numbers of a coin, the code of a locker or a task.
+Sealing and opening the app's secrets: the 25 numbers of a coin, the code of a locker or a task, uploads.
 
-Both columns of a coin share one context, so that an update can move the proposed numbers
-into the place of the held ones without opening them.
+Both columns of a coin share one context, so that an UPDATE can replace the held numbers by the proposed ones without
+opening them.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from lockers.raida.authenticity import AN_SIZE, LOCKER_KEY_TAIL, is_safe_pan
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import TaskKind
 
-# Taking them apart in one go is ten times as fast as one by one.
+# One unpack of 25 numbers is ten times as fast as 25 slices.
 _NUMBERS: Final = struct.Struct(f"{AN_SIZE}s" * RAIDA_COUNT)
 
 _LENGTH: Final = struct.Struct(">I")
@@ -33,7 +33,7 @@ def context_of_locker(locker_id: UUID) -> str:
 
 
 def context_of_task(task_id: UUID, kind: str) -> str:
-    """A fix keeps its generators where others keep a code."""
+    """Return the context of a task's code; of a fix, whose column holds generators instead, that of these."""
     return f"{'generators' if kind == TaskKind.FIX else 'task'}/{task_id}"
 
 
@@ -55,10 +55,10 @@ def open_numbers(sealed: bytes | memoryview, *, coin_id: UUID) -> tuple[bytes, .
 
 
 def fresh_numbers() -> tuple[bytes, ...]:
-    """25 random numbers to propose, none of which reads as a locker key (the RAIDA protocol, section 3)."""
+    """Return 25 random numbers to propose, none of which is a locker key (the RAIDA protocol, section 3)."""
     joined = secrets.token_bytes(RAIDA_COUNT * AN_SIZE)
     numbers = _NUMBERS.unpack(joined)
-    # Almost never is the tail of such a key anywhere in them, and to look for it once is quickest.
+    # The tail of such a key almost never occurs: one search over all numbers is fastest.
     if LOCKER_KEY_TAIL in joined and not all(map(is_safe_pan, numbers)):
         return fresh_numbers()
     return numbers
@@ -108,7 +108,7 @@ def open_upload(sealed: bytes | memoryview, *, task_id: UUID) -> list[tuple[str,
 
 
 def fresh_generators(*, task_id: UUID) -> bytes:
-    """25 random numbers of 16 bytes, sealed, from which servers make the numbers of coins that they fix."""
+    """Return 25 random numbers of 16 bytes, sealed, from which servers derive the numbers of coins that they fix."""
     return vault.seal(secrets.token_bytes(RAIDA_COUNT * AN_SIZE), context=context_of_task(task_id, TaskKind.FIX))
 
 
@@ -120,12 +120,12 @@ def generators(task: LockerTask) -> tuple[bytes, ...]:
 
 
 def keys_of(task: LockerTask) -> tuple[bytes, ...]:
-    """The 25 keys of the locker that a put fills."""
+    """Return the 25 keys of the locker that a put fills."""
     if task.locker is None:
         raise ValueError("this task fills no locker")
     return tuple(codes.locker_keys(locker_code(task.locker)))
 
 
 def mask(code: str) -> str:
-    """What may be shown of a code later: its first characters, never more than a quarter of it."""
+    """Return the part of a code that may be shown later: its first 3 characters, and never more than a quarter."""
     return code[: min(3, len(code) // 4)] + "…"

@@ -1,12 +1,12 @@
 """
-Coins to which more than one wallet lays claim: who is first, who waits, and what a claim meets.
+Queueing competing claims of wallets to the same coin.
 
-A claim is a row of a coin with both secrets, saved before the first byte leaves. The servers decide one claim after
-the other: two at once could split a coin's 25 servers so that nobody has 13. The claim that is being decided is
-INCOMING; those behind it are WAITING, in the order in which they came. A new claim never overtakes one that waits, so
-that whoever repeats forged claims delays the owner by those that were there first, and by no later one.
+A claim is a coin row with both secrets, committed before the first request is sent. The servers decide one claim at a
+time: two at once could split a coin's 25 servers so that no claim has 13. The claim that is being decided is INCOMING;
+the others are WAITING, in the order of arrival. A new claim never overtakes a waiting one, so an attacker who repeats
+forged claims delays the owner only by the claims made before the owner's.
 
-Every function is a part of its caller's transaction.
+Each function is a part of its caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
 
-# How long a claim waits for those before it. Longer than any task that talks to servers may take; what is in limbo for
-# longer than that waits for servers that are down, and so would the claim.
+# How long a claim waits for earlier ones: longer than any task may take. A coin that is in limbo for longer waits for
+# servers that are down, and so would the claim.
 PATIENCE: Final = timedelta(hours=1)
-# Claims that wait are in no batch that servers are asked about. Those with two numbers from a file are apart.
+# The batches of waiting claims, which are never sent. Claims with two numbers from a file have a separate one.
 WAITING_BATCH: Final = -1
 WAITING_WITH_TWO_SECRETS: Final = -2
 
@@ -35,9 +35,9 @@ Claimed = tuple[WireCoin, Sequence[bytes], Sequence[bytes]]
 @dataclass(slots=True)
 class Arrivals:
     """
-    What became of claims: the rows of those that are first, and the coins of the others.
+    The result of saving claims: the rows of those that are first (`saved`), and the coins of the others.
 
-    `busy` are claimed by the same wallet already, `held` are known to be in a wallet of this ledger.
+    `waiting` have an earlier claim of another wallet, `busy` one of the same wallet; `held` are in a wallet already.
     """
 
     saved: dict[WireCoin, UUID] = field(default_factory=dict)
@@ -55,13 +55,13 @@ class Arrivals:
         self.held |= other.held
 
 
-# Held by a wallet, and not just on the way into a locker: no claim can be right.
+# Held by a wallet and not on the way into a locker: every other claim is false.
 _IS_SETTLED: Final = "(other.state = ANY(%(spendable)s) AND other.locker_id IS NULL)"
 _IS_BEFORE: Final = """
 SELECT FROM lockers_coin AS other
  WHERE other.denomination = {0}.denomination AND other.serial_number = {0}.serial_number AND other.state = 'waiting'
 """
-_IS_OPEN: Final = "(other.state = ANY(%(undecided)s) OR other.state = 'waiting')"
+_IS_OPEN: Final = "other.state = ANY(%(open)s)"
 _KNOWN: Final = """
 SELECT other.denomination, other.serial_number
   FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)
@@ -72,7 +72,7 @@ SELECT other.denomination, other.serial_number
 def _states() -> dict[str, Any]:
     return {
         "spendable": [str(state) for state in SPENDABLE],
-        "undecided": [str(state) for state in UNDECIDED],
+        "open": [str(state) for state in (*UNDECIDED, CoinState.WAITING)],
         "held": [str(state) for state in HELD],
         "marks": Mark.UNASKED * RAIDA_COUNT,
     }
@@ -89,9 +89,9 @@ def claim(
     *, task_id: UUID, wallet_id: UUID, origin: TaskKind, coins: Sequence[Claimed], batch: int, waiting_batch: int
 ) -> Arrivals:
     """
-    Save claims to at most a thousand coins, in their order: INCOMING where nobody else's is open, else WAITING.
+    Insert claims to at most a thousand coins, in their order: INCOMING if no other claim is open, otherwise WAITING.
 
-    A coin that a wallet is known to hold is left out, and one that this wallet has claimed already.
+    Coins that a wallet holds, or that this wallet has claimed already, are left out.
     """
     arrivals = Arrivals()
     arrivals.saved = _insert(_INSERT_INCOMING, task_id, wallet_id, origin, coins, batch)
@@ -116,7 +116,7 @@ def _insert(
         return {}
     rows = {uuid4(): one for one in coins}
     with connection.cursor() as cursor:
-        # Without models, whose making and writing costs five times as much as the rows.
+        # Without model instances, which would take five times as long.
         cursor.execute(
             statement,
             {
@@ -172,14 +172,14 @@ def _read(statement: str, coins: Sequence[WireCoin], **values: Any) -> set[WireC
 
 
 def _want_decided(coins: Sequence[WireCoin], task_id: UUID) -> None:
-    """Let tasks that have older claims go before the other tasks of their wallets."""
+    """Prioritise tasks with earlier claims to the coins over other tasks of their wallets."""
     if not coins:
         return
     with connection.cursor() as cursor:
         cursor.execute(_WANT, _states() | _identities(coins) | {"task": task_id})
 
 
-# Not tasks that are locked: a worker is at them.
+# Locked tasks are skipped: a worker is processing them.
 _WANT: Final = """
 UPDATE lockers_lockertask SET is_wanted = true WHERE id IN (
     SELECT id FROM lockers_lockertask WHERE state = 'running' AND NOT is_wanted AND id IN (
@@ -187,24 +187,21 @@ UPDATE lockers_lockertask SET is_wanted = true WHERE id IN (
           FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[])
                AS given (denomination, serial_number)
           JOIN lockers_coin AS other USING (denomination, serial_number)
-         WHERE (other.state = ANY(%(undecided)s) OR other.state = 'waiting') AND other.task_id <> %(task)s)
+         WHERE other.state = ANY(%(open)s) AND other.task_id <> %(task)s)
        FOR NO KEY UPDATE SKIP LOCKED)
 """
 
 
-# Claims of a task that waited.
-
-
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """How many of a task's waiting claims are first now, and which batches of two numbers they made."""
+    """The number of a task's waiting claims that became first, and their batches of coins with two numbers."""
 
     coins: int
     two_secrets: Sequence[int]
 
 
 def drop_settled(*, task_id: UUID) -> int:
-    """Give up a task's claims to coins that turned out to be a wallet's, and return what these are worth in units."""
+    """Delete a task's claims to coins that a wallet holds, and return the value of these in units."""
     with connection.cursor() as cursor:
         cursor.execute(_DROP, _states() | {"task": task_id})
         return sum(coin_selection.value_of(denomination) for (denomination,) in cursor.fetchall())
@@ -220,9 +217,9 @@ RETURNING mine.denomination
 
 def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
     """
-    Make those of a task's waiting claims INCOMING that are first now, in batches of their own from 0 on.
+    Make the waiting claims of a task that are first now INCOMING, in batches from 0 up. The task has no other batches.
 
-    The task has no other batches. May stumble over the constraint that a coin is held once.
+    :raises IntegrityError: another transaction inserted a row that holds one of the coins
     """
     with connection.cursor() as cursor:
         cursor.execute(_PROMOTE, _states() | {"task": task_id, "size": batch_coins})
@@ -233,7 +230,7 @@ def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
     )
 
 
-# A claim that may begin: no other is being decided, and none came before it.
+# A claim that may begin: no other is being decided, and no earlier one waits.
 _IS_FIRST: Final = """
 NOT EXISTS (SELECT FROM lockers_coin AS other
              WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
@@ -260,7 +257,7 @@ SELECT batch, waited_in, count(*) FROM promoted GROUP BY batch, waited_in
 
 
 def left_of(*, task_id: UUID) -> tuple[int, int]:
-    """Return in units what a task has noted that it leaves, and what the coins are worth for which it waits."""
+    """Return, in units, the coins that a task has recorded as left out, and those for which it waits."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce((plan->>'left')::bigint, 0), coalesce((SELECT sum(10::numeric ^ (denomination + 8))"
@@ -273,13 +270,13 @@ def left_of(*, task_id: UUID) -> tuple[int, int]:
 
 
 def give_up(*, task_id: UUID) -> None:
-    """Delete a task's waiting claims: nothing was ever sent for them."""
+    """Delete a task's waiting claims, for which no request was sent."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM lockers_coin WHERE task_id = %s AND state = 'waiting'", [task_id])
 
 
 def hand_on(*, task_id: UUID, successor_id: UUID) -> None:
-    """Let another task wait in the place of this one."""
+    """Move the waiting claims of a task to another one."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_coin SET task_id = %s WHERE task_id = %s AND state = 'waiting'", [successor_id, task_id]
@@ -287,7 +284,7 @@ def hand_on(*, task_id: UUID, successor_id: UUID) -> None:
 
 
 def unpark(*, limit: int) -> list[UUID]:
-    """Return parked tasks that can go on or whose time is up, and let workers take them."""
+    """Unpark tasks that can proceed or are past their deadline, and return their ids."""
     with connection.cursor() as cursor:
         cursor.execute(_UNPARK, _states() | {"limit": limit})
         return [task_id for (task_id,) in cursor.fetchall()]

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def ring(task_id: UUID) -> None:
-    """Tell the workers that there is one task more to do. A broker that is down or refuses writes is no error."""
+    """Enqueue one message for the workers. A broker that is down or refuses writes is no error: the sweep retries."""
     try:
         current_app.send_task(RUN_TASK, retry=False, ignore_result=True)
     except OperationalError:

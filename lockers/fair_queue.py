@@ -1,9 +1,9 @@
 """
-Which task a worker takes next, and how many a wallet may have open: so that no wallet keeps the others waiting.
+Fair scheduling of tasks between wallets, and the limit of open tasks per wallet.
 
-A message wakes a worker and names no task. The worker takes the oldest task of the wallet that has the fewest at work,
-and among these of the one that was served longest ago. A wallet here is the one that called: what it manages shares its
-turns. A long task cannot be interrupted, so one wallet has at most all workers but one busy with such.
+A message wakes a worker and names no task. The worker takes the oldest task of the wallet with the fewest running
+tasks; among equals, of the wallet that was served longest ago. A wallet here is the caller: wallets that it manages
+share its turns. A long task cannot be interrupted, so long tasks of one wallet occupy at most all workers but one.
 """
 
 from typing import Final
@@ -27,10 +27,10 @@ def _long_ones() -> int:
 
 
 def claim_next() -> Claim | None:
-    """Take the task over whose turn it is; None if none is open that this wallet's or other workers do not have."""
+    """Take the next task and return the claim to it; None if no open task may be taken."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # One after the other, or two workers would see the same wallets at work and serve the same one. The statement
-        # after this one sees what was committed while it waited.
+        # Serialises workers, which would otherwise see the same counts and serve the same wallet. The snapshot of the
+        # next statement includes what was committed while this one waited.
         cursor.execute(_LOCK)
         cursor.execute(_CLAIM_NEXT, {"lease": lease().total_seconds(), "long_ones": _long_ones()})
         row = cursor.fetchone()
@@ -39,9 +39,9 @@ def claim_next() -> Claim | None:
 
 def give_way(held: Claim) -> bool:
     """
-    Put a task back that turned out to be long if its wallet has as many such at work as it may have.
+    Return a task that turned out to be long to the queue if its wallet has the maximum of long tasks running.
 
-    Tells whether it was put back; then this worker must not go on with it.
+    Return whether it was put back; the worker must not continue it then.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -55,17 +55,17 @@ def give_way(held: Claim) -> bool:
 
 
 def was_long(task_id: UUID) -> bool:
-    """Whether another long task of its wallet may have waited for the end of this one."""
+    """Return whether the task is long, so that another long task of its wallet may have waited for its end."""
     return LockerTask.objects.filter(pk=task_id, is_long=True).exists()
 
 
 def admit(*, actor_id: UUID) -> None:
     """
-    Refuse to open another task for a wallet that has as many as it may have.
+    Check the limit of open tasks of a wallet.
 
-    Requests side by side may each find room for one, so a wallet may have a few more.
+    Nothing is locked: concurrent requests may exceed the limit by a few tasks.
 
-    :raises TooManyTasks: see above
+    :raises TooManyTasks: the wallet has reached the limit
     """
     open_tasks = LockerTask.objects.filter(actor_id=actor_id, state=TaskState.RUNNING)
     if open_tasks.count() >= settings.OPEN_TASKS_PER_WALLET:

@@ -1,9 +1,9 @@
 """
-Sealing anew what earlier vault keys sealed, while everything goes on.
+Online rotation of the vault key: sealing the values of earlier keys with the current one.
 
-The first byte of a sealed value says which key sealed it, so what is left to do stands in the rows, and a run that was
-interrupted is simply begun again. Values are opened and sealed without a lock. The write compares each row with what
-was read and passes over those that somebody is just changing: they come in a later pass.
+The first byte of a sealed value identifies its key, so the rows themselves record the progress, and an interrupted run
+can be started again. Values are opened and sealed without a lock. The write skips rows that were changed since they
+were read or are locked: a later pass takes them.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from django.db import connection, transaction
 from lockers import coin_secrets, vault
 
 _PAGE: Final = 500
-# A row that is locked is free again in milliseconds.
+# Locks of rows last milliseconds.
 _PASSES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A column of sealed values. The context of each follows from its row's id and, of tasks, from their kind."""
+    """A column of sealed values. Their context is derived from the row's id and, for tasks, from the kind."""
 
     name: str
     table: str
@@ -36,16 +36,16 @@ _PLACES: Final = (
     _Place("coins", "lockers_coin", "secrets", lambda row_id, _: coin_secrets.context_of_coin(row_id)),
     _Place("coins in doubt", "lockers_coin", "proposed", lambda row_id, _: coin_secrets.context_of_coin(row_id)),
     _Place("lockers", "lockers_locker", "code", lambda row_id, _: coin_secrets.context_of_locker(row_id)),
-    # Not uploads: they are large, and gone within the hour in which their task ends.
+    # Uploads are left out: they are large, and deleted within the hour in which their task ends.
     _Place("tasks", "lockers_lockertask", "code", coin_secrets.context_of_task, kind="kind"),
-    # The desk's, which this app does not know: `config.admin.second_factor` seals them.
+    # A table of the admin, which this app does not import: `config.admin.second_factor` seals its values.
     _Place("second factors", "desk_secondfactor", "secret", lambda row_id, _: f"second factor/{row_id}"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many values of a place another key sealed than the current one, and how many of these no key opens."""
+    """The number of values in a place sealed with other keys than the current one, and of those with unknown keys."""
 
     name: str
     old: int
@@ -53,7 +53,7 @@ class Count:
 
 
 def counts() -> list[Count]:
-    """Look at every value."""
+    """Return the counts of all places, in a scan of every value."""
     found = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
@@ -63,7 +63,7 @@ def counts() -> list[Count]:
     return found
 
 
-# Not `get_byte`, which refuses values of no length.
+# Not `get_byte`, which fails on empty values.
 _COUNT: Final = """
 SELECT count(*), count(*) FILTER (WHERE substring({0.column} FOR 1) <> ALL(%(known)s)) FROM {0.table}
  WHERE substring({0.column} FOR 1) <> %(current)s
@@ -72,12 +72,12 @@ _OLD: Final = """
 SELECT id, {0.kind}, {0.column} FROM {0.table}
  WHERE id > %(after)s AND substring({0.column} FOR 1) <> %(current)s ORDER BY id LIMIT %(limit)s
 """
-# Locked in order and without waiting, so that nobody who locks several rows can wait for this in a circle.
+# Locked in order and without waiting, which rules out a deadlock.
 _WRITE: Final = """
-WITH news AS (SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS news(id, known, fresh)),
-     mine AS (SELECT row.id FROM {0.table} AS row JOIN news USING (id) WHERE row.{0.column} = news.known
+WITH change AS (SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS change(id, known, fresh)),
+     mine AS (SELECT row.id FROM {0.table} AS row JOIN change USING (id) WHERE row.{0.column} = change.known
                ORDER BY row.id FOR NO KEY UPDATE OF row SKIP LOCKED)
-UPDATE {0.table} AS row SET {0.column} = news.fresh FROM news JOIN mine USING (id) WHERE row.id = news.id
+UPDATE {0.table} AS row SET {0.column} = change.fresh FROM change JOIN mine USING (id) WHERE row.id = change.id
 """
 
 
@@ -88,21 +88,21 @@ def _keys() -> Mapping[str, Any]:
 
 def reseal() -> Iterator[tuple[str, int]]:
     """
-    Seal everything with the current key; give, page by page, the name of the place and how many values were written.
+    Seal all values with the current key; yield the name of the place and the number of values written for each page.
 
-    Values that no configured key opens are left as they are.
+    Values of unknown keys are left unchanged.
     """
     for place in _PLACES:
         for _ in range(_PASSES):
             written = 0
-            for number in _go_through(place):
+            for number in _pages(place):
                 written += number
                 yield place.name, number
             if not written:
                 break
 
 
-def _go_through(place: _Place) -> Iterator[int]:
+def _pages(place: _Place) -> Iterator[int]:
     after = UUID(int=0)
     while True:
         with connection.cursor() as cursor:

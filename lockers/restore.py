@@ -1,10 +1,10 @@
 """
-After the books were set back to an earlier moment.
+Correcting open tasks after the database was restored to an earlier moment.
 
-What happened on the servers since then is not in them. A task that was under way at that moment may have gone on
-afterwards: what its books call "never sent", or "it still holds the old secret", may have been sent since. So it
-becomes "unknown", exactly as after a worker was killed in the middle of a command, and the servers are asked before
-anything else is done: to send it again would be refused, and a refusal is held against a coin.
+The restored database lacks what the servers did since. A task that was open at that moment may have continued: requests
+that its rows call "never sent" may have been sent. Their marks become SENT ("unknown"), as after a worker was killed
+in the middle of a command, so that workers ask the servers first. Sending again would be refused, and a refusal counts
+against a coin.
 """
 
 from dataclasses import dataclass
@@ -19,28 +19,27 @@ from lockers.states import Mark, TaskKind, TaskState
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A task that was under way when the books were copied."""
+    """A task that was open when the backup was made."""
 
     id: UUID
     kind: str
     coins: int
 
 
-# A find finishes what others began. A fix repeats nothing that could lose a coin, and the others hold none.
+# Repeating a fix cannot lose a coin, and tasks of the other kinds hold none.
 _MOVES_COINS = (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND)
-# What lets a worker send a command that changes coins.
+# The marks after which a worker sends a command that changes coins.
 _RELIED_ON = Mark.UNASKED + Mark.UNREACHED + Mark.OLD + Mark.KEPT
 
 
 def doubt_tasks_in_flight() -> list[InFlight]:
-    """Let no open task rely on what it had not done yet, give up every lease, and return these tasks."""
+    """Mark the coins of open tasks as possibly sent, end all leases, and return the tasks."""
     with transaction.atomic(), connection.cursor() as cursor:
         LockerTask.objects.filter(state=TaskState.RUNNING).update(lease_until=None)
         cursor.execute(
             "UPDATE lockers_coin SET outcome = translate(outcome, %s, %s) FROM lockers_lockertask AS task"
             " WHERE task.id = lockers_coin.task_id AND task.state = %s"
-            # Whatever a task is for, what it breaks first has a batch of its own. Change that is in its pool was sent
-            # nowhere yet, and nothing is sent with it before it is chosen.
+            # Breaks have separate batches in tasks of any kind. Change in the pool is never sent before it is selected.
             "   AND (task.kind = ANY(%s) AND lockers_coin.batch >= 0 OR lockers_coin.batch <= %s)",
             [
                 _RELIED_ON,

@@ -1,9 +1,9 @@
 """
-What a coin, a locker and a task may be, and every legal change of it.
+States of coins, lockers and tasks, and every legal transition of a coin.
 
-Pure values: `operations` and `settlement` ask here, and the database repeats the list of
-states as constraints. A reservation is no state: a coin keeps its grade while an open task
-holds it (`Coin.task`), so that letting it go needs no memory of what it was before.
+Pure values. The lists below are the only ones: models derive their constraints from them, and SQL its lists. A
+reservation is not a state: a coin keeps its state while an open task holds it (`Coin.task`), so releasing it needs no
+memory of the state before.
 """
 
 from enum import StrEnum
@@ -11,26 +11,25 @@ from typing import Final
 
 
 class CoinState(StrEnum):
-    """Where the value of a coin is, as far as 13 of 25 servers told us."""
+    """Who holds the value of a coin, as far as 13 of 25 servers have confirmed it."""
 
-    WAITING = "waiting"  # as INCOMING, and not begun: another wallet's claim to the same coin is not decided yet
-    INCOMING = "incoming"  # imported or peeked, both secrets saved, not yet ours
-    BANK = "bank"  # authentic, no server refused it
-    FRACKED = "fracked"  # authentic on at least 13 servers, refused by some
-    LIMBO = "limbo"  # unknown: servers may hold either of two secrets, and both are kept
-    COUNTERFEIT = "counterfeit"  # more than 12 servers said so themselves
-    ERRORED = "errored"  # more than 12 servers answered with an error status
-    LOCKED = "locked"  # stored in a locker that may still hold it
-    EXPORTED = "exported"  # in a file that was made for its owner; the secrets are kept, to fetch or recall it
-    SENT = "sent"  # left a locker or a file of ours for somebody else, or came back as a new row
-    CHANGE = "change"  # one of ten that a break may bring into being; worth nothing until 13 servers say that it did
-    BROKEN = "broken"  # broken into ten smaller coins; kept as evidence
-    VOID = "void"  # one of ten of a break that did not happen
-    MISSED = "missed"  # somebody else emptied the locker first; it never was ours
+    WAITING = "waiting"  # as INCOMING, not begun: another wallet's claim to the same coin is being decided first
+    INCOMING = "incoming"  # imported or peeked, both secrets stored, not yet the wallet's
+    BANK = "bank"  # authentic; no server refused it
+    FRACKED = "fracked"  # authentic on at least 13 servers, refused by others
+    LIMBO = "limbo"  # undecided: servers may hold either of two secrets, and both are kept
+    COUNTERFEIT = "counterfeit"  # refused by more than 12 servers
+    ERRORED = "errored"  # undecided: more than 12 servers answered with an error status
+    LOCKED = "locked"  # in a locker that was filled here and may still hold it
+    EXPORTED = "exported"  # in a file for its owner; the secrets are kept for fetching and recalling it
+    SENT = "sent"  # left a locker or an exported file: taken by another owner, or back in a new row
+    CHANGE = "change"  # one of the ten that a break requests; worth nothing until 13 servers confirm it
+    BROKEN = "broken"  # broken into ten smaller coins; the row is kept as evidence
+    VOID = "void"  # one of the ten of a break that was not carried out
+    MISSED = "missed"  # another holder of the code took it first; it never was the wallet's
 
 
-# Every legal change, and no other. LOCKED, EXPORTED, SENT and the like never return to a wallet by a
-# change of state: whoever takes a coin out of a locker or imports a file gets a row of their own.
+# Every legal transition. LOCKED, EXPORTED and SENT never become spendable again: a take or an import inserts a new row.
 COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
     CoinState.WAITING: frozenset({CoinState.INCOMING}),
     CoinState.INCOMING: frozenset(
@@ -90,7 +89,7 @@ COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
     CoinState.MISSED: frozenset(),
 }
 
-# A coin is in one of these at most once in the whole ledger.
+# At most one row of a coin in the whole ledger is in one of these states.
 HELD: Final = (
     CoinState.INCOMING,
     CoinState.BANK,
@@ -99,11 +98,11 @@ HELD: Final = (
     CoinState.ERRORED,
     CoinState.CHANGE,
 )
-# Of these the servers have yet to say whose they are.
+# The servers have not confirmed the owner yet.
 UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, CoinState.CHANGE)
-# What counts as balance, and may be put into a locker.
+# Counted as balance, and may be put, transferred, exported or broken.
 SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
-# In a locker or a file of ours, which may still hold it. A coin is in one of these at most once, too.
+# In a locker or a file that was made here and may still hold it. At most one row of a coin is in one of these states.
 STORED: Final = (CoinState.LOCKED, CoinState.EXPORTED)
 # Stored by a put: a coin that was taken out of the locker since is SENT.
 IN_LOCKER: Final = (CoinState.LOCKED, CoinState.SENT)
@@ -112,23 +111,23 @@ DOUBTFUL: Final = (CoinState.LIMBO, CoinState.ERRORED)
 
 
 def may_become(old: CoinState, new: CoinState) -> bool:
-    """Whether a coin may change from `old` to `new`; to stay what it is, is always legal."""
+    """Return whether a coin may change from `old` to `new`; no change is always legal."""
     return old is new or new in COIN_CHANGES[old]
 
 
 def may_have_been(new: CoinState) -> tuple[CoinState, ...]:
-    """All states from which `new` may be reached, `new` itself included: for the WHERE of a set-based change."""
+    """Return all states from which `new` may be reached, `new` included: for the WHERE of a set-based update."""
     return tuple(old for old in CoinState if may_become(old, new))
 
 
 class LockerState(StrEnum):
-    """What we know of a locker that a wallet of this ledger filled."""
+    """What is known of a locker that a wallet of this ledger filled."""
 
-    FILLING = "filling"  # intent committed, outcome not known yet
+    FILLING = "filling"  # the put is open
     FILLED = "filled"  # at least 13 servers stored at least one coin
-    UNKNOWN = "unknown"  # coins in limbo; a find will tell
+    UNKNOWN = "unknown"  # coins in limbo; a find decides
     FAILED = "failed"  # nothing was stored
-    EMPTIED = "emptied"  # every coin of it left
+    EMPTIED = "emptied"  # every coin was taken out
 
 
 class TaskKind(StrEnum):
@@ -141,13 +140,13 @@ class TaskKind(StrEnum):
     FIX = "fix"
     HEALTH = "health"
     ECHO = "echo"
-    # These two talk to no server, unless to have a coin broken: they are completed by the transaction that begins them.
+    # These two need no server unless a coin must be broken: the transaction that creates them completes them.
     EXPORT = "export"
     TRANSFER = "transfer"
 
 
 class FileType(StrEnum):
-    """What kind of file an export is."""
+    """The file type of an export."""
 
     BIN = "bin"
     PNG = "png"
@@ -156,7 +155,7 @@ class FileType(StrEnum):
 
 
 class LineType(StrEnum):
-    """What a line of a wallet's statement says happened, in the words of the RAIDA protocol, section 9."""
+    """The type of a line of a wallet's statement; the values are those of the RAIDA protocol, section 9."""
 
     PUT_TO_LOCKER = "PutToLocker"
     GET_FROM_LOCKER = "GetFromLocker"
@@ -164,15 +163,15 @@ class LineType(StrEnum):
     EXPORTED = "Exported"
     TRANSFER_IN = "TransferIn"
     TRANSFER_OUT = "TransferOut"
-    ADJUSTMENT = "Adjustment"  # coins found again, healed, broken, or seen to be lost
+    ADJUSTMENT = "Adjustment"  # the result of a find, fix or break
 
 
-# Lines of a transfer: its task concerns two wallets.
+# Lines of a transfer, which both wallets may see.
 BETWEEN_WALLETS: Final = (LineType.TRANSFER_IN, LineType.TRANSFER_OUT)
 
 
 class TaskState(StrEnum):
-    """The three words of the task resource. The last two are final."""
+    """The states of a task in the API. COMPLETED and ERROR are final."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -181,9 +180,9 @@ class TaskState(StrEnum):
 
 class Step(StrEnum):
     """
-    Where a task stands; each step may run twice.
+    The step of a task that a worker begins next; each step may run twice.
 
-    The order is that of `put`; other kinds skip what they do not need.
+    The order is that of a put; other kinds skip steps.
     """
 
     RESERVED = "reserved"
@@ -203,22 +202,21 @@ class Step(StrEnum):
 
 class Mark:
     """
-    One server's part in one coin while a task is at work on it: a letter of `Coin.outcome`.
+    What one server is known to hold of one coin while a task is open: a letter of `Coin.outcome`.
 
-    OLD and NEW are the two secrets in play: in a put the coin's authenticity number and the
-    locker's key, in a take the key and a fresh number, in an import the file's number and a
-    fresh one, in a fix whatever the server holds and the number that the fix will give. In a
-    break OLD is the broken coin whole, and NEW its ten pieces.
+    The old and the new secret are: in a put the coin's authenticity number and the locker's key; in a take the key and
+    a fresh number; in an import the file's number and a fresh one; in a fix the number that the server holds and the
+    one that the fix gives it. In a break the old side is the whole coin, and the new side its ten.
     """
 
-    UNASKED: Final = "-"  # nothing that could change the coin was ever sent there
-    SENT: Final = "n"  # something was sent and no answer is known: either secret
-    NEW: Final = "p"  # the server said that it holds the new secret
-    REFUSED: Final = "f"  # the server refused; what it holds is unchanged
-    GONE: Final = "g"  # asked after silence, it held neither secret: whoever has the code was there
+    UNASKED: Final = "-"  # no request that could change the coin was sent
+    SENT: Final = "n"  # a request was sent and no answer is known: either secret
+    NEW: Final = "p"  # the server confirmed the new secret
+    REFUSED: Final = "f"  # the server refused the request and changed nothing
+    GONE: Final = "g"  # asked after a timeout, it held neither secret: another holder of the code took the coin
     NEITHER: Final = "x"  # checked at the end, it did not hold the old secret
-    OLD: Final = "o"  # asked after silence, it held the old secret; a late packet might still change that
-    KEPT: Final = "r"  # the old secret, and nothing is under way that could change it
+    OLD: Final = "o"  # asked after a timeout, it held the old secret; a delayed request may still change that
+    KEPT: Final = "r"  # the old secret, and no request in flight could change it
     ERROR: Final = "e"  # an error status
-    UNREADABLE: Final = "b"  # the server could not decrypt the request, and did nothing
-    UNREACHED: Final = "d"  # provably not a byte was sent
+    UNREADABLE: Final = "b"  # the server could not decrypt the request, and changed nothing
+    UNREACHED: Final = "d"  # the connection failed before the first byte

@@ -1,4 +1,4 @@
-"""What Celery runs. A message is a doorbell: which work there is stands in `LockerTask` rows."""
+"""Celery tasks. A message only wakes a worker; the work is in `LockerTask` rows."""
 
 import logging
 from uuid import UUID
@@ -22,9 +22,9 @@ def _lockers_are_off() -> bool:
 @shared_task(name=dispatch.RUN_TASK)
 def run(task_id: str | None = None) -> None:
     """
-    Work on the task whose turn it is, or on one that is named, unless it is finished or another worker has it.
+    Process the next task, or the named one, unless it has ended or another worker holds it.
 
-    Messages that an earlier version sent name one. Open tasks wait while lockers are off.
+    Only messages of an earlier version name a task. Open tasks wait while lockers are off.
     """
     if _lockers_are_off():
         return
@@ -32,7 +32,7 @@ def run(task_id: str | None = None) -> None:
     if held is None:
         return
     task_id = str(held.task_id)
-    # Whoever rang, a request or the sweep: the task belongs to the request that began it.
+    # The request that created the task, whichever process enqueued the message.
     request_id.set(held.request_id or task_id)
     _log.info("Task %s begins its attempt %d", task_id, held.attempt)
     try:
@@ -40,18 +40,18 @@ def run(task_id: str | None = None) -> None:
     except TaskSuperseded:
         _log.info("Task %s was taken over by another worker", task_id)
     except Exception as error:
-        # Whoever has lost a task without knowing it reads rows that another is changing, and may stumble over them.
+        # A worker that has lost its lease reads rows that another worker is changing, which may raise anything.
         if task_store.holds(held):
             raise
         _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
     if fair_queue.was_long(held.task_id):
-        # The message of another long task of its wallet may have found no turn for it.
+        # A message for another long task of its wallet may have found that task not allowed yet.
         dispatch.ring(held.task_id)
 
 
 @shared_task(name="lockers.sweep")
 def sweep() -> None:
-    """Ring again for tasks that nobody works on, begin finds and fixes, and try silent servers."""
+    """Enqueue tasks without a worker again, start overdue finds and fixes, and probe failing servers."""
     if _lockers_are_off():
         return
     find.start_overdue()
@@ -63,20 +63,20 @@ def sweep() -> None:
 
 @shared_task(name="lockers.purge")
 def purge() -> None:
-    """Delete tasks that only looked, a day after they ended."""
-    _log.info("%d tasks that only looked were deleted", lookups.purge())
+    """Delete peeks and echoes a day after they ended."""
+    _log.info("%d peeks and echoes were deleted", lookups.purge())
 
 
 @shared_task(name="lockers.follow_up")
 def follow_up() -> None:
-    """Begin to bring lockers to the servers that lack their coins, and to ask for answers that a process took along."""
+    """Start repairs of lockers on servers that lack their coins, and ask again for answers lost with a process."""
     if not _lockers_are_off():
         repair.follow_up()
 
 
 @shared_task(name="lockers.check_coins")
 def check_coins() -> None:
-    """Ask the servers about coins at rest that were not checked for a week."""
+    """Check coins at rest whose last check is a week old."""
     checked = health_check.check_due()
     if checked.refused or checked.doubtful:
         _log.warning(
@@ -89,6 +89,6 @@ def check_coins() -> None:
 
 @shared_task(name="lockers.read_servers")
 def read_servers() -> None:
-    """Ask all 25 servers for an echo, so that operators see who is there and how far away."""
+    """Ask all 25 servers for an echo, to show operators which answer and how fast."""
     if not _lockers_are_off():
         echo.read_servers()

@@ -1,10 +1,9 @@
 """
-Secrets at rest: authenticity numbers, transmit codes, keys.
+Encryption of secrets at rest: authenticity numbers, transmit codes, keys.
 
-A sealed value is `key id (1) | nonce (12) | AES-256-GCM ciphertext and tag`. Its *context*
-(which row and which column) is authenticated with it, so a value copied into another row
-does not open there. The key id tells which key sealed it: after a rotation new values use
-`VAULT_KEY`, while `VAULT_OLD_KEYS` still open what they sealed.
+A sealed value is `key id (1) | nonce (12) | AES-256-GCM ciphertext and tag`. Its *context* (row and column) is
+authenticated data, so a value copied into another row cannot be opened there. The key id identifies the key: new
+values are sealed with `VAULT_KEY`, and `VAULT_OLD_KEYS` still open earlier ones.
 """
 
 import base64
@@ -21,7 +20,7 @@ _NONCE_BYTES = 12
 
 
 class SealBroken(Exception):
-    """The value was not sealed for this row with a key that we have. Never says more."""
+    """The value was not sealed for this row with a configured key. The message reveals no more."""
 
 
 @cache
@@ -46,7 +45,7 @@ def _identity(raw: bytes) -> int:
 
 
 def known_keys() -> list[int]:
-    """Return the ids of the configured keys, that which seals first."""
+    """Return the ids of the configured keys, the sealing one first."""
     identity, ciphers = _keys()
     return [identity, *(each for each in ciphers if each != identity)]
 
@@ -55,7 +54,7 @@ def reseal(sealed: bytes | memoryview, *, context: str) -> bytes:
     """
     Return the same secret sealed with the current key.
 
-    :raises SealBroken: another context, another key, or damaged
+    :raises SealBroken: another context, an unknown key, or a damaged value
     """
     sealed = bytes(sealed)
     return sealed if sealed[:1] == bytes([_keys()[0]]) else seal(open_sealed(sealed, context=context), context=context)
@@ -70,9 +69,9 @@ def seal(plaintext: bytes, *, context: str) -> bytes:
 
 def open_sealed(sealed: bytes | memoryview, *, context: str) -> bytes:
     """
-    Return what was sealed for `context`.
+    Return the plaintext of a value that was sealed for `context`.
 
-    :raises SealBroken: another context, another key, or damaged
+    :raises SealBroken: another context, an unknown key, or a damaged value
     """
     sealed = bytes(sealed)
     _, ciphers = _keys()

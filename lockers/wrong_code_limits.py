@@ -1,9 +1,8 @@
 """
-Wrong transmit codes, counted for each wallet and each address: a caller that guesses is refused for a while.
+A rate limit for wrong transmit codes, per wallet and per address, against guessing.
 
-A code is wrong when 13 servers say that there is no such locker. What they cannot say for lack of servers counts as
-little as a code that is right. The counts are in the Redis-protocol server and expire; while that server is away each
-process counts alone.
+A code is wrong when 13 servers report no such locker; without 13 answers it is not counted. The counters are in the
+Redis-protocol server and expire; while that server is unreachable each process has its own.
 """
 
 import hmac
@@ -24,7 +23,7 @@ _here: Final = Counts()
 
 
 def fingerprint(address: str) -> str:
-    """Return what stands for the address or network of a caller in a task and in the counts; "" for none."""
+    """Return a keyed hash of the address or network of a caller, for tasks and counters; "" for no address."""
     if not address:
         return ""
     return hmac.new(settings.SECRET_KEY.encode(), f"address {address}".encode(), sha256).hexdigest()[:32]
@@ -38,9 +37,9 @@ def _keys(wallet_id: UUID, address: str) -> Sequence[str]:
 
 def refuse_guesser(*, wallet_id: UUID, address: str) -> None:
     """
-    Refuse a wallet, or an address by its fingerprint, that has sent too many wrong codes.
+    Refuse a wallet, or an address given by its fingerprint, that has sent too many wrong codes.
 
-    :raises TooManyWrongCodes: see above
+    :raises TooManyWrongCodes: with the seconds until the counter expires
     """
     limits = (settings.WRONG_CODES_PER_WALLET, settings.WRONG_CODES_PER_ADDRESS)
     keys = _keys(wallet_id, address)
@@ -62,7 +61,7 @@ def refuse_guesser(*, wallet_id: UUID, address: str) -> None:
 
 
 def note_wrong_code(*, wallet_id: UUID, address: str) -> None:
-    """Count a wrong code of a wallet, and of an address by its fingerprint."""
+    """Count a wrong code of a wallet, and of an address given by its fingerprint."""
     keys = _keys(wallet_id, address)
 
     def count(client: Any) -> None:

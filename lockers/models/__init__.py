@@ -1,8 +1,8 @@
 """
-What the lockers app stores: coins, the lockers that were filled here, tasks and their attempts, statements.
+Models of the lockers app: coins, lockers filled here, tasks and their attempts, statements, servers.
 
-Everything that is worth money and secret (authenticity numbers, proposed numbers, transmit
-codes) is sealed by `lockers.vault` before it gets here. Amounts are integers of 10^-8 coin.
+Secrets (authenticity numbers, proposed numbers, transmit codes) are sealed by `lockers.vault` before they are stored.
+Amounts are integers in units of 10^-8 coin.
 """
 
 from lockers.models.coins import Coin, ReceiptLine

@@ -1,4 +1,4 @@
-"""Coins, and the lines of receipts that say what a task did to them."""
+"""Coins, and receipt lines: the state of each coin at the end of a task."""
 
 import uuid
 
@@ -14,11 +14,10 @@ from wallets.models import Wallet
 
 class Coin(models.Model):
     """
-    One coin in one wallet's hands, now or once.
+    One coin in one wallet, now or in the past.
 
-    `secrets` are the 25 authenticity numbers, sealed. While `pown` has the letter n for a
-    server, that server may hold the number in `proposed` instead. `outcome` holds one
-    `states.Mark` per server while a task is at work, and is empty otherwise.
+    `secrets` are the 25 authenticity numbers, sealed. A server whose letter in `pown` is n may hold the number in
+    `proposed` instead. `outcome` has one `states.Mark` per server while a task holds the coin, and is empty otherwise.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -26,7 +25,7 @@ class Coin(models.Model):
     denomination = models.SmallIntegerField()
     serial_number = models.BigIntegerField()
     state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
-    # How it came into this ledger: by an import, out of a locker, or out of a bigger coin.
+    # How it came into this ledger: by an import, a take, or the break of a larger coin.
     origin = models.CharField(max_length=8, choices=[(k, k) for k in (TaskKind.IMPORT, TaskKind.TAKE, TaskKind.BREAK)])
     pown = models.CharField(max_length=25, default="u" * 25)
     # How many servers are known to accept the coin; 13 make it spendable.
@@ -37,7 +36,7 @@ class Coin(models.Model):
     )
     secrets = models.BinaryField()
     proposed = models.BinaryField(null=True, blank=True)
-    # A coin is in at most one open task, because there is one column for it.
+    # The open task that has reserved it.
     task = models.ForeignKey(
         LockerTask, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
@@ -46,17 +45,17 @@ class Coin(models.Model):
     locker = models.ForeignKey(
         Locker, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
-    # The id of the coin that was to be broken: in its own row from the intent on, and in those of the ten.
+    # The id of the coin to be broken, in its row and in those of its ten, once the intent is committed.
     family = models.UUIDField(null=True, blank=True)
-    # Back from a locker or a break that did not come about, after a silence: `proposed` holds fresh numbers, and it
-    # becomes spendable when 13 servers have taken them, because no late request about the old ones can then succeed.
+    # Being released after a put or break that timed out: `proposed` holds fresh numbers, and the coin becomes spendable
+    # when 13 servers have swapped to them, because no delayed request about the old ones can succeed then.
     releasing = models.BooleanField(default=False)
     export = models.ForeignKey(
         Export, on_delete=models.PROTECT, null=True, blank=True, related_name="coins", db_index=False
     )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
-    # When 13 servers or more were last asked whether they accept it, while it was at rest.
+    # When at least 13 servers last answered a health check of the coin at rest.
     checked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -111,15 +110,15 @@ class Coin(models.Model):
             ),
         ]
         indexes = [
-            # Counts and choices of free coins are answered from this index alone.
+            # Counts and choices of free coins are index-only scans.
             models.Index(
                 fields=["wallet", "denomination", "state", "id"],
                 condition=Q(task=None, state__in=list(SPENDABLE)),
                 name="coin_free",
             ),
-            # A wallet's balance and contents come from this one, without a look at the rows.
+            # A wallet's contents are an index-only scan.
             models.Index(fields=["wallet", "state", "denomination"], include=["task"], name="coin_of_wallet"),
-            # What the sweep asks every two seconds.
+            # Read by the sweep every two seconds.
             models.Index(
                 fields=["wallet", "changed_at"],
                 condition=Q(state__in=[CoinState.LIMBO, CoinState.ERRORED], task=None),
@@ -130,7 +129,7 @@ class Coin(models.Model):
                 condition=Q(state__in=list(SPENDABLE), task=None, passes__lt=RAIDA_COUNT),
                 name="coin_to_heal",
             ),
-            # Which coins the clock checks next.
+            # The next coins for the regular health check.
             models.Index(
                 F("checked_at").asc(nulls_first=True),
                 condition=Q(state__in=[*SPENDABLE, CoinState.LOCKED], task=None),
@@ -148,11 +147,10 @@ class Coin(models.Model):
 
 class ReceiptLine(models.Model):
     """
-    What became of one coin in one finished task, written with the task's last step.
+    The state of one coin at the end of a task, inserted with the task's last step.
 
-    `state` never changes, and of `pown` only letters of servers that are heard after the verdict. A coin that was left
-    open (`states.DOUBTFUL`) has in `became` what a later task came to know of it; `settled_by` is the one by which it
-    is open no more.
+    `state` never changes, and of `pown` only the letters of late answers. If the coin was left undecided
+    (`states.DOUBTFUL`), `became` is its state at the end of a later task, and `settled_by` the task that decided it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -161,7 +159,7 @@ class ReceiptLine(models.Model):
     serial_number = models.BigIntegerField()
     pown = models.CharField(max_length=25)
     state = models.CharField(max_length=11, choices=[(s, s) for s in CoinState])
-    # NULL, and not a text, as long as nothing more is known: SQL falls back to `state`.
+    # NULL while nothing more is known, for `coalesce(became, state)`.
     became = models.CharField(  # noqa: DJ001
         max_length=11, choices=[(s, s) for s in CoinState], null=True, blank=True
     )
@@ -180,7 +178,7 @@ class ReceiptLine(models.Model):
             ),
         ]
         indexes = [
-            # Few are open at any time: what a later task settles of them, and which tasks need somebody.
+            # The few open lines: for later tasks that settle them, and for tasks that need an operator.
             models.Index(
                 fields=["denomination", "serial_number"],
                 condition=Q(state__in=list(DOUBTFUL), settled_by=None),

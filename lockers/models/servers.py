@@ -9,9 +9,9 @@ from lockers.raida.statuses import RAIDA_COUNT
 
 class ServerHealth(models.Model):
     """
-    A server that fell silent lately: a hint for whom to spare, never a reason for anything else.
+    The circuit breaker of a server that failed lately; advisory, used only to skip servers.
 
-    `silences` counts those one after the other; 0 is one that was given up on and not asked since.
+    `silences` is the number of consecutive failures; 0 if a request was cancelled and none was sent since.
     """
 
     raida = models.SmallIntegerField(primary_key=True)
@@ -30,13 +30,13 @@ class ServerHealth(models.Model):
 
 
 class ServerReading(models.Model):
-    """What a server said to the last regular echo, for operators: nothing is decided by it."""
+    """The result of a server's last regular echo, for display to operators only."""
 
     raida = models.SmallIntegerField(primary_key=True)
     asked_at = models.DateTimeField(db_default=Now())
-    # "answered", or why the silence (`network.SilenceReason`).
+    # "answered", or the reason for no response.
     outcome = models.CharField(max_length=10)
-    # Of the last answer, which may be older than the last question.
+    # Of the last answer, which may be earlier than `asked_at`.
     answered_at = models.DateTimeField(null=True, blank=True)
     latency_ms = models.IntegerField(null=True, blank=True)
 

@@ -1,4 +1,4 @@
-"""The statements of wallets: a balance, and one line for each change of it."""
+"""Statements of wallets: a balance, and one line for each change of it."""
 
 from django.db import models
 from django.db.models import Q
@@ -11,14 +11,14 @@ from wallets.models import Wallet
 
 class Account(models.Model):
     """
-    What a wallet's statement comes to: the sum of its lines, and how many there are.
+    The balance of a wallet's statement, and the number of its lines.
 
-    The balance is the value of all its bank and fracked coins, those included that a task has
-    reserved but not moved yet. Its row is locked last in a transaction, and orders the lines.
+    The balance is the value of all spendable coins, reserved ones included. The row is locked last in a transaction,
+    which orders the lines.
     """
 
     wallet = models.OneToOneField(Wallet, on_delete=models.PROTECT, primary_key=True, related_name="locker_account")
-    # A hundred thousand of the largest coins are more units than 64 bits can count.
+    # 100,000 of the largest coins exceed 64 bits.
     balance = models.DecimalField(max_digits=30, decimal_places=0)
     lines = models.BigIntegerField()
 
@@ -33,7 +33,7 @@ class Account(models.Model):
 
 class StatementLine(models.Model):
     """
-    One change of a wallet's balance, written in the transaction that makes the change, and never altered.
+    One change of a wallet's balance, inserted in the transaction of the change. Append-only.
 
     `number` counts from 1 without a gap in each wallet, in the order of commits.
     """

@@ -1,4 +1,4 @@
-"""Lockers that were filled here, tasks with their attempts, and what belongs to one task."""
+"""Lockers that were filled here, tasks with their attempts, uploads and exports, turns of wallets."""
 
 import uuid
 
@@ -16,8 +16,8 @@ class Locker(models.Model):
     """
     A locker that a wallet of this ledger filled.
 
-    The servers cannot list lockers, so this row and its coins are the only memory of one. The
-    locker's contents are its coins in the state LOCKED.
+    The servers cannot list lockers, so this row and its coins are the only record of one. The contents of the locker
+    are its coins in the state LOCKED.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -28,8 +28,8 @@ class Locker(models.Model):
     amount = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
-    # When servers that do not store its coins yet are asked again (`lockers.worker.repair`), and how often; NULL
-    # when there is nothing left to ask.
+    # When the next repair asks servers that do not store the coins yet (`lockers.worker.repair`), NULL for none, and
+    # the number of repairs so far.
     mend_at = models.DateTimeField(null=True, blank=True)
     mends = models.IntegerField(default=0, db_default=0)
 
@@ -46,12 +46,11 @@ class Locker(models.Model):
 
 class LockerTask(models.Model):
     """
-    One piece of work that talks to the servers, committed before the first byte leaves.
+    A unit of work with the servers, committed before the first request is sent.
 
-    `lease_until` says how long the worker of `attempt` may be trusted to be alive; whatever it
-    writes carries that attempt number in the WHERE. NULL means that nobody works on it.
-    `plan` holds what a restart needs to know and `result` what the caller is told; neither
-    ever holds a secret.
+    `lease_until` is the end of the lease of the worker of `attempt`, NULL without a worker; each write of that worker
+    is fenced by the attempt number. `plan` holds what a restart needs, and `result` what the caller sees; neither holds
+    a secret.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -70,31 +69,31 @@ class LockerTask(models.Model):
     attempt = models.IntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     deadline = models.DateTimeField()
-    # When a worker was last told, so that a busy queue does not fill with repetitions.
+    # When a message was last enqueued for it, so that the sweep does not fill a busy queue.
     rung_at = models.DateTimeField(db_default=Now())
-    # Every coin of it that is left waits for another claim to the same coin: no worker takes it, the sweep looks.
+    # All its remaining coins wait for other claims: no worker takes it until the sweep unparks it.
     is_parked = models.BooleanField(default=False, db_default=False)
-    # Occupies a worker for longer than others should wait: not all workers do such tasks for one wallet.
+    # Occupies a worker for long: such tasks of one wallet never occupy all workers.
     is_long = models.BooleanField(default=False, db_default=False)
-    # Claims of others wait for the end of this one, which goes before its wallet's other tasks.
+    # Claims of other tasks wait for its end: it precedes its wallet's other tasks.
     is_wanted = models.BooleanField(default=False, db_default=False)
-    # When the answer about this task told the transmit code for the first time.
+    # When a response showed the transmit code first.
     code_shown_at = models.DateTimeField(null=True, blank=True)
     plan = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
-    # Of the request that began it, for the log lines of whichever worker does it.
+    # The request that created it, for the log lines of its workers.
     request_id = models.CharField(max_length=tracing.LONGEST_REQUEST_ID, default=tracing.current_request_id, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
-    # As long as answers may come that the verdict did not wait for (`lockers.worker.listening`).
+    # Until when late answers of servers may arrive (`lockers.worker.listening`).
     listens_until = models.DateTimeField(null=True, blank=True)
-    # The last later task that settled coins which this one had left open, and when: state, message and result have been
-    # derived again then (`lockers.current_results`).
+    # When a later task last settled coins that this one had left in limbo, and that task: state, message and result
+    # were derived again then (`lockers.current_results`).
     settled_at = models.DateTimeField(null=True, blank=True)
     settled_by = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
-    # When an operator saw it and left it as it is. NULL again as soon as anything about it changes.
+    # When an operator marked it as seen; NULL again after any change.
     seen_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -115,13 +114,13 @@ class LockerTask(models.Model):
             models.CheckConstraint(condition=Q(receipt_id__regex=r"^[0-9a-f]{32}$"), name="task_receipt_is_32_hex"),
         ]
         indexes = [
-            # What the sweep asks every two seconds; open tasks are few, so it stays tiny.
+            # Read by the sweep every two seconds; open tasks are few.
             models.Index(fields=["lease_until"], condition=Q(state=TaskState.RUNNING), name="task_open"),
-            # How many a wallet has begun, and which is the next of each.
+            # The number of open tasks of a wallet, and the next one.
             models.Index(
                 fields=["actor", "created_at"], condition=Q(state=TaskState.RUNNING), name="task_open_of_actor"
             ),
-            # What is deleted after a day.
+            # Tasks that are deleted after a day.
             models.Index(
                 fields=["finished_at"], condition=Q(kind__in=[TaskKind.PEEK, TaskKind.ECHO]), name="task_that_looked"
             ),
@@ -138,16 +137,15 @@ class LockerTask(models.Model):
 
 class Attempt(models.Model):
     """
-    One command put to up to 25 servers about one batch of a task's coins.
+    One command sent to up to 25 servers about one batch of a task's coins.
 
-    Committed before the first byte, settled together with what its answers changed. One that
-    was never settled was cut off: what it asked for may have happened on any server.
-    `answers` has 25 entries: NULL was not asked, a status from 0 up, or an `Unanswered` below 0.
+    Committed before the first byte is sent, and settled together with the changes that follow from its answers. One
+    that was never settled was interrupted: any server may have executed it. `answers` has 25 entries: NULL if the
+    server was not asked, a status from 0 up, or a negative `Unanswered`.
 
-    `covering` has one `states.Mark` per server, and says what the attempt made of every coin of the batch that the
-    server had not been asked about before (by a put: and that it was known to accept), as long as the coins' own marks
-    do not say so. To write them would cost more than all the rest. It is empty where they do; of a task that has
-    ended nobody reads it any more.
+    `covering` is a batch-level mark: one `states.Mark` per server for all coins of the batch that the server had not
+    been asked about before (in a put: and that it was known to accept). It saves writing the marks into each coin, and
+    is empty once they are written there. Ended tasks do not use it.
     """
 
     class Unanswered(models.IntegerChoices):
@@ -158,7 +156,7 @@ class Attempt(models.Model):
         MISMATCH = -5, "an answer to something else"
         GARBAGE = -6, "no RAIDA answer"
         GIVEN_UP = -7, "not waited for, because the others had settled it"
-        # The same of a command that moves coins: what becomes of it is written down here.
+        # As GIVEN_UP, for a command that moves coins: the late answer is recorded here.
         AWAITED = -8, "not waited for yet, because the others had settled it"
 
     id = models.BigAutoField(primary_key=True)
@@ -186,7 +184,7 @@ class Attempt(models.Model):
 
 
 class Turn(models.Model):
-    """When a worker last took a task that this wallet had begun: wallets take turns."""
+    """When a worker last took a task of this wallet: the order of turns of `lockers.fair_queue`."""
 
     wallet = models.OneToOneField(Wallet, on_delete=models.CASCADE, primary_key=True, related_name="+")
     served_at = models.DateTimeField(db_default=Now())
@@ -196,7 +194,7 @@ class Turn(models.Model):
 
 
 class Upload(models.Model):
-    """The files of an import that a worker reads, sealed; deleted when it has."""
+    """The sealed files of an import, until a worker has read them."""
 
     id = models.OneToOneField(
         LockerTask, on_delete=models.CASCADE, primary_key=True, related_name="upload", db_column="id"
@@ -209,10 +207,10 @@ class Upload(models.Model):
 
 class Export(models.Model):
     """
-    A file of coins that a wallet of this ledger was given, by the task of the same id.
+    A file of coins for the owner of a wallet, made by the task of the same id.
 
-    Its contents are its coins in the state EXPORTED. The file itself is made anew whenever it is
-    fetched, from the secrets in their rows; nothing in clear is ever stored.
+    Its contents are its coins in the state EXPORTED. Each fetch builds the file from the sealed secrets of their rows;
+    the file is never stored.
     """
 
     task = models.OneToOneField(LockerTask, on_delete=models.PROTECT, primary_key=True, related_name="export")
