@@ -24,8 +24,8 @@ OF_ANOTHER_SERVER = {
 SET_BY_TESTS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 
 
-@pytest.fixture
-def state() -> Iterator[Path]:
+@contextlib.contextmanager
+def state_of_a_system() -> Iterator[Path]:
     # Not `tmp_path`: where root runs the tests, `nobody` runs PostgreSQL and must reach it.
     directory = Path(tempfile.mkdtemp(prefix="coppice test ")).resolve()
     directory.chmod(0o711)
@@ -33,14 +33,25 @@ def state() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def bare_environment(state: Path) -> dict[str, str]:
+def bare_environment_of(state: Path) -> dict[str, str]:
+    """Return the environment of a machine that names no server, for a system in this directory."""
     kept = {
         key: value
         for key, value in os.environ.items()
         if key == "COPPICE_EMBEDDED_PREFER" or (key not in SET_BY_TESTS and not key.startswith("COPPICE_"))
     }
     return {**kept, **OF_ANOTHER_SERVER, "COPPICE_STATE_DIR": str(state)}
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    with state_of_a_system() as directory:
+        yield directory
+
+
+@pytest.fixture
+def bare_environment(state: Path) -> dict[str, str]:
+    return bare_environment_of(state)
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from lockers.operations import echo
 from tests.api.caller import Caller, logged_in
 from tests.api.endpoints import endpoints
 from tests.config.conftest import left_behind, manage
-from tests.config.test_supervisor import read_until, up
 from tests.ports import silent_ports
+from tests.support.launcher import read_until, up
 from wallets import operations as wallets
 
 OFF = "Lockers are switched off on this server"

@@ -1,89 +1,26 @@
-"""The whole system, started for real: it is ready when it says so, and leaves nothing behind."""
+"""Starts of the system that are interrupted, refused or killed: they say why and leave nothing behind."""
 
-import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from config.dev.embedded import ROOT
 from config.web import static_files
-from tests.config.conftest import left_behind, manage, processes_of
+from tests.config.conftest import left_behind, manage
 from tests.ports import silent_ports
+from tests.support.launcher import read_until, up
 
 ENTRYPOINT = (ROOT / "docker/entrypoint.sh").read_text()
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-
-
-@contextmanager
-def up(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, str(ROOT / "manage.py"), "up"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def read_until(process: "subprocess.Popen[str]", words: str) -> str:
-    """Read what it prints up to the line with these words; its end without them is a failure."""
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if words in line:
-            return seen
-    raise AssertionError(f"{words!r} was never printed:\n{seen}")
-
-
-def pid_of(name: str, state: Path) -> int:
-    return next(process.pid for process in processes_of(state) if name in process.command.split())
-
-
-def test_the_system_is_ready_when_it_says_so_and_a_part_that_dies_ends_it_with_a_sentence(bare_environment, state):
-    with up(bare_environment) as process:
-        printed = read_until(process, "Ctrl-C stops the system")
-
-        base = re.search(r"http://127\.0\.0\.1:\d+", printed).group()
-        with urllib.request.urlopen(f"{base}/readyz", timeout=60) as answer:
-            assert set(json.load(answer).values()) == {"ok"}
-        lines = [line for line in printed.splitlines() if line.startswith(("export ", "curl "))]
-        names = [line.split("=")[0] for line in lines]
-        assert names[:-1] == [
-            f"export {name}" for name in ("COPPICE", "API_KEY", "ALICE_PASSWORD", "BOB_PASSWORD", "CAROL_PASSWORD")
-        ]
-        if shutil.which("curl"):
-            pasted = subprocess.run(["/bin/sh", "-euc", "\n".join(lines)], capture_output=True, text=True, timeout=60)
-            assert list(json.loads(pasted.stdout)) == ["token"]
-
-        second = manage("up", environment=bare_environment)
-        assert second.returncode == 1
-        assert f"Coppice already runs from {state} at {base}" in second.stdout
-
-        examined = manage("doctor", environment=bare_environment)
-        assert "All checks passed." in examined.stdout
-        assert examined.returncode == 0
-
-        os.kill(pid_of("beat", state), signal.SIGKILL)
-        rest = process.stdout.read()
-        assert process.wait(timeout=60) == 1
-
-    assert f"beat was killed by SIGKILL. Its log: {state}/log/beat.log" in rest
-    assert left_behind(state) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """
-The whole system at its most talkative, and secrets wherever a client may put text: no log holds a word of them.
+The whole system, started once: it is ready when it says so, logs no secret, and ends when one of its parts dies.
 
+It runs at the log level DEBUG, and clients send secrets wherever they may put text: no log holds a word of them.
 Behind each printable character of ASCII that is no letter or digit stands a word, so that whatever is cut out of a text
 at any of them leaves one behind.
 """
@@ -10,10 +11,15 @@ import contextlib
 import json
 import re
 import secrets
-import signal
+import shutil
 import socket
 import string
+import subprocess
 import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -22,8 +28,8 @@ import httpx
 import pytest
 
 from config.dev.embedded import ROOT, read_running
-from tests.config.conftest import manage
-from tests.config.test_supervisor import read_until, up
+from tests.config.conftest import bare_environment_of, left_behind, manage, processes_of, state_of_a_system
+from tests.support.launcher import read_until, up
 
 # As long as the whole system needs on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -198,7 +204,7 @@ def codes_passwords_and_names(client: Client, coins: bytes) -> None:
         client.call("POST", f"/api/v1/lockers/{locker['id']}/code")
 
 
-def the_desk(client: Client, state: Path) -> None:
+def the_desk(client: Client) -> None:
     with httpx.Client(base_url=client.http.base_url, timeout=60, follow_redirects=True) as desk:
         desk.get("/admin/login/")
         form = {
@@ -230,30 +236,75 @@ def shapes_of(secret: str) -> set[str]:
     return {secret, quote(secret, safe=""), raw.hex(), core, json.dumps(secret)[1:-1], repr(raw)[2:-1]}
 
 
-def test_no_log_of_any_process_holds_a_word_that_a_client_sent(bare_environment: dict[str, str], state: Path) -> None:
-    environment = {**bare_environment, "COPPICE_LOG_LEVEL": "DEBUG", "COPPICE_RAIDA_TIMEOUT_SECONDS": "2"}
-    with up(environment) as process:
-        printed = read_until(process, "Ctrl-C stops the system")
-        base = re.search(r"http://127\.0\.0\.1:\d+", printed)
-        running = read_running(state)
+@dataclass
+class System:
+    """The system that runs, its directory, its environment, and what it printed while it started."""
+
+    process: "subprocess.Popen[str]"
+    state: Path
+    environment: dict[str, str]
+    printed: str
+
+    @property
+    def base(self) -> str:
+        base = re.search(r"http://127\.0\.0\.1:\d+", self.printed)
         assert base is not None
-        assert running is not None
-        coins = state / "coins.bin"
-        minted = manage(
-            "mint_coins", "--out", str(coins), "--coins", "1x8", "--base-port", str(running.raida_port),
-            environment=environment,
-        )  # fmt: skip
-        assert minted.returncode == 0, minted.stderr
-        client = Client(base.group(), json.loads((state / "demo.json").read_text()))
-        with contextlib.closing(client.http):
-            codes_passwords_and_names(client, coins.read_bytes())
-            every_endpoint(client)
-            requests_that_are_wrong(client)
-            the_desk(client, state)
-        process.send_signal(signal.SIGINT)
-        ended = process.stdout.read()
-        assert process.wait(timeout=60) == 0
-    logs = {path.name: path.read_text(errors="replace") for path in (state / "log").iterdir()}
+        return base.group()
+
+    @cached_property
+    def ended(self) -> tuple[int, str]:
+        """Kill beat, once; return the exit status of the launcher and what it printed at the end."""
+        return next(process.pid for process in processes_of(self.state) if name in process.command.split())
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with state_of_a_system() as state:
+        environment = {
+            **bare_environment_of(state), "COPPICE_LOG_LEVEL": "DEBUG", "COPPICE_RAIDA_TIMEOUT_SECONDS": "2",
+        }  # fmt: skip
+        with up(environment) as process:
+            yield System(process, state, environment, read_until(process, "Ctrl-C stops the system"))
+
+
+def test_the_system_is_ready_when_it_says_so(system: System) -> None:
+    with urllib.request.urlopen(f"{system.base}/readyz", timeout=60) as answer:
+        assert set(json.load(answer).values()) == {"ok"}
+    lines = [line for line in system.printed.splitlines() if line.startswith(("export ", "curl "))]
+    names = [line.split("=")[0] for line in lines]
+    assert names[:-1] == [
+        f"export {name}" for name in ("COPPICE", "API_KEY", "ALICE_PASSWORD", "BOB_PASSWORD", "CAROL_PASSWORD")
+    ]
+    if shutil.which("curl"):
+        pasted = subprocess.run(["/bin/sh", "-euc", "\n".join(lines)], capture_output=True, text=True, timeout=60)
+        assert list(json.loads(pasted.stdout)) == ["token"]
+
+    second = manage("up", environment=system.environment)
+    assert second.returncode == 1
+    assert f"Coppice already runs from {system.state} at {system.base}" in second.stdout
+
+    examined = manage("doctor", environment=system.environment)
+    assert "All checks passed." in examined.stdout
+    assert examined.returncode == 0
+
+
+def test_no_log_of_any_process_holds_a_word_that_a_client_sent(system: System) -> None:
+    running = read_running(system.state)
+    assert running is not None
+    coins = system.state / "coins.bin"
+    minted = manage(
+        "mint_coins", "--out", str(coins), "--coins", "1x8", "--base-port", str(running.raida_port),
+        environment=system.environment,
+    )  # fmt: skip
+    assert minted.returncode == 0, minted.stderr
+    client = Client(system.base, json.loads((system.state / "demo.json").read_text()))
+    with contextlib.closing(client.http):
+        codes_passwords_and_names(client, coins.read_bytes())
+        every_endpoint(client)
+        requests_that_are_wrong(client)
+        the_desk(client)
+    _, ended = system.ended
+    logs = {path.name: path.read_text(errors="replace") for path in (system.state / "log").iterdir()}
     logs["launcher"] = ended
 
     client.secrets += [coins.read_bytes()[start : start + 16].hex() for start in range(39, 439, 16)]
@@ -279,3 +330,11 @@ def test_no_log_of_any_process_holds_a_word_that_a_client_sent(bare_environment:
     assert [line for line in accesses if line["status"] >= 500 and not line.get("refused")] == []
     assert '"level":"debug"' in logs["web.log"] + logs["worker.log"]
     assert "lockers.run" in logs["worker.log"] or "begins its attempt" in logs["worker.log"]
+
+
+def test_a_part_that_dies_ends_the_system_with_a_sentence(system: System) -> None:
+    status, rest = system.ended
+
+    assert status == 1
+    assert f"beat was killed by SIGKILL. Its log: {system.state}/log/beat.log" in rest
+    assert left_behind(system.state) == []
