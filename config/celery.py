@@ -40,7 +40,7 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_django_logging(**_: object) -> None:
     """Keep the logging of Django's settings: Celery configures its own unless this signal has a receiver."""
-    logs.keep_quiet()
+    logs.log_uncaught_exceptions()
 
 
 @worker_init.connect

@@ -11,8 +11,8 @@ from config.ops import logs, request_metrics
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
 
-logs.keep_quiet()
+logs.log_uncaught_exceptions()
 application = get_wsgi_application()
-# Loads every view now; the first request of each process would wait a second for it.
+# Loads all views now: otherwise the first request of each process would take a second longer.
 resolve("/livez")
-request_metrics.hand_over_regularly()
+request_metrics.flush_regularly()

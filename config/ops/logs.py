@@ -1,17 +1,16 @@
 """
-Logging: one JSON object a line on stderr, whoever logs.
+Logging: one JSON object per line on stderr.
 
-What a line may hold is decided by where it comes from and by the name of a field. No text is searched for secrets.
+The origin of a record and the names of its fields decide what is written. No text is searched for secrets.
 
-* Messages of this product's own loggers are written as they are: each is a constant, filled in with ids, counts and
-  names of classes (a test looks at every one).
-* A message of a library is its template, filled in with numbers and names of classes; any other argument becomes "…".
-  Text that does not stand in the library's source, because it was put together before, is left out.
-* Of an exception: its class, the chain of its causes, the place of each frame, and what `_facts` names. What it says is
-  left out, since it may repeat a value.
-* Of other fields: those that `FIELDS` names.
+* Messages of Coppice's own loggers are constants, with ids, counts and class names as arguments (a test checks each).
+* A library's message is its template, with numbers and class names as arguments; other arguments become "…". Text that
+  is no constant of the library's source is omitted.
+* Of an exception: its class, the chain of its causes, the place of each frame, and the attributes in `_facts`. Its
+  message is omitted, since it may repeat a value.
+* Of other fields: those in `FIELDS`.
 
-Paths and queries are never written. The line of each request (`config.ops.access_log`) has the pattern of its path.
+Paths and queries are never written. The access log (`config.ops.access_log`) has the pattern of the path.
 """
 
 import logging
@@ -29,7 +28,7 @@ from config.environment import ROOT
 from wallets.request_id import current_request_id
 
 OWN: Final = ("coppice", "config", "wallets", "trusts", "transfers", "lockers")
-# What a line may hold beside what every line has.
+# Optional fields of a line.
 FIELDS: Final = frozenset(
     {
         "request_id", "method", "route", "status", "ms", "client", "api_key", "wallet", "user", "error", "refused",
@@ -42,7 +41,7 @@ _FRAMES: Final = 50
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         is_own = record.name.partition(".")[0] in OWN
@@ -65,14 +64,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def described(error: BaseException) -> str:
-    """Return the class of an exception and of its causes, and where each was raised, over several lines."""
+    """Return the classes of an exception and its causes, with their frames, one per line."""
     return "\n".join(_lines(error, set()))
 
 
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
     seen.add(id(error))
     yield " ".join([_named(error), *(f"{name}={value}" for name, value in _facts(error))])
-    # Also of Celery's stand-in for a traceback of another process.
+    # May be Celery's copy of the traceback of another process.
     frame: TracebackType | None = error.__traceback__
     count = 0
     while frame is not None and count < _FRAMES:
@@ -90,7 +89,7 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
 
 
 def _facts(error: BaseException) -> Iterator[tuple[str, str | int]]:
-    """What an exception says in attributes that hold no value of a request: PostgreSQL's code and names, an errno."""
+    """Yield attributes of an exception that hold no value of a request: SQLSTATE, table, constraint, errno."""
     diag = getattr(error, "diag", None)
     for name, fact in (
         ("sqlstate", getattr(error, "sqlstate", None)),
@@ -104,17 +103,17 @@ def _facts(error: BaseException) -> Iterator[tuple[str, str | int]]:
 
 
 def _foreign(record: logging.LogRecord) -> str:
-    """Return a library's message without what it was filled in with."""
+    """Return a library's message without its arguments."""
     if not isinstance(record.msg, str):
         return TEXT_LEFT_OUT
     args = record.args
-    if not _is_written_so(record):
+    if not _is_constant(record):
         return TEXT_LEFT_OUT
     if not args:
         return record.msg
     try:
         if isinstance(args, Mapping):
-            # Celery says so of a task; the other entries are its arguments and what came of it.
+            # Of Celery's messages about a task; the other entries are its arguments and result.
             return record.msg % {key: _filled(value, key in {"name", "id"}) for key, value in args.items()}
         return record.msg % tuple(_filled(value, False) for value in args)
     except (TypeError, ValueError, KeyError):
@@ -127,8 +126,8 @@ def _filled(value: object, is_known: bool) -> object:
     return _named(value) if isinstance(value, BaseException | type) else LEFT_OUT
 
 
-def _is_written_so(record: logging.LogRecord) -> bool:
-    """Tell whether the message is a constant of a function that is being called, or of its module."""
+def _is_constant(record: logging.LogRecord) -> bool:
+    """Return whether the message is a constant of a function on the call stack, or of its module."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if record.msg in frame.f_code.co_consts or any(record.msg is value for value in frame.f_globals.values()):
@@ -147,26 +146,26 @@ def _named(value: object) -> str:
 
 
 def _place(path: str) -> str:
-    """Return the path of a file, without what comes before the product or the packages."""
+    """Return the path of a file relative to the product or to site-packages."""
     return path.rpartition("/site-packages/")[2].removeprefix(f"{ROOT}/")
 
 
 def is_unreported(record: logging.LogRecord) -> bool:
     """
-    Tell whether a line of `django.request` says what nothing else says.
+    Return whether a record of `django.request` is the only report of an error.
 
-    It writes one for each answer from 400 on. What a client did wrong stands in the line of the request, and
-    what the API could not answer was logged by `config.api.errors` already, with its cause.
+    Django logs each response from 400 on. Errors of clients are in the access log, and `config.api.errors` has logged
+    the unexpected errors of the API with their causes.
     """
     request = getattr(record, "request", None)
     return getattr(record, "status_code", 500) >= 500 and not getattr(request, "was_refused_knowingly", False)
 
 
-def keep_quiet() -> None:
+def log_uncaught_exceptions() -> None:
     """
-    Have what Python itself would print logged instead, without what it says. For processes whose stderr is a log.
+    Log, without messages, the exceptions that Python would print: of threads, of finalizers, and of logging itself.
 
-    That is an exception that ends a thread, one that nothing can catch, and one of logging itself.
+    For processes whose stderr is a log.
     """
     threading.excepthook = _log_uncaught
     sys.unraisablehook = _log_uncaught
@@ -186,14 +185,14 @@ def settings(*, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_unreported}},
+        "filters": {"unreported": {"()": "django.utils.log.CallbackFilter", "callback": is_unreported}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
-            "django.request": {"filters": ["news"], "level": level, "propagate": True},
+            "django.request": {"filters": ["unreported"], "level": level, "propagate": True},
             "httpx": {"level": "WARNING"},
-            # Every two seconds a ring of beat is received and answered.
+            # Otherwise every scheduled task would be logged, several times a second.
             "celery.app.trace": {"level": at_least_warning},
             "celery.worker.strategy": {"level": at_least_warning},
             "celery.beat": {"level": at_least_warning},

@@ -1,9 +1,8 @@
 """
-`/metrics`, in the text format of Prometheus: what the installation did, and how it stands.
+`/metrics` in the Prometheus text format.
 
-What lies in the database or with the broker is asked for at each scrape, so that no process keeps figures of its own
-that could differ from the books, and any process answers for all. What would need a walk through a big table is kept
-for a minute. Requests are counted by `config.ops.request_metrics`.
+Each scrape queries the database and the broker, so that the metrics agree with the ledger and any process can answer.
+Metrics that scan a large table are cached for 60 s in each process. `config.ops.request_metrics` counts the requests.
 """
 
 import hmac
@@ -28,10 +27,10 @@ from lockers.models import LockerTask
 from transfers import outcome_counts
 from wallets.states import AuditResult
 
-KEPT_SECONDS: Final = 60
+CACHED_SECONDS: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-# What Prometheus, curl and browsers send. A proxy on this machine has its address, and is known by what it adds, of
-# which no list could be complete.
+# Headers that Prometheus, curl and browsers send. A proxy on this machine has a loopback address too; it is recognised
+# by any further header.
 _SENT_DIRECTLY: Final = frozenset(
     {
         "accept", "accept-charset", "accept-encoding", "accept-language", "authorization", "cache-control",
@@ -46,13 +45,15 @@ _SENT_DIRECTLY: Final = frozenset(
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer those who show the token of the settings; without one there, only this machine, and no proxy on it."""
+    """Require COPPICE_METRICS_TOKEN. Without it, answer clients on this machine that came through no proxy."""
     if settings.METRICS_TOKEN:
         shown = request.headers.get("Authorization", "").encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(shown, f"Bearer {settings.METRICS_TOKEN}".encode()):
-            return _refused(401, "This wants COPPICE_METRICS_TOKEN as a bearer token.", {"WWW-Authenticate": "Bearer"})
+            return _refused(401, "A bearer token is required: COPPICE_METRICS_TOKEN.", {"WWW-Authenticate": "Bearer"})
     elif not _is_asked_directly(request):
-        return _refused(403, "This answers the machine itself only. Set COPPICE_METRICS_TOKEN for others.")
+        return _refused(
+            403, "Only clients on this machine may read metrics. Set COPPICE_METRICS_TOKEN to allow others."
+        )
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
@@ -68,16 +69,16 @@ def _refused(status: int, sentence: str, headers: dict[str, str] | None = None) 
 
 
 def exposition() -> bytes:
-    """Return all figures. A part that cannot be asked is left out, and `coppice_scrape_ok` says so."""
+    """Return all metrics. A part that does not answer is omitted, and its `coppice_scrape_ok` is 0."""
     registry = CollectorRegistry()
-    registry.register(_Everything())
+    registry.register(_Collector())
     return bytes(generate_latest(registry))
 
 
-class _Everything:
+class _Collector:
     def collect(self) -> Iterator[Metric]:
-        ok = GaugeMetricFamily("coppice_scrape_ok", "Whether a part could be asked for its figures.", labels=["part"])
-        took = GaugeMetricFamily("coppice_scrape_seconds", "How long asking a part took.", labels=["part"])
+        ok = GaugeMetricFamily("coppice_scrape_ok", "1 if the part answered.", labels=["part"])
+        took = GaugeMetricFamily("coppice_scrape_seconds", "Duration of its query.", labels=["part"])
         for part, source in _SOURCES.items():
             began = time.monotonic()
             try:
@@ -111,32 +112,34 @@ def _requests() -> Iterator[Metric]:
 
 def _broker() -> Iterator[Metric]:
     waiting, taken = redis_status.queue(settings.REDIS_URL)
-    yield GaugeMetricFamily("coppice_queue_messages", "Rings that no worker has taken yet.", value=waiting)
-    yield GaugeMetricFamily("coppice_queue_unacknowledged", "Rings that a worker has taken.", value=taken)
+    yield GaugeMetricFamily("coppice_queue_messages", "Messages that wait for a worker.", value=waiting)
+    yield GaugeMetricFamily("coppice_queue_unacknowledged", "Unacknowledged messages.", value=taken)
     now = time.time()
     seen = redis_status.workers(settings.REDIS_URL).values()
     alive = sum(now - at <= 10 for at in seen)
-    yield GaugeMetricFamily("coppice_workers", "Workers that showed a sign of life in 10 seconds.", value=alive)
+    yield GaugeMetricFamily("coppice_workers", "Workers with a heartbeat in the last 10 seconds.", value=alive)
     if answered := redis_status.last_heartbeat(settings.REDIS_URL):
         yield GaugeMetricFamily(
-            "coppice_beat_answered_seconds", "Time since a ring of beat was answered.", value=max(0.0, now - answered)
+            "coppice_beat_answered_seconds",
+            "Time since a worker processed a beat heartbeat.",
+            value=max(0.0, now - answered),
         )
 
 
 def _ledger() -> Iterator[Metric]:
-    ended = CounterMetricFamily("coppice_transfers", "Transfers that ended, by outcome.", labels=["outcome"])
+    ended = CounterMetricFamily("coppice_transfers", "Final transfers, by outcome.", labels=["outcome"])
     for outcome, number in outcome_counts.totals().items():
         ended.add_metric([outcome], number)
     yield ended
-    still = GaugeMetricFamily("coppice_transfers_open", "Transfers that wait for a decision.", labels=["state"])
-    oldest = GaugeMetricFamily("coppice_transfers_oldest_seconds", "Age of the oldest one.", labels=["state"])
+    still = GaugeMetricFamily("coppice_transfers_open", "Open transfers.", labels=["state"])
+    oldest = GaugeMetricFamily("coppice_transfers_oldest_seconds", "Age of the oldest open transfer.", labels=["state"])
     rows = dict.fromkeys(("requested", "pending"), (0, 0.0)) | {row[0]: row[1:] for row in _rows(_OPEN_TRANSFERS)}
     for state, (number, age) in rows.items():
         still.add_metric([state], number)
         oldest.add_metric([state], age)
     yield still
     yield oldest
-    ((tokens, wallets),) = _kept("holdings", _HOLDINGS)
+    ((tokens, wallets),) = _cached("holdings", _HOLDINGS)
     yield GaugeMetricFamily("coppice_tokens", "Tokens in all wallets; at most a minute old.", value=tokens)
     yield GaugeMetricFamily("coppice_wallets", "Wallets; at most a minute old.", value=wallets)
 
@@ -145,12 +148,14 @@ def _lockers() -> Iterator[Metric]:
     tasks = GaugeMetricFamily(
         "coppice_locker_tasks", "Tasks by kind and state; at most a minute old.", labels=["kind", "state"]
     )
-    for kind, state, number in _kept("tasks", "SELECT kind, state, count(*) FROM lockers_lockertask GROUP BY 1, 2"):
+    for kind, state, number in _cached("tasks", "SELECT kind, state, count(*) FROM lockers_lockertask GROUP BY 1, 2"):
         tasks.add_metric([kind, state], number)
     yield tasks
-    running = GaugeMetricFamily("coppice_locker_tasks_running", "Tasks under way, by kind.", labels=["kind"])
-    oldest = GaugeMetricFamily("coppice_locker_tasks_oldest_seconds", "Age of the oldest one.", labels=["kind"])
-    unheld = GaugeMetricFamily("coppice_locker_tasks_unheld", "Those that no worker holds.", labels=["kind"])
+    running = GaugeMetricFamily("coppice_locker_tasks_running", "Running tasks, by kind.", labels=["kind"])
+    oldest = GaugeMetricFamily(
+        "coppice_locker_tasks_oldest_seconds", "Age of the oldest running task.", labels=["kind"]
+    )
+    unheld = GaugeMetricFamily("coppice_locker_tasks_unheld", "Running tasks that no worker holds.", labels=["kind"])
     for kind, number, age, nobodys in _rows(_RUNNING_TASKS):
         running.add_metric([kind], number)
         oldest.add_metric([kind], age)
@@ -158,11 +163,11 @@ def _lockers() -> Iterator[Metric]:
     yield from (running, oldest, unheld)
     yield GaugeMetricFamily(
         "coppice_locker_tasks_in_need",
-        "Tasks that need a human: coins unknown, or past their time, and not marked as seen.",
+        "Tasks that need an operator: coins unknown or past the deadline, and not marked as seen.",
         value=reports.tasks_in_need(LockerTask.objects.all()).count(),
     )
     coins = GaugeMetricFamily("coppice_coins", "Coins by state; at most a minute old.", labels=["state"])
-    for state, number in _kept("coins", "SELECT state, count(*) FROM lockers_coin GROUP BY 1"):
+    for state, number in _cached("coins", "SELECT state, count(*) FROM lockers_coin GROUP BY 1"):
         coins.add_metric([state], number)
     yield coins
 
@@ -170,10 +175,10 @@ def _lockers() -> Iterator[Metric]:
 def _servers() -> Iterator[Metric]:
     up = GaugeMetricFamily("coppice_raida_up", "Whether the server answered the last echo.", labels=["raida"])
     latency = GaugeMetricFamily(
-        "coppice_raida_latency_seconds", "How long its last answer to an echo took.", labels=["raida"]
+        "coppice_raida_latency_seconds", "Latency of its last answer to an echo.", labels=["raida"]
     )
     heard = GaugeMetricFamily("coppice_raida_answered_seconds", "Time since its last answer.", labels=["raida"])
-    resting = GaugeMetricFamily("coppice_raida_resting", "Whether workers spare it.", labels=["raida"])
+    resting = GaugeMetricFamily("coppice_raida_resting", "1 if workers skip the server.", labels=["raida"])
     for raida, answered, milliseconds, age, spared in _rows(_READINGS):
         up.add_metric([str(raida)], answered)
         resting.add_metric([str(raida)], spared)
@@ -190,9 +195,9 @@ def _audits() -> Iterator[Metric]:
         result.add_metric([state.value], int(row is not None and row[0] == state))
     yield result
     if row is not None:
-        yield GaugeMetricFamily("coppice_audit_findings", "What the last audit found.", value=row[1])
-        yield GaugeMetricFamily("coppice_audit_age_seconds", "Time since it ended.", value=row[2])
-        yield GaugeMetricFamily("coppice_audit_duration_seconds", "How long it took.", value=row[3])
+        yield GaugeMetricFamily("coppice_audit_findings", "Findings of the last audit.", value=row[1])
+        yield GaugeMetricFamily("coppice_audit_age_seconds", "Time since the last audit ended.", value=row[2])
+        yield GaugeMetricFamily("coppice_audit_duration_seconds", "Duration of the last audit.", value=row[3])
 
 
 _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
@@ -204,7 +209,7 @@ _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "audits": _audits,
 }
 
-# In so many words, so that the index of what is not completed serves.
+# Repeats the predicate of the partial index on open transfers, so that the planner can use it.
 _OPEN_TRANSFERS: Final = """
 SELECT state, count(*), extract(epoch FROM now() - min(created_at))::float FROM transfers_transfer
  WHERE state <> 'completed' AND state IN ('requested', 'pending') GROUP BY state
@@ -238,6 +243,6 @@ def _rows(statement: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _kept(name: str, statement: str) -> list[tuple[Any, ...]]:
-    """Of this process within a minute."""
-    return cache.get_or_set(f"metrics:{name}", lambda: _rows(statement), KEPT_SECONDS) or []
+def _cached(name: str, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, cached by this process for 60 s."""
+    return cache.get_or_set(f"metrics:{name}", lambda: _rows(statement), CACHED_SECONDS) or []

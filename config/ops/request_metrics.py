@@ -1,13 +1,13 @@
 """
-Counting requests, in every process of the web server, into one place.
+Request metrics of all web processes.
 
-Each process adds up in memory and hands its sums to the broker's server every second, so that whichever process is
-asked for the figures answers for all of them, on all machines, and a process that is replaced takes nothing with it.
+Each process counts in memory and adds its counts to the broker's server every second, so that any process on any
+machine can report the totals.
 
-Decided 2026-11-21, against prometheus_client's multiprocess mode: its files must lie in a directory that all
-processes of one machine share and that is emptied at each start, a replaced process leaves its own behind, and two
-machines are two targets. And against a round trip for each request: that is a tenth of a small request.
-What is given up: the requests of the last second, if a process is killed.
+Decided 2026-11-21 against prometheus_client's multiprocess mode, which needs a directory that the processes of one
+machine share and that is emptied at each start, leaves files of replaced processes, and makes each machine a target;
+and against a round trip per request, which would add a tenth to a small request. A killed process loses the counts of
+its last second.
 """
 
 import atexit
@@ -26,15 +26,15 @@ from django.http import HttpRequest, HttpResponse
 from config.ops import access_log, redis_status
 
 KEY: Final = "coppice:traffic"
-HAND_OVER_SECONDS: Final = 1.0
-# Upper ends in seconds. The last bucket has none.
+FLUSH_SECONDS: Final = 1.0
+# Upper bounds in seconds. The last bucket has none.
 BUCKETS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Of a request that reached no view.
+# The route of a request that reached no view.
 NO_ROUTE: Final = "other"
-# Counted apart from 500: seed 001 has a code that opens nothing answered so, and a client may send as many as it likes.
+# Counted apart from 500: seed 001 prescribes 500 for a code without a locker, which clients may send at will.
 REFUSED_BY_500: Final = "500-refused"
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-# Between the parts of a counter's name; no method, path pattern or status holds one.
+# Separates the parts of a counter's name; no method, route or status contains it.
 _PART: Final = " "
 _GROUP: Final = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 _CONVERTER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -44,7 +44,7 @@ _lock: Final = threading.Lock()
 
 
 def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware around all others: count each request and log it, by the pattern of its path."""
+    """Middleware, the outermost: count and log each request by its route."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         began = time.perf_counter()
@@ -62,7 +62,7 @@ def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Calla
 
 
 def method_of(text: str | None) -> str:
-    """Return the method if it is a usual one, else "OTHER"."""
+    """Return a standard method as it is, and "OTHER" for any other."""
     return text if text in _METHODS else "OTHER"
 
 
@@ -76,7 +76,7 @@ def count(method: str, route: str, status: int | str, seconds: float) -> None:
 
 @lru_cache(maxsize=512)
 def readable(route: str) -> str:
-    """Turn the pattern that matched into a path as people write it, the same for both prefixes of one endpoint."""
+    """Turn a URL pattern into a readable path, the same for both prefixes of an endpoint."""
     path = _GROUP.sub(r"{\1}", route)
     for noise in ("/?", "^", "$", "\\Z", "\\", "?"):
         path = path.replace(noise, "")
@@ -84,8 +84,8 @@ def readable(route: str) -> str:
     return "/" + path.removeprefix("wallet/").replace(_PART, "")
 
 
-def hand_over() -> None:
-    """Add what was counted here to what all processes counted. If nobody answers, it is kept for the next time."""
+def flush() -> None:
+    """Add the counts of this process to the shared counters. If the server does not answer, they are kept."""
     with _lock:
         counted = dict(_sums)
         _sums.clear()
@@ -101,20 +101,20 @@ def hand_over() -> None:
                 _sums[name] += sum_
 
 
-def hand_over_regularly() -> None:
-    """Start the thread that does so, in a process that serves requests."""
+def flush_regularly() -> None:
+    """Start a thread that flushes every second."""
 
     def work() -> None:
         while True:
-            time.sleep(HAND_OVER_SECONDS)
-            hand_over()
+            time.sleep(FLUSH_SECONDS)
+            flush()
 
-    threading.Thread(target=work, name="traffic", daemon=True).start()
-    atexit.register(hand_over)
+    threading.Thread(target=work, name="request-metrics", daemon=True).start()
+    atexit.register(flush)
 
 
 class Traffic(NamedTuple):
-    """The requests of one kind since the beginning."""
+    """All requests with one method and route."""
 
     method: str
     route: str
@@ -126,11 +126,11 @@ class Traffic(NamedTuple):
 
 def traffic() -> list[Traffic]:
     """
-    Return what all processes have counted, this one up to now.
+    Return the counts of all processes, with those of this process up to now.
 
-    :raises config.ops.redis_status.BrokerSilent: nobody has it
+    :raises config.ops.redis_status.BrokerSilent: no answer
     """
-    hand_over()
+    flush()
     kinds: dict[tuple[str, str], Traffic] = {}
     for name, sum_ in sorted(redis_status.sums(settings.REDIS_URL, KEY).items()):
         method, route, what = name.split(_PART)

@@ -1,14 +1,13 @@
 """
-What reverse proxies say of a request: the address of the client, and the scheme, host and port that it asked for.
+Client address, scheme, host and port of a request behind reverse proxies.
 
-Their header fields are believed only if they come from an address of `COPPICE_TRUSTED_PROXIES`. A list of addresses is
-read from its end, where the nearest proxy has written, past those that are trusted themselves: what stands before the
-first other address is what a client wrote, and may be anything. Reads `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and
-`Forwarded` (RFC 7239). A proxy that sets one of the two kinds usually passes the other on as the client wrote it; where
-they contradict each other neither is believed.
+`X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `Forwarded` (RFC 7239) are trusted only from addresses in
+`COPPICE_TRUSTED_PROXIES`. A list of addresses is read from its end, where the nearest proxy has appended, and trusted
+proxies in it are skipped: entries before the first other address are under the client's control. A proxy that sets one
+of the two kinds of headers usually passes the other on unchanged; if they contradict each other, neither is trusted.
 
-Decided 2026-11-29, after looking at what there is: granian's own wrappers and uvicorn's read two of these fields, not
-`Forwarded`, and take entries such as `unknown` for addresses; django-forwarded knows no networks.
+Decided 2026-11-29: the wrappers of granian and uvicorn read two of these fields, not `Forwarded`, and accept entries
+such as `unknown` as addresses; django-forwarded does not support networks.
 """
 
 import re
@@ -22,7 +21,7 @@ Network = IPv4Network | IPv6Network
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _LONGEST: Final = 64
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::\w+)?|([0-9.]+)(?::\w+)?", re.ASCII)
-# As Django has it, and the port apart.
+# As in Django, with the port as a group.
 _HOST: Final = re.compile(r"(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?P<port>:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 _PAIR: Final = re.compile(
     r"""[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)=("(?:[^"\\]|\\.)*+"|[^;,"\s]*+)[ \t]*+(;|,|\Z)""", re.ASCII
@@ -31,7 +30,7 @@ _MAPPED: Final = "::ffff:"
 
 
 class Seen(NamedTuple):
-    """What one kind of header fields says; "" is nothing. `address` is a proxy's if that one keeps its client's."""
+    """The values of one kind of headers, "" for none. `address` is that of a proxy which hides its client."""
 
     address: str
     scheme: str = ""
@@ -41,9 +40,9 @@ class Seen(NamedTuple):
 
 def plain_address(text: str) -> str:
     """
-    Return an address in its usual form, without port, brackets and zone; "" if it is none.
+    Return an address in canonical form, without port, brackets and zone, or "" for other text.
 
-    An IPv4 address that a socket for both kinds shows as an IPv6 address is an IPv4 address.
+    An IPv4-mapped IPv6 address becomes an IPv4 address.
     """
     text = text.strip(" \t")
     if not text or len(text) > _LONGEST:
@@ -61,7 +60,7 @@ def plain_address(text: str) -> str:
 
 
 def peer_address(client: str) -> str:
-    """Return the address of the other end of a connection, which the server tells as `address:port`."""
+    """Return the address of a peer that the server reports as `address:port`."""
     address = client.rpartition(":")[0].strip("[]")
     return address.removeprefix(_MAPPED) if address.startswith(_MAPPED) and "." in address else address
 
@@ -84,7 +83,7 @@ def network(text: str) -> Network:
 
 
 class Proxies:
-    """The proxies that are believed."""
+    """The trusted proxies."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = tuple(networks)
@@ -107,7 +106,7 @@ class Proxies:
         peer = environ["REMOTE_ADDR"]
         if not self.trusts(peer):
             return
-        # Read by `config.web.security_headers`, which tells an operator whose proxy is not among these.
+        # Read by `config.web.security_headers`, which warns about a proxy that is not trusted.
         environ["coppice.proxy_is_trusted"] = True
         seen = _agreed(peer, [each for each in (self._of_fields(peer, environ), self._of_rfc(peer, environ)) if each])
         environ["REMOTE_ADDR"] = seen.address or peer
@@ -133,7 +132,7 @@ class Proxies:
         address, index = self._walk(peer, hops)
 
         def said(values: list[str]) -> str:
-            # Proxies that add to each list say together what they say of one hop. Others say it once.
+            # Proxies that append to each list make lists of equal length. Others set a single value.
             return values[index] if values and len(values) == len(hops) else values[-1] if values else ""
 
         return _seen(address, scheme=said(protos), host=said(hosts), port=said(ports))
@@ -156,7 +155,7 @@ class Proxies:
             index = number
             named = plain_address(hops[number])
             if not named or not address:
-                # `unknown`, `_hidden` or anything: who it is that proxy does not say.
+                # `unknown`, `_hidden` or other text: the proxy does not name its client.
                 break
             address = named
             if not self.trusts(address):
@@ -195,7 +194,7 @@ def _list_of(text: str) -> list[str]:
 
 
 def _elements(text: str) -> list[dict[str, str]]:
-    """Return the elements of a `Forwarded` field; none if it is malformed anywhere: it may begin within a quotation."""
+    """Return the elements of a `Forwarded` field, or none if any part of it is malformed."""
     elements: list[dict[str, str]] = [{}]
     position = 0
     while position < len(text):

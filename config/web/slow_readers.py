@@ -1,9 +1,9 @@
 """
-Ends connections whose clients read too slowly.
+Closes connections whose clients read too slowly.
 
-An answer leaves the thread that made it at once, and lies in the server's memory until the client has read it. Neither
-granian nor hyper limits how long that takes. Linux tells of each connection how much is unread (SIOCOUTQ) and how much
-has been acknowledged (TCP_INFO); on other systems nothing is ended.
+A response is buffered in the server's memory until the client has read it, and neither granian nor hyper limits how
+long that takes. Linux reports the unread bytes of a connection (SIOCOUTQ) and the acknowledged ones (TCP_INFO); on
+other systems no connection is closed.
 """
 
 import fcntl
@@ -21,15 +21,15 @@ from typing import Final
 log = logging.getLogger("coppice.web")
 
 LONGEST_PAUSE_SECONDS: Final = 2.0
-# What the kernel may hold for all slow readers of one process, in bytes.
+# Bytes that the kernel may buffer for all slow readers of one process.
 ROOM: Final = 128 * 1024 * 1024
 _SIOCOUTQ: Final = 0x5411
-# Where `struct tcp_info` has `tcpi_bytes_acked`, since Linux 4.1.
+# Offset of `tcpi_bytes_acked` in `struct tcp_info`, since Linux 4.1.
 _ACKED_AT: Final = 120
 
 
 def watch(*, patience_seconds: float, bytes_a_second: int) -> None:
-    """Start the thread that ends what was slower than this rate for so long."""
+    """Start the thread that closes connections slower than `bytes_a_second` for `patience_seconds`."""
     if sys.platform != "linux":
         return
 
@@ -48,10 +48,10 @@ def look(
     slow: dict[str, tuple[int, float]], *, now: float, patience_seconds: float, bytes_a_second: int
 ) -> dict[str, tuple[int, float]]:
     """
-    End the connections that have been slow for too long, and return those that are slow.
+    Close the connections that have been slow for too long, and return those that are slow.
 
-    For each, how many bytes the client had acknowledged when it was first seen to be slow, and when that was. If all
-    together hold more than `ROOM`, a second is too long.
+    The value of each is the number of acknowledged bytes when it was first found slow, and the time of that. If all
+    together hold more than `ROOM`, one second is too long.
     """
     found: dict[str, tuple[int, float]] = {}
     room = ROOM
@@ -65,7 +65,7 @@ def look(
             before, since = slow.get(name, (acked, now))
             if acked - before >= bytes_a_second * max(now - since, 1.0):
                 before, since = acked, now
-            # For what the server closes meanwhile: the kernel would go on to offer it for minutes.
+            # If the server closes the connection meanwhile, the kernel would retransmit for minutes.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * patience_seconds))
             room -= unread
             if now - since < (patience_seconds if room >= 0 else 1.0):
@@ -73,14 +73,14 @@ def look(
                 continue
             room += unread
             log.info("slow_reader", extra={"client": connection.getpeername()[0], "unread": unread})
-            # Without this the kernel would go on to hold what is unread.
+            # Otherwise the kernel would keep the unread bytes.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RDWR)
     return found
 
 
 def _served() -> Iterator[tuple[str, socket.socket]]:
-    """Yield copies of this process's connections from clients, each with a name that no later one has."""
+    """Yield duplicates of this process's client connections, each with a unique name."""
     listening = set[int]()
     for _, copy in _copies(listening=True):
         with copy:

@@ -149,7 +149,7 @@ def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed
 import asyncio, logging, logging.config, sys, threading
 from config.ops import logs
 logging.config.dictConfig(logs.settings(level="INFO"))
-logs.keep_quiet()
+logs.log_uncaught_exceptions()
 def fail(): raise ValueError(sys.argv[1])
 thread = threading.Thread(target=fail); thread.start(); thread.join()
 class Broken:

@@ -17,7 +17,7 @@ __all__ = ["alice", "api_key", "bob", "sapling"]
 @pytest.fixture(autouse=True)
 def nothing_counted(settings):
     """Figures of other tests are forgotten, here and in the shared place."""
-    request_metrics.hand_over()
+    request_metrics.flush()
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(
             request_metrics.KEY, redis_status.WORKERS_KEY, redis_status.QUEUE_KEY, redis_status.TASKS_QUEUE_KEY
@@ -71,7 +71,7 @@ def test_what_cannot_be_handed_over_is_kept(client, settings, silent_broker):
     shared = settings.REDIS_URL
     settings.REDIS_URL = silent_broker
     client.get("/livez")
-    request_metrics.hand_over()
+    request_metrics.flush()
     client.get("/livez")
     settings.REDIS_URL = shared
 

@@ -17,7 +17,7 @@ DOWNLOAD = "/api/transactions/locker/download"
 
 @pytest.fixture
 def caller(transactional_db: None, settings: Any) -> Caller:
-    request_metrics.hand_over()
+    request_metrics.flush()
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(request_metrics.KEY)
     return logged_in("alice", operations.create_api_key(name="partner")[1])
