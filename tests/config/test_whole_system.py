@@ -254,7 +254,11 @@ class System:
     @cached_property
     def ended(self) -> tuple[int, str]:
         """Kill beat, once; return the exit status of the launcher and what it printed at the end."""
-        return next(process.pid for process in processes_of(self.state) if name in process.command.split())
+        beat = next(process for process in processes_of(self.state) if "beat" in process.command.split())
+        os.kill(beat.pid, signal.SIGKILL)
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read()
+        return self.process.wait(timeout=60), rest
 
 
 @pytest.fixture(scope="module")
