@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 
 ROOT: Final = Path(__file__).parents[2]
 APPS: Final = ("desk", "lockers", "transfers", "trusts", "wallets")
-_CREATED: Final = re.compile(r"^CREATE (?:FUNCTION|TRIGGER|SEQUENCE) (\w+)|ADD CONSTRAINT (\w+)", re.MULTILINE)
+_CREATED: Final = re.compile(r"^CREATE [A-Z ]+ (\w+)|ADD CONSTRAINT (\w+)", re.MULTILINE)
 
 SCHEMA: Final = {
     "columns": """
