@@ -9,9 +9,11 @@ at any of them leaves one behind.
 import base64
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import string
 import subprocess
