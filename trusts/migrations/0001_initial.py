@@ -15,7 +15,12 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("number", models.BigIntegerField(editable=False, unique=True)),
-                ("type", models.CharField(choices=[("send", "Send"), ("manage", "Manage")], max_length=6)),
+                (
+                    "type",
+                    models.CharField(choices=[("send", "Send"), ("manage", "Manage")], editable=False, max_length=6),
+                ),
+                ("holder_id", models.UUIDField(editable=False)),
+                ("subject_id", models.UUIDField(editable=False)),
                 (
                     "request_type",
                     models.CharField(
@@ -115,21 +120,17 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="trust",
             index=models.Index(
-                condition=models.Q(
-                    ("managed_created_at__isnull", False), ("request_type", "manage"), ("state", "trusted")
-                ),
-                fields=["actor", "managed_created_at", "target"],
-                name="trust_manages",
+                condition=models.Q(("state", "trusted")),
+                fields=["holder_id", "subject_id", "type"],
+                name="trust_power",
             ),
         ),
         migrations.AddIndex(
             model_name="trust",
             index=models.Index(
-                condition=models.Q(
-                    ("managed_created_at__isnull", False), ("request_type", "yield"), ("state", "trusted")
-                ),
-                fields=["target", "managed_created_at", "actor"],
-                name="trust_yields",
+                condition=models.Q(("managed_created_at__isnull", False), ("state", "trusted"), ("type", "manage")),
+                fields=["holder_id", "managed_created_at", "subject_id"],
+                name="trust_managed",
             ),
         ),
         migrations.AddConstraint(
@@ -147,17 +148,6 @@ class Migration(migrations.Migration):
                     ("state__in", ["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"])
                 ),
                 name="trust_state_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("request_type__in", ["send", "receive"]), ("type", "send")),
-                    models.Q(("request_type__in", ["manage", "yield"]), ("type", "manage")),
-                    _connector="OR",
-                ),
-                name="trust_type_fits_request_type",
             ),
         ),
         migrations.AddConstraint(

@@ -275,9 +275,9 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("key", models.CharField(max_length=255)),
                 ("fingerprint", models.BinaryField(max_length=32)),
-                ("status", models.SmallIntegerField()),
-                ("body", models.BinaryField()),
-                ("is_sealed", models.BooleanField(db_default=True)),
+                ("status", models.SmallIntegerField(null=True)),
+                ("body", models.BinaryField(null=True)),
+                ("result_id", models.UUIDField(null=True)),
                 ("created_at", models.DateTimeField(db_default=Now(), db_index=True)),
                 (
                     "wallet",
