@@ -1,8 +1,8 @@
 """
-How refusals and faults become answers: one table, two dialects.
+Error responses: one table of status codes, two formats.
 
-Treetracker paths answer `{"code", "message"}`, locker paths `{"status": "error", "error": true, "message", "code", …}`;
-the path decides. Every error leaves through this module, those of unknown paths and of middleware included.
+Treetracker paths respond with `{"code", "message"}`, locker paths with `{"status": "error", "error": true, "message",
+"code", …}`. All errors pass this module, including those of unknown paths and of middlewares.
 """
 
 import logging
@@ -33,7 +33,7 @@ from wallets.errors import DomainError
 
 log = logging.getLogger("coppice.api")
 
-# The most specific class that is named here decides.
+# The status of the most specific class applies.
 STATUSES: Final[dict[type[DomainError], int]] = {
     wallets_errors.WalletNotFound: 404,
     wallets_errors.InvalidWalletName: 400,
@@ -115,17 +115,17 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     transfers_errors.BatchUncovered: 422,
 }
 
-# What a caller may try again as it is: the row was busy, or the server was being restarted.
-# Classes 08 and 53 whole: connections, and resources such as disk and memory.
+# SQLSTATEs after which the same request may be retried: locks, timeouts, restarts. The classes 08 (connections) and 53
+# (resources) are transient too.
 _TRANSIENT: Final = {"55P03", "57014", "40P01", "40001", "25P03", "25006", "57P01", "57P02", "57P03"}
 RETRY_AFTER_SECONDS: Final = "1"
-# Of a database that takes no writes, such as a standby server: it takes a while until another one is the primary.
+# The database is read-only, such as a standby server. A failover takes a while.
 _READ_ONLY: Final = "25006"
 READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
 
-# The error name that is logged for a refusal without a domain error, by status.
+# Error names for the log, by status, of refusals without a domain error.
 _NAMES: Final = {
     400: "MalformedRequest",
     408: "RequestTimeout",
@@ -142,7 +142,7 @@ def refusal_name(status: int) -> str:
 
 
 class RequestRefused(drf_errors.APIException):
-    """A request that is refused before any rule of the domain is asked. `name` is what the log calls it."""
+    """A request that is refused before any domain rule applies. `name` is its error name in the log."""
 
     def __init__(
         self, status: int, message: str, headers: Mapping[str, str] | None = None, *, name: str | None = None
@@ -155,7 +155,7 @@ class RequestRefused(drf_errors.APIException):
 
 
 class Invalid(RequestRefused):
-    """A value of the path, the query or the body has the wrong shape: 422."""
+    """A value of the path, the query or the body is invalid: 422."""
 
     def __init__(self, message: str) -> None:
         super().__init__(422, message, name="Invalid")
@@ -163,9 +163,9 @@ class Invalid(RequestRefused):
 
 def status_of(error: DomainError) -> int | None:
     """
-    Return the HTTP status of a refusal, or None if the table does not name its class.
+    Return the HTTP status of a domain error, or None for a class that is not in the table.
 
-    Refused rows have the status of the row, if all have the same.
+    Refused rows have their common status, if they have one.
     """
     if isinstance(error, transfers_errors.RowsRefused):
         statuses = {status_of(each) for each in error.problems.values()}
@@ -175,18 +175,18 @@ def status_of(error: DomainError) -> int | None:
 
 def is_locker_path(path: str) -> bool:
     """
-    Tell whether the path speaks the locker dialect, needs no API key and answers a missing bearer with 401.
+    Return whether a path, without the prefix of the public URL, belongs to the locker API.
 
-    All paths here are without the prefix of the public URL.
+    Locker paths have the locker error format, need no API key, and answer a missing bearer token with 401.
     """
     return path.startswith("/api/")
 
 
 def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
-    Return the body of an error in the dialect of the path.
+    Return the body of an error in the format of the path.
 
-    Clients of seed 000 read only `status`: without it they would poll for ever for a task that was never begun.
+    Clients of seed 000 read only `status`; without it they would poll forever for a task that does not exist.
     """
     if is_locker_path(path):
         return {"status": "error", "error": True, "message": message, "code": status, **(extra or {})}
@@ -194,7 +194,7 @@ def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | Non
 
 
 def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Return an error as a response, where no REST framework view is involved."""
+    """Return an error response outside of REST framework views."""
     return HttpResponse(
         orjson.dumps(body_of(request.path_info, status, message)),
         status=status,
@@ -204,7 +204,7 @@ def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
-    """Turn whatever a view raised into a response. Never raises, and shows nothing that was not meant to be shown."""
+    """Turn an exception of a view into a response. Never raises; unexpected exceptions are not shown."""
     request = context["request"]
     extra: Mapping[str, Any] = {}
     headers: dict[str, str] = {}
@@ -238,11 +238,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
             status, message = 400, "Malformed request"
         case DatabaseError() if is_transient(error):
-            message, headers = _for_now(error)
+            message, headers = _transient_response(error)
             status = 503
         case _:
             log.error("unexpected_error", exc_info=error, extra={"request_id": getattr(request, "request_id", None)})
-            # Error reporters, and the client of the test suite, listen for this.
+            # For error reporters and the test client.
             got_request_exception.send(sender=exception_handler, request=request)
             status, message = 500, "Unknown error"
     django_request = getattr(request, "_request", request)
@@ -254,18 +254,18 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 
 
 def is_transient(error: DatabaseError) -> bool:
-    """Tell whether the same request may well succeed a moment later."""
+    """Return whether the same request may succeed a moment later."""
     state = getattr(error.__cause__, "sqlstate", None)
     if state is None:
-        # There was no answer of the server at all: the connection is gone.
+        # No response of the server: the connection is lost.
         return isinstance(error, OperationalError | InterfaceError)
     return state in _TRANSIENT or state[:2] in {"08", "53"}
 
 
-def _for_now(error: DatabaseError) -> tuple[str, dict[str, str]]:
-    """Log a transient error of the database, and return the message and the headers of the 503 that answers it."""
+def _transient_response(error: DatabaseError) -> tuple[str, dict[str, str]]:
+    """Log a transient error of the database, and return the message and headers of its 503 response."""
     state = getattr(error.__cause__, "sqlstate", None)
-    # Without a traceback: while PostgreSQL restarts, every request comes here.
+    # Without a traceback: while PostgreSQL restarts, every request fails here.
     log.warning("database_is_busy", extra={"error": type(error).__name__, "sqlstate": state})
     if state == _READ_ONLY:
         return "Service is read-only for now, try again", {"Retry-After": READ_ONLY_RETRY_AFTER_SECONDS}
@@ -273,7 +273,7 @@ def _for_now(error: DatabaseError) -> tuple[str, dict[str, str]]:
 
 
 def bearer_refused(path: str) -> RequestRefused:
-    """Return the refusal of a missing, unknown, expired or revoked bearer token: the same for all."""
+    """Return the error for a missing, unknown, expired or revoked bearer token: the same for all."""
     status = 401 if is_locker_path(path) else 403
     message = "ERROR: Authentication, token not verified"
     return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
@@ -310,12 +310,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    # Called while the exception is being handled.
     error = sys.exc_info()[1]
     if error is not None:
         _note(request, error)
     if isinstance(error, DatabaseError) and is_transient(error):
-        message, headers = _for_now(error)
+        message, headers = _transient_response(error)
         if not is_page(request.path_info):
             return answer(request, 503, message, headers)
         page = render_to_string("503.html", {"message": message, "seconds": headers["Retry-After"]})

@@ -1,14 +1,13 @@
 """
-How many requests a wallet and an API key may make in a minute, and how many calls of a wallet may wait at once.
+Rate limits of wallets and API keys, and the limit of concurrent waiting calls of a wallet.
 
-Requests are counted in windows of a minute, in the Redis-protocol server, so that all web processes count together;
-a limit that is off costs nothing. While that server does not answer, no limit is enforced. Responses report the
-remaining quota in the header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted in each process
-separately: each occupies a thread of that process.
+Requests are counted in windows of a minute in the Redis-protocol server, shared by all web processes. While that server
+does not answer, no limit is enforced. Responses report the remaining quota in the header fields of
+draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted per process, since each occupies a thread.
 
-Once an action that begins a task has refused a caller with 429, it refuses that caller for a second before the database
-is asked: a full check takes several times as long as such a refusal, and the other callers would wait for it. A request
-with an Idempotency-Key is refused so only after its answer was looked for: it may repeat one that was accepted.
+An action that starts a task and has refused a caller with 429 repeats the refusal for a second without a query: a full
+check takes several times as long, and other callers would wait for it. A request with an Idempotency-Key gets it only
+after the look-up of its stored response: it may repeat an accepted request.
 """
 
 import threading
@@ -34,7 +33,7 @@ _SPEND: Final = load_lua("config/api", "spend")
 
 @dataclass(frozen=True, slots=True)
 class _Quota:
-    """A limit, under the name by which the header fields call it, and the counter of one caller."""
+    """A limit with its name in the header fields, and the key of the caller's counter."""
 
     name: str
     limit: int
@@ -56,9 +55,9 @@ def _quotas(found: queries.Credentials, *, is_task: bool) -> list[_Quota]:
 
 def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) -> None:
     """
-    Count a request of the caller; `is_task` says that it begins a task, or asks the RAIDA servers.
+    Count a request of the caller. `is_task`: it starts a task or asks the RAIDA servers.
 
-    :raises RequestRefused: 429, there were too many in this minute
+    :raises RequestRefused: 429, a limit is exceeded
     """
     quotas = _quotas(found, is_task=is_task)
     if not quotas:
@@ -66,14 +65,14 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
     keys = [quota.key for quota in quotas]
     arguments = [WINDOW_SECONDS * 1000, *(quota.limit for quota in quotas)]
     try:
-        *told, is_refused = redis_servers.ask(
+        *counted, is_refused = redis_servers.ask(
             settings.REDIS_URL, lambda client: client.register_script(_SPEND)(keys=keys, args=arguments)
         )
     except redis_servers.Away:
         return
-    left = [max(0, quota.limit - number) for quota, number in zip(quotas, told[::2], strict=True)]
-    ends = [max(1, ceil(milliseconds / 1000)) for milliseconds in told[1::2]]
-    # Written by `config.api.views`, on refusals too.
+    left = [max(0, quota.limit - number) for quota, number in zip(quotas, counted[::2], strict=True)]
+    ends = [max(1, ceil(milliseconds / 1000)) for milliseconds in counted[1::2]]
+    # `config.api.views` adds these to all responses.
     request.limit_headers = {  # type: ignore[attr-defined]
         "RateLimit-Policy": ", ".join(f'"{quota.name}";q={quota.limit};w={WINDOW_SECONDS}' for quota in quotas),
         "RateLimit": ", ".join(
@@ -87,7 +86,7 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What a caller was refused with, and until when it is refused again."""
+    """The refusal of a caller, and until when it is repeated."""
 
     until: float
     error: Exception
@@ -95,7 +94,7 @@ class _Refusal:
     headers: Mapping[str, str]
 
 
-# By the digest of the bearer token, and the action. No longer than any `Retry-After` that is sent.
+# By digest of the bearer token and action. Not longer than the shortest `Retry-After`.
 _REFUSED_SECONDS: Final = 1.0
 _REFUSED_AT_MOST: Final = 10_000
 _refusals: Final[dict[tuple[bytes, str], _Refusal]] = {}
@@ -103,16 +102,16 @@ _refusals: Final[dict[tuple[bytes, str], _Refusal]] = {}
 
 def refuse_again(request: HttpRequest, *, bearer: str, action: str) -> None:
     """
-    Refuse a caller as the action refused it within the last second, with `note_refusal`.
+    Repeat the refusal that `note_refusal` stored for the caller and the action within the last second.
 
-    :raises Exception: the refusal of then
+    :raises Exception: that refusal
     """
     if not _refusals or not bearer:
         return
     refusal = _refusals.get((queries.digest(bearer), action))
     if refusal is None or time.monotonic() >= refusal.until:
         return
-    # For the log, and as the first refusal had them. A request that was authenticated and counted has its own.
+    # For the log and the header fields, as in the first refusal, unless the request itself was authenticated.
     if getattr(request, "credentials", None) is None:
         request.credentials = refusal.credentials  # type: ignore[attr-defined]
         request.limit_headers = refusal.headers  # type: ignore[attr-defined]
@@ -120,8 +119,8 @@ def refuse_again(request: HttpRequest, *, bearer: str, action: str) -> None:
 
 
 def note_refusal(request: HttpRequest, error: Exception, *, bearer: str, action: str) -> None:
-    """Note that the action, which begins a task, has refused the caller with 429."""
-    # Its frames would keep the request as long as the refusal is kept.
+    """Store that the action, which starts a task, has refused the caller with 429."""
+    # Its frames would keep a reference to the request.
     error.__traceback__ = error.__context__ = error.__cause__ = None
     key, now = (queries.digest(bearer), action), time.monotonic()
     if (earlier := _refusals.get(key)) is not None and now < earlier.until:
@@ -137,7 +136,7 @@ def note_refusal(request: HttpRequest, error: Exception, *, bearer: str, action:
 
 
 def forget_refusals() -> None:
-    """Forget all that `note_refusal` noted."""
+    """Delete all stored refusals."""
     _refusals.clear()
 
 
@@ -147,9 +146,9 @@ _waiting_lock: Final = threading.Lock()
 
 def begin_waiting(wallet_id: UUID) -> None:
     """
-    Note that a call of the wallet begins to wait; `end_waiting` must follow.
+    Count a waiting call of the wallet; `end_waiting` must follow.
 
-    :raises TooManyWaiting: as many wait already as may
+    :raises TooManyWaiting: the limit is reached
     """
     with _waiting_lock:
         if _waiting[wallet_id] >= settings.WAITING_CALLS_PER_WALLET:

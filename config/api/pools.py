@@ -1,10 +1,9 @@
 """
-On which threads a request is answered.
+Thread pools of the web server.
 
-Most answers take milliseconds and share a few threads. What waits for other machines, or keeps a processor busy with a
-password, runs on separate threads: while these are busy, other requests are still answered. A view declares its pool
-(`@answered_on`), the server reads it from the URL conf (`pool_of`), and `tests/api/test_pools.py` finds a view that
-waits and does not say so.
+Most requests take milliseconds and share a few threads. Requests that wait for other machines or hash a password run in
+separate pools, so that they do not delay the others. A view declares its pool with `@answered_on`, and the server reads
+it from the URL conf (`pool_of`). tests/api/test_pools.py finds views that wait without a declaration.
 """
 
 import re
@@ -24,22 +23,22 @@ class Pool(StrEnum):
     """The groups of threads."""
 
     ORDINARY = "ordinary"
-    # Waits for RAIDA servers, or for a worker that asks them.
+    # Waits for RAIDA servers, or for a worker.
     WAITING = "waiting"
-    # Computes what a password hashes to.
+    # Hashes a password.
     PASSWORDS = "passwords"
     # Needs neither database nor broker.
     ALIVE = "alive"
 
 
 class Size(NamedTuple):
-    """How many threads of one process a pool has, and how many requests may wait for one of them."""
+    """The threads of a pool in each process, and the requests that may wait for one of them."""
 
     threads: int
     waiting: int
 
 
-# Each thread keeps a database connection once it has needed one: two processes have up to 30.
+# Each thread keeps its database connection: two processes have up to 30.
 SIZES: Final[Mapping[Pool, Size]] = MappingProxyType(
     {
         # Four threads keep a core busy while others wait for PostgreSQL; more only wait for each other.
@@ -52,7 +51,7 @@ SIZES: Final[Mapping[Pool, Size]] = MappingProxyType(
 
 
 def answered_on(pool: Pool) -> Callable[[F], F]:
-    """Say of a view, or of an action of a view set, on which threads it runs."""
+    """Declare the pool of a view or of an action of a view set."""
 
     def decorate(view: F) -> F:
         view.pool = pool  # type: ignore[attr-defined]
@@ -62,21 +61,21 @@ def answered_on(pool: Pool) -> Callable[[F], F]:
 
 
 class Route(NamedTuple):
-    """A path of the URL conf: a regular expression for what follows the first slash, and its view's callback."""
+    """A path of the URL conf: a regular expression without the leading slash, and the callback of its view."""
 
     pattern: str
     callback: Callable[..., Any]
 
     @property
     def pools(self) -> set[Pool]:
-        """What its view says, or the actions of its view set."""
+        """The pools of its view, or of the actions of its view set."""
         actions: Mapping[str, str] = getattr(self.callback, "actions", None) or {}
         views = [getattr(self.callback.cls, action) for action in actions.values()] if actions else [self.callback]  # type: ignore[attr-defined]
         return {getattr(view, "pool", Pool.ORDINARY) for view in views}
 
 
 def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> Iterator[Route]:
-    """Walk a URL conf."""
+    """Yield all routes of a URL conf."""
     for entry in patterns:
         here = prefix + _expression(entry.pattern)
         if isinstance(entry, URLResolver):
@@ -88,15 +87,14 @@ def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> It
 def _expression(pattern: Any) -> str:
     if isinstance(pattern, RegexPattern):
         return _NAMED_GROUP.sub("(?:", str(pattern).removeprefix("^"))
-    # Of a `path()`, or of one like it: its own regular expression.
     return _NAMED_GROUP.sub("(?:", str(pattern.regex.pattern).removeprefix("^"))
 
 
 def pool_of(patterns: Sequence[URLPattern | URLResolver]) -> Callable[[str], Pool]:
     """
-    Return a function that tells the pool of a path, its leading slash included.
+    Return a function from a path, with its leading slash, to its pool.
 
-    One regular expression, because a look at Django's whole URL conf would cost each request 3 % of its time.
+    It uses one regular expression: to resolve the path in Django's URL conf would add 3 % to a request.
     """
     by_pool: dict[Pool, list[str]] = {}
     for route in routes(patterns):
@@ -105,7 +103,7 @@ def pool_of(patterns: Sequence[URLPattern | URLResolver]) -> Callable[[str], Poo
     if not by_pool:
         return lambda path: Pool.ORDINARY
     alternatives = "|".join(f"(?P<{pool}>{'|'.join(found)})" for pool, found in by_pool.items())
-    # Some paths may be written in any case. To take another for one of them does no harm.
+    # Some paths are case-insensitive. A false match of another one is harmless.
     match = re.compile(f"/(?:{alternatives})", re.IGNORECASE).match
     pools = {str(pool): pool for pool in Pool}
 

@@ -36,7 +36,7 @@ ATTEMPTS = int(os.environ.get("COPPICE_FUZZ", "3"))
 PHASES = "examples,coverage,fuzzing,stateful" if "COPPICE_FUZZ" in os.environ else "examples,coverage"
 # The calls that wait for the end of their task do so for 25 seconds if it does not end, and Schemathesis, unless told
 # otherwise, for 10: it would call an answer that is late by design a network error.
-ANSWERED_SECONDS = 2 * int(synchronous_views.PATIENCE.total_seconds())
+ANSWERED_SECONDS = 2 * int(synchronous_views.WAIT.total_seconds())
 # These ask for more than the description says. A body that fits it may still be refused by a rule, and what it forbids
 # may be let through where the public service does so: an id without hyphens, a number in quotes.
 NOT_CHECKED = ["positive_data_acceptance", "negative_data_rejection", "missing_required_header"]

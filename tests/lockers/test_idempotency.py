@@ -63,7 +63,7 @@ def test_sixteen_at_once_are_one(
     kind: str, path: str, body: Any, alice: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # There is no worker, so nothing comes of waiting for one.
-    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(synchronous_views, "WAIT", timedelta(0))
     outcomes = race([sender(alice, path, body)] * CLIENTS)
     late = sender(alice, path, body)()
 
@@ -96,12 +96,12 @@ def test_a_repetition_is_answered_at_once_while_as_many_calls_wait_as_may(
 ) -> None:
     settings.WAITING_CALLS_PER_WALLET = 1
     path = f"/api/transactions/locker/{name}"
-    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(synchronous_views, "WAIT", timedelta(0))
     first = answer(alice.post(path, body, idempotency_key="once"))
     assert first[0] == 200
     assert alice.wallet is not None
     # There is no worker: what waits does not end.
-    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(days=1))
+    monkeypatch.setattr(synchronous_views, "WAIT", timedelta(days=1))
 
     limits.begin_waiting(alice.wallet.pk)
     try:
@@ -171,7 +171,7 @@ def test_an_upload_with_a_key_answers_when_the_work_is_done_and_so_does_its_repe
         return look(**asked)
 
     monkeypatch.setattr(queries, "final_task", work_and_look)
-    monkeypatch.setattr(synchronous_views, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(synchronous_views, "WAIT", timedelta(0))
     if is_refused:
         refuse_puts(monkeypatch, range(25))
     path, body = "/api/transactions/locker/upload", {"wallet": "alice", "locker_key": code, "amount": 12}

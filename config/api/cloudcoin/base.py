@@ -1,4 +1,4 @@
-"""What all endpoints below `/api/` share."""
+"""The base of the endpoints below `/api/`, with the parameters and errors that several of them have."""
 
 from datetime import datetime
 from functools import partial
@@ -16,20 +16,20 @@ from lockers.operations import new_task
 from wallets import errors as wallet_errors
 
 describe: Final = partial(openapi.describe, is_locker=True)
-FOREIGN: Final = [
+# Errors of endpoints that name a wallet, send a code, or select coins.
+WALLET_ERRORS: Final = [
     wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
     wallet_errors.WalletNotControlled("The wallet bob is not yours, and you do not manage it"),
     wallet_errors.InvalidWalletName("invalid wallet name:no body"),
 ]
-# How many rows a list has if no limit is given.
-ROWS: Final = 100
+# The number of rows of a list without a limit.
+DEFAULT_LIMIT: Final = 100
 PAGE: Final = {**openapi.PAGE, "limit": Number(1, pagination.MAXIMUM_LIMIT, from_text=True, required=False)}
 NO_CODE: Final = errors.InvalidLockerRequest(errors.NO_CODE)
 NO_NEW_CODE: Final = errors.InvalidLockerRequest(errors.NO_NEW_CODE)
 TOO_MANY_TASKS: Final = errors.TooManyTasks(100)
-# Of whatever sends a code.
-NO_LOOK: Final = [NO_CODE, errors.TooManyWrongCodes(600)]
-NO_COINS: Final = [
+CODE_ERRORS: Final = [NO_CODE, errors.TooManyWrongCodes(600)]
+COIN_ERRORS: Final = [
     errors.NotEnoughCoins("Not enough coins: 3 of 20 are free in this wallet"),
     errors.NoExactChange("The coins in this wallet cannot make 7 exactly; the nearest are 5 or 10"),
     errors.CoinsBusy("Other uploads have locked the same coins; try again in a moment"),
@@ -37,12 +37,13 @@ NO_COINS: Final = [
 ]
 
 
-def after(position: list[Any] | None) -> tuple[datetime, UUID] | None:
+def list_position(position: list[Any] | None) -> tuple[datetime, UUID] | None:
+    """Return the creation time and the id in the cursor of a list."""
     return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
 
 
 class LockersViewSet(ApiViewSet):
-    """What all endpoints of lockers share: none answers while lockers are off."""
+    """The base of all locker endpoints, which answer 503 while lockers are off."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -51,5 +52,5 @@ class LockersViewSet(ApiViewSet):
 
 
 def address_of(request: Request) -> str:
-    """The address of the client, or the network of its subscriber."""
+    """Return the client's IPv4 address, or the /64 of its IPv6 address."""
     return network_of(client_address(request))

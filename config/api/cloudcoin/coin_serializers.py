@@ -1,4 +1,4 @@
-"""Bodies of what is done with the coins of a wallet."""
+"""Request bodies of operations on coins."""
 
 from typing import Final
 

@@ -1,17 +1,17 @@
-"""What is done with the coins of a wallet."""
+"""Operations on the coins of a wallet."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.cloudcoin import coin_serializers, examples, task_serializers
-from config.api.cloudcoin.base import FOREIGN, NO_COINS, TOO_MANY_TASKS, LockersViewSet, describe
+from config.api.cloudcoin.base import COIN_ERRORS, TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
 from lockers import errors
 from lockers.operations import break_coin, echo, find, fix, health, transfer
 
 
 class CoinViewSet(LockersViewSet):
-    """What is done with the coins of a wallet."""
+    """Operations on the coins of a wallet."""
 
     begins_tasks = frozenset({"transfer", "find", "fix", "health", "break_coin", "echo"})
 
@@ -20,7 +20,7 @@ class CoinViewSet(LockersViewSet):
         body=coin_serializers.TRANSFER,
         body_examples={"Request": {"srcname": "alice", "dstname": "bob", "amount": 20, "tag": "rent"}},
         answer=examples.TRANSFERRED,
-        refusals=[*FOREIGN, *NO_COINS, errors.SameWallets(), errors.ReceiverNotTrusting("alice", "bob")],
+        refusals=[*WALLET_ERRORS, *COIN_ERRORS, errors.SameWallets(), errors.ReceiverNotTrusting("alice", "bob")],
         tag="coins",
     )
     def transfer(self, request: Request) -> Response:
@@ -39,7 +39,7 @@ class CoinViewSet(LockersViewSet):
         body=coin_serializers.FIND,
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,
-        refusals=[*FOREIGN, errors.NothingToFind("No coin of this wallet is in limbo"), TOO_MANY_TASKS],
+        refusals=[*WALLET_ERRORS, errors.NothingToFind("No coin of this wallet is in limbo"), TOO_MANY_TASKS],
         tag="coins",
     )
     def find(self, request: Request) -> Response:
@@ -52,7 +52,7 @@ class CoinViewSet(LockersViewSet):
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,
         refusals=[
-            *FOREIGN,
+            *WALLET_ERRORS,
             errors.NothingToFix("Every free coin of this wallet is accepted by all servers"),
             TOO_MANY_TASKS,
         ],
@@ -67,7 +67,7 @@ class CoinViewSet(LockersViewSet):
         body=coin_serializers.HEALTH,
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,
-        refusals=[*FOREIGN, TOO_MANY_TASKS],
+        refusals=[*WALLET_ERRORS, TOO_MANY_TASKS],
         tag="coins",
     )
     def health(self, request: Request) -> Response:
@@ -80,7 +80,7 @@ class CoinViewSet(LockersViewSet):
         body_examples={"Request": {"name": "alice", "denomination": "10"}},
         answer=examples.STARTED,
         refusals=[
-            *FOREIGN,
+            *WALLET_ERRORS,
             errors.NotEnoughCoins("The wallet has no free coin of 10 that may be broken"),
             TOO_MANY_TASKS,
         ],

@@ -1,4 +1,4 @@
-"""Bodies of exports."""
+"""Request and response bodies of exports."""
 
 from collections.abc import Mapping
 from typing import Any, Final

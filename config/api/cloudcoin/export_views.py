@@ -1,4 +1,4 @@
-"""Coins as files."""
+"""Exports of coins to files."""
 
 from typing import Final
 from uuid import UUID
@@ -11,7 +11,16 @@ from rest_framework.response import Response
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, export_serializers, task_serializers
-from config.api.cloudcoin.base import FOREIGN, NO_COINS, PAGE, ROWS, TOO_MANY_TASKS, LockersViewSet, after, describe
+from config.api.cloudcoin.base import (
+    COIN_ERRORS,
+    DEFAULT_LIMIT,
+    PAGE,
+    TOO_MANY_TASKS,
+    WALLET_ERRORS,
+    LockersViewSet,
+    describe,
+    list_position,
+)
 from config.api.errors import Invalid
 from config.api.validation import Guid
 from lockers import errors, queries
@@ -20,7 +29,7 @@ from lockers.states import FileType
 from wallets import names
 
 _EXPORT_PATH: Final = {"export_id": Guid()}
-# A .stack is JSON, and a file all the same: no client should take it for an answer.
+# A .stack is JSON, but no client should parse it as a response body.
 _MEDIA_TYPES: Final = {
     FileType.BIN: "application/octet-stream",
     FileType.STACK: "application/octet-stream",
@@ -30,7 +39,7 @@ _MEDIA_TYPES: Final = {
 
 
 class ExportViewSet(LockersViewSet):
-    """Coins as files. The file is a GET of its own, because an answer to the POST may be lost on its way."""
+    """Exports of coins to files. The file is a separate GET, because the response to the POST may be lost."""
 
     begins_tasks = frozenset({"create", "file", "recall"})
 
@@ -42,7 +51,7 @@ class ExportViewSet(LockersViewSet):
             "Everything": {"name": "alice", "all": True, "type": "stack"},
         },
         answer=examples.EXPORTED,
-        refusals=[*FOREIGN, *NO_COINS, Invalid('Either "amount" is required, or "all" must be true')],
+        refusals=[*WALLET_ERRORS, *COIN_ERRORS, Invalid('Either "amount" is required, or "all" must be true')],
         tag="coins",
     )
     def create(self, request: Request) -> Response:
@@ -58,9 +67,9 @@ class ExportViewSet(LockersViewSet):
 
     @describe("List exports", answer={"exports": [examples.EXPORT]}, query=PAGE, tag="coins")
     def list(self, request: Request) -> Response:
-        page = pagination.read(request, scope="exports", default_limit=ROWS)
+        page = pagination.read(request, scope="exports", default_limit=DEFAULT_LIMIT)
         rows = queries.exports_page(
-            actor=caller(request), limit=page.fetch, offset=page.offset, after=after(page.position)
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
         )
         return page.response(
             "exports",

@@ -1,4 +1,4 @@
-"""Fields of bodies below `/api/`, and how answers write amounts and times."""
+"""Fields of request bodies below `/api/`, and the format of amounts and times in responses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from lockers import coin_selection
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount, parse_amount
 from lockers.raida.errors import InvalidAmount
 
-# All coins that there can be of every denomination are worth less than this many units.
+# In coins: more than the sum of all coins of all denominations.
 _HIGHEST_AMOUNT: Final = 9 * 10**10
 
 
 @dataclass(frozen=True)
 class Amount:
-    """An amount in coins, read as units: a whole number, or a decimal text with at most eight decimals."""
+    """An amount in coins, read as units: a whole number, or a decimal string with at most eight decimals."""
 
     required: bool = True
 
@@ -28,7 +28,7 @@ class Amount:
             except InvalidAmount:
                 raise Invalid(f'"{path}" must be a whole number, or a decimal text such as "0.5"') from None
         elif isinstance(value, float) and not value.is_integer():
-            # What the client wrote is no longer known exactly.
+            # A float is not the exact amount that the client wrote.
             raise Invalid(f'"{path}" must be a whole number, or a decimal text such as "0.5"')
         else:
             units = Number().read(path, value) * UNITS_PER_COIN
@@ -56,7 +56,7 @@ _COIN_VALUES: Final = {
 
 @dataclass(frozen=True)
 class Denomination:
-    """The value of one coin, as a text or a number, read as its exponent of ten."""
+    """The value of one coin, as a string or a number, read as its exponent of ten."""
 
     required: bool = True
 
@@ -81,19 +81,19 @@ CODE: Final = Text(maximum=1000)
 
 def coins(units: int) -> int | float | str:
     """
-    An amount in coins as a JSON number, or as a decimal text if no number can say it exactly.
+    Return an amount in coins as a JSON number, or as a decimal string if no number represents it exactly.
 
     >>> coins(2000000000), coins(50000000)
     (20, 0.5)
     """
     if units % UNITS_PER_COIN == 0:
         return units // UNITS_PER_COIN
-    # A double carries 15 digits; beyond them the number read back would not be the amount.
+    # A double has 15 significant digits.
     return float(format_amount(units)) if units < 10**15 else format_amount(units)
 
 
 def denominations(counts: Mapping[int, int]) -> dict[str, int]:
-    """Counts keyed by the value of one coin, largest first, with zeros in between as the seed shows them."""
+    """Return counts by coin value, largest first, with the zeros in between (seed 000)."""
     if not counts:
         return {}
     return {

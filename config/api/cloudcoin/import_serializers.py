@@ -1,4 +1,4 @@
-"""Bodies of imports."""
+"""Request bodies of imports."""
 
 import base64
 import binascii
@@ -10,9 +10,9 @@ from config.api.cloudcoin.fields import NAME, TAG
 from config.api.errors import Invalid
 from config.api.validation import ListOf, Shape, Text
 
-# As mail and `base64` write it, with a line end after 64 or 76 characters.
+# Mail and the `base64` command break lines after 64 or 76 characters.
 _WHITE_SPACE: Final = re.compile(r"[ \t\r\n]+")
-# As `FileReader.readAsDataURL` in a browser writes it.
+# The output of `FileReader.readAsDataURL` in a browser.
 _DATA_URI: Final = re.compile(r"\Adata:[^,]{0,200};base64,", re.IGNORECASE)
 IMPORT: Final = Shape(
     {
@@ -36,9 +36,9 @@ IMPORT_FORM: Final = Shape({"name": NAME, "tag": TAG})
 
 def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
     """
-    Decode the base64 items of an import, which may be broken into lines, or be `data:` URIs (RFC 2397).
+    Decode the items of an import: base64, with or without line breaks, or `data:` URIs (RFC 2397).
 
-    :raises Invalid: one is not base64
+    :raises Invalid: an item is not base64
     """
     uploads = []
     for index, item in enumerate(items):

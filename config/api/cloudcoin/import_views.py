@@ -1,4 +1,4 @@
-"""Coins from files."""
+"""Imports of coins from files."""
 
 from typing import Any, Final
 
@@ -10,25 +10,25 @@ from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, import_serializers, task_serializers
-from config.api.cloudcoin.base import FOREIGN, TOO_MANY_TASKS, LockersViewSet, describe
+from config.api.cloudcoin.base import TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
 from config.api.errors import Invalid, RequestRefused
 from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
 from lockers import errors
 from lockers.operations import import_files
 
-# 20,000 coins of a .bin with proposed numbers are 16 MB.
+# A .bin with 20,000 coins and their proposed secrets has 16 MB.
 _LARGEST_IMPORT: Final = 20 * 1024 * 1024
 
 
 class _InMemory(MemoryFileUploadHandler):
-    """Keeps an upload in memory whatever its size: coin files are secrets, and have no business in /tmp."""
+    """Keeps uploads of any size in memory: coin files are secrets and must not be written to /tmp."""
 
     def handle_raw_input(self, *arguments: Any, **keywords: Any) -> None:
         self.activated = True
 
 
 class ImportViewSet(LockersViewSet):
-    """Coin files, as multipart form or as base64 in JSON."""
+    """Imports of coin files, as a multipart form or as base64 in JSON."""
 
     begins_tasks = frozenset({"create"})
     parser_classes = [StrictJSONParser, MultiPartParser]
@@ -48,7 +48,7 @@ class ImportViewSet(LockersViewSet):
         form=import_serializers.IMPORT_FORM,
         answer=examples.IMPORT_STARTED,
         refusals=[
-            *FOREIGN,
+            *WALLET_ERRORS,
             errors.NothingToImport("No coin was imported. The file is encrypted.", **examples.NOT_IMPORTED),
             errors.ImportUnderWay("No coin was imported. Another task of this wallet is importing this coin."),
             TOO_MANY_TASKS,
@@ -74,7 +74,7 @@ class ImportViewSet(LockersViewSet):
 
 
 def _fields(request: Request) -> dict[str, Any]:
-    """What stands beside the files; a name that a form gives twice has a list, which no field takes."""
+    """Return the other fields of the form. A repeated field has a list as its value, which no shape accepts."""
     body = request.data
     if not isinstance(body, QueryDict):
         return body if isinstance(body, dict) else {}

@@ -1,4 +1,4 @@
-"""Bodies of lockers."""
+"""Request and response bodies of lockers."""
 
 from typing import Any, Final
 

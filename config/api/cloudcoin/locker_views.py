@@ -1,4 +1,9 @@
-"""Filling a locker, looking into one, and emptying it."""
+"""
+Lockers: put, peek and take, as tasks.
+
+Seed 000 has the transmit code in the path, seed 001 in the query. For each there is also a POST with the code in its
+body, which no log or history stores.
+"""
 
 from typing import Any, Final
 from uuid import UUID
@@ -10,17 +15,17 @@ from config.api import pagination
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, fields, locker_serializers, task_serializers
 from config.api.cloudcoin.base import (
-    FOREIGN,
-    NO_COINS,
-    NO_LOOK,
+    CODE_ERRORS,
+    COIN_ERRORS,
+    DEFAULT_LIMIT,
     NO_NEW_CODE,
     PAGE,
-    ROWS,
     TOO_MANY_TASKS,
+    WALLET_ERRORS,
     LockersViewSet,
     address_of,
-    after,
     describe,
+    list_position,
 )
 from config.api.validation import Guid
 from lockers import errors, queries
@@ -33,15 +38,15 @@ _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "f
 
 
 class LockerViewSet(LockersViewSet):
-    """Filling a locker, looking into one, and emptying it: tasks (seed 000)."""
+    """Lockers: put, peek and take, as tasks (seed 000)."""
 
     begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
 
     @describe("List lockers", answer={"lockers": [examples.LOCKER]}, query=PAGE, tag="lockers")
     def list(self, request: Request) -> Response:
-        page = pagination.read(request, scope="lockers", default_limit=ROWS)
+        page = pagination.read(request, scope="lockers", default_limit=DEFAULT_LIMIT)
         rows = queries.lockers_page(
-            actor=caller(request), limit=page.fetch, offset=page.offset, after=after(page.position)
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
         )
         return page.response(
             "lockers",
@@ -55,7 +60,7 @@ class LockerViewSet(LockersViewSet):
         body=locker_serializers.PUT,
         body_examples={"Request": _PUT_EXAMPLE},
         answer=examples.STARTED,
-        refusals=[*FOREIGN, *NO_COINS, NO_NEW_CODE],
+        refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE],
         tag="lockers",
     )
     def put_coins(self, request: Request) -> Response:
@@ -87,7 +92,7 @@ class LockerViewSet(LockersViewSet):
         "Begin to look into a locker",
         answer=examples.STARTED,
         path=_CODE_PATH,
-        refusals=[*NO_LOOK, TOO_MANY_TASKS],
+        refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek(self, request: Request, code: str) -> Response:
@@ -101,7 +106,7 @@ class LockerViewSet(LockersViewSet):
         body=locker_serializers.PEEK,
         body_examples={"Request": {"transmit_code": examples.CODE}},
         answer=examples.STARTED,
-        refusals=[*NO_LOOK, TOO_MANY_TASKS],
+        refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek_with_body(self, request: Request) -> Response:
@@ -115,7 +120,7 @@ class LockerViewSet(LockersViewSet):
         body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
         answer=examples.STARTED,
         path=_CODE_PATH,
-        refusals=[*FOREIGN, *NO_LOOK, TOO_MANY_TASKS],
+        refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def take(self, request: Request, code: str) -> Response:
@@ -127,7 +132,7 @@ class LockerViewSet(LockersViewSet):
         body=locker_serializers.TAKE_WITH_CODE,
         body_examples={"Request": _TAKE_EXAMPLE},
         answer=examples.STARTED,
-        refusals=[*FOREIGN, *NO_LOOK, TOO_MANY_TASKS],
+        refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def take_with_body(self, request: Request) -> Response:

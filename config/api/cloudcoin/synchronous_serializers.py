@@ -1,4 +1,4 @@
-"""Bodies of the calls of the other product (seed 001)."""
+"""Request and response bodies of the synchronous endpoints (seed 001)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import CoinState, TaskState
 from lockers.worker.messages import Listing
 
-# Of a query string as of a body: a key that is given twice is none.
+# For the query and for the body; a repeated key is invalid.
 PEEK_WITH_KEY: Final = Shape({"locker_key": CODE})
 UPLOAD: Final = Shape(
     {
@@ -47,14 +47,14 @@ DOWNLOAD: Final = Shape(
         "memo": TAG,
     }
 )
-_WORDS: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
+_STATUSES: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
 
 
 def wallet_name(values: Mapping[str, Any], otherwise: str) -> str:
     """
-    Return the name in `wallet` or `wallet_path`, for which clients of the other product have a default too.
+    Return `wallet` or `wallet_path`, or `otherwise` if neither is given.
 
-    :raises Invalid: both were given
+    :raises Invalid: both are given
     """
     if "wallet" in values and "wallet_path" in values:
         raise Invalid('Only one of "wallet" and "wallet_path" is allowed')
@@ -63,9 +63,9 @@ def wallet_name(values: Mapping[str, Any], otherwise: str) -> str:
 
 def only_one(values: Mapping[str, Any], *names: str) -> str:
     """
-    Return which of the names was given.
+    Return the one of the names that is given.
 
-    :raises Invalid: none, or several
+    :raises Invalid: none is given, or several
     """
     given = [name for name in names if name in values]
     if len(given) != 1:
@@ -75,7 +75,7 @@ def only_one(values: Mapping[str, Any], *names: str) -> str:
 
 
 def peeked(listing: Listing, locker_key: str) -> dict[str, Any]:
-    """The success of seed 001."""
+    """Return the response of a successful peek."""
     counts: dict[int, int] = {}
     for coin in listing.coins:
         counts[coin.denomination] = counts.get(coin.denomination, 0) + 1
@@ -94,10 +94,10 @@ def peeked(listing: Listing, locker_key: str) -> dict[str, Any]:
 
 
 def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
-    """The answer of the RAIDA protocol, section 10, and what it lacks: what was not stored."""
+    """Return the response of the RAIDA protocol, section 10, and the amounts that were not stored."""
     result = view.task.result
     return {
-        "status": _WORDS[TaskState(view.task.state)],
+        "status": _STATUSES[TaskState(view.task.state)],
         "operation": "locker-upload",
         "amount_uploaded": coins(result.get("total_stored", 0)),
         "coins_uploaded": view.stored_coins,
@@ -112,7 +112,7 @@ def uploaded(view: TaskView, locker_key: str) -> dict[str, Any]:
 
 
 def uploaded_one(view: TaskView, locker_key: str) -> dict[str, Any]:
-    """The same for a single coin, and which one it was, or None as long as its task runs."""
+    """Return the same for one coin, with its serial number, or None while its task runs."""
     return {
         **uploaded(view, locker_key),
         "operation": "locker-put-one-coin",
@@ -122,7 +122,7 @@ def uploaded_one(view: TaskView, locker_key: str) -> dict[str, Any]:
 
 
 def core_task(view: TaskView) -> dict[str, Any]:
-    """A task as the RAIDA protocol, section 10, shows it."""
+    """Return a task in the form of the RAIDA protocol, section 10."""
     row = view.task
     data = {"phase": row.step, "wallet_path": row.wallet.name, "receipt_id": row.receipt_id}
     if row.state != TaskState.RUNNING:
@@ -131,7 +131,7 @@ def core_task(view: TaskView) -> dict[str, Any]:
         "status": "success",
         "payload": {
             "id": str(row.pk),
-            "status": _WORDS[TaskState(row.state)],
+            "status": _STATUSES[TaskState(row.state)],
             "progress": row.progress,
             "message": row.message or DOING[row.step],
             "data": data,
@@ -144,7 +144,7 @@ def core_task(view: TaskView) -> dict[str, Any]:
 
 
 def balance(contents: Contents) -> dict[str, Any]:
-    """The answer of `/api/wallets/balance` of the same product."""
+    """Return the response of `/api/wallets/balance`."""
     folders: dict[str, Any] = {}
     total_coins = total_units = 0
     for grade in ("bank", "fracked", "limbo"):
@@ -163,12 +163,12 @@ def balance(contents: Contents) -> dict[str, Any]:
 
 
 def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
-    """The answer of the RAIDA protocol, section 10, and what it lacks: coins in limbo."""
+    """Return the response of the RAIDA protocol, section 10, and the number of coins in limbo."""
     result = view.task.result
     graded = result.get("graded", {})
     saved = sum(graded.get(state, 0) for state in (CoinState.BANK, CoinState.FRACKED))
     return {
-        "status": _WORDS[TaskState(view.task.state)],
+        "status": _STATUSES[TaskState(view.task.state)],
         "operation": "locker-download",
         "coins_found": sum(graded.values()),
         "coins_saved": saved,
@@ -183,7 +183,7 @@ def downloaded(view: TaskView, locker_key: str) -> dict[str, Any]:
         "graded_to_limbo": graded.get(CoinState.LIMBO, 0),
         "message": view.task.message or DOING[view.task.step],
         "receipt_id": view.task.receipt_id,
-        # Only where there is something to say: the other product has no fields for it.
+        # Not part of the protocol, so only present with a value.
         **({"amount_left": coins(result["total_left"])} if result.get("total_left") else {}),
         **({"continued_by": result["continued_by"]} if "continued_by" in result else {}),
         **({} if view.code_used is None else {"locker_key_used": view.code_used}),

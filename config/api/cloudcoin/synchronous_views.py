@@ -1,4 +1,4 @@
-"""The calls of the other product, which answer when the work is done (seed 001)."""
+"""Endpoints that wait for the end of their task before they respond (seed 001)."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from config.api import limits
 from config.api.authentication import caller, credentials_of
 from config.api.cloudcoin import examples, fields, synchronous_serializers
 from config.api.cloudcoin.base import (
-    FOREIGN,
-    NO_COINS,
-    NO_LOOK,
+    CODE_ERRORS,
+    COIN_ERRORS,
     NO_NEW_CODE,
     TOO_MANY_TASKS,
+    WALLET_ERRORS,
     LockersViewSet,
     address_of,
     describe,
@@ -36,8 +36,8 @@ from lockers.worker.messages import Listing
 from wallets import names
 from wallets.models import Wallet
 
-# How long the two synchronous endpoints wait before they say that the task is still at work.
-PATIENCE: Final = timedelta(seconds=25)
+# After this time the response reports a running task.
+WAIT: Final = timedelta(seconds=25)
 _FAILED: Final = errors.Disagreement(
     locker_key=examples.CODE,
     successes=9,
@@ -54,19 +54,18 @@ _DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
 
 class SynchronousViewSet(LockersViewSet):
     """
-    The calls of the other product, which answer when the work is done (seed 001).
+    Endpoints that wait for the end of their task before they respond (seed 001).
 
-    A request with an Idempotency-Key is one transaction that begins the task; its end is waited for
-    afterwards. So what is kept under the key says which task it was, and whoever repeats the request
-    waits for the same end. Where as many calls wait as may, the repetition is told at once how the task
-    stands: a 429 would say that nothing was begun.
+    A request with an Idempotency-Key starts the task in one transaction and waits afterwards. The stored response names
+    the task, so that a retry waits for the same task. When the wallet has no free waiting slot, a retry gets the
+    state of the task at once: a 429 would say that nothing was started.
     """
 
     begins_tasks = frozenset({"peek", "peek_with_body", "upload", "put_one_coin", "download"})
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # Before anything is begun, so that who is refused has begun nothing.
+        # Before the task starts: a refused request has no effect.
         if self.action in self.begins_tasks:
             self._begin_waiting(request._request, caller(request))
 
@@ -90,7 +89,7 @@ class SynchronousViewSet(LockersViewSet):
         assert found is not None
         assert found.wallet is not None
         told = json.loads(response.content)
-        patience = PATIENCE
+        patience = WAIT
         if getattr(request, "waiting_wallet_id", None) is None:
             # An answer that was kept says which task it was, and its end is waited for all the same.
             try:
@@ -115,7 +114,7 @@ class SynchronousViewSet(LockersViewSet):
         answer=examples.PEEKED,
         refusals=[
             errors.MissingParameter("locker_key"),
-            *NO_LOOK,
+            *CODE_ERRORS,
             errors.TooManyWaiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
@@ -134,7 +133,7 @@ class SynchronousViewSet(LockersViewSet):
         body_examples={"Request": {"locker_key": examples.CODE}},
         answer=examples.PEEKED,
         refusals=[
-            *NO_LOOK,
+            *CODE_ERRORS,
             errors.TooManyWaiting(4),
             errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
         ],
@@ -152,8 +151,8 @@ class SynchronousViewSet(LockersViewSet):
         body_examples={"Request": _UPLOAD_EXAMPLE},
         answer=examples.UPLOADED,
         refusals=[
-            *FOREIGN,
-            *NO_COINS,
+            *WALLET_ERRORS,
+            *COIN_ERRORS,
             NO_NEW_CODE,
             Invalid('Exactly one of "amount" and "denomination" is required'),
             _TWO_WALLETS,
@@ -169,7 +168,7 @@ class SynchronousViewSet(LockersViewSet):
             begun = put.start(units=values["amount"], **asked)
         else:
             begun = put.start_one_coin(denomination=values["denomination"], **asked)
-        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
+        return Response(_uploaded(caller(request), begun.task.pk, values["locker_key"], begun.warning, WAIT))
 
     @answered_on(Pool.WAITING)
     @describe(
@@ -178,9 +177,9 @@ class SynchronousViewSet(LockersViewSet):
         body_examples={"Request": _PUT_ONE_EXAMPLE},
         answer=examples.UPLOADED_ONE,
         refusals=[
-            *FOREIGN,
-            NO_COINS[0],
-            *NO_COINS[-2:],
+            *WALLET_ERRORS,
+            COIN_ERRORS[0],
+            *COIN_ERRORS[-2:],
             NO_NEW_CODE,
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
@@ -193,7 +192,7 @@ class SynchronousViewSet(LockersViewSet):
         begun = put.start_one_coin(
             **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
         )
-        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning, PATIENCE))
+        return Response(_uploaded_one(caller(request), begun.task.pk, values["locker_key"], begun.warning, WAIT))
 
     @answered_on(Pool.WAITING)
     @describe(
@@ -202,8 +201,8 @@ class SynchronousViewSet(LockersViewSet):
         body_examples={"Request": _DOWNLOAD_EXAMPLE},
         answer=examples.DOWNLOADED,
         refusals=[
-            *FOREIGN,
-            *NO_LOOK,
+            *WALLET_ERRORS,
+            *CODE_ERRORS,
             _TWO_WALLETS,
             TOO_MANY_TASKS,
             errors.TooManyWaiting(4),
@@ -214,7 +213,7 @@ class SynchronousViewSet(LockersViewSet):
     def download(self, request: Request) -> Response:
         values = synchronous_serializers.DOWNLOAD.read_body(request.data)
         begun = take.start(**_asked(request, values), code=values["locker_key"], address=address_of(request))
-        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"], "", PATIENCE))
+        return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"], "", WAIT))
 
     @describe(
         "Show a task in the words of the other product",
@@ -234,7 +233,7 @@ class SynchronousViewSet(LockersViewSet):
         "Show the balance of a wallet",
         query=synchronous_serializers.WALLET_QUERY,
         answer=examples.BALANCE,
-        refusals=[*FOREIGN, _TWO_WALLETS],
+        refusals=[*WALLET_ERRORS, _TWO_WALLETS],
         tag="coins",
     )
     def balance(self, request: Request) -> Response:
@@ -250,7 +249,7 @@ def _look(request: Request, locker_key: str) -> Listing:
 
 
 def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Who asks, for which wallet, and under which tag."""
+    """Return the arguments that the upload and download operations share: caller, wallet and tag."""
     return {
         "actor": caller(request),
         "name": synchronous_serializers.wallet_name(values, str(caller(request).pk)),
@@ -284,7 +283,7 @@ def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, pat
 
 
 def _how_it_failed(view: queries.TaskView, locker_key: str) -> errors.Disagreement:
-    """Not a 200: a client that looks at the status alone must not take it for success."""
+    """Return the details of the 500 response of seed 001, which a client cannot mistake for success."""
     status = view.commonest_status
     return errors.Disagreement(
         locker_key=locker_key,

@@ -1,4 +1,4 @@
-"""Answers of tasks and receipts."""
+"""Response bodies of tasks and receipts."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ def started(begun: Started) -> dict[str, Any]:
 
 
 def done(begun: Started) -> dict[str, Any]:
-    """A task that is over when its beginning is answered, or one that has to wait for a coin to be broken."""
+    """Return a task that has ended already, or a running one that first has to break a coin."""
     row = begun.task
     if row.state == TaskState.RUNNING:
         return started(begun)
@@ -37,7 +37,7 @@ def done(begun: Started) -> dict[str, Any]:
 
 
 def task(view: TaskView) -> dict[str, Any]:
-    """The task resource of seed 000, with the 25 letters of its board and its steps beside it."""
+    """Return the task resource of seed 000, with the letters of the 25 servers and the steps."""
     row = view.task
     body: dict[str, Any] = {
         "id": str(row.pk),
@@ -48,7 +48,7 @@ def task(view: TaskView) -> dict[str, Any]:
     if row.state == TaskState.COMPLETED:
         body["data"] = data_of(view)
     elif row.state == TaskState.ERROR and row.result:
-        # What is known although it did not end well; `data` is for completed tasks alone.
+        # The known results of a failed task; `data` is for completed tasks alone.
         body["details"] = data_of(view)
     return (
         body
@@ -74,7 +74,7 @@ def task(view: TaskView) -> dict[str, Any]:
 
 
 def settled(row: LockerTask) -> dict[str, Any]:
-    """Which later task settled what this one had left open, and when; nothing if none did."""
+    """Return the later task that settled the coins which this task left unknown, and when."""
     if row.settled_by is None:
         return {}
     by = {"at": seconds(row.settled_at), "task_id": str(row.settled_by_id), "type": row.settled_by.kind}
@@ -104,7 +104,7 @@ def data_of(view: TaskView) -> dict[str, Any]:
         return {"receipt_id": row.receipt_id}
     match row.kind:
         case TaskKind.PUT:
-            # Told already, the code is had from the locker alone.
+            # Once shown, the code is only available from the locker.
             data: dict[str, Any] = (
                 {"locker_id": str(row.locker_id)} if view.code is None else {"transmit_code": view.code}
             )
@@ -195,7 +195,7 @@ def _code_used(view: TaskView) -> dict[str, str]:
 
 
 def servers(result: Mapping[str, Any]) -> dict[str, Any]:
-    """On how many servers the coins stand that a task stored or brought in: the fewest, and the most."""
+    """Return the lowest and the highest number of servers that hold a coin of the task."""
     return {"servers": result["servers"]} if "servers" in result else {}
 
 

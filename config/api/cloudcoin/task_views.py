@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, task_serializers
-from config.api.cloudcoin.base import FOREIGN, LockersViewSet, describe
+from config.api.cloudcoin.base import WALLET_ERRORS, LockersViewSet, describe
 from config.api.validation import Guid, Text
 from lockers import errors, queries, server_letters
 from lockers.operations import show_task
@@ -15,7 +15,7 @@ from wallets import names
 
 
 class TaskViewSet(LockersViewSet):
-    """A task, as often as a client likes to ask."""
+    """Tasks, for clients that poll them."""
 
     @describe(
         "Show a task",
@@ -33,7 +33,7 @@ class TaskViewSet(LockersViewSet):
 
 
 class ReceiptViewSet(LockersViewSet):
-    """What became of each coin of a task."""
+    """The results of a task for each coin."""
 
     @describe(
         "Show a receipt",
@@ -52,7 +52,7 @@ class ReceiptViewSet(LockersViewSet):
         "Show a receipt of a wallet",
         answer=examples.RECEIPT,
         path={"name": Text(maximum=254), "receipt_id": Text()},
-        refusals=[*FOREIGN, errors.ReceiptNotFound()],
+        refusals=[*WALLET_ERRORS, errors.ReceiptNotFound()],
         about=server_letters.DESCRIPTION,
         tag="tasks",
     )

@@ -1,8 +1,8 @@
 """
-Paths of the lockers app below `/api/`, with and without a trailing slash.
+URLs below `/api/`, with and without a trailing slash.
 
-Clients of the two products know some of them by other names (the RAIDA protocol, sections 9 and 10). What they fetch
-with a GET although it moves money is a POST here under every name.
+Some endpoints have aliases for clients of other products (RAIDA protocol, sections 9 and 10). A GET of those products
+that moves coins is a POST here.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from config.api.views import ApiViewSet
 urlpatterns = [
     re_path(r"^v1/locker/?$", LockerViewSet.as_view({"post": "put_coins"})),
     re_path(r"^v1/lockers/?$", LockerViewSet.as_view({"get": "list"})),
-    # A POST, so that no cache and no history keeps the answer.
+    # A POST, so that no cache or history stores the response.
     re_path(r"^v1/lockers/(?P<locker_id>[^/]+)/code/?$", LockerViewSet.as_view({"post": "code"})),
-    # Before the pattern that takes any text for a code.
+    # Before the pattern that matches any code.
     re_path(r"^v1/locker/peek/?$", LockerViewSet.as_view({"post": "peek_with_body"})),
     re_path(r"^v1/locker/take/?$", LockerViewSet.as_view({"post": "take_with_body"})),
     re_path(r"^v1/locker/(?P<code>[^/]+)/?$", LockerViewSet.as_view({"get": "peek", "post": "take"})),
@@ -36,7 +36,7 @@ urlpatterns = [
     re_path(r"^v1/break/?$", CoinViewSet.as_view({"post": "break_coin"})),
     re_path(r"^v1/find/?$", CoinViewSet.as_view({"post": "find"})),
     re_path(r"^v1/wallets/?$", WalletViewSet.as_view({"get": "wallets", "post": "open_wallet"})),
-    # A name may hold a slash, which arrives decoded. One that ends in `/statement` is reached by the wallet's id.
+    # A name may contain a decoded slash. A wallet whose name ends in `/statement` is addressed by its id.
     re_path(r"^v1/wallets/(?P<name>.+?)/statement/?$", WalletViewSet.as_view({"get": "statement"})),
     re_path(r"^v1/wallets/(?P<name>.+?)/?$", WalletViewSet.as_view({"get": "wallet"})),
     re_path(r"^v1/transfer/?$", CoinViewSet.as_view({"post": "transfer"})),

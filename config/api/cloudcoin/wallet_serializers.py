@@ -1,4 +1,4 @@
-"""Bodies of wallets and their statements."""
+"""Request and response bodies of wallets and their statements."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from lockers.queries import Contents, Statement
 NEW_WALLET: Final = Shape(
     {
         "name": Text(),
-        # Clients send both, empty or not. Nothing here would be what they are for there.
+        # Clients of seed 000 send both fields. They must be empty: wallets have no email or password here.
         "email": Text(maximum=0, may_be_empty=True, required=False),
         "password": Text(maximum=0, may_be_empty=True, required=False),
     }
@@ -37,7 +37,7 @@ def statement_head(found: Statement) -> dict[str, Any]:
 
 
 def statement_line(line: StatementLine) -> dict[str, Any]:
-    """One entry of a wallet's transactions, as the RAIDA protocol, section 9, names its fields."""
+    """Return one entry of the account statement, with the field names of the RAIDA protocol, section 9."""
     details = {"number": line.number, "task_id": str(line.task_id)}
     if line.other_wallet is not None:
         details["wallet"] = line.other_wallet.name

@@ -8,18 +8,18 @@ from rest_framework.response import Response
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, wallet_serializers
-from config.api.cloudcoin.base import FOREIGN, PAGE, ROWS, LockersViewSet, describe
+from config.api.cloudcoin.base import DEFAULT_LIMIT, PAGE, WALLET_ERRORS, LockersViewSet, describe
 from config.api.validation import Text
 from lockers import queries
 from trusts import operations as trusts
 from wallets import errors as wallet_errors
 
-# How many of its newest transactions a wallet shows; the statement has all.
+# The number of newest transactions in the response of a wallet; the statement has all.
 _NEWEST: Final = 20
 
 
 class WalletViewSet(LockersViewSet):
-    """Wallets, with the coins in them."""
+    """Wallets and the coins in them."""
 
     @describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:
@@ -32,7 +32,7 @@ class WalletViewSet(LockersViewSet):
         body_examples={"Request": {"name": "sapling"}},
         answer=examples.WALLET,
         refusals=[
-            FOREIGN[-1],
+            WALLET_ERRORS[-1],
             wallet_errors.MisleadingWalletName(
                 "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
             ),
@@ -50,7 +50,7 @@ class WalletViewSet(LockersViewSet):
         "Show the coins of a wallet",
         answer=examples.WALLET_WITH_TRANSACTIONS,
         path={"name": Text(maximum=254)},
-        refusals=FOREIGN,
+        refusals=WALLET_ERRORS,
         tag="coins",
     )
     def wallet(self, request: Request, name: str) -> Response:
@@ -64,12 +64,12 @@ class WalletViewSet(LockersViewSet):
         answer=examples.STATEMENT,
         path={"name": Text(maximum=254)},
         query=PAGE,
-        refusals=FOREIGN,
+        refusals=WALLET_ERRORS,
         tag="coins",
     )
     def statement(self, request: Request, name: str) -> Response:
         wallet = queries.wallet_of(actor=caller(request), name=name)
-        page = pagination.read(request, scope="statement", default_limit=ROWS, parameters=[wallet.pk])
+        page = pagination.read(request, scope="statement", default_limit=DEFAULT_LIMIT, parameters=[wallet.pk])
         found = queries.statement_of(
             wallet=wallet, limit=page.fetch, offset=page.offset, before=page.position[0] if page.position else None
         )
