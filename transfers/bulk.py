@@ -1,12 +1,12 @@
 """
-Many bundles from one sender, or many new wallets, in one transaction: all or nothing.
+Batches: many bundles from one sender, or many new wallets, in one transaction, all or nothing.
 
-Each row is held to the rules of the same thing done alone. What is wrong is collected from all rows before
-anything is refused, so that who sent a file can mend it in one go. The number of statements does not grow with the
-rows, and the tokens of all rows are drawn by one of them.
+Each row is validated like a single request. All rows are checked before anything is refused, so that the client can
+fix its file at once. The number of statements does not grow with the rows, and one statement selects the tokens of
+all rows.
 
-Decided 2026-11-21: a name that is taken refuses the batch. The public service skips such rows, says so
-in `wallets_already_exists`, and leaves it to the client to find out which wallets got their tokens.
+Decided 2026-11-21: a name that is taken refuses the batch. The public service skips such rows, lists them in
+`wallets_already_exists`, and leaves it to the client to find out which wallets got their tokens.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 
-# What one statement moves within its 30 s even on a busy machine: with eight processes for two cores 25,000 tokens
+# What one statement moves within its 30 s timeout on a busy machine: with eight processes on two cores 25,000 tokens
 # took 5 s and 250,000 took 46 s (2026-11-21).
 MAXIMUM_TOKENS: Final = 100_000
 
 
 class Row(NamedTuple):
-    """One row of a file. `problem` is what whoever read it found wrong with its shape."""
+    """One row of a file. `problem` is what the parser found wrong with its shape."""
 
     line: int
     wallet_name: str
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Created(NamedTuple):
-    """What came of a batch of new wallets. `unsaved` are the names of wallets with a cover, which has no place here."""
+    """The result of a batch of new wallets. `unsaved` are the names of wallets with a cover, which is not stored."""
 
     wallets: int
     logos: int
@@ -53,13 +53,13 @@ class Created(NamedTuple):
 @retry_on_deadlock
 def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_amount: int | None = None) -> None:
     """
-    Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as for each alone.
+    Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as a single send would.
 
     `sender` and the rows name wallets by name or id. A row without an amount takes the default one.
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
-    :raises transfers.errors.RowsRefused: rows that could not be transferred alone either, or that name a wallet twice
+    :raises transfers.errors.RowsRefused: rows that a single send would refuse, or that name a wallet twice
     :raises transfers.errors.BatchTooLarge: more than 100,000 tokens in all
     :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all rows together ask
     """
@@ -84,7 +84,7 @@ def create_batch(
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
-    :raises transfers.errors.RowsRefused: names that are taken, given twice or can be none, amounts without a sender
+    :raises transfers.errors.RowsRefused: names that are taken, repeated or invalid, amounts without a sender
     :raises transfers.errors.BatchTooLarge: more than 100,000 tokens in all
     :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all rows together ask
     """
@@ -125,7 +125,7 @@ def create_batch(
 
 
 def _problems(rows: Sequence[Row]) -> dict[int, wallet_errors.DomainError]:
-    """Return what can be told without the database: wrong shapes, and wallets named twice."""
+    """Return the problems that need no database: wrong shapes, and wallets named twice."""
     problems: dict[int, wallet_errors.DomainError] = {}
     seen: set[UUID | str] = set()
     for index, row in enumerate(rows):
@@ -146,7 +146,7 @@ def _sender(text: str) -> Wallet:
 
 
 def _not_found(text: str) -> wallet_errors.WalletNotFound:
-    # The words of the version of the public service that has batches.
+    # The message of the version of the public service that has batches.
     kind = "name" if names.parse_uuid(text) is None else "id"
     return wallet_errors.WalletNotFound(f"Could not find wallet by {kind}: {text}")
 
@@ -196,7 +196,7 @@ def _send(
 def _refuse_duplicates(
     rows: Sequence[Row], decisions: Sequence[ledger.BatchDecision], problems: dict[int, wallet_errors.DomainError]
 ) -> None:
-    """Refuse a wallet that one row gives by name and another by id."""
+    """Refuse a wallet that one row names by name and another by id."""
     seen: set[UUID] = set()
     for index, (row, decision) in enumerate(zip(rows, decisions, strict=True)):
         if decision.destination_id is None:

@@ -1,16 +1,16 @@
 """
-Reading events: what happened to a wallet, oldest first, and nothing twice or left out.
+Reading events of wallets, oldest first, without gaps or repetitions.
 
-The creation of a transfer is read from the transfer itself: `transfer_completed` if it completed at once, else
-`transfer_requested`. Everything else is a row of `wallets_event`, which is rare beside it. Both are numbered from one
-sequence, and both are read up to the number that is final: see `wallets.event_sequence`.
+The creation of a transfer is read from the transfer: `transfer_completed` if it completed at once, otherwise
+`transfer_requested`. All other events are rows of `wallets_event`, which are rare in comparison. Both are numbered by
+one sequence, and both are read up to the high-water mark of `wallets.event_sequence`.
 
 Decided 2026-11-21. A row for each party of each transfer would make reading simpler and costs 28 % of the immediate
 transfers (708 against 508 pairs a second, one client, synchronous_commit off, medians of 5, two cores under load). The
-transfer's row says all that such an event says, since only how it is closed ever changes.
+transfer's row holds all that such an event says, since only its closing ever changes.
 
-Oldest first, because then a cursor can be followed for ever: what is new comes behind it. Newest first, a page
-would have to be read again from its top to find what came meanwhile.
+Oldest first, because a cursor can then be followed indefinitely: new events come after it. With the newest first, a
+client would have to read a page again from its top to find new events.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,11 @@ from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import event_sequence
 from wallets import queries as wallet_queries
+from wallets.sql_files import load
 
 
 class EventRow(NamedTuple):
-    """An event with its position: the number, and which party of a transfer it is for."""
+    """An event with its position: its number, and the party of a transfer that it is for."""
 
     number: int
     party: int
@@ -39,29 +40,13 @@ class EventRow(NamedTuple):
     payload: dict[str, Any]
 
 
-# The time of a row is taken before its number is drawn, but in the same statement, and no statement runs for longer.
+# The time of a row is taken before its number, but in the same statement, and no statement runs for longer.
 _LONGEST_STATEMENT: Final = timedelta(seconds=60)
 _BEFORE_ALL: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
-# Finds, by halving, a number below which nothing has happened since the time given, in some 40 steps along the index
-# on the number. Another index on the time would cost every transfer.
-_FLOOR: Final = """
-WITH RECURSIVE halving (low, high) AS (
-    SELECT 1::bigint, %(newest)s::bigint + 1
-     UNION ALL
-    SELECT CASE WHEN found.created_at < %(since)s::timestamptz THEN found.number + 1 ELSE halving.low END,
-           CASE WHEN found.created_at < %(since)s::timestamptz THEN halving.high ELSE (low + high) / 2 END
-      FROM halving LEFT JOIN LATERAL (
-               SELECT number, created_at FROM {table}
-                WHERE number >= (halving.low + halving.high) / 2 AND number < halving.high
-                ORDER BY number LIMIT 1) AS found ON true
-     WHERE halving.low < halving.high
-)
-SELECT max(low) FROM halving"""
-
 
 class _Stream(NamedTuple):
-    """Where the events of a wallet are found, in the order of their numbers, by an index."""
+    """A source of events: a table, and the column of the wallet, which leads an index (column, number)."""
 
     table: str
     column: str
@@ -79,10 +64,9 @@ def _page(*, has_since: bool) -> str:
     """
     Return the statement that reads a page.
 
-    It reads the first number of each wallet and stream, from which follows how far the page can reach at most, then
-    the numbers within that reach, and what the events tell only for those that are shown. So the cost grows with the
-    wallets and the page, not with the events behind or ahead of it. Parameters stand in a subquery, so that one plan
-    serves all values: planning costs more than the page.
+    It reads the first number of each wallet and stream, which bounds the page, then the numbers within that bound, and
+    payloads only for those that are shown. The cost grows with the wallets and the page, not with the events before or
+    after it. Parameters stand in a subquery, so that one plan serves all values: planning costs more than the page.
     """
     since = "AND created_at >= (SELECT page.since FROM page)" if has_since else ""
     heads, reaches = (
@@ -104,50 +88,15 @@ def _page(*, has_since: bool) -> str:
             ),
         )
     )
-    return _PAGE.format(
-        heads=heads, reaches=reaches, parties=", ".join(f"({i}, {s.party})" for i, s in enumerate(_STREAMS))
+    return load(
+        "transfers",
+        "events_page",
+        heads=heads,
+        reaches=reaches,
+        parties=", ".join(f"({i}, {s.party})" for i, s in enumerate(_STREAMS)),
     )
 
 
-_PAGE: Final = """
-WITH page AS MATERIALIZED (
-    SELECT %(settled)s::bigint AS settled, %(number)s::bigint AS number, %(party)s::int AS party,
-           %(since)s::timestamptz AS since, %(fetch)s::bigint AS fetch
-), head AS MATERIALIZED (
-    SELECT wallet.id AS wallet_id, first.stream, first.number
-      FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
-), reach AS MATERIALIZED (
-    SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE 9223372036854775807 END AS number
-      FROM (SELECT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
-), shown AS MATERIALIZED (
-    SELECT within.number, side.party, head.wallet_id, head.stream
-      FROM head CROSS JOIN LATERAL ({reaches}) AS within
-      JOIN (VALUES {parties}) AS side (stream, party) ON side.stream = head.stream
-     WHERE head.number <= (SELECT reach.number FROM reach)
-     ORDER BY within.number, side.party
-     LIMIT (SELECT page.fetch FROM page) - %(offset)s::bigint OFFSET %(offset)s::bigint
-)
-SELECT shown.number, shown.party, event.id, event.wallet_id, event.type, event.created_at, event.payload::text
-  FROM shown JOIN wallets_event AS event ON event.number = shown.number
- WHERE shown.stream = 0
- UNION ALL
-SELECT shown.number, shown.party, md5(transfer.id::text || shown.party)::uuid, shown.wallet_id,
-       CASE WHEN first.state = 'completed' THEN 'transfer_completed' ELSE 'transfer_requested' END,
-       transfer.created_at,
-       (jsonb_build_object('transferId', transfer.id, 'walletSender', source.name, 'walletReceiver', destination.name,
-                           'transferState', first.state, 'claim', false)
-        || CASE WHEN transfer.parameters ? 'tokens'
-                THEN jsonb_build_object('tokenTransferred', transfer.parameters -> 'tokens')
-                ELSE jsonb_build_object('bundle', transfer.parameters -> 'bundle' -> 'bundleSize') END)::text
-  FROM shown JOIN transfers_transfer AS transfer ON transfer.number = shown.number
-  JOIN wallets_wallet AS source ON source.id = transfer.source_id
-  JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
- CROSS JOIN LATERAL (
-           SELECT CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END
-       ) AS first (state)
- WHERE shown.stream > 0
- ORDER BY 1, 2
-"""
 _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
@@ -168,8 +117,8 @@ def events_visible_to(
     """
     Return a page of the events of the actor and of the wallets that it manages, or of the one named `wallet`.
 
-    `after` is the position of the last row of the page before. Events whose order is not final yet are left out;
-    they come with a later page and in their place.
+    `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
+    later page has them at their position.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
@@ -203,8 +152,10 @@ def events_visible_to(
 
 
 def _floor(cursor: Any, *, newest: int, since: datetime) -> int:
-    # Numbers are one sequence, so what one table knows of them holds for the other.
-    statements = (f"({_FLOOR.format(table=table)})" for table in ("wallets_event", "transfers_transfer"))
+    # Both tables take numbers from one sequence, so a bound of one holds for the other.
+    statements = (
+        f"({load('transfers', 'parts/events_floor', table=table)})" for table in ("wallets_event", "transfers_transfer")
+    )
     cursor.execute(
         f"SELECT greatest({', '.join(statements)})",
         {"newest": newest, "since": max(since, _BEFORE_ALL) - _LONGEST_STATEMENT},
@@ -213,5 +164,5 @@ def _floor(cursor: Any, *, newest: int, since: datetime) -> int:
 
 
 def _ordered(payload: dict[str, Any]) -> dict[str, Any]:
-    # PostgreSQL sorts the keys of a jsonb by their length.
+    # PostgreSQL orders the keys of a jsonb by length.
     return {name: payload[name] for name in _PAYLOAD_ORDER if name in payload}

@@ -24,7 +24,6 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from random import randint
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -33,8 +32,8 @@ import orjson
 from django.db import IntegrityError, connection
 
 from transfers.states import TransferEvent, TransferState
-from wallets import event_sequence
 from wallets.errors import KeyInUse
+from wallets.event_sequence import ANNOUNCED
 from wallets.queries import HOLDS_KEY, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
@@ -46,23 +45,17 @@ def _shuffle_key() -> int:
     return randint(*SHUFFLE_KEYS)  # noqa: S311 - spreads load
 
 
-@cache
-def _statement(name: str, **parts: str) -> str:
-    """Return a statement of `transfers/sql` with its parts filled in: names of files in `parts`, or other SQL."""
-    text = load("transfers", name)
-    for placeholder, part in parts.items():
-        sql = load("transfers", f"parts/{part}") if part.isidentifier() else part
-        text = text.replace(f"{{{placeholder}}}", sql)
-    text = text.replace("{announced}", event_sequence.ANNOUNCED)
-    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+def _part(name: str) -> str:
+    """Return a part that several statements share."""
+    return load("transfers", f"parts/{name}")
 
 
-_DECISION: Final = load("transfers", "parts/decision")
+_DECISION: Final = _part("decision")
 # A duplicate request is in flight, and holds the lock of the key; or it has committed, and has stored its result.
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
     OR EXISTS (SELECT FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar))"""
 # What a request with an idempotency key adds to a statement, and one without.
-_KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": load("transfers", "parts/store_result") + ", "}
+_KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": _part("store_result") + ", "}
 _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
 
 
@@ -137,7 +130,8 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
     if request.claim is not None:
         arguments |= {"key": request.claim.key, "fingerprint": request.claim.fingerprint}
     keyed = _UNKEYED if request.claim is None else _KEYED
-    statement = _statement("send", decision=_DECISION, selection=select, count=count, **keyed)
+    parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
+    statement = load("transfers", "send", **parts, **keyed)
     with connection.cursor() as cursor:
         try:
             cursor.execute(statement, arguments)
@@ -184,7 +178,7 @@ def complete_bundle(*, transfer_id: UUID, actor_id: UUID, size: int, wait: bool)
 def _complete(select: str, transfer_id: UUID, actor_id: UUID, event: TransferEvent, arguments: dict[str, Any]) -> bool:
     arguments |= {"id": transfer_id, "actor": actor_id, "event": event.value}
     with connection.cursor() as cursor:
-        cursor.execute(_statement("complete", selection=select), arguments)
+        cursor.execute(load("transfers", "complete", selection=_part(select)), arguments)
         return cursor.fetchone() is not None
 
 
@@ -196,7 +190,7 @@ def release(*, transfer_id: UUID, actor_id: UUID | None, event: TransferEvent, s
     """
     arguments = {"id": transfer_id, "actor": actor_id, "event": event.value, "state": state.value}
     with connection.cursor() as cursor:
-        cursor.execute(_statement("release"), arguments)
+        cursor.execute(load("transfers", "release"), arguments)
 
 
 def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[UUID] | None = None) -> int:
@@ -208,7 +202,7 @@ def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[U
     """
     ids = [None] * len(capture_ids) if token_ids is None else list(token_ids)
     with connection.cursor() as cursor:
-        cursor.execute(_statement("issue"), {"wallet": wallet_id, "ids": ids, "captures": list(capture_ids)})
+        cursor.execute(load("transfers", "issue"), {"wallet": wallet_id, "ids": ids, "captures": list(capture_ids)})
         return int(cursor.fetchone()[0])
 
 
@@ -238,7 +232,7 @@ def decide_batch(*, actor_id: UUID, source_id: UUID, destinations: Sequence[Wall
         "keys": [each.name_key for each in destinations],
     }
     with connection.cursor() as cursor:
-        cursor.execute(_statement("decide_batch", decision=_DECISION), arguments)
+        cursor.execute(load("transfers", "decide_batch", decision=_DECISION), arguments)
         return [BatchDecision(*row) for row in cursor.fetchall()]
 
 
@@ -271,6 +265,7 @@ def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wai
         "shuffle_key": _shuffle_key(),
     }
     select = "select_waiting" if wait else "select_available"
+    parts = {"selection": _part(select), "count": _part("count_available"), "announced": ANNOUNCED}
     with connection.cursor() as cursor:
-        cursor.execute(_statement("send_batch", selection=select, count="count_available"), arguments)
+        cursor.execute(load("transfers", "send_batch", **parts), arguments)
         return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""Changing transfers. Each function is one transaction and authorises on locked rows."""
+"""Operations on transfers. Each function is one transaction and authorises on locked rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ from wallets.models import Wallet
 from wallets.queries import IdempotencyClaim
 from wallets.states import EventType
 
-# How often a list of tokens is tried again that proved to be free after all.
+# Maximum attempts when listed tokens become free between check and lock.
 _ATTEMPTS = 3
 # Bounds the memory of one statement; the whole issue is still one transaction.
 ISSUED_AT_ONCE = 50_000
-# From so many new tokens on the planner's statistics are worth refreshing at once.
+# The number of new tokens from which the planner's statistics are refreshed at once.
 _MANY = 1_000
 
 
@@ -126,7 +126,7 @@ def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
 
 
 def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
-    """Raise what is wrong with the first of these tokens that does not lie free in the wallet, if any."""
+    """Raise why the first of these tokens that is not free in the wallet is refused, if any."""
     found = queries.locate_tokens(token_ids=token_ids)
     for token_id in token_ids:
         if token_id not in found:
@@ -214,7 +214,7 @@ def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str
 @retry_on_deadlock
 def expire(*, transfer_id: UUID) -> queries.TransferRow:
     """
-    Give an open transfer up in the name of the system: it has failed, and its tokens are free again.
+    Expire an open transfer: it fails, and its tokens are free again.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.TransferNotOpen: it is closed
@@ -231,8 +231,8 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
     """
     Move the tokens that a requested transfer asks for out of its source, which the actor controls.
 
-    `token_ids` chooses the tokens of a requested bundle; without it the ledger does. If the tokens are not
-    there, nothing moves and the transfer stays requested.
+    `token_ids` selects the tokens of a requested bundle; without it the ledger does. If tokens are missing, nothing
+    moves and the transfer stays requested.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.NotYoursToDecide: the actor does not control the source
@@ -271,7 +271,7 @@ _EVENT_TYPES: Final = {
 
 
 def _closed(transfer: Transfer, event: TransferEvent) -> queries.TransferRow:
-    """Let both parties read that the transfer was closed, and return it as it is now."""
+    """Record an event for both parties, and return the transfer as it is now."""
     row = queries.transfer_row(transfer_id=transfer.pk)
     payload = queries.event_payload(row)
     wallet_operations.record_events(
@@ -331,9 +331,9 @@ def issue_tokens(
     token_ids: Sequence[UUID] | None = None,
 ) -> int:
     """
-    Create tokens in the wallet and return how many: one for each capture, or `count` with captures drawn at random.
+    Create tokens in the wallet and return how many: one for each capture, or `count` with random captures.
 
-    :raises transfers.errors.CaptureAlreadyIssued: a capture has a token already; then none is created
+    :raises transfers.errors.CaptureAlreadyIssued: a capture has a token already; no token is created
     """
     captures = [uuid4() for _ in range(count or 0)] if capture_ids is None else list(capture_ids)
     with transaction.atomic():

@@ -1,8 +1,8 @@
 """
-How the ledger stands, for operators: a fixed number of statements, however many tokens and transfers there are.
+Reports of the ledger for operators. The number of statements does not grow with tokens and transfers.
 
-Nothing here counts tokens or movements. What completed at once is read from tallies (`transfers.counters`); what did
-not is rare, and has partial indexes of its own.
+Nothing here counts tokens or movements. Transfers that completed at once are read from tallies (`transfers.counters`);
+others are rare, and have partial indexes.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from transfers import counters
 from transfers.models import Movement, Transfer
 from transfers.states import DECIDES, OPEN, TRANSITIONS, Side, TransferEvent, TransferState
 from wallets.models import OperatorAction, Token, Wallet
+from wallets.sql_files import load
 from wallets.states import OperatorVerb
 
-# Where the ages of open transfers are divided; the last group is older than all.
+# The upper limits of the age groups of open transfers; the last group is older.
 AGE_LIMITS: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=3), timedelta(days=7))
 
 
 class Waiting(NamedTuple):
-    """Open transfers of one state: how many, the tokens asked, since when the oldest waits, how many of each age."""
+    """Open transfers of one state: count, tokens asked, creation of the oldest, count by age group."""
 
     transfers: int
     tokens: int
@@ -33,12 +33,12 @@ class Waiting(NamedTuple):
     by_age: tuple[int, ...]
 
 
-class Standing(NamedTuple):
-    """What of the ledger must agree, and who waits."""
+class LedgerSummary(NamedTuple):
+    """The numbers of the ledger that must agree, and its open transfers."""
 
     issued: int
     held: int
-    # Tokens that say they are reserved, and tokens that pending transfers say they reserve.
+    # Tokens that are marked as reserved, and tokens that pending transfers count as reserved.
     reserved_tokens: int
     reserved_by_transfers: int
     pending: Waiting
@@ -50,70 +50,36 @@ class Standing(NamedTuple):
         return self.issued == self.held and self.reserved_tokens == self.reserved_by_transfers
 
 
-_BUCKETS: Final = ", ".join(
+_AGE_GROUPS: Final = ", ".join(
     f"count(*) FILTER (WHERE state = '{state.value}' AND age = {group})"
     for state in (TransferState.PENDING, TransferState.REQUESTED)
     for group in range(len(AGE_LIMITS) + 1)
 )
-_STANDING: Final = f"""
-SELECT (SELECT coalesce(sum(tokens), 0) FROM transfers_issue),
-       (SELECT coalesce(sum(tokens), 0) FROM transfers_tokentally)
-           + (SELECT coalesce(sum(tokens), 0) FROM transfers_tallydelta),
-       (SELECT count(*) FROM wallets_token WHERE transfer_pending_id IS NOT NULL),
-       coalesce(sum(reserved_count), 0),
-       count(*) FILTER (WHERE state = 'pending'),
-       coalesce(sum(token_count) FILTER (WHERE state = 'pending'), 0),
-       min(created_at) FILTER (WHERE state = 'pending'),
-       count(*) FILTER (WHERE state = 'requested'),
-       coalesce(sum(token_count) FILTER (WHERE state = 'requested'), 0),
-       min(created_at) FILTER (WHERE state = 'requested'),
-       EXISTS (SELECT FROM transfers_transfer),
-       {_BUCKETS}
-  FROM (SELECT state, reserved_count, token_count, created_at,
-               width_bucket(now() - created_at, %(limits)s::interval[]) AS age
-          FROM transfers_transfer WHERE state IN ('requested', 'pending')) AS open
-"""  # noqa: S608 - constants
 
 
-def standing() -> Standing:
-    """Return how the ledger stands, in one statement."""
+def ledger_summary() -> LedgerSummary:
+    """Return the summary, in one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, {"limits": list(AGE_LIMITS)})
+        cursor.execute(load("transfers", "ledger_summary", groups=_AGE_GROUPS), {"limits": list(AGE_LIMITS)})
         row = cursor.fetchone()
     groups = len(AGE_LIMITS) + 1
     pending = Waiting(row[4], int(row[5]), row[6], tuple(row[11 : 11 + groups]))
     requested = Waiting(row[7], int(row[8]), row[9], tuple(row[11 + groups :]))
-    return Standing(int(row[0]), int(row[1]), int(row[2]), int(row[3]), pending, requested, row[10])
+    return LedgerSummary(int(row[0]), int(row[1]), int(row[2]), int(row[3]), pending, requested, row[10])
 
 
 class Day(NamedTuple):
-    """How many transfers were made on one day (UTC) and are in one state now."""
+    """The number of transfers created on one day (UTC) that are in one state now."""
 
     day: date
     state: str
     transfers: int
 
 
-_DAYS: Final = f"""
-SELECT day, state, sum(transfers)
-  FROM (SELECT day, 'completed' AS state, transfers FROM transfers_daytally WHERE day >= %(since)s
-         UNION ALL
-        SELECT (created_at AT TIME ZONE 'UTC')::date, 'completed', count(*) FROM transfers_transfer
-         WHERE number > {counters.MARK} AND state = 'completed' AND closed_event = '' AND created_at >= %(since)s
-         GROUP BY 1
-         UNION ALL
-        SELECT (created_at AT TIME ZONE 'UTC')::date, state, count(*) FROM transfers_transfer
-         WHERE created_at >= %(since)s AND (state <> 'completed' OR closed_event <> '')
-         GROUP BY 1, 2
-       ) AS found
- GROUP BY day, state ORDER BY day, state
-"""  # noqa: S608 - constants
-
-
 def days(*, since: date) -> list[Day]:
     """Return the transfers of each day from `since` on, by the state in which they are now."""
     with connection.cursor() as cursor:
-        cursor.execute(_DAYS, {"since": since})
+        cursor.execute(load("transfers", "days"), {"since": since})
         return [Day(row[0], row[1], int(row[2])) for row in cursor.fetchall()]
 
 
@@ -132,7 +98,7 @@ def latest_transfers(*, wallet_id: UUID, limit: int) -> list[Transfer]:
 
 
 class Stage(NamedTuple):
-    """One place in the life of a token: number 0 is its issue."""
+    """One movement of a token: number 0 is its issue."""
 
     number: int
     at: datetime
@@ -144,12 +110,11 @@ class Stage(NamedTuple):
     transfer_number: int | None
 
 
-# A token that moved more often shows its issue and its last moves.
 STAGES_SHOWN: Final = 200
 
 
 def provenance(*, token_id: UUID) -> list[Stage]:
-    """Return the history of a token from its issue to its holder; of a very long one, the first and the last stages."""
+    """Return the history of a token in order; of a very long one the last 200 movements."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT movement.number, movement.processed_at, movement.source_id, coalesce(source.name, ''),"
@@ -165,12 +130,12 @@ def provenance(*, token_id: UUID) -> list[Stage]:
         return [Stage(*row) for row in cursor.fetchall()]
 
 
-# What the log of operators' acts calls tokens that were issued in one statement.
+# The kind of object in the log of operators' actions: tokens that were issued by one statement.
 ISSUE: Final = "issue"
 
 
 def issue_of(token: Token) -> str:
-    """Return what tokens have in common that were issued in one statement: the wallet that got them, and the time."""
+    """Return the id that tokens issued by one statement share: the wallet that received them, and the time."""
     first = Movement.objects.filter(token=token, number=0).values_list("destination_id", flat=True).first()
     return f"{first} {token.created_at.isoformat()}"
 
@@ -184,22 +149,22 @@ def tokens_in(*, transfer: Transfer, limit: int) -> list[UUID]:
     return list(reserved.values_list("pk", flat=True)[:limit])
 
 
-# An open transfer that is older is shown to operators as one that waits too long.
+# An open transfer that is older is shown to operators as stale.
 LONG: Final = timedelta(days=1)
 
 
 def stale(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
-    """Narrow transfers to the open ones that nobody decided on for a day."""
+    """Narrow transfers to those that have been open for more than a day."""
     return transfers.filter(state__in=OPEN, created_at__lt=Now() - LONG)
 
 
 def tokens_as_asked(transfer: Transfer) -> str:
-    """Say how the tokens were asked for."""
+    """Return in words how the tokens were requested."""
     return "listed one by one" if "tokens" in transfer.parameters else "any, as a bundle"
 
 
 class Station(NamedTuple):
-    """One state on the way of a transfer: what happened, when and by whom; not `is_reached` if it may still come."""
+    """One state of a transfer: what happened, when and by whom; `is_reached` is false for an expected state."""
 
     state: str
     words: str
@@ -208,11 +173,11 @@ class Station(NamedTuple):
     is_reached: bool
 
 
-def strip(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list[Station]:
+def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list[Station]:
     """
-    Return the states that a transfer went through, and for an open one the end that is hoped for. One statement.
+    Return the states of a transfer in order, plus the expected next state if it is open. One statement.
 
-    `acts` are what operators did to it: one that cancelled it is named, and not the wallet in whose name that was.
+    `acts` are the operators' actions on it: an operator who cancelled it is named instead of the wallet.
     """
     closer = ""
     if transfer.closed_by_id is not None:
@@ -253,7 +218,7 @@ def strip(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list[St
 
 
 class Possibility(NamedTuple):
-    """One event, whether it may happen to a transfer now, and who decides, or why it may not."""
+    """An event, whether a transfer allows it now, and who may cause it, or why not."""
 
     event: str
     is_possible: bool
@@ -261,7 +226,7 @@ class Possibility(NamedTuple):
 
 
 def allowed_events(transfer: Transfer) -> list[Possibility]:
-    """Return for each thing that may be done to a transfer whether it can be done now, and by whom or why not."""
+    """Return for each event whether the transfer allows it now, and who may cause it, or why not."""
     names = {Side.SOURCE: transfer.source.name, Side.DESTINATION: transfer.destination.name}
     found = []
     for event in TransferEvent:

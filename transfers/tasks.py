@@ -6,12 +6,12 @@ from transfers import counters, outcome_counts
 
 
 @shared_task(name="transfers.fold")
-def fold() -> None:
-    """Take into the tallies what was transferred since the last time. Missing a turn costs readers time, no more."""
-    counters.fold()
+def roll_up() -> None:
+    """Add new transfers to the token tallies. A missed run only makes reads slower."""
+    counters.roll_up()
 
 
 @shared_task(name="transfers.fold_outcomes")
-def fold_outcomes() -> None:
-    """Count how transfers ended since the last time. Missing a turn costs the next reader time, no more."""
-    outcome_counts.fold()
+def roll_up_outcomes() -> None:
+    """Add new outcomes to the outcome tallies. A missed run only makes reads slower."""
+    outcome_counts.roll_up()

@@ -1,4 +1,4 @@
-"""Changing trusts. Each function is one transaction and authorises on locked rows."""
+"""Operations on trusts. Each function is one transaction and authorises on locked rows."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +18,7 @@ from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 from wallets.states import EventType
 
-# Of what a manager left behind an event names these; it counts all of it.
+# The maximum number of trusts and transfers that an event lists; it counts all of them.
 _LISTED_IN_AN_EVENT: Final = 100
 
 
@@ -29,7 +29,7 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
 
     :raises wallets.errors.InvalidWalletName: the name holds white space or control characters
     :raises wallets.errors.WalletNameLength: it is too short or too long
-    :raises wallets.errors.WalletNameTaken: another wallet bears it
+    :raises wallets.errors.WalletNameTaken: another wallet has it
     """
     with transaction.atomic(savepoint=False):
         wallet = wallet_operations.create_wallet(name=name, about=about, creator=actor)
@@ -45,9 +45,7 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
 
 def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
     """
-    Let the actor manage wallets that the transaction of the caller has created.
-
-    That is what `open_managed_wallet` does, for many at once.
+    Let the actor manage wallets that the caller's transaction has created: `open_managed_wallet` for many at once.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -69,7 +67,7 @@ def describe_wallet(
     *, actor: Wallet, wallet_id: UUID, about: str | None = None, display_name: str | None = None
 ) -> Wallet:
     """
-    Set what is given of a wallet's description and return the wallet.
+    Set the given fields of a wallet's description and return the wallet.
 
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
@@ -85,12 +83,12 @@ def request_trust(
     *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
 ) -> queries.TrustRow:
     """
-    Ask the wallet `requestee` for a trust, in the name of the actor or of a wallet that it manages.
+    Request a trust from the wallet `requestee`, for the actor or a wallet that it manages.
 
     :raises wallets.errors.WalletNotFound: no such requestee or requester, each by name or id
     :raises trusts.errors.RequesterNotControlled: the actor does not control the requester
     :raises trusts.errors.TrustWithOneself: requester and requestee are one wallet
-    :raises trusts.errors.TrustAlreadyExists: an open trust of the same meaning stands in the way
+    :raises trusts.errors.TrustAlreadyExists: an open trust of the same meaning exists
     """
     asking = actor if requester is None else wallet_queries.wallet_by_name_or_id(requester)
     target = wallet_queries.wallet_by_name_or_id(requestee)
@@ -100,7 +98,7 @@ def request_trust(
             raise errors.RequesterNotControlled
         if asking.pk == target.pk:
             raise errors.TrustWithOneself
-        if _stands_in_the_way(actor_id=asking.pk, target_id=target.pk, request_type=request_type):
+        if _is_prevented(actor_id=asking.pk, target_id=target.pk, request_type=request_type):
             raise errors.TrustAlreadyExists
         trust = _create(
             actor=asking,
@@ -109,19 +107,19 @@ def request_trust(
             request_type=request_type,
             state=TrustState.REQUESTED,
         )
-        [row] = _announced([trust], EventType.TRUST_REQUEST)
+        [row] = _recorded([trust], EventType.TRUST_REQUEST)
         return row
 
 
 @retry_on_deadlock
 def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
-    Let the trust take effect. Re-instates one that was declined or deleted before.
+    Accept the trust. Re-instates one that was declined or deleted before.
 
     :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor does not control its target
     :raises trusts.errors.EndedByOperator: an operator ended it
     :raises trusts.errors.ConsentWithdrawn: the side that asked for this `receive` or `yield` deleted it
-    :raises trusts.errors.OriginatorWithoutControl: who asked for it no longer controls the wallet in whose name it was
+    :raises trusts.errors.OriginatorWithoutControl: its originator no longer controls its actor
     :raises trusts.errors.ManagementCircle: the two wallets would manage each other
     :raises trusts.errors.TrustAlreadyExists: a newer request of the same meaning is open
     """
@@ -135,7 +133,7 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
 @retry_on_deadlock
 def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
-    Refuse the trust, or end it after it was accepted. In the name of its actor, if the caller controls that side only.
+    Decline the trust, accepted or not; deletes it if the caller controls only its actor.
 
     :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor controls neither side of it
     """
@@ -150,7 +148,7 @@ def decline_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
 @retry_on_deadlock
 def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     """
-    Withdraw the trust, accepted or not. In the name of its target, if the caller controls that side only.
+    Delete the trust, accepted or not; declines it if the caller controls only its target.
 
     :raises trusts.errors.TrustNotFound: no such trust
     :raises trusts.errors.TrustNotCancellable: the actor controls neither side of it
@@ -168,12 +166,12 @@ def delete_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
 @retry_on_deadlock
 def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[queries.TrustRow]:
     """
-    End what the wallet named `manager` may do with the wallet, and all that it set up; return what was ended.
+    End the manager's control of the wallet, and the trusts that it set up; return the ended trusts.
 
-    That is every open trust of the wallet which gives the manager control of it, which the manager requested, or which
-    it accepted in the wallet's name; and the same again for each wallet that loses its control of the wallet by this.
-    Where the wallet is the actor the trust is deleted, where it is the target declined. Running it again ends what
-    was set up since, most often nothing.
+    These are the open trusts of the wallet which give the manager control of it, which the manager requested, or
+    which it accepted for the wallet; and the same for each wallet that loses its control of the wallet by this. A
+    trust is deleted if the wallet is its actor, declined if it is the target. Running it again ends what was set up
+    since.
 
     :raises wallets.errors.WalletNotFound: no such wallet (by id), or no such manager (by name or id)
     :raises wallets.errors.InvalidWalletName: the text can never be a name
@@ -183,7 +181,7 @@ def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[que
     wallet = wallet_queries.wallet_by_id(wallet_id)
     named = wallet_queries.wallet_by_name_or_id(manager)
     with transaction.atomic(savepoint=False):
-        # Every change of a trust locks both its wallets first, so the trusts of this one stand still.
+        # Every change of a trust locks both its wallets first, so the trusts of this wallet cannot change now.
         _lock_pair(wallet.pk, wallet.pk)
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
             raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
@@ -199,14 +197,14 @@ def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[que
             ended += found
             lost = _lost_control(found)
             dismissed += [loser for loser, of in lost if of == wallet.pk and loser not in dismissed]
-        _tell_of_lost_control(ended)
+        _record_lost_control(ended)
         return queries.trust_rows(trust_ids=[trust.pk for trust in ended])
 
 
 @retry_on_deadlock
 def end_trust(*, trust_id: UUID) -> queries.TrustRow:
     """
-    End an open trust in the name of no wallet, for an operator. Only a new request can give the same again.
+    End an open trust for an operator. Only a new request can give the same power again.
 
     :raises trusts.errors.TrustNotFound: no such trust
     :raises trusts.errors.TrustNotOpen: it is neither requested nor trusted
@@ -220,11 +218,11 @@ def end_trust(*, trust_id: UUID) -> queries.TrustRow:
 
 def _ending(trust: Trust, *, actor: Wallet, asked: TrustEvent) -> TrustEvent | None:
     """
-    Return by which event the actor ends the locked trust, or None if it controls neither side now.
+    Return the event by which the actor ends the locked trust, or None if it controls neither side now.
 
-    That is the event asked for, if the actor controls the side to which it belongs, else that of the other side: the
-    state tells which side ended the trust. The wallet that asked for the trust always deletes it, also if it controls
-    the other one: a consent that its giver ends is withdrawn, whichever call it makes.
+    It is the requested event, if the actor controls the side to which it belongs, otherwise that of the other side: the
+    state says which side ended the trust. The trust's own actor always deletes it, even if it controls the target: a
+    consent that its giver ends is withdrawn, whichever endpoint it calls.
     """
     if actor.pk == trust.actor_id:
         return TrustEvent.DELETE
@@ -237,11 +235,10 @@ def _ending(trust: Trust, *, actor: Wallet, asked: TrustEvent) -> TrustEvent | N
 
 def _lock_pair(one: UUID, other: UUID) -> None:
     """
-    Let no other change of trusts between the two wallets run until commit.
+    Lock both wallets until commit, so that no other trust between them changes.
 
-    The rules on duplicates and circles look at other rows than the one that changes, some of
-    which may not exist yet, so the two wallets are locked: in the order of their ids, without
-    disturbing those who only refer to them.
+    The rules on duplicates and circles read other rows than the one that changes, and some of these may not exist
+    yet, so the wallets are locked: in the order of their ids, and without blocking foreign key checks.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -250,9 +247,9 @@ def _lock_pair(one: UUID, other: UUID) -> None:
 
 
 def lock(*, trust_id: UUID) -> Trust | None:
-    """Return the trust as it is until the caller's transaction ends, or None if there is none."""
-    # The parties never change, so they can be read before they are locked. The wallets come
-    # first, as in `request_trust`, and the trust last: one order for all.
+    """Return the trust, locked until commit, or None if there is none."""
+    # The parties never change, so they can be read before they are locked. The lock order is the same as in
+    # `request_trust`: first the wallets, then the trust.
     parties = Trust.objects.filter(pk=trust_id).values_list("actor_id", "target_id").first()
     if parties is None:
         return None
@@ -260,7 +257,7 @@ def lock(*, trust_id: UUID) -> Trust | None:
     return Trust.objects.select_for_update(no_key=True).get(pk=trust_id)
 
 
-def _stands_in_the_way(*, actor_id: UUID, target_id: UUID, request_type: TrustRequestType) -> bool:
+def _is_prevented(*, actor_id: UUID, target_id: UUID, request_type: TrustRequestType) -> bool:
     # The public service's rule: the same request again, or any other one in the opposite direction.
     return Trust.objects.filter(
         Q(actor_id=actor_id, target_id=target_id, request_type=request_type)
@@ -305,8 +302,8 @@ _EVENT_TYPES: Final = {
 }
 
 
-def _announced(trusts: Sequence[Trust], event_type: EventType) -> list[queries.TrustRow]:
-    """Let both parties of each trust read of the change, and return the trusts as they are now."""
+def _recorded(trusts: Sequence[Trust], event_type: EventType) -> list[queries.TrustRow]:
+    """Record an event for both parties of each trust, and return the trusts as they are now."""
     rows = {row.id: row for row in queries.trust_rows(trust_ids=[trust.pk for trust in trusts])}
     wallet_operations.record_events(
         [
@@ -330,7 +327,7 @@ def _announced(trusts: Sequence[Trust], event_type: EventType) -> list[queries.T
 def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries.TrustRow:
     before = TrustState(trust.state)
     if event is TrustEvent.ACCEPT and before is TrustState.TRUSTED:
-        # Said again: the answer is the same, and nothing happened.
+        # A repetition: the same answer, and no change.
         return queries.trust_row(trust_id=trust.pk)
     after = next_state(
         before,
@@ -352,14 +349,14 @@ def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries
             [row] = _write([trust], actor=actor, event=event, state=after)
     except IntegrityError as error:
         raise errors.TrustAlreadyExists from error
-    _tell_of_lost_control([trust])
+    _record_lost_control([trust])
     return row
 
 
 def _write(
     trusts: Sequence[Trust], *, actor: Wallet | None, event: TrustEvent, state: TrustState
 ) -> list[queries.TrustRow]:
-    """Bring locked trusts into a state, write that down, and return them as they are now."""
+    """Set the state of locked trusts, record the change, and return them as they are now."""
     if not trusts:
         return []
     withdrawn = {TrustEvent.ACCEPT: False, TrustEvent.DECLINE: F("withdrawn")}.get(event, True)
@@ -369,7 +366,7 @@ def _write(
     TrustChange.objects.bulk_create(
         TrustChange(trust_id=trust.pk, actor=actor, event=event, state=state) for trust in trusts
     )
-    return _announced(trusts, _EVENT_TYPES[state])
+    return _recorded(trusts, _EVENT_TYPES[state])
 
 
 def _lock_all(trust_ids: Sequence[UUID]) -> list[Trust]:
@@ -378,9 +375,10 @@ def _lock_all(trust_ids: Sequence[UUID]) -> list[Trust]:
 
 def _lost_control(ended: Sequence[Trust]) -> dict[tuple[UUID, UUID], UUID]:
     """
-    Return, of trusts as they were before they ended, each manager and wallet of which the control ended, and by which.
+    Return each (manager, wallet) of which the control ended, with the trust that gave it.
 
-    A manager that controls the wallet by another trust as well is left out.
+    `ended` are the trusts as they were before their end. A manager that controls the wallet by another trust is left
+    out.
     """
     lost = {}
     for trust in ended:
@@ -393,8 +391,8 @@ def _lost_control(ended: Sequence[Trust]) -> dict[tuple[UUID, UUID], UUID]:
     return lost
 
 
-def _tell_of_lost_control(ended: Sequence[Trust]) -> None:
-    """Let each wallet that lost a manager by the end of these trusts read what that manager left behind."""
+def _record_lost_control(ended: Sequence[Trust]) -> None:
+    """Record an event for each wallet that lost a manager, with what that manager left open."""
     events = []
     for (manager_id, wallet_id), trust_id in _lost_control(ended).items():
         trust_ids = queries.set_up_by(manager_id=manager_id, wallet_id=wallet_id)

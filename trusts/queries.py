@@ -1,4 +1,4 @@
-"""Reading trusts: who controls which wallet, who may push to whom, and lists narrowed to what the reader may see."""
+"""Reading trusts: who controls which wallet, who may send to whom, and lists restricted to the reader."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -13,6 +13,7 @@ from trusts.states import TrustType
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
 from wallets.audit import FINDINGS_PER_CHECK, Finding
+from wallets.sql_files import load
 
 LAST_NUMBER: Final = 2**63 - 1
 
@@ -85,17 +86,7 @@ def controlled_in_order(*, is_first: bool) -> str:
     """
     behind = "" if is_first else f"AND NOT %(own)s::boolean AND (managed_created_at, subject_id) > {_POSITION}"
     own = "" if is_first else f"WHERE NOT %(own)s::boolean OR (created_at, id) > {_POSITION}"
-    return f"""
-WITH {wallet_queries.ME}, managed AS (
-    SELECT DISTINCT managed_created_at AS created_at, subject_id AS id
-      FROM trusts_power
-     WHERE holder_id = (SELECT id FROM me) AND power = 'manage' AND managed_created_at IS NOT NULL {behind}
-     ORDER BY managed_created_at, subject_id LIMIT (SELECT %(fetch)s::bigint + %(offset)s::bigint)
-)
-SELECT id, created_at, false AS is_own FROM managed
- UNION ALL SELECT id, created_at, true FROM wallets_wallet JOIN me USING (id) {own}
- ORDER BY is_own, created_at, id LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
-"""  # noqa: S608 - constants
+    return load("trusts", "parts/controlled_in_order", behind=behind, own=own)
 
 
 _POSITION: Final = "(%(created_at)s::timestamptz, %(id)s::uuid)"
@@ -121,7 +112,7 @@ def may_push_until_commit(*, sender_id: UUID, receiver_id: UUID) -> bool:
 
 
 class TrustRow(NamedTuple):
-    """A trust with the names of its wallets, as every answer shows it."""
+    """A trust with the names of its wallets, as answers show it."""
 
     number: int
     id: UUID
@@ -147,7 +138,7 @@ SELECT trust.number, trust.id, trust.type, trust.request_type, trust.state, trus
 
 def trust_row(*, trust_id: UUID) -> TrustRow:
     """
-    Return one trust, whoever asks.
+    Return one trust, without authorisation.
 
     :raises trusts.errors.TrustNotFound: no such trust
     """
@@ -160,38 +151,19 @@ def trust_row(*, trust_id: UUID) -> TrustRow:
 
 
 def trust_rows(*, trust_ids: Sequence[UUID]) -> list[TrustRow]:
-    """Return these trusts in the order of creation, whoever asks; unknown ones are left out."""
+    """Return these trusts in the order of creation, without authorisation; unknown ones are left out."""
     with connection.cursor() as cursor:
         cursor.execute(f"{_ROW} WHERE trust.id = ANY(%s) ORDER BY trust.number", [list(trust_ids)])
         return [TrustRow(*row) for row in cursor.fetchall()]
 
 
 def was_ended_by_operator(*, trust_id: UUID) -> bool:
-    """Tell whether an operator ever ended the trust, which is final."""
+    """Return whether an operator ever ended the trust, which is final."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM trusts_trustchange WHERE trust_id = %s AND event = 'end')", [trust_id]
         )
         return bool(cursor.fetchone()[0])
-
-
-# Who accepted a trust that is in force: the last thing that happened to it.
-_ACCEPTED_BY: Final = """
-(SELECT change.actor_id FROM trusts_trustchange AS change
-  WHERE change.trust_id = trust.id ORDER BY change.id DESC LIMIT 1)
-"""
-# A trust that would give the manager control if it accepted it counts even if it is not open, unless it is withdrawn.
-_SET_UP_BY: Final = f"""
-SELECT trust.id FROM trusts_trust AS trust
- WHERE (trust.actor_id = %(wallet)s OR trust.target_id = %(wallet)s) AND trust.number > 0
-   AND (trust.state IN ('requested', 'trusted')
-        AND (trust.originator_id = %(manager)s
-             OR trust.holder_id = %(manager)s AND trust.type = 'manage'
-             OR trust.state = 'trusted' AND trust.target_id = %(wallet)s AND {_ACCEPTED_BY} = %(manager)s)
-        OR trust.target_id = %(manager)s AND trust.holder_id = %(manager)s AND trust.type = 'manage'
-            AND NOT trust.withdrawn)
- ORDER BY trust.number
-"""  # noqa: S608 - constants
 
 
 def set_up_by(*, manager_id: UUID, wallet_id: UUID) -> list[UUID]:
@@ -202,12 +174,12 @@ def set_up_by(*, manager_id: UUID, wallet_id: UUID) -> list[UUID]:
     that give it control of the wallet, or would if it accepted them.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SET_UP_BY, {"manager": manager_id, "wallet": wallet_id})
+        cursor.execute(load("trusts", "set_up_by"), {"manager": manager_id, "wallet": wallet_id})
         return [row[0] for row in cursor.fetchall()]
 
 
-# The app of transfers stands above this one, and yet the event about the end of control is written here, in the
-# transaction that ends it. So their table is read, as the ledger's statements read trusts.
+# This app may not import transfers, but the event about the end of control is written here, in the transaction that
+# ends it, and lists open transfers. So their table is read by SQL.
 _OPEN_TRANSFERS_BEGUN_BY: Final = """
 SELECT id FROM transfers_transfer
  WHERE (source_id = %(wallet)s OR destination_id = %(wallet)s) AND originator_id = %(manager)s
@@ -217,7 +189,7 @@ SELECT id FROM transfers_transfer
 
 
 def open_transfers_begun_by(*, manager_id: UUID, wallet_id: UUID) -> list[UUID]:
-    """Return the ids of the open transfers from or to a wallet that another began; oldest first."""
+    """Return the ids of the open transfers from or to a wallet that the manager created; oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(_OPEN_TRANSFERS_BEGUN_BY, {"manager": manager_id, "wallet": wallet_id})
         return [row[0] for row in cursor.fetchall()]
@@ -261,11 +233,11 @@ def numbers_by_party(
     Parameters of the query beside these: `after`, `most` (how many rows at most), and with `skips` also `offset` (how
     many of these are left out from the front).
 
-    It reads the first row of each wallet and branch, from which follows how far the page can reach at most, and only
-    then the rows within that reach. So the cost of a page grows with the wallets but not with the rows behind or ahead
-    of it. Parameters stand in subqueries so that one plan serves all values: planning costs more than the page.
-    Column and number are compared as a pair: asked for one wallet in the order of numbers, the planner walks the
-    index of all numbers, if one wallet had most of the rows when it last looked.
+    It reads the first row of each wallet and branch, which bounds the page, and then the rows within that bound. The
+    cost of a page grows with the wallets but not with the rows before or after it. Parameters stand in subqueries so
+    that one plan serves all values: planning costs more than the page. Column and number are compared as a pair: for
+    one wallet in the order of numbers, the planner would otherwise scan the index of all numbers if its statistics
+    say that one wallet has most of the rows.
     """
     heads = " UNION ALL ".join(
         f"(SELECT {index} AS branch, number FROM {table}"  # noqa: S608 - constants
@@ -282,22 +254,7 @@ def numbers_by_party(
         f" ORDER BY {column}, number LIMIT (SELECT page.fetch FROM page))"
         for index, (column, only) in enumerate(branches)
     )
-    return f"""
-WITH page AS MATERIALIZED (
-    SELECT %(after)s::bigint AS after, %(most)s::bigint AS fetch
-), party AS MATERIALIZED ({wallets}
-), head AS MATERIALIZED (
-    SELECT wallet.id, first.branch, first.number
-      FROM party AS wallet CROSS JOIN LATERAL ({heads}) AS first
-), reach AS MATERIALIZED (
-    SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE {LAST_NUMBER} END AS number
-      FROM (SELECT DISTINCT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
-)
-SELECT DISTINCT within.number
-  FROM head CROSS JOIN LATERAL ({reaches}) AS within
- WHERE head.number <= (SELECT reach.number FROM reach)
- ORDER BY within.number {page}
-"""  # noqa: S608 - constants
+    return load("trusts", "parts/numbers_by_party", wallets=wallets, heads=heads, reaches=reaches, page=page)
 
 
 _FILTERS: Final = ("state", "type", "request_type")
@@ -371,40 +328,20 @@ def trusts_of_wallet_page(
     )
 
 
-# Rules that only triggers enforce; the models' constraints are checked by `wallets.audit`.
+# Rules that only triggers enforce; the models' constraints are checked by `wallets.audit`. Each is a file of
+# `trusts/sql/audit`, which returns one text per finding.
 _CHECKS: Final = {
-    "a trust stands where its last change brought it": """
-        SELECT format('trust %s is %s, its last change says %s', trust.id, trust.state,
-                      coalesce(change.state, 'nothing'))
-          FROM trusts_trust AS trust
-          LEFT JOIN (SELECT DISTINCT ON (trust_id) trust_id, state FROM trusts_trustchange ORDER BY trust_id, id DESC
-                    ) AS change ON change.trust_id = trust.id
-         WHERE change.state IS DISTINCT FROM trust.state""",
-    "a trust begins with the request of its originator": """
-        SELECT format('trust %s of %s', trust.id, trust.originator_id)
-          FROM trusts_trust AS trust
-          LEFT JOIN (SELECT DISTINCT ON (trust_id) trust_id, event, actor_id FROM trusts_trustchange
-                      ORDER BY trust_id, id) AS change ON change.trust_id = trust.id
-         WHERE change.event IS DISTINCT FROM '' OR change.actor_id IS DISTINCT FROM trust.originator_id""",
-    "a trust gives what its kind gives": """
-        SELECT format('trust %s', trust.id)
-          FROM trusts_trust AS trust
-          LEFT JOIN trusts_kind AS kind ON kind.request_type = trust.request_type
-         WHERE (trust.type, trust.holder_id, trust.subject_id) IS DISTINCT FROM
-               (kind.power, CASE WHEN kind.is_held_by_actor THEN trust.actor_id ELSE trust.target_id END,
-                CASE WHEN kind.is_held_by_actor THEN trust.target_id ELSE trust.actor_id END)""",
-    "a trust knows when the managed wallet was created": """
-        SELECT format('trust %s', trust.id)
-          FROM trusts_trust AS trust
-          JOIN wallets_wallet AS wallet ON wallet.id = trust.subject_id
-         WHERE trust.type = 'manage' AND trust.managed_created_at IS DISTINCT FROM wallet.created_at""",
+    "a trust stands where its last change brought it": "last_changes",
+    "a trust begins with the request of its originator": "first_changes",
+    "a trust gives what its kind gives": "powers",
+    "a trust knows when the managed wallet was created": "managed_wallets",
 }
 
 
 def audit_findings() -> Iterator[Finding]:
-    """Check trusts against the list of their changes; each finding names a rule and one row that breaks it."""
-    for check, statement in _CHECKS.items():
+    """Yield trusts that break a rule."""
+    for check, file in _CHECKS.items():
         with connection.cursor() as cursor:
-            cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")
+            cursor.execute(load("trusts", f"audit/{file}") + " LIMIT %(limit)s", {"limit": FINDINGS_PER_CHECK})
             for (detail,) in cursor.fetchall():
                 yield Finding(check, detail)

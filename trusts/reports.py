@@ -1,4 +1,4 @@
-"""The trusts of a wallet, for operators: one statement each, and bounded."""
+"""Trusts of a wallet, for operators: one statement each, of bounded size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from django.db.models import Q
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustType
 
-# A picture of more would say nothing.
+# More would make the diagram unreadable.
 NEIGHBOURS_SHOWN: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A wallet that shares an open trust with another, and what that trust says in words."""
+    """A wallet that shares an open trust with another, and that trust in words."""
 
     trust_id: UUID
     wallet_id: UUID
     name: str
     says: str
     state: str
-    # Whether value or power goes from the wallet in the middle to this one.
+    # Whether the wallet in the middle holds the power.
     goes_out: bool
 
 
@@ -55,6 +55,6 @@ def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
 
 
 def changes_of(*, trust_id: UUID) -> Sequence[TrustChange]:
-    """Return what happened to a trust, in order; the last hundred things."""
+    """Return the last 100 changes of a trust, in order."""
     newest = TrustChange.objects.filter(trust_id=trust_id).select_related("actor").defer("actor__password")
     return list(reversed(newest.order_by("-pk")[:100]))

@@ -16,12 +16,12 @@ from wallets.models import ApiKey, Wallet
 
 
 def digest(secret: str) -> bytes:
-    """Return what is stored of an API key or a bearer token: both are 256 random bits, so one round is enough."""
+    """Return the SHA-256 that is stored of an API key or a bearer token: 256 random bits, so it needs no salt."""
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def has_api_key(plaintext: str) -> bool:
-    """Tell whether the API key is registered, revoked or not."""
+    """Return whether the API key is registered, even if revoked."""
     return ApiKey.objects.filter(digest=digest(plaintext)).exists()
 
 
@@ -34,10 +34,10 @@ class WalletReference(NamedTuple):
 
 def reference(text: str) -> WalletReference:
     """
-    Resolve what a client wrote to name a wallet. Every text of a client goes through this function.
+    Resolve the text by which a client names a wallet. Every such text goes through this function.
 
-    Text in the form of a UUID is an id and nothing else; all else is a name. A stored name that no new wallet could
-    have is found by the same name, if its key tells it from others.
+    Text in the form of a UUID is an id; any other text is a name. A stored name that new wallets may not have is found
+    by the same text, if its key distinguishes it from others.
 
     :raises InvalidWalletName: the text can never be a name
     """
@@ -46,7 +46,7 @@ def reference(text: str) -> WalletReference:
         return WalletReference(id=wallet_id)
     key = names.name_key(text)
     refusal = names.refusal(text)
-    # A text of two characters names no wallet, and that is what the answer says.
+    # A text of two characters names no wallet, so the answer is 404.
     if refusal is None or isinstance(refusal, errors.WalletNameLength):
         return WalletReference(name_key=key)
     if names.parse_uuid(key) is None and names.is_storable(key):
@@ -57,7 +57,7 @@ def reference(text: str) -> WalletReference:
 
 
 def no_such_wallet(text: str) -> errors.WalletNotFound:
-    """Return the refusal of a client's text that names no wallet."""
+    """Return the error for a client's text that names no wallet."""
     wallet_id = names.parse_uuid(text)
     if wallet_id is None:
         return errors.WalletNotFound(f"Could not find entity by wallet name: {text}")
@@ -65,7 +65,7 @@ def no_such_wallet(text: str) -> errors.WalletNotFound:
 
 
 def account_of(text: str) -> str:
-    """Return one short text for one wallet, however a client writes it; also for what names no wallet."""
+    """Return one short text per wallet, however a client names it, and one per text that names no wallet."""
     try:
         named = reference(text)
     except errors.InvalidWalletName:
@@ -79,7 +79,7 @@ def account_of(text: str) -> str:
 
 def wallet_by_name(name: str) -> Wallet:
     """
-    Return the wallet that bears a name of the caller's own choice. A client's text is for `wallet_by_name_or_id`.
+    Return the wallet with this name, for trusted callers. Resolve a client's text by `wallet_by_name_or_id`.
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
@@ -103,7 +103,7 @@ def wallet_by_id(wallet_id: UUID) -> Wallet:
 
 def wallet_by_name_or_id(text: str) -> Wallet:
     """
-    Return the wallet that a client names in either way, as `reference` resolves it.
+    Return the wallet that a client names, as `reference` resolves it.
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
@@ -120,8 +120,8 @@ def wallet_in_query(text: str) -> Wallet:
     """
     Return the wallet that a query string names, as `wallet_by_name_or_id`.
 
-    A plus sign that is not escaped is a blank there, and new names hold no blanks: `?wallet=+254712345678` names that
-    phone number, unless a stored name is written with the blank.
+    An unescaped plus sign is decoded as a blank, and new names hold no blanks: `?wallet=+254712345678` names that phone
+    number, unless a stored name has the blank.
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
@@ -135,12 +135,12 @@ def wallet_in_query(text: str) -> Wallet:
             return wallet_by_name_or_id(text.replace(" ", "+"))
         except (errors.InvalidWalletName, errors.WalletNotFound):
             pass
-        # What was written is what the refusal names.
+        # The refusal names the text as the client sent it.
         raise
 
 
 class OddName(NamedTuple):
-    """A stored name that no new wallet could have, and why."""
+    """A stored name that new wallets may not have, and why."""
 
     wallet_id: UUID
     name: str
@@ -149,7 +149,7 @@ class OddName(NamedTuple):
 
 
 def odd_names() -> Iterator[OddName]:
-    """Find stored names that no new wallet could have, in the order of their keys. Reads all unusual names."""
+    """Yield stored names that new wallets may not have, in the order of their keys. Reads all unusual names."""
     unusual = Wallet.objects.exclude(name__regex=names.PLAIN).order_by("name_key")
     for wallet_id, name, key in unusual.values_list("pk", "name", "name_key").iterator():
         refusal = names.refusal(name)
@@ -206,18 +206,18 @@ ME: Final = "me AS MATERIALIZED (SELECT %(actor)s::uuid AS id)"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the headers of one request stand for. None where nothing valid was found."""
+    """The credentials that the headers of a request name. None where nothing valid was found."""
 
     api_key_id: UUID | None
     api_key_is_revoked: bool
     api_key_may_batch: bool
     bearer_token_id: UUID | None
     wallet: Wallet | None
-    # Of an earlier request with the same idempotency key.
+    # The answer to an earlier request with the same idempotency key.
     answer: "StoredAnswer | None"
-    # Whether this transaction holds the idempotency key; None when none was sent.
+    # Whether this transaction holds the lock of the idempotency key; None if no key was sent.
     holds_key: bool | None
-    # True once an hour: `operations.touch_last_used` is to be called.
+    # True at most once an hour: the caller must call `operations.touch_last_used`.
     use_is_stale: bool
 
     @property
@@ -244,11 +244,10 @@ LEFT JOIN wallets_wallet AS wallet ON wallet.id = bearer.wallet_id
 {answer_join}
 """
 _LOOK_UP_CREDENTIALS = _LOOK_UP.format(answer_columns="", answer_join="")
-# True for whoever holds the key from here on, false if another transaction does. The lock is the transaction's, so a
-# process that dies lets go of it.
+# Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
+# transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# It is taken in the same statement as the look-up; should the first request commit in between, the unique key of
-# the row decides.
+# The look-up takes the lock too; if the first request commits in between, the unique key of the row decides.
 _LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
     answer_columns=""",
        answer.fingerprint, answer.status, answer.body, answer.result_id, """
@@ -260,10 +259,10 @@ _LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
 
 def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None) -> Credentials:
     """
-    Look up everything that the headers of a request name, in one statement.
+    Look up all credentials of a request in one statement.
 
-    With an idempotency key the transaction of the caller, if it has opened one, holds the key afterwards
-    unless another running request does.
+    With an idempotency key, the caller's open transaction holds the lock of the key afterwards, unless another request
+    holds it.
     """
     arguments: dict[str, Any] = {"api_key": digest(api_key), "bearer": digest(bearer)}
     statement = _LOOK_UP_CREDENTIALS
@@ -288,7 +287,7 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
 
 @dataclass(frozen=True, slots=True)
 class WalletRow:
-    """A wallet with its token counts, as the lists show it."""
+    """A wallet with its token counts, as lists show it."""
 
     id: UUID
     name: str
@@ -299,7 +298,7 @@ class WalletRow:
     tokens: TokenCount
 
 
-# Gives the token counts of wallets. This app could only count; `transfers.counters` knows them.
+# Returns the token counts of wallets. Implemented by `transfers.counters`, which this app cannot import.
 Counting = Callable[[Iterable[UUID]], Mapping[UUID, TokenCount]]
 
 
@@ -311,26 +310,25 @@ def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
     )  # fmt: skip
 
 
-class WrittenPage(NamedTuple):
+class JsonPage(NamedTuple):
     """
-    A page of a list as PostgreSQL wrote it.
+    A page of a list as JSON from PostgreSQL.
 
-    A page of a hundred rows is most of what a partner reads, and taking rows apart and writing them again was most of
-    what a page cost (tests/benchmarks/README.md).
+    Parsing the rows and serializing them again in Python was most of the cost of a page (tests/benchmarks/README.md).
     """
 
     # The elements, JSON, separated by commas.
     json: str
-    # The values by which the last of them is ordered if others come behind it, else None.
+    # The sort key of the last element if there is a next page, otherwise None.
     last: list[Any] | None
 
 
 def page_of(rows: str, *position: str, is_whole: str = "true") -> str:
     """
-    Return the SQL that writes a page, for `read_page` or a `OptimisticPage`.
+    Return the SQL of a page, for `read_page` or an `OptimisticPage`.
 
-    `rows` is the SQL of the rows in their order, up to `fetch` of them: the column `json`, and those of the position,
-    which may be cast (`"created_at::text"`). `is_whole` is the SQL of a condition, for a quick statement.
+    `rows` is the SQL of up to `fetch` rows in their order: the column `json` and those of the position, which may be
+    cast (`"created_at::text"`). `is_whole` is an SQL condition: whether an optimistic query found the whole page.
     """
     named = [column.partition("::") for column in position]
     last = ", ".join(f"(array_agg({name}))[(SELECT %(fetch)s::bigint - 1)]{cast}{type_}" for name, cast, type_ in named)
@@ -341,57 +339,57 @@ SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
 """  # noqa: S608 - constants
 
 
-def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> WrittenPage:
-    """Read up to `limit` elements with a statement of `page_of`, whose parameter `fetch` asks for one more."""
+def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> JsonPage:
+    """Read up to `limit` elements with a statement of `page_of`. The parameter `fetch` is one more."""
     return _read_page(statement, limit, arguments)[0]
 
 
-def _read_page(statement: str, limit: int, arguments: Mapping[str, Any]) -> tuple[WrittenPage, bool]:
+def _read_page(statement: str, limit: int, arguments: Mapping[str, Any]) -> tuple[JsonPage, bool]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {**arguments, "fetch": limit + 1})
         json, has_more, *last, is_whole = cursor.fetchone()
-    return WrittenPage(json or "", last if has_more else None), is_whole
+    return JsonPage(json or "", last if has_more else None), is_whole
 
 
 class OptimisticPage:
     """
-    A list of which a quick statement reads most pages whole, and a thorough one those on which it misses something.
+    Tries an optimistic query first and falls back to the full query if the page may be incomplete.
 
-    For whom it was in vain is remembered for a minute. A wrong guess costs a trip.
+    Misses are negative-cached per caller for 60 s; a miss costs one extra round trip.
     """
 
     _SECONDS: Final = 60.0
     _AT_MOST: Final = 10_000
 
     def __init__(self) -> None:
-        # With the moment at which it is forgotten.
-        self._in_vain: dict[UUID | None, float] = {}
+        # By caller, with the time at which the entry expires.
+        self._misses: dict[UUID | None, float] = {}
 
     def read_page(
-        self, quick: str, thorough: str, *, limit: int, arguments: Mapping[str, Any], whose: UUID | None = None
-    ) -> WrittenPage:
-        """Read a page as `read_page` does, in one way or the other."""
-        if time.monotonic() >= self._in_vain.get(whose, 0.0):
+        self, quick: str, full: str, *, limit: int, arguments: Mapping[str, Any], whose: UUID | None = None
+    ) -> JsonPage:
+        """Read a page as `read_page` does. `whose` is the caller by which misses are cached."""
+        if time.monotonic() >= self._misses.get(whose, 0.0):
             page, is_whole = _read_page(quick, limit, arguments)
             if is_whole:
                 return page
-            if len(self._in_vain) >= self._AT_MOST:
-                self._in_vain.clear()
-            self._in_vain[whose] = time.monotonic() + self._SECONDS
-        return read_page(thorough, limit=limit, arguments=arguments)
+            if len(self._misses) >= self._AT_MOST:
+                self._misses.clear()
+            self._misses[whose] = time.monotonic() + self._SECONDS
+        return read_page(full, limit=limit, arguments=arguments)
 
 
-def written_time(time: str) -> str:
-    """Return the SQL of a time as answers show it, NULL for none."""
+def time_json(time: str) -> str:
+    """Return the SQL of a time as a JSON string in the form of answers; NULL for NULL."""
     return f"""'"' || to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
 
 
-# Of a table that is called `token` in the query. The fields are those of the API's `TOKEN_EXAMPLE`.
+# The SQL of a token's JSON; the query names the table `token`. The fields are those of the API's `TOKEN_EXAMPLE`.
 TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.capture_id,
     '","wallet_id":"', token.wallet_id,
     CASE WHEN token.transfer_pending_id IS NULL THEN '","transfer_pending":false,"transfer_pending_id":null'
          ELSE '","transfer_pending":true,"transfer_pending_id":"' || token.transfer_pending_id || '"' END,
-    ',"created_at":', {written_time("token.created_at")}, ',"updated_at":', {written_time("token.updated_at")},
+    ',"created_at":', {time_json("token.created_at")}, ',"updated_at":', {time_json("token.updated_at")},
     ',"claim":', token.claim::text, ',"links":{{"capture":"/webmap/tree?uuid=', token.capture_id, '"}}}}')"""
 _NEVER = 2**63 - 1
 
@@ -406,7 +404,7 @@ _TOKENS: Final = page_of(
 )
 
 
-def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> WrittenPage:
+def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | None = None) -> JsonPage:
     """
     Return a page of a wallet's tokens, the newest arrival first. The position of a row is its arrival.
 
@@ -416,11 +414,11 @@ def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | N
     return read_page(_TOKENS, limit=limit, arguments=arguments)
 
 
-def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str) -> str:
+def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], as_sent: str) -> str:
     """
-    Return the JSON of the token if it lies in a wallet that may be looked into.
+    Return the JSON of the token if it lies in a wallet that the caller may see.
 
-    `written` is the id as the client wrote it.
+    `as_sent` is the id as the client wrote it.
 
     :raises TokenNotFound: no such token
     :raises TokenNotVisible: it lies in another wallet
@@ -432,7 +430,7 @@ def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], written: str
         )
         row = cursor.fetchone()
     if row is None:
-        raise errors.TokenNotFound(f"can not found token by id:{written}")
+        raise errors.TokenNotFound(f"can not found token by id:{as_sent}")
     if not is_visible_in(row[0]):
         raise errors.TokenNotVisible("Have no permission to visit this token")
     return str(row[1])

@@ -16,15 +16,18 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def load(app: str, name: str) -> str:
+def load(app: str, name: str, **parts: str) -> str:
     """
-    Return the text of `<app>/sql/<name>.sql`; a process reads each file once.
+    Return the text of `<app>/sql/<name>.sql` without its comments; a process reads each file once.
 
-    `app` is the path of the package: "transfers", "config/ops".
+    `app` is the path of the package: "transfers", "config/ops". `parts` are SQL to put in place of `{placeholders}`.
 
     :raises FileNotFoundError: there is no such file
     """
-    return (_ROOT / app / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    text = (_ROOT / app / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    for placeholder, part in parts.items():
+        text = text.replace(f"{{{placeholder}}}", part)
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
 
 
 def load_lua(app: str, name: str) -> str:

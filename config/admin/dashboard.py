@@ -110,7 +110,7 @@ class Home:
     """The context of the template."""
 
     days: int
-    standing: transfers.Standing
+    summary: transfers.LedgerSummary
     tiles: Sequence[Tile]
     ages: Sequence[Age]
     columns: Sequence[charts.Column]
@@ -170,7 +170,7 @@ def collected(*, days: int) -> Home:
     """Return the data of the home page."""
     now = timezone.now()
     first = now.date() - timedelta(days=days - 1)
-    standing = transfers.standing()
+    summary = transfers.ledger_summary()
     setup_checklist = wallets.setup_checklist()
     audit = wallets.latest_audit()
     coins = lockers.coins_by_state()
@@ -180,16 +180,16 @@ def collected(*, days: int) -> Home:
     servers_up = sum(1 for server in servers if not server.is_silent)
     return Home(
         days=days,
-        standing=standing,
+        summary=summary,
         tiles=[
-            *_ledger_tiles(standing),
+            *_ledger_tiles(summary),
             _audit_tile(audit, now),
             *_coin_tiles(coins),
             _thin_tile(*lockers.count_thin()),
             _need_tile(in_need),
             _server_tile(servers_up, any(server.asked_at for server in servers)),
         ],
-        ages=_ages(standing),
+        ages=_ages(summary),
         columns=_columns(transfers.days(since=first), first=first, days=days),
         running=[_task(each) for each in running[:RUNNING_SHOWN]],
         running_is_more=len(running) > RUNNING_SHOWN,
@@ -198,12 +198,12 @@ def collected(*, days: int) -> Home:
         lockers_are_off=not settings.RAIDA_HOSTS,
         coins=coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
-        steps=_steps(setup_checklist, standing, audit),
+        steps=_steps(setup_checklist, summary, audit),
     )
 
 
-def _steps(setup_checklist: wallets.Beginnings, standing: transfers.Standing, audit: AuditRun | None) -> list[Step]:
-    has_tokens = standing.issued > 0
+def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary, audit: AuditRun | None) -> list[Step]:
+    has_tokens = summary.issued > 0
     make_key = reverse("admin:create-api-key")
     return [
         Step(
@@ -212,37 +212,35 @@ def _steps(setup_checklist: wallets.Beginnings, standing: transfers.Standing, au
         Step("Give a partner an API key", "create_api_key --name NAME", setup_checklist.has_api_key, make_key),
         Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, list_url(Wallet)),
         Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
-        Step("Send a first transfer", "POST /transfers", standing.has_transfers),
+        Step("Send a first transfer", "POST /transfers", summary.has_transfers),
         Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
     ]
 
 
-def _ledger_tiles(standing: transfers.Standing) -> list[Tile]:
+def _ledger_tiles(summary: transfers.LedgerSummary) -> list[Tile]:
     transfer_list = list_url(Transfer)
-    whole = standing.issued == standing.held
-    difference = (
-        f"{abs(standing.issued - standing.held):,} {'missing' if standing.issued > standing.held else 'too many'}"
-    )
-    agrees = standing.reserved_tokens == standing.reserved_by_transfers
+    whole = summary.issued == summary.held
+    difference = f"{abs(summary.issued - summary.held):,} {'missing' if summary.issued > summary.held else 'too many'}"
+    agrees = summary.reserved_tokens == summary.reserved_by_transfers
     oldest = min(
-        (at for at in (standing.pending.oldest_at, standing.requested.oldest_at) if at is not None), default=None
+        (at for at in (summary.pending.oldest_at, summary.requested.oldest_at) if at is not None), default=None
     )
     is_late = oldest is not None and oldest < timezone.now() - transfers.LONG
     return [
         Tile(
             "tokens issued = held",
-            f"{standing.issued:,}",
-            "all of them are in wallets" if whole else f"{standing.held:,} held: {difference}. Run an audit",
+            f"{summary.issued:,}",
+            "all of them are in wallets" if whole else f"{summary.held:,} held: {difference}. Run an audit",
             list_url(Token),
             "good" if whole else "bad",
             "✓" if whole else "!",
         ),
         Tile(
             "tokens reserved",
-            f"{standing.reserved_tokens:,}",
-            f"by {standing.pending.transfers:,} pending transfers"
+            f"{summary.reserved_tokens:,}",
+            f"by {summary.pending.transfers:,} pending transfers"
             if agrees
-            else f"but pending transfers say {standing.reserved_by_transfers:,}. Run an audit",
+            else f"but pending transfers say {summary.reserved_by_transfers:,}. Run an audit",
             f"{transfer_list}?state=pending",
             "good" if agrees else "bad",
             "✓" if agrees else "!",
@@ -332,8 +330,8 @@ def _server_tile(up: int, is_known: bool) -> Tile:
     return Tile("servers", value, "all answer" if is_known else "not polled yet", "#h-raida", "good", "✓")
 
 
-def _ages(standing: transfers.Standing) -> list[Age]:
-    pending, requested = standing.pending.by_age, standing.requested.by_age
+def _ages(summary: transfers.LedgerSummary) -> list[Age]:
+    pending, requested = summary.pending.by_age, summary.requested.by_age
     highest = max(*pending, *requested, 1)
     here = list_url(Transfer)
     return [

@@ -103,7 +103,7 @@ class TransferPage(base.LedgerPage):
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {
             "title": f"Transfer {formats.short(row.pk)}",
-            "strip": reports.strip(row, acts=row.operator_actions),  # type: ignore[attr-defined]
+            "strip": reports.timeline(row, acts=row.operator_actions),  # type: ignore[attr-defined]
             "possible": reports.allowed_events(row),
             "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,

@@ -3,7 +3,7 @@ Pages of lists: `limit` and `start` as the public service has them, and signed c
 
     page = pagination.read(request, {"wallet": Text(required=False)}, scope="tokens")
     written = queries.tokens_page(..., limit=page.limit, offset=page.offset, before=page.position and page.position[0])
-    return page.written("tokens", written)
+    return page.json_response("tokens", written)
 
 A full page that is not the last carries `Link: <…>; rel="next"`. The cursor in it is bound to the caller, the
 endpoint and the filters: anything else refuses it with 422.
@@ -25,7 +25,7 @@ from config.api import renderers
 from config.api.errors import Invalid
 from config.api.validation import Field, Number, Shape, Text
 from config.web.addresses import public_url
-from wallets.queries import WrittenPage
+from wallets.queries import JsonPage
 
 MAXIMUM_LIMIT: Final = 1000
 _SIGNATURE_BYTES: Final = 16
@@ -66,7 +66,7 @@ class Page:
             self._link(response, position(shown[-1]))
         return response
 
-    def written(self, name: str, page: WrittenPage) -> Response:
+    def json_response(self, name: str, page: JsonPage) -> Response:
         """Return `{name: […]}` of a page of JSON from PostgreSQL."""
         response = Response({name: orjson.Fragment(f"[{page.json}]")})
         # Read by `config.api.views`.

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from lockers import audit as lockers
-from transfers import queries as transfers
+from transfers import audit as transfers
 from trusts import queries as trusts
 from wallets import errors, operator_log
 from wallets.audit import Finding, broken_rules

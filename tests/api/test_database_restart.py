@@ -101,11 +101,11 @@ AUDIT = """
 import django
 django.setup()
 import json
-from transfers import queries
+from transfers import audit
 from transfers.models import Transfer
 from wallets.models import Token
 print(json.dumps({
-    "findings": [str(finding) for finding in queries.audit_findings()],
+    "findings": [str(finding) for finding in audit.audit_findings()],
     "transfers": [str(pk) for pk in Transfer.objects.values_list("pk", flat=True)],
     "tokens": Token.objects.count(),
 }))

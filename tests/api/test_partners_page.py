@@ -14,8 +14,8 @@ from lockers.models import Coin, LockerTask
 from tests.api.caller import PASSWORD
 from tests.api.web_server import database_url, web_server
 from tests.chaos.worker import Worker
+from transfers import audit as transfer_audit
 from transfers import operations as transfers
-from transfers import queries as transfer_queries
 from transfers.models import Transfer
 from wallets import operations as wallets
 from wallets.models import Token
@@ -60,7 +60,7 @@ def test_every_command_of_the_page_works(address, api_key, command):
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(Transfer.objects.values_list("state", "token_count")) == [("completed", 2)]
     assert Token.objects.filter(wallet=bob).count() == 2
-    assert list(transfer_queries.audit_findings()) == []
+    assert list(transfer_audit.audit_findings()) == []
 
 
 def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(transactional_db, tmp_path):

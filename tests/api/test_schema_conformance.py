@@ -22,8 +22,8 @@ from lockers.models import LockerTask
 from tests.api.caller import Caller, logged_in
 from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
+from transfers import audit as transfer_audit
 from transfers import operations as transfers
-from transfers import queries as transfer_queries
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets.models import Token
@@ -138,6 +138,6 @@ def test_every_answer_is_one_that_the_description_allows(
     )  # fmt: skip
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert list(transfer_queries.audit_findings()) == []
+    assert list(transfer_audit.audit_findings()) == []
     assert Token.objects.count() == before
     assert has_credentials or not LockerTask.objects.exists()

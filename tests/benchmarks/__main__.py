@@ -170,7 +170,7 @@ class Benchmark:
 
     def load(self, case: Case, word: str, seconds: float) -> load.Run:
         # The worker does this every few seconds.
-        self.tallies.fold()
+        self.tallies.roll_up()
         word = f"{word}-{case.clients}-{time.time_ns()}"
         return load.run(
             self.machine.address, case.script, clients=case.clients, seconds=seconds,

@@ -126,6 +126,6 @@ def grow(connection: "psycopg.Connection[tuple[object, ...]]", estate: Estate, c
 def tidy(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     """Leave the database as an hour of rest would."""
     counters.recount()
-    counters.fold()
+    counters.roll_up()
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")

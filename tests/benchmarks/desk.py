@@ -110,7 +110,7 @@ def furnish(connection: "psycopg.Connection[tuple[object, ...]]", estate: "Estat
         cursor.execute("SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '256MB'")
         cursor.execute(_FURNISH, {"park": estate.reader.pk, "nursery": nursery.pk})
     # The worker does this every few seconds.
-    counters.fold()
+    counters.roll_up()
     connection.execute("VACUUM (ANALYZE)")
     client = Client()
     client.force_login(User.objects.create_superuser("benchmark", password=None))

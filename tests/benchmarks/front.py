@@ -81,7 +81,7 @@ class Front:
         }
 
     def run(self, address: tuple[str, int], script: load.Script, word: str) -> load.Run:
-        self.tallies.fold()
+        self.tallies.roll_up()
         return load.run(address, script, clients=32, seconds=self.seconds, word=f"{word}-{time.time_ns()}")
 
     def compare(self, only: str, checkout: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, connections
 
-from transfers import queries
+from transfers import audit
 
 PATIENCE_SECONDS = 30
 
@@ -104,4 +104,4 @@ def wait_until_waiting(sessions: int) -> None:
 
 
 def assert_sound() -> None:
-    assert queries.audit_findings() == []
+    assert audit.audit_findings() == []

@@ -26,13 +26,10 @@ def without_locks(monkeypatch):
     parts = ("select_available", "select_waiting", "select_listed", "select_reserved")
     assert all("FOR NO KEY UPDATE" in ledger.load("transfers", f"parts/{part}") for part in parts)
 
-    def load_without_locks(app: str, name: str) -> str:
-        return re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", load(app, name))
+    def load_without_locks(app: str, name: str, **parts: str) -> str:
+        return re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", load(app, name, **parts))
 
     monkeypatch.setattr(ledger, "load", load_without_locks)
-    ledger._statement.cache_clear()
-    yield
-    ledger._statement.cache_clear()
 
 
 def send_the_same_list(alice, receivers):

@@ -20,7 +20,7 @@ def without_locks(monkeypatch):
 def looked_before_anybody_writes(request, monkeypatch):
     """Let both contestants have found nothing in the way before either goes on, if no lock keeps them from it."""
     gate = Gate(2, held="without_locks" not in request.fixturenames)
-    for name in ("_stands_in_the_way", "_would_close_a_circle"):
+    for name in ("_is_prevented", "_would_close_a_circle"):
         look = getattr(operations, name)
 
         def look_and_wait(*args, look=look, **kwargs):
@@ -45,7 +45,7 @@ def test_of_16_identical_requests_one_is_stored(alice, bob):
 
 
 def test_row_26_the_constraint_alone_stores_one_of_16(alice, bob, without_locks, monkeypatch):
-    monkeypatch.setattr(operations, "_stands_in_the_way", lambda **_: False)
+    monkeypatch.setattr(operations, "_is_prevented", lambda **_: False)
 
     outcomes = race([ask(alice, "send", bob)] * 16)
 
@@ -143,7 +143,7 @@ AT_WORK = {
     # what the manager, or who was asked by it, does -> the function after which it has been authorised
     "its request is accepted": "_would_close_a_circle",
     "it ends a trust": "_ending",
-    "it asks for a trust": "_stands_in_the_way",
+    "it asks for a trust": "_is_prevented",
 }
 
 

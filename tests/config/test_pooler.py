@@ -28,8 +28,8 @@ from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import Mint, mint, network, running_network  # noqa: F401 - fixtures
 from tests.pooler import needs_pgbouncer, pgbouncer
+from transfers import audit
 from transfers import operations as transfers
-from transfers import queries
 from wallets import operations as wallets
 
 # Fewer than the threads of the web server, so that each session serves many of them.
@@ -205,7 +205,7 @@ def test_everything_works_through_few_sessions(
     assert prepared.stdout.endswith("settings of sessions: stored in the database\n"), prepared.stderr
     assert told["settings"] == "ok"
     assert found == {WANTED}
-    assert list(queries.audit_findings()) == []
+    assert list(audit.audit_findings()) == []
 
 
 def _play(client: httpx.Client, mint: Mint) -> dict[str, set[int]]:  # noqa: F811

@@ -20,8 +20,8 @@ from tests.api.web_server import web_server
 from tests.config import proxies
 from tests.config.proxies import Certificate, Ports
 from tests.ports import reserved_port
+from transfers import audit as transfer_audit
 from transfers import operations as transfers
-from transfers import queries as transfer_queries
 from transfers.models import Transfer
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
@@ -67,7 +67,7 @@ def test_a_slice_of_everything_works(name: str, prefix: str, tmp_path: Path) -> 
             forged_addresses_are_not_believed(api, bearer)
             the_pages_commands_work(public, key, certificate)
 
-    assert list(transfer_queries.audit_findings()) == []
+    assert list(transfer_audit.audit_findings()) == []
     if log := next(tmp_path.glob("access.log"), None):
         assert "/transfers" not in log.read_text()
 

@@ -25,9 +25,9 @@ from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.desk.conftest import furnish
 from transfers import operations as transfers
+from transfers.audit import audit_findings
 from transfers.counters import token_counts
 from transfers.models import Transfer
-from transfers.queries import audit_findings
 from trusts import operations as trusts
 from trusts.errors import EndedByOperator
 from trusts.models import Trust

@@ -14,7 +14,7 @@ from django.utils import timezone
 from config.admin import charts, dashboard, server_grid
 from lockers import reports as lockers
 from lockers.models import LockerTask, ReceiptLine
-from transfers import counters, queries, reports
+from transfers import audit, counters, reports
 from transfers import operations as transfers
 from transfers.models import Issue, Transfer
 from wallets import operations as wallets
@@ -50,8 +50,8 @@ def test_each_number_is_that_of_the_rows(desk, ledger):
     assert {entry.name: entry.count for entry in shown.context["home"].legend} == {
         "completed": 2, "pending": 1, "requested": 1, "cancelled": 1, "failed": 0,
     }  # fmt: skip
-    assert shown.context["home"].standing.pending.by_age == (1, 0, 0, 0, 0)
-    assert shown.context["home"].standing.requested.by_age == (1, 0, 0, 0, 0)
+    assert shown.context["home"].summary.pending.by_age == (1, 0, 0, 0, 0)
+    assert shown.context["home"].summary.requested.by_age == (1, 0, 0, 0, 0)
 
 
 def test_every_number_links_to_a_list_that_opens(desk, ledger):
@@ -101,10 +101,10 @@ def test_an_unsound_ledger_cannot_be_overlooked(desk, ledger):
 
 
 def test_an_audit_finds_tokens_that_nobody_issued(ledger):
-    assert queries.audit_findings() == []
+    assert audit.audit_findings() == []
     Issue.objects.create(wallet=ledger.alice, tokens=-3, issued_at=timezone.now())
 
-    assert [(each.check, each.detail) for each in queries.audit_findings()] == [
+    assert [(each.check, each.detail) for each in audit.audit_findings()] == [
         ("as many tokens were issued as there are", "20 tokens, 17 issued")
     ]
 
@@ -139,7 +139,7 @@ def test_days_are_counted_folded_or_not(ledger):
     ]  # fmt: skip
 
     never_folded = reports.days(since=today)
-    assert counters.fold()
+    assert counters.roll_up()
     folded = reports.days(since=today)
     transfers.send_bundle(actor=ledger.alice, sender="alice", receiver="sapling", size=1)
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from transfers import queries
+from transfers import audit
 from transfers.models import Movement, Transfer
 from wallets.models import Token, Wallet
 
@@ -29,4 +29,4 @@ def reserved_by(transfer_id: str) -> list[UUID]:
 
 def assert_sound() -> None:
     """Let the audit look for anything lost or doubled."""
-    assert queries.audit_findings() == []
+    assert audit.audit_findings() == []

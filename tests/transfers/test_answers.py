@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.concurrency.races import race
 from tests.transfers.test_send import bundle
-from transfers import ledger, operations, queries
+from transfers import audit, ledger, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
 from wallets.models import IdempotentAnswer, Token
@@ -103,7 +103,7 @@ def test_a_repeated_transfer_is_answered_with_the_very_bytes_and_moves_nothing(a
     assert free(alice) == left == (5 if receiver == "asked for" else 3)
     stored = IdempotentAnswer.objects.get()
     assert (stored.status, stored.body, stored.result_id) == (None, None, Transfer.objects.get().pk)
-    assert queries.audit_findings() == []
+    assert audit.audit_findings() == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -192,7 +192,7 @@ def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(a
     assert answer(lost) == RUNNING
     assert (replayed.status_code, replayed.json()["id"]) == (202, str(made.id))
     assert (Transfer.objects.count(), free(alice)) == (1, 4)
-    assert queries.audit_findings() == []
+    assert audit.audit_findings() == []
 
 
 @pytest.mark.django_db(transaction=True)

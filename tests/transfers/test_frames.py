@@ -160,9 +160,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ("transfers.bulk.create_batch", ""): lambda w: bulk.create_batch(
         actor=w.wallet("alice"), sender="alice", rows=[bulk.Row(2, "sapling", 1), bulk.Row(3, "sapling2", None)]
     ),
-    ("transfers.counters.fold", ""): lambda w: counters.fold(),
+    ("transfers.counters.roll_up", ""): lambda w: counters.roll_up(),
     ("transfers.counters.recount", ""): lambda w: counters.recount(),
-    ("transfers.outcome_counts.fold", ""): lambda w: outcome_counts.fold(),
+    ("transfers.outcome_counts.roll_up", ""): lambda w: outcome_counts.roll_up(),
     (AW + "CreateWallet", ""): lambda w: run(
         wallet_actions.CreateWallet, name="sapling", about="", with_password=False
     ),
@@ -424,7 +424,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet new sapling": 1,
         "wallet new sapling2": 1,
     },
-    ("transfers.counters.fold", ""): {
+    ("transfers.counters.roll_up", ""): {
         "tallydelta another: gone": 3,
         "tallymark new": 1,
         "tokentally new": 3,
@@ -432,7 +432,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     ("transfers.counters.recount", ""): {
         "tokentally new": 5,
     },
-    ("transfers.outcome_counts.fold", ""): {
+    ("transfers.outcome_counts.roll_up", ""): {
         "outcometally new": 3,
     },
     (AW + "CreateWallet", ""): {

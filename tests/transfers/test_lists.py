@@ -15,7 +15,7 @@ from transfers import operations, queries
 from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
-from wallets.queries import WrittenPage, wallet_by_name
+from wallets.queries import JsonPage, wallet_by_name
 
 FOREIGN = refusal(403, "Wallet do not belongs to wallet logged in")
 
@@ -117,7 +117,7 @@ def test_a_query_of_the_wrong_shape_is_refused(alice, query, status, message):
     assert answer(alice.get(f"/transfers?{query}")) == refusal(status, message)
 
 
-def on(page: WrittenPage) -> list[str]:
+def on(page: JsonPage) -> list[str]:
     """Return the ids on the page."""
     return [each["id"] for each in json.loads(f"[{page.json}]")]
 

@@ -16,7 +16,7 @@ def test_the_totals_are_right_after_every_step_folded_or_not(alice, bob, sapling
 
     def check(**expected):
         if folding:
-            tasks.fold_outcomes()
+            tasks.roll_up_outcomes()
         counted = Counter(Transfer.objects.exclude(state__in=["requested", "pending"]).values_list("state", flat=True))
         assert outcome_counts.totals() == {"completed": 0, "cancelled": 0, "failed": 0} | counted | expected
         assert sum(expected.values()) == counted.total()

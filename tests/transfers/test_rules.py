@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from tests.transfers.books import assert_sound, held_by
-from transfers import operations, queries
+from transfers import audit, operations
 from transfers.models import Movement, Transfer
 
 
@@ -115,7 +115,7 @@ def test_control_the_same_transfer_without_the_change_is_stored(books):
         **books,
     )
 
-    assert [finding.check for finding in queries.audit_findings()] == [
+    assert [finding.check for finding in audit.audit_findings()] == [
         "a pending transfer of listed tokens reserves these",
         "a pending transfer reserves what was asked, any other nothing",
         "the tallies say what lies in each wallet",
@@ -204,11 +204,11 @@ def test_the_audit_finds_what_was_planted(books, check):
     for statement in PLANTED[check]:
         execute(statement, **books)
 
-    assert check.strip() in {finding.check for finding in queries.audit_findings()}
+    assert check.strip() in {finding.check for finding in audit.audit_findings()}
 
 
 def test_every_check_of_the_audit_is_planted():
-    assert {check.strip() for check in PLANTED} == set(queries._CHECKS)
+    assert {check.strip() for check in PLANTED} == set(audit.CHECKS)
 
 
 @pytest.mark.django_db(transaction=True)

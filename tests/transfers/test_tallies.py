@@ -37,7 +37,7 @@ def listed(actor):
 @pytest.fixture
 def folding(request):
     """Fold after each step, or never."""
-    return counters.fold if request.param else lambda: True
+    return counters.roll_up if request.param else lambda: True
 
 
 @pytest.mark.parametrize("folding", [True, False], indirect=True, ids=["folded", "never folded"])
@@ -94,7 +94,7 @@ _OF_OTHERS = {
 def test_a_list_counts_right_however_much_the_tallies_lack(
     alice, bob, carol, sapling, kind, monkeypatch, django_assert_num_queries
 ):
-    monkeypatch.setattr(counters, "_SHORTCUT", OptimisticPage())
+    monkeypatch.setattr(counters, "_OPTIMISTIC", OptimisticPage())
 
     def others(count):
         with connection.cursor() as cursor:
@@ -105,7 +105,7 @@ def test_a_list_counts_right_however_much_the_tallies_lack(
         operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="bobby", size=1)
         return counted(alice.wallet, sapling)
 
-    assert counters.fold()
+    assert counters.roll_up()
     # A transfer that completed at once is two rows of what the tallies lack.
     others(counters._LITTLE // (2 if kind == "newest" else 1) - 10)
     expected = ours()
@@ -124,13 +124,13 @@ def test_folding_leaves_nothing_to_add_up(alice, sapling):
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
     newest = operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
 
-    assert counters.fold()
+    assert counters.roll_up()
 
     assert dict(TokenTally.objects.values_list("wallet__name", "tokens")) == {"alice": 4, "sapling": 4}
     assert not TallyDelta.objects.exists()
     assert TallyMark.objects.get().number >= newest.number
     # Again, and nothing is counted twice.
-    assert counters.fold()
+    assert counters.roll_up()
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
 
 
@@ -138,7 +138,7 @@ def test_folding_leaves_nothing_to_add_up(alice, sapling):
 def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice, sapling):
     with connection.cursor() as cursor:
         cursor.execute("ALTER SEQUENCE wallets_event_number RESTART")
-    counters.fold()
+    counters.roll_up()
 
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
 
@@ -160,6 +160,6 @@ def test_recount_corrects_what_came_past_the_ledger(alice, sapling):
     counters.recount()
 
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
-    counters.fold()
+    counters.roll_up()
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
     assert_sound()

@@ -173,7 +173,7 @@ def path(
     return keep
 
 
-def listed(page: wallet_queries.WrittenPage) -> list[Any]:
+def listed(page: wallet_queries.JsonPage) -> list[Any]:
     found: list[Any] = orjson.loads(f"[{page.json}]")
     return found
 
@@ -348,7 +348,7 @@ def see_a_token(asked: Asked) -> str:
 @path("GET /tokens/{token_id}/transactions")
 def see_the_history_of_a_token(asked: Asked) -> None:
     token_id = asked["token"]
-    queries.token_history(actor_id=asked.actor.pk, token_id=token_id, written=str(token_id), limit=9)
+    queries.token_history(actor_id=asked.actor.pk, token_id=token_id, as_sent=str(token_id), limit=9)
 
 
 @path("GET /wallets", expected=controlled, once=True)

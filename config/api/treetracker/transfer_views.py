@@ -63,7 +63,7 @@ class TransferViewSet(ApiViewSet):
             offset=page.offset,
             after=page.position[0] if page.position else 0,
         )
-        return page.written("transfers", rows)
+        return page.json_response("transfers", rows)
 
     @describe(
         "Transfer tokens",
@@ -135,7 +135,7 @@ class TransferViewSet(ApiViewSet):
             offset=page.offset,
             after=page.position[0] if page.position else None,
         )
-        return page.written("tokens", rows)
+        return page.json_response("tokens", rows)
 
     @_describe(
         "Accept a pending transfer",
@@ -224,7 +224,7 @@ class HistoryViewSet(ApiViewSet):
         rows = queries.token_history(
             actor_id=caller(request).pk,
             token_id=parsed,
-            written=token_id,
+            as_sent=token_id,
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,

@@ -79,8 +79,8 @@ TOKEN_EXAMPLE: Final = {
 }
 
 
-def written(json: str) -> Any:
-    """Write what PostgreSQL has written already."""
+def from_json(json: str) -> Any:
+    """Return JSON from PostgreSQL as a value to render."""
     return orjson.Fragment(json)
 
 

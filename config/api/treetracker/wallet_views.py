@@ -79,7 +79,7 @@ class WalletViewSet(ApiViewSet):
             offset=page.offset,
             after=page.position,
         )
-        return page.written("wallets", rows)
+        return page.json_response("wallets", rows)
 
     @describe(
         "Create a wallet that the caller manages",
@@ -163,7 +163,7 @@ class TokenViewSet(ApiViewSet):
             offset=page.offset,
             before=page.position[0] if page.position else None,
         )
-        return page.written("tokens", rows)
+        return page.json_response("tokens", rows)
 
     @describe(
         "Show a token",
@@ -179,6 +179,6 @@ class TokenViewSet(ApiViewSet):
         row = queries.token(
             token_id=path_id("token_id", token_id),
             is_visible_in=trust_queries.controlled_by(caller(request).pk),
-            written=token_id,
+            as_sent=token_id,
         )
-        return Response(wallet_serializers.written(row))
+        return Response(wallet_serializers.from_json(row))

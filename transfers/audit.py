@@ -1,0 +1,56 @@
+"""
+Checks of the ledger for `config.ops.audits`: each finds rows that break a rule.
+
+They repeat what triggers enforce, where that is cheap, because an audit must also find changes that bypassed the
+triggers. What the models state is checked by `wallets.audit`.
+"""
+
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from transfers.states import OPEN, TransferState
+from wallets.audit import FINDINGS_PER_CHECK, Finding
+from wallets.sql_files import load
+
+# The query of each check is a file of `transfers/sql/audit`, and returns one text per finding.
+CHECKS: Final = {
+    "every token lies in a wallet that exists": "tokens_in_wallets",
+    "a token lies where its last movement brought it": "last_movements",
+    "the history of a token has no gap": "gaps_in_histories",
+    "each movement starts where and after the one before ended": "order_of_movements",
+    "each movement belongs to a token and to a completed transfer between the same wallets": "movements_of_transfers",
+    "a completed transfer moved what was asked, any other nothing": "moved_counts",
+    "a completed transfer of listed tokens moved these": "listed_and_moved",
+    "a pending transfer of listed tokens reserves these": "listed_and_reserved",
+    "a pending transfer reserves what was asked, any other nothing": "reserved_counts",
+    "a reserved token lies in the source of the transfer that reserves it": "places_of_reserved_tokens",
+    "a transfer lies between two wallets that exist, and is closed when it was decided": "parties_and_closing",
+    "the tallies say what lies in each wallet": "counters",
+    "as many tokens were issued as there are": "issued_counts",
+}
+
+
+def audit_findings() -> list[Finding]:
+    """
+    Return the rows of the ledger that break a rule, an empty list if there are none.
+
+    The caller has opened a REPEATABLE READ transaction, or knows that nothing is written meanwhile; otherwise a
+    transfer that commits between two checks looks like a fault.
+    """
+    parameters: dict[str, Any] = {
+        "open": [state.value for state in OPEN],
+        "known": TransferState.values,
+        "limit": FINDINGS_PER_CHECK,
+    }
+    findings = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        # All rows are read anyway, and a nested loop over two tables would never end.
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute("SET LOCAL enable_seqscan = on")
+        for check, file in CHECKS.items():
+            cursor.execute(load("transfers", f"audit/{file}") + " LIMIT %(limit)s", parameters)
+            findings += [Finding(check, detail) for (detail,) in cursor.fetchall()]
+        cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
+        cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
+    return findings

@@ -1,0 +1,8 @@
+SELECT format('transfer %%s is %%s, asked %%s, moved %%s, history says %%s', transfer.id, transfer.state,
+              transfer.token_count, transfer.moved_count, count(movement.id))
+  FROM transfers_transfer AS transfer
+  LEFT JOIN transfers_movement AS movement ON movement.transfer_number = transfer.number
+ GROUP BY transfer.id, transfer.state, transfer.token_count, transfer.moved_count
+HAVING count(movement.id) <> CASE transfer.state WHEN 'completed'
+                                           THEN transfer.token_count ELSE 0 END
+    OR transfer.moved_count <> count(movement.id)

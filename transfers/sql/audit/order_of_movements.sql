@@ -1,0 +1,5 @@
+SELECT format('token %%s, movement %%s: from %%s, but it was in %%s', token_id, number, source_id, whereabouts)
+  FROM (SELECT token_id, number, id, source_id,
+               lag(destination_id) OVER history AS whereabouts, lag(id) OVER history AS earlier
+          FROM transfers_movement WINDOW history AS (PARTITION BY token_id ORDER BY number)) AS movement
+ WHERE number > 0 AND (source_id IS DISTINCT FROM whereabouts OR earlier IS NULL OR earlier >= id)

@@ -1,0 +1,6 @@
+-- How many tokens lie in each wallet, and how many of them are reserved.
+SELECT wallet.id, coalesce(tally.tokens, 0) + {since_checkpoint},
+       coalesce((SELECT sum(reserved_count) FROM transfers_transfer
+                  WHERE source_id = wallet.id AND state = 'pending'), 0)
+  FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id)
+  LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id

@@ -1,0 +1,8 @@
+-- Adds the transfers since the checkpoint to the tallies. Every outcome gets a row, so that all have the same checkpoint.
+WITH since AS ({since})
+INSERT INTO transfers_outcometally AS tally (outcome, transfers, number)
+SELECT known.outcome, coalesce(sum(since.transfers), 0), %(until)s
+  FROM unnest(%(all)s::text[]) AS known (outcome) LEFT JOIN since ON since.outcome = known.outcome
+ GROUP BY known.outcome
+    ON CONFLICT (outcome) DO UPDATE
+   SET transfers = tally.transfers + EXCLUDED.transfers, number = EXCLUDED.number

@@ -1,0 +1,4 @@
+SELECT format('trust %%s', trust.id)
+  FROM trusts_trust AS trust
+  JOIN wallets_wallet AS wallet ON wallet.id = trust.subject_id
+ WHERE trust.type = 'manage' AND trust.managed_created_at IS DISTINCT FROM wallet.created_at
