@@ -8,14 +8,14 @@ from wallets.errors import DomainError
 
 
 class CapturesUnreadable(DomainError):
-    """The table holds no capture ids, or cannot be read; the message is a sentence about "The file"."""
+    """The table has no capture ids, or cannot be read. The message is a sentence about "The file"."""
 
 
 def read(content: bytes) -> list[UUID]:
     """
     Return the capture ids of a table, in its order.
 
-    :raises CapturesUnreadable: it is no table, a line has no capture id, or no line has any
+    :raises CapturesUnreadable: it is not a table, or a line has no capture id
     """
     found: list[UUID] = []
     column = None

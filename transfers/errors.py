@@ -6,7 +6,7 @@ from uuid import UUID
 
 from wallets.errors import DomainError
 
-# Of many refused rows the message tells so many; the answer lists them all.
+# The maximum number of refused rows in the message; the answer lists all of them.
 _TOLD_AT_ONCE: Final = 20
 # The columns of a batch.
 WALLET_COLUMN: Final = "wallet_name"
@@ -35,7 +35,7 @@ class InsufficientTokens(DomainError):
 
 
 class TokenElsewhere(DomainError):
-    """A listed token does not sit in the source wallet."""
+    """A listed token is not in the source wallet."""
 
     def __init__(self, token_id: UUID) -> None:
         super().__init__(f"The token {token_id} do not belongs to sender wallet")
@@ -59,7 +59,7 @@ class TransferNotFound(DomainError):
 
 
 class TransferNotVisible(DomainError):
-    """There is no such transfer, or the caller controls no party of it: the same words for both."""
+    """There is no such transfer, or the caller controls no party of it; the message is the same for both."""
 
     def __init__(self) -> None:
         super().__init__("Can not find this transfer or it is related to this wallet")
@@ -122,15 +122,15 @@ class CaptureAlreadyIssued(DomainError):
 
 
 class ChosenTokenElsewhere(DomainError):
-    """A token that a fulfilment chooses does not lie in the source wallet."""
+    """A token that a fulfilment names is not in the source wallet."""
 
     def __init__(self) -> None:
-        # The public service says "undefined" where the id was meant, and so do its clients' tests.
+        # The public service's message says "undefined" instead of the id, and its clients compare it.
         super().__init__("the token:undefined do not belongs to sender walleter")
 
 
 class BatchTooLarge(DomainError):
-    """A batch moves more tokens than one transaction should."""
+    """A batch moves more tokens than one transaction may."""
 
     def __init__(self, maximum: int) -> None:
         super().__init__(f"A batch must transfer less than or equal to {maximum} tokens in all")
@@ -153,10 +153,10 @@ class RowInvalid(DomainError):
 
 class RowsRefused(DomainError):
     """
-    Rows of a batch are refused, and so is the batch: nothing was changed.
+    Rows of a batch are refused, and therefore the batch: nothing was changed.
 
-    `problems` are the refusals by the line of the file, which begins with line 1, the header. The message is that of
-    the row if only one is refused, as the public service says it.
+    `problems` are the errors by line of the file; line 1 is the header. If only one row is refused, the message is that
+    of the row, as in the public service.
     """
 
     def __init__(self, problems: Mapping[int, DomainError]) -> None:
@@ -171,7 +171,7 @@ class RowsRefused(DomainError):
         super().__init__(message)
         self.extra = {
             "rows": [
-                # What is not about a cell's shape is about the wallet of the row.
+                # An error that names no column is about the wallet of the row.
                 {"line": line, "column": getattr(error, "column", WALLET_COLUMN), "message": str(error)}
                 for line, error in self.problems.items()
             ]

@@ -19,15 +19,15 @@ from wallets.models import Token, Wallet
 
 class Transfer(models.Model):
     """
-    The wish to move tokens from one wallet to another, and what became of it.
+    A request to move tokens from one wallet to another, and its outcome.
 
-    Only state, counts and the closing fields ever change, and only while it is open: triggers
-    refuse the rest. sql/schema holds them, and the constraints on counts and on `closed_at`
-    by state, in a form that costs half of what Django would write.
+    Only state, counts and the closing fields change, and only while it is open; triggers refuse everything else. They
+    also check counts and `closed_at` by state.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Order of creation, for lists, cursors and movements; also its place among all events (`wallets.event_sequence`).
+    # Order of creation, for lists, cursors and movements; also its position among all events
+    # (`wallets.event_sequence`).
     number = models.BigIntegerField(unique=True, editable=False)
     originator = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
@@ -36,10 +36,10 @@ class Transfer(models.Model):
     destination = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    # As asked and as answered: {"tokens": [ids]} or {"bundle": {"bundleSize": n}}.
+    # As requested: {"tokens": [ids]} or {"bundle": {"bundleSize": n}}.
     parameters = models.JSONField()
     state = models.CharField(max_length=9, choices=TransferState)
-    # Tokens asked, reserved now, moved in the end: the last two are counted from the rows that changed.
+    # Tokens requested, reserved now, moved in the end; the last two are counted from the changed rows.
     token_count = models.IntegerField()
     reserved_count = models.IntegerField()
     moved_count = models.IntegerField()
@@ -60,7 +60,7 @@ class Transfer(models.Model):
     )
 
     class Meta:
-        # A trigger function checks each row, in place of CHECK constraints: migration 0002 gives the reason.
+        # The rules of a row are checked by a function: CHECK constraints would be parsed anew by each statement.
         indexes = [
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),
@@ -70,7 +70,8 @@ class Transfer(models.Model):
                 condition=~Q(originator=F("source")) & ~Q(originator=F("destination")),
                 name="transfer_by_originator",
             ),
-            # What is not completed is rare, and is what people look for; completed transfers pay nothing.
+            # Transfers that are not completed are rare, and are what readers look for; completed ones cost nothing
+            # here.
             models.Index(
                 fields=["source", "number"],
                 condition=~Q(state=TransferState.COMPLETED),
@@ -81,18 +82,18 @@ class Transfer(models.Model):
                 condition=~Q(state=TransferState.COMPLETED),
                 name="transfer_undone_by_destination",
             ),
-            # What a wallet has reserved. Strangers can add to what is requested from it, but not to this.
+            # The tokens that a wallet has reserved. Other wallets can add requests from it, but not reservations.
             models.Index(
                 fields=["source"], condition=Q(state=TransferState.PENDING), name="transfer_pending_by_source"
             ),
-            # Who waits, and how long: for operators.
+            # Open transfers by age, for operators.
             models.Index(
                 fields=["created_at"],
                 include=["state", "token_count", "reserved_count"],
                 condition=Q(state__in=[TransferState.REQUESTED, TransferState.PENDING]),
                 name="transfer_open_by_age",
             ),
-            # What became of those that did not complete at once; these are counted in `DayTally`.
+            # Outcomes of transfers that did not complete at once; the others are counted in `DayTally`.
             models.Index(
                 fields=["created_at", "state"],
                 condition=~Q(state=TransferState.COMPLETED) | ~Q(closed_event=""),
@@ -106,10 +107,10 @@ class Transfer(models.Model):
 
 class Movement(models.Model):
     """
-    One token came into one wallet: by issue (number 0, no transfer, no source) or by a transfer.
+    The arrival of one token in one wallet: by issue (number 0, no transfer, no source) or by a transfer.
 
-    Append-only: a trigger refuses UPDATE and DELETE (sql/schema). The numbers of a token have no gap,
-    and `id` is taken from a sequence while the token is locked, so that it orders each token's history.
+    Append-only: a trigger refuses UPDATE and DELETE. The numbers of a token have no gap, and `id` is taken from a
+    sequence while the token is locked, so that it orders each token's history.
     """
 
     id = models.BigIntegerField(primary_key=True, editable=False)
@@ -155,7 +156,7 @@ class Movement(models.Model):
 
 
 class TokenTally(models.Model):
-    """How many tokens lay in a wallet when it was last folded: see `transfers.counters`."""
+    """How many tokens a wallet held at the checkpoint: see `transfers.counters`."""
 
     wallet = models.OneToOneField(
         Wallet, on_delete=models.PROTECT, related_name="+", primary_key=True, db_constraint=False
@@ -167,7 +168,7 @@ class TokenTally(models.Model):
 
 
 class TallyDelta(models.Model):
-    """Tokens that came into or went out of a wallet other than by a transfer that completed at once."""
+    """Tokens that a wallet gained or lost other than by a transfer that completed at once."""
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     tokens = models.IntegerField()
@@ -177,7 +178,7 @@ class TallyDelta(models.Model):
 
 
 class TallyMark(models.Model):
-    """One row: up to which number transfers are in the tallies."""
+    """The checkpoint, one row: up to which number transfers are in the tallies."""
 
     id = models.SmallIntegerField(primary_key=True)
     number = models.BigIntegerField()
@@ -198,7 +199,7 @@ class OutcomeTally(models.Model):
 
 
 class Issue(models.Model):
-    """Tokens that were issued to a wallet at one time. Append-only; they add up to all tokens that there are."""
+    """Tokens that were issued to a wallet by one statement. Append-only; the sum is the number of all tokens."""
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     tokens = models.BigIntegerField()
@@ -209,7 +210,7 @@ class Issue(models.Model):
 
 
 class DayTally(models.Model):
-    """Transfers of one day (UTC) that completed at once, as far as they are folded: see `transfers.counters`."""
+    """Transfers of one day (UTC) that completed at once, up to the checkpoint: see `transfers.counters`."""
 
     day = models.DateField(primary_key=True)
     transfers = models.BigIntegerField()

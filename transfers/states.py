@@ -8,7 +8,7 @@ from transfers import errors
 
 
 class TransferState(models.TextChoices):
-    """Where a transfer stands. The order is the one in which the peer's messages name them."""
+    """The states of a transfer, in the order of the public service's messages."""
 
     REQUESTED = "requested"
     PENDING = "pending"
@@ -18,7 +18,7 @@ class TransferState(models.TextChoices):
 
 
 class TransferEvent(models.TextChoices):
-    """What can be done to an open transfer."""
+    """The events of an open transfer."""
 
     ACCEPT = "accept"
     FULFILL = "fulfill"
@@ -28,7 +28,7 @@ class TransferEvent(models.TextChoices):
 
 
 class Side(models.TextChoices):
-    """The wallet of a transfer whose controller may decide."""
+    """The party of a transfer whose controller may cause an event."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -36,8 +36,7 @@ class Side(models.TextChoices):
 
 OPEN: Final = (TransferState.REQUESTED, TransferState.PENDING)
 
-# Every legal move of a transfer, and no other: a pair missing here is refused by `next_state`.
-# COMPLETED, CANCELLED and FAILED are terminal, so they have no rows.
+# All transitions; `next_state` refuses every other pair. COMPLETED, CANCELLED and FAILED are terminal.
 TRANSITIONS: Final[dict[tuple[TransferState, TransferEvent], TransferState]] = {
     (TransferState.PENDING, TransferEvent.ACCEPT): TransferState.COMPLETED,
     (TransferState.PENDING, TransferEvent.DECLINE): TransferState.CANCELLED,
@@ -49,7 +48,7 @@ TRANSITIONS: Final[dict[tuple[TransferState, TransferEvent], TransferState]] = {
     (TransferState.REQUESTED, TransferEvent.EXPIRE): TransferState.FAILED,
 }
 
-# Who may decide: the side that was asked accepts, fulfils or declines; the side that asked deletes.
+# The party that was asked accepts, fulfils or declines; the party that asked deletes.
 DECIDES: Final[dict[tuple[TransferState, TransferEvent], Side]] = {
     (TransferState.PENDING, TransferEvent.ACCEPT): Side.DESTINATION,
     (TransferState.PENDING, TransferEvent.DECLINE): Side.DESTINATION,

@@ -1,9 +1,9 @@
 """
-Tables that people upload: what Excel, LibreOffice, Numbers, pandas and scripts write as CSV.
+Uploaded tables: CSV as Excel, LibreOffice, Numbers, pandas and scripts write it.
 
-A table is recognised by its content alone, as clients name any media type: UTF-8 or UTF-16 with or without a byte
-order mark, cells separated by commas, semicolons or tabs, lines ended by LF, CR LF or CR, and a first line `sep=;`,
-with which Excel is told the separator. Other encodings are refused: guessing between them changes names.
+A table is recognised by its content alone, because clients send any media type: UTF-8 or UTF-16 with or without a byte
+order mark, cells separated by commas, semicolons or tabs, lines ended by LF, CR LF or CR, and an optional first line
+`sep=;`, which tells Excel the separator. Other encodings are refused: guessing between them would change names.
 """
 
 import csv
@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
 def records(content: bytes) -> Iterator[Record]:
     """
-    Yield the records of a table, the header included. Records whose cells are all empty are passed over.
+    Yield the records of a table, including the header. Records with only empty cells are skipped.
 
     :raises NotATable: it is a workbook or another binary file
     :raises Unreadable: it is not in UTF-8 or UTF-16, holds a NUL character or is malformed
@@ -83,7 +83,8 @@ def _text(content: bytes) -> str:
 def _encoding(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    # Without a mark the zero byte of the first character tells: a header begins with a letter, a quote or a separator.
+    # Without a mark the zero byte of the first character decides: a header begins with a letter, a quote or a
+    # separator.
     if len(content) > 1 and content[0] and not content[1]:
         return "utf-16-le"
     if len(content) > 1 and not content[0] and content[1]:
@@ -96,7 +97,7 @@ def _one_line_end(text: str) -> str:
 
 
 def _separator(text: str) -> str:
-    """Return what separates most cells in the first line that is not empty; a comma if nothing does."""
+    """Return the separator that yields most cells in the first non-empty line; a comma if none does."""
     line = next((line for line in io.StringIO(text, newline="\n") if line.strip()), "")
 
     def cells(separator: str) -> int:
@@ -109,7 +110,7 @@ def _separator(text: str) -> str:
 
 
 def _place(before: str) -> tuple[int, int]:
-    """Return line and column of what follows this text."""
+    """Return line and column of the position after this text."""
     before = _one_line_end(before)
     separator = _separator(before)
     begins, column = 1, 1
@@ -123,7 +124,7 @@ def _place(before: str) -> tuple[int, int]:
 
 
 def _fault(text: str, separator: str, begins: int) -> tuple[int, int]:
-    """Return line and column of the cell in which the record that begins on a line is malformed."""
+    """Return line and column of the malformed cell in the record that begins on line `begins`."""
     start = 0
     for _ in range(begins - 1):
         start = text.index("\n", start) + 1

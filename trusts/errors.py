@@ -6,7 +6,7 @@ from wallets.errors import DomainError
 
 
 class TrustAlreadyExists(DomainError):
-    """An open trust of the same meaning stands between the two wallets already."""
+    """An open trust of the same meaning between the two wallets exists already."""
 
     def __init__(self) -> None:
         super().__init__("The trust relationship has been requested or trusted")
@@ -20,14 +20,14 @@ class TrustWithOneself(DomainError):
 
 
 class RequesterNotControlled(DomainError):
-    """The caller asks in the name of a wallet that it does not control."""
+    """The caller names a requester that it does not control."""
 
     def __init__(self) -> None:
         super().__init__("Have no permission to deal with this actor")
 
 
 class TrustNotAnswerable(DomainError):
-    """The caller may not answer the trust, or there is no such trust: the same words for both."""
+    """The caller may not answer the trust, or there is no such trust; the message is the same for both."""
 
     def __init__(self, event: str) -> None:
         super().__init__(f"Have no permission to {event} this relationship")
@@ -74,14 +74,14 @@ class ConsentWithdrawn(DomainError):
 
 
 class OriginatorWithoutControl(DomainError):
-    """The wallet that made the request in the name of its actor no longer controls that actor."""
+    """The wallet that made the request no longer controls the actor of the trust."""
 
     def __init__(self) -> None:
         super().__init__("The originator no longer controls the requester, a new request is needed")
 
 
 class EndedByOperator(DomainError):
-    """An operator ended the trust: only a new request can give the same again."""
+    """An operator ended the trust: only a new request can give the same power again."""
 
     def __init__(self) -> None:
         super().__init__("An operator has ended this relationship, a new request is needed")

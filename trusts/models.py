@@ -1,4 +1,4 @@
-"""What the trusts app stores: trusts, and the append-only list of what happened to them."""
+"""Trusts, and the append-only list of their changes."""
 
 import uuid
 
@@ -14,13 +14,12 @@ class Trust(models.Model):
     """
     What one wallet may do with another.
 
-    `actor` asks, `target` answers, `originator` is the wallet that was logged in when the
-    request was made: the actor itself or its manager. The direction never changes: a
-    `receive` or `yield` keeps the asking wallet as its actor.
+    `actor` requests, `target` answers, `originator` is the wallet that was logged in for the request: the actor or its
+    manager. The actor of a `receive` or `yield` is the requesting wallet too.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Order of creation, what lists and cursors go by. The default is a sequence (sql/schema).
+    # Order of creation, by which lists and cursors sort. The default is a sequence.
     number = models.BigIntegerField(unique=True, editable=False)
     actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     target = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -32,7 +31,7 @@ class Trust(models.Model):
     holder_id = models.UUIDField(editable=False)
     subject_id = models.UUIDField(editable=False)
     state = models.CharField(max_length=23, choices=TrustState)
-    # The actor's side deleted it, or an operator ended it, and it was not accepted since.
+    # The actor's side deleted it, or an operator ended it, and it has not been accepted since.
     withdrawn = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
@@ -87,10 +86,10 @@ class Trust(models.Model):
 
 
 class TrustChange(models.Model):
-    """One thing that happened to a trust. Append-only: a trigger refuses UPDATE and DELETE."""
+    """One change of a trust. Append-only: a trigger refuses UPDATE and DELETE."""
 
     trust = models.ForeignKey(Trust, on_delete=models.PROTECT, related_name="changes")
-    # Which wallet was logged in. Empty if it was an operator.
+    # The wallet that was logged in; NULL for an operator.
     actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, null=True, blank=True)
     # Empty for the request itself.
     event = models.CharField(max_length=7, choices=TrustEvent, blank=True)

@@ -1,4 +1,4 @@
-"""What is legal for a trust. Pure: no query, no clock."""
+"""The legal states and transitions of a trust. Pure: no query, no clock."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from trusts import errors
 
 
 class TrustType(models.TextChoices):
-    """The coarse kind of a trust, as lists filter it."""
+    """The power that a trust gives, by which lists filter. The view `trusts_kind` says which kind gives which power."""
 
     SEND = "send"
     MANAGE = "manage"
@@ -24,7 +24,7 @@ class TrustRequestType(models.TextChoices):
 
 
 class TrustState(models.TextChoices):
-    """Where a trust stands."""
+    """The states of a trust, those of the public service."""
 
     REQUESTED = "requested"
     TRUSTED = "trusted"
@@ -33,7 +33,7 @@ class TrustState(models.TextChoices):
 
 
 class TrustEvent(models.TextChoices):
-    """What can be done to a trust."""
+    """The events of a trust."""
 
     ACCEPT = "accept"
     DECLINE = "decline"
@@ -41,7 +41,7 @@ class TrustEvent(models.TextChoices):
     END = "end"  # by an operator
 
 
-# An open trust stands in the way of another one of the same meaning.
+# The states in which a trust prevents another one of the same meaning.
 OPEN: Final = (TrustState.REQUESTED, TrustState.TRUSTED)
 
 # Every event of a wallet is legal in every state: either party may change its mind at any time, and an
@@ -73,9 +73,8 @@ def next_state(
     accepting. `withdrawn`: the actor's side deleted the trust since it was last in force. It is stored apart from the
     state, because a later decline must not hide it.
 
-    An operator ends an open trust, and that is final: only a new request can give the same again. The four states are
-    those of the public service, so the trust is then in the state to which the wallet would have brought it whose
-    consent it was; the list of changes tells that it was an operator.
+    An operator's end of an open trust is final: only a new request can give the same power again. The state is then the
+    one that the consenting wallet would have caused; the list of changes says that it was an operator.
 
     :raises trusts.errors.ConsentWithdrawn: a withdrawn `receive` or `yield` is accepted
     :raises trusts.errors.EndedByOperator: a trust is accepted that an operator ended

@@ -1,4 +1,4 @@
-"""What an audit of any app reports, and the checks that follow from the models themselves."""
+"""What an audit of any app reports, and the checks derived from the models."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,29 +21,29 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Concat
 
-# Of the rows that break one rule, the first are named.
+# The maximum number of rows reported per rule.
 FINDINGS_PER_CHECK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One broken promise: the name of the check, and what was found, without any secret."""
+    """One violation: the name of the check, and a description without secrets."""
 
     check: str
     detail: str
 
 
 def listed(values: Iterable[str]) -> str:
-    """Return states as the list of an SQL `IN`, e.g. `('bank', 'fracked')`. They are constants of ours."""
+    """Return constants as the list of an SQL `IN`, e.g. `('bank', 'fracked')`."""
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
 def model_checks(model: type[models.Model]) -> Iterator[tuple[str, QuerySet[Any, Any]]]:
     """
-    Return the name of each rule that a model states, with a query for the rows that break it.
+    Yield the name of each rule that a model states, with a query for the rows that violate it.
 
-    These are the constraints of its Meta, what is unique, what refers to another row (whether the database has a
-    foreign key for it or not), and what is never NULL. Each query returns one text per finding.
+    These are the constraints of its Meta, unique fields, references (with or without a foreign key in the database) and
+    NOT NULL. Each query returns one text per finding.
     """
     for constraint in model._meta.constraints:
         if isinstance(constraint, models.CheckConstraint):
@@ -67,12 +67,12 @@ def model_checks(model: type[models.Model]) -> Iterator[tuple[str, QuerySet[Any,
 
 
 def check_name(constraint: str) -> str:
-    """Return the name of the check that finds what breaks a constraint."""
+    """Return the name of the check for a constraint."""
     return constraint.replace("_", " ")
 
 
 def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Finding]:
-    """Return every row of the models that breaks a rule which the model states."""
+    """Yield the rows of the models that violate a rule of their model."""
     for model in listed_models:
         for check, rows in model_checks(model):
             for detail in rows[:FINDINGS_PER_CHECK]:
@@ -80,7 +80,7 @@ def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Findin
 
 
 def _breaking(model: type[models.Model], condition: Any) -> QuerySet[Any, Any]:
-    # As in a CHECK, a condition that comes to NULL is not broken.
+    # As in a CHECK, NULL does not violate a condition.
     holds = ExpressionWrapper(condition, output_field=BooleanField())
     return model._base_manager.alias(_holds=holds).filter(_holds=False)
 
@@ -91,7 +91,7 @@ def _named(model: type[models.Model], rows: QuerySet[Any, Any]) -> QuerySet[Any,
 
 
 def _repeated(model: type[models.Model], keys: list[Any], condition: Q) -> QuerySet[Any, Any]:
-    # Rows are named by their primary keys: what they share may be a digest.
+    # Rows are identified by their primary keys: the shared value may be a digest.
     names = {f"_key{index}": key for index, key in enumerate(keys)}
     rows = model._base_manager.filter(condition).annotate(**names)
     rows = rows.filter(**{f"{name}__isnull": False for name in names}).order_by().values(*names)

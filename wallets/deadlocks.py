@@ -1,14 +1,14 @@
 """
-Doing again what PostgreSQL undid to end a deadlock.
+Retry an operation after a deadlock or serialization failure.
 
-Whoever takes locks here takes them in one order (`transfers.ledger`, `trusts.operations`), so operations cannot close a
-circle among themselves. Somebody outside can: a migration that locks tables, or a person with psql. Then one of
-the two is rolled back, whole, and perhaps not the one that is to blame. To run it again is safe. The other transaction
-is only about to get the lock for which it waited, and PostgreSQL gives a row that is free to the first who asks; so the
-operation pauses before it is repeated. The deadlock after the last repetition is the caller's to hear of, as 503.
+Operations take locks in one order (`transfers.ledger`, `trusts.operations`), so they cannot deadlock with each other.
+A migration that locks tables, or a session of psql, can deadlock with them; PostgreSQL then rolls one of the two
+back, whole. Repeating it is safe. The other transaction still has to get the lock for which it waited, and PostgreSQL
+gives a free row to the first that asks, so the operation pauses before each retry. A failure of the last retry
+propagates (503).
 
-Decided 2026-11-22: inside a transaction of the caller nothing is repeated, since it was undone with that transaction.
-That is so for a request with an idempotency key, but for `POST /transfers`; whoever sends a key repeats by it.
+Decided 2026-11-22: inside a transaction of the caller nothing is retried, since that transaction was rolled back as a
+whole. That applies to requests with an idempotency key, except `POST /transfers`; their clients retry with the key.
 """
 
 import logging
@@ -25,12 +25,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _UNDONE: Final = {"40P01", "40001"}
-# Before each repetition.
+# Before each retry.
 _PAUSES_SECONDS: Final = (0.05, 0.5)
 
 
 def retry_on_deadlock(operation: Callable[P, R]) -> Callable[P, R]:
-    """Run the operation, which is one transaction, again if PostgreSQL undid it for the sake of others."""
+    """Retry the operation, which is one transaction, if PostgreSQL rolled it back to end a deadlock."""
 
     @wraps(operation)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

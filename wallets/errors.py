@@ -5,15 +5,13 @@ class DomainError(Exception):
     """
     A rule of the domain refused a call; nothing was changed.
 
-    Each subclass stands in the `errors.py` of the app whose rule it is, and carries
-    a sentence that may be shown to the caller. `config/api/errors.py` holds the one
-    table from class to HTTP status; a test walks all subclasses and fails on one
-    that the table does not name.
+    Each subclass is defined in the `errors.py` of the app whose rule it is, and carries a sentence that may be shown to
+    the caller. `config/api/errors.py` maps classes to HTTP statuses; a test fails if a subclass is missing there.
     """
 
 
 class WalletNotFound(DomainError):
-    """No wallet has this name or id. The sentence tells which of the two was looked for."""
+    """No wallet has this name or id. The sentence says which of the two was looked up."""
 
 
 class InvalidWalletName(DomainError):
@@ -21,11 +19,11 @@ class InvalidWalletName(DomainError):
 
 
 class MisleadingWalletName(InvalidWalletName):
-    """The name could be taken for an id, or for another name: it holds a character that is not seen."""
+    """The name has the form of an id, or holds an invisible character and so looks like another name."""
 
 
 class WalletNameTaken(DomainError):
-    """Another wallet bears this name, perhaps in other letters of the same meaning."""
+    """Another wallet has this name, perhaps spelled with other characters of the same key."""
 
 
 class WalletNameLength(DomainError):
@@ -37,7 +35,7 @@ class WalletNotControlled(DomainError):
 
 
 class InvalidPassword(DomainError):
-    """A new password that the authentication endpoint could never accept."""
+    """A new password that the authentication endpoint does not accept."""
 
 
 class InvalidCredentials(DomainError):
@@ -45,7 +43,7 @@ class InvalidCredentials(DomainError):
 
 
 class ApiKeyEnded(DomainError):
-    """The API key with which a client came was revoked, or ran out, while its request was under way."""
+    """The client's API key was revoked, or expired, while its request was processed."""
 
     headers = {"WWW-Authenticate": "Treetracker-API-Key"}
 
@@ -62,15 +60,15 @@ class TokenNotVisible(DomainError):
 
 
 class ApiKeyTaken(DomainError):
-    """The same API key is registered already."""
+    """The API key is registered already."""
 
 
 class InvalidApiKey(DomainError):
-    """An API key that was given by hand is too short to be a secret, or cannot be sent in a header."""
+    """An API key that an operator provides is too short to be a secret, or cannot be sent in a header."""
 
 
 class KeyInUse(DomainError):
-    """A request with the same idempotency key has not ended yet, or ended this very moment."""
+    """A request with the same idempotency key is still in flight, or has only just completed."""
 
     headers = {"Retry-After": "1"}
 
@@ -79,16 +77,16 @@ class KeyInUse(DomainError):
 
 
 class AlreadyDone(DomainError):
-    """This confirmation has had its effect: it was sent twice. Carries the number of the operator's action."""
+    """The confirmation was sent twice, and has had its effect. Carries the number of the operator's action."""
 
 
 class AuditIsRunning(DomainError):
-    """One audit at a time."""
+    """Another audit is running."""
 
 
 class ChangedMeanwhile(DomainError):
-    """What an operator confirmed is not what there is any more."""
+    """The object changed since the confirmation page was rendered (stale confirmation)."""
 
 
 class NotPossible(DomainError):
-    """An operator's act does not fit what the object is now; the sentence says why."""
+    """The object's present state does not allow the operator's action; the sentence says why."""

@@ -1,33 +1,32 @@
 """
-The numbers that put events in one order, and the number up to which that order is final.
+The sequence that orders events, and its high-water mark: the number below which that order is final.
 
-Every event has a number of one sequence: those stored in `wallets_event`, and the creation of a transfer, whose
-number is that of its row. A reader who follows a cursor has read all events up to a number. That is only right if no
-event with a lower number can appear later, yet numbers are drawn before a transaction commits: 51 may be
-there while 50 is still on its way, or was rolled back, and nobody can see which.
+Every event has a number of one sequence: rows of `wallets_event`, and the creation of a transfer, whose number is that
+of its row. A reader that follows a cursor must have read all events up to a number. Numbers are taken before a
+transaction commits, so 51 may be visible while 50 is uncommitted, or was rolled back, and a reader cannot tell which.
 
-So whoever draws numbers first announces it, with a shared advisory lock whose key is less than any number that it can
-draw from then on (`ANNOUNCED`). The lock ends with the transaction, after its rows can be seen. A reader asks for the
-newest number, then for the lowest announcement, and then, in a statement of its own and so with a newer snapshot,
-reads no further than that (`SETTLED`). Whoever announces after the reader looked draws numbers above the newest.
+Therefore a writer first takes a shared advisory lock whose key is less than any number that it takes from then on
+(`ANNOUNCED`). The lock ends with the transaction, after its rows are visible. A reader reads the newest number, then
+the lowest announcement, and then, in a separate statement with a newer snapshot, reads no further than that
+(`SETTLED`). A writer that announces after the reader looked takes numbers above the newest.
 
 Decided 2026-11-21, against
-* a horizon on `pg_snapshot_xmin` over stored transaction ids: a transaction may take its id early and its number
-  late, so events would have to be ordered, and indexed, by transaction id, which begins anew in a restored database;
-* a horizon on the clock and on `pg_stat_activity`: what starts between two looks is missed, and a role sees
-  only its own sessions;
+* a horizon on `pg_snapshot_xmin` over stored transaction ids: a transaction may take its id early and its number late,
+  so events would have to be ordered, and indexed, by transaction id, which begins anew in a restored database;
+* a horizon on the clock and on `pg_stat_activity`: what starts between two reads is missed, and a role sees only its
+  own sessions;
 * one row per event and party on the hot path: it costs 28 % of the transfers (see `transfers/events.py`).
-The lock costs the statement of an immediate transfer less than can be told from noise.
+The lock costs the statement of an immediate transfer less than the noise of the measurement.
 """
 
 from typing import Final
 
-# Two numbers of 32 bits make the key, apart from the locks of 64 bits that idempotency keys take.
+# The first half of a key of two 32-bit numbers; idempotency keys take locks with keys of 64 bits.
 _KIND: Final = 20261121
 _BITS: Final = 2**31 - 1
 
-# A condition that is true, and must be evaluated before the first number is drawn: put it into a CTE on which
-# the drawing depends.
+# A condition that is always true and must be evaluated before the first number is taken: put it into a CTE on which
+# taking the number depends.
 _BELOW_THE_NEXT: Final = f"(((SELECT last_value FROM wallets_event_number) - 1) & {_BITS})::int"  # noqa: S608
 ANNOUNCED: Final = f"pg_try_advisory_xact_lock_shared({_KIND}, {_BELOW_THE_NEXT})"
 NEXT: Final = "nextval('wallets_event_number')"

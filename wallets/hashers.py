@@ -14,7 +14,7 @@ class TreetrackerHasher(BasePasswordHasher):
     One round of HMAC-SHA512, keyed with the salt: how the public wallet service stores passwords.
 
     A migrated wallet keeps its hash as `treetracker_hmac_sha512$<salt>$<128 hex digits>`, so that
-    its owner can log in; the first good login replaces the hash (the Treetracker contract, row 23).
+    its owner can log in; the first successful login replaces the hash (the Treetracker contract, row 23).
     The salt's own text is the key: it is base64, and is not decoded.
     """
 
@@ -41,4 +41,4 @@ class TreetrackerHasher(BasePasswordHasher):
         return True
 
     def harden_runtime(self, password: str, encoded: str) -> None:
-        """Do nothing: whoever verifies adds the work that is missing (`operations.authenticate`)."""
+        """Do nothing: `passwords.verify` computes a hash of the preferred kind in addition."""

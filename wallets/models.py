@@ -1,8 +1,8 @@
 """
-What the wallets app stores: wallets, tokens, API keys and bearer tokens; what operators did, what audits found.
+Wallets, tokens, API keys, bearer tokens, events, stored answers, the log of operators' actions, and audits.
 
-This app knows no other app. A token's reservation therefore names its transfer by id;
-the foreign key behind that id is added by a migration of the transfers app.
+This app imports no other app. A token's reservation therefore refers to its transfer by id; a migration of the
+transfers app adds the foreign key.
 """
 
 import uuid
@@ -33,15 +33,15 @@ class Wallet(models.Model):
     display_name = models.CharField(max_length=30, blank=True)
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
     created_at = models.DateTimeField(db_default=Now())
-    # How lists begin to show it, JSON up to its token counts: writing it anew was the dearest part of a page.
-    # PostgreSQL keeps it in step (sql/schema/wallets_written.sql).
+    # Pre-rendered JSON prefix for list responses, up to the token counts (denormalised for speed). PostgreSQL
+    # maintains it (sql/schema/wallets_written.sql).
     written = models.GeneratedField(
         expression=Func("id", "name", "about", "logo_url", "created_at", function="wallets_written"),
         output_field=models.TextField(),
         db_persist=True,
     )
 
-    # What Django REST framework asks of `request.user`.
+    # Required by Django REST framework of `request.user`.
     is_authenticated = True
     is_anonymous = False
     is_active = True
@@ -59,9 +59,9 @@ class Token(models.Model):
     """
     One planted tree. A token is a row, not a balance: rows are locked, never the wallet.
 
-    Only `transfers.ledger` writes here. Every move rewrites all indexes, so each has a query that
-    needs it. The wallet carries no foreign key constraint, which would lock the row of a busy
-    wallet once for every token that comes in; `transfers.models` says what stands in its place.
+    Only `transfers.ledger` writes here. Every move rewrites all indexes, so each has a query that needs it. The
+    wallet has no foreign key constraint, which would lock the row of a busy wallet once for every token that it
+    receives.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -70,12 +70,12 @@ class Token(models.Model):
         Wallet, on_delete=models.PROTECT, related_name="tokens", db_index=False, db_constraint=False
     )
     transfer_pending_id = models.UUIDField(null=True, blank=True)
-    # How often the token moved; its history has exactly the numbers 0 (issue) to `moves`.
+    # How often the token moved: its history has the numbers 0 (issue) to `moves`.
     moves = models.IntegerField(default=0)
     # Position in the order of arrival, taken after the row was locked: the newest is highest.
     arrival = models.BigIntegerField()
-    # Drawn once at random. A bundle is drawn from a random lot on, so that no two draws meet at one end
-    # of the index; the primary key could serve for that too, but then the planner may choose to walk it.
+    # A random number for shuffling. Bundles are selected from a random start position, so that concurrent selections
+    # do not meet at one end of the index. With the primary key in this role, the planner may choose to scan it.
     lot = models.IntegerField()
     claim = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -114,7 +114,7 @@ class ApiKey(models.Model):
 
 
 class BearerToken(models.Model):
-    """What a wallet shows after it authenticated. Stored as a SHA-256 digest, good for 365 days, revocable."""
+    """The credential of a wallet that has authenticated. Stored as a SHA-256 digest, valid for 365 days, revocable."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="bearer_tokens")
@@ -131,12 +131,10 @@ class BearerToken(models.Model):
 
 class KnownOrigin(models.Model):
     """
-    An address or an API key from which an account has logged in. It opens nothing: `wallets.origins` says what for.
-
-    What the origin is stands here as a keyed digest only.
+    An address or an API key from which an account has logged in, as a keyed digest. See `wallets.origins`.
     """
 
-    # Which accounts: those of wallets ("wallet"), those of the desk.
+    # Which accounts: those of wallets ("wallet"), or of operators.
     kind = models.CharField(max_length=16)
     account = models.CharField(max_length=150)
     means = models.CharField(max_length=8, choices=OriginMeans)
@@ -154,14 +152,14 @@ class KnownOrigin(models.Model):
 
 class Event(models.Model):
     """
-    Something that happened to a wallet, written in the transaction of its effect. Append-only (a trigger).
+    An event of a wallet, written in the transaction of its effect. Append-only (a trigger).
 
-    What happens to two wallets is two events. The creation of a transfer is not here: `transfers.events` reads it
-    from the transfer itself.
+    Something that happens to two wallets is two events. The creation of a transfer is not stored: `transfers.events`
+    reads it from the transfer.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The place among all events: see `wallets.event_sequence`.
+    # The position among all events: see `wallets.event_sequence`.
     number = models.BigIntegerField(unique=True, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     type = models.CharField(max_length=41, choices=EventType)
@@ -183,7 +181,7 @@ class IdempotentAnswer(models.Model):
     created (a transfer), from which the API rebuilds the same answer.
     """
 
-    # Without a constraint, which would lock the wallet's row for each transfer. A wallet is never deleted.
+    # Without a foreign key constraint, which would lock the wallet's row for each transfer. Wallets are never deleted.
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)
@@ -203,10 +201,10 @@ class IdempotentAnswer(models.Model):
 
 class OperatorAction(models.Model):
     """
-    Something that an operator did, written in the transaction of its effect. Append-only (a trigger).
+    An operator's action, written in the transaction of its effect. Append-only (a trigger).
 
-    `before` and `after` hold what the confirmation showed and what came of it, never a secret. The object is named
-    by words, because it may be of any app, and may be a thing that has no row.
+    `before` and `after` hold what the confirmation showed and the result, never a secret. The object is named by kind
+    and id, because it may belong to any app, or have no row.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -214,15 +212,15 @@ class OperatorAction(models.Model):
     verb = models.CharField(max_length=24, choices=OperatorVerb)
     object_kind = models.CharField(max_length=24)
     object_id = models.CharField(max_length=64, blank=True)
-    # What the object was called when it was done.
+    # The name of the object at that time.
     object_label = models.CharField(max_length=254, blank=True)
-    # Everything that it concerns, as `oversight.thing` writes it: the object first, then what was made or changed too.
+    # All objects that it concerns, in the form of `operator_log.thing`: the object first, then what else was changed.
     things = ArrayField(models.CharField(max_length=128), default=list, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     before = models.JSONField(default=dict, blank=True)
     after = models.JSONField(default=dict, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
-    # Of one confirmation there is one effect, however often it is sent.
+    # A confirmation has one effect, however often it is sent.
     confirmation = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -231,7 +229,7 @@ class OperatorAction(models.Model):
             models.Index(fields=["object_kind", "object_id", "-id"], name="operator_action_by_object"),
             GinIndex(fields=["things"], name="operator_action_by_thing"),
         ]
-        # One for each thing that can be done at the desk; `config.admin.roles` says who has which.
+        # One for each action of the admin; `config.admin.roles` assigns them to roles.
         permissions = [
             ("act_create_wallet", "Can create wallets"),
             ("act_set_password", "Can set the passwords of wallets"),
@@ -259,10 +257,10 @@ class OperatorAction(models.Model):
 
 class AuditRun(models.Model):
     """
-    One audit of the books: when, by whom (NULL: by the clock), and what it found.
+    One audit: when, by whom (NULL: by schedule), and what it found.
 
-    At most one is RUNNING; one that ended never changes (a trigger). `findings` holds the first ones only,
-    `findings_count` how many were reported.
+    At most one is RUNNING; a finished one never changes (a trigger). `findings` holds the first findings only,
+    `findings_count` the number of all.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -272,7 +270,7 @@ class AuditRun(models.Model):
     result = models.CharField(max_length=8, choices=AuditResult, default=AuditResult.RUNNING)
     findings_count = models.IntegerField(default=0)
     findings = models.JSONField(default=list, blank=True)
-    # Why it did not end.
+    # Why it failed.
     error = models.CharField(max_length=250, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
     started_at = models.DateTimeField(db_default=Now())

@@ -1,11 +1,12 @@
 """
-Names of wallets: which texts may be one, and when two texts are the same name.
+Names of wallets: which texts are allowed, and when two texts are the same name.
 
-Text in the form of a UUID is an id and nothing else, so no wallet may be named so. Two names are one if Unicode's
-NFKC_Casefold makes them the same text: that covers case, width, ligatures, the order of combining marks, and characters
-that are not seen. Decided 2026-11-29: names that only look alike in print (`a` and the Cyrillic `а`, `1` and `l`, `rn`
-and `m`) are different names. The skeletons of UTS 39, which would find them, also make `tree1` and `treel`, or `modern`
-and `modem`, one name: names that partners give by number would collide, and a name that is taken cannot be given.
+Text in the form of a UUID is always an id, so a wallet may not have such a name. Two names are the same if Unicode's
+NFKC_Casefold maps them to the same text: that covers case, width, ligatures, the order of combining marks, and
+invisible characters. Decided 2026-11-29: names that only look alike in print (`a` and the Cyrillic `а`, `1` and `l`,
+`rn` and `m`) are different names. The skeletons of UTS 39, which would match them, also match `tree1` with `treel`,
+or `modern` with `modem`: names that partners assign by number would collide, and a name that is taken cannot be
+assigned.
 """
 
 import re
@@ -20,14 +21,14 @@ MINIMUM_LENGTH: Final = 3
 MAXIMUM_LENGTH: Final = 254
 MAXIMUM_KEY_LENGTH: Final = 1024
 
-# "The request will work if any or all of the hyphens are removed", but they stand nowhere else.
+# "The request will work if any or all of the hyphens are removed", but they are allowed nowhere else.
 _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-# PostgreSQL takes a UUID in braces and with hyphens in other places; Python takes urn:uuid: too. What is left without
-# them is 32 digits, and no name may be that.
+# PostgreSQL accepts a UUID in braces and with hyphens in other places; Python accepts urn:uuid: too. A name that
+# leaves 32 hexadecimal digits without these is refused.
 _ORNAMENT: Final = re.compile(r"urn:|uuid:|[{}()\[\]\u2212]")
 _DIGITS: Final = re.compile(r"[0-9a-f]{32}")
 _SHORTEST_ID: Final = 32
-# Names of which nothing else need be asked: in visible ASCII, and shorter than an id.
+# Names that need no further check: visible ASCII, shorter than an id.
 PLAIN: Final = r"^[!-~]{3,31}$"
 _PLAIN: Final = re.compile(r"[!-~]{3,31}")
 
@@ -48,7 +49,7 @@ _BEGINNINGS: Final = [first for first, _ in _IGNORABLE]
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is default-ignorable, or looks like nothing."""
+    """Return whether a character is default-ignorable, or rendered as nothing."""
     if character <= "~":
         return False
     index = bisect_right(_BEGINNINGS, ord(character)) - 1
@@ -56,17 +57,17 @@ def is_invisible(character: str) -> bool:
 
 
 def name_key(name: str) -> str:
-    """Return what two names share when they are one name: NFKC_Casefold of Unicode, without blank characters too."""
+    """Return the key by which names are compared: Unicode's NFKC_Casefold, without blank characters."""
     if name.isascii():
         return name.lower()
     seen = "".join(character for character in name if not is_invisible(character))
-    # Folding may leave what NFKC would change again, hence the second pass.
+    # Case folding may produce text that is not in NFKC, hence the second pass.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
 
 
 def is_writable(name: str) -> bool:
-    """Tell whether a name is free of white space, control, format and unassigned characters."""
-    # Invisible and direction-changing characters (category Cf) make two names look like one.
+    """Return whether a name is free of white space, control, format and unassigned characters."""
+    # Invisible and direction-changing characters (category Cf) make different names look the same.
     return not any(unicodedata.category(character)[0] in "CZ" for character in name)
 
 
@@ -76,7 +77,7 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def is_like_id(name: str) -> bool:
-    """Tell whether a name would be read as an id in some spelling: any hyphens, braces, `urn:uuid:`, any width."""
+    """Return whether a name has the form of an id in any spelling: hyphens, braces, `urn:uuid:`, any width."""
     key = name_key(name)
     if len(key) < _SHORTEST_ID:
         return False
@@ -85,7 +86,7 @@ def is_like_id(name: str) -> bool:
 
 
 def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | None:
-    """Return why no new wallet may have the name, or None if one may."""
+    """Return why a new wallet may not have the name, or None if it may."""
     if _PLAIN.fullmatch(name):
         return None
     unseen = next((character for character in name if is_invisible(character)), None)
@@ -106,12 +107,12 @@ def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | N
 
 
 def is_storable(name: str) -> bool:
-    """Tell whether PostgreSQL can have stored the name at all: it takes no NUL and no half of a surrogate pair."""
+    """Return whether PostgreSQL can store the name: it accepts neither NUL nor lone surrogates."""
     return not any(character == "\0" or unicodedata.category(character) == "Cs" for character in name)
 
 
 def shown(name: str) -> str:
-    """Return the name with every character that is not seen written as its number, for people to read."""
+    """Return the name for display, with invisible characters written as their code points."""
     return "".join(
         f"\\u{{{ord(character):04X}}}" if is_invisible(character) or not is_writable(character) else character
         for character in name

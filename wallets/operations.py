@@ -25,14 +25,14 @@ ANSWERS_ARE_KEPT = timedelta(days=7)
 @sensitive_variables("password")
 def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wallet | None = None) -> Wallet:
     """
-    Create a wallet that nobody manages and return it. Without a password it cannot authenticate.
+    Create a wallet without a manager and return it. Without a password it cannot authenticate.
 
-    The `creator`, if any, reads of it among its events.
+    The `creator`, if any, gets an event too.
 
     :raises InvalidWalletName: the name holds white space or control characters
-    :raises MisleadingWalletName: it holds a character that is not seen, or has the form of an id
+    :raises MisleadingWalletName: it holds an invisible character, or has the form of an id
     :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
-    :raises WalletNameTaken: another wallet bears it
+    :raises WalletNameTaken: another wallet has it
     :raises InvalidPassword: the authentication endpoint could not accept the password
     """
     key = validate_new_name(name)
@@ -55,10 +55,10 @@ def create_wallet(*, name: str, password: str = "", about: str = "", creator: Wa
 
 def validate_new_name(name: str) -> str:
     """
-    Return the key of a name that a new wallet may bear.
+    Return the key of a name that a new wallet may have.
 
     :raises InvalidWalletName: the name holds white space or control characters
-    :raises MisleadingWalletName: it holds a character that is not seen, or has the form of an id
+    :raises MisleadingWalletName: it holds an invisible character, or has the form of an id
     :raises WalletNameLength: it is shorter than 3 or longer than 254 characters
     """
     if (refusal := names.refusal(name)) is not None:
@@ -67,7 +67,7 @@ def validate_new_name(name: str) -> str:
 
 
 class NewWallet(NamedTuple):
-    """What a wallet of a batch is to be."""
+    """A wallet to create in a batch."""
 
     id: UUID
     name: str
@@ -78,13 +78,13 @@ class NewWallet(NamedTuple):
 
 def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID]:
     """
-    Create wallets that nobody manages yet, and return the ids of those whose name nobody bore before.
+    Create wallets without a manager, and return the ids of those whose name was free.
 
-    The caller has opened a transaction, has got the keys from `validate_new_name`, no two alike, and rolls back if
-    one is missing in the result.
+    The caller has opened a transaction, got distinct keys from `validate_new_name`, and rolls back if an id is
+    missing in the result.
     """
     with connection.cursor() as cursor:
-        # In the order of the names, so that two who create the same ones do not wait for each other in a circle.
+        # In the order of the names, so that two batches with the same names do not deadlock.
         cursor.execute(
             "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name, logo_url, created_at)"
             " SELECT id, name, name_key, '', about, '', logo_url, statement_timestamp()"
@@ -118,9 +118,9 @@ SELECT gen_random_uuid(), {event_sequence.NEXT}, event.wallet_id, event.type,
 
 def record_events(events: Sequence[tuple[UUID, EventType, Mapping[str, Any]]]) -> None:
     """
-    Write events (wallet, type, payload) in their order. Those of an operator's act say `"operator": true`.
+    Write events (wallet, type, payload) in their order. Those of an operator's action carry `"operator": true`.
 
-    The caller has opened the transaction of the effect, so that there is an event if and only if there is an effect.
+    The caller has opened the transaction of the effect, so that an event exists if and only if the effect does.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -135,7 +135,7 @@ def record_events(events: Sequence[tuple[UUID, EventType, Mapping[str, Any]]]) -
 
 def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: str | None = None) -> Wallet:
     """
-    Set what is given of a wallet's description and return the wallet. The caller has checked who may.
+    Set the given fields of a wallet's description and return the wallet. The caller has authorised it.
 
     :raises WalletNotFound: no such wallet
     """
@@ -148,14 +148,14 @@ def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: st
 @sensitive_variables("password")
 def set_password(*, wallet: Wallet, password: str) -> None:
     """
-    Give the wallet a new password and end all that the old one opened: bearer tokens, and logins that are under way.
+    Set a new password, and end bearer tokens and logins in flight that rest on the old one.
 
     :raises InvalidPassword: the authentication endpoint could not accept the password
     """
     encoded = _encoded(password)
     with transaction.atomic(savepoint=False):
-        # The lock of this update comes first. A login that held the row before has stored its token by now, and the
-        # next statement sees it; one that comes later finds another hash than it verified.
+        # This update locks the row first. A login that held the lock before has committed its token, which the next
+        # statement sees; a later login finds a different hash than the one that it verified.
         Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
         revoke_bearer_tokens(wallet=wallet)
 
@@ -172,9 +172,9 @@ def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = No
     """
     Return a new bearer token for the wallet, good for 365 days.
 
-    The token is stored only if the hash that was verified is still the stored one, and the API key with which the
-    client came, if any, still valid: what was changed or revoked while the hash was computed ends this login too. A
-    hash that is not of the preferred kind is replaced.
+    The token is stored only if the verified hash is still the stored one and the client's API key, if any, is still
+    valid: a change or revocation while the hash was computed ends this login too. A hash that is not of the preferred
+    kind is replaced.
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
@@ -186,7 +186,7 @@ def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = No
         wallet = queries.wallet_by_name_or_id(name_or_id)
     except errors.WalletNotFound:
         passwords.verify(password, "")
-        # The public service knows no shorter and no longer names and says so; a name that exists may be either.
+        # The public service refuses shorter and longer names with this message; stored names may be either.
         if len(name_or_id) < _SHORTEST_PUBLIC_NAME:
             raise errors.WalletNameLength(
                 f'"wallet" length must be at least {_SHORTEST_PUBLIC_NAME} characters long'
@@ -210,12 +210,12 @@ def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = No
                 if encoded is not None:
                     Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
                 return _issue_bearer_token(wallet)
-        # Another login replaced an old hash, or the password was changed: verified anew.
+        # Another login replaced an old hash, or the password was changed: verify again.
         stored = now_stored
 
 
 def _password_until_commit(wallet_id: UUID, *, is_to_change: bool) -> str:
-    """Return the stored hash, which cannot be changed by others until the transaction ends."""
+    """Return the stored hash, locked against changes until the transaction ends."""
     # Logins of one wallet do not wait for each other unless they replace the hash.
     strength = "FOR NO KEY UPDATE" if is_to_change else "FOR SHARE"
     with connection.cursor() as cursor:
@@ -257,7 +257,7 @@ def revoke_bearer_token(*, bearer_token_id: UUID) -> None:
 @sensitive_variables("key", "plaintext")
 def create_api_key(*, name: str, key: str | None = None) -> tuple[ApiKey, str]:
     """
-    Create an API key and return it with its plain text, which is not stored. `key` takes over a key that is in use.
+    Create an API key and return it with its plain text, which is not stored. `key` registers an existing key.
 
     :raises InvalidApiKey: the given key has fewer than 20 characters, or others than visible ASCII
     :raises ApiKeyTaken: the given key is registered already
@@ -279,7 +279,7 @@ def revoke_api_key(*, api_key_id: UUID) -> None:
 
 
 def end_api_key(*, api_key_id: UUID, after: timedelta) -> None:
-    """Let one API key end after a while, unless it ends earlier."""
+    """Expire an API key after `after`, unless it expires earlier."""
     ends = Now() + after
     ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=ends), pk=api_key_id, revoked_at=None).update(
         expires_at=ends
@@ -287,7 +287,7 @@ def end_api_key(*, api_key_id: UUID, after: timedelta) -> None:
 
 
 def touch_last_used(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
-    """Write down that the credentials were used now. Skips rows that somebody else is writing."""
+    """Set `last_used_at` of the credentials to now. Skips rows that are locked by another transaction."""
     for table, row_id in (("wallets_apikey", api_key_id), ("wallets_bearertoken", bearer_token_id)):
         if row_id is None:
             continue
@@ -303,7 +303,7 @@ def store_response(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int
     """
     Store the answer to a request with an idempotency key, in the transaction of its effect.
 
-    Returns False if an answer is stored already: then the caller must roll its effect back.
+    Returns False if an answer is stored already; the caller must then roll its effect back.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -314,13 +314,13 @@ def store_response(*, wallet_id: UUID, key: str, fingerprint: bytes, status: int
         return bool(cursor.rowcount == 1)
 
 
-# Small enough to end well within the time that a statement may take.
+# Small enough for the statement timeout.
 _PURGED_AT_ONCE = 10_000
 
 
 def purge_expired() -> dict[str, int]:
     """
-    Delete stored answers of more than 7 days, bearer tokens that ended 30 days ago, and known origins of long ago.
+    Delete stored answers after 7 days, bearer tokens 30 days after their end, and expired origins.
 
     Returns the counts of the first two.
     """

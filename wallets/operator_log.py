@@ -1,8 +1,8 @@
 """
-What operators did and what audits found, written down.
+The log of operators' actions and of audits.
 
-Operations of any app record an act in the transaction of its effect: there is a row if and only if there is an
-effect. The confirmation's number makes a double click one effect.
+An operation of any app records an action in the transaction of its effect: a row exists if and only if the effect does.
+The unique number of a confirmation makes a form that is sent twice have one effect.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,21 +18,21 @@ from wallets.audit import FINDINGS_PER_CHECK, Finding
 from wallets.models import AuditRun, OperatorAction
 from wallets.states import AuditResult, OperatorVerb
 
-# Of more findings than these the first are kept: they are read by people, and the audit can be run again.
+# The maximum number of findings stored per audit; more can be seen by running it again.
 FINDINGS_KEPT: Final = 200
-# Longer than an audit may take (`config.tasks`): whoever began it then is gone.
+# Longer than an audit may take (`config.tasks`): a run that is older has lost its process.
 AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
-# A setting of the transaction of an act.
+# A setting (GUC) of the transaction of an action.
 OPERATOR_SETTING: Final = "coppice.operator"
 # The first key of the advisory locks of confirmations, apart from those of `wallets.event_sequence`.
 _CONFIRMING: Final = 20261123
-# And that of acts on one object.
+# The first key of the advisory locks of actions on one object.
 _ACTING: Final = 20261126
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts at the desk, on which confirmation and for what reason."""
+    """The staff member who acts in the admin, the number of the confirmation, and the reason."""
 
     staff: User
     confirmation: str
@@ -42,11 +42,11 @@ class Operator:
 
 def begin(operator: Operator) -> None:
     """
-    Let nobody else act on the same confirmation until the caller's transaction ends. First statement of an act.
+    Take an advisory lock on the confirmation until commit. Must be the first statement of an action.
 
-    Until `record`, events of the transaction say that an operator acted (`wallets.operations.record_events`).
+    Until `record`, events of the transaction carry `"operator": true` (`wallets.operations.record_events`).
 
-    :raises AlreadyDone: somebody has
+    :raises AlreadyDone: the confirmation has had its effect
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_CONFIRMING, operator.confirmation])
@@ -57,21 +57,21 @@ def begin(operator: Operator) -> None:
 
 
 def hold(verb: OperatorVerb, *, kind: str, object_id: object = "") -> None:
-    """Let nobody else do the same to the same object until the caller's transaction ends."""
+    """Take an advisory lock on the verb and the object until commit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_ACTING, f"{verb.value} {kind} {object_id}"])
 
 
 def earlier(verb: OperatorVerb, *, kind: str, object_id: object = "") -> int:
-    """Return how often operators have done this to the object."""
+    """Return how many actions of this kind the log has for the object."""
     return OperatorAction.objects.filter(verb=verb, object_kind=kind, object_id=str(object_id)).count()
 
 
 def compare(shown: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """
-    Let an act go on only if things still are as the operator saw them when confirming.
+    Refuse a stale confirmation: compare what the confirmation page showed with the present values.
 
-    :raises ChangedMeanwhile: they are not
+    :raises ChangedMeanwhile: they differ
     """
     if dict(shown) != dict(now):
         raise errors.ChangedMeanwhile("Something changed since this was shown. Look again.")
@@ -89,9 +89,9 @@ def record(
     concerns: Iterable[tuple[str, object]] = (),
 ) -> OperatorAction:
     """
-    Write down an act, in the transaction of its effect. Neither `before` nor `after` may hold a secret.
+    Record an action, in the transaction of its effect. Neither `before` nor `after` may hold a secret.
 
-    `concerns` names what was made or changed besides the object, as (kind, id): their pages tell of the act too.
+    `concerns` lists what else was created or changed, as (kind, id); their pages show the action too.
 
     :raises AlreadyDone: this confirmation has had its effect already
     """
@@ -117,12 +117,12 @@ def record(
 
 
 def thing(kind: str, object_id: object) -> str:
-    """Return how a row of the log names a thing that it concerns."""
+    """Return the text by which the log names an object."""
     return f"{kind}:{object_id}"
 
 
 def acts_on(things: Iterable[tuple[str, object]], *, limit: int) -> list[OperatorAction]:
-    """Return what operators did that concerns any of the things (kind, id), the newest first, in one statement."""
+    """Return the actions that concern any of the objects (kind, id), the newest first, in one statement."""
     named = [thing(*each) for each in things]
     found = OperatorAction.objects.filter(things__overlap=named).select_related("staff")
     return list(found.order_by("-pk")[:limit]) if named else []
@@ -130,9 +130,9 @@ def acts_on(things: Iterable[tuple[str, object]], *, limit: int) -> list[Operato
 
 def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:
     """
-    Write down that an audit begins. One whose process is gone is closed as failed.
+    Record the start of an audit. A run that lost its process is closed as failed.
 
-    :raises AuditIsRunning: another has begun and may still be at work
+    :raises AuditIsRunning: another run has not finished
     """
     with transaction.atomic(savepoint=False):
         with connection.cursor() as cursor:
@@ -149,7 +149,7 @@ def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:
 
 
 def finish_audit(*, run_id: int, findings: Sequence[Finding]) -> None:
-    """Write down what an audit found, unless it was given up meanwhile."""
+    """Record the findings of an audit, unless it was closed meanwhile."""
     AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
         result=AuditResult.UNSOUND if findings else AuditResult.SOUND,
         findings_count=len(findings),
@@ -159,14 +159,14 @@ def finish_audit(*, run_id: int, findings: Sequence[Finding]) -> None:
 
 
 def fail_audit(*, run_id: int, error: str) -> None:
-    """Write down that an audit did not end, and why."""
+    """Record that an audit failed, and why."""
     AuditRun.objects.filter(pk=run_id, result=AuditResult.RUNNING).update(
         result=AuditResult.FAILED, error=error[:250], finished_at=Now()
     )
 
 
 def audit_findings() -> Iterator[Finding]:
-    """Check what earlier audits wrote down: one that ended keeps the findings that it counted."""
+    """Yield earlier audits that do not hold the findings that they counted."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, findings_count, kept"

@@ -1,9 +1,10 @@
 """
-From where accounts have logged in: addresses and API keys, as keyed digests, the newest few of each account.
+Known origins: the addresses and API keys from which accounts have logged in, as keyed digests, the newest of each
+account.
 
-Whoever comes from such an origin is not refused because strangers guessed too often (`config.api.throttles`). It opens
-nothing by itself. It stays when the password changes: else a stranger who goes on guessing could keep the owner out
-from that moment on. Rows are in PostgreSQL, so that a broker that starts empty forgets none.
+A client from a known origin is not refused because others guessed the account's password too often
+(`config.api.throttles`). An origin grants nothing else. It is kept when the password changes; otherwise an attacker who
+keeps guessing could lock the owner out from then on. It is stored in PostgreSQL, so that an empty Redis forgets none.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from wallets.models import KnownOrigin
 from wallets.states import OriginMeans
 
 KEPT: Final = timedelta(days=90)
-# Bounds how many guesses an account takes from those who share an origin with its owner.
+# Limits the guesses from clients that share an origin with the owner of the account.
 AT_MOST: Final[Mapping[OriginMeans, int]] = {OriginMeans.ADDRESS: 16, OriginMeans.API_KEY: 4}
 
 Origins = Mapping[OriginMeans, str]
@@ -39,7 +40,7 @@ def known(*, kind: str, account: str, origins: Origins) -> list[OriginMeans]:
 
 
 def remember(*, kind: str, account: str, origins: Origins) -> None:
-    """Note that the account has logged in from the origins. Written once a day; of each means the newest are kept."""
+    """Record that the account has logged in from the origins, at most once a day. The newest of each means are kept."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO wallets_knownorigin AS known (kind, account, means, digest, last_login_at)"
@@ -62,5 +63,5 @@ def remember(*, kind: str, account: str, origins: Origins) -> None:
 
 
 def expired() -> QuerySet[KnownOrigin]:
-    """Return the rows that count no longer."""
+    """Return the rows that have expired."""
     return KnownOrigin.objects.filter(last_login_at__lt=Now() - KEPT)

@@ -1,8 +1,8 @@
 """
-Passwords: one Unicode form for those that are set and those that are given.
+Passwords: normalised to one Unicode form when they are set and when they are verified.
 
-The same keys send `é` as one character or as two, depending on the system. NFKC, as SCRAM in PostgreSQL has it
-(RFC 4013) and NIST SP 800-63B recommends, makes them one text, and full-width input that of other keyboards too.
+The same keys send `é` as one character or as two, depending on the system. NFKC, as in PostgreSQL's SCRAM (RFC 4013)
+and in NIST SP 800-63B, makes them the same text, and full-width input too.
 """
 
 import unicodedata
@@ -17,24 +17,23 @@ MAXIMUM_LENGTH: Final = 32  # of the authentication endpoint of the public servi
 
 @sensitive_variables("password")
 def composed(password: str) -> str:
-    """Return the form in which a password is measured: NFC, which never makes one character many."""
+    """Return the NFC form, by which the length of a password is measured."""
     return unicodedata.normalize("NFC", password)
 
 
 @sensitive_variables("password")
 def encoded(password: str) -> str:
-    """Return what is stored of a password."""
+    """Return the hash that is stored of a password."""
     return make_password(unicodedata.normalize("NFKC", password))
 
 
 @sensitive_variables("password")
 def verify(password: str, stored: str) -> tuple[bool, bool]:
     """
-    Compare a password with what is stored; return whether it is right, and whether to store `encoded(password)` anew.
+    Return whether the password matches the stored hash, and whether the caller should store `encoded(password)` again.
 
-    What was stored before passwords had one form is compared with what was typed as well. One hash of the preferred
-    kind is computed for each form of what was typed, whether something is stored or not, so that the time taken tells
-    nothing.
+    The text is tried as typed too, for hashes from before normalisation. One hash of the preferred kind is computed for
+    each form, whether a hash is stored or not, so that the duration reveals nothing.
     """
     forms = _forms(password)
     for form in forms:

@@ -5,7 +5,7 @@ The Redis-protocol server of `REDIS_URL`: what the URL means, one client for eac
 `redis+sentinel://user:password@host1:26379,host2:26379/service/db` sentinels say which server is the primary now; user
 and password are for that server, `?sentinel_username=…&sentinel_password=…` for the sentinels.
 
-It stands in this app because the apps and `config` use it. It loads neither Django nor Celery.
+It is in this app because the apps and `config` use it. It imports neither Django nor Celery.
 """
 
 import logging
@@ -29,7 +29,7 @@ _SENTINEL: Final = "+sentinel"
 _PLAIN: Final = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss", "unix": "unix"}
 _SENTINEL_PORT: Final = 26379
 ANSWER_SECONDS: Final = 2.0
-# After the server did not answer it is left alone for so long, so that not every request waits for a timeout.
+# After a failure the server is not asked for this time, so that not every request waits for a timeout.
 PAUSE_SECONDS: Final = 5.0
 
 _Said = TypeVar("_Said")
@@ -37,7 +37,7 @@ _Said = TypeVar("_Said")
 
 @dataclass(frozen=True, repr=False)
 class Address:
-    """Where the server is. `url` is as redis-py writes it; with sentinels it is empty."""
+    """The address of the server. `url` is in the form of redis-py; with sentinels it is empty."""
 
     url: str
     sentinels: tuple[tuple[str, int], ...] = ()
@@ -113,9 +113,10 @@ def _read_sentinels(parts: SplitResult, kind: str) -> Address:
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client with a pool of connections, which connects when it is asked and soon gives up."""
+    """Return a client with a connection pool. It connects on first use, with short timeouts."""
     address = read(url)
-    # Once more over a new connection: the old one may lead to a server that was restarted, or is the primary no more.
+    # Retry once over a new connection: the old one may lead to a server that was restarted, or is no longer the
+    # primary.
     patience: dict[str, Any] = {
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
@@ -138,7 +139,7 @@ def client(url: str) -> redis.Redis:
 
 
 class Away(Exception):
-    """The server does not answer, refuses what is asked, or did so a moment ago."""
+    """The server does not answer or refuses the command, or did so within the last seconds."""
 
 
 _away_until: Final[dict[str, float]] = {}
@@ -161,23 +162,23 @@ def ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
 
 
 class Counts:
-    """Counters of this process alone, each with a window in which it adds up: for while the server is away."""
+    """Counters of this process, each with a time window, used while the server is unavailable."""
 
     _AT_MOST: Final = 50_000
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, float]] = {}
-        # Held by a caller around a look and what follows from it.
+        # Callers hold it around reading a counter and acting on it.
         self.lock = threading.RLock()
 
     def count(self, key: str) -> int:
-        """Return what is in the counter now."""
+        """Return the value of the counter."""
         with self.lock:
             number, ends = self._counts.get(key, (0, 0.0))
             return number if time.monotonic() < ends else 0
 
     def seconds(self, key: str) -> int:
-        """Return in how many seconds the counter ends, at least 1."""
+        """Return the seconds until the counter expires, at least 1."""
         with self.lock:
             return max(1, ceil(self._counts.get(key, (0, 0.0))[1] - time.monotonic()))
 

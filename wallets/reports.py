@@ -1,4 +1,4 @@
-"""What of wallets, credentials and audits operators see at a glance: a fixed number of statements."""
+"""Reports on wallets, credentials and audits, for operators: a fixed number of statements."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from wallets.models import ApiKey, AuditRun, OperatorAction, Wallet
 
 
 class Beginnings(NamedTuple):
-    """What of an installation is there already, for the list of what to set up."""
+    """Which steps of the setup are done."""
 
     has_wallet: bool
     has_api_key: bool
@@ -19,7 +19,7 @@ class Beginnings(NamedTuple):
 
 
 def setup_checklist() -> Beginnings:
-    """Return what is there, in one statement."""
+    """Return the checklist, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM wallets_wallet), EXISTS (SELECT FROM wallets_apikey WHERE revoked_at IS NULL),"
@@ -29,17 +29,17 @@ def setup_checklist() -> Beginnings:
 
 
 def latest_audit() -> AuditRun | None:
-    """Return the audit that began last, whether it has ended or not."""
+    """Return the audit that started last, finished or not."""
     return AuditRun.objects.select_related("staff").order_by("-pk").first()
 
 
 def recent_actions(*, limit: int) -> QuerySet[OperatorAction]:
-    """Return what operators did last."""
+    """Return the latest actions of operators."""
     return OperatorAction.objects.select_related("staff").order_by("-pk")[:limit]
 
 
 def wallet_count(*, at_most: int) -> int:
-    """Return how many wallets there are, but no more than `at_most`: beyond it nobody counts."""
+    """Return the number of wallets, at most `at_most`, so that the cost is bounded."""
     return Wallet.objects.order_by()[:at_most].count()
 
 
@@ -49,5 +49,5 @@ def live_api_keys() -> int:
 
 
 def wallets_with_password(wallet_ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the wallets that can log in, without reading a hash."""
+    """Return those of the wallets that have a password, without reading a hash."""
     return set(Wallet.objects.filter(pk__in=wallet_ids).exclude(password="").values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""The id of the request that the running code works for: it is stored in rows and written into log lines."""
+"""The id of the current request, by which stored rows and log lines of one request can be found."""
 
 from contextvars import ContextVar
 from typing import Final
@@ -9,5 +9,5 @@ request_id: Final = ContextVar("request_id", default="")
 
 
 def current_request_id() -> str:
-    """Return the id under which the caller's log lines are written, or "" outside a request and its tasks."""
+    """Return the request id of the caller's log lines; empty outside a request and its tasks."""
     return request_id.get()[:LONGEST_REQUEST_ID]

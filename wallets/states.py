@@ -1,4 +1,4 @@
-"""What can happen to a wallet, as its holder reads it in the list of events; what operators do; how audits end."""
+"""Enumerations: kinds of events, means of known origins, verbs of operators, results of audits."""
 
 from django.db import models
 
@@ -12,7 +12,7 @@ class EventType(models.TextChoices):
     TRUST_REQUEST_GRANTED = "trust_request_granted"
     TRUST_REQUEST_CANCELLED_BY_TARGET = "trust_request_cancelled_by_target"
     TRUST_REQUEST_CANCELLED_BY_ORIGINATOR = "trust_request_cancelled_by_originator"
-    # Of ours: another wallet no longer manages this one.
+    # Not in the public service: another wallet no longer manages this one.
     MANAGEMENT_ENDED = "management_ended"
     TRANSFER_REQUESTED = "transfer_requested"
     TRANSFER_COMPLETED = "transfer_completed"
@@ -22,14 +22,14 @@ class EventType(models.TextChoices):
 
 
 class OriginMeans(models.TextChoices):
-    """By what a client is known that has logged in before."""
+    """What identifies a client that has logged in before."""
 
     ADDRESS = "address"
     API_KEY = "api_key", "API key"
 
 
 class OperatorVerb(models.TextChoices):
-    """What an operator can do at the desk, in the past tense in which the log tells it."""
+    """What an operator can do in the admin, in the past tense, as the log shows it."""
 
     ISSUED_TOKENS = "issued_tokens", "issued tokens"
     CREATED_WALLET = "created_wallet", "created a wallet"
@@ -61,7 +61,7 @@ class OperatorVerb(models.TextChoices):
 
 
 class AuditResult(models.TextChoices):
-    """How an audit stands. Only RUNNING ever changes."""
+    """The state of an audit. All but RUNNING are final."""
 
     RUNNING = "running"
     SOUND = "sound"

@@ -1,4 +1,4 @@
-"""Counts as sentences have them: the noun, and the verb after it, in the right number."""
+"""Counts in sentences: a noun, and the verb after it, in singular or plural."""
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -13,7 +13,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def verb(number: int, one: str = "is", many: str = "are") -> str:
     """
-    Return the verb that goes with so many.
+    Return the verb in singular or plural.
 
     >>> verb(1), verb(2), verb(1, "was", "were")
     ('is', 'are', 'was')
