@@ -1,6 +1,8 @@
 """What PostgreSQL writes itself: elements of lists, and the answer that is stored in the statement of a transfer."""
 
 import json
+import re
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -119,6 +121,35 @@ def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(ali
     assert first.status_code == second.status_code == 202
     assert first.content == second.content
     assert alice.get(f"/transfers/{first.json()['id']}").json()["state"] != "pending"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_key(alice, bob):
+    sent: set[str] = set()
+
+    def note(execute, sql, *arguments):
+        if "INSERT INTO transfers_transfer" in sql:
+            sent.add(sql)
+        return execute(sql, *arguments)
+
+    operations.issue_tokens(wallet=alice.wallet, count=40)
+    with connection.execute_wrapper(note):
+        for number, (sender, receiver, is_listed, is_keyed, size) in enumerate(
+            product(
+                ("alice", str(alice.wallet.pk)), ("bobby", str(bob.wallet.pk)), (True, False), (True, False), (1, 99)
+            )
+        ):
+            free_tokens = Token.objects.filter(transfer_pending_id=None).values_list("pk", flat=True)
+            tokens = [str(free_tokens[0])]
+            what = {"tokens": tokens} if is_listed else {"bundle": {"bundle_size": size}}
+            alice.post(
+                "/transfers",
+                {"sender_wallet": sender, "receiver_wallet": receiver, **what},
+                **({"idempotency_key": f"k-{number}"} if is_keyed else {}),
+            )
+
+    # With and without the check of cached credentials.
+    assert len({re.sub(r"me AS MATERIALIZED \(.*?AS id\)", "", text, flags=re.DOTALL) for text in sent}) == 6
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from config.management.commands import doctor
 from wallets import errors, names, operations, queries
 from wallets.models import Wallet
+from wallets.queries import WalletReference
 
 ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
 HEX = ID.replace("-", "")
@@ -147,7 +148,7 @@ def test_text_in_the_form_of_an_id_never_finds_a_name(db, text):
     with pytest.raises(errors.WalletNotFound, match=f"Could not find wallet by id: {ID}"):
         queries.wallet_by_name_or_id(text)
     assert queries.wallet_by_name_or_id(str(impostor.pk)) == impostor
-    assert queries.reference(text) == ("id", UUID(ID))
+    assert queries.reference(text) == WalletReference(id=UUID(ID))
 
 
 @pytest.mark.parametrize("text", [each for each in SPELLINGS if names.parse_uuid(each) is None])
