@@ -25,7 +25,7 @@ def start(*, actor: Wallet, name: str) -> Started:
     """
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
-        coin_ids = fixing.free_to_heal(wallet_id=wallet.pk)
+        coin_ids = fixing.fixable_coins(wallet_id=wallet.pk)
         unchecked = health_check.not_checked_lately(health_check.at_rest(wallet.pk)).count()
         if not coin_ids and not unchecked:
             raise errors.NothingToFix("Every free coin of this wallet is accepted by all servers")
@@ -39,7 +39,7 @@ def start_overdue() -> list[UUID]:
     for wallet_id in retry_schedule.wallets_to_fix():
         with transaction.atomic(savepoint=False):
             wallet = Wallet.objects.get(pk=wallet_id)
-            coin_ids = fixing.free_to_heal(wallet_id=wallet_id)
+            coin_ids = fixing.fixable_coins(wallet_id=wallet_id)
             if coin_ids:
                 started.append(_begin_fix(coin_ids, wallet=wallet, actor=wallet, is_bounded=False).pk)
     return started
@@ -61,5 +61,5 @@ def _begin_fix(
         code=coin_secrets.fresh_generators(task_id=task_id),
         plan={"looks": True} if looks_at else {},
     )
-    fixing.reserve_coins_to_heal(task_id=task_id, coin_ids=coin_ids)
+    fixing.reserve_for_fix(task_id=task_id, coin_ids=coin_ids)
     return task

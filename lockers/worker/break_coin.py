@@ -1,9 +1,9 @@
 """
-Breaking a coin into ten of the next denomination on the servers (the RAIDA protocol, section 6.3).
+Break: replace a coin by ten of the next lower denomination on the servers (the RAIDA protocol, section 6.3).
 
-Serial numbers are asked for, the ten coins are committed with their numbers, and only then the
-break is sent. A server that is silent is asked whether it holds the ten or still the one; where
-too few have broken it, they join the ten together again.
+The worker asks for free serial numbers, commits the ten coins with their numbers, and only then sends the break. A
+server that does not answer is asked whether it holds the ten or the one. If fewer than 13 servers have broken the coin,
+they join the ten again. Puts, transfers and exports break coins this way to make change.
 """
 
 import secrets
@@ -44,10 +44,10 @@ from lockers.worker.broadcast import GRACE_MOVE, Request, TaskRun
 from lockers.worker.messages import ASKED, FOUND, MOVED, CoinWork, Reply, Table, Targets, every, read
 from lockers.worker.task_store import Claim
 
-# Servers give the session 0 to whoever asks without a reservation (section 6.3).
+# The session of requests without a reservation (section 6.3).
 _SESSION: Final = 0
 
-# Between asking for free numbers and committing to ten of them another task may take one.
+# Attempts to choose ten numbers: another task may take one before they are committed.
 _CHOICES: Final = 3
 
 _EVERYTHING: Final = tuple(range(1 + payloads.CHANGE_COUNT))
@@ -62,7 +62,7 @@ _CHECKED: Final[Table] = every(_AT_REST, {Reply.HAS_OLD: Mark.KEPT, Reply.HAS_NE
 
 _UNASKED: Final = Mark.UNASKED * RAIDA_COUNT
 
-# Serial numbers that a coin of this ledger has, or has given away with a code or a file that still works.
+# States of coins whose serial numbers are in use, in this ledger or by a valid code or file.
 _TAKEN: Final = (
     CoinState.INCOMING,
     CoinState.BANK,
@@ -76,6 +76,11 @@ _TAKEN: Final = (
 
 
 def run(task_run: TaskRun) -> None:
+    """
+    Break the coins of a task, and end it.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     reason = ""
     for batch in task_store.batches(task_id=task_run.task.id):
         reason = break_coin(task_run, batch)
@@ -83,14 +88,18 @@ def run(task_run: TaskRun) -> None:
 
 
 def deliver(task_run: TaskRun) -> None:
-    """Make the change that a transfer or an export lacks; then it needs the servers no more."""
+    """
+    Make the change that a transfer or an export needs, deliver its coins, and end the task.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     reason = make_change(task_run)
     task_run.conclude(reason=reason, deliver=None if reason else delivery.deliver)
 
 
 def make_change(task_run: TaskRun) -> str:
     """
-    Break coins until those of a put make its amount. Returns why that could not be, or "".
+    Break coins until those of a task make its amount. Returns why this failed, or "".
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -107,16 +116,16 @@ def make_change(task_run: TaskRun) -> str:
 
 
 class Next(Enum):
-    """What a put needs before its coins can be sent."""
+    """What a task needs before its coins can be sent."""
 
-    NOTHING = "nothing"  # its coins make the amount
+    NOTHING = "nothing"  # the coins make the amount
     BREAK = "break"  # a coin was reserved to be broken
     IMPOSSIBLE = "impossible"  # no coin that is left may be broken
 
 
 def assemble(*, held: Claim) -> Next:
     """
-    Give the put all change that fits into its amount; if something is missing, choose what to break next.
+    Add all change that fits into the task's amount to it; if some is missing, reserve the coin to break next.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -138,7 +147,7 @@ def assemble(*, held: Claim) -> Next:
             if coin_selection.value_of(row.denomination) <= missing:
                 missing -= coin_selection.value_of(row.denomination)
                 pool.remove(row)
-                # A handful more than a batch usually has; a batch of their own would cost a round trip.
+                # A few coins more than the size of a batch: a separate batch would cost a round trip.
                 Coin.objects.filter(pk=row.pk, task=task).update(batch=last or 0, locker=task.locker)
         if missing == 0:
             return Next.NOTHING
@@ -157,7 +166,7 @@ def _counts(rows: Collection[tuple[int, int]]) -> Mapping[int, int]:
 
 
 def open_break(held: Claim) -> int | None:
-    """Return the batch of a break that is not settled."""
+    """Return the batch of a break that is not settled, or None."""
     batch: int | None = Coin.objects.filter(task_id=held.task_id, batch__lte=FIRST_BREAK).aggregate(last=Max("batch"))[
         "last"
     ]
@@ -166,7 +175,7 @@ def open_break(held: Claim) -> int | None:
 
 def finish_break(*, held: Claim, batch: int) -> bool:
     """
-    Settle a break that was made for a put; its ten stay reserved. Returns whether the coin is broken.
+    Settle a break that was made for change; its ten stay reserved. Returns whether the coin is broken.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -184,7 +193,7 @@ def finish_break(*, held: Claim, batch: int) -> bool:
 
 def break_coin(task_run: TaskRun, batch: int) -> str:
     """
-    Break the coin of a batch, or go on with what was begun; the marks tell how it ended.
+    Break the coin of a batch, or continue a break that was interrupted; the marks have the outcome.
 
     Returns why nothing was sent, or "".
 
@@ -233,14 +242,14 @@ def break_coin(task_run: TaskRun, batch: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A coin that is to be broken, and its ten, or none before serial numbers were chosen."""
+    """A coin to break, and its ten coins; none before serial numbers are chosen."""
 
     broken: CoinWork
     change: Sequence[CoinWork]
 
     @property
     def pieces(self) -> list[CoinWork]:
-        """The coin first."""
+        """Return the coin, followed by its ten."""
         return [self.broken, *self.change]
 
 
@@ -264,7 +273,7 @@ def family(*, held: Claim, batch: int) -> Family:
 
 
 def _free_numbers(task_run: TaskRun, batch: int, members: Family) -> Counter[int]:
-    """Ask all servers for serial numbers that are free; return how many servers name each."""
+    """Ask all servers for free serial numbers, and return how many servers name each."""
     request = SerialsRequest(_SESSION, SerialsOperation.BREAK, members.broken.coin.denomination)
     asked = range(RAIDA_COUNT)
     call = Call(
@@ -296,11 +305,11 @@ def _votes(results: Results, denomination: int | None) -> Counter[int]:
 
 def propose(*, held: Claim, batch: int, broken: CoinWork, votes: Mapping[int, int]) -> bool:
     """
-    Commit the intent: the ten coins that a coin shall become, with fresh numbers.
+    Commit the intent: ten coins with fresh numbers that replace a coin.
 
-    `votes` says how many servers name a serial number as free. Those that all name come first, and
-    among them chance decides, so that others who break just now seldom choose the same. Returns
-    False if 13 servers do not agree about ten, or another task of this ledger took one just now.
+    `votes` is the number of servers that name each serial number as free. Numbers with most votes come first, in random
+    order among equals, so that concurrent breaks rarely choose the same. Returns False if 13 servers do not agree on
+    ten, or a concurrent task took one.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -371,7 +380,7 @@ def _break(members: Family, chosen: Targets) -> Call:
 
 
 def _ask(task_run: TaskRun, batch: int, members: Family, marks: str, table: Table) -> None:
-    """Ask servers whether they hold the coin, the ten, or neither."""
+    """Ask the servers with these marks whether they hold the coin, its ten, or neither."""
     chosen = _with_marks(members, marks)
     records = {
         raida: [
@@ -414,7 +423,7 @@ def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int
 
 def look_again(task_run: TaskRun, batch: int, *, is_quiet: bool) -> None:
     """
-    Ask what became of a break whose outcome was unknown, and undo one that cannot succeed.
+    Ask the servers about a break whose outcome is unknown, and join the coin again if 13 cannot have broken it.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -424,7 +433,7 @@ def look_again(task_run: TaskRun, batch: int, *, is_quiet: bool) -> None:
 
 
 def _join_again(task_run: TaskRun, batch: int, members: Family) -> None:
-    """Make the coin whole where it was broken, if it can no longer be broken on 13 servers."""
+    """Join the coin on the servers that have broken it, if 13 cannot break it any more."""
     if not _cannot_be_broken(members):
         return
     if _passes(members):

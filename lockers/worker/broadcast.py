@@ -54,7 +54,7 @@ def servers() -> tuple[transport.Server, ...]:
 def ask_at_once(call: Call, batch: int) -> Results:
     """Send a call that changes nothing and belongs to no task; `batch` is ignored."""
     results = transport.ask(servers(), call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
-    circuit_breaker.Board.load().note(results)
+    circuit_breaker.Circuits.load().record(results)
     return results
 
 
@@ -103,22 +103,22 @@ class TaskRun:
         self.held = held
         self.task = task
         self.servers = servers()
-        self.health = circuit_breaker.Board.load()
+        self.circuits = circuit_breaker.Circuits.load()
         # Attempts that are settled with whatever is written next, and whether marks are recorded in attempts alone.
         self._answered: list[Settled] = []
-        self._must_write_down = False
+        self._has_unwritten_marks = False
         # Attempts that ended at a quorum while answers were outstanding.
         self._hearings: list[_Heard] = []
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
 
-    def pieces(self, batch: int) -> list[CoinWork]:
-        self._write_down()
-        return self.fresh_pieces(batch)
+    def coins(self, batch: int) -> list[CoinWork]:
+        self._flush()
+        return self.fresh_coins(batch)
 
-    def fresh_pieces(self, batch: int) -> list[CoinWork]:
+    def fresh_coins(self, batch: int) -> list[CoinWork]:
         """Return the coins of a batch about which this worker has not asked anything yet."""
-        return task_store.pieces(task_id=self.task.id, batch=batch, keys=self.keys)
+        return task_store.coins(task_id=self.task.id, batch=batch, keys=self.keys)
 
     def without_open_circuits(self, chosen: Targets) -> Targets:
         """
@@ -127,8 +127,7 @@ class TaskRun:
         Their coins keep the mark UNASKED there, which is certain; a request to a server that is down would make it
         SENT, which is not.
         """
-        resting = self.health.resting
-        return {raida: indices for raida, indices in chosen.items() if raida not in resting}
+        return {raida: indices for raida, indices in chosen.items() if raida not in self.circuits.open}
 
     def send_batch(self, request: Request, *, known_good: bool = False) -> None:
         """
@@ -170,7 +169,7 @@ class TaskRun:
         command, coins, whole_batch = request.command, request.coins, request.whole_batch
         # Intent: what may change from here on is committed before the first byte leaves.
         if not whole_batch:
-            self._write_down()
+            self._flush()
         call = messages.compose(command, coins, chosen, back=request.back) if request.call is None else request.call
         unknown = {raida: Mark.SENT * len(indices) for raida, indices in chosen.items()}
         touched = messages.remark(coins, chosen, unknown, lambda mark, sent: sent) if request.intends else {}
@@ -186,7 +185,7 @@ class TaskRun:
             held=self.held, intent=intent, settled=self._answered, step=request.step, progress=request.progress[0]
         )
         self._answered = []
-        self._must_write_down |= whole_batch
+        self._has_unwritten_marks |= whole_batch
         # Network.
         call = request_encryption.encrypted_for(call, coins, chosen, wallet_id=self.task.wallet_id, back=request.back)
         hearing = self._listen(request, chosen, attempt_id)
@@ -214,7 +213,7 @@ class TaskRun:
                 marks=touched | changed if whole_batch else changed,
             )
         is_listened_to = hearing is not None and hearing.is_open
-        self.health.note(_without(_given_up(results), results) if is_listened_to else results)
+        self.circuits.record(_without(_given_up(results), results) if is_listened_to else results)
         if hearing is not None and is_listened_to:
             self._hearings.append(_Heard(hearing, attempt_id, command, chosen))
         return replies, messages.refusing(results)
@@ -232,14 +231,14 @@ class TaskRun:
         :raises TaskSuperseded: another worker has the task
         """
         # The result names the servers that were left out because their circuit was open.
-        spared = {"resting": sorted(self.health.resting)} if self.health.resting else {}
+        skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
         for heard in self._hearings:
             self._add_late_answers(heard)
         finalize.conclude(
             held=self.held,
             task=self.task,
             reason=reason,
-            further=spared | dict(further or {}),
+            further=skipped | dict(further or {}),
             deliver=deliver,
             settled=self._answered,
         )
@@ -266,16 +265,16 @@ class TaskRun:
         )
         answers = {**settled.answers} | {raida: messages.answer_code(late[raida]) for raida in alike}
         self._answered[self._answered.index(settled)] = replace(settled, answers=answers, covering=covering)
-        self.health.note({raida: late[raida] for raida in alike})
+        self.circuits.record({raida: late[raida] for raida in alike})
         heard.hearing.keep({raida: result for raida, result in late.items() if raida not in alike})
 
-    def _write_down(self) -> None:
+    def _flush(self) -> None:
         if self._answered:
             task_store.settle(held=self.held, settled=self._answered, marks={})
             self._answered = []
-        if self._must_write_down:
-            task_store.write_down(held=self.held)
-            self._must_write_down = False
+        if self._has_unwritten_marks:
+            task_store.write_marks(held=self.held)
+            self._has_unwritten_marks = False
 
     def question(self, call: Call, batch: int, *, enough: Callable[[Results], bool] | None = None) -> Results:
         """
@@ -288,7 +287,7 @@ class TaskRun:
         results = self._ask(call, attempt_id=attempt_id, until=until, enough=enough, grace=GRACE_MOVE)
         answers = {raida: messages.answer_code(result) for raida, result in results.items()}
         task_store.settle(held=self.held, settled=[Settled(attempt_id, answers, "")], marks={})
-        self.health.note(results)
+        self.circuits.record(results)
         return results
 
     def _listen(self, request: Request, chosen: Targets, attempt_id: int) -> listening.Hearing | None:

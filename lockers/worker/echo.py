@@ -1,8 +1,5 @@
 """
-How far away each server is, and when it last answered: what operators see.
-
-Apart from `lockers.worker.circuit_breaker`, which decides which servers a worker skips: reading this changes nothing
-there.
+Echo: whether each server answers, and how fast; for a caller as a task, for operators once a minute.
 """
 
 from typing import Final
@@ -25,7 +22,7 @@ from lockers.worker.broadcast import TaskRun
 _WRITE: Final = """
 INSERT INTO lockers_serverreading AS known (raida, asked_at, outcome, answered_at, latency_ms)
 SELECT raida, statement_timestamp(), outcome, CASE WHEN outcome = 'answered' THEN statement_timestamp() END, latency_ms
-  FROM unnest(%s::smallint[], %s::text[], %s::int[]) AS news (raida, outcome, latency_ms) ORDER BY raida
+  FROM unnest(%s::smallint[], %s::text[], %s::int[]) AS given (raida, outcome, latency_ms) ORDER BY raida
 ON CONFLICT (raida) DO UPDATE SET
     asked_at = EXCLUDED.asked_at,
     outcome = EXCLUDED.outcome,
@@ -35,9 +32,14 @@ ON CONFLICT (raida) DO UPDATE SET
 
 
 def run(task_run: TaskRun) -> None:
+    """
+    Send an echo to all servers, and end the task with what they answered.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     call = Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty()))
     results = transport.ask(task_run.servers, call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
-    task_run.health.note(results)
+    task_run.circuits.record(results)
     online = [isinstance(results.get(raida), Answer) for raida in range(RAIDA_COUNT)]
     board = "".join("p" if one else "n" for one in online)
     latencies = [
@@ -54,7 +56,7 @@ def run(task_run: TaskRun) -> None:
             "pownarray": [int(one) for one in online],
             "latencies": latencies,
             "raida": board,
-            # Servers that keep failing, and are asked less often until they answer again.
+            # Servers whose last request failed; while their circuit is open, they are skipped.
             "ailing": [
                 {
                     "raida": each.raida,
@@ -62,14 +64,14 @@ def run(task_run: TaskRun) -> None:
                     "silent_since": int(each.silent_since.timestamp()),
                     "rests_until": None if each.rest_until is None else int(each.rest_until.timestamp()),
                 }
-                for each in circuit_breaker.ailing()
+                for each in circuit_breaker.failing()
             ],
         },
     )
 
 
 def read_servers() -> None:
-    """Send an echo to every server and write down what came of it, in one statement. A late one does no harm."""
+    """Send an echo to every server, and record the latencies in one statement; circuits are not changed."""
     results = transport.ask(
         transport.servers_from_settings(settings.RAIDA_HOSTS),
         Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty())),

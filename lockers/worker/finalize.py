@@ -1,5 +1,8 @@
 """
-How tasks end: the state of each coin, the receipt, the account and the result, in one transaction.
+End tasks: the state of each coin, the receipt, the account and the result, in one transaction.
+
+Lock order: the task, its coins, coins of other wallets that the task proves gone, earlier tasks that left some of its
+coins open, lockers, accounts.
 """
 
 import json
@@ -33,10 +36,10 @@ from lockers.worker.task_store import Claim, Settled
 
 _log = logging.getLogger(__name__)
 
-# Tasks that lay claim to coins.
+# Kinds that claim coins from outside.
 _CLAIMING: Final = (TaskKind.TAKE, TaskKind.IMPORT)
 
-# Tasks by which no coin comes into a wallet.
+# Kinds by which no coin comes into a wallet.
 _KEEPS_COINS: Final = (TaskKind.PUT, TaskKind.FIX, TaskKind.TRANSFER, TaskKind.EXPORT)
 
 
@@ -55,15 +58,13 @@ def conclude(
     waits_on: bool = True,
 ) -> TaskState:
     """
-    Bring the task to its final state from the marks as they stand, and return that state.
+    Bring the task to its final state from the marks of its coins, and return that state.
 
-    Needs no network and may be called at any step: a coin with which nothing was ever sent goes
-    back as it was, one whose servers may hold either secret goes to limbo with both.
-    `task` is its row as this attempt has read it, if it has; nobody else can have changed that since.
-    `reason` is said to the user when it did not end well, and `further` is added to the result. With
+    May be called at any step: a coin for which nothing was sent goes back as it was, one whose servers may hold either
+    secret goes to limbo with both. `task` is its row, if this attempt has read it: only the claim's owner changes it.
+    `reason` is shown to the user if the task did not succeed, and `further` is added to the result. With
     `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` are attempts
-    that are settled with it. Claims that wait for others are left to a task of their own; without `waits_on` they are
-    given up.
+    that are settled with it. Waiting claims are handed to a new task; without `waits_on` they are deleted.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -88,10 +89,10 @@ def conclude(
         if tally.had_doubtful:
             current_results.follow(later=task)
         _settle_lockers(lockers)
-        if spread.to_mend:
-            _have_mended(spread.to_mend)
+        if spread.to_repair:
+            _schedule_repair(spread.to_repair)
         left = waiting_claims.leave(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
-        # Only where no coin came in at all is there something to say of who answered.
+        # The number of servers that answered matters only if no coin came in.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
         state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
         if any(board):
@@ -117,7 +118,7 @@ def conclude(
 
 
 class _Kind(NamedTuple):
-    """What tells how a coin ends, and most coins of a batch have in common."""
+    """What decides how a coin ends; most coins of a batch are of one kind."""
 
     is_put: bool
     state: str
@@ -129,7 +130,7 @@ class _Kind(NamedTuple):
 
 @dataclass(slots=True)
 class _Alike:
-    """How many coins of one kind there are of each denomination, and the lockers that they are on the way to."""
+    """The coins of one kind: how many of each denomination, and the lockers that they are put into."""
 
     counts: dict[int, int] = field(default_factory=dict)
     lockers: set[UUID] = field(default_factory=set)
@@ -173,10 +174,10 @@ def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict
 
 @dataclass(slots=True)
 class _Spread:
-    """On how many servers the coins stand that a task has stored or made ours, and lockers that lack some."""
+    """On how many servers the coins of a task are stored, and the lockers that some servers lack."""
 
     passes: set[int] = field(default_factory=set)
-    to_mend: set[UUID] = field(default_factory=set)
+    to_repair: set[UUID] = field(default_factory=set)
 
     def note(self, task: LockerTask, batch: int, ending: coin_outcomes.Ending, locker_ids: Set[UUID]) -> None:
         of_interest = (CoinState.LOCKED,) if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
@@ -185,7 +186,7 @@ class _Spread:
         passes = ending.pown.count("p")
         self.passes.add(passes)
         if ending.state is CoinState.LOCKED and passes < RAIDA_COUNT:
-            self.to_mend |= locker_ids
+            self.to_repair |= locker_ids
 
 
 def _conclude_batch(
@@ -198,7 +199,7 @@ def _conclude_batch(
     board: list[dict[str, int]],
     spread: "_Spread",
 ) -> set[UUID]:
-    """Settle one batch of the task's coins and return the lockers whose contents it touched."""
+    """Settle one batch of the task's coins, and return the lockers whose contents changed."""
     changes: dict[coin_outcomes.Ending, dict[_Kind, coin_outcomes.Ending]] = {}
     arrived: set[_Kind] = set()
     marks: dict[_Kind, str] = {}
@@ -210,7 +211,7 @@ def _conclude_batch(
             ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
         touched |= alike.lockers
         tally.had_doubtful |= kind.state in DOUBTFUL
-        # Change that was made for a put, and not needed for it, is nothing that the servers were asked about.
+        # Change that a put did not need was not sent to the servers.
         for raida, letter in enumerate(ending.shown if batch != coin_breaks.POOL else ""):
             board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
         if kind.state in SPENDABLE:
@@ -273,9 +274,9 @@ def _settle_coins(
     marks: Mapping[_Kind, str],
 ) -> None:
     """
-    Let coins of some kinds go in their new state, and write a line of the receipt for each.
+    Release coins of some kinds in their new state, and write a receipt line for each.
 
-    Numbers that are in the row already are moved without being opened.
+    Sealed numbers are moved between columns without being decrypted where possible.
     """
     assert change.state is not None
     values: dict[str, Any] = {
@@ -332,7 +333,7 @@ _SETTLE_COINS: Final = _SETTLE.format(
      WHERE lockers_coin.id = new.id"""
 )
 
-# The rows are locked, so they are of the kinds that were read. To name each of them would cost half as much again.
+# The rows are locked, so they still are of the kinds that were read; a list of their ids would cost half as much again.
 _SETTLE_KINDS: Final = _SETTLE.format(
     new="""
            (SELECT *, NULL::bytea AS secrets, NULL::bytea AS proposed
@@ -348,14 +349,14 @@ _SETTLE_KINDS: Final = _SETTLE.format(
 def _numbers_to_keep(
     task: LockerTask, kept: coin_outcomes.Secrets, marks: str, batch: int, kind: _Kind
 ) -> dict[UUID, _Sealed]:
-    """What has to be sealed anew so that `secrets` has what each server holds, and `proposed` what it may hold."""
+    """Return what is sealed again, so that `secrets` has the number of each server, and `proposed` what it may hold."""
     rows = _of_kind(task.id, batch, kind)
     if kept is coin_outcomes.Secrets.REVERTED:
         return {
             row.pk: _Sealed(None, coin_secrets.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
             for row in rows.select_related("locker")
         }
-    # The keys of a put's locker stand in no row of a coin yet; what a take or an import proposed does.
+    # The keys of a put's locker are in no coin's row yet; the numbers that a take or an import proposed are.
     keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
     found: dict[UUID, _Sealed] = {}
     for coin_id, secrets, proposed in rows.values_list("id", "secrets", "proposed"):
@@ -387,10 +388,9 @@ def _identities(task_id: UUID, batch: int, kind: _Kind) -> Iterable[tuple[int, i
 
 
 def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:
-    """Coins that are now held here for certain have left whatever lockers and files of ours they were in: those."""
+    """Mark coins that a wallet now holds as sent from the lockers and files they were in, and return those lockers."""
     with connection.cursor() as cursor:
-        # By identity, so that the plan is a look-up in the index of locked coins and never a join of the table
-        # with itself.
+        # By identity, so that the plan is an index scan and never a self-join.
         cursor.execute(
             "UPDATE lockers_coin AS coin SET state = 'sent', changed_at = now()"
             " FROM unnest(%s::smallint[], %s::bigint[]) AS gone(denomination, serial_number)"
@@ -402,9 +402,9 @@ def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:
 
 
 def _settle_lockers(locker_ids: set[UUID]) -> None:
-    """Derive what is known of lockers from their coins."""
+    """Set the states of lockers from the states of their coins."""
     with connection.cursor() as cursor:
-        # Counted by a statement of its own, which sees what was committed while this one waited.
+        # A separate statement counts, and sees what was committed while this one waited for locks.
         cursor.execute(
             "SELECT id FROM lockers_locker WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(locker_ids)]
         )
@@ -421,8 +421,8 @@ def _settle_lockers(locker_ids: set[UUID]) -> None:
         )
 
 
-def _have_mended(locker_ids: Set[UUID]) -> None:
-    """Have the servers asked again that do not store all coins of lockers; late answers may make it needless."""
+def _schedule_repair(locker_ids: Set[UUID]) -> None:
+    """Schedule the repair of lockers that some servers lack, after late answers may have arrived."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_locker SET mend_at = now() + interval '0.5 seconds', mends = 0 WHERE id = ANY(%s)",
@@ -446,7 +446,7 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
 def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any], *, listens: bool = False) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            # The files of an import whose time was up before they were read.
+            # An import whose deadline passed before its files were read still has them.
             "WITH read AS (DELETE FROM lockers_upload WHERE id = %s)"
             " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
             " lease_until = NULL, finished_at = now(), seen_at = NULL,"

@@ -34,7 +34,7 @@ def run(task_run: TaskRun) -> None:
     numbers = [batch for batch in everything if batch >= 0]
     task_store.advance(held=task_run.held, step=Step.FINDING, progress=5)
     for position, batch in enumerate(numbers):
-        coins = task_store.pieces(task_id=task_run.task.id, batch=batch, keys=None, releasing=False)
+        coins = task_store.coins(task_id=task_run.task.id, batch=batch, keys=None, releasing=False)
         table = FOUND if is_quiet(task_id=task_run.task.id, batch=batch) else ASKED
         progress = broadcast.share(5, 60, position, len(numbers))
         task_run.broadcast(Request(Command.FIND, batch, coins, Mark.SENT + Mark.OLD, table, progress=progress))
@@ -65,7 +65,7 @@ def is_quiet(*, task_id: UUID, batch: int) -> bool:
 
 def _release(task_run: TaskRun, batch: int) -> None:
     """
-    Give fresh numbers to coins that 13 servers still hold after a silence, before they may be spent.
+    Give fresh numbers to coins that 13 servers still hold after a timeout, before they may be spent.
 
     The request that was never answered may still be in flight. It can do nothing to a coin with other numbers. A coin
     stays in limbo while fewer than 13 servers have taken these.
@@ -77,7 +77,7 @@ def _release(task_run: TaskRun, batch: int) -> None:
     ]
     if kept:
         begin_release(held=task_run.held, coin_ids=kept)
-    coins = task_store.pieces(task_id=task_run.task.id, batch=batch, keys=None, releasing=True)
+    coins = task_store.coins(task_id=task_run.task.id, batch=batch, keys=None, releasing=True)
     if not coins:
         return
     task_store.advance(held=task_run.held, step=Step.RELEASING, progress=95)
@@ -92,7 +92,7 @@ def _returning(task_run: TaskRun, batch: int) -> list[CoinWork]:
     if batch <= coin_breaks.FIRST_BREAK:
         broken = break_coin.family(held=task_run.held, batch=batch).broken
         return [] if broken.releasing else [broken]
-    return task_store.pieces(task_id=task_run.task.id, batch=batch, keys=None, releasing=False)
+    return task_store.coins(task_id=task_run.task.id, batch=batch, keys=None, releasing=False)
 
 
 def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
@@ -114,7 +114,7 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
 def _finish_arrival(task_run: TaskRun, batch: int) -> None:
     """Repeat the command by which coins came in, on servers that have said that it was not done."""
     by_key: dict[bytes | None, list[CoinWork]] = {}
-    for coin in task_run.pieces(batch):
+    for coin in task_run.coins(batch):
         # A coin leaves a locker only by a remove, whose request names that locker's key.
         by_key.setdefault(coin.old[0] if is_locker_key(coin.old[0]) else None, []).append(coin)
     for key, coins in by_key.items():

@@ -1,10 +1,10 @@
 """
-Healing coins that some servers do not accept, by tickets of those that do (the RAIDA protocol, section 6.1).
+Fix: repair fracked coins, which some servers do not accept, by tickets of those that do (the RAIDA protocol, section
+6.1).
 
-A server that is told by 13 others that a coin is genuine gives it a number which follows from a
-generator of ours. The generators are sealed in the task before the first request, one for each
-server, so that none can compute what another holds; the numbers that they will make are committed as
-proposed ones before a fix is sent. To repeat a fix makes the same numbers and does no harm.
+A server to which 13 others confirm a coin gives it a number computed from a generator of the caller. The generators are
+sealed in the task before the first request, one for each server, so that no server can compute the number of another.
+The resulting numbers are committed as proposed ones before a fix is sent. A repeated fix gives the same numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,25 +37,29 @@ from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import MOVED, CoinWork, Reply, Table, Targets
 from lockers.worker.task_store import Claim
 
-# One ticket vouches for all coins of a batch, and a server keeps few tickets and a few thousand coins in them.
+# One ticket covers all coins of a batch; a server keeps few tickets, with a few thousand coins in all.
 FIX_COINS: Final = 500
 _FIX_BATCHES: Final = 10
 
-# A server asks all others about their tickets before it answers.
+# The factor on the timeout: a server asks all others about their tickets before it answers.
 _PATIENCE: Final = 4.0
 
-# A fix that is silent is asked about; only the number that it gives would say that it was done.
+# Servers that did not answer a fix are asked; only its new number proves that it was done.
 _ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
 
 
 def run(task_run: TaskRun) -> None:
-    """Heal the coins of the task; one that a caller began looks first which coins there are to heal."""
+    """
+    Fix the coins of a task, and end it; a task that a caller started checks the wallet for fracked coins first.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     further: dict[str, Any] = {}
     if task_run.task.plan.get("looks"):
         task_store.advance(held=task_run.held, step=Step.CHECKING, progress=2)
         checked = health_check.check_wallet(task_run, of_task=True)
         further = {"coins_checked": checked.coins, "coins_refused": checked.refused}
-        reserve_to_heal(held=task_run.held)
+        reserve_more_for_fix(held=task_run.held)
     numbers = task_store.batches(task_id=task_run.task.id)
     if further and not numbers:
         message, state = health_check.summary(checked)
@@ -67,35 +71,35 @@ def run(task_run: TaskRun) -> None:
         )
         return
     for batch in numbers:
-        heal(task_run, batch)
+        fix_batch(task_run, batch)
     finalize.conclude(held=task_run.held, further=further)
 
 
-def heal(task_run: TaskRun, batch: int) -> None:
+def fix_batch(task_run: TaskRun, batch: int) -> None:
     """
-    Ask the servers that do not accept the coins of a batch, and have those fix them that answer.
+    Ask the servers that do not accept the coins of a batch what they hold, and send a fix to those that answer.
 
-    May begin anew at any time: what took effect before is seen by the first question.
+    May be repeated at any time: the first request finds what took effect before.
 
     :raises TaskSuperseded: another worker has the task
     """
-    patients = _load(task_run.held, batch)
+    fracked = _load(task_run.held, batch)
     task_store.advance(held=task_run.held, step=Step.FINDING)
-    _examine(task_run, batch, patients)
+    _examine(task_run, batch, fracked)
     generators = coin_secrets.generators(task_run.task)
-    _commit(task_run.held, patients, generators)
-    patients = [patient for patient in patients if patient.to_fix]
-    if not patients:
+    _commit(task_run.held, fracked, generators)
+    fracked = [coin for coin in fracked if coin.to_fix]
+    if not fracked:
         return
     task_store.advance(held=task_run.held, step=Step.HEALING, progress=40)
-    tickets, votes = _get_tickets(task_run, batch, patients)
-    pieces = [patient.piece for patient in patients]
+    tickets, votes = _get_tickets(task_run, batch, fracked)
+    pieces = [coin.piece for coin in fracked]
     chosen: Targets = {
         raida: indices
         for raida in range(RAIDA_COUNT)
         if (
             indices := tuple(
-                index for index, patient in enumerate(patients) if raida in patient.to_fix and votes[index] >= QUORUM
+                index for index, coin in enumerate(fracked) if raida in coin.to_fix and votes[index] >= QUORUM
             )
         )
     }
@@ -123,19 +127,19 @@ def heal(task_run: TaskRun, batch: int) -> None:
 
 
 @dataclass(slots=True)
-class _Patient:
-    """A coin with what its row says: `piece.old` are the numbers held, `piece.new` those proposed or the same."""
+class _FrackedCoin:
+    """A coin: `piece.old` are the numbers that servers hold, `piece.new` those proposed, or the same."""
 
     piece: CoinWork
     has_proposal: bool
     is_of_a_break: bool
     adopted: set[int] = field(default_factory=set)
-    # Servers that answered just now, and shall be told to fix it.
+    # Servers that have just answered, and will get the fix.
     to_fix: set[int] = field(default_factory=set)
 
 
-def _load(held: Claim, batch: int) -> list[_Patient]:
-    patients = []
+def _load(held: Claim, batch: int) -> list[_FrackedCoin]:
+    fracked = []
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("id"):
         numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         proposed = None if row.proposed is None else coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
@@ -147,13 +151,13 @@ def _load(held: Claim, batch: int) -> list[_Patient]:
             old=numbers,
             new=proposed or numbers,
         )
-        patients.append(_Patient(piece, proposed is not None, row.origin == TaskKind.BREAK))
-    return patients
+        fracked.append(_FrackedCoin(piece, proposed is not None, row.origin == TaskKind.BREAK))
+    return fracked
 
 
-def _examine(task_run: TaskRun, batch: int, patients: Sequence[_Patient]) -> None:
-    """Ask what the servers hold that are not known to accept a coin; note which answer."""
-    pieces = [patient.piece for patient in patients]
+def _examine(task_run: TaskRun, batch: int, fracked: Sequence[_FrackedCoin]) -> None:
+    """Ask the servers that are not known to accept a coin what they hold, and note which answer."""
+    pieces = [coin.piece for coin in fracked]
     chosen = {
         raida: indices
         for raida in range(RAIDA_COUNT)
@@ -162,37 +166,37 @@ def _examine(task_run: TaskRun, batch: int, patients: Sequence[_Patient]) -> Non
     found = task_run.broadcast(Request(Command.FIND, batch, pieces, targets=chosen))
     for raida, told in found.items():
         for index, reply in told.items():
-            patient = patients[index]
-            if _is_ours(patient, raida, reply):
-                patient.adopted.add(raida)
+            coin = fracked[index]
+            if _is_ours(coin, raida, reply):
+                coin.adopted.add(raida)
             elif reply in (Reply.HAS_OLD, Reply.HAS_NEW, Reply.HAS_NEITHER):
-                patient.to_fix.add(raida)
+                coin.to_fix.add(raida)
 
 
-def _is_ours(patient: _Patient, raida: int, reply: Reply) -> bool:
-    """Whether the server holds a number that nobody but us was ever told."""
-    if not patient.has_proposal:
-        # The ten of a break have no other numbers; whatever else was refused is one that a giver knew.
-        return patient.is_of_a_break and reply in (Reply.HAS_OLD, Reply.HAS_NEW)
-    return reply is Reply.HAS_NEW and not is_locker_key(patient.piece.new[raida])
+def _is_ours(coin: _FrackedCoin, raida: int, reply: Reply) -> bool:
+    """Return whether the server holds a number that only this service knows."""
+    if not coin.has_proposal:
+        # The ten of a break have no other numbers; the number of another coin was known to its giver.
+        return coin.is_of_a_break and reply in (Reply.HAS_OLD, Reply.HAS_NEW)
+    return reply is Reply.HAS_NEW and not is_locker_key(coin.piece.new[raida])
 
 
-def _commit(held: Claim, patients: Sequence[_Patient], generators: Sequence[bytes]) -> None:
-    """Write down what was found, and the numbers that the fixes will make, before any is sent."""
+def _commit(held: Claim, fracked: Sequence[_FrackedCoin], generators: Sequence[bytes]) -> None:
+    """Commit what was found, and the numbers that the fixes will give, before any is sent."""
     with transaction.atomic():
         task_store.fence(held)
-        for patient in patients:
-            piece = patient.piece
-            if not patient.adopted and not patient.to_fix:
+        for coin in fracked:
+            piece = coin.piece
+            if not coin.adopted and not coin.to_fix:
                 continue
             piece.old = tuple(
-                piece.new[raida] if raida in patient.adopted else number for raida, number in enumerate(piece.old)
+                piece.new[raida] if raida in coin.adopted else number for raida, number in enumerate(piece.old)
             )
             piece.new = tuple(
-                fix_an(raida=raida, coin=piece.coin, pg=generators[raida]) if raida in patient.to_fix else number
+                fix_an(raida=raida, coin=piece.coin, pg=generators[raida]) if raida in coin.to_fix else number
                 for raida, number in enumerate(piece.new)
             )
-            piece.pown = "".join("p" if raida in patient.adopted else letter for raida, letter in enumerate(piece.pown))
+            piece.pown = "".join("p" if raida in coin.adopted else letter for raida, letter in enumerate(piece.pown))
             piece.marks = Mark.UNASKED * RAIDA_COUNT
             Coin.objects.filter(pk=piece.coin_id, task_id=held.task_id).update(
                 secrets=coin_secrets.seal_numbers(piece.old, coin_id=piece.coin_id),
@@ -205,10 +209,10 @@ def _commit(held: Claim, patients: Sequence[_Patient], generators: Sequence[byte
 
 
 def _get_tickets(
-    task_run: TaskRun, batch: int, patients: Sequence[_Patient]
+    task_run: TaskRun, batch: int, fracked: Sequence[_FrackedCoin]
 ) -> tuple[tuple[int, ...], Mapping[int, int]]:
-    """Return a ticket for each server, 0 where there is none, and how many vouch for each coin."""
-    pieces = [patient.piece for patient in patients]
+    """Return the ticket of each server, or 0, and how many servers confirm each coin."""
+    pieces = [coin.piece for coin in fracked]
     chosen = {
         raida: indices
         for raida in range(RAIDA_COUNT)
@@ -239,8 +243,8 @@ def _get_tickets(
     return tuple(tickets), votes
 
 
-def free_to_heal(*, wallet_id: UUID) -> list[UUID]:
-    """Lock free coins of a wallet that some servers do not accept, as many as one fix heals, and return their ids."""
+def fixable_coins(*, wallet_id: UUID) -> list[UUID]:
+    """Lock free fracked coins of a wallet, at most as many as one task fixes, and return their ids."""
     return list(
         Coin.objects.filter(wallet_id=wallet_id, state__in=SPENDABLE, task=None, passes__lt=RAIDA_COUNT)
         .order_by("changed_at", "id")
@@ -249,17 +253,17 @@ def free_to_heal(*, wallet_id: UUID) -> list[UUID]:
     )
 
 
-def reserve_coins_to_heal(*, task_id: UUID, coin_ids: Sequence[UUID], first_batch: int = 0) -> None:
-    """Give locked coins to a fix, in batches."""
+def reserve_for_fix(*, task_id: UUID, coin_ids: Sequence[UUID], first_batch: int = 0) -> None:
+    """Reserve locked coins for a fix, in batches."""
     for start in range(0, len(coin_ids), FIX_COINS):
         Coin.objects.filter(pk__in=coin_ids[start : start + FIX_COINS]).update(
             task=task_id, batch=first_batch + start // FIX_COINS, outcome=Mark.UNASKED * RAIDA_COUNT
         )
 
 
-def reserve_to_heal(*, held: Claim) -> None:
+def reserve_more_for_fix(*, held: Claim) -> None:
     """
-    Give a fix the free coins of its wallet too of which it has learnt that some servers do not accept them.
+    Reserve also the free coins of the wallet that a check has found fracked.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -268,7 +272,7 @@ def reserve_to_heal(*, held: Claim) -> None:
         task = LockerTask.objects.get(pk=held.task_id)
         known = task_store.batches(task_id=task.pk)
         room = FIX_COINS * _FIX_BATCHES - Coin.objects.filter(task=task).count()
-        coin_ids = free_to_heal(wallet_id=task.wallet_id)[: max(room, 0)]
-        reserve_coins_to_heal(task_id=task.pk, coin_ids=coin_ids, first_batch=known[-1] + 1 if known else 0)
-        # What was looked at needs no second look by whoever takes over.
+        coin_ids = fixable_coins(wallet_id=task.wallet_id)[: max(room, 0)]
+        reserve_for_fix(task_id=task.pk, coin_ids=coin_ids, first_batch=known[-1] + 1 if known else 0)
+        # A worker that takes the task over does not repeat the check.
         LockerTask.objects.filter(pk=task.pk).update(plan=task.plan | {"looks": False})

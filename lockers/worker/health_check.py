@@ -1,9 +1,9 @@
 """
-Asking the servers whether they still accept coins at rest, and writing down what they say.
+Health check: ask the servers whether they still accept coins that no task has, and record the answers.
 
-A server that crashes may lose what it acknowledged in the seconds before. The books go on saying that it accepts the
-coin until somebody asks. DETECT asks and changes nothing, so no coin is reserved for it; what is learnt is written only
-where nothing has moved the coin since it was read.
+A server that crashes may lose what it acknowledged in the seconds before; the coin's row then lists a server that
+refuses it. DETECT changes nothing, so no coin is reserved. An answer is recorded only if the coin has not moved since
+it was read.
 """
 
 from collections import Counter
@@ -40,35 +40,35 @@ from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 
-# Puts a call of one batch to the servers.
+# Sends a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
 
 # What each server said about one coin.
 Told = Mapping[int, Reply]
 
-# Of one wallet in one task: those that were checked the longest ago.
+# Coins of one wallet in one task; those checked the longest ago come first.
 MOST: Final = 20_000
 
-# What was checked so lately need not be checked before a fix says that there is nothing to do.
+# A fix does not check coins again that were checked within this time.
 LATELY: Final = timedelta(minutes=10)
 
-# By the clock each coin is due after six days, so that a day is left for servers that are away.
+# Each coin is checked once a week. It is due after six days, which leaves a day for servers that are down.
 _DUE_AFTER: Final = timedelta(days=6)
 
-# A coin that has just come in is left alone until its late answers are there.
+# A coin that has just come in is not checked until its late answers have arrived.
 _SETTLING: Final = timedelta(seconds=30)
 
-# Rows that one statement locks: a put that finds its coins locked looks for others.
+# Rows locked by one statement; a put skips locked coins.
 _WRITTEN_AT_ONCE: Final = 200
 
 
 @dataclass(slots=True)
 class Checked:
     """
-    What a check of coins came to.
+    The outcome of a check.
 
-    `refused` coins are accepted by fewer servers than the books said; `doubtful` ones would be left with fewer than 13,
-    so nothing was written of them; `unanswered` ones were answered for by fewer than 13 servers.
+    `refused` coins are accepted by fewer servers than recorded, `doubtful` ones by fewer than 13 (not recorded). About
+    `unanswered` ones fewer than 13 servers answered.
     """
 
     coins: int = 0
@@ -81,12 +81,12 @@ class Checked:
 
     @property
     def board(self) -> str:
-        """What each server said: that it refuses if it refuses one coin, otherwise what it said of most."""
+        """Return a letter per server: "f" if it refuses any coin, or what it said of most coins."""
         return "".join("f" if each["f"] else each.most_common(1)[0][0] if each else "u" for each in self.words)
 
     @property
     def silent(self) -> int:
-        """How many of the servers that were asked said nothing of any coin."""
+        """Return how many of the servers that were asked answered about no coin."""
         return sum(bool(each) and not each["p"] and not each["f"] for each in self.words)
 
     @property
@@ -113,24 +113,24 @@ def run(task_run: TaskRun) -> None:
 
 
 def summary(checked: Checked) -> tuple[str, TaskState]:
-    """What is said of a check of coins, from counts of answers, and how its task ends."""
+    """Return the message about a check, and the state in which its task ends."""
     if not checked.coins:
         return "The wallet has no free coin to check.", TaskState.COMPLETED
     answered = checked.coins - checked.unanswered
     if not answered:
         return (
-            f"Fewer than {QUORUM} servers answered, so nothing is known that the books did not say before.",
+            f"Fewer than {QUORUM} servers answered, so nothing was changed. Try again later.",
             TaskState.ERROR,
         )
     parts = []
     if checked.doubtful:
         parts.append(
-            f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} would be left;"
-            " the books were not changed"
+            f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} may accept it;"
+            " that was not recorded"
         )
     if checked.refused:
         parts.append(
-            f"{_of(checked.refused, checked.coins)} accepted by fewer servers than before; a fix heals what it can"
+            f"{_of(checked.refused, checked.coins)} accepted by fewer servers than before; a fix repairs what it can"
         )
     if not parts:
         parts.append(
@@ -158,7 +158,7 @@ def not_checked_lately(rows: QuerySet[Coin]) -> QuerySet[Coin]:
 
 def check_wallet(task_run: TaskRun, *, of_task: bool = False) -> Checked:
     """
-    Check the coins at rest of a task's wallet, those of the task too if told so, and write down what is learnt.
+    Check the free coins of a task's wallet, with `of_task` also those of the task, and record the answers.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -171,31 +171,31 @@ def check_wallet(task_run: TaskRun, *, of_task: bool = False) -> Checked:
             return task_run.question(call, at)
 
         told = ask(page, wallet_id=task_run.task.wallet_id, question=question)
-        write_down(page, told, into=checked, task_id=task_run.task.id if of_task else None, held=task_run.held)
+        record(page, told, into=checked, task_id=task_run.task.id if of_task else None, held=task_run.held)
     return checked
 
 
 def check_due() -> Checked:
     """
-    Check the coins at rest that are due by the clock, as many as the setting allows in a minute.
+    Check the free coins that are due, as many as the setting allows in a minute.
 
     Coins in wallets come first, then those in lockers that were filled here.
     """
     checked = Checked()
     limit = settings.CHECKED_COINS_PER_MINUTE
-    if not limit or circuit_breaker.too_many_rest():
+    if not limit or circuit_breaker.too_many_open():
         return checked
     due = Coin.objects.filter(
         Q(checked_at=None) | Q(checked_at__lt=Now() - _DUE_AFTER), task=None, changed_at__lt=Now() - _SETTLING
     )
     for page in _pages(due.filter(state__in=SPENDABLE), limit=limit):
-        # One coin's number hides a request about all: only this service knows it.
+        # The number of one coin encrypts a request about all: only this service knows it.
         told = ask(page, wallet_id=page[0].wallet_id, question=broadcast.ask_at_once)
-        write_down(page, told, into=checked)
+        record(page, told, into=checked)
     for page in _pages(due.filter(state=CoinState.LOCKED), limit=limit - checked.coins):
         told = ask_locked(page, wallet_id=page[0].wallet_id, question=broadcast.ask_at_once)
         checked.coins += len(page)
-        checked.refused += write_down_locked(page, told)
+        checked.refused += record_locked(page, told)
     return checked
 
 
@@ -209,9 +209,9 @@ def _pages(rows: QuerySet[Coin], *, limit: int) -> Iterator[list[Coin]]:
 
 def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequence[Told]:
     """
-    Return what each server says about each of at most a thousand coins at rest; silent servers are left out.
+    Return what each server says about each of at most a thousand free coins; servers that do not answer are left out.
 
-    Of each coin those servers are asked that the books say accept it. A coin of `wallet_id` may hide the question.
+    The servers that accept a coin according to its row are asked. A coin of `wallet_id` may be the key coin.
     """
     asked = {
         place: _piece(row, old=numbers, new=numbers)
@@ -225,7 +225,7 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
     """
     Return which number each server holds of each of at most a thousand coins in lockers.
 
-    A coin of `wallet_id` may hide the question.
+    A coin of `wallet_id` may be the key coin.
     """
     lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
     keys = {locker_id: _keys_of(each) for locker_id, each in lockers.items()}
@@ -275,7 +275,7 @@ def _placed(
     *,
     known_good: bool = False,
 ) -> Sequence[Told]:
-    """Ask about these pieces, and return what is told at their places; nothing is told of rows that do not open."""
+    """Ask about these coins, and return the replies at their places; rows that do not open have none."""
     told: list[Told] = [{} for _ in range(count)]
     if asked:
         pieces = list(asked.values())
@@ -305,7 +305,7 @@ def _by_coin(
     return told
 
 
-def write_down(
+def record(
     rows: Sequence[Coin],
     told: Sequence[Told],
     *,
@@ -314,11 +314,10 @@ def write_down(
     held: Claim | None = None,
 ) -> Checked:
     """
-    Write into the rows which servers refuse coins that the books say they accept.
+    Record which servers refuse coins that they accept according to the rows.
 
-    A silence changes nothing, and neither do refusals after which fewer than 13 servers would be left: 13
-    decide, and the next command that uses the coin finds out. Rows that were moved or locked meanwhile are left as they
-    are; those of the task `task_id` are its own.
+    A missing answer changes nothing, nor do refusals that would leave fewer than 13 servers: the next command that uses
+    the coin decides. Rows that were moved or locked meanwhile are skipped; those of the task `task_id` are its own.
 
     :raises TaskSuperseded: the check is a task's, `held`, and another worker has it
     """
@@ -375,12 +374,12 @@ UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now(),
 """
 
 
-def write_down_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
+def record_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:
     """
-    Write into the rows of coins in lockers which servers do not store them though the books say so; return how many.
+    Record which servers do not store coins of lockers that they store according to the rows; return how many coins.
 
-    Only a server that holds the number from before the put is sure not to: one that holds neither may have given the
-    coin to a holder of the code. Such lockers are brought to these servers again (`lockers.worker.repair`).
+    Only a server that holds the number from before the put certainly does not store it: one that holds neither number
+    may have given the coin to a holder of the code. The lockers are repaired (`lockers.worker.repair`).
     """
     new: list[tuple[UUID, str, str, object]] = []
     refused = 0

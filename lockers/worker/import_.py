@@ -1,5 +1,8 @@
 """
-Bringing in the coins of files.
+Import: take over the coins of uploaded files.
+
+Each coin gets fresh numbers by a pown. Files with two numbers per coin come from a transfer that was interrupted: the
+servers are first asked which of the two they hold.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,11 +35,16 @@ from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
 from wallets.wording import counted, verb
 
-# Longer than it takes to unpack and read as much as an import takes, in which the lease cannot be renewed.
+# The lease while files are unpacked and read, which takes less; it cannot be renewed meanwhile.
 _READING: Final = timedelta(seconds=60)
 
 
 def run(task_run: TaskRun) -> None:
+    """
+    Import the coins of a task, and end it; it may be parked instead.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     if task_run.task.plan.get("uploaded") and not _read_upload(task_run):
         return
     if not incoming.can_start(task_run):
@@ -58,9 +66,9 @@ def run(task_run: TaskRun) -> None:
 
 @sensitive_variables("sealed", "uploads", "found")
 def _read_upload(task_run: TaskRun) -> bool:
-    """Read files that were too large for a request, and tell whether there is anything to do for this worker now."""
+    """Read files that were too large for a request, and return whether this worker has coins to work on now."""
     sealed = begin_reading(held=task_run.held)
-    assert sealed is not None, "the files are deleted with the word that they are there"
+    assert sealed is not None, "the flag and the files are deleted together"
     try:
         found = coin_import.read(coin_secrets.open_upload(sealed, task_id=task_run.task.id))
     except InvalidLockerRequest as error:
@@ -81,21 +89,20 @@ def _read_upload(task_run: TaskRun) -> bool:
 
 def _sort_out_two_secrets(task_run: TaskRun, numbers: list[int]) -> None:
     """
-    Learn which of a file's two numbers each server holds.
+    Ask which of a file's two numbers each server holds.
 
-    Files with proposed numbers come from a transfer that was cut off. The batches named in the
-    plan have the file's two numbers in their two columns; afterwards they have the one that each
-    server holds, and fresh ones.
+    The batches named in the plan hold the file's two numbers in their two columns; afterwards they hold the number of
+    each server, and fresh ones.
     """
     unsorted = list(task_run.task.plan.get("two_secrets", []))
     if not unsorted:
         return
     task_store.advance(held=task_run.held, step=Step.FINDING, progress=5)
     for batch in [number for number in numbers if number in unsorted]:
-        pieces = task_run.pieces(batch)
+        pieces = task_run.coins(batch)
         told = _holders(task_run, batch, pieces)
         if not told:
-            # Left as it is, to be imported again: powning now could take the wrong number for the right one.
+            # Left for another import: a pown now could replace the wrong number.
             continue
         unsorted.remove(batch)
         aside = [piece.coin_id for piece in pieces if piece.coin_id not in told]
@@ -113,9 +120,7 @@ def _sort_out_two_secrets(task_run: TaskRun, numbers: list[int]) -> None:
 
 
 def _holders(task_run: TaskRun, batch: int, pieces: Sequence[CoinWork]) -> dict[UUID, Sequence[bytes]]:
-    """
-    Return which of its two numbers each server holds, for the coins of which 13 servers tell it.
-    """
+    """Return the number that each server holds, for the coins of which 13 servers have said it."""
     found = task_run.broadcast(Request(Command.FIND, batch, pieces, Mark.UNASKED))
     holders: dict[UUID, list[bytes]] = {piece.coin_id: list(piece.old) for piece in pieces}
     told: dict[UUID, list[Reply]] = {coin_id: [] for coin_id in holders}
@@ -136,7 +141,7 @@ def _enough_told(replies: Sequence[Reply]) -> bool:
 
 def begin_reading(*, held: Claim) -> bytes | None:
     """
-    Return the sealed files of an import, and keep the task while they are read; None if they were read before.
+    Return the sealed files of an import, and extend the lease; None if they were read before.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -151,9 +156,9 @@ def end_reading(
     *, held: Claim, save: Callable[[], Arrivals], two_secrets: Sequence[int], files: Callable[[], list[dict[str, Any]]]
 ) -> Arrivals:
     """
-    Commit the claims that `save` writes in the place of the files; `files` tells the outcome of each afterwards.
+    Commit the claims that `save` writes, and delete the files; `files` returns the outcome of each afterwards.
 
-    A task for which nothing but waiting is left is parked.
+    A task whose coins all wait is parked.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -184,7 +189,7 @@ def place_fresh_numbers(
     """
     Replace both secrets of coins: the old ones by `holders`, the proposed ones by fresh numbers.
 
-    Coins that stand `aside` go as they are into a batch of their own.
+    The coins `aside` are moved unchanged into the batch `aside_batch`.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -214,7 +219,7 @@ def _write_secrets(numbers: Mapping[UUID, tuple[bytes, bytes | None]]) -> None:
 
 
 def left_out(*, task_id: UUID, batches: Sequence[int]) -> tuple[int, list[dict[str, int]]]:
-    """Return how many coins are in these batches, and the identities of the first hundred, as a result tells them."""
+    """Return how many coins are in these batches, and the identities of the first hundred as JSON."""
     rows = Coin.objects.filter(task_id=task_id, batch__in=batches).order_by("-denomination", "serial_number")
     return rows.count(), [
         {"sn": number, "denomination": denomination}

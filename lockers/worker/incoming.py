@@ -39,7 +39,7 @@ def move_in(
     :raises TaskSuperseded: another worker has the task
     """
     for position, batch in enumerate(numbers):
-        coins = (known or {}).get(batch) or task_run.fresh_pieces(batch)
+        coins = (known or {}).get(batch) or task_run.fresh_coins(batch)
         progress = broadcast.share(10, 90, position, len(numbers))
         task_run.send_batch(Request(command, batch, coins, grace=GRACE_MOVE, progress=progress))
         ask_unconfirmed(task_run, batch, coins)

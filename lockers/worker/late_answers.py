@@ -1,11 +1,10 @@
 """
-Writing down what servers say about a task that has ended.
+Record what servers say about a task that has ended: late answers, and answers to later requests.
 
-Such an answer may be late, or one to a question that was put afterwards. It is always a true word about the task: its
-attempt, receipt and board take it. It is one about a coin's row only while nothing has moved the coin since: a coin
-that was put stays in its locker, and one that came in was not touched since the moment at which the task ended.
+The attempt, the receipt and the letters of the result are always updated. A coin's row is updated only if the coin has
+not moved since: a coin of a put is still in its locker, and a coin that came in has not changed since the task ended.
 
-Locks the task's row, and of coins only those that nobody else has locked.
+Locks the task's row, and skips coins that another transaction has locked.
 """
 
 import json
@@ -33,7 +32,7 @@ from lockers.transport import Results
 from lockers.worker import messages
 from lockers.worker.messages import CoinWork, Reply, Targets
 
-# What a receipt says of a server's reply.
+# The letter of a reply in a receipt.
 SHOWN: Final[Mapping[Reply, str]] = {
     Reply.PASS: "p",
     Reply.FAIL: "f",
@@ -42,16 +41,16 @@ SHOWN: Final[Mapping[Reply, str]] = {
     Reply.SILENT: "n",
     Reply.UNREACHED: "d",
 }
-# What the row of a coin that came in says of it: where the new number was not taken, it is still to be given.
+# The letter in the row of a coin that came in: where the server has not taken the new number, it still has to.
 _OF_ARRIVAL: Final[Mapping[Reply, str]] = {**SHOWN, Reply.UNREADABLE: "f", Reply.UNREACHED: "f"}
 
-# For each coin what servers said of it.
+# For each coin what servers said about it.
 Told = Mapping[UUID, Mapping[int, Reply]]
 _Identity = tuple[int, int]
 
 
 def listening_time() -> timedelta:
-    """How long after its end a task may be listened for: the deadline of a call, and time to write down."""
+    """Return how long answers may arrive after the end of a task: the timeout of a call, and 2 s to write them."""
     return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 2)
 
 
@@ -64,7 +63,7 @@ def write(
     chosen: Targets,
     results: Results,
 ) -> None:
-    """Write down answers to one attempt of a task. Of a task that has not ended nothing is written."""
+    """Record answers to one attempt of a task; nothing is written before the task has ended."""
     told: dict[UUID, dict[int, Reply]] = {}
     replies = messages.replies(command, {raida: chosen[raida] for raida in results}, results)
     for raida, each in replies.items():
@@ -86,14 +85,14 @@ def write(
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """A transaction that ends without a wait for the disk: what is lost with a machine is asked for again."""
+    """A transaction with `synchronous_commit = off`: the servers are asked again for what is lost."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('synchronous_commit', 'off', true)")
         yield
 
 
 def write_peeked(task_id: UUID, results: Results) -> None:
-    """Write down what servers listed that a peek did not wait for."""
+    """Record what servers listed after 13 had decided a peek."""
     seen = messages.listing(results, quorum=QUORUM).statuses
     with _writing():
         task = _ended(task_id)
@@ -109,8 +108,8 @@ def _write_board(task: LockerTask, board: str) -> None:
     task.save(update_fields=["result", "listens_until"])
 
 
-def write_mended(*, locker_id: UUID, told: Told) -> None:
-    """Write down which servers store coins of a locker, as they said when they were asked again."""
+def write_repaired(*, locker_id: UUID, told: Told) -> None:
+    """Record which servers store the coins of a locker, as a repair was told."""
     if not told:
         return
     with _writing():
@@ -125,7 +124,7 @@ def write_mended(*, locker_id: UUID, told: Told) -> None:
         rows = _rows(told)
         answered = {coin_id: _answered(each) for coin_id, each in told.items()}
         if task is not None:
-            # As long as the first answer may still come, a silence now says nothing.
+            # While the first answer may still arrive, a missing answer is not recorded.
             listens = task.listens_until is not None and task.listens_until > timezone.now()
             said = answered if listens else told
             of_coins = {(row.denomination, row.serial_number): said[row.pk] for row in rows}
@@ -134,11 +133,11 @@ def write_mended(*, locker_id: UUID, told: Told) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
+class LostAnswers:
     """
-    A task that nobody listens for any more, and its coins that nothing has moved since, with their two numbers.
+    A task whose late answers were lost, and its coins that have not moved since, with their two numbers.
 
-    `letters` are what the receipt says of each.
+    `letters` are those of the receipt for each coin.
     """
 
     task_id: UUID
@@ -147,8 +146,8 @@ class Unheard:
     letters: Sequence[str]
 
 
-def claim_unheard(*, limit: int) -> list[Unheard]:
-    """Return tasks whose listener has been gone for a while; others leave them alone for half a minute."""
+def claim_lost(*, limit: int) -> list[LostAnswers]:
+    """Claim tasks whose listening time is over, for 30 s, and return them with their coins."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET listens_until = now() + interval '30 seconds' WHERE id IN ("
@@ -157,10 +156,10 @@ def claim_unheard(*, limit: int) -> list[Unheard]:
             [limit],
         )
         ids = [row[0] for row in cursor.fetchall()]
-    return [_unheard(task) for task in LockerTask.objects.filter(pk__in=ids).select_related("locker")]
+    return [_lost(task) for task in LockerTask.objects.filter(pk__in=ids).select_related("locker")]
 
 
-def _unheard(task: LockerTask) -> Unheard:
+def _lost(task: LockerTask) -> LostAnswers:
     open_lines = {line.identity: line.pown for line in _lines(task.pk) if NOT_WAITED_FOR in line.pown}
     rows = Coin.objects.filter(
         denomination__in={denomination for denomination, _ in open_lines},
@@ -186,14 +185,14 @@ def _unheard(task: LockerTask) -> Unheard:
         for row in found
     ]
     letters = [open_lines[row.denomination, row.serial_number] for row in found]
-    return Unheard(task.pk, task.wallet_id, pieces, letters)
+    return LostAnswers(task.pk, task.wallet_id, pieces, letters)
 
 
 def write_found(*, task_id: UUID, told: Told) -> None:
     """
-    Write down what servers hold of a task's coins whose answers to it were lost.
+    Record what servers hold of a task's coins whose late answers were lost.
 
-    What no server says now stays unanswered in the receipt for good.
+    A server that does not answer now stays unanswered in the receipt.
     """
     with _writing():
         task = _ended(task_id)
@@ -215,7 +214,7 @@ def write_found(*, task_id: UUID, told: Told) -> None:
         if task.kind == TaskKind.PUT:
             _write_stored(rows, certain, only=NOT_KNOWN)
         else:
-            # That the old number is still there may change: a fix asks again.
+            # Only new numbers are final; a fix asks about the others.
             _write_arrived(task, rows, certain)
 
 
@@ -241,9 +240,9 @@ def _answered(told: Mapping[int, Reply]) -> Mapping[int, Reply]:
     return {raida: reply for raida, reply in told.items() if reply not in (Reply.SILENT, Reply.UNREACHED)}
 
 
-# Letters that an answer may replace in the row of a coin: either of two numbers,
+# Letters that an answer may replace in the row of a coin: it is unknown which number the server holds,
 NOT_KNOWN: Final = "n"
-# and those of a server that is not known to store it.
+# or the server is not known to store the coin.
 _NOT_STORED: Final = "nfuedb"
 
 
@@ -268,8 +267,8 @@ def _rows(coin_ids: Iterable[UUID], *, numbers: bool = False) -> list[Coin]:
     return list(rows if numbers else rows.defer("secrets", "proposed"))
 
 
-# Coins are written last, and those that another has locked are left as they are: nobody waits for this transaction, and
-# it waits for nobody. What is not written is asked for.
+# Coins are written last, and locked ones are skipped, so that no transaction waits for this one, nor this one for
+# another. The servers are asked again for what is not written.
 _STORED: Final = """
 UPDATE lockers_coin SET pown = new.pown
   FROM (SELECT id FROM lockers_coin WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS mine,
@@ -288,7 +287,7 @@ UPDATE lockers_coin SET pown = new.pown, state = new.state, secrets = new.secret
 
 
 def _write_stored(rows: Sequence[Coin], told: Told, *, only: str) -> None:
-    """What servers store of a locker's coins, which no task can move any more."""
+    """Record which servers store coins that are still in their locker."""
     new = {
         row.pk: (row.pown, letters)
         for row in rows
@@ -303,7 +302,7 @@ def _write_stored(rows: Sequence[Coin], told: Told, *, only: str) -> None:
 
 
 def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
-    """Which servers have given coins their new numbers that came in with the task and rest since then."""
+    """Record which servers have taken the new numbers of coins that have not moved since the task ended."""
     new: list[tuple[Any, ...]] = []
     for row in rows:
         if not _rests_since(row, task.finished_at) or row.proposed is None:
@@ -313,7 +312,7 @@ def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
             continue
         numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         proposed = coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
-        # A server that has taken the new number, of which it was not known.
+        # Where the server has just confirmed the new number, the row takes it over.
         held = [
             later if (before, letter) == (NOT_KNOWN, "p") else number
             for before, letter, number, later in zip(row.pown, letters, numbers, proposed, strict=True)
@@ -330,7 +329,7 @@ def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
 
 
 def _rests_since(row: Coin, ended_at: datetime | None) -> bool:
-    """Whether the task that ended at this moment was the last to move the coin: both times are those of one commit."""
+    """Return whether the coin has not moved since its task ended: both times are those of one transaction."""
     return row.state in SPENDABLE and row.task_id is None and row.changed_at == ended_at
 
 
@@ -341,7 +340,7 @@ def _replaced(letters: str, told: Mapping[int, Reply], words: Mapping[Reply, str
 
 
 def _write_receipt(task: LockerTask, told: Mapping[_Identity, Mapping[int, Reply]], *, only: str) -> None:
-    """Let the receipt and the board say what servers told of the task's coins, in place of the letters in `only`."""
+    """Replace the letters in `only` by what servers said, in the receipt and the result of the task."""
     lines = _lines(task.pk)
     new = {
         (line.denomination, line.serial_number): letters
@@ -395,7 +394,7 @@ def _lines(task_id: UUID) -> list[_Line]:
 
 
 def _result(task: LockerTask, lines: Sequence[_Line], said: Sequence[str], raidas: set[int]) -> dict[str, Any]:
-    """The board, and on how many servers the coins stand, as the receipt has them now."""
+    """Return the letters, and on how many servers the coins are stored, according to the receipt."""
     stored = (CoinState.LOCKED, CoinState.SENT) if task.kind == TaskKind.PUT else (*SPENDABLE, CoinState.LOCKED)
     counted = [letters for line, letters in zip(lines, said, strict=True) if line.state in stored]
     result: dict[str, Any] = {}

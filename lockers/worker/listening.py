@@ -1,10 +1,10 @@
 """
-Listening to servers after a verdict.
+Receive answers that arrive after 13 servers have decided.
 
-A task ends when 13 servers have settled it. Its other servers have been asked too, and most of them answer a moment
-later: a thread of the worker that asked listens until the deadline of the call, while the worker goes on. What comes
-before the task has ended is kept, and what comes afterwards is written by one thread of the process
-(`lockers.worker.late_answers`). A process that dies loses what it had not written; the sweep then asks those servers.
+The other servers have been asked too, and most answer a moment later. A thread listens until the timeout of the call,
+while the worker continues. Answers before the end of the task are kept for the worker; later ones are written by one
+thread of the process (`lockers.worker.late_answers`). A process that dies loses what it has not written; the sweep then
+asks those servers again.
 """
 
 import logging
@@ -22,21 +22,21 @@ from lockers.worker import circuit_breaker
 
 _log = logging.getLogger(__name__)
 
-# Each has a thread and at most 12 sockets. With more calls than these in a process the rest are given up at once.
+# Each has a thread and at most 12 sockets. Further calls of the process are cancelled at the quorum.
 _MOST: Final = 24
 _open: Final = set["Hearing"]()
 _count: Final = threading.Lock()
-# The writer's connection to the database is closed when nothing came for so long.
+# The writer closes its database connection after being idle for this long.
 _IDLE_SECONDS: Final = 0.5
 
 
 class Hearing:
-    """Answers to one call of a task that come after the verdict, and how to write them down when the task has ended."""
+    """Late answers to one call of a task, and the function that writes them after the task has ended."""
 
     def __init__(self, task_id: UUID, write: Callable[[Results], None]) -> None:
         self.task_id = task_id
         self.write = write
-        # Whether there was a verdict before all had answered.
+        # Whether 13 servers decided before all had answered.
         self.is_open = False
         self._lock = threading.Lock()
         self._kept: Results = {}
@@ -44,7 +44,7 @@ class Hearing:
         self._is_dropped = False
 
     def listener(self, on_verdict: Callable[[Results], None]) -> Listener:
-        """How to call the servers, so that the rest of their answers come here."""
+        """Return a listener that passes the late answers of a call to this object."""
 
         def open_and_go_on(results: Results) -> None:
             self.is_open = True
@@ -61,18 +61,18 @@ class Hearing:
             _writer.put(self, results)
 
     def taken(self) -> Results:
-        """Return what has come since, for the worker to write down with what it writes anyway."""
+        """Return, and forget, the answers that have arrived, for the worker to write with its own."""
         with self._lock:
             kept, self._kept = self._kept, {}
         return kept
 
     def keep(self, results: Results) -> None:
-        """Take back what could not be written down yet."""
+        """Take back answers that the worker could not write."""
         with self._lock:
             self._kept = results | self._kept
 
     def task_has_ended(self) -> None:
-        """From now on the task's row says how it ended, and whatever comes is written down by itself."""
+        """Write the kept answers, and each later one as it arrives: the end of the task is committed."""
         with self._lock:
             self._task_has_ended = True
             kept, self._kept = self._kept, {}
@@ -80,19 +80,19 @@ class Hearing:
             _writer.put(self, kept)
 
     def drop(self) -> None:
-        """Another worker has the task, or it is open: it will ask the servers again."""
+        """Discard all answers: another worker has the task, or it is open and will ask again."""
         with self._lock:
             self._is_dropped = self._task_has_ended = True
             self._kept = {}
 
     def over(self) -> None:
-        """No answer can come any more."""
+        """Note that no answer can arrive any more."""
         with _count:
             _open.discard(self)
 
 
 def begin(task_id: UUID, write: Callable[[Results], None]) -> Hearing | None:
-    """Return where late answers to a call go that is about to be made; None if the process listens enough."""
+    """Return where late answers to the next call go; None if the process listens to enough calls."""
     hearing = Hearing(task_id, write)
     with _count:
         if len(_open) >= _MOST:
@@ -102,10 +102,10 @@ def begin(task_id: UUID, write: Callable[[Results], None]) -> Hearing | None:
 
 
 class Asking:
-    """A call to servers in a thread of its own, so that its caller may do something meanwhile, and go on earlier."""
+    """A call to servers in its own thread, so that the caller can work meanwhile and continue at the quorum."""
 
     def __init__(self, servers: Sequence[Server], call: Call, *, hearing: Hearing | None, **how: Any) -> None:
-        """`how` is the rest of what `network.ask` takes. With a `hearing` the call is over at its verdict."""
+        """`how` are further arguments of `transport.ask`. With a `hearing` the call is over at the quorum."""
         self.is_over = threading.Event()
         self._results: Results = {}
         self._failure: BaseException | None = None
@@ -138,7 +138,7 @@ class Asking:
 
 
 class LastOf:
-    """Hears late answers to the last of several calls; what was asked before is answered by it."""
+    """Late answers to the last of several calls, which supersedes the earlier ones."""
 
     def __init__(self, task_id: UUID, write: Callable[[Results], None]) -> None:
         self._task_id = task_id
@@ -162,20 +162,20 @@ class LastOf:
 
 
 def is_quiet() -> bool:
-    """Whether this process listens to no server, and has written down all that it heard."""
+    """Return whether this process listens to no server and has written all late answers."""
     with _count:
         return not _open and _writer.is_idle()
 
 
 def ask(servers: Sequence[Server], call: Call, *, hearing: Hearing | None, **how: Any) -> Results:
-    """Ask as `network.ask` does, and return at the verdict."""
+    """Call `transport.ask`, and return at the quorum; later answers go to the hearing."""
     if hearing is None:
         return transport.ask(servers, call, **how)
     return Asking(servers, call, hearing=hearing, **how).results()
 
 
 class _Writer:
-    """Writes late answers down, in one thread that ends when there are none."""
+    """Writes late answers, in one thread that ends when there are none."""
 
     def __init__(self) -> None:
         self._waiting: SimpleQueue[tuple[Hearing, Results]] = SimpleQueue()
@@ -208,9 +208,9 @@ class _Writer:
     def _write(hearing: Hearing, results: Results) -> None:
         try:
             hearing.write(results)
-            circuit_breaker.Board.load().note(results)
-        except Exception as error:  # noqa: BLE001 - a thread that nobody waits for
-            # Nothing is lost with it: what is not written is asked for.
+            circuit_breaker.Circuits.load().record(results)
+        except Exception as error:  # noqa: BLE001 - the thread has no caller
+            # The sweep asks for answers that were not written.
             _log.warning("Late answers to task %s were not written: %s", hearing.task_id, type(error).__name__)
             connection.close()
 

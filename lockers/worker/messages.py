@@ -1,8 +1,7 @@
 """
-What to say to 25 servers about a batch of coins, and what their answers mean.
+Build requests to 25 servers about a batch of coins, and read their answers.
 
-Knows neither the database nor sockets: bytes go out through `network.Call`, answers come in
-as `network.Answer` or `network.NoResponse`.
+Pure: no database and no sockets. Requests are `transport.Call`, answers `transport.Answer` or `transport.NoResponse`.
 """
 
 from collections import Counter, deque
@@ -45,7 +44,7 @@ class CoinWork:
 
 
 class Reply(StrEnum):
-    """What one server told about one coin."""
+    """What one server said about one coin."""
 
     PASS = "pass"  # noqa: S105 - a server's word
     FAIL = "fail"
@@ -63,7 +62,7 @@ _FOUND: Final = {
     payloads.Found.AN: Reply.HAS_OLD,
     payloads.Found.PAN: Reply.HAS_NEW,
 }
-# The coin is not what we say, a serial number is not free, the page is somebody's: nothing was done.
+# The coin has another number, a serial number is not free, or another client has reserved the page: nothing was done.
 _CHANGE_REFUSALS: Final = frozenset(
     {
         Status.ALL_FAIL,
@@ -77,12 +76,11 @@ _SILENCES: Final = {"timeout": -2, "refused": -3, "network": -4, "mismatch": -5,
 
 def choose(pieces: Sequence[CoinWork], marks: Collection[str], *, known_good: bool = False) -> Targets:
     """
-    Return which coins to ask each server about: those with one of `marks` there.
+    Return, for each server, the coins that have one of `marks` there.
 
-    With `known_good` only coins that the server is known to accept. A put passes or fails as a
-    whole on each server, so one coin that a server refuses would take all others with it.
+    With `known_good`, only coins that the server is known to accept: a server accepts or refuses a put as a whole.
     """
-    # Most coins of a batch are alike, and then so are the lists of most servers.
+    # Most coins of a batch have the same marks, and most servers the same list.
     alike: dict[tuple[str, str], list[int]] = {}
     for index, piece in enumerate(pieces):
         alike.setdefault((piece.marks, piece.pown), []).append(index)
@@ -104,8 +102,8 @@ def compose(command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, ba
     """
     Return the call that moves the chosen coins from the old secret to the new one, or asks about both.
 
-    With `back` a moving command goes from new to old. The batch of a put or a remove has one
-    locker, so its key is the same in every piece.
+    With `back`, a moving command goes from new to old. The coins of a put or a remove have one locker, and so one key
+    for each server.
     """
     if command is Command.PUT:
         return Call(command=command, payloads=_puts(pieces, chosen))
@@ -119,7 +117,7 @@ def compose(command: Command, pieces: Sequence[CoinWork], chosen: Targets, *, ba
 
 
 def _puts(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, bytes]:
-    """Servers that are asked for the same coins share their list: it is made once."""
+    """Encode the list of coins once for all servers that get the same coins."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for raida, indices in chosen.items():
         alike.setdefault(indices, []).append(raida)
@@ -167,12 +165,10 @@ def replies(
     command: Command, chosen: Targets, results: Results, *, reads: Reader | None = None
 ) -> dict[int, tuple[Reply, ...]]:
     """
-    Return what each server told about each of the coins that it was asked about, in that order.
+    Return what each server said about each of its chosen coins, in their order.
 
-    `reads` understands one server's answer about so many coins, where that is not one word per coin.
-
-    An answer that cannot be read tells nothing: it counts as silence, because the command may
-    have been carried out.
+    `reads` reads the answer of one server about a number of coins, if it does not have one word per coin. A malformed
+    answer counts as none: the command may have been carried out.
     """
     reads = reads or read
     return {raida: reads(command, results.get(raida), len(indices)) for raida, indices in chosen.items()}
@@ -203,7 +199,7 @@ def read(command: Command, result: Answer | NoResponse | None, count: int) -> tu
                 passed = payloads.decode_verdicts(result.status, result.payload, count=count)
     except WireError:
         if command is Command.REMOVE and result.status == Status.INVALID_ENCRYPTION:
-            # Encrypted with a locker's key, it says that there is no such locker.
+            # The request was encrypted with a locker's key: there is no such locker.
             return (Reply.FAIL,) * count
         if result.status in UNREADABLE:
             return (Reply.UNREADABLE,) * count
@@ -213,17 +209,17 @@ def read(command: Command, result: Answer | NoResponse | None, count: int) -> tu
 
 
 def answer_code(result: Answer | NoResponse) -> int:
-    """The status byte, or the number below 0 that `models.Attempt` stores for a silence."""
+    """Return the status byte, or the negative number that `models.Attempt` stores for a missing answer."""
     return int(result.status) if isinstance(result, Answer) else _SILENCES[result.reason]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """
-    What the servers say that a locker holds: `coins` are those that at least 13 listed.
+    What the servers say that a locker holds: `coins` are those that at least 13 list.
 
-    `listed` servers knew the locker, `empty` ones did not, the others gave no usable answer. It `is_partial` if some
-    servers, but fewer, listed other coins besides: the others may have forgotten them.
+    `listed` servers know the locker, `empty` ones do not, the others gave no usable answer. It `is_partial` if fewer
+    than 13 servers list further coins, which the others may have forgotten.
     """
 
     coins: frozenset[Coin]
@@ -231,19 +227,19 @@ class Listing:
     empty: int
     statuses: tuple[int | None, ...]
     is_partial: bool = False
-    # The code that opened the locker, if it is not what was typed.
+    # The code that opened the locker, if it differs from the code as typed.
     code_used: str | None = field(default=None, repr=False)
 
 
 def listing(results: Results, *, quorum: int) -> Listing:
-    """Count the answers to a peek. Order and repetitions in a server's list mean nothing."""
+    """Count the answers to a peek. The order of a server's list, and repetitions, are ignored."""
     votes: dict[Coin, int] = {}
     listed = empty = 0
-    # Most servers send the same bytes, which are read once.
+    # Most servers send the same bytes, which are parsed once.
     alike = Counter((result.status, result.payload) for result in results.values() if isinstance(result, Answer))
     for (status, payload), count in alike.items():
         if status == Status.INVALID_ENCRYPTION:
-            # Asked with the locker's own key: there is no such locker.
+            # The request was encrypted with the locker's key: there is no such locker.
             empty += count
             continue
         try:
@@ -272,13 +268,13 @@ def _peek_code(result: Answer | NoResponse | None) -> int | None:
 
 
 def is_decided(results: Results, *, quorum: int) -> bool:
-    """Whether the servers that have not answered a peek cannot change what it lists."""
+    """Return whether the outstanding answers to a peek cannot change what it lists."""
     outstanding = RAIDA_COUNT - len(results)
     if outstanding >= quorum:
         return False
     alike = Counter((result.status, result.payload) for result in results.values() if isinstance(result, Answer))
     if alike and alike.most_common(1)[0][1] >= quorum:
-        # Nothing else can get 13 votes any more. Long lists in the same order are not even read.
+        # No other list can reach 13 votes; equal answers need not be parsed.
         return True
     votes: dict[Coin, int] = {}
     for result in results.values():
@@ -303,11 +299,11 @@ _T = TypeVar("_T")
 
 
 def every(marks: str, replies: Mapping[Reply, str]) -> dict[tuple[str, Reply], str]:
-    """A table in which each of the marks becomes the same by each reply."""
+    """Return a table in which each of the marks becomes the same by each reply."""
     return {(mark, reply): new for mark in marks for reply, new in replies.items()}
 
 
-# What a reply makes of a mark; a pair that is not here leaves the mark as it is.
+# What a reply makes of a mark; other pairs leave the mark unchanged.
 MOVED: Final[Table] = every(
     Mark.UNASKED + Mark.SENT + Mark.OLD + Mark.UNREACHED,
     {
@@ -319,20 +315,20 @@ MOVED: Final[Table] = every(
         Reply.UNREACHED: Mark.UNREACHED,
     },
 )
-# A second try is made only where the server said that it holds the old number. If that try
-# never leaves, the packet of the first may still be under way.
+# A command is repeated only where the server said that it holds the old number. If the repetition was never sent, the
+# first request may still be in flight.
 MOVED_AGAIN: Final[Table] = {**MOVED, (Mark.SENT, Reply.UNREACHED): Mark.OLD, (Mark.SENT, Reply.UNREADABLE): Mark.OLD}
 ASKED: Final[Table] = {
     (Mark.SENT, Reply.HAS_OLD): Mark.OLD,
     (Mark.SENT, Reply.HAS_NEW): Mark.NEW,
     (Mark.SENT, Reply.HAS_NEITHER): Mark.GONE,
     (Mark.OLD, Reply.HAS_NEW): Mark.NEW,
-    # Whoever answered with an error is done with the command.
+    # A server that answered with an error has finished with the command.
     (Mark.ERROR, Reply.HAS_OLD): Mark.KEPT,
     (Mark.ERROR, Reply.HAS_NEW): Mark.NEW,
     (Mark.ERROR, Reply.HAS_NEITHER): Mark.GONE,
 }
-# Long after the last command that could have changed anything.
+# As ASKED, when no command can be in flight any more.
 FOUND: Final[Table] = {**ASKED, (Mark.SENT, Reply.HAS_OLD): Mark.KEPT, (Mark.OLD, Reply.HAS_OLD): Mark.KEPT}
 
 
@@ -340,7 +336,7 @@ def remark(
     pieces: Sequence[CoinWork], chosen: Targets, told: Mapping[int, Sequence[_T]], become: Callable[[str, _T], str]
 ) -> dict[UUID, str]:
     """
-    Give chosen pieces the marks that theirs become by what was told of each; return all marks of those that changed.
+    Set the marks of chosen coins to what `become` returns for the mark and what was said; return the changed marks.
     """
     everyone = tuple(range(len(pieces)))
     columns: list[Sequence[_T | None]] = []
@@ -353,7 +349,7 @@ def remark(
         for index, word in zip(indices, words, strict=True):
             column[index] = word
         columns.append(column)
-    # Most pieces are alike.
+    # Most coins have the same marks and replies.
     known: dict[tuple[str, tuple[_T | None, ...]], str] = {}
     changed: dict[UUID, str] = {}
     for piece, heard in zip(pieces, zip(*columns, strict=True), strict=True):
@@ -372,7 +368,7 @@ def batch_marks(chosen: Targets, marks: Mapping[int, str]) -> str:
 
 
 def common_marks(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, str] | None:
-    """The one mark that all chosen pieces have at each server, if they do."""
+    """Return the mark that all chosen coins have at each server, or None if they differ."""
     if len({piece.marks for piece in pieces}) == 1:
         return {raida: pieces[0].marks[raida] for raida in chosen}
     marks = {raida: {pieces[index].marks[raida] for index in indices} for raida, indices in chosen.items()}
@@ -384,7 +380,7 @@ def common_marks(pieces: Sequence[CoinWork], chosen: Targets) -> dict[int, str] 
 def quorum_passed(
     command: Command, pieces: Sequence[CoinWork], chosen: Targets, reads: Reader | None
 ) -> Callable[[Results], bool]:
-    """Whether each of the chosen coins is known to have passed on 13 servers, counted as the answers come."""
+    """Return a function that counts answers and returns whether each chosen coin has passed on 13 servers."""
     asked = {index for indices in chosen.values() for index in indices}
     passes = {index: pieces[index].marks.count(Mark.NEW) for index in asked}
     counted: set[int] = set()

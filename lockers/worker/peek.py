@@ -1,10 +1,9 @@
 """
-Looking into a locker: at once for a caller who waits, or as a task.
+Peek: list the coins of a locker, at once for an API request or as a task.
 
-Lockers that the servers have forgotten: their lists are in memory only, while the coins still carry the key.
-
-After a restart real servers answer as if there had never been such a locker (the RAIDA protocol, section 6.2).
-What was put into it from here is in the books, and whether it is still there, the coins themselves tell.
+Servers keep their lists of lockers in memory only. After a restart they answer as if a locker had never existed, while
+its coins still carry the key (the RAIDA protocol, section 6.2). Coins that were put into a locker from this ledger are
+therefore asked about one by one.
 """
 
 import contextlib
@@ -43,19 +42,19 @@ from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS
 
-# Puts a call of one batch to the servers.
+# Sends a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
 
-# To open so many sealed codes takes a fifth of a second, and whoever mistypes a code costs that.
+# Lockers that are searched for a code: to decrypt this many codes takes a fifth of a second, for each mistyped code.
 _NEWEST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    What is in a locker: `listing` is what the servers list, `coins` also those that they forgot to list.
+    What is in a locker: `listing` is what the servers list, `coins` are also those that they have forgotten.
 
-    `keys` open the locker; `code` is the text that they are made of.
+    `keys` open the locker; they are derived from `code`.
     """
 
     listing: messages.Listing
@@ -66,11 +65,11 @@ class Seen:
 
 def peek(*, actor_id: UUID, code: str, address: str = "") -> messages.Listing:
     """
-    Look into the locker that the code opens, at once and without a task. `address` is the caller's.
+    Return what 13 servers list for a locker code, at once and without a task. `address` is the caller's.
 
     :raises InvalidLockerRequest: the text can never be a code
     :raises TooManyWrongCodes: the wallet or the address has sent too many
-    :raises PeekFailed: no 13 servers list the same coins; that is all that is known (seed 001)
+    :raises PeekFailed: no 13 servers list the same coins
     """
     asked_from = wrong_code_limits.fingerprint(address)
     wrong_code_limits.refuse_guesser(wallet_id=actor_id, address=asked_from)
@@ -94,6 +93,11 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> messages.Listing:
 
 
 def run(task_run: TaskRun) -> None:
+    """
+    Peek for a task, and end it with what the servers list.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     task_store.advance(held=task_run.held, step=Step.PEEKING, progress=5)
     late = listening.LastOf(task_run.task.id, partial(late_answers.write_peeked, task_run.task.id))
     try:
@@ -138,12 +142,12 @@ def look(
     listen: Callable[[], listening.Hearing | None] = lambda: None,
 ) -> Seen:
     """
-    Return what is in the locker that a code opens: the one answer on which peeks and takes rely.
+    Return what is in the locker that a code opens; peeks and takes both rely on it.
 
-    Where too few servers list a locker that was filled here, its coins are asked about by `question`. A coin of
-    `wallet_id` may hide that question. `listen` is asked for where late answers to a peek go.
+    If too few servers list a locker that was filled here, `question` asks about its coins; a coin of `wallet_id` may be
+    the key coin. `listen` returns where late answers to a peek go.
 
-    :raises TaskSuperseded: another worker has the task, where `question` is one of a task
+    :raises TaskSuperseded: `question` belongs to a task that another worker has
     """
     listing, keys, used = look_into(code, asked, listen=listen)
     coins = listing.coins
@@ -158,10 +162,10 @@ def look_into(
     code: str, asked: Sequence[transport.Server], *, listen: Callable[[], listening.Hearing | None] = lambda: None
 ) -> tuple[messages.Listing, tuple[bytes, ...], str]:
     """
-    Peek at the locker that a code opens: what 13 servers list, the keys, and the text that opened it.
+    Peek at the locker that a code opens, and return what 13 servers list, the keys, and the text that opened it.
 
-    The candidates of `codes` are tried in turn, the next one only if 13 servers say that the one before opens nothing:
-    peeks only, which change nothing. `listen` is asked for where late answers to a peek go.
+    The candidates of `codes` are tried in turn, each only after 13 servers have said that the one before opens nothing.
+    `listen` returns where late answers to a peek go.
 
     :raises InvalidCode: the text can never be a code
     """
@@ -177,22 +181,22 @@ def look_into(
             enough=lambda results: messages.is_decided(results, quorum=QUORUM),
             grace=broadcast.GRACE_PEEK,
         )
-        circuit_breaker.Board.load().note(results)
+        circuit_breaker.Circuits.load().record(results)
         found = messages.listing(results, quorum=QUORUM), keys, candidate
         if found[0].coins or found[0].empty < QUORUM:
             return found
         missed.append(found)
-    # What fewer than 13 servers list is more than nothing.
+    # Prefer a candidate that some servers list.
     return max(missed, key=lambda each: each[0].listed)
 
 
 def spelling_of(code: str, used: str) -> int | None:
-    """Which candidate opened the locker, if it is not the text as it was typed: not the code, which is a secret."""
+    """Return the number of the candidate that opened the locker, or None for the code as typed. It is not secret."""
     return None if used == codes.verbatim(code) else codes.candidates(code).index(used)
 
 
 def note_if_wrong(listing: messages.Listing, wallet_id: UUID, address: str) -> None:
-    """Count a code of which 13 servers say that it opens nothing; `address` is a fingerprint."""
+    """Count a wrong guess if 13 servers say that the code opens nothing; `address` is a fingerprint."""
     if listing.empty >= QUORUM:
         wrong_code_limits.note_wrong_code(wallet_id=wallet_id, address=address)
 
@@ -215,7 +219,7 @@ def board(listing: messages.Listing) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Coins that 13 servers hold with the keys of a locker which they do not list."""
+    """Coins that 13 servers hold with the keys of a locker that they do not list."""
 
     coins: frozenset[WireCoin]
     keys: Numbers = field(repr=False)
@@ -226,7 +230,7 @@ def look_for(code: str, *, wallet_id: UUID, question: Question) -> Found | None:
     """
     Return what is still in a locker that was filled from this ledger and that too few servers list.
 
-    `wallet_id` is the wallet of which a coin may hide what is asked. Raises what `question` raises.
+    A coin of `wallet_id` may be the key coin. Raises what `question` raises.
     """
     for candidate in codes.candidates(code):
         rows = Coin.objects.filter(locker__in=_filled_with(candidate), state=CoinState.LOCKED).order_by("id")
@@ -248,7 +252,7 @@ def look_for(code: str, *, wallet_id: UUID, question: Question) -> Found | None:
 def _filled_with(code: str) -> Collection[Locker]:
     found = []
     for row in Locker.objects.filter(state=LockerState.FILLED).order_by("-created_at", "id").only("code")[:_NEWEST]:
-        # One row that cannot be opened is for the audit to find.
+        # The audit reports rows that cannot be decrypted.
         with contextlib.suppress(vault.SealBroken):
             if coin_secrets.locker_code(row) == code:
                 found.append(row)
@@ -257,7 +261,7 @@ def _filled_with(code: str) -> Collection[Locker]:
 
 def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[CoinWork]) -> list[WireCoin]:
     chosen = dict.fromkeys(range(RAIDA_COUNT), tuple(range(len(pieces))))
-    # The question names the key, so it is never asked in clear: without another coin, one of these hides it.
+    # The request contains the locker key and is never sent in clear: without a key coin, one of these coins is used.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
     key_coin = request_encryption.key_coin_of(wallet_id)

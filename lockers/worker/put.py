@@ -48,7 +48,7 @@ def run(task_run: TaskRun) -> None:
     numbers = [batch for batch in task_store.batches(task_id=task_run.task.id) if batch >= 0]
     undecided = []
     for position, batch in enumerate(numbers):
-        coins = task_run.fresh_pieces(batch)
+        coins = task_run.fresh_coins(batch)
         progress = broadcast.share(5, 70, position, len(numbers))
         task_run.send_batch(Request(Command.PUT, batch, coins, grace=GRACE_PUT, progress=progress), known_good=True)
         _put_where_refused(task_run, batch, coins)
@@ -159,7 +159,7 @@ def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """Ask the silent servers what they hold of coins that fewer than 13 servers have stored."""
     task_store.advance(held=task_run.held, step=Step.ASKING, progress=70)
     for batch in numbers:
-        undecided = [coin for coin in task_run.pieces(batch) if coin.marks.count(Mark.NEW) < QUORUM]
+        undecided = [coin for coin in task_run.coins(batch) if coin.marks.count(Mark.NEW) < QUORUM]
         task_run.broadcast(Request(Command.FIND, batch, undecided, Mark.SENT + Mark.ERROR, ASKED, grace=GRACE_MOVE))
 
 
@@ -173,14 +173,14 @@ def bring_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """
     task_store.advance(held=task_run.held, step=Step.RETURNING, progress=85)
     for batch in numbers:
-        coins = [coin for coin in task_run.pieces(batch) if not coin.releasing and cannot_be_stored(coin.marks)]
+        coins = [coin for coin in task_run.coins(batch) if not coin.releasing and cannot_be_stored(coin.marks)]
         if coins:
             _remove_again(task_run, batch, coins)
     task_store.advance(held=task_run.held, step=Step.CHECKING, progress=92)
     for batch in numbers:
         coins = [
             coin
-            for coin in task_run.pieces(batch)
+            for coin in task_run.coins(batch)
             if not coin.releasing and _was_touched(coin.marks) and cannot_be_stored(coin.marks)
         ]
         task_run.broadcast(Request(Command.DETECT, batch, coins, _OLD_PERHAPS, _CHECKED))

@@ -1,9 +1,9 @@
 """
-The books against the servers: do they hold what we say that they hold?
+Reconciliation: compare the coins in the database with what the servers hold.
 
-Asks with commands that change nothing on the servers, and writes down which of them refuse a coin that the books say
-they accept: a fix heals it, and a locker is brought to them again. Coins that a task is at work on, and coins in limbo,
-are left out: of those the books say themselves that they do not know.
+The commands change nothing on the servers. Servers that refuse a coin which they accept according to its row are
+recorded, so that a fix or a repair of the locker follows. Coins of a running task, and coins in limbo, are left out:
+their state is unknown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ _PAGE: Final = 1000
 
 def server_findings() -> Iterator[Finding]:
     """
-    Ask the servers about every coin that is in a wallet or in a locker of ours; name those that contradict.
+    Ask the servers about every coin in a wallet or in a locker filled here; yield a finding for each contradiction.
 
-    A silent server contradicts nothing. That a locker's coin is gone is no finding, because whoever
-    has the code may take it; that 13 servers still hold the number from before the put is one.
+    A missing answer contradicts nothing. That a locker's coin is gone is no finding: a holder of the code may have
+    taken it. That 13 servers still hold the number from before the put is one.
     """
     after: UUID | None = None
     while True:
@@ -46,7 +46,7 @@ def _spendable(rows: Sequence[Coin]) -> Iterator[Finding]:
         count = sum(reply is Reply.FAIL for reply in each.values())
         if count > RAIDA_COUNT - QUORUM and _is_unchanged(row):
             yield Finding("coin in a wallet is accepted by the servers", f"{row} is refused by {count}")
-    health_check.write_down(rows, told)
+    health_check.record(rows, told)
 
 
 def _locked(rows: Sequence[Coin]) -> Iterator[Finding]:
@@ -57,9 +57,9 @@ def _locked(rows: Sequence[Coin]) -> Iterator[Finding]:
         count = sum(reply is Reply.HAS_OLD for reply in each.values())
         if count >= QUORUM and _is_unchanged(row):
             yield Finding("coin in a locker was given to the servers", f"{row} never left, say {count}")
-    health_check.write_down_locked(rows, told)
+    health_check.record_locked(rows, told)
 
 
 def _is_unchanged(row: Coin) -> bool:
-    """Whether the coin is still what it was when it was read; others may have moved it while we asked."""
+    """Return whether the coin has not been moved since it was read."""
     return Coin.objects.filter(pk=row.pk, state=row.state, changed_at=row.changed_at, task=None).exists()

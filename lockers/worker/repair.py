@@ -1,14 +1,14 @@
 """
-Bringing coins in lockers to the servers that do not store them yet, and asking for answers that were lost.
+Repair lockers: put their coins also on servers that do not store them yet, and ask for answers that were lost.
 
-A put ends with 13 servers. Others may have stored the coins unheard, may still hold an older number of theirs, because
-a take or an import was not heard of there either, or were spared. Each such server is asked which number it holds. It
-gets the put where it says that it holds one that the coin's row knows, after a remove where that is the key of another
-locker; and nothing where it holds none of them, until it is asked again.
+A put ends with 13 servers. Others may have stored the coins without an answer, may still hold an older number because a
+take or an import did not reach them, or were skipped. Each such server is asked which number it holds. It gets the put
+if it holds one that the coin's row knows, after a remove if that is the key of another locker; and nothing if it holds
+neither, until it is asked again.
 
-That needs no reservation and repeats nothing blindly. A server's number only moves forward, from the numbers before
-the put to the locker's key, and each command names the number that it replaces: one that comes twice, or after the
-coin has left the locker, finds another number and is refused.
+This needs no reservation. A server's number only moves forward, from the numbers before the put to the locker's key,
+and each command names the number that it replaces: a command that arrives twice, or after the coin has left the locker,
+is refused.
 """
 
 import logging
@@ -34,37 +34,38 @@ from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import CoinState, Mark
 from lockers.transport import Answer, GraceWindow, Results
 from lockers.worker import circuit_breaker, late_answers, messages, request_encryption
-from lockers.worker.late_answers import Unheard
+from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.request_encryption import KeyCoin
 
 _log = logging.getLogger(__name__)
 
-# In one run of the clock: so many lockers, of which so many are asked about at once, and so many coins of each.
+# Lockers in one run, lockers at once, and coins of each.
 _LOCKERS: Final = 24
 _AT_ONCE: Final = 6
 _COINS: Final = 1000
-# What one locker lacks another may be about to pass on: whatever got something makes the others look again.
+# A coin may be on its way from one locker to another: after progress in one, the others are tried again.
 _ROUNDS: Final = 3
-# A worker that dies leaves its lockers to others after so long.
+# After this time, another worker may claim the lockers of one that died.
 _CLAIM_SECONDS: Final = 20
-# At first each second, as most that is missing is on its way; then after twice as long each time, up to an hour.
-_QUICK_MENDS: Final = 8
-# A locker that was emptied is looked at so long only, for whoever has its coins now.
-_MENDS_WHEN_EMPTY: Final = _QUICK_MENDS
-# Servers that were silent lately get half as much time again as the others took.
-_FOR_THE_AILING: Final = GraceWindow(share=0.5, seconds=0.05)
+# The first attempts are about a second apart, as most missing answers are on their way. Then the time doubles, up to
+# an hour.
+_QUICK_ATTEMPTS: Final = 8
+# A locker that was emptied is tried this often only, for the new owner of its coins.
+_ATTEMPTS_WHEN_EMPTY: Final = _QUICK_ATTEMPTS
+# Servers whose last request failed get a grace window of half the time that the others took.
+_GRACE_FOR_FAILING: Final = GraceWindow(share=0.5, seconds=0.05)
 
 
 @dataclass(slots=True)
-class _Patient:
-    """A locker with coins that some servers are not known to store, and what those servers said."""
+class _LockerRepair:
+    """A locker whose coins some servers are not known to store, and what those servers said."""
 
     locker_id: UUID
     mends: int
     keys: Numbers = field(repr=False)
     key_coin: KeyCoin | None = field(repr=False)
-    # The coins as they are to be moved from the numbers in `secrets`, and those in `proposed` where there are any.
+    # The coins with the numbers in `secrets`, and the numbers in `proposed` where there are any.
     pieces: Sequence[CoinWork] = field(repr=False)
     proposed: Mapping[UUID, Numbers] = field(repr=False)
     told: dict[UUID, dict[int, Reply]] = field(default_factory=dict)
@@ -77,18 +78,18 @@ class _Patient:
 
 def follow_up() -> threading.Thread | None:
     """
-    Look after what is due in a thread, so that the caller may go on to tasks for which somebody waits.
+    Repair what is due in a thread, so that the worker can go on to tasks.
 
-    Returns None if nothing is due, or this process is still at it.
+    Returns None if nothing is due, or if the last run of this process has not ended.
     """
     if not _at_work.acquire(blocking=False):
         return None
     thread = None
     try:
         lockers = _claim()
-        unheard = late_answers.claim_unheard(limit=_LOCKERS)
-        if lockers or unheard:
-            thread = threading.Thread(target=_look_after, args=(lockers, unheard), name="follow up", daemon=True)
+        lost_answers = late_answers.claim_lost(limit=_LOCKERS)
+        if lockers or lost_answers:
+            thread = threading.Thread(target=_look_after, args=(lockers, lost_answers), name="follow up", daemon=True)
             thread.start()
     finally:
         if thread is None:
@@ -99,41 +100,41 @@ def follow_up() -> threading.Thread | None:
 _at_work: Final = threading.Lock()
 
 
-def _look_after(lockers: Sequence[UUID], unheard: Sequence[Unheard]) -> None:
+def _look_after(lockers: Sequence[UUID], lost_answers: Sequence[LostAnswers]) -> None:
     try:
-        _mend(lockers)
-        _ask_for_what_was_lost(unheard)
-    except Exception as error:  # noqa: BLE001 - a thread that nobody waits for
-        # The rows say that they are to be looked after, and when again.
+        _repair(lockers)
+        _ask_for_lost(lost_answers)
+    except Exception as error:  # noqa: BLE001 - the thread has no caller
+        # The rows have the time of the next attempt.
         _log.warning("Looking after lockers ended early: %s", type(error).__name__)
     finally:
         connection.close()
         _at_work.release()
 
 
-def _mend(claimed: Sequence[UUID]) -> None:
+def _repair(claimed: Sequence[UUID]) -> None:
     lockers = claimed
     for _ in range(_ROUNDS):
-        patients = _load(lockers)
-        if not patients:
+        repairs = _load(lockers)
+        if not repairs:
             break
-        _mend_all(patients)
-        lockers = [patient.locker_id for patient in patients if patient.lacks_servers]
-        if not lockers or not any(patient.has_moved for patient in patients):
+        _repair_all(repairs)
+        lockers = [repair.locker_id for repair in repairs if repair.lacks_servers]
+        if not lockers or not any(repair.has_moved for repair in repairs):
             break
     if claimed:
         _put_off(claimed)
         _log.info("%d lockers were looked after", len(claimed))
 
 
-def _mend_all(patients: Sequence[_Patient]) -> None:
-    board = circuit_breaker.Board.load()
-    ailing = {each.raida for each in circuit_breaker.ailing()}
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mend") as pool:
-        answers = list(pool.map(lambda patient: _bring_up(patient, board.resting, ailing), patients))
-    for patient, heard in zip(patients, answers, strict=True):
-        board.note(heard)
-        late_answers.write_mended(locker_id=patient.locker_id, told=patient.told)
+def _repair_all(repairs: Sequence[_LockerRepair]) -> None:
+    circuits = circuit_breaker.Circuits.load()
+    failing = {each.raida for each in circuit_breaker.failing()}
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="repair") as pool:
+        answers = list(pool.map(lambda repair: _complete(repair, circuits.open, failing), repairs))
+    for repair, heard in zip(repairs, answers, strict=True):
+        circuits.record(heard)
+        late_answers.write_repaired(locker_id=repair.locker_id, told=repair.told)
 
 
 def _claim() -> list[UUID]:
@@ -150,11 +151,11 @@ RETURNING id
 
 
 def _put_off(locker_ids: Sequence[UUID]) -> None:
-    """Say when to look at lockers again, or that nothing is left to do."""
+    """Schedule the next attempt for lockers that still lack servers."""
     with connection.cursor() as cursor:
         cursor.execute(
             _PUT_OFF,
-            {"ids": list(locker_ids), "quick": _QUICK_MENDS, "when_empty": _MENDS_WHEN_EMPTY},
+            {"ids": list(locker_ids), "quick": _QUICK_ATTEMPTS, "when_empty": _ATTEMPTS_WHEN_EMPTY},
         )
 
 
@@ -173,8 +174,8 @@ UPDATE lockers_locker SET mend_at = CASE
 """
 
 
-def _load(locker_ids: Sequence[UUID]) -> list[_Patient]:
-    patients = []
+def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:
+    repairs = []
     for locker in Locker.objects.filter(pk__in=locker_ids).order_by("created_at"):
         rows = list(
             Coin.objects.filter(
@@ -184,8 +185,8 @@ def _load(locker_ids: Sequence[UUID]) -> list[_Patient]:
         if not rows:
             continue
         keys = tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
-        patients.append(
-            _Patient(
+        repairs.append(
+            _LockerRepair(
                 locker_id=locker.pk,
                 mends=locker.mends,
                 keys=keys,
@@ -208,56 +209,56 @@ def _load(locker_ids: Sequence[UUID]) -> list[_Patient]:
                 },
             )
         )
-    return patients
+    return repairs
 
 
-# A place: the position of a coin among the pieces, and a server.
+# A place: the position of a coin, and a server.
 _Place = tuple[int, int]
 
 
-def _bring_up(patient: _Patient, resting: frozenset[int], ailing: set[int]) -> Results:
-    """Ask, put where a server says that it holds a number of ours, and return who answered. Touches no row."""
+def _complete(repair: _LockerRepair, skipped: frozenset[int], failing: set[int]) -> Results:
+    """Ask, put where a server holds a number that the row knows, and return the answers. Writes no row."""
     heard: Results = {}
 
     def ask(command: Command, pieces: Sequence[CoinWork], places: Sequence[_Place]) -> dict[_Place, Reply]:
-        told, results = _ask(patient, command, pieces, places, ailing)
+        told, results = _ask(repair, command, pieces, places, failing)
         heard.update({raida: result for raida, result in results.items() if isinstance(result, Answer)})
         return told
 
-    pieces = patient.pieces
+    pieces = repair.pieces
     open_places = [
         (index, raida)
         for index, piece in enumerate(pieces)
         for raida, letter in enumerate(piece.pown)
-        if letter != "p" and raida not in resting
+        if letter != "p" and raida not in skipped
     ]
     held = ask(Command.FIND, pieces, open_places)
     # The number that each server said it holds, where that may be replaced by the locker's key.
     old = {place: pieces[place[0]].old for place, reply in held.items() if reply is Reply.HAS_OLD}
-    others = [replace(piece, old=patient.proposed.get(piece.coin_id, piece.old)) for piece in pieces]
+    others = [replace(piece, old=repair.proposed.get(piece.coin_id, piece.old)) for piece in pieces]
     may_hold_others = [
         (index, raida)
         for (index, raida), reply in held.items()
         if reply is Reply.HAS_NEITHER
-        and pieces[index].coin_id in patient.proposed
-        # A key is another locker's, into which the coin was once to go.
+        and pieces[index].coin_id in repair.proposed
+        # A locker key belongs to another locker, into which the coin was to go once.
         and not is_locker_key(others[index].old[raida])
     ]
     for place, reply in ask(Command.FIND, others, may_hold_others).items():
         held[place] = reply
         if reply is Reply.HAS_OLD:
             old[place] = others[place[0]].old
-    in_others = {place: numbers for place, numbers in old.items() if _is_in_another_locker(patient, place, numbers)}
+    in_others = {place: numbers for place, numbers in old.items() if _is_in_another_locker(repair, place, numbers)}
     old = {place: numbers for place, numbers in old.items() if place not in in_others}
-    old |= _leave_other_lockers(patient, in_others, others, ask)
+    old |= _leave_other_lockers(repair, in_others, others, ask)
     moving = [replace(pieces[index], old=numbers) for (index, _), numbers in old.items()]
     ready = {place: position for position, place in enumerate(old)}
     put = ask(Command.PUT, moving, [(position, place[1]) for place, position in ready.items()])
     for place, position in ready.items():
         held[place] = put.get((position, place[1]), Reply.SILENT)
-        patient.has_moved |= held[place] is Reply.PASS
+        repair.has_moved |= held[place] is Reply.PASS
     for (index, raida), reply in held.items():
-        patient.told.setdefault(pieces[index].coin_id, {})[raida] = _WORDS.get(reply, reply)
+        repair.told.setdefault(pieces[index].coin_id, {})[raida] = _WORDS.get(reply, reply)
     return heard
 
 
@@ -266,21 +267,21 @@ _WORDS: Final = {Reply.HAS_NEW: Reply.PASS, Reply.HAS_NEITHER: Reply.FAIL, Reply
 _Ask = Callable[[Command, Sequence[CoinWork], Sequence[_Place]], dict[_Place, Reply]]
 
 
-def _is_in_another_locker(patient: _Patient, place: _Place, numbers: Numbers) -> bool:
+def _is_in_another_locker(repair: _LockerRepair, place: _Place, numbers: Numbers) -> bool:
     index, raida = place
-    return is_locker_key(numbers[raida]) and patient.pieces[index].coin_id in patient.proposed
+    return is_locker_key(numbers[raida]) and repair.pieces[index].coin_id in repair.proposed
 
 
 def _leave_other_lockers(
-    patient: _Patient, held: Mapping[_Place, Numbers], others: Sequence[CoinWork], ask: _Ask
+    repair: _LockerRepair, held: Mapping[_Place, Numbers], others: Sequence[CoinWork], ask: _Ask
 ) -> dict[_Place, Numbers]:
     """
-    Take coins out of the lockers that they came from, where a server has not done so yet.
+    Remove coins from the lockers that they came from, where a server has not done so yet.
 
-    By a remove, or a server that keeps lists of lockers would let whoever has the other code take the coins; by a pown
-    where it has forgotten the locker. Returns the places that hold the number proposed for them now.
+    A server that keeps lists of lockers would otherwise let a holder of the other code take the coins. A server that
+    has forgotten the locker gets a pown. Returns the places that now hold the proposed number.
     """
-    # A request to a server has one key: those for several lockers go one after the other.
+    # A request has one key, so requests for several lockers are sent one after the other.
     keys: dict[int, list[bytes]] = {}
     turns: dict[int, list[_Place]] = {}
     for place, numbers in held.items():
@@ -290,17 +291,17 @@ def _leave_other_lockers(
         turns.setdefault(known.index(key), []).append(place)
     left: dict[_Place, Numbers] = {}
     for places in turns.values():
-        coming = [replace(piece, new=other.old) for piece, other in zip(patient.pieces, others, strict=True)]
+        coming = [replace(piece, new=other.old) for piece, other in zip(repair.pieces, others, strict=True)]
         told = ask(Command.REMOVE, coming, places)
         refused = [place for place, reply in told.items() if reply is Reply.FAIL]
         told |= ask(Command.POWN, coming, refused)
-        patient.has_moved |= Reply.PASS in told.values()
+        repair.has_moved |= Reply.PASS in told.values()
         left |= {place: others[place[0]].old for place, reply in told.items() if reply is Reply.PASS}
     return left
 
 
 def _ask(
-    patient: _Patient, command: Command, pieces: Sequence[CoinWork], places: Sequence[_Place], ailing: set[int]
+    repair: _LockerRepair, command: Command, pieces: Sequence[CoinWork], places: Sequence[_Place], failing: set[int]
 ) -> tuple[dict[_Place, Reply], Results]:
     chosen = {
         raida: tuple(index for index, _ in group)
@@ -308,23 +309,23 @@ def _ask(
     }
     if not chosen:
         return {}, {}
-    # At first a server that is far is not waited for as long as one that answers late every time.
+    # The first attempts have a short timeout, which doubles with each.
     patience = settings.RAIDA_TIMEOUT_SECONDS
     if command is Command.FIND:
-        patience = min(patience, 1.0 * 2 ** min(patient.mends - 1, 10))
+        patience = min(patience, 1.0 * 2 ** min(repair.mends - 1, 10))
     heard: Results = {}
 
     def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
         call = messages.compose(command, pieces, chosen)
-        expected = set(chosen) - ailing
+        expected = set(chosen) - failing
         results = transport.ask(
             transport.servers_from_settings(settings.RAIDA_HOSTS),
             request_encryption.encrypted(
-                call, request_encryption.ciphers(command, pieces, chosen, key_coin=patient.key_coin)
+                call, request_encryption.ciphers(command, pieces, chosen, key_coin=repair.key_coin)
             ),
             until=transport.within(patience),
             enough=lambda results: expected <= set(results),
-            grace=_FOR_THE_AILING,
+            grace=_GRACE_FOR_FAILING,
         )
         heard.update(results)
         return messages.replies(command, chosen, results), messages.refusing(results)
@@ -337,31 +338,31 @@ def _ask(
     }, heard
 
 
-# Answers that a process took with it.
+# Late answers that were lost with a process.
 
 
-def _ask_for_what_was_lost(lost: Sequence[Unheard]) -> None:
-    """Ask the servers about tasks that nobody listens for any more."""
-    for unheard in lost:
-        resting = circuit_breaker.Board.load().resting
+def _ask_for_lost(lost: Sequence[LostAnswers]) -> None:
+    """Ask the servers about coins of tasks whose late answers were lost."""
+    for lost_answers in lost:
+        skipped = circuit_breaker.Circuits.load().open
         places = [
             (index, raida)
-            for index, letters in enumerate(unheard.letters)
+            for index, letters in enumerate(lost_answers.letters)
             for raida, letter in enumerate(letters)
-            if letter == NOT_WAITED_FOR and raida not in resting
+            if letter == NOT_WAITED_FOR and raida not in skipped
         ]
-        patient = _Patient(
-            locker_id=unheard.task_id,
-            mends=_QUICK_MENDS,
+        repair = _LockerRepair(
+            locker_id=lost_answers.task_id,
+            mends=_QUICK_ATTEMPTS,
             keys=(),
-            key_coin=request_encryption.key_coin_of(unheard.wallet_id),
-            pieces=unheard.pieces,
+            key_coin=request_encryption.key_coin_of(lost_answers.wallet_id),
+            pieces=lost_answers.pieces,
             proposed={},
         )
-        ailing = {each.raida for each in circuit_breaker.ailing()}
-        held, results = _ask(patient, Command.FIND, unheard.pieces, places, ailing)
-        circuit_breaker.Board.load().note(results)
+        failing = {each.raida for each in circuit_breaker.failing()}
+        held, results = _ask(repair, Command.FIND, lost_answers.pieces, places, failing)
+        circuit_breaker.Circuits.load().record(results)
         told: dict[UUID, dict[int, Reply]] = {}
         for (index, raida), reply in held.items():
-            told.setdefault(unheard.pieces[index].coin_id, {})[raida] = _WORDS.get(reply, reply)
-        late_answers.write_found(task_id=unheard.task_id, told=told)
+            told.setdefault(lost_answers.pieces[index].coin_id, {})[raida] = _WORDS.get(reply, reply)
+        late_answers.write_found(task_id=lost_answers.task_id, told=told)

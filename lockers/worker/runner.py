@@ -1,9 +1,8 @@
 """
-Driving a task through its steps against the 25 servers.
+Run a claimed task: load it, call the function of its kind, and end it.
 
-Each step first looks at the marks that are in the database, so that a step which ran once, or
-half, does only what is left of it. How a question is put to the servers, and why a worker that
-died repeats none blindly, stands in `lockers.worker.broadcast`.
+Each kind has a module, to be read from top to bottom. Each step reads the marks of the coins in the database first, so
+that a step that was interrupted does only what is left of it.
 """
 
 import logging
@@ -44,8 +43,8 @@ def run(held: Claim) -> None:
         settle_overdue(held)
         return
     if held.attempt > 1:
-        # Whoever had it before may have left that to the end.
-        task_store.write_down(held=held)
+        # The previous worker may have recorded marks in attempts alone.
+        task_store.write_marks(held=held)
     task_run = TaskRun(held, task)
     try:
         _do(task_run)
@@ -79,7 +78,7 @@ def _do(task_run: TaskRun) -> None:
 
 def settle_overdue(held: Claim) -> None:
     """
-    End a task whose deadline has passed, from what is known.
+    End a task whose deadline has passed, from the marks as they are.
 
     :raises TaskSuperseded: another worker has the task
     """

@@ -1,5 +1,8 @@
 """
-Taking the coins out of a locker.
+Take: move the coins of a locker into a wallet.
+
+The worker peeks at the locker, saves what 13 servers list with the locker's keys and fresh numbers, and only then
+removes the coins.
 """
 
 from collections.abc import Sequence
@@ -34,6 +37,11 @@ from lockers.worker.task_store import BATCH_COINS, Claim
 
 
 def run(task_run: TaskRun) -> None:
+    """
+    Take the coins of a locker, and end the task; it may be parked or put back instead.
+
+    :raises TaskSuperseded: another worker has the task
+    """
     first: dict[int, list[CoinWork]] = {}
     if not incoming.can_start(task_run):
         return
@@ -52,9 +60,9 @@ def run(task_run: TaskRun) -> None:
 
 def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[int, list[CoinWork]]:
     """
-    Save the coins that the locker holds, and return the first batch of them.
+    Save the coins that the locker holds, and return the first batch.
 
-    It is empty if this worker is done with the task: it has ended, its coins wait for other claims, or it gives way.
+    It is empty if this worker is done with the task: it has ended, was parked, or was put back for its turn.
     """
     code = coin_secrets.task_code(task_run.task)
     seen = peek.look(
@@ -93,10 +101,10 @@ def reserve_listed(
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
 
-    Coins that somebody in this ledger holds are left out: a server's list may be stale, and a remove would then take
-    them from their owner. Those to which another claim is open wait. Returns the first batch of which any were saved,
-    as `pieces` would, under its number, and what became of all coins. A task for which nothing but waiting is left
-    is parked. `spelling` is the number of the candidate code that opened the locker, if it is not the code as typed.
+    Coins that a wallet of this ledger holds are left out: a server's list may be stale, and a remove would take them
+    from their owner. Coins with another open claim wait. Returns the first batch of which any were saved, under its
+    number, and what became of all coins. A task whose coins all wait is parked. `spelling` is the number of the
+    candidate code that opened the locker, if it is not the code as typed.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -105,9 +113,9 @@ def reserve_listed(
     listed = sorted(coins)
     with transaction.atomic():
         with connection.cursor() as cursor:
-            # The attempt that is opened before the first remove brings it to the disk.
+            # The commit of the attempt before the first remove flushes this one too.
             cursor.execute(task_store.NEED_NOT_LAST)
-        # How long it may take is known now only.
+        # The number of coins, and so the deadline, is known only now.
         task_store.fence(
             held,
             step=Step.SENDING,

@@ -1,12 +1,9 @@
 """
 What workers write while a task runs: claims, leases, attempts and the marks of coins.
 
-Every function is one short transaction that begins by touching the task's row with the attempt
-number in the WHERE. A worker whose lease was taken over finds no such row, writes nothing and
-stops (`TaskSuperseded`). No network call ever happens in here.
-
-Lock order: the task, its coins, coins of other wallets that the same task proves gone, earlier tasks that left some
-of its coins open, lockers, accounts.
+The fence: every function is one short transaction that begins by updating the task's row with the attempt number in the
+WHERE clause. A worker whose task was taken over matches no row, writes nothing and stops (`TaskSuperseded`). No
+function makes a network call.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -31,44 +28,44 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import Mark, Step, TaskState
 from lockers.worker.messages import CoinWork, Numbers
 
-# How many coins one piece of SQL or one request carries. A pown record has 37 bytes and a
-# request at most 65,535; a thousand also keeps a batch with its secrets below two megabytes.
+# Coins in one statement or request. A pown record has 37 bytes, a request at most 65,535. A batch with secrets stays
+# below two megabytes.
 BATCH_COINS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a task: good while the row's attempt number is still this one."""
+    """The right to work on a task, valid while the row has this attempt number."""
 
     task_id: UUID
     attempt: int
-    # Under which the worker logs.
+    # The worker logs under this id.
     request_id: str = ""
 
 
 def lease() -> timedelta:
     """
-    How long a worker may be silent before another takes over.
+    Return how long a lease lasts after its last renewal.
 
-    It is renewed every half second. It outlasts the deadline of a call that began with the last
-    renewal, so that whoever takes over finds no packet that its predecessor has yet to send.
+    It is renewed every half second. It outlasts the timeout of a call that began with the last renewal, so that the
+    previous worker sends nothing after a takeover.
     """
     return timedelta(seconds=settings.RAIDA_TIMEOUT_SECONDS + 3)
 
 
 def time_for(coins: int) -> timedelta:
-    """How long a task may take: every batch is a handful of calls, each of which ends by a deadline of its own."""
+    """Return how long a task of so many coins may take: ten calls for each batch, each with its timeout, and 30 s."""
     calls = 10 * (1 + coins // BATCH_COINS)
     return timedelta(seconds=30 + calls * settings.RAIDA_TIMEOUT_SECONDS)
 
 
 def is_long(coins: int) -> bool:
-    """Whether a task of so many coins occupies a worker for longer than others should have to wait."""
+    """Return whether a task of this many coins counts as long (`lockers.fair_queue`)."""
     return coins > BATCH_COINS
 
 
 def claim(*, task_id: UUID) -> Claim | None:
-    """Take the task over, if it is open and nobody's lease holds it. Compare-and-swap: one of many wins."""
+    """Claim the task by compare-and-swap; None if it is not open, is parked, or another worker has the lease."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET attempt = attempt + 1, lease_until = now() + make_interval(secs => %s)"
@@ -81,7 +78,7 @@ def claim(*, task_id: UUID) -> Claim | None:
 
 
 def overdue_tasks(*, limit: int = 100) -> list[UUID]:
-    """Return open tasks that nobody works on and that nobody was told about in the last seconds, and note a ring."""
+    """Return open tasks without a lease for which no message was sent for 5 s, and note that one is sent now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET rung_at = now() WHERE id IN ("
@@ -106,29 +103,29 @@ def fence(held: Claim, **changes: Any) -> None:
 
 
 def holds(held: Claim) -> bool:
-    """Whether nobody has taken the task over and ended it, at this moment."""
+    """Return whether the claim is still valid at this moment."""
     return LockerTask.objects.filter(pk=held.task_id, attempt=held.attempt, state=TaskState.RUNNING).exists()
 
 
 def advance(*, held: Claim, step: Step | None = None, progress: int = 0, message: str | None = None) -> None:
     """
-    Renew the lease and note where the task stands. Progress only grows, and stays below 100.
+    Renew the lease, and set the step and the progress in percent, which only grows and stays below 100.
 
-    `message` is what the user is told while the task runs; "" leaves it to the step.
+    `message` is shown to the user while the task runs; with "" the step is shown.
 
     :raises TaskSuperseded: another worker has the task
     """
     _in_one_statement(NEED_NOT_LAST, _NOTHING_MORE, held, step=step, progress=progress, message=message)
 
 
-# Lets the commit of the statement that it stands in return before it is on disk. For what a worker that goes on
-# would find out again: if the database loses it, the marks say SENT as before, and the servers are asked. Whatever is
-# committed later brings it to the disk first. Never for a claim, whose number fences, nor for an intent.
+# Runs a statement with `synchronous_commit = off`. For what a later worker would find out again: if the database loses
+# it, the marks are SENT as before, and the servers are asked. A later durable commit flushes it too. Never for a claim,
+# whose number is the fence, nor for an intent.
 NEED_NOT_LAST: Final = "SELECT set_config('synchronous_commit', 'off', true)"
 
 _MUST_LAST: Final = "SELECT 1"
 
-# The fence as a part of a larger statement, which changes something only where there is a row in `mine`.
+# The fence as a part of a larger statement, which changes rows only if `mine` has one.
 _MINE: Final = """
 WITH how AS MATERIALIZED ({how}), mine AS (
     UPDATE lockers_lockertask SET lease_until = now() + make_interval(secs => %(lease)s),
@@ -151,7 +148,7 @@ def _in_one_statement(
     **values: Any,
 ) -> Any:
     """
-    Do what `then` says of the task in `mine`, in one trip with the fence, and return its row.
+    Run `then` in the same round trip as the fence, and return its row; `mine` is the task.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -172,7 +169,7 @@ def _in_one_statement(
 
 
 def batches(*, task_id: UUID) -> list[int]:
-    """Return the numbers of the task's batches, those of waiting claims not counted."""
+    """Return the numbers of the task's batches in ascending order, without those of waiting claims."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT batch FROM lockers_coin WHERE task_id = %s AND state <> 'waiting' ORDER BY batch",
@@ -181,12 +178,12 @@ def batches(*, task_id: UUID) -> list[int]:
         return [batch for (batch,) in cursor.fetchall()]
 
 
-def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | None = None) -> list[CoinWork]:
+def coins(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | None = None) -> list[CoinWork]:
     """
     Return a batch of the task's coins with their opened secrets.
 
-    `keys` are the locker's, for a put: there the new secret is the same for all coins. With
-    `releasing` only coins that are, or are not, being released.
+    `keys` are the locker's, for a put: all its coins get the same new secret. With `releasing`, only coins that are, or
+    are not, being released.
     """
     return [
         CoinWork(
@@ -199,13 +196,13 @@ def pieces(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool |
             releasing=is_releasing,
         )
         for coin_id, denomination, serial_number, pown, outcome, is_releasing, held, proposed in _rows_in_binary(
-            _PIECES,
+            _COINS,
             {"task": task_id, "batch": batch, "without_proposed": keys is not None, "releasing": releasing},
         )
     ]
 
 
-_PIECES: Final = """
+_COINS: Final = """
 SELECT id, denomination, serial_number, pown, outcome, releasing, secrets,
        CASE WHEN %(without_proposed)s THEN NULL ELSE proposed END
   FROM lockers_coin
@@ -214,7 +211,7 @@ SELECT id, denomination, serial_number, pown, outcome, releasing, secrets,
 
 
 def _rows_in_binary(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Rows with their bytes as they are: as text, and by way of models, sealed numbers cost more than to open them."""
+    """Return rows in the binary format: sent as text, sealed numbers take longer to parse than to decrypt."""
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(statement, values, binary=True)
@@ -223,7 +220,7 @@ def _rows_in_binary(statement: str, values: Mapping[str, Any]) -> list[tuple[Any
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What an attempt came to: a code for each server, and what that makes of all coins it covered."""
+    """The outcome of an attempt: a code for each server, and one mark per server for all its coins, or ""."""
 
     attempt_id: int
     answers: Mapping[int, int]
@@ -274,15 +271,15 @@ def open_attempt(
 
 
 _SETTLED: Final = """, settled AS (
-    UPDATE lockers_attempt SET settled_at = now(), covering = news.covering, answers = news.answers::smallint[]
-      FROM mine, unnest(%(attempts)s::bigint[], %(told)s::text[], %(coverings)s::text[]) AS news (id, answers, covering)
-     WHERE lockers_attempt.id = news.id AND lockers_attempt.task_id = mine.id
+    UPDATE lockers_attempt SET settled_at = now(), covering = new.covering, answers = new.answers::smallint[]
+      FROM mine, unnest(%(attempts)s::bigint[], %(told)s::text[], %(coverings)s::text[]) AS new (id, answers, covering)
+     WHERE lockers_attempt.id = new.id AND lockers_attempt.task_id = mine.id
 )"""
 
 _MARKED: Final = """, marked AS (
-    UPDATE lockers_coin SET outcome = news.outcome
-      FROM mine, unnest(%(coins)s::uuid[], %(marks)s::text[]) AS news (id, outcome)
-     WHERE lockers_coin.id = news.id AND lockers_coin.task_id = mine.id
+    UPDATE lockers_coin SET outcome = new.outcome
+      FROM mine, unnest(%(coins)s::uuid[], %(marks)s::text[]) AS new (id, outcome)
+     WHERE lockers_coin.id = new.id AND lockers_coin.task_id = mine.id
 )"""
 
 _OPENED: Final = """
@@ -296,7 +293,7 @@ SELECT id, (SELECT count(*) FROM lockers_attempt WHERE task_id = %(task)s), %(at
 def _settled_columns(settled: Sequence[Settled]) -> dict[str, Any]:
     return {
         "attempts": [one.attempt_id for one in settled],
-        # Arrays of one length could go as one of two dimensions, which unnest would take apart altogether.
+        # As text: unnest would flatten an array of two dimensions.
         "told": [_array([one.answers.get(raida) for raida in range(RAIDA_COUNT)]) for one in settled],
         "coverings": [one.covering for one in settled],
     }
@@ -312,7 +309,7 @@ def _marks_columns(marks: Mapping[UUID, str]) -> dict[str, Any]:
 
 def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], progress: int) -> None:
     """
-    Show answers while others are still out. Nothing is decided by them.
+    Show answers while the call is in flight; no mark changes.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -336,7 +333,9 @@ _NOTED: Final = """, noted AS (
 
 def settle(*, held: Claim, settled: Sequence[Settled], marks: Mapping[UUID, str], is_durable: bool = False) -> None:
     """
-    Commit what each server said and what follows for each coin.
+    Commit what each server said, and the marks of the coins.
+
+    With `is_durable` the commit waits for the disk.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -349,9 +348,9 @@ def settle(*, held: Claim, settled: Sequence[Settled], marks: Mapping[UUID, str]
     )
 
 
-def write_down(*, held: Claim) -> None:
+def write_marks(*, held: Claim) -> None:
     """
-    Write into the coins' marks what attempts only say of all their coins at once.
+    Write the marks that are recorded in attempts alone into the coins' rows.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -365,14 +364,14 @@ def write_down(*, held: Claim) -> None:
                 "id", "outcome", "pown"
             )
         }
-        _write_marks(held.task_id, marks)
+        _update_marks(held.task_id, marks)
         Attempt.objects.filter(task_id=held.task_id).exclude(covering="").update(covering="")
 
 
 # Of an attempt: batch, command, covering, answers.
 Attempted = tuple[int, str, str, Sequence[int | None]]
 
-# For each batch what attempts say of all its coins, in the order in which they were made: (command, marks).
+# For each batch the marks that attempts record for all its coins, in order: (command, marks).
 Said = Mapping[int, Sequence[tuple[str, str]]]
 
 
@@ -399,7 +398,7 @@ _MOVING: Final = [Command.PUT.name, Command.POWN.name, Command.REMOVE.name]
 
 
 def not_waited_for(recorded: Sequence[Attempted]) -> Mapping[int, Set[int]]:
-    """Return for each batch the servers whose answer to the last command that moved its coins was not waited for."""
+    """Return, per batch, the servers that had not answered the last moving command when 13 servers decided."""
     latest: dict[int, dict[int, int]] = {}
     for batch, command, _, answers in recorded:
         if command in _MOVING:
@@ -414,9 +413,9 @@ def not_waited_for(recorded: Sequence[Attempted]) -> Mapping[int, Set[int]]:
 
 def covered(marks: str, pown: str, said: Sequence[tuple[str, str]]) -> str:
     """
-    Return a coin's marks with what attempts say of all coins of its batch.
+    Return a coin's marks together with those that attempts record for all coins of its batch.
 
-    They speak of those that the server had not been asked about, and a put only of those that it was known to accept.
+    These apply where the server had not been asked about the coin; a put's only where the server accepts the coin.
     """
     for command, covering in said:
         is_put = command == Command.PUT.name
@@ -427,7 +426,7 @@ def covered(marks: str, pown: str, said: Sequence[tuple[str, str]]) -> str:
     return marks
 
 
-def _write_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
+def _update_marks(task_id: UUID, marks: Mapping[UUID, str]) -> None:
     if not marks:
         return
     with connection.cursor() as cursor:

@@ -33,12 +33,11 @@ def insert_incoming(
     waiting_batch: int = competing_claims.WAITING_BATCH,
 ) -> Arrivals:
     """
-    Save claims to coins (identity, old numbers, new numbers) for a task; the caller has a transaction.
+    Save claims to coins (identity, old numbers, new numbers) for a task, in the caller's transaction.
 
-    A coin that is held in this ledger already is left out; one with another open claim waits
-    (`lockers.competing_claims`).
+    A coin that this ledger already holds is left out; one with another open claim waits (`lockers.competing_claims`).
     """
-    # In one order everywhere: two imports that share coins then wait for each other, and never in a circle.
+    # Sorted, so that two imports that share coins cannot deadlock.
     coins = sorted(coins, key=lambda one: one[0])
     arrivals = Arrivals()
     for start in range(0, len(coins), BATCH_COINS):
@@ -70,9 +69,9 @@ def has_waiting_claims(*, task_id: UUID) -> bool:
 
 def promote_waiting(*, held: Claim) -> bool:
     """
-    Let those of a task's waiting claims begin that are first by now, and return whether there are any to work on.
+    Promote those of a task's waiting claims that are first now, and return whether there are any.
 
-    If none is, and some wait still, the task is parked again; its deadline stays what it was.
+    If there are none and some still wait, the task is parked again with the same deadline.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -85,7 +84,7 @@ def promote_waiting(*, held: Claim) -> bool:
             with transaction.atomic():
                 promoted = competing_claims.promote(task_id=held.task_id, batch_coins=BATCH_COINS)
         except IntegrityError:
-            # Another claim came in just now that had not seen these.
+            # A concurrent claim to one of these coins has just been committed.
             promoted = competing_claims.Promoted(0, ())
         mine = LockerTask.objects.filter(pk=held.task_id)
         if promoted.coins:
@@ -101,7 +100,7 @@ def promote_waiting(*, held: Claim) -> bool:
 
 
 def note_left(task_id: UUID, units: int) -> None:
-    """Keep in mind what a task leaves because a wallet holds it, or because another task of its wallet claims it."""
+    """Add to what a task leaves, because a wallet holds it or another task of its wallet claims it, in units."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE lockers_lockertask SET plan = plan || jsonb_build_object("
@@ -111,7 +110,7 @@ def note_left(task_id: UUID, units: int) -> None:
 
 
 def _hand_on(task: LockerTask) -> UUID:
-    """Leave the claims for which a task waits to another one like it, which takes no worker as long as they wait."""
+    """Hand the waiting claims of a task to a new parked task of the same kind, and return its id."""
     successor_id = uuid4()
     begun = datetime.fromisoformat(task.plan["waits_since"]) if "waits_since" in task.plan else timezone.now()
     number = Coin.objects.filter(task=task, state=CoinState.WAITING).count()

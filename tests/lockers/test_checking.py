@@ -114,7 +114,7 @@ def test_a_check_tells_what_it_found(
 
     assert (task.state, task.message) == (
         "completed",
-        "1 of 4 coins is accepted by fewer servers than before; a fix heals what it can.",
+        "1 of 4 coins is accepted by fewer servers than before; a fix repairs what it can.",
     )
     assert task.result == {
         "coins_checked": 4, "coins_refused": 1, "coins_doubtful": 0, "servers": {"fewest": 13, "most": 25},
@@ -136,7 +136,7 @@ def test_refusals_that_would_leave_fewer_than_thirteen_servers_are_told_and_not_
 
     assert (task.result["coins_refused"], task.result["coins_doubtful"]) == (0, 1)
     assert task.message == (
-        "1 of 4 coins is refused by so many servers that fewer than 13 would be left; the books were not changed."
+        "1 of 4 coins is refused by so many servers that fewer than 13 may accept it; that was not recorded."
     )
     assert set(Coin.objects.values_list("state", "pown")) == {("bank", "p" * 25)}
 
@@ -150,7 +150,7 @@ def test_silence_changes_nothing_and_counts_as_no_check(network: LocalNetwork, m
 
     assert (task.state, task.message) == (
         "error",
-        "Fewer than 13 servers answered, so nothing is known that the books did not say before.",
+        "Fewer than 13 servers answered, so nothing was changed. Try again later.",
     )
     assert list(Coin.objects.order_by("id").values()) == before
 
@@ -161,12 +161,12 @@ def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork,
     told = [dict.fromkeys(range(5), health_check.Reply.FAIL) | dict.fromkeys(range(5, 25), health_check.Reply.PASS)] * 4
     started = put_coins.start(actor=alice, name="alice", units=12 * UNITS_PER_COIN)
 
-    health_check.write_down(rows, told)
+    health_check.record(rows, told)
 
     assert set(Coin.objects.filter(task=started.task).values_list("pown", flat=True)) == {"p" * 25}
     assert Coin.objects.filter(task=None).get().pown == "f" * 5 + "p" * 20
     finish(started)
-    health_check.write_down(rows, told)
+    health_check.record(rows, told)
     assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"p" * 25}
 
 

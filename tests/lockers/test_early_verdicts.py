@@ -125,10 +125,10 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
 ) -> None:
     records = mint(1, 0, 0, 0)
     network.fault(7, "silent")
-    for _ in range(circuit_breaker.SILENCES_BEFORE_REST):
+    for _ in range(circuit_breaker.FAILURES_BEFORE_OPEN):
         ServerHealth.objects.update(probed_at=None)
         finish(echo_operation.start(actor=alice))
-    (ailing,) = circuit_breaker.ailing()
+    (ailing,) = circuit_breaker.failing()
     assert (ailing.raida, ailing.silences) == (7, 3)
     assert ailing.rest_until is not None
     echo = finish(echo_operation.start(actor=alice))
@@ -147,17 +147,17 @@ def test_a_server_that_keeps_failing_is_spared_until_it_answers_again(
     ServerHealth.objects.update(rest_until=Now() - timedelta(hours=1))
     circuit_breaker.probe()
     assert network.seen(Command.ECHO, 7) == 1
-    assert circuit_breaker.ailing() == []
+    assert circuit_breaker.failing() == []
     assert finish(echo_operation.start(actor=alice)).result["ailing"] == []
 
 
 def test_with_too_few_servers_awake_all_are_asked(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     for raida in range(9):
         ServerHealth.objects.create(raida=raida, silences=5, rest_until=Now() + timedelta(hours=1))
-    assert circuit_breaker.Board.load().resting == frozenset()
+    assert circuit_breaker.Circuits.load().open == frozenset()
 
     ServerHealth.objects.filter(raida=8).delete()
-    assert circuit_breaker.Board.load().resting == frozenset(range(8))
+    assert circuit_breaker.Circuits.load().open == frozenset(range(8))
 
 
 def test_those_that_were_spared_are_asked_when_they_could_make_the_difference(

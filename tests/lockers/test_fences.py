@@ -144,7 +144,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 
 
 def _batch(held: Claim) -> list[CoinWork]:
-    return task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    return task_store.coins(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
 
 
 def _never() -> Any:
@@ -172,7 +172,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         settled=[Settled(Attempt.objects.get().pk, {0: 241}, "p" * 25)],
         marks={piece.coin_id: "p" * 25 for piece in _batch(held)},
     ),
-    "task_store.write_down": lambda held: task_store.write_down(held=held),
+    "task_store.write_marks": lambda held: task_store.write_marks(held=held),
     "import_.place_fresh_numbers": lambda held: import_.place_fresh_numbers(
         held=held,
         holders={piece.coin_id: piece.old for piece in _batch(held)[:1]},
@@ -193,7 +193,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
     ),
     "import_.begin_reading": lambda held: import_.begin_reading(held=held),
     "import_.end_reading": lambda held: import_.end_reading(held=held, save=_never, two_secrets=[0], files=_never),
-    "fix.reserve_to_heal": lambda held: fix.reserve_to_heal(held=held),
+    "fix.reserve_more_for_fix": lambda held: fix.reserve_more_for_fix(held=held),
     "waiting_claims.promote_waiting": lambda held: waiting_claims.promote_waiting(held=held),
     "finalize.conclude": lambda held: finalize.conclude(held=held, reason="x"),
     "finalize.finish": lambda held: finalize.finish(
@@ -204,11 +204,11 @@ CALLS: dict[str, Callable[[Claim], object]] = {
         held=held, batch=0, broken=_batch(held)[0], votes=dict.fromkeys(range(10), 25)
     ),
     "break_coin.finish_break": lambda held: break_coin.finish_break(held=held, batch=0),
-    "health_check.write_down": lambda held: health_check.write_down(
+    "health_check.record": lambda held: health_check.record(
         rows := list(Coin.objects.order_by("id")), [dict.fromkeys(range(25), Reply.PASS)] * len(rows), held=held
     ),
     "fix._commit": lambda held: fix._commit(
-        held, [fix._Patient(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
+        held, [fix._FrackedCoin(piece, False, False, {0}, {1}) for piece in _batch(held)], (b"g" * 16,) * 25
     ),
 }
 # These write nothing,

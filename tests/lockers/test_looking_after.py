@@ -92,7 +92,7 @@ def test_what_a_check_writes_of_a_coin(
     row = read_again(row, pown=at(before))
     untouched = Coin.objects.filter(pk=neighbour.pk).values().get()
 
-    checked = health_check.write_down([row], [told(said)])
+    checked = health_check.record([row], [told(said)])
 
     row.refresh_from_db()
     assert (row.pown, row.state, row.checked_at is not None) == (at(after), state, is_checked)
@@ -104,7 +104,7 @@ def test_what_a_check_writes_of_a_coin(
 def test_a_coin_that_was_fracked_stays_so_when_nothing_refuses_it(alice: Wallet) -> None:
     (row,) = stock(alice, 0, state=CoinState.FRACKED)
 
-    health_check.write_down([read_again(row)], [told("p13 -12")])
+    health_check.record([read_again(row)], [told("p13 -12")])
 
     assert list(Coin.objects.values_list("state", "pown")) == [("fracked", at("p13 f12"))]
 
@@ -113,7 +113,7 @@ def test_the_board_of_a_check_says_that_a_server_refuses_if_it_refuses_one_coin(
     checked = Checked()
     rows = [read_again(row) for row in stock(alice, 0, 0, 0)]
 
-    health_check.write_down(rows, [told("f1 p20 n2 -2"), told("p21 n2 -2"), told("p21 n1 p1 -2")], into=checked)
+    health_check.record(rows, [told("f1 p20 n2 -2"), told("p21 n2 -2"), told("p21 n1 p1 -2")], into=checked)
 
     assert checked.board == at("f1 p20 n2 u2")
     assert checked.silent == 1
@@ -143,7 +143,7 @@ def test_a_check_says_nothing_of_a_coin_that_was_moved_since_it_was_read(moved: 
     move(moving, moved)
     before = Coin.objects.filter(pk=moving.pk).values().get()
 
-    health_check.write_down([moving, staying], [told("f5 p20")] * 2)
+    health_check.record([moving, staying], [told("f5 p20")] * 2)
 
     assert Coin.objects.filter(pk=moving.pk).values().get() == before
     assert Coin.objects.get(pk=staying.pk).pown == at("f5 p20")
@@ -155,7 +155,7 @@ def test_a_check_of_a_task_writes_of_its_own_coins_and_of_no_other_tasks(alice: 
     for row, task in zip((own, foreign), tasks, strict=True):
         Coin.objects.filter(pk=row.pk).update(task=task, batch=0, outcome="-" * 25)
 
-    health_check.write_down([own, foreign], [told("f5 p20")] * 2, task_id=tasks[0].pk)
+    health_check.record([own, foreign], [told("f5 p20")] * 2, task_id=tasks[0].pk)
 
     assert [Coin.objects.get(pk=row.pk).pown for row in (own, foreign)] == [at("f5 p20"), at("p25")]
 
@@ -170,10 +170,10 @@ def test_a_check_of_a_worker_that_was_superseded_writes_nothing(alice: Wallet) -
     before = every_coin()
 
     with pytest.raises(TaskSuperseded):
-        health_check.write_down([row], [told("f5 p20")], held=held)
+        health_check.record([row], [told("f5 p20")], held=held)
 
     assert every_coin() == before
-    health_check.write_down([row], [told("f5 p20")], held=now)
+    health_check.record([row], [told("f5 p20")], held=now)
     assert Coin.objects.get(pk=row.pk).pown == at("f5 p20")
 
 
@@ -219,7 +219,7 @@ def test_what_a_check_writes_of_a_coin_in_a_locker(
 ) -> None:
     row, neighbour = locked(alice, before), locked(alice, "p25")
 
-    assert health_check.write_down_locked([row], [told(said)]) == (before != after)
+    assert health_check.record_locked([row], [told(said)]) == (before != after)
 
     row.refresh_from_db()
     assert (row.pown, row.state, row.checked_at is not None) == (at(after), "locked", is_checked)
@@ -236,7 +236,7 @@ def test_a_check_says_nothing_of_a_locked_coin_that_was_moved_since(moved: dict[
     move(row, moved)
     before = every_coin()
 
-    health_check.write_down_locked([row], [told("o5 m20")])
+    health_check.record_locked([row], [told("o5 m20")])
 
     assert every_coin() == before
     assert not Locker.objects.exclude(mend_at=None).exists()
@@ -364,13 +364,13 @@ def test_what_was_lost_is_asked_of_coins_that_rest_since_the_task(moved: dict[st
     task, row = arrived(alice)
     move(row, moved)
 
-    unheard = late_answers._unheard(task)
+    lost_answers = late_answers._lost(task)
 
-    assert [piece.coin_id for piece in unheard.pieces] == [row.pk] * (not moved)
-    assert unheard.letters == [at("p13 w12")] * (not moved)
+    assert [piece.coin_id for piece in lost_answers.pieces] == [row.pk] * (not moved)
+    assert lost_answers.letters == [at("p13 w12")] * (not moved)
     if not moved:
-        assert unheard.pieces[0].old == coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-        assert unheard.pieces[0].new == coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
+        assert lost_answers.pieces[0].old == coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        assert lost_answers.pieces[0].new == coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
 
 
 @pytest.mark.parametrize(("state", "is_asked"), [("locked", True), ("sent", False), ("bank", False)])
@@ -385,10 +385,10 @@ def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
         with_line(task, each, "p13 w12", "locked")
     Coin.objects.filter(pk=row.pk).update(state=state)
 
-    unheard = late_answers._unheard(task)
+    lost_answers = late_answers._lost(task)
 
-    assert [piece.coin_id for piece in unheard.pieces] == [row.pk] * is_asked
-    assert all(tuple(piece.new) == tuple(codes.locker_keys(code)) for piece in unheard.pieces)
+    assert [piece.coin_id for piece in lost_answers.pieces] == [row.pk] * is_asked
+    assert all(tuple(piece.new) == tuple(codes.locker_keys(code)) for piece in lost_answers.pieces)
 
 
 def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(alice: Wallet) -> None:
@@ -425,7 +425,7 @@ def test_a_silence_to_a_mend_says_nothing_while_the_put_is_listened_for(
     assert row.locker_id is not None
 
     said = {13: Reply.PASS, 14: Reply.SILENT, 15: Reply.SILENT}
-    late_answers.write_mended(locker_id=row.locker_id, told={row.pk: said})
+    late_answers.write_repaired(locker_id=row.locker_id, told={row.pk: said})
 
     line.refresh_from_db()
     row.refresh_from_db()
@@ -452,15 +452,15 @@ def test_a_task_is_asked_about_when_its_listener_is_gone_and_by_one_at_a_time(
     task = ended(alice, listens_until=Now() - timedelta(seconds=age))
     ended(alice)
 
-    assert [each.task_id for each in late_answers.claim_unheard(limit=10)] == [task.pk] * is_claimed
-    assert late_answers.claim_unheard(limit=10) == []
+    assert [each.task_id for each in late_answers.claim_lost(limit=10)] == [task.pk] * is_claimed
+    assert late_answers.claim_lost(limit=10) == []
 
 
 # Rows that another has locked.
 
 
 def check(row: Coin, task: LockerTask) -> None:
-    health_check.write_down([row], [told("f5 p8 n12")])
+    health_check.record([row], [told("f5 p8 n12")])
 
 
 def store(row: Coin, task: LockerTask) -> None:
@@ -559,10 +559,12 @@ def test_a_locker_is_looked_after_again_while_a_server_lacks_its_coins(
     assert Locker.objects.get(pk=neighbour.locker_id).mend_at is None
 
 
-def patient(*, has_proposal: bool) -> repair._Patient:
+def patient(*, has_proposal: bool) -> repair._LockerRepair:
     piece = CoinWork(UUID(int=1), WireCoin(0, 1), "p" * 25, "-" * 25, (b"o" * 16,) * 25, (b"n" * 16,) * 25)
     proposed = {piece.coin_id: (b"q" * 16,) * 25} if has_proposal else {}
-    return repair._Patient(locker_id=UUID(int=2), mends=1, keys=(), key_coin=None, pieces=[piece], proposed=proposed)
+    return repair._LockerRepair(
+        locker_id=UUID(int=2), mends=1, keys=(), key_coin=None, pieces=[piece], proposed=proposed
+    )
 
 
 @pytest.mark.parametrize(

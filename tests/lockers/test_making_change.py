@@ -297,7 +297,7 @@ def test_only_servers_that_accept_the_coin_and_were_not_asked_break_it() -> None
 def test_a_fix_adopts_a_number_that_only_this_ledger_was_ever_told(
     has_proposal: bool, of_a_break: bool, new: bytes, reply: Reply, is_ours: bool
 ) -> None:
-    patient = fix._Patient(piece("-" * 25), has_proposal, of_a_break)
+    patient = fix._FrackedCoin(piece("-" * 25), has_proposal, of_a_break)
     patient.piece.new = (new,) * 25
 
     assert fix._is_ours(patient, 7, reply) is is_ours

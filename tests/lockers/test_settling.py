@@ -66,7 +66,7 @@ def foreign(bob: Wallet) -> CoinWork:
     """A coin of bob's that another task has, as a worker would write it."""
     stock(bob, 0)
     other = put_coins.start(actor=bob, name="bob", units=ONE).task
-    (piece,) = task_store.pieces(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
+    (piece,) = task_store.coins(task_id=other.pk, batch=0, keys=(b"k" * 16,) * 25)
     piece.pown, piece.marks = at("p13 n12"), "p" * 25
     return piece
 
@@ -91,7 +91,7 @@ def release(held: Claim, piece: CoinWork) -> None:
 def test_a_worker_changes_coins_of_its_own_task_alone(
     write: Callable[[Claim, CoinWork], None], held: Claim, foreign: CoinWork
 ) -> None:
-    own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own, neighbour = task_store.coins(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown, own.marks = foreign.pown, foreign.marks
     before = {row["id"]: row for row in Coin.objects.values()}
 
@@ -104,7 +104,7 @@ def test_a_worker_changes_coins_of_its_own_task_alone(
 
 
 def test_a_release_is_begun_once(held: Claim) -> None:
-    coin_ids = [piece.coin_id for piece in task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
+    coin_ids = [piece.coin_id for piece in task_store.coins(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)]
     find_task.begin_release(held=held, coin_ids=coin_ids)
     Coin.objects.filter(pk__in=coin_ids).update(outcome="n" * 25)
     before = every_row(Coin)
@@ -118,7 +118,7 @@ def test_a_release_is_begun_once(held: Claim) -> None:
 @pytest.mark.parametrize(("pown", "keeps"), [("p25", False), ("p24 n1", True), ("p24 f1", False)])
 def test_the_other_number_is_kept_while_a_server_may_hold_it(pown: str, keeps: bool, held: Claim) -> None:
     Coin.objects.filter(task_id=held.task_id).update(proposed=F("secrets"))
-    own, neighbour = task_store.pieces(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
+    own, neighbour = task_store.coins(task_id=held.task_id, batch=0, keys=(b"k" * 16,) * 25)
     own.pown = at(pown)
 
     put_task.adopt(held=held, pieces=[own])
