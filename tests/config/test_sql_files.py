@@ -10,6 +10,7 @@ from django.db import connection
 
 from config.postgresql.base import numbered
 from wallets import event_sequence, redis_servers
+from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("config", "lockers", "transfers", "trusts", "wallets")
@@ -17,8 +18,8 @@ PACKAGES: Final = ("config", "lockers", "transfers", "trusts", "wallets")
 STATEMENTS: Final = sorted(
     path.relative_to(ROOT).as_posix()
     for package in PACKAGES
-    for path in (ROOT / package).rglob("*.sql")
-    if path.parent.name == "sql"
+    for path in (ROOT / package).rglob("sql/**/*.sql")
+    if path.parent.name not in {"parts", "schema"}
 )
 PARTS: Final = sorted(
     path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("sql/parts/*.sql")
@@ -29,24 +30,35 @@ SCRIPTS: Final = sorted(
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
+def text_of(path: str) -> str:
+    app, _, name = path.removesuffix(".sql").partition("/sql/")
+    return load(app, name)
+
+
 def part(pattern: str) -> list[str]:
-    return [(ROOT / path).read_text() for path in PARTS if re.search(pattern, path)]
+    return [text_of(path) for path in PARTS if re.search(pattern, path)]
 
 
-# What may be inserted at each place of a statement.
+# What may be inserted at each place of a statement: each part, or the like of what the code writes there.
 INSERTED: Final = {
     "announced": [event_sequence.ANNOUNCED],
     "count": part(r"/count_\w+"),
     "decision": part("/decision"),
+    "groups": ["count(*)"],
+    "heads": ["SELECT 0 AS stream, 0::bigint AS number"],
     "is_duplicate": ["false::boolean"],
+    "parties": ["(0, 0)"],
+    "reaches": ["SELECT 0::bigint AS number"],
     "selection": part(r"/select_\w+"),
+    "since": part("/outcomes_since"),
+    "since_checkpoint": part("/since_checkpoint"),
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }
 
 
 def statements(path: str) -> list[str]:
     """The statement of the file; with places, one for each part that may be inserted at one of them."""
-    text = (ROOT / path).read_text()
+    text = text_of(path)
     places = set(_PLACE.findall(text))
     usual = {place: INSERTED[place][0] for place in places}
     chosen = [usual, *(usual | {place: other} for place in places for other in INSERTED[place][1:])]
@@ -84,4 +96,4 @@ def test_each_file_is_used():
     names = {path: Path(path).stem for path in (*STATEMENTS, *PARTS, *SCRIPTS)}
 
     assert names
-    assert [path for path, name in names.items() if not re.search(rf'["/]{name}"', code)] == []
+    assert [path for path, name in names.items() if not re.search(rf'["/]{name}["\']', code)] == []
