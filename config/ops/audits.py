@@ -1,4 +1,4 @@
-"""Auditing the books of all apps: on command, by the clock, and at the desk."""
+"""Audits of the books of all apps: by command, by schedule, and from the desk."""
 
 import logging
 from datetime import timedelta
@@ -18,10 +18,10 @@ from wallets.audit import Finding, broken_rules
 from wallets.models import AuditRun
 from wallets.states import AuditResult
 
-# Held while an audit reads, so that no two do, whatever their rows say.
+# The key of the advisory lock that an audit holds, so that only one runs, whatever the rows of audits say.
 _AUDITING: Final = 20261124
 
-# The apps whose models say what an audit checks.
+# An audit checks the constraints of the models of these apps.
 APPS: Final = ("wallets", "trusts", "transfers", "lockers", "desk")
 
 log = logging.getLogger("coppice.audit")
@@ -29,17 +29,17 @@ log = logging.getLogger("coppice.audit")
 
 def findings() -> list[Finding]:
     """
-    Return every broken promise of the ledger, of the lockers and of the desk, as of one moment.
+    Return every violated rule of the ledger, the lockers and the desk, in one snapshot.
 
-    What the models say (constraints, unique fields, references) is checked of each table, whatever the database
-    enforces now: a restored or edited database may lack a constraint, or hold rows from before it.
+    The constraints, unique fields and references of the models are checked in each table, whatever the database
+    enforces: a restored or edited database may lack a constraint, or hold rows from before it.
 
-    :raises AuditIsRunning: another one reads just now
+    :raises AuditIsRunning: another audit is running
     """
     alone = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
         if alone:
-            # One snapshot for all checks: what is committed meanwhile is not seen at all.
+            # One snapshot for all checks.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
@@ -56,9 +56,9 @@ def findings() -> list[Finding]:
 
 def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
     """
-    Audit the books and return the row that says what was found.
+    Audit the books and return the row with the findings.
 
-    :raises AuditIsRunning: another one has begun
+    :raises AuditIsRunning: another audit is running
     """
     begun = operator_log.begin_audit(staff=staff, request_id=request_id)
     complete(run_id=begun.pk)
@@ -67,14 +67,14 @@ def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
 
 
 def complete(*, run_id: int) -> None:
-    """Do the work of an audit that was begun, and write down how it ended."""
+    """Run an audit whose row exists, and store its result in the row."""
     try:
         found = findings()
     except errors.AuditIsRunning as error:
         operator_log.fail_audit(run_id=run_id, error=str(error))
         return
     except Exception as error:
-        # Whatever it was, the row must not say "running" for ever; the log says more.
+        # The row must not stay "running"; the log has the traceback.
         operator_log.fail_audit(run_id=run_id, error=type(error).__name__)
         raise
     operator_log.finish_audit(run_id=run_id, findings=found)
@@ -83,7 +83,7 @@ def complete(*, run_id: int) -> None:
 
 
 def is_due() -> bool:
-    """Tell whether the clock should begin an audit: none began within the time that the settings name."""
+    """Return whether a scheduled audit should start: none started within `AUDIT_EVERY_MINUTES`."""
     if settings.AUDIT_EVERY_MINUTES == 0:
         return False
     recent = AuditRun.objects.filter(started_at__gt=Now() - timedelta(minutes=settings.AUDIT_EVERY_MINUTES))

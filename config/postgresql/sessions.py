@@ -1,11 +1,10 @@
 """
-What a session with PostgreSQL is like: where it leads, what is set in it, and what may be relied on in it.
+Sessions with PostgreSQL: connection parameters and settings, with or without a pooler.
 
-`SETTINGS` is the one list of what every session has. A direct connection sends it when it begins. A pooler in front of
-PostgreSQL takes no settings from a client (PgBouncer: "unsupported startup parameter: options"), and a session that
-it lends to another client must carry none of one client's own: then the database keeps them for the role
-(`ALTER ROLE … IN DATABASE … SET`), which needs no superuser. `manage.py prepare` does that, and `differences` compares
-what a session has with what it should have, whichever way it came there.
+`SETTINGS` lists the settings of every session. A direct connection sends them when it opens. A pooler accepts none from
+a client (PgBouncer: "unsupported startup parameter: options"), and lends one session to several clients; behind one the
+database keeps the settings for the role (`ALTER ROLE … IN DATABASE … SET`), which needs no superuser. `manage.py
+prepare` writes them there, and `differences` compares the settings of a session with the wanted ones in both cases.
 """
 
 import time
@@ -18,10 +17,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-# A wait that will not end in time becomes a clear 503 and never a pile-up. Compiling (`jit`) pays only for queries that
-# run for seconds. A plan is kept while its tables grow, and walking one that was tiny when it was planned is a trap:
-# without `enable_seqscan` that is done only where no index can serve. What may last longer says so itself with
-# `SET LOCAL`: migrations, audits, backups, folding, resealing.
+# Timeouts turn a long wait into a 503, so that requests do not pile up. `jit` pays only for queries that run for
+# seconds. Without `enable_seqscan` a prepared plan reads a table sequentially only where no index serves: a plan that
+# was made while the table was small is kept while the table grows. Migrations, audits, backups, folding and resealing
+# raise the timeouts with `SET LOCAL`.
 SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "jit": "off",
@@ -33,30 +32,30 @@ SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
         "TimeZone": "UTC",
     }
 )
-# A server that takes the connection and then says nothing would hold the thread for ever.
+# A server that accepts the connection and does not answer would block the thread for ever.
 CONNECT_SECONDS: Final = 5
 _END_SECONDS: Final = 5.0
 
 
 class Pooled(StrEnum):
-    """Whether a pooler in transaction mode stands in front of PostgreSQL."""
+    """Whether the database URL leads to a pooler in transaction mode."""
 
     NO = "false"
-    # It does not know prepared statements: PgBouncer before 1.21, or with max_prepared_statements = 0.
+    # A pooler without prepared statements: PgBouncer before 1.21, or with max_prepared_statements = 0.
     YES = "true"
     PREPARED = "prepared"
 
 
 def parameters(url: str) -> dict[str, str]:
     """
-    Take a connection URL apart as libpq does, which knows hosts in the plural, TLS, and more.
+    Parse a connection URL with libpq, which knows several hosts, TLS, and more.
 
-    :raises ValueError: libpq does not understand it; the message repeats nothing of it
+    :raises ValueError: libpq cannot parse it; the message repeats no part of it
     """
     try:
         found = conninfo_to_dict(url)
     except psycopg.Error:
-        # What libpq says repeats the part that it stumbled over, which may be of the password.
+        # libpq's message repeats the part that it cannot parse, which may belong to the password.
         raise ValueError(
             "is not a URL that libpq understands; blanks and special characters are written as %20, %40 …"
         ) from None
@@ -65,9 +64,9 @@ def parameters(url: str) -> dict[str, str]:
 
 def settings_in(options: str) -> dict[str, str]:
     r"""
-    Read settings from libpq's `options`: `-c name=value` or `--name=value`, a blank in a value written as `\ `.
+    Parse the settings in libpq's `options`: `-c name=value` or `--name=value`, a blank in a value written as `\ `.
 
-    :raises ValueError: something else is in them
+    :raises ValueError: they hold anything other than settings
     """
     words: list[str] = [""]
     letters = iter(options)
@@ -96,18 +95,18 @@ def settings_in(options: str) -> dict[str, str]:
 
 
 def wanted(url: str) -> dict[str, str]:
-    """Return what each session of this URL should have: `SETTINGS`, and what its `options` say instead or besides."""
+    """Return the settings that each session of this URL should have: `SETTINGS`, overridden by its `options`."""
     try:
         own = settings_in(parameters(url).get("options", ""))
     except ValueError:
-        # Switches other than settings, which a direct connection sends as they are.
+        # Other switches, which a direct connection sends unchanged.
         own = {}
     lowered = {name.lower() for name in own}
     return {name: value for name, value in SETTINGS.items() if name.lower() not in lowered} | own
 
 
 def database(url: str, pooled: Pooled) -> dict[str, Any]:
-    """Turn a connection URL into Django's dictionary. What Django has no word for reaches libpq as it is."""
+    """Return Django's settings of a connection URL; parameters that Django has no name for are passed on to libpq."""
     given = parameters(url)
     sent = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
     own = given.pop("options", "")
@@ -118,19 +117,19 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
         "PASSWORD": given.pop("password", ""),
         "HOST": given.pop("host", ""),
         "PORT": given.pop("port", ""),
-        # One connection per thread, kept: a new one per request costs ten times the request.
+        # Each thread keeps its connection: opening one costs ten times as much as a request.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        # A cursor at the server that no transaction holds would be looked for in another session.
+        # Outside a transaction a pooler may send the next FETCH of a server-side cursor to another session.
         "DISABLE_SERVER_SIDE_CURSORS": pooled is not Pooled.NO,
         "OPTIONS": {
             "connect_timeout": str(CONNECT_SECONDS),
             **given,
             "server_side_binding": True,
-            # A statement that comes back is planned once per connection: planning a transfer takes three times as
-            # long as doing it. A pooler that does not know them would find them in another session.
+            # Each statement is planned once per connection: planning a transfer takes three times as long as
+            # executing it. A pooler without prepared statements would look for them in another session.
             "prepare_threshold": None if pooled is Pooled.YES else 1,
-            # The later of two settings holds. An empty text keeps libpq from sending those of the environment.
+            # The last of two values wins. An empty text keeps libpq from sending PGOPTIONS.
             "options": f"{sent} {own}".strip() if pooled is Pooled.NO else "",
         },
     }
@@ -138,12 +137,12 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
 
 def differences(connection: Any, wanted: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """
-    Return, by the names of settings, what the session has and what it should have, where these differ.
+    Return the settings of the session that differ from the wanted ones: {name: (actual value, wanted value)}.
 
-    :raises django.db.DatabaseError: no answer, or a value that PostgreSQL does not take
+    :raises django.db.DatabaseError: no answer, or PostgreSQL refuses a value
     """
     with connection.cursor() as cursor:
-        # To set it, for this statement alone, is how PostgreSQL says in its own words what is wanted: 60s is 1min.
+        # set_config returns the wanted value in PostgreSQL's notation (60s is 1min); it holds for this statement only.
         cursor.execute(
             "SELECT name, current_setting(name, true), set_config(name, value, true)"
             " FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)",
@@ -154,10 +153,10 @@ def differences(connection: Any, wanted: Mapping[str, str]) -> dict[str, tuple[s
 
 def keep(connection: Any, wanted: Mapping[str, str]) -> int | None:
     """
-    Have the database keep the settings for the role of this connection, and end sessions that began without them.
+    Store the settings in the database for the role of this connection, and end sessions that lack them.
 
-    Sessions that are at work may end within some seconds. Returns how many still lack them after that; None if
-    nothing had to be done. Not inside a transaction.
+    Sessions at work get five seconds to become idle. Returns how many still lack the settings after that; None if the
+    settings were stored already. Must not run inside a transaction.
 
     :raises django.db.DatabaseError: the role may not set one of them
     """
@@ -172,7 +171,7 @@ def keep(connection: Any, wanted: Mapping[str, str]) -> int | None:
         name_of_database, kept = cursor.fetchone()
         has = {name.lower(): value for name, _, value in (each.partition("=") for each in kept)}
         for name, value in wanted.items():
-            # In PostgreSQL's own words, see `differences`.
+            # In PostgreSQL's notation, see `differences`.
             cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
             if has.get(name.lower()) == cursor.fetchone()[0]:
                 continue
@@ -184,7 +183,7 @@ def keep(connection: Any, wanted: Mapping[str, str]) -> int | None:
 
 
 def _keep_one(cursor: Any, name: str, value: str, name_of_database: str) -> None:
-    # In one statement, so that it is one transaction. FROM CURRENT takes lists such as search_path as what they are.
+    # One statement, so one transaction. FROM CURRENT keeps lists such as search_path as lists.
     change = sql.SQL("ALTER ROLE SESSION_USER IN DATABASE {} SET {} FROM CURRENT").format(
         sql.Identifier(name_of_database), sql.Identifier(*name.split("."))
     )
@@ -196,10 +195,9 @@ def _keep_one(cursor: Any, name: str, value: str, name_of_database: str) -> None
 
 def _end_earlier_sessions(connection: Any) -> int:
     """
-    End the role's sessions that began without the settings, and return how many are still at work.
+    End the role's sessions that began before now, and return how many are still at work.
 
-    A pooler keeps server sessions open, by default for an hour, and lends them to clients with the settings that these
-    sessions began with.
+    A pooler keeps sessions open, by default for an hour, with the settings that they began with.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -223,7 +221,7 @@ def _end_earlier_sessions(connection: Any) -> int:
     except psycopg.Error:
         pass
     except Exception as error:
-        # Django's own class for the same.
+        # Django wraps psycopg's error.
         if not isinstance(error.__cause__, psycopg.Error):
             raise
     connection.close()
