@@ -55,11 +55,15 @@ def test_all_migrations_go_back_and_forward_again():
     assert all(before.values())
     assert own
 
+    go_to([(app, "0001_initial") for app in APPS])
+    models_alone = schema()
     go_to([(app, None) for app in APPS])
     left = schema()
     go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
 
-    assert (left["functions"], left["triggers"]) == ([], [])
+    # The generated column of a wallet needs its function from the beginning.
+    assert [name for name, _ in models_alone["functions"]] == ["wallets_written"]
+    assert models_alone["triggers"] == []
     assert [row for rows in left.values() for row in rows if row[0].startswith((*APPS, "coppice"))] == []
     assert schema() == before
 
