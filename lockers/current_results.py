@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from lockers import coin_outcomes, coin_selection, task_results
+from lockers import coin_outcomes, coin_selection, queries, task_results
 from lockers.models import LockerTask, ReceiptLine
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, IN_LOCKER, SPENDABLE, CoinState, TaskKind, TaskState
@@ -161,7 +161,5 @@ SELECT denomination, serial_number, passes FROM (
 
 def open_coins(*, task_id: UUID) -> tuple[int, int]:
     """Return number and units of the coins of a task whose state is still unknown."""
-    counts: dict[int, int] = {}
-    for denomination in ReceiptLine.objects.filter(OPEN, task_id=task_id).values_list("denomination", flat=True):
-        counts[denomination] = counts.get(denomination, 0) + 1
+    counts = queries.count_by_denomination(ReceiptLine.objects.filter(OPEN, task_id=task_id))
     return sum(counts.values()), coin_selection.total(counts)

@@ -17,13 +17,13 @@ RUN_TASK = "lockers.run"
 _log = logging.getLogger(__name__)
 
 
-def ring(task_id: UUID) -> None:
+def enqueue(task_id: UUID) -> None:
     """Enqueue one message for the workers. A broker that is down or refuses writes is no error: the sweep retries."""
     try:
         current_app.send_task(RUN_TASK, retry=False, ignore_result=True)
     except OperationalError:
-        _log.warning("The broker took no message; the sweep will ring for task %s", task_id)
+        _log.warning("The broker took no message; the sweep will enqueue task %s again", task_id)
 
 
-def ring_on_commit(task_id: UUID) -> None:
-    transaction.on_commit(lambda: ring(task_id), robust=True)
+def enqueue_on_commit(task_id: UUID) -> None:
+    transaction.on_commit(lambda: enqueue(task_id), robust=True)

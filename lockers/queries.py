@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from django.db import connection
@@ -113,6 +113,11 @@ def wallets_of(*, actor: Wallet) -> list[Wallet]:
 def free_counts(*, wallet_id: UUID) -> dict[int, int]:
     """Return the number of spendable, unreserved coins of each denomination."""
     return in_any_state(free_counts_by_state(wallet_id=wallet_id))
+
+
+def count_by_denomination(rows: QuerySet[Any]) -> dict[int, int]:
+    """Return the number of coins or receipt lines of each denomination."""
+    return dict(rows.order_by().values_list("denomination").annotate(number=Count("pk")))
 
 
 def in_any_state(counts: Mapping[CoinState, Mapping[int, int]]) -> dict[int, int]:
@@ -456,14 +461,10 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
     if before is not None:
         lines = lines.filter(number__lt=before)
     balance = Account.objects.filter(wallet=wallet).values_list("balance", flat=True).first()
-    counts = (
-        Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__isnull=False)
-        .values_list("denomination")
-        .annotate(number=Count("id"))
-    )
+    reserved = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__isnull=False)
     return Statement(
         wallet=wallet,
         balance=int(balance or 0),
-        reserved=coin_selection.total(dict(counts)),
+        reserved=coin_selection.total(count_by_denomination(reserved)),
         lines=list(lines[offset : offset + limit]),
     )

@@ -29,60 +29,41 @@ class CoinState(StrEnum):
     MISSED = "missed"  # another holder of the code took it first; it never was the wallet's
 
 
+# Counted as balance, and may be put, transferred, exported or broken.
+SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
+# The transitions of a spendable coin, besides those between BANK and FRACKED.
+_FROM_SPENDABLE: Final = frozenset(
+    {
+        CoinState.LOCKED,
+        CoinState.EXPORTED,
+        CoinState.SENT,
+        CoinState.LIMBO,
+        CoinState.COUNTERFEIT,
+        CoinState.BROKEN,
+    }
+)
 # Every legal transition. LOCKED, EXPORTED and SENT never become spendable again: a take or an import inserts a new row.
 COIN_CHANGES: Final[dict[CoinState, frozenset[CoinState]]] = {
     CoinState.WAITING: frozenset({CoinState.INCOMING}),
-    CoinState.INCOMING: frozenset(
-        {
-            CoinState.BANK,
-            CoinState.FRACKED,
-            CoinState.LIMBO,
-            CoinState.COUNTERFEIT,
-            CoinState.ERRORED,
-            CoinState.MISSED,
-        }
-    ),
-    CoinState.BANK: frozenset(
-        {
-            CoinState.FRACKED,
-            CoinState.LOCKED,
-            CoinState.EXPORTED,
-            CoinState.SENT,
-            CoinState.LIMBO,
-            CoinState.COUNTERFEIT,
-            CoinState.BROKEN,
-        }
-    ),
-    CoinState.FRACKED: frozenset(
-        {
-            CoinState.BANK,
-            CoinState.LOCKED,
-            CoinState.EXPORTED,
-            CoinState.SENT,
-            CoinState.LIMBO,
-            CoinState.COUNTERFEIT,
-            CoinState.BROKEN,
-        }
-    ),
-    CoinState.LIMBO: frozenset(
-        {
-            CoinState.BANK,
-            CoinState.FRACKED,
-            CoinState.LOCKED,
-            CoinState.SENT,
-            CoinState.COUNTERFEIT,
-            CoinState.ERRORED,
-            CoinState.MISSED,
-            CoinState.BROKEN,
-        }
-    ),
-    CoinState.ERRORED: frozenset(
-        {CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.COUNTERFEIT, CoinState.MISSED}
-    ),
+    CoinState.INCOMING: frozenset(SPENDABLE)
+    | {CoinState.LIMBO, CoinState.COUNTERFEIT, CoinState.ERRORED, CoinState.MISSED},
+    CoinState.BANK: _FROM_SPENDABLE | {CoinState.FRACKED},
+    CoinState.FRACKED: _FROM_SPENDABLE | {CoinState.BANK},
+    CoinState.LIMBO: frozenset(SPENDABLE)
+    | {
+        CoinState.LOCKED,
+        CoinState.SENT,
+        CoinState.COUNTERFEIT,
+        CoinState.ERRORED,
+        CoinState.MISSED,
+        CoinState.BROKEN,
+    },
+    CoinState.ERRORED: frozenset(SPENDABLE) | {CoinState.LIMBO, CoinState.COUNTERFEIT, CoinState.MISSED},
     CoinState.LOCKED: frozenset({CoinState.SENT}),
     CoinState.EXPORTED: frozenset({CoinState.SENT}),
+    CoinState.CHANGE: frozenset(SPENDABLE) | {CoinState.VOID},
+    # Final.
     CoinState.COUNTERFEIT: frozenset(),
-    CoinState.CHANGE: frozenset({CoinState.BANK, CoinState.FRACKED, CoinState.VOID}),
     CoinState.SENT: frozenset(),
     CoinState.BROKEN: frozenset(),
     CoinState.VOID: frozenset(),
@@ -100,8 +81,6 @@ HELD: Final = (
 )
 # The servers have not confirmed the owner yet.
 UNDECIDED: Final = (CoinState.INCOMING, CoinState.LIMBO, CoinState.ERRORED, CoinState.CHANGE)
-# Counted as balance, and may be put, transferred, exported or broken.
-SPENDABLE: Final = (CoinState.BANK, CoinState.FRACKED)
 # In a locker or a file that was made here and may still hold it. At most one row of a coin is in one of these states.
 STORED: Final = (CoinState.LOCKED, CoinState.EXPORTED)
 # Stored by a put: a coin that was taken out of the locker since is SENT.

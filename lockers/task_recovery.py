@@ -56,7 +56,7 @@ def retry(task: LockerTask) -> LockerTask:
     :raises wallets.errors.DomainError: the operation that begins such a task refuses it
     """
     if task.state == TaskState.RUNNING:
-        dispatch.ring_on_commit(task.pk)
+        dispatch.enqueue_on_commit(task.pk)
         return task
     wallet = task.wallet
     name = str(wallet.pk)
@@ -116,7 +116,7 @@ def roll_back(task: LockerTask) -> LockerTask:
     wallet = task.wallet
     if task.state == TaskState.RUNNING:
         LockerTask.objects.filter(pk=task.pk).update(deadline=Now())
-        dispatch.ring_on_commit(task.pk)
+        dispatch.enqueue_on_commit(task.pk)
         return task
     if task.kind == TaskKind.EXPORT:
         return export.recall(actor=wallet, export_id=task.pk).task

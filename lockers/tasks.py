@@ -46,7 +46,7 @@ def run(task_id: str | None = None) -> None:
         _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
     if fair_queue.was_long(held.task_id):
         # A message for another long task of its wallet may have found that task not allowed yet.
-        dispatch.ring(held.task_id)
+        dispatch.enqueue(held.task_id)
 
 
 @shared_task(name="lockers.sweep")
@@ -57,7 +57,7 @@ def sweep() -> None:
     find.start_overdue()
     fix.start_overdue()
     for task_id in (*competing_claims.unpark(limit=100), *task_store.overdue_tasks()):
-        dispatch.ring(task_id)
+        dispatch.enqueue(task_id)
     circuit_breaker.probe()
 
 

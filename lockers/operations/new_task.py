@@ -86,7 +86,7 @@ def open_task(
         deadline=timezone.now() + task_store.time_for(coins),
         **fields,
     )
-    dispatch.ring_on_commit(task.pk)
+    dispatch.enqueue_on_commit(task.pk)
     return task
 
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count
 
 from lockers import coin_selection, errors, queries
 from lockers.coin_breaks import FIRST_BREAK
@@ -101,7 +100,7 @@ def refuse_while_fixing(wallet: Wallet, available: Mapping[int, int], units: int
     :raises CoinsBusy: see above
     """
     fixing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
-    counts: dict[int, int] = dict(fixing.values_list("denomination").annotate(number=Count("id")))
+    counts = queries.count_by_denomination(fixing)
     if counts and coin_selection.total(available) + coin_selection.total(counts) >= units:
         raise errors.CoinsBusy("Coins of this wallet are being repaired; try again in a moment")
 

@@ -20,7 +20,7 @@ def emptied() -> redis.Redis:
 
 def test_tasks_of_wallets_and_what_beat_rings_for_stand_apart(emptied: redis.Redis) -> None:
     for _ in range(3):
-        dispatch.ring(uuid.uuid4())
+        dispatch.enqueue(uuid.uuid4())
     current_app.send_task("lockers.sweep", ignore_result=True)
 
     assert (emptied.llen(redis_status.QUEUE_KEY), emptied.llen(redis_status.TASKS_QUEUE_KEY)) == (1, 3)

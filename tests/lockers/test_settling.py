@@ -1,5 +1,5 @@
 """
-Rows that move value: only those of the task, all or none, and none that was changed meanwhile.
+Rows that move value: only those of the task, all or none, and none that was changed by another transaction.
 
 Each change has a neighbour beside it that must stay as it is.
 """
@@ -358,7 +358,7 @@ def test_a_coin_of_a_break_that_was_changed_meanwhile_stops_it(breaking: Claim) 
     Coin.objects.filter(pk=row.pk).update(state=CoinState.LIMBO)
     before = every_row(Coin)
 
-    with pytest.raises(AssertionError, match="was changed meanwhile"):
+    with pytest.raises(AssertionError, match="was changed by another transaction"):
         coin_breaks._become(row, CoinState.BROKEN)
     row.refresh_from_db()
     with pytest.raises(AssertionError, match="a coin that is limbo cannot become exported"):
