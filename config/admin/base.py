@@ -44,7 +44,7 @@ else:
 COUNTED_ROWS: Final = 10_000
 _PREPARED_AT_ONCE: Final = 500
 # The most recent operators' actions on the page of a row.
-ACTS_SHOWN: Final = 20
+ACTIONS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +368,7 @@ class LedgerPage(_ModelAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        operator_actions = operator_log.acts_on(self.subjects(row), limit=ACTS_SHOWN)
+        operator_actions = operator_log.acts_on(self.subjects(row), limit=ACTIONS_SHOWN)
         row.operator_actions = operator_actions
         context = {
             **self.admin_site.each_context(request),

@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from config.admin.actions.base import AdminAction, InvalidTicket
+from config.admin.actions.base import AdminAction, InvalidTicket, ReasonForm
 from wallets import errors
 from wallets.models import OperatorAction
 from wallets.operator_log import Operator
@@ -100,18 +100,18 @@ class Confirmation:
         messages.success(request, outcome.message)
         return HttpResponseRedirect(url)
 
-    def _again(self, request: HttpRequest, row: Any, form: forms.Form, *, refusal: str, status: int) -> HttpResponse:
+    def _again(self, request: HttpRequest, row: Any, form: ReasonForm, *, refusal: str, status: int) -> HttpResponse:
         """Show the preview as it is now, if the action is still possible."""
         row = None if row is None else self._row(str(row.pk))
         if reason := self._action.why_not(operator_of(request), row):
             return self._page(request, row, refusal=f"{refusal} It is no longer possible: {reason}.", status=409)
         return self._preview(request, row, form, refusal=refusal, status=status)
 
-    def _questions(self, request: HttpRequest, row: Any, form: forms.Form) -> HttpResponse:
+    def _questions(self, request: HttpRequest, row: Any, form: ReasonForm) -> HttpResponse:
         return self._page(request, row, form=form, intro=self._action.intro(row))
 
     def _preview(
-        self, request: HttpRequest, row: Any, form: forms.Form, *, refusal: str = "", status: int = 200
+        self, request: HttpRequest, row: Any, form: ReasonForm, *, refusal: str = "", status: int = 200
     ) -> HttpResponse:
         """Show what will happen. The answers to the questions are in hidden fields."""
         form.is_valid()
@@ -145,7 +145,7 @@ class Confirmation:
         )
 
 
-def _without_reason(form: forms.Form) -> dict[str, Any]:
+def _without_reason(form: ReasonForm) -> dict[str, Any]:
     """Return the answers. Of a file the form has made values, and it is not sent again."""
     return {
         name: value

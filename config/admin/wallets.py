@@ -370,7 +370,7 @@ class AuditRunPage(base.LedgerPage):
 
 
 class VerbFilter(base.StateFilter):
-    title = "act"
+    title = "action"
     parameter_name = "verb"
     values = OperatorVerb.choices
 

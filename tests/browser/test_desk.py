@@ -259,10 +259,10 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signe
         )
     )
     poll()
-    expect(row.get_by_text("It ended.")).to_be_visible()
+    expect(row.get_by_text("The task has ended.")).to_be_visible()
     polls = asked()
     page.clock.run_for(60_000)
-    follow(page, "It ended.", exact=False)
+    follow(page, "The task has ended.", exact=False)
     expect(page.get_by_text("Stored.", exact=True).first).to_be_visible()
 
     assert asked() == polls == [200, 304, 200, 200]

@@ -198,7 +198,7 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
     sign_in(page, desk, "ada")
     follow(page, "Change password")
     page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("The new one:", exact=True).fill("quite another one")
+    page.get_by_label("New password:", exact=True).fill("quite another one")
     page.get_by_label("Repeat the new password").fill("quite another one")
     picture(page, "password")
     press(page, "Change the password", exact=False)

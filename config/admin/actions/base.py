@@ -56,6 +56,10 @@ class ReasonForm(forms.Form):
 
     reason = forms.CharField(max_length=500, required=False)
 
+    def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.row = row
+
 
 @dataclass(frozen=True, slots=True)
 class ActionButton:
@@ -110,7 +114,7 @@ class AdminAction:
     # The class of its row. An action without a row has the model above whose list its button is.
     model: ClassVar[type[Model] | None] = None
     above: ClassVar[type[Model] | None] = None
-    form_class: ClassVar[type[forms.Form]] = ReasonForm
+    form_class: ClassVar[type[ReasonForm]] = ReasonForm
     # Whether `lock` takes a row lock; otherwise, and for an action without a row, an advisory lock.
     locks_row: ClassVar[bool] = True
 
@@ -141,11 +145,11 @@ class AdminAction:
         """Whether the form asks for more than the reason."""
         return set(self.form_class.base_fields) != {"reason"}
 
-    def form(self, row: Any, *args: Any, **kwargs: Any) -> forms.Form:
-        return self.form_class(*args, **kwargs)
+    def form(self, row: Any, *args: Any, **kwargs: Any) -> ReasonForm:
+        return self.form_class(*args, row=row, **kwargs)
 
     def heading(self, row: Any) -> str:
-        return self.label if row is None else f"{self.label}: {row}"
+        return self.label if row is None else f"{self.label}: {self.log_label(row, {})}"
 
     def intro(self, row: Any) -> str:
         """Return the sentence above the questions."""

@@ -1,7 +1,7 @@
 """Operators' actions on coins and tasks, and on the local network of RAIDA servers."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -123,9 +123,6 @@ class TaskAction(AdminAction):
 
     model = LockerTask
     kind = base.TASK
-
-    def heading(self, row: LockerTask) -> str:
-        return f"{self.label}: {self.log_label(row, {})}"
 
     def snapshot(self, row: LockerTask, values: Values) -> Values:
         retries, roll_backs = (
@@ -267,8 +264,12 @@ class RehearseForm(ReasonForm):
         return text
 
 
-def _control() -> Control:
-    return Control(settings.STATE_DIR / "raida")
+def _control(orders: Callable[[Control], Any]) -> Any:
+    """:raises NotPossible: the local network does not run, or refuses the orders"""
+    try:
+        return orders(Control(settings.STATE_DIR / "raida"))
+    except ControlFailed as error:
+        raise errors.NotPossible(str(error)) from error
 
 
 class RehearseOutage(AdminAction):
@@ -289,17 +290,11 @@ class RehearseOutage(AdminAction):
         return ""
 
     def intro(self, row: None) -> str:
-        faults = self.snapshot(row, {})["faults"]
-        if not faults:
-            return f"All {RAIDA_COUNT} servers of the local network work normally now."
-        named = ", ".join(sorted(faults, key=int))
-        return f"{counted(len(faults), 'server')} of the local network have a fault now: {named}."
+        faulty = ", ".join(sorted(self.snapshot(row, {})["faults"], key=int))
+        return f"Servers of the local network with a fault now: {faulty or 'none'}."
 
     def snapshot(self, row: None, values: Values) -> Values:
-        try:
-            return {"faults": _control().state()["faults"]}
-        except ControlFailed as error:
-            raise errors.NotPossible(str(error)) from error
+        return {"faults": _control(Control.state)["faults"]}
 
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
         named, faulty = set(parse_servers(values["servers"])), set(map(int, snapshot["faults"]))
@@ -315,10 +310,7 @@ class RehearseOutage(AdminAction):
 
     def perform(self, operator: Operator, row: None, values: Values, snapshot: Values) -> Outcome:
         servers, fault = values["servers"], values["fault"]
-        try:
-            _control().clear(servers) if fault == "clear" else _control().fault(f"{servers}={fault}")
-        except ControlFailed as error:
-            raise errors.NotPossible(str(error)) from error
+        _control(lambda to: to.clear(servers) if fault == "clear" else to.fault(f"{servers}={fault}"))
         return Outcome(f"Servers {servers}: {fault}.", {"servers": servers, "fault": fault}, url=self.url_of(None))
 
     def url_of(self, row: None) -> str:

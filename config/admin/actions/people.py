@@ -96,9 +96,6 @@ class PersonAction(_OnPeople):
 
     model = User
 
-    def heading(self, row: User) -> str:
-        return f"{self.label}: {row.username}"
-
     def why_not(self, user: User, row: User) -> str:
         return people.why_not(user, row)
 
@@ -140,6 +137,10 @@ class MailForm(ReasonForm):
     mail = forms.EmailField(required=False, max_length=254, label="Mail address", help_text="Empty: none.")
     field_order = ("mail", "reason")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.setdefault("mail", self.row.email)
+
 
 class ChangeMail(PersonAction):
     name = "change-mail"
@@ -147,9 +148,6 @@ class ChangeMail(PersonAction):
     confirm_label = "Change it"
     verb = OperatorVerb.CHANGED_MAIL
     form_class = MailForm
-
-    def form(self, row: User, *args: Any, **kwargs: Any) -> forms.Form:
-        return super().form(row, *args, **{"initial": {"mail": row.email}, **kwargs})
 
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         old, new = snapshot["mail"] or "none", values["mail"] or "none"

@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import WalletAction
-from config.admin.templatetags import formats
 from transfers import captures, counters, errors, operations, reports
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
@@ -92,20 +91,18 @@ class IssueTokens(WalletAction):
         number = len(capture_ids) if capture_ids else int(values["count"] or 0)
         taken = snapshot["captures_issued_already"]
         if taken:
-            return [
-                f"{counted(taken, 'capture')} of the file already {verb(taken, 'has', 'have')} a token:"
-                " no token will be issued."
-            ]
+            has = verb(taken, "has", "have")
+            return [f"{counted(taken, 'capture')} of the file already {has} a token: no token will be issued."]
+        which = "one for each capture of the file" if capture_ids else "with random capture ids"
         return [
-            f"{counted(number, 'new token')} in {row.name}"
-            + (", one for each capture of the file." if capture_ids else ", with random capture ids."),
+            f"{counted(number, 'new token')} in {row.name}, {which}.",
             "Tokens cannot be deleted: tokens issued by mistake can only be transferred.",
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
         before = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS).total
         capture_ids, count = _capture_ids(values), values.get("count")
-        token_ids = [uuid4() for _ in (capture_ids or range(count or 0))]
+        token_ids = [uuid4() for _ in capture_ids or range(count or 0)]
         issued = operations.issue_tokens(wallet=row, count=count, capture_ids=capture_ids, token_ids=token_ids)
         # All tokens of one statement have the same time, so the first one names the issue on their pages.
         firsts = Token.objects.filter(pk__in=token_ids[:: operations.ISSUED_AT_ONCE])
@@ -115,11 +112,6 @@ class IssueTokens(WalletAction):
             {"tokens": before},
             concerns=[(reports.ISSUE, reports.issue_of(token)) for token in firsts],
         )
-
-
-class CancelForm(ReasonForm):
-    event = forms.ChoiceField(label="In whose name", widget=forms.RadioSelect)
-    field_order = ("event", "reason")
 
 
 # The events by which an operator cancels an open transfer, each in the name of the wallet that decides on it.
@@ -137,6 +129,18 @@ def _deciders(transfer: Transfer) -> dict[TransferEvent, Wallet]:
     }
 
 
+class CancelForm(ReasonForm):
+    event = forms.ChoiceField(label="In whose name", widget=forms.RadioSelect)
+    field_order = ("event", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        deciders = _deciders(self.row).items()
+        choices = [(event.value, f"{wallet.name}, {_CANCELLING[event]}") for event, wallet in deciders]
+        # The choices of a closed transfer stay valid: the action itself refuses it, with a better message.
+        self.fields["event"].choices = choices or [(event.value, "") for event in _CANCELLING]  # type: ignore[attr-defined]
+
+
 class CancelTransfer(AdminAction):
     name = "cancel-transfer"
     label = "Cancel"
@@ -146,16 +150,6 @@ class CancelTransfer(AdminAction):
     model = Transfer
     form_class = CancelForm
     is_dangerous = True
-
-    def form(self, row: Transfer, *args: Any, **kwargs: Any) -> forms.Form:
-        form = super().form(row, *args, **kwargs)
-        choices = [(event.value, f"{wallet.name}, {_CANCELLING[event]}") for event, wallet in _deciders(row).items()]
-        # The choices of a closed transfer stay valid: the action itself refuses it, with a better message.
-        form.fields["event"].choices = choices or [(event.value, "") for event in _CANCELLING]  # type: ignore[attr-defined]
-        return form
-
-    def heading(self, row: Transfer) -> str:
-        return f"Cancel transfer {formats.short(row.pk)}"
 
     def why_not(self, user: User, row: Transfer) -> str:
         return "" if row.state in OPEN else f"it is {row.state}, and that is final"

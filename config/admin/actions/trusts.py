@@ -6,7 +6,6 @@ from django.contrib.auth.models import User
 
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, Values
-from config.admin.templatetags import formats
 from trusts import operations, reports
 from trusts.models import Trust
 from trusts.states import OPEN, TrustState
@@ -23,9 +22,6 @@ class EndTrust(AdminAction):
     kind = base.TRUST
     model = Trust
     is_dangerous = True
-
-    def heading(self, row: Trust) -> str:
-        return f"End trust {formats.short(row.pk)}"
 
     def why_not(self, user: User, row: Trust) -> str:
         return "" if row.state in OPEN else "it is neither requested nor trusted"

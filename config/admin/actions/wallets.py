@@ -167,9 +167,6 @@ class RevokeBearerToken(AdminAction):
     def why_not(self, user: User, row: BearerToken) -> str:
         return "" if self.snapshot(row, {})["valid"] else "it is no longer valid"
 
-    def heading(self, row: BearerToken) -> str:
-        return f"Revoke bearer token {row.prefix}…"
-
     def snapshot(self, row: BearerToken, values: Values) -> Values:
         return {"valid": BearerToken.objects.filter(_valid(), pk=row.pk).exists()}
 
