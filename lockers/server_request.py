@@ -179,7 +179,7 @@ class ServerRequest:
         return 0 if self._call.command is Command.ECHO else _MOST_FLUSHES
 
     def _fits_a_datagram(self) -> bool:
-        size = frames.request_size(self._request.header)
+        size = self._request.size
         return size < UDP_SAFE_SIZE and (
             HEADER_SIZE + self._largest_answer <= UDP_SAFE_SIZE or self._call.command in _UDP_FIRST
         )

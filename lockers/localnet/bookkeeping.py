@@ -1,67 +1,57 @@
 """
 What a server does for each command, on its coins, lockers and tickets (the RAIDA protocol, section 6).
 
-Nothing here knows of headers, sockets or faults: a payload goes in, a status and perhaps a
-payload come out. Checks are in the order of real servers, because clients can see it.
+This module knows payloads, and neither headers, sockets nor faults. Checks are in the order of real servers, because
+it is visible to clients.
 
-Where the recorded server lets coins be stolen or doubled, this one refuses by default;
-`legacy_bugs` copies those defects too:
+Where the recorded server allows coins to be stolen or doubled, this one refuses by default. `legacy_bugs` copies
+these defects:
 
-- duplicates in the sum commands (their secrets cancel out, so nobody's secret is needed)
-  and in a join;
-- REMOVE and download by an old key, of coins that have left the locker by another way;
-- breaking or joining into serial numbers that are somebody's;
+- duplicates in the sum commands (their ANs cancel out, so that no AN is proved) and in a join;
+- REMOVE and download, by the old key, of coins that have left the locker by another way;
+- breaking or joining into serial numbers that are in use;
 - the small coins of a join staying authentic;
-- the death by command 0/3.
+- the crash by command 0/3.
 """
 
 import asyncio
 import itertools
 import secrets
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
+from lockers.localnet.change import ChangeCommands
+from lockers.localnet.coin_book import COIN_AN, COIN_AN_PAN, CoinBook
+from lockers.localnet.payloads import (
+    Outcome,
+    coins_and_tail,
+    denomination_of,
+    encode_bitmap,
+    read_rows,
+    signed_byte,
+    split,
+    verdict,
+    verdicts,
+)
 from lockers.localnet.store import SERIAL_NUMBERS, Change, CoinStore
-from lockers.raida.authenticity import AN_SIZE, created_an, download_an, fix_an, is_locker_key, xor, xor_sum
+from lockers.localnet.wire import Refused
+from lockers.raida.authenticity import AN_SIZE, created_an, download_an, fix_an, is_locker_key, xor
 from lockers.raida.coins import COIN_SIZE, HIGHEST_DENOMINATION, LOWEST_DENOMINATION, Coin
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.frames import BODY_OVERHEAD
-from lockers.raida.payloads import encode_bitmap, encode_verdicts
+from lockers.raida.payloads import ADMIN_SESSION, TICKET_SIZE
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 
 TICKET_SECONDS: Final = 300
 TICKET_SLOTS: Final = 512
 COINS_PER_TICKET: Final = 4096
-TICKET_SIZE: Final = 4
-ADMIN_SESSION: Final = 0xEEEEEEEE
-CHANGE_COUNT: Final = 10
-MAXIMUM_SERIALS: Final = 64
 BUILD_DATE: Final = b"20250323"
-
-_COIN_AN: Final = COIN_SIZE + AN_SIZE
-_COIN_AN_PAN: Final = COIN_SIZE + 2 * AN_SIZE
-_BREAK: Final = 1
-_JOIN: Final = 2
-
-
-class Outcome(NamedTuple):
-    """A status, and the payload of the answer if it has a body."""
-
-    status: Status
-    payload: bytes | None = None
 
 
 class Died(Exception):
     """The server crashes at this command instead of answering."""
-
-
-class _Refused(Exception):
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
 
 
 @dataclass(slots=True)
@@ -71,7 +61,7 @@ class _Ticket:
     claimed_by: set[int] = field(default_factory=set)
 
 
-# Asks another server what a ticket of its own is worth: (its number, ticket) -> coins' bytes.
+# Asks another server which coins its ticket confirms: (server number, ticket) -> coins of five bytes.
 AskPeer = Callable[[int, int], Awaitable[list[bytes]]]
 Clock = Callable[[], float]
 
@@ -80,8 +70,8 @@ class Bookkeeping:
     """
     One server's coins, lockers and tickets.
 
-    Lockers and tickets live in memory only. Real servers forget their lockers at a
-    restart; this one finds them again in its coins unless it is told to `forget_lockers`.
+    Lockers and tickets are kept in memory only. Real servers forget their lockers at a restart; this one rebuilds
+    them from the ANs of its coins, unless `forget_lockers` is called.
     """
 
     def __init__(
@@ -95,13 +85,12 @@ class Bookkeeping:
         clock: Clock = time.monotonic,
     ) -> None:
         self.raida = raida
-        self.holds_wrong_secrets = False
-        self._store = store
+        self._coins = CoinBook(store, legacy_bugs=legacy_bugs)
+        self._change = ChangeCommands(self._coins)
         self._admin_key = admin_key
-        self._legacy_bugs = legacy_bugs
         self._clock = clock
         self._lockers = store.lockers()
-        # Found once, most likely asked for again.
+        # Keys that were found by their prefix.
         self._key_by_prefix: dict[bytes, bytes] = {}
         self._tickets: dict[int, _Ticket] = {}
         self._commands = self._table(live=live)
@@ -117,7 +106,7 @@ class Bookkeeping:
         Kind 1 refers to a coin, kind 2 to the first five bytes of a locker's key.
         """
         if kind == KIND_COIN:
-            return self._an(reference) if self._store.knows(reference) else None
+            return self._coins.an(reference) if self._coins.store.knows(reference) else None
         key = self._key_by_prefix.get(reference)
         if key not in self._lockers:
             key = next((other for other in self._lockers if other.startswith(reference)), None)
@@ -126,15 +115,20 @@ class Bookkeeping:
         return key
 
     def forget_lockers(self) -> None:
+        """Lose the index of lockers, as real servers do at a restart."""
         self._lockers.clear()
+
+    def hold_wrong_secrets(self, is_wrong: bool) -> None:
+        """Hold a wrong AN for each coin, or the right ones again."""
+        self._coins.holds_wrong_secrets = is_wrong
 
     async def answer(self, group: int, code: int, payload: bytes | None, *, ask_peer: AskPeer) -> Outcome:
         """
-        Do the work of a command that this build `knows` and say what to answer.
+        Execute a command that this build `knows`, and return the answer.
 
-        `payload` is None when the request had no body at all.
+        `payload` is None if the request had no body.
 
-        :raises Died: the command kills this server
+        :raises Died: the command crashes this server
         :raises OSError: the store could not be written; nothing was changed
         """
         if payload is None and (group, code) not in _BODILESS:
@@ -145,7 +139,7 @@ class Bookkeeping:
             if (group, code) in _UNPLAYED:
                 return Outcome(Status.NOT_IMPLEMENTED)
             return self._commands[group, code](payload or b"")
-        except _Refused as refusal:
+        except Refused as refusal:
             return Outcome(refusal.status)
 
     def _table(self, *, live: bool) -> dict[tuple[int, int], Callable[[bytes], Outcome]]:
@@ -167,38 +161,13 @@ class Bookkeeping:
             (8, 83): self._peek,
             (8, 84): self._remove,
             (8, 88): self._store_multiple,
-            (9, 91): self._available_serial_numbers,
-            (9, 92): self._break,
-            (9, 93): self._join,
+            (9, 91): self._change.available_serial_numbers,
+            (9, 92): self._change.break_coin,
+            (9, 93): self._change.join,
         }
         if live:
-            table |= {(8, 8): self._download, (8, 80): self._store_without_sum, (9, 90): self._make_change}
+            table |= {(8, 8): self._download, (8, 80): self._store_without_sum, (9, 90): self._change.make_change}
         return table
-
-    # --- coins ---------------------------------------------------------------------------
-
-    def _an(self, coin: bytes) -> bytes:
-        an = self._store.an(coin)
-        return bytes(byte ^ 0xA5 for byte in an) if self.holds_wrong_secrets else an
-
-    def _ans(self, coins: list[bytes]) -> list[bytes]:
-        return list(map(self._an, coins)) if self.holds_wrong_secrets else self._store.ans(coins)
-
-    def _holds(self, coin: bytes, an: bytes) -> bool:
-        return self._store.knows(coin) and self._an(coin) == an
-
-    def _set_all(self, coins: list[bytes], an: bytes) -> None:
-        self._store.write_alike(coins, an)
-
-    def _has_forbidden_duplicates(self, coins: list[bytes]) -> bool:
-        return not self._legacy_bugs and len(set(coins)) < len(coins)
-
-    def _require_known(self, coins: Iterable[bytes]) -> None:
-        if not self._store.knows_all(coins):
-            raise _Refused(Status.INVALID_SN_OR_DENOMINATION)
-
-    def _sum_is_right(self, coins: list[bytes], total: bytes) -> bool:
-        return not self._has_forbidden_duplicates(coins) and xor_sum(self._ans(coins)) == total
 
     # --- status, authentication (section 6.1) ----------------------------------------------
 
@@ -213,56 +182,56 @@ class Bookkeeping:
         return Outcome(Status.SUCCESS)
 
     def _count(self, payload: bytes) -> Outcome:
-        if self._legacy_bugs:
+        if self._coins.legacy_bugs:
             raise Died
         counts = dict.fromkeys(range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1), 0)
-        for coin in self._store.coins_in_use():
-            counts[_denomination(coin)] += 1
+        for coin in self._coins.store.coins_in_use():
+            counts[denomination_of(coin)] += 1
         return Outcome(
             Status.SUCCESS,
-            b"".join(_signed_byte(number) + count.to_bytes(4, "big") for number, count in counts.items()),
+            b"".join(signed_byte(number) + count.to_bytes(4, "big") for number, count in counts.items()),
         )
 
     def _detect(self, payload: bytes) -> Outcome:
-        rows = _rows(payload, _COIN_AN, minimum=39)
-        return _per_item([self._holds(row[:COIN_SIZE], row[COIN_SIZE:]) for row in rows])
+        rows = read_rows(payload, COIN_AN, minimum=39)
+        return verdicts([self._coins.holds(row[:COIN_SIZE], row[COIN_SIZE:]) for row in rows])
 
     def _detect_sum(self, payload: bytes) -> Outcome:
-        coins, total = _coins_and_tail(payload, AN_SIZE, minimum=39)
-        self._require_known(coins)
-        return Outcome(Status.ALL_PASS if self._sum_is_right(coins, total) else Status.ALL_FAIL)
+        coins, total = coins_and_tail(payload, AN_SIZE, minimum=39)
+        self._coins.require_known(coins)
+        return Outcome(Status.ALL_PASS if self._coins.sum_is_right(coins, total) else Status.ALL_FAIL)
 
     def _pown(self, payload: bytes) -> Outcome:
         passed: list[bool] = []
         changes: dict[bytes, Change] = {}
-        for row in _rows(payload, _COIN_AN_PAN, minimum=55):
-            coin, an, pan = row[:COIN_SIZE], row[COIN_SIZE:_COIN_AN], row[_COIN_AN:]
-            # A coin listed twice meets on its second turn the secret that the first one gave it.
-            held = changes[coin].an == an if coin in changes else self._holds(coin, an)
+        for row in read_rows(payload, COIN_AN_PAN, minimum=55):
+            coin, an, pan = row[:COIN_SIZE], row[COIN_SIZE:COIN_AN], row[COIN_AN:]
+            # A coin that is listed twice has, the second time, the AN that it got the first time.
+            held = changes[coin].an == an if coin in changes else self._coins.holds(coin, an)
             passed.append(held)
             if held:
                 changes[coin] = Change(coin, pan, in_use=True)
-        self._store.write(changes.values())
-        return _per_item(passed)
+        self._coins.store.write(changes.values())
+        return verdicts(passed)
 
     def _pown_sum(self, payload: bytes) -> Outcome:
-        coins, tail = _coins_and_tail(payload, 2 * AN_SIZE, minimum=55)
+        coins, tail = coins_and_tail(payload, 2 * AN_SIZE, minimum=55)
         total, delta = tail[:AN_SIZE], tail[AN_SIZE:]
-        self._require_known(coins)
-        if not self._sum_is_right(coins, total):
+        self._coins.require_known(coins)
+        if not self._coins.sum_is_right(coins, total):
             return Outcome(Status.ALL_FAIL)
-        ans = {coin: self._an(coin) for coin in coins}
+        ans = {coin: self._coins.an(coin) for coin in coins}
         for coin in coins:
             ans[coin] = xor(ans[coin], delta)
-        self._store.write(Change(coin, an, in_use=True) for coin, an in ans.items())
+        self._coins.store.write(Change(coin, an, in_use=True) for coin, an in ans.items())
         return Outcome(Status.ALL_PASS)
 
     # --- healing (section 6.1) -------------------------------------------------------------
 
     def _get_ticket(self, payload: bytes) -> Outcome:
-        rows = _rows(payload, _COIN_AN, minimum=39)
-        self._require_known(row[:COIN_SIZE] for row in rows)
-        passed = [self._holds(row[:COIN_SIZE], row[COIN_SIZE:]) for row in rows]
+        rows = read_rows(payload, COIN_AN, minimum=39)
+        self._coins.require_known(row[:COIN_SIZE] for row in rows)
+        passed = [self._coins.holds(row[:COIN_SIZE], row[COIN_SIZE:]) for row in rows]
         if not any(passed):
             return Outcome(Status.ALL_FAIL)
         good = [row[:COIN_SIZE] for row, is_good in zip(rows, passed, strict=True) if is_good]
@@ -274,7 +243,7 @@ class Bookkeeping:
     def _new_ticket(self, coins: list[bytes]) -> int:
         self._drop_old_tickets()
         if len(self._tickets) >= TICKET_SLOTS:
-            raise _Refused(Status.NO_TICKET_SLOT)
+            raise Refused(Status.NO_TICKET_SLOT)
         number = 0
         while number == 0 or number in self._tickets:
             number = secrets.randbits(32)
@@ -302,57 +271,57 @@ class Bookkeeping:
         return Outcome(Status.SUCCESS, b"".join(ticket.coins))
 
     def _find(self, payload: bytes) -> Outcome:
-        rows = _rows(payload, _COIN_AN_PAN, minimum=55)
-        self._require_known(row[:COIN_SIZE] for row in rows)
+        rows = read_rows(payload, COIN_AN_PAN, minimum=55)
+        self._coins.require_known(row[:COIN_SIZE] for row in rows)
         found = bytes(self._which(row) for row in rows)
         if len(set(found)) == 1:
             return Outcome((Status.FIND_NEITHER, Status.FIND_ALL_AN, Status.FIND_ALL_PAN)[found[0]])
         return Outcome(Status.FIND_MIXED, found)
 
     def _which(self, row: bytes) -> int:
-        an = self._an(row[:COIN_SIZE])
-        return 1 if an == row[COIN_SIZE:_COIN_AN] else 2 if an == row[_COIN_AN:] else 0
+        an = self._coins.an(row[:COIN_SIZE])
+        return 1 if an == row[COIN_SIZE:COIN_AN] else 2 if an == row[COIN_AN:] else 0
 
     async def _fix(self, payload: bytes, ask_peer: AskPeer) -> Outcome:
-        coins, tail = _coins_and_tail(payload, AN_SIZE + RAIDA_COUNT * TICKET_SIZE, minimum=139)
-        self._require_known(coins)
+        coins, tail = coins_and_tail(payload, AN_SIZE + RAIDA_COUNT * TICKET_SIZE, minimum=139)
+        self._coins.require_known(coins)
         pan_generator, numbers = tail[:AN_SIZE], tail[AN_SIZE:]
-        # The server trusts itself: its own vote is there from the beginning.
+        # The server counts its own vote.
         votes = dict.fromkeys(coins, 1)
-        tickets = [int.from_bytes(number, "big") for number in _split(numbers, TICKET_SIZE)]
+        tickets = [int.from_bytes(number, "big") for number in split(numbers, TICKET_SIZE)]
         peers = [ask_peer(raida, ticket) for raida, ticket in enumerate(tickets) if ticket and raida != self.raida]
         for coin in itertools.chain.from_iterable(map(set, await asyncio.gather(*peers))):
             if coin in votes:
                 votes[coin] += 1
         passed = [votes[coin] > QUORUM for coin in coins]
-        self._store.write(
+        self._coins.store.write(
             Change(coin, fix_an(raida=self.raida, coin=Coin.from_bytes(coin), pg=pan_generator), in_use=True)
             for coin, is_fixed in zip(coins, passed, strict=True)
             if is_fixed
         )
-        return _per_item(passed)
+        return verdicts(passed)
 
     # --- admin (section 6.1) ---------------------------------------------------------------
 
     def _require_admin(self, key: bytes) -> None:
         if not secrets.compare_digest(key, self._admin_key):
-            raise _Refused(Status.ADMIN_AUTH)
+            raise Refused(Status.ADMIN_AUTH)
 
     def _create_coins(self, payload: bytes) -> Outcome:
         head = 4 + AN_SIZE
         if len(payload) + BODY_OVERHEAD < 43:
             return Outcome(Status.INVALID_PACKET_LENGTH)
         self._require_admin(payload[4:head])
-        coins = _split(payload[head:], COIN_SIZE)
-        self._require_known(coins)
+        coins = split(payload[head:], COIN_SIZE)
+        self._coins.require_known(coins)
         if int.from_bytes(payload[:4], "big") not in (0, ADMIN_SESSION):
             return Outcome(Status.PAGE_IS_NOT_RESERVED)
         if len(coins) < 4:
-            # Real servers hash what happens to lie behind a shorter list: nobody could know the secrets.
+            # Real servers hash whatever memory follows a shorter list, so the ANs would be unknown.
             return Outcome(Status.INVALID_PACKET_LENGTH)
         created = [Coin.from_bytes(coin) for coin in coins]
-        old = b"".join(map(self._an, coins))
-        self._store.write(
+        old = b"".join(map(self._coins.an, coins))
+        self._coins.store.write(
             Change(coin.to_bytes(), created_an(raida=self.raida, coin=coin, created=created), in_use=True)
             for coin in created
         )
@@ -363,9 +332,9 @@ class Bookkeeping:
             return Outcome(Status.INVALID_PACKET_LENGTH)
         self._require_admin(payload[:AN_SIZE])
         denomination = payload[AN_SIZE:]
-        self._require_known([denomination + bytes(4)])
+        self._coins.require_known([denomination + bytes(4)])
         bitmap = bytearray(SERIAL_NUMBERS // 8)
-        for coin in self._store.coins_in_use():
+        for coin in self._coins.store.coins_in_use():
             if coin[:1] == denomination:
                 number = int.from_bytes(coin[1:], "big")
                 bitmap[number // 8] |= 1 << number % 8
@@ -374,20 +343,20 @@ class Bookkeeping:
     # --- lockers (section 6.2) -------------------------------------------------------------
 
     def _put(self, payload: bytes) -> Outcome:
-        coins, tail = _coins_and_tail(payload, 2 * AN_SIZE, minimum=55)
+        coins, tail = coins_and_tail(payload, 2 * AN_SIZE, minimum=55)
         total, key = tail[:AN_SIZE], tail[AN_SIZE:]
-        self._require_known(coins)
-        if not self._sum_is_right(coins, total):
+        self._coins.require_known(coins)
+        if not self._coins.sum_is_right(coins, total):
             return Outcome(Status.ALL_FAIL)
         if not is_locker_key(key):
             return Outcome(Status.INVALID_PAN)
-        self._set_all(coins, key)
+        self._coins.set_all(coins, key)
         self._list_in_locker(key, coins)
         return Outcome(Status.ALL_PASS)
 
     def _list_in_locker(self, key: bytes, coins: list[bytes]) -> None:
         listed = self._lockers.setdefault(key, {})
-        if self._legacy_bugs:
+        if self._coins.legacy_bugs:
             for coin in coins:
                 listed[coin] = listed.get(coin, 0) + 1
         else:
@@ -399,36 +368,36 @@ class Bookkeeping:
         listed = self._lockers.get(payload)
         if listed is None:
             return Outcome(Status.ALL_FAIL)
-        # Without the defect that counts them each coin is there once.
-        several = [coin * count for coin, count in listed.items()] if self._legacy_bugs else listed
+        # With the defect, a coin that was put twice is listed twice.
+        several = [coin * count for coin, count in listed.items()] if self._coins.legacy_bugs else listed
         return Outcome(Status.ALL_PASS, b"".join(several))
 
     def _remove(self, payload: bytes) -> Outcome:
         if len(payload) + BODY_OVERHEAD < 55:
             return Outcome(Status.INVALID_PACKET_LENGTH)
-        key, rows = payload[:AN_SIZE], _split(payload[AN_SIZE:], _COIN_AN)
+        key, rows = payload[:AN_SIZE], split(payload[AN_SIZE:], COIN_AN)
         listed = self._lockers.get(key)
         if listed is None:
             return Outcome(Status.ALL_FAIL)
         coins = [row[:COIN_SIZE] for row in rows]
         passed = [
-            coin in listed and (self._legacy_bugs or an == key)
-            for coin, an in zip(coins, self._ans(coins), strict=True)
+            coin in listed and (self._coins.legacy_bugs or an == key)
+            for coin, an in zip(coins, self._coins.ans(coins), strict=True)
         ]
         taken = {
             coin: Change(coin, row[COIN_SIZE:], in_use=True)
             for coin, row, is_taken in zip(coins, rows, passed, strict=True)
             if is_taken
         }
-        self._store.write(taken.values())
+        self._coins.store.write(taken.values())
         self._strike_from_locker(key, [coin for coin, is_taken in zip(coins, passed, strict=True) if is_taken])
-        if not self._legacy_bugs:
-            self._strike_from_locker(key, [coin for coin in listed if self._store.an(coin) != key])
-        # Whatever the outcome, and one byte longer than it needs to be for a multiple of eight.
-        return Outcome(encode_verdicts(passed)[0], encode_bitmap(passed, size=len(passed) // 8 + 1))
+        if not self._coins.legacy_bugs:
+            self._strike_from_locker(key, [coin for coin in listed if self._coins.store.an(coin) != key])
+        # With every status, and one byte longer than necessary for a multiple of eight.
+        return Outcome(verdict(passed), encode_bitmap(passed, size=len(passed) // 8 + 1))
 
     def _may_leave(self, coin: bytes, key: bytes) -> bool:
-        return self._legacy_bugs or self._an(coin) == key
+        return self._coins.legacy_bugs or self._coins.an(coin) == key
 
     def _strike_from_locker(self, key: bytes, coins: Iterable[bytes]) -> None:
         listed = self._lockers.get(key, {})
@@ -447,7 +416,7 @@ class Bookkeeping:
         count = payload[0]
         if count == 0:
             return Outcome(Status.INVALID_PARAMETER)
-        # Sizes first, of all of them, before the first one is stored.
+        # All sizes are checked before the first locker is stored.
         deposits: list[bytes] = []
         position = 1
         for _ in range(count):
@@ -459,27 +428,29 @@ class Bookkeeping:
             position += 2 + size
         if len(payload) < 1 + count * (2 + COIN_SIZE + 2 * AN_SIZE):
             return Outcome(Status.INVALID_PACKET_LENGTH)
-        return _per_item([self._store_one(deposit) for deposit in deposits])
+        return verdicts([self._store_one(deposit) for deposit in deposits])
 
     def _store_one(self, deposit: bytes) -> bool:
-        coins = _split(deposit[: -2 * AN_SIZE], COIN_SIZE)
+        coins = split(deposit[: -2 * AN_SIZE], COIN_SIZE)
         total, key = deposit[-2 * AN_SIZE : -AN_SIZE], deposit[-AN_SIZE:]
-        is_good = all(map(self._store.knows, coins)) and self._sum_is_right(coins, total) and is_locker_key(key)
+        is_good = (
+            all(map(self._coins.store.knows, coins)) and self._coins.sum_is_right(coins, total) and is_locker_key(key)
+        )
         if is_good and coins:
-            self._set_all(coins, key)
+            self._coins.set_all(coins, key)
             self._list_in_locker(key, coins)
         return is_good
 
     def _store_without_sum(self, payload: bytes) -> Outcome:
         passed: list[bool] = []
-        for row in _rows(payload, _COIN_AN_PAN, minimum=55):
-            coin, an, key = row[:COIN_SIZE], row[COIN_SIZE:_COIN_AN], row[_COIN_AN:]
-            is_good = self._holds(coin, an) and is_locker_key(key)
+        for row in read_rows(payload, COIN_AN_PAN, minimum=55):
+            coin, an, key = row[:COIN_SIZE], row[COIN_SIZE:COIN_AN], row[COIN_AN:]
+            is_good = self._coins.holds(coin, an) and is_locker_key(key)
             passed.append(is_good)
             if is_good:
-                self._set_all([coin], key)
+                self._coins.set_all([coin], key)
                 self._list_in_locker(key, [coin])
-        return _per_item(passed)
+        return verdicts(passed)
 
     def _download(self, payload: bytes) -> Outcome:
         if len(payload) != 2 * AN_SIZE:
@@ -488,106 +459,16 @@ class Bookkeeping:
         coins = [coin for coin in self._lockers.pop(key, {}) if self._may_leave(coin, key)]
         if not coins:
             return Outcome(Status.ALL_FAIL)
-        self._store.write(
+        self._coins.store.write(
             Change(coin, download_an(coin=Coin.from_bytes(coin), seed=seed), in_use=True) for coin in coins
         )
         return Outcome(Status.ALL_PASS, b"".join(coins))
-
-    # --- change (section 6.3) --------------------------------------------------------------
-
-    def _available_serial_numbers(self, payload: bytes) -> Outcome:
-        if len(payload) != 6:
-            return Outcome(Status.INVALID_PACKET_LENGTH)
-        operation, denomination = payload[4], payload[5:]
-        if operation not in (_BREAK, _JOIN):
-            return Outcome(Status.INVALID_PARAMETER)
-        self._require_known([denomination + bytes(4)])
-        wanted = _denomination(denomination) + (1 if operation == _JOIN else -1)
-        if not LOWEST_DENOMINATION <= wanted <= HIGHEST_DENOMINATION:
-            return Outcome(Status.INVALID_SN_OR_DENOMINATION)
-        numbers = self._store.free_serial_numbers(_signed_byte(wanted), limit=MAXIMUM_SERIALS)
-        return Outcome(Status.SUCCESS, _signed_byte(wanted) + b"".join(n.to_bytes(4, "big") for n in numbers))
-
-    def _read_change(self, payload: bytes) -> tuple[int, bytes, bytes, list[bytes]]:
-        if len(payload) != 4 + _COIN_AN * (1 + CHANGE_COUNT):
-            raise _Refused(Status.INVALID_PACKET_LENGTH)
-        big = payload[4 : 4 + _COIN_AN]
-        return (
-            int.from_bytes(payload[:4], "big"),
-            big[:COIN_SIZE],
-            big[COIN_SIZE:],
-            _split(payload[4 + _COIN_AN :], _COIN_AN),
-        )
-
-    def _require_ten_of(self, big: bytes, rows: list[bytes]) -> None:
-        coins = [row[:COIN_SIZE] for row in rows]
-        self._require_known(coins)
-        if any(_denomination(coin) != _denomination(big) - 1 for coin in coins):
-            raise _Refused(Status.INVALID_SN_OR_DENOMINATION)
-        if self._has_forbidden_duplicates(coins):
-            raise _Refused(Status.INVALID_SN_OR_DENOMINATION)
-
-    def _require_free(self, coins: Iterable[bytes], status: Status) -> None:
-        if not self._legacy_bugs and any(map(self._store.is_in_use, coins)):
-            raise _Refused(status)
-
-    def _break(self, payload: bytes) -> Outcome:
-        session, big, an, rows = self._read_change(payload)
-        self._require_known([big])
-        if _denomination(big) == LOWEST_DENOMINATION:
-            return Outcome(Status.INVALID_SN_OR_DENOMINATION)
-        if not self._holds(big, an):
-            return Outcome(Status.ALL_FAIL)
-        self._require_ten_of(big, rows)
-        self._require_unreserved(session)
-        self._require_free((row[:COIN_SIZE] for row in rows), Status.INVALID_SN_OR_DENOMINATION)
-        changes = [Change(row[:COIN_SIZE], row[COIN_SIZE:], in_use=True) for row in rows]
-        self._store.write([*changes, _freed(big)])
-        return Outcome(Status.SUCCESS)
-
-    def _join(self, payload: bytes) -> Outcome:
-        session, big, pan, rows = self._read_change(payload)
-        self._require_known([big])
-        self._require_unreserved(session)
-        self._require_ten_of(big, rows)
-        if not all(self._holds(row[:COIN_SIZE], row[COIN_SIZE:]) for row in rows):
-            return Outcome(Status.ALL_FAIL)
-        self._require_free([big], Status.INVALID_SN_OR_DENOMINATION)
-        small = [
-            Change(row[:COIN_SIZE], row[COIN_SIZE:], in_use=False) if self._legacy_bugs else _freed(row[:COIN_SIZE])
-            for row in rows
-        ]
-        self._store.write([*small, Change(big, pan, in_use=True)])
-        return Outcome(Status.SUCCESS)
-
-    def _require_unreserved(self, session: int) -> None:
-        # Nothing reserves a page in this build, so only the session 0 owns any.
-        if session != 0:
-            raise _Refused(Status.PAGE_IS_NOT_RESERVED)
-
-    def _make_change(self, payload: bytes) -> Outcome:
-        head = _COIN_AN + 4
-        if len(payload) != head + CHANGE_COUNT * AN_SIZE:
-            return Outcome(Status.INVALID_PACKET_LENGTH)
-        big, an = payload[:COIN_SIZE], payload[COIN_SIZE:_COIN_AN]
-        first, pans = int.from_bytes(payload[_COIN_AN:head], "big"), _split(payload[head:], AN_SIZE)
-        self._require_known([big])
-        if _denomination(big) == LOWEST_DENOMINATION or first + CHANGE_COUNT > SERIAL_NUMBERS:
-            return Outcome(Status.INVALID_SN_OR_DENOMINATION)
-        if not self._holds(big, an):
-            return Outcome(Status.ALL_FAIL)
-        lower = _signed_byte(_denomination(big) - 1)
-        coins = [lower + number.to_bytes(4, "big") for number in range(first, first + CHANGE_COUNT)]
-        self._require_free(coins, Status.SN_NOT_AVAILABLE)
-        changes = [Change(coin, pan, in_use=True) for coin, pan in zip(coins, pans, strict=True)]
-        self._store.write([*changes, _freed(big)])
-        return Outcome(Status.SUCCESS)
 
 
 _FIX: Final = (2, 80)
 _BODILESS: Final = frozenset({(0, 0), (0, 1), (0, 3)})
 
-# Known to real servers, played by nobody here: trade lockers, keys, shards, crossover, files, integrity.
+# Known to real servers but not implemented here: trade lockers, keys, shards, crossover, files, integrity.
 _UNPLAYED: Final = frozenset(
     {(3, 120), (3, 140), (3, 150), (8, 81), (8, 85), (8, 86), (8, 87), (8, 89), (12, 120), (14, 2), (14, 4), (14, 5)}
     | {(4, code) for code in range(41, 46)}
@@ -595,38 +476,3 @@ _UNPLAYED: Final = frozenset(
     | {(11, code) for code in (110, 111, 112, 114)}
     | {(13, code) for code in (134, 135, 136)}
 )
-
-
-def _rows(payload: bytes, size: int, *, minimum: int) -> list[bytes]:
-    if len(payload) + BODY_OVERHEAD < minimum:
-        raise _Refused(Status.INVALID_PACKET_LENGTH)
-    return _split(payload, size)
-
-
-def _coins_and_tail(payload: bytes, tail: int, *, minimum: int) -> tuple[list[bytes], bytes]:
-    """Coins' five bytes as often as there are any, then a tail of fixed size; `minimum` is the whole body's."""
-    if len(payload) + BODY_OVERHEAD < minimum:
-        raise _Refused(Status.INVALID_PACKET_LENGTH)
-    return _split(payload[:-tail], COIN_SIZE), payload[-tail:]
-
-
-def _split(data: bytes, size: int) -> list[bytes]:
-    if len(data) % size:
-        raise _Refused(Status.COINS_NOT_DIV)
-    return [row for (row,) in struct.iter_unpack(f"{size}s", data)]
-
-
-def _per_item(passed: list[bool]) -> Outcome:
-    return Outcome(*encode_verdicts(passed))
-
-
-def _freed(coin: bytes) -> Change:
-    return Change(coin, secrets.token_bytes(AN_SIZE), in_use=False)
-
-
-def _denomination(coin: bytes) -> int:
-    return int.from_bytes(coin[:1], "big", signed=True)
-
-
-def _signed_byte(number: int) -> bytes:
-    return number.to_bytes(1, "big", signed=True)

@@ -20,7 +20,6 @@ from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
 from lockers.raida.payloads import (
     CoinAnPan,
-    CreationRequest,
     decode_verdicts,
     encode_create_coins,
     encode_pown,
@@ -132,7 +131,7 @@ def _mint_batch(
     servers: Sequence[Server], coins: Sequence[Coin], admin_key: bytes, deadline_seconds: float
 ) -> list[CoinRecord]:
     asked = [server.raida for server in servers]
-    creation = encode_create_coins(CreationRequest(tuple(coins), admin_key))
+    creation = encode_create_coins(coins, admin_key)
     created = transport.ask(
         servers, Call(Command.CREATE_COINS, dict.fromkeys(asked, creation)), until=transport.within(deadline_seconds)
     )

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from lockers.localnet.bookkeeping import Bookkeeping, Died, Outcome
+from lockers.localnet.bookkeeping import Bookkeeping, Died
 from lockers.localnet.faults import MOMENTARY, Fault
+from lockers.localnet.payloads import Outcome
 from lockers.localnet.store import CoinStore
 from lockers.localnet.wire import (
     KIND_OFFSET,
@@ -172,7 +173,7 @@ class RaidaServer:
             await self.listen()
 
     def _apply_faults_to_books(self) -> None:
-        self._books.holds_wrong_secrets = "wrong-secret" in self.faults
+        self._books.hold_wrong_secrets("wrong-secret" in self.faults)
 
     async def _die(self) -> None:
         self._is_dead = True

@@ -40,13 +40,8 @@ class Command(Enum):
         return self.value[1]
 
 
-ALL: Final = frozenset(Command)
-
-# Known only to newer servers; an older one answers INVALID_COMMAND (sections 6.2, 6.3).
-LIVE_ONLY: Final = frozenset({Command.DOWNLOAD, Command.STORE_WITHOUT_SUM, Command.MAKE_CHANGE})
-
-# Asking twice is the same as asking once. A validated ticket is used up, and getting
-# available serial numbers reserves them, so neither is here.
+# Idempotent commands. Validating a ticket consumes it, and getting available serial numbers reserves them, so neither
+# is here.
 REPEATABLE: Final = frozenset(
     {
         Command.ECHO,

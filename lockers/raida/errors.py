@@ -1,23 +1,16 @@
 """
-Everything this package raises about bytes and texts it was given.
+The exceptions of this package.
 
-`WireError`s carry the status byte which a server answers to such a request (None where
-it does not answer at all, or where the bytes were an answer). No message contains a
-byte of what was read: it may be a secret.
+No message contains a byte of what was read: it may be a secret.
 """
-
-from typing import ClassVar
-
-from lockers.raida.legacy import LegacyRecord
-from lockers.raida.statuses import Status
 
 
 class RaidaError(Exception):
-    """Any complaint of this package."""
+    """The base of all exceptions of this package."""
 
 
 class Unencodable(RaidaError, ValueError):
-    """Our own caller asked for something that the wire or the file format cannot say."""
+    """The caller passed a value that the wire or the file format cannot hold."""
 
 
 class InvalidAmount(RaidaError, ValueError):
@@ -29,107 +22,39 @@ class InvalidCode(RaidaError, ValueError):
 
 
 class WireError(RaidaError):
-    """Bytes from a peer are not a message of the protocol."""
-
-    status: ClassVar[Status | None] = None
+    """Bytes from a server are not an answer of the protocol."""
 
 
 class Truncated(WireError):
-    """Fewer bytes than a header, or than an answer's header promises."""
-
-
-class BadHeader(WireError):
-    """A header field has a value that is refused."""
-
-
-class BadRouting(BadHeader):
-    status = Status.INVALID_ROUTING
-
-
-class BadSplit(BadHeader):
-    status = Status.INVALID_SPLIT_ID
-
-
-class WrongRaida(BadHeader):
-    status = Status.INVALID_RAIDA_ID
-
-
-class BadShard(BadHeader):
-    status = Status.INVALID_SHARD_ID
-
-
-class UnknownGroup(BadHeader):
-    status = Status.INVALID_COMMAND_GROUP
-
-
-class UnknownCommand(BadHeader):
-    status = Status.INVALID_COMMAND
-
-
-class BadCoinId(BadHeader):
-    status = Status.INVALID_COIN_ID
-
-
-class BadEncryption(BadHeader):
-    status = Status.INVALID_ENCRYPTION_CODE
-
-
-class UnknownKey(BadHeader):
-    """The key reference names a coin or a locker that is not known here."""
-
-    status = Status.INVALID_ENCRYPTION
-
-
-class EmptyRequest(BadHeader):
-    status = Status.EMPTY_REQUEST
+    """An answer has fewer bytes than a header, or than its header announces."""
 
 
 class BadLength(WireError):
     """A body or payload is shorter or longer than its kind can be."""
 
-    status = Status.INVALID_PACKET_LENGTH
-
 
 class BadTerminator(WireError):
-    status = Status.INVALID_EOF
-
-
-class BadChallenge(WireError):
-    """The CRC of the challenge is wrong, or the key it was decrypted with."""
-
-    status = Status.INVALID_CRC
+    """A body does not end with 3E 3E."""
 
 
 class NotDivisible(WireError):
-    """A list is not a whole number of coin records."""
-
-    status = Status.COINS_NOT_DIV
+    """A list is not a whole number of records."""
 
 
 class BadCoin(WireError):
     """A denomination is outside -8..6."""
 
-    status = Status.INVALID_SN_OR_DENOMINATION
-
-
-class BadLockerKey(WireError):
-    """A locker key does not end with FFFFFFFF."""
-
-    status = Status.INVALID_PAN
-
 
 class BadPayload(WireError):
-    """A field of a payload has a value that it cannot have."""
-
-    status = Status.INVALID_PARAMETER
+    """A field of a payload has an impossible value."""
 
 
 class UnexpectedStatus(WireError):
-    """An answer's status has no meaning for the command that was asked."""
+    """The status of an answer has no meaning for the command."""
 
 
 class CoinFileError(RaidaError):
-    """Bytes are not a coin file which can be read."""
+    """Bytes are not a readable coin file."""
 
 
 class Unrecognised(CoinFileError):
@@ -151,10 +76,9 @@ class UnsupportedFormat(CoinFileError):
 class LegacyCoin(CoinFileError):
     """A file holds coins of the previous network, which no locker takes until they are upgraded."""
 
-    def __init__(self, coins: tuple[LegacyRecord, ...]) -> None:
+    def __init__(self) -> None:
         super().__init__("these are legacy coins: they have to be upgraded before a locker takes them")
-        self.coins = coins
 
 
 class TooLarge(CoinFileError):
-    """A coin file has more members, coins or bytes than a reader should unfold."""
+    """A coin file has more members, coins or bytes than the limits allow."""

@@ -21,7 +21,6 @@ from lockers.raida import errors
 from lockers.raida.authenticity import AN_SIZE
 from lockers.raida.coins import COIN_SIZE, HIGHEST_SERIAL_NUMBER, Coin
 from lockers.raida.grades import POWN_SIZE, UNTRIED, decode_pown, encode_pown, is_pown
-from lockers.raida.legacy import LegacyRecord
 from lockers.raida.statuses import RAIDA_COUNT
 
 T = TypeVar("T")
@@ -147,7 +146,7 @@ def read_file(data: bytes) -> CoinFile:
 
     :raises Unrecognised: it begins like no coin file, or carries no coins
     :raises Damaged: it is cut, contradicts itself, fails its checksum or names a coin twice
-    :raises LegacyCoin: its coins are of the previous network; the error has them
+    :raises LegacyCoin: its coins are of the previous network
     :raises Encrypted: it is encrypted by its owner
     :raises UnsupportedFormat: it is of a format that is known by name only
     :raises TooLarge: it holds more bytes, members or coins than the limits above
@@ -276,19 +275,9 @@ def _refuse_legacy_bin(data: bytes) -> NoReturn:
         raise errors.Unrecognised("this is not a coin file")
     rest = len(data) - _HEADER_SIZE
     # The header does not say whether there are PANs: the length does.
-    sizes = [size for size in (_LEGACY_COIN_SIZE, _LEGACY_COIN_SIZE + _ANS_SIZE) if rest and rest % size == 0]
-    if not sizes:
+    if not rest or (rest % _LEGACY_COIN_SIZE and rest % (_LEGACY_COIN_SIZE + _ANS_SIZE)):
         raise errors.Damaged("the file is not a whole number of legacy coins")
-    starts = range(_HEADER_SIZE, len(data), sizes[0])
-    raise errors.LegacyCoin(tuple(_read_legacy_record(data[start : start + sizes[0]]) for start in starts))
-
-
-def _read_legacy_record(data: bytes) -> LegacyRecord:
-    ans_start = 3 + POWN_SIZE
-    pown = decode_pown(data[3:ans_start])
-    # Its writer had no letter d, and gave that half byte to n.
-    pown = pown.replace("d", "n") if pown else None
-    return LegacyRecord(int.from_bytes(data[:3], "big"), _numbers(data[ans_start:]), pown)
+    raise errors.LegacyCoin
 
 
 # .stack

@@ -4,8 +4,7 @@ from enum import Enum
 from typing import Final
 
 from lockers.raida import errors
-from lockers.raida.encryption import KIND_COIN
-from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 
 PASSED: Final = "p"
 FAILED: Final = "f"
@@ -21,17 +20,6 @@ _LETTERS: Final = {nibble: letter for letter, nibble in _NIBBLES.items()}
 _FILLER_NIBBLE: Final = 0x9
 
 POWN_SIZE: Final = 13
-
-# Why there was no answer, in the words of the network client. A server that refused the
-# connection got nothing; one whose answer could not be read may have done its work, which
-# is no better known than after no answer.
-_SILENCES: Final = {
-    "timeout": NO_REPLY,
-    "mismatch": NO_REPLY,
-    "garbage": NO_REPLY,
-    "refused": ERROR,
-    "network": DROPPED,
-}
 
 
 class Grade(Enum):
@@ -82,24 +70,6 @@ def grade(pown: str) -> Grade:
         if letter in pown:
             return verdict
     return Grade.ERRORED
-
-
-def letter_for(outcome: int | str, *, encryption_kind: int = 0) -> str:
-    """
-    The letter for one server: `outcome` is the status of its answer, or why there was none.
-
-    Encrypted with a coin (kind 1), a request that cannot be decrypted tells of a broken key.
-    A mixed answer has a letter per coin in its bitmap, and is an error to this function.
-    """
-    if isinstance(outcome, str):
-        return _SILENCES.get(outcome, NO_REPLY)
-    if outcome in (Status.ALL_PASS, Status.SUCCESS):
-        return PASSED
-    if outcome == Status.ALL_FAIL:
-        return FAILED
-    if encryption_kind == KIND_COIN and outcome in (Status.INVALID_ENCRYPTION, Status.INVALID_CRC):
-        return BROKEN_KEY
-    return ERROR
 
 
 def encode_pown(pown: str) -> bytes:

@@ -1,19 +1,14 @@
 """
-Payloads of requests and answers (the RAIDA protocol, section 6), for both ends of the wire.
+Payloads of requests and answers (the RAIDA protocol, section 6), the client's half.
 
-A payload is what stands between the challenge and the terminator. `encode_x` and
-`decode_x` are the request of command x: whatever `decode_x` accepts, `encode_x` turns back
-into the same bytes. `decode_x_reply` takes the status of the answer too, since it tells
-what the payload can be, and `encode_x_reply` gives both; a payload of None is an answer
-without a body.
+A payload is the part of a body between the challenge and the terminator. `encode_x` builds the request of command x,
+`decode_x_reply` parses its answer, given its status too, which determines the form of the payload.
 
-Sizes: an authenticity number, a key, a sum and a seed have 16 bytes, a coin 5; tickets,
-sessions and serial numbers are u32.
+Sizes: an authenticity number, a key and a sum have 16 bytes, a coin 5; tickets, sessions and serial numbers are u32.
 
-Every decoder may raise `BadLength` (status 16), `NotDivisible` (39: a list is not a whole
-number of records) and `BadCoin` (40: a denomination outside -8..6); a decoder of replies
-also `UnexpectedStatus`, so look at the status first if it may be an error. Other errors
-are named where they are raised. Encoders raise `Unencodable`.
+Every decoder may raise `BadLength`, `NotDivisible` (a list is not a whole number of records), `BadCoin` (a
+denomination outside -8..6) and `UnexpectedStatus` (an error status, for instance); `BadPayload` is named where it is
+raised. Encoders raise `Unencodable`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +18,13 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from lockers.raida import errors
-from lockers.raida.authenticity import AN_SIZE, is_locker_key, xor_sum, xor_sums
+from lockers.raida.authenticity import AN_SIZE, is_locker_key, xor_sums
 from lockers.raida.coins import COIN_SIZE, Coin
 from lockers.raida.statuses import NO_SUCH_LOCKER, RAIDA_COUNT, Status
 
 TICKET_SIZE: Final = 4
-VERSION_SIZE: Final = 8
 
-# What the admin command sends where others have a session id.
+# The session of the admin command.
 ADMIN_SESSION: Final = 0xEEEEEEEE
 
 # A coin breaks into this many of the next lower denomination.
@@ -39,16 +33,12 @@ CHANGE_COUNT: Final = 10
 # The most serial numbers in one answer.
 MAXIMUM_SERIALS: Final = 64
 
-_COIN_AN_SIZE: Final = COIN_SIZE + AN_SIZE
-_COIN_AN_PAN_SIZE: Final = COIN_SIZE + 2 * AN_SIZE
-
 Item = TypeVar("Item")
-Verdict = tuple[Status, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class CoinAn:
-    """A coin and the AN which the addressed server holds for it."""
+    """A coin and the AN that the addressed server holds for it."""
 
     coin: Coin
     an: bytes = field(repr=False)
@@ -64,7 +54,7 @@ class CoinPan:
 
 @dataclass(frozen=True, slots=True)
 class CoinAnPan:
-    """A coin, the AN which the addressed server holds, and the one proposed."""
+    """A coin, the AN that the addressed server holds, and the proposed one."""
 
     coin: Coin
     an: bytes = field(repr=False)
@@ -106,45 +96,29 @@ def _split(data: bytes, size: int, decode: Callable[[bytes], Item]) -> tuple[Ite
     return tuple(decode(data[start : start + size]) for start in range(0, len(data), size))
 
 
-def _encode_coin(coin: Coin) -> bytes:
-    return coin.to_bytes()
-
-
 def _encode_coin_an(record: CoinAn) -> bytes:
     return record.coin.to_bytes() + _exactly(AN_SIZE, record.an)
-
-
-def _decode_coin_an(data: bytes) -> CoinAn:
-    return CoinAn(Coin.from_bytes(data[:COIN_SIZE]), data[COIN_SIZE:])
 
 
 def _encode_coin_pan(record: CoinPan) -> bytes:
     return record.coin.to_bytes() + _exactly(AN_SIZE, record.pan)
 
 
-def _decode_coin_pan(data: bytes) -> CoinPan:
-    return CoinPan(Coin.from_bytes(data[:COIN_SIZE]), data[COIN_SIZE:])
-
-
 def _encode_coin_an_pan(record: CoinAnPan) -> bytes:
     return record.coin.to_bytes() + _exactly(AN_SIZE, record.an) + _exactly(AN_SIZE, record.pan)
 
 
-def _decode_coin_an_pan(data: bytes) -> CoinAnPan:
-    return CoinAnPan(Coin.from_bytes(data[:COIN_SIZE]), data[COIN_SIZE:_COIN_AN_SIZE], data[_COIN_AN_SIZE:])
-
-
 def encode_coins(coins: Sequence[Coin]) -> bytes:
-    """A list of coins, five bytes each."""
-    return _join(coins, _encode_coin)
+    """Encode a list of coins, five bytes each."""
+    return _join(coins, Coin.to_bytes)
 
 
 def encode_records(coins: Sequence[bytes], *numbers: Sequence[bytes]) -> bytes:
     """
-    Coins of five bytes, each followed by its number in every one of `numbers`.
+    Encode coins of five bytes, each followed by its number in each of `numbers`.
 
-    With ANs it is the payload of detect, with ANs and PANs that of pown and find, with PANs the end of a remove's,
-    all without an object for each record.
+    With ANs it is the payload of detect, with ANs and PANs that of pown and find, with PANs the end of a remove's.
+    It creates no object per record.
     """
     if not coins or any(len(column) != len(coins) for column in numbers):
         raise errors.Unencodable("a list in a payload has at least one record, and every record all of its numbers")
@@ -154,7 +128,7 @@ def encode_records(coins: Sequence[bytes], *numbers: Sequence[bytes]) -> bytes:
 
 
 def decode_coins(data: bytes) -> tuple[Coin, ...]:
-    """The coins of a list, in its order and with its repetitions."""
+    """Decode a list of coins, in its order and with its repetitions."""
     return _split(data, COIN_SIZE, Coin.from_bytes)
 
 
@@ -164,33 +138,14 @@ def _decode_exactly(size: int, payload: bytes) -> bytes:
     return payload
 
 
-def _split_tail(payload: bytes, size: int) -> tuple[bytes, bytes]:
-    """The list of coins in front, and the `size` bytes of fixed fields behind it."""
-    if len(payload) < COIN_SIZE + size:
-        raise errors.BadLength("the payload is too short for its command")
-    return payload[:-size], payload[-size:]
-
-
 # Answers of the kind "all, none, some of them" (section 5).
-
-
-def encode_bitmap(flags: Sequence[bool], *, size: int | None = None) -> bytes:
-    """
-    One bit per flag, the least significant bit first, in `size` bytes or as few as hold them.
-
-    >>> encode_bitmap([True, False, True]).hex()
-    '05'
-    """
-    size = _bitmap_size(len(flags)) if size is None else size
-    bitmap = sum(1 << index for index, flag in enumerate(flags) if flag)
-    return bitmap.to_bytes(size, "little")
 
 
 def decode_bitmap(data: bytes, *, count: int, size: int | None = None) -> tuple[bool, ...]:
     """
-    The first `count` bits of a bitmap which has `size` bytes or as few as hold them.
+    Return the first `count` bits of a bitmap of `size` bytes (default: the smallest size), lowest bit first.
 
-    Bits beyond `count` mean nothing and are not looked at.
+    Bits beyond `count` are ignored.
     """
     if len(data) != (_bitmap_size(count) if size is None else size):
         raise errors.BadLength("a bitmap has another size than its coins need")
@@ -200,18 +155,6 @@ def decode_bitmap(data: bytes, *, count: int, size: int | None = None) -> tuple[
 
 def _bitmap_size(count: int) -> int:
     return -(-count // 8)
-
-
-def _verdict(passed: Sequence[bool]) -> Status:
-    if all(passed):
-        return Status.ALL_PASS
-    return Status.MIXED if any(passed) else Status.ALL_FAIL
-
-
-def encode_verdicts(passed: Sequence[bool]) -> Verdict:
-    """The answer to detect, pown, fix, store multiple and store without sum: a body only if it is mixed."""
-    status = _verdict(passed)
-    return status, encode_bitmap(passed) if status is Status.MIXED else None
 
 
 def decode_verdicts(status: int, payload: bytes, *, count: int) -> tuple[bool, ...]:
@@ -225,14 +168,14 @@ def decode_verdicts(status: int, payload: bytes, *, count: int) -> tuple[bool, .
 
 
 def decode_verdict(status: int, payload: bytes) -> bool:
-    """Whether all coins passed: the answer to put and to the commands with a sum, which know no middle."""
+    """Whether all coins passed: the answer to put, which accepts all coins or none."""
     if status == Status.MIXED:
         raise errors.UnexpectedStatus("a command with a sum passes or fails as a whole")
     return decode_verdicts(status, payload, count=1)[0]
 
 
 def decode_done(status: int, payload: bytes) -> None:
-    """Accept the answer to break, join and make change, which is success without a body."""
+    """Check the answer to break and join, which is success without a body."""
     if status not in (Status.SUCCESS, Status.ALL_PASS):
         raise errors.UnexpectedStatus("the answer is not success")
     _decode_exactly(0, payload)
@@ -242,115 +185,23 @@ def decode_done(status: int, payload: bytes) -> None:
 
 
 def encode_empty() -> bytes:
-    """The payload of echo and version."""
+    """The payload of an echo."""
     return b""
 
 
-def decode_empty(payload: bytes) -> None:
-    """Accept the payload of echo and version."""
-    _decode_exactly(0, payload)
-
-
-def encode_version_reply(version: str) -> Verdict:
-    """The answer to version: a date in eight digits, such as "20250323"."""
-    if not (version.isascii() and version.isprintable()):
-        raise errors.Unencodable("a version is printable ASCII")
-    return Status.SUCCESS, _exactly(VERSION_SIZE, version.encode("ascii"))
-
-
-def decode_version_reply(status: int, payload: bytes) -> str:
-    """
-    The version, eight characters.
-
-    :raises BadPayload: it is not printable ASCII
-    """
-    _require_success(status)
-    text = _decode_exactly(VERSION_SIZE, payload).decode("latin-1")
-    if not (text.isascii() and text.isprintable()):
-        raise errors.BadPayload("a version is printable ASCII")
-    return text
-
-
-def _require_success(status: int) -> None:
-    if status != Status.SUCCESS:
-        raise errors.UnexpectedStatus("the answer is not success")
-
-
-# Detect and pown (group 1).
-
-
-@dataclass(frozen=True, slots=True)
-class CoinsSum:
-    """Coins and the XOR of their ANs."""
-
-    coins: tuple[Coin, ...]
-    total: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PownSum:
-    """Coins, the XOR of their ANs, and the delta with which each AN is XORed."""
-
-    coins: tuple[Coin, ...]
-    total: bytes = field(repr=False)
-    delta: bytes = field(repr=False)
-
-
-def encode_detect(records: Sequence[CoinAn]) -> bytes:
-    return _join(records, _encode_coin_an)
-
-
-def decode_detect(payload: bytes) -> tuple[CoinAn, ...]:
-    return _split(payload, _COIN_AN_SIZE, _decode_coin_an)
-
-
-def encode_detect_sum(request: CoinsSum) -> bytes:
-    return encode_coins(request.coins) + _exactly(AN_SIZE, request.total)
-
-
-def decode_detect_sum(payload: bytes) -> CoinsSum:
-    coins, total = _split_tail(payload, AN_SIZE)
-    return CoinsSum(decode_coins(coins), total)
-
-
-def encode_pown(records: Sequence[CoinAnPan]) -> bytes:
-    return _join(records, _encode_coin_an_pan)
-
-
-def decode_pown(payload: bytes) -> tuple[CoinAnPan, ...]:
-    return _split(payload, _COIN_AN_PAN_SIZE, _decode_coin_an_pan)
-
-
-def encode_pown_sum(request: PownSum) -> bytes:
-    return encode_coins(request.coins) + _exactly(AN_SIZE, request.total) + _exactly(AN_SIZE, request.delta)
-
-
-def decode_pown_sum(payload: bytes) -> PownSum:
-    coins, tail = _split_tail(payload, 2 * AN_SIZE)
-    return PownSum(decode_coins(coins), tail[:AN_SIZE], tail[AN_SIZE:])
-
-
-# Tickets, find and fix (group 2).
+# Detect and pown (group 1), tickets, find and fix (group 2).
 
 
 @dataclass(frozen=True, slots=True)
 class TicketReply:
-    """Which coins a server vouches for, and the ticket that says so; None when there are none."""
+    """Which coins a server confirms, and the ticket that proves it; None if there are none."""
 
     passed: tuple[bool, ...]
     ticket: int | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class TicketCheck:
-    """One server asks another what a ticket is for."""
-
-    raida: int
-    ticket: int = field(repr=False)
-
-
 class Found(IntEnum):
-    """Which number of a coin a server holds: a byte of the mixed answer to find."""
+    """Which number of a coin a server holds; the values are the bytes of a mixed answer to find."""
 
     NEITHER = 0
     AN = 1
@@ -359,73 +210,33 @@ class Found(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FixRequest:
-    """Coins to fix, the generator of their new ANs, and 25 tickets, 0 where there is none."""
+    """Coins to fix, the generator of their new ANs, and 25 tickets; 0 means no ticket."""
 
     coins: tuple[Coin, ...]
     pg: bytes = field(repr=False)
     tickets: tuple[int, ...] = field(repr=False)
 
 
+def encode_detect(records: Sequence[CoinAn]) -> bytes:
+    return _join(records, _encode_coin_an)
+
+
+def encode_pown(records: Sequence[CoinAnPan]) -> bytes:
+    return _join(records, _encode_coin_an_pan)
+
+
 def encode_get_ticket(records: Sequence[CoinAn]) -> bytes:
     return encode_detect(records)
 
 
-def decode_get_ticket(payload: bytes) -> tuple[CoinAn, ...]:
-    return decode_detect(payload)
-
-
-def encode_get_ticket_sum(request: CoinsSum) -> bytes:
-    return encode_detect_sum(request)
-
-
-def decode_get_ticket_sum(payload: bytes) -> CoinsSum:
-    return decode_detect_sum(payload)
-
-
-def encode_get_ticket_reply(passed: Sequence[bool], ticket: int) -> Verdict:
-    """The answer to both ways of getting a ticket; the ticket is left out if no coin passed."""
-    status = _verdict(passed)
-    if status is Status.ALL_FAIL:
-        return status, None
-    bitmap = encode_bitmap(passed) if status is Status.MIXED else b""
-    return status, bitmap + _u32(ticket)
-
-
 def decode_get_ticket_reply(status: int, payload: bytes, *, count: int) -> TicketReply:
-    """What `count` coins got; a request by sum, passing or failing whole, has the same answer."""
+    """Return which of `count` coins the server confirms, and its ticket."""
     if status == Status.ALL_FAIL:
         return TicketReply(decode_verdicts(status, payload, count=count), None)
     if len(payload) < TICKET_SIZE:
         raise errors.BadLength("the answer is too short for a ticket")
     verdict, ticket = payload[:-TICKET_SIZE], payload[-TICKET_SIZE:]
     return TicketReply(decode_verdicts(status, verdict, count=count), int.from_bytes(ticket, "big"))
-
-
-def encode_validate_ticket(request: TicketCheck) -> bytes:
-    return _u8(request.raida) + _u32(request.ticket)
-
-
-def decode_validate_ticket(payload: bytes) -> TicketCheck:
-    _decode_exactly(1 + TICKET_SIZE, payload)
-    return TicketCheck(payload[0], int.from_bytes(payload[1:], "big"))
-
-
-def encode_validate_ticket_reply(coins: Sequence[Coin]) -> Verdict:
-    return Status.SUCCESS, encode_coins(coins)
-
-
-def decode_validate_ticket_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
-    """The coins a ticket vouches for."""
-    _require_success(status)
-    return decode_coins(payload)
-
-
-def encode_find(records: Sequence[CoinAnPan]) -> bytes:
-    return encode_pown(records)
-
-
-def decode_find(payload: bytes) -> tuple[CoinAnPan, ...]:
-    return decode_pown(payload)
 
 
 _FOUND_ALIKE: Final = {
@@ -435,17 +246,9 @@ _FOUND_ALIKE: Final = {
 }
 
 
-def encode_find_reply(found: Sequence[Found]) -> Verdict:
-    """A byte per coin, or no body if it is the same for all."""
-    for status, alike in _FOUND_ALIKE.items():
-        if all(one is alike for one in found):
-            return status, None
-    return Status.FIND_MIXED, bytes(found)
-
-
 def decode_find_reply(status: int, payload: bytes, *, count: int) -> tuple[Found, ...]:
     """
-    What the server holds for each of `count` coins.
+    Return which number the server holds for each of `count` coins.
 
     :raises BadPayload: a byte is none of the three
     """
@@ -467,65 +270,15 @@ def encode_fix(request: FixRequest) -> bytes:
     return encode_coins(request.coins) + _exactly(AN_SIZE, request.pg) + _join(request.tickets, _u32)
 
 
-def decode_fix(payload: bytes) -> FixRequest:
-    coins, tail = _split_tail(payload, AN_SIZE + RAIDA_COUNT * TICKET_SIZE)
-    tickets = _split(tail[AN_SIZE:], TICKET_SIZE, lambda ticket: int.from_bytes(ticket, "big"))
-    return FixRequest(decode_coins(coins), tail[:AN_SIZE], tickets)
-
-
 # Administration (group 3).
 
 
-@dataclass(frozen=True, slots=True)
-class CreationRequest:
-    """Coins which the owner of a server brings into being, and the proof that it is the owner."""
-
-    coins: tuple[Coin, ...]
-    admin_key: bytes = field(repr=False)
-    session: int = ADMIN_SESSION
-
-
-def encode_create_coins(request: CreationRequest) -> bytes:
-    return _u32(request.session) + _exactly(AN_SIZE, request.admin_key) + encode_coins(request.coins)
-
-
-def decode_create_coins(payload: bytes) -> CreationRequest:
-    front = 4 + AN_SIZE
-    if len(payload) < front + COIN_SIZE:
-        raise errors.BadLength("the payload is too short for its command")
-    session = int.from_bytes(payload[:4], "big")
-    return CreationRequest(decode_coins(payload[front:]), payload[4:front], session)
-
-
-def encode_create_coins_reply(old_ans: Sequence[bytes]) -> Verdict:
-    """The ANs which the coins had before; `authenticity.created_an` tells the new ones."""
-    return Status.SUCCESS, _join(old_ans, lambda an: _exactly(AN_SIZE, an))
-
-
-def decode_create_coins_reply(status: int, payload: bytes, *, count: int) -> tuple[bytes, ...]:
-    """The ANs which `count` coins had before."""
-    _require_success(status)
-    return _split(_decode_exactly(count * AN_SIZE, payload), AN_SIZE, bytes)
+def encode_create_coins(coins: Sequence[Coin], admin_key: bytes) -> bytes:
+    """The request of the owner of a server for new coins; `authenticity.created_an` returns their ANs."""
+    return _u32(ADMIN_SESSION) + _exactly(AN_SIZE, admin_key) + encode_coins(coins)
 
 
 # Lockers (group 8).
-
-
-@dataclass(frozen=True, slots=True)
-class LockerDeposit:
-    """Coins, the XOR of their ANs, and the addressed server's key of the locker they go into."""
-
-    coins: tuple[Coin, ...]
-    total: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRequest:
-    """The addressed server's key of a locker, and coins to take out of it with the ANs they get."""
-
-    key: bytes = field(repr=False)
-    records: tuple[CoinPan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,43 +289,16 @@ class RemoveReply:
     passed: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadRequest:
-    """The addressed server's key of a locker to empty, and the seed of the coins' new ANs."""
-
-    key: bytes = field(repr=False)
-    seed: bytes = field(repr=False)
-
-
-def deposit(records: Sequence[CoinAn], key: bytes) -> LockerDeposit:
-    """
-    What to put into a locker, its sum made from the coins' ANs.
-
-    A coin that is there twice cancels out of the sum, so that servers would take it without
-    knowing its AN: it is refused here.
-
-    :raises Unencodable: no coins, one twice, or a key which does not end with FFFFFFFF
-    """
-    coins = tuple(record.coin for record in records)
-    if len(set(coins)) != len(coins):
-        raise errors.Unencodable("a coin goes into a locker once")
-    if not is_locker_key(key):
-        raise errors.Unencodable("a locker key is 16 bytes and ends with FFFFFFFF")
-    return LockerDeposit(coins, xor_sum(record.an for record in records), key)
-
-
-def encode_put(records: Sequence[CoinAn], key: bytes) -> bytes:
-    """`encode_put_sum` of `deposit` with the same arguments."""
-    return encode_put_sum(deposit(records, key))
-
-
 def encode_put_to_each(
     coins: Sequence[Coin], ans: Mapping[int, Sequence[bytes]], keys: Mapping[int, bytes]
 ) -> dict[int, bytes]:
     """
-    `encode_put` of the same coins for several servers, which have each their own ANs and key.
+    Build the puts of the same coins for several servers, each of which has its own ANs and locker key.
 
-    :raises Unencodable: as `deposit`
+    A payload is the coins, the XOR of their ANs and the key. A coin that is listed twice cancels out of the sum, so
+    that servers would take it without a proof of its AN: it is refused here.
+
+    :raises Unencodable: no coins, one twice, an AN missing, or a key that does not end with FFFFFFFF
     """
     if len(set(coins)) != len(coins):
         raise errors.Unencodable("a coin goes into a locker once")
@@ -585,73 +311,27 @@ def encode_put_to_each(
     return {server: listed + total + keys[server] for server, total in zip(ans, sums, strict=True)}
 
 
-def encode_put_sum(request: LockerDeposit) -> bytes:
-    return encode_coins(request.coins) + _exactly(AN_SIZE, request.total) + _exactly(AN_SIZE, request.key)
-
-
-def decode_put(payload: bytes) -> LockerDeposit:
-    """
-    What to put into a locker.
-
-    :raises BadLockerKey: the key does not end with FFFFFFFF (status 199)
-    """
-    coins, tail = _split_tail(payload, 2 * AN_SIZE)
-    if len(coins) % COIN_SIZE:
-        raise errors.NotDivisible("a list in a payload is not a whole number of records")
-    total, key = tail[:AN_SIZE], tail[AN_SIZE:]
-    if not is_locker_key(key):
-        raise errors.BadLockerKey("a locker key ends with FFFFFFFF")
-    return LockerDeposit(decode_coins(coins), total, key)
-
-
 def encode_peek(key: bytes) -> bytes:
     return _exactly(AN_SIZE, key)
 
 
-def decode_peek(payload: bytes) -> bytes:
-    """The locker key; a server says "empty" to one of any form."""
-    return _decode_exactly(AN_SIZE, payload)
-
-
-def encode_peek_reply(coins: Sequence[Coin]) -> Verdict:
-    """What a locker holds; nothing, if it is empty or there is none."""
-    return (Status.ALL_PASS, encode_coins(coins)) if coins else (Status.ALL_FAIL, None)
-
-
 def decode_peek_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
-    """The coins of a locker in the order they came, one perhaps twice; () if it is empty or there is none."""
+    """Return the coins of a locker in stored order, perhaps with repetitions; () if it is empty or does not exist."""
     if status in NO_SUCH_LOCKER:
         _decode_exactly(0, payload)
         return ()
-    # Other builds are described with 250 where recorded ones say 241.
+    # Some builds answer 250 where the recorded ones answer 241.
     if status not in (Status.ALL_PASS, Status.SUCCESS):
         raise errors.UnexpectedStatus("the answer says nothing about a locker")
     return decode_coins(payload)
 
 
-def encode_remove(request: RemoveRequest) -> bytes:
-    return _exactly(AN_SIZE, request.key) + _join(request.records, _encode_coin_pan)
-
-
-def decode_remove(payload: bytes) -> RemoveRequest:
-    if len(payload) < AN_SIZE + _COIN_AN_SIZE:
-        raise errors.BadLength("the payload is too short for its command")
-    return RemoveRequest(payload[:AN_SIZE], _split(payload[AN_SIZE:], _COIN_AN_SIZE, _decode_coin_pan))
-
-
-def encode_remove_reply(reply: RemoveReply) -> Verdict:
-    """A bitmap whatever the status, if there is such a locker."""
-    if not reply.locker_exists:
-        return Status.ALL_FAIL, None
-    return _verdict(reply.passed), encode_bitmap(reply.passed, size=_remove_bitmap_size(len(reply.passed)))
-
-
 def decode_remove_reply(status: int, payload: bytes, *, count: int) -> RemoveReply:
     """
-    Which of `count` coins were taken out.
+    Return which of `count` coins were taken out.
 
-    Recorded servers send a bitmap whatever the status, one byte longer than it has to be for a multiple of eight;
-    servers are described that send none where all passed, or no byte too many. Both mean what they say.
+    Recorded servers send a bitmap with every status, one byte too long for a multiple of eight. Other servers are
+    documented to send none if all passed, or one of exact size. Both are accepted.
 
     :raises BadPayload: status and bitmap contradict each other
     """
@@ -673,70 +353,11 @@ def _remove_bitmap_size(count: int) -> int:
     return count // 8 + 1
 
 
-def encode_store_multiple(deposits: Sequence[LockerDeposit]) -> bytes:
-    """Several lockers at once, at most 255 of at most 65535 coins each."""
-    return _u8(len(deposits)) + _join(deposits, _encode_counted_deposit)
-
-
-def _encode_counted_deposit(request: LockerDeposit) -> bytes:
-    if len(request.coins) > 0xFFFF:
-        raise errors.Unencodable("one locker takes at most 65535 coins at once")
-    return len(request.coins).to_bytes(2, "big") + encode_put_sum(request)
-
-
-def decode_store_multiple(payload: bytes) -> tuple[LockerDeposit, ...]:
-    """What to put into each of several lockers; the keys are not looked at."""
-    if not payload or payload[0] == 0:
-        raise errors.BadLength("the payload names at least one locker")
-    deposits = []
-    start = 1
-    for _ in range(payload[0]):
-        coins_start = start + 2
-        coins_end = coins_start + COIN_SIZE * int.from_bytes(payload[start:coins_start], "big")
-        total_end = coins_end + AN_SIZE
-        end = total_end + AN_SIZE
-        if len(payload) < end:
-            raise errors.BadLength("the payload is shorter than its counts say")
-        coins = decode_coins(payload[coins_start:coins_end])
-        deposits.append(LockerDeposit(coins, payload[coins_end:total_end], payload[total_end:end]))
-        start = end
-    if len(payload) > start:
-        raise errors.BadLength("the payload is longer than its counts say")
-    return tuple(deposits)
-
-
-def encode_store_without_sum(records: Sequence[CoinAnPan]) -> bytes:
-    """Coins with their ANs; the PAN of each is the addressed server's locker key."""
-    return encode_pown(records)
-
-
-def decode_store_without_sum(payload: bytes) -> tuple[CoinAnPan, ...]:
-    return decode_pown(payload)
-
-
-def encode_download(request: DownloadRequest) -> bytes:
-    return _exactly(AN_SIZE, request.key) + _exactly(AN_SIZE, request.seed)
-
-
-def decode_download(payload: bytes) -> DownloadRequest:
-    _decode_exactly(2 * AN_SIZE, payload)
-    return DownloadRequest(payload[:AN_SIZE], payload[AN_SIZE:])
-
-
-def encode_download_reply(coins: Sequence[Coin]) -> Verdict:
-    return encode_peek_reply(coins)
-
-
-def decode_download_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
-    """The coins that were in the locker."""
-    return decode_peek_reply(status, payload)
-
-
 # Change (group 9).
 
 
 class SerialsOperation(IntEnum):
-    """What free serial numbers are wanted for."""
+    """The purpose of a request for free serial numbers."""
 
     BREAK = 1
     JOIN = 2
@@ -744,7 +365,7 @@ class SerialsOperation(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SerialsRequest:
-    """A question for free serial numbers of a denomination."""
+    """A request for free serial numbers, for breaking or joining coins of a denomination."""
 
     session: int
     operation: SerialsOperation
@@ -761,7 +382,7 @@ class SerialsReply:
 
 @dataclass(frozen=True, slots=True)
 class BreakRequest:
-    """A coin to break, and the ten coins it breaks into with the ANs they get."""
+    """A coin to break, and the ten coins it breaks into with their new ANs."""
 
     session: int
     broken: CoinAn
@@ -770,33 +391,11 @@ class BreakRequest:
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """Ten coins, and the coin they are joined to with the AN it gets."""
+    """Ten coins, and the coin they are joined into with its new AN."""
 
     session: int
     joined: CoinPan
     change: tuple[CoinAn, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MakeChangeRequest:
-    """A coin to break into ten with consecutive serial numbers from `starting_sn`, and the ANs they get."""
-
-    broken: CoinAn
-    starting_sn: int
-    pans: tuple[bytes, ...] = field(repr=False)
-
-
-def encode_make_change(request: MakeChangeRequest) -> bytes:
-    _require_ten(request.pans)
-    pans = _join(request.pans, lambda pan: _exactly(AN_SIZE, pan))
-    return _encode_coin_an(request.broken) + _u32(request.starting_sn) + pans
-
-
-def decode_make_change(payload: bytes) -> MakeChangeRequest:
-    _decode_exactly(_COIN_AN_SIZE + 4 + CHANGE_COUNT * AN_SIZE, payload)
-    broken, rest = payload[:_COIN_AN_SIZE], payload[_COIN_AN_SIZE:]
-    starting_sn, pans = int.from_bytes(rest[:4], "big"), _split(rest[4:], AN_SIZE, bytes)
-    return MakeChangeRequest(_decode_coin_an(broken), starting_sn, pans)
 
 
 def _require_ten(change: Sequence[object]) -> None:
@@ -808,39 +407,16 @@ def encode_get_available_sns(request: SerialsRequest) -> bytes:
     return _u32(request.session) + _u8(request.operation) + Coin(request.denomination, 0).to_bytes()[:1]
 
 
-def decode_get_available_sns(payload: bytes) -> SerialsRequest:
-    """
-    A question for free serial numbers.
-
-    :raises BadPayload: the operation is neither 1 nor 2
-    """
-    _decode_exactly(6, payload)
-    if payload[4] not in (SerialsOperation.BREAK, SerialsOperation.JOIN):
-        raise errors.BadPayload("serial numbers are wanted to break or to join")
-    session = int.from_bytes(payload[:4], "big")
-    return SerialsRequest(session, SerialsOperation(payload[4]), _decode_denomination(payload[5:]))
-
-
-def _decode_denomination(byte: bytes) -> int:
-    return Coin.from_bytes(byte + bytes(4)).denomination
-
-
-def encode_get_available_sns_reply(reply: SerialsReply) -> Verdict:
-    if len(reply.serial_numbers) > MAXIMUM_SERIALS:
-        raise errors.Unencodable("an answer has at most 64 serial numbers")
-    serial_numbers = b"".join(_u32(number) for number in reply.serial_numbers)
-    return Status.SUCCESS, Coin(reply.denomination, 0).to_bytes()[:1] + serial_numbers
-
-
 def decode_get_available_sns_reply(status: int, payload: bytes) -> SerialsReply:
-    """Free serial numbers, none at all perhaps."""
-    _require_success(status)
+    """Return free serial numbers, perhaps none."""
+    if status != Status.SUCCESS:
+        raise errors.UnexpectedStatus("the answer is not success")
     if not 1 <= len(payload) <= 1 + 4 * MAXIMUM_SERIALS:
         raise errors.BadLength("an answer has a denomination and at most 64 serial numbers")
     if len(payload) % 4 != 1:
         raise errors.NotDivisible("a list in a payload is not a whole number of records")
     numbers = tuple(int.from_bytes(payload[start : start + 4], "big") for start in range(1, len(payload), 4))
-    return SerialsReply(_decode_denomination(payload[:1]), numbers)
+    return SerialsReply(Coin.from_bytes(payload[:1] + bytes(4)).denomination, numbers)
 
 
 def encode_break(request: BreakRequest) -> bytes:
@@ -848,22 +424,6 @@ def encode_break(request: BreakRequest) -> bytes:
     return _u32(request.session) + _encode_coin_an(request.broken) + _join(request.change, _encode_coin_pan)
 
 
-def decode_break(payload: bytes) -> BreakRequest:
-    session, big, change = _split_change(payload)
-    return BreakRequest(session, _decode_coin_an(big), _split(change, _COIN_AN_SIZE, _decode_coin_pan))
-
-
 def encode_join(request: JoinRequest) -> bytes:
     _require_ten(request.change)
     return _u32(request.session) + _encode_coin_pan(request.joined) + _join(request.change, _encode_coin_an)
-
-
-def decode_join(payload: bytes) -> JoinRequest:
-    session, big, change = _split_change(payload)
-    return JoinRequest(session, _decode_coin_pan(big), _split(change, _COIN_AN_SIZE, _decode_coin_an))
-
-
-def _split_change(payload: bytes) -> tuple[int, bytes, bytes]:
-    _decode_exactly(4 + (1 + CHANGE_COUNT) * _COIN_AN_SIZE, payload)
-    big_end = 4 + _COIN_AN_SIZE
-    return int.from_bytes(payload[:4], "big"), payload[4:big_end], payload[big_end:]

@@ -15,6 +15,7 @@ from lockers.raida.files import CoinRecord
 from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.transport import Answer, Call
+from tests.localnet import requests
 
 SECONDS = 10.0
 
@@ -60,13 +61,12 @@ def tell_all(network: LocalNetwork, command: Command, per_server: Mapping[int, b
 
 
 def put(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:
-    return payloads.encode_put([CoinAn(record.coin, record.ans[raida]) for record in records], key)
+    return requests.put([CoinAn(record.coin, record.ans[raida]) for record in records], key)
 
 
 def remove(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:
     """Take coins out of a locker with the secrets that they had before."""
-    coins = tuple(CoinPan(record.coin, record.ans[raida]) for record in records)
-    return payloads.encode_remove(payloads.RemoveRequest(key, coins))
+    return requests.remove(key, [CoinPan(record.coin, record.ans[raida]) for record in records])
 
 
 def detect(records: Sequence[CoinRecord], raida: int) -> bytes:

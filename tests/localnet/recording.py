@@ -20,9 +20,11 @@ from lockers.raida.authenticity import created_an, fix_an, xor, xor_sum
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import PLAIN, Encryption
-from lockers.raida.frames import HEADER_SIZE, RequestHeader
+from lockers.raida.frames import HEADER_SIZE
 from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
 from lockers.raida.statuses import Status
+from tests.localnet import requests
+from tests.localnet.requests import RequestHeader
 from tests.raida.recorded import VECTORS
 
 # The key in the only recorded creation of coins.
@@ -181,69 +183,66 @@ class Reenactment:
         raida, status = recorded.raida, recorded.status
         match command:
             case Command.DETECT | Command.GET_TICKET:
-                records = payloads.decode_detect(payload)
+                records = requests.read_an(payload)
                 bits = said[:-4] if command is Command.GET_TICKET else said
                 for record, passed in zip(records, _passed(status, bits, len(records)), strict=True):
                     if passed:
                         self._need_an(raida, model, record.coin, record.an)
             case Command.POWN:
-                rows = payloads.decode_pown(payload)
+                rows = requests.read_an_pan(payload)
                 for row, passed in zip(rows, _passed(status, said, len(rows)), strict=True):
                     if passed:
                         self._need_an(raida, model, row.coin, row.an)
             case Command.DETECT_SUM if status == Status.ALL_PASS:
-                summed = payloads.decode_detect_sum(payload)
-                self._need_sum(raida, model, summed.coins, summed.total)
+                self._need_sum(raida, model, requests.read_coins(payload[:-16]), payload[-16:])
             case Command.POWN_SUM if status == Status.ALL_PASS:
-                pown = payloads.decode_pown_sum(payload)
-                self._need_sum(raida, model, pown.coins, pown.total)
+                self._need_sum(raida, model, requests.read_coins(payload[:-32]), payload[-32:-16])
             case Command.FIND:
-                found = payloads.decode_find(payload)
+                found = requests.read_an_pan(payload)
                 for row, what in zip(found, payloads.decode_find_reply(status, said, count=len(found)), strict=True):
                     if what:
                         self._need_an(raida, model, row.coin, row.an if what == 1 else row.pan)
             case Command.CREATE_COINS if status == Status.SUCCESS:
-                created = payloads.decode_create_coins(payload).coins
+                created = requests.read_coins(payload[20:])
                 for coin, old in zip(created, _chunks(said, 16), strict=True):
                     self._need_an(raida, model, coin, old)
             case Command.PUT if status in (Status.ALL_PASS, Status.INVALID_PAN):
-                coins, tail = payloads.decode_coins(payload[:-32]), payload[-32:]
+                coins, tail = requests.read_coins(payload[:-32]), payload[-32:]
                 self._need_sum(raida, model, coins, tail[:16])
             case Command.STORE_MULTIPLE:
-                deposits = payloads.decode_store_multiple(payload)
+                deposits = requests.read_store_multiple(payload)
                 for one, passed in zip(deposits, _passed(status, said, len(deposits)), strict=True):
                     if passed:
                         self._need_sum(raida, model, one.coins, one.total)
             case Command.PEEK if status == Status.ALL_PASS:
-                self._need_locker(raida, model, payload, list(payloads.decode_coins(said)))
+                self._need_locker(raida, model, payload, list(requests.read_coins(said)))
             case Command.PEEK if payload in model.lockers and "restart" in recorded.name:
                 self._network.fault(raida, "forget")
                 model.lockers.clear()
                 model.memory = None
             case Command.REMOVE if len(recorded.answer) > HEADER_SIZE:
-                removal = payloads.decode_remove(payload)
-                gone = _passed(status, said, len(removal.records))
+                key, records = payload[:16], requests.read_pan(payload[16:])
+                gone = _passed(status, said, len(records))
                 missing = [
                     record.coin
-                    for record, passed in zip(removal.records, gone, strict=True)
-                    if passed and record.coin not in model.lockers[removal.key]
+                    for record, passed in zip(records, gone, strict=True)
+                    if passed and record.coin not in model.lockers[key]
                 ]
-                self._need_locker(raida, model, removal.key, model.lockers[removal.key] + missing)
+                self._need_locker(raida, model, key, model.lockers[key] + missing)
             case Command.BREAK if status in (Status.SUCCESS, Status.PAGE_IS_NOT_RESERVED):
-                broken = payloads.decode_break(payload).broken
+                (broken,) = requests.read_an(payload[4:25])
                 self._need_an(raida, model, broken.coin, broken.an)
             case Command.JOIN if status == Status.SUCCESS:
-                for record in payloads.decode_join(payload).change:
+                for record in requests.read_an(payload[25:]):
                     self._need_an(raida, model, record.coin, record.an)
             case Command.VALIDATE_TICKET if status in (Status.SUCCESS, Status.TICKET_CLAIMED_ALREADY):
                 if payload[1:] not in self._tickets:
-                    coins = payloads.decode_coins(said) if said else _FILLERS
+                    coins = requests.read_coins(said) if said else _FILLERS
                     self._tickets[payload[1:]] = self._ticket(raida, model, coins)
             case Command.FIX if status == Status.ALL_PASS:
-                fix = payloads.decode_fix(payload)
+                coins, tickets = requests.read_coins(payload[:-116]), _chunks(payload[-100:], 4)
                 for other in set(range(25)) - {raida}:
-                    ticket = self._ticket(other, self._models[other], fix.coins)
-                    self._tickets[fix.tickets[other].to_bytes(4, "big")] = ticket
+                    self._tickets[tickets[other]] = self._ticket(other, self._models[other], coins)
             case _:
                 pass
 
@@ -274,8 +273,7 @@ class Reenactment:
         if model.ans.get(coin) != an:
             model.ans[coin] = an
             listed = (coin, *_FILLERS[:3])
-            created = payloads.CreationRequest(listed, ADMIN_KEY)
-            self._set_up(raida, Command.CREATE_COINS, payloads.encode_create_coins(created), Status.SUCCESS)
+            self._set_up(raida, Command.CREATE_COINS, payloads.encode_create_coins(listed, ADMIN_KEY), Status.SUCCESS)
             made = created_an(raida=raida, coin=coin, created=listed)
             pown = payloads.encode_pown([CoinAnPan(coin, made, an)])
             self._set_up(raida, Command.POWN, pown, Status.ALL_PASS)
@@ -296,7 +294,7 @@ class Reenactment:
         for coin in missing:
             if coin not in model.ans:
                 self._need_an(raida, model, coin, _created_long_ago(raida, coin))
-        put = payloads.encode_put([CoinAn(coin, model.ans[coin]) for coin in missing], key)
+        put = requests.put([CoinAn(coin, model.ans[coin]) for coin in missing], key)
         self._set_up(raida, Command.PUT, put, Status.ALL_PASS)
         self._put(model, missing, key)
 
@@ -305,7 +303,7 @@ class Reenactment:
             if coin not in model.ans:
                 self._need_an(raida, model, coin, _created_long_ago(raida, coin))
         records = [CoinAn(coin, model.ans[coin]) for coin in coins]
-        return self._set_up(raida, Command.GET_TICKET, payloads.encode_get_ticket(records), Status.ALL_PASS)
+        return self._set_up(raida, Command.GET_TICKET, requests.rows_an(records), Status.ALL_PASS)
 
     def _with_our_tickets(self, command: Command, request: bytes, recorded: Recorded) -> bytes:
         if command is Command.VALIDATE_TICKET:
@@ -322,40 +320,36 @@ class Reenactment:
         try:
             match command:
                 case Command.POWN:
-                    rows = payloads.decode_pown(payload)
+                    rows = requests.read_an_pan(payload)
                     for row, passed in zip(rows, _passed(status, said, len(rows)), strict=True):
                         if passed:
                             model.ans[row.coin] = row.pan
                 case Command.POWN_SUM if status == Status.ALL_PASS:
-                    pown = payloads.decode_pown_sum(payload)
-                    for coin in pown.coins:
-                        model.ans[coin] = xor(model.ans[coin], pown.delta)
+                    for coin in requests.read_coins(payload[:-32]):
+                        model.ans[coin] = xor(model.ans[coin], payload[-16:])
                 case Command.CREATE_COINS if status == Status.SUCCESS:
-                    created = payloads.decode_create_coins(payload).coins
+                    created = requests.read_coins(payload[20:])
                     for coin in created:
                         model.ans[coin] = created_an(raida=recorded.raida, coin=coin, created=created)
                 case Command.PUT if status == Status.ALL_PASS:
-                    self._put(model, list(payloads.decode_coins(payload[:-32])), payload[-16:])
+                    self._put(model, list(requests.read_coins(payload[:-32])), payload[-16:])
                 case Command.STORE_MULTIPLE:
-                    deposits = payloads.decode_store_multiple(payload)
+                    deposits = requests.read_store_multiple(payload)
                     for one, passed in zip(deposits, _passed(status, said, len(deposits)), strict=True):
                         if passed:
                             self._put(model, list(one.coins), one.key)
                 case Command.REMOVE if len(recorded.answer) > HEADER_SIZE:
-                    removal = payloads.decode_remove(payload)
-                    gone = _passed(status, said, len(removal.records))
-                    self._take(model, removal.key, removal.records, gone)
+                    records = requests.read_pan(payload[16:])
+                    self._take(model, payload[:16], records, _passed(status, said, len(records)))
                 case Command.BREAK if status == Status.SUCCESS:
-                    broken = payloads.decode_break(payload)
-                    model.ans.pop(broken.broken.coin)
-                    model.ans.update({record.coin: record.pan for record in broken.change})
+                    model.ans.pop(Coin.from_bytes(payload[4:9]))
+                    model.ans.update({record.coin: record.pan for record in requests.read_pan(payload[25:])})
                 case Command.JOIN if status == Status.SUCCESS:
-                    joined = payloads.decode_join(payload).joined
+                    (joined,) = requests.read_pan(payload[4:25])
                     model.ans[joined.coin] = joined.pan
                 case Command.FIX if status == Status.ALL_PASS:
-                    fix = payloads.decode_fix(payload)
-                    for coin in fix.coins:
-                        model.ans[coin] = fix_an(raida=recorded.raida, coin=coin, pg=fix.pg)
+                    for coin in requests.read_coins(payload[:-116]):
+                        model.ans[coin] = fix_an(raida=recorded.raida, coin=coin, pg=payload[-116:-100])
                 case _:
                     pass
         except errors.WireError:
@@ -367,7 +361,7 @@ class Reenactment:
         model.lockers[key] += coins
 
     @staticmethod
-    def _take(model: _Model, key: bytes, records: tuple[CoinPan, ...], gone: list[bool]) -> None:
+    def _take(model: _Model, key: bytes, records: list[CoinPan], gone: list[bool]) -> None:
         for record, passed in zip(records, gone, strict=True):
             if passed:
                 model.ans[record.coin] = record.pan

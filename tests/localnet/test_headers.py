@@ -7,10 +7,11 @@ import pytest
 from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import encryption, frames
 from lockers.raida.commands import Command
-from lockers.raida.frames import TERMINATOR, RequestHeader
+from lockers.raida.frames import TERMINATOR
 from lockers.raida.payloads import FixRequest, encode_coins, encode_fix
 from tests.localnet.coins import locker_key, new_coins
 from tests.localnet.recording import exchange
+from tests.localnet.requests import RequestHeader
 
 RAIDA = 7
 CHALLENGE = encryption.challenge(b"\x11" * 12)

@@ -9,14 +9,15 @@ from collections.abc import Callable
 
 import pytest
 
+from lockers.localnet.payloads import verdicts
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
-from lockers.raida.payloads import RemoveReply
 from lockers.raida.statuses import QUORUM, Status
 from lockers.transport import Answer, NoResponse
 from lockers.worker import messages
 from lockers.worker.messages import CoinWork, Reply, Results
+from tests.localnet import requests
 
 A, B, C = Coin(0, 1), Coin(0, 2), Coin(1, 1)
 
@@ -26,7 +27,7 @@ def said(status: int, payload: bytes | None = None) -> Callable[[int], Answer]:
 
 
 def lists(*coins: Coin) -> Callable[[int], Answer]:
-    return said(*payloads.encode_peek_reply(coins))
+    return said(*requests.peek_reply(coins))
 
 
 def is_silent(raida: int) -> NoResponse:
@@ -121,7 +122,7 @@ def test_a_look_ends_when_no_answer_can_change_what_13_servers_list(results: Res
 
 # What one answer says of two coins.
 
-PASSED, FAILED, BOTH = (payloads.encode_verdicts(flags) for flags in ([True] * 2, [False] * 2, [True, False]))
+PASSED, FAILED, BOTH = (verdicts(flags) for flags in ([True] * 2, [False] * 2, [True, False]))
 TORN = said(Status.MIXED, b"")
 
 
@@ -154,17 +155,17 @@ TORN = said(Status.MIXED, b"")
         ([Command.REMOVE, Command.POWN], said(Status.ENCRYPTION_COIN_NOT_FOUND), [Reply.UNREADABLE] * 2),
         (
             [Command.REMOVE],
-            said(*payloads.encode_remove_reply(RemoveReply(True, (True, False)))),
+            said(*requests.remove_reply((True, False))),
             [Reply.PASS, Reply.FAIL],
         ),
         (
             [Command.FIND],
-            said(*payloads.encode_find_reply([payloads.Found.PAN, payloads.Found.NEITHER])),
+            said(Status.FIND_MIXED, b"\x02\x00"),
             [Reply.HAS_NEW, Reply.HAS_NEITHER],
         ),
         (
             [Command.FIND],
-            said(*payloads.encode_find_reply([payloads.Found.AN, payloads.Found.PAN])),
+            said(Status.FIND_MIXED, b"\x01\x02"),
             [Reply.HAS_OLD, Reply.HAS_NEW],
         ),
     ],
@@ -216,14 +217,13 @@ def test_each_server_is_told_its_own_numbers_of_the_coins_that_were_chosen_for_i
     leaves = messages.compose(Command.REMOVE, pieces, CHOSEN, back=back).payloads
 
     for raida, indices in CHOSEN.items():
-        both = tuple(
+        both = [
             payloads.CoinAnPan(Coin(0, coin), number(old, coin, raida), number(new, coin, raida)) for coin in indices
-        )
-        assert payloads.decode_pown(moves[raida]) == payloads.decode_find(asks[raida]) == both
-        assert payloads.decode_detect(accepts[raida]) == tuple(payloads.CoinAn(each.coin, each.an) for each in both)
-        removal = payloads.decode_remove(leaves[raida])
-        assert removal.records == tuple(payloads.CoinPan(each.coin, each.pan) for each in both)
-        assert removal.key == both[0].an
+        ]
+        assert requests.read_an_pan(moves[raida]) == requests.read_an_pan(asks[raida]) == both
+        assert requests.read_an(accepts[raida]) == [payloads.CoinAn(each.coin, each.an) for each in both]
+        assert requests.read_pan(leaves[raida][16:]) == [payloads.CoinPan(each.coin, each.pan) for each in both]
+        assert leaves[raida][:16] == both[0].an
     assert moves.keys() == asks.keys() == accepts.keys() == leaves.keys() == CHOSEN.keys()
 
 
@@ -232,8 +232,8 @@ def test_a_put_names_the_coins_of_each_server_with_its_key_and_the_sum_of_its_nu
 
     puts = messages.compose(Command.PUT, pieces, CHOSEN).payloads
 
-    assert {raida: payloads.decode_put(each) for raida, each in puts.items()} == {
-        raida: payloads.deposit(
+    assert puts == {
+        raida: requests.put(
             [payloads.CoinAn(Coin(0, coin), number("old", coin, raida)) for coin in indices], number("new", 0, raida)
         )
         for raida, indices in CHOSEN.items()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lockers import coin_selection
 from lockers.coin_selection import value_of
-from lockers.raida import payloads
+from lockers.localnet.payloads import verdicts as encode_verdicts
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
@@ -21,6 +21,7 @@ from lockers.transport import Answer, NoResponse
 from lockers.worker import break_coin, fix, messages, put
 from lockers.worker.break_coin import Family
 from lockers.worker.messages import CoinWork, Reply
+from tests.localnet import requests
 from tests.lockers.marks import LETTERS, MARKS, at, of_25
 
 DENOMINATIONS = range(-8, 7)
@@ -219,7 +220,7 @@ def family(marks: str, pown: str = "p25") -> Family:
 )
 def test_a_server_holds_the_one_or_all_ten_or_neither(told: str, reply: Reply) -> None:
     verdicts = [letter == "p" for letter in told]
-    status, payload = payloads.encode_verdicts(verdicts)
+    status, payload = encode_verdicts(verdicts)
     answer = _answer(status, payload)
 
     assert break_coin._one_or_ten(Command.DETECT, answer, 11) == (reply,) * 11
@@ -237,8 +238,7 @@ def _answer(status: int, payload: bytes | None = None) -> Answer:
 
 def test_only_numbers_of_the_next_denomination_are_counted_and_each_server_once() -> None:
     def named(denomination: int, *numbers: int) -> Answer:
-        reply = payloads.SerialsReply(denomination, numbers)
-        return _answer(*payloads.encode_get_available_sns_reply(reply))
+        return _answer(*requests.serials_reply(denomination, numbers))
 
     results = {
         0: named(0, 1, 2, 2),
@@ -315,7 +315,7 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
     asked = [raida for raida in range(25) if pieces[0].marks[raida] == "-"]
     chosen = dict.fromkeys(asked, (0, 1))
     enough = messages.quorum_passed(Command.POWN, pieces, chosen, None)
-    both, status = payloads.encode_verdicts([True, True]), Status.ALL_FAIL
+    both, status = encode_verdicts([True, True]), Status.ALL_FAIL
     results = {raida: _answer(*both) if number < passing else _answer(status) for number, raida in enumerate(asked)}
 
     assert enough({raida: results[raida] for raida in asked[:5]}) is (is_enough and passing == 1)
@@ -327,8 +327,8 @@ def test_a_verdict_needs_13_servers_for_each_coin(marks: str, passing: int, is_e
 def test_a_coin_that_lacks_one_server_keeps_the_others_waiting() -> None:
     pieces = [piece("-" * 25), piece("-" * 25, number=2)]
     enough = messages.quorum_passed(Command.POWN, pieces, dict.fromkeys(range(25), (0, 1)), None)
-    mixed = payloads.encode_verdicts([True, False])
-    results = {raida: _answer(*payloads.encode_verdicts([True, True])) for raida in range(12)}
+    mixed = encode_verdicts([True, False])
+    results = {raida: _answer(*encode_verdicts([True, True])) for raida in range(12)}
 
     assert not enough(results | {raida: _answer(*mixed) for raida in range(12, 25)})
 

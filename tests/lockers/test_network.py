@@ -15,7 +15,7 @@ from lockers.raida import errors, frames, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import is_challenge, with_coin, with_locker_key
-from lockers.raida.frames import HEADER_SIZE, RequestHeader
+from lockers.raida.frames import HEADER_SIZE
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.transport import Answer, Call, InvalidServers, NoResponse, Server
 from tests.localnet.coins import (
@@ -31,6 +31,7 @@ from tests.localnet.coins import (
     tell,
     tell_all,
 )
+from tests.localnet.requests import RequestHeader, respond
 
 # Long enough that no answer is missed on a busy machine; where silence is expected, short.
 PATIENT = 20.0
@@ -122,7 +123,7 @@ class Impostor:
             data = connection.recv(65536)
             if not data:
                 return
-            while len(data) < frames.request_size(RequestHeader.decode(data)):
+            while len(data) < HEADER_SIZE + RequestHeader.decode(data).body_length:
                 data += connection.recv(65536)
             self.arrived.append(("tcp", data))
             reply = self._reply(data)
@@ -152,8 +153,7 @@ def ask_one(server: Server, command: Command, payload: bytes = b"", *, seconds: 
 
 def genuine(status: int = 250, payload: bytes | None = None) -> Callable[[bytes], bytes]:
     def reply(data: bytes) -> bytes:
-        request = frames.decode_request(data)
-        return frames.encode_response(request=request, status=Status(status), payload=payload)
+        return respond(data, status, payload)
 
     return reply
 

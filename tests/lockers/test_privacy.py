@@ -144,6 +144,6 @@ def test_no_nonce_comes_twice(network: LocalNetwork) -> None:
     for _ in range(400):
         for server in network.servers:
             inquiry = wire.ServerRequest(server, call, 0.0)
-            nonces += [inquiry._request.header.nonce, inquiry._new_request().header.nonce]
+            nonces += [inquiry._request.nonce, inquiry._new_request().nonce]
 
     assert len(set(nonces)) == len(nonces) == 20_000

@@ -63,6 +63,18 @@ class Exchange:
         return bytes(shown)
 
 
+# Offsets of a header that servers ignore, or where other clients name another shard or packet.
+_FREE = {3: 0, 8: 1, 14: 0, 15: 1}
+
+
+def as_ours(request: bytes) -> bytes:
+    """A recorded request with the values that our client writes into the fields that servers ignore."""
+    changed = bytearray(request)
+    for offset, value in _FREE.items():
+        changed[offset] = value
+    return bytes(changed)
+
+
 def exchanges() -> list[Exchange]:
     return [
         Exchange(

@@ -22,9 +22,8 @@ def test_every_first_byte_is_a_denomination_or_refused() -> None:
         if byte <= 6 or byte >= 0xF8:
             assert Coin.from_bytes(data).to_bytes() == data
         else:
-            with pytest.raises(errors.BadCoin) as caught:
+            with pytest.raises(errors.BadCoin):
                 Coin.from_bytes(data)
-            assert caught.value.status == 40
 
 
 @pytest.mark.parametrize("data", [b"", bytes(4), bytes(6)])

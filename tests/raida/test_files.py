@@ -210,14 +210,9 @@ def legacy(*serial_numbers: int, pans: bool = False, coin_id: int = 1) -> bytes:
 
 @pytest.mark.parametrize("coin_id", [0, 1, 2])
 @pytest.mark.parametrize("pans", [False, True])
-def test_legacy_coins_are_recognised_and_readable(pans: bool, coin_id: int) -> None:
-    with pytest.raises(errors.LegacyCoin, match="upgraded") as caught:
+def test_legacy_coins_are_recognised(pans: bool, coin_id: int) -> None:
+    with pytest.raises(errors.LegacyCoin, match="upgraded"):
         files.read_file(legacy(1, 16_777_215, pans=pans, coin_id=coin_id))
-
-    assert [coin.serial_number for coin in caught.value.coins] == [1, 16_777_215]
-    assert {coin.ans for coin in caught.value.coins} == {ANS}
-    assert {coin.pown for coin in caught.value.coins} == {"p" * 25}
-    assert "\\x05" not in repr(caught.value.coins)
 
 
 @pytest.mark.parametrize("data", [legacy(), legacy(1)[:-1], legacy(1) + b"\x00"])

@@ -4,7 +4,6 @@ import pytest
 
 from lockers.raida import errors, grades
 from lockers.raida.grades import Grade
-from lockers.raida.statuses import Status
 
 
 @pytest.mark.parametrize(
@@ -48,31 +47,6 @@ def test_a_text_that_is_no_pown_string_is_refused(text: str) -> None:
             reader(text)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "kind", "letter"),
-    [
-        (Status.ALL_PASS, 0, "p"),
-        (Status.SUCCESS, 0, "p"),
-        (Status.ALL_FAIL, 1, "f"),
-        (Status.MIXED, 0, "e"),
-        (Status.INVALID_ENCRYPTION, 1, "b"),
-        (Status.INVALID_CRC, 1, "b"),
-        (Status.INVALID_ENCRYPTION, 2, "e"),
-        (Status.INVALID_CRC, 0, "e"),
-        (Status.INVALID_PAN, 1, "e"),
-        (77, 0, "e"),
-        ("timeout", 0, "n"),
-        ("mismatch", 0, "n"),
-        ("garbage", 0, "n"),
-        ("refused", 0, "e"),
-        ("network", 0, "d"),
-        ("of a kind nobody knows", 0, "n"),
-    ],
-)
-def test_an_outcome_has_a_letter(outcome: int | str, kind: int, letter: str) -> None:
-    assert grades.letter_for(outcome, encryption_kind=kind) == letter
-
-
 def test_half_bytes_of_no_letter_are_no_pown_string() -> None:
     assert grades.decode_pown(b"Live Free Or ") is None
     assert grades.decode_pown(bytes(13)) == "u" * 25
@@ -81,7 +55,3 @@ def test_half_bytes_of_no_letter_are_no_pown_string() -> None:
 @pytest.mark.parametrize("letter", "pfunedb")
 def test_every_letter_comes_back(letter: str) -> None:
     assert grades.decode_pown(grades.encode_pown(letter * 25)) == letter * 25
-
-
-def test_without_a_word_about_it_a_request_was_in_clear() -> None:
-    assert grades.letter_for(Status.INVALID_CRC) == "e"

@@ -4,12 +4,15 @@ import json
 
 import pytest
 
+from lockers.localnet import wire
 from lockers.raida import authenticity, codes, encryption, errors, files, frames, grades, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, FileKind
-from lockers.raida.payloads import CoinAn, CoinAnPan
+from lockers.raida.payloads import CoinAn
 from lockers.raida.statuses import RAIDA_COUNT
+from tests.localnet import requests
+from tests.localnet.requests import read_request
 from tests.raida import recorded
 
 RANDOM12 = bytes(range(12))
@@ -23,14 +26,15 @@ def coin_of(inputs: dict) -> Coin:
     return Coin(inputs["denomination"], inputs["serial_number"])
 
 
-def require_wire(vector: dict, **arguments: object) -> None:
-    """The request built from these arguments is the recorded one, and is read back as what was built."""
-    request = frames.build_request(raida=vector["inputs"]["raida"], **arguments)
+def require_wire(vector: dict, *, challenge12: bytes = RANDOM12, **arguments: object) -> None:
+    """The request built from these arguments is the recorded one, apart from fields that servers ignore."""
+    request = frames.build_request(raida=vector["inputs"]["raida"], challenge12=challenge12, **arguments)
     expected = bytes.fromhex(vector["expected_hex"])
 
-    assert request.encode() == expected
-    assert frames.decode_request(expected, raida=vector["inputs"]["raida"]) == request
-    assert recorded.refused_cuts(expected, frames.decode_request, errors.WireError) == len(expected)
+    assert request.encode() == recorded.as_ours(expected)
+    assert request.size == len(expected)
+    assert read_request(expected) == request
+    assert recorded.refused_cuts(expected, read_request, wire.Refused) == len(expected)
 
 
 def test_every_vector_belongs_to_a_test() -> None:
@@ -80,39 +84,25 @@ def test_a_put_is_built_from_coins_and_code(vector: dict) -> None:
     assert ans == [recorded.an(inputs["raida"], coin) for coin in coins]
     key = codes.locker_keys(inputs["transmit_code"])[inputs["raida"]]
 
-    payload = payloads.encode_put([CoinAn(coin, an) for coin, an in zip(coins, ans, strict=True)], key)
+    raida = inputs["raida"]
 
-    require_wire(vector, command=Command.PUT, payload=payload, challenge12=RANDOM12, presentation=0, packet_count=0)
-    assert payloads.decode_put(payload) == payloads.LockerDeposit(tuple(coins), authenticity.xor_sum(ans), key)
+    payload = payloads.encode_put_to_each(coins, {raida: ans}, {raida: key})[raida]
+
+    require_wire(vector, command=Command.PUT, payload=payload)
 
 
 @cases("PEEK 8/83 ")
 def test_a_peek_is_built_from_a_code(vector: dict) -> None:
     key = codes.locker_keys(vector["inputs"]["transmit_code"])[vector["inputs"]["raida"]]
 
-    require_wire(
-        vector,
-        command=Command.PEEK,
-        payload=payloads.encode_peek(key),
-        challenge12=RANDOM12,
-        presentation=0,
-        packet_count=0,
-    )
+    require_wire(vector, command=Command.PEEK, payload=payloads.encode_peek(key))
 
 
 @cases("DOWNLOAD 8/8 ")
 def test_a_download_is_built_from_a_code_and_a_seed(vector: dict) -> None:
     key = codes.locker_keys(vector["inputs"]["transmit_code"])[vector["inputs"]["raida"]]
-    request = payloads.DownloadRequest(key, bytes.fromhex(vector["inputs"]["seed"]))
 
-    require_wire(
-        vector,
-        command=Command.DOWNLOAD,
-        payload=payloads.encode_download(request),
-        challenge12=RANDOM12,
-        presentation=0,
-        packet_count=0,
-    )
+    require_wire(vector, command=Command.DOWNLOAD, payload=key + bytes.fromhex(vector["inputs"]["seed"]))
 
 
 @cases("xor sum")
@@ -143,29 +133,19 @@ def test_a_make_change_is_built_from_its_coin(vector: dict) -> None:
     inputs = vector["inputs"]
     coin = Coin(inputs["dn"], inputs["sn"])
     pans = tuple(bytes.fromhex(pan) for pan in inputs["pans"])
-    request = payloads.MakeChangeRequest(CoinAn(coin, bytes.fromhex(inputs["an"])), inputs["starting_sn"], pans)
+    broken = CoinAn(coin, bytes.fromhex(inputs["an"]))
 
     require_wire(
         vector,
         command=Command.MAKE_CHANGE,
-        payload=payloads.encode_make_change(request),
-        challenge12=RANDOM12,
+        payload=requests.make_change(broken, inputs["starting_sn"], pans),
         nonce=bytes(range(8)),
         # This client names its coin in the header although nothing is encrypted with it.
         encryption=encryption.Encryption(0, coin.to_bytes()),
-        presentation=0,
-        packet_count=0,
     )
-    assert payloads.decode_make_change(payloads.encode_make_change(request)) == request
 
 
-HEALING = {
-    "challenge12": RANDOM12,
-    "nonce": bytes.fromhex("0001020304051111"),
-    "presentation": 0,
-    "packet_index": 1,
-    "packet_count": 1,
-}
+HEALING = {"nonce": bytes.fromhex("0001020304051111")}
 
 
 @cases("GET TICKET ")
@@ -174,16 +154,16 @@ def test_a_get_ticket_is_built_from_its_coins(vector: dict) -> None:
     records = tuple(CoinAn(coin, recorded.an(4, coin)) for coin in coins)
 
     require_wire(vector, command=Command.GET_TICKET, payload=payloads.encode_get_ticket(records), **HEALING)
-    assert payloads.decode_get_ticket(payloads.encode_get_ticket(records)) == records
 
 
 @cases("FIND ")
 def test_a_find_is_built_from_its_coins(vector: dict) -> None:
     coins = [coin_of(entry) for entry in vector["inputs"]["coins"]]
-    records = tuple(CoinAnPan(coin, recorded.an(4, coin), recorded.an(4, coin, "PAN")) for coin in coins)
+    ans, pans = [recorded.an(4, coin) for coin in coins], [recorded.an(4, coin, "PAN") for coin in coins]
 
-    require_wire(vector, command=Command.FIND, payload=payloads.encode_find(records), **HEALING)
-    assert payloads.decode_find(payloads.encode_find(records)) == records
+    payload = payloads.encode_records([coin.to_bytes() for coin in coins], ans, pans)
+
+    require_wire(vector, command=Command.FIND, payload=payload, **HEALING)
 
 
 @cases("FIX 2/80 ")
@@ -196,7 +176,6 @@ def test_a_fix_is_built_from_its_tickets(vector: dict) -> None:
     )
 
     require_wire(vector, command=Command.FIX, payload=payloads.encode_fix(request), **HEALING)
-    assert payloads.decode_fix(payloads.encode_fix(request)) == request
 
 
 @cases("pown ")
@@ -258,14 +237,12 @@ GO_POWN = "ppppfppppupppnppppeppppep"
 
 
 @pytest.mark.parametrize("name", ["go: legacy .bin", "go: PNG with legacy .bin"])
-def test_a_legacy_file_is_recognised_and_its_coins_are_readable(name: str) -> None:
+def test_a_legacy_file_is_recognised(name: str) -> None:
     (vector,) = recorded.named(name)
     expected = bytes.fromhex(vector["expected_hex"])
 
-    with pytest.raises(errors.LegacyCoin) as caught:
+    with pytest.raises(errors.LegacyCoin):
         files.read_file(expected)
-
-    assert [(coin.serial_number, coin.ans, coin.pown) for coin in caught.value.coins] == [(12345, GO_ANS, GO_POWN)]
     for cut in recorded.cuts(expected):
         with pytest.raises((errors.Unrecognised, errors.Damaged)):
             files.read_file(cut)
