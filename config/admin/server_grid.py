@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lockers import server_letters
 from lockers.models import Attempt
+from lockers.raida.letters import LETTERS
 from lockers.raida.statuses import Status
 from lockers.reports import ServerStatus
 
@@ -22,23 +22,23 @@ class Cell:
     note: str = ""
 
 
-# CSS class and mark of each letter.
-LETTERS: Final = {
-    "p": ("c-pass", "✓"),
-    "f": ("c-fail", "✗"),
-    server_letters.NOT_WAITED_FOR: ("c-wait", "›"),
-    "n": ("c-silent", "?"),
-    "e": ("c-error", "!"),
-    "d": ("c-down", "–"),
-    "b": ("c-error", "!"),
-    "u": ("c-none", "·"),
+# CSS class of each letter.
+_CLASSES: Final = {
+    "p": "c-pass",
+    "f": "c-fail",
+    "w": "c-wait",
+    "n": "c-silent",
+    "e": "c-error",
+    "d": "c-down",
+    "b": "c-error",
+    "u": "c-none",
 }
 
 
 def of_board(board: str) -> list[Cell]:
     """Return the cells of 25 letters."""
     return [
-        Cell(raida, *LETTERS[letter], f"RAIDA {raida}: {server_letters.WORDS[letter]}")
+        Cell(raida, _CLASSES[letter], LETTERS[letter].symbol, f"RAIDA {raida}: {LETTERS[letter].words}")
         for raida, letter in enumerate(board)
     ]
 

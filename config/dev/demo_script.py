@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from lockers.raida.letters import LETTERS
 from lockers.raida.statuses import RAIDA_COUNT
 
 POLL_SECONDS = 0.05
@@ -31,16 +32,16 @@ DEATH_SECONDS = 1.0
 # After the verdict the board is drawn until each server has answered, or so long.
 BOARD_SECONDS = 10.0
 
-# How a server's letter of a pown string is drawn on the board (the RAIDA protocol notes, section 7.7).
-LETTERS: Mapping[str, tuple[str, str, str]] = {
-    "p": ("✓", "green", "accepted"),
-    "f": ("✗", "red", "refused"),
-    "w": ("›", "cyan", "not waited for yet"),
-    "n": ("?", "yellow", "silent"),
-    "e": ("!", "magenta", "error"),
-    "d": ("!", "magenta", "no network"),
-    "b": ("!", "magenta", "bad key"),
-    "u": ("·", "bright_black", "not answered yet"),
+# The colour of each letter of a server.
+LETTER_STYLES: Mapping[str, str] = {
+    "p": "green",
+    "f": "red",
+    "w": "cyan",
+    "n": "yellow",
+    "e": "magenta",
+    "d": "magenta",
+    "b": "magenta",
+    "u": "bright_black",
 }
 BOARD_COLUMNS = 13
 UUID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -397,12 +398,12 @@ def _board(bar: Progress, answer: Mapping[str, Any]) -> RenderableType:
     """Draw the bar, the task's own words, and one cell for each of the 25 servers."""
     letters = answer.get("raida") or ["u"] * RAIDA_COUNT
     cells = Table.grid(padding=(0, 1))
-    drawn = [Text(f"{raida:>2}{LETTERS[letter][0]}", LETTERS[letter][1]) for raida, letter in enumerate(letters)]
+    drawn = [Text(f"{raida:>2}{LETTERS[letter].symbol}", LETTER_STYLES[letter]) for raida, letter in enumerate(letters)]
     for first in range(0, len(drawn), BOARD_COLUMNS):
         cells.add_row(*drawn[first : first + BOARD_COLUMNS])
     counted = [
-        (f"{count} {meaning}", style)
-        for letter, (_, style, meaning) in LETTERS.items()
+        (f"{count} {LETTERS[letter].words}", style)
+        for letter, style in LETTER_STYLES.items()
         if (count := sum(1 for each in letters if each == letter))
     ]
     said = Text("   ").join(

@@ -20,7 +20,8 @@ from typing import Final, Literal, NoReturn, TypeVar
 from lockers.raida import errors
 from lockers.raida.authenticity import AN_SIZE
 from lockers.raida.coins import COIN_SIZE, HIGHEST_SERIAL_NUMBER, Coin
-from lockers.raida.grades import POWN_SIZE, UNTRIED, decode_pown, encode_pown, is_pown
+from lockers.raida.grades import POWN_SIZE, decode_pown, encode_pown, is_pown
+from lockers.raida.letters import UNTRIED
 from lockers.raida.statuses import RAIDA_COUNT
 
 T = TypeVar("T")

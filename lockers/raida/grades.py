@@ -1,21 +1,14 @@
-"""Pown strings, and what a coin is worth believing in after one (the RAIDA protocol, sections 7.7 and 8)."""
+"""Pown strings and the grade of a coin (the RAIDA protocol, sections 7.7 and 8)."""
 
 from enum import Enum
 from typing import Final
 
 from lockers.raida import errors
+from lockers.raida.letters import BROKEN_KEY, ERROR, FAILED, LETTERS, NO_REPLY, PASSED
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 
-PASSED: Final = "p"
-FAILED: Final = "f"
-UNTRIED: Final = "u"
-NO_REPLY: Final = "n"
-ERROR: Final = "e"
-BROKEN_KEY: Final = "b"
-DROPPED: Final = "d"
-
 # Each letter's half byte in a coin file (section 7.2).
-_NIBBLES: Final = {PASSED: 0xA, FAILED: 0xF, UNTRIED: 0x0, NO_REPLY: 0xC, ERROR: 0xE, BROKEN_KEY: 0xB, DROPPED: 0xD}
+_NIBBLES: Final = {each.letter: each.nibble for each in LETTERS.values() if each.nibble is not None}
 _LETTERS: Final = {nibble: letter for letter, nibble in _NIBBLES.items()}
 _FILLER_NIBBLE: Final = 0x9
 
@@ -23,7 +16,7 @@ POWN_SIZE: Final = 13
 
 
 class Grade(Enum):
-    """What a pown string says about its coin."""
+    """The state of a coin according to its pown string."""
 
     BANK = "bank"
     FRACKED = "fracked"
@@ -55,8 +48,7 @@ def grade(pown: str) -> Grade:
     """
     The grade of a pown string, by the first rule that fits.
 
-    13 of a kind decide. An outage never makes a coin counterfeit: only 13 servers which
-    answer "not authentic" do.
+    13 servers decide. An outage never makes a coin counterfeit: only 13 servers that answer "not authentic" do.
 
     :raises Unencodable: not a pown string
     """
@@ -74,7 +66,7 @@ def grade(pown: str) -> Grade:
 
 def encode_pown(pown: str) -> bytes:
     """
-    A pown string as 13 bytes, the high half first and the last half unused.
+    Encode a pown string in 13 bytes, the high half first, the last half unused.
 
     :raises Unencodable: not a pown string
     """
@@ -86,7 +78,7 @@ def encode_pown(pown: str) -> bytes:
 
 
 def decode_pown(data: bytes) -> str | None:
-    """The pown string of 13 bytes, or None if they are something else; it only tells of the past."""
+    """Return the pown string of 13 bytes, None if they are something else."""
     letters = [_LETTERS.get(int(digit, 16)) for digit in data.hex()[:RAIDA_COUNT]]
     text = "".join(letter for letter in letters if letter is not None)
     return text if len(text) == RAIDA_COUNT else None

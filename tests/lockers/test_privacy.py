@@ -15,8 +15,9 @@ from lockers.operations import take
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN, KIND_LOCKER, KIND_PLAIN
-from lockers.raida.frames import Request, RequestHeader
+from lockers.raida.frames import Request
 from lockers.worker import peek
+from tests.localnet.requests import RequestHeader
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.test_put import give, put

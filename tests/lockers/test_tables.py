@@ -12,6 +12,7 @@ import pytest
 from lockers import competing_claims, restore, server_letters
 from lockers.models import Attempt
 from lockers.raida.commands import Command
+from lockers.raida.letters import LETTERS
 from lockers.raida.statuses import Status
 from lockers.states import (
     COIN_CHANGES,
@@ -246,7 +247,7 @@ def test_the_letter_of_what_an_attempt_recorded(code: int | None, of_answer: str
 def test_every_silence_that_an_attempt_records_has_its_letter_in_the_test_above() -> None:
     (parameters,) = test_the_letter_of_what_an_attempt_recorded.pytestmark  # type: ignore[attr-defined]
     assert {code for code, _, _ in parameters.args[1]} >= set(Attempt.Unanswered)
-    assert set(server_letters.WORDS) == set("pfwnedbu")
+    assert set(LETTERS) == set("pfwnedbu")
 
 
 def test_what_late_answers_may_write() -> None:

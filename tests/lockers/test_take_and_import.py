@@ -20,10 +20,11 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
-from lockers.raida.payloads import CoinPan, RemoveRequest, encode_remove
+from lockers.raida.payloads import CoinPan
 from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed
 from tests.api.caller import Caller, answer, logged_in
+from tests.localnet import requests
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
@@ -265,8 +266,7 @@ def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
     taken = [WireCoin(row.denomination, row.serial_number) for row in Coin.objects.filter(state="locked")]
     keys = codes.locker_keys(code)
     everything = {
-        raida: encode_remove(RemoveRequest(key, tuple(CoinPan(coin, bytes(16)) for coin in taken)))
-        for raida, key in enumerate(keys)
+        raida: requests.remove(key, [CoinPan(coin, bytes(16)) for coin in taken]) for raida, key in enumerate(keys)
     }
     tell_all(network, Command.REMOVE, everything)
 
