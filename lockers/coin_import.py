@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from lockers import coin_secrets, competing_claims, errors
 from lockers.competing_claims import Arrivals
-from lockers.raida import files
+from lockers.raida import archives, files
 from lockers.raida.coins import SERIAL_NUMBERS
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError
@@ -24,9 +24,9 @@ from lockers.worker.task_store import BATCH_COINS
 
 MAXIMUM_COINS: Final = 20_000
 # Unpacked, all files together.
-MAXIMUM_BYTES: Final = files.MAXIMUM_SIZE
+MAXIMUM_BYTES: Final = archives.MAXIMUM_SIZE
 # Entries of all archives together, folders included.
-_MAXIMUM_ENTRIES: Final = 2 * files.MAXIMUM_MEMBERS
+_MAXIMUM_ENTRIES: Final = 2 * archives.MAXIMUM_MEMBERS
 # The most that a request reads itself: 2,500 coins of a .bin, in a quarter of a second.
 _SMALL_BYTES: Final = 1024 * 1024
 _SMALL_ENTRIES: Final = 200
@@ -90,7 +90,7 @@ def is_small(uploads: Sequence[tuple[str, bytes]]) -> bool:
 
     :raises InvalidLockerRequest: they unpack to more than one import takes
     """
-    entries = sum(files.count_entries(content) for _, content in uploads)
+    entries = sum(archives.count_entries(content) for _, content in uploads)
     if entries > _MAXIMUM_ENTRIES:
         raise errors.InvalidLockerRequest(
             f"The archives of an import have at most {_MAXIMUM_ENTRIES} files and folders together"
@@ -106,10 +106,10 @@ def is_small(uploads: Sequence[tuple[str, bytes]]) -> bool:
 
 def _declared_size(content: bytes) -> int:
     """Return the unpacked size that a file declares; 0 if reading it fails before anything is unpacked."""
-    if not files.is_archive(content):
+    if not archives.is_archive(content):
         return len(content)
     try:
-        return files.declared_size(content)
+        return archives.declared_size(content)
     except CoinFileError:
         return 0
 
@@ -170,8 +170,8 @@ def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
 
 def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.CoinRecord]]]:
     try:
-        if files.is_archive(content):
-            return [_read_member(f"{name}/{member.name}", member.content) for member in files.unpack(content)] or [
+        if archives.is_archive(content):
+            return [_read_member(f"{name}/{member.name}", member.content) for member in archives.unpack(content)] or [
                 (FileOutcome(name, reason="The archive is empty"), ())
             ]
     except CoinFileError as error:
@@ -181,7 +181,7 @@ def _read(name: str, content: bytes) -> list[tuple[FileOutcome, Sequence[files.C
 
 def _read_member(name: str, content: bytes) -> tuple[FileOutcome, Sequence[files.CoinRecord]]:
     # Its unpacked size is not in the sum that was checked.
-    if files.is_archive(content):
+    if archives.is_archive(content):
         return FileOutcome(name, reason="An archive in an archive is not read: unpack it first"), ()
     return _read_one(name, content)
 

@@ -12,7 +12,7 @@ from lockers import coin_import, coin_secrets, coin_selection, delivery, errors,
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
-from lockers.raida import files
+from lockers.raida import archives, files
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import FileType, TaskKind
 from lockers.worker import task_store, waiting_claims
@@ -25,7 +25,7 @@ MAXIMUM_EXPORT_COINS: Final = {
     FileType.BIN: 20_000,
     FileType.PNG: 20_000,
     FileType.STACK: 20_000,
-    FileType.ZIP: files.MAXIMUM_MEMBERS,
+    FileType.ZIP: archives.MAXIMUM_MEMBERS,
 }
 
 
@@ -104,9 +104,9 @@ def _write_file(file_type: FileType, records: Sequence[files.CoinRecord], tag: s
         case FileType.STACK:
             return files.write_stack(records)
         case FileType.ZIP:
-            return files.write_zip(
+            return archives.write_zip(
                 [
-                    files.Member(
+                    archives.Member(
                         export_file_names.name_of([record.coin], tag=tag, extension=FileType.BIN),
                         files.write_bin([record]),
                     )

@@ -7,33 +7,24 @@ checksums must agree, and a coin may be in it once. The ANs in a file are secret
 """
 
 import codecs
-import io
 import json
 import re
-import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal, NoReturn, TypeVar
+from typing import Final, Literal, NoReturn
 
 from lockers.raida import errors
+from lockers.raida.archives import MAXIMUM_SIZE, is_archive, unpack
 from lockers.raida.authenticity import AN_SIZE
 from lockers.raida.coins import COIN_SIZE, HIGHEST_SERIAL_NUMBER, Coin
 from lockers.raida.grades import POWN_SIZE, decode_pown, encode_pown, is_pown
 from lockers.raida.letters import UNTRIED
 from lockers.raida.statuses import RAIDA_COUNT
 
-T = TypeVar("T")
-
 # A .bin counts its coins in 16 bits; nothing that is read here has more.
 MAXIMUM_COINS: Final = 0xFFFF
-
-# The largest .bin, with PANs, is 53 MB; its JSON twin is larger but nobody carries it so.
-MAXIMUM_SIZE: Final = 64 * 1024 * 1024
-
-# A ZIP of single coins has a member for each; inflated it may be as large as one file.
-MAXIMUM_MEMBERS: Final = 2_000
 
 _HEADER_SIZE: Final = 32
 _ANS_SIZE: Final = RAIDA_COUNT * AN_SIZE
@@ -56,7 +47,6 @@ _PNG_CHUNK: Final = b"cLDc"
 _PNG_END: Final = b"IEND"
 _PNG_LAST: Final = bytes.fromhex("0000000049454e44ae426082")
 _JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
-_ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 _LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
 _LEGACY_COIN_IDS: Final = (0, 1, 2)
@@ -67,7 +57,6 @@ _LEGACY_HIGHEST_SN: Final = 16_777_216
 _STACK_BYTES_PER_OBJECT: Final = 200
 _STACK_BYTES_PER_COMMA: Final = 20
 _STACK_PARTS_OF_SMALL_ONES: Final = 1_000
-_ZIP_ENTRY: Final = b"PK\x01\x02"
 
 _UTF_16_FRONTS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{")
 # A text in quotes, which stays; one in single quotes; a word without quotes; a comma before a closing bracket.
@@ -132,14 +121,6 @@ class CoinFile:
     names_denominations: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One file of an archive; its name is for people only."""
-
-    name: str
-    content: bytes = field(repr=False)
-
-
 def read_file(data: bytes) -> CoinFile:
     """
     The coins in a file of any kind. An archive is read if all its members can be; to hear
@@ -154,7 +135,7 @@ def read_file(data: bytes) -> CoinFile:
     """
     if len(data) > MAXIMUM_SIZE:
         raise errors.TooLarge("a coin file has at most 64 MiB")
-    if data.startswith(_ZIP_SIGNATURES):
+    if is_archive(data):
         return _merge(FileKind.ZIP, [_read_member(member.content) for member in unpack(data)])
     return _read_member(data)
 
@@ -500,88 +481,3 @@ def _plain_picture() -> bytes:
     return b"".join(
         (_PNG_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(row * side, 9)), _chunk(_PNG_END, b""))
     )
-
-
-# ZIP
-
-
-def is_archive(data: bytes) -> bool:
-    """Whether the bytes begin like a ZIP, which `unpack` takes."""
-    return data.startswith(_ZIP_SIGNATURES)
-
-
-def count_entries(data: bytes) -> int:
-    """At least how many members and folders an archive has, 0 if the bytes are none; nothing is read for it."""
-    return data.count(_ZIP_ENTRY) if is_archive(data) else 0
-
-
-def declared_size(data: bytes) -> int:
-    """
-    How many bytes a ZIP says that it unfolds to. Nothing is inflated, and `unpack` unfolds no more than that.
-
-    :raises Damaged: it is cut
-    :raises TooLarge: more than 2000 members
-    """
-    return _opened(data, lambda archive: sum(entry.file_size for entry in _entries(archive)))
-
-
-def unpack(data: bytes) -> tuple[Member, ...]:
-    """
-    The files in a ZIP, without its folders. Nothing is written to disk, and no more is
-    inflated than the limits allow, whatever the archive says of itself.
-
-    :raises Damaged: it is cut, or fails a checksum
-    :raises Encrypted: a member has a password
-    :raises UnsupportedFormat: a member is compressed other than by deflate
-    :raises TooLarge: more than 2000 members, or inflated more than 64 MiB
-    """
-    return _opened(data, _read_members)
-
-
-def _opened(data: bytes, read: Callable[[zipfile.ZipFile], T]) -> T:
-    if data.count(_ZIP_ENTRY) > 2 * MAXIMUM_MEMBERS:
-        # Before an object is made of each. Folders are entries too.
-        raise errors.TooLarge("an archive has at most 2000 files")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return read(archive)
-    except errors.CoinFileError:
-        raise
-    except Exception:  # noqa: BLE001 - zipfile lets out whatever damaged bytes make it stumble over
-        raise errors.Damaged("the archive is damaged") from None
-
-
-def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(entries) > MAXIMUM_MEMBERS:
-        raise errors.TooLarge("an archive has at most 2000 files")
-    return entries
-
-
-def _read_members(archive: zipfile.ZipFile) -> tuple[Member, ...]:
-    entries = _entries(archive)
-    # What it says is believed as far as it refuses, and no member may unfold to more than it says.
-    if sum(entry.file_size for entry in entries) > MAXIMUM_SIZE:
-        raise errors.TooLarge("an archive unfolds to at most 64 MiB")
-    members = []
-    for entry in entries:
-        if entry.flag_bits & 1:
-            raise errors.Encrypted("the archive has a password: unpack it first")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise errors.UnsupportedFormat("the archive is compressed in an unusual way: unpack it first")
-        with archive.open(entry) as stream:
-            content = stream.read(entry.file_size + 1)
-        if len(content) != entry.file_size:
-            raise errors.Damaged("the archive is damaged")
-        members.append(Member(entry.filename, content))
-    return tuple(members)
-
-
-def write_zip(members: Sequence[Member]) -> bytes:
-    """A ZIP of files, the same bytes for the same members."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in members:
-            # A fixed date: the codec reads no clock.
-            archive.writestr(zipfile.ZipInfo(member.name), member.content, zipfile.ZIP_DEFLATED)
-    return packed.getvalue()

@@ -12,8 +12,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from lockers import coin_secrets, errors, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, Upload
+from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.files import CoinRecord, Member, read_file, write_bin, write_stack, write_zip
+from lockers.raida.files import CoinRecord, read_file, write_bin, write_stack
 from lockers.worker import import_, task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states

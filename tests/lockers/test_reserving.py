@@ -19,8 +19,9 @@ from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import break_coin, find, new_task, put, reserve
 from lockers.operations import export as export_coins
+from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.files import CoinRecord, Member, write_bin, write_zip
+from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, TaskKind
 from lockers.worker import waiting_claims
 from tests.lockers.stock import stock

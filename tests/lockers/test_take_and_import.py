@@ -15,11 +15,12 @@ from lockers.operations import import_files, new_task
 from lockers.operations import peek as peek_locker
 from lockers.operations import take as take_coins
 from lockers.raida import codes
+from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
-from lockers.raida.files import CoinRecord, Member, write_bin, write_png, write_stack, write_zip
+from lockers.raida.files import CoinRecord, write_bin, write_png, write_stack
 from lockers.raida.payloads import CoinPan
 from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from lockers.raida import errors, files
+from lockers.raida import archives, errors, files
+from lockers.raida.archives import Member
 from lockers.raida.coins import Coin
-from lockers.raida.files import CoinFile, CoinRecord, FileKind, Member
+from lockers.raida.files import CoinFile, CoinRecord, FileKind
 
 ANS = tuple(bytes((index,)) * 16 for index in range(25))
 PANS = tuple(bytes((0x80 + index,)) * 16 for index in range(25))
@@ -485,8 +486,8 @@ def test_coins_are_not_written_into_what_is_no_picture(picture: bytes) -> None:
 def test_an_archive_is_the_sum_of_its_files() -> None:
     data = zipped(("a.bin", files.write_bin([ONE])), ("folder/", b""), ("folder/b.png", files.write_png([PENDING])))
 
-    assert files.is_archive(data)
-    assert [member.name for member in files.unpack(data)] == ["a.bin", "folder/b.png"]
+    assert archives.is_archive(data)
+    assert [member.name for member in archives.unpack(data)] == ["a.bin", "folder/b.png"]
     read = files.read_file(data)
     assert read.kind is FileKind.ZIP
     assert [record.coin for record in read.coins] == [ONE.coin, PENDING.coin]
@@ -497,10 +498,10 @@ def test_an_archive_is_the_sum_of_its_files() -> None:
 def test_an_archive_is_read_as_it_was_written() -> None:
     members = (Member("a.bin", files.write_bin([ONE])), Member("b.stack", files.write_stack([TWO])))
 
-    data = files.write_zip(members)
+    data = archives.write_zip(members)
 
-    assert files.unpack(data) == members
-    assert files.write_zip(members) == data
+    assert archives.unpack(data) == members
+    assert archives.write_zip(members) == data
 
 
 def test_an_archive_with_something_else_in_it_is_refused_and_says_why() -> None:
@@ -531,7 +532,7 @@ def test_an_archive_altered_anywhere_is_read_alike_or_refused() -> None:
 
 
 def test_an_archive_of_very_many_entries_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.zipfile, "ZipFile", pytest.fail)
+    monkeypatch.setattr(archives.zipfile, "ZipFile", pytest.fail)
 
     assert refusal(b"PK\x03\x04" + b"PK\x01\x02" * 4_001) is errors.TooLarge
 
@@ -539,14 +540,14 @@ def test_an_archive_of_very_many_entries_is_not_opened(monkeypatch: pytest.Monke
 def test_an_archive_has_at_most_2000_files() -> None:
     members = [(f"{number}.bin", b"") for number in range(2_001)]
 
-    assert len(files.unpack(zipped(*members[1:], compression=zipfile.ZIP_STORED))) == 2_000
+    assert len(archives.unpack(zipped(*members[1:], compression=zipfile.ZIP_STORED))) == 2_000
     assert refusal(zipped(*members, compression=zipfile.ZIP_STORED)) is errors.TooLarge
 
 
 def test_an_archive_does_not_unfold_beyond_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAXIMUM_SIZE", 100_000)
+    monkeypatch.setattr(archives, "MAXIMUM_SIZE", 100_000)
 
-    assert [len(member.content) for member in files.unpack(zipped(("a", bytes(40_000)), ("b", bytes(60_000))))] == [
+    assert [len(member.content) for member in archives.unpack(zipped(("a", bytes(40_000)), ("b", bytes(60_000))))] == [
         40_000,
         60_000,
     ]
@@ -557,7 +558,7 @@ def test_an_archive_does_not_unfold_beyond_its_limit(monkeypatch: pytest.MonkeyP
 def test_an_archive_that_lies_about_its_sizes_does_not_unfold_beyond_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(files, "MAXIMUM_SIZE", 100_000)
+    monkeypatch.setattr(archives, "MAXIMUM_SIZE", 100_000)
     data = zipped(("bomb", bytes(1_000_000)))
     small = data.replace((1_000_000).to_bytes(4, "little"), (50).to_bytes(4, "little"))
     assert small != data
@@ -595,4 +596,4 @@ def test_an_archive_of_an_unusual_compression_is_refused(compression: int) -> No
 
 def test_bytes_that_are_no_archive_do_not_unpack() -> None:
     with pytest.raises(errors.Damaged):
-        files.unpack(b"hello")
+        archives.unpack(b"hello")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lockers.localnet import wire
 from lockers.localnet.payloads import verdicts
-from lockers.raida import codes, coins, encryption, errors, files, frames, grades, payloads
+from lockers.raida import archives, codes, coins, encryption, errors, files, frames, grades, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
@@ -148,7 +148,7 @@ records = st.builds(
 @given(st.lists(records, min_size=1, max_size=3, unique_by=lambda record: record.coin))
 def test_coins_come_back_from_every_kind_of_file(written: list[CoinRecord]) -> None:
     with_numbers = [(record.coin, record.ans, record.pans) for record in written]
-    kinds = [files.write_stack(written), files.write_zip([files.Member("all.stack", files.write_stack(written))])]
+    kinds = [files.write_stack(written), archives.write_zip([archives.Member("all.stack", files.write_stack(written))])]
     if len({record.pans is None for record in written}) == 1:
         kinds += [files.write_bin(written), files.write_png(written)]
 
