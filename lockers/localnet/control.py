@@ -24,7 +24,7 @@ _LONGEST_LINE: Final = 1024 * 1024
 
 
 class ControlFailed(Exception):
-    """No network runs in the directory, or it refused the order; the message says which."""
+    """No network runs in the directory, or it refused the order; the message gives the reason."""
 
 
 class Control:
@@ -43,7 +43,7 @@ class Control:
 
     def clear(self, servers: str = "*") -> None:
         """
-        Let servers behave again: `3`, `0-11` or `*`.
+        Remove all faults of servers: `3`, `0-11` or `*`.
 
         :raises ControlFailed: nobody is there, or the text is wrong
         """
@@ -83,12 +83,12 @@ async def control_socket(fleet: Fleet) -> AsyncIterator[None]:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError):
-            # Whoever gave the order left, or sent no line: there is nobody to tell.
+            # The client disconnected, or sent no line.
             pass
         finally:
             writer.close()
 
-    # Left over from a network that was killed; ours is the lock.
+    # Left over from a network that was killed; this one holds the lock.
     (fleet.directory / _NAME).unlink(missing_ok=True)
     with _short_path(fleet.directory) as path:
         server = await asyncio.start_unix_server(serve, path)
@@ -123,7 +123,7 @@ async def _obey(fleet: Fleet, line: bytes) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _short_path(directory: Path) -> Iterator[str]:
-    # A socket's path has at most 107 bytes, and directories may be deeper than that.
+    # The path of a socket has at most 107 bytes; the directory may have more.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/{_NAME}"

@@ -1,5 +1,5 @@
 """
-The ways in which a server of the local network can be told to misbehave.
+The faults that a server of the local network can be given.
 
 A fault is written `name` or `name:argument`, for one server `3=silent`, for several
 `0-11=delay:0.5` or `*=status:242`, and several at once `3=delay:0.2,drop-reply`. Faults of
@@ -12,7 +12,7 @@ from typing import Final
 
 from lockers.raida.statuses import RAIDA_COUNT
 
-# What each name does, in the order in which a request meets it; shown by `raidanet --help`.
+# What each fault does, in the order in which it affects a request; shown by `raidanet --help`.
 FAULTS: Final[dict[str, str]] = {
     "down": "nothing listens on the port until cleared",
     "silent": "reads the request, does nothing and never answers",
@@ -36,19 +36,19 @@ FAULTS: Final[dict[str, str]] = {
     "forget": "restarts at once as real servers do: tickets and all lockers are forgotten",
 }
 
-# These happen once, when they are set, and do not stay.
+# These happen once, when they are set.
 MOMENTARY: Final = frozenset({"restart", "forget"})
 
 _SECONDS: Final = frozenset({"late", "delay"})
 
 
 class InvalidFault(ValueError):
-    """A text names no fault, or no server."""
+    """A text is not a fault, or not a server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to misbehave: a name out of `FAULTS`, and seconds or a status where it needs one."""
+    """A name of `FAULTS`, with seconds or a status if it needs one."""
 
     name: str
     argument: float | None = None

@@ -37,12 +37,12 @@ _FREE_TRIES: Final = 50
 
 
 class CannotStart(Exception):
-    """The network cannot run here and now; the message says why and what to do."""
+    """The network cannot start; the message says why and what to do."""
 
 
 class Fleet:
     """
-    The 25 servers, for callers that have an event loop. `LocalNetwork` is for those that have none.
+    The 25 servers, for callers with an event loop. `LocalNetwork` is for callers without one.
 
     `base_port` 0 takes any 25 free ports in a row. `live` adds the commands which only newer
     servers know; `legacy_bugs` copies the defects that are listed in `bookkeeping`.
@@ -95,7 +95,7 @@ class Fleet:
         if self._base_port:
             await self._open_at(self._base_port)
             return
-        # Chance only keeps two networks that start together out of each other's way.
+        # Random, so that two networks that start together do not try the same ports.
         for base_port in random.sample(_FREE_BASES, _FREE_TRIES):
             with contextlib.suppress(CannotStart):
                 await self._open_at(base_port)
@@ -140,12 +140,12 @@ class Fleet:
         return self._servers[raida]
 
     async def fault(self, raida: int, fault: Fault) -> None:
-        """Make server `raida` misbehave in one more way."""
+        """Add a fault to server `raida`."""
         await self._servers[raida].set_fault(fault)
 
     async def clear(self, raida: int | None = None) -> None:
         """
-        Make server `raida`, or all of them, behave again.
+        Remove the faults of server `raida`, or of all.
 
         :raises OSError: its port was taken meanwhile
         """
@@ -167,7 +167,7 @@ class Fleet:
 
 class LocalNetwork:
     """
-    A local RAIDA network for callers without an event loop: it runs in a thread of its own.
+    A local RAIDA network for callers without an event loop: it runs in its own thread.
 
     Takes the arguments of `Fleet`, is a context manager, and can be started again after it
     was stopped: what was acknowledged is still there.
@@ -239,7 +239,7 @@ class LocalNetwork:
 
     def fault(self, raida: int | Iterable[int], *faults: str) -> None:
         """
-        Make one server, or several, misbehave in these ways (see `faults`), beside those in force.
+        Add faults (see `faults`) to one server or several.
 
         :raises InvalidFault: a text names no fault
         """
@@ -248,7 +248,7 @@ class LocalNetwork:
                 self._run(self.fleet.fault(number, fault))
 
     def clear(self, raida: int | Iterable[int] | None = None) -> None:
-        """Make one server, several, or all of them behave again; dead ones start from disk."""
+        """Remove the faults of one server, several or all; crashed ones restart from disk."""
         for number in [raida] if raida is None or isinstance(raida, int) else raida:
             self._run(self.fleet.clear(number))
 
@@ -260,7 +260,7 @@ class LocalNetwork:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any server is at work on a request."""
+        """Whether a server is executing a request."""
         return any(self.fleet.server(raida).is_busy for raida in range(RAIDA_COUNT))
 
     def forget_seen(self) -> None:

@@ -1,9 +1,8 @@
 """
-Making coins on a network whose admin key we have, through its own commands and nothing else.
+Makes coins on a network whose admin key is known, through its own commands.
 
-The admin command gives every new coin a secret that follows from its serial number and
-from what was asked, so that whoever saw the request knows it. Each coin is therefore taken
-into possession (pown) with 25 fresh random secrets before it is handed out.
+The admin command derives the ANs of new coins from the request, so that an observer of the request knows them. Each
+coin therefore gets 25 fresh random ANs (pown) before it is returned.
 """
 
 import itertools
@@ -27,21 +26,21 @@ from lockers.raida.payloads import (
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.transport import Answer, Call, Server
 
-# The admin command makes at least four coins: with fewer, nobody could tell their secrets.
+# The admin command needs at least four coins: with fewer, their ANs would be unknown.
 SMALLEST_BATCH: Final = 4
-# A pown of this many is 37 kB, well below the 64 kB that a request may have.
+# A pown of this many coins is 37 kB; a request has at most 64 kB.
 LARGEST_BATCH: Final = 1000
 
 _DEADLINE_SECONDS: Final = 20.0
 
 
 class MintingFailed(Exception):
-    """Coins were asked for that cannot be made, or too few servers made them; the message says which."""
+    """The coins cannot be made, or too few servers made them; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What one server holds after a batch: which coins passed, and their secrets there."""
+    """Which coins of a batch one server made, and their ANs there."""
 
     passed: tuple[bool, ...]
     ans: tuple[bytes, ...] = field(repr=False)
@@ -55,9 +54,9 @@ def choose_coins(
     deadline_seconds: float = _DEADLINE_SECONDS,
 ) -> list[Coin]:
     """
-    As many coins of each denomination as `wanted` says, with random serial numbers that are not in circulation.
+    Choose `wanted` coins of each denomination, with random serial numbers that are not in circulation.
 
-    :raises MintingFailed: no server says what is in circulation, or not enough is left
+    :raises MintingFailed: no server lists its coins, or too few serial numbers are left
     """
     coins: list[Coin] = []
     for denomination, count in wanted.items():
@@ -77,7 +76,7 @@ def _serial_numbers_in_use(
     servers: Sequence[Server], denomination: int, admin_key: bytes, deadline_seconds: float
 ) -> Collection[int]:
     payload = admin_key + denomination.to_bytes(1, "big", signed=True)
-    # One server at a time: all of them know the same, and the answer has 128 kB.
+    # One server at a time: all list the same coins, and an answer has 128 kB.
     for server in servers:
         call = Call(Command.GET_ALL_SNS, {server.raida: payload})
         result = transport.ask([server], call, until=transport.within(deadline_seconds / 5))[server.raida]
@@ -101,10 +100,10 @@ def mint(
     on_progress: Callable[[int], None] | None = None,
 ) -> list[CoinRecord]:
     """
-    Make `coins` on all servers and return them with their secrets and pown strings.
+    Make `coins` on all servers and return them with their ANs and pown strings.
 
-    Coins that exist already are taken from whoever had them: see `choose_coins`.
-    `deadline_seconds` is for each command; `on_progress` is told how many coins are done.
+    Coins that already exist are taken from their owner: see `choose_coins`. `deadline_seconds` is for each command;
+    `on_progress` receives the number of coins made so far.
 
     :raises MintingFailed: fewer than four coins, one twice, or fewer than 13 servers made one
     """
@@ -121,7 +120,7 @@ def mint(
 
 
 def _batches(coins: Sequence[Coin]) -> Iterable[Sequence[Coin]]:
-    # Evenly, so that the last one is not too small.
+    # Of even size, so that the last one has at least four coins.
     count = -(-len(coins) // LARGEST_BATCH)
     edges = [len(coins) * number // count for number in range(count + 1)]
     return [coins[start:end] for start, end in itertools.pairwise(edges)]
@@ -165,13 +164,13 @@ def _record(coin: Coin, position: int, made: Mapping[int, _Made]) -> CoinRecord:
     passed = [raida in made and made[raida].passed[position] for raida in range(RAIDA_COUNT)]
     if sum(passed) < QUORUM:
         raise MintingFailed(f"Only {sum(passed)} servers made a coin; {QUORUM} must.")
-    # A server that did not is one to be healed: what is written for it is not a secret of anything.
+    # The coin has to be fixed on the other servers: a random AN stands for the unknown one.
     ans = tuple(made[raida].ans[position] if is_good else fresh_an() for raida, is_good in enumerate(passed))
     return CoinRecord(coin, ans, pown="".join("p" if is_good else "f" for is_good in passed))
 
 
 def fresh_an() -> bytes:
-    """16 random bytes that no server takes for a locker key."""
+    """16 random bytes that are not a locker key."""
     while True:
         an = secrets.token_bytes(AN_SIZE)
         if is_safe_pan(an):

@@ -38,9 +38,9 @@ from lockers.raida.statuses import Status
 
 log = logging.getLogger(__name__)
 
-# Real servers wait 32 seconds for each other, longer than any client waits for them.
+# Real servers wait 32 seconds for each other, longer than a client waits for them.
 PEER_SECONDS: Final = 3.0
-# Real servers never give up on a half-sent request; this one does, or tests would leave sockets behind.
+# Real servers wait for the rest of a half-sent request without limit; this one does not, or tests would leak sockets.
 IDLE_SECONDS: Final = 60.0
 
 
@@ -98,7 +98,7 @@ class RaidaServer:
 
     async def listen(self) -> None:
         """
-        Begin to answer.
+        Open both ports.
 
         :raises OSError: a port is in use
         """
@@ -113,7 +113,7 @@ class RaidaServer:
         self._tcp = await asyncio.start_server(self._connected, sock=tcp, backlog=128)
 
     async def deafen(self) -> None:
-        """Close both ports and drop whoever is being served."""
+        """Close both ports and drop all connections."""
         if self._udp is not None:
             self._udp.close()
             self._udp = None
@@ -134,7 +134,7 @@ class RaidaServer:
         self._store.close()
 
     async def restart(self, *, forget_lockers: bool = False) -> None:
-        """Begin again from disk, as after a crash; what was only in memory is lost."""
+        """Reload the state from disk, as after a crash; what was only in memory is lost."""
         await self._drop_everyone()
         self._store.close()
         self._store = CoinStore(self._directory)
@@ -147,7 +147,7 @@ class RaidaServer:
     # --- faults --------------------------------------------------------------------------
 
     async def set_fault(self, fault: Fault) -> None:
-        """Misbehave in one more way."""
+        """Add a fault to those in force."""
         if fault.name in MOMENTARY:
             await self.restart(forget_lockers=fault.name == "forget")
             return
@@ -158,7 +158,7 @@ class RaidaServer:
 
     async def clear_faults(self) -> None:
         """
-        Behave again; a dead server starts from disk.
+        Remove all faults; a crashed server restarts from disk.
 
         :raises OSError: the port was taken meanwhile
         """
@@ -197,12 +197,12 @@ class RaidaServer:
         task.add_done_callback(self._tasks.discard)
 
     async def answer_datagram(self, data: bytes, address: Any) -> None:
-        """Answer one datagram, if it deserves one."""
+        """Answer one datagram; one that is shorter than a header gets no answer."""
         started = time.perf_counter()
         data = data[:UDP_SERVER_LIMIT]
         if len(data) <= KIND_OFFSET or len(data) < header_size(data[KIND_OFFSET]):
             return
-        # Its own while it is worked on: a fix waits for others, and requests that come meanwhile have theirs.
+        # A copy: while a fix waits for other servers, requests that arrive meanwhile have their own.
         memory = replace(self._udp_memory)
         replies = await self._replies(data, memory, started)
         self._udp_memory = memory
@@ -218,7 +218,7 @@ class RaidaServer:
             async with asyncio.timeout(IDLE_SECONDS):
                 await self._serve_connection(reader, writer)
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
-            # The client left, or this server is closing: in both cases there is nobody to answer.
+            # The client disconnected, or this server is closing.
             pass
         finally:
             self._tasks.discard(task)
@@ -230,20 +230,20 @@ class RaidaServer:
         header = start + await reader.readexactly(header_size(start[KIND_OFFSET]) - len(start))
         memory = Memory()
         try:
-            # Read once to know how long the body is; a header in error is answered without waiting for one.
+            # Read first to learn the length of the body; a refused header is answered without waiting for it.
             body = await reader.readexactly(self._read_header(header, Memory()).body_size)
         except Refused:
             body = b""
         replies = await self._replies(header + body, memory, started)
         if "silent" in self.faults:
             await reader.read()
-        # One request per connection, one answer, then the end.
+        # A connection carries one request and one answer.
         for reply in replies[-1:]:
             writer.write(reply)
             await writer.drain()
 
     async def _replies(self, data: bytes, memory: Memory, started: float) -> list[bytes]:
-        """What to send for a whole request, after the faults had their way."""
+        """Return the datagrams (or the bytes on a connection) that answer a request, with the faults applied."""
         self.seen[data[4], data[5]] += 1
         if "silent" in self.faults:
             return []
@@ -323,7 +323,7 @@ class RaidaServer:
             return Outcome(Status.FILESYSTEM)
 
     async def _ask_peer(self, raida: int, ticket: int) -> list[bytes]:
-        """The coins that another server says a ticket of its own is for; none if it does not say."""
+        """Return the coins that another server confirms for its ticket; none if it does not answer."""
         request = frames.build_request(
             raida=raida,
             command=Command.VALIDATE_TICKET,
@@ -359,7 +359,7 @@ def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         sock.bind((host, port))
         if kind == socket.SOCK_STREAM:
-            # Here and not later, so that a port taken by somebody else's listener is found now.
+            # Listen now, so that a port in use is detected here.
             sock.listen(128)
     except OSError:
         sock.close()

@@ -1,14 +1,12 @@
 """
-What one server of the local network keeps on disk: which secret it holds for every coin.
+What one server of the local network keeps on disk: the AN of each coin.
 
-The store is one append-only journal. A command writes one record with all of its changes
-before it touches memory and before it is answered, so a killed process loses nothing that
-it acknowledged, and a half-written record at the end is cut off at the next start.
-(Nothing is forced to the platter: this survives the process, not the machine.)
+The store is one append-only journal. A command writes one record with all of its changes before it changes memory and
+before it is answered, so a killed process loses nothing that it acknowledged, and a half-written record at the end is
+cut off at the next start. Nothing is synced to disk: the store survives the process, not the machine.
 
-Every coin that can exist has a secret from the beginning, as on a real server, whose
-pages are filled with random numbers when they are made: here it is derived from a seed
-of the server's own and never written down.
+Each possible coin has an AN from the beginning, as on a real server, which fills its pages with random numbers. Here
+it is derived from a seed of the server and not stored.
 """
 
 import hashlib
@@ -34,9 +32,9 @@ _LEGAL_DENOMINATIONS: Final = frozenset(
 )
 _RECORD_HEAD: Final = struct.Struct(">II")
 _ENTRY: Final = struct.Struct(f">{COIN_SIZE}sB16s")
-# More than anything one command can change; a larger length is a damaged file.
+# More than one command can change; a larger length means a damaged file.
 _LARGEST_RECORD: Final = 64 * 1024 * 1024
-# A journal is rewritten at start once this many times as long as what it says.
+# A journal is rewritten at start if it is this many times as long as its content.
 _COMPACT_FACTOR: Final = 4
 _COMPACT_FLOOR: Final = 1024 * 1024
 

@@ -1,5 +1,5 @@
 """
-Authenticity numbers: the 16-byte secrets, one per coin and server, and how new ones come about
+Authenticity numbers (ANs): the 16-byte secrets, one per coin and server, and how new ones are derived
 (the RAIDA protocol, sections 3 and 6).
 """
 
@@ -13,7 +13,7 @@ from lockers.raida.coins import Coin
 
 AN_SIZE: Final = 16
 
-# A locker key is told from any other authenticity number by its end.
+# The end that distinguishes a locker key from any other authenticity number.
 LOCKER_KEY_TAIL: Final = b"\xff\xff\xff\xff"
 
 # created_an() hashes this much of the coin list, which takes four coins of five bytes.
@@ -29,8 +29,8 @@ def is_safe_pan(number: bytes) -> bool:
     """
     Whether 16 bytes may be proposed as a coin's new AN.
 
-    A number ending in FFFFFFFF reads as a locker key: a server that rebuilds its lockers
-    from its coins would put the coin into one.
+    A number that ends with FFFFFFFF is a locker key to servers: one that rebuilds its lockers from its coins would put
+    the coin into a locker.
     """
     return len(number) == AN_SIZE and not number.endswith(LOCKER_KEY_TAIL)
 
@@ -61,8 +61,8 @@ def xor_sums(columns: Sequence[Sequence[bytes]]) -> list[bytes]:
     """
     if not set(map(len, chain.from_iterable(columns))) <= {AN_SIZE}:
         raise errors.Unencodable("an authenticity number is 16 bytes")
-    # As one integer, whose one half is laid upon the other until a row is left: an upload of 10,000 coins sums a
-    # quarter of a million numbers.
+    # All numbers as one integer, of which one half is XORed with the other until a row is left: an upload of 10,000
+    # coins sums 250,000 numbers.
     total = int.from_bytes(b"".join(chain.from_iterable(zip(*columns, strict=True))), "big")
     rows, bits = len(columns[0]) if columns else 0, 8 * AN_SIZE * len(columns)
     while rows > 1:
@@ -73,18 +73,18 @@ def xor_sums(columns: Sequence[Sequence[bytes]]) -> list[bytes]:
 
 
 def fix_an(*, raida: int, coin: Coin, pg: bytes) -> bytes:
-    """The AN which server `raida` gives to a coin it fixed with the PAN generator `pg` (16 bytes)."""
+    """The AN that server `raida` gives to a coin that it fixes with the PAN generator `pg` (16 bytes)."""
     return _md5(bytes([raida]) + coin.to_bytes() + pg)
 
 
 def download_an(*, coin: Coin, seed: bytes) -> bytes:
-    """The AN which a server gives to a coin downloaded from a locker with that server's `seed` (16 bytes)."""
+    """The AN that a server gives to a coin downloaded from a locker with that server's `seed` (16 bytes)."""
     return _md5(coin.to_bytes() + seed)
 
 
 def created_an(*, raida: int, coin: Coin, created: Sequence[Coin]) -> bytes:
     """
-    The AN which server `raida` gives to one coin of the list `created` by the admin command.
+    The AN that server `raida` gives to one coin of the list `created` by the admin command.
 
     The hash covers the first 16 bytes of the list on the wire, so fewer than four coins
     would make it depend on bytes beyond the list.

@@ -1,8 +1,8 @@
 """
 Transmit codes and the 25 locker keys made from one (the RAIDA protocol, section 3).
 
-A code is the money. It is hashed as it is typed, case and dashes included, as UTF-8: two
-clients that normalised codes could not open each other's lockers.
+Anyone with the code can take the coins. It is hashed as typed, case and dashes included, as UTF-8: a client that
+normalised codes could not open the lockers of others.
 """
 
 import hashlib
@@ -14,26 +14,26 @@ from lockers.raida import errors
 from lockers.raida.authenticity import AN_SIZE, LOCKER_KEY_TAIL
 from lockers.raida.statuses import RAIDA_COUNT
 
-# The symbols of codes: no O, L, I, 0 and 1, which people mistake for each other.
+# The symbols of codes: without O, L, I, 0 and 1, which look alike.
 ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 
-# 31^16 is 79 bits: servers do not limit peeks, so a code must not be guessable by asking.
+# 31^16 is 79 bits: servers do not limit peeks, so a code must not be guessable by trying.
 SYMBOLS: Final = 16
 GROUP: Final = 4
 
 # Reduced modulo 31^16, this many random bytes leave a bias below 2^-170.
 RANDOM_SIZE: Final = 32
 
-# Seven symbols, the custom of other clients, are 35 bits.
+# Seven symbols, as other clients use, are 35 bits.
 _WEAK_BELOW_SYMBOLS: Final = 10
 _WEAK_BELOW_DISTINCT: Final = 5
 
-# A third part is the id of the coin a locker was bought with (DN and SN), which the client
-# that writes such codes does not hash.
+# A third part is the id (DN and SN) of the coin that paid for the locker; the client that writes such codes does not
+# hash it.
 _THREE_PARTS = re.compile(r"([^-]+-[^-]+)-[0-9A-Fa-f]{10}", re.ASCII)
 
 
-# What a decoder puts in the place of bytes that are not UTF-8: the text that was sent is lost.
+# Replaces bytes that are not UTF-8: the original text is lost.
 _REPLACEMENT: Final = "\ufffd"
 
 _AS_GENERATED: Final = re.compile(f"[{ALPHABET}]{{{SYMBOLS}}}")
@@ -41,11 +41,11 @@ _AS_GENERATED: Final = re.compile(f"[{ALPHABET}]{{{SYMBOLS}}}")
 
 def verbatim(code: str) -> str:
     """
-    The code as it is hashed: without white space around it, otherwise unchanged.
+    Return the code as it is hashed: without surrounding white space, otherwise unchanged.
 
     Any text may be the code of a locker that another client filled.
 
-    :raises InvalidCode: nothing is left, it holds NUL, or it is not text that UTF-8 can write
+    :raises InvalidCode: nothing is left, it contains NUL, or UTF-8 cannot encode it
     """
     code = code.strip()
     if not code or "\0" in code or _REPLACEMENT in code:
@@ -60,9 +60,9 @@ def verbatim(code: str) -> str:
 
 def for_new_locker(code: str) -> str:
     """
-    The code as `verbatim`, if a locker may be filled under it.
+    Return the code as `verbatim` does, if a locker may be filled under it.
 
-    Other characters have several encodings that look the same, so what the recipient types may open nothing.
+    Characters beyond ASCII have several encodings that look the same, so the recipient might type another code.
 
     :raises InvalidCode: nothing is left, or something that is not printable ASCII
     """
@@ -89,7 +89,7 @@ def _locker_key(raida: int, code: str) -> bytes:
 
 def candidates(code: str) -> tuple[str, ...]:
     """
-    The one or two codes which a typed text may mean, in the order to peek them.
+    Return the one or two codes that a typed text may mean, in the order to peek them.
 
     Of a three-part text the two-part prefix comes first, then the whole. Any other text means
     itself, and then the code as `generate_code` writes it if it has the same symbols.
@@ -105,7 +105,7 @@ def candidates(code: str) -> tuple[str, ...]:
 
 
 def _as_generated(text: str) -> str | None:
-    """The generated code with the letters and digits of the text, in any case and width; None if there is none."""
+    """Return the generated code with the letters and digits of the text, in any case and width; None if it has none."""
     symbols = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text)))
     # Outside of ASCII an upper-case form may have more letters than were typed.
     symbols = symbols.upper() if symbols.isascii() else ""
@@ -133,6 +133,6 @@ def generate_code(random_bytes: bytes) -> str:
 
 
 def is_weak(code: str) -> bool:
-    """Whether somebody could hit upon the code: fewer than ten letters and digits, or fewer than five different."""
+    """Whether the code is guessable: fewer than ten letters and digits, or fewer than five different ones."""
     symbols = [symbol for symbol in code if symbol.isalnum()]
     return len(symbols) < _WEAK_BELOW_SYMBOLS or len(set(symbols)) < _WEAK_BELOW_DISTINCT

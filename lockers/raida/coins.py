@@ -15,12 +15,12 @@ UNITS_PER_COIN: Final = 10**8
 LOWEST_DENOMINATION: Final = -8
 HIGHEST_DENOMINATION: Final = 6
 HIGHEST_SERIAL_NUMBER: Final = 2**32 - 1
-# How many coins of a denomination servers keep. One number beyond makes them refuse a whole request with status 40.
+# How many coins of a denomination servers have. One higher number makes them refuse a whole request with status 40.
 SERIAL_NUMBERS: Final = 1000 * 1024
 
 COIN_SIZE: Final = 5
 
-# Longer texts are no amounts: 25 digits before the point exceed every coin there can be.
+# 25 digits before the point exceed the value of all possible coins.
 _AMOUNT = re.compile(r"([0-9]{1,25})(?:\.([0-9]{1,8}))?", re.ASCII)
 
 
@@ -45,17 +45,17 @@ class Coin:
 
     @property
     def value(self) -> int:
-        """What the coin is worth, in units of 10^-8."""
+        """The value in units of 10^-8."""
         return int(10 ** (self.denomination - LOWEST_DENOMINATION))
 
     def to_bytes(self) -> bytes:
-        """The coin as the five bytes DN, SN which the wire calls c5."""
+        """The coin as the five bytes DN, SN, called c5 in the protocol."""
         return self.denomination.to_bytes(1, "big", signed=True) + self.serial_number.to_bytes(4, "big")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Coin":
         """
-        The coin that five bytes name.
+        Decode a coin from five bytes.
 
         :raises BadLength: there are not exactly five
         :raises BadCoin: the denomination is outside -8..6
@@ -69,7 +69,7 @@ class Coin:
 
 
 def format_amount(units: int) -> str:
-    """An amount in coins, exact, without exponent and without trailing zeros: 150000000 is "1.5"."""
+    """Format an amount in coins, exactly, without exponent and trailing zeros: 150000000 is "1.5"."""
     sign = "-" if units < 0 else ""
     whole, rest = divmod(abs(units), UNITS_PER_COIN)
     fraction = f"{rest:08d}".rstrip("0")
@@ -78,7 +78,7 @@ def format_amount(units: int) -> str:
 
 def parse_amount(text: str) -> int:
     """
-    The units in a decimal text such as "20" or "0.00000001".
+    Parse a decimal text such as "20" or "0.00000001" into units.
 
     :raises InvalidAmount: not plain digits with at most eight decimals
     """

@@ -1,8 +1,8 @@
 """
 AES-128-CTR of bodies, and the challenge inside them (the RAIDA protocol, sections 1.2 and 4).
 
-A request and its answer are encrypted with the same key, the same nonce and a counter
-that starts at 0 both times: whoever knows one plaintext knows that part of the other.
+A request and its answer are encrypted with the same key, the same nonce and a counter that starts at 0 both times:
+an observer who knows one plaintext can decrypt that part of the other.
 """
 
 import zlib
@@ -30,8 +30,8 @@ class Encryption:
     """
     How a body is encrypted: kind 0 not at all, 1 with a coin's AN, 2 with a locker key.
 
-    `reference` (5 bytes) goes into the header and tells the server which key; of kind 2 it
-    is the beginning of the key itself, so it is as hidden as `key` (16 bytes, empty for kind 0).
+    `reference` (5 bytes) goes into the header and names the key. For kind 2 it is the beginning of the key, so it is
+    hidden like `key` (16 bytes, empty for kind 0).
 
     :raises Unencodable: a field has the wrong size or the kind is another
     """
@@ -49,7 +49,7 @@ class Encryption:
             raise errors.Unencodable("a key is 16 bytes, and none for kind 0")
 
     def apply(self, text: bytes, *, nonce: bytes) -> bytes:
-        """`text` encrypted, or decrypted, which is the same; unchanged for kind 0."""
+        """Encrypt or decrypt `text`, which is the same operation; for kind 0 it is unchanged."""
         if self.kind == KIND_PLAIN:
             return text
         return crypt(text, key=self.key, nonce=nonce)
@@ -65,12 +65,12 @@ PLAIN: Final = Encryption(KIND_PLAIN)
 
 
 def with_coin(coin: Coin, an: bytes) -> Encryption:
-    """Encryption with the AN (16 bytes) which the addressed server holds for a coin of ours."""
+    """Encryption with the AN (16 bytes) that the addressed server holds for a coin of the client."""
     return Encryption(KIND_COIN, coin.to_bytes(), an)
 
 
 def with_locker_key(key: bytes) -> Encryption:
-    """Encryption with the addressed server's key (16 bytes) of a locker that exists already."""
+    """Encryption with the addressed server's key (16 bytes) of an existing locker."""
     return Encryption(KIND_LOCKER, key[:REFERENCE_SIZE], key)
 
 

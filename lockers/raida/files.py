@@ -1,9 +1,8 @@
 """
-Coin files (the RAIDA protocol, sections 7.2 to 7.5): `.bin` of format 9, JSON `.stack`, PNG
-with a `cLDc` chunk, and ZIP of these. Names are not looked at, only bytes.
+Coin files (the RAIDA protocol, sections 7.2 to 7.5): `.bin` of format 9, JSON `.stack`, PNG with a `cLDc` chunk, and
+ZIP of these. Names are not used, only bytes.
 
-What a file says is believed only as far as it cannot be wrong without notice: counts and
-checksums must agree, and a coin may be in it once. The ANs in a file are secrets.
+Counts and checksums must agree, and a coin may be in a file once. The ANs in a file are secrets.
 """
 
 import codecs
@@ -23,7 +22,7 @@ from lockers.raida.grades import POWN_SIZE, decode_pown, encode_pown, is_pown
 from lockers.raida.letters import UNTRIED
 from lockers.raida.statuses import RAIDA_COUNT
 
-# A .bin counts its coins in 16 bits; nothing that is read here has more.
+# A .bin counts its coins in 16 bits; the limit applies to all formats.
 MAXIMUM_COINS: Final = 0xFFFF
 
 _HEADER_SIZE: Final = 32
@@ -37,8 +36,8 @@ _BIN_FRONT: Final = bytes((_FORMAT_CURRENT, 1, 0, 6))
 _MOTTO: Final = b"Live Free Or Die"
 _TASK_ID: Final = b"\x99\x99\x99"
 
-# Older writers filled the last coin up to a multiple of 32 with random bytes. More than
-# that is no padding but something that would be lost by not reading it.
+# Older writers padded the last coin to a multiple of 32 with random bytes. More bytes than that could be coins, which
+# would be lost.
 _MAXIMUM_PADDING: Final = 31
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -52,14 +51,14 @@ _LEGACY_COIN_SIZE: Final = 3 + POWN_SIZE + _ANS_SIZE
 _LEGACY_COIN_IDS: Final = (0, 1, 2)
 _LEGACY_HIGHEST_SN: Final = 16_777_216
 
-# A coin of a stack takes 875 bytes and more, for 25 numbers of 32 digits. What has far more parts than its length can
-# mean is not parsed: as objects it would take thirty times the room that it takes as text.
+# A coin of a stack takes at least 875 bytes, for 25 numbers of 32 digits. A file with far more parts than coins of its
+# length have is not parsed: its objects would take thirty times the memory of its text.
 _STACK_BYTES_PER_OBJECT: Final = 200
 _STACK_BYTES_PER_COMMA: Final = 20
 _STACK_PARTS_OF_SMALL_ONES: Final = 1_000
 
 _UTF_16_FRONTS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{")
-# A text in quotes, which stays; one in single quotes; a word without quotes; a comma before a closing bracket.
+# A string in double quotes, which is kept; in single quotes; without quotes; a comma before a closing bracket.
 _LOOSE: Final = re.compile(
     r"""
     "(?:[^"\\]|\\.)*+"
@@ -85,9 +84,9 @@ class FileKind(Enum):
 @dataclass(frozen=True, slots=True)
 class CoinRecord:
     """
-    A coin with its 25 ANs, server 0 first, and the 25 PANs proposed for it, if a change was under way.
+    A coin with its 25 ANs, server 0 first, and the 25 PANs proposed for it, if a change was unfinished.
 
-    `pown` is the last pown string, None if it is not known.
+    `pown` is the last pown string, None if it is unknown.
 
     :raises Unencodable: not 25 numbers of 16 bytes, or no pown string
     """
@@ -110,10 +109,10 @@ class CoinRecord:
 @dataclass(frozen=True, slots=True)
 class CoinFile:
     """
-    What was in a coin file, in its order.
+    The coins of a file, in its order.
 
-    `names_denominations` is False for a stack whose coins name none: each is then read as
-    one of value 1. Coins of the previous network look the same, and no server will know them.
+    `names_denominations` is False for a stack whose coins name none: each is then read as one of value 1. Coins of the
+    previous network look the same, and no server knows them.
     """
 
     kind: FileKind
@@ -123,10 +122,10 @@ class CoinFile:
 
 def read_file(data: bytes) -> CoinFile:
     """
-    The coins in a file of any kind. An archive is read if all its members can be; to hear
-    of each, `unpack` it.
+    Read the coins in a file of any kind. An archive is refused as a whole if one of its members is not readable; to
+    read its members one by one, `unpack` it.
 
-    :raises Unrecognised: it begins like no coin file, or carries no coins
+    :raises Unrecognised: it begins like no coin file, or has no coins
     :raises Damaged: it is cut, contradicts itself, fails its checksum or names a coin twice
     :raises LegacyCoin: its coins are of the previous network
     :raises Encrypted: it is encrypted by its owner
@@ -147,7 +146,7 @@ def _read_member(data: bytes) -> CoinFile:
 
 
 def _read_plain(data: bytes) -> CoinFile:
-    # First, as a format's number may be white space: nine is a tab, ten a new line.
+    # Checked first, as the number of a format may be white space: nine is a tab, ten a newline.
     text = _in_utf8(data)
     if text.lstrip().startswith(b"{"):
         return _read_stack(text)
@@ -190,7 +189,7 @@ def _numbers(data: bytes) -> tuple[bytes, ...]:
 def _read_bin(data: bytes) -> CoinFile:
     if len(data) < _HEADER_SIZE:
         raise errors.Damaged("the file is shorter than its header")
-    # The second byte and most of the state are for later use, and to be ignored.
+    # The second byte and most of the state are reserved, and ignored.
     if data[2:4] != _BIN_FRONT[2:]:
         raise errors.Damaged("the header is not one of these coins")
     if data[5] != 0:
@@ -224,7 +223,7 @@ def _read_record(data: bytes, pown: str | None) -> CoinRecord:
 
 def write_bin(records: Sequence[CoinRecord]) -> bytes:
     """
-    A `.bin` of format 9, not encrypted; of several coins it leaves out the pown strings, for which it has no place.
+    Write a `.bin` of format 9, not encrypted. It holds a pown string only if there is one coin.
 
     :raises Unencodable: no coins, more than 65535, one twice, or only some with PANs
     """
@@ -283,7 +282,7 @@ def _read_stack(data: bytes) -> CoinFile:
 
 
 def _in_utf8(data: bytes) -> bytes:
-    """Return a text in UTF-8 without its byte order mark, also if it was in UTF-16; other bytes as they are."""
+    """Convert text in UTF-8 or UTF-16 to UTF-8 without a byte order mark; return other bytes unchanged."""
     if data.startswith(_UTF_16_FRONTS):
         try:
             return data.decode(json.detect_encoding(data)).removeprefix("\ufeff").encode()
@@ -294,9 +293,9 @@ def _in_utf8(data: bytes) -> bytes:
 
 def _parsed(data: bytes) -> object:
     """
-    Return what a stack says, as JSON or in the looser form that the format's own page permits.
+    Parse a stack, as JSON or in the looser form that the page of the format permits.
 
-    In that form keys and values may be without quotes or in single ones, and a comma may follow the last of several.
+    In that form keys and values may be without quotes or in single ones, and a trailing comma is allowed.
     """
     try:
         return json.loads(data, object_pairs_hook=_object)
@@ -360,7 +359,7 @@ def _read_entry(entry: object) -> tuple[CoinRecord, bool]:
         raise errors.Damaged("a coin of the stack has not 25 authenticity numbers")
     proposed = entry.get("pan") or entry.get("pans")
     if isinstance(proposed, list) and not any(proposed):
-        # Some writers keep 25 empty places.
+        # Some writers write 25 empty strings.
         proposed = None
     pans = _hex_numbers(proposed)
     if pans is None and proposed:
@@ -386,7 +385,7 @@ def _hex_numbers(value: object) -> tuple[bytes, ...] | None:
 
 def write_stack(records: Sequence[CoinRecord]) -> bytes:
     """
-    A JSON `.stack`. Its coins carry a member "dn" with the denomination, which the old form has no place for.
+    Write a JSON `.stack`. Its coins have a member "dn" with the denomination, which the old form lacks.
 
     :raises Unencodable: no coins, more than 65535, or one twice
     """
@@ -419,7 +418,7 @@ def _coin_chunks(data: bytes) -> list[bytes]:
         kind = data[start + 4 : start + 8]
         length, is_sound = _chunk_length(data, start)
         if length is None:
-            # What follows the end of the picture need not be chunks.
+            # Bytes after the end of the picture need not be chunks.
             cut_kind = kind
             break
         end = start + 8 + length
@@ -429,8 +428,8 @@ def _coin_chunks(data: bytes) -> list[bytes]:
             chunks.append(data[start + 8 : end])
         ended = ended or kind == _PNG_END
         start = end + 4
-    # A known writer leaves a second, broken head of the coins' chunk behind the whole one, so
-    # that the chunks do not lead to the end of a picture which has one.
+    # A known writer leaves a second, cut chunk head after the coins' chunk, so that the chunks do not lead to the end
+    # of the picture although it is complete.
     if not (ended or data.endswith(_PNG_LAST)) or (cut_kind == _PNG_CHUNK and not chunks):
         raise errors.Damaged("the picture is cut")
     return chunks
@@ -438,10 +437,10 @@ def _coin_chunks(data: bytes) -> list[bytes]:
 
 def _chunk_length(data: bytes, start: int) -> tuple[int | None, bool]:
     """
-    Return how long the content of the chunk is, None if it is cut, and whether its checksum is right.
+    Return the length of the chunk's content, None if it is cut, and whether its checksum is right.
 
-    PNG writes numbers with the highest byte first. Public coin pictures exist whose writer did the opposite: that is
-    believed where the checksum agrees.
+    PNG is big-endian. Public coin pictures exist whose lengths are little-endian: that is accepted if the checksum
+    agrees.
     """
     fits = None
     for order in _BYTE_ORDERS:
@@ -458,7 +457,7 @@ def _chunk_length(data: bytes, start: int) -> tuple[int | None, bool]:
 
 def write_png(records: Sequence[CoinRecord], *, picture: bytes | None = None) -> bytes:
     """
-    A PNG with the coins as a `.bin` in a chunk behind the header of `picture`, a plain one if there is none.
+    Write a PNG with the coins as a `.bin` in a chunk after the header of `picture` (default: a plain one).
 
     :raises Unencodable: as `write_bin`, or `picture` is not a PNG
     """
@@ -474,7 +473,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _plain_picture() -> bytes:
-    """A square of 64 pixels in one green."""
+    """A green square of 64 pixels."""
     side = 64
     header = side.to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
     row = b"\x00" + bytes((0x2F, 0x6B, 0x4F)) * side

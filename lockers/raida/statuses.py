@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-# How many servers there are, and how many of them decide (section 8).
+# The number of servers, and how many of them must agree (section 8).
 RAIDA_COUNT: Final = 25
 QUORUM: Final = 13
 
@@ -12,8 +12,7 @@ class Status(IntEnum):
     """
     Every status byte a server is known to send.
 
-    204 has two meanings on the wire (INVALID_HMAC and BLOCKCHAIN); the first one is
-    the only one a locker client can meet.
+    204 has two meanings on the wire (INVALID_HMAC and BLOCKCHAIN); a locker client receives it only as the first.
     """
 
     NO_ERROR = 0
@@ -111,8 +110,8 @@ class Status(IntEnum):
     INVALID_ROUTING = 255
 
 
-# Raised while the header is read: echo, signature and group of such an answer may be
-# another request's, so only the socket says whose it is (section 1.3, rule 2).
+# Errors of the header: echo, signature and group of such an answer may belong to another request, so that it is
+# matched by its socket alone (section 1.3, rule 2).
 HEADER_STAGE: Final = frozenset(
     {
         Status.INVALID_SPLIT_ID,
@@ -128,8 +127,8 @@ HEADER_STAGE: Final = frozenset(
     }
 )
 
-# Raised before the challenge could be trusted: the echo is ours already, the
-# signature is stale or made with a key that is not ours.
+# Errors from before the challenge is verified: the echo is that of the request, the signature is stale or made with
+# another key.
 UNSIGNED: Final = frozenset(
     {
         Status.ENCRYPTION_COIN_NOT_FOUND,
@@ -140,7 +139,7 @@ UNSIGNED: Final = frozenset(
     }
 )
 
-# The server could not decrypt the request: it has not seen what was asked, and did nothing (section 4).
+# The server could not decrypt the request, and did nothing (section 4).
 UNREADABLE: Final = frozenset(
     {
         Status.ENCRYPTION_COIN_NOT_FOUND,
@@ -150,5 +149,5 @@ UNREADABLE: Final = frozenset(
     }
 )
 
-# A locker that is empty, never was, or has another key: servers do not say which (sections 5 and 6.2).
+# The locker is empty, never existed, or has another key: servers do not distinguish (sections 5 and 6.2).
 NO_SUCH_LOCKER: Final = frozenset({Status.ALL_FAIL, Status.LOCKER_EMPTY_OR_NOT_EXISTS})
