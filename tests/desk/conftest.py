@@ -22,24 +22,24 @@ SECRET = b"sealed-and-never-shown"
 
 
 @pytest.fixture
-def staff(db):
+def staff(db: None) -> User:
     return User.objects.create_superuser("olivia", password="a long password")
 
 
 @pytest.fixture
-def desk(staff):
+def desk(staff: User) -> Client:
     client = Client()
     client.force_login(staff)
     return client
 
 
 @pytest.fixture
-def ledger(db, staff):
+def ledger(db: None, staff: User) -> SimpleNamespace:
     """Alice and bob, tokens, transfers of each state, a trust, coins, tasks, an audit and an action."""
     return furnish(staff)
 
 
-def furnish(staff):
+def furnish(staff: User) -> SimpleNamespace:
     """Make the same, with a staff member that is there."""
     alice = wallets.create_wallet(name="alice", password="correct horse")
     bob = wallets.create_wallet(name="bobby", password="battery staple")
