@@ -29,6 +29,8 @@ from config.dev.processes import Children
 from wallets import redis_servers
 
 TESTS = Path(__file__).parent
+# Their assertions show what was compared, as those of test modules do.
+pytest.register_assert_rewrite("tests.support")
 
 servers = contextlib.ExitStack()
 # What was started, for people to read.

@@ -13,8 +13,8 @@ from django.urls import get_resolver
 from config.api.openapi import document
 from tests.api.caller import PASSWORD, Caller, answer, refusal
 from tests.api.endpoints import endpoints
-from tests.api.test_slow_clients import answered, chunked
 from tests.api.web_server import web_server
+from tests.support.requests_over_sockets import answered, chunked
 from transfers.models import Transfer
 from transfers.operations import issue_tokens
 from wallets.models import IdempotentAnswer, Wallet

@@ -16,7 +16,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.dev.embedded import ROOT
 from tests.api.caller import PASSWORD, Caller
-from tests.api.test_schema_conformance import world
+from tests.support.ledger_world import world
 
 DOCUMENT: Final = json.loads((ROOT / "docs" / "openapi.json").read_text())
 

@@ -1,24 +1,16 @@
 """Lists: `limit`, `start` and cursors."""
 
-import re
-
 import pytest
 from django.db import connection
 
 from config.api import cached_credentials
 from tests.api.caller import answer, logged_in, refusal
+from tests.support.pagination import next_path
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations
 from wallets.models import Wallet
-
-LINK = re.compile(r'<http://testserver(?P<path>[^>]+)>; rel="next"')
-
-
-def next_path(response):
-    match = LINK.fullmatch(response.get("Link", ""))
-    return match["path"] if match else None
 
 
 def follow(caller, path, name):

@@ -1,7 +1,6 @@
 """Every command of `docs/partners.md`, run against the running server in the order of the page."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,20 +13,14 @@ from lockers.models import Coin, LockerTask
 from tests.api.caller import PASSWORD
 from tests.api.web_server import database_url, web_server
 from tests.chaos.worker import Worker
+from tests.support.partners_page import PAGE, ROOT, blocks
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.models import Transfer
 from wallets import operations as wallets
 from wallets.models import Token
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "partners.md"
-
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def blocks(language: str) -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S))
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from config.admin.models import Session
 from config.api import cached_credentials
 from config.ops import health
 from tests.api.caller import logged_in
-from tests.api.test_object_matrix import FORM, TABLE, digests, silent_raida, world  # noqa: F401 - fixtures
 from tests.api.web_server import database_url
-from tests.desk.test_acts import confirmation
+from tests.support.desk_pages import confirmation
+from tests.support.object_matrix import FORM, TABLE, digests, silent_raida, world  # noqa: F401 - fixtures
 from wallets import operations as wallets
 from wallets.models import ApiKey, BearerToken, Wallet
 

@@ -19,13 +19,11 @@ import pytest
 from config.api.cloudcoin import synchronous_views
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
-from tests.api.caller import Caller, logged_in
+from tests.api.caller import logged_in
 from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
+from tests.support.ledger_world import world
 from transfers import audit as transfer_audit
-from transfers import operations as transfers
-from trusts import operations as trusts
-from trusts.states import TrustRequestType
 from wallets.models import Token
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(0 if "COPPICE_FUZZ" in os.environ else 300)]
@@ -57,33 +55,6 @@ def address(transactional_db: None, network: LocalNetwork, tmp_path: Path) -> It
             yield running
     finally:
         worker.stop()
-
-
-def world(alice: Caller, bob: Caller) -> dict[str, list[Any]]:
-    """Wallets, tokens, transfers and trusts of every kind; the words by which requests may name them."""
-    assert alice.wallet is not None
-    assert bob.wallet is not None
-    sapling = trusts.open_managed_wallet(actor=alice.wallet, name="sapling")
-    transfers.issue_tokens(wallet=alice.wallet, count=50)
-    transfers.issue_tokens(wallet=bob.wallet, count=50)
-    done = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=3)
-    pending = [
-        transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=2),
-        transfers.send_bundle(actor=bob.wallet, sender="bobby", receiver="alice", size=2),
-        transfers.send_bundle(actor=alice.wallet, sender="bobby", receiver="alice", size=2),
-        transfers.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=2),
-    ]
-    asked = [
-        trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="bobby"),
-        trusts.request_trust(actor=bob.wallet, request_type=TrustRequestType.SEND, requestee="alice"),
-    ]
-    return {
-        "names": ["alice", "sapling", "bobby", "nobody"],
-        "wallets": [str(each.pk) for each in (alice.wallet, sapling, bob.wallet)],
-        "tokens": [str(pk) for pk in Token.objects.order_by("lot").values_list("pk", flat=True)[:20]],
-        "transfers": [str(each.id) for each in (done, *pending)],
-        "trusts": [str(each.id) for each in asked],
-    }
 
 
 def configuration(words: dict[str, list[Any]], api_key: str, bearer: str) -> str:

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ import pytest
 
 from tests.api.caller import PASSWORD, Caller
 from tests.api.web_server import web_server
+from tests.support.requests_over_sockets import answered, chunked, connected, everything
 from transfers.models import Transfer
 from transfers.operations import issue_tokens
 from wallets.models import IdempotentAnswer, Wallet
@@ -54,37 +55,6 @@ def impatient(django_db_setup: None) -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def connected(address: str, sent: bytes, *, window: int | None = None) -> Iterator[socket.socket]:
-    host, _, port = address.partition(":")
-    with socket.socket() as connection:
-        if window:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        connection.settimeout(20)
-        connection.connect((host, int(port)))
-        connection.sendall(sent)
-        yield connection
-
-
-def everything(connection: socket.socket) -> bytes:
-    """Read until the server ends the connection, however it does."""
-    received = b""
-    try:
-        while piece := connection.recv(1 << 16):
-            received += piece
-    except ConnectionResetError:
-        pass
-    return received
-
-
-def answered(address: str, sent: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request whose answer ends the connection, and return status, headers and body."""
-    with connected(address, sent) as connection:
-        head, _, body = everything(connection).partition(b"\r\n\r\n")
-    status, *headers = head.decode().split("\r\n")
-    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in headers), body
-
-
 def _wait_until_the_kernel_has_let_go_of(connection: socket.socket) -> None:
     """Return when the server's side is gone; to read a byte would be a sign of life."""
     ours, theirs = (f":{end[1]:04X}" for end in (connection.getsockname(), connection.getpeername()))
@@ -95,11 +65,6 @@ def _wait_until_the_kernel_has_let_go_of(connection: socket.socket) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the connection is still there")
-
-
-def chunked(body: bytes) -> bytes:
-    half = len(body) // 2
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:])) + b"0\r\n\r\n"
 
 
 def request(caller: Caller, method: str, path: str, body: bytes, **headers: str) -> bytes:

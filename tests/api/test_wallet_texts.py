@@ -18,7 +18,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.environment import ROOT
 from tests.api.caller import Caller
-from tests.api.test_object_matrix import coin_file
+from tests.support.object_matrix import coin_file
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets.models import Wallet

@@ -1,29 +1,23 @@
 """The operators' desk as a browser sees it: every page, in light and dark, on a desk and on a phone."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.contrib.admin import site
-from django.contrib.auth.models import User
-from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from config.admin.base import LedgerPage
 from lockers.models import Attempt, LockerTask
-from tests.api.web_server import web_server
-from tests.browser.clicks import follow, press
+from tests.browser.clicks import follow
 from tests.browser.watched import Watched
-from tests.desk.conftest import furnish
+from tests.support.desk_in_chromium import AXE, Desk, assert_clean, desk, looked_at, signed_in, tab, watched
 
-AXE = Path(__file__).with_name("vendor") / "axe.min.js"
+# Fixtures.
+__all__ = ["desk", "signed_in", "tab", "watched"]
+
 AXE_DIGEST = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-PASSWORD = "a long password"
 LISTS = (
     "wallets/wallet",
     "wallets/token",
@@ -38,113 +32,6 @@ LISTS = (
     "lockers/coin",
     "auth/user",
 )
-SCHEMES = ("light", "dark")
-WIDTHS = (1280, 390)
-
-
-class Desk:
-    """A running desk: its address, what is in it, and a way to change rows while a page is open."""
-
-    def __init__(self, address: str, ledger: Any) -> None:
-        self.home = f"http://{address}/admin/"
-        self.ledger = ledger
-
-    def meanwhile(self, change: Callable[[], object]) -> None:
-        """Change something in the database; in a thread, because the browser's driver runs a loop in this one."""
-
-        def in_thread() -> None:
-            try:
-                change()
-            finally:
-                connection.close()
-
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(in_thread).result(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
-    with django_db_blocker.unblock():
-        try:
-            staff = User.objects.create_superuser("olivia", password=PASSWORD)
-            ledger = furnish(staff)
-            with web_server() as address:
-                yield Desk(address, ledger)
-        finally:
-            # If the server does not start, too: the rows are committed, and all later tests would find them.
-            call_command("flush", interactive=False, verbosity=0)
-
-
-@pytest.fixture(scope="module")
-def signed_in(desk: Desk, browser: Browser) -> Iterator[BrowserContext]:
-    """A browser in which a staff member has typed name and password and clicked."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    watched = Watched(context.new_page())
-    page = watched.page
-    page.goto(desk.home)
-    page.get_by_label("Username").fill("olivia")
-    page.get_by_label("Password").fill(PASSWORD)
-    press(page, "Log in", exact=False)
-    expect(page.get_by_role("heading", name="Home", exact=True)).to_be_visible()
-    assert_clean(watched, desk)
-    page.close()
-    yield context
-    context.close()
-
-
-@pytest.fixture(scope="module")
-def tab(signed_in: BrowserContext) -> Page:
-    """One for all tests, in a process of the browser that has compiled its scripts, and axe above all, but once."""
-    return signed_in.new_page()
-
-
-@pytest.fixture
-def watched(tab: Page) -> Iterator[Watched]:
-    tab.set_viewport_size({"width": 1280, "height": 900})
-    tab.emulate_media(color_scheme="null", reduced_motion="null")
-    watched = Watched(tab)
-    yield watched
-    # What was begun is not left to the next test.
-    tab.wait_for_load_state("load")
-    watched.look_away()
-
-
-def assert_clean(watched: Watched, desk: Desk) -> None:
-    assert watched.complaints == []
-    assert [url for url in watched.asked if not url.startswith((desk.home.removesuffix("admin/"), "data:"))] == []
-
-
-def serious(page: Page, *rules: str) -> list[str]:
-    """What axe finds that keeps somebody from using the page, by all of its rules or by some."""
-    if not page.evaluate("() => Boolean(window.axe)"):
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-    options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
-    found = page.evaluate("options => axe.run(document, options)", options)
-    return [
-        f"{violation['id']}: {node['target']} {node['failureSummary'][:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in {"serious", "critical"}
-        for node in violation["nodes"][:3]
-    ]
-
-
-def looked_at(page: Page, name: str) -> list[str]:
-    """Look at the page that is open in both colour schemes and widths, and return what is wrong with it."""
-    wrong = []
-    for scheme in SCHEMES:
-        for width in WIDTHS:
-            # Colours change at once, and are not measured half way.
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            page.set_viewport_size({"width": width, "height": 900})
-            beyond = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            if beyond > 0:
-                wrong.append(f"{name}, {width}: {beyond} pixels beyond the edge")
-            if (scheme, width) == ("light", 1280):
-                wrong += [f"{name}, light: {each}" for each in serious(page)]
-            # What differs in the other scheme is the colours.
-            if (scheme, width) == ("dark", 390):
-                wrong += [f"{name}, dark: {each}" for each in serious(page, "color-contrast", "link-in-text-block")]
-    return wrong
 
 
 # The mark has the database created, which the fixtures fill for the whole module.

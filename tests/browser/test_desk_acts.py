@@ -14,12 +14,12 @@ from playwright.sync_api import Page, expect
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import web_server
-from tests.browser import test_desk_signing_in
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
-from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from tests.browser.watched import Watched
 from tests.desk.conftest import furnish
+from tests.support import desk_walks
+from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from wallets.models import ApiKey, BearerToken, OperatorAction
 from wallets.states import OperatorVerb
 
@@ -86,7 +86,7 @@ def log_of(desk: Desk) -> list[str]:
 # The mark has the database created, which the fixtures fill for the whole module.
 @pytest.mark.django_db
 def test_no_act_is_left_out() -> None:
-    assert set(WALKED) | set(test_desk_signing_in.WALKED) == set(OperatorVerb.values)
+    assert set(WALKED) | set(desk_walks.WALKED) == set(OperatorVerb.values)
 
 
 # One walk: the acts build on each other, as on an operator's day.

@@ -16,18 +16,11 @@ from config.api import throttles
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
-from tests.browser.test_desk import PASSWORD, Desk, assert_clean, looked_at
 from tests.browser.watched import Watched
+from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at
+from tests.support.desk_walks import BY_ADA, BY_OTTO, WALKED
 from wallets.models import OperatorAction
 from wallets.states import OperatorVerb
-
-# What the log holds after the walks.
-BY_OTTO = ["set_up_second_factor", "ended_sessions"]
-BY_ADA = [
-    "created_person", "changed_role", "changed_mail", "deactivated_person", "activated_person", "reset_second_factor",
-    "set_person_password", "ended_sessions", "changed_own_password",
-]  # fmt: skip
-WALKED = BY_OTTO + BY_ADA
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import find, give, refuse_puts
+from tests.support.coin_commands import find, give, refuse_puts
 from trusts import operations as trusts
 from wallets.models import Wallet
 

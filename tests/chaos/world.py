@@ -21,8 +21,7 @@ from lockers.raida.files import write_bin
 from lockers.states import SPENDABLE, CoinState, FileType, TaskKind, TaskState
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import mint_on
-from tests.lockers.test_break import after_the_intent
-from tests.lockers.test_put import find, give
+from tests.support.coin_commands import after_the_intent, find, give
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets

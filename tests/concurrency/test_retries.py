@@ -11,7 +11,7 @@ from config.admin.actions.lockers import RetryTask
 from lockers import current_results
 from lockers.models import Coin, LockerTask
 from tests.concurrency.races import PATIENCE_SECONDS, kinds, race
-from tests.lockers.test_what_is_said import a_task
+from tests.support.ended_tasks import a_task
 from wallets import operator_log
 from wallets.models import OperatorAction, Wallet
 from wallets.operator_log import Operator

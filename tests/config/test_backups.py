@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -15,10 +14,14 @@ from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
 from tests.api.web_server import database_url
 from tests.config.conftest import manage
+from tests.support.databases import empty_database
 from transfers import operations
 from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
+
+# Fixtures.
+__all__ = ["empty_database"]
 
 
 @pytest.fixture
@@ -40,20 +43,6 @@ def backup(transactional_db, tmp_path):
     # After the backup: not in it.
     wallets.create_wallet(name="charlie")
     return directory
-
-
-@pytest.fixture
-def empty_database(transactional_db):
-    """The URL of another database of the same server."""
-    # One for each process that runs tests: they share the server.
-    name = connection.settings_dict["NAME"]
-    other = f"{name}_restored"
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {other} WITH (FORCE)")
-        cursor.execute(f"CREATE DATABASE {other}")
-    yield database_url().replace(quote(name, safe=""), other)
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {other} WITH (FORCE)")
 
 
 def restore(directory, url, *arguments):

@@ -17,7 +17,7 @@ from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, LineType, Mark, TaskKind
 from tests.concurrency.races import race
 from tests.config.conftest import manage
-from tests.config.test_backups import empty_database
+from tests.support.databases import empty_database
 from transfers import operations
 from trusts import operations as trusts
 from wallets import operations as wallets

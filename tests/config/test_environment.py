@@ -13,15 +13,9 @@ from config.dev.embedded import ROOT
 from config.environment import Environment, explain
 from config.postgresql import sessions
 from tests.config.conftest import manage
+from tests.support.environment_variables import variables_of_the_model
 
 OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD", "COPPICE_SITE"}
-
-
-def variables_of_the_model() -> set[str]:
-    return {
-        str(field.validation_alias) if field.validation_alias else f"COPPICE_{name.upper()}"
-        for name, field in Environment.model_fields.items()
-    }
 
 
 def test_the_example_file_lists_every_variable_and_no_other():

@@ -4,7 +4,7 @@ import re
 
 from config.admin import roles
 from config.dev.embedded import ROOT
-from tests.config.test_environment import variables_of_the_model
+from tests.support.environment_variables import variables_of_the_model
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 

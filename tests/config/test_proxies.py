@@ -15,11 +15,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from tests.api.caller import PASSWORD
-from tests.api.test_partners_page import blocks
 from tests.api.web_server import web_server
 from tests.config import proxies
 from tests.config.proxies import Certificate, Ports
 from tests.ports import reserved_port
+from tests.support.partners_page import blocks
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.models import Transfer

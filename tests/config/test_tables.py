@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from config.admin.actions.transfers import IssueForm
 from tests.api.caller import logged_in
-from tests.transfers.test_batches import CREATE, TRANSFER, upload
+from tests.support.multipart import CREATE, TRANSFER, upload
 from transfers import operations as transfers
 from transfers import tables
 from wallets import operations

@@ -1,7 +1,6 @@
 """What operators do: with confirmation, once, as the rules of the ledger allow, and written down."""
 
 import asyncio
-import re
 from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.desk.conftest import furnish
+from tests.support.desk_pages import confirm, confirmation, text_of, url
 from transfers import operations as transfers
 from transfers.audit import audit_findings
 from transfers.counters import token_counts
@@ -37,24 +37,6 @@ from wallets import queries
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
 
 pytestmark = pytest.mark.django_db
-
-
-def url(name, row=None):
-    return reverse(f"admin:{name}", args=[] if row is None else [row.pk])
-
-
-def confirmation(client, address, **answers):
-    """Go up to the page with the consequences, and return what its button would send, and the sentences."""
-    page = client.post(address, {"step": "review", **answers}) if answers else client.get(address)
-    assert page.status_code == 200, page.content.decode()
-    assert page.context.get("ticket"), (page.context.get("refusal"), page.context.get("form"))
-    sent = {"step": "confirm", "ticket": page.context["ticket"], **dict(page.context["hidden"])}
-    return sent, list(page.context["consequences"])
-
-
-def confirm(client, address, reason="because", **answers):
-    sent, _ = confirmation(client, address, **answers)
-    return client.post(address, {**sent, "reason": reason})
 
 
 @pytest.mark.parametrize("reason", ["", "  ", None])
@@ -87,10 +69,6 @@ def test_no_act_without_a_reason(name, reason, desk, ledger):
 def last_action():
     action = OperatorAction.objects.latest("id")
     return action.verb, action.object_kind, action.object_label, action.reason
-
-
-def text_of(response):
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
 def test_tokens_are_issued_by_number_and_the_log_says_so(desk, ledger):

@@ -10,7 +10,7 @@ from config.admin.base import LedgerPage
 from lockers.models import LockerTask
 from lockers.states import TaskKind, TaskState
 from tests.api.caller import Caller
-from tests.desk.test_acts import confirm, url
+from tests.support.desk_pages import confirm, url
 from transfers import operations as transfers
 from wallets import operations as wallets
 from wallets import operator_log

@@ -11,7 +11,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.test import RequestFactory
 from django.urls import reverse
 
-from tests.desk.test_pages import LISTS
+from tests.support.admin_lists import LISTS
 from wallets.models import Wallet
 
 VALUES = [

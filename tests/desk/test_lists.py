@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from config.admin import base, csv_export
 from lockers.models import LockerTask
-from tests.desk.test_pages import LISTS
+from tests.support.admin_lists import LISTS
 from transfers import operations as transfers
 from transfers.models import Transfer
 from wallets import operations as wallets

@@ -3,20 +3,7 @@
 import pytest
 from django.urls import reverse
 
-LISTS = [
-    "wallets_wallet",
-    "wallets_token",
-    "wallets_apikey",
-    "wallets_bearertoken",
-    "wallets_auditrun",
-    "wallets_operatoraction",
-    "trusts_trust",
-    "transfers_transfer",
-    "lockers_lockertask",
-    "lockers_locker",
-    "lockers_coin",
-    "auth_user",
-]
+from tests.support.admin_lists import LISTS
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -13,8 +13,8 @@ from config.admin import people, roles
 from config.admin.actions import registry
 from config.admin.actions.people import ChangeRole
 from config.admin.models import SecondFactor, Session
-from tests.desk.test_acts import confirm, confirmation, text_of, url
-from tests.desk.test_signing_in import set_up
+from tests.support.desk_pages import confirm, confirmation, text_of, url
+from tests.support.second_factors import set_up
 from wallets import errors
 from wallets.models import OperatorAction
 from wallets.operator_log import Operator

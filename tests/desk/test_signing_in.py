@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import quote
@@ -15,13 +14,13 @@ from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
-from django_otp.oath import TOTP
 
 from config.admin import roles, second_factor, sessions
 from config.admin.models import RecoveryCode, SecondFactor, Session
 from config.api import throttles
 from lockers import vault
-from tests.desk.test_acts import confirm, confirmation, text_of, url
+from tests.support.desk_pages import confirm, confirmation, text_of, url
+from tests.support.second_factors import code_of, set_up
 from wallets.models import OperatorAction
 
 pytestmark = pytest.mark.django_db
@@ -48,19 +47,6 @@ def person(db):
 
 def sign_in(client, name, password=PASSWORD, address="192.0.2.1", **more):
     return client.post(LOGIN, {"username": name, "password": password, **more}, REMOTE_ADDR=address)
-
-
-def code_of(secret, step=0):
-    totp = TOTP(secret)
-    totp.time = time.time() + 30 * step
-    return f"{totp.token():06}"
-
-
-def set_up(user):
-    """Give somebody a second factor, and return its secret and recovery codes. The code of this step is used up."""
-    enrolment = second_factor.Enrolment.begin()
-    _, codes = second_factor.confirm(user, enrolment, code_of(enrolment.secret))
-    return enrolment.secret, codes
 
 
 # --- guesses ------------------------------------------------------------------------------

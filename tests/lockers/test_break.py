@@ -1,7 +1,5 @@
 """Breaking a coin into ten, by itself and for a put, through every outcome of 25 servers."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,10 +14,10 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, encode_break
-from lockers.worker import break_coin, task_store
+from lockers.worker import task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import find, give, put
+from tests.support.coin_commands import after_the_intent, find, give, put
 from wallets.models import Wallet
 
 
@@ -160,21 +158,6 @@ def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, c
     started = break_coins.start(actor=wallet, name=wallet.name, denomination=1)
     with after_the_intent(lambda: network.fault(range(count), fault)):
         return finish(started)
-
-
-@contextmanager
-def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
-    """Let something happen when the ten coins of a break are committed, and nothing is sent yet."""
-    propose = break_coin.propose
-
-    def propose_and_let_it_happen(**asked: Any) -> bool:
-        done = propose(**asked)
-        happens()
-        return done
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(break_coin, "propose", propose_and_let_it_happen)
-        yield
 
 
 def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(

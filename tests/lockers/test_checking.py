@@ -29,7 +29,7 @@ from tests.api.caller import answer, logged_in
 from tests.desk.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, put
 from wallets.models import Wallet
 
 

@@ -15,7 +15,8 @@ from tests.concurrency.races import kinds, race
 from tests.lockers.books import assert_true_to_the_servers
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_put import give
+from tests.support.coin_commands import give
+from tests.support.locker_requests import assert_refused, wallet_of
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
@@ -40,11 +41,6 @@ def sapling(alice: Caller) -> Wallet:
     return trusts.open_managed_wallet(actor=wallet_of(alice), name="sapling")
 
 
-def wallet_of(caller: Caller) -> Wallet:
-    assert caller.wallet is not None
-    return caller.wallet
-
-
 def trust(requester: Caller, requestee: Caller, request_type: str) -> None:
     trusts.request_trust(
         actor=wallet_of(requester),
@@ -59,10 +55,6 @@ def books() -> tuple[Any, ...]:
     return tuple(
         list(model.objects.order_by("pk").values()) for model in (Coin, LockerTask, ReceiptLine, StatementLine, Account)
     )
-
-
-def assert_refused(got: tuple[int, Any], status: int, message: str) -> None:
-    assert got == (status, {"status": "error", "error": True, "message": message, "code": status})
 
 
 def held(wallet: Wallet) -> list[int]:

@@ -2,11 +2,9 @@
 
 import base64
 import dataclasses
-import secrets
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from itertools import count
 from typing import Any
 
 import pytest
@@ -14,10 +12,9 @@ from django.db import connection
 
 from lockers import coin_secrets, competing_claims, errors, queries, tasks
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Coin, Export, Locker, LockerTask
+from lockers.models import Coin, Export, LockerTask
 from lockers.operations import export as export_coins
 from lockers.operations import import_files, new_task, take
-from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import SPENDABLE, CoinState, FileType, Step, TaskKind, TaskState
@@ -26,11 +23,10 @@ from lockers.worker.take import reserve_listed
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, put
+from tests.support.coin_rows import _numbers, a_coin, a_task, units
 from wallets import operations as wallets
 from wallets.models import Wallet
-
-_numbers = count(700_000)
 
 
 def forged(records: list[CoinRecord]) -> list[CoinRecord]:
@@ -42,43 +38,7 @@ def imports(wallet: Wallet, records: list[CoinRecord]) -> new_task.Started:
     return import_files.start(actor=wallet, name=wallet.name, uploads=[("c.bin", write_bin(records))])
 
 
-def units(coins: int) -> int:
-    return coins * UNITS_PER_COIN
-
-
 # Every state, for every command.
-
-
-def a_task(wallet: Wallet, kind: TaskKind) -> LockerTask:
-    return LockerTask.objects.create(
-        kind=kind, wallet=wallet, actor=wallet, receipt_id=secrets.token_hex(16), deadline="2099-01-01T00:00Z"
-    )
-
-
-def a_coin(wallet: Wallet, state: CoinState, *, on_its_way_into_a_locker: bool = False) -> WireCoin:
-    """A coin of the wallet in this state, as far as its constraints want it whole."""
-    coin = WireCoin(0, next(_numbers))
-    row = Coin(
-        wallet=wallet,
-        denomination=0,
-        serial_number=coin.serial_number,
-        state=state,
-        origin=TaskKind.IMPORT,
-        pown="p" * 25,
-    )
-    row.secrets = row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
-    if state in (CoinState.INCOMING, CoinState.WAITING) or on_its_way_into_a_locker:
-        row.task = a_task(wallet, TaskKind.IMPORT)
-        row.batch, row.outcome = 0, "-" * 25
-    if state == CoinState.LOCKED or on_its_way_into_a_locker:
-        row.locker = Locker.objects.create(wallet=wallet, amount=1, code=b"")
-    if state == CoinState.EXPORTED:
-        task = new_task.create_finished(TaskKind.EXPORT, wallet=wallet, actor=wallet, message="", amount=units(1))
-        row.export = Export.objects.create(task=task, wallet=wallet, type="bin", file_name="f.bin", coin_count=1)
-    if state in (CoinState.CHANGE, CoinState.BROKEN, CoinState.VOID):
-        row.family = row.pk
-    row.save(force_insert=True)
-    return coin
 
 
 def record_of(coin: WireCoin) -> CoinRecord:

@@ -15,12 +15,8 @@ from lockers.raida.commands import Command
 from lockers.worker import finalize, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import Died, give, put
 from wallets.models import Wallet
-
-
-class Died(Exception):
-    """The worker is gone."""
 
 
 def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from lockers.worker import circuit_breaker, peek
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
-from tests.lockers.test_put import give, put, refuse_puts
+from tests.support.coin_commands import give, put, refuse_puts
 from wallets.models import Wallet
 
 # So long that a test which waits for it fails by its own clock.

@@ -24,10 +24,9 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
+from tests.support.locker_requests import CODE, ended, give, refused, work
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
-
-CODE = "AAC-WS5I"
 
 
 @pytest.fixture
@@ -38,33 +37,6 @@ def alice(db: None) -> Caller:
 @pytest.fixture
 def bob(db: None) -> Caller:
     return logged_in("bob", "unused")
-
-
-def work(started: tuple[int, Any]) -> str:
-    """Check the beginning of a task as seed 000 shows it, work on it, and return its id."""
-    status, body = started
-    assert status == 200, body
-    assert {name: body[name] for name in ("status", "progress")} == {"status": "running", "progress": 0}
-    tasks.run(body["id"])
-    return str(body["id"])
-
-
-def ended(caller: Caller, task_id: str) -> dict[str, Any]:
-    status, body = answer(caller.get(f"/api/v1/task/{task_id}"))
-    assert status == 200
-    assert answer(caller.get(f"/api/v1/tasks/{task_id}")) == (200, body)
-    return dict(body)
-
-
-def refused(status: int, message: str, **extra: Any) -> tuple[int, dict[str, Any]]:
-    return status, {"status": "error", "error": True, "message": message, "code": status, **extra}
-
-
-def give(caller: Caller, mint: Mint, *denominations: int) -> None:
-    data = base64.b64encode(write_bin(mint(*denominations))).decode()
-    assert caller.wallet is not None
-    body = {"name": caller.wallet.name, "items": [{"type": "inline", "data": data}]}
-    assert ended(caller, work(answer(caller.post("/api/v1/import", body))))["status"] == "completed"
 
 
 def books() -> tuple[Any, ...]:

@@ -19,9 +19,8 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_coin_transfers import assert_refused, wallet_of
-from tests.lockers.test_endpoints import ended, give, work
-from tests.lockers.test_inspection import steal
+from tests.support.coin_commands import steal
+from tests.support.locker_requests import assert_refused, ended, give, wallet_of, work
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ from lockers.worker.task_store import Claim, Intent, Settled
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_put import put
+from tests.support.coin_commands import put
 from wallets.models import Wallet
 
 ONE = 10**8

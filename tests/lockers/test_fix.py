@@ -18,8 +18,7 @@ from lockers.raida.files import CoinRecord
 from lockers.worker import fix as healing
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import find, give, put, refuse_puts
-from tests.lockers.test_release import Delayed
+from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
 from wallets.models import Wallet
 
 

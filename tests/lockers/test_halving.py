@@ -19,7 +19,7 @@ from lockers.worker.messages import Reply, Targets
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, put
 from wallets.models import Wallet
 
 # No server keeps a coin of this number: all answer status 40 for a request that names it.

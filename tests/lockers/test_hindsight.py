@@ -15,7 +15,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.desk.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_endpoints import ended, give, work
+from tests.support.locker_requests import ended, give, work
 
 
 @pytest.fixture

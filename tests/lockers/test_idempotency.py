@@ -22,7 +22,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import locked, race
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_put import give, refuse_puts
+from tests.support.coin_commands import give, refuse_puts
 from trusts import operations as trusts
 
 CLIENTS = 16

@@ -19,8 +19,8 @@ from lockers.worker import import_, task_store
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_endpoints import ended, work
 from tests.raida import recorded
+from tests.support.locker_requests import ended, work
 
 
 @pytest.fixture

@@ -2,19 +2,13 @@
 
 import dataclasses
 
-from django.conf import settings
 from django.core.management import call_command
 
-from lockers import coin_secrets
-from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
-from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.commands import Command
-from lockers.raida.payloads import CoinAnPan, encode_pown
 from lockers.worker import reconciliation
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, put, steal
 from wallets.models import Wallet
 
 
@@ -43,14 +37,6 @@ def test_a_coin_that_somebody_else_powned_is_found(network: LocalNetwork, mint: 
     assert [dataclasses.astuple(finding) for finding in findings] == [
         ("coin in a wallet is accepted by the servers", f"{row} is refused by 25")
     ]
-
-
-def steal(row: Coin) -> None:
-    coin = WireCoin(row.denomination, row.serial_number)
-    held, fresh = coin_secrets.open_numbers(row.secrets, coin_id=row.pk), coin_secrets.fresh_numbers()
-    payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
-    servers = wire.servers_from_settings(settings.RAIDA_HOSTS)
-    wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), until=wire.within(5))
 
 
 def test_a_coin_that_never_reached_its_locker_is_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:

@@ -23,8 +23,7 @@ from lockers.states import FileType, TaskKind
 from lockers.worker import listening, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish
 from tests.lockers.conftest import Mint
-from tests.lockers.test_covering import Died
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import Died, give, put
 from trusts import operations as trusts
 from wallets.models import Wallet
 

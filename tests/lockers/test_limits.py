@@ -19,7 +19,7 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.conftest import Mint
-from tests.lockers.test_endpoints import CODE, give, refused, work
+from tests.support.locker_requests import CODE, give, refused, work
 from wallets import operations as wallets
 from wallets.redis_servers import client as redis_client
 

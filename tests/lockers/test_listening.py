@@ -26,7 +26,7 @@ from lockers.worker import late_answers, listening, repair
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, put
 from wallets.models import Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)

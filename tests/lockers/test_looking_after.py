@@ -31,8 +31,8 @@ from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
-from tests.lockers.test_contested import a_task
-from tests.lockers.test_put import give, put, refuse_puts
+from tests.support.coin_commands import give, put, refuse_puts
+from tests.support.coin_rows import a_task
 from wallets.models import Wallet
 
 ONE = 10**8

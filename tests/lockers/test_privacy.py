@@ -1,8 +1,6 @@
 """What can be read on the way: not the codes, keys and numbers of puts, peeks and removes."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,35 +13,14 @@ from lockers.operations import take
 from lockers.raida import codes
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN, KIND_LOCKER, KIND_PLAIN
-from lockers.raida.frames import Request
 from lockers.worker import peek
 from tests.localnet.requests import RequestHeader
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import give, put
+from tests.support.coin_commands import give, kinds, listening, put
 from wallets.models import Wallet
 
 CODE = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))
-
-
-@contextmanager
-def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """The bytes of every request, as somebody on the way would read them."""
-    heard: list[bytes] = []
-    encode = Request.encode
-
-    def encode_and_listen(request: Request) -> bytes:
-        heard.append(encode(request))
-        return heard[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Request, "encode", encode_and_listen)
-        yield heard
-
-
-def kinds(heard: list[bytes], command: Command) -> list[int]:
-    headers = [RequestHeader.decode(data) for data in heard]
-    return [one.encryption_kind for one in headers if (one.group, one.code) == command.value]
 
 
 def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(

@@ -1,40 +1,22 @@
 """Putting coins into a locker, through every outcome of 25 servers."""
 
-import dataclasses
-from collections.abc import Collection, Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
-from django.db.models.functions import Now
 
 from lockers import coin_selection, errors
-from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
-from lockers.models import Coin, Locker, LockerTask
-from lockers.operations import find as find_coins
-from lockers.operations import import_files, take
+from lockers.models import Coin, Locker
 from lockers.operations import put as put_coins
+from lockers.operations import take
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
-from lockers.raida.files import CoinRecord, write_bin
-from lockers.raida.statuses import Status
 from lockers.worker import peek
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
+from tests.support.coin_commands import find, give, put, refuse_puts
 from wallets.models import Wallet
-
-
-def give(wallet: Wallet, records: list[CoinRecord]) -> None:
-    task = finish(import_files.start(actor=wallet, name=wallet.name, uploads=[("coins.bin", write_bin(records))]))
-    assert task.state == "completed", task.message
-
-
-def put(wallet: Wallet, amount: int, code: str | None = None) -> LockerTask:
-    return finish(
-        put_coins.start(actor=wallet, name=wallet.name, units=amount * UNITS_PER_COIN, tag="rent", transmit_code=code)
-    )
 
 
 def test_an_upload_stores_exactly_the_amount(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
@@ -70,20 +52,6 @@ def test_bob_takes_what_alice_put(network: LocalNetwork, mint: Mint, alice: Wall
     }  # fmt: skip
 
 
-def refuse_puts(monkeypatch: pytest.MonkeyPatch, raidas: Collection[int]) -> None:
-    """Let servers answer puts, and nothing else, with a refusal."""
-    ask = wire.ask
-
-    def ask_others(servers: Any, call: wire.Call, **how: Any) -> wire.Results:
-        if call.command is not Command.PUT:
-            return ask(servers, call, **how)
-        refusals = {raida: wire.Answer(raida, Status.ALL_FAIL, b"", 0.0) for raida in raidas if raida in call.payloads}
-        others = {raida: payload for raida, payload in call.payloads.items() if raida not in raidas}
-        return ask(servers, dataclasses.replace(call, payloads=others), **how) | refusals
-
-    monkeypatch.setattr(wire, "ask", ask_others)
-
-
 @pytest.mark.parametrize("refusing", [0, 1, 12, 13, 20, 25])
 def test_a_put_that_is_refused_is_rolled_back(
     refusing: int, network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
@@ -100,12 +68,6 @@ def test_a_put_that_is_refused_is_rolled_back(
         assert {row.pown for row in Coin.objects.all()} == {"p" * 25}
         assert network.seen(Command.REMOVE) == 25 - refusing
     assert_true_to_the_servers()
-
-
-def find(wallet: Wallet) -> LockerTask:
-    # As if so long had passed that no packet of the put can still be under way.
-    Coin.objects.filter(wallet=wallet).update(changed_at=Now() - timedelta(minutes=1))
-    return finish(find_coins.start(actor=wallet, name=wallet.name))
 
 
 # Other faults are gone through in `tests.chaos.test_outcomes`.

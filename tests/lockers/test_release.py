@@ -4,62 +4,23 @@ Coins that come back after a silence get fresh numbers before anybody may spend 
 The request that was never answered may arrive at any time. Here it does, at the worst moments.
 """
 
-import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
-from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker
 from lockers.operations import break_coin
 from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
-from lockers.transport import Call
 from lockers.worker import find as find_task
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_put import find, give, put
+from tests.support.coin_commands import Delayed, find, give, put
 from wallets.models import Wallet
-
-
-class Delayed:
-    """Keeps the requests of one command back on the way, and lets them arrive when it is told to."""
-
-    def __init__(
-        self,
-        network: LocalNetwork,
-        command: Command,
-        monkeypatch: pytest.MonkeyPatch,
-        raidas: Collection[int] = range(25),
-    ) -> None:
-        self._network = network
-        self._kept: list[Call] = []
-        ask = wire.ask
-
-        def keep_back(servers: Any, call: Call, **how: Any) -> wire.Results:
-            if call.command is not command:
-                return ask(servers, call, **how)
-            kept = {raida: payload for raida, payload in call.payloads.items() if raida in raidas}
-            others = {raida: payload for raida, payload in call.payloads.items() if raida not in raidas}
-            self._kept.append(dataclasses.replace(call, payloads=kept))
-            silences = {raida: wire.NoResponse(raida, "timeout", sent=True) for raida in kept}
-            return ask(servers, dataclasses.replace(call, payloads=others), **how) | silences
-
-        self._ask = ask
-        monkeypatch.setattr(wire, "ask", keep_back)
-
-    def arrive(self) -> list[int]:
-        """Return the statuses with which the servers answer."""
-        statuses = []
-        for call in self._kept:
-            results = self._ask(self._network.servers, call, until=wire.within(20))
-            statuses += [int(each.status) for each in results.values() if isinstance(each, wire.Answer)]
-        self._kept.clear()
-        return statuses
 
 
 def before_pown(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:

@@ -18,8 +18,8 @@ from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import fix, peek, put
 from lockers.states import CoinState
 from tests.api.web_server import database_url
-from tests.desk.test_signing_in import set_up
 from tests.lockers.stock import stock
+from tests.support.second_factors import set_up
 from wallets.models import Wallet
 
 NEW_KEY = base64.b64encode(b"n" * 32).decode()

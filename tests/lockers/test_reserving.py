@@ -25,7 +25,7 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, TaskKind
 from lockers.worker import waiting_claims
 from tests.lockers.stock import stock
-from tests.lockers.test_contested import a_coin, a_task
+from tests.support.coin_rows import a_coin, a_task
 from wallets.models import Wallet
 
 ONE = 10**8

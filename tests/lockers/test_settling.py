@@ -37,8 +37,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
-from tests.lockers.test_put import find, give, put, refuse_puts
-from tests.lockers.test_release import Delayed
+from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
 from wallets.models import Wallet
 
 ONE = 10**8

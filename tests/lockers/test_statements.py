@@ -13,8 +13,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import race
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post, stock
-from tests.lockers.test_coin_transfers import wallet_of
-from tests.lockers.test_endpoints import ended, give, work
+from tests.support.locker_requests import ended, give, wallet_of, work
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
-from lockers.raida.files import CoinRecord, write_bin, write_png, write_stack
+from lockers.raida.files import write_bin, write_png, write_stack
 from lockers.raida.payloads import CoinPan
 from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed
@@ -29,8 +29,7 @@ from tests.localnet import requests
 from tests.localnet.coins import tell_all
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
-from tests.lockers.test_privacy import kinds, listening
-from tests.lockers.test_put import find, give, put
+from tests.support.coin_commands import find, give, half_swapped, kinds, listening, put
 from wallets.models import Wallet
 
 # What each fault makes of coins that come in when 12 or 13 servers have it, and after a find.
@@ -368,7 +367,7 @@ def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
 ) -> None:
     """Some servers hold the file's old number, some its proposed one."""
     records = mint(0, 0, 0, 0)
-    half = [_half_swapped(record) for record in records]
+    half = [half_swapped(record) for record in records]
 
     task = finish(import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin(half))]))
 
@@ -376,16 +375,6 @@ def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
     assert states(alice) == {"bank": 4}
     assert network.seen(Command.FIND) == 25
     assert_true_to_the_servers()
-
-
-def _half_swapped(record: CoinRecord) -> CoinRecord:
-    other = coin_secrets.fresh_numbers()
-    mixed = range(25)
-    return dataclasses.replace(
-        record,
-        ans=tuple(record.ans[raida] if raida % 2 else other[raida] for raida in mixed),
-        pans=tuple(other[raida] if raida % 2 else record.ans[raida] for raida in mixed),
-    )
 
 
 def test_a_find_that_comes_too_early_leaves_what_may_still_change(

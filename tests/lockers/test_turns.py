@@ -21,7 +21,7 @@ from lockers.states import FileType, TaskKind, TaskState
 from lockers.worker import task_store
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_put import give
+from tests.support.coin_commands import give
 from wallets import operations as wallets
 from wallets.models import Wallet
 

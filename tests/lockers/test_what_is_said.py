@@ -1,8 +1,6 @@
 """What tasks say and what may be done with them next: kind by end by what later tasks came to know; and by counts."""
 
 import re
-import secrets
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,40 +24,18 @@ from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import echo, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, TaskKind, TaskState
+from lockers.states import CoinState, TaskKind
 from lockers.task_results import Tally
 from lockers.worker import import_
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
-from tests.lockers.test_take_and_import import _half_swapped
+from tests.support.coin_commands import half_swapped
+from tests.support.ended_tasks import COIN, a_task
 from wallets.models import Wallet
 from wallets.wording import counted, verb
 
-COIN = 10**8
 FIND_FIRST = "2 coins, worth 2 CloudCoin, are in limbo: start a find first"
-
-
-def a_task(wallet: Wallet, kind: str, *ended_as: str, amount: int | None = 2 * COIN, numbers: int = 1000) -> LockerTask:
-    """A task that has ended with coins of 1 in these states, told as the worker tells it."""
-    now = timezone.now()
-    task = LockerTask.objects.create(
-        kind=kind, wallet=wallet, actor=wallet, state=TaskState.ERROR, step="done", amount=amount,
-        receipt_id=secrets.token_hex(16), deadline=now + timedelta(minutes=1), finished_at=now,
-    )  # fmt: skip
-    for number, state in enumerate(ended_as, start=numbers):
-        ReceiptLine.objects.create(task=task, denomination=0, serial_number=number, pown="n" * 25, state=state)
-        if state in ("limbo", "errored"):
-            Coin.objects.get_or_create(
-                denomination=0, serial_number=number,
-                defaults={"wallet": wallet, "state": state, "origin": "import", "secrets": b"x", "proposed": b"x"},
-            )  # fmt: skip
-    tally, _, _ = current_results.as_it_is_now(task)
-    state, message, result = task_results.verdict(task, tally, answered=25)
-    LockerTask.objects.filter(pk=task.pk).update(
-        state=state, message=message, result=result, progress=100 if state == TaskState.COMPLETED else 99
-    )
-    return LockerTask.objects.get(pk=task.pk)
 
 
 # kind, how its coins ended, what a find made of those that were open:
@@ -269,7 +245,7 @@ def test_counts_and_verbs_agree() -> None:
 def test_a_serial_number_that_no_server_keeps_is_refused_by_itself(
     network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
-    records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
+    records = [half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
     started = import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))])
@@ -290,7 +266,7 @@ def test_a_coin_for_which_servers_refuse_the_whole_batch_is_left_out_and_the_oth
 ) -> None:
     # As if it were not known here which numbers the servers keep.
     monkeypatch.setattr(coin_import, "SERIAL_NUMBERS", 2**32)
-    records = [_half_swapped(record) for record in mint(0, 0, 0, 0)]
+    records = [half_swapped(record) for record in mint(0, 0, 0, 0)]
     foreign = CoinRecord(wire_coins.Coin(0, 1_050_485), records[0].ans, pans=records[0].pans)
 
     task = finish(import_files.start(actor=alice, name="alice", uploads=[("half.bin", write_bin([*records, foreign]))]))

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.concurrency.races import race
-from tests.transfers.test_send import bundle
+from tests.support.transfer_requests import bundle
 from transfers import audit, ledger, operations
 from transfers.models import Transfer
 from trusts import operations as trusts

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import answer, refusal
+from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
 from transfers import bulk, operations
 from transfers.models import Transfer
@@ -17,9 +18,7 @@ from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
 from wallets.models import ApiKey, Event, Wallet
 
-CREATE, TRANSFER = "/wallets/batch-create-wallet", "/wallets/batch-transfer"
 DONE = (200, {"message": "batch transfer successfull"})
-BOUNDARY = "XBOUNDARYX"
 
 
 def created(count, *, logos=0, unsaved=()):
@@ -46,25 +45,6 @@ def column_of(message):
     if named is not None:
         return named[1] or named[2]
     return "token_transfer_amount_overwrite" if message.startswith("sender_wallet") else "wallet_name"
-
-
-def form(file, /, *, kind="text/csv", filename="w.csv", **fields):
-    """Write a multipart form as browsers do."""
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields.items()
-    ]
-    if file is not None:
-        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="csv"; filename="{filename}"\r\n'
-        content = file if isinstance(file, bytes) else file.encode()
-        named = "" if kind is None else f"Content-Type: {kind}\r\n"
-        parts.append(f"{head}{named}\r\n".encode() + content + b"\r\n")
-    return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
-
-
-def upload(caller, path, file, /, *, headers=None, **fields):
-    kind = f"multipart/form-data; boundary={BOUNDARY}"
-    return caller.send("POST", path, form(file, **fields), **{"content-type": kind, **(headers or {})})
 
 
 def everything():

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from tests.api.caller import answer, refusal
+from tests.support.transfer_requests import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, reserved_by
-from tests.transfers.test_send import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from transfers import operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.api.caller import PASSWORD, answer, refusal
-from tests.api.test_pagination import next_path
+from tests.support.pagination import next_path
 from transfers import events as feed
 from transfers import operations
 from transfers.models import Transfer

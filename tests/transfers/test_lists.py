@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import answer, refusal
-from tests.transfers.test_send import STRANGE, bundle
+from tests.support.transfer_requests import STRANGE, bundle
 from transfers import operations, queries
 from transfers.models import Transfer
 from transfers.states import TransferState

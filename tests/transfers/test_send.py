@@ -7,28 +7,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.api.caller import answer, refusal
+from tests.support.transfer_requests import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, reserved_by
 from transfers import ledger, operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets.models import Token, Wallet
-
-FIELDS = [
-    "id", "type", "parameters", "state", "created_at", "closed_at", "active", "claim",
-    "originating_wallet", "source_wallet", "destination_wallet",
-]  # fmt: skip
-NOT_ENOUGH = refusal(403, "Do not have enough tokens to send")
-RESERVED = "The token {} can not be transfer for some reason, for example, it's been pending for another transfer"
-STRANGE = "11111111-1111-4111-8111-111111111111"
-
-
-def bundle(sender, receiver, size):
-    return {"sender_wallet": sender, "receiver_wallet": receiver, "bundle": {"bundle_size": size}}
-
-
-def listed(sender, receiver, tokens):
-    return {"sender_wallet": sender, "receiver_wallet": receiver, "tokens": [str(token) for token in tokens]}
 
 
 def trust(request_type, asking, answering):

@@ -11,8 +11,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from tests.api.caller import answer, logged_in, refusal
+from tests.support.trust_requests import TYPES, ask, rows, say
 from tests.transfers.books import assert_sound
-from tests.trusts.test_trusts import TYPES, ask, rows, say
 from transfers import operations as transfers
 from transfers.models import Transfer
 from trusts import operations, queries

@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from tests.api.caller import answer, refusal
+from tests.support.trust_requests import TYPES, ask, rows, say
 from trusts import errors, operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
@@ -18,24 +19,8 @@ FIELDS = [
     "id", "type", "request_type", "state", "created_at", "updated_at",
     "originating_wallet", "actor_wallet", "target_wallet",
 ]  # fmt: skip
-TYPES = ["send", "receive", "manage", "yield"]
 DUPLICATE = refusal(403, "The trust relationship has been requested or trusted")
 STRANGE = "11111111-1111-4111-8111-111111111111"
-
-
-def ask(caller, request_type, requestee, **more):
-    body = {"trust_request_type": request_type, "requestee_wallet": requestee, **more}
-    return answer(caller.post("/trust_relationships", body))
-
-
-def say(caller, event, trust_id):
-    if event == "delete":
-        return answer(caller.delete(f"/trust_relationships/{trust_id}"))
-    return answer(caller.post(f"/trust_relationships/{trust_id}/{event}"))
-
-
-def rows():
-    return sorted(Trust.objects.values_list("id", "state", "withdrawn", "updated_at")), TrustChange.objects.count()
 
 
 @pytest.mark.parametrize("request_type", TYPES)

@@ -1,0 +1,21 @@
+"""Requests about trusts."""
+
+from tests.api.caller import answer
+from trusts.models import Trust, TrustChange
+
+TYPES = ["send", "receive", "manage", "yield"]
+
+
+def ask(caller, request_type, requestee, **more):
+    body = {"trust_request_type": request_type, "requestee_wallet": requestee, **more}
+    return answer(caller.post("/trust_relationships", body))
+
+
+def say(caller, event, trust_id):
+    if event == "delete":
+        return answer(caller.delete(f"/trust_relationships/{trust_id}"))
+    return answer(caller.post(f"/trust_relationships/{trust_id}/{event}"))
+
+
+def rows():
+    return sorted(Trust.objects.values_list("id", "state", "withdrawn", "updated_at")), TrustChange.objects.count()
