@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -36,9 +37,31 @@ PROXIES: dict[str, Callable[..., Any]] = {
 STAFF_PASSWORD = "quite a long password"
 
 
-@pytest.mark.parametrize("prefix", ["", "/coppice"])
+@dataclass(frozen=True)
+class Installation:
+    """A web server that knows its public URL, and the ports that a proxy is to listen on for it."""
+
+    upstream: str
+    ports: Ports
+    prefix: str
+
+    @property
+    def public(self) -> str:
+        return f"https://localhost:{self.ports.https}{self.prefix}"
+
+
+# One for all proxies: it is the same server behind each.
+@pytest.fixture(scope="module", params=["", "/coppice"])
+def installation(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[Installation]:
+    with reserved_port() as http, reserved_port() as https:
+        public = f"https://localhost:{https}{request.param}"
+        variables = {"COPPICE_SECURE": "true", "COPPICE_PUBLIC_URL": public, "COPPICE_TRUSTED_PROXIES": "127.0.0.1"}
+        with web_server(variables) as upstream:
+            yield Installation(upstream, Ports(http, https), request.param)
+
+
 @pytest.mark.parametrize("name", PROXIES)
-def test_a_slice_of_everything_works(name: str, prefix: str, tmp_path: Path) -> None:
+def test_a_slice_of_everything_works(name: str, installation: Installation, tmp_path: Path) -> None:
     program = name.split(",", maxsplit=1)[0]
     if not proxies.is_here(program):
         pytest.skip(f"NO PROXY: install {program} to test the product behind it")
@@ -49,23 +72,20 @@ def test_a_slice_of_everything_works(name: str, prefix: str, tmp_path: Path) -> 
     transfers.issue_tokens(wallet=alice, count=100)
     User.objects.create_superuser("olivia", password=STAFF_PASSWORD)
 
-    with reserved_port() as http, reserved_port() as https:
-        public = f"https://localhost:{https}{prefix}"
-        variables = {"COPPICE_SECURE": "true", "COPPICE_PUBLIC_URL": public, "COPPICE_TRUSTED_PROXIES": "127.0.0.1"}
-        with (
-            web_server(variables) as upstream,
-            PROXIES[name](tmp_path, certificate, Ports(http, https), upstream, prefix=prefix),
-            httpx.Client(base_url=public, verify=certificate.context(), headers={"treetracker-api-key": key}) as api,
-        ):
-            is_sent_to_https(http, https, prefix)
-            bearer = {"authorization": f"Bearer {token_of(api, 'alice')}"}
-            a_list_leads_on(api, public, bearer)
-            chunked_bodies_count(api, bearer)
-            refusals_are_in_each_dialect(api, bearer)
-            pages_and_their_files_are_there(api, public)
-            the_desk_lets_an_operator_in(certificate, public)
-            forged_addresses_are_not_believed(api, bearer)
-            the_pages_commands_work(public, key, certificate)
+    ports, prefix, public = installation.ports, installation.prefix, installation.public
+    with (
+        PROXIES[name](tmp_path, certificate, ports, installation.upstream, prefix=prefix),
+        httpx.Client(base_url=public, verify=certificate.context(), headers={"treetracker-api-key": key}) as api,
+    ):
+        is_sent_to_https(ports.http, ports.https, prefix)
+        bearer = {"authorization": f"Bearer {token_of(api, 'alice')}"}
+        a_list_leads_on(api, public, bearer)
+        chunked_bodies_count(api, bearer)
+        refusals_are_in_each_dialect(api, bearer)
+        pages_and_their_files_are_there(api, public)
+        the_desk_lets_an_operator_in(certificate, public)
+        forged_addresses_are_not_believed(api, bearer)
+        the_pages_commands_work(public, key, certificate)
 
     assert list(transfer_audit.audit_findings()) == []
     if log := next(tmp_path.glob("access.log"), None):
