@@ -1,8 +1,8 @@
 """
-Servers for the tests: those of `DATABASE_URL` and `REDIS_URL`, or private ones for this run.
+The servers of a test run: those of `DATABASE_URL` and `REDIS_URL`, or private ones.
 
-The private ones are started once, before any worker of pytest-xdist is, and the workers inherit
-their addresses. They are real and end with the run, however it ends.
+The controller starts the private servers once, before any worker of pytest-xdist, and the workers inherit their
+addresses. The servers end with the run, also if it is killed.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ from config.dev.processes import Children
 from wallets import redis_servers
 
 TESTS = Path(__file__).parent
-# Their assertions show what was compared, as those of test modules do.
+# pytest rewrites assertions in test modules and conftest.py only, unless it is told.
 pytest.register_assert_rewrite("tests.support")
 
 servers = contextlib.ExitStack()
-# What was started, for people to read.
+# The servers that were started, for the terminal summary.
 running: list[str] = []
 
 
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if not state.name.startswith("coppice-tests-"):
             raise pytest.UsageError("The tests start servers in a directory of their own only.")
         state.mkdir()
-        # `nobody`, as whom root runs PostgreSQL, passes through, whatever the umask is.
+        # PostgreSQL of root runs as `nobody`, who needs to pass through; the umask may forbid it.
         state.chmod(0o711)
         servers.callback(shutil.rmtree, state, ignore_errors=True)
         children = servers.enter_context(Children(state))
@@ -61,27 +61,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _compile_the_tests() -> None:
-    """Import every module of tests once, so that no worker has to rewrite the assertions of it again."""
+    """Import every test module once, so that the workers find its rewritten assertions compiled."""
     for path in sorted(TESTS.rglob("test_*.py")):
-        # What is wrong with a module is for the workers to say.
+        # The workers report an error of a module.
         with contextlib.suppress(Exception):
             importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
-# What starts processes or waits for them takes the longest, and is begun first, so that no worker is left with a long
-# file at the end. By turns: the whole system is not started three times at once more often than it has to be.
+# These directories have the slowest files, which start processes and wait for them. They run first, so that no worker
+# is left with a long file at the end, and in turns, so that few whole systems start at the same time.
 _FIRST = ("config", "api", "browser", "chaos", "lockers")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with a file of each of the slow directories, go on with the next of each; the other files come last."""
+    """Order files: the first of each slow directory, then the second of each, and so on; then all other files."""
     files: dict[str, dict[Path, int]] = {}
     for item in items:
         of_directory = files.setdefault(item.path.relative_to(TESTS).parts[0], {})
         of_directory.setdefault(item.path, len(of_directory))
 
-    # Not asked for below: a list that is being sorted is empty.
+    # Read here: a list is empty while it is being sorted.
     last = len(items)
 
     def turn(item: pytest.Item) -> tuple[int, int]:
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the collection made, some thousands of tests, out of every later search for garbage."""
+    """Exclude the collected tests, several thousand, from garbage collection."""
     gc.collect()
     gc.freeze()
 
@@ -117,10 +117,11 @@ def django_db_setup(
     django_db_blocker: Any,
 ) -> Iterator[None]:
     """
-    Create the database for any selection of tests.
+    Create the test database for any selection of tests.
 
-    The fixture of pytest-django, which this one replaces, creates it only if a selected test has the mark or a fixture
-    of its own. A fixture of a module that asks for the database would otherwise write into the one of `DATABASE_URL`.
+    It replaces the fixture of pytest-django, which creates the database only if a selected test has the mark
+    `django_db` or one of its fixtures. With that one, a module's fixture would write into the database of
+    `DATABASE_URL`.
     """
     with django_db_blocker.unblock():
         created = _databases_of_this_process()
@@ -129,7 +130,7 @@ def django_db_setup(
         try:
             teardown_databases(created, verbosity=0)
         except OperationalError as error:
-            # A connection that a thread left open fails no test.
+            # A connection that a thread left open is no failure.
             request.node.warn(pytest.PytestWarning(f"The test database was not dropped: {error}"))
 
 
@@ -141,7 +142,7 @@ def _databases_of_this_process() -> Any:
     """
     Create the test database; on the private server only the first worker migrates, and the others copy its database.
 
-    To migrate an empty database takes some three seconds of a processor, to copy a migrated one a tenth of a second.
+    To migrate an empty database takes about three seconds of processor time, to copy a migrated one a tenth of one.
     """
     options: dict[str, Any] = {"aliases": {"default"}, "serialized_aliases": set()}
     state = state_directory()
@@ -173,17 +174,17 @@ def _no_credentials_are_remembered() -> None:
 
 @pytest.fixture(autouse=True)
 def _redis_is_asked() -> None:
-    """Ask Redis in a test that comes within seconds of one in which it did not answer."""
+    """Forget that Redis did not answer in an earlier test."""
     redis_servers._away_until.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
     """
-    Let an operation roll back by itself inside a test that runs in a transaction.
+    Roll back a refused operation alone, inside a test that runs in a transaction.
 
-    Operations use `atomic(savepoint=False)`, which is a transaction of its own when nothing is open around it,
-    as in production. Inside the transaction of a test it would be nobody's, and a refused call would break the test.
+    Operations use `atomic(savepoint=False)`, which is the outermost transaction in production. Inside the transaction
+    of a test it has no savepoint, and a refused call would break the transaction of the test.
     """
     enter = transaction.Atomic.__enter__
 
@@ -198,18 +199,18 @@ def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
         yield
 
 
-# Left as the migrations made them: nothing here changes them, and to make them anew takes longer than all the rest.
+# No test changes these tables, and to fill them again takes longer than to empty all others.
 _KEPT = {"django_content_type", "auth_permission"}
-# Pages of a table beyond which it is made anew, so that it does not grow with what was deleted.
+# From this size of the largest table on, tables are truncated: deleted rows would make them grow.
 _MANY_PAGES = 64
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _tables_are_emptied_row_by_row() -> Iterator[None]:
     """
-    Empty the tables after a test with transactions of its own as Django's `flush` does, in a tenth of the time.
+    Empty the tables after a transactional test, as Django's `flush` does, in a tenth of the time.
 
-    To truncate some forty tables makes some two hundred files; most tests leave a few rows in ten of them.
+    `TRUNCATE` of some forty tables creates some two hundred files; most tests leave a few rows in ten tables.
     """
 
     def empty(case: TransactionTestCase) -> None:
@@ -220,7 +221,7 @@ def _tables_are_emptied_row_by_row() -> Iterator[None]:
         plain = ",".join(tables)
         deletions = "; ".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables)
         with connection.cursor() as cursor:
-            # Whoever is about to commit is waited for. No trigger asks what a row is needed for.
+            # The lock waits for transactions that are still open. Triggers and foreign keys are not checked.
             cursor.execute(f"""
                 DO $$ BEGIN
                     LOCK TABLE {names} IN EXCLUSIVE MODE;
