@@ -12,14 +12,14 @@ if sys.argv[1:2] in (["up"], ["demo"]):
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
 
-from config.dev.console import print_what_the_terminal_can
+from config.dev.console import replace_unencodable
 from config.dev.embedded import database_url, fill_environment, state_directory
 from config.dev.processes import StartError
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
-    print_what_the_terminal_can(sys.stdout, sys.stderr)
+    replace_unencodable(sys.stdout, sys.stderr)
     try:
         fill_environment(is_to_start=sys.argv[1:2] in (["up"], ["demo"]))
         execute_from_command_line(sys.argv)

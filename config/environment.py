@@ -1,8 +1,8 @@
 """
-Everything that the process reads from its environment, typed and checked at once.
+The environment variables of Coppice, typed and validated.
 
-A bad or missing value stops the process before anything starts, and all problems
-are named together. `docker/.env.example` lists the same variables; a test compares.
+A missing or invalid value stops the process at its start, with all problems in one message. `docker/.env.example` lists
+the same variables; a test compares them.
 """
 
 import base64
@@ -32,7 +32,7 @@ _PUBLIC_URL: Final = re.compile(
 
 
 class Environment(BaseSettings):
-    """The variables, each with the prefix `COPPICE_` unless it has a common name of its own."""
+    """The variables, each with the prefix `COPPICE_` unless its alias says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="COPPICE_", extra="ignore", hide_input_in_errors=True)
 
@@ -185,7 +185,7 @@ class Environment(BaseSettings):
         url = others.data.get("database_url")
         if value is not Pooled.NO and url is not None:
             try:
-                # `manage.py prepare` has the database keep them, so it must be able to name each.
+                # `manage.py prepare` stores each of them in the database.
                 settings_in(parameters(url.get_secret_value()).get("options", ""))
             except ValueError as error:
                 raise ValueError(f"a pooler takes no startup options, and DATABASE_URL has some: {error}") from None
@@ -228,14 +228,14 @@ class Environment(BaseSettings):
 
     @property
     def public_origin(self) -> str:
-        """Scheme, host and port of the public URL, as browsers write an origin; "" without one."""
+        """Scheme, host and port of the public URL in the form of an Origin header, or ""."""
         parts = urlsplit(self.public_url)
         default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
         return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}" if self.public_url else ""
 
     @property
     def public_host(self) -> str:
-        """The host of the public URL without its port, as Django names it in ALLOWED_HOSTS; "" without one."""
+        """The host of the public URL without its port, for ALLOWED_HOSTS, or ""."""
         return re.sub(r":\d+\Z", "", urlsplit(self.public_url).netloc.lower())
 
     @property
@@ -275,7 +275,7 @@ class Environment(BaseSettings):
 
 
 def key_of_32_bytes(value: SecretStr) -> SecretStr:
-    """:raises ValueError: it is not 32 bytes in base64"""
+    """Check a key. :raises ValueError: it is not 32 bytes in base64"""
     try:
         raw = base64.b64decode(value.get_secret_value(), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -286,7 +286,7 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
 
 
 def explain(error: ValidationError) -> str:
-    """Say in one line a variable what is wrong, without the values: they may be secrets."""
+    """Return one line per variable with its problem, without the values, which may be secrets."""
     lines = ["Coppice cannot start. The environment is not right:"]
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         place = str(problem["loc"][0]) if problem["loc"] else ""
@@ -302,7 +302,7 @@ def environment() -> Environment:
     """
     Read and check the environment, once.
 
-    :raises SystemExit: with a line for every variable that is missing or wrong, and no traceback
+    :raises SystemExit: variables are missing or invalid; the message has a line for each
     """
     try:
         return Environment()

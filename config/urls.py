@@ -1,4 +1,4 @@
-"""Every URL of Coppice, in one place."""
+"""All URLs of Coppice."""
 
 import re
 from typing import Any, Final
@@ -12,12 +12,12 @@ from config.api.openapi import DocsView, SchemaView
 from config.ops import health, metrics
 from config.web import front
 
-# The Treetracker surface stands under the public prefix and, identically, at the root.
+# The Treetracker API is served under /wallet/ and at the root.
 _TREETRACKER = [path("", include("config.api.treetracker.urls"))]
 
 
 class AnyCase(RoutePattern):
-    """What follows may be written in any case, as at the public service. All that paths capture are UUIDs."""
+    """A case-insensitive path, as at the public service. Its captured values are UUIDs."""
 
     def match(self, path: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
         found = super().match(path)
@@ -37,7 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     URLResolver(AnyCase(""), _TREETRACKER),
 ]
 
-# Whose bodies may be larger than those of all others.
+# Paths with the larger limit of request bodies.
 LARGE_BODIES: Final = re.compile(r"/api/v1/import/?\Z")
 
 handler400 = "config.api.errors.bad_request"

@@ -1,4 +1,4 @@
-"""Reading request bodies: JSON without the liberties that make two readers disagree."""
+"""Parsers of request bodies: strict JSON, which all parsers read alike, and forms."""
 
 import codecs
 import json
@@ -18,21 +18,21 @@ MAXIMUM_FORM_BYTES: Final = 2 * 1024 * 1024  # 2,500 rows with a name and a desc
 MAXIMUM_DEPTH: Final = 64
 MAXIMUM_DIGITS: Final = 308
 
-# The closing quote is optional, so that a string without an end is passed over once and not once per quote in it.
+# The closing quote is optional, so that an unterminated string is scanned once.
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def malformed(why: str) -> RequestRefused:
-    """Return the refusal of a body that is not JSON."""
+    """Return the error for a body that is not JSON."""
     return RequestRefused(400, f"Malformed JSON: {why}")
 
 
 class StrictJSONParser(BaseParser):
     """
-    Accepts what RFC 8259 calls JSON, in UTF-8 with or without a byte order mark, and refuses the rest with 400.
+    Accepts JSON (RFC 8259) in UTF-8, with or without a byte order mark, and refuses other bodies with 400.
 
-    Refused too: duplicate keys, NUL characters and lone surrogates (PostgreSQL stores neither), NaN and
-    Infinity, numbers of more than 308 digits, and more than 64 levels. More than the view's `maximum_bytes` is 413.
+    Also refused: duplicate keys, NUL characters and lone surrogates (PostgreSQL stores neither), NaN and
+    Infinity, numbers of more than 308 digits, and more than 64 levels. A body above the view's `maximum_bytes` is 413.
     """
 
     media_type = "application/json"
@@ -51,7 +51,7 @@ class StrictJSONParser(BaseParser):
 
 
 class FormParser(MultiPartParser):
-    """A form with one small file. More than 2 MiB is 413, before a byte of it is read."""
+    """A form with one small file. A body above 2 MiB is 413, without reading it."""
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -72,17 +72,17 @@ def form_of(request: Request) -> QueryDict:
 
 def decode(body: bytes) -> Any:
     """
-    Return the value that the bytes write.
+    Parse strict JSON.
 
     :raises RequestRefused: 400, the bytes are not strict JSON
     """
-    # RFC 8259, section 8.1, lets a reader ignore the mark; .NET and PowerShell write it.
+    # RFC 8259, section 8.1, permits ignoring the mark, which .NET and PowerShell write.
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise malformed(f"not UTF-8 at byte {error.start}") from None
-    # Before the decoder, which would recurse as deep as the text wants.
+    # Before the decoder, which recurses once per level.
     _check_depth(text)
     try:
         value = json.loads(
@@ -90,7 +90,7 @@ def decode(body: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise malformed(f"{error.msg} at position {error.pos}") from None
-    # Only an escape can bring one of these in; most bodies have none.
+    # NUL and surrogates can only come from an escape; most bodies have none.
     if "\\" in text or "\0" in text:
         _check_text(value)
     return value
@@ -115,7 +115,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                # The key itself may be long or hold anything: escaped and cut.
+                # The key may hold any text: escape and truncate it.
                 raise malformed(f"duplicate key {json.dumps(key)[:100]}")
             seen.add(key)
     return value

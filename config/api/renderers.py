@@ -1,4 +1,4 @@
-"""Writing answers as JSON."""
+"""JSON responses."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from rest_framework.renderers import BaseRenderer
 
 
 def milliseconds(value: datetime) -> str:
-    """Write a time as ISO-8601 in UTC with milliseconds and `Z`."""
+    """Return a time in ISO 8601, in UTC with milliseconds and `Z`."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

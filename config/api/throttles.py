@@ -1,22 +1,20 @@
 """
-Limits of logging in: failed attempts per account and per address, and how many passwords are checked at once.
+Login throttling: failed attempts per account and per address, and concurrent password checks.
 
-One Lua script decides and counts, so that parallel attempts cannot slip through between a look and a count. An
-attempt is counted before the password is looked at and taken back when it was right: a partner who logs in often
-is not slowed down, and guesses in parallel are counted like guesses in a row. While the server of `REDIS_URL` is away
-each web process counts alone: an account then takes as many guesses in each process. How many passwords are checked at
-once is bounded by the threads of `Pool.PASSWORDS` then.
+One Lua script checks and counts atomically. An attempt is counted before the password is checked, and the count is
+reverted if it was correct: frequent logins are not throttled, and parallel guesses count like sequential ones. While
+the server of `REDIS_URL` does not answer, each web process counts alone, and the threads of `Pool.PASSWORDS` limit the
+concurrent checks.
 
-Strangers' guesses do not keep the owner out. An address or an API key from which the account has logged in before
-(`wallets.origins`) is counted by itself, and lets in as long as it has room, however many strangers have guessed. So
-within a minute an account takes
+Guesses of strangers do not lock the owner out. Addresses and API keys from which the account has logged in before
+(`wallets.origins`) have separate counters, which admit attempts regardless of the other counters. Per minute an account
+accepts
 
-* 10 guesses of strangers, from all addresses and with all keys together;
-* 10 of each client that comes from a known address or with a known key, which count for the strangers too. Who guesses
-  needs one of the owner's own addresses (/64) or keys for these; with all 16 addresses and 4 keys that are kept it
-  would be 210 guesses in all.
+* 10 failed attempts from unknown origins, all addresses and keys together;
+* 10 from each known address (/64) or key, which also count as attempts from unknown origins. With all 16 addresses and
+  4 keys that are stored, this allows 210 guesses.
 
-From one address 100 guesses are taken for accounts that do not know it, and 100 for those that do.
+One address may make 100 failed attempts on accounts that do not know it, and 100 on those that do.
 """
 
 import os
@@ -44,18 +42,18 @@ from wallets.states import OriginMeans
 WINDOW_SECONDS: Final = 60
 FAILURES_PER_ACCOUNT: Final = 10
 FAILURES_PER_ADDRESS: Final = 100
-# A check takes a core for a tenth of a second and more: half of the machine's cores stay with everybody else.
+# A check occupies a core for 0.1 s or more: half of the cores remain for other requests.
 CHECKS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) // 2)
-# Of a process that died while it checked.
+# When the slot of a process that died during a check expires.
 _SLOT_SECONDS: Final = 5
-# A server has eight threads, and a check takes up to 0.4 s beside other work: of 32 clients at once all get in.
+# Long enough for 32 concurrent logins, at up to 0.4 s each under load.
 _WAIT_SECONDS: Final = 5.0
 
 _ADMIT: Final = load_lua("config/api", "admit_login")
 _LEAVE: Final = load_lua("config/api", "leave_login")
 
 
-# For while that server is away.
+# Used while that server does not answer.
 _here: Final = Counts()
 
 
@@ -64,13 +62,13 @@ def _too_many(wait_seconds: int) -> RequestRefused:
 
 
 def _keys(kind: str, account: str, address: str, known: Mapping[str, str] | None = None) -> list[str]:
-    """`known` are the origins, by their means, from which the account has logged in before."""
+    """`known`: the origins from which the account has logged in before, by their means."""
     account_digest = _hashed(account)
     network = network_of(address)
     return [
-        # The processor is the same for all kinds.
+        # All kinds share the processor.
         f"coppice:login:slots:{socket.gethostname()}",
-        # Clients from a known origin are counted apart from strangers who share their address.
+        # Known clients are counted apart from unknown ones with the same address.
         f"coppice:login:{kind}:address:{network}" + (":known" if known else ""),
         f"coppice:login:{kind}:account:{account_digest}",
         *(
@@ -87,13 +85,13 @@ def _hashed(text: str) -> str:
 @contextmanager
 def login(*, kind: str, account: str, address: str, api_key_id: UUID | None = None) -> Iterator[None]:
     """
-    Admit one attempt to log in, and count it as failed if the block ends in a `DomainError`.
+    Admit one login attempt, and count it as failed if the block raises a `DomainError`.
 
-    Attempts of each `kind` ("wallet", "desk") are counted apart. `account` is one text for one account, however the
-    client wrote it. `address` is that of the client, `api_key_id` the API key with which it came, if any. If the block
-    ends well, address and key are known origins of the account from then on.
+    Attempts of each `kind` ("wallet", "desk") are counted apart. `account` is the canonical name of the account,
+    `address` the client's address, `api_key_id` the id of its API key, if any. After a successful block, address and
+    key are known origins of the account.
 
-    :raises RequestRefused: 429, too many failures or too many checks at once
+    :raises RequestRefused: 429, too many failures or concurrent checks
     """
     came_from = {OriginMeans.ADDRESS: network_of(address), OriginMeans.API_KEY: str(api_key_id or "")}
     came_from = {means: value for means, value in came_from.items() if value}
@@ -134,13 +132,13 @@ def _admit(keys: list[str], slot: str) -> None:
 
 
 def _leave(keys: list[str], slot: str, *, take_back: bool) -> None:
-    # If it fails the slot runs out by itself, and the attempt stays counted.
+    # If this fails, the slot expires and the attempt remains counted.
     with suppress(Away):
         ask(settings.REDIS_URL, lambda client: client.eval(_LEAVE, len(keys), *keys, slot, int(take_back)))
 
 
 def _admit_here(keys: list[str]) -> None:
-    """Decide and count as `_ADMIT` does, by what this process has counted."""
+    """Check and count as `_ADMIT` does, with the counters of this process."""
     _, address, account, *known = keys
     with _here.lock:
         if _here.count(address) >= FAILURES_PER_ADDRESS:
@@ -158,7 +156,7 @@ def _leave_here(keys: list[str], slot: str, *, take_back: bool) -> None:
 
 
 def forget_failures() -> None:
-    """Forget every counted attempt: for an operator who locked somebody out, and between tests."""
+    """Delete all counters, for an operator who unlocks accounts, and between tests."""
     _here.forget()
     shared = client_of(settings.REDIS_URL)
     for key in shared.scan_iter("coppice:login:*"):

@@ -1,14 +1,13 @@
 """
-Checking the shape of bodies and query strings, in the words of the public wallet service.
+Validation of request bodies and query strings, with the messages of the public wallet service.
 
 A serializer module declares shapes and calls `read`:
 
     TRANSFER = Shape(sender_wallet=Text(), receiver_wallet=Text(), bundle=Shape(bundle_size=Number(minimum=1)))
     values = TRANSFER.read(request.data)
 
-The first problem is raised as 422 (`Invalid`): fields in the order of declaration, then unknown ones. Query
-strings are read by `read_query`, which takes numbers as text. Values come back plain; missing optional fields
-are absent from the result.
+The first problem is raised as 422 (`Invalid`): fields in the order of declaration, then unknown ones. `read_query`
+reads query strings, with numbers as text. Missing optional fields are absent from the result.
 """
 
 import re
@@ -33,19 +32,19 @@ _SAFE_INTEGER: Final = 2**53 - 1
 
 
 class Field(Protocol):
-    """One value of a shape. `path` is how messages call it: `bundle.bundle_size`, `tokens[0]`."""
+    """One value of a shape. `path` is its name in messages: `bundle.bundle_size`, `tokens[0]`."""
 
     @property
     def required(self) -> bool: ...
 
     def read(self, path: str, value: Any) -> Any:
-        """Return the plain value, or raise Invalid."""
+        """Return the value. :raises Invalid: it is not valid"""
         ...
 
 
 @dataclass(frozen=True)
 class Text:
-    """A string that is not empty."""
+    """A string, not empty by default."""
 
     minimum: int = 0
     maximum: int | None = None
@@ -71,7 +70,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """A whole number. `from_text` accepts it in quotes, as query strings and bundle sizes have it."""
+    """An integer. `from_text` also accepts a string, as in query strings and bundle sizes."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -97,7 +96,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or false. `from_text` accepts "true" and "false" too, in any case, as a Python client writes them."""
+    """A boolean. `from_text` also accepts the strings "true" and "false" in any case."""
 
     from_text: bool = False
     required: bool = True
@@ -112,7 +111,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Unset:
-    """False, from clients that always say so; anything else asks for what there is not, like an unknown field."""
+    """A field that must be false: some clients always send it, but its feature does not exist."""
 
     required: bool = False
     schema: ClassVar[Mapping[str, Any]] = {"type": "boolean", "const": False}
@@ -142,7 +141,7 @@ class Guid:
 
 @dataclass(frozen=True)
 class Moment:
-    """A date or a time of ISO 8601; UTC if it does not say."""
+    """A date or a time in ISO 8601, in UTC without an offset."""
 
     required: bool = True
 
@@ -151,7 +150,7 @@ class Moment:
         if not isinstance(value, str) or not _MOMENT.fullmatch(value):
             raise Invalid(f'"{path}" must be in ISO 8601 date format')
         try:
-            # A plus sign that is not escaped is a blank in a query string.
+            # An unescaped plus sign in a query string is decoded as a space.
             parsed = datetime.fromisoformat(value.replace(" ", "+").upper())
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
@@ -160,7 +159,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list of values of one kind, counted before any of them is looked at."""
+    """A list of values of one kind. Its length is checked first."""
 
     item: Field
     minimum: int = 0
@@ -176,7 +175,7 @@ class ListOf:
         if self.maximum is not None and len(value) > self.maximum:
             raise Invalid(f'"{path}" must contain less than or equal to {self.maximum} items')
         items = []
-        # Compared after reading: one UUID in two spellings is one value.
+        # Compared after parsing: two spellings of a UUID are equal.
         seen = set()
         for index, entry in enumerate(value):
             read = self.item.read(f"{path}[{index}]", entry)
@@ -211,19 +210,19 @@ class Shape:
         return result
 
     def read_body(self, value: Any) -> dict[str, Any]:
-        """Read the body of a request. An absent body counts as an empty object."""
+        """Read the body of a request. A missing body is an empty object."""
         return self.read("value", {} if value is None else value)
 
     def read_query(self, query: QueryDict) -> dict[str, Any]:
-        """Read a query string. A parameter that is given twice has no type that fits."""
+        """Read a query string. A repeated parameter is invalid."""
         return self.read("value", {name: values[0] if len(values) == 1 else values for name, values in query.lists()})
 
 
 def shortened(name: str) -> str:
-    """Cut a name that the client chose, before it becomes part of a message."""
+    """Truncate a name from the client for a message."""
     return name if len(name) <= 100 else name[:100] + "…"
 
 
 def path_id(name: str, value: str) -> UUID:
-    """Read an id from a path; `name` is how messages call it: `token_id`."""
+    """Read an id from a path. `name` is its name in messages: `token_id`."""
     return Guid().read(name, value)

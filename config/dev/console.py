@@ -1,4 +1,4 @@
-"""How the launcher speaks in a terminal: one line a phase, with what came of it and how long it took."""
+"""Terminal output: one line for each phase of a start, with its result and duration."""
 
 import codecs
 import io
@@ -13,17 +13,17 @@ from config.dev.supervisor import Phase
 
 NAME_WIDTH = 16
 SECONDS_COLUMN = 8
-# What commands print beyond ASCII, for output that cannot show it.
+# Replacements for the non-ASCII characters that commands print.
 _IN_ASCII: Final = {"✓": "ok", "✗": "!!", "…": "...", "→": "->", "–": "-", "—": "-", "×": "x", "µ": "u", "·": "-"}
 _HANDLER: Final = "coppice.ascii"
 
 
-def print_what_the_terminal_can(*streams: TextIO) -> None:
+def replace_unencodable(*streams: TextIO) -> None:
     """
-    Have these streams print a likeness of each character that their encoding lacks, and never fail on one.
+    Print replacements for characters that the encoding of a stream lacks, instead of failing.
 
-    A terminal, a pipe or a log of another encoding than UTF-8 (`LC_ALL=C` with `PYTHONUTF8=0`, `PYTHONIOENCODING`)
-    shows `ok` for `✓`, and `?` for what has no likeness.
+    A stream with another encoding than UTF-8 (`LC_ALL=C` with `PYTHONUTF8=0`, `PYTHONIOENCODING`) shows `ok` for `✓`,
+    and `?` for a character without a replacement.
     """
     codecs.register_error(_HANDLER, _in_ascii)
     for stream in streams:
@@ -40,9 +40,9 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 
 class PhaseDisplay:
     """
-    Shows phases as they start and end. Its `show` is what `System` takes as `progress`.
+    Shows phases as they start and end. `show` is the `progress` callback of `System`.
 
-    In a terminal the running phase has a spinner; elsewhere each ended phase is one plain line.
+    In a terminal the running phase has a spinner; otherwise only the ended phases are printed.
     """
 
     def __init__(self, console: Console) -> None:

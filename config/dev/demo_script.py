@@ -49,12 +49,12 @@ INDENT = 6
 
 
 class DemoFailed(Exception):
-    """A step did not go as it must. The sentence says which and how."""
+    """A step of the demo failed. The message names it."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays: where the server is, the partner's API key, and the wallets' passwords."""
+    """The server's URL, the partner's API key, and the wallets' passwords."""
 
     base_url: str
     api_key: str
@@ -85,7 +85,7 @@ class Story:
         # When the task that is watched was seen to have ended.
         self.verdict_at = 0.0
         self.client = httpx.Client(
-            # No proxy of the environment leads to this machine.
+            # Ignore the proxies of the environment.
             base_url=cast.base_url,
             timeout=30,
             headers={"TREETRACKER-API-KEY": cast.api_key},
@@ -99,7 +99,7 @@ class Story:
                 self._act("Locker", self._locker)
             except (LookupError, TypeError, ValueError) as error:
                 raise DemoFailed(
-                    f"The answer in step {self.step_number} has another shape than promised ({error!r})."
+                    f"The answer in step {self.step_number} has an unexpected format ({error!r})."
                 ) from error
 
     # --- the two acts ---------------------------------------------------------------------
@@ -358,7 +358,7 @@ class Story:
             raise DemoFailed(f"{method} {path} got no answer: {type(error).__name__}") from error
 
     def _look_for_the_dead(self) -> None:
-        """A part that dies breaks its connections a moment before it can be seen to have ended."""
+        """Report a part that has stopped: its connections break a moment before its end can be seen."""
         deadline = time.monotonic() + DEATH_SECONDS
         while time.monotonic() < deadline:
             self.check()
@@ -395,7 +395,7 @@ class Story:
 
 
 def _board(bar: Progress, answer: Mapping[str, Any]) -> RenderableType:
-    """Draw the bar, the task's own words, and one cell for each of the 25 servers."""
+    """Draw the bar, the task's message, and one cell for each of the 25 servers."""
     letters = answer.get("raida") or ["u"] * RAIDA_COUNT
     cells = Table.grid(padding=(0, 1))
     drawn = [Text(f"{raida:>2}{LETTERS[letter].symbol}", LETTER_STYLES[letter]) for raida, letter in enumerate(letters)]
@@ -413,7 +413,7 @@ def _board(bar: Progress, answer: Mapping[str, Any]) -> RenderableType:
 
 
 def _short(path: str) -> str:
-    """Cut ids to what tells them apart, so that a line fits into 80 columns."""
+    """Shorten ids, so that a line fits into 80 columns."""
     return UUID.sub(r"\1…", path)
 
 

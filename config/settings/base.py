@@ -1,4 +1,4 @@
-"""Django's settings. All that may differ between two installations comes from `config.environment`."""
+"""Django's settings. Values that depend on the installation come from `config.environment`."""
 
 from config.environment import ROOT, environment
 from config.ops import logs
@@ -53,7 +53,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.ops.request_metrics.count_requests",
     "config.api.request_ids.request_ids",
-    # Around all that may refuse. Without such origins it has nothing to do.
+    # Before all middlewares that may refuse a request.
     *(["corsheaders.middleware.CorsMiddleware"] if env.cors_origins else []),
     "config.web.security_headers.known_hosts",
     "django.middleware.security.SecurityMiddleware",
@@ -86,26 +86,26 @@ DATABASE_POOLED = env.database_pooled
 DATABASES = {"default": sessions.database(env.database_url.get_secret_value(), DATABASE_POOLED)}
 # Settings of every database session: see config/postgresql/sessions.py for how they are set.
 DATABASE_SETTINGS = sessions.wanted(env.database_url.get_secret_value())
-# Past a pooler, for what needs a session for itself.
+# Bypasses a pooler, for commands that need a dedicated session.
 DATABASE_DIRECT = (
     sessions.database(env.database_direct_url.get_secret_value(), sessions.Pooled.NO)
     if env.database_direct_url
     else None
 )
-# An operation is the transaction, a request is not.
+# Each operation is a transaction, not each request.
 ATOMIC_REQUESTS = False
 
 REDIS_URL = env.redis_url.get_secret_value()
-# What a process may keep for a minute. What all share is with the server of REDIS_URL, in `wallets.redis_servers`.
+# Caches of one process. Shared state is in the server of REDIS_URL (`wallets.redis_servers`).
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
-# --- HTTPS: a proxy ends TLS. What it says of a request is in the request's environ already (`config.web.forwarded`).
-# In place of SECURE_SSL_REDIRECT, which makes a GET of every POST: `config.web.security_headers`.
+# --- HTTPS: a proxy terminates TLS. `config.web.forwarded` writes its values into the environ.
+# `config.web.security_headers` replaces SECURE_SSL_REDIRECT, which turns a POST into a GET.
 HTTPS_REQUIRED = env.wants_https
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if env.wants_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.hsts_include_subdomains
 SECURE_HSTS_PRELOAD = env.hsts_preload
-# W005, W021: both reach beyond this installation, and a browser does not forget them for a year: its owner chooses.
+# W005, W021: both affect the whole domain for a year, so the operator chooses.
 # W008 misses SECURE_SSL_REDIRECT, W003 Django's own CsrfViewMiddleware; `config.web.pages.Csrf` is a subclass of it.
 SILENCED_SYSTEM_CHECKS = ["security.W003", "security.W005", "security.W008", "security.W021"]
 SESSION_COOKIE_SECURE = env.wants_https
@@ -113,7 +113,7 @@ CSRF_COOKIE_SECURE = env.wants_https
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PATH_PREFIX or "/"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
-# --- Sessions of the desk: `config.admin.sessions` keeps them, and is where these limits hold.
+# --- Sessions of the desk: `config.admin.sessions` stores them and enforces these limits.
 SESSION_ENGINE = "config.admin.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
 SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)
@@ -122,10 +122,10 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# One JSON object a line on stderr, without what clients wrote (config/ops/logs.py).
+# JSON lines on stderr, without text of clients (config/ops/logs.py).
 LOGGING = logs.settings(level=env.log_level)
 
-# scrypt is memory-hard and needs no package; the others only verify, and a good login replaces their hash.
+# scrypt is memory-hard and needs no package. The others only verify; a successful login replaces their hash.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -133,7 +133,7 @@ PASSWORD_HASHERS = [
 ]
 
 AUTHENTICATION_BACKENDS = ["config.admin.backends.People"]
-# Of people at the desk. A wallet's password is checked by `wallets.operations`.
+# For operators. `wallets.operations` checks the passwords of wallets.
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -151,7 +151,7 @@ STATIC_ROOT = ROOT / "staticfiles"
 
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
-# A wallet is a folder with a file for each coin elsewhere, and is imported whole.
+# Other wallets are folders with one file per coin, which clients import in one request.
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 
 REST_FRAMEWORK = {
@@ -189,11 +189,11 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["config.api.openapi.with_needed_bodies", "config.api.openapi.with_shared_parts"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # Without this the page asks a service elsewhere whether the document is valid.
+    # Otherwise the page sends the document to an external validator.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": -1},
 }
 
-# Clients that are programs generated from the description read its address here.
+# Generated clients read the server's URL here.
 if PUBLIC_URL:
     SPECTACULAR_SETTINGS["SERVERS"] = [{"url": PUBLIC_URL}]
 

@@ -1,8 +1,7 @@
 """
-Where a request comes from, and where clients reach this server.
+The address of the client, and public URLs.
 
-Throttles, logs, records and links use these functions and no header or variable. What trusted proxies say is in the
-request's environ already (`config.web.forwarded`).
+The values of trusted proxies are in the request's environ already (`config.web.forwarded`).
 """
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -13,24 +12,24 @@ from django.utils.encoding import iri_to_uri
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the address of the client, as the server or a trusted proxy saw it; "" if neither did."""
+    """Return the client's address as seen by the server or a trusted proxy, or ""."""
     return str(request.META.get("REMOTE_ADDR") or "")
 
 
 def public_url(request: HttpRequest, path: str) -> str:
-    """Return the URL of a path, its prefix included, as the client that sent the request reaches it."""
+    """Return the absolute URL of a path (with its prefix) for the client of the request."""
     return str(iri_to_uri(f"{settings.PUBLIC_ORIGIN or f'{request.scheme}://{request.get_host()}'}{path}"))
 
 
 def network_of(address: str) -> str:
-    """Return what one subscriber has: an IPv4 address, or the /64 of an IPv6 address. Other text stays as it is."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address. Other text is returned unchanged."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return address
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
-    # A socket that serves both kinds shows IPv4 clients so; their /64 would be the same for all of them.
+    # IPv4 clients of a dual-stack socket; they would all have the same /64.
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(IPv6Network((parsed, 64), strict=False))

@@ -1,23 +1,23 @@
 """
-Which requests of pages of other origins browsers let through: the settings of django-cors-headers.
+The settings of django-cors-headers.
 
-Pages of `COPPICE_CORS_ORIGINS` may call the API, with credentials that they put into header fields. Cookies are never
-accepted from them, and the desk, its static files and what monitoring asks are out of their reach.
+Pages of the origins in `COPPICE_CORS_ORIGINS` may call the API, with credentials in header fields. Cookies are never
+accepted from them, and pages, static files and monitoring paths are excluded.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-# Everything but what is for people, and what monitoring asks.
+# All paths but pages and monitoring.
 PATHS: Final = re.compile(r"/(?!(?:admin|docs|static|livez|readyz|metrics)(?:/|\Z)|\Z)")
 METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]
-# What a client may send.
+# Request headers.
 HEADERS: Final = [
     "accept", "authorization", "content-encoding", "content-type", "idempotency-key", "treetracker-api-key",
     "x-request-id",
 ]  # fmt: skip
-# What a page may read of an answer, beside what browsers show of any.
+# Response headers that a page may read, besides the CORS-safelisted ones.
 EXPOSED: Final = [
     "Accept-Encoding", "Allow", "Content-Disposition", "Idempotency-Replayed", "Link", "RateLimit", "RateLimit-Policy",
     "Retry-After", "WWW-Authenticate", "X-Request-Id",
@@ -25,7 +25,7 @@ EXPOSED: Final = [
 
 
 def headers_of(environ: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-    """Return what is added to an answer to a request of this environ that no middleware sees."""
+    """Return the CORS headers of a response that passes no middleware."""
     # Not above: the settings themselves import this module.
     from corsheaders.middleware import CorsMiddleware  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415

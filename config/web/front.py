@@ -1,4 +1,4 @@
-"""The page at `/`: what this is, and where to go from here."""
+"""The page at `/`, with links to the documentation, the desk and the health checks."""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,10 +11,10 @@ from config.web.security_headers import READING_POLICY
 @vary_on_headers("Accept")
 def front(request: HttpRequest) -> HttpResponse:
     """
-    Show the page. Clients that ask for JSON, and methods that read nothing, get 404 as at any path without an endpoint.
+    Show the page to clients that accept HTML or any type, such as browsers, curl and the probes of load balancers.
 
-    So do clients that send no `Accept`, as those of the public service. Browsers name text/html; curl and the probes of
-    load balancers accept anything, and 200 is what the latter want.
+    Other requests get 404, as at an unknown path: methods other than GET and HEAD, clients that ask for JSON, and
+    clients without `Accept`, such as those of the public service.
     """
     accepted = request.headers.get("Accept", "").lower()
     if request.method not in {"GET", "HEAD"} or ("text/html" not in accepted and (not accepted or "json" in accepted)):

@@ -1,4 +1,4 @@
-"""The processes of the web server: granian's, with limits of ours, and replaced when they die."""
+"""The processes of the web server: granian's, with further limits, and replaced when they die."""
 
 import ctypes
 import os
@@ -14,13 +14,13 @@ from granian.http import HTTP1Settings
 from granian.log import logger
 from granian.server.mp import MPServer
 
-# Connections of one process, stalled ones included; each takes some 40 kB.
+# Connections of one process, stalled ones included, at about 40 kB each.
 CONNECTIONS: Final = 4000
-# The whole head of a request, and what of an answer waits in the process.
+# The largest head of a request, and the buffered part of a response.
 BUFFER_BYTES: Final = 32 * 1024
-# A process that ends by itself and is no older cannot start: the next would end as well.
+# A process that exits before this age cannot start, and neither would its replacement.
 YOUNG_SECONDS: Final = 5.5
-# A process that was killed is replaced at once, but not more often.
+# The minimum time between two replacements of a killed process.
 PAUSE_SECONDS: Final = 0.5
 EVERYWHERE: Final = "::"
 _PR_SET_PDEATHSIG: Final = 1
@@ -28,16 +28,16 @@ _PR_SET_PDEATHSIG: Final = 1
 
 class WebServer(MPServer):
     """
-    granian, whose processes are replaced whenever one dies.
+    granian's server, which replaces each process that dies.
 
-    Granian's own way ends the server when a process dies within 5.5 seconds of having replaced another, and may
-    overlook one that dies while another is being replaced.
+    granian itself stops if a process dies within 5.5 seconds of replacing another, and may miss one that dies during a
+    replacement.
     """
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         while True:
             self.main_loop_interrupt.wait()
-            # Before the dead are counted: who dies from now on sets it again.
+            # Before the loop below: a process that dies from now on sets it again.
             self.main_loop_interrupt.clear()
             if self.interrupt_signal:
                 return
@@ -48,7 +48,7 @@ class WebServer(MPServer):
                 dead = self.wrks[index]
                 age = time.monotonic() - dead.birth
                 if not _was_killed(dead.inner.exitcode) and age < YOUNG_SECONDS:
-                    # `shutdown` reads from the list that the server ends with status 1.
+                    # Because of the remaining entry, `shutdown` exits with status 1.
                     logger.error(f"worker-{index + 1} cannot start")
                     return
                 time.sleep(max(0.0, PAUSE_SECONDS - age))
@@ -61,7 +61,7 @@ def _was_killed(exit_code: int | None) -> bool:
 
 
 def end_with_the_parent() -> None:
-    """Have this process end when its parent does, `kill -9` included: it would go on to answer with old code."""
+    """End this process with its parent, even on `kill -9`: it would continue to serve old code."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -71,17 +71,16 @@ def end_with_the_parent() -> None:
 
 def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_seconds: float) -> None:
     """
-    Serve until a signal says to stop; requests in hand have `stop_seconds` then.
+    Serve until a signal; running requests then have `stop_seconds` to finish.
 
-    `host` "::" serves IPv6 and IPv4 with one socket, and IPv4 alone where there is no IPv6.
-
-    A connection has `request_seconds` for the head of a request, and as long again until the next one.
+    `host` "::" serves IPv6 and IPv4 with one socket, or IPv4 alone on a machine without IPv6. A connection has
+    `request_seconds` for the head of a request, and as long between two requests.
 
     :raises SystemExit: a process could not start
     """
     _allow(2 * CONNECTIONS + 500)
     if host == EVERYWHERE and not _has_ipv6():
-        host = "0.0.0.0"  # noqa: S104 - what was asked for, on a machine without IPv6
+        host = "0.0.0.0"  # noqa: S104 - the operator chose all addresses
     WebServer(
         "config.web.rsgi:entry",
         address=host,
@@ -91,7 +90,7 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
         backlog=2048,
         backpressure=CONNECTIONS,
         loop=Loops.uvloop,
-        # HTTP/2 has no deadline for headers; and before the first byte, neither has a server that would take both.
+        # granian has no header timeout for HTTP/2, nor before the first byte with both versions.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=int(request_seconds * 1000), max_buffer_size=BUFFER_BYTES),
         websockets=False,
@@ -100,7 +99,7 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
 
 
 def _has_ipv6() -> bool:
-    """Tell whether a socket can be opened for all addresses of both kinds. Containers often have IPv4 alone."""
+    """Return whether a socket can be bound to all IPv6 addresses. Containers often have IPv4 alone."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tried:
             tried.bind((EVERYWHERE, 0))
@@ -110,7 +109,7 @@ def _has_ipv6() -> bool:
 
 
 def _allow(files: int) -> None:
-    """Raise the limit of open files, as far as it may be: each connection is one."""
+    """Raise the limit of open files, up to the hard limit: each connection is a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,5 @@
 """
-Which requests are answered by their host and scheme, and the headers that tell a browser what a page may do.
-
-Each page that people see has one strict policy.
+Checks of host and scheme, and the Content-Security-Policy of pages.
 """
 
 import logging
@@ -18,23 +16,23 @@ from config.web.addresses import client_address
 
 log = logging.getLogger("coppice.web")
 
-# Asked by probes and scrapers, which reach this process by its address and without TLS.
-_OF_THE_PROCESS: Final = re.compile(r"/(?:livez|readyz|metrics)/?")
+# For probes and scrapers, which address this process directly and without TLS.
+_MONITORING: Final = re.compile(r"/(?:livez|readyz|metrics)/?")
 
-# A page loads nothing from elsewhere and runs nothing that is written into it.
-_NOTHING_FOREIGN: Final = (
+# No resources of other origins, no inline scripts.
+_SAME_ORIGIN: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-READING_POLICY: Final = f"{_NOTHING_FOREIGN}; form-action 'none'"
-DESK_POLICY: Final = f"{_NOTHING_FOREIGN}; form-action 'self'"
+READING_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'none'"
+DESK_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'self'"
 DESK: Final = "/admin"
 
 _POLICY: Final = "Content-Security-Policy"
 
 
 def strict_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Give every answer of the desk, its refusals included, the desk's policy; and let no cache keep one."""
+    """Add the desk's policy to all its responses, including errors, and forbid caching them."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -47,10 +45,10 @@ def strict_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
 
 
 def known_hosts(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuse a request for a host that is not served here, and say in the log how to have it served."""
+    """Refuse a request for an unknown host, and log how to configure it."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not _OF_THE_PROCESS.fullmatch(request.path_info):
+        if not _MONITORING.fullmatch(request.path_info):
             try:
                 request.get_host()
             except DisallowedHost:
@@ -66,26 +64,26 @@ def known_hosts(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
     return middleware
 
 
-class _Elsewhere(HttpResponseRedirect):
-    # A method other than GET stays what it is.
+class _PermanentRedirect(HttpResponseRedirect):
+    # 308 preserves the method.
     status_code = 308
 
 
 def https_where_required(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """
-    Where HTTPS is required, answer plain HTTP as Django's redirect does not: no POST becomes a GET.
+    Where HTTPS is required, redirect a plain GET and refuse other plain requests.
 
-    What was sent has crossed the network in clear, and a client that is only redirected would go on sending it so.
+    Django's redirect turns a POST into a GET. A redirected client would also continue to send its credentials in clear.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not settings.HTTPS_REQUIRED or request.is_secure() or _OF_THE_PROCESS.fullmatch(request.path_info):
+        if not settings.HTTPS_REQUIRED or request.is_secure() or _MONITORING.fullmatch(request.path_info):
             return get_response(request)
         _explain(request)
         request.error_name = "HttpsRequired"  # type: ignore[attr-defined]
         origin = settings.PUBLIC_ORIGIN or f"https://{request.get_host()}"
         if request.method in {"GET", "HEAD"}:
-            return _Elsewhere(f"{origin}{request.get_full_path()}")
+            return _PermanentRedirect(f"{origin}{request.get_full_path()}")
         return errors.answer(request, 403, f"HTTPS is required: send this request to {origin}")
 
     return middleware
@@ -95,7 +93,7 @@ def _explain(request: HttpRequest) -> None:
     meta: dict[str, Any] = request.META
     if not meta.get("coppice.proxy_is_trusted") and ("HTTP_X_FORWARDED_PROTO" in meta or "HTTP_FORWARDED" in meta):
         log.warning(
-            "A request counts as plain HTTP, because what its proxy says is not believed. If this client is a proxy of"
-            " yours, name its address in COPPICE_TRUSTED_PROXIES.",
+            "A request counts as plain HTTP, because its proxy is not trusted. If this client is a proxy of yours, name"
+            " its address in COPPICE_TRUSTED_PROXIES.",
             extra={"client": client_address(request), "error": "HttpsRequired"},
         )

@@ -1,19 +1,19 @@
 """
-How the web server is started, by everybody who starts it.
+The command that starts the web server.
 
     python -m config.web.server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS]
 
 Decided 2026-11-29, by measuring (tests/benchmarks/README.md): granian's RSGI interface with `config.web.rsgi`, which
-has whole bodies before a thread and whole answers after it, on uvloop. Against granian's WSGI interface, where eight
-connections that sent one byte of a body stopped everything; and, unmeasured, against waitress, which does the same but
-reads HTTP in Python, and against a proxy that everybody who hosts this would have to run.
+buffers bodies and responses outside of the threads, on uvloop. Against granian's WSGI interface, where eight
+connections that sent one byte of a body blocked all others; and, unmeasured, against waitress, which buffers too but
+parses HTTP in Python, and against a mandatory proxy.
 """
 
 import argparse
 import sys
 from typing import Final
 
-# Two processes use two cores. What each has of threads, `config.api.pools` says.
+# One for each of two cores. `config.api.pools` sets the threads of each.
 PROCESSES: Final = 2
 
 
@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="an address; :: is all of IPv6 and IPv4")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--processes", type=int, default=PROCESSES)
-    # A process that is told to stop while it still loads the application would never stop.
-    parser.add_argument("--stop-seconds", type=int, default=2, help="what requests in hand have when it stops")
+    # Without a limit, a process that is stopped while it loads the application would never end.
+    parser.add_argument("--stop-seconds", type=int, default=2, help="how long running requests may take when it stops")
     chosen = parser.parse_args()
-    # Not above: whoever only wants the command line has no environment yet.
+    # Not above: `command` is called before the environment is set.
     from config.dev.embedded import fill_environment  # noqa: PLC0415
     from config.environment import environment  # noqa: PLC0415
     from config.ops import redis_status  # noqa: PLC0415

@@ -1,8 +1,7 @@
 """
-Collects the static files that WhiteNoise serves, once for each state of the code.
+Collects the static files that WhiteNoise serves, once per version of the code.
 
-A stamp beside them holds a digest of what they were collected from: the locked packages and our own files. It is
-written last, after a whole collection.
+A stamp file beside them, written last, holds a digest of requirements.txt and of Coppice's own static files.
 """
 
 import fcntl
@@ -17,7 +16,7 @@ from config.environment import ROOT
 
 
 def are_current() -> bool:
-    """Say whether the collected files are those of the code that runs."""
+    """Return whether the collected files are those of this code."""
     try:
         return _stamp().read_text(encoding="utf-8") == _state()
     except FileNotFoundError:
@@ -26,10 +25,9 @@ def are_current() -> bool:
 
 def collect() -> bool:
     """
-    Collect them unless they are current, and return whether anything was collected.
+    Collect them unless they are current, and return whether they were collected.
 
-    Installations with several state directories share one checkout, and one would remove what another is copying:
-    the directory is locked meanwhile.
+    The directory is locked: installations with several state directories may share one checkout.
 
     :raises OSError: the directory cannot be written
     """

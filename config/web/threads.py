@@ -1,4 +1,4 @@
-"""Threads that do one kind of work, with a bounded queue before them."""
+"""A thread pool with a bounded queue."""
 
 import threading
 from collections.abc import Callable
@@ -26,14 +26,14 @@ class Threads(Generic[Job]):
             thread.start()
 
     def take(self, job: Job) -> bool:
-        """Hand a job to the first thread that is free; False if as many wait as may. Call this from one thread only."""
+        """Enqueue a job; return False if the queue is full. Call this from one thread only."""
         if self._jobs.qsize() >= self._waiting:
             return False
         self._jobs.put(job)
         return True
 
     def stop(self, *, patience_seconds: float) -> None:
-        """Let the threads do what was taken, and end."""
+        """Finish the enqueued jobs and end the threads."""
         for _ in self._threads:
             self._jobs.put(None)
         end = monotonic() + patience_seconds
