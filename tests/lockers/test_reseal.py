@@ -81,7 +81,7 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
 
     with pytest.raises(doctor.CheckFailed, match="8 secrets are sealed with an earlier key"):
         doctor.vault()
-    assert reseal(dry_run=True).splitlines()[0] == "coins: 3 to seal anew"
+    assert reseal(dry_run=True).splitlines()[0] == "coins: 3 to re-encrypt"
     assert sum(each.old for each in key_rotation.counts()) == 8
     assert "Done: 8 values" in reseal()
 
@@ -114,7 +114,7 @@ def test_a_row_that_is_locked_is_left_for_the_next_run(alice: Wallet, settings: 
 
     with psycopg.connect(database_url()) as other:
         other.execute("SELECT FROM lockers_coin ORDER BY id LIMIT 1 FOR UPDATE")
-        with pytest.raises(CommandError, match="1 values were being changed"):
+        with pytest.raises(CommandError, match="1 values were changed concurrently"):
             reseal()
         other.rollback()
 
@@ -128,7 +128,7 @@ def test_what_no_key_opens_is_counted_and_left_alone(alice: Wallet, settings: An
 
     with pytest.raises(doctor.CheckFailed, match="1 secrets are sealed with a key that is not configured"):
         doctor.vault()
-    with pytest.raises(CommandError, match="so that no configured key opens them"):
+    with pytest.raises(CommandError, match="No configured key decrypts 1 values"):
         reseal()
 
     assert list(Coin.objects.values()) == before

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         servers = _servers(options["base_port"])
         try:
             admin_key = _admin_key(options["admin_key"], options["directory"] or settings.STATE_DIR / "raida")
-            # Opened before a coin is made: money that could not be written would be lost.
+            # Opened before the coins are made: coins that could not be written would be lost.
             with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 try:
                     coins = minting.choose_coins(servers, wanted, admin_key)

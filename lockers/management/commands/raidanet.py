@@ -1,4 +1,4 @@
-"""Run a local RAIDA network, or give orders to one that runs."""
+"""Run a local RAIDA network, or control a running one."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from lockers.localnet.fleet import DEFAULT_BASE_PORT, CannotStart, Fleet
 
 
 class Command(BaseCommand):
-    help = "Run 25 RAIDA servers on this machine until stopped, or tell running ones to misbehave."
+    help = "Run 25 RAIDA servers on this machine until stopped, or set faults of running ones."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         )
         orders = parser.add_argument_group("orders to the network that runs in the directory")
         orders.add_argument("--tell", action="append", default=[], metavar="SERVERS=FAULT", help="set a fault")
-        orders.add_argument("--clear", metavar="SERVERS", help="let servers behave again, e.g. 3, 0-11 or *")
+        orders.add_argument("--clear", metavar="SERVERS", help="remove the faults of servers, e.g. 3, 0-11 or *")
         orders.add_argument("--state", action="store_true", help="show faults in force and requests seen, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py reseal`: seal with the current vault key what earlier ones sealed."""
+"""`manage.py reseal`: re-encrypt secrets of earlier vault keys with the current one."""
 
 from collections import Counter
 from typing import Any
@@ -12,8 +12,8 @@ _SAID_EVERY = 10_000
 
 class Command(BaseCommand):
     help = (
-        "Seal with COPPICE_VAULT_KEY what one of COPPICE_VAULT_OLD_KEYS sealed, while everything goes on."
-        " May be interrupted, and run again."
+        "Re-encrypt with COPPICE_VAULT_KEY the secrets that are encrypted with one of COPPICE_VAULT_OLD_KEYS, without"
+        " downtime. May be interrupted and run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         before = key_rotation.counts()
         to_do = {each.name: each.old - each.unknown for each in before}
         for name, number in to_do.items():
-            self.stdout.write(f"{name}: {number:,} to seal anew")
+            self.stdout.write(f"{name}: {number:,} to re-encrypt")
         if options["dry_run"]:
             self._refuse_unknown(before)
             return
@@ -36,13 +36,13 @@ class Command(BaseCommand):
         self._refuse_unknown(after)
         left = sum(each.old for each in after)
         if left:
-            raise CommandError(f"{left:,} values were being changed by others all the time; run this again.")
-        self.stdout.write(f"Done: {done.total():,} values. COPPICE_VAULT_KEY alone opens every secret now.")
+            raise CommandError(f"{left:,} values were changed concurrently and are left; run this again.")
+        self.stdout.write(f"Done: {done.total():,} values. COPPICE_VAULT_KEY alone decrypts all secrets now.")
 
     def _refuse_unknown(self, counts: list[key_rotation.Count]) -> None:
         unknown = sum(each.unknown for each in counts)
         if unknown:
             raise CommandError(
-                f"{unknown:,} values are sealed so that no configured key opens them. Put the key that sealed it into"
+                f"No configured key decrypts {unknown:,} values. Add the key that encrypted them to"
                 " COPPICE_VAULT_OLD_KEYS."
             )
