@@ -1,4 +1,4 @@
--- Adds the transfers since the checkpoint to the tallies. Every outcome gets a row, so that all have the same checkpoint.
+-- Adds the transfers since the checkpoint to the tallies. Each outcome gets a row, so all have the same checkpoint.
 WITH since AS ({since})
 INSERT INTO transfers_outcometally AS tally (outcome, transfers, number)
 SELECT known.outcome, coalesce(sum(since.transfers), 0), %(until)s

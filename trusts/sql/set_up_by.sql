@@ -1,5 +1,5 @@
 -- Open trusts of a wallet that a manager requested, accepted in its name, or controls it by. One that would give the
--- manager control if it accepted it counts even if it is not open, unless it is withdrawn. The last change of a trust in
+-- manager control if it accepted it counts even if it is not open, unless withdrawn. The last change of a trust in
 -- force is its acceptance.
 SELECT trust.id FROM trusts_trust AS trust
  WHERE (trust.actor_id = %(wallet)s OR trust.target_id = %(wallet)s) AND trust.number > 0
