@@ -261,17 +261,8 @@ class LedgerPage(_ModelAdmin):
         return [
             path("", view(self.changelist_view), name=name("changelist")),
             path("csv/", view(self.csv_view), name=name("csv")),
-            *self.more_urls(view, name),
             path("<path:object_id>/change/", view(self.change_view), name=name("change")),
         ]
-
-    def more_urls(
-        self,
-        view: Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]],
-        name: Callable[[str], str],
-    ) -> list[URLPattern]:
-        """Return further URLs of a subclass."""
-        return []
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """
