@@ -84,7 +84,7 @@ def _page(*, has_since: bool) -> str:
             (
                 "head.stream = {index} AND {column} = head.wallet_id AND number >= head.number"
                 " AND number <= (SELECT reach.number FROM reach)",
-                "(SELECT page.fetch FROM page)",
+                "(SELECT page.wanted FROM page)",
             ),
         )
     )

@@ -1,4 +1,4 @@
--- Transfers of each day by their present state: those that completed at once up to the checkpoint and since, and others.
+-- Transfers of each day by their present state: completed ones up to the checkpoint and since, and all others.
 SELECT day, state, sum(transfers)
   FROM (SELECT day, 'completed' AS state, transfers FROM transfers_daytally WHERE day >= %(since)s
          UNION ALL

@@ -1,19 +1,19 @@
 WITH page AS MATERIALIZED (
     SELECT %(settled)s::bigint AS settled, %(number)s::bigint AS number, %(party)s::int AS party,
-           %(since)s::timestamptz AS since, %(fetch)s::bigint AS fetch
+           %(since)s::timestamptz AS since, %(fetch)s::bigint AS wanted
 ), head AS MATERIALIZED (
     SELECT wallet.id AS wallet_id, first.stream, first.number
       FROM unnest((SELECT %(wallets)s::uuid[])) AS wallet (id) CROSS JOIN LATERAL ({heads}) AS first
 ), reach AS MATERIALIZED (
-    SELECT CASE count(*) WHEN (SELECT page.fetch FROM page) THEN max(number) ELSE 9223372036854775807 END AS number
-      FROM (SELECT number FROM head ORDER BY number LIMIT (SELECT page.fetch FROM page)) AS nearest
+    SELECT CASE count(*) WHEN (SELECT page.wanted FROM page) THEN max(number) ELSE 9223372036854775807 END AS number
+      FROM (SELECT number FROM head ORDER BY number LIMIT (SELECT page.wanted FROM page)) AS nearest
 ), shown AS MATERIALIZED (
     SELECT within.number, side.party, head.wallet_id, head.stream
       FROM head CROSS JOIN LATERAL ({reaches}) AS within
       JOIN (VALUES {parties}) AS side (stream, party) ON side.stream = head.stream
      WHERE head.number <= (SELECT reach.number FROM reach)
      ORDER BY within.number, side.party
-     LIMIT (SELECT page.fetch FROM page) - %(offset)s::bigint OFFSET %(offset)s::bigint
+     LIMIT (SELECT page.wanted FROM page) - %(offset)s::bigint OFFSET %(offset)s::bigint
 )
 SELECT shown.number, shown.party, event.id, event.wallet_id, event.type, event.created_at, event.payload::text
   FROM shown JOIN wallets_event AS event ON event.number = shown.number

@@ -4,11 +4,13 @@ SELECT format('wallet %%s holds %%s tokens, %%s of them reserved; the tally says
                coalesce(tally.tokens, 0)
                + coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)
                + coalesce((SELECT sum(moved_count) FROM transfers_transfer
-                            WHERE (destination_id, number) > (wallet.id, (SELECT coalesce(max(number), 0) FROM transfers_tallymark))
+                            WHERE (destination_id, number)
+                                  > (wallet.id, (SELECT coalesce(max(number), 0) FROM transfers_tallymark))
                               AND (destination_id, number) <= (wallet.id, 9223372036854775807)
                               AND state = 'completed' AND closed_event = ''), 0)
                - coalesce((SELECT sum(moved_count) FROM transfers_transfer
-                            WHERE (source_id, number) > (wallet.id, (SELECT coalesce(max(number), 0) FROM transfers_tallymark))
+                            WHERE (source_id, number)
+                                  > (wallet.id, (SELECT coalesce(max(number), 0) FROM transfers_tallymark))
                               AND (source_id, number) <= (wallet.id, 9223372036854775807)
                               AND state = 'completed' AND closed_event = ''), 0) AS tokens,
                coalesce((SELECT sum(reserved_count) FROM transfers_transfer
