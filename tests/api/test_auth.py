@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.contrib.auth import hashers
@@ -23,11 +24,11 @@ PEER_HASH = (
 )
 
 
-def log_in(caller, wallet, password=PASSWORD, **headers):
+def log_in(caller: Any, wallet: Any, password: Any = PASSWORD, **headers: Any) -> Any:
     return caller.post("/auth", {"wallet": wallet, "password": password}, **headers)
 
 
-def test_a_wallet_logs_in_by_name_in_any_case_and_by_id_with_and_without_hyphens(alice):
+def test_a_wallet_logs_in_by_name_in_any_case_and_by_id_with_and_without_hyphens(alice: Caller) -> None:
     tokens = [answer(log_in(alice, each)) for each in ("alice", "ALICE", str(alice.wallet.pk), alice.wallet.pk.hex)]
 
     assert [status for status, _ in tokens] == [200] * 4
@@ -37,7 +38,7 @@ def test_a_wallet_logs_in_by_name_in_any_case_and_by_id_with_and_without_hyphens
     assert len({body["token"] for _, body in tokens}) == 4
 
 
-def test_a_bearer_token_is_good_for_365_days(alice):
+def test_a_bearer_token_is_good_for_365_days(alice: Caller) -> None:
     (token,) = BearerToken.objects.all()
 
     assert (token.expires_at - token.created_at).total_seconds() == pytest.approx(365 * 24 * 3600, abs=1)
@@ -74,24 +75,26 @@ def test_a_bearer_token_is_good_for_365_days(alice):
         ({"wallet": "alice", "password": "wrong"}, 401, "Invalid credentials"),
     ],
 )
-def test_a_refusal_says_what_to_mend_and_issues_nothing(alice, body, status, message):
+def test_a_refusal_says_what_to_mend_and_issues_nothing(alice: Caller, body: Any, status: int, message: str) -> None:
     assert answer(alice.post("/auth", body)) == refusal(status, message)
     assert BearerToken.objects.count() == 1
 
 
-def test_a_wallet_with_a_short_or_a_long_name_can_log_in(api_key):
+def test_a_wallet_with_a_short_or_a_long_name_can_log_in(api_key: str) -> None:
     for name in ("bob", "somebody.with.a.very.long.address@example.org"):
         assert logged_in(name, api_key).get("/wallets?limit=1").status_code == 200
 
 
-def test_row_22_a_wallet_without_a_password_cannot_log_in(alice):
+def test_row_22_a_wallet_without_a_password_cannot_log_in(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"})
 
     assert answer(log_in(alice, "sapling")) == WRONG
 
 
 @pytest.mark.parametrize("wallet", ["alice", "nobody", "11111111-1111-4111-8111-111111111111", "sapling", "migrated"])
-def test_row_22_a_wrong_password_costs_one_hash_whoever_the_wallet_is(alice, monkeypatch, wallet):
+def test_row_22_a_wrong_password_costs_one_hash_whoever_the_wallet_is(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch, wallet: str
+) -> None:
     operations.create_wallet(name="sapling")
     Wallet.objects.create(name="migrated", name_key="migrated", password=PEER_HASH)
     costs = []
@@ -104,7 +107,7 @@ def test_row_22_a_wrong_password_costs_one_hash_whoever_the_wallet_is(alice, mon
     assert costs == [1]
 
 
-def test_row_23_a_migrated_wallet_logs_in_and_its_hash_is_replaced(alice):
+def test_row_23_a_migrated_wallet_logs_in_and_its_hash_is_replaced(alice: Caller) -> None:
     Wallet.objects.create(name="migrated", name_key="migrated", password=PEER_HASH)
 
     refused = log_in(alice, "migrated", "wrong")
@@ -119,12 +122,14 @@ def test_row_23_a_migrated_wallet_logs_in_and_its_hash_is_replaced(alice):
     assert log_in(alice, "migrated").status_code == 200
 
 
-def test_the_password_hasher_of_production_is_slow_and_verifies_what_was_migrated():
+def test_the_password_hasher_of_production_is_slow_and_verifies_what_was_migrated() -> None:
     assert base.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.ScryptPasswordHasher"
     assert "wallets.hashers.TreetrackerHasher" in base.PASSWORD_HASHERS
 
 
-def test_after_ten_failures_an_account_is_closed_for_a_while_even_for_the_right_password(alice, bob):
+def test_after_ten_failures_an_account_is_closed_for_a_while_even_for_the_right_password(
+    alice: Caller, bob: Caller
+) -> None:
     refused = [log_in(alice, "alice", "wrong") for _ in range(throttles.FAILURES_PER_ACCOUNT)]
     closed = log_in(alice, "ALICE")
     other_account = log_in(alice, "bobby")
@@ -135,13 +140,13 @@ def test_after_ten_failures_an_account_is_closed_for_a_while_even_for_the_right_
     assert other_account.status_code == 200
 
 
-def test_an_account_that_does_not_exist_is_closed_just_the_same(alice):
+def test_an_account_that_does_not_exist_is_closed_just_the_same(alice: Caller) -> None:
     statuses = [log_in(alice, "nobody").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 1)]
 
     assert statuses == [404] * throttles.FAILURES_PER_ACCOUNT + [429]
 
 
-def test_an_address_that_fails_with_many_accounts_is_closed(alice, monkeypatch):
+def test_an_address_that_fails_with_many_accounts_is_closed(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", 5)
     for number in range(5):
         log_in(alice, f"nobody{number}")
@@ -149,7 +154,7 @@ def test_an_address_that_fails_with_many_accounts_is_closed(alice, monkeypatch):
     assert answer(log_in(alice, "alice")) == TOO_MANY
 
 
-def test_logging_in_often_is_not_failing(alice):
+def test_logging_in_often_is_not_failing(alice: Caller) -> None:
     statuses = {log_in(alice, "alice").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT * 2)}
 
     assert statuses == {200}
@@ -157,7 +162,9 @@ def test_logging_in_often_is_not_failing(alice):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("limit", ["FAILURES_PER_ACCOUNT", "FAILURES_PER_ADDRESS"])
-def test_parallel_guesses_are_counted_like_guesses_in_a_row(alice, monkeypatch, limit):
+def test_parallel_guesses_are_counted_like_guesses_in_a_row(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 100)
     monkeypatch.setattr(throttles, "FAILURES_PER_ACCOUNT", 1000)
     monkeypatch.setattr(throttles, limit, 10)
@@ -181,7 +188,7 @@ def test_parallel_guesses_are_counted_like_guesses_in_a_row(alice, monkeypatch, 
     assert statuses == [refused] * 10 + [429] * 22
 
 
-def test_only_so_many_passwords_are_checked_at_once(alice, monkeypatch):
+def test_only_so_many_passwords_are_checked_at_once(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
 
@@ -194,7 +201,9 @@ def test_only_so_many_passwords_are_checked_at_once(alice, monkeypatch):
     assert accepted.status_code == 200
 
 
-def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(alice, monkeypatch):
+def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(throttles, "_SLOT_SECONDS", 0.001)
@@ -207,7 +216,9 @@ def test_the_place_of_a_process_that_died_while_it_checked_is_free_again(alice, 
     assert status == 200
 
 
-def test_without_redis_each_process_counts_wrong_passwords_alone_and_says_so(alice, settings, caplog):
+def test_without_redis_each_process_counts_wrong_passwords_alone_and_says_so(
+    alice: Caller, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.REDIS_URL = "unix:///nowhere/at/all.sock"
     throttles._here.forget()
 
@@ -223,7 +234,7 @@ def test_without_redis_each_process_counts_wrong_passwords_alone_and_says_so(ali
     assert alice.get("/wallets?limit=1").status_code == 200
 
 
-def test_passwords_and_tokens_are_not_logged(alice, caplog):
+def test_passwords_and_tokens_are_not_logged(alice: Caller, caplog: pytest.LogCaptureFixture) -> None:
     log_in(alice, "alice", "a-canary-password")
     alice.get("/nope", authorization="Bearer a-canary-token")
 

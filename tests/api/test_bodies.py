@@ -98,7 +98,7 @@ def fields_of(schema: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "unread", "", "1"
 
 
-def test_each_door_reads_a_body_however_it_is_sent(server, alice):
+def test_each_door_reads_a_body_however_it_is_sent(server: str, alice: Caller) -> None:
     found = doors(alice.wallet)
     read: dict[tuple[str, str], set[str]] = {}
     for method, path, media_type, body in found:
@@ -115,7 +115,9 @@ def test_each_door_reads_a_body_however_it_is_sent(server, alice):
     assert read == {}
 
 
-def test_one_request_has_one_effect_however_often_and_however_it_is_sent(server, alice, bob):
+def test_one_request_has_one_effect_however_often_and_however_it_is_sent(
+    server: str, alice: Caller, bob: Caller
+) -> None:
     issue_tokens(wallet=alice.wallet, count=3)
     body = {"sender_wallet": "alice", "receiver_wallet": "bobby", "bundle": {"bundle_size": 1}}
 
@@ -134,7 +136,7 @@ def test_one_request_has_one_effect_however_often_and_however_it_is_sent(server,
 
 
 @pytest.mark.parametrize("way", [*WAYS, *MARKED])
-def test_a_login_is_read_however_it_is_sent(server, alice, way):
+def test_a_login_is_read_however_it_is_sent(server: str, alice: Caller, way: Any) -> None:
     write, how = (WAYS | MARKED)[way]
     body = write(json.dumps({"wallet": "alice", "password": PASSWORD}).encode())
 
@@ -146,7 +148,9 @@ def test_a_login_is_read_however_it_is_sent(server, alice, way):
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br", "utf-8", "gzıp"])
 @pytest.mark.parametrize("path", ["/wallets", "/api/v1/wallets"])
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_another_coding_is_415_in_the_dialect_of_the_path(server, alice, coding, path, is_chunked):
+def test_another_coding_is_415_in_the_dialect_of_the_path(
+    server: str, alice: Caller, coding: str, path: str, is_chunked: bool
+) -> None:
     sent = request(
         alice, "POST", path, zlib.compress(b'{"wallet": "sapling"}'), content_encoding=coding, is_chunked=is_chunked
     )
@@ -180,14 +184,16 @@ WHOLE = gzip.compress(b'{"wallet": "sapling"}')
     ],
     ids=["plain", "short", "head", "more after it", "another checksum", "zlib", "a mark within"],
 )
-def test_what_is_not_gzip_is_400_and_changes_nothing(server, alice, sent, message):
+def test_what_is_not_gzip_is_400_and_changes_nothing(server: str, alice: Caller, sent: Any, message: Any) -> None:
     status, _, content = answered(server, request(alice, "POST", "/wallets", sent, content_encoding="gzip"))
 
     assert (status, json.loads(content)) == (400, {"code": 400, "message": message})
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_a_body_that_unfolds_to_more_than_its_path_may_have_is_413_and_leaves_its_room(server, alice):
+def test_a_body_that_unfolds_to_more_than_its_path_may_have_is_413_and_leaves_its_room(
+    server: str, alice: Caller
+) -> None:
     # Together more than the room that large bodies share.
     bombs = [("/api/v1/import", 22), ("/wallets", 4), ("/wallets/batch-transfer", 4)] * 4
     for path, mebibytes in bombs:
@@ -215,7 +221,7 @@ def _without_body() -> list[str]:
     return [path for _, path, action in endpoints(get_resolver()) if getattr(action, "needs_no_body", False)]
 
 
-def test_the_description_says_which_actions_need_no_body():
+def test_the_description_says_which_actions_need_no_body() -> None:
     optional = {
         path
         for path, operations in document()["paths"].items()
@@ -231,7 +237,7 @@ def test_the_description_says_which_actions_need_no_body():
 
 
 @pytest.mark.parametrize("path", _without_body())
-def test_an_action_without_fields_needs_neither_body_nor_content_type(alice, path):
+def test_an_action_without_fields_needs_neither_body_nor_content_type(alice: Caller, path: Any) -> None:
     path = re.sub(r"\{\w+\}", ID, path)
 
     without = alice.post(path, content_type=None)
@@ -246,7 +252,7 @@ def test_an_action_without_fields_needs_neither_body_nor_content_type(alice, pat
 @pytest.mark.parametrize(
     "lines", ["", "content-length: 0\r\n", "transfer-encoding: chunked\r\n"], ids=["nothing", "length 0", "chunked"]
 )
-def test_a_transfer_is_accepted_without_a_body(server, alice, bob, lines):
+def test_a_transfer_is_accepted_without_a_body(server: str, alice: Caller, bob: Caller, lines: str) -> None:
     issue_tokens(wallet=alice.wallet, count=1)
     alice.post("/transfers", {"sender_wallet": "alice", "receiver_wallet": "bobby", "bundle": {"bundle_size": 1}})
     transfer = Transfer.objects.get()

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -34,18 +35,18 @@ def nested(levels: int) -> bytes:
     ],
     ids=["objects", "lists", "both", "texts"],
 )
-def test_a_shallow_body_may_hold_as_many_values_as_it_likes(body):
+def test_a_shallow_body_may_hold_as_many_values_as_it_likes(body: Any) -> None:
     assert parsers.decode(json.dumps(body).encode()) == body
 
 
-def test_a_body_may_be_so_deep_and_no_deeper():
+def test_a_body_may_be_so_deep_and_no_deeper() -> None:
     assert json.dumps(parsers.decode(nested(DEEPEST))).encode().replace(b" ", b"") == nested(DEEPEST)
 
     with pytest.raises(RequestRefused, match=f"more than {DEEPEST} levels"):
         parsers.decode(nested(DEEPEST + 1))
 
 
-def test_what_comes_behind_a_deep_value_counts_from_where_it_stands():
+def test_what_comes_behind_a_deep_value_counts_from_where_it_stands() -> None:
     deep = nested(DEEPEST - 1).decode()
     assert len(parsers.decode(f"[{deep},{deep}]".encode())) == 2
 
@@ -72,7 +73,7 @@ def guess(address: str, account: int) -> str:
     ],
     ids=["a /64", "an IPv4 address seen by a socket of both kinds"],
 )
-def test_a_network_has_its_guesses_together(db, addresses, neighbour, stranger):
+def test_a_network_has_its_guesses_together(db: None, addresses: str, neighbour: str, stranger: str) -> None:
     limit = throttles.FAILURES_PER_ADDRESS
 
     assert {guess(addresses.format(number), number) for number in range(1, limit + 1)} == {"wrong"}
@@ -81,7 +82,9 @@ def test_a_network_has_its_guesses_together(db, addresses, neighbour, stranger):
     assert guess(stranger, 0) == "wrong"
 
 
-def test_who_finds_all_places_taken_waits_until_one_is_free(transactional_db, monkeypatch):
+def test_who_finds_all_places_taken_waits_until_one_is_free(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     outcome: list[str] = []
 

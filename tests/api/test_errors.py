@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,30 +17,30 @@ from wallets.models import ApiKey, BearerToken, Wallet
 NOT_VERIFIED = refusal(403, "ERROR: Authentication, token not verified")
 
 
-def all_subclasses(kind):
+def all_subclasses(kind: Any) -> Iterator[Any]:
     for each in kind.__subclasses__():
         yield each
         yield from all_subclasses(each)
 
 
-def test_the_table_names_every_refusal_of_every_app():
+def test_the_table_names_every_refusal_of_every_app() -> None:
     missing = {kind.__name__ for kind in all_subclasses(DomainError) if not _is_mapped(kind)}
 
     assert missing == set()
 
 
-def _is_mapped(kind) -> bool:
+def _is_mapped(kind: Any) -> bool:
     return any(parent in errors.STATUSES for parent in kind.__mro__)
 
 
-def test_the_table_holds_nothing_that_is_no_refusal_and_only_statuses_of_refusals():
+def test_the_table_holds_nothing_that_is_no_refusal_and_only_statuses_of_refusals() -> None:
     assert all(issubclass(kind, DomainError) for kind in errors.STATUSES)
     assert {status // 100 for status in errors.STATUSES.values()} <= {4, 5}
 
 
 @pytest.mark.parametrize("prefix", ["", "/wallet"])
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice, prefix, slash):
+def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice: Caller, prefix: str, slash: str) -> None:
     unknown = alice.get(f"{prefix}/Nope{slash}")
     wrong_method = alice.get(f"{prefix}/auth{slash}")
     anonymous = Caller().get(f"{prefix}/auth{slash}")
@@ -50,7 +52,9 @@ def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice, prefix, 
 
 @pytest.mark.parametrize("prefix", ["", "/wallet"])
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_every_path_stands_under_the_public_prefix_and_at_the_root_in_any_case_and_with_a_slash(alice, prefix, slash):
+def test_every_path_stands_under_the_public_prefix_and_at_the_root_in_any_case_and_with_a_slash(
+    alice: Caller, prefix: str, slash: str
+) -> None:
     token = alice.post(f"{prefix}/auth{slash}", {"wallet": "alice", "password": "test1234"})
     wallets = alice.get(f"{prefix}/wallets{slash}?limit=1")
     wallet = alice.get(f"{prefix}/Wallets/{alice.wallet.pk.hex.upper()}{slash}")
@@ -77,7 +81,7 @@ def test_every_path_stands_under_the_public_prefix_and_at_the_root_in_any_case_a
         (b'"' + b'\\"' * 50_000, "Unterminated string starting at at position 0"),
     ],
 )
-def test_row_2_a_body_that_is_not_strict_json_is_400(alice, body, why):
+def test_row_2_a_body_that_is_not_strict_json_is_400(alice: Caller, body: Any, why: str | None) -> None:
     response = alice.post("/wallets", body)
 
     expected = refusal(422, '"wallet" is required') if why is None else refusal(400, f"Malformed JSON: {why}")
@@ -86,13 +90,13 @@ def test_row_2_a_body_that_is_not_strict_json_is_400(alice, body, why):
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"7", b"null", b"true"])
-def test_a_body_that_is_no_object_is_422(alice, body):
+def test_a_body_that_is_no_object_is_422(alice: Caller, body: bytes) -> None:
     expected = '"wallet" is required' if body == b"null" else '"value" must be of type object'
 
     assert answer(alice.post("/wallets", body)) == refusal(422, expected)
 
 
-def test_64_levels_are_read_and_brackets_in_strings_do_not_count(alice):
+def test_64_levels_are_read_and_brackets_in_strings_do_not_count(alice: Caller) -> None:
     deep = b'{"x": ' + b"[" * 63 + b"]" * 63 + b"}"
     text = json.dumps({"x": "[" * 500 + '"{'}).encode()
 
@@ -104,7 +108,7 @@ def test_64_levels_are_read_and_brackets_in_strings_do_not_count(alice):
     ("path", "kibibytes", "status"),
     [("/wallets", 99, 422), ("/wallets", 100, 413), ("/transfers", 1023, 422), ("/transfers", 1024, 413)],
 )
-def test_row_2_a_body_that_is_too_large_is_413(alice, path, kibibytes, status):
+def test_row_2_a_body_that_is_too_large_is_413(alice: Caller, path: str, kibibytes: int, status: int) -> None:
     body = json.dumps({"x": "x" * 1024 * kibibytes}).encode()
 
     response = alice.post(path, body)
@@ -115,7 +119,7 @@ def test_row_2_a_body_that_is_too_large_is_413(alice, path, kibibytes, status):
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "nonsense"])
-def test_another_content_type_is_415_even_without_a_body(alice, content_type):
+def test_another_content_type_is_415_even_without_a_body(alice: Caller, content_type: str | None) -> None:
     expected = refusal(415, "Invalid content type. API only supports application/json")
 
     assert answer(alice.post("/wallets", {"wallet": "sapling"}, content_type=content_type)) == expected
@@ -123,13 +127,13 @@ def test_another_content_type_is_415_even_without_a_body(alice, content_type):
     assert Wallet.objects.count() == 1
 
 
-def test_a_charset_parameter_is_fine(alice):
+def test_a_charset_parameter_is_fine(alice: Caller) -> None:
     response = alice.post("/wallets", {"wallet": "sapling"}, content_type="application/json; charset=utf-8")
 
     assert answer(response) == (200, {"wallet": "sapling"})
 
 
-def test_the_checks_come_in_the_order_of_the_contract(alice):
+def test_the_checks_come_in_the_order_of_the_contract(alice: Caller) -> None:
     """Each request mends what the one before was refused for."""
     stranger = Caller()
     steps = [
@@ -152,7 +156,9 @@ def test_the_checks_come_in_the_order_of_the_contract(alice):
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", "Bearer abc", "Basic {}", "{}", "Bearer {} x"]
 )
-def test_row_3_without_a_valid_bearer_token_403_in_the_words_of_the_reference(alice, authorization):
+def test_row_3_without_a_valid_bearer_token_403_in_the_words_of_the_reference(
+    alice: Caller, authorization: str | None
+) -> None:
     sent = authorization and authorization.replace("{}", alice.bearer)
 
     response = alice.get("/wallets?limit=1", authorization=sent)
@@ -162,12 +168,12 @@ def test_row_3_without_a_valid_bearer_token_403_in_the_words_of_the_reference(al
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER  "])
-def test_the_scheme_is_compared_without_case(alice, scheme):
+def test_the_scheme_is_compared_without_case(alice: Caller, scheme: str) -> None:
     assert alice.get("/wallets?limit=1", authorization=f"{scheme} {alice.bearer}").status_code == 200
 
 
 @pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
-def test_row_23_a_bearer_token_that_is_revoked_or_expired_opens_nothing(alice, column):
+def test_row_23_a_bearer_token_that_is_revoked_or_expired_opens_nothing(alice: Caller, column: str) -> None:
     BearerToken.objects.update(**{column: "2020-01-01T00:00:00Z"})
 
     assert answer(alice.get("/wallets?limit=1")) == NOT_VERIFIED
@@ -182,26 +188,28 @@ def test_row_23_a_bearer_token_that_is_revoked_or_expired_opens_nothing(alice, c
         ("wr\u00f6ng", "Invalid API access"),
     ],
 )
-def test_without_a_valid_api_key_401(alice, sent, message):
+def test_without_a_valid_api_key_401(alice: Caller, sent: str | None, message: str) -> None:
     for path in ("/wallets?limit=1", "/tokens?limit=1", "/tokens/abc"):
         assert answer(alice.get(path, treetracker_api_key=sent)) == refusal(401, message)
 
 
 @pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
-def test_an_api_key_that_is_revoked_or_expired_is_401(alice, column):
+def test_an_api_key_that_is_revoked_or_expired_is_401(alice: Caller, column: str) -> None:
     ApiKey.objects.update(**{column: "2020-01-01T00:00:00Z"})
 
     assert answer(alice.get("/wallets?limit=1")) == refusal(401, "Invalid API access, apiKey was deprecated")
 
 
-def test_row_23_keys_and_tokens_are_not_in_the_database(alice):
+def test_row_23_keys_and_tokens_are_not_in_the_database(alice: Caller) -> None:
     stored = str(list(ApiKey.objects.values())) + str(list(BearerToken.objects.values()))
 
     assert alice.api_key not in stored
     assert alice.bearer not in stored
 
 
-def test_an_unexpected_error_says_nothing_and_is_logged_under_the_id_in_the_answer(alice, monkeypatch, caplog):
+def test_an_unexpected_error_says_nothing_and_is_logged_under_the_id_in_the_answer(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(**_: object) -> None:
         raise RuntimeError("secret detail")
 
@@ -229,7 +237,9 @@ def test_an_unexpected_error_says_nothing_and_is_logged_under_the_id_in_the_answ
         (psycopg.errors.UndefinedTable(), 500),
     ],
 )
-def test_a_busy_database_is_503_with_retry_after(alice, monkeypatch, cause, status):
+def test_a_busy_database_is_503_with_retry_after(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch, cause: Any, status: int
+) -> None:
     def busy(**_: object) -> None:
         raise OperationalError from cause
 
@@ -241,13 +251,13 @@ def test_a_busy_database_is_503_with_retry_after(alice, monkeypatch, cause, stat
     assert response.get("Retry-After") == ("1" if status == 503 else None)
 
 
-def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer():
+def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer() -> None:
     response = Caller().get("/api/nope")
 
     assert answer(response) == (404, {"status": "error", "error": True, "message": "Cannot GET /api/nope", "code": 404})
 
 
-def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice, settings):
+def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice: Caller, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["example.org"]
 
     message = "The host in the URL or in the Host header is not served here"
@@ -255,22 +265,22 @@ def test_a_host_that_is_not_ours_is_400_in_the_dialect(alice, settings):
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "nonsense"])
-def test_what_the_caller_accepts_makes_no_difference(alice, accept):
+def test_what_the_caller_accepts_makes_no_difference(alice: Caller, accept: str) -> None:
     assert alice.get("/wallets?limit=1", accept=accept)["Content-Type"] == "application/json"
 
 
-def test_options_tells_the_methods_without_credentials(db):
+def test_options_tells_the_methods_without_credentials(db: None) -> None:
     response = Caller().send("OPTIONS", "/wallets")
 
     assert (response.status_code, response["Allow"], response.content) == (200, "GET, POST, HEAD", b"")
 
 
-def test_what_a_client_puts_into_the_body_of_a_get_makes_no_difference(alice):
+def test_what_a_client_puts_into_the_body_of_a_get_makes_no_difference(alice: Caller) -> None:
     for body in ({}, {"limit": 5}, b"{"):
         assert alice.send("GET", "/wallets?limit=1", body, content_type="application/json").status_code == 200
 
 
-def test_head_works(alice):
+def test_head_works(alice: Caller) -> None:
     response = alice.send("HEAD", "/wallets?limit=1")
 
     assert (response.status_code, response.content) == (200, b"")

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
@@ -9,7 +10,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.utils import timezone
 
 from config.api import idempotency
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from wallets import operations
 from wallets.models import IdempotentAnswer, Wallet
 
@@ -17,7 +18,7 @@ RUNNING = refusal(409, "A request with this Idempotency-Key is still running")
 OTHER_REQUEST = refusal(422, "This Idempotency-Key was used for another request")
 
 
-def test_a_repeated_request_gets_the_first_answer_and_has_no_second_effect(alice):
+def test_a_repeated_request_gets_the_first_answer_and_has_no_second_effect(alice: Caller) -> None:
     first = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
     second = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
@@ -27,7 +28,7 @@ def test_a_repeated_request_gets_the_first_answer_and_has_no_second_effect(alice
     assert Wallet.objects.filter(name="sapling").count() == 1
 
 
-def test_without_the_key_the_second_request_is_refused_and_nothing_is_stored(alice):
+def test_without_the_key_the_second_request_is_refused_and_nothing_is_stored(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"})
 
     response = alice.post("/wallets", {"wallet": "sapling"})
@@ -45,7 +46,9 @@ def test_without_the_key_the_second_request_is_refused_and_nothing_is_stored(ali
         ("PATCH", "/wallets/{alice}", {"wallet": "sapling"}),
     ],
 )
-def test_the_key_of_another_request_is_refused_and_changes_nothing(alice, method, path, body):
+def test_the_key_of_another_request_is_refused_and_changes_nothing(
+    alice: Caller, method: str, path: str, body: Any
+) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
     response = alice.send(method, path.replace("{alice}", str(alice.wallet.pk)), body, idempotency_key="k-1")
@@ -54,7 +57,7 @@ def test_the_key_of_another_request_is_refused_and_changes_nothing(alice, method
     assert not Wallet.objects.filter(name="another").exists()
 
 
-def test_the_same_body_in_other_words_is_the_same_request(alice):
+def test_the_same_body_in_other_words_is_the_same_request(alice: Caller) -> None:
     alice.post("/wallets", b'{"wallet":"sapling"}', idempotency_key="k-1")
 
     response = alice.post("/wallets", b' {"wallet" : "sapling"} ', idempotency_key="k-1")
@@ -62,7 +65,7 @@ def test_the_same_body_in_other_words_is_the_same_request(alice):
     assert response["Idempotency-Replayed"] == "true"
 
 
-def test_two_callers_do_not_share_their_keys(alice, bob):
+def test_two_callers_do_not_share_their_keys(alice: Caller, bob: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
     response = bob.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-1")
@@ -71,7 +74,7 @@ def test_two_callers_do_not_share_their_keys(alice, bob):
     assert "Idempotency-Replayed" not in response
 
 
-def test_a_refused_call_keeps_nothing_and_may_be_tried_again_with_its_key(alice):
+def test_a_refused_call_keeps_nothing_and_may_be_tried_again_with_its_key(alice: Caller) -> None:
     refused = alice.post("/wallets", {"wallet": "alice"}, idempotency_key="k-1")
     accepted = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
@@ -79,7 +82,7 @@ def test_a_refused_call_keeps_nothing_and_may_be_tried_again_with_its_key(alice)
     assert answer(accepted) == (200, {"wallet": "sapling"})
 
 
-def test_an_unexpected_error_is_never_stored(alice, monkeypatch):
+def test_an_unexpected_error_is_never_stored(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: object) -> None:
         raise RuntimeError("on purpose")
 
@@ -94,14 +97,14 @@ def test_an_unexpected_error_is_never_stored(alice, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with blank", "ümlaut"])
-def test_a_key_that_is_none_is_refused_and_changes_nothing(alice, key):
+def test_a_key_that_is_none_is_refused_and_changes_nothing(alice: Caller, key: Any) -> None:
     response = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key=key)
 
     assert answer(response) == refusal(422, '"Idempotency-Key" must be 1 to 255 visible ASCII characters')
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_the_key_does_not_open_the_door(alice):
+def test_the_key_does_not_open_the_door(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
     without_bearer = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1", authorization=None)
@@ -111,7 +114,7 @@ def test_the_key_does_not_open_the_door(alice):
     assert answer(without_api_key) == refusal(401, "Invalid access - no API key")
 
 
-def test_reading_and_logging_in_take_no_part(alice):
+def test_reading_and_logging_in_take_no_part(alice: Caller) -> None:
     alice.get("/wallets?limit=1", idempotency_key="k-1")
     credentials = {"wallet": "alice", "password": "test1234"}
     first = alice.post("/auth", credentials, idempotency_key="k-1")
@@ -121,7 +124,7 @@ def test_reading_and_logging_in_take_no_part(alice):
     assert IdempotentAnswer.objects.count() == 0
 
 
-def test_a_stored_answer_cannot_be_read_in_the_database(alice):
+def test_a_stored_answer_cannot_be_read_in_the_database(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 
     (stored,) = IdempotentAnswer.objects.all()
@@ -129,7 +132,7 @@ def test_a_stored_answer_cannot_be_read_in_the_database(alice):
     assert b"sapling" not in bytes(stored.body)
 
 
-def test_an_answer_is_kept_for_seven_days(alice):
+def test_an_answer_is_kept_for_seven_days(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="young")
     alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="old")
     IdempotentAnswer.objects.filter(key="old").update(created_at=timezone.now() - timedelta(days=7, minutes=1))
@@ -140,7 +143,7 @@ def test_an_answer_is_kept_for_seven_days(alice):
     assert [stored.key for stored in IdempotentAnswer.objects.all()] == ["young"]
 
 
-def test_a_key_costs_one_statement_for_the_first_request_and_saves_the_others_for_the_second(alice):
+def test_a_key_costs_one_statement_for_the_first_request_and_saves_the_others_for_the_second(alice: Caller) -> None:
     _statements(alice, "warm-up")
 
     without = _statements(alice, "one")
@@ -151,7 +154,7 @@ def test_a_key_costs_one_statement_for_the_first_request_and_saves_the_others_fo
     assert second == 1
 
 
-def _statements(caller, name, **headers) -> int:
+def _statements(caller: Any, name: Any, **headers: Any) -> int:
     counter = _Counter()
     with connection.execute_wrapper(counter):
         assert caller.post("/wallets", {"wallet": name}, **headers).status_code == 200
@@ -161,14 +164,14 @@ def _statements(caller, name, **headers) -> int:
 class _Counter:
     count = 0
 
-    def __call__(self, execute, sql, params, many, context):
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
         if not sql.startswith(("SAVEPOINT", "RELEASE")):
             self.count += 1
         return execute(sql, params, many, context)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_the_first_runs_the_second_is_refused_at_once(alice):
+def test_while_the_first_runs_the_second_is_refused_at_once(alice: Caller) -> None:
     """The first request is this test's own transaction on another connection, which holds the key."""
     other = connections.create_connection("default")
     try:
@@ -189,11 +192,13 @@ def test_while_the_first_runs_the_second_is_refused_at_once(alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(alice, monkeypatch):
+def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Place the race: between look-up and storing, another connection stores the answer."""
     keep = operations.store_response
 
-    def keep_after_the_twin(**arguments):
+    def keep_after_the_twin(**arguments: Any) -> Any:
         other = connections.create_connection("default")
         with other.cursor() as cursor:
             cursor.execute(
@@ -215,7 +220,7 @@ def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(al
     assert replayed["Idempotency-Replayed"] == "true"
 
 
-def test_the_test_database_is_what_the_mechanism_needs(db):
+def test_the_test_database_is_what_the_mechanism_needs(db: None) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         assert cursor.fetchone() == ("read committed",)
@@ -223,11 +228,13 @@ def test_the_test_database_is_what_the_mechanism_needs(db):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("cut", ["before the server commits", "after the server committed"])
-def test_a_connection_cut_during_commit_and_a_retry_give_one_effect(alice, monkeypatch, cut):
+def test_a_connection_cut_during_commit_and_a_retry_give_one_effect(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
     """The client cannot know which of the two it was, and need not."""
     commit = DatabaseWrapper._commit
 
-    def commit_and_lose_the_connection(wrapper):
+    def commit_and_lose_the_connection(wrapper: Any) -> None:
         if cut == "after the server committed":
             commit(wrapper)
         wrapper.connection.close()

@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -45,7 +46,9 @@ def spellings(wallet_id: str) -> list[str]:
     ]
 
 
-def test_a_name_and_16_spellings_of_an_id_are_one_wallet_with_10_guesses(alice, api_key, other_key):
+def test_a_name_and_16_spellings_of_an_id_are_one_wallet_with_10_guesses(
+    alice: Caller, api_key: str, other_key: str
+) -> None:
     assert log_in(HOME, api_key) == 200
     texts = ["alice", "\uff41LICE", str(alice.wallet.pk).upper(), *spellings(str(alice.wallet.pk))]
     tokens = BearerToken.objects.count()
@@ -62,7 +65,7 @@ def test_a_name_and_16_spellings_of_an_id_are_one_wallet_with_10_guesses(alice, 
 
 
 @pytest.mark.parametrize("text", ["nobody", "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"])
-def test_what_names_no_wallet_is_counted_in_every_spelling_too(api_key, text):
+def test_what_names_no_wallet_is_counted_in_every_spelling_too(api_key: str, text: str) -> None:
     texts = spellings(text) if "-" in text else ["nobody", "NOBODY", "Nobody", "\uff4eobody"]
 
     statuses = [log_in(f"203.0.113.{number}", api_key, each) for number, each in enumerate((texts * 4)[:16])]
@@ -70,7 +73,9 @@ def test_what_names_no_wallet_is_counted_in_every_spelling_too(api_key, text):
     assert statuses == [404] * 10 + [429] * 6
 
 
-def test_a_key_with_which_the_owner_has_logged_in_lets_in_from_a_new_address(alice, api_key, other_key):
+def test_a_key_with_which_the_owner_has_logged_in_lets_in_from_a_new_address(
+    alice: Caller, api_key: str, other_key: str
+) -> None:
     assert log_in(HOME, api_key) == 200
 
     assert guess(11, ELSEWHERE, other_key) == [401] * 10 + [429]
@@ -79,7 +84,9 @@ def test_a_key_with_which_the_owner_has_logged_in_lets_in_from_a_new_address(ali
     assert log_in(OFFICE, api_key) == 200
 
 
-def test_who_shares_the_owners_address_does_not_keep_out_the_owners_key(alice, api_key, other_key):
+def test_who_shares_the_owners_address_does_not_keep_out_the_owners_key(
+    alice: Caller, api_key: str, other_key: str
+) -> None:
     assert log_in(HOME, api_key) == 200
 
     assert guess(11, HOME, other_key) == [401] * 10 + [429]
@@ -88,7 +95,7 @@ def test_who_shares_the_owners_address_does_not_keep_out_the_owners_key(alice, a
     assert log_in(HOME, api_key) == 200
 
 
-def test_who_shares_the_owners_key_does_not_keep_out_the_owners_address(alice, api_key):
+def test_who_shares_the_owners_key_does_not_keep_out_the_owners_address(alice: Caller, api_key: str) -> None:
     assert log_in(HOME, api_key) == 200
 
     assert guess(11, ELSEWHERE, api_key) == [401] * 10 + [429]
@@ -97,21 +104,21 @@ def test_who_shares_the_owners_key_does_not_keep_out_the_owners_address(alice, a
     assert log_in(HOME, api_key) == 200
 
 
-def test_an_origin_takes_10_guesses_and_is_closed_then_as_any_other(alice, api_key):
+def test_an_origin_takes_10_guesses_and_is_closed_then_as_any_other(alice: Caller, api_key: str) -> None:
     assert log_in(HOME, api_key) == 200
 
     assert guess(11, HOME, api_key) == [401] * 10 + [429]
     assert log_in(HOME, api_key) == 429
 
 
-def test_guesses_from_known_origins_count_for_strangers_too(alice, api_key, other_key):
+def test_guesses_from_known_origins_count_for_strangers_too(alice: Caller, api_key: str, other_key: str) -> None:
     assert log_in(HOME, api_key) == 200
     guess(10, HOME, api_key)
 
     assert log_in(ELSEWHERE, other_key) == 429
 
 
-def test_all_guesses_together_have_a_bound(alice, api_key, other_key):
+def test_all_guesses_together_have_a_bound(alice: Caller, api_key: str, other_key: str) -> None:
     """Of strangers, from each known address and with each known key; an attacker has all of them here."""
     for address in (HOME, OFFICE):
         assert log_in(address, api_key) == 200
@@ -127,7 +134,9 @@ def test_all_guesses_together_have_a_bound(alice, api_key, other_key):
     assert statuses.count(401) == 10 * (1 + 2 + 1)
 
 
-def test_a_neighbour_in_the_same_64_is_known_and_one_beside_it_is_not(alice, api_key, other_key):
+def test_a_neighbour_in_the_same_64_is_known_and_one_beside_it_is_not(
+    alice: Caller, api_key: str, other_key: str
+) -> None:
     assert log_in("2001:db8:1:2::1", api_key) == 200
     guess(10, ELSEWHERE, other_key)
 
@@ -136,8 +145,8 @@ def test_a_neighbour_in_the_same_64_is_known_and_one_beside_it_is_not(alice, api
 
 
 def test_strangers_at_an_address_do_not_close_it_to_those_who_have_logged_in_from_it(
-    alice, api_key, other_key, monkeypatch
-):
+    alice: Caller, api_key: str, other_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", 5)
     assert log_in(HOME, api_key) == 200
 
@@ -149,13 +158,15 @@ def test_strangers_at_an_address_do_not_close_it_to_those_who_have_logged_in_fro
     assert guess(6, HOME, other_key) == [401] * 5 + [429]
 
 
-def test_a_wrong_password_makes_nobody_known(alice, api_key):
+def test_a_wrong_password_makes_nobody_known(alice: Caller, api_key: str) -> None:
     guess(3, HOME, api_key)
 
     assert not KnownOrigin.objects.exists()
 
 
-def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(alice, api_key, other_key):
+def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(
+    alice: Caller, api_key: str, other_key: str
+) -> None:
     assert log_in(HOME, api_key) == 200
     throttles.forget_failures()
     guess(10, ELSEWHERE, other_key)
@@ -168,7 +179,7 @@ def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(alice, api_k
     assert not KnownOrigin.objects.exists()
 
 
-def test_a_new_password_leaves_the_origins_as_they_are(alice, api_key, other_key):
+def test_a_new_password_leaves_the_origins_as_they_are(alice: Caller, api_key: str, other_key: str) -> None:
     assert log_in(HOME, api_key) == 200
     operations.set_password(wallet=alice.wallet, password="another")
     guess(10, ELSEWHERE, other_key)
@@ -176,7 +187,7 @@ def test_a_new_password_leaves_the_origins_as_they_are(alice, api_key, other_key
     assert log_in(HOME, other_key, password="another") == 200
 
 
-def test_of_each_wallet_the_newest_16_addresses_and_4_keys_are_kept(alice, bob, api_key):
+def test_of_each_wallet_the_newest_16_addresses_and_4_keys_are_kept(alice: Caller, bob: Caller, api_key: str) -> None:
     assert log_in(HOME, api_key, "bobby") == 200
     keys = [operations.create_api_key(name="partner")[1] for _ in range(5)]
     for number in range(18):
@@ -195,7 +206,7 @@ def test_of_each_wallet_the_newest_16_addresses_and_4_keys_are_kept(alice, bob, 
     assert [log_in(f"198.51.100.{number}", api_key) for number in (0, 1, 17)] == [429, 429, 200]
 
 
-def test_an_origin_is_stored_as_a_keyed_digest(alice, api_key, settings):
+def test_an_origin_is_stored_as_a_keyed_digest(alice: Caller, api_key: str, settings: Any) -> None:
     assert log_in(HOME, api_key) == 200
     before = {bytes(each.digest) for each in KnownOrigin.objects.all()}
     KnownOrigin.objects.all().delete()
@@ -219,5 +230,5 @@ def test_an_origin_is_stored_as_a_keyed_digest(alice, api_key, settings):
         ("a socket", "a socket"),
     ],
 )
-def test_what_one_subscriber_has(address, network):
+def test_what_one_subscriber_has(address: str, network: str) -> None:
     assert network_of(address) == network

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.urls import get_resolver
 
 from tests.api.endpoints import endpoints
-from tests.support.object_matrix import FORM, TABLE, digests, silent_raida, world
+from tests.support.object_matrix import FORM, TABLE, World, digests, silent_raida, world
 
 # Fixtures.
 __all__ = ["silent_raida", "world"]
@@ -42,12 +42,14 @@ def as_if_nothing_had_happened(before: dict[str, str], ask: Callable[[], Any]) -
     return response, has_written
 
 
-def test_every_endpoint_of_the_url_conf_has_a_row():
+def test_every_endpoint_of_the_url_conf_has_a_row() -> None:
     assert {(method, path) for method, path, _ in endpoints(get_resolver())} == set(TABLE)
 
 
 @pytest.mark.parametrize("endpoint", TABLE, ids=" ".join)
-def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, settings, endpoint, silent_raida):
+def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(
+    world: World, settings: Any, endpoint: Any, silent_raida: Any
+) -> None:
     settings.RAIDA_HOSTS = silent_raida
     settings.RAIDA_TIMEOUT_SECONDS = 0.1
     method = endpoint[0]
@@ -82,7 +84,7 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(world, s
         ("/api/v1/exports", "exports"),
     ],
 )
-def test_lists_without_a_filter_show_a_stranger_nothing_of_anybody(world, path, name):
+def test_lists_without_a_filter_show_a_stranger_nothing_of_anybody(world: World, path: str, name: str) -> None:
     listed = world.callers["stranger"].get(path).json()[name]
 
     assert [each["name"] for each in listed] == (["steve"] if name == "wallets" else [])

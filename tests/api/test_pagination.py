@@ -1,10 +1,12 @@
 """Lists: `limit`, `start` and cursors."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
 from config.api import cached_credentials
-from tests.api.caller import answer, logged_in, refusal
+from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.support.pagination import next_path
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -13,7 +15,7 @@ from wallets import operations
 from wallets.models import Wallet
 
 
-def follow(caller, path, name):
+def follow(caller: Any, path: Any, name: Any) -> Any:
     rows = []
     while path:
         response = caller.get(path)
@@ -47,11 +49,11 @@ def follow(caller, path, name):
         ("limit=1&cursor=ü", '"cursor" is not valid'),
     ],
 )
-def test_row_24_a_page_that_cannot_be_is_422(alice, path, query, message):
+def test_row_24_a_page_that_cannot_be_is_422(alice: Caller, path: str, query: Any, message: str) -> None:
     assert answer(alice.get(f"{path}?{query}")) == refusal(422, message)
 
 
-def test_row_12_tokens_come_newest_arrival_first_by_cursor_and_by_start_alike(alice):
+def test_row_12_tokens_come_newest_arrival_first_by_cursor_and_by_start_alike(alice: Caller) -> None:
     transfers.issue_tokens(wallet=alice.wallet, count=25)
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM wallets_token ORDER BY arrival DESC")
@@ -65,7 +67,7 @@ def test_row_12_tokens_come_newest_arrival_first_by_cursor_and_by_start_alike(al
     assert by_cursor == by_start == expected
 
 
-def test_a_full_last_page_has_no_next(alice):
+def test_a_full_last_page_has_no_next(alice: Caller) -> None:
     transfers.issue_tokens(wallet=alice.wallet, count=10)
 
     assert "Link" in alice.get("/tokens?limit=9")
@@ -74,7 +76,7 @@ def test_a_full_last_page_has_no_next(alice):
     assert answer(alice.get("/tokens?limit=10&start=1000000")) == (200, {"tokens": []})
 
 
-def test_the_next_page_keeps_the_filter_and_the_prefix(alice):
+def test_the_next_page_keeps_the_filter_and_the_prefix(alice: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"})
     transfers.issue_tokens(wallet=operations.queries.wallet_by_name("sapling"), count=3)
 
@@ -84,7 +86,7 @@ def test_the_next_page_keeps_the_filter_and_the_prefix(alice):
     assert len(answer(alice.get(path))[1]["tokens"]) == 1
 
 
-def test_a_cursor_is_good_for_its_caller_its_list_and_its_filter_only(alice, bob):
+def test_a_cursor_is_good_for_its_caller_its_list_and_its_filter_only(alice: Caller, bob: Caller) -> None:
     alice.post("/wallets", {"wallet": "sapling"})
     for caller in (alice, bob):
         transfers.issue_tokens(wallet=caller.wallet, count=3)
@@ -100,7 +102,7 @@ def test_a_cursor_is_good_for_its_caller_its_list_and_its_filter_only(alice, bob
     assert alice.get(path.replace("limit=1", "limit=2")).status_code == 200
 
 
-def test_tokens_that_arrive_while_somebody_pages_move_nothing(alice):
+def test_tokens_that_arrive_while_somebody_pages_move_nothing(alice: Caller) -> None:
     transfers.issue_tokens(wallet=alice.wallet, count=4)
     first = alice.get("/tokens?limit=2")
     transfers.issue_tokens(wallet=alice.wallet, count=5)
@@ -111,7 +113,7 @@ def test_tokens_that_arrive_while_somebody_pages_move_nothing(alice):
     assert len(set(ids)) == 4
 
 
-def test_wallets_by_cursor_and_by_start_are_all_of_them_with_the_own_one_last(alice):
+def test_wallets_by_cursor_and_by_start_are_all_of_them_with_the_own_one_last(alice: Caller) -> None:
     for number in range(7):
         alice.post("/wallets", {"wallet": f"sapling{number}"})
     expected = [f"sapling{number}" for number in range(7)] + ["alice"]
@@ -124,13 +126,15 @@ def test_wallets_by_cursor_and_by_start_are_all_of_them_with_the_own_one_last(al
     assert by_cursor == by_start == expected
 
 
-def test_wallets_come_in_the_order_of_their_creation_however_they_came_to_be_managed(alice, bob, api_key):
+def test_wallets_come_in_the_order_of_their_creation_however_they_came_to_be_managed(
+    alice: Caller, bob: Caller, api_key: str
+) -> None:
     others = [logged_in(name, api_key) for name in ("carol", "dave", "erin", "frank", "grace")]
     carol, dave, erin, frank, grace = (other.wallet for other in others)
     for number in range(3):
         alice.post("/wallets", {"wallet": f"sapling{number}"})
 
-    def trust(asking, kind, answering, *, accepted=True):
+    def trust(asking: Any, kind: Any, answering: Any, *, accepted: bool = True) -> Any:
         asked = trusts.request_trust(
             actor=asking, request_type=TrustRequestType(kind), requestee=answering.name, requester=None
         )
@@ -156,11 +160,11 @@ def test_wallets_come_in_the_order_of_their_creation_however_they_came_to_be_man
 
 
 @pytest.mark.parametrize(("path", "name"), [("/wallets", "wallets"), ("/tokens", "tokens")])
-def test_the_number_of_statements_does_not_grow_with_the_rows(alice, path, name):
-    def statements(limit):
+def test_the_number_of_statements_does_not_grow_with_the_rows(alice: Caller, path: str, name: str) -> None:
+    def statements(limit: Any) -> Any:
         count = 0
 
-        def counting(execute, *arguments):
+        def counting(execute: Any, *arguments: Any) -> Any:
             nonlocal count
             count += 1
             return execute(*arguments)
@@ -180,7 +184,7 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(alice, path, name)
     assert (few, statements(20)) == (2, 2)
 
 
-def test_a_page_at_any_depth_reads_its_own_rows_only(alice):
+def test_a_page_at_any_depth_reads_its_own_rows_only(alice: Caller) -> None:
     transfers.issue_tokens(wallet=alice.wallet, count=5000)
     path = "/tokens?limit=100"
     for _ in range(40):

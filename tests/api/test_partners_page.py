@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
         pytest.param([sys.executable, "-c", blocks("python")], id="Python"),
     ],
 )
-def test_every_command_of_the_page_works(address, api_key, command):
+def test_every_command_of_the_page_works(address: str, api_key: str, command: Any) -> None:
     if command[0] == "bash" and shutil.which("curl") is None:
         pytest.skip("NO CURL: install curl to run the commands of docs/partners.md")
     alice = wallets.create_wallet(name="alice", password=PASSWORD)
@@ -56,7 +57,9 @@ def test_every_command_of_the_page_works(address, api_key, command):
     assert list(transfer_audit.audit_findings()) == []
 
 
-def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(transactional_db, tmp_path):
+def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(
+    transactional_db: None, tmp_path: Path
+) -> None:
     if shutil.which("curl") is None:
         pytest.skip("NO CURL: install curl to run the commands of docs/partners.md")
     with LocalNetwork(tmp_path / "raida", base_port=0) as network:
@@ -96,7 +99,7 @@ def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(tran
     ]
 
 
-def test_the_page_leads_on_and_is_led_to():
+def test_the_page_leads_on_and_is_led_to() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
     assert "(docs/partners.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ def actions() -> dict[str, Owned]:
 
 
 @pytest.mark.parametrize(("wanted", "pool"), [(WAITS, Pool.WAITING), (HASHES, Pool.PASSWORDS)], ids=["waits", "hashes"])
-def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
+def test_every_view_that_does_so_says_so_and_no_other(wanted: Any, pool: Any) -> None:
     does = {name for name, (action, view_set) in actions().items() if reaches(action, view_set, wanted)}
     says = {name for name, (action, _) in actions().items() if getattr(action, "pool", Pool.ORDINARY) is pool}
 
@@ -83,14 +83,14 @@ def test_every_view_that_does_so_says_so_and_no_other(wanted, pool):
     assert says
 
 
-def test_the_search_finds_what_waits_by_way_of_other_functions():
+def test_the_search_finds_what_waits_by_way_of_other_functions() -> None:
     assert reaches(peek.peek, None, {transport.ask})
     assert reaches(SynchronousViewSet.upload, SynchronousViewSet, {queries.final_task})
     assert not reaches(LockerViewSet.peek, LockerViewSet, {transport.ask})
     assert reaches(AuthViewSet.create, AuthViewSet, HASHES)
 
 
-def test_each_path_has_the_pool_of_its_view():
+def test_each_path_has_the_pool_of_its_view() -> None:
     find = pool_of(get_resolver().url_patterns)
     wrong = []
     for _, path, action in endpoints(get_resolver()):
@@ -121,5 +121,5 @@ def test_each_path_has_the_pool_of_its_view():
         ("*", Pool.ORDINARY),
     ],
 )
-def test_paths_of_other_kinds(path, pool):
+def test_paths_of_other_kinds(path: str, pool: Any) -> None:
     assert pool_of(get_resolver().url_patterns)(path) is pool

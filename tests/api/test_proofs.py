@@ -86,7 +86,7 @@ def counted(action: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_who_was_here_a_moment_ago_is_answered_with_one_trip_to_the_database(alice, action):
+def test_who_was_here_a_moment_ago_is_answered_with_one_trip_to_the_database(alice: Caller, action: Any) -> None:
     response, statements = counted(lambda: ACTIONS[action](alice))
 
     assert response.status_code in {200, 201}
@@ -97,7 +97,7 @@ def test_who_was_here_a_moment_ago_is_answered_with_one_trip_to_the_database(ali
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_who_has_been_put_out_is_refused_at_once_and_nothing_moves(alice, ending):
+def test_who_has_been_put_out_is_refused_at_once_and_nothing_moves(alice: Caller, ending: Any) -> None:
     end, expected = ENDINGS[ending]
     remembered = dict(cached_credentials._cache)
     before = books()
@@ -112,7 +112,7 @@ def test_who_has_been_put_out_is_refused_at_once_and_nothing_moves(alice, ending
     assert books() == before
 
 
-def test_the_credentials_of_another_are_not_taken_for_mine(alice, api_key):
+def test_the_credentials_of_another_are_not_taken_for_mine(alice: Caller, api_key: str) -> None:
     bob = logged_in("bobby", api_key)
     assert answer(bob.get("/tokens?limit=10")) == (200, {"tokens": []})
 
@@ -122,7 +122,7 @@ def test_the_credentials_of_another_are_not_taken_for_mine(alice, api_key):
 
 
 @pytest.mark.parametrize("path", ["/tokens?limit=10", "/transfers?limit=10", "/wallets?limit=10&start=9"])
-def test_a_page_with_nothing_on_it_is_empty_and_not_a_refusal(api_key, path):
+def test_a_page_with_nothing_on_it_is_empty_and_not_a_refusal(api_key: str, path: str) -> None:
     bob = logged_in("bobby", api_key)
     first = answer(bob.get(path))
 
@@ -145,7 +145,9 @@ def test_a_page_with_nothing_on_it_is_empty_and_not_a_refusal(api_key, path):
         ([], 422),
     ],
 )
-def test_a_refusal_reads_the_same_whether_credentials_are_remembered_or_looked_up(alice, body, status):
+def test_a_refusal_reads_the_same_whether_credentials_are_remembered_or_looked_up(
+    alice: Caller, body: Any, status: int
+) -> None:
     before = books()
 
     remembered = alice.post("/transfers", body, idempotency_key="k-1")
@@ -158,7 +160,7 @@ def test_a_refusal_reads_the_same_whether_credentials_are_remembered_or_looked_u
     assert not IdempotentAnswer.objects.exists()
 
 
-def test_a_repeated_transfer_of_somebody_remembered_is_replayed(alice):
+def test_a_repeated_transfer_of_somebody_remembered_is_replayed(alice: Caller) -> None:
     first = alice.post("/transfers", bundle(2), idempotency_key="k-1")
     before = books()
 
@@ -172,7 +174,7 @@ def test_a_repeated_transfer_of_somebody_remembered_is_replayed(alice):
     assert_sound()
 
 
-def test_a_fault_is_never_asked_again(alice, monkeypatch):
+def test_a_fault_is_never_asked_again(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def cut(**arguments: Any) -> None:
@@ -187,7 +189,7 @@ def test_a_fault_is_never_asked_again(alice, monkeypatch):
     assert len(asked) == 1
 
 
-def test_a_list_of_a_named_wallet_looks_the_credentials_up(alice):
+def test_a_list_of_a_named_wallet_looks_the_credentials_up(alice: Caller) -> None:
     BearerToken.objects.update(revoked_at=timezone.now())
 
     for path in ("/tokens?limit=9&wallet=sapling", "/transfers?limit=9&wallet=sapling"):

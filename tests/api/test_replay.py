@@ -281,7 +281,7 @@ NAMED_TOKENS = {str(seed.derived_id(f"token:{number}")) for number in range(1, 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_bundle_draws_a_token_that_a_step_names(monkeypatch):
+def test_no_bundle_draws_a_token_that_a_step_names(monkeypatch: pytest.MonkeyPatch) -> None:
     seed.load(NAMED_TOKENS)
     lots = dict(Token.objects.filter(pk__in=NAMED_TOKENS).values_list("pk", "lot"))
     assert len(lots) == len(NAMED_TOKENS) > 20
@@ -297,7 +297,9 @@ def test_no_bundle_draws_a_token_that_a_step_names(monkeypatch):
     assert drawn.count() == 3 * 2 * 33
 
 
-def test_every_recorded_exchange_gets_the_recorded_answer_or_the_difference_that_the_contract_names(address):
+def test_every_recorded_exchange_gets_the_recorded_answer_or_the_difference_that_the_contract_names(
+    address: str,
+) -> None:
     seed.load(NAMED_TOKENS)
     server = Server(address)
     problems = []

@@ -85,7 +85,7 @@ def request(caller: Caller, method: str, path: str, body: bytes, **headers: str)
 # --- what stalls stops nobody -----------------------------------------------------------------
 
 
-def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient, alice):
+def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient: str, alice: Caller) -> None:
     with ExitStack() as stack:
         for sent in [*STAGES.values(), *[STAGES["half of the body"]] * 2]:
             stack.enter_context(connected(patient, sent))
@@ -103,7 +103,7 @@ def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient, alice
     assert len(listed.json()["wallets"]) == 2
 
 
-def test_each_stage_has_a_deadline(impatient):
+def test_each_stage_has_a_deadline(impatient: str) -> None:
     with ExitStack() as stack:
         stalled = {stage: stack.enter_context(connected(impatient, sent)) for stage, sent in STAGES.items()}
         stalled["half of an answer"] = stack.enter_context(connected(impatient, LARGE, window=2048))
@@ -123,7 +123,7 @@ def test_each_stage_has_a_deadline(impatient):
         assert json.loads(body) == {"code": 408, "message": "Request timeout"}
 
 
-def test_a_slow_body_below_api_is_refused_in_the_dialect_of_lockers(impatient):
+def test_a_slow_body_below_api_is_refused_in_the_dialect_of_lockers(impatient: str) -> None:
     head = b"POST /api/v1/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
 
     status, headers, body = answered(impatient, head)
@@ -138,7 +138,7 @@ def test_a_slow_body_below_api_is_refused_in_the_dialect_of_lockers(impatient):
 TOO_LARGE = {"code": 413, "message": "Request entity too large"}
 
 
-def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_is(patient):
+def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_is(patient: str) -> None:
     announced = HEAD + b"Content-Length: 40000000\r\n\r\n"
     expected = HEAD + b"Content-Length: 4000000\r\nExpect: 100-continue\r\n\r\n"
     with connected(patient, HEAD + b"Transfer-Encoding: chunked\r\n\r\n") as endless:
@@ -160,7 +160,7 @@ def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_i
 @pytest.mark.parametrize(
     "length", [b"Content-Length: 4000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3d0900\r\n"]
 )
-def test_a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused(patient, length):
+def test_a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused(patient: str, length: bytes) -> None:
     """A proxy that is still sending when the connection ends answers 502 instead."""
     with connected(patient, HEAD + length + b" " * 3_999_999) as connection:
         connection.settimeout(0.3)
@@ -174,7 +174,7 @@ def test_a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused(patien
     assert json.loads(body) == TOO_LARGE
 
 
-def test_a_chunked_body_counts_like_any_other(patient, alice):
+def test_a_chunked_body_counts_like_any_other(patient: str, alice: Caller) -> None:
     wallet = {"wallet": "sapling"}
     key = {"idempotency_key": "k-1"}
 
@@ -200,7 +200,9 @@ def test_a_chunked_body_counts_like_any_other(patient, alice):
     assert IdempotentAnswer.objects.count() == 2
 
 
-def test_a_transfer_is_accepted_and_a_file_uploaded_with_chunked_bodies(patient, alice, bob):
+def test_a_transfer_is_accepted_and_a_file_uploaded_with_chunked_bodies(
+    patient: str, alice: Caller, bob: Caller
+) -> None:
     issue_tokens(wallet=alice.wallet, count=3)
     sent = alice.post(
         "/transfers",
@@ -230,7 +232,7 @@ def test_a_transfer_is_accepted_and_a_file_uploaded_with_chunked_bodies(patient,
 @pytest.mark.parametrize(
     "cut", [b"", b"zz\r\n", b"5\r\nab", b"0\r\nTrailer: x\r\n\r\n"], ids=["ends", "is no chunk", "half", "trailer"]
 )
-def test_a_chunked_body_that_breaks_off_changes_nothing(patient, alice, cut):
+def test_a_chunked_body_that_breaks_off_changes_nothing(patient: str, alice: Caller, cut: bytes) -> None:
     whole = request(alice, "POST", "/wallets", b'{"wallet": "sapling"}')
     with connected(patient, whole.removesuffix(b"0\r\n\r\n") + cut) as connection:
         connection.shutdown(socket.SHUT_WR)
@@ -244,7 +246,7 @@ def test_a_chunked_body_that_breaks_off_changes_nothing(patient, alice, cut):
 
 
 @pytest.mark.parametrize("name", ["authorization", "treetracker-api-key", "idempotency-key", "content-type", "host"])
-def test_a_header_that_decides_stands_once(patient, alice, name):
+def test_a_header_that_decides_stands_once(patient: str, alice: Caller, name: str) -> None:
     given = {"idempotency_key": "k-1"}
     whole = request(alice, "POST", "/wallets", b'{"wallet": "sapling"}', **given)
     line = next(line for line in whole.split(b"\r\n") if line.startswith(name.encode() + b":"))
@@ -255,7 +257,7 @@ def test_a_header_that_decides_stands_once(patient, alice, name):
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_a_key_that_is_not_ascii_is_refused_and_not_left_out(patient, alice):
+def test_a_key_that_is_not_ascii_is_refused_and_not_left_out(patient: str, alice: Caller) -> None:
     whole = request(alice, "POST", "/wallets", b'{"wallet": "sapling"}', idempotency_key="clé")
 
     status, _, body = answered(patient, whole)
@@ -264,7 +266,7 @@ def test_a_key_that_is_not_ascii_is_refused_and_not_left_out(patient, alice):
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_a_name_with_an_underscore_is_not_the_one_with_a_dash(patient, alice):
+def test_a_name_with_an_underscore_is_not_the_one_with_a_dash(patient: str, alice: Caller) -> None:
     whole = request(alice, "GET", "/wallets", b"").replace(b"treetracker-api-key", b"treetracker_api_key")
 
     assert answered(patient, whole)[0] == 401
@@ -273,7 +275,7 @@ def test_a_name_with_an_underscore_is_not_the_one_with_a_dash(patient, alice):
 # --- pools -------------------------------------------------------------------------------------
 
 
-def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice):
+def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice: Caller) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         hosts = ",".join([f"127.0.0.1:{silent.getsockname()[1]}"] * 25)

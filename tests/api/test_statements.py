@@ -1,5 +1,7 @@
 """How many SQL statements a request takes: a number that is fixed, however many the rows."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -64,7 +66,7 @@ def counted(caller: Caller, request: str, rows: int) -> int:
 
 
 @pytest.mark.parametrize("request_", STATEMENTS)
-def test_the_number_of_statements_is_fixed_and_does_not_grow_with_rows(request_):
+def test_the_number_of_statements_is_fixed_and_does_not_grow_with_rows(request_: Any) -> None:
     api_key = wallets.create_api_key(name="partner")[1]
     alice = logged_in("alice", api_key)
     grown(alice, 3)

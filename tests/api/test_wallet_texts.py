@@ -73,7 +73,7 @@ def described() -> Iterator[Door]:
                     yield Door(method.upper(), path, kind, field, fitting[0])
 
 
-def test_every_text_says_whether_it_names_a_wallet():
+def test_every_text_says_whether_it_names_a_wallet() -> None:
     unknown = {(door.method, door.path, door.field) for door in described() if door.field not in NAMING | NOT_NAMING}
 
     assert not unknown
@@ -122,7 +122,7 @@ def impostor(alice: Caller) -> Wallet:
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
 @pytest.mark.parametrize("text", [ID, ID.replace("-", "").upper()])
-def test_text_in_the_form_of_an_id_is_an_id_everywhere(alice, impostor, door, text):
+def test_text_in_the_form_of_an_id_is_an_id_everywhere(alice: Caller, impostor: Wallet, door: Any, text: Any) -> None:
     response = ask(alice, door, text)
 
     message = json.loads(response.content)["message"]
@@ -135,7 +135,7 @@ def test_text_in_the_form_of_an_id_is_an_id_everywhere(alice, impostor, door, te
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
-def test_a_name_with_an_invisible_character_names_nobody(alice, impostor, door):
+def test_a_name_with_an_invisible_character_names_nobody(alice: Caller, impostor: Wallet, door: Any) -> None:
     response = ask(alice, door, "ali\u3164ce")
 
     assert response.status_code == 422
@@ -150,7 +150,7 @@ LOCKER_DOORS = [door for door in DOORS if door.path.startswith("/api/") and (doo
 
 @pytest.mark.parametrize("is_taken", [True, False], ids=["another wallet has the name", "no wallet has the name"])
 @pytest.mark.parametrize("door", LOCKER_DOORS, ids=lambda door: f"{door.method} {door.path} {door.field}")
-def test_default_is_the_callers_own_wallet_at_every_locker_door(alice, door, is_taken):
+def test_default_is_the_callers_own_wallet_at_every_locker_door(alice: Caller, door: Any, is_taken: bool) -> None:
     """Names are global: for all but one tenant the name that clients of the other product send would be foreign."""
     if is_taken:
         Wallet.objects.create(name="Default", name_key="default")
@@ -167,11 +167,11 @@ def test_default_is_the_callers_own_wallet_at_every_locker_door(alice, door, is_
     assert default[1].get("message") == own[1].get("message")
 
 
-def test_the_locker_doors_are_all_there():
+def test_the_locker_doors_are_all_there() -> None:
     assert len(LOCKER_DOORS) >= 20
 
 
-def test_default_is_a_wallet_of_that_name_for_who_controls_it_now(alice):
+def test_default_is_a_wallet_of_that_name_for_who_controls_it_now(alice: Caller) -> None:
     named = Wallet.objects.create(name="Default", name_key="default")
     row = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.MANAGE, requestee=str(named.pk))
 
@@ -187,7 +187,7 @@ def test_default_is_a_wallet_of_that_name_for_who_controls_it_now(alice):
     assert refused["message"] == "Cannot move coins from a wallet to itself"
 
 
-def test_default_is_an_ordinary_name_on_the_token_surface(alice):
+def test_default_is_an_ordinary_name_on_the_token_surface(alice: Caller) -> None:
     for named in (False, True):
         if named:
             Wallet.objects.create(name="Default", name_key="default")
@@ -202,7 +202,9 @@ def test_default_is_an_ordinary_name_on_the_token_surface(alice):
         ("/wallets/batch-create-wallet", 422, f"invalid wallet name:{ID} has the form of an id"),
     ],
 )
-def test_the_rows_of_a_batch_are_resolved_likewise(alice, impostor, path, status, message):
+def test_the_rows_of_a_batch_are_resolved_likewise(
+    alice: Caller, impostor: Wallet, path: str, status: int, message: str
+) -> None:
     form = {
         "sender_wallet": "alice",
         "token_transfer_amount_default": "1",
@@ -216,7 +218,7 @@ def test_the_rows_of_a_batch_are_resolved_likewise(alice, impostor, path, status
     assert Wallet.objects.count() == 2
 
 
-def test_no_other_code_looks_names_up():
+def test_no_other_code_looks_names_up() -> None:
     """The key of a name is compared in one function, and in the statements to which it hands what it found."""
     allowed = {
         "wallets/queries.py", "wallets/operations.py", "config/admin/actions/wallets.py", "config/admin/wallets.py",
@@ -252,6 +254,6 @@ def test_no_other_code_looks_names_up():
         ("POST", "/auth", {"wallet": "\ufdfa" * 1000, "password": "x"}, 422),
     ],
 )
-def test_a_text_that_cannot_be_stored_is_refused(alice, method, path, body, status):
+def test_a_text_that_cannot_be_stored_is_refused(alice: Caller, method: str, path: str, body: Any, status: int) -> None:
     assert alice.send(method, path, body).status_code == status
     assert Wallet.objects.count() == 1

@@ -1,9 +1,11 @@
 """`/wallets` and `/tokens`: who sees and changes what."""
 
+from typing import Any
+
 import pytest
 
 from config.api import cached_credentials
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from transfers import operations as transfers
 from trusts import queries as trusts
 from wallets import queries
@@ -16,7 +18,7 @@ NO_UPDATE = refusal(403, "You do not have permission to update this wallet")
 
 
 @pytest.fixture
-def sapling(alice):
+def sapling(alice: Caller) -> Any:
     """A wallet that alice manages, with three tokens."""
     alice.post("/wallets", {"wallet": "sapling"})
     wallet = queries.wallet_by_name("sapling")
@@ -24,7 +26,7 @@ def sapling(alice):
     return wallet
 
 
-def test_row_11_a_wallet_shows_its_counts_and_no_secret(alice, sapling):
+def test_row_11_a_wallet_shows_its_counts_and_no_secret(alice: Caller, sapling: Any) -> None:
     alice.post("/transfers", {"sender_wallet": "sapling", "receiver_wallet": "alice", "bundle": {"bundle_size": 1}})
 
     status, body = answer(alice.get("/wallets?limit=10"))
@@ -35,7 +37,7 @@ def test_row_11_a_wallet_shows_its_counts_and_no_secret(alice, sapling):
     assert [wallet["tokens_in_wallet"] for wallet in body["wallets"]] == [2, 1]
 
 
-def test_reserved_tokens_are_pending_and_not_available(alice, bob, sapling):
+def test_reserved_tokens_are_pending_and_not_available(alice: Caller, bob: Caller, sapling: Any) -> None:
     body = {"sender_wallet": "sapling", "receiver_wallet": "bobby", "bundle": {"bundle_size": 2}}
     assert alice.post("/transfers", body).status_code == 202
 
@@ -48,7 +50,7 @@ def test_reserved_tokens_are_pending_and_not_available(alice, bob, sapling):
     }
 
 
-def test_a_new_wallet_is_managed_by_its_creator_and_nobody_else(alice, bob):
+def test_a_new_wallet_is_managed_by_its_creator_and_nobody_else(alice: Caller, bob: Caller) -> None:
     response = alice.post("/wallets", {"wallet": "sapling"})
 
     wallet = queries.wallet_by_name("sapling")
@@ -81,7 +83,9 @@ def test_a_new_wallet_is_managed_by_its_creator_and_nobody_else(alice, bob):
         ("ſtraße", 403, "The wallet 'ſtraße' has been existed"),
     ],
 )
-def test_row_27_a_name_that_cannot_be_is_refused_and_creates_nothing(alice, name, status, message):
+def test_row_27_a_name_that_cannot_be_is_refused_and_creates_nothing(
+    alice: Caller, name: Any, status: int, message: str
+) -> None:
     alice.post("/wallets", {"wallet": "STRASSE"})
 
     assert answer(alice.post("/wallets", {"wallet": name})) == refusal(status, message)
@@ -92,20 +96,20 @@ def test_row_27_a_name_that_cannot_be_is_refused_and_creates_nothing(alice, name
     "name",
     ["abc", "x" * 254, "some.one@example.com", "under_score", "木の財布", "+254712345678"],
 )
-def test_row_27_a_name_is_kept_as_it_is_given(alice, name):
+def test_row_27_a_name_is_kept_as_it_is_given(alice: Caller, name: Any) -> None:
     assert answer(alice.post("/wallets", {"wallet": name})) == (200, {"wallet": name})
     assert Wallet.objects.filter(name=name).exists()
 
 
 @pytest.mark.parametrize("body", [{"wallet": "sapling", "about": "x"}, {"wallet": "sapling", "id": "x"}])
-def test_an_unknown_field_is_refused_and_creates_nothing(alice, body):
+def test_an_unknown_field_is_refused_and_creates_nothing(alice: Caller, body: Any) -> None:
     field = next(name for name in body if name != "wallet")
 
     assert answer(alice.post("/wallets", body)) == refusal(422, f'"{field}" is not allowed')
     assert Wallet.objects.count() == 1
 
 
-def test_a_wallet_is_shown_to_itself_and_to_its_manager_only(alice, bob, sapling):
+def test_a_wallet_is_shown_to_itself_and_to_its_manager_only(alice: Caller, bob: Caller, sapling: Any) -> None:
     own = alice.get(f"/wallets/{alice.wallet.pk}")
     managed = alice.get(f"/wallets/{sapling.pk}")
 
@@ -115,7 +119,7 @@ def test_a_wallet_is_shown_to_itself_and_to_its_manager_only(alice, bob, sapling
     assert answer(bob.get(f"/wallets/{alice.wallet.pk}")) == NO_ACCESS
 
 
-def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice, bob, sapling):
+def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice: Caller, bob: Caller, sapling: Any) -> None:
     changes = {"about": "planted in spring", "display_name": "Sapling"}
 
     changed = alice.patch(f"/wallets/{sapling.pk}", changes)
@@ -143,7 +147,7 @@ def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice, bob, sapli
         ({"id": "mine"}, '"id" is not allowed'),
     ],
 )
-def test_nothing_but_about_and_display_name_can_be_changed(alice, body, message):
+def test_nothing_but_about_and_display_name_can_be_changed(alice: Caller, body: Any, message: str) -> None:
     before = Wallet.objects.values().get()
 
     assert answer(alice.patch(f"/wallets/{alice.wallet.pk}", body)) == refusal(422, message)
@@ -152,7 +156,7 @@ def test_nothing_but_about_and_display_name_can_be_changed(alice, body, message)
 
 @pytest.mark.parametrize("empty", ["", None])
 @pytest.mark.parametrize("field", ["about", "display_name"])
-def test_a_description_can_be_deleted(alice, sapling, field, empty):
+def test_a_description_can_be_deleted(alice: Caller, sapling: Any, field: str, empty: str | None) -> None:
     path = f"/wallets/{sapling.pk}"
     alice.patch(path, {"about": "planted in spring", "display_name": "Sapling"})
 
@@ -167,13 +171,13 @@ def test_a_description_can_be_deleted(alice, sapling, field, empty):
 
 
 @pytest.mark.parametrize("text", ["abc", "5", "%7B11111111-1111-4111-8111-111111111111%7D", "1111-" * 8, "１" * 32])
-def test_row_4_an_id_that_is_no_uuid_is_422(alice, text):
+def test_row_4_an_id_that_is_no_uuid_is_422(alice: Caller, text: Any) -> None:
     assert answer(alice.get(f"/tokens/{text}")) == refusal(422, '"token_id" must be a valid GUID')
     assert answer(alice.get(f"/wallets/{text}")) == refusal(422, '"wallet_id" must be a valid GUID')
     assert answer(alice.patch(f"/wallets/{text}", {})) == refusal(422, '"wallet_id" must be a valid GUID')
 
 
-def test_a_token_is_shown_to_whoever_controls_its_wallet(alice, bob, sapling):
+def test_a_token_is_shown_to_whoever_controls_its_wallet(alice: Caller, bob: Caller, sapling: Any) -> None:
     token = sapling.tokens.first()
     expected = {
         "id": str(token.pk),
@@ -195,7 +199,7 @@ def test_a_token_is_shown_to_whoever_controls_its_wallet(alice, bob, sapling):
     assert answer(alice.get(f"/tokens/{unknown}")) == refusal(404, f"can not found token by id:{unknown}")
 
 
-def test_row_12_the_tokens_of_a_wallet_are_listed_by_its_name_or_id(alice, bob, sapling):
+def test_row_12_the_tokens_of_a_wallet_are_listed_by_its_name_or_id(alice: Caller, bob: Caller, sapling: Any) -> None:
     by_name = answer(alice.get("/tokens?limit=10&wallet=sapling"))
     by_id = answer(alice.get(f"/tokens?limit=10&wallet={sapling.pk}"))
     own = answer(alice.get("/tokens?limit=10"))
@@ -222,11 +226,11 @@ def test_row_12_the_tokens_of_a_wallet_are_listed_by_its_name_or_id(alice, bob, 
         ),
     ],
 )
-def test_the_tokens_of_a_wallet_that_is_none_are_refused(alice, wallet, status, message):
+def test_the_tokens_of_a_wallet_that_is_none_are_refused(alice: Caller, wallet: str, status: int, message: str) -> None:
     assert answer(alice.get(f"/tokens?limit=1&wallet={wallet}")) == refusal(status, message)
 
 
-def test_the_use_of_credentials_is_written_down_once_an_hour(alice):
+def test_the_use_of_credentials_is_written_down_once_an_hour(alice: Caller) -> None:
     alice.get("/wallets?limit=1")
     first = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
     alice.get("/wallets?limit=1")

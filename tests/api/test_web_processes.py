@@ -31,7 +31,7 @@ def status(port: int) -> int:
         connection.close()
 
 
-def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_serves():
+def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_serves() -> None:
     with started({}, processes=2) as (main, port):
         until(lambda: listeners(port) == 2)
         until(lambda: status(port) == 200)
@@ -52,7 +52,7 @@ def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_ser
         assert main.poll() is None
 
 
-def test_no_process_outlives_the_one_that_keeps_them():
+def test_no_process_outlives_the_one_that_keeps_them() -> None:
     with started({}, processes=2) as (main, port):
         until(lambda: listeners(port) == 2)
         processes = children_of(main.pid)
@@ -62,7 +62,7 @@ def test_no_process_outlives_the_one_that_keeps_them():
         until(lambda: not any(_lives(pid) for pid in processes))
 
 
-def test_a_server_that_cannot_start_ends_and_says_so():
+def test_a_server_that_cannot_start_ends_and_says_so() -> None:
     with started({"DJANGO_SETTINGS_MODULE": "no.such.settings"}, processes=2) as (main, _):
         assert main.wait(timeout=PATIENCE_SECONDS) == 1
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import get_resolver
 from playwright.sync_api import Browser, expect, sync_playwright
 
@@ -102,7 +103,9 @@ ONE = """async (url) => {
 }"""
 
 
-def test_a_page_of_a_named_origin_calls_the_api_and_no_other_does(transactional_db, server, origins):
+def test_a_page_of_a_named_origin_calls_the_api_and_no_other_does(
+    transactional_db: None, server: str, origins: tuple[str, str]
+) -> None:
     key = operations.create_api_key(name="partner")[1]
     alice = logged_in("alice", key)
     logged_in("bobby", key)
@@ -130,7 +133,9 @@ def test_a_page_of_a_named_origin_calls_the_api_and_no_other_does(transactional_
     assert "Failed to fetch" in foreign
 
 
-def test_a_preflight_permits_every_method_and_header_of_the_api_and_no_cookies(server, origins):
+def test_a_preflight_permits_every_method_and_header_of_the_api_and_no_cookies(
+    server: str, origins: tuple[str, str]
+) -> None:
     methods = {method for method, _, _ in endpoints(get_resolver())}
     assert methods <= set(cors.METHODS)
     with httpx.Client(base_url=server, timeout=20, headers={"origin": origins[0]}) as client:
@@ -165,13 +170,13 @@ def test_a_preflight_permits_every_method_and_header_of_the_api_and_no_cookies(s
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_without_such_origins_nothing_is_said_about_them(db, client):
+def test_without_such_origins_nothing_is_said_about_them(db: None, client: Client) -> None:
     answered = client.get("/nope", headers={"origin": "https://app.example.org"})
 
     assert not [name for name in answered.headers if name.lower().startswith("access-control")]
 
 
-def test_the_page_at_the_root_is_whole(server):
+def test_the_page_at_the_root_is_whole(server: str) -> None:
     with chromium() as browser:
         for scheme in ("light", "dark"):
             for width in (1280, 390):
@@ -188,7 +193,7 @@ def test_the_page_at_the_root_is_whole(server):
                 assert watched.complaints == []
 
 
-def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db):
+def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db: None) -> None:
     User.objects.create_superuser("root", "", "a long password")
     prefix = "/coppice"
     with web_server({"COPPICE_PUBLIC_URL": f"http://localhost{prefix}"}) as address, chromium() as browser:

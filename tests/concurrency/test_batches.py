@@ -1,5 +1,7 @@
 """Batches that draw from one wallet at the same moment: each moves all its rows or none."""
 
+from typing import Any
+
 from tests.concurrency.races import assert_sound, kinds, race
 from transfers import bulk, operations
 from transfers.models import Transfer
@@ -11,7 +13,7 @@ def rows(*sizes: int) -> list[bulk.Row]:
     return [bulk.Row(line + 2, f"tree-{line}", size) for line, size in enumerate(sizes)]
 
 
-def send(alice: Wallet, wanted: list[bulk.Row]):
+def send(alice: Wallet, wanted: list[bulk.Row]) -> Any:
     def attempt() -> str:
         bulk.transfer_batch(actor=alice, sender="alice", rows=wanted)
         return "moved"
@@ -19,7 +21,7 @@ def send(alice: Wallet, wanted: list[bulk.Row]):
     return attempt
 
 
-def test_of_batches_that_ask_for_more_than_there_is_as_many_succeed_as_can(stocked):
+def test_of_batches_that_ask_for_more_than_there_is_as_many_succeed_as_can(stocked: Wallet) -> None:
     # 40 tokens, 12 batches of 7: 5 can be had, 5 tokens stay.
     for number in range(3):
         trusts.open_managed_wallet(actor=stocked, name=f"tree-{number}")
@@ -32,7 +34,7 @@ def test_of_batches_that_ask_for_more_than_there_is_as_many_succeed_as_can(stock
     assert_sound()
 
 
-def test_batches_and_single_transfers_share_a_wallet_without_a_deadlock(stocked, sapling):
+def test_batches_and_single_transfers_share_a_wallet_without_a_deadlock(stocked: Wallet, sapling: Wallet) -> None:
     for number in range(3):
         trusts.open_managed_wallet(actor=stocked, name=f"tree-{number}")
 
@@ -48,7 +50,7 @@ def test_batches_and_single_transfers_share_a_wallet_without_a_deadlock(stocked,
     assert_sound()
 
 
-def test_batches_that_create_the_same_wallets_create_them_once(stocked):
+def test_batches_that_create_the_same_wallets_create_them_once(stocked: Wallet) -> None:
     wanted = [bulk.Row(2, "oak", 1), bulk.Row(3, "elm", 2)]
 
     def create() -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -9,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from tests.concurrency.races import PATIENCE_SECONDS, Gate, assert_sound, kinds, race
 from transfers import errors, ledger, operations
 from transfers.models import Transfer
-from wallets.models import Token
+from wallets.models import Token, Wallet
 
 LOSES = {"accept": "TransferNotPending", "fulfill": "TransferNotRequested"}
 PENDING = [("accept", "decline"), ("accept", "delete"), ("accept", "accept"), ("decline", "delete")]
@@ -19,18 +20,18 @@ BOB_DECIDES = {("pending", "accept"), ("pending", "decline"), ("requested", "del
 ENDS = {"accept": "completed", "fulfill": "completed", "decline": "cancelled", "delete": "cancelled"}
 
 
-def open_transfer(state, alice, bob):
+def open_transfer(state: Any, alice: Any, bob: Any) -> Any:
     asking = alice if state == "pending" else bob
     return operations.send_bundle(actor=asking, sender="alice", receiver="bobby", size=3)
 
 
-def decide(state, event, transfer, alice, bob):
+def decide(state: Any, event: Any, transfer: Any, alice: Any, bob: Any) -> Any:
     actor = bob if (state, event) in BOB_DECIDES else alice
     return lambda: getattr(operations, event)(actor=actor, transfer_id=transfer.id)
 
 
 @pytest.fixture
-def without_lock(monkeypatch):
+def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "_lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
     # A deadlock, which only the missing lock makes possible, is to be seen and not survived.
     for event in ENDS:
@@ -38,11 +39,11 @@ def without_lock(monkeypatch):
 
 
 @pytest.fixture
-def decided_before_anybody_acts(request, monkeypatch):
+def decided_before_anybody_acts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both contestants have found the transfer open, and have been authorised, if no lock keeps them from it."""
     gate, authorise = Gate(2, held="without_lock" not in request.fixturenames), operations._authorise
 
-    def authorise_and_wait(*args, **kwargs):
+    def authorise_and_wait(*args: Any, **kwargs: Any) -> None:
         authorise(*args, **kwargs)
         gate()
 
@@ -51,8 +52,8 @@ def decided_before_anybody_acts(request, monkeypatch):
 
 @pytest.mark.parametrize(("state", "one", "other"), RACES)
 def test_of_two_decisions_one_wins_and_the_other_hears_of_the_wrong_state(
-    state, one, other, stocked, bob, decided_before_anybody_acts
-):
+    state: Any, one: Any, other: Any, stocked: Wallet, bob: Wallet, decided_before_anybody_acts: None
+) -> None:
     transfer = open_transfer(state, stocked, bob)
 
     outcomes = race([decide(state, event, transfer, stocked, bob) for event in (one, other)])
@@ -69,8 +70,14 @@ def test_of_two_decisions_one_wins_and_the_other_hears_of_the_wrong_state(
 
 @pytest.mark.parametrize(("state", "one", "other"), [RACES[0], RACES[4]])
 def test_control_without_the_lock_both_decide_and_only_the_database_stops_the_second(
-    state, one, other, stocked, bob, without_lock, decided_before_anybody_acts
-):
+    state: Any,
+    one: Any,
+    other: Any,
+    stocked: Wallet,
+    bob: Wallet,
+    without_lock: None,
+    decided_before_anybody_acts: None,
+) -> None:
     transfer = open_transfer(state, stocked, bob)
 
     outcomes = race([decide(state, event, transfer, stocked, bob) for event in (one, other)])
@@ -81,7 +88,7 @@ def test_control_without_the_lock_both_decide_and_only_the_database_stops_the_se
     assert_sound()
 
 
-def test_of_32_accepts_one_wins(stocked, bob):
+def test_of_32_accepts_one_wins(stocked: Wallet, bob: Wallet) -> None:
     transfer = open_transfer("pending", stocked, bob)
 
     outcomes = race([decide("pending", "accept", transfer, stocked, bob)] * 32)
@@ -90,7 +97,7 @@ def test_of_32_accepts_one_wins(stocked, bob):
     assert_sound()
 
 
-def test_requests_that_can_be_fulfilled_once_are_fulfilled_once(stocked, bob):
+def test_requests_that_can_be_fulfilled_once_are_fulfilled_once(stocked: Wallet, bob: Wallet) -> None:
     # 40 tokens, 6 requests of 10 each: 4 can be kept, the others stay open.
     requests = [operations.send_bundle(actor=bob, sender="alice", receiver="bobby", size=10) for _ in range(6)]
 
@@ -102,8 +109,8 @@ def test_requests_that_can_be_fulfilled_once_are_fulfilled_once(stocked, bob):
     assert_sound()
 
 
-def test_sending_accepting_and_declining_at_once_loses_nothing(stocked, bob, sapling):
-    def busy(client):
+def test_sending_accepting_and_declining_at_once_loses_nothing(stocked: Wallet, bob: Wallet, sapling: Wallet) -> None:
+    def busy(client: Any) -> Any:
         states = []
         for _ in range(6):
             try:
@@ -130,13 +137,13 @@ def test_sending_accepting_and_declining_at_once_loses_nothing(stocked, bob, sap
     ids=["repeated", "control"],
 )
 def test_row_20_a_decision_that_is_undone_to_end_a_deadlock_is_taken_all_the_same(
-    stocked, bob, monkeypatch, accept, outcome, moved
-):
+    stocked: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch, accept: Any, outcome: str, moved: int
+) -> None:
     """Somebody outside the ledger takes the locks in another order. Without the repetition the decision is lost."""
     transfer, complete = open_transfer("pending", stocked, bob), ledger.complete_reserved
     has_tokens, has_transfer = threading.Event(), threading.Event()
 
-    def take_tokens_and_then_the_transfer():
+    def take_tokens_and_then_the_transfer() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL deadlock_timeout = '1min'")
             cursor.execute("SELECT FROM wallets_token WHERE transfer_pending_id = %s FOR UPDATE", [transfer.id])
@@ -144,7 +151,7 @@ def test_row_20_a_decision_that_is_undone_to_end_a_deadlock_is_taken_all_the_sam
             assert has_transfer.wait(PATIENCE_SECONDS)
             cursor.execute("SELECT FROM transfers_transfer WHERE id = %s FOR UPDATE", [transfer.id])
 
-    def complete_when_the_circle_is_all_but_closed(**arguments):
+    def complete_when_the_circle_is_all_but_closed(**arguments: Any) -> Any:
         if not has_transfer.is_set():
             has_transfer.set()
             with connection.cursor() as cursor:
@@ -155,7 +162,7 @@ def test_row_20_a_decision_that_is_undone_to_end_a_deadlock_is_taken_all_the_sam
                     cursor.execute("SELECT pg_stat_clear_snapshot()")
         return complete(**arguments)
 
-    def accept_what_somebody_holds():
+    def accept_what_somebody_holds() -> Any:
         assert has_tokens.wait(PATIENCE_SECONDS)
         return accept(actor=bob, transfer_id=transfer.id)
 

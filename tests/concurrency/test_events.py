@@ -1,7 +1,9 @@
 """Who follows the events misses none that is committed late; the control reads on regardless and misses one."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -11,14 +13,15 @@ from transfers import bulk, events, operations
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets import operations as wallets
+from wallets.models import Wallet
 
 
 @contextmanager
-def committed_late(act):
+def committed_late(act: Any) -> Iterator[None]:
     """Do something in a transaction of another connection that is committed at the end of the block."""
     done, commit, errors = threading.Event(), threading.Event(), []
 
-    def run():
+    def run() -> None:
         try:
             with transaction.atomic():
                 act()
@@ -44,21 +47,21 @@ def committed_late(act):
 class Reader:
     """Somebody who follows the cursor, and asks again at the end."""
 
-    def __init__(self, wallet):
+    def __init__(self, wallet: Any) -> None:
         self.wallet, self.position, self.seen = wallet, None, []
         self.read()
         self.seen.clear()
 
-    def read(self, limit=3):
+    def read(self, limit: int = 3) -> None:
         while rows := events.events_visible_to(actor_id=self.wallet.pk, wallet=None, limit=limit, after=self.position):
             self.position = (rows[-1].number, rows[-1].party)
             self.seen += [(row.wallet_id, row.type, row.number) for row in rows]
 
-    def types(self):
+    def types(self) -> Any:
         return [kind for _, kind, _ in self.seen]
 
 
-def send(alice, bob, size=1):
+def send(alice: Any, bob: Any, size: int = 1) -> Any:
     return operations.send_bundle(actor=alice, sender=alice.name, receiver=bob.name, size=size)
 
 
@@ -71,7 +74,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE)
-def test_an_event_that_is_committed_late_is_read_in_its_place(stocked, bob, late):
+def test_an_event_that_is_committed_late_is_read_in_its_place(stocked: Wallet, bob: Wallet, late: Any) -> None:
     reader = Reader(stocked)
     with committed_late(lambda: LATE[late](stocked, bob)):
         send(stocked, bob)
@@ -85,7 +88,9 @@ def test_an_event_that_is_committed_late_is_read_in_its_place(stocked, bob, late
     assert numbers == sorted(numbers)
 
 
-def test_control_a_reader_that_does_not_wait_for_the_order_misses_the_late_event(stocked, bob, monkeypatch):
+def test_control_a_reader_that_does_not_wait_for_the_order_misses_the_late_event(
+    stocked: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(event_sequence, "SETTLED", "SELECT last_value FROM wallets_event_number")
     reader = Reader(stocked)
     with committed_late(lambda: send(stocked, bob, 2)):
@@ -96,10 +101,10 @@ def test_control_a_reader_that_does_not_wait_for_the_order_misses_the_late_event
     assert reader.types() == ["transfer_requested"]
 
 
-def test_an_effect_that_is_rolled_back_leaves_neither_an_event_nor_a_hole(stocked, bob):
+def test_an_effect_that_is_rolled_back_leaves_neither_an_event_nor_a_hole(stocked: Wallet, bob: Wallet) -> None:
     reader = Reader(stocked)
 
-    def fail():
+    def fail() -> None:
         with transaction.atomic():
             send(stocked, bob, 2)
             trusts.request_trust(actor=stocked, request_type="send", requestee="bobby")
@@ -112,16 +117,18 @@ def test_an_effect_that_is_rolled_back_leaves_neither_an_event_nor_a_hole(stocke
     assert reader.types() == ["transfer_requested"]
 
 
-def test_a_reader_beside_eight_writers_reads_each_event_once_and_in_order(stocked, sapling, bob):
+def test_a_reader_beside_eight_writers_reads_each_event_once_and_in_order(
+    stocked: Wallet, sapling: Wallet, bob: Wallet
+) -> None:
     reader = Reader(stocked)
     going_on = threading.Event()
 
-    def write():
+    def write() -> None:
         for _ in range(4):
             send(stocked, sapling)
             send(stocked, bob)
 
-    def follow():
+    def follow() -> None:
         while not going_on.is_set():
             reader.read()
 

@@ -79,7 +79,9 @@ def without_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("stored", ["preferred", "old"])
-def test_a_login_that_verified_the_old_password_issues_nothing_after_the_change(alice, monkeypatch, stored):
+def test_a_login_that_verified_the_old_password_issues_nothing_after_the_change(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
     if stored == "old":
         Wallet.objects.filter(pk=alice.pk).update(password=PEER_HASH)
     found = after_the_first_verification(monkeypatch, lambda: operations.set_password(wallet=alice, password=NEW))
@@ -93,7 +95,9 @@ def test_a_login_that_verified_the_old_password_issues_nothing_after_the_change(
     assert opens(log_in(NEW)())
 
 
-def test_control_without_comparing_the_login_of_the_old_password_outlives_it(alice, without_comparing, monkeypatch):
+def test_control_without_comparing_the_login_of_the_old_password_outlives_it(
+    alice: Wallet, without_comparing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     after_the_first_verification(monkeypatch, lambda: operations.set_password(wallet=alice, password=NEW))
 
     assert opens(log_in()())
@@ -121,14 +125,18 @@ def race_with_the_change(alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held
     return race([log_in(), lambda: operations.set_password(wallet=alice, password=NEW)])
 
 
-def test_a_login_and_a_change_at_once_leave_no_token_of_the_old_password(alice, monkeypatch):
+def test_a_login_and_a_change_at_once_leave_no_token_of_the_old_password(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outcomes = race_with_the_change(alice, monkeypatch, held=True)
 
     assert outcomes[1] is None
     assert valid_tokens() == 0
 
 
-def test_control_without_the_lock_a_token_of_the_old_password_lives_on(alice, monkeypatch):
+def test_control_without_the_lock_a_token_of_the_old_password_lives_on(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         operations,
         "_password_until_commit",
@@ -142,7 +150,7 @@ def test_control_without_the_lock_a_token_of_the_old_password_lives_on(alice, mo
     assert opens(outcomes[0])
 
 
-def test_of_16_logins_and_a_change_no_token_of_the_old_password_is_left(alice):
+def test_of_16_logins_and_a_change_no_token_of_the_old_password_is_left(alice: Wallet) -> None:
     operations.create_wallet(name="bobby", password=OLD)
     neighbour = operations.authenticate(name_or_id="bobby", password=OLD)
 
@@ -154,7 +162,7 @@ def test_of_16_logins_and_a_change_no_token_of_the_old_password_is_left(alice):
     assert opens(neighbour)
 
 
-def test_logins_that_replace_an_old_hash_at_once_all_succeed(alice):
+def test_logins_that_replace_an_old_hash_at_once_all_succeed(alice: Wallet) -> None:
     Wallet.objects.filter(pk=alice.pk).update(password=PEER_HASH)
 
     outcomes = race([log_in()] * 8)
@@ -163,7 +171,9 @@ def test_logins_that_replace_an_old_hash_at_once_all_succeed(alice):
     assert hashers.identify_hasher(Wallet.objects.get().password).algorithm == hashers.get_hasher().algorithm
 
 
-def test_a_login_goes_on_if_another_one_replaced_the_hash_meanwhile(alice, monkeypatch):
+def test_a_login_goes_on_if_another_one_replaced_the_hash_meanwhile(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Wallet.objects.filter(pk=alice.pk).update(password=PEER_HASH)
     others: list[str] = []
     found = after_the_first_verification(monkeypatch, lambda: others.append(log_in()()))
@@ -177,7 +187,9 @@ def test_a_login_goes_on_if_another_one_replaced_the_hash_meanwhile(alice, monke
 
 
 @pytest.mark.parametrize("how", ["revoked", "ended"])
-def test_an_api_key_that_ends_during_a_login_gives_no_token(alice, monkeypatch, how):
+def test_an_api_key_that_ends_during_a_login_gives_no_token(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     key, _ = operations.create_api_key(name="partner")
 
     def end() -> None:

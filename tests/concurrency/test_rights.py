@@ -109,7 +109,7 @@ RIGHTS: Final = {
 
 @pytest.mark.parametrize("has_lock", [True, False], ids=["", "control"])
 @pytest.mark.parametrize("kind", RIGHTS)
-def test_a_right_does_not_end_under_what_rests_on_it(world, kind, has_lock):
+def test_a_right_does_not_end_under_what_rests_on_it(world: World, kind: Any, has_lock: bool) -> None:
     if kind in {"manage", "yield"}:
         # So that a manager may push coins to the other side.
         giver, receiver = ("alice", "bobby") if kind == "manage" else ("bobby", "alice")
@@ -124,7 +124,7 @@ def test_a_right_does_not_end_under_what_rests_on_it(world, kind, has_lock):
     assert [name for name, can in ends.items() if can is has_lock] == []
 
 
-def test_whatever_changes_something_is_raced():
+def test_whatever_changes_something_is_raced() -> None:
     posts = {path.name for path in PATHS if any(not endpoint.startswith("GET ") for endpoint in path.endpoints)}
 
     assert posts - {path.name for path in PATHS if path.writes} == READS

@@ -1,6 +1,7 @@
 """Counts of tokens while transfers are under way."""
 
 import threading
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -9,23 +10,23 @@ from tests.concurrency.races import assert_sound, kinds, race
 from transfers import counters, errors, operations
 from trusts import operations as trusts
 from wallets import event_sequence
-from wallets.models import Token
+from wallets.models import Token, Wallet
 from wallets.sql_files import load
 
 
-def held(wallet):
+def held(wallet: Any) -> Any:
     return Token.objects.filter(wallet=wallet).count()
 
 
-def told(wallet):
+def told(wallet: Any) -> Any:
     return counters.token_counts([wallet.pk])[wallet.pk].total
 
 
-def fold_while_an_earlier_transfer_is_not_committed(alice):
+def fold_while_an_earlier_transfer_is_not_committed(alice: Any) -> None:
     """Draw a number in one transaction, let another one overtake it, fold, and only then commit the first."""
     drawn, commit = threading.Event(), threading.Event()
 
-    def slow():
+    def slow() -> None:
         try:
             with transaction.atomic():
                 operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
@@ -43,7 +44,7 @@ def fold_while_an_earlier_transfer_is_not_committed(alice):
     thread.join(timeout=30)
 
 
-def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked, sapling):
+def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked: Wallet, sapling: Wallet) -> None:
     fold_while_an_earlier_transfer_is_not_committed(stocked)
 
     assert (told(stocked), told(sapling)) == (held(stocked), held(sapling)) == (38, 2)
@@ -52,7 +53,9 @@ def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked
     assert_sound()
 
 
-def test_control_folding_up_to_the_newest_number_loses_it(stocked, sapling, monkeypatch):
+def test_control_folding_up_to_the_newest_number_loses_it(
+    stocked: Wallet, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(event_sequence, "SETTLED", "SELECT last_value FROM wallets_event_number")
 
     fold_while_an_earlier_transfer_is_not_committed(stocked)
@@ -62,11 +65,13 @@ def test_control_folding_up_to_the_newest_number_loses_it(stocked, sapling, monk
 
 
 @pytest.mark.parametrize("folders", [1, 3])
-def test_every_look_during_a_storm_sees_counts_that_add_up(stocked, sapling, bob, folders):
+def test_every_look_during_a_storm_sees_counts_that_add_up(
+    stocked: Wallet, sapling: Wallet, bob: Wallet, folders: int
+) -> None:
     over = threading.Event()
     trusts.open_managed_wallet(actor=stocked, name="another")
 
-    def storm(client):
+    def storm(client: Any) -> None:
         try:
             for turn in range(12):
                 sender, receiver = [("alice", "sapling"), ("sapling", "another"), ("another", "alice")][
@@ -82,11 +87,11 @@ def test_every_look_during_a_storm_sees_counts_that_add_up(stocked, sapling, bob
         finally:
             over.set()
 
-    def fold():
+    def fold() -> None:
         while not over.is_set():
             counters.roll_up()
 
-    def look():
+    def look() -> Any:
         wrong = []
         while not over.is_set():
             with transaction.atomic(), connection.cursor() as cursor:

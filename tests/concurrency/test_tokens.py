@@ -2,6 +2,7 @@
 
 import re
 import threading
+from typing import Any
 
 import pytest
 
@@ -10,18 +11,18 @@ from transfers import errors, ledger, operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
-from wallets.models import Token
+from wallets.models import Token, Wallet
 from wallets.sql_files import load
 
 CLIENTS = 32
 
 
-def tokens_of(wallet):
+def tokens_of(wallet: Any) -> Any:
     return list(Token.objects.filter(wallet=wallet).order_by("id").values_list("id", flat=True))
 
 
 @pytest.fixture
-def without_locks(monkeypatch):
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the row locks out of every statement of the ledger, and leave all else as it is."""
     parts = ("select_available", "select_waiting", "select_listed", "select_reserved")
     assert all("FOR NO KEY UPDATE" in ledger.load("transfers", f"parts/{part}") for part in parts)
@@ -32,7 +33,7 @@ def without_locks(monkeypatch):
     monkeypatch.setattr(ledger, "load", load_without_locks)
 
 
-def send_the_same_list(alice, receivers):
+def send_the_same_list(alice: Any, receivers: Any) -> Any:
     listed = tokens_of(alice)[:5]
     return race(
         [
@@ -44,7 +45,7 @@ def send_the_same_list(alice, receivers):
     )
 
 
-def test_row_20_of_32_clients_with_one_token_list_one_wins(stocked, sapling):
+def test_row_20_of_32_clients_with_one_token_list_one_wins(stocked: Wallet, sapling: Wallet) -> None:
     outcomes = send_the_same_list(stocked, ["sapling"] * CLIENTS)
 
     assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": CLIENTS - 1}
@@ -53,7 +54,7 @@ def test_row_20_of_32_clients_with_one_token_list_one_wins(stocked, sapling):
     assert_sound()
 
 
-def test_of_32_clients_that_reserve_one_token_list_one_wins(stocked, bob):
+def test_of_32_clients_that_reserve_one_token_list_one_wins(stocked: Wallet, bob: Wallet) -> None:
     outcomes = send_the_same_list(stocked, ["bobby"] * CLIENTS)
 
     assert kinds(outcomes) == {"pending": 1, "TokenReserved": CLIENTS - 1}
@@ -61,7 +62,9 @@ def test_of_32_clients_that_reserve_one_token_list_one_wins(stocked, bob):
     assert_sound()
 
 
-def test_control_without_the_lock_a_token_that_another_took_is_taken_again(stocked, sapling, bob, without_locks):
+def test_control_without_the_lock_a_token_that_another_took_is_taken_again(
+    stocked: Wallet, sapling: Wallet, bob: Wallet, without_locks: None
+) -> None:
     # One statement is held between its look at the tokens and its change of them, by a lock on the first of them:
     # it has chosen, and does not look again. What saves the books then is the number of the movement alone.
     listed = tokens_of(stocked)[:1]
@@ -77,7 +80,7 @@ def test_control_without_the_lock_a_token_that_another_took_is_taken_again(stock
     assert Movement.objects.filter(token_id=listed[0], number__gt=0).count() == 2
 
 
-def two_sends(alice, listed):
+def two_sends(alice: Any, listed: Any) -> Any:
     return race(
         [
             lambda receiver=receiver: operations.send_tokens(
@@ -88,7 +91,9 @@ def two_sends(alice, listed):
     )
 
 
-def test_with_the_lock_a_token_that_another_took_is_not_taken_again(stocked, sapling, bob):
+def test_with_the_lock_a_token_that_another_took_is_not_taken_again(
+    stocked: Wallet, sapling: Wallet, bob: Wallet
+) -> None:
     listed = tokens_of(stocked)[:1]
     trusts.open_managed_wallet(actor=stocked, name="another")
     with locked("SELECT 1 FROM wallets_token WHERE id = %s FOR UPDATE", listed):
@@ -103,12 +108,14 @@ def test_with_the_lock_a_token_that_another_took_is_not_taken_again(stocked, sap
 
 
 @pytest.mark.parametrize("receiver", ["sapling", "bobby"])
-def test_a_wallet_is_drained_to_the_last_token_and_not_further(stocked, sapling, bob, receiver):
+def test_a_wallet_is_drained_to_the_last_token_and_not_further(
+    stocked: Wallet, sapling: Wallet, bob: Wallet, receiver: str
+) -> None:
     # 32 clients ask for 3 of 40 tokens twice: 13 bundles can be had, and 1 token stays.
-    def draw():
+    def draw() -> Any:
         return [attempt(), attempt()]
 
-    def attempt():
+    def attempt() -> Any:
         try:
             return operations.send_bundle(actor=stocked, sender="alice", receiver=receiver, size=3).state
         except errors.InsufficientTokens:
@@ -123,7 +130,7 @@ def test_a_wallet_is_drained_to_the_last_token_and_not_further(stocked, sapling,
     assert_sound()
 
 
-def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked, sapling):
+def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked: Wallet, sapling: Wallet) -> None:
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
         source, destination = (ledger.WalletReference(id=wallet.pk) for wallet in (stocked, sapling))
         request = ledger.Request(stocked.pk, stocked.pk, source, destination)
@@ -133,7 +140,7 @@ def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked, s
     assert Transfer.objects.count() == 0
 
 
-def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked, sapling):
+def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked: Wallet, sapling: Wallet) -> None:
     outcomes = []
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
         sender = threading.Thread(
@@ -149,12 +156,12 @@ def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked, sapling):
     assert_sound()
 
 
-def test_row_20_500_opposite_transfers_end_without_a_deadlock(stocked, sapling):
+def test_row_20_500_opposite_transfers_end_without_a_deadlock(stocked: Wallet, sapling: Wallet) -> None:
     operations.issue_tokens(wallet=sapling, count=40)
     there, back = tokens_of(stocked), tokens_of(sapling)
     trips = [(there, "alice", "sapling"), (list(reversed(back)), "sapling", "alice")]
 
-    def travel(client):
+    def travel(client: Any) -> Any:
         states = []
         for trip in range(63):
             listed, sender, receiver = trips[(client + trip) % 2]
@@ -181,10 +188,12 @@ def test_row_20_500_opposite_transfers_end_without_a_deadlock(stocked, sapling):
     assert_sound()
 
 
-def test_history_is_numbered_in_the_order_in_which_the_token_moved(stocked, sapling, bob):
+def test_history_is_numbered_in_the_order_in_which_the_token_moved(
+    stocked: Wallet, sapling: Wallet, bob: Wallet
+) -> None:
     token = tokens_of(stocked)[:1]
 
-    def bounce():
+    def bounce() -> None:
         for sender, receiver in [("alice", "sapling"), ("sapling", "alice")] * 5:
             try:
                 operations.send_tokens(actor=stocked, sender=sender, receiver=receiver, token_ids=token)
@@ -200,7 +209,7 @@ def test_history_is_numbered_in_the_order_in_which_the_token_moved(stocked, sapl
     assert_sound()
 
 
-def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(stocked, bob):
+def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(stocked: Wallet, bob: Wallet) -> None:
     row = trusts.request_trust(actor=stocked, request_type=TrustRequestType.SEND, requestee="bobby")
     trusts.accept_trust(actor=bob, trust_id=row.id)
     outcomes = []
@@ -232,7 +241,7 @@ def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(
     assert_sound()
 
 
-def test_one_capture_gets_one_token_however_often_it_is_issued_at_once(alice):
+def test_one_capture_gets_one_token_however_often_it_is_issued_at_once(alice: Wallet) -> None:
     captures = [alice.pk]
 
     outcomes = race([lambda: operations.issue_tokens(wallet=alice, capture_ids=captures)] * 8)

@@ -1,6 +1,7 @@
 """Races for trusts. Each has a control without the lock, which shows the race."""
 
 import threading
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -9,21 +10,22 @@ from tests.concurrency.races import PATIENCE_SECONDS, Gate, kinds, race
 from trusts import operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustRequestType
+from wallets.models import Wallet
 
 
 @pytest.fixture
-def without_locks(monkeypatch):
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
 
 
 @pytest.fixture
-def looked_before_anybody_writes(request, monkeypatch):
+def looked_before_anybody_writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both contestants have found nothing in the way before either goes on, if no lock keeps them from it."""
     gate = Gate(2, held="without_locks" not in request.fixturenames)
     for name in ("_is_prevented", "_would_close_a_circle"):
         look = getattr(operations, name)
 
-        def look_and_wait(*args, look=look, **kwargs):
+        def look_and_wait(*args: Any, look: Any = look, **kwargs: Any) -> Any:
             found = look(*args, **kwargs)
             gate()
             return found
@@ -31,20 +33,22 @@ def looked_before_anybody_writes(request, monkeypatch):
         monkeypatch.setattr(operations, name, look_and_wait)
 
 
-def ask(asking, request_type, answering):
+def ask(asking: Any, request_type: Any, answering: Any) -> Any:
     return lambda: operations.request_trust(
         actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name
     )
 
 
-def test_of_16_identical_requests_one_is_stored(alice, bob):
+def test_of_16_identical_requests_one_is_stored(alice: Wallet, bob: Wallet) -> None:
     outcomes = race([ask(alice, "send", bob)] * 16)
 
     assert kinds(outcomes) == {"requested": 1, "TrustAlreadyExists": 15}
     assert (Trust.objects.count(), TrustChange.objects.count()) == (1, 1)
 
 
-def test_row_26_the_constraint_alone_stores_one_of_16(alice, bob, without_locks, monkeypatch):
+def test_row_26_the_constraint_alone_stores_one_of_16(
+    alice: Wallet, bob: Wallet, without_locks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(operations, "_is_prevented", lambda **_: False)
 
     outcomes = race([ask(alice, "send", bob)] * 16)
@@ -54,8 +58,8 @@ def test_row_26_the_constraint_alone_stores_one_of_16(alice, bob, without_locks,
 
 
 def test_control_without_lock_and_constraint_both_of_two_are_stored(
-    alice, bob, without_locks, looked_before_anybody_writes
-):
+    alice: Wallet, bob: Wallet, without_locks: None, looked_before_anybody_writes: None
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'trust_open_once'")
         definition = cursor.fetchone()[0]
@@ -72,7 +76,9 @@ OPPOSITE = [("send", "receive"), ("send", "manage"), ("manage", "yield")]
 
 
 @pytest.mark.parametrize(("mine", "his"), OPPOSITE)
-def test_of_two_opposite_requests_one_is_stored(alice, bob, mine, his, looked_before_anybody_writes):
+def test_of_two_opposite_requests_one_is_stored(
+    alice: Wallet, bob: Wallet, mine: Any, his: Any, looked_before_anybody_writes: None
+) -> None:
     outcomes = race([ask(alice, mine, bob), ask(bob, his, alice)])
 
     assert kinds(outcomes) == {"requested": 1, "TrustAlreadyExists": 1}
@@ -80,12 +86,12 @@ def test_of_two_opposite_requests_one_is_stored(alice, bob, mine, his, looked_be
 
 
 def test_control_without_the_lock_both_opposite_requests_are_stored(
-    alice, bob, without_locks, looked_before_anybody_writes
-):
+    alice: Wallet, bob: Wallet, without_locks: None, looked_before_anybody_writes: None
+) -> None:
     assert kinds(race([ask(alice, "send", bob), ask(bob, "receive", alice)])) == {"requested": 2}
 
 
-def circle(alice, bob):
+def circle(alice: Any, bob: Any) -> Any:
     there, back = ask(alice, "manage", bob)(), ask(bob, "manage", alice)()
     return race(
         [
@@ -95,18 +101,20 @@ def circle(alice, bob):
     )
 
 
-def test_two_wallets_never_come_to_manage_each_other(alice, bob, looked_before_anybody_writes):
+def test_two_wallets_never_come_to_manage_each_other(
+    alice: Wallet, bob: Wallet, looked_before_anybody_writes: None
+) -> None:
     assert kinds(circle(alice, bob)) == {"trusted": 1, "ManagementCircle": 1}
 
 
 def test_control_without_the_lock_two_wallets_come_to_manage_each_other(
-    alice, bob, without_locks, looked_before_anybody_writes
-):
+    alice: Wallet, bob: Wallet, without_locks: None, looked_before_anybody_writes: None
+) -> None:
     assert kinds(circle(alice, bob)) == {"trusted": 2}
 
 
 @pytest.mark.parametrize("event", ["decline_trust", "delete_trust"])
-def test_accept_and_its_opposite_come_one_after_the_other(alice, bob, event):
+def test_accept_and_its_opposite_come_one_after_the_other(alice: Wallet, bob: Wallet, event: str) -> None:
     trust = ask(alice, "send", bob)()
     actor = bob if event == "decline_trust" else alice
 
@@ -130,7 +138,7 @@ def test_accept_and_its_opposite_come_one_after_the_other(alice, bob, event):
 
 
 @pytest.fixture(params=["both locks", "that of the wallets", "that of the control", "none"])
-def locks(request, monkeypatch):
+def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The lock on the wallets and that on the trust that gives the control: each keeps the order."""
     if request.param in ("that of the control", "none"):
         monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
@@ -148,14 +156,16 @@ AT_WORK = {
 
 
 @pytest.mark.parametrize("work", AT_WORK)
-def test_a_manager_does_nothing_after_its_control_has_ended(alice, bob, sapling, locks, work, monkeypatch):
+def test_a_manager_does_nothing_after_its_control_has_ended(
+    alice: Wallet, bob: Wallet, sapling: Wallet, locks: Any, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = {"actor": alice, "requester": "sapling", "requestee": "bobby", "request_type": TrustRequestType.YIELD}
     trust = None if work == "it asks for a trust" else operations.request_trust(**asked)
     manage = Trust.objects.get(request_type="manage")
     is_authorised = threading.Event()
     gate, authorised = Gate(2, held=locks != "none"), getattr(operations, AT_WORK[work])
 
-    def authorised_and_waiting(*args, **kwargs):
+    def authorised_and_waiting(*args: Any, **kwargs: Any) -> Any:
         found = authorised(*args, **kwargs)
         if kwargs.get("actor") != sapling:
             is_authorised.set()
@@ -164,7 +174,7 @@ def test_a_manager_does_nothing_after_its_control_has_ended(alice, bob, sapling,
 
     monkeypatch.setattr(operations, AT_WORK[work], authorised_and_waiting)
 
-    def end():
+    def end() -> None:
         assert is_authorised.wait(timeout=PATIENCE_SECONDS)
         if trust is None:
             operations.dismiss_manager(actor=sapling, wallet_id=sapling.pk, manager="alice")

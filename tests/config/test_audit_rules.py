@@ -8,6 +8,7 @@ fails here.
 
 import functools
 import re
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -93,23 +94,23 @@ DUMMIES = {
 
 
 @functools.cache
-def tables():
+def tables() -> Any:
     return {model._meta.db_table: model for label in audits.APPS for model in apps.get_app_config(label).get_models()}
 
 
-def rows(statement, **values):
+def rows(statement: Any, **values: Any) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
 
 
-def test_every_table_of_ours_is_audited():
+def test_every_table_of_ours_is_audited() -> None:
     theirs = ("auth_", "django_")
 
     assert {table for table in connection.introspection.table_names() if not table.startswith(theirs)} == set(tables())
 
 
-def constraints(kinds):
+def constraints(kinds: Any) -> Any:
     """Return (table, name, columns) of all constraints of these kinds, as PostgreSQL has them."""
     return rows(
         "SELECT relation.relname, conname, ARRAY(SELECT attname::text FROM unnest(conkey) AS key (number)"
@@ -121,7 +122,7 @@ def constraints(kinds):
     )
 
 
-def unique_indexes():
+def unique_indexes() -> Any:
     """Return (table, name, columns) of all unique indexes, those behind constraints and primary keys included."""
     return rows(
         "SELECT relation.relname, index.relname, ARRAY(SELECT attname::text FROM unnest(indkey::int[]) AS key (number)"
@@ -133,7 +134,7 @@ def unique_indexes():
     )
 
 
-def types(table):
+def types(table: Any) -> Any:
     """Return the type of each column."""
     return dict(
         rows(
@@ -144,7 +145,7 @@ def types(table):
     )
 
 
-def plant(table, **values):
+def plant(table: Any, **values: Any) -> Any:
     """Insert a row with these SQL values, past every constraint of the table, and return its primary key."""
     required = [f.column for f in tables()[table]._meta.local_concrete_fields if not f.null and not f.generated]
     kinds = types(table)
@@ -157,12 +158,12 @@ def plant(table, **values):
     return planted
 
 
-def let_triggers_sleep():
+def let_triggers_sleep() -> None:
     """Switch triggers and foreign keys off, in the transaction of the test, as for a careless superuser."""
     rows("SET LOCAL session_replication_role = replica")
 
 
-def strip(table):
+def strip(table: Any) -> None:
     """Drop whatever the database enforces of the table's rows."""
     for statement in (
         "SELECT format('ALTER TABLE %%I DROP CONSTRAINT %%I CASCADE', relname, conname) FROM pg_constraint"
@@ -178,7 +179,7 @@ def strip(table):
             rows(command)
 
 
-def double(table, unique, columns):
+def double(table: Any, unique: Any, columns: Any) -> Any:
     """Insert two rows that a unique index forbids; return their primary keys in order."""
     meta = tables()[table]._meta
     key = meta.pk.column
@@ -195,7 +196,7 @@ def double(table, unique, columns):
     return sorted((first, second))
 
 
-def plant_all(table, checks, uniques, required):
+def plant_all(table: Any, checks: Any, uniques: Any, required: Any) -> Any:
     """Plant a violation of each constraint of the table; return by its name what the audit must find."""
     meta = tables()[table]._meta
     named = {constraint.name for constraint in meta.constraints}
@@ -216,7 +217,7 @@ def plant_all(table, checks, uniques, required):
     return {f"{table}: {name}": finding for name, finding in expected.items()}
 
 
-def test_the_audit_names_what_breaks_a_constraint():
+def test_the_audit_names_what_breaks_a_constraint() -> None:
     checks, uniques, references = constraints("c"), unique_indexes(), constraints("f")
     required = rows(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
@@ -329,7 +330,7 @@ UNSEEN = {"auditrun_kept", "event_append_only", "operatoraction_append_only"}
 
 
 @pytest.fixture
-def world():
+def world() -> Any:
     """A few rows of all that triggers guard."""
     alice, bob = (wallets.create_wallet(name=name, password="correct horse") for name in ("alice", "bobby"))
     transfers.issue_tokens(wallet=alice, count=5)
@@ -360,7 +361,7 @@ def world():
     return {"alice": alice.pk, "bob": bob.pk}
 
 
-def test_the_audit_names_what_triggers_refuse(world):
+def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
     triggers = rows(
         "SELECT DISTINCT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
         " WHERE relname = ANY(%(tables)s) AND NOT tgisinternal",

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,7 +27,7 @@ __all__ = ["empty_database"]
 
 
 @pytest.fixture
-def backup(transactional_db, tmp_path):
+def backup(transactional_db: None, tmp_path: Path) -> Any:
     """A ledger with a little of everything, and its backup."""
     alice = wallets.create_wallet(name="alice", password="correct horse")
     trusts.open_managed_wallet(actor=alice, name="bobby")
@@ -45,12 +47,12 @@ def backup(transactional_db, tmp_path):
     return directory
 
 
-def restore(directory, url, *arguments):
+def restore(directory: Any, url: Any, *arguments: Any) -> Any:
     environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.base"}
     return manage("restore", str(directory), *arguments, environment=environment)
 
 
-def rows(url):
+def rows(url: Any) -> Any:
     """What the restored database holds, asked by a connection of its own."""
     with psycopg.connect(url) as other:
         return {
@@ -62,7 +64,7 @@ def rows(url):
         }
 
 
-def test_a_restored_database_is_the_one_that_was_backed_up(backup, empty_database):
+def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_database: Any) -> None:
     manifest = json.loads((backup / "manifest.json").read_text())
     assert manifest["counts"]["wallets_wallet"] == 2
     assert manifest["counts"]["transfers_movement"] == 10
@@ -94,7 +96,9 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup, empty_databas
     assert replaced.returncode == 0, replaced.stderr
 
 
-def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(backup, empty_database, tmp_path):
+def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(
+    backup: Any, empty_database: Any, tmp_path: Path
+) -> None:
     alice = Wallet.objects.get(name="alice")
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
@@ -110,7 +114,7 @@ def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(ba
     assert "do not let this database serve" in restored.stderr
 
 
-def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backup, settings):
+def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backup: Any, settings: Any) -> None:
     settings.VAULT_KEY = "b3RoZXIgdmF1bHQga2V5LCAzMiBieXRlcyBsb25nISE="
 
     with pytest.raises(backups.BackupError, match="COPPICE_VAULT_KEY is not the key"):
@@ -119,15 +123,15 @@ def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backu
     assert Wallet.objects.filter(name="charlie").exists()
 
 
-def test_a_database_that_others_use_is_refused(backup):
+def test_a_database_that_others_use_is_refused(backup: Any) -> None:
     with psycopg.connect(database_url()), pytest.raises(backups.BackupError, match="1 others are connected"):
         backups.restore(backup, replace=True)
 
     assert Wallet.objects.filter(name="charlie").exists()
 
 
-def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup, tmp_path):
-    def changed(name, **changes):
+def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup: Any, tmp_path: Path) -> None:
+    def changed(name: Any, **changes: Any) -> Any:
         copy = tmp_path / name
         shutil.copytree(backup, copy)
         manifest = json.loads((copy / "manifest.json").read_text())
@@ -154,7 +158,9 @@ def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup, tmp_pat
             backups.read_manifest(directory)
 
 
-def test_a_backup_that_fails_leaves_nothing(transactional_db, tmp_path, monkeypatch):
+def test_a_backup_that_fails_leaves_nothing(
+    transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backups, "_program", lambda name, at_least: (backups.Path("/bin/false"), "18.0"))
 
     with pytest.raises(backups.BackupError, match="false failed: it did not say why"):
@@ -163,12 +169,12 @@ def test_a_backup_that_fails_leaves_nothing(transactional_db, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_backup_never_goes_over_another(backup):
+def test_a_backup_never_goes_over_another(backup: Any) -> None:
     with pytest.raises(backups.BackupError, match="is there already"):
         backups.back_up(backup)
 
 
-def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup, settings):
+def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup: Any, settings: Any) -> None:
     text = (backup / "manifest.json").read_text()
 
     assert settings.VAULT_KEY not in text
@@ -176,12 +182,12 @@ def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup, settings)
     assert set(json.loads(text)["fingerprints"]) == {"COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY"}
 
 
-def test_a_missing_program_is_named_with_what_to_install():
+def test_a_missing_program_is_named_with_what_to_install() -> None:
     with pytest.raises(backups.BackupError, match="postgresql-client-999"):
         backups._program("pg_dump", at_least=999)
 
 
-def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings, tmp_path):
+def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings: Any, tmp_path: Path) -> None:
     settings.DATABASE_POOLED, settings.DATABASE_DIRECT = Pooled.YES, None
 
     with pytest.raises(backups.BackupError, match="COPPICE_DATABASE_DIRECT_URL"):

@@ -64,8 +64,8 @@ def written_beside(monkeypatch: pytest.MonkeyPatch, write: Callable[[], Any], *,
 
 @pytest.mark.parametrize("has_snapshot", [True, False], ids=["", "control"])
 def test_what_is_written_while_a_backup_is_made_is_not_in_it(
-    alice, empty_database, tmp_path, monkeypatch, has_snapshot
-):
+    alice: Wallet, empty_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_snapshot: bool
+) -> None:
     def write() -> None:
         wallets.create_wallet(name="charlie")
         operations.issue_tokens(wallet=alice, count=5)
@@ -90,7 +90,9 @@ def test_what_is_written_while_a_backup_is_made_is_not_in_it(
         assert other.execute("SELECT outcome FROM lockers_coin").fetchall() == [(Mark.SENT * 25,)]
 
 
-def test_a_restore_with_a_row_less_than_was_backed_up_is_refused(alice, empty_database, tmp_path):
+def test_a_restore_with_a_row_less_than_was_backed_up_is_refused(
+    alice: Wallet, empty_database: Any, tmp_path: Path
+) -> None:
     backups.back_up(tmp_path / "backup")
     path = tmp_path / "backup" / backups.MANIFEST
     manifest = json.loads(path.read_text())
@@ -103,7 +105,7 @@ def test_a_restore_with_a_row_less_than_was_backed_up_is_refused(alice, empty_da
     assert "What was restored is not what was backed up: wallets_token." in restored.stderr
 
 
-def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice, tmp_path, settings):
+def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice: Wallet, tmp_path: Path, settings: Any) -> None:
     backups.back_up(tmp_path / "backup")
     settings.VAULT_OLD_KEYS, settings.VAULT_KEY = [settings.VAULT_KEY], OTHER_KEY
 

@@ -51,7 +51,9 @@ def lines_of(captured: str) -> list[dict[str, Any]]:
 # --- hosts ---------------------------------------------------------------------------------------
 
 
-def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(capfd, alice):
+def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(
+    capfd: pytest.CaptureFixture[str], alice: Caller
+) -> None:
     with web_server() as address, client_of(address, host="evil.example") as client:
         capfd.readouterr()
         refused = [client.get(path) for path in ("/wallets", "/api/v1/wallets", "/admin/", "/docs/", "/nope")]
@@ -95,7 +97,7 @@ def _login(client: httpx.Client, alice: Caller) -> int:
     return client.post("/auth", json=body, headers={"treetracker-api-key": str(alice.api_key)}).status_code
 
 
-def test_wrong_logins_behind_a_proxy_count_for_the_client_that_sent_them(behind, alice):
+def test_wrong_logins_behind_a_proxy_count_for_the_client_that_sent_them(behind: str, alice: Caller) -> None:
     operations.create_wallet(name="carol", password=PASSWORD)
     with client_of(behind, x_forwarded_for="203.0.113.7") as wrong, client_of(behind) as others:
         statuses = _wrong_logins(wrong, str(alice.api_key), throttles.FAILURES_PER_ADDRESS + 1)
@@ -109,7 +111,7 @@ def test_wrong_logins_behind_a_proxy_count_for_the_client_that_sent_them(behind,
     assert (statuses[-1], right, still) == (429, 200, [429])
 
 
-def test_each_line_about_a_request_has_the_clients_address(capfd, alice):
+def test_each_line_about_a_request_has_the_clients_address(capfd: pytest.CaptureFixture[str], alice: Caller) -> None:
     with web_server({"COPPICE_TRUSTED_PROXIES": "127.0.0.1"}) as address, client_of(address) as client:
         capfd.readouterr()
         client.headers["forwarded"] = 'for="[2001:db8::9]:4711"'
@@ -124,7 +126,7 @@ def test_each_line_about_a_request_has_the_clients_address(capfd, alice):
     assert [line["status"] for line in lines if "status" in line] == [401, 415, 400, 400]
 
 
-def test_garbage_of_a_trusted_proxy_is_no_fault(behind):
+def test_garbage_of_a_trusted_proxy_is_no_fault(behind: str) -> None:
     with client_of(behind) as client:
         for name in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"):
             for value in (
@@ -148,7 +150,7 @@ def test_garbage_of_a_trusted_proxy_is_no_fault(behind):
                 assert status == 401 or (status == 400 and name in {"x-forwarded-host", "forwarded"}), (name, value)
 
 
-def test_metrics_answer_this_machine_and_not_the_clients_of_a_proxy_on_it(behind):
+def test_metrics_answer_this_machine_and_not_the_clients_of_a_proxy_on_it(behind: str) -> None:
     with client_of(behind) as client:
         direct = client.get("/metrics").status_code
         passed_on = [
@@ -176,7 +178,7 @@ def secure(django_db_setup: None) -> Iterator[str]:
         yield address
 
 
-def test_plain_http_is_refused_or_sent_elsewhere_and_no_post_becomes_a_get(secure, alice):
+def test_plain_http_is_refused_or_sent_elsewhere_and_no_post_becomes_a_get(secure: str, alice: Caller) -> None:
     with client_of(secure, x_forwarded_proto="http", host="example.org") as client:
         refused = [
             client.request(method, path, json={}, headers=credentials(alice))
@@ -197,7 +199,7 @@ def test_plain_http_is_refused_or_sent_elsewhere_and_no_post_becomes_a_get(secur
     assert probes == [200, 403]
 
 
-def test_https_at_the_proxy_is_https_here(secure, alice):
+def test_https_at_the_proxy_is_https_here(secure: str, alice: Caller) -> None:
     with client_of(secure, x_forwarded_proto="https", host="example.org") as client:
         listed = client.get("/wallets?limit=1", headers=credentials(alice))
 
@@ -216,7 +218,7 @@ def test_https_at_the_proxy_is_https_here(secure, alice):
         ),
     ],
 )
-def test_what_hsts_claims_is_chosen(more, expected):
+def test_what_hsts_claims_is_chosen(more: Any, expected: str) -> None:
     proxied = {"COPPICE_PUBLIC_URL": "https://localhost", "COPPICE_TRUSTED_PROXIES": "127.0.0.1"}
     with (
         web_server(more | proxied) as address,
@@ -225,7 +227,7 @@ def test_what_hsts_claims_is_chosen(more, expected):
         assert client.get("/livez").headers["strict-transport-security"] == expected
 
 
-def test_a_proxy_that_is_not_trusted_is_named_in_the_log(capfd):
+def test_a_proxy_that_is_not_trusted_is_named_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     more = {"DJANGO_SETTINGS_MODULE": "config.settings.base", "COPPICE_SECURE": "true"}
     with web_server(more) as address, client_of(address, x_forwarded_proto="https") as client:
         client.headers["x-forwarded-for"] = "198.51.100.9"
@@ -260,7 +262,9 @@ def _token(page: str) -> str:
         ("example.org:8443", {}, "http://example.org:8443", 403),
     ],
 )
-def test_forms_of_the_desk_know_the_public_origin_with_its_port(secure, host, more, origin, status):
+def test_forms_of_the_desk_know_the_public_origin_with_its_port(
+    secure: str, host: str, more: Any, origin: Any, status: int
+) -> None:
     # That of the tests is unknown to the settings of production.
     password = ScryptPasswordHasher().encode("a long password", "salt")
     User.objects.create(username="root", password=password, is_staff=True, is_superuser=True)
@@ -291,7 +295,7 @@ def prefixed(django_db_setup: None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("sent", ["/coppice", ""], ids=["kept by the proxy", "removed by the proxy"])
-def test_everything_works_under_a_prefix(prefixed, alice, sent):
+def test_everything_works_under_a_prefix(prefixed: str, alice: Caller, sent: str) -> None:
     operations.create_wallet(name="sapling", password=PASSWORD)
     with client_of(prefixed, host="localhost") as client:
 
@@ -336,7 +340,7 @@ def test_everything_works_under_a_prefix(prefixed, alice, sent):
     assert [(each.status_code, each.headers.get("connection")) for each in large] == [(413, "close"), (413, None)]
 
 
-def test_the_link_to_the_next_page_is_under_the_public_url(prefixed, alice):
+def test_the_link_to_the_next_page_is_under_the_public_url(prefixed: str, alice: Caller) -> None:
     carol = logged_in("carol", str(alice.api_key))
     for name in ("sapling", "acorn"):
         carol.post("/wallets", {"wallet": name})
@@ -351,6 +355,6 @@ def test_the_link_to_the_next_page_is_under_the_public_url(prefixed, alice):
 
 
 @pytest.mark.parametrize("path", ["/coppicewallets", "/coppice2/wallets", "/Coppice/nope", "/coppice/coppice/wallets"])
-def test_another_prefix_is_none(prefixed, alice, path):
+def test_another_prefix_is_none(prefixed: str, alice: Caller, path: str) -> None:
     with client_of(prefixed, host="localhost") as client:
         assert client.get(path, headers=credentials(alice)).status_code == 404

@@ -18,7 +18,7 @@ from tests.config.conftest import OF_ANOTHER_SERVER, Process, processes
 
 
 @pytest.fixture
-def no_servers_named(monkeypatch, state):
+def no_servers_named(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY", "COPPICE_RAIDA_HOSTS"):
         # Set before deleted, so that what the test fills in is taken back after it.
         monkeypatch.setenv(name, "")
@@ -27,7 +27,7 @@ def no_servers_named(monkeypatch, state):
     monkeypatch.setenv("COPPICE_STATE_DIR", str(state))
 
 
-def test_the_environment_is_filled_where_it_is_empty(no_servers_named, state):
+def test_the_environment_is_filled_where_it_is_empty(no_servers_named: None, state: Path) -> None:
     embedded.fill_environment()
 
     assert os.environ["DATABASE_URL"] == f"postgresql://coppice@/coppice?host={embedded.runtime_directory(state)}/pg"
@@ -40,7 +40,7 @@ def test_the_environment_is_filled_where_it_is_empty(no_servers_named, state):
     }
 
 
-def test_secrets_stay_the_same_from_start_to_start(no_servers_named, monkeypatch):
+def test_secrets_stay_the_same_from_start_to_start(no_servers_named: None, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded.fill_environment()
     first = os.environ["COPPICE_SECRET_KEY"], os.environ["COPPICE_VAULT_KEY"]
     for name in ("DATABASE_URL", "COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY"):
@@ -51,7 +51,9 @@ def test_secrets_stay_the_same_from_start_to_start(no_servers_named, monkeypatch
     assert (os.environ["COPPICE_SECRET_KEY"], os.environ["COPPICE_VAULT_KEY"]) == first
 
 
-def test_a_named_database_is_never_given_made_up_secrets(no_servers_named, monkeypatch, state):
+def test_a_named_database_is_never_given_made_up_secrets(
+    no_servers_named: None, monkeypatch: pytest.MonkeyPatch, state: Path
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/production")
 
     embedded.fill_environment()
@@ -61,7 +63,9 @@ def test_a_named_database_is_never_given_made_up_secrets(no_servers_named, monke
     assert list(state.iterdir()) == []
 
 
-def test_a_private_database_obeys_no_variable_of_libpq_and_a_named_one_does(no_servers_named, monkeypatch):
+def test_a_private_database_obeys_no_variable_of_libpq_and_a_named_one_does(
+    no_servers_named: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in OF_ANOTHER_SERVER.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/production")
@@ -74,7 +78,9 @@ def test_a_private_database_obeys_no_variable_of_libpq_and_a_named_one_does(no_s
     assert {name for name in os.environ if name.startswith("PG")} == set()
 
 
-def test_nothing_is_filled_in_where_private_servers_are_switched_off(no_servers_named, monkeypatch):
+def test_nothing_is_filled_in_where_private_servers_are_switched_off(
+    no_servers_named: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COPPICE_EMBEDDED", "off")
 
     embedded.fill_environment()
@@ -83,7 +89,7 @@ def test_nothing_is_filled_in_where_private_servers_are_switched_off(no_servers_
     assert "REDIS_URL" not in os.environ
 
 
-def test_the_path_of_a_socket_stays_short_however_deep_the_state_directory_is():
+def test_the_path_of_a_socket_stays_short_however_deep_the_state_directory_is() -> None:
     deep = Path("/home/somebody") / ("a long name with spaces " * 8) / ("and another " * 8) / ".state"
 
     longest = embedded.runtime_directory(deep) / "pg" / ".s.PGSQL.5432"
@@ -91,7 +97,9 @@ def test_the_path_of_a_socket_stays_short_however_deep_the_state_directory_is():
     assert len(os.fsencode(longest)) < 107
 
 
-def test_ports_of_the_local_network_are_kept_and_replaced_when_they_are_taken(state, monkeypatch):
+def test_ports_of_the_local_network_are_kept_and_replaced_when_they_are_taken(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The usual ones are for installations. These are for this test: others, and the kernel, choose from higher ones.
     monkeypatch.setattr(ports, "FIRST_RAIDA_PORT", 10_000 + os.getpid() % 400 * 25)
     first = ports.choose_raida_port(state)
@@ -109,7 +117,7 @@ def test_ports_of_the_local_network_are_kept_and_replaced_when_they_are_taken(st
     assert ports.stored_raida_port(state) == second
 
 
-def test_a_cluster_of_another_version_is_refused_and_left_alone(state):
+def test_a_cluster_of_another_version_is_refused_and_left_alone(state: Path) -> None:
     postgres = private_servers.Postgres(state)
     cluster = state / f"pg{postgres.binaries().major}"
     cluster.mkdir()
@@ -121,7 +129,7 @@ def test_a_cluster_of_another_version_is_refused_and_left_alone(state):
     assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]
 
 
-def test_data_for_which_no_binaries_are_here_is_refused_instead_of_starting_empty(state):
+def test_data_for_which_no_binaries_are_here_is_refused_instead_of_starting_empty(state: Path) -> None:
     cluster = state / "pg99"
     cluster.mkdir()
     (cluster / "PG_VERSION").write_text("99\n")
@@ -130,7 +138,7 @@ def test_data_for_which_no_binaries_are_here_is_refused_instead_of_starting_empt
         private_servers.Postgres(state).binaries()
 
 
-def test_what_an_interrupted_initdb_left_is_no_data(state):
+def test_what_an_interrupted_initdb_left_is_no_data(state: Path) -> None:
     postgres = private_servers.Postgres(state)
     chosen = postgres.binaries()
     left = state / "pg99.new"
@@ -141,7 +149,9 @@ def test_what_an_interrupted_initdb_left_is_no_data(state):
 
 
 @pytest.mark.parametrize("origin", ["system", "wheel"])
-def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seems_to_hold(state, monkeypatch, origin):
+def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seems_to_hold(
+    state: Path, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
     monkeypatch.setenv("COPPICE_EMBEDDED_PREFER", origin)
     postgres = private_servers.Postgres(state)
     try:
@@ -176,7 +186,7 @@ def test_an_acknowledged_row_survives_kill_9_and_a_lock_that_a_live_process_seem
     assert not embedded.runtime_directory(state).exists()
 
 
-def test_what_the_broker_was_given_survives_kill_9(state):
+def test_what_the_broker_was_given_survives_kill_9(state: Path) -> None:
     def ask(line: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(valkey.socket))
@@ -197,7 +207,7 @@ def test_what_the_broker_was_given_survives_kill_9(state):
         assert ask(b"GET bell\r\n") == b"$4\r\nrung\r\n"
 
 
-def test_children_end_when_their_parent_is_killed(state):
+def test_children_end_when_their_parent_is_killed(state: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from config.dev.processes import Children; "
         "children = Children(Path(sys.argv[1])).__enter__(); "

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,13 +19,13 @@ from tests.support.environment_variables import variables_of_the_model
 OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD", "COPPICE_SITE"}
 
 
-def test_the_example_file_lists_every_variable_and_no_other():
+def test_the_example_file_lists_every_variable_and_no_other() -> None:
     listed = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / "docker/.env.example").read_text(), re.MULTILINE))
 
     assert listed == variables_of_the_model() | OF_COMPOSE_ALONE
 
 
-def test_compose_sets_only_variables_that_are_read():
+def test_compose_sets_only_variables_that_are_read() -> None:
     compose = (ROOT / "docker/compose.yml").read_text()
     set_there = set(re.findall(r"^    ([A-Z][A-Z_]+): \$\{", compose, re.MULTILINE))
 
@@ -32,7 +33,7 @@ def test_compose_sets_only_variables_that_are_read():
     assert set_there <= variables_of_the_model()
 
 
-def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers():
+def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers() -> None:
     forgotten = {
         "COPPICE_DEBUG": "maybe", "COPPICE_LOG_LEVEL": "LOUD", "COPPICE_METRICS_TOKEN": "t", "PGHOST": "elsewhere",
         "PGOPTIONS": "-c search_path=nowhere", "CELERY_BROKER_URL": "redis://elsewhere/0", "GRANIAN_PORT": "1",
@@ -42,7 +43,7 @@ def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers():
     script = "import os, sys, config.settings.test; print(*(set(os.environ) & set(sys.argv[1:])))"
     environment = {key: value for key, value in os.environ.items() if key != "COPPICE_TEST_RUN"}
 
-    def left(**more):
+    def left(**more: Any) -> Any:
         command = [sys.executable, "-W", "ignore", "-c", script, *forgotten, *kept]
         environ = {**environment, "DATABASE_URL": "", "PYTEST_XDIST_WORKER": "", **forgotten, **kept, **more}
         shown = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -53,7 +54,9 @@ def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers():
     assert left(DATABASE_URL="postgresql://db/x") == {*kept, "PGHOST", "PGOPTIONS"}
 
 
-def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_values(bare_environment):
+def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_values(
+    bare_environment: dict[str, str],
+) -> None:
     refused = manage(
         "check",
         environment={
@@ -86,7 +89,7 @@ def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_value
         assert value not in refused.stderr
 
 
-def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch):
+def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [base64.b64encode(letter * 32).decode() for letter in (b"a", b"b")]
     monkeypatch.setenv("COPPICE_VAULT_OLD_KEYS", f"{keys[0]}, {keys[1]},")
 
@@ -96,7 +99,7 @@ def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch):
     assert not any(key in repr(environment) for key in keys)
 
 
-def test_a_command_without_its_database_says_so_without_a_traceback(bare_environment):
+def test_a_command_without_its_database_says_so_without_a_traceback(bare_environment: dict[str, str]) -> None:
     refused = manage("migrate", "--skip-checks", environment=bare_environment)
 
     assert refused.returncode == 1
@@ -117,13 +120,13 @@ def test_a_command_without_its_database_says_so_without_a_traceback(bare_environ
         ("postgresql://h/n?user=u&password=a+b%26c", ("n", "u", "a+b&c", "h", "")),
     ],
 )
-def test_a_database_url_becomes_djangos_settings(url, expected):
+def test_a_database_url_becomes_djangos_settings(url: str, expected: Any) -> None:
     settings = sessions.database(url, sessions.Pooled.NO)
 
     assert tuple(settings[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")) == expected
 
 
-def test_what_libpq_knows_reaches_it_whole():
+def test_what_libpq_knows_reaches_it_whole() -> None:
     known = "target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/etc/ca%20s.pem&load_balance_hosts=random"
     url = f"postgresql://u@h1,h2/n?{known}&options=-c%20search_path%3Dtrees%20-c%20statement_timeout%3D45s"
 
@@ -148,7 +151,7 @@ def test_what_libpq_knows_reaches_it_whole():
         ("", {}),
     ],
 )
-def test_options_are_read_as_postgresql_reads_them(options, expected):
+def test_options_are_read_as_postgresql_reads_them(options: str, expected: Any) -> None:
     assert sessions.settings_in(options) == expected
 
 
@@ -167,7 +170,9 @@ def test_options_are_read_as_postgresql_reads_them(options, expected):
         ),
     ],
 )
-def test_a_url_that_cannot_work_is_refused_at_the_start_without_its_values(monkeypatch, variables, named):
+def test_a_url_that_cannot_work_is_refused_at_the_start_without_its_values(
+    monkeypatch: pytest.MonkeyPatch, variables: Any, named: str
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -182,7 +187,7 @@ def test_a_url_that_cannot_work_is_refused_at_the_start_without_its_values(monke
     ("text", "pooled"),
     [("", "false"), ("0", "false"), ("False", "false"), ("TRUE", "true"), ("1", "true"), ("prepared", "prepared")],
 )
-def test_a_pooler_is_named_with_one_of_three_words(monkeypatch, text, pooled):
+def test_a_pooler_is_named_with_one_of_three_words(monkeypatch: pytest.MonkeyPatch, text: str, pooled: str) -> None:
     monkeypatch.setenv("COPPICE_DATABASE_POOLED", text)
 
     assert Environment().database_pooled == sessions.Pooled(pooled)
@@ -198,7 +203,9 @@ def test_a_pooler_is_named_with_one_of_three_words(monkeypatch, text, pooled):
         ("http://[2001:db8::1]:8000/a/b", ("http://[2001:db8::1]:8000", "[2001:db8::1]", "/a/b", False)),
     ],
 )
-def test_hosts_origin_prefix_and_the_need_for_https_follow_from_the_public_url(monkeypatch, url, expected):
+def test_hosts_origin_prefix_and_the_need_for_https_follow_from_the_public_url(
+    monkeypatch: pytest.MonkeyPatch, url: str, expected: Any
+) -> None:
     monkeypatch.setenv("COPPICE_SECURE", "true")
     monkeypatch.setenv("COPPICE_PUBLIC_URL", url)
 
@@ -226,7 +233,7 @@ def test_hosts_origin_prefix_and_the_need_for_https_follow_from_the_public_url(m
         ("COPPICE_HSTS_PRELOAD", "true"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_at_the_start(monkeypatch, name, value):
+def test_what_cannot_be_meant_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: Any, value: Any) -> None:
     monkeypatch.setenv(name, value)
 
     with pytest.raises(ValidationError, match="validation error for Environment") as refused:

@@ -1,5 +1,7 @@
 """Whose word about a client is believed."""
 
+from typing import Any
+
 import pytest
 
 from config.web.forwarded import Proxies, network, peer_address, plain_address
@@ -25,7 +27,7 @@ def address(peer: str = PROXY, **headers: str) -> str:
 
 
 @pytest.mark.parametrize("peer", ["10.0.1.1", "192.0.2.2", "2001:db8:2::1", "", "unix", "127.0.0.1"])
-def test_what_comes_from_elsewhere_is_as_it_was(peer):
+def test_what_comes_from_elsewhere_is_as_it_was(peer: str) -> None:
     said = {
         "x_forwarded_for": "198.51.100.9", "x_forwarded_proto": "https", "x_forwarded_host": "example.org",
         "x_forwarded_port": "8443", "forwarded": "for=198.51.100.9;proto=https;host=example.org",
@@ -76,7 +78,7 @@ def test_what_comes_from_elsewhere_is_as_it_was(peer):
         ('"198.51.100.9"', PROXY),
     ],
 )  # fmt: skip
-def test_x_forwarded_for_is_read_from_its_end(said, expected):
+def test_x_forwarded_for_is_read_from_its_end(said: Any, expected: Any) -> None:
     assert address(x_forwarded_for=said) == expected
 
 
@@ -110,7 +112,7 @@ def test_x_forwarded_for_is_read_from_its_end(said, expected):
         ("for=198.51.100.9;proto=gopher;host=a b", (PROXY, "http", "localhost")),
     ],
 )  # fmt: skip
-def test_forwarded_is_read_as_rfc_7239_writes_it(said, expected):
+def test_forwarded_is_read_as_rfc_7239_writes_it(said: Any, expected: Any) -> None:
     assert corrected(forwarded=said)[:3] == expected
 
 
@@ -144,7 +146,7 @@ def test_forwarded_is_read_as_rfc_7239_writes_it(said, expected):
         ({"port": "9" * 5000}, ("http", "localhost", "8000")),
     ],
 )
-def test_scheme_host_and_port_are_those_that_the_client_asked_for(said, expected):
+def test_scheme_host_and_port_are_those_that_the_client_asked_for(said: Any, expected: Any) -> None:
     assert corrected(**{f"x_forwarded_{name}": value for name, value in said.items()})[1:] == expected
 
 
@@ -163,7 +165,9 @@ def test_scheme_host_and_port_are_those_that_the_client_asked_for(said, expected
         ("for=198.51.100.9", {"proto": "https"}, ("198.51.100.9", "https")),
     ],
 )
-def test_where_the_two_kinds_contradict_each_other_neither_is_believed(forwarded, more, expected):
+def test_where_the_two_kinds_contradict_each_other_neither_is_believed(
+    forwarded: str, more: Any, expected: Any
+) -> None:
     said = {f"x_forwarded_{name}": value for name, value in more.items()}
 
     assert corrected(forwarded=forwarded, **said)[:2] == expected
@@ -178,18 +182,18 @@ def test_where_the_two_kinds_contradict_each_other_neither_is_believed(forwarded
         ("[::1]:50000", "::1"),
     ],
 )
-def test_the_peer_has_its_usual_form(client, address):
+def test_the_peer_has_its_usual_form(client: str, address: str) -> None:
     assert peer_address(client) == address == plain_address(address)
 
 
 @pytest.mark.parametrize(
     "text", ["10.0.0.5/8", "nginx", "", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1-10.0.0.9", "*", "1"]
 )
-def test_what_names_no_network_or_all_is_refused(text):
+def test_what_names_no_network_or_all_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         network(text)
 
 
-def test_a_network_of_mapped_addresses_is_one_of_ipv4():
+def test_a_network_of_mapped_addresses_is_one_of_ipv4() -> None:
     assert str(network("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
     assert str(network("::ffff:10.0.0.1")) == "10.0.0.1/32"

@@ -17,7 +17,7 @@ from tests.ports import reserved_port
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"])
-def test_a_client_that_takes_html_gets_the_page(db, accept):
+def test_a_client_that_takes_html_gets_the_page(db: None, accept: str) -> None:
     response = Caller().get("/", accept=accept)
 
     assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -28,16 +28,20 @@ def test_a_client_that_takes_html_gets_the_page(db, accept):
 
 
 @pytest.mark.parametrize("accept", [None, "", "application/json", "application/json, text/plain, */*"])
-def test_a_client_that_asks_for_json_or_names_nothing_gets_what_any_unknown_path_gives(db, accept):
+def test_a_client_that_asks_for_json_or_names_nothing_gets_what_any_unknown_path_gives(
+    db: None, accept: str | None
+) -> None:
     assert answer(Caller().get("/", accept=accept)) == refusal(404, "Cannot GET /")
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_another_method_gets_that_too(db, method):
+def test_another_method_gets_that_too(db: None, method: str) -> None:
     assert answer(Caller().send(method, "/", {})) == refusal(404, f"Cannot {method} /")
 
 
-def test_both_kinds_of_addresses_are_served_by_one_server(transactional_db, capfd):
+def test_both_kinds_of_addresses_are_served_by_one_server(
+    transactional_db: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     environment = os.environ | {
         "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings.test", "COPPICE_SECURE": "false",
     }  # fmt: skip
@@ -72,7 +76,7 @@ def _asked(host: str, port: int) -> int:
             time.sleep(0.1)
 
 
-def test_without_ipv6_all_of_ipv4_is_served(monkeypatch):
+def test_without_ipv6_all_of_ipv4_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     from config.web import processes  # noqa: PLC0415
 
     class Refusing(socket.socket):

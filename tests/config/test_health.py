@@ -4,16 +4,18 @@ import os
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from config import tasks
 from config.dev.embedded import ROOT
 from config.ops import health, redis_status
 
 
-def test_livez_asks_nobody(client, settings, silent_broker):
+def test_livez_asks_nobody(client: Client, settings: Any, silent_broker: str) -> None:
     settings.REDIS_URL = silent_broker
 
     answer = client.get("/livez")
@@ -22,7 +24,7 @@ def test_livez_asks_nobody(client, settings, silent_broker):
 
 
 @pytest.fixture
-def worker(settings):
+def worker(settings: Any) -> None:
     """The signs of life of a worker, without the worker."""
     tasks.heartbeat()
     redis_status.record_worker(settings.REDIS_URL, "celery@test")
@@ -33,7 +35,7 @@ WELL = dict.fromkeys(PARTS, "ok")
 
 
 @pytest.mark.django_db
-def test_readyz_is_well_when_every_part_answers(client, worker):
+def test_readyz_is_well_when_every_part_answers(client: Client, worker: None) -> None:
     answer = client.get("/readyz")
 
     assert answer.status_code == 200
@@ -42,7 +44,7 @@ def test_readyz_is_well_when_every_part_answers(client, worker):
 
 
 @pytest.mark.django_db
-def test_readyz_names_the_broker_when_it_is_silent(client, settings, silent_broker):
+def test_readyz_names_the_broker_when_it_is_silent(client: Client, settings: Any, silent_broker: str) -> None:
     settings.REDIS_URL = silent_broker
 
     answer = client.get("/readyz")
@@ -57,7 +59,7 @@ def test_readyz_names_the_broker_when_it_is_silent(client, settings, silent_brok
 
 
 @pytest.mark.django_db
-def test_readyz_names_a_migration_that_was_not_applied(client, worker):
+def test_readyz_names_a_migration_that_was_not_applied(client: Client, worker: None) -> None:
     assert client.get("/readyz").status_code == 200
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'wallets'")
@@ -69,7 +71,9 @@ def test_readyz_names_a_migration_that_was_not_applied(client, worker):
 
 
 @pytest.mark.django_db
-def test_readyz_names_the_worker_that_is_not_alive_unless_asked_without(client, worker, monkeypatch):
+def test_readyz_names_the_worker_that_is_not_alive_unless_asked_without(
+    client: Client, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = health.time.time()
     monkeypatch.setattr(health.time, "time", lambda: now + health.WORKER_SILENT_SECONDS + 1)
 
@@ -85,14 +89,18 @@ def test_readyz_names_the_worker_that_is_not_alive_unless_asked_without(client, 
 
 
 @pytest.mark.django_db
-def test_the_second_look_at_the_migrations_is_one_statement(client, worker, django_assert_num_queries):
+def test_the_second_look_at_the_migrations_is_one_statement(
+    client: Client, worker: None, django_assert_num_queries: Any
+) -> None:
     health.check_migrations()
 
     with django_assert_num_queries(1):
         health.check_migrations()
 
 
-def test_a_worker_that_answers_no_ring_is_not_well(settings, worker, monkeypatch):
+def test_a_worker_that_answers_no_ring_is_not_well(
+    settings: Any, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     health.check_worker()
 
     monkeypatch.setattr(redis_status, "last_heartbeat", lambda url: health.time.time() - health.BEAT_SILENT_SECONDS - 1)
@@ -100,7 +108,7 @@ def test_a_worker_that_answers_no_ring_is_not_well(settings, worker, monkeypatch
         health.check_worker()
 
 
-def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
+def test_a_worker_of_long_ago_is_forgotten(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     redis_status.record_worker(settings.REDIS_URL, "celery@gone")
     now = redis_status.time.time()
     monkeypatch.setattr(redis_status.time, "time", lambda: now + redis_status.FORGOTTEN_AFTER_SECONDS + 1)
@@ -117,12 +125,12 @@ def test_a_worker_of_long_ago_is_forgotten(settings, monkeypatch):
         ("unix://:secret@/tmp/x.sock?db=1", "redis+socket://:secret@/tmp/x.sock?virtual_host=1"),
     ],
 )
-def test_a_redis_url_becomes_celerys(url, expected):
+def test_a_redis_url_becomes_celerys(url: str, expected: str) -> None:
     assert redis_status.broker_from_url(url) == expected
 
 
-def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django(settings):
-    def alive(part):
+def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django(settings: Any) -> None:
+    def alive(part: Any) -> Any:
         script = (
             f"import sys, runpy; sys.argv[1:] = ['{part}'];"
             " runpy.run_module('config.ops.container_healthcheck', run_name='__main__');"

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from config.dev.embedded import ROOT
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path: Path) -> Any:
     """A checkout with a space in its path, and nothing but `python3` as the test wants it."""
     top = tmp_path / "a check out"
     (top / "config").mkdir(parents=True)
@@ -23,20 +25,20 @@ def checkout(tmp_path):
     return top
 
 
-def install(checkout, **environment):
+def install(checkout: Any, **environment: Any) -> Any:
     path = str(checkout.parent / "bin")
     command = ["sh", "config/install.sh", "requirements.txt"]
     environment = {"PATH": path, "HOME": str(checkout), **environment}
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def put_python(checkout, name, script):
+def put_python(checkout: Any, name: Any, script: Any) -> None:
     program = checkout.parent / "bin" / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
 
-def test_no_python_at_all(checkout):
+def test_no_python_at_all(checkout: Any) -> None:
     refused = install(checkout)
 
     assert refused.returncode == 1
@@ -44,7 +46,7 @@ def test_no_python_at_all(checkout):
     assert not (checkout / ".venv").exists()
 
 
-def test_a_python_without_venv_is_told_what_to_install(checkout):
+def test_a_python_without_venv_is_told_what_to_install(checkout: Any) -> None:
     put_python(checkout, "python3", 'case "$2" in *ensurepip*) exit 1;; *print*) echo 3.12;; esac')
 
     refused = install(checkout)
@@ -55,7 +57,7 @@ def test_a_python_without_venv_is_told_what_to_install(checkout):
     )
 
 
-def test_an_old_python_that_was_asked_for_is_refused(checkout):
+def test_an_old_python_that_was_asked_for_is_refused(checkout: Any) -> None:
     put_python(checkout, "python2", "exit 1")
 
     refused = install(checkout, PYTHON="python2")
@@ -66,7 +68,7 @@ def test_an_old_python_that_was_asked_for_is_refused(checkout):
     )
 
 
-def test_an_index_that_cannot_be_reached_is_said_in_one_sentence(checkout):
+def test_an_index_that_cannot_be_reached_is_said_in_one_sentence(checkout: Any) -> None:
     # Stands for an environment that was made; making one would take longer than everything else here.
     (checkout / ".venv/bin").mkdir(parents=True)
     (checkout / ".venv/.place").write_text(f"{os.path.realpath(checkout)}\n")

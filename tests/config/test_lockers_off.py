@@ -5,6 +5,8 @@ import os
 import re
 import signal
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -35,21 +37,21 @@ LOCKERS = sorted(
 
 
 @pytest.fixture
-def off(settings):
+def off(settings: Any) -> None:
     settings.RAIDA_HOSTS = []
 
 
 @pytest.fixture
-def alice(db):
+def alice(db: None) -> Any:
     return logged_in("alice", wallets.create_api_key(name="partner")[1])
 
 
-def test_no_server_is_a_default():
+def test_no_server_is_a_default() -> None:
     assert Environment.model_fields["raida_hosts"].default == []
 
 
 @pytest.mark.parametrize(("method", "path"), LOCKERS)
-def test_every_endpoint_of_lockers_says_that_they_are_off(off, alice, method, path):
+def test_every_endpoint_of_lockers_says_that_they_are_off(off: None, alice: Any, method: Any, path: Any) -> None:
     filled = re.sub(r"\{(\w+)\}", lambda found: str(uuid4()), path)
 
     answer = alice.send(method, filled, {} if method == "POST" else None)
@@ -62,13 +64,13 @@ def test_every_endpoint_of_lockers_says_that_they_are_off(off, alice, method, pa
     assert LockerTask.objects.count() == 0
 
 
-def test_what_needs_no_server_works_without_one(off, alice):
+def test_what_needs_no_server_works_without_one(off: None, alice: Any) -> None:
     assert alice.get("/wallets?limit=10").status_code == 200
     assert alice.get("/events?limit=10").status_code == 200
     assert Caller().get("/api/v1/wallets").status_code == 401
 
 
-def test_no_task_begins_or_is_worked_on(off, alice):
+def test_no_task_begins_or_is_worked_on(off: None, alice: Any) -> None:
     with pytest.raises(errors.LockersOff):
         echo.start(actor=alice.wallet)
     task = LockerTask.objects.create(
@@ -85,7 +87,7 @@ def test_no_task_begins_or_is_worked_on(off, alice):
     assert ServerReading.objects.count() == 0
 
 
-def test_doctor_and_readyz_say_off_and_not_down(off, db, monkeypatch):
+def test_doctor_and_readyz_say_off_and_not_down(off: None, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "READINESS", {"database": health.check_database})
 
     ready = Client().get("/readyz", headers={"host": "localhost"})
@@ -97,7 +99,7 @@ def test_doctor_and_readyz_say_off_and_not_down(off, db, monkeypatch):
         call_command("audit", "--servers")
 
 
-def test_the_desk_says_off_instead_of_a_count(off, admin_client):
+def test_the_desk_says_off_instead_of_a_count(off: None, admin_client: Client) -> None:
     home = admin_client.get(reverse("admin:index")).content.decode()
 
     assert "Lockers are switched off" in home
@@ -105,7 +107,7 @@ def test_the_desk_says_off_instead_of_a_count(off, admin_client):
 
 
 @pytest.fixture
-def checkout(monkeypatch, tmp_path):
+def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     for name in ("DATABASE_URL", "REDIS_URL", "COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY", "COPPICE_RAIDA_HOSTS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -114,7 +116,7 @@ def checkout(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_commands_use_the_servers_of_the_system_that_runs_from_the_checkout(checkout):
+def test_commands_use_the_servers_of_the_system_that_runs_from_the_checkout(checkout: Any) -> None:
     hosts = ",".join(f"raida{number}.example:5000" for number in range(25))
     running = {"pid": os.getpid(), "base_url": "http://127.0.0.1:1", "raida_port": None, "raida_hosts": hosts}
     (checkout / "running.json").write_text(json.dumps(running))
@@ -125,7 +127,7 @@ def test_commands_use_the_servers_of_the_system_that_runs_from_the_checkout(chec
 
 
 @pytest.mark.parametrize("database", ["", "postgresql://somebody@somewhere/coppice"])
-def test_commands_use_no_server_if_nothing_runs(checkout, monkeypatch, database):
+def test_commands_use_no_server_if_nothing_runs(checkout: Any, monkeypatch: pytest.MonkeyPatch, database: str) -> None:
     (checkout / "ports.json").write_text('{"raida": 50000}')
     (checkout / "running.json").write_text('{"pid": 0, "base_url": "", "raida_port": 50000, "raida_hosts": "x"}')
     if database:
@@ -136,7 +138,9 @@ def test_commands_use_no_server_if_nothing_runs(checkout, monkeypatch, database)
     assert "COPPICE_RAIDA_HOSTS" not in os.environ
 
 
-def test_the_system_uses_the_servers_that_are_named_and_starts_none(bare_environment, state):
+def test_the_system_uses_the_servers_that_are_named_and_starts_none(
+    bare_environment: dict[str, str], state: Path
+) -> None:
     with silent_ports(25) as ports:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         with up({**bare_environment, "COPPICE_RAIDA_HOSTS": hosts}) as process:
@@ -154,7 +158,7 @@ def test_the_system_uses_the_servers_that_are_named_and_starts_none(bare_environ
     assert "no server answers" in examined.stdout
 
 
-def test_servers_that_are_not_25_and_the_demo_are_refused(bare_environment, state):
+def test_servers_that_are_not_25_and_the_demo_are_refused(bare_environment: dict[str, str], state: Path) -> None:
     wrong = manage("up", environment={**bare_environment, "COPPICE_RAIDA_HOSTS": "localhost:50000"})
     demo = manage("demo", environment={**bare_environment, "COPPICE_RAIDA_HOSTS": "x:1," * 24 + "x:1"})
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import IntegrityError, connection
+from django.test import Client
 
 from config.dev.embedded import ROOT
 from config.ops import access_log, logs
@@ -23,7 +25,7 @@ SECRET = "HUSH " + "".join(map(chr, range(0x20, 0x7F))) + " HUSH"
 
 
 @pytest.fixture
-def lines():
+def lines() -> Iterator[Any]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.JsonFormatter())
@@ -39,7 +41,7 @@ def sources() -> Iterator[tuple[Path, ast.Module]]:
             yield path, ast.parse(path.read_text())
 
 
-def test_every_message_of_ours_is_a_constant_and_every_field_is_one_that_may_be_logged():
+def test_every_message_of_ours_is_a_constant_and_every_field_is_one_that_may_be_logged() -> None:
     calls = 0
     for path, tree in sources():
         for node in ast.walk(tree):
@@ -60,7 +62,7 @@ def test_every_message_of_ours_is_a_constant_and_every_field_is_one_that_may_be_
     assert calls >= 10
 
 
-def test_what_a_library_logs_is_its_template_with_numbers_and_names_of_classes(lines):
+def test_what_a_library_logs_is_its_template_with_numbers_and_names_of_classes(lines: Any) -> None:
     log = logging.getLogger("a.library")
     log.warning("Not Found: %s (%d) after %r: %s", SECRET, 404, SECRET.encode(), ValueError(SECRET))
     log.warning(
@@ -90,7 +92,7 @@ def test_what_a_library_logs_is_its_template_with_numbers_and_names_of_classes(l
     assert not {"data", "request"} & found[6].keys()
 
 
-def test_a_constant_of_the_module_is_one_too(lines):
+def test_a_constant_of_the_module_is_one_too(lines: Any) -> None:
     logging.getLogger("a.library").warning(TEMPLATE, SECRET)
 
     assert lines()[0]["event"] == "a template of … words"
@@ -99,7 +101,7 @@ def test_a_constant_of_the_module_is_one_too(lines):
 TEMPLATE = "a template of %s words"
 
 
-def test_an_exception_is_told_by_class_and_place_and_never_by_what_it_says(lines):
+def test_an_exception_is_told_by_class_and_place_and_never_by_what_it_says(lines: Any) -> None:
     def fail() -> None:
         local = SECRET
         raise ExceptionGroup(local, [OSError(2, local, local), KeyError(local)])
@@ -123,7 +125,7 @@ def test_an_exception_is_told_by_class_and_place_and_never_by_what_it_says(lines
 
 
 @pytest.mark.django_db
-def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines, alice_in_the_books):
+def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines: Any, alice_in_the_books: None) -> None:
     with pytest.raises(IntegrityError, match="duplicate key") as refused, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO wallets_apikey SELECT (jsonb_populate_record(each, %s)).* FROM wallets_apikey AS each", ["{}"]
@@ -140,11 +142,11 @@ def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines, 
 
 
 @pytest.fixture
-def alice_in_the_books(db):
+def alice_in_the_books(db: None) -> None:
     operations.create_api_key(name="partner")
 
 
-def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed():
+def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed() -> None:
     script = """
 import asyncio, logging, logging.config, sys, threading
 from config.ops import logs
@@ -176,7 +178,7 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def accesses(capfd):
+def accesses(capfd: pytest.CaptureFixture[str]) -> Any:
     def read() -> list[dict[str, object]]:
         found = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
         return [line for line in found if line["logger"] == access_log.NAME]
@@ -186,7 +188,7 @@ def accesses(capfd):
 
 
 @pytest.mark.django_db
-def test_the_line_of_a_request_says_who_asked_what_and_what_came_of_it(accesses):
+def test_the_line_of_a_request_says_who_asked_what_and_what_came_of_it(accesses: Any) -> None:
     key, api_key = operations.create_api_key(name="partner")
     alice = logged_in("alice", api_key)
     accesses()
@@ -205,7 +207,7 @@ def test_the_line_of_a_request_says_who_asked_what_and_what_came_of_it(accesses)
 
 
 @pytest.mark.django_db
-def test_the_line_of_a_refused_request_says_why(accesses):
+def test_the_line_of_a_refused_request_says_why(accesses: Any) -> None:
     key, api_key = operations.create_api_key(name="partner")
     alice = logged_in("alice", api_key)
     nothing = Caller()
@@ -242,7 +244,9 @@ def test_the_line_of_a_refused_request_says_why(accesses):
     assert [line.get("api_key") for line in found[5:8]] == [None, str(key.pk), str(key.pk)]
 
 
-def test_what_a_client_did_wrong_is_no_warning_and_what_was_told_already_is_not_told_twice(client, db):
+def test_what_a_client_did_wrong_is_no_warning_and_what_was_told_already_is_not_told_twice(
+    client: Client, db: None
+) -> None:
     lines = []
     handler = logging.Handler()
     handler.emit = lines.append

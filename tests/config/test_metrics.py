@@ -1,5 +1,8 @@
 """What `/metrics` says equals what is in the books, whoever counted it, and strangers are told nothing."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from django.test import Client
 from django.urls import get_resolver
@@ -8,14 +11,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from config.ops import audits, metrics, redis_status, request_metrics
 from lockers.models import LockerTask, ServerHealth, ServerReading
 from lockers.states import TaskKind
+from tests.api.caller import Caller
 from tests.transfers.conftest import alice, api_key, bob, sapling
 from transfers import operations
+from wallets.models import Wallet
 
 __all__ = ["alice", "api_key", "bob", "sapling"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(settings):
+def nothing_counted(settings: Any) -> None:
     """Figures of other tests are forgotten, here and in the shared place."""
     request_metrics.flush()
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
@@ -39,7 +44,7 @@ def scraped() -> dict[tuple[str, ...], float]:
 
 
 @pytest.mark.django_db
-def test_requests_are_counted_by_route_whatever_process_saw_them(client, settings):
+def test_requests_are_counted_by_route_whatever_process_saw_them(client: Client, settings: Any) -> None:
     client.get("/livez")
     client.get("/livez/")
     client.get("/wallet/transfers/1/accept")
@@ -67,7 +72,7 @@ def test_requests_are_counted_by_route_whatever_process_saw_them(client, setting
     assert 70 < found[f"{livez[0]}_sum", *livez[1:]] < 75
 
 
-def test_what_cannot_be_handed_over_is_kept(client, settings, silent_broker):
+def test_what_cannot_be_handed_over_is_kept(client: Client, settings: Any, silent_broker: str) -> None:
     shared = settings.REDIS_URL
     settings.REDIS_URL = silent_broker
     client.get("/livez")
@@ -80,8 +85,8 @@ def test_what_cannot_be_handed_over_is_kept(client, settings, silent_broker):
     assert livez.by_status == {"200": 2}
 
 
-def test_every_route_has_a_readable_name():
-    def walk(resolver, before=""):
+def test_every_route_has_a_readable_name() -> None:
+    def walk(resolver: Any, before: str = "") -> Iterator[Any]:
         for pattern in resolver.url_patterns:
             path = before + str(pattern.pattern)
             if hasattr(pattern, "url_patterns"):
@@ -97,7 +102,7 @@ def test_every_route_has_a_readable_name():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_figures_equal_the_books(alice, bob, sapling):
+def test_the_figures_equal_the_books(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
     pending = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
@@ -152,7 +157,7 @@ def test_the_figures_equal_the_books(alice, bob, sapling):
 
 
 @pytest.mark.django_db
-def test_the_broker_is_asked_for_its_queue_and_workers(settings):
+def test_the_broker_is_asked_for_its_queue_and_workers(settings: Any) -> None:
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
         client.rpush(redis_status.QUEUE_KEY, "a", "b")
     redis_status.record_worker(settings.REDIS_URL, "celery@one")
@@ -166,7 +171,7 @@ def test_the_broker_is_asked_for_its_queue_and_workers(settings):
 
 
 @pytest.mark.django_db
-def test_a_part_that_is_silent_costs_its_own_figures_only(settings, silent_broker):
+def test_a_part_that_is_silent_costs_its_own_figures_only(settings: Any, silent_broker: str) -> None:
     settings.REDIS_URL = silent_broker
 
     found = scraped()
@@ -195,7 +200,7 @@ ADDED_BY_PROXIES = (
 
 
 @pytest.mark.parametrize("name", ADDED_BY_PROXIES)
-def test_without_a_token_whoever_came_through_a_proxy_is_refused(settings, name):
+def test_without_a_token_whoever_came_through_a_proxy_is_refused(settings: Any, name: Any) -> None:
     settings.METRICS_TOKEN = ""
 
     answers = [Client().get("/metrics", headers={name: value}) for value in ("127.0.0.1", "", "1.1 proxy")]
@@ -205,7 +210,7 @@ def test_without_a_token_whoever_came_through_a_proxy_is_refused(settings, name)
 
 
 @pytest.mark.django_db
-def test_without_a_token_a_scraper_and_a_browser_on_the_machine_are_answered(settings):
+def test_without_a_token_a_scraper_and_a_browser_on_the_machine_are_answered(settings: Any) -> None:
     settings.METRICS_TOKEN = ""
     scraper = {
         "Host": "localhost", "User-Agent": "Prometheus/3.1.0", "Accept": "text/plain;version=0.0.4",
@@ -235,7 +240,9 @@ def test_without_a_token_a_scraper_and_a_browser_on_the_machine_are_answered(set
         ("t" * 20, {"HTTP_AUTHORIZATION": "Bearer " + "t" * 20, "REMOTE_ADDR": "192.0.2.1"}, 200),
     ],
 )
-def test_metrics_are_for_this_machine_or_for_whoever_has_the_token(settings, token, sent, status):
+def test_metrics_are_for_this_machine_or_for_whoever_has_the_token(
+    settings: Any, token: Any, sent: Any, status: int
+) -> None:
     settings.METRICS_TOKEN = token
 
     answer = Client().get("/metrics", **sent)

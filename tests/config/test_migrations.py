@@ -49,7 +49,7 @@ def go_to(targets: list[tuple[str, str | None]]) -> None:
 
 
 @pytest.mark.django_db
-def test_all_migrations_go_back_and_forward_again():
+def test_all_migrations_go_back_and_forward_again() -> None:
     before = schema()
     own = [row for rows in before.values() for row in rows if row[0].startswith((*APPS, "coppice"))]
     assert all(before.values())
@@ -73,13 +73,13 @@ def files() -> dict[str, str]:
     return {path.stem: path.read_text() for path in ROOT.glob("*/sql/schema/*.sql")}
 
 
-def test_each_schema_file_creates_one_object_that_bears_its_name():
+def test_each_schema_file_creates_one_object_that_bears_its_name() -> None:
     created = {name: ["".join(each) for each in _CREATED.findall(text)] for name, text in files().items()}
 
     assert created == {name: [name] for name in files()}
 
 
-def test_each_object_comes_from_a_file_and_can_be_dropped():
+def test_each_object_comes_from_a_file_and_can_be_dropped() -> None:
     operations = [
         operation
         for (app, _), migration in MigrationLoader(None).disk_migrations.items()

@@ -1,6 +1,7 @@
 """The connection between two requests, and in a migration."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,13 +15,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _checked_as_in_production(monkeypatch):
+def _checked_as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
     connection.close()
 
 
-def ask():
+def ask() -> Any:
     """Ask as a request does that finds an open connection."""
     close_old_connections()
     with connection.cursor() as cursor:
@@ -28,7 +29,7 @@ def ask():
         return cursor.fetchone()[0]
 
 
-def test_a_silent_connection_is_used_without_a_question():
+def test_a_silent_connection_is_used_without_a_question() -> None:
     ask()
     asked = []
     real = connection.is_usable
@@ -42,7 +43,7 @@ def test_a_silent_connection_is_used_without_a_question():
     assert asked == []
 
 
-def test_a_connection_that_the_server_ended_is_replaced_before_the_request_notices():
+def test_a_connection_that_the_server_ended_is_replaced_before_the_request_notices() -> None:
     pid = ask()
     with psycopg.connect(database_url(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
@@ -50,13 +51,13 @@ def test_a_connection_that_the_server_ended_is_replaced_before_the_request_notic
     assert ask() != pid
 
 
-def answered(statement, parameters):
+def answered(statement: Any, parameters: Any) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchone()
 
 
-def test_placeholders_are_bound_by_name_or_by_position():
+def test_placeholders_are_bound_by_name_or_by_position() -> None:
     by_name = "SELECT %(b)s::int - %(a)s::int, %(b)s::int %% 7, '%%s'"
 
     assert answered(by_name, {"a": 1, "b": 10, "unused": 0}) == (9, 3, "%s")
@@ -67,7 +68,7 @@ def test_placeholders_are_bound_by_name_or_by_position():
 
 
 @pytest.mark.parametrize("values", [[b"\x00\xff", None, b""], [None], []])
-def test_lists_of_bytes_are_sent_in_the_binary_format(values, db):
+def test_lists_of_bytes_are_sent_in_the_binary_format(values: Any, db: None) -> None:
     statement = "SELECT %(values)b::bytea[], %(values)b::bytea[] IS NULL"
 
     (read, is_null) = answered(statement, {"values": values})
@@ -88,13 +89,15 @@ def test_lists_of_bytes_are_sent_in_the_binary_format(values, db):
         ("SELECT 10 % 7", [1], "the operator % is written %%"),
     ],
 )
-def test_a_statement_whose_placeholders_cannot_be_bound_is_refused(statement, parameters, reason):
+def test_a_statement_whose_placeholders_cannot_be_bound_is_refused(
+    statement: str, parameters: Any, reason: str
+) -> None:
     with pytest.raises(ProgrammingError, match=reason):
         answered(statement, parameters)
 
 
 @pytest.mark.parametrize("length", [100, 8_000, 20_000])
-def test_a_statement_is_converted_once_up_to_16384_characters(length):
+def test_a_statement_is_converted_once_up_to_16384_characters(length: int) -> None:
     base._numbered_once.cache_clear()
     statement = "SELECT %(a)s::int -- ".ljust(length, "x")
 
@@ -105,7 +108,7 @@ def test_a_statement_is_converted_once_up_to_16384_characters(length):
     assert (found.hits, found.misses) == ((2, 1) if length <= 16_384 else (0, 0))
 
 
-def test_many_rows_are_written_by_one_statement(db):
+def test_many_rows_are_written_by_one_statement(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE numbers (a int, b text) ON COMMIT PRESERVE ROWS")
         cursor.executemany("INSERT INTO numbers VALUES (%(a)s, %(b)s)", [{"b": "x", "a": 1}, {"a": 2, "b": "y"}])
@@ -123,7 +126,7 @@ def test_many_rows_are_written_by_one_statement(db):
         ("2026-11-21 21:57:32+01", datetime(2026, 11, 21, 20, 57, 32, 0, UTC)),
     ],
 )
-def test_times_are_read_in_utc(text, time):
+def test_times_are_read_in_utc(text: str, time: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT %s::timestamptz", [text])
         read = cursor.fetchone()[0]
@@ -131,8 +134,8 @@ def test_times_are_read_in_utc(text, time):
     assert (read, read.tzinfo) == (time, UTC)
 
 
-def test_a_migration_may_last_longer_than_a_request():
-    def limits():
+def test_a_migration_may_last_longer_than_a_request() -> None:
+    def limits() -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
             return cursor.fetchone()
@@ -144,7 +147,7 @@ def test_a_migration_may_last_longer_than_a_request():
     assert limits() == before == ("30s", "5s")
 
 
-def test_of_several_hosts_the_one_that_answers_and_takes_writes_is_used():
+def test_of_several_hosts_the_one_that_answers_and_takes_writes_is_used() -> None:
     where = connection.settings_dict
     hosts = f"host=/nowhere/at/all,{where['HOST']}&port={where['PORT'] or 5432},{where['PORT'] or 5432}"
     url = f"postgresql://{where['USER']}@/{where['NAME']}?{hosts}&target_session_attrs=read-write"

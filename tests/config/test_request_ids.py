@@ -3,15 +3,20 @@
 import json
 import time
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db.models import F
+from django.test import Client
 
 from lockers import dispatch
+from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import alice, network, running_network
 from wallets import operations as wallets
+from wallets.models import Wallet
 
 __all__ = ["alice", "network", "running_network"]
 
@@ -19,12 +24,12 @@ PATIENCE_SECONDS = 120
 
 
 @pytest.mark.parametrize("given", ["4f6f2f9c-3d2b-4b52-9d0a-0c5d2f7f7a11", "a", "A" * 64])
-def test_a_well_formed_id_is_taken_over(client, given):
+def test_a_well_formed_id_is_taken_over(client: Client, given: Any) -> None:
     assert client.get("/livez", headers={"X-Request-Id": given})["X-Request-Id"] == given
 
 
 @pytest.mark.parametrize("given", [None, "", "A" * 65, "a b", "a_b", "é", 'x"}', "x\ny", "１２"])
-def test_any_other_id_is_replaced(client, given):
+def test_any_other_id_is_replaced(client: Client, given: Any) -> None:
     answer = client.get("/livez", headers={} if given is None else {"X-Request-Id": given})
 
     assert answer["X-Request-Id"] != given
@@ -45,7 +50,9 @@ def lines_of(worker: Worker, task_id: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_id_of_a_request_is_in_the_lines_of_a_real_worker(client, network, alice, tmp_path, monkeypatch):
+def test_the_id_of_a_request_is_in_the_lines_of_a_real_worker(
+    client: Client, network: LocalNetwork, alice: Wallet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bearer = wallets.authenticate(name_or_id="alice", password="correct horse")
 
     def echo(request_id: str) -> str:

@@ -56,7 +56,7 @@ def environ(**more: Any) -> dict[str, Any]:
     return made
 
 
-def test_the_environ_is_what_pep_3333_says():
+def test_the_environ_is_what_pep_3333_says() -> None:
     made = environ()
 
     check_environ(made)
@@ -68,7 +68,7 @@ def test_the_environ_is_what_pep_3333_says():
     assert environ(http_version="1")["SERVER_PROTOCOL"] == "HTTP/1.0"
 
 
-def test_a_path_below_the_prefix_has_the_threads_that_it_has_without():
+def test_a_path_below_the_prefix_has_the_threads_that_it_has_without() -> None:
     entry = Entry()
     entry._prefix = "/coppice"
     for path in ("/auth", "/livez", "/api/locker/peek", "/wallets", "/"):
@@ -86,7 +86,7 @@ def answered(application: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000], ids=["in memory", "in a file"])
-def test_an_answer_of_unknown_length_is_whole_and_closed_on_the_thread(size):
+def test_an_answer_of_unknown_length_is_whole_and_closed_on_the_thread(size: int) -> None:
     closed = []
 
     class Pieces:
@@ -107,7 +107,7 @@ def test_an_answer_of_unknown_length_is_whole_and_closed_on_the_thread(size):
     assert (status, headers, len(body), closed) == (200, [("X-Own", "1")], size, [size])
 
 
-def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_path():
+def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_path() -> None:
     def application(_: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
         yield b"x"
@@ -118,7 +118,9 @@ def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_
     assert (status, body) == (500, b'{"status":"error","error":true,"message":"Unknown error","code":500}')
 
 
-def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(capfd):
+def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     scope = {
         "http_version": "1.1",
         "server": "[::1]:8000",
@@ -143,7 +145,7 @@ def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(c
     assert status == 400
 
 
-def test_the_large_body_that_lags_makes_room():
+def test_the_large_body_that_lags_makes_room() -> None:
     async def play() -> None:
         room = Room(100)
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from django.conf import settings
@@ -67,7 +67,7 @@ def statements(path: str) -> list[str]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", STATEMENTS)
-def test_each_statement_can_be_planned(path):
+def test_each_statement_can_be_planned(path: Any) -> None:
     for statement in statements(path):
         sql, _ = numbered(statement.rstrip().removesuffix(";"))
         with connection.cursor() as cursor:
@@ -82,13 +82,13 @@ def test_each_statement_can_be_planned(path):
 
 
 @pytest.mark.parametrize("path", SCRIPTS)
-def test_each_script_compiles(path):
+def test_each_script_compiles(path: Any) -> None:
     client = redis_servers.client(settings.REDIS_URL)
 
     assert client.script_load((ROOT / path).read_text())
 
 
-def test_each_file_is_used():
+def test_each_file_is_used() -> None:
     """A file is named in the code of its package: "send" of `load("transfers", "send")`, "parts/decision", "spend"."""
     code = "\n".join(
         path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "tests" not in path.parts

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,9 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
     [(signal.SIGHUP, "Valkey", 129), (signal.SIGINT, "PostgreSQL", 0)],
     ids=["hang-up during initdb", "Ctrl-C during migrations"],
 )
-def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, after, status):
+def test_an_interrupted_start_leaves_nothing(
+    bare_environment: dict[str, str], state: Path, number: Any, after: str, status: int
+) -> None:
     with up(bare_environment) as process:
         read_until(process, f"✓ {after}")
 
@@ -39,7 +42,9 @@ def test_an_interrupted_start_leaves_nothing(bare_environment, state, number, af
     assert left_behind(state) == []
 
 
-def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(state, settings, monkeypatch):
+def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(
+    state: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.STATIC_ROOT = state / "static"
     at_work = threading.Lock()
 
@@ -57,7 +62,7 @@ def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(s
     assert static_files.are_current()
 
 
-def test_the_page_of_those_who_host_shows_the_commands_of_the_containers():
+def test_the_page_of_those_who_host_shows_the_commands_of_the_containers() -> None:
     roles = dict(re.findall(r"^(web|worker|beat|migrate)\)\n(.*?)^    ;;", ENTRYPOINT, re.MULTILINE | re.DOTALL))
     rows = dict(re.findall(r"^\| (web|worker|beat|migrate) \|(?:[^|]*\|)? `([^`]+)`", OPERATIONS, re.MULTILINE))
 
@@ -74,7 +79,7 @@ def test_the_page_of_those_who_host_shows_the_commands_of_the_containers():
         assert rows[role].split() == there.split(), role
 
 
-def test_a_database_less_build_collects_static_files_with_the_command_of_the_image(tmp_path):
+def test_a_database_less_build_collects_static_files_with_the_command_of_the_image(tmp_path: Path) -> None:
     (command,) = re.findall(r"python (manage\.py prepare .*)$", DOCKERFILE, re.MULTILINE)
 
     built = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -84,7 +89,7 @@ def test_a_database_less_build_collects_static_files_with_the_command_of_the_ima
     assert static_files.are_current()
 
 
-def test_a_low_port_without_the_right_to_it_is_told_apart_from_one_in_use():
+def test_a_low_port_without_the_right_to_it_is_told_apart_from_one_in_use() -> None:
     low = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if not low.exists() or int(low.read_text()) < 81:
         pytest.skip("every account of this machine may have port 80")
@@ -106,7 +111,9 @@ except OSError as error:
 
 
 @pytest.mark.parametrize(("base", "because"), [("taken", "is in use"), ("65530", "numbers from 1 to 65535")])
-def test_raida_ports_that_cannot_be_had_are_named(bare_environment, state, base, because):
+def test_raida_ports_that_cannot_be_had_are_named(
+    bare_environment: dict[str, str], state: Path, base: str, because: str
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -123,7 +130,7 @@ def test_raida_ports_that_cannot_be_had_are_named(bare_environment, state, base,
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_what_a_command_prints_is_readable_in_every_encoding(bare_environment, encoding):
+def test_what_a_command_prints_is_readable_in_every_encoding(bare_environment: dict[str, str], encoding: str) -> None:
     with silent_ports(25) as ports:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         environment = {**bare_environment, "COPPICE_RAIDA_HOSTS": hosts, "PYTHONIOENCODING": encoding}
@@ -137,7 +144,9 @@ def test_what_a_command_prints_is_readable_in_every_encoding(bare_environment, e
     assert printed.stderr == b""
 
 
-def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_reaper(bare_environment, state):
+def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_reaper(
+    bare_environment: dict[str, str], state: Path
+) -> None:
     with up(bare_environment) as process:
         read_until(process, "✓ PostgreSQL")
         process.kill()
@@ -153,7 +162,7 @@ def test_a_killed_supervisor_leaves_nothing_and_a_start_at_once_waits_for_its_re
     assert left == []
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_refused(bare_environment, state):
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(bare_environment: dict[str, str], state: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -166,7 +175,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(bare_environment, sta
     assert left_behind(state) == []
 
 
-def test_doctor_names_every_part_that_is_down_and_what_to_do(bare_environment, state):
+def test_doctor_names_every_part_that_is_down_and_what_to_do(bare_environment: dict[str, str], state: Path) -> None:
     assert manage("prepare", "--static-files-only", environment=bare_environment).returncode == 0
     # Not the usual ports: at those another installation may answer.
     with silent_ports(25) as ports:

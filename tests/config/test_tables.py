@@ -1,6 +1,8 @@
 """Tables as programs write them: each encoding, separator and line end, at each door."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,13 +42,13 @@ KINDS = list(itertools.product(ENCODINGS, SEPARATORS, LINE_ENDS, SHAPES))
 MEDIA_TYPES = ["text/csv", None, "application/octet-stream", "text/plain", "application/vnd.ms-excel"]
 
 
-def table(rows, encoding, separator, line_end, shape):
+def table(rows: Any, encoding: Any, separator: Any, line_end: Any, shape: Any) -> Any:
     lines = SHAPES[shape]([SEPARATORS[separator].join(cells) for cells in rows], SEPARATORS[separator])
     return ENCODINGS[encoding](LINE_ENDS[line_end].join(lines) + LINE_ENDS[line_end])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
-def test_every_kind_of_table_has_the_same_records(kind):
+def test_every_kind_of_table_has_the_same_records(kind: Any) -> None:
     rows = [["wallet_name", "amount"], ["müller", "1"], ["木の財布", "2"]]
 
     read = list(tables.records(table(rows, *kind)))
@@ -57,13 +59,13 @@ def test_every_kind_of_table_has_the_same_records(kind):
 
 
 @pytest.fixture
-def alice(db):
+def alice(db: None) -> Any:
     caller = logged_in("alice", operations.create_api_key(name="partner")[1])
     transfers.issue_tokens(wallet=caller.wallet, count=len(MEDIA_TYPES))
     return caller
 
 
-def test_both_batches_take_every_kind_of_every_media_type(alice):
+def test_both_batches_take_every_kind_of_every_media_type(alice: Any) -> None:
     names = []
     # Every seventh reaches each encoding, separator, line end and shape; the types go round.
     for number, (kind, media_type) in enumerate(zip(KINDS[::7], itertools.cycle(MEDIA_TYPES), strict=False)):
@@ -81,7 +83,7 @@ def test_both_batches_take_every_kind_of_every_media_type(alice):
 
 
 @pytest.mark.parametrize("kind", KINDS[::7], ids=" ".join)
-def test_captures_come_in_every_kind_by_command_and_at_the_desk(db, tmp_path, kind):
+def test_captures_come_in_every_kind_by_command_and_at_the_desk(db: None, tmp_path: Path, kind: Any) -> None:
     captures = [str(uuid4()), str(uuid4())]
     content = table([["name", "capture_id"], *(["müller", capture] for capture in captures)], *kind)
     operations.create_wallet(name="alice")
@@ -97,7 +99,7 @@ def test_captures_come_in_every_kind_by_command_and_at_the_desk(db, tmp_path, ki
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"\xff\xfe", b",,\n", b" \t \r\n", b"sep=;"])
-def test_an_empty_table_has_no_records(content):
+def test_an_empty_table_has_no_records(content: bytes) -> None:
     assert list(tables.records(content)) == []
 
 
@@ -108,6 +110,6 @@ def test_an_empty_table_has_no_records(content):
         b"a\n" + b"x" * 200_000, b'a\n"' + b"x" * 200_000, b"sep=\n", b"\xff" + b"," * 200_000, b"\0a\0",
     ],
 )  # fmt: skip
-def test_what_is_no_table_is_refused(content):
+def test_what_is_no_table_is_refused(content: Any) -> None:
     with pytest.raises(tables.Unreadable):
         list(tables.records(content))

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def unit(name: str) -> str:
     return (UNITS / f"coppice-{name}.service").read_text()
 
 
-def test_there_is_a_unit_for_each_process():
+def test_there_is_a_unit_for_each_process() -> None:
     assert {path.name for path in UNITS.iterdir()} == {f"coppice-{name}.service" for name in ROLES} | {"coppice.target"}
     assert set(re.findall(r"coppice-\w+\.service", (UNITS / "coppice.target").read_text())) == {
         f"coppice-{name}.service" for name in ROLES if name != "prepare"
@@ -27,7 +28,7 @@ def test_there_is_a_unit_for_each_process():
 
 
 @pytest.mark.parametrize(("name", "role"), ROLES.items())
-def test_a_unit_has_the_command_and_the_variables_of_the_page(name, role):
+def test_a_unit_has_the_command_and_the_variables_of_the_page(name: Any, role: Any) -> None:
     (row,) = re.findall(rf"^\| {role} \| `([^`]+)`", PAGE, re.MULTILINE)
     (command,) = re.findall(r"^ExecStart=(.*)$", unit(name), re.MULTILINE)
     variables = re.findall(r"^Environment=(.*)$", unit(name), re.MULTILINE)
@@ -39,7 +40,7 @@ def test_a_unit_has_the_command_and_the_variables_of_the_page(name, role):
     assert variables[0].split()[:2] == ["DJANGO_SETTINGS_MODULE=config.settings.base", "COPPICE_EMBEDDED=off"]
 
 
-def test_systemd_accepts_the_units(tmp_path: Path):
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("NO SYSTEMD: systemd-analyze is not here")
     for path in UNITS.iterdir():
@@ -54,7 +55,7 @@ def test_systemd_accepts_the_units(tmp_path: Path):
     assert said.returncode == 0
 
 
-def test_a_unit_with_a_slip_is_refused(tmp_path: Path):
+def test_a_unit_with_a_slip_is_refused(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("NO SYSTEMD: systemd-analyze is not here")
     slip = tmp_path / "coppice-slip.service"

@@ -1,5 +1,6 @@
 """What the base class checks for every action, under the lock and without its pages."""
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -58,7 +59,7 @@ def run(action: AdminAction, who: User, rows: dict[Any, Any], snapshot: dict[str
     action.run(operator, rows[action.model], VALUES.get(action.name, {}), snapshot)
 
 
-def test_no_action_runs_on_a_snapshot_that_is_not_current(staff, tmp_path, settings):
+def test_no_action_runs_on_a_snapshot_that_is_not_current(staff: User, tmp_path: Path, settings: Any) -> None:
     rows, actions = rows_of(staff), OperatorAction.objects.count()
     settings.STATE_DIR = tmp_path
 
@@ -70,7 +71,7 @@ def test_no_action_runs_on_a_snapshot_that_is_not_current(staff, tmp_path, setti
     assert OperatorAction.objects.count() == actions
 
 
-def test_no_action_runs_for_a_user_who_has_lost_the_permission(staff):
+def test_no_action_runs_for_a_user_who_has_lost_the_permission(staff: User) -> None:
     rows, actions = rows_of(staff), OperatorAction.objects.count()
     viewer = User.objects.create_user("otto", is_staff=True)
 

@@ -1,9 +1,12 @@
 """What operators do: with confirmation, once, as the rules of the ledger allow, and written down."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -41,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("reason", ["", "  ", None])
 @pytest.mark.parametrize("name", ["set-password", "issue-tokens", "create-person", "change-role"])
-def test_no_act_without_a_reason(name, reason, desk, ledger):
+def test_no_act_without_a_reason(name: str, reason: str | None, desk: Client, ledger: SimpleNamespace) -> None:
     person = User.objects.create_user("vera", is_staff=True)
     groups = {role: Group.objects.get_or_create(name=role)[0] for role in roles.ROLES}
     person.groups.set([groups[roles.VIEWER]])
@@ -66,12 +69,12 @@ def test_no_act_without_a_reason(name, reason, desk, ledger):
     assert OperatorAction.objects.latest("id").reason == "as asked"
 
 
-def last_action():
+def last_action() -> Any:
     action = OperatorAction.objects.latest("id")
     return action.verb, action.object_kind, action.object_label, action.reason
 
 
-def test_tokens_are_issued_by_number_and_the_log_says_so(desk, ledger):
+def test_tokens_are_issued_by_number_and_the_log_says_so(desk: Client, ledger: SimpleNamespace) -> None:
     before = token_counts([ledger.bob.pk])[ledger.bob.pk].total
     sent, said = confirmation(desk, url("issue-tokens", ledger.bob), count="7")
     assert said[0] == "7 new tokens in bobby, with random capture ids."
@@ -91,11 +94,11 @@ def test_tokens_are_issued_by_number_and_the_log_says_so(desk, ledger):
     assert audit_findings() == []
 
 
-def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
+def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk: Client, ledger: SimpleNamespace) -> None:
     captures = [uuid4(), uuid4()]
     address = url("issue-tokens", ledger.bob)
 
-    def file(text):
+    def file(text: Any) -> Any:
         return SimpleUploadedFile("captures.csv", text.encode())
 
     lines = "capture_id,place\n" + "\n".join(f"{capture},here" for capture in captures)
@@ -124,7 +127,7 @@ def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk, ledger):
     assert OperatorAction.objects.filter(verb="issued_tokens", object_id=str(ledger.bob.pk)).count() == 1
 
 
-def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk):
+def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk: Client) -> None:
     page = confirm(desk, url("create-wallet"), name="birch", with_password="on")
 
     secrets = dict(page.context["done"].secrets)
@@ -145,7 +148,7 @@ def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk)
     assert Wallet.objects.count() == 1
 
 
-def test_a_new_password_ends_the_bearer_tokens(desk, ledger):
+def test_a_new_password_ends_the_bearer_tokens(desk: Client, ledger: SimpleNamespace) -> None:
     wallets.authenticate(name_or_id="alice", password="correct horse")
     _, said = confirmation(desk, url("set-password", ledger.alice))
     assert said[2].startswith("2 valid bearer tokens of it will be revoked")
@@ -157,7 +160,7 @@ def test_a_new_password_ends_the_bearer_tokens(desk, ledger):
     assert last_action()[:3] == ("set_password", "wallet", "alice")
 
 
-def test_bearer_tokens_are_revoked_one_or_all(desk, ledger):
+def test_bearer_tokens_are_revoked_one_or_all(desk: Client, ledger: SimpleNamespace) -> None:
     wallets.authenticate(name_or_id="alice", password="correct horse")
     one, other = BearerToken.objects.filter(wallet=ledger.alice).order_by("created_at")
 
@@ -175,7 +178,7 @@ def test_bearer_tokens_are_revoked_one_or_all(desk, ledger):
     assert "it has no valid bearer token" in text_of(refused)
 
 
-def test_api_keys_are_created_rotated_and_revoked(desk, ledger):
+def test_api_keys_are_created_rotated_and_revoked(desk: Client, ledger: SimpleNamespace) -> None:
     plaintext = dict(confirm(desk, url("create-api-key"), name="partner two").context["done"].secrets)["API key"]
     key = ApiKey.objects.get(digest=queries.digest(plaintext))
     assert key.name == "partner two"
@@ -201,7 +204,9 @@ def test_api_keys_are_created_rotated_and_revoked(desk, ledger):
 
 @pytest.mark.parametrize("request_type", ["send", "receive", "manage", "yield"])
 @pytest.mark.parametrize("state", ["requested", "trusted"])
-def test_an_open_trust_is_ended_and_neither_side_brings_it_back(desk, ledger, request_type, state):
+def test_an_open_trust_is_ended_and_neither_side_brings_it_back(
+    desk: Client, ledger: SimpleNamespace, request_type: str, state: str
+) -> None:
     asked = trusts.request_trust(actor=ledger.sapling, requestee="bobby", request_type=TrustRequestType(request_type))
     if state == "trusted":
         trusts.accept_trust(actor=ledger.bob, trust_id=asked.id)
@@ -231,7 +236,7 @@ def test_an_open_trust_is_ended_and_neither_side_brings_it_back(desk, ledger, re
     assert "An operator ended it" in page
 
 
-def test_a_trust_that_changed_since_it_was_shown_is_shown_again(desk, ledger):
+def test_a_trust_that_changed_since_it_was_shown_is_shown_again(desk: Client, ledger: SimpleNamespace) -> None:
     trust = Trust.objects.get(pk=ledger.trust.id)
     sent, _ = confirmation(desk, url("end-trust", trust))
     trusts.accept_trust(actor=ledger.alice, trust_id=trust.pk)
@@ -254,7 +259,9 @@ def test_a_trust_that_changed_since_it_was_shown_is_shown_again(desk, ledger):
         ("requested", "decline", "alice", "decline"),
     ],
 )
-def test_an_open_transfer_is_cancelled_in_the_name_of_either_side(desk, ledger, which, event, name, closed_event):
+def test_an_open_transfer_is_cancelled_in_the_name_of_either_side(
+    desk: Client, ledger: SimpleNamespace, which: str, event: str, name: str, closed_event: str
+) -> None:
     transfer = Transfer.objects.get(pk=ledger.transfers[which].id)
     _, said = confirmation(desk, url("cancel-transfer", transfer), event=event)
     assert f"in the name of {name}" in said[0]
@@ -274,7 +281,7 @@ def test_an_open_transfer_is_cancelled_in_the_name_of_either_side(desk, ledger, 
     assert "it is cancelled, and that is final" in text_of(again)
 
 
-def test_a_double_click_has_one_effect_and_leads_to_what_came_of_it(desk, ledger):
+def test_a_double_click_has_one_effect_and_leads_to_what_came_of_it(desk: Client, ledger: SimpleNamespace) -> None:
     sent, _ = confirmation(desk, url("issue-tokens", ledger.bob), count="3")
     before = Token.objects.count()
 
@@ -287,7 +294,9 @@ def test_a_double_click_has_one_effect_and_leads_to_what_came_of_it(desk, ledger
     assert reverse("admin:wallets_operatoraction_change", args=[action.pk]) in second.content.decode()
 
 
-def test_what_changed_since_it_was_shown_is_shown_again_before_anything_is_done(desk, ledger):
+def test_what_changed_since_it_was_shown_is_shown_again_before_anything_is_done(
+    desk: Client, ledger: SimpleNamespace
+) -> None:
     """Two operators look at the same page; the second one is told, and decides again."""
     sent, _ = confirmation(desk, url("issue-tokens", ledger.bob), count="3")
     confirm(desk, url("issue-tokens", ledger.bob), count="3")
@@ -303,7 +312,7 @@ def test_what_changed_since_it_was_shown_is_shown_again_before_anything_is_done(
     assert Token.objects.count() == before + 3
 
 
-def test_a_transfer_that_was_decided_meanwhile_is_left_alone(desk, ledger):
+def test_a_transfer_that_was_decided_meanwhile_is_left_alone(desk: Client, ledger: SimpleNamespace) -> None:
     transfer = Transfer.objects.get(pk=ledger.transfers["pending"].id)
     sent, _ = confirmation(desk, url("cancel-transfer", transfer), event="delete")
     transfers.accept(actor=ledger.bob, transfer_id=transfer.pk)
@@ -319,7 +328,9 @@ def test_a_transfer_that_was_decided_meanwhile_is_left_alone(desk, ledger):
 
 
 @pytest.mark.parametrize("forgery", ["none", "other user", "other row", "other deed", "other values", "old"])
-def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hour(desk, ledger, forgery, monkeypatch):
+def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hour(
+    desk: Client, ledger: SimpleNamespace, forgery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = url("issue-tokens", ledger.bob)
     sent, _ = confirmation(desk, address, count="3")
     client = desk
@@ -347,7 +358,7 @@ def test_a_ticket_is_good_for_one_person_one_act_one_row_and_a_quarter_of_an_hou
     assert ledger.key.revoked_at is None
 
 
-def test_a_post_without_a_csrf_token_is_refused(staff, ledger):
+def test_a_post_without_a_csrf_token_is_refused(staff: User, ledger: SimpleNamespace) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(staff)
 
@@ -357,7 +368,7 @@ def test_a_post_without_a_csrf_token_is_refused(staff, ledger):
     assert AuditRun.objects.count() == 1
 
 
-def test_a_get_does_nothing(desk, ledger):
+def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
     actions = OperatorAction.objects.count()
     rows = {
         Wallet: ledger.alice,
@@ -376,7 +387,7 @@ def test_a_get_does_nothing(desk, ledger):
     assert OperatorAction.objects.count() == actions
 
 
-def test_coins_of_a_wallet_are_checked(desk, ledger):
+def test_coins_of_a_wallet_are_checked(desk: Client, ledger: SimpleNamespace) -> None:
     _, said = confirmation(desk, url("check-coins", ledger.alice))
     assert said[0].startswith("A task asks all 25 servers whether they accept ")
     reserved = Coin.objects.filter(task__isnull=False).count()
@@ -390,7 +401,7 @@ def test_coins_of_a_wallet_are_checked(desk, ledger):
     assert Coin.objects.filter(task__isnull=False).count() == reserved
 
 
-def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk, ledger):
+def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk: Client, ledger: SimpleNamespace) -> None:
     _, said = confirmation(desk, url("start-find", ledger.alice))
     assert said[0].startswith("A task asks all 25 servers about 1 coin of alice")
 
@@ -406,7 +417,7 @@ def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk, ledger):
 
 
 @pytest.fixture
-def put(ledger):
+def put(ledger: SimpleNamespace) -> Any:
     """Puts of one coin, in each state."""
     common = {"wallet": ledger.bob, "actor": ledger.bob, "kind": TaskKind.PUT, "amount": 10**8, "tag": "t"}
     now = timezone.now()
@@ -418,7 +429,7 @@ def put(ledger):
     )
 
 
-def a_coin(wallet, number):
+def a_coin(wallet: Any, number: Any) -> Any:
     Account.objects.get_or_create(wallet=wallet, defaults={"balance": 0, "lines": 0})
     assert StatementLine.objects.filter(wallet=wallet).count() == 0
     return Coin.objects.create(
@@ -426,7 +437,9 @@ def a_coin(wallet, number):
     )
 
 
-def test_a_failed_put_is_begun_again_once_and_a_waiting_one_is_rung_for(desk, ledger, put):
+def test_a_failed_put_is_begun_again_once_and_a_waiting_one_is_rung_for(
+    desk: Client, ledger: SimpleNamespace, put: Any
+) -> None:
     a_coin(ledger.bob, 500)
     a_coin(ledger.bob, 501)
 
@@ -445,7 +458,7 @@ def test_a_failed_put_is_begun_again_once_and_a_waiting_one_is_rung_for(desk, le
     assert LockerTask.objects.filter(wallet=ledger.bob).count() == 3
 
 
-def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk, ledger, put):
+def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk: Client, ledger: SimpleNamespace, put: Any) -> None:
     LockerTask.objects.filter(pk=put.waiting.pk).update(lease_until=timezone.now() + timedelta(minutes=1))
     done = LockerTask.objects.create(
         kind=TaskKind.IMPORT, wallet=ledger.bob, actor=ledger.bob, state=TaskState.COMPLETED, step="done", progress=100,
@@ -464,7 +477,9 @@ def test_what_cannot_be_begun_again_or_rolled_back_says_why(desk, ledger, put):
         assert sentence in shown
 
 
-def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledger, put):
+def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(
+    desk: Client, ledger: SimpleNamespace, put: Any
+) -> None:
     confirm(desk, url("roll-back-task", put.waiting))
     put.waiting.refresh_from_db()
     assert put.waiting.deadline <= timezone.now()
@@ -484,7 +499,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(desk, ledg
     assert "ABCD" not in str(OperatorAction.objects.values())
 
 
-def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger):
+def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk: Client, ledger: SimpleNamespace) -> None:
     _page, said = confirmation(desk, url("mark-task-seen", ledger.failed))
     assert said[1] == "1 coin of it is unknown. No coin is changed, and find tasks continue to ask."
 
@@ -497,7 +512,7 @@ def test_a_task_with_unknown_coins_is_marked_as_seen_with_a_reason(desk, ledger)
     assert (refused.status_code, "it is already marked" in text_of(refused)) == (409, True)
 
 
-def test_the_audit_is_run_and_its_page_opens(desk, ledger):
+def test_the_audit_is_run_and_its_page_opens(desk: Client, ledger: SimpleNamespace) -> None:
     answer = confirm(desk, url("run-audit"))
 
     run = AuditRun.objects.latest("id")
@@ -507,7 +522,7 @@ def test_the_audit_is_run_and_its_page_opens(desk, ledger):
 
 
 @contextmanager
-def listening(network):
+def listening(network: Any) -> Iterator[None]:
     """Let a network take orders, as the one of `make run` does."""
     orders = control_socket(network.fleet)
     asyncio.run_coroutine_threadsafe(orders.__aenter__(), network._loop).result()
@@ -515,7 +530,7 @@ def listening(network):
     asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
 
 
-def test_an_outage_is_rehearsed_on_the_local_network_and_ended(desk, tmp_path, settings):
+def test_an_outage_is_rehearsed_on_the_local_network_and_ended(desk: Client, tmp_path: Path, settings: Any) -> None:
     settings.STATE_DIR = tmp_path
     refused = desk.get(url("rehearse-outage"))
     assert refused.status_code == 409
@@ -537,7 +552,7 @@ ROLES = [None, roles.VIEWER, roles.OPERATOR, roles.ADMINISTRATOR]
 
 
 @pytest.fixture
-def members(db):
+def members(db: None) -> Any:
     """A person of each role, and one of none."""
     roles.ensure()
     clients = {}
@@ -580,7 +595,7 @@ MAY = {
 }
 
 
-def test_every_page_and_every_act_by_every_role(members, staff):
+def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> None:
     ledger = furnish(staff)
     rows = {
         None: None,
@@ -625,7 +640,7 @@ def test_every_page_and_every_act_by_every_role(members, staff):
     assert Client().get(url("run-audit")).status_code == 302
 
 
-def test_a_button_that_a_role_may_not_press_says_so(members, staff):
+def test_a_button_that_a_role_may_not_press_says_so(members: Any, staff: User) -> None:
     ledger = furnish(staff)
 
     shown = text_of(members[roles.VIEWER].get(reverse("admin:wallets_wallet_change", args=[ledger.alice.pk])))
@@ -633,7 +648,7 @@ def test_a_button_that_a_role_may_not_press_says_so(members, staff):
     assert "Issue tokens your role does not allow this" in shown
 
 
-def test_the_roles_are_made_again_as_they_were(db):
+def test_the_roles_are_made_again_as_they_were(db: None) -> None:
     roles.ensure()
     Group.objects.get(name=roles.VIEWER).permissions.set(Group.objects.get(name=roles.ADMINISTRATOR).permissions.all())
 

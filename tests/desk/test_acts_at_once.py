@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -47,7 +48,7 @@ def at_once(*calls: Callable[[], int]) -> list[int]:
 
 @pytest.mark.parametrize("people", [("olivia", "olivia"), ("olivia", "oscar")], ids=["two clicks", "two operators"])
 @pytest.mark.parametrize("act", ["issue-tokens", "cancel-transfer", "end-trust"])
-def test_one_effect(act, people):
+def test_one_effect(act: str, people: Any) -> None:
     alice, bob = wallets.create_wallet(name="alice"), wallets.create_wallet(name="bobby")
     transfers.issue_tokens(wallet=alice, count=5)
     pending = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=2)

@@ -1,9 +1,13 @@
 """Who did it is on the page of the thing, and the thing on the page of the act; events say that an operator acted."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import reverse
 
 from config.admin.base import LedgerPage
@@ -25,19 +29,19 @@ PAGES = {
 }
 
 
-def text_of(response):
+def text_of(response: Any) -> Any:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def page(desk, name, row_id):
+def page(desk: Any, name: Any, row_id: Any) -> Any:
     return desk.get(reverse(f"admin:{name}_change", args=[row_id]))
 
 
-def links(response):
+def links(response: Any) -> Any:
     return set(re.findall(r'href="([^"]+)"', response.content.decode()))
 
 
-def is_linked(desk, action, name, row_id):
+def is_linked(desk: Any, action: Any, name: Any, row_id: Any) -> Any:
     """Whether action and thing name each other."""
     of_action = reverse("admin:wallets_operatoraction_change", args=[action.pk])
     of_thing = reverse(f"admin:{name}_change", args=[row_id])
@@ -45,7 +49,9 @@ def is_linked(desk, action, name, row_id):
 
 
 @pytest.mark.parametrize("kind", sorted(PAGES))
-def test_the_page_of_each_kind_of_thing_names_the_acts_on_it(desk, staff, ledger, kind):
+def test_the_page_of_each_kind_of_thing_names_the_acts_on_it(
+    desk: Client, staff: User, ledger: SimpleNamespace, kind: Any
+) -> None:
     rows = list(admin.site._registry[PAGES[kind].model].get_queryset(None)[:2])
     row, name = rows[0], f"{PAGES[kind].app_label}_{PAGES[kind].model_name}"
     operator = operator_log.Operator(staff=staff, confirmation="c1", reason="a call on the phone")
@@ -66,7 +72,7 @@ def test_the_page_of_each_kind_of_thing_names_the_acts_on_it(desk, staff, ledger
         assert "a call on the phone" not in text_of(page(desk, name, other.pk))
 
 
-def test_a_transfer_that_an_operator_cancelled_says_so(desk, ledger):
+def test_a_transfer_that_an_operator_cancelled_says_so(desk: Client, ledger: SimpleNamespace) -> None:
     transfer = ledger.transfers["pending"]
     events = Event.objects.latest("number").number
 
@@ -82,7 +88,7 @@ def test_a_transfer_that_an_operator_cancelled_says_so(desk, ledger):
     assert [event.payload.get("operator") for event in Event.objects.filter(number__gt=events)] == [True, True]
 
 
-def test_a_transfer_that_its_sender_cancelled_names_the_sender(desk, ledger):
+def test_a_transfer_that_its_sender_cancelled_names_the_sender(desk: Client, ledger: SimpleNamespace) -> None:
     transfer = ledger.transfers["pending"]
     events = Event.objects.latest("number").number
 
@@ -92,7 +98,7 @@ def test_a_transfer_that_its_sender_cancelled_names_the_sender(desk, ledger):
     assert ["operator" in event.payload for event in Event.objects.filter(number__gt=events)] == [False, False]
 
 
-def test_the_events_of_a_client_say_that_an_operator_acted_and_not_who(desk, ledger):
+def test_the_events_of_a_client_say_that_an_operator_acted_and_not_who(desk: Client, ledger: SimpleNamespace) -> None:
     _, key = wallets.create_api_key(name="client")
     alice = Caller(key, wallets.authenticate(name_or_id="alice", password="correct horse"), ledger.alice)
     confirm(desk, reverse("admin:cancel-transfer", args=[ledger.transfers["pending"].id]), event="delete")
@@ -108,7 +114,7 @@ def test_the_events_of_a_client_say_that_an_operator_acted_and_not_who(desk, led
     assert b"olivia" not in answer.content
 
 
-def test_the_task_that_a_retry_made_names_the_retry(desk, ledger):
+def test_the_task_that_a_retry_made_names_the_retry(desk: Client, ledger: SimpleNamespace) -> None:
     failed = LockerTask.objects.create(
         kind=TaskKind.FIND, wallet=ledger.alice, actor=ledger.alice, state=TaskState.ERROR, step="done",
         receipt_id="0" * 32, deadline=ledger.failed.deadline, finished_at=ledger.failed.finished_at,
@@ -125,7 +131,7 @@ def test_the_task_that_a_retry_made_names_the_retry(desk, ledger):
     assert is_linked(desk, action, "wallets_wallet", ledger.alice.pk)
 
 
-def test_tokens_that_an_operator_issued_say_so(desk, ledger):
+def test_tokens_that_an_operator_issued_say_so(desk: Client, ledger: SimpleNamespace) -> None:
     transfers.issue_tokens(wallet=ledger.bob, count=1)
     known = set(Token.objects.values_list("pk", flat=True))
     confirm(desk, url("issue-tokens", ledger.bob), count="2", reason="spring")
@@ -140,7 +146,7 @@ def test_tokens_that_an_operator_issued_say_so(desk, ledger):
     assert is_linked(desk, action, "wallets_wallet", ledger.bob.pk)
 
 
-def test_credentials_name_who_made_and_ended_them(desk, ledger):
+def test_credentials_name_who_made_and_ended_them(desk: Client, ledger: SimpleNamespace) -> None:
     confirm(desk, url("rotate-api-key", ledger.key), old_stays_valid="24")
     new = ApiKey.objects.exclude(pk=ledger.key.pk).get()
     bearer = BearerToken.objects.filter(wallet=ledger.alice).first()

@@ -2,6 +2,8 @@
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -21,18 +23,18 @@ from wallets import operations as wallets
 from wallets.models import Token
 
 
-def statements(client, url):
+def statements(client: Any, url: Any) -> Any:
     with CaptureQueriesContext(connection) as captured:
         response = client.get(url)
     assert response.status_code == 200
     return len(captured)
 
 
-def tiles(response):
+def tiles(response: Any) -> Any:
     return {tile.what: (tile.value, tile.css) for tile in response.context["home"].tiles}
 
 
-def test_each_number_is_that_of_the_rows(desk, ledger):
+def test_each_number_is_that_of_the_rows(desk: Client, ledger: SimpleNamespace) -> None:
     shown = desk.get(reverse("admin:index"))
 
     assert tiles(shown) == {
@@ -54,7 +56,7 @@ def test_each_number_is_that_of_the_rows(desk, ledger):
     assert shown.context["home"].summary.requested.by_age == (1, 0, 0, 0, 0)
 
 
-def test_every_number_links_to_a_list_that_opens(desk, ledger):
+def test_every_number_links_to_a_list_that_opens(desk: Client, ledger: SimpleNamespace) -> None:
     page = desk.get(reverse("admin:index")).content.decode()
 
     links = set(re.findall(r'href="(/admin/[^"]+)"', page)) - {reverse("admin:logout")}
@@ -64,7 +66,7 @@ def test_every_number_links_to_a_list_that_opens(desk, ledger):
     assert {link: status for link, status in answers.items() if status != 200} == {}
 
 
-def test_it_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger):
+def test_it_takes_as_many_statements_for_many_rows_as_for_few(desk: Client, ledger: SimpleNamespace) -> None:
     few = [statements(desk, reverse("admin:index") + f"?days={days}") for days in (30, 90)]
     for number in range(6):
         wallet = wallets.create_wallet(name=f"wallet-{number}")
@@ -85,7 +87,7 @@ def test_it_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger):
     assert few[0] == few[1] <= 16
 
 
-def test_an_unsound_ledger_cannot_be_overlooked(desk, ledger):
+def test_an_unsound_ledger_cannot_be_overlooked(desk: Client, ledger: SimpleNamespace) -> None:
     Issue.objects.create(wallet=ledger.alice, tokens=3, issued_at=timezone.now())
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE wallets_token DISABLE TRIGGER USER")
@@ -100,7 +102,7 @@ def test_an_unsound_ledger_cannot_be_overlooked(desk, ledger):
     assert b"but pending transfers say 2. Run an audit" in shown.content
 
 
-def test_an_audit_finds_tokens_that_nobody_issued(ledger):
+def test_an_audit_finds_tokens_that_nobody_issued(ledger: SimpleNamespace) -> None:
     assert audit.audit_findings() == []
     Issue.objects.create(wallet=ledger.alice, tokens=-3, issued_at=timezone.now())
 
@@ -109,7 +111,7 @@ def test_an_audit_finds_tokens_that_nobody_issued(ledger):
     ]
 
 
-def test_a_staff_member_without_a_role_sees_nothing_of_the_ledger(ledger):
+def test_a_staff_member_without_a_role_sees_nothing_of_the_ledger(ledger: SimpleNamespace) -> None:
     client = Client()
     client.force_login(User.objects.create_user("nora", is_staff=True))
 
@@ -120,7 +122,7 @@ def test_a_staff_member_without_a_role_sees_nothing_of_the_ledger(ledger):
     assert b"tokens issued" not in shown.content
 
 
-def test_an_installation_without_anything_says_what_to_do(desk):
+def test_an_installation_without_anything_says_what_to_do(desk: Client) -> None:
     shown = desk.get(reverse("admin:index"))
 
     assert [step.is_done for step in shown.context["home"].open_steps] == [False] * 6
@@ -128,11 +130,11 @@ def test_an_installation_without_anything_says_what_to_do(desk):
     assert b"No transfer in 30 days." in shown.content
 
 
-def test_the_list_of_what_to_set_up_goes_when_all_is_done(desk, ledger):
+def test_the_list_of_what_to_set_up_goes_when_all_is_done(desk: Client, ledger: SimpleNamespace) -> None:
     assert desk.get(reverse("admin:index")).context["home"].open_steps == ()
 
 
-def test_days_are_counted_folded_or_not(ledger):
+def test_days_are_counted_folded_or_not(ledger: SimpleNamespace) -> None:
     today = timezone.now().date()
     expected = [
         (today, "cancelled", 1), (today, "completed", 2), (today, "pending", 1), (today, "requested", 1),
@@ -149,7 +151,7 @@ def test_days_are_counted_folded_or_not(ledger):
     assert Transfer.objects.count() == 6
 
 
-def test_bars_are_stacked_from_the_bottom_and_say_their_numbers():
+def test_bars_are_stacked_from_the_bottom_and_say_their_numbers() -> None:
     columns = [
         charts.Column("2026-01-01", [("s-a", "completed", 3), ("s-b", "<failed>", 1)]),
         charts.Column("2026-01-02", [("s-a", "completed", 0), ("s-b", "<failed>", 0)]),
@@ -165,14 +167,14 @@ def test_bars_are_stacked_from_the_bottom_and_say_their_numbers():
     assert "style=" not in drawn
 
 
-def test_one_among_thousands_can_still_be_seen():
+def test_one_among_thousands_can_still_be_seen() -> None:
     drawn = charts.stacked([charts.Column("day", [("s-b", "b", 1), ("s-a", "a", 9999)])], label="")
 
     assert '<rect class="s-b" x="0.09" y="98.00" width="0.82" height="2.00">' in drawn
     assert '<rect class="s-a" x="0.09" y="0.00" width="0.82" height="98.00">' in drawn
 
 
-def test_each_letter_and_answer_has_a_mark_of_its_own():
+def test_each_letter_and_answer_has_a_mark_of_its_own() -> None:
     board = server_grid.of_board("pfnedbuw" + "p" * 17)
     answers = server_grid.of_answers([241, 242, -2, -3, -5, 17, None, -1, -8, -7])
 
@@ -183,11 +185,11 @@ def test_each_letter_and_answer_has_a_mark_of_its_own():
 
 
 @pytest.mark.parametrize(("text", "days"), [(None, 30), ("30", 30), ("90", 90), ("7", 30), ("x", 30)])
-def test_only_periods_that_are_offered_are_shown(text, days):
+def test_only_periods_that_are_offered_are_shown(text: str | None, days: int) -> None:
     assert dashboard.days_asked(text) == days
 
 
-def test_a_task_needs_a_human_while_its_coins_are_unknown(ledger):
+def test_a_task_needs_a_human_while_its_coins_are_unknown(ledger: SimpleNamespace) -> None:
     in_need = lockers.tasks_in_need(LockerTask.objects.all())
     assert [task.pk for task in in_need.all()] == [ledger.failed.pk]
 

@@ -1,14 +1,17 @@
 """Every list of the desk with every parameter and values that no browser sends: never a 500, never a hidden column."""
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.models import User
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.core.exceptions import SuspiciousOperation
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from tests.support.admin_lists import LISTS
@@ -44,7 +47,7 @@ HIDDEN = [
 ]  # fmt: skip
 
 
-def parameters(name):
+def parameters(name: Any) -> Any:
     page = next(
         page
         for model, page in admin.site._registry.items()
@@ -61,7 +64,7 @@ def parameters(name):
     ]
 
 
-def outcomes(name, staff, queries):
+def outcomes(name: Any, staff: Any, queries: Any) -> Any:
     """Return what becomes of each query: the rows that it finds, without the page that shows them, or a refusal."""
     page = next(
         page for page in admin.site._registry.values() if f"{page.opts.app_label}_{page.opts.model_name}" == name
@@ -79,7 +82,7 @@ def outcomes(name, staff, queries):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_no_query_of_a_list_fails(staff, name):
+def test_no_query_of_a_list_fails(staff: User, name: Any) -> None:
     filters, every = parameters(name)
     read = [*OF_DJANGO, *filters]
     queries = [f"{parameter}={value}" for parameter in filters for value in VALUES]
@@ -96,7 +99,7 @@ def test_no_query_of_a_list_fails(staff, name):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_hostile_query_of_a_page_or_a_file_is_answered(desk, name):
+def test_a_hostile_query_of_a_page_or_a_file_is_answered(desk: Client, name: Any) -> None:
     filters, _ = parameters(name)
     queries = [f"{parameter}=%00" for parameter in (*filters, "q", "p", "o", "state__exact")]
     queries += [f"q={value}" for value in ("%ED%A0%80", "9" * 400, "%F0%9F")]
@@ -105,7 +108,7 @@ def test_a_hostile_query_of_a_page_or_a_file_is_answered(desk, name):
         assert desk.get(f"{reverse(f'admin:{name}_{what}')}?{query}").status_code in (200, 302), query
 
 
-def test_a_column_is_no_parameter(desk, ledger):
+def test_a_column_is_no_parameter(desk: Client, ledger: SimpleNamespace) -> None:
     url = reverse("admin:wallets_token_changelist")
     begins = Wallet.objects.get(name="alice").password[:3]
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,11 +21,11 @@ from wallets import operations as wallets
 from wallets.models import Wallet
 
 
-def rows(response):
+def rows(response: Any) -> Any:
     return {str(row.pk) for row in response.context["cl"].result_list}
 
 
-def file_of(client, name, query=""):
+def file_of(client: Any, name: Any, query: str = "") -> Any:
     response = client.get(reverse(f"admin:{name}_csv") + query)
     assert response.status_code == 200
     assert response["Content-Type"] == "text/csv; charset=utf-8"
@@ -52,7 +54,9 @@ def file_of(client, name, query=""):
         ("?q=no-id", []),
     ],
 )
-def test_a_filter_shows_its_transfers_and_the_file_has_the_same(desk, ledger, query, found):
+def test_a_filter_shows_its_transfers_and_the_file_has_the_same(
+    desk: Client, ledger: SimpleNamespace, query: str, found: Any
+) -> None:
     shown = desk.get(reverse("admin:transfers_transfer_changelist") + query)
     lines = file_of(desk, "transfers_transfer", query)
 
@@ -61,7 +65,7 @@ def test_a_filter_shows_its_transfers_and_the_file_has_the_same(desk, ledger, qu
     assert lines[0][:4] == ["id", "state", "tokens", "source"]
 
 
-def test_an_id_is_no_name_in_a_filter_or_a_search(desk, ledger):
+def test_an_id_is_no_name_in_a_filter_or_a_search(desk: Client, ledger: SimpleNamespace) -> None:
     """An earlier version stored a wallet that is named like the id of another."""
     impostor = Wallet.objects.create(name=str(ledger.bob.pk), name_key=str(ledger.bob.pk))
     mine, its = (
@@ -75,15 +79,17 @@ def test_an_id_is_no_name_in_a_filter_or_a_search(desk, ledger):
     assert found == {str(ledger.bob.pk)}
 
 
-def test_a_value_that_no_filter_has_is_not_taken_for_another(desk, ledger):
+def test_a_value_that_no_filter_has_is_not_taken_for_another(desk: Client, ledger: SimpleNamespace) -> None:
     response = desk.get(reverse("admin:transfers_transfer_changelist") + "?state=lost")
 
     assert (response.status_code, response["Location"]) == (302, "/admin/transfers/transfer/?e=1")
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger, name):
-    def statements(url):
+def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(
+    desk: Client, ledger: SimpleNamespace, name: Any
+) -> None:
+    def statements(url: Any) -> Any:
         with CaptureQueriesContext(connection) as captured:
             assert desk.get(url).status_code == 200
         return len(captured)
@@ -103,11 +109,13 @@ def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(desk, ledger, 
     assert statements(url) == few <= 8
 
 
-def wallet_time():
+def wallet_time() -> Any:
     return Wallet.objects.latest("created_at").created_at
 
 
-def test_more_rows_than_are_counted_are_not_counted(desk, ledger, monkeypatch):
+def test_more_rows_than_are_counted_are_not_counted(
+    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "COUNTED_ROWS", 3)
 
     with CaptureQueriesContext(connection) as captured:
@@ -120,7 +128,7 @@ def test_more_rows_than_are_counted_are_not_counted(desk, ledger, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
-def test_text_that_a_spreadsheet_would_run_is_written_as_text(desk, ledger, text):
+def test_text_that_a_spreadsheet_would_run_is_written_as_text(desk: Client, ledger: SimpleNamespace, text: str) -> None:
     Wallet.objects.filter(pk=ledger.bob.pk).update(about=text)
 
     lines = file_of(desk, "wallets_wallet", "?q=bobby")
@@ -128,7 +136,7 @@ def test_text_that_a_spreadsheet_would_run_is_written_as_text(desk, ledger, text
     assert [line[3] for line in lines] == ["about", f"'{text}"]
 
 
-def test_a_phone_number_and_umlauts_come_back_as_they_are(desk, ledger):
+def test_a_phone_number_and_umlauts_come_back_as_they_are(desk: Client, ledger: SimpleNamespace) -> None:
     Wallet.objects.filter(pk=ledger.bob.pk).update(name="+254712345678", about="grüne Bäume")
 
     assert [line[1:4:2] for line in file_of(desk, "wallets_wallet", "?q=bobby")] == [
@@ -152,7 +160,7 @@ IN_OTHER_WORDS_OF = {"wallets_token": {"state": {"reserved by"}}}
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_file_has_the_columns_that_its_list_shows(desk, ledger, name):
+def test_a_file_has_the_columns_that_its_list_shows(desk: Client, ledger: SimpleNamespace, name: Any) -> None:
     heads = {str(head).lower() for head, _ in desk.get(reverse(f"admin:{name}_changelist")).context["cl"].heads}
 
     columns = set(file_of(desk, name)[0])
@@ -161,7 +169,7 @@ def test_a_file_has_the_columns_that_its_list_shows(desk, ledger, name):
     assert [head for head in heads if not (words.get(head, set()) | {head}) & columns] == []
 
 
-def test_the_file_of_wallets_says_what_each_holds(desk, ledger):
+def test_the_file_of_wallets_says_what_each_holds(desk: Client, ledger: SimpleNamespace) -> None:
     lines = file_of(desk, "wallets_wallet")
 
     columns = [lines[0].index(name) for name in ("name", "tokens", "reserved", "password")]
@@ -179,11 +187,11 @@ def test_the_file_of_wallets_says_what_each_holds(desk, ledger):
     assert any(int(reserved) for _, _, reserved, _ in told)
 
 
-def test_a_number_stays_a_number():
+def test_a_number_stays_a_number() -> None:
     assert [csv_export.cell(value) for value in (-5, 0, None, "a", 1.5)] == ["-5", "0", "", "a", "1.5"]
 
 
-def test_live_answers_say_when_nothing_moved(desk, ledger):
+def test_live_answers_say_when_nothing_moved(desk: Client, ledger: SimpleNamespace) -> None:
     url = reverse("admin:live") + f"?task={ledger.running.pk}&task={ledger.failed.pk}&task=nonsense"
 
     first = desk.get(url)
@@ -200,7 +208,7 @@ def test_live_answers_say_when_nothing_moved(desk, ledger):
     assert third["ETag"] != first["ETag"]
 
 
-def test_a_stranger_gets_the_login_and_nothing_else(ledger):
+def test_a_stranger_gets_the_login_and_nothing_else(ledger: SimpleNamespace) -> None:
     addresses = [reverse("admin:index"), reverse("admin:live")]
     addresses += [reverse(f"admin:{name}_{what}") for name in LISTS for what in ("changelist", "csv")]
 
@@ -211,7 +219,7 @@ def test_a_stranger_gets_the_login_and_nothing_else(ledger):
     assert all("script-src 'self'" in answer["Content-Security-Policy"] for answer in answers)
 
 
-def test_a_transfer_says_who_may_do_what_and_why_not(desk, ledger):
+def test_a_transfer_says_who_may_do_what_and_why_not(desk: Client, ledger: SimpleNamespace) -> None:
     pending = desk.get(reverse("admin:transfers_transfer_change", args=[ledger.transfers["pending"].id]))
     done = desk.get(reverse("admin:transfers_transfer_change", args=[ledger.transfers["accepted"].id]))
 
@@ -231,7 +239,7 @@ def test_a_transfer_says_who_may_do_what_and_why_not(desk, ledger):
     assert len(done.context["tokens"]) == 4
 
 
-def test_a_token_tells_its_way_from_issue_to_holder(desk, ledger):
+def test_a_token_tells_its_way_from_issue_to_holder(desk: Client, ledger: SimpleNamespace) -> None:
     transfer = Transfer.objects.get(pk=ledger.transfers["accepted"].id)
     token = transfer.movements.first().token
 

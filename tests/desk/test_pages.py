@@ -1,13 +1,17 @@
 """Every page of the desk, as Django's test client gets it."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from tests.support.admin_lists import LISTS
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_shows_its_rows_and_each_row_has_a_page(desk, ledger, name):
+def test_a_list_shows_its_rows_and_each_row_has_a_page(desk: Client, ledger: SimpleNamespace, name: Any) -> None:
     shown = desk.get(reverse(f"admin:{name}_changelist"))
     rows = shown.context["cl"].result_list
 
@@ -21,7 +25,7 @@ def test_a_list_shows_its_rows_and_each_row_has_a_page(desk, ledger, name):
         assert ledger.alice.password.encode() not in page.content
 
 
-def test_the_home_opens_with_nothing_and_with_everything(desk, request):
+def test_the_home_opens_with_nothing_and_with_everything(desk: Client, request: pytest.FixtureRequest) -> None:
     empty = desk.get(reverse("admin:index"))
     request.getfixturevalue("ledger")
     full = desk.get(reverse("admin:index"))
@@ -31,7 +35,7 @@ def test_the_home_opens_with_nothing_and_with_everything(desk, request):
     assert b"olivia" in full.content
 
 
-def test_a_missing_page_has_a_page_of_the_admin(desk):
+def test_a_missing_page_has_a_page_of_the_admin(desk: Client) -> None:
     answers = [desk.get(path) for path in ("/admin/nowhere/", "/admin/wallets/wallet/nobody/change/")]
 
     assert [answer.status_code for answer in answers] == [404, 404]

@@ -1,6 +1,8 @@
 """Accounts of people: what each role reaches, and that nobody becomes more than an administrator allows."""
 
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -32,7 +34,7 @@ OTHERS = {
 
 
 @pytest.fixture
-def crew(db):
+def crew(db: None) -> Any:
     """A client of each role, a superuser's among them, and a second administrator, operator and viewer."""
     roles.ensure()
     clients = {}
@@ -47,11 +49,11 @@ def crew(db):
     return clients
 
 
-def named(name):
+def named(name: Any) -> Any:
     return User.objects.get(username=name.replace(" ", "-"))
 
 
-def accounts():
+def accounts() -> Any:
     """Everything that says what somebody may do and how somebody gets in."""
     tables = ("auth_user", "auth_user_groups", "auth_user_user_permissions", "auth_group_permissions", "auth_group",
               "desk_secondfactor", "desk_recoverycode", "wallets_operatoraction")  # fmt: skip
@@ -112,8 +114,8 @@ TABLE = {
 }
 
 
-def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew):
-    def walk(patterns, prefix):
+def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew: Any) -> None:
+    def walk(patterns: Any, prefix: Any) -> Iterator[Any]:
         for each in patterns:
             if isinstance(each, URLResolver):
                 yield from walk(each.url_patterns, prefix + str(each.pattern))
@@ -146,7 +148,7 @@ def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew):
 # --- what is done -------------------------------------------------------------------------
 
 
-def test_a_person_is_created_with_a_role_and_a_password_that_is_shown_once(crew):
+def test_a_person_is_created_with_a_role_and_a_password_that_is_shown_once(crew: Any) -> None:
     client = crew[roles.ADMINISTRATOR]
     _, said = confirmation(client, url("create-person"), name="nora", mail="nora@example.org", role=roles.OPERATOR)
     assert said[0].startswith("1 new account, nora, with the role operator: see everything and act on")
@@ -179,7 +181,7 @@ def test_a_person_is_created_with_a_role_and_a_password_that_is_shown_once(crew)
     assert User.objects.count() == 8
 
 
-def test_each_change_of_a_person_is_done_logged_and_ends_what_it_must(crew):
+def test_each_change_of_a_person_is_done_logged_and_ends_what_it_must(crew: Any) -> None:
     client, target = crew[roles.ADMINISTRATOR], named("other operator")
     theirs = crew["other operator"]
     address = reverse("admin:auth_user_change", args=[target.pk])
@@ -227,7 +229,7 @@ def test_each_change_of_a_person_is_done_logged_and_ends_what_it_must(crew):
     assert "No session is open." in shown
 
 
-def test_what_is_so_already_is_refused_and_changes_nothing(crew):
+def test_what_is_so_already_is_refused_and_changes_nothing(crew: Any) -> None:
     client, target = crew[roles.ADMINISTRATOR], named("other operator")
     Session.objects.filter(user=target).delete()
     before = accounts()
@@ -254,7 +256,7 @@ def test_what_is_so_already_is_refused_and_changes_nothing(crew):
         (roles.VIEWER, "root"),
     ],
 )
-def test_nobody_acts_on_a_superuser_on_themselves_or_without_the_role(crew, who, whom):
+def test_nobody_acts_on_a_superuser_on_themselves_or_without_the_role(crew: Any, who: Any, whom: str) -> None:
     client, target = crew[who], named(whom)
     set_up(target) if target.username not in who and whom != "root" else None
     before = accounts()
@@ -270,7 +272,7 @@ def test_nobody_acts_on_a_superuser_on_themselves_or_without_the_role(crew, who,
     assert accounts() == before
 
 
-def test_a_confirmation_made_for_another_account_is_worth_nothing(crew):
+def test_a_confirmation_made_for_another_account_is_worth_nothing(crew: Any) -> None:
     client, root, viewer = crew[roles.ADMINISTRATOR], named("root"), named("other viewer")
     before = accounts()
 
@@ -283,7 +285,7 @@ def test_a_confirmation_made_for_another_account_is_worth_nothing(crew):
     assert accounts() == before
 
 
-def test_no_field_that_somebody_adds_to_a_form_gives_a_right(crew):
+def test_no_field_that_somebody_adds_to_a_form_gives_a_right(crew: Any) -> None:
     client, target = crew[roles.ADMINISTRATOR], named("other viewer")
     more = {
         "is_superuser": "on", "superuser": "on", "groups": "1", "user_permissions": "1", "is_staff": "on",
@@ -304,7 +306,7 @@ def test_no_field_that_somebody_adds_to_a_form_gives_a_right(crew):
     assert Group.objects.count() == 3
 
 
-def test_nobody_grants_a_right_or_touches_somebody_with_rights_that_they_lack(crew):
+def test_nobody_grants_a_right_or_touches_somebody_with_rights_that_they_lack(crew: Any) -> None:
     """Somebody with an operator's role and the permissions to manage people, as an installation may give by hand."""
     client, user = crew[roles.OPERATOR], named("operator")
     managing = [name.removeprefix("desk.") for name in roles.ROLES[roles.ADMINISTRATOR] if name.startswith("desk.")]
@@ -326,7 +328,7 @@ def test_nobody_grants_a_right_or_touches_somebody_with_rights_that_they_lack(cr
     assert confirm(client, url("change-role", named("other viewer")), role=roles.OPERATOR).status_code == 302
 
 
-def test_a_ticket_is_worth_nothing_when_the_role_was_taken_away(crew):
+def test_a_ticket_is_worth_nothing_when_the_role_was_taken_away(crew: Any) -> None:
     client, target = crew[roles.ADMINISTRATOR], named("other viewer")
     sent, _ = confirmation(client, url("change-role", target), role=roles.ADMINISTRATOR)
     named("administrator").groups.set([Group.objects.get(name=roles.OPERATOR)])
@@ -337,7 +339,7 @@ def test_a_ticket_is_worth_nothing_when_the_role_was_taken_away(crew):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_administrators_who_dismiss_each_other_at_once_one_does():
+def test_of_two_administrators_who_dismiss_each_other_at_once_one_does() -> None:
     roles.ensure()
     pair = []
     for name in ("ada", "bea"):
@@ -346,7 +348,7 @@ def test_of_two_administrators_who_dismiss_each_other_at_once_one_does():
         pair.append(user)
     start, outcomes = threading.Barrier(2), []
 
-    def dismiss(actor, other):
+    def dismiss(actor: Any, other: Any) -> None:
         try:
             operator, seen = Operator(staff=actor, confirmation=f"by {actor}"), people.about(other)
             start.wait(timeout=20)

@@ -88,7 +88,7 @@ ACTS: Final[dict[str, tuple[Callable[[World], Any], set[str]]]] = {
 }
 
 
-def test_what_is_done_to_one_person_touches_nobody_else():
+def test_what_is_done_to_one_person_touches_nobody_else() -> None:
     world = build()
     found = {}
 
@@ -102,7 +102,7 @@ def test_what_is_done_to_one_person_touches_nobody_else():
     assert found == {name: expected for name, (_, expected) in ACTS.items()}
 
 
-def test_every_act_on_a_person_is_tried():
+def test_every_act_on_a_person_is_tried() -> None:
     of_people = {type(each).__name__ for each in registry.ALL if type(each).__module__ == actions.__name__}
 
     assert of_people | {"change_own_password", "remove_second_factor"} == set(ACTS)

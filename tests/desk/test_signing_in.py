@@ -2,8 +2,10 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -30,13 +32,13 @@ LOGIN, FACTOR, HOME = "/admin/login/", "/admin/second-factor/", "/admin/"
 
 
 @pytest.fixture(autouse=True)
-def _no_attempt_is_counted():
+def _no_attempt_is_counted() -> None:
     throttles.forget_failures()
 
 
 @pytest.fixture
-def person(db):
-    def make(name="otto", role=roles.OPERATOR):
+def person(db: None) -> Any:
+    def make(name: str = "otto", role: Any = roles.OPERATOR) -> Any:
         roles.ensure()
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
         user.groups.set(Group.objects.filter(name=role))
@@ -45,7 +47,7 @@ def person(db):
     return make
 
 
-def sign_in(client, name, password=PASSWORD, address="192.0.2.1", **more):
+def sign_in(client: Any, name: Any, password: Any = PASSWORD, address: str = "192.0.2.1", **more: Any) -> Any:
     return client.post(LOGIN, {"username": name, "password": password, **more}, REMOTE_ADDR=address)
 
 
@@ -53,7 +55,7 @@ def sign_in(client, name, password=PASSWORD, address="192.0.2.1", **more):
 
 
 @pytest.mark.parametrize("name", ["otto", "nobody at all"])
-def test_guesses_are_bounded_whether_or_not_there_is_such_an_account(person, name):
+def test_guesses_are_bounded_whether_or_not_there_is_such_an_account(person: Any, name: str) -> None:
     person()
     answers = [sign_in(Client(), name, "wrong") for _ in range(throttles.FAILURES_PER_ACCOUNT + 1)]
 
@@ -68,7 +70,7 @@ def test_guesses_are_bounded_whether_or_not_there_is_such_an_account(person, nam
     assert Session.objects.count() == 0
 
 
-def test_guesses_at_many_accounts_are_bounded_by_the_address(person, monkeypatch):
+def test_guesses_at_many_accounts_are_bounded_by_the_address(person: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", 3)
     person()
 
@@ -79,7 +81,9 @@ def test_guesses_at_many_accounts_are_bounded_by_the_address(person, monkeypatch
     assert sign_in(Client(), "otto", address="192.0.2.9").status_code == 302
 
 
-def test_passwords_are_checked_in_a_bounded_share_of_the_processor(person, monkeypatch):
+def test_passwords_are_checked_in_a_bounded_share_of_the_processor(
+    person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 1)
     monkeypatch.setattr(throttles, "_WAIT_SECONDS", 0.0)
     person()
@@ -92,7 +96,7 @@ def test_passwords_are_checked_in_a_bounded_share_of_the_processor(person, monke
     assert sign_in(Client(), "otto").status_code == 302
 
 
-def test_strangers_guesses_keep_nobody_out_from_where_they_signed_in_before(person):
+def test_strangers_guesses_keep_nobody_out_from_where_they_signed_in_before(person: Any) -> None:
     person()
     assert sign_in(Client(), "otto", address="198.51.100.7").status_code == 302
     assert {sign_in(Client(), "otto", "wrong").status_code for _ in range(30)} == {200, 429}
@@ -104,7 +108,7 @@ def test_strangers_guesses_keep_nobody_out_from_where_they_signed_in_before(pers
     assert statuses == [200] * throttles.FAILURES_PER_ACCOUNT + [429]
 
 
-def test_without_redis_each_process_counts_wrong_passwords_alone(person, settings):
+def test_without_redis_each_process_counts_wrong_passwords_alone(person: Any, settings: Any) -> None:
     person()
     settings.REDIS_URL = "unix:///nowhere/at/all.sock"
     throttles._here.forget()
@@ -119,7 +123,7 @@ def test_without_redis_each_process_counts_wrong_passwords_alone(person, setting
 
 @pytest.mark.parametrize("stored", ["as a wallet's", "as typed"])
 @pytest.mark.parametrize("typed", ["cre\u0300me bru\u0302le\u0301e", "cr\xe8me br\xfbl\xe9e", "ｃr\xe8me br\xfbl\xe9e"])
-def test_a_password_is_right_in_every_form_of_its_characters(person, stored, typed):
+def test_a_password_is_right_in_every_form_of_its_characters(person: Any, stored: str, typed: str) -> None:
     user = person("otto", roles.VIEWER)
     first = "cr\xe8me br\xfbl\xe9e" if stored == "as a wallet's" else typed
     if stored == "as a wallet's":
@@ -134,14 +138,14 @@ def test_a_password_is_right_in_every_form_of_its_characters(person, stored, typ
     assert sign_in(Client(), "otto", f"{typed}x").status_code == 200
 
 
-def test_a_right_password_is_not_counted_and_empty_fields_are_no_attempt(person):
+def test_a_right_password_is_not_counted_and_empty_fields_are_no_attempt(person: Any) -> None:
     person()
 
     assert {sign_in(Client(), "otto").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 2)} == {302}
     assert {sign_in(Client(), "otto", "").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 2)} == {200}
 
 
-def test_no_form_with_a_foreign_origin_is_taken(person):
+def test_no_form_with_a_foreign_origin_is_taken(person: Any) -> None:
     person()
     strict = Client(enforce_csrf_checks=True)
 
@@ -149,7 +153,7 @@ def test_no_form_with_a_foreign_origin_is_taken(person):
     assert Session.objects.count() == 0
 
 
-def test_the_way_on_leads_nowhere_else(person):
+def test_the_way_on_leads_nowhere_else(person: Any) -> None:
     person()
 
     assert sign_in(Client(), "otto", next="https://elsewhere.example/").url == HOME
@@ -159,10 +163,10 @@ def test_the_way_on_leads_nowhere_else(person):
 # --- the second factor --------------------------------------------------------------------
 
 
-def every_address():
+def every_address() -> Any:
     """Each URL of the desk, with something in the place of what it captures."""
 
-    def walk(patterns, prefix):
+    def walk(patterns: Any, prefix: Any) -> Iterator[Any]:
         for each in patterns:
             route = str(each.pattern)
             if isinstance(each, URLResolver):
@@ -175,7 +179,9 @@ def every_address():
     return list(walk(admin.site.urls[0], HOME))
 
 
-def test_with_the_password_alone_nothing_is_reached_but_the_page_of_the_second_factor(person, settings):
+def test_with_the_password_alone_nothing_is_reached_but_the_page_of_the_second_factor(
+    person: Any, settings: Any
+) -> None:
     settings.SECOND_FACTOR_ROLES = ["operator"]
     enrolled, _ = person("emma"), person("fred")
     set_up(enrolled)
@@ -206,7 +212,7 @@ def test_with_the_password_alone_nothing_is_reached_but_the_page_of_the_second_f
     assert SecondFactor.objects.count() == 1
 
 
-def test_nobody_is_asked_where_no_role_must_have_one(person):
+def test_nobody_is_asked_where_no_role_must_have_one(person: Any) -> None:
     person()
     client = Client()
     sign_in(client, "otto")
@@ -225,7 +231,7 @@ def test_nobody_is_asked_where_no_role_must_have_one(person):
         (["viewer"], "superuser", False),
     ],
 )
-def test_who_must_have_a_second_factor(person, settings, obliged, role, must):
+def test_who_must_have_a_second_factor(person: Any, settings: Any, obliged: Any, role: Any, must: bool) -> None:
     settings.SECOND_FACTOR_ROLES = obliged
     user = User.objects.create_superuser("sue", password=PASSWORD) if role == "superuser" else person("sue", role)
     client = Client()
@@ -235,7 +241,9 @@ def test_who_must_have_a_second_factor(person, settings, obliged, role, must):
     assert second_factor.is_obligatory(user) is must
 
 
-def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(person, settings, caplog):
+def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(
+    person: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.SECOND_FACTOR_ROLES = ["operator"]
     user, client = person(), Client()
     sign_in(client, "otto")
@@ -278,7 +286,7 @@ def test_one_is_set_up_with_a_code_and_its_secrets_are_shown_once(person, settin
     assert (action.verb, action.staff, action.object_label) == ("set_up_second_factor", user, "otto")
 
 
-def test_a_code_is_good_once_and_for_its_time(person):
+def test_a_code_is_good_once_and_for_its_time(person: Any) -> None:
     user, client = person(), Client()
     secret, _ = set_up(user)
     sign_in(client, "otto")
@@ -301,7 +309,7 @@ def test_a_code_is_good_once_and_for_its_time(person):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_code_that_is_sent_twice_at_once_lets_one_in(person):
+def test_a_code_that_is_sent_twice_at_once_lets_one_in(person: Any) -> None:
     user = person()
     secret, codes = set_up(user)
     for code in (code_of(secret, step=1), codes[0]):
@@ -310,7 +318,7 @@ def test_a_code_that_is_sent_twice_at_once_lets_one_in(person):
             sign_in(client, "otto")
         start = threading.Barrier(2)
 
-        def send(client, start=start, code=code):
+        def send(client: Any, start: Any = start, code: Any = code) -> Any:
             try:
                 start.wait(timeout=20)
                 return client.post(FACTOR, {"code": code}).status_code
@@ -321,7 +329,7 @@ def test_a_code_that_is_sent_twice_at_once_lets_one_in(person):
             assert sorted(pool.map(send, clients)) == [200, 302]
 
 
-def test_a_recovery_code_stands_in_once(person):
+def test_a_recovery_code_stands_in_once(person: Any) -> None:
     user = person()
     _, codes = set_up(user)
     first, second = Client(), Client()
@@ -341,7 +349,7 @@ def test_a_recovery_code_stands_in_once(person):
     assert third.post(FACTOR, {"code": others[0]}).status_code == 200
 
 
-def test_guesses_at_codes_are_counted_with_those_at_passwords_and_make_the_next_wait(person):
+def test_guesses_at_codes_are_counted_with_those_at_passwords_and_make_the_next_wait(person: Any) -> None:
     user, client = person(), Client(REMOTE_ADDR="192.0.2.1")
     _, codes = set_up(user)
     sign_in(client, "otto")
@@ -362,7 +370,7 @@ def test_guesses_at_codes_are_counted_with_those_at_passwords_and_make_the_next_
     assert statuses == [200] * 5 + [429]
 
 
-def test_a_new_one_takes_a_code_of_the_old_and_ends_it(person):
+def test_a_new_one_takes_a_code_of_the_old_and_ends_it(person: Any) -> None:
     user, client = person(), Client()
     _, codes = set_up(user)
     sign_in(client, "otto")
@@ -386,7 +394,7 @@ def test_a_new_one_takes_a_code_of_the_old_and_ends_it(person):
     assert SecondFactor.objects.count() == 1
 
 
-def test_the_command_resets_a_superusers_second_factor_and_ends_the_sessions(staff):
+def test_the_command_resets_a_superusers_second_factor_and_ends_the_sessions(staff: User) -> None:
     _, codes = set_up(staff)
     client = Client()
     sign_in(client, "olivia")
@@ -406,7 +414,7 @@ def test_the_command_resets_a_superusers_second_factor_and_ends_the_sessions(sta
 # --- sessions -----------------------------------------------------------------------------
 
 
-def test_own_sessions_are_seen_and_ended_and_keys_are_nowhere(person):
+def test_own_sessions_are_seen_and_ended_and_keys_are_nowhere(person: Any) -> None:
     user = person()
     here, there = Client(HTTP_USER_AGENT="Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0"), Client()
     sign_in(here, "otto", address="192.0.2.1")
@@ -436,7 +444,7 @@ def test_own_sessions_are_seen_and_ended_and_keys_are_nowhere(person):
     assert here.get(HOME).url.startswith(LOGIN)
 
 
-def test_sessions_of_others_are_ended_by_administrators_only(person, staff):
+def test_sessions_of_others_are_ended_by_administrators_only(person: Any, staff: User) -> None:
     victim, operator, administrator = person("vic"), person("otto"), person("ada", roles.ADMINISTRATOR)
     clients = {user.username: Client() for user in (victim, operator, administrator, staff)}
     for name, client in clients.items():
@@ -458,7 +466,7 @@ def test_sessions_of_others_are_ended_by_administrators_only(person, staff):
     assert OperatorAction.objects.get().staff == administrator
 
 
-def test_a_session_ends_after_its_time_and_when_it_is_not_used(person, settings):
+def test_a_session_ends_after_its_time_and_when_it_is_not_used(person: Any, settings: Any) -> None:
     user, client = person(), Client()
     sign_in(client, "otto")
     now = timezone.now()
@@ -483,7 +491,7 @@ def test_a_session_ends_after_its_time_and_when_it_is_not_used(person, settings)
     assert Session.objects.count() == 1
 
 
-def test_a_session_that_is_ended_is_not_begun_again_by_what_was_at_work(person):
+def test_a_session_that_is_ended_is_not_begun_again_by_what_was_at_work(person: Any) -> None:
     person()
     client = Client()
     sign_in(client, "otto")
@@ -500,7 +508,7 @@ def test_a_session_that_is_ended_is_not_begun_again_by_what_was_at_work(person):
     assert Session.objects.count() == 0
 
 
-def test_a_new_own_password_ends_the_other_sessions(person):
+def test_a_new_own_password_ends_the_other_sessions(person: Any) -> None:
     user, here, there = person(), Client(), Client()
     sign_in(here, "otto")
     sign_in(there, "otto")
@@ -531,7 +539,7 @@ def test_a_new_own_password_ends_the_other_sessions(person):
     assert (action.verb, action.after) == ("changed_own_password", {"password": "a new one", "sessions_ended": 1})
 
 
-def test_guesses_at_the_own_password_are_counted(person):
+def test_guesses_at_the_own_password_are_counted(person: Any) -> None:
     person()
     client = Client()
     sign_in(client, "otto")
@@ -542,7 +550,7 @@ def test_guesses_at_the_own_password_are_counted(person):
     assert statuses == [200] * 10 + [429]
 
 
-def test_what_a_role_loses_is_lost_on_the_next_page(person):
+def test_what_a_role_loses_is_lost_on_the_next_page(person: Any) -> None:
     user, client = person("ada", roles.ADMINISTRATOR), Client()
     sign_in(client, "ada")
     address = url("create-wallet")

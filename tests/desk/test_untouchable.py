@@ -1,15 +1,19 @@
 """Nothing in the ledger can be added, changed or deleted by a form or a bulk action, not by a superuser either."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from django.contrib import admin
 from django.db import connection
+from django.test import Client
 
 pytestmark = pytest.mark.django_db
 
 LEDGER = ("wallets", "trusts", "transfers", "lockers")
 
 
-def digests():
+def digests() -> Any:
     tables = [
         table
         for table in connection.introspection.table_names()
@@ -23,7 +27,7 @@ def digests():
         return dict(cursor.fetchall())
 
 
-def test_every_way_of_writing_that_djangos_admin_knows_is_refused(desk, ledger):
+def test_every_way_of_writing_that_djangos_admin_knows_is_refused(desk: Client, ledger: SimpleNamespace) -> None:
     models = [model for model in admin.site._registry if model._meta.app_label in LEDGER]
     assert len(models) >= 11
     before = digests()

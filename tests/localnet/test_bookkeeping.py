@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -70,21 +72,21 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path):
+def books(tmp_path: Path) -> Iterator[Any]:
     books = Books(tmp_path)
     yield books
     books.store.close()
 
 
 @pytest.fixture
-def live_books(tmp_path):
+def live_books(tmp_path: Path) -> Iterator[Any]:
     books = Books(tmp_path, live=True)
     yield books
     books.store.close()
 
 
 @pytest.fixture
-def legacy_books(tmp_path):
+def legacy_books(tmp_path: Path) -> Iterator[Any]:
     books = Books(tmp_path / "legacy", legacy_bugs=True)
     yield books
     books.store.close()
@@ -93,7 +95,7 @@ def legacy_books(tmp_path):
 # --- lockers -------------------------------------------------------------------------------
 
 
-def test_put_is_all_or_nothing(books):
+def test_put_is_all_or_nothing(books: Any) -> None:
     mine, theirs = Coin(0, 1), Coin(0, 2)
     books.own(mine)
     key = locker_key()
@@ -103,7 +105,7 @@ def test_put_is_all_or_nothing(books):
     assert books(Command.PEEK, key) == (242, None)
 
 
-def test_put_checks_length_then_coins_then_sum_then_key(books):
+def test_put_checks_length_then_coins_then_sum_then_key(books: Any) -> None:
     (mine,) = books.own(Coin(0, 1))
     coin, bad_key, outside = mine.coin.to_bytes(), bytes(16), Coin(0, SERIAL_NUMBERS).to_bytes()
 
@@ -116,7 +118,7 @@ def test_put_checks_length_then_coins_then_sum_then_key(books):
     assert books.holds(mine.coin, AN)
 
 
-def test_put_twice_fails_and_two_puts_add_up(books):
+def test_put_twice_fails_and_two_puts_add_up(books: Any) -> None:
     first, second = books.own(Coin(0, 1), Coin(1, 2))
     key = locker_key()
 
@@ -126,7 +128,7 @@ def test_put_twice_fails_and_two_puts_add_up(books):
     assert books(Command.PEEK, key) == (241, first.coin.to_bytes() + second.coin.to_bytes())
 
 
-def test_remove_always_has_a_bitmap_if_there_is_such_a_locker(books):
+def test_remove_always_has_a_bitmap_if_there_is_such_a_locker(books: Any) -> None:
     owned = books.own(*(Coin(0, number) for number in range(8)))
     key = locker_key()
     books(Command.PUT, requests.put(owned, key))
@@ -143,7 +145,7 @@ def test_remove_always_has_a_bitmap_if_there_is_such_a_locker(books):
     assert all(books.holds(record.coin, record.pan) for record in out)
 
 
-def test_remove_does_not_take_a_coin_that_left_the_locker_by_another_way(books):
+def test_remove_does_not_take_a_coin_that_left_the_locker_by_another_way(books: Any) -> None:
     (coin,) = books.own(Coin(0, 1))
     key = locker_key()
     books(Command.PUT, requests.put([coin], key))
@@ -156,7 +158,7 @@ def test_remove_does_not_take_a_coin_that_left_the_locker_by_another_way(books):
     assert books(Command.PEEK, key) == (242, None)
 
 
-def test_store_multiple_answers_per_locker(books):
+def test_store_multiple_answers_per_locker(books: Any) -> None:
     one, two, three = books.own(Coin(0, 1), Coin(0, 2), Coin(0, 3))
     keys = [locker_key() for _ in range(3)]
     good = requests.Deposit((one.coin,), AN, keys[0])
@@ -172,7 +174,7 @@ def test_store_multiple_answers_per_locker(books):
 
 
 @pytest.mark.parametrize("command", [Command.PUT, Command.DETECT_SUM, Command.POWN_SUM])
-def test_a_coin_listed_twice_is_nobodys_way_into_a_sum(books, command):
+def test_a_coin_listed_twice_is_nobodys_way_into_a_sum(books: Any, command: Any) -> None:
     (theirs,) = books.own(Coin(0, 1))
     twice = payloads.encode_coins([theirs.coin] * 2) + bytes(16)
     tails = {Command.PUT: locker_key(), Command.DETECT_SUM: b"", Command.POWN_SUM: b"\x01" * 16}
@@ -181,7 +183,7 @@ def test_a_coin_listed_twice_is_nobodys_way_into_a_sum(books, command):
     assert books.holds(theirs.coin, AN)
 
 
-def test_with_legacy_bugs_a_coin_listed_twice_is_stolen(legacy_books):
+def test_with_legacy_bugs_a_coin_listed_twice_is_stolen(legacy_books: Any) -> None:
     (theirs,) = legacy_books.own(Coin(0, 1))
     key = locker_key()
 
@@ -191,7 +193,7 @@ def test_with_legacy_bugs_a_coin_listed_twice_is_stolen(legacy_books):
     assert legacy_books.holds(theirs.coin, key)
 
 
-def test_a_coin_powned_twice_in_one_request_follows_the_order_of_the_list(books):
+def test_a_coin_powned_twice_in_one_request_follows_the_order_of_the_list(books: Any) -> None:
     (mine,) = books.own(Coin(0, 1))
     rows = [CoinAnPan(mine.coin, AN, b"\x01" * 16), CoinAnPan(mine.coin, b"\x01" * 16, b"\x02" * 16)]
 
@@ -199,7 +201,7 @@ def test_a_coin_powned_twice_in_one_request_follows_the_order_of_the_list(books)
     assert books.holds(mine.coin, b"\x02" * 16)
 
 
-def test_detect_counts_a_coin_outside_the_pages_as_false_and_find_refuses_it(books):
+def test_detect_counts_a_coin_outside_the_pages_as_false_and_find_refuses_it(books: Any) -> None:
     (mine,) = books.own(Coin(0, 1))
     outside = Coin(0, SERIAL_NUMBERS)
 
@@ -208,7 +210,7 @@ def test_detect_counts_a_coin_outside_the_pages_as_false_and_find_refuses_it(boo
     assert books(Command.GET_TICKET, payloads.encode_get_ticket([CoinAn(outside, AN)])) == (40, None)
 
 
-def test_pown_sum_xors_the_delta_into_every_coin(books):
+def test_pown_sum_xors_the_delta_into_every_coin(books: Any) -> None:
     first, second = Coin(0, 1), Coin(0, 2)
     books.store.write([Change(first.to_bytes(), b"\x01" * 16, True), Change(second.to_bytes(), b"\x02" * 16, True)])
     request = payloads.encode_coins((first, second)) + b"\x03" * 16 + b"\xf0" * 16
@@ -218,7 +220,7 @@ def test_pown_sum_xors_the_delta_into_every_coin(books):
     assert books.holds(second, b"\xf2" * 16)
 
 
-def test_find_tells_which_secret_a_server_holds(books):
+def test_find_tells_which_secret_a_server_holds(books: Any) -> None:
     coins = [record.coin for record in books.own(Coin(0, 1), Coin(0, 2), Coin(0, 3))]
     rows = [
         CoinAnPan(coins[0], AN, b"x" * 16),
@@ -233,7 +235,7 @@ def test_find_tells_which_secret_a_server_holds(books):
 # --- lockers over the wire -----------------------------------------------------------------
 
 
-def test_a_locker_goes_round_with_every_encryption(network):
+def test_a_locker_goes_round_with_every_encryption(network: LocalNetwork) -> None:
     records = minted(network, 4)
     raida, key = 5, locker_key()
     owner = with_coin(records[0].coin, records[0].ans[raida])
@@ -251,7 +253,7 @@ def test_a_locker_goes_round_with_every_encryption(network):
     assert answer(network, raida, Command.DETECT, detect(records, raida)) == (241, b"")
 
 
-def test_a_restart_finds_lockers_again_and_a_forgetful_one_does_not(network):
+def test_a_restart_finds_lockers_again_and_a_forgetful_one_does_not(network: LocalNetwork) -> None:
     records = minted(network, 4)
     raida, key = 9, locker_key()
     assert answer(network, raida, Command.PUT, put(records, raida, key)) == (241, b"")
@@ -269,7 +271,7 @@ def test_a_restart_finds_lockers_again_and_a_forgetful_one_does_not(network):
 # --- tickets and fix -----------------------------------------------------------------------
 
 
-def test_a_ticket_is_good_once_per_asker_and_for_five_minutes(books):
+def test_a_ticket_is_good_once_per_asker_and_for_five_minutes(books: Any) -> None:
     owned = books.own(Coin(0, 1), Coin(0, 2))
     false = CoinAn(Coin(0, 3), AN)
 
@@ -292,7 +294,7 @@ def test_a_ticket_is_good_once_per_asker_and_for_five_minutes(books):
     assert books(Command.VALIDATE_TICKET, bytes(4)) == (16, None)
 
 
-def test_tickets_run_out_and_come_back(books):
+def test_tickets_run_out_and_come_back(books: Any) -> None:
     owned = payloads.encode_get_ticket(books.own(Coin(0, 1)))
     for _ in range(TICKET_SLOTS):
         assert books(Command.GET_TICKET, owned)[0] == 241
@@ -303,7 +305,7 @@ def test_tickets_run_out_and_come_back(books):
 
 
 @pytest.mark.parametrize(("vouching", "status"), [(13, 241), (12, 242)])
-def test_fix_needs_thirteen_others_who_vouch_for_the_coin(network: LocalNetwork, vouching: int, status: int):
+def test_fix_needs_thirteen_others_who_vouch_for_the_coin(network: LocalNetwork, vouching: int, status: int) -> None:
     records = minted(network, 4)
     broken, pg = 20, secrets.token_bytes(16)
     tell(network, broken, Command.POWN, pown(records, broken, b"\x01" * 16))
@@ -322,7 +324,7 @@ def test_fix_needs_thirteen_others_who_vouch_for_the_coin(network: LocalNetwork,
     assert [network.seen(Command.VALIDATE_TICKET, raida) for raida in (0, 13, broken)] == [1, 0, 0]
 
 
-def test_a_used_ticket_does_not_vouch_again(network):
+def test_a_used_ticket_does_not_vouch_again(network: LocalNetwork) -> None:
     records = minted(network, 4)
     result = tell(network, 0, Command.GET_TICKET, detect(records, 0))
     check = bytes((20,)) + result.payload
@@ -338,7 +340,7 @@ def serials(operation: int, denomination: int) -> bytes:
     return payloads.encode_get_available_sns(SerialsRequest(0, payloads.SerialsOperation(operation), denomination))
 
 
-def test_available_serial_numbers_are_those_of_the_neighbour_that_nobody_has(books):
+def test_available_serial_numbers_are_those_of_the_neighbour_that_nobody_has(books: Any) -> None:
     books.own(Coin(1, 0), Coin(1, 2))
     free = b"\x01" + b"".join(number.to_bytes(4, "big") for number in [1, *range(3, 66)])
 
@@ -356,7 +358,7 @@ def changed(session: int, big: Coin, secret: bytes, small: list[Coin]) -> bytes:
     return session.to_bytes(4, "big") + big.to_bytes() + secret + rows
 
 
-def test_break_gives_ten_for_one_and_join_gives_one_for_ten(books):
+def test_break_gives_ten_for_one_and_join_gives_one_for_ten(books: Any) -> None:
     big, small = Coin(2, 7), [Coin(1, number) for number in range(10)]
     books.own(big)
 
@@ -372,7 +374,7 @@ def test_break_gives_ten_for_one_and_join_gives_one_for_ten(books):
     assert books(Command.JOIN, changed(0, Coin(2, 8), b"n" * 16, small)) == (242, None)
 
 
-def test_change_does_not_take_serial_numbers_that_somebody_has(books):
+def test_change_does_not_take_serial_numbers_that_somebody_has(books: Any) -> None:
     big, small = Coin(2, 7), [Coin(1, number) for number in range(10)]
     books.own(big, small[4])
 
@@ -385,7 +387,7 @@ def test_change_does_not_take_serial_numbers_that_somebody_has(books):
     assert books(Command.BREAK, changed(0, big, AN, small)[:-1]) == (16, None)
 
 
-def test_one_coin_named_ten_times_does_not_become_ten(books):
+def test_one_coin_named_ten_times_does_not_become_ten(books: Any) -> None:
     (small,) = books.own(Coin(1, 1))
     rows = b"".join([small.coin.to_bytes() + AN] * 10)
 
@@ -397,7 +399,7 @@ def test_one_coin_named_ten_times_does_not_become_ten(books):
 # --- admin ---------------------------------------------------------------------------------
 
 
-def test_coins_are_made_by_the_admin_only_and_four_at_a_time(books):
+def test_coins_are_made_by_the_admin_only_and_four_at_a_time(books: Any) -> None:
     coins = tuple(Coin(0, number) for number in range(4))
 
     def create(coins: tuple[Coin, ...], key: bytes = b"a" * 16, session: int = 0xEEEEEEEE) -> tuple[int, bytes | None]:
@@ -412,7 +414,7 @@ def test_coins_are_made_by_the_admin_only_and_four_at_a_time(books):
     assert b"".join(books.store.an(coin.to_bytes()) for coin in coins) != old
 
 
-def test_counting_coins_does_not_kill_the_server(books, legacy_books):
+def test_counting_coins_does_not_kill_the_server(books: Any, legacy_books: Any) -> None:
     books.own(Coin(-8, 1), Coin(6, 1), Coin(6, 2))
     status, body = books(COUNT)
 
@@ -422,7 +424,7 @@ def test_counting_coins_does_not_kill_the_server(books, legacy_books):
         legacy_books(COUNT)
 
 
-def test_serial_numbers_in_circulation_are_a_bitmap_for_the_admin(books):
+def test_serial_numbers_in_circulation_are_a_bitmap_for_the_admin(books: Any) -> None:
     books.own(Coin(0, 0), Coin(0, 9), Coin(1, 1))
 
     status, body = books(Command.GET_ALL_SNS, b"a" * 16 + b"\x00")
@@ -434,12 +436,12 @@ def test_serial_numbers_in_circulation_are_a_bitmap_for_the_admin(books):
 # --- commands of newer servers -------------------------------------------------------------
 
 
-def test_an_older_server_does_not_know_the_newer_commands(network):
+def test_an_older_server_does_not_know_the_newer_commands(network: LocalNetwork) -> None:
     for command in (Command.DOWNLOAD, Command.STORE_WITHOUT_SUM, Command.MAKE_CHANGE):
         assert answer(network, 4, command, bytes(32)) == (6, b"")
 
 
-def test_download_empties_a_locker_and_derives_the_secrets(live_books):
+def test_download_empties_a_locker_and_derives_the_secrets(live_books: Any) -> None:
     owned = live_books.own(Coin(0, 1), Coin(3, 2))
     key, seed = locker_key(), b"s" * 16
     live_books(Command.PUT, requests.put(owned, key))
@@ -450,7 +452,7 @@ def test_download_empties_a_locker_and_derives_the_secrets(live_books):
     assert live_books(Command.DOWNLOAD, key) == (16, None)
 
 
-def test_storing_without_a_sum_takes_what_is_genuine(live_books):
+def test_storing_without_a_sum_takes_what_is_genuine(live_books: Any) -> None:
     mine, theirs = live_books.own(Coin(0, 1))[0], Coin(0, 2)
     key = locker_key()
     rows = [CoinAnPan(theirs, AN, key), CoinAnPan(mine.coin, AN, key)]
@@ -459,7 +461,7 @@ def test_storing_without_a_sum_takes_what_is_genuine(live_books):
     assert live_books(Command.PEEK, key) == (241, mine.coin.to_bytes())
 
 
-def test_making_change_takes_ten_serial_numbers_in_a_row(live_books):
+def test_making_change_takes_ten_serial_numbers_in_a_row(live_books: Any) -> None:
     (big,) = live_books.own(Coin(1, 1))
     pans = tuple(bytes((number,)) * 16 for number in range(10))
 

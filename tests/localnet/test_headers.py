@@ -1,6 +1,7 @@
 """What a server says before it looks at a command (the RAIDA protocol, sections 1, 4 and 11)."""
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,9 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("status", "fields"), FAULTS)
-def test_the_first_fault_of_a_header_is_answered_with_what_was_read_before(network, status, fields):
+def test_the_first_fault_of_a_header_is_answered_with_what_was_read_before(
+    network: LocalNetwork, status: Any, fields: Any
+) -> None:
     remembered = send(network, request(group=8, code=83, nonce=bytes(6) + b"\x12\x34"), over_tcp=False)
     assert (remembered[2], remembered[3], remembered[6:8], remembered[16:32]) == (16, 8, b"\x12\x34", CHALLENGE)
 
@@ -58,7 +61,7 @@ def test_the_first_fault_of_a_header_is_answered_with_what_was_read_before(netwo
 
 
 @pytest.mark.parametrize("over_tcp", [False, True])
-def test_an_unknown_encryption_is_answered_under_a_wide_header(network, over_tcp):
+def test_an_unknown_encryption_is_answered_under_a_wide_header(network: LocalNetwork, over_tcp: bool) -> None:
     answer = send(network, request(bytes(32), encryption_kind=9), over_tcp=over_tcp)
 
     assert len(answer) == 48
@@ -81,14 +84,16 @@ def test_an_unknown_encryption_is_answered_under_a_wide_header(network, over_tcp
     ],
 )
 @pytest.mark.parametrize("over_tcp", [False, True])
-def test_a_body_in_error_is_answered_with_the_right_echo(network, status, data, over_tcp):
+def test_a_body_in_error_is_answered_with_the_right_echo(
+    network: LocalNetwork, status: int, data: Any, over_tcp: bool
+) -> None:
     answer = send(network, data, over_tcp=over_tcp)
 
     assert (answer[2], answer[6:8], answer[9:12]) == (status, ECHO, bytes(3))
 
 
 @pytest.mark.parametrize("over_tcp", [False, True])
-def test_echo_and_version_need_no_body(network, over_tcp):
+def test_echo_and_version_need_no_body(network: LocalNetwork, over_tcp: bool) -> None:
     echo = send(network, request(b""), over_tcp=over_tcp)
     version = send(network, request(b"", code=1), over_tcp=over_tcp)
 
@@ -96,7 +101,7 @@ def test_echo_and_version_need_no_body(network, over_tcp):
     assert (version[2], version[32:]) == (250, b"20250323" + TERMINATOR)
 
 
-def test_256_bit_kinds_are_recognised_and_good_for_an_echo_only(network):
+def test_256_bit_kinds_are_recognised_and_good_for_an_echo_only(network: LocalNetwork) -> None:
     def wide(code: int, reference: bytes, body: bytes) -> bytes:
         head = bytearray(request(b"", group=8 if code else 0, code=code, encryption_kind=4))
         head[17:19] = len(body).to_bytes(2, "big")
@@ -110,7 +115,7 @@ def test_256_bit_kinds_are_recognised_and_good_for_an_echo_only(network):
 
 
 @pytest.mark.parametrize(("count", "status"), [(271, 242), (272, 16)])
-def test_a_datagram_is_read_up_to_1440_bytes(network, count, status):
+def test_a_datagram_is_read_up_to_1440_bytes(network: LocalNetwork, count: int, status: int) -> None:
     body = CHALLENGE + encode_coins(new_coins(count)) + bytes(16) + locker_key() + TERMINATOR
     data = request(body, group=Command.PUT.group, code=Command.PUT.code)
 
@@ -118,11 +123,11 @@ def test_a_datagram_is_read_up_to_1440_bytes(network, count, status):
     assert send(network, data, over_tcp=True)[2] == 242
 
 
-def test_what_follows_the_declared_body_is_not_looked_at(network):
+def test_what_follows_the_declared_body_is_not_looked_at(network: LocalNetwork) -> None:
     assert send(network, request() + b"more", over_tcp=False)[2] == 250
 
 
-def test_too_short_a_datagram_is_not_answered(network):
+def test_too_short_a_datagram_is_not_answered(network: LocalNetwork) -> None:
     server = network.servers[RAIDA]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
@@ -135,13 +140,13 @@ def test_too_short_a_datagram_is_not_answered(network):
         assert sock.recv(1000)[2] == 250
 
 
-def test_a_connection_is_good_for_one_request(network):
+def test_a_connection_is_good_for_one_request(network: LocalNetwork) -> None:
     answer = send(network, request() + request(), over_tcp=True)
 
     assert len(answer) == 32
 
 
-def test_a_request_that_comes_in_pieces_is_put_together(network):
+def test_a_request_that_comes_in_pieces_is_put_together(network: LocalNetwork) -> None:
     server = network.servers[RAIDA]
     with socket.create_connection((server.host, server.port), timeout=5) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -151,7 +156,7 @@ def test_a_request_that_comes_in_pieces_is_put_together(network):
         assert sock.recv(1000)[2] == 250
 
 
-def test_an_encrypted_request_gets_an_encrypted_and_signed_answer(network):
+def test_an_encrypted_request_gets_an_encrypted_and_signed_answer(network: LocalNetwork) -> None:
     key = b"k" * 12 + b"\xff" * 4
     asked = frames.build_request(
         raida=RAIDA,
@@ -167,7 +172,7 @@ def test_an_encrypted_request_gets_an_encrypted_and_signed_answer(network):
     assert unknown.status == 34
 
 
-def test_what_comes_while_a_fix_waits_for_other_servers_does_not_sign_its_answer(network: LocalNetwork):
+def test_what_comes_while_a_fix_waits_for_other_servers_does_not_sign_its_answer(network: LocalNetwork) -> None:
     network.fault(8, "delay:0.2")
     tickets = tuple(int(raida == 8) for raida in range(25))
     payload = encode_fix(FixRequest(tuple(new_coins(1)), bytes(16), tickets))

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,12 +15,12 @@ from lockers.transport import Answer
 from tests.localnet.coins import detect, new_coins, tell_all
 
 
-def passing(network: LocalNetwork, records) -> list[int]:
+def passing(network: LocalNetwork, records: Any) -> list[int]:
     results = tell_all(network, Command.DETECT, {raida: detect(records, raida) for raida in range(25)})
     return [raida for raida, result in results.items() if isinstance(result, Answer) and result.status == 241]
 
 
-def test_minted_coins_are_genuine_everywhere_and_their_secrets_are_secret(network):
+def test_minted_coins_are_genuine_everywhere_and_their_secrets_are_secret(network: LocalNetwork) -> None:
     coins = new_coins(5)
 
     records = minting.mint(network.servers, coins, network.admin_key)
@@ -34,7 +35,9 @@ def test_minted_coins_are_genuine_everywhere_and_their_secrets_are_secret(networ
     assert not any(an.endswith(b"\xff" * 4) for an in ans)
 
 
-def test_many_coins_are_made_in_batches_none_of_which_is_too_small(network, monkeypatch):
+def test_many_coins_are_made_in_batches_none_of_which_is_too_small(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(minting, "LARGEST_BATCH", 8)
     done: list[int] = []
 
@@ -44,7 +47,9 @@ def test_many_coins_are_made_in_batches_none_of_which_is_too_small(network, monk
     assert passing(network, records) == list(range(25))
 
 
-def test_serial_numbers_in_circulation_are_not_made_again(network, monkeypatch):
+def test_serial_numbers_in_circulation_are_not_made_again(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # So few that they would meet by chance.
     monkeypatch.setattr(minting, "SERIAL_NUMBERS", 60)
     first = minting.choose_coins(network.servers, {6: 10}, network.admin_key)
@@ -58,7 +63,7 @@ def test_serial_numbers_in_circulation_are_not_made_again(network, monkeypatch):
         minting.choose_coins(network.servers, {6: 51}, network.admin_key)
 
 
-def test_twelve_servers_may_fail_and_thirteen_may_not(network):
+def test_twelve_servers_may_fail_and_thirteen_may_not(network: LocalNetwork) -> None:
     network.fault(range(12), "down")
     records = minting.mint(network.servers, new_coins(4), network.admin_key)
     network.clear()
@@ -71,7 +76,7 @@ def test_twelve_servers_may_fail_and_thirteen_may_not(network):
         minting.mint(network.servers, new_coins(4), network.admin_key)
 
 
-def test_wrong_wishes_make_nothing(network):
+def test_wrong_wishes_make_nothing(network: LocalNetwork) -> None:
     with pytest.raises(MintingFailed, match="admin key"):
         minting.mint(network.servers, new_coins(4), bytes(16))
     with pytest.raises(MintingFailed, match="admin key"):
@@ -89,7 +94,9 @@ def mint_coins(network: LocalNetwork, out: Path, coins: str, **options: object) 
     call_command("mint_coins", out=out, coins=coins, **given)
 
 
-def test_the_command_writes_a_coin_file(network, tmp_path, capsys):
+def test_the_command_writes_a_coin_file(
+    network: LocalNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "new.bin"
 
     mint_coins(network, out, "1x3,10x2, 0.00000001x1")
@@ -101,7 +108,9 @@ def test_the_command_writes_a_coin_file(network, tmp_path, capsys):
     assert passing(network, records) == list(range(25))
 
 
-def test_the_command_takes_the_servers_of_the_settings_and_a_key(network, tmp_path, settings):
+def test_the_command_takes_the_servers_of_the_settings_and_a_key(
+    network: LocalNetwork, tmp_path: Path, settings: Any
+) -> None:
     settings.RAIDA_HOSTS = network.hosts
 
     mint_coins(network, tmp_path / "new.bin", "1x4", base_port=None, admin_key=network.admin_key.hex())
@@ -120,7 +129,9 @@ def test_the_command_takes_the_servers_of_the_settings_and_a_key(network, tmp_pa
         ("1x4", {"directory": Path("/nonexistent")}, "cannot be read as an admin key"),
     ],
 )
-def test_the_command_refuses_in_a_sentence_and_leaves_no_file(network, tmp_path, coins, options, sentence):
+def test_the_command_refuses_in_a_sentence_and_leaves_no_file(
+    network: LocalNetwork, tmp_path: Path, coins: str, options: Any, sentence: str
+) -> None:
     with pytest.raises(CommandError, match=sentence):
         mint_coins(network, tmp_path / "new.bin", coins, **options)
 
@@ -128,7 +139,7 @@ def test_the_command_refuses_in_a_sentence_and_leaves_no_file(network, tmp_path,
     assert network.seen(Command.CREATE_COINS) == 0
 
 
-def test_the_command_does_not_overwrite_coins(network, tmp_path):
+def test_the_command_does_not_overwrite_coins(network: LocalNetwork, tmp_path: Path) -> None:
     (tmp_path / "old.bin").write_bytes(b"money")
 
     with pytest.raises(CommandError, match="File exists"):

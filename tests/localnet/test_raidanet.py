@@ -62,7 +62,7 @@ def processes() -> Iterator[list[Process]]:
             each.end(signal.SIGKILL)
 
 
-def test_a_killed_network_has_lost_nothing_that_it_acknowledged(directory, processes):
+def test_a_killed_network_has_lost_nothing_that_it_acknowledged(directory: Path, processes: list[Process]) -> None:
     first = Process(directory, "--base-port", "0", "--fault", "3=silent", "--fault", "4-5=status:252")
     processes.append(first)
     key = locker_key()
@@ -94,17 +94,17 @@ def minted_by(process: Process, directory: Path, key: bytes) -> list:
     return [record.coin for record in records]
 
 
-def test_two_networks_do_not_share_a_directory(network):
+def test_two_networks_do_not_share_a_directory(network: LocalNetwork) -> None:
     with pytest.raises(CommandError, match="Another local RAIDA network is running"):
         call_command("raidanet", directory=network.fleet.directory, base_port=0)
 
 
-def test_a_busy_port_is_named(network, tmp_path):
+def test_a_busy_port_is_named(network: LocalNetwork, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"RAIDA 0 cannot listen on 127\.0\.0\.1:\d+: Address already in use"):
         call_command("raidanet", directory=tmp_path, base_port=network.servers[0].port)
 
 
-def test_a_port_that_only_udp_has_taken_is_busy_too_and_nothing_stays_open(tmp_path):
+def test_a_port_that_only_udp_has_taken_is_busy_too_and_nothing_stays_open(tmp_path: Path) -> None:
     with LocalNetwork(tmp_path / "one", base_port=0) as other:
         base_port = other.servers[0].port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
@@ -116,21 +116,21 @@ def test_a_port_that_only_udp_has_taken_is_busy_too_and_nothing_stays_open(tmp_p
         assert isinstance(tell(network, 24, Command.ECHO), Answer)
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(CommandError, match="cannot be used: Not a directory"):
         call_command("raidanet", directory=tmp_path / "file" / "raida", base_port=0)
 
 
-def test_a_wrong_fault_stops_the_start(tmp_path):
+def test_a_wrong_fault_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="'angry' is no fault; there are: down, silent"):
         call_command("raidanet", directory=tmp_path, base_port=0, fault=["3=angry"])
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_admin_key_is_made_once_and_for_the_owner_only(tmp_path):
+def test_the_admin_key_is_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
     with LocalNetwork(tmp_path, base_port=0) as network:
         key = network.admin_key
     with LocalNetwork(tmp_path, base_port=0) as network:
@@ -142,7 +142,9 @@ def test_the_admin_key_is_made_once_and_for_the_owner_only(tmp_path):
         LocalNetwork(tmp_path, base_port=0).start()
 
 
-def test_a_running_network_takes_orders(directory, processes, capsys):
+def test_a_running_network_takes_orders(
+    directory: Path, processes: list[Process], capsys: pytest.CaptureFixture[str]
+) -> None:
     running = Process(directory, "--base-port", "0")
     processes.append(running)
     echo = Call(Command.ECHO, everywhere(b""))

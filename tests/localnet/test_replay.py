@@ -54,21 +54,21 @@ def shown(played: Played) -> str:
     return f"{played.recorded.name}\n  recorded {played.expected.hex()}\n  ours     {played.got.hex()}"
 
 
-def test_every_recorded_exchange_is_played_once():
+def test_every_recorded_exchange_is_played_once() -> None:
     assert len(EXCHANGES) == 187
     assert sum(len(exchanges_of(log)) for log in LOGS) == 187
     assert {recorded.name for recorded in EXCHANGES} >= REFUSED_TO_COPY.keys()
 
 
 @pytest.mark.parametrize("log", LOGS)
-def test_with_its_defects_the_network_answers_as_recorded(log: str, tmp_path: Path):
+def test_with_its_defects_the_network_answers_as_recorded(log: str, tmp_path: Path) -> None:
     different = [shown(played) for played in play(log, tmp_path, legacy_bugs=True) if not played.is_same]
 
     assert different == []
 
 
 @pytest.mark.parametrize("log", LOGS)
-def test_the_network_answers_as_recorded_but_for_the_defects(log: str, tmp_path: Path):
+def test_the_network_answers_as_recorded_but_for_the_defects(log: str, tmp_path: Path) -> None:
     different = [played for played in play(log, tmp_path, legacy_bugs=False) if not played.is_same]
 
     unexpected = [shown(played) for played in different if played.recorded.name not in REFUSED_TO_COPY]

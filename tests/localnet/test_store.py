@@ -24,7 +24,7 @@ def reopened(store: CoinStore, directory: Path) -> CoinStore:
     return CoinStore(directory)
 
 
-def test_what_was_written_is_there_again(tmp_path):
+def test_what_was_written_is_there_again(tmp_path: Path) -> None:
     store = CoinStore(tmp_path)
     first, second, freed = change(1), change(2), change(1, in_use=False)
     store.write([first, second])
@@ -38,7 +38,7 @@ def test_what_was_written_is_there_again(tmp_path):
     store.close()
 
 
-def test_every_coin_has_a_secret_of_its_own_from_the_beginning(tmp_path):
+def test_every_coin_has_a_secret_of_its_own_from_the_beginning(tmp_path: Path) -> None:
     one, other = CoinStore(tmp_path / "one"), CoinStore(tmp_path / "other")
     ans = {store.an(coin(number)) for store in (one, other) for number in (1, 2)}
 
@@ -52,7 +52,7 @@ def test_every_coin_has_a_secret_of_its_own_from_the_beginning(tmp_path):
     other.close()
 
 
-def test_a_record_cut_anywhere_is_dropped_and_the_ones_before_stay(tmp_path):
+def test_a_record_cut_anywhere_is_dropped_and_the_ones_before_stay(tmp_path: Path) -> None:
     store = CoinStore(tmp_path)
     kept, lost = change(1), change(2)
     store.write([kept])
@@ -71,7 +71,7 @@ def test_a_record_cut_anywhere_is_dropped_and_the_ones_before_stay(tmp_path):
         store.close()
 
 
-def test_writing_goes_on_after_a_cut_record(tmp_path):
+def test_writing_goes_on_after_a_cut_record(tmp_path: Path) -> None:
     store = CoinStore(tmp_path)
     store.write([change(1)])
     os.truncate(tmp_path / "journal", 20)
@@ -85,7 +85,7 @@ def test_writing_goes_on_after_a_cut_record(tmp_path):
     store.close()
 
 
-def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CoinStore(tmp_path)
     kept = change(1)
     store.write([kept])
@@ -112,7 +112,7 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     store.close()
 
 
-def test_lockers_are_found_in_the_order_in_which_coins_went_into_them(tmp_path):
+def test_lockers_are_found_in_the_order_in_which_coins_went_into_them(tmp_path: Path) -> None:
     store = CoinStore(tmp_path)
     key, other = b"k" * 12 + b"\xff" * 4, b"o" * 12 + b"\xff" * 4
     store.write([change(5, key), change(4, other), change(3)])
@@ -128,7 +128,7 @@ def test_lockers_are_found_in_the_order_in_which_coins_went_into_them(tmp_path):
     store.close()
 
 
-def test_a_journal_much_longer_than_what_it_says_is_rewritten(tmp_path, monkeypatch):
+def test_a_journal_much_longer_than_what_it_says_is_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "_COMPACT_FLOOR", 1000)
     store = CoinStore(tmp_path)
     last = change(1)
@@ -147,7 +147,7 @@ def test_a_journal_much_longer_than_what_it_says_is_rewritten(tmp_path, monkeypa
     store.close()
 
 
-def test_only_the_owner_can_read_the_files(tmp_path):
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     store = CoinStore(tmp_path / "new")
     store.write([change(1)])
 
@@ -156,7 +156,7 @@ def test_only_the_owner_can_read_the_files(tmp_path):
     store.close()
 
 
-def test_a_seed_that_is_none_is_not_replaced(tmp_path):
+def test_a_seed_that_is_none_is_not_replaced(tmp_path: Path) -> None:
     CoinStore(tmp_path).close()
     (tmp_path / "seed").write_bytes(b"short")
 
@@ -164,7 +164,7 @@ def test_a_seed_that_is_none_is_not_replaced(tmp_path):
         CoinStore(tmp_path)
 
 
-def test_coins_outside_the_pages_are_not_known():
+def test_coins_outside_the_pages_are_not_known() -> None:
     known = [Coin(-8, 0), Coin(6, SERIAL_NUMBERS - 1)]
 
     assert all(CoinStore.knows(each.to_bytes()) for each in known)

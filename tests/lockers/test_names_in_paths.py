@@ -7,7 +7,7 @@ from wallets import operations
 
 
 @pytest.mark.parametrize("name", ["plain", "a/b", "farm/plot/7", "+254/7", "a//b"])
-def test_a_path_takes_a_name_with_a_slash(db, name):
+def test_a_path_takes_a_name_with_a_slash(db: None, name: str) -> None:
     caller = logged_in(name, operations.create_api_key(name="partner")[1])
     written = name.replace("/", "%2F")
     by_id = caller.wallet.pk

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -161,7 +162,7 @@ def genuine(status: int = 250, payload: bytes | None = None) -> Callable[[bytes]
 # --- all at once ---------------------------------------------------------------------------
 
 
-def test_every_server_answers_for_itself(network):
+def test_every_server_answers_for_itself(network: LocalNetwork) -> None:
     results = client.ask(network.servers, ECHO, until=client.within(PATIENT))
 
     assert sorted(results) == list(range(RAIDA_COUNT))
@@ -169,7 +170,7 @@ def test_every_server_answers_for_itself(network):
     assert all(0 < result.elapsed_seconds < PATIENT for result in results.values())
 
 
-def test_all_are_asked_at_once(network):
+def test_all_are_asked_at_once(network: LocalNetwork) -> None:
     network.fault(range(RAIDA_COUNT), "delay:0.4")
 
     began = time.monotonic()
@@ -180,14 +181,14 @@ def test_all_are_asked_at_once(network):
     assert all(isinstance(result, Answer) for result in results.values())
 
 
-def test_only_servers_with_a_payload_are_asked(network):
+def test_only_servers_with_a_payload_are_asked(network: LocalNetwork) -> None:
     results = client.ask(network.servers, Call(Command.ECHO, {2: b"", 24: b""}), until=client.within(PATIENT))
 
     assert sorted(results) == [2, 24]
     assert network.seen(Command.ECHO) == 2
 
 
-def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network):
+def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network: LocalNetwork) -> None:
     network.fault(range(12), "silent")
     heard: list[client.Result] = []
 
@@ -203,7 +204,7 @@ def test_silence_ends_at_the_deadline_and_costs_the_others_nothing(network):
     assert all(isinstance(result, Answer) for result in heard[:13])
 
 
-def test_enough_gives_up_the_others(network):
+def test_enough_gives_up_the_others(network: LocalNetwork) -> None:
     network.fault(range(12), "silent")
     key = locker_key()
 
@@ -220,7 +221,7 @@ def test_enough_gives_up_the_others(network):
     assert {results[raida] for raida in range(12)} == {NoResponse(raida, "cancelled", sent=True) for raida in range(12)}
 
 
-def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(network):
+def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(network: LocalNetwork) -> None:
     network.fault(range(24), "delay:0.2")
     network.fault(range(13, 24), "delay:0.25")
     network.fault(24, "delay:20")
@@ -239,7 +240,7 @@ def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(n
     assert time.monotonic() - began < 19
 
 
-def test_no_server_is_waited_for_longer_than_the_window_lets_it_be_late(network):
+def test_no_server_is_waited_for_longer_than_the_window_lets_it_be_late(network: LocalNetwork) -> None:
     network.fault(range(13), "delay:2")
     network.fault(range(13, 25), "silent")
 
@@ -256,7 +257,7 @@ def test_no_server_is_waited_for_longer_than_the_window_lets_it_be_late(network)
     assert time.monotonic() - began < 30
 
 
-def test_a_grace_window_is_a_share_of_the_time_until_there_were_enough():
+def test_a_grace_window_is_a_share_of_the_time_until_there_were_enough() -> None:
     window = client.GraceWindow(0.1, 0)
 
     assert (window.gap(2), window.total(2)) == (pytest.approx(0.2), pytest.approx(2.2))
@@ -266,7 +267,7 @@ def test_a_grace_window_is_a_share_of_the_time_until_there_were_enough():
 
 
 @pytest.mark.parametrize("command", [Command.PUT, Command.PEEK])
-def test_not_a_byte_leaves_after_the_deadline(command, network):
+def test_not_a_byte_leaves_after_the_deadline(command: Any, network: LocalNetwork) -> None:
     """As when the process was stopped between deciding to send and sending."""
     payload = bytes(2000) if command is Command.PUT else bytes(16)
 
@@ -276,7 +277,7 @@ def test_not_a_byte_leaves_after_the_deadline(command, network):
     assert network.seen(command) == 0
 
 
-def test_an_error_of_the_listener_stops_everything(network):
+def test_an_error_of_the_listener_stops_everything(network: LocalNetwork) -> None:
     def fail(result: client.Result) -> None:
         raise RuntimeError("full")
 
@@ -284,7 +285,7 @@ def test_an_error_of_the_listener_stops_everything(network):
         client.ask(network.servers, ECHO, until=client.within(PATIENT), on_result=fail)
 
 
-def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network):
+def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network: LocalNetwork) -> None:
     call = Call(Command.DETECT, {0: bytes(21), 1: bytes(70_000)})
 
     with pytest.raises(errors.Unencodable):
@@ -296,7 +297,7 @@ def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network):
 # --- what may have arrived -----------------------------------------------------------------
 
 
-def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(network):
+def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(network: LocalNetwork) -> None:
     network.fault(3, "down")
 
     assert tell(network, 3, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "refused", sent=False)
@@ -304,7 +305,7 @@ def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(networ
     assert tell(network, 3, Command.ECHO) == NoResponse(3, "refused", sent=True)
 
 
-def test_a_put_whose_answer_is_lost_may_have_been_done(network):
+def test_a_put_whose_answer_is_lost_may_have_been_done(network: LocalNetwork) -> None:
     records = minted(network, 4)
     key = locker_key()
     network.fault(3, "drop-reply")
@@ -316,7 +317,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(network):
     assert answer(network, 3, Command.DETECT, detect_with(records, key)) == (241, b"")
 
 
-def test_a_server_that_dies_in_the_middle_may_have_done_the_work_or_not(network):
+def test_a_server_that_dies_in_the_middle_may_have_done_the_work_or_not(network: LocalNetwork) -> None:
     records = minted(network, 8)
     large, key = records * 40, locker_key()
     network.fault(3, "crash")
@@ -334,7 +335,7 @@ def test_a_server_that_dies_in_the_middle_may_have_done_the_work_or_not(network)
 
 
 @pytest.mark.parametrize("command", [Command.PUT, Command.POWN, Command.REMOVE, Command.FIX, Command.BREAK])
-def test_what_cannot_be_repeated_is_sent_once(network, command):
+def test_what_cannot_be_repeated_is_sent_once(network: LocalNetwork, command: Any) -> None:
     network.fault(3, "silent")
 
     tell(network, 3, command, bytes(200), seconds=IMPATIENT)
@@ -343,7 +344,7 @@ def test_what_cannot_be_repeated_is_sent_once(network, command):
 
 
 @pytest.mark.parametrize("command", [Command.ECHO, Command.PEEK])
-def test_a_lost_question_is_asked_once_more_and_no_more(network, command):
+def test_a_lost_question_is_asked_once_more_and_no_more(network: LocalNetwork, command: Any) -> None:
     asked = []
     # Each time another server. A busy machine needs a later deadline to ask and to read it a second time.
     for raida, seconds in ((3, IMPATIENT), (4, 3.0), (5, PATIENT)):
@@ -357,14 +358,14 @@ def test_a_lost_question_is_asked_once_more_and_no_more(network, command):
     assert max(asked) == 2
 
 
-def test_a_question_whose_connection_ended_is_not_asked_again(network):
+def test_a_question_whose_connection_ended_is_not_asked_again(network: LocalNetwork) -> None:
     network.fault(3, "drop-reply")
 
     assert tell(network, 3, Command.FIND, bytes(37 * 100)) == NoResponse(3, "network", sent=True)
     assert network.seen(Command.FIND, 3) == 1
 
 
-def test_a_question_that_udp_loses_is_answered_over_tcp():
+def test_a_question_that_udp_loses_is_answered_over_tcp() -> None:
     answered = genuine()
 
     with Impostor(lambda data: answered(data) if len(impostor.arrived) > 1 else None) as impostor:
@@ -379,7 +380,9 @@ def test_a_question_that_udp_loses_is_answered_over_tcp():
 
 
 @pytest.mark.parametrize(("is_awake", "answered"), [(True, 242), (False, None)])
-def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_is_awake(is_awake, answered):
+def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_is_awake(
+    is_awake: bool, answered: int | None
+) -> None:
     """As servers do that take one connection for all that arrive at one moment, and never catch up."""
     told = genuine(242)
 
@@ -397,7 +400,7 @@ def test_a_connection_that_a_server_overlooked_is_let_in_by_later_ones_while_it_
     assert [how for how, data in impostor.arrived if data[4:6] == bytes((1, 20))] == ["tcp"] * is_awake
 
 
-def test_a_server_that_had_to_be_helped_is_helped_at_once_the_next_time():
+def test_a_server_that_had_to_be_helped_is_helped_at_once_the_next_time() -> None:
     with Impostor(genuine(242), behind=2) as impostor:
         ask_one(impostor.server, Command.POWN, bytes(37 * 100), seconds=4)
         began = time.monotonic()
@@ -408,7 +411,7 @@ def test_a_server_that_had_to_be_helped_is_helped_at_once_the_next_time():
     assert time.monotonic() - began < 10
 
 
-def test_servers_that_fix_a_coin_do_not_all_at_once_ask_the_others(network):
+def test_servers_that_fix_a_coin_do_not_all_at_once_ask_the_others(network: LocalNetwork) -> None:
     began = time.monotonic()
     results = client.ask(network.servers, Call(Command.FIX, everywhere(bytes(200))), until=client.within(PATIENT))
 
@@ -416,7 +419,7 @@ def test_servers_that_fix_a_coin_do_not_all_at_once_ask_the_others(network):
     assert all(isinstance(result, Answer) for result in results.values())
 
 
-def test_a_server_that_overlooked_another_ones_question_lets_it_in():
+def test_a_server_that_overlooked_another_ones_question_lets_it_in() -> None:
     told = genuine(241)
 
     def ask_the_other(data: bytes) -> bytes:
@@ -451,7 +454,7 @@ def test_a_server_that_overlooked_another_ones_question_lets_it_in():
         ("wrong-signature", "mismatch"),
     ],
 )
-def test_an_answer_that_is_not_one_is_dropped(network, fault, reason):
+def test_an_answer_that_is_not_one_is_dropped(network: LocalNetwork, fault: str, reason: str) -> None:
     network.fault(3, fault)
 
     by_udp = tell(network, 3, Command.POWN, bytes(37), seconds=IMPATIENT)
@@ -462,7 +465,7 @@ def test_an_answer_that_is_not_one_is_dropped(network, fault, reason):
 
 
 @pytest.mark.parametrize("fault", ["stale", "twice"])
-def test_an_answer_to_another_request_does_not_hide_ours(network, fault):
+def test_an_answer_to_another_request_does_not_hide_ours(network: LocalNetwork, fault: str) -> None:
     records = minted(network, 4)
     network.fault(3, fault)
 
@@ -472,13 +475,13 @@ def test_an_answer_to_another_request_does_not_hide_ours(network, fault):
     assert result.status == 241
 
 
-def test_an_error_status_is_an_answer(network):
+def test_an_error_status_is_an_answer(network: LocalNetwork) -> None:
     network.fault(3, "status:252")
 
     assert answer(network, 3, Command.ECHO) == (252, b"")
 
 
-def test_an_error_in_the_header_is_believed_by_its_socket_alone(network):
+def test_an_error_in_the_header_is_believed_by_its_socket_alone(network: LocalNetwork) -> None:
     server, other = network.servers[3], network.servers[4]
 
     # Newer commands are unknown to these servers; a moved address makes one answer for another.
@@ -488,7 +491,7 @@ def test_an_error_in_the_header_is_believed_by_its_socket_alone(network):
     assert ask_one(server, Command.ECHO).status == Status.SUCCESS
 
 
-def test_a_status_that_is_in_no_table_is_a_number():
+def test_a_status_that_is_in_no_table_is_a_number() -> None:
     def reply(data: bytes) -> bytes:
         answered = bytearray(genuine()(data))
         answered[2] = 77
@@ -501,7 +504,7 @@ def test_a_status_that_is_in_no_table_is_a_number():
     assert (result.status, type(result.status)) == (77, int)
 
 
-def test_an_answer_larger_than_the_question_allows_is_garbage():
+def test_an_answer_larger_than_the_question_allows_is_garbage() -> None:
     with Impostor(genuine(243, bytes(5000))) as impostor:
         assert ask_one(impostor.server, Command.POWN, bytes(37 * 100)) == NoResponse(3, "garbage", sent=True)
         assert ask_one(impostor.server, Command.POWN, bytes(37), seconds=IMPATIENT) == NoResponse(
@@ -509,7 +512,7 @@ def test_an_answer_larger_than_the_question_allows_is_garbage():
         )
 
 
-def test_16_mib_are_not_waited_for():
+def test_16_mib_are_not_waited_for() -> None:
     def boast(data: bytes) -> bytes:
         header = bytearray(genuine(241)(data))
         header[9:12] = b"\xff\xff\xff"
@@ -519,13 +522,13 @@ def test_16_mib_are_not_waited_for():
         assert ask_one(impostor.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "garbage", sent=True)
 
 
-def test_a_connection_that_ends_early_is_no_answer():
+def test_a_connection_that_ends_early_is_no_answer() -> None:
     with Impostor(lambda data: b"") as nothing, Impostor(lambda data: bytes(20)) as half:
         assert ask_one(nothing.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "network", sent=True)
         assert ask_one(half.server, Command.DOWNLOAD, bytes(32)) == NoResponse(3, "garbage", sent=True)
 
 
-def test_a_large_locker_is_peeked_whole(network):
+def test_a_large_locker_is_peeked_whole(network: LocalNetwork) -> None:
     coins = payloads.encode_coins([Coin(0, number) for number in range(100_000)])
 
     with Impostor(genuine(241, coins)) as impostor:
@@ -539,7 +542,7 @@ def test_a_large_locker_is_peeked_whole(network):
 # --- what is sent --------------------------------------------------------------------------
 
 
-def test_a_request_is_strict_and_fresh():
+def test_a_request_is_strict_and_fresh() -> None:
     with Impostor(genuine(242)) as impostor:
         for _ in range(3):
             ask_one(impostor.server, Command.PUT, bytes(37))
@@ -567,14 +570,14 @@ def test_a_request_is_strict_and_fresh():
         (Command.CREATE_COINS, 600, "tcp"),
     ],
 )
-def test_the_transport_follows_from_the_sizes(command, size, transport):
+def test_the_transport_follows_from_the_sizes(command: Any, size: int, transport: str) -> None:
     with Impostor(genuine(242)) as impostor:
         assert isinstance(ask_one(impostor.server, command, bytes(size)), Answer)
 
     assert [how for how, _ in impostor.arrived] == [transport]
 
 
-def test_encrypted_requests_are_understood_and_their_answers_too(network):
+def test_encrypted_requests_are_understood_and_their_answers_too(network: LocalNetwork) -> None:
     records = minted(network, 4)
     key = locker_key()
     results = tell_all(network, Command.PUT, {raida: put(records[1:], raida, key) for raida in range(RAIDA_COUNT)})
@@ -595,7 +598,7 @@ def test_encrypted_requests_are_understood_and_their_answers_too(network):
     assert {(result.status, result.payload) for result in taken.values()} == {(241, b"\x07")}
 
 
-def test_a_wrong_key_is_answered_with_37(network):
+def test_a_wrong_key_is_answered_with_37(network: LocalNetwork) -> None:
     records = minted(network, 4)
     result = tell(network, 3, Command.PEEK, locker_key(), encryption=with_coin(records[0].coin, bytes(16)))
 
@@ -603,7 +606,7 @@ def test_a_wrong_key_is_answered_with_37(network):
     assert result.status == Status.INVALID_CRC
 
 
-def test_secrets_do_not_show(network):
+def test_secrets_do_not_show(network: LocalNetwork) -> None:
     secret = b"an ugly secret!!"
 
     call = Call(Command.PEEK, {3: secret}, {3: with_locker_key(secret)})
@@ -614,7 +617,7 @@ def test_secrets_do_not_show(network):
 # --- settings ------------------------------------------------------------------------------
 
 
-def test_servers_are_read_from_the_settings():
+def test_servers_are_read_from_the_settings() -> None:
     hosts = [f"raida{number}.example:{50000 + number}" for number in range(24)] + ["[::1]:50024"]
 
     servers = client.servers_from_settings(hosts)
@@ -624,7 +627,7 @@ def test_servers_are_read_from_the_settings():
 
 
 @pytest.mark.parametrize("wrong", ["", "host", "host:", ":50000", "host:0", "host:65536", "host:x"])
-def test_a_wrong_address_is_refused(wrong):
+def test_a_wrong_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidServers, match="RAIDA 24"):
         client.servers_from_settings(["127.0.0.1:50000"] * 24 + [wrong])
     with pytest.raises(InvalidServers, match="25"):

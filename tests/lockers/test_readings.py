@@ -3,13 +3,14 @@
 import pytest
 
 from lockers import tasks
+from lockers.localnet.fleet import LocalNetwork
 from lockers.models import ServerHealth, ServerReading
 from lockers.worker import echo
 
 pytestmark = pytest.mark.django_db
 
 
-def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network):
+def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network: LocalNetwork) -> None:
     tasks.read_servers()
     first = {row.raida: row for row in ServerReading.objects.all()}
     assert sorted(first) == list(range(25))
@@ -28,7 +29,7 @@ def test_every_server_is_read_and_a_silent_one_keeps_its_last_answer(network):
     assert rows[4].answered_at > first[4].answered_at
 
 
-def test_a_reading_decides_nothing(network):
+def test_a_reading_decides_nothing(network: LocalNetwork) -> None:
     network.fault(3, "silent")
 
     echo.read_servers()

@@ -1,5 +1,7 @@
 """Another database of the same server."""
 
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -9,7 +11,7 @@ from tests.api.web_server import database_url
 
 
 @pytest.fixture
-def empty_database(transactional_db):
+def empty_database(transactional_db: None) -> Iterator[Any]:
     """The URL of another database of the same server."""
     # One for each process that runs tests: they share the server.
     name = connection.settings_dict["NAME"]

@@ -1,12 +1,14 @@
 """Forms with a CSV file."""
 
+from typing import Any
+
 CREATE, TRANSFER = "/wallets/batch-create-wallet", "/wallets/batch-transfer"
 
 
 BOUNDARY = "XBOUNDARYX"
 
 
-def form(file, /, *, kind="text/csv", filename="w.csv", **fields):
+def form(file: Any, /, *, kind: str = "text/csv", filename: str = "w.csv", **fields: Any) -> Any:
     """Write a multipart form as browsers do."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -20,6 +22,6 @@ def form(file, /, *, kind="text/csv", filename="w.csv", **fields):
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
 
 
-def upload(caller, path, file, /, *, headers=None, **fields):
+def upload(caller: Any, path: Any, file: Any, /, *, headers: Any = None, **fields: Any) -> Any:
     kind = f"multipart/form-data; boundary={BOUNDARY}"
     return caller.send("POST", path, form(file, **fields), **{"content-type": kind, **(headers or {})})

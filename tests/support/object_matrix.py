@@ -1,6 +1,7 @@
 """A request to each endpoint with ids, and who may send it."""
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -271,6 +272,6 @@ def digests() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def silent_raida():
+def silent_raida() -> Iterator[Any]:
     with silent_ports(25) as ports:
         yield [f"127.0.0.1:{port}" for port in ports]

@@ -1,5 +1,7 @@
 """Bodies of transfers, and the refusals of them."""
 
+from typing import Any
+
 from tests.api.caller import refusal
 
 FIELDS = [
@@ -17,9 +19,9 @@ RESERVED = "The token {} can not be transfer for some reason, for example, it's 
 STRANGE = "11111111-1111-4111-8111-111111111111"
 
 
-def bundle(sender, receiver, size):
+def bundle(sender: Any, receiver: Any, size: Any) -> Any:
     return {"sender_wallet": sender, "receiver_wallet": receiver, "bundle": {"bundle_size": size}}
 
 
-def listed(sender, receiver, tokens):
+def listed(sender: Any, receiver: Any, tokens: Any) -> Any:
     return {"sender_wallet": sender, "receiver_wallet": receiver, "tokens": [str(token) for token in tokens]}

@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import product
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -30,7 +31,7 @@ def free(caller: Caller) -> int:
     return Token.objects.filter(wallet=caller.wallet, transfer_pending_id=None).count()
 
 
-def test_a_transfer_in_a_list_reads_as_it_does_alone(alice, bob, strange):
+def test_a_transfer_in_a_list_reads_as_it_does_alone(alice: Caller, bob: Caller, strange: Caller) -> None:
     trusts.open_managed_wallet(actor=alice.wallet, name="sapling")
     wishes = [bundle("alice", STRANGE, 1), bundle("alice", "sapling", 1), bundle("alice", "bobby", 1)]
     created = [alice.post("/transfers", wish).json() for wish in wishes]
@@ -50,7 +51,7 @@ def test_a_transfer_in_a_list_reads_as_it_does_alone(alice, bob, strange):
     assert [each["state"] for each in shown] == ["pending", "completed", "cancelled", "pending", "requested"]
 
 
-def test_a_wallet_in_a_list_reads_as_it_does_alone(alice, strange):
+def test_a_wallet_in_a_list_reads_as_it_does_alone(alice: Caller, strange: Caller) -> None:
     trusts.open_managed_wallet(actor=strange.wallet, name="sapling", about=f"about {STRANGE}")
     operations.issue_tokens(wallet=strange.wallet, count=3)
     assert alice.post("/transfers", bundle(STRANGE, "alice", 1)).status_code == 202
@@ -67,7 +68,7 @@ def test_a_wallet_in_a_list_reads_as_it_does_alone(alice, strange):
     ]
 
 
-def test_a_token_in_a_list_reads_as_it_does_alone(alice, bob):
+def test_a_token_in_a_list_reads_as_it_does_alone(alice: Caller, bob: Caller) -> None:
     pending = alice.post("/transfers", bundle("alice", "bobby", 1)).json()["id"]
 
     shown = alice.get("/tokens?limit=100").json()["tokens"]
@@ -84,7 +85,9 @@ def test_a_token_in_a_list_reads_as_it_does_alone(alice, bob):
 @pytest.mark.parametrize(
     ("receiver", "status"), [("sapling", 201), ("bobby", 202), (STRANGE, 202), ("asked for", 202), ("listed", 201)]
 )
-def test_a_repeated_transfer_is_answered_with_the_very_bytes_and_moves_nothing(alice, bob, strange, receiver, status):
+def test_a_repeated_transfer_is_answered_with_the_very_bytes_and_moves_nothing(
+    alice: Caller, bob: Caller, strange: Caller, receiver: Any, status: int
+) -> None:
     trusts.open_managed_wallet(actor=alice.wallet, name="sapling")
     caller, wish = alice, bundle("alice", receiver, 2)
     if receiver == "asked for":
@@ -110,7 +113,9 @@ def test_a_repeated_transfer_is_answered_with_the_very_bytes_and_moves_nothing(a
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", ["accept", "decline", "delete", "expire"])
-def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(alice, bob, end):
+def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(
+    alice: Caller, bob: Caller, end: str
+) -> None:
     wish = bundle("alice", "bobby", 2)
     first = alice.post("/transfers", wish, idempotency_key="k-1")
     actor = {"accept": {"actor": bob.wallet}, "decline": {"actor": bob.wallet}, "delete": {"actor": alice.wallet}}
@@ -124,10 +129,10 @@ def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(ali
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_key(alice, bob):
+def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_key(alice: Caller, bob: Caller) -> None:
     sent: set[str] = set()
 
-    def note(execute, sql, *arguments):
+    def note(execute: Any, sql: Any, *arguments: Any) -> Any:
         if "INSERT INTO transfers_transfer" in sql:
             sent.add(sql)
         return execute(sql, *arguments)
@@ -153,7 +158,7 @@ def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_ke
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transfer_that_is_refused_stores_no_answer_and_may_be_tried_again(alice, bob):
+def test_a_transfer_that_is_refused_stores_no_answer_and_may_be_tried_again(alice: Caller, bob: Caller) -> None:
     refused = alice.post("/transfers", bundle("alice", "bobby", 6), idempotency_key="k-1")
     operations.issue_tokens(wallet=alice.wallet, count=1)
     again = alice.post("/transfers", bundle("alice", "bobby", 6), idempotency_key="k-1")
@@ -163,7 +168,7 @@ def test_a_transfer_that_is_refused_stores_no_answer_and_may_be_tried_again(alic
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_key_that_was_used_for_another_transfer_is_refused(alice, bob):
+def test_a_key_that_was_used_for_another_transfer_is_refused(alice: Caller, bob: Caller) -> None:
     alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
 
     other = alice.post("/transfers", bundle("alice", "bobby", 2), idempotency_key="k-1")
@@ -174,7 +179,9 @@ def test_a_key_that_was_used_for_another_transfer_is_refused(alice, bob):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("moment", ["before the look-up", "between the look-up and the transfer"])
-def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(alice, bob, moment, monkeypatch):
+def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(
+    alice: Caller, bob: Caller, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     twin = connections.create_connection("default")
 
     def hold() -> None:
@@ -201,11 +208,13 @@ def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(alice, bob,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(alice, bob, monkeypatch):
+def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(
+    alice: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     send = ledger.send_bundle
 
-    def send_after_the_twin(**arguments):
+    def send_after_the_twin(**arguments: Any) -> Any:
         IdempotentAnswer.objects.create(
             wallet=alice.wallet,
             key="k-1",
@@ -227,9 +236,9 @@ def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_16_transfers_with_one_key_one_is_made(alice, bob):
+def test_of_16_transfers_with_one_key_one_is_made(alice: Caller, bob: Caller) -> None:
 
-    def post():
+    def post() -> Any:
         client = Caller(alice.api_key, alice.bearer, alice.wallet)
         return client.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
 
@@ -244,11 +253,13 @@ def test_of_16_transfers_with_one_key_one_is_made(alice, bob):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("cut", ["before the server did it", "after the server did it"])
-def test_a_connection_cut_during_the_transfer_and_a_retry_give_one_effect(alice, bob, cut, monkeypatch):
+def test_a_connection_cut_during_the_transfer_and_a_retry_give_one_effect(
+    alice: Caller, bob: Caller, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client cannot know which of the two it was, and need not."""
     send = ledger.send_bundle
 
-    def send_and_lose_the_connection(**arguments):
+    def send_and_lose_the_connection(**arguments: Any) -> None:
         if cut == "after the server did it":
             send(**arguments)
         connection.connection.close()

@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
 from transfers import bulk, operations
@@ -21,7 +22,7 @@ from wallets.models import ApiKey, Event, Wallet
 DONE = (200, {"message": "batch transfer successfull"})
 
 
-def created(count, *, logos=0, unsaved=()):
+def created(count: Any, *, logos: int = 0, unsaved: Any = ()) -> Any:
     return 200, {
         "wallets_created": count,
         "wallets_already_exists": [],
@@ -31,7 +32,7 @@ def created(count, *, logos=0, unsaved=()):
     }
 
 
-def rows_refused(status, message, rows):
+def rows_refused(status: Any, message: Any, rows: Any) -> Any:
     return status, {
         "code": status,
         "message": message,
@@ -39,7 +40,7 @@ def rows_refused(status, message, rows):
     }
 
 
-def column_of(message):
+def column_of(message: Any) -> Any:
     """What names no column is about the wallet, but for the sender that an amount asks for."""
     named = re.search(r"\](?:\.(\w+)|\" has a cell in (column \d+))", message)
     if named is not None:
@@ -47,21 +48,23 @@ def column_of(message):
     return "token_transfer_amount_overwrite" if message.startswith("sender_wallet") else "wallet_name"
 
 
-def everything():
+def everything() -> Any:
     """Return all that a refused batch must leave as it was."""
     counts = [model.objects.count() for model in (Wallet, Trust, TrustChange, Event)]
     return books(), counts
 
 
 @pytest.fixture
-def friends(alice, bob, carol, sapling):
+def friends(alice: Caller, bob: Caller, carol: Caller, sapling: Wallet) -> Any:
     """alice manages sapling (3 tokens), may push to bobby, and does not know carol; alice holds 5 tokens."""
     trust = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="bobby")
     trusts.accept_trust(actor=bob.wallet, trust_id=trust.id)
     return alice
 
 
-def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(friends, alice, bob, carol, sapling):
+def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(
+    friends: Any, alice: Caller, bob: Caller, carol: Caller, sapling: Wallet
+) -> None:
     csv = "wallet_name,token_transfer_amount_overwrite\nsapling,\nbobby,2\ncarol,2\n"
 
     response = upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="1")
@@ -84,7 +87,9 @@ def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(friends, alice, bob
     assert_sound()
 
 
-def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(alice, bob, sapling):
+def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(
+    alice: Caller, bob: Caller, sapling: Wallet
+) -> None:
     csv = f"wallet_name,token_transfer_amount_overwrite\nbobby,2\n{bob.wallet.pk},1\n"
     assert answer(upload(bob, TRANSFER, csv, sender_wallet="alice"))[0] == 422  # one wallet, named twice
 
@@ -140,7 +145,7 @@ WRONG_ROWS = [
 ]
 
 
-def test_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(friends, alice):
+def test_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(friends: Any, alice: Caller) -> None:
     before = everything()
     for csv, status, message, rows in WRONG_ROWS:
         response = upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="1")
@@ -149,7 +154,9 @@ def test_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(frien
         assert everything() == before
 
 
-def test_rows_that_the_caller_may_not_send_are_refused_with_those_that_it_may(alice, bob, carol):
+def test_rows_that_the_caller_may_not_send_are_refused_with_those_that_it_may(
+    alice: Caller, bob: Caller, carol: Caller
+) -> None:
     before = everything()
 
     response = upload(
@@ -237,14 +244,14 @@ WRONG_FILES = [
 ]
 
 
-def test_a_file_that_cannot_be_is_refused_and_nothing_is_transferred(friends, alice):
+def test_a_file_that_cannot_be_is_refused_and_nothing_is_transferred(friends: Any, alice: Caller) -> None:
     before = everything()
     for csv, fields, status, message in WRONG_FILES:
         assert answer(upload(alice, TRANSFER, csv, **fields)) == refusal(status, message)
         assert everything() == before
 
 
-def test_a_row_without_any_amount_is_refused(friends, alice):
+def test_a_row_without_any_amount_is_refused(friends: Any, alice: Caller) -> None:
     message = '"[0].token_transfer_amount_overwrite" is required'
 
     response = upload(alice, TRANSFER, "wallet_name\nbobby\n", sender_wallet="alice")
@@ -261,7 +268,7 @@ def test_a_row_without_any_amount_is_refused(friends, alice):
         b"wallet_name,token_transfer_amount_overwrite\nbobby,1\nsapling,1\n",
     ],
 )
-def test_files_are_read_as_programs_write_them(friends, alice, csv):
+def test_files_are_read_as_programs_write_them(friends: Any, alice: Caller, csv: Any) -> None:
     assert answer(upload(alice, TRANSFER, csv, sender_wallet="alice")) == DONE
     assert sorted(Transfer.objects.values_list("destination__name", "token_count")) == [("bobby", 1), ("sapling", 1)]
 
@@ -277,7 +284,9 @@ def test_files_are_read_as_programs_write_them(friends, alice, csv):
         ("image/png; charset=x", "w.png"),
     ],
 )
-def test_a_table_is_known_by_its_content_whatever_it_is_called(friends, alice, kind, filename):
+def test_a_table_is_known_by_its_content_whatever_it_is_called(
+    friends: Any, alice: Caller, kind: str | None, filename: str
+) -> None:
     csv = "wallet_name,token_transfer_amount_overwrite\nbobby,1\n"
 
     response = upload(alice, TRANSFER, csv, kind=kind, filename=filename, sender_wallet="alice")
@@ -287,7 +296,7 @@ def test_a_table_is_known_by_its_content_whatever_it_is_called(friends, alice, k
 
 
 @pytest.mark.parametrize("path", [CREATE, TRANSFER])
-def test_what_comes_before_the_rows(alice, path):
+def test_what_comes_before_the_rows(alice: Caller, path: Any) -> None:
     assert answer(alice.post(path, {})) == refusal(
         415, "Invalid content type. Endpoint only supports multipart/form-data"
     )
@@ -298,7 +307,7 @@ def test_what_comes_before_the_rows(alice, path):
     assert Wallet.objects.count() == 1
 
 
-def test_wallets_are_created_described_managed_and_given_tokens(alice):
+def test_wallets_are_created_described_managed_and_given_tokens(alice: Caller) -> None:
     csv = (
         "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_about,extra_wallet_data_logo_url,"
         "extra_wallet_data_cover_url\n"
@@ -335,7 +344,7 @@ def test_wallets_are_created_described_managed_and_given_tokens(alice):
     assert_sound()
 
 
-def test_a_name_in_a_batch_is_held_to_the_rules_of_one_made_alone(alice):
+def test_a_name_in_a_batch_is_held_to_the_rules_of_one_made_alone(alice: Caller) -> None:
     names = ["+254712345678", "+49-(0)30/1234", "=cmd()", "@home", "-5", "a/b"]
     names = [name for name in names if len(name) > 2]
 
@@ -346,7 +355,7 @@ def test_a_name_in_a_batch_is_held_to_the_rules_of_one_made_alone(alice):
     assert len(held_by(Wallet.objects.get(name="+254712345678"))) == 2
 
 
-def test_wallets_are_created_without_tokens(alice):
+def test_wallets_are_created_without_tokens(alice: Caller) -> None:
     assert answer(upload(alice, CREATE, "wallet_name\nbatch5\nbatch6\n")) == created(2)
     assert answer(upload(alice, CREATE, "wallet_name\nbatch7\n", sender_wallet="alice")) == created(1)
     assert not Transfer.objects.exists()
@@ -382,7 +391,7 @@ WRONG_WALLETS = [
 ]
 
 
-def test_wrong_rows_are_all_named_by_their_line_and_no_wallet_is_created(alice, sapling):
+def test_wrong_rows_are_all_named_by_their_line_and_no_wallet_is_created(alice: Caller, sapling: Wallet) -> None:
     before = everything()
     for csv, fields, status, rows in WRONG_WALLETS:
         response = upload(alice, CREATE, csv, **fields)
@@ -419,14 +428,14 @@ UNCOVERED = [
 ]
 
 
-def test_wallets_whose_tokens_are_not_there_are_not_created(alice):
+def test_wallets_whose_tokens_are_not_there_are_not_created(alice: Caller) -> None:
     before = everything()
     for fields, csv, status, message in UNCOVERED:
         assert answer(upload(alice, CREATE, csv, **fields)) == refusal(status, message)
         assert everything() == before
 
 
-def test_a_message_tells_twenty_rows_and_the_answer_all(alice):
+def test_a_message_tells_twenty_rows_and_the_answer_all(alice: Caller) -> None:
     status, body = answer(upload(alice, CREATE, "wallet_name\n" + "".join(f"n {index}\n" for index in range(25))))
 
     assert status == 400
@@ -435,7 +444,9 @@ def test_a_message_tells_twenty_rows_and_the_answer_all(alice):
     assert [row["line"] for row in body["rows"]] == list(range(2, 27))
 
 
-def test_more_tokens_than_one_transaction_should_move_are_refused(friends, alice, monkeypatch):
+def test_more_tokens_than_one_transaction_should_move_are_refused(
+    friends: Any, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk, "MAXIMUM_TOKENS", 4)
     before = everything()
 
@@ -447,7 +458,7 @@ def test_more_tokens_than_one_transaction_should_move_are_refused(friends, alice
     assert everything() == before
 
 
-def test_the_same_key_again_gets_the_same_answer_and_moves_nothing_more(friends, alice):
+def test_the_same_key_again_gets_the_same_answer_and_moves_nothing_more(friends: Any, alice: Caller) -> None:
     csv = "wallet_name,token_transfer_amount_overwrite\nbobby,1\n"
     key = {"headers": {"idempotency_key": "batch-1"}}
 
@@ -461,7 +472,7 @@ def test_the_same_key_again_gets_the_same_answer_and_moves_nothing_more(friends,
     assert list(Transfer.objects.values_list("token_count", flat=True)) == [1]
 
 
-def test_a_refused_batch_leaves_its_key_for_another_try(alice):
+def test_a_refused_batch_leaves_its_key_for_another_try(alice: Caller) -> None:
     key = {"headers": {"idempotency_key": "batch-1"}}
     assert upload(alice, CREATE, "wallet_name\nbatch1\nalice\n", **key).status_code == 403
     assert Wallet.objects.count() == 1
@@ -469,7 +480,7 @@ def test_a_refused_batch_leaves_its_key_for_another_try(alice):
     assert answer(upload(alice, CREATE, "wallet_name\nbatch1\nbatch2\n", **key)) == created(2)
 
 
-def test_2500_rows_take_as_many_statements_as_2(alice):
+def test_2500_rows_take_as_many_statements_as_2(alice: Caller) -> None:
     operations.issue_tokens(wallet=alice.wallet, count=5000)
     alice.get("/wallets?limit=1")  # notes that the credentials are in use, once an hour
     counts = []
@@ -502,7 +513,9 @@ DIFFERENT = {
 }
 
 
-def test_recorded_batches_get_the_recorded_answers_but_for_what_all_or_nothing_demands(friends, alice):
+def test_recorded_batches_get_the_recorded_answers_but_for_what_all_or_nothing_demands(
+    friends: Any, alice: Caller
+) -> None:
     operations.issue_tokens(wallet=alice.wallet, count=95)
     Wallet.objects.create(name="newwallet1", name_key="newwallet1")
     Wallet.objects.create(name="dave", name_key="dave")

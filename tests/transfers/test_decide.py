@@ -1,16 +1,18 @@
 """Accepting, fulfilling, declining and deleting an open transfer."""
 
 import itertools
+from typing import Any
 
 import pytest
 
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, reserved_by
 from transfers import operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
+from wallets.models import Wallet
 
 NO_PERMISSION = "Current account has no permission to {} this transfer"
 WORDS = {"accept": "accept", "fulfill": "fulfill", "decline": "decline", "delete": "cancel"}
@@ -24,26 +26,26 @@ BODIES = {"fulfill": {"implicit": True}}
 EVENTS = list(WORDS)
 
 
-def decide(caller, transfer_id, event):
+def decide(caller: Any, transfer_id: Any, event: Any) -> Any:
     if event == "delete":
         return answer(caller.delete(f"/transfers/{transfer_id}"))
     return answer(caller.post(f"/transfers/{transfer_id}/{event}", BODIES.get(event, {})))
 
 
 @pytest.fixture
-def pending(alice, bob):
+def pending(alice: Caller, bob: Caller) -> Any:
     """Three of alice's tokens on their way to bob."""
     return answer(alice.post("/transfers", bundle("alice", "bobby", 3)))[1]["id"]
 
 
 @pytest.fixture
-def requested(alice, bob):
+def requested(alice: Caller, bob: Caller) -> Any:
     """Three of alice's tokens that bob asks for."""
     return answer(bob.post("/transfers", bundle("alice", "bobby", 3)))[1]["id"]
 
 
 @pytest.fixture
-def bonsai(bob):
+def bonsai(bob: Caller) -> Any:
     """A wallet that bob manages."""
     return trusts.open_managed_wallet(actor=bob.wallet, name="bonsai")
 
@@ -62,7 +64,9 @@ LEGAL = {
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("state", ["pending", "requested"])
 @pytest.mark.parametrize("who", ["alice", "bob", "carol"])
-def test_every_event_by_everybody_on_every_open_transfer(alice, bob, carol, request, who, state, event):
+def test_every_event_by_everybody_on_every_open_transfer(
+    alice: Caller, bob: Caller, carol: Caller, request: pytest.FixtureRequest, who: str, state: str, event: Any
+) -> None:
     transfer_id = request.getfixturevalue(state)
     caller = {"alice": alice, "bob": bob, "carol": carol}[who]
     decider, after = LEGAL.get((state, event), (None, None))
@@ -90,7 +94,9 @@ def test_every_event_by_everybody_on_every_open_transfer(alice, bob, carol, requ
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize(("state", "end"), LEGAL)
-def test_a_closed_transfer_stays_as_it_is(alice, bob, request, state, end, event):
+def test_a_closed_transfer_stays_as_it_is(
+    alice: Caller, bob: Caller, request: pytest.FixtureRequest, state: Any, end: Any, event: Any
+) -> None:
     transfer_id = request.getfixturevalue(state)
     callers = {"alice": alice, "bob": bob}
     decide(callers[LEGAL[state, end][0]], transfer_id, end)
@@ -104,23 +110,23 @@ def test_a_closed_transfer_stays_as_it_is(alice, bob, request, state, end, event
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_an_unknown_transfer_is_not_found(alice, event):
+def test_an_unknown_transfer_is_not_found(alice: Caller, event: Any) -> None:
     assert decide(alice, STRANGE, event) == refusal(404, f"Can not found transfer by id:{STRANGE}")
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_row_4_a_malformed_id_is_refused(alice, event):
+def test_row_4_a_malformed_id_is_refused(alice: Caller, event: Any) -> None:
     assert decide(alice, "abc", event) == refusal(422, '"transfer_id" must be a valid GUID')
 
 
-def test_fulfil_is_spelt_with_three_ells(alice, requested):
+def test_fulfil_is_spelt_with_three_ells(alice: Caller, requested: Any) -> None:
     status, _ = answer(alice.post(f"/transfers/{requested}/fullfill", {"implicit": True}))
 
     assert status == 404
 
 
 @pytest.mark.parametrize("event", ["accept", "decline"])
-def test_a_manager_decides_for_the_wallet_it_manages(alice, bob, bonsai, event):
+def test_a_manager_decides_for_the_wallet_it_manages(alice: Caller, bob: Caller, bonsai: Any, event: str) -> None:
     _, body = answer(alice.post("/transfers", bundle("alice", "bonsai", 2)))
     assert body["state"] == "pending"
 
@@ -130,7 +136,7 @@ def test_a_manager_decides_for_the_wallet_it_manages(alice, bob, bonsai, event):
     assert_sound()
 
 
-def test_a_manager_that_was_dismissed_decides_no_more(alice, bob, carol):
+def test_a_manager_that_was_dismissed_decides_no_more(alice: Caller, bob: Caller, carol: Caller) -> None:
     row = trusts.request_trust(actor=carol.wallet, request_type=TrustRequestType.MANAGE, requestee="bobby")
     trusts.accept_trust(actor=bob.wallet, trust_id=row.id)
     _, body = answer(alice.post("/transfers", bundle("alice", "bobby", 2)))
@@ -140,14 +146,14 @@ def test_a_manager_that_was_dismissed_decides_no_more(alice, bob, carol):
     assert decide(bob, body["id"], "accept")[0] == 200
 
 
-def test_declined_tokens_are_free_again(alice, bob, sapling, pending):
+def test_declined_tokens_are_free_again(alice: Caller, bob: Caller, sapling: Wallet, pending: Any) -> None:
     decide(bob, pending, "decline")
 
     assert alice.post("/transfers", bundle("alice", "sapling", 5)).status_code == 201
     assert_sound()
 
 
-def test_accept_moves_exactly_what_was_reserved(alice, bob, sapling, pending):
+def test_accept_moves_exactly_what_was_reserved(alice: Caller, bob: Caller, sapling: Wallet, pending: Any) -> None:
     promised = reserved_by(pending)
     alice.post("/transfers", bundle("alice", "sapling", 2))
 
@@ -159,7 +165,9 @@ def test_accept_moves_exactly_what_was_reserved(alice, bob, sapling, pending):
 # Fulfilment
 
 
-def test_row_16_a_request_that_cannot_be_kept_stays_requested(alice, bob, sapling, requested):
+def test_row_16_a_request_that_cannot_be_kept_stays_requested(
+    alice: Caller, bob: Caller, sapling: Wallet, requested: Any
+) -> None:
     alice.post("/transfers", bundle("alice", "sapling", 3))
     before = books()
 
@@ -171,7 +179,7 @@ def test_row_16_a_request_that_cannot_be_kept_stays_requested(alice, bob, saplin
     assert_sound()
 
 
-def test_row_16_a_request_for_listed_tokens_reserves_none(alice, bob, sapling):
+def test_row_16_a_request_for_listed_tokens_reserves_none(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     mine = held_by(alice.wallet)[:2]
     _, body = answer(bob.post("/transfers", listed("alice", "bobby", mine)))
     assert reserved_by(body["id"]) == []
@@ -187,7 +195,7 @@ def test_row_16_a_request_for_listed_tokens_reserves_none(alice, bob, sapling):
     assert_sound()
 
 
-def test_a_requested_bundle_may_be_fulfilled_with_chosen_tokens(alice, bob, requested):
+def test_a_requested_bundle_may_be_fulfilled_with_chosen_tokens(alice: Caller, bob: Caller, requested: Any) -> None:
     chosen = held_by(alice.wallet)[1:4]
 
     status, body = answer(alice.post(f"/transfers/{requested}/fulfill", {"tokens": [str(token) for token in chosen]}))
@@ -197,7 +205,9 @@ def test_a_requested_bundle_may_be_fulfilled_with_chosen_tokens(alice, bob, requ
     assert_sound()
 
 
-def test_row_17_a_fulfilment_never_takes_what_another_transfer_reserved(alice, bob, carol, requested):
+def test_row_17_a_fulfilment_never_takes_what_another_transfer_reserved(
+    alice: Caller, bob: Caller, carol: Caller, requested: Any
+) -> None:
     _, promised = answer(alice.post("/transfers", bundle("alice", "carol", 2)))
     taken = reserved_by(promised["id"])
     free = [token for token in held_by(alice.wallet) if token not in taken]
@@ -215,11 +225,11 @@ def test_row_17_a_fulfilment_never_takes_what_another_transfer_reserved(alice, b
 
 
 @pytest.mark.parametrize("value", [True, "true", "True"])
-def test_implicit_may_be_said_in_quotes(alice, bob, requested, value):
+def test_implicit_may_be_said_in_quotes(alice: Caller, bob: Caller, requested: Any, value: str | bool) -> None:
     assert alice.post(f"/transfers/{requested}/fulfill", {"implicit": value}).status_code == 200
 
 
-def tokens(count, extra=()):
+def tokens(count: Any, extra: Any = ()) -> Any:
     return lambda mine: {"tokens": [str(token) for token in (*mine[:count], *extra)]}
 
 
@@ -239,7 +249,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "status", "message"), REFUSED, ids=lambda value: None)
-def test_a_fulfilment_of_the_wrong_shape_is_refused_and_moves_nothing(alice, bob, requested, body, status, message):
+def test_a_fulfilment_of_the_wrong_shape_is_refused_and_moves_nothing(
+    alice: Caller, bob: Caller, requested: Any, body: Any, status: Any, message: Any
+) -> None:
     before = books()
 
     response = alice.post(f"/transfers/{requested}/fulfill", body(held_by(alice.wallet)))
@@ -248,7 +260,9 @@ def test_a_fulfilment_of_the_wrong_shape_is_refused_and_moves_nothing(alice, bob
     assert books() == before
 
 
-def test_a_chosen_token_of_another_wallet_is_refused_in_the_public_services_words(alice, bob, sapling, requested):
+def test_a_chosen_token_of_another_wallet_is_refused_in_the_public_services_words(
+    alice: Caller, bob: Caller, sapling: Wallet, requested: Any
+) -> None:
     chosen = [*held_by(alice.wallet)[:2], held_by(sapling)[0]]
     before = books()
 
@@ -258,7 +272,7 @@ def test_a_chosen_token_of_another_wallet_is_refused_in_the_public_services_word
     assert books() == before
 
 
-def test_tokens_that_were_named_are_not_named_again(alice, bob):
+def test_tokens_that_were_named_are_not_named_again(alice: Caller, bob: Caller) -> None:
     mine = held_by(alice.wallet)[:1]
     _, body = answer(bob.post("/transfers", listed("alice", "bobby", mine)))
     before = books()
@@ -269,7 +283,7 @@ def test_tokens_that_were_named_are_not_named_again(alice, bob):
     assert books() == before
 
 
-def test_a_decision_with_a_body_that_says_something_is_refused(alice, bob, pending):
+def test_a_decision_with_a_body_that_says_something_is_refused(alice: Caller, bob: Caller, pending: Any) -> None:
     for event in ("accept", "decline"):
         response = bob.post(f"/transfers/{pending}/{event}", {"x": 1})
         assert answer(response) == refusal(422, '"x" is not allowed')
@@ -280,7 +294,9 @@ def test_a_decision_with_a_body_that_says_something_is_refused(alice, bob, pendi
 
 
 @pytest.mark.parametrize(("who", "sees"), [("alice", True), ("bob", True), ("carol", False)])
-def test_row_14_a_transfer_is_visible_to_whoever_controls_a_party(alice, bob, carol, bonsai, who, sees):
+def test_row_14_a_transfer_is_visible_to_whoever_controls_a_party(
+    alice: Caller, bob: Caller, carol: Caller, bonsai: Any, who: str, sees: bool
+) -> None:
     # Between alice and a wallet that bob manages.
     _, body = answer(alice.post("/transfers", bundle("alice", "bonsai", 2)))
     caller = {"alice": alice, "bob": bob, "carol": carol}[who]
@@ -293,7 +309,7 @@ def test_row_14_a_transfer_is_visible_to_whoever_controls_a_party(alice, bob, ca
         assert sorted(token["id"] for token in tokens_["tokens"]) == [str(token) for token in reserved_by(body["id"])]
 
 
-def test_an_unknown_transfer_looks_like_a_hidden_one(alice):
+def test_an_unknown_transfer_looks_like_a_hidden_one(alice: Caller) -> None:
     hidden = refusal(404, "Can not find this transfer or it is related to this wallet")
 
     assert answer(alice.get(f"/transfers/{STRANGE}")) == hidden
@@ -302,7 +318,9 @@ def test_an_unknown_transfer_looks_like_a_hidden_one(alice):
 
 
 @pytest.mark.parametrize("kind", ["bundle", "list"])
-def test_row_15_the_tokens_of_a_completed_transfer_are_those_that_it_moved(alice, sapling, bob, kind):
+def test_row_15_the_tokens_of_a_completed_transfer_are_those_that_it_moved(
+    alice: Caller, sapling: Wallet, bob: Caller, kind: str
+) -> None:
     mine = held_by(alice.wallet)
     body = bundle("alice", "sapling", 4) if kind == "bundle" else listed("alice", "sapling", mine[:4])
     before = set(held_by(sapling))
@@ -324,13 +342,13 @@ def test_row_15_the_tokens_of_a_completed_transfer_are_those_that_it_moved(alice
 
 
 @pytest.mark.parametrize("event", ["decline", "delete"])
-def test_a_cancelled_transfer_has_no_tokens(alice, bob, pending, event):
+def test_a_cancelled_transfer_has_no_tokens(alice: Caller, bob: Caller, pending: Any, event: str) -> None:
     decide({"decline": bob, "delete": alice}[event], pending, event)
 
     assert answer(alice.get(f"/transfers/{pending}/tokens?limit=10")) == (200, {"tokens": []})
 
 
-def test_a_history_is_hidden_from_who_does_not_hold_the_token(alice, bob, pending):
+def test_a_history_is_hidden_from_who_does_not_hold_the_token(alice: Caller, bob: Caller, pending: Any) -> None:
     token = reserved_by(pending)[0]
     denied = refusal(401, "Have no permission to visit this token")
     assert answer(bob.get(f"/tokens/{token}/transactions?limit=5")) == denied
@@ -347,13 +365,15 @@ def test_a_history_is_hidden_from_who_does_not_hold_the_token(alice, bob, pendin
     )
 
 
-def test_a_token_that_never_moved_has_no_history(alice):
+def test_a_token_that_never_moved_has_no_history(alice: Caller) -> None:
     token = held_by(alice.wallet)[0]
 
     assert answer(alice.get(f"/tokens/{token}/transactions?limit=5")) == (200, {"history": []})
 
 
-def test_a_transfer_that_the_system_gave_up_is_failed_and_frees_its_tokens(alice, bob, pending):
+def test_a_transfer_that_the_system_gave_up_is_failed_and_frees_its_tokens(
+    alice: Caller, bob: Caller, pending: Any
+) -> None:
     operations.expire(transfer_id=Transfer.objects.get().pk)
 
     assert answer(alice.get(f"/transfers/{pending}"))[1]["state"] == "failed"

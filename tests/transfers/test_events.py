@@ -1,13 +1,14 @@
 """`GET /events` and `GET /wallets/{id}/pending-transfers`."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tests.api.caller import PASSWORD, answer, refusal
+from tests.api.caller import PASSWORD, Caller, answer, refusal
 from tests.support.pagination import next_path
 from transfers import events as feed
 from transfers import operations
@@ -17,26 +18,26 @@ from wallets.models import Event, Wallet
 STRANGE = "11111111-1111-4111-8111-111111111111"
 
 
-def read(caller, query="limit=1000"):
+def read(caller: Any, query: str = "limit=1000") -> Any:
     status, body = answer(caller.get(f"/events?{query}"))
     assert status == 200, body
     return body["events"]
 
 
-def told(caller, query="limit=1000"):
+def told(caller: Any, query: str = "limit=1000") -> Any:
     """Return what the caller reads: whose event, and of which type."""
     names = {str(wallet.pk): wallet.name for wallet in Wallet.objects.all()}
     return [(names[event["wallet_id"]], event["type"]) for event in read(caller, query)]
 
 
-def send(caller, sender, receiver, size):
+def send(caller: Any, sender: Any, receiver: Any, size: Any) -> Any:
     body = {"sender_wallet": sender, "receiver_wallet": receiver, "bundle": {"bundle_size": size}}
     response = caller.post("/transfers", body)
     assert response.status_code in (201, 202), response.content
     return answer(response)[1]["id"]
 
 
-def test_a_login_and_new_wallets_are_events(alice):
+def test_a_login_and_new_wallets_are_events(alice: Caller) -> None:
     before = len(read(alice))
     alice.post("/auth", {"wallet": "alice", "password": PASSWORD}, authorization=None)
     alice.post("/auth", {"wallet": "alice", "password": "wrong"}, authorization=None)
@@ -56,7 +57,7 @@ def test_a_login_and_new_wallets_are_events(alice):
     assert len({event["id"] for event in events}) == 3
 
 
-def test_what_happens_to_a_trust_is_an_event_of_both_wallets(alice, bob):
+def test_what_happens_to_a_trust_is_an_event_of_both_wallets(alice: Caller, bob: Caller) -> None:
     since = len(read(alice)), len(read(bob))
     asked = {"trust_request_type": "send", "requestee_wallet": "bobby"}
     trust_id = answer(alice.post("/trust_relationships", asked))[1]["id"]
@@ -96,7 +97,9 @@ def test_what_happens_to_a_trust_is_an_event_of_both_wallets(alice, bob):
         (lambda alice, bob, path: operations.expire(transfer_id=path[11:]), "transfer_failed", "failed"),
     ],
 )
-def test_a_pending_transfer_is_two_events_of_both_wallets(alice, bob, close, type_, state):
+def test_a_pending_transfer_is_two_events_of_both_wallets(
+    alice: Caller, bob: Caller, close: Any, type_: str, state: str
+) -> None:
     since = len(read(alice)), len(read(bob))
     transfer_id = send(alice, "alice", "bobby", 2)
     opened = [read(alice)[since[0]], read(bob)[since[1]]]
@@ -121,7 +124,7 @@ def test_a_pending_transfer_is_two_events_of_both_wallets(alice, bob, close, typ
         ]
 
 
-def test_a_fulfilled_request_tells_that_it_was_requested(alice, bob):
+def test_a_fulfilled_request_tells_that_it_was_requested(alice: Caller, bob: Caller) -> None:
     token = str(alice.wallet.tokens.first().pk)
     body = {"sender_wallet": "alice", "receiver_wallet": "bobby", "tokens": [token]}
     transfer_id = answer(bob.post("/transfers", body))[1]["id"]
@@ -136,7 +139,7 @@ def test_a_fulfilled_request_tells_that_it_was_requested(alice, bob):
     assert [event["payload"]["tokenTransferred"] for event in events] == [[token]] * 2
 
 
-def test_an_immediate_transfer_is_an_event_of_both_wallets_and_no_row(alice, sapling):
+def test_an_immediate_transfer_is_an_event_of_both_wallets_and_no_row(alice: Caller, sapling: Wallet) -> None:
     rows = Event.objects.count()
     transfer_id = send(alice, "alice", "sapling", 1)
 
@@ -159,7 +162,7 @@ def test_an_immediate_transfer_is_an_event_of_both_wallets_and_no_row(alice, sap
 
 
 @pytest.fixture
-def busy(alice, bob, sapling):
+def busy(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
     """alice with a manager's variety of events."""
     for size in (1, 2):
         send(alice, "alice", "sapling", size)
@@ -170,7 +173,7 @@ def busy(alice, bob, sapling):
     return alice
 
 
-def test_the_cursor_and_start_visit_every_event_once(busy):
+def test_the_cursor_and_start_visit_every_event_once(busy: Any) -> None:
     everything = read(busy)
     assert len(everything) == 14
 
@@ -187,7 +190,7 @@ def test_the_cursor_and_start_visit_every_event_once(busy):
         assert read(busy, f"limit=3&start={start}") == everything[start - 1 :][:3]
 
 
-def test_since_leaves_out_what_was_before(busy, monkeypatch):
+def test_since_leaves_out_what_was_before(busy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # The events are only moments old, so the floor is looked for where it would be if statements took no time.
     monkeypatch.setattr(feed, "_LONGEST_STATEMENT", timedelta(0))
     everything = read(busy)
@@ -206,7 +209,7 @@ def test_since_leaves_out_what_was_before(busy, monkeypatch):
     assert read(busy, "limit=1000&since=0001-01-01") == everything
 
 
-def test_events_are_shown_to_who_controls_the_wallet(busy, bob, carol):
+def test_events_are_shown_to_who_controls_the_wallet(busy: Any, bob: Caller, carol: Caller) -> None:
     assert {who for who, _ in told(busy)} == {"alice", "sapling"}
     assert {who for who, _ in told(busy, "limit=99&wallet=sapling")} == {"sapling"}
     assert told(busy, "limit=99&wallet=alice") + told(busy, "limit=99&wallet=sapling")
@@ -239,11 +242,11 @@ def test_events_are_shown_to_who_controls_the_wallet(busy, bob, carol):
         (f"limit=1&wallet={STRANGE}", 404, f"Could not find wallet by id: {STRANGE}"),
     ],
 )
-def test_a_query_of_the_wrong_shape_is_refused(carol, query, status, message):
+def test_a_query_of_the_wrong_shape_is_refused(carol: Caller, query: str, status: int, message: str) -> None:
     assert answer(carol.get(f"/events?{query}")) == refusal(status, message)
 
 
-def test_a_page_takes_as_many_statements_for_many_rows_as_for_few(busy):
+def test_a_page_takes_as_many_statements_for_many_rows_as_for_few(busy: Any) -> None:
     busy.get("/wallets?limit=1")  # notes that the credentials are in use, once an hour
     for query, expected in (("limit=1", 4), ("limit=1000", 4), ("limit=1000&since=2024-01-01&wallet=sapling", 6)):
         with CaptureQueriesContext(connection) as captured:
@@ -251,13 +254,13 @@ def test_a_page_takes_as_many_statements_for_many_rows_as_for_few(busy):
         assert len(captured) == expected
 
 
-def test_an_event_is_never_changed(carol):
+def test_an_event_is_never_changed(carol: Caller) -> None:
     for change in (lambda: Event.objects.update(type="login"), lambda: Event.objects.all().delete()):
         with pytest.raises(IntegrityError, match="events are only appended"), transaction.atomic():
             change()
 
 
-def test_pending_transfers_are_summed_up(busy, bob, carol, sapling):
+def test_pending_transfers_are_summed_up(busy: Any, bob: Caller, carol: Caller, sapling: Wallet) -> None:
     send(busy, "alice", "carol", 1)
     send(busy, "sapling", "carol", 2)
     send(busy, "sapling", "bobby", 1)
@@ -267,7 +270,7 @@ def test_pending_transfers_are_summed_up(busy, bob, carol, sapling):
         assert (status, body["wallet_id"], body["wallet_name"]) == (200, str(wallet.pk), wallet.name)
         sums[wallet.name] = list(body.items())[2:]
 
-    def expected(out, tokens_out, into, tokens_in):
+    def expected(out: Any, tokens_out: Any, into: Any, tokens_in: Any) -> Any:
         return [
             ("pending_outgoing", {"total_amount": tokens_out, "count": out}),
             ("pending_incoming", {"total_amount": tokens_in, "count": into}),
@@ -283,7 +286,7 @@ def test_pending_transfers_are_summed_up(busy, bob, carol, sapling):
     }
 
 
-def test_pending_transfers_are_shown_to_who_controls_the_wallet(alice, bob):
+def test_pending_transfers_are_shown_to_who_controls_the_wallet(alice: Caller, bob: Caller) -> None:
     assert answer(bob.get(f"/wallets/{alice.wallet.pk}/pending-transfers")) == refusal(
         403, "Have no permission to access this wallet"
     )

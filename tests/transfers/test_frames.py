@@ -511,7 +511,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
 
 
 @pytest.mark.django_db
-def test_an_operation_changes_what_it_says_and_nothing_beside_it():
+def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
     User.objects.create_superuser("olga")
     world = frames.build()
     found = {}
@@ -541,7 +541,7 @@ PURE: Final = {
 }
 
 
-def test_every_operation_is_tried():
+def test_every_operation_is_tried() -> None:
     public = {
         f"{module}.{name}"
         for module in MODULES

@@ -1,5 +1,7 @@
 """`manage.py issue_tokens`."""
 
+from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,11 +15,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def wallet():
+def wallet() -> Any:
     return operations.create_wallet(name="alice")
 
 
-def test_a_number_of_tokens_is_issued(wallet, capsys):
+def test_a_number_of_tokens_is_issued(wallet: Any, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("issue_tokens", wallet="alice", count=3)
 
     assert capsys.readouterr().out == "3 tokens issued to alice.\n"
@@ -29,7 +31,7 @@ def test_a_number_of_tokens_is_issued(wallet, capsys):
     "text",
     ["capture_id\n{}\n{}\n", "{}\n\n{}", "name,capture_id\na,{}\nb,{}\n", "\ufeffcapture_id\r\n{}\r\n{}"],
 )
-def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet, tmp_path, text):
+def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet: Any, tmp_path: Path, text: str) -> None:
     captures = [uuid4(), uuid4()]
     path = tmp_path / "captures.csv"
     path.write_text(text.format(*captures), encoding="utf-8", newline="")
@@ -41,7 +43,7 @@ def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet, tmp_p
 
 
 @pytest.mark.parametrize("second", ["the same", "issued before"])
-def test_a_capture_is_issued_once_and_a_refused_file_issues_nothing(wallet, tmp_path, second):
+def test_a_capture_is_issued_once_and_a_refused_file_issues_nothing(wallet: Any, tmp_path: Path, second: str) -> None:
     first = uuid4()
     path = tmp_path / "captures.csv"
     if second == "issued before":
@@ -65,7 +67,9 @@ def test_a_capture_is_issued_once_and_a_refused_file_issues_nothing(wallet, tmp_
         ("capture_id\n", "holds no capture id"),
     ],
 )
-def test_a_file_that_is_no_list_of_captures_is_refused_with_its_line(wallet, tmp_path, text, message):
+def test_a_file_that_is_no_list_of_captures_is_refused_with_its_line(
+    wallet: Any, tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "captures.csv"
     path.write_text(text.format(UUID(int=1)))
 
@@ -74,7 +78,7 @@ def test_a_file_that_is_no_list_of_captures_is_refused_with_its_line(wallet, tmp
     assert not Token.objects.exists()
 
 
-def test_a_missing_file_an_unknown_wallet_and_no_number_are_refused(wallet, tmp_path):
+def test_a_missing_file_an_unknown_wallet_and_no_number_are_refused(wallet: Any, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("issue_tokens", wallet="alice", csv=tmp_path / "nothing.csv")
     with pytest.raises(CommandError, match="Could not find entity by wallet name: nobody"):

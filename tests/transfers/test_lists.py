@@ -3,25 +3,27 @@
 import itertools
 import json
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import STRANGE, bundle
 from transfers import operations, queries
 from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
+from wallets.models import Wallet
 from wallets.queries import JsonPage, wallet_by_name
 
 FOREIGN = refusal(403, "Wallet do not belongs to wallet logged in")
 
 
 @pytest.fixture
-def forest(alice, bob, carol, sapling):
+def forest(alice: Caller, bob: Caller, carol: Caller, sapling: Wallet) -> Any:
     """Transfers among alice, bob, carol, two wallets of alice's and one of bob's, in every state."""
     bonsai = trusts.open_managed_wallet(actor=bob.wallet, name="bonsai")
     trusts.open_managed_wallet(actor=alice.wallet, name="seedling")
@@ -39,7 +41,7 @@ def forest(alice, bob, carol, sapling):
     return {"alice": alice, "bobby": bob, "carol": carol}
 
 
-def seen_by(wallet_names, state=None):
+def seen_by(wallet_names: Any, state: Any = None) -> Any:
     """Work the list out row by row."""
     return [
         str(transfer.pk)
@@ -52,7 +54,7 @@ def seen_by(wallet_names, state=None):
 CONTROLLED = {"alice": {"alice", "sapling", "seedling"}, "bobby": {"bobby", "bonsai"}, "carol": {"carol"}}
 
 
-def test_row_13_the_list_holds_all_transfers_of_the_caller_and_its_wallets(forest):
+def test_row_13_the_list_holds_all_transfers_of_the_caller_and_its_wallets(forest: Any) -> None:
     for who, state in itertools.product(CONTROLLED, [None, *TransferState]):
         suffix = "" if state is None else f"&state={state}"
 
@@ -62,14 +64,14 @@ def test_row_13_the_list_holds_all_transfers_of_the_caller_and_its_wallets(fores
         assert [row["id"] for row in body["transfers"]] == seen_by(CONTROLLED[who], state)
 
 
-def test_a_list_may_be_narrowed_to_one_wallet_by_name_or_id(forest):
+def test_a_list_may_be_narrowed_to_one_wallet_by_name_or_id(forest: Any) -> None:
     for who, wallet in [("alice", "sapling"), ("alice", "alice"), ("bobby", "bonsai")]:
         for text in (wallet, str(wallet_by_name(wallet).pk)):
             _, body = answer(forest[who].get(f"/transfers?limit=1000&wallet={text}"))
             assert [row["id"] for row in body["transfers"]] == seen_by({wallet})
 
 
-def test_row_13_a_foreign_wallet_is_refused(forest):
+def test_row_13_a_foreign_wallet_is_refused(forest: Any) -> None:
     # bonsai belongs to bob, who also has transfers with alice.
     for wallet in ("bobby", "bonsai", "carol"):
         assert answer(forest["alice"].get(f"/transfers?limit=10&wallet={wallet}")) == FOREIGN
@@ -77,7 +79,7 @@ def test_row_13_a_foreign_wallet_is_refused(forest):
     assert answer(forest["carol"].get("/transfers?limit=10&wallet=alice")) == FOREIGN
 
 
-def test_row_24_the_cursor_visits_every_transfer_once(forest):
+def test_row_24_the_cursor_visits_every_transfer_once(forest: Any) -> None:
     for who, limit in itertools.product(CONTROLLED, [1, 3, 7]):
         path, seen = f"/transfers?limit={limit}", []
         while path:
@@ -91,7 +93,7 @@ def test_row_24_the_cursor_visits_every_transfer_once(forest):
         assert seen == seen_by(CONTROLLED[who])
 
 
-def test_start_counts_from_one_at_any_depth(forest):
+def test_start_counts_from_one_at_any_depth(forest: Any) -> None:
     for start in (1, 2, 5, 17, 1000):
         _, body = answer(forest["alice"].get(f"/transfers?limit=4&start={start}"))
         assert [row["id"] for row in body["transfers"]] == seen_by(CONTROLLED["alice"])[start - 1 :][:4]
@@ -113,7 +115,7 @@ def test_start_counts_from_one_at_any_depth(forest):
         ("limit=1&cursor=abc", 422, '"cursor" is not valid'),
     ],
 )
-def test_a_query_of_the_wrong_shape_is_refused(alice, query, status, message):
+def test_a_query_of_the_wrong_shape_is_refused(alice: Caller, query: str, status: int, message: str) -> None:
     assert answer(alice.get(f"/transfers?{query}")) == refusal(status, message)
 
 
@@ -123,7 +125,9 @@ def on(page: JsonPage) -> list[str]:
 
 
 @pytest.mark.parametrize("of_others", [0, 1, 4])
-def test_a_manager_of_many_wallets_sees_their_transfers_in_order(alice, bob, carol, of_others):
+def test_a_manager_of_many_wallets_sees_their_transfers_in_order(
+    alice: Caller, bob: Caller, carol: Caller, of_others: int
+) -> None:
     """
     More wallets than a page has rows, so that the reach of a page matters.
 
@@ -157,7 +161,9 @@ def test_a_manager_of_many_wallets_sees_their_transfers_in_order(alice, bob, car
 
 
 @pytest.mark.parametrize("wallets", [1, 3])
-def test_the_number_of_statements_of_a_list_is_fixed(alice, wallets, django_assert_num_queries):
+def test_the_number_of_statements_of_a_list_is_fixed(
+    alice: Caller, wallets: int, django_assert_num_queries: Any
+) -> None:
     for index in range(wallets):
         trusts.open_managed_wallet(actor=alice.wallet, name=f"tree{index}")
         operations.send_bundle(actor=alice.wallet, sender="alice", receiver=f"tree{index}", size=1)
@@ -169,7 +175,9 @@ def test_the_number_of_statements_of_a_list_is_fixed(alice, wallets, django_asse
 
 @pytest.mark.parametrize("of_others", range(7))
 @pytest.mark.parametrize("of_mine", [0, 1, 2, 3])
-def test_a_page_is_whole_however_many_of_others_come_first(alice, bob, carol, of_others, of_mine):
+def test_a_page_is_whole_however_many_of_others_come_first(
+    alice: Caller, bob: Caller, carol: Caller, of_others: Any, of_mine: int
+) -> None:
     """One row and one more are picked out of the next four, if that suffices."""
     operations.issue_tokens(wallet=bob.wallet, count=10)
     for _ in range(of_others):
@@ -184,7 +192,9 @@ def test_a_page_is_whole_however_many_of_others_come_first(alice, bob, carol, of
     assert (on(page), page.last is not None) == (expected[:1], of_mine > 1)
 
 
-def test_whose_transfers_lie_far_apart_is_remembered(alice, bob, carol, django_assert_num_queries):
+def test_whose_transfers_lie_far_apart_is_remembered(
+    alice: Caller, bob: Caller, carol: Caller, django_assert_num_queries: Any
+) -> None:
     operations.issue_tokens(wallet=bob.wallet, count=5)
     for _ in range(5):
         operations.send_bundle(actor=bob.wallet, sender="bobby", receiver="carol", size=1)
@@ -221,7 +231,9 @@ SELECT gen_random_uuid(), nextval('wallets_event_number'), %(bob)s, %(bob)s, %(c
 """
 
 
-def test_what_is_open_between_others_costs_the_manager_of_many_wallets_nothing(alice, bob, carol):
+def test_what_is_open_between_others_costs_the_manager_of_many_wallets_nothing(
+    alice: Caller, bob: Caller, carol: Caller
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(_MANY, {"alice": alice.wallet.pk})

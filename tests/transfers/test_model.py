@@ -7,6 +7,7 @@ decides what anybody may do. After each step it must hold the same tokens as the
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -57,11 +58,11 @@ class ModelTrust:
     was_ended_by_operator: bool = False
 
     @property
-    def is_open(self):
+    def is_open(self) -> Any:
         return self.state in ("requested", "trusted")
 
     @property
-    def management(self):
+    def management(self) -> Any:
         """Who would manage whom."""
         return {"manage": (self.actor, self.target), "yield": (self.target, self.actor)}.get(self.kind)
 
@@ -77,17 +78,17 @@ class Model:
         self.trusts: dict[UUID, ModelTrust] = {}
         self.moves: dict[UUID, list[str]] = {}
 
-    def trusted(self, kind, actor, target):
+    def trusted(self, kind: Any, actor: Any, target: Any) -> Any:
         wanted = (kind, actor, target, "trusted")
         return any((each.kind, each.actor, each.target, each.state) == wanted for each in self.trusts.values())
 
-    def controls(self, actor, wallet):
+    def controls(self, actor: Any, wallet: Any) -> Any:
         return actor == wallet or self.trusted("manage", actor, wallet) or self.trusted("yield", wallet, actor)
 
-    def may_push(self, sender, receiver):
+    def may_push(self, sender: Any, receiver: Any) -> Any:
         return self.trusted("send", sender, receiver) or self.trusted("receive", receiver, sender)
 
-    def dismiss(self, wallet, manager):
+    def dismiss(self, wallet: Any, manager: Any) -> Any:
         """End what the manager set up in the wallet, and what those set up who lose their control by that."""
         dismissed, ended = [manager], {}
         for name in dismissed:
@@ -105,7 +106,7 @@ class Model:
             ]
         return ended
 
-    def is_set_up(self, trust, wallet, manager):
+    def is_set_up(self, trust: Any, wallet: Any, manager: Any) -> Any:
         if wallet not in (trust.actor, trust.target):
             return False
         if (trust.kind, trust.actor, trust.target, trust.withdrawn) == ("yield", wallet, manager, False):
@@ -114,13 +115,13 @@ class Model:
         gives = (manager, wallet) == trust.management
         return trust.is_open and (gives or manager in (trust.originator, accepted_by))
 
-    def reserved(self):
+    def reserved(self) -> Any:
         return set().union(*(transfer.reserved for transfer in self.transfers.values()))
 
-    def free(self, wallet):
+    def free(self, wallet: Any) -> Any:
         return self.tokens[wallet] - self.reserved()
 
-    def verdict(self, actor, sender, receiver):
+    def verdict(self, actor: Any, sender: Any, receiver: Any) -> Any:
         if sender == receiver:
             raise Refused(errors.SameWallet)
         if self.controls(actor, sender):
@@ -130,14 +131,14 @@ class Model:
             return "requested"
         raise Refused(errors.NeitherWalletControlled)
 
-    def why_not(self, sender, listed):
+    def why_not(self, sender: Any, listed: Any) -> None:
         for token in listed:
             if token not in self.tokens[sender]:
                 raise Refused(errors.TokenElsewhere)
             if token in self.reserved():
                 raise Refused(errors.TokenReserved)
 
-    def move(self, transfer, moved):
+    def move(self, transfer: Any, moved: Any) -> None:
         assert moved <= self.tokens[transfer.source]
         self.tokens[transfer.source] -= moved
         self.tokens[transfer.destination] |= moved
@@ -146,7 +147,7 @@ class Model:
 
 
 @pytest.mark.django_db
-def test_random_actors_and_a_small_model_agree():
+def test_random_actors_and_a_small_model_agree() -> None:
     run_state_machine_as_test(
         Actors,
         settings=settings(
@@ -190,7 +191,7 @@ class Actors(RuleBasedStateMachine):
         )
         self.everything = sorted(set().union(*self.model.tokens.values()))
 
-    def check(self, expected, act):
+    def check(self, expected: Any, act: Any) -> Any:
         """Act, and compare: either both refuse for the same reason, or neither does."""
         try:
             wanted = expected()
@@ -200,12 +201,12 @@ class Actors(RuleBasedStateMachine):
             return None, None
         return wanted, act()
 
-    def who(self, name):
+    def who(self, name: Any) -> Any:
         return self.wallets[name]
 
     @rule(actor=WALLETS, sender=WALLETS, receiver=WALLETS, size=st.integers(1, 6))
-    def send_bundle(self, actor, sender, receiver, size):
-        def expected():
+    def send_bundle(self, actor: Any, sender: Any, receiver: Any, size: Any) -> None:
+        def expected() -> Any:
             state = self.model.verdict(actor, sender, receiver)
             if len(self.model.free(sender)) < size:
                 raise Refused(errors.InsufficientTokens)
@@ -221,12 +222,12 @@ class Actors(RuleBasedStateMachine):
             self.sent(row, state, ModelTransfer(sender, receiver, size, None, state))
 
     @rule(actor=WALLETS, sender=WALLETS, receiver=WALLETS, data=st.data())
-    def send_tokens(self, actor, sender, receiver, data):
+    def send_tokens(self, actor: Any, sender: Any, receiver: Any, data: Any) -> None:
         mine = sorted(self.model.tokens[sender]) or self.everything
         pool = data.draw(st.sampled_from([mine, mine, mine, self.everything]))
         listed = data.draw(st.lists(st.sampled_from(pool), max_size=3, unique=True))
 
-        def expected():
+        def expected() -> Any:
             state = self.model.verdict(actor, sender, receiver)
             self.model.why_not(sender, listed)
             return state
@@ -241,7 +242,7 @@ class Actors(RuleBasedStateMachine):
         if row is not None:
             self.sent(row, state, ModelTransfer(sender, receiver, len(listed), frozenset(listed), state))
 
-    def sent(self, row, state, transfer):
+    def sent(self, row: Any, state: Any, transfer: Any) -> None:
         assert row.state == state
         self.model.transfers[row.id] = transfer
         if state == "completed":
@@ -253,7 +254,7 @@ class Actors(RuleBasedStateMachine):
             assert transfer.named is None or transfer.reserved == transfer.named
             assert transfer.reserved <= self.model.tokens[transfer.source]
 
-    def moved_by(self, row, transfer):
+    def moved_by(self, row: Any, transfer: Any) -> Any:
         moved = set(Movement.objects.filter(transfer__id=row.id).values_list("token_id", flat=True))
         assert len(moved) == transfer.size
         assert transfer.named is None or moved == transfer.named
@@ -261,7 +262,7 @@ class Actors(RuleBasedStateMachine):
         return moved
 
     @rule(actor=WALLETS, event=st.sampled_from(["accept", "fulfill", "decline", "delete"]), data=st.data())
-    def decide(self, actor, event, data):
+    def decide(self, actor: Any, event: Any, data: Any) -> None:
         if not self.model.transfers:
             return
         transfer_id = data.draw(st.sampled_from(list(self.model.transfers)))
@@ -275,7 +276,7 @@ class Actors(RuleBasedStateMachine):
             ("requested", "delete"): transfer.destination,
         }.get((transfer.state, event))
 
-        def expected():
+        def expected() -> Any:
             if event == "fulfill" and not self.model.controls(actor, transfer.source):
                 raise Refused(errors.NotYoursToDecide)
             if decider is None:
@@ -305,12 +306,12 @@ class Actors(RuleBasedStateMachine):
         transfer.state, transfer.reserved = state, set()
 
     @rule(actor=WALLETS, asked=WALLETS, kind=KINDS, data=st.data())
-    def request_trust(self, actor, asked, kind, data):
+    def request_trust(self, actor: Any, asked: Any, kind: Any, data: Any) -> None:
         managed = [name for name in NAMES if name != actor and self.model.controls(actor, name)]
         self.ask(actor, data.draw(st.sampled_from([actor, *managed * 3] * 3 + NAMES)), asked, kind)
 
     @rule(asked=WALLETS, kind=KINDS, event=st.sampled_from(["decline", "delete"]))
-    def ask_in_the_name_of_a_wallet_that_ends_it(self, asked, kind, event):
+    def ask_in_the_name_of_a_wallet_that_ends_it(self, asked: Any, kind: Any, event: Any) -> None:
         """The request stands, and is accepted after its maker has lost the control of its actor."""
         for actor, wallet in itertools.permutations(NAMES, 2):
             if wallet != asked and self.model.controls(actor, wallet):
@@ -319,8 +320,8 @@ class Actors(RuleBasedStateMachine):
                 if trust_id is not None:
                     self.accept(asked, trust_id)
 
-    def ask(self, actor, asking, asked, kind):
-        def expected():
+    def ask(self, actor: Any, asking: Any, asked: Any, kind: Any) -> Any:
+        def expected() -> str:
             if not self.model.controls(actor, asking):
                 raise Refused(trust_errors.RequesterNotControlled)
             if asking == asked:
@@ -344,19 +345,19 @@ class Actors(RuleBasedStateMachine):
         self.model.trusts[row.id] = ModelTrust(asking, asked, actor, kind, state)
         return row.id
 
-    def any_trust(self, data):
+    def any_trust(self, data: Any) -> Any:
         return data.draw(st.sampled_from(list(self.model.trusts)))
 
     @precondition(lambda self: self.model.trusts)
     @rule(data=st.data(), willing=st.booleans())
-    def accept_trust(self, data, willing):
+    def accept_trust(self, data: Any, willing: Any) -> None:
         trust_id = self.any_trust(data)
         self.accept(self.model.trusts[trust_id].target if willing else data.draw(WALLETS), trust_id)
 
-    def accept(self, actor, trust_id):
+    def accept(self, actor: Any, trust_id: Any) -> None:
         trust = self.model.trusts[trust_id]
 
-        def expected():
+        def expected() -> str:
             if not self.model.controls(actor, trust.target):
                 raise Refused(trust_errors.TrustNotAnswerable)
             if trust.state == "trusted":
@@ -386,24 +387,24 @@ class Actors(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.trusts)
     @rule(actor=WALLETS, event=st.sampled_from(["decline", "delete"]), data=st.data())
-    def end_trust(self, actor, event, data):
+    def end_trust(self, actor: Any, event: Any, data: Any) -> None:
         self.end(actor, event, self.any_trust(data))
 
     @precondition(lambda self: self.model.trusts)
     @rule(wallet=WALLETS, event=st.sampled_from(["decline", "delete"]))
-    def end_all_control(self, wallet, event):
+    def end_all_control(self, wallet: Any, event: Any) -> None:
         self.end_control_of(wallet, event)
 
-    def end_control_of(self, wallet, event):
+    def end_control_of(self, wallet: Any, event: Any) -> None:
         for trust_id, trust in self.model.trusts.items():
             if trust.state == "trusted" and trust.management and trust.management[1] == wallet:
                 self.end(wallet, event, trust_id)
         assert [name for name in NAMES if self.model.controls(name, wallet)] == [wallet]
 
-    def end(self, actor, event, trust_id):
+    def end(self, actor: Any, event: Any, trust_id: Any) -> None:
         trust = self.model.trusts[trust_id]
 
-        def expected():
+        def expected() -> Any:
             of_actor, of_target = (self.model.controls(actor, side) for side in (trust.actor, trust.target))
             if not of_actor and not of_target:
                 raise Refused(
@@ -421,8 +422,8 @@ class Actors(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.trusts)
     @rule(actor=WALLETS, wallet=WALLETS, manager=WALLETS)
-    def dismiss_manager(self, actor, wallet, manager):
-        def expected():
+    def dismiss_manager(self, actor: Any, wallet: Any, manager: Any) -> None:
+        def expected() -> None:
             if not self.model.controls(actor, wallet):
                 raise Refused(wallet_errors.WalletNotControlled)
             if wallet == manager:
@@ -441,11 +442,11 @@ class Actors(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.trusts)
     @rule(data=st.data())
-    def end_trust_as_operator(self, data):
+    def end_trust_as_operator(self, data: Any) -> None:
         trust_id = self.any_trust(data)
         trust = self.model.trusts[trust_id]
 
-        def expected():
+        def expected() -> Any:
             if not trust.is_open:
                 raise Refused(trust_errors.TrustNotOpen)
             return "cancelled_by_originator" if trust.kind in ("receive", "yield") else "cancelled_by_target"
@@ -456,7 +457,7 @@ class Actors(RuleBasedStateMachine):
             trust.state, trust.withdrawn, trust.was_ended_by_operator = state, True, True
 
     @invariant()
-    def the_ledger_holds_what_the_model_holds(self):
+    def the_ledger_holds_what_the_model_holds(self) -> None:
         held = {name: set() for name in NAMES}
         reserved = set()
         for token in Token.objects.filter(pk__in=self.everything):
@@ -466,7 +467,7 @@ class Actors(RuleBasedStateMachine):
         assert held == self.model.tokens
         assert reserved == self.model.reserved()
 
-    def teardown(self):
+    def teardown(self) -> None:
         if not hasattr(self, "everything"):
             return
         histories = {token: [] for token in self.everything}

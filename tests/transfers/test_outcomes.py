@@ -1,20 +1,25 @@
 """How transfers ended, counted without counting."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from tests.api.caller import Caller
 from tests.transfers.books import assert_sound
 from transfers import operations, outcome_counts, tasks
 from transfers.models import OutcomeTally, Transfer
+from wallets.models import Wallet
 
 
 @pytest.mark.parametrize("folding", [True, False], ids=["folded", "never folded"])
 @pytest.mark.django_db(transaction=True)
-def test_the_totals_are_right_after_every_step_folded_or_not(alice, bob, sapling, folding):
+def test_the_totals_are_right_after_every_step_folded_or_not(
+    alice: Caller, bob: Caller, sapling: Wallet, folding: bool
+) -> None:
     actor, other = alice.wallet, bob.wallet
 
-    def check(**expected):
+    def check(**expected: Any) -> None:
         if folding:
             tasks.roll_up_outcomes()
         counted = Counter(Transfer.objects.exclude(state__in=["requested", "pending"]).values_list("state", flat=True))

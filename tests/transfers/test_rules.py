@@ -1,23 +1,26 @@
 """What the database itself refuses, whoever asks, and what the audit finds that was done behind its back."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
+from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, held_by
 from transfers import audit, operations
 from transfers.models import Movement, Transfer
+from wallets.models import Wallet
 
 
-def execute(statement, **values):
+def execute(statement: Any, **values: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
 
 
 @pytest.fixture
-def books(alice, bob, sapling):
+def books(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
     """One transfer of each kind and state: completed list and bundle, pending list and bundle, requested, cancelled."""
     mine = held_by(alice.wallet)
     send = {"actor": alice.wallet, "sender": "alice"}
@@ -73,7 +76,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("statement", "why"), REFUSED)
-def test_the_database_refuses(books, statement, why):
+def test_the_database_refuses(books: Any, statement: Any, why: Any) -> None:
     with pytest.raises(IntegrityError, match=why), transaction.atomic():
         execute(statement, **books)
     assert_sound()
@@ -92,7 +95,7 @@ def test_the_database_refuses(books, statement, why):
     ],
     ids=str,
 )
-def test_the_database_refuses_a_transfer_that_cannot_be(books, change):
+def test_the_database_refuses_a_transfer_that_cannot_be(books: Any, change: Any) -> None:
     columns = [field.column for field in Transfer._meta.fields]
     values = {column: column for column in columns} | {"id": "gen_random_uuid()", "number": "-1"}
 
@@ -105,7 +108,7 @@ def test_the_database_refuses_a_transfer_that_cannot_be(books, change):
         )
 
 
-def test_control_the_same_transfer_without_the_change_is_stored(books):
+def test_control_the_same_transfer_without_the_change_is_stored(books: Any) -> None:
     columns = [field.column for field in Transfer._meta.fields]
     values = {column: column for column in columns} | {"id": "gen_random_uuid()", "number": "-1"}
 
@@ -125,7 +128,7 @@ def test_control_the_same_transfer_without_the_change_is_stored(books):
 @pytest.mark.parametrize(
     "change", [{"number": "-1"}, {"transfer_number": "NULL"}, {"source_id": "NULL"}, {"number": "0"}], ids=str
 )
-def test_the_database_refuses_a_movement_that_cannot_be(books, change):
+def test_the_database_refuses_a_movement_that_cannot_be(books: Any, change: Any) -> None:
     columns = [field.column for field in Movement._meta.fields]
     values = {column: column for column in columns} | {"id": "-1", "number": "number + 9"}
     copy = (
@@ -139,7 +142,7 @@ def test_the_database_refuses_a_movement_that_cannot_be(books, change):
     execute(copy.format(", ".join(values[column] for column in columns)), **books)
 
 
-def test_a_number_in_a_history_is_taken_once(books):
+def test_a_number_in_a_history_is_taken_once(books: Any) -> None:
     with pytest.raises(IntegrityError, match="movement_once_per_number"), transaction.atomic():
         execute(
             "INSERT INTO transfers_movement (id, token_id, number, destination_id, processed_at)"
@@ -198,7 +201,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("check", PLANTED)
-def test_the_audit_finds_what_was_planted(books, check):
+def test_the_audit_finds_what_was_planted(books: Any, check: Any) -> None:
     # Triggers sleep in this transaction, as they would for a careless superuser.
     execute("SET LOCAL session_replication_role = replica")
     for statement in PLANTED[check]:
@@ -207,12 +210,14 @@ def test_the_audit_finds_what_was_planted(books, check):
     assert check.strip() in {finding.check for finding in audit.audit_findings()}
 
 
-def test_every_check_of_the_audit_is_planted():
+def test_every_check_of_the_audit_is_planted() -> None:
     assert {check.strip() for check in PLANTED} == set(audit.CHECKS)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_audit_command_says_that_all_is_well_and_fails_when_it_is_not(alice, sapling, capsys):
+def test_the_audit_command_says_that_all_is_well_and_fails_when_it_is_not(
+    alice: Caller, sapling: Wallet, capsys: pytest.CaptureFixture[str]
+) -> None:
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
 
     call_command("audit")

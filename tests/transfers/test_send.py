@@ -2,11 +2,12 @@
 
 import itertools
 import json
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, reserved_by
 from transfers import ledger, operations
@@ -16,12 +17,12 @@ from trusts.states import TrustRequestType
 from wallets.models import Token, Wallet
 
 
-def trust(request_type, asking, answering):
+def trust(request_type: Any, asking: Any, answering: Any) -> None:
     row = trusts.request_trust(actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name)
     trusts.accept_trust(actor=answering, trust_id=row.id)
 
 
-def test_a_bundle_between_my_wallets_moves_at_once(alice, sapling):
+def test_a_bundle_between_my_wallets_moves_at_once(alice: Caller, sapling: Wallet) -> None:
     status, body = answer(alice.post("/transfers", bundle("alice", "sapling", 2)))
 
     assert status == 201
@@ -36,7 +37,7 @@ def test_a_bundle_between_my_wallets_moves_at_once(alice, sapling):
     assert_sound()
 
 
-def test_listed_tokens_to_a_stranger_wait_for_him(alice, bob):
+def test_listed_tokens_to_a_stranger_wait_for_him(alice: Caller, bob: Caller) -> None:
     mine = held_by(alice.wallet)[:2]
 
     status, body = answer(alice.post("/transfers", listed("alice", "bobby", mine)))
@@ -50,7 +51,7 @@ def test_listed_tokens_to_a_stranger_wait_for_him(alice, bob):
     assert_sound()
 
 
-def test_what_a_stranger_asks_for_is_requested_and_reserves_nothing(alice, bob):
+def test_what_a_stranger_asks_for_is_requested_and_reserves_nothing(alice: Caller, bob: Caller) -> None:
     status, body = answer(bob.post("/transfers", bundle("alice", "bobby", 2)))
 
     assert (status, body["state"], body["originating_wallet"]) == (202, "requested", "bobby")
@@ -58,7 +59,7 @@ def test_what_a_stranger_asks_for_is_requested_and_reserves_nothing(alice, bob):
     assert_sound()
 
 
-def test_wallets_may_be_named_by_id_with_or_without_hyphens(alice, sapling):
+def test_wallets_may_be_named_by_id_with_or_without_hyphens(alice: Caller, sapling: Wallet) -> None:
     body = bundle(str(alice.wallet.pk), sapling.pk.hex, 1)
 
     status, body = answer(alice.post("/transfers", body))
@@ -68,7 +69,7 @@ def test_wallets_may_be_named_by_id_with_or_without_hyphens(alice, sapling):
 
 @pytest.mark.parametrize("request_type", ["send", "receive", "manage", "yield"])
 @pytest.mark.parametrize("asked_by", ["sender", "receiver"])
-def test_which_trust_lets_the_sender_push(alice, bob, request_type, asked_by):
+def test_which_trust_lets_the_sender_push(alice: Caller, bob: Caller, request_type: str, asked_by: str) -> None:
     asking, answering = (alice, bob) if asked_by == "sender" else (bob, alice)
     trust(request_type, asking.wallet, answering.wallet)
     pushes = {("send", "sender"), ("receive", "receiver"), ("manage", "sender"), ("yield", "receiver")}
@@ -82,7 +83,7 @@ def test_which_trust_lets_the_sender_push(alice, bob, request_type, asked_by):
 
 @pytest.mark.parametrize("request_type", ["send", "receive", "manage", "yield"])
 @pytest.mark.parametrize("asked_by", ["sender", "receiver"])
-def test_only_control_lets_the_receiver_take(alice, bob, request_type, asked_by):
+def test_only_control_lets_the_receiver_take(alice: Caller, bob: Caller, request_type: str, asked_by: str) -> None:
     asking, answering = (alice, bob) if asked_by == "sender" else (bob, alice)
     trust(request_type, asking.wallet, answering.wallet)
     takes = {("manage", "receiver"), ("yield", "sender")}
@@ -93,7 +94,7 @@ def test_only_control_lets_the_receiver_take(alice, bob, request_type, asked_by)
     assert (status, body["state"]) == expected
 
 
-def test_a_manager_uses_the_trust_of_the_wallet_it_manages(alice, sapling, carol):
+def test_a_manager_uses_the_trust_of_the_wallet_it_manages(alice: Caller, sapling: Wallet, carol: Caller) -> None:
     # It does not matter whether the caller is the sender itself or manages it.
     row = trusts.request_trust(
         actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="carol", requester="sapling"
@@ -105,14 +106,14 @@ def test_a_manager_uses_the_trust_of_the_wallet_it_manages(alice, sapling, carol
     assert (status, body["state"], body["originating_wallet"]) == (201, "completed", "alice")
 
 
-def test_a_trust_of_the_manager_is_not_one_of_the_managed_wallet(alice, sapling, carol):
+def test_a_trust_of_the_manager_is_not_one_of_the_managed_wallet(alice: Caller, sapling: Wallet, carol: Caller) -> None:
     trust("send", alice.wallet, carol.wallet)
 
     assert alice.post("/transfers", bundle("sapling", "carol", 1)).status_code == 202
     assert alice.post("/transfers", bundle("alice", "carol", 1)).status_code == 201
 
 
-def test_control_goes_one_level_and_one_way(alice, bob, sapling):
+def test_control_goes_one_level_and_one_way(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     trust("manage", bob.wallet, alice.wallet)
 
     assert answer(bob.post("/transfers", bundle("alice", "bobby", 1)))[0] == 201
@@ -122,7 +123,7 @@ def test_control_goes_one_level_and_one_way(alice, bob, sapling):
 
 
 @pytest.mark.parametrize("event", ["decline", "delete"])
-def test_a_trust_that_ended_moves_nothing_any_more(alice, bob, event):
+def test_a_trust_that_ended_moves_nothing_any_more(alice: Caller, bob: Caller, event: str) -> None:
     row = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="bobby")
     trusts.accept_trust(actor=bob.wallet, trust_id=row.id)
     if event == "decline":
@@ -133,7 +134,7 @@ def test_a_trust_that_ended_moves_nothing_any_more(alice, bob, event):
     assert alice.post("/transfers", bundle("alice", "bobby", 1)).status_code == 202
 
 
-def test_row_7_a_caller_of_neither_side_is_refused(alice, bob, carol):
+def test_row_7_a_caller_of_neither_side_is_refused(alice: Caller, bob: Caller, carol: Caller) -> None:
     before = books()
 
     response = carol.post("/transfers", bundle("alice", "bobby", 1))
@@ -142,7 +143,7 @@ def test_row_7_a_caller_of_neither_side_is_refused(alice, bob, carol):
     assert books() == before
 
 
-def test_row_7_a_trust_between_the_two_gives_a_third_no_say(alice, bob, carol):
+def test_row_7_a_trust_between_the_two_gives_a_third_no_say(alice: Caller, bob: Caller, carol: Caller) -> None:
     trust("send", alice.wallet, bob.wallet)
     before = books()
 
@@ -152,7 +153,9 @@ def test_row_7_a_trust_between_the_two_gives_a_third_no_say(alice, bob, carol):
     assert books() == before
 
 
-def test_row_7_a_stranger_does_not_learn_whether_tokens_lie_where_he_says(alice, bob, carol):
+def test_row_7_a_stranger_does_not_learn_whether_tokens_lie_where_he_says(
+    alice: Caller, bob: Caller, carol: Caller
+) -> None:
     before = books()
     answers = [
         answer(carol.post("/transfers", listed("alice", "bobby", tokens)))
@@ -164,7 +167,7 @@ def test_row_7_a_stranger_does_not_learn_whether_tokens_lie_where_he_says(alice,
 
 
 @pytest.mark.parametrize("form", ["name", "id", "letters"])
-def test_row_8_sender_and_receiver_must_differ(alice, form):
+def test_row_8_sender_and_receiver_must_differ(alice: Caller, form: str) -> None:
     receiver = {"name": "alice", "id": str(alice.wallet.pk), "letters": "ALICE"}[form]
     before = books()
 
@@ -174,7 +177,7 @@ def test_row_8_sender_and_receiver_must_differ(alice, form):
     assert books() == before
 
 
-def test_row_9_an_empty_bundle_moves_nothing(alice, sapling):
+def test_row_9_an_empty_bundle_moves_nothing(alice: Caller, sapling: Wallet) -> None:
     before = books()
     body = {"sender_wallet": "alice", "receiver_wallet": "sapling", "bundle": {}}
 
@@ -183,7 +186,9 @@ def test_row_9_an_empty_bundle_moves_nothing(alice, sapling):
 
 
 @pytest.mark.parametrize(("receiver", "status", "state"), [("sapling", 201, "completed"), ("bobby", 202, "pending")])
-def test_row_10_an_empty_list_is_accepted_and_moves_nothing(alice, bob, sapling, receiver, status, state):
+def test_row_10_an_empty_list_is_accepted_and_moves_nothing(
+    alice: Caller, bob: Caller, sapling: Wallet, receiver: str, status: int, state: str
+) -> None:
     tokens = books()["tokens"]
 
     got, body = answer(alice.post("/transfers", listed("alice", receiver, [])))
@@ -193,7 +198,7 @@ def test_row_10_an_empty_list_is_accepted_and_moves_nothing(alice, bob, sapling,
     assert_sound()
 
 
-def test_row_10_an_empty_request_can_be_fulfilled(alice, bob):
+def test_row_10_an_empty_request_can_be_fulfilled(alice: Caller, bob: Caller) -> None:
     _, body = answer(bob.post("/transfers", listed("alice", "bobby", [])))
 
     status, body = answer(alice.post(f"/transfers/{body['id']}/fulfill", {"implicit": True}))
@@ -202,7 +207,9 @@ def test_row_10_an_empty_request_can_be_fulfilled(alice, bob):
     assert_sound()
 
 
-def test_row_16_a_pending_bundle_reserves_its_tokens_so_that_nobody_else_gets_them(alice, bob, sapling):
+def test_row_16_a_pending_bundle_reserves_its_tokens_so_that_nobody_else_gets_them(
+    alice: Caller, bob: Caller, sapling: Wallet
+) -> None:
     _, pending = answer(alice.post("/transfers", bundle("alice", "bobby", 4)))
     assert len(reserved_by(pending["id"])) == 4
 
@@ -215,7 +222,7 @@ def test_row_16_a_pending_bundle_reserves_its_tokens_so_that_nobody_else_gets_th
     assert_sound()
 
 
-def test_row_16_two_pending_transfers_never_promise_the_same_token(alice, bob):
+def test_row_16_two_pending_transfers_never_promise_the_same_token(alice: Caller, bob: Caller) -> None:
     _, first = answer(alice.post("/transfers", bundle("alice", "bobby", 3)))
     promised = reserved_by(first["id"])
 
@@ -227,7 +234,7 @@ def test_row_16_two_pending_transfers_never_promise_the_same_token(alice, bob):
     assert_sound()
 
 
-def test_row_17_an_immediate_bundle_moves_all_or_nothing(alice, bob, sapling):
+def test_row_17_an_immediate_bundle_moves_all_or_nothing(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     alice.post("/transfers", listed("sapling", "bobby", held_by(sapling)[:2]))
     before = books()
 
@@ -236,7 +243,9 @@ def test_row_17_an_immediate_bundle_moves_all_or_nothing(alice, bob, sapling):
 
 
 @pytest.mark.parametrize("size", [6, 10_000])
-def test_row_18_a_bundle_larger_than_what_is_there_is_refused(alice, bob, sapling, size):
+def test_row_18_a_bundle_larger_than_what_is_there_is_refused(
+    alice: Caller, bob: Caller, sapling: Wallet, size: int
+) -> None:
     before = books()
 
     assert answer(alice.post("/transfers", bundle("alice", "sapling", size))) == NOT_ENOUGH
@@ -245,14 +254,14 @@ def test_row_18_a_bundle_larger_than_what_is_there_is_refused(alice, bob, saplin
     assert books() == before
 
 
-def test_row_18_reserved_tokens_do_not_count_for_a_request(alice, bob):
+def test_row_18_reserved_tokens_do_not_count_for_a_request(alice: Caller, bob: Caller) -> None:
     alice.post("/transfers", bundle("alice", "bobby", 4))
 
     assert answer(bob.post("/transfers", bundle("alice", "bobby", 2))) == NOT_ENOUGH
     assert bob.post("/transfers", bundle("alice", "bobby", 1)).status_code == 202
 
 
-def test_row_19_times_are_those_of_what_happened(alice, bob):
+def test_row_19_times_are_those_of_what_happened(alice: Caller, bob: Caller) -> None:
     token = held_by(alice.wallet)[0]
     issued = Token.objects.get(pk=token).updated_at
 
@@ -268,7 +277,7 @@ def test_row_19_times_are_those_of_what_happened(alice, bob):
     assert stored.closed_at == moved == Movement.objects.get(number=1).processed_at
 
 
-def test_a_client_may_say_that_a_transfer_is_no_claim(alice, sapling):
+def test_a_client_may_say_that_a_transfer_is_no_claim(alice: Caller, sapling: Wallet) -> None:
     tokens = held_by(alice.wallet)[:1]
 
     for wish in (listed("alice", "sapling", tokens), bundle("alice", "sapling", 1)):
@@ -276,7 +285,7 @@ def test_a_client_may_say_that_a_transfer_is_no_claim(alice, sapling):
         assert (status, body["claim"]) == (201, False)
 
 
-def test_row_21_a_size_in_quotes_is_a_number(alice, sapling):
+def test_row_21_a_size_in_quotes_is_a_number(alice: Caller, sapling: Wallet) -> None:
     _, body = answer(alice.post("/transfers", bundle("alice", "sapling", "2")))
 
     assert body["parameters"] == {"bundle": {"bundleSize": 2}}
@@ -324,15 +333,15 @@ REFUSED_BODIES = [
 
 @pytest.mark.parametrize(("body", "status", "message"), REFUSED_BODIES, ids=lambda value: None)
 def test_row_4_and_5_a_body_of_the_wrong_shape_is_refused_in_words_and_changes_nothing(
-    alice, sapling, body, status, message
-):
+    alice: Caller, sapling: Wallet, body: Any, status: Any, message: Any
+) -> None:
     before = books()
 
     assert answer(alice.post("/transfers", body)) == refusal(status, message)
     assert books() == before
 
 
-def test_a_token_of_another_wallet_is_refused(alice, bob, sapling):
+def test_a_token_of_another_wallet_is_refused(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     foreign = held_by(sapling)[0]
     before = books()
 
@@ -342,7 +351,7 @@ def test_a_token_of_another_wallet_is_refused(alice, bob, sapling):
     assert books() == before
 
 
-def test_a_list_of_10_000_tokens_moves_as_one(alice, sapling):
+def test_a_list_of_10_000_tokens_moves_as_one(alice: Caller, sapling: Wallet) -> None:
     operations.issue_tokens(wallet=alice.wallet, count=9_995)
     # Done at the commit, which does not come here.
     ledger.refresh_statistics()
@@ -355,7 +364,7 @@ def test_a_list_of_10_000_tokens_moves_as_one(alice, sapling):
     assert_sound()
 
 
-def test_a_list_of_10_001_tokens_is_refused_before_any_is_looked_at(alice, sapling):
+def test_a_list_of_10_001_tokens_is_refused_before_any_is_looked_at(alice: Caller, sapling: Wallet) -> None:
     body = listed("alice", "sapling", ["abc"] * 10_001)
 
     assert answer(alice.post("/transfers", body)) == refusal(
@@ -364,7 +373,9 @@ def test_a_list_of_10_001_tokens_is_refused_before_any_is_looked_at(alice, sapli
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_statement_is_all_it_takes_however_many_the_tokens(alice, bob, sapling, django_assert_num_queries):
+def test_one_statement_is_all_it_takes_however_many_the_tokens(
+    alice: Caller, bob: Caller, sapling: Wallet, django_assert_num_queries: Any
+) -> None:
     for receiver, size in itertools.product(["sapling", "bobby"], [1, 2]):
         with django_assert_num_queries(1):
             operations.send_bundle(actor=alice.wallet, sender="alice", receiver=receiver, size=size)
@@ -379,7 +390,9 @@ def test_one_statement_is_all_it_takes_however_many_the_tokens(alice, bob, sapli
         operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=2)
 
 
-def test_a_bundle_may_start_at_any_lot_and_takes_every_token_there_is(alice, sapling, monkeypatch):
+def test_a_bundle_may_start_at_any_lot_and_takes_every_token_there_is(
+    alice: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lots = list(Token.objects.filter(wallet=alice.wallet).order_by("lot").values_list("lot", flat=True))
     for start in (-(2**31), *lots, lots[-1] + 1, 2**31 - 1):
         monkeypatch.setattr("transfers.ledger.randint", lambda _low, _high, start=start: start)
@@ -392,7 +405,7 @@ def test_a_bundle_may_start_at_any_lot_and_takes_every_token_there_is(alice, sap
     assert_sound()
 
 
-def test_history_names_every_wallet_that_a_token_came_through(alice, sapling):
+def test_history_names_every_wallet_that_a_token_came_through(alice: Caller, sapling: Wallet) -> None:
     token = held_by(alice.wallet)[0]
     for sender, receiver in itertools.islice(itertools.cycle([("alice", "sapling"), ("sapling", "alice")]), 4):
         alice.post("/transfers", listed(sender, receiver, [token]))
@@ -408,7 +421,7 @@ def test_history_names_every_wallet_that_a_token_came_through(alice, sapling):
     assert sorted(row["processed_at"] for row in body["history"]) == [row["processed_at"] for row in body["history"]]
 
 
-def test_the_answer_is_what_is_stored(alice, bob):
+def test_the_answer_is_what_is_stored(alice: Caller, bob: Caller) -> None:
     _, body = answer(alice.post("/transfers", bundle("alice", "bobby", 2)))
 
     assert answer(alice.get(f"/transfers/{body['id']}")) == (200, body)
@@ -416,7 +429,7 @@ def test_the_answer_is_what_is_stored(alice, bob):
     assert json.loads(json.dumps(body)) == body
 
 
-def test_a_wallet_whose_name_looks_like_nobody_elses_id_is_not_found_by_it(alice, sapling):
+def test_a_wallet_whose_name_looks_like_nobody_elses_id_is_not_found_by_it(alice: Caller, sapling: Wallet) -> None:
     strange = uuid4()
     Wallet.objects.create(name=str(strange), name_key=str(strange))
 

@@ -1,6 +1,7 @@
 """The transition table, over every pair of state and event."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ REFUSALS = {"accept": errors.TransferNotPending, "fulfill": errors.TransferNotRe
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(TransferState, TransferEvent)))
-def test_every_pair_either_moves_as_the_contract_says_or_is_refused(state, event):
+def test_every_pair_either_moves_as_the_contract_says_or_is_refused(state: Any, event: Any) -> None:
     if (state, event) in LEGAL:
         assert next_state(state, event) == LEGAL[state, event]
     else:
@@ -29,11 +30,11 @@ def test_every_pair_either_moves_as_the_contract_says_or_is_refused(state, event
             next_state(state, event)
 
 
-def test_what_is_closed_stays_closed():
+def test_what_is_closed_stays_closed() -> None:
     assert {state for state, _ in TRANSITIONS} == set(OPEN)
 
 
-def test_the_side_that_was_asked_decides_and_the_side_that_asked_withdraws():
+def test_the_side_that_was_asked_decides_and_the_side_that_asked_withdraws() -> None:
     assert DECIDES == {
         ("pending", "accept"): Side.DESTINATION,
         ("pending", "decline"): Side.DESTINATION,

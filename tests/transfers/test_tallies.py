@@ -1,18 +1,20 @@
 """Counts of tokens without counting."""
 
 import json
+from typing import Any
 
 import pytest
 from django.db import connection
 
+from tests.api.caller import Caller
 from tests.transfers.books import assert_sound
 from transfers import counters, operations
 from transfers.models import TallyDelta, TallyMark, TokenTally
-from wallets.models import Token
+from wallets.models import Token, Wallet
 from wallets.queries import OptimisticPage, TokenCount
 
 
-def counted(*wallets):
+def counted(*wallets: Any) -> Any:
     return [
         TokenCount(
             Token.objects.filter(wallet=wallet).count(),
@@ -22,12 +24,12 @@ def counted(*wallets):
     ]
 
 
-def told(*wallets):
+def told(*wallets: Any) -> Any:
     counts = counters.token_counts([wallet.pk for wallet in wallets])
     return [counts[wallet.pk] for wallet in wallets]
 
 
-def listed(actor):
+def listed(actor: Any) -> Any:
     """What the actor's list of wallets says, in the order of their names."""
     page = counters.wallets_page(actor_id=actor.pk, limit=9)
     wallets = sorted(json.loads(f"[{page.json}]"), key=lambda each: each["name"])
@@ -35,18 +37,20 @@ def listed(actor):
 
 
 @pytest.fixture
-def folding(request):
+def folding(request: pytest.FixtureRequest) -> Any:
     """Fold after each step, or never."""
     return counters.roll_up if request.param else lambda: True
 
 
 @pytest.mark.parametrize("folding", [True, False], indirect=True, ids=["folded", "never folded"])
 @pytest.mark.django_db(transaction=True)
-def test_a_count_is_right_after_every_step_folded_or_not(alice, bob, sapling, folding):
+def test_a_count_is_right_after_every_step_folded_or_not(
+    alice: Caller, bob: Caller, sapling: Wallet, folding: bool
+) -> None:
     everybody = alice.wallet, bob.wallet, sapling
     actor, other = alice.wallet, bob.wallet
 
-    def check(expected):
+    def check(expected: Any) -> None:
         assert folding()
         assert told(*everybody) == counted(*everybody) == [TokenCount(*pair) for pair in expected]
         assert listed(actor) == counted(actor, sapling)
@@ -92,15 +96,21 @@ _OF_OTHERS = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", _OF_OTHERS)
 def test_a_list_counts_right_however_much_the_tallies_lack(
-    alice, bob, carol, sapling, kind, monkeypatch, django_assert_num_queries
-):
+    alice: Caller,
+    bob: Caller,
+    carol: Caller,
+    sapling: Wallet,
+    kind: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Any,
+) -> None:
     monkeypatch.setattr(counters, "_OPTIMISTIC", OptimisticPage())
 
-    def others(count):
+    def others(count: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_OF_OTHERS[kind], {"bob": bob.wallet.pk, "carol": carol.wallet.pk, "count": count})
 
-    def ours():
+    def ours() -> Any:
         operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
         operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="bobby", size=1)
         return counted(alice.wallet, sapling)
@@ -120,7 +130,7 @@ def test_a_list_counts_right_however_much_the_tallies_lack(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_folding_leaves_nothing_to_add_up(alice, sapling):
+def test_folding_leaves_nothing_to_add_up(alice: Caller, sapling: Wallet) -> None:
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
     newest = operations.send_bundle(actor=alice.wallet, sender="sapling", receiver="alice", size=1)
 
@@ -135,7 +145,7 @@ def test_folding_leaves_nothing_to_add_up(alice, sapling):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice, sapling):
+def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice: Caller, sapling: Wallet) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER SEQUENCE wallets_event_number RESTART")
     counters.roll_up()
@@ -146,13 +156,13 @@ def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(al
 
 
 @pytest.mark.django_db
-def test_a_wallet_without_tokens_has_none(bob):
+def test_a_wallet_without_tokens_has_none(bob: Caller) -> None:
     assert told(bob.wallet) == [TokenCount(0, 0)]
     assert counters.token_counts([]) == {}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_recount_corrects_what_came_past_the_ledger(alice, sapling):
+def test_recount_corrects_what_came_past_the_ledger(alice: Caller, sapling: Wallet) -> None:
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=2)
     TokenTally.objects.update_or_create(wallet=sapling, defaults={"tokens": 77})
     assert told(sapling) != counted(sapling)

@@ -5,12 +5,14 @@ alice is the wallet; mona manages her, xena helps mona, steve has nothing to do 
 """
 
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import transaction
 from django.db.models import Q
 
-from tests.api.caller import answer, logged_in, refusal
+from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.support.trust_requests import TYPES, ask, rows, say
 from tests.transfers.books import assert_sound
 from transfers import operations as transfers
@@ -26,7 +28,7 @@ NOT_CONTROLLED = refusal(403, "The originator no longer controls the requester, 
 
 
 @pytest.fixture
-def mona(api_key, alice):
+def mona(api_key: str, alice: Caller) -> Any:
     """A manager of alice."""
     mona = logged_in("mona", api_key)
     trust = operations.request_trust(actor=mona.wallet, request_type=TrustRequestType.MANAGE, requestee="alice")
@@ -36,33 +38,33 @@ def mona(api_key, alice):
 
 
 @pytest.fixture
-def xena(api_key):
+def xena(api_key: str) -> Any:
     return logged_in("xena", api_key)
 
 
-def send(caller, sender, receiver, size=1):
+def send(caller: Any, sender: Any, receiver: Any, size: int = 1) -> Any:
     body = {"bundle": {"bundle_size": size}, "sender_wallet": sender, "receiver_wallet": receiver}
     return answer(caller.post("/transfers", body))
 
 
-def dismiss(caller, wallet, manager):
+def dismiss(caller: Any, wallet: Any, manager: Any) -> Any:
     return answer(caller.post(f"/wallets/{wallet.pk}/dismiss", {"manager_wallet": manager}))
 
 
-def in_the_name_of_alice(mona, request_type, requestee="xena"):
+def in_the_name_of_alice(mona: Any, request_type: Any, requestee: str = "xena") -> Any:
     status, body = ask(mona, request_type, requestee, requester_wallet="alice")
     assert status == 200
     return body
 
 
-def state_of(trust):
+def state_of(trust: Any) -> Any:
     return Trust.objects.get(pk=trust["id"]).state
 
 
 # The attack
 
 
-def test_what_a_dismissed_manager_yielded_is_ended_by_the_wallet(alice, mona, xena):
+def test_what_a_dismissed_manager_yielded_is_ended_by_the_wallet(alice: Caller, mona: Any, xena: Any) -> None:
     trust = in_the_name_of_alice(mona, "yield")
     assert say(xena, "accept", trust["id"])[0] == 200
     assert say(alice, "decline", mona.trust)[0] == 200
@@ -81,7 +83,9 @@ def test_what_a_dismissed_manager_yielded_is_ended_by_the_wallet(alice, mona, xe
 
 @pytest.mark.parametrize("request_type", TYPES)
 @pytest.mark.parametrize("was", ["requested", "declined", "deleted"])
-def test_a_request_of_a_dismissed_manager_cannot_be_accepted(alice, mona, xena, request_type, was):
+def test_a_request_of_a_dismissed_manager_cannot_be_accepted(
+    alice: Caller, mona: Any, xena: Any, request_type: Any, was: str
+) -> None:
     trust = in_the_name_of_alice(mona, request_type)
     if was != "requested":
         say({"declined": xena, "deleted": mona}[was], {"declined": "decline", "deleted": "delete"}[was], trust["id"])
@@ -116,7 +120,9 @@ ENDED_BY = {
 }
 
 
-def test_who_controls_a_side_now_ends_a_trust_in_every_state_and_nobody_else(alice, mona, xena, api_key):
+def test_who_controls_a_side_now_ends_a_trust_in_every_state_and_nobody_else(
+    alice: Caller, mona: Any, xena: Any, api_key: str
+) -> None:
     """nina manages alice now, paula xena; mona, who asked, manages alice no longer."""
     trusts = {kind: in_the_name_of_alice(mona, kind)["id"] for kind in TYPES}
     say(alice, "decline", mona.trust)
@@ -149,7 +155,7 @@ def test_who_controls_a_side_now_ends_a_trust_in_every_state_and_nobody_else(ali
                 assert rows() == before
 
 
-def test_a_manager_of_both_sides_ends_a_trust_by_the_call_it_makes(alice, mona, sapling):
+def test_a_manager_of_both_sides_ends_a_trust_by_the_call_it_makes(alice: Caller, mona: Any, sapling: Wallet) -> None:
     _, manage = ask(mona, "manage", "sapling")
     say(alice, "accept", manage["id"])
     trust = in_the_name_of_alice(mona, "send", "sapling")
@@ -160,12 +166,12 @@ def test_a_manager_of_both_sides_ends_a_trust_by_the_call_it_makes(alice, mona, 
 # What the wallet is told
 
 
-def ended(caller):
+def ended(caller: Any) -> Any:
     events = answer(caller.get("/events?limit=1000"))[1]["events"]
     return [(event["wallet_id"], event["payload"]) for event in events if event["type"] == "management_ended"]
 
 
-def by_operator(alice, mona):
+def by_operator(alice: Any, mona: Any) -> None:
     operations.end_trust(trust_id=mona.trust)
 
 
@@ -179,7 +185,9 @@ def by_operator(alice, mona):
         by_operator,
     ],
 )
-def test_a_wallet_reads_what_its_manager_left_behind(alice, mona, xena, bob, end):
+def test_a_wallet_reads_what_its_manager_left_behind(
+    alice: Caller, mona: Any, xena: Any, bob: Caller, end: Any
+) -> None:
     asked, given = in_the_name_of_alice(mona, "yield"), in_the_name_of_alice(mona, "receive")
     say(xena, "accept", given["id"])
     over = in_the_name_of_alice(mona, "send")
@@ -213,13 +221,13 @@ def test_a_wallet_reads_what_its_manager_left_behind(alice, mona, xena, bob, end
     assert ended(mona) == []
 
 
-def say_of_transfer(caller, event, transfer_id):
+def say_of_transfer(caller: Any, event: Any, transfer_id: Any) -> Any:
     if event == "delete":
         return answer(caller.delete(f"/transfers/{transfer_id}"))
     return answer(caller.post(f"/transfers/{transfer_id}/{event}", {"implicit": True} if event == "fulfill" else {}))
 
 
-def test_an_event_names_a_hundred_and_counts_all(alice, mona, django_assert_max_num_queries):
+def test_an_event_names_a_hundred_and_counts_all(alice: Caller, mona: Any, django_assert_max_num_queries: Any) -> None:
     for index in range(102):
         other = Wallet.objects.create(name=f"other{index}", name_key=f"other{index}")
         operations.request_trust(
@@ -234,7 +242,9 @@ def test_an_event_names_a_hundred_and_counts_all(alice, mona, django_assert_max_
         assert len(operations.dismiss_manager(actor=alice.wallet, wallet_id=alice.wallet.pk, manager="mona")) == 102
 
 
-def test_a_wallet_with_a_second_trust_for_the_same_manager_is_not_told_that_it_is_gone(alice, mona):
+def test_a_wallet_with_a_second_trust_for_the_same_manager_is_not_told_that_it_is_gone(
+    alice: Caller, mona: Any
+) -> None:
     _, gift = ask(alice, "yield", "mona")
     if "id" not in gift:
         # Refused while the first is open, so an older one is accepted again.
@@ -253,7 +263,9 @@ def test_a_wallet_with_a_second_trust_for_the_same_manager_is_not_told_that_it_i
 # All of it in one call
 
 
-def test_everything_of_a_manager_ends_in_one_call(alice, mona, xena, bob, carol):
+def test_everything_of_a_manager_ends_in_one_call(
+    alice: Caller, mona: Any, xena: Any, bob: Caller, carol: Caller
+) -> None:
     given = {kind: in_the_name_of_alice(mona, kind) for kind in TYPES}
     for kind in ("yield", "receive"):
         say(xena, "accept", given[kind]["id"])
@@ -291,7 +303,9 @@ def test_everything_of_a_manager_ends_in_one_call(alice, mona, xena, bob, carol)
     assert (rows(), Event.objects.count()) == before
 
 
-def test_a_manager_that_the_dismissed_one_let_in_goes_with_it(alice, mona, xena, bob, carol):
+def test_a_manager_that_the_dismissed_one_let_in_goes_with_it(
+    alice: Caller, mona: Any, xena: Any, bob: Caller, carol: Caller
+) -> None:
     """mona gives to xena, xena gives to bob; each accepts. carol manages alice by alice's own will."""
     for giver, asked, name in ((mona, xena, "xena"), (xena, bob, "bobby")):
         _, trust = ask(giver, "yield", name, requester_wallet="alice")
@@ -310,7 +324,7 @@ def test_a_manager_that_the_dismissed_one_let_in_goes_with_it(alice, mona, xena,
     assert managers == [carol]
 
 
-def test_a_manager_that_left_cannot_come_back_by_accepting_again(alice, mona):
+def test_a_manager_that_left_cannot_come_back_by_accepting_again(alice: Caller, mona: Any) -> None:
     """A `yield` that mona declined herself is withdrawn with the rest, else she could accept it again."""
     say(alice, "decline", mona.trust)
     _, gift = ask(alice, "yield", "mona")
@@ -327,13 +341,13 @@ def test_a_manager_that_left_cannot_come_back_by_accepting_again(alice, mona):
 
 
 @pytest.mark.parametrize("path", ["/wallets/{}/dismiss", "/wallets/{}/dismiss/", "/wallet/wallets/{}/dismiss"])
-def test_the_call_stands_where_the_others_stand(alice, mona, path):
+def test_the_call_stands_where_the_others_stand(alice: Caller, mona: Any, path: str) -> None:
     status, body = answer(alice.post(path.format(alice.wallet.pk), {"manager_wallet": "MONA"}))
 
     assert (status, [row["id"] for row in body["trust_relationships"]]) == (200, [str(mona.trust)])
 
 
-def test_a_dismissal_is_refused_in_words(alice, mona, xena):
+def test_a_dismissal_is_refused_in_words(alice: Caller, mona: Any, xena: Any) -> None:
     in_the_name_of_alice(mona, "yield")
     say(mona, "delete", mona.trust)
     before = rows()
@@ -369,8 +383,8 @@ def test_a_dismissal_is_refused_in_words(alice, mona, xena):
     ],
 )
 def test_a_transfer_that_a_manager_began_is_the_wallets_to_end(
-    alice, mona, xena, sender, receiver, state, mine, others
-):
+    alice: Caller, mona: Any, xena: Any, sender: str, receiver: str, state: str, mine: str, others: Any
+) -> None:
     for wallet in (alice.wallet, xena.wallet):
         transfers.issue_tokens(wallet=wallet, count=2)
     _, transfer = send(mona, sender, receiver)
@@ -389,7 +403,7 @@ def test_a_transfer_that_a_manager_began_is_the_wallets_to_end(
 
 
 @pytest.mark.parametrize("state", ["pending", "requested"])
-def test_what_a_manager_asked_of_the_wallet_is_declined_by_it(alice, mona, xena, state):
+def test_what_a_manager_asked_of_the_wallet_is_declined_by_it(alice: Caller, mona: Any, xena: Any, state: str) -> None:
     """xena has come to mona as well: her transfer towards alice, and one out of alice."""
     transfers.issue_tokens(wallet=alice.wallet, count=2)
     transfers.issue_tokens(wallet=xena.wallet, count=2)
@@ -408,7 +422,7 @@ def test_what_a_manager_asked_of_the_wallet_is_declined_by_it(alice, mona, xena,
 
 @pytest.mark.parametrize("request_type", TYPES)
 @pytest.mark.parametrize("state", ["requested", "trusted"])
-def test_what_an_operator_ended_needs_a_new_request(alice, bob, request_type, state):
+def test_what_an_operator_ended_needs_a_new_request(alice: Caller, bob: Caller, request_type: Any, state: str) -> None:
     _, trust = ask(alice, request_type, "bobby")
     if state == "trusted":
         say(bob, "accept", trust["id"])
@@ -440,23 +454,23 @@ class Search:
     controls whom is all that lets tokens of hers move: see `tests/transfers/test_model.py`.
     """
 
-    def __init__(self, depth):
+    def __init__(self, depth: Any) -> None:
         self.wallets = {name: wallets.create_wallet(name=name) for name in ("alice", "mona", "xena")}
         self.names = {wallet.pk: name for name, wallet in self.wallets.items()}
         self.depth, self.seen, self.checked, self.reached = depth, {}, 0, set()
         transfers.issue_tokens(wallet=self.wallets["alice"], count=VALUE)
 
-    def run(self):
+    def run(self) -> None:
         trust = self.request("mona", "manage", "alice", None)
         operations.accept_trust(actor=self.wallets["alice"], trust_id=trust.id)
         self.visit(0)
 
-    def request(self, who, kind, requestee, requester):
+    def request(self, who: Any, kind: Any, requestee: Any, requester: Any) -> Any:
         return operations.request_trust(
             actor=self.wallets[who], request_type=TrustRequestType(kind), requestee=requestee, requester=requester
         )
 
-    def constellation(self):
+    def constellation(self) -> Any:
         names = self.names
         return frozenset(
             (names[actor], names[target], names[originator], kind, state, withdrawn)
@@ -465,7 +479,7 @@ class Search:
             )
         )
 
-    def moves(self):
+    def moves(self) -> Iterator[Any]:
         for who, kind, requester, requestee in (
             ("mona", "yield", "alice", "xena"), ("mona", "receive", "alice", "xena"),
             ("mona", "yield", "alice", "mona"),
@@ -479,7 +493,7 @@ class Search:
                     actor=self.wallets[w], trust_id=t
                 )
 
-    def visit(self, depth):
+    def visit(self, depth: Any) -> None:
         constellation = self.constellation()
         if self.seen.get(constellation, self.depth + 1) <= depth:
             return
@@ -493,11 +507,11 @@ class Search:
         for move in list(self.moves()):
             self.undone(self.deeper, move, depth)
 
-    def deeper(self, move, depth):
+    def deeper(self, move: Any, depth: Any) -> None:
         move()
         self.visit(depth + 1)
 
-    def undone(self, do, *args):
+    def undone(self, do: Any, *args: Any) -> None:
         try:
             with transaction.atomic():
                 do(*args)
@@ -505,13 +519,13 @@ class Search:
         except DomainError:
             pass
 
-    def dismiss_both(self):
+    def dismiss_both(self) -> None:
         alice = self.wallets["alice"]
         for name in ("mona", "xena"):
             operations.dismiss_manager(actor=alice, wallet_id=alice.pk, manager=name)
         assert not Trust.objects.filter(Q(actor=alice) | Q(target=alice), state__in=OPEN).exists()
 
-    def end_control_by_hand(self):
+    def end_control_by_hand(self) -> None:
         """End no more than what is in force and gives control; what was only requested stays."""
         alice = self.wallets["alice"]
         for trust_id in Trust.objects.filter(
@@ -519,7 +533,7 @@ class Search:
         ).values_list("pk", flat=True):
             operations.decline_trust(actor=alice, trust_id=trust_id)
 
-    def check(self, end):
+    def check(self, end: Any) -> None:
         end()
         self.assert_safe(end.__name__)
         for trust_id in Trust.objects.order_by("number").values_list("pk", flat=True):
@@ -527,21 +541,21 @@ class Search:
                 self.undone(self.attempt, who, trust_id)
         self.checked += 1
 
-    def attempt(self, who, trust_id):
+    def attempt(self, who: Any, trust_id: Any) -> None:
         operations.accept_trust(actor=self.wallets[who], trust_id=trust_id)
         self.assert_safe(f"{who} accepts")
 
-    def assert_safe(self, what):
+    def assert_safe(self, what: Any) -> None:
         for name in ("mona", "xena"):
             if self.controls(name):
                 raise AssertionError((what, name, self.constellation()))
 
-    def controls(self, name):
+    def controls(self, name: Any) -> Any:
         return queries.controls(actor_id=self.wallets[name].pk, wallet_id=self.wallets["alice"].pk)
 
 
 @pytest.mark.django_db
-def test_an_attackers_search_finds_no_constellation_that_outlives_the_dismissal():
+def test_an_attackers_search_finds_no_constellation_that_outlives_the_dismissal() -> None:
     search = Search(depth=2)
 
     search.run()

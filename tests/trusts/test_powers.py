@@ -90,7 +90,7 @@ def mistakes(world: World, model: Model, state: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", TrustRequestType.values)
-def test_a_trust_gives_what_its_kind_says_while_it_is_in_force_and_nothing_else(api_key, kind):
+def test_a_trust_gives_what_its_kind_says_while_it_is_in_force_and_nothing_else(api_key: str, kind: Any) -> None:
     world, model = powers.build(api_key)
     found: list[str] = []
 
@@ -117,7 +117,7 @@ OF_ONESELF: Final = {
 }
 
 
-def test_every_endpoint_is_a_path_of_the_matrix_or_asks_for_no_power():
+def test_every_endpoint_is_a_path_of_the_matrix_or_asks_for_no_power() -> None:
     covered = {endpoint for path in PATHS for endpoint in path.endpoints}
 
     assert {f"{method} {path}" for method, path, _ in endpoints(get_resolver())} == covered | set(OF_ONESELF)
@@ -227,7 +227,7 @@ def run_code(ask: Callable[[], Any]) -> set[Place]:
     return found
 
 
-def test_every_place_of_the_code_that_reads_trusts_is_reached_by_a_path(api_key):
+def test_every_place_of_the_code_that_reads_trusts_is_reached_by_a_path(api_key: str) -> None:
     world, _ = powers.build(api_key)
     bring_about(world, "send", "trusted")
     places, users = places_that_read_trusts()

@@ -21,7 +21,9 @@ def known_of(request_type: TrustRequestType, *, withdrawn: bool) -> dict[str, An
     ("state", "event", "request_type", "withdrawn"),
     list(itertools.product(TrustState, [*AFTER], TrustRequestType, [False, True])),
 )
-def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent(state, event, request_type, withdrawn):
+def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent(
+    state: Any, event: Any, request_type: Any, withdrawn: Any
+) -> None:
     known = known_of(request_type, withdrawn=withdrawn)
     if event == "accept" and request_type in ("yield", "receive") and withdrawn:
         with pytest.raises(errors.ConsentWithdrawn, match=request_type):
@@ -33,7 +35,7 @@ def test_wallets_may_do_everything_in_every_state_but_accept_a_withdrawn_consent
 @pytest.mark.parametrize(
     ("state", "request_type", "withdrawn"), list(itertools.product(TrustState, TrustRequestType, [False, True]))
 )
-def test_an_operator_ends_what_is_open_and_that_is_final(state, request_type, withdrawn):
+def test_an_operator_ends_what_is_open_and_that_is_final(state: Any, request_type: Any, withdrawn: Any) -> None:
     known = known_of(request_type, withdrawn=withdrawn)
     if state in ("requested", "trusted"):
         by_actor = request_type in ("yield", "receive")

@@ -2,13 +2,14 @@
 
 import itertools
 import re
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from tests.api.caller import answer, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.trust_requests import TYPES, ask, rows, say
 from trusts import errors, operations, queries
 from trusts.models import Trust, TrustChange
@@ -24,7 +25,7 @@ STRANGE = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.mark.parametrize("request_type", TYPES)
-def test_a_request_keeps_who_asked_as_the_actor(alice, bob, request_type):
+def test_a_request_keeps_who_asked_as_the_actor(alice: Caller, bob: Caller, request_type: Any) -> None:
     status, body = ask(alice, request_type, "bobby")
 
     assert status == 200
@@ -42,19 +43,19 @@ def test_a_request_keeps_who_asked_as_the_actor(alice, bob, request_type):
     }
 
 
-def people(count):
+def people(count: Any) -> Any:
     """Return wallets that were never part of anything."""
     return [Wallet.objects.create(name=name, name_key=name) for name in (f"w{uuid4().hex}" for _ in range(count))]
 
 
-def request(asking, request_type, answering):
+def request(asking: Any, request_type: Any, answering: Any) -> Any:
     return operations.request_trust(actor=asking, request_type=TrustRequestType(request_type), requestee=answering.name)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("first", TYPES)
 @pytest.mark.parametrize("state", ["requested", "trusted", "cancelled"])
-def test_which_open_trust_stands_in_the_way_of_which_request(first, state):
+def test_which_open_trust_stands_in_the_way_of_which_request(first: Any, state: str) -> None:
     for second, way in itertools.product(TYPES, ["same", "opposite"]):
         one, other = people(2)
         trust = request(one, first, other)
@@ -73,7 +74,7 @@ def test_which_open_trust_stands_in_the_way_of_which_request(first, state):
             assert request(asking, second, answering).state == "requested"
 
 
-def test_a_duplicate_is_refused_in_words(alice, bob):
+def test_a_duplicate_is_refused_in_words(alice: Caller, bob: Caller) -> None:
     ask(alice, "send", "bobby")
     before = rows()
 
@@ -87,7 +88,7 @@ AFTER = {"accept": "trusted", "decline": "cancelled_by_target", "delete": "cance
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("request_type", TYPES)
-def test_row_25_either_side_may_change_its_mind_as_often_as_it_likes(request_type):
+def test_row_25_either_side_may_change_its_mind_as_often_as_it_likes(request_type: Any) -> None:
     """Only a `yield` or `receive` that its originator deleted is not re-instated, however the requestee tries."""
     for events in itertools.product(AFTER, repeat=3):
         one, other = people(2)
@@ -113,7 +114,9 @@ def test_row_25_either_side_may_change_its_mind_as_often_as_it_likes(request_typ
 
 @pytest.mark.parametrize("request_type", ["yield", "receive"])
 @pytest.mark.parametrize("withdraw", ["delete", "decline"])
-def test_row_25_a_consent_that_was_withdrawn_is_not_revived_by_its_requestee(alice, bob, request_type, withdraw):
+def test_row_25_a_consent_that_was_withdrawn_is_not_revived_by_its_requestee(
+    alice: Caller, bob: Caller, request_type: str, withdraw: str
+) -> None:
     """Whichever of the two calls alice ends it with."""
     _, body = ask(alice, request_type, "bobby")
     say(bob, "accept", body["id"])
@@ -127,7 +130,7 @@ def test_row_25_a_consent_that_was_withdrawn_is_not_revived_by_its_requestee(ali
     assert not queries.may_push_until_commit(sender_id=bob.wallet.pk, receiver_id=alice.wallet.pk)
 
 
-def test_row_26_a_revival_does_not_make_a_second_open_trust(alice, bob):
+def test_row_26_a_revival_does_not_make_a_second_open_trust(alice: Caller, bob: Caller) -> None:
     _, first = ask(alice, "send", "bobby")
     say(bob, "decline", first["id"])
     ask(alice, "send", "bobby")
@@ -137,13 +140,13 @@ def test_row_26_a_revival_does_not_make_a_second_open_trust(alice, bob):
     assert rows() == before
 
 
-def test_row_8_a_trust_with_oneself_is_refused(alice):
+def test_row_8_a_trust_with_oneself_is_refused(alice: Caller) -> None:
     assert ask(alice, "send", "ALICE") == refusal(422, "Requester and requestee cannot be same.")
     assert not Trust.objects.exists()
 
 
 @pytest.mark.parametrize("request_type", ["deduct", "release"])
-def test_row_6_what_was_never_built_names_what_to_use(alice, bob, request_type):
+def test_row_6_what_was_never_built_names_what_to_use(alice: Caller, bob: Caller, request_type: str) -> None:
     assert ask(alice, request_type, "bobby") == refusal(
         422, f'"trust_request_type" {request_type} is not supported, use manage or yield'
     )
@@ -175,7 +178,9 @@ def test_row_6_what_was_never_built_names_what_to_use(alice, bob, request_type):
         ),
     ],
 )
-def test_a_request_of_the_wrong_shape_is_refused(alice, bob, body, status, message):
+def test_a_request_of_the_wrong_shape_is_refused(
+    alice: Caller, bob: Caller, body: Any, status: int, message: str
+) -> None:
     assert answer(alice.post("/trust_relationships", body)) == refusal(status, message)
     assert not Trust.objects.exists()
 
@@ -183,7 +188,7 @@ def test_a_request_of_the_wrong_shape_is_refused(alice, bob, body, status, messa
 # In the name of a managed wallet
 
 
-def test_a_manager_asks_in_the_name_of_its_wallet(alice, bob, sapling):
+def test_a_manager_asks_in_the_name_of_its_wallet(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     status, body = ask(alice, "send", "bobby", requester_wallet="sapling")
 
     assert status == 200
@@ -191,7 +196,9 @@ def test_a_manager_asks_in_the_name_of_its_wallet(alice, bob, sapling):
     assert ask(alice, "send", "bobby", requester_wallet=str(sapling.pk)) == DUPLICATE
 
 
-def test_nobody_asks_in_the_name_of_a_wallet_that_he_does_not_control(alice, bob, carol):
+def test_nobody_asks_in_the_name_of_a_wallet_that_he_does_not_control(
+    alice: Caller, bob: Caller, carol: Caller
+) -> None:
     before = rows()
 
     assert ask(alice, "yield", "carol", requester_wallet="bobby") == refusal(
@@ -201,7 +208,7 @@ def test_nobody_asks_in_the_name_of_a_wallet_that_he_does_not_control(alice, bob
     assert rows() == before
 
 
-def test_a_manager_answers_for_its_wallet(alice, bob, sapling):
+def test_a_manager_answers_for_its_wallet(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     _, body = ask(bob, "send", "sapling")
 
     assert say(alice, "accept", body["id"])[1]["state"] == "trusted"
@@ -212,7 +219,9 @@ def test_a_manager_answers_for_its_wallet(alice, bob, sapling):
 
 
 @pytest.mark.parametrize(("event", "who"), [("accept", "alice"), ("accept", "carol"), ("decline", "carol")])
-def test_only_the_requestee_accepts_and_a_stranger_does_nothing(alice, bob, carol, event, who):
+def test_only_the_requestee_accepts_and_a_stranger_does_nothing(
+    alice: Caller, bob: Caller, carol: Caller, event: str, who: str
+) -> None:
     _, body = ask(alice, "send", "bobby")
     before = rows()
 
@@ -224,11 +233,11 @@ def test_only_the_requestee_accepts_and_a_stranger_does_nothing(alice, bob, caro
 
 @pytest.mark.parametrize("event", ["accept", "decline"])
 @pytest.mark.parametrize("trust_id", [STRANGE, "abc"])
-def test_a_trust_that_is_not_there_looks_like_a_foreign_one(alice, event, trust_id):
+def test_a_trust_that_is_not_there_looks_like_a_foreign_one(alice: Caller, event: str, trust_id: Any) -> None:
     assert say(alice, event, trust_id) == refusal(403, f"Have no permission to {event} this relationship")
 
 
-def test_nobody_ends_a_trust_who_controls_neither_side(alice, bob, carol):
+def test_nobody_ends_a_trust_who_controls_neither_side(alice: Caller, bob: Caller, carol: Caller) -> None:
     _, body = ask(alice, "send", "bobby")
     before = rows()
 
@@ -238,7 +247,7 @@ def test_nobody_ends_a_trust_who_controls_neither_side(alice, bob, carol):
     assert rows() == before
 
 
-def test_a_change_has_its_time_and_is_written_down_once(alice, bob):
+def test_a_change_has_its_time_and_is_written_down_once(alice: Caller, bob: Caller) -> None:
     _, body = ask(alice, "send", "bobby")
     _, accepted = say(bob, "accept", body["id"])
     again = say(bob, "accept", body["id"])
@@ -249,7 +258,7 @@ def test_a_change_has_its_time_and_is_written_down_once(alice, bob):
     assert list(changes) == [("", "requested", "alice"), ("accept", "trusted", "bobby")]
 
 
-def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(alice, bob):
+def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(alice: Caller, bob: Caller) -> None:
     for kind in TYPES:
         ask(alice, kind, "bobby")
 
@@ -259,7 +268,7 @@ def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(ali
     assert known == {"manage": since["bobby"], "yield": since["alice"], "send": None, "receive": None}
 
 
-def test_a_wallet_that_is_managed_by_two_trusts_is_listed_once(alice, bob):
+def test_a_wallet_that_is_managed_by_two_trusts_is_listed_once(alice: Caller, bob: Caller) -> None:
     _, manage = ask(alice, "manage", "bobby")
     say(bob, "decline", manage["id"])
     _, gift = ask(bob, "yield", "alice")
@@ -279,7 +288,7 @@ def test_a_wallet_that_is_managed_by_two_trusts_is_listed_once(alice, bob):
         "UPDATE trusts_trust SET managed_created_at = managed_created_at + interval '1 s'",
     ],
 )
-def test_since_when_a_wallet_exists_is_fixed(alice, bob, statement):
+def test_since_when_a_wallet_exists_is_fixed(alice: Caller, bob: Caller, statement: str) -> None:
     ask(alice, "manage", "bobby")
     wallets = Wallet.objects.order_by("name").values_list("created_at")
     before = rows(), list(wallets)
@@ -294,7 +303,7 @@ def test_since_when_a_wallet_exists_is_fixed(alice, bob, statement):
 
 
 @pytest.mark.parametrize(("mine", "his"), [("manage", "manage"), ("yield", "yield")])
-def test_two_wallets_do_not_manage_each_other(alice, bob, mine, his):
+def test_two_wallets_do_not_manage_each_other(alice: Caller, bob: Caller, mine: str, his: str) -> None:
     _, there = ask(alice, mine, "bobby")
     _, back = ask(bob, his, "alice")
     say(bob, "accept", there["id"])
@@ -306,7 +315,7 @@ def test_two_wallets_do_not_manage_each_other(alice, bob, mine, his):
     assert rows() == before
 
 
-def test_row_28_a_circle_of_three_is_accepted_and_harmless(alice, bob, carol):
+def test_row_28_a_circle_of_three_is_accepted_and_harmless(alice: Caller, bob: Caller, carol: Caller) -> None:
     for asking, answering, name in [(alice, bob, "bobby"), (bob, carol, "carol"), (carol, alice, "alice")]:
         _, body = ask(asking, "manage", name)
         assert say(answering, "accept", body["id"])[0] == 200
@@ -317,7 +326,7 @@ def test_row_28_a_circle_of_three_is_accepted_and_harmless(alice, bob, carol):
 
 @pytest.mark.parametrize("request_type", TYPES)
 @pytest.mark.parametrize("state", ["requested", "trusted", "cancelled"])
-def test_what_controls_and_what_lets_push(alice, bob, request_type, state):
+def test_what_controls_and_what_lets_push(alice: Caller, bob: Caller, request_type: Any, state: str) -> None:
     _, body = ask(alice, request_type, "bobby")
     if state != "requested":
         say(bob, "accept", body["id"])
@@ -339,7 +348,7 @@ def test_what_controls_and_what_lets_push(alice, bob, request_type, state):
 # Reading
 
 
-def test_one_trust_is_shown_to_who_controls_a_party(alice, bob, carol, sapling):
+def test_one_trust_is_shown_to_who_controls_a_party(alice: Caller, bob: Caller, carol: Caller, sapling: Wallet) -> None:
     _, body = ask(bob, "send", "sapling")
 
     assert answer(alice.get(f"/trust_relationships/{body['id']}")) == (200, body)
@@ -352,7 +361,7 @@ def test_one_trust_is_shown_to_who_controls_a_party(alice, bob, carol, sapling):
 
 
 @pytest.fixture
-def web(alice, bob, carol, sapling):
+def web(alice: Caller, bob: Caller, carol: Caller, sapling: Wallet) -> Any:
     """Trusts of all types in all states between alice, her sapling, bob and carol."""
     for index, (caller, request_type, requestee) in enumerate(
         [
@@ -372,7 +381,7 @@ def web(alice, bob, carol, sapling):
 CONTROLLED = {"alice": {"alice", "sapling", "bobby"}, "bobby": {"bobby"}, "carol": {"carol"}}
 
 
-def seen_by(names, **filters):
+def seen_by(names: Any, **filters: Any) -> Any:
     return [
         str(trust.pk)
         for trust in Trust.objects.order_by("number").filter(**filters).select_related("actor", "target", "originator")
@@ -391,7 +400,7 @@ FILTERS = [
 ]
 
 
-def test_the_list_holds_all_trusts_of_the_caller_and_its_wallets(web):
+def test_the_list_holds_all_trusts_of_the_caller_and_its_wallets(web: Any) -> None:
     for who, filters in itertools.product(CONTROLLED, FILTERS):
         controlled = queries.controlled_wallet_ids(actor_id=web[who].wallet.pk)
         names = set(Wallet.objects.filter(pk__in=controlled).values_list("name", flat=True))
@@ -404,7 +413,7 @@ def test_the_list_holds_all_trusts_of_the_caller_and_its_wallets(web):
         assert [row["id"] for row in body["trust_relationships"]] == seen_by(names, **filters)
 
 
-def test_the_cursor_visits_every_trust_once(web):
+def test_the_cursor_visits_every_trust_once(web: Any) -> None:
     for limit in (1, 2, 4):
         path, seen = f"/trust_relationships?limit={limit}", []
         while path:
@@ -430,11 +439,11 @@ def test_the_cursor_visits_every_trust_once(web):
         ("x=1", '"x" is not allowed'),
     ],
 )
-def test_row_5_a_query_of_the_wrong_shape_is_refused(alice, query, message):
+def test_row_5_a_query_of_the_wrong_shape_is_refused(alice: Caller, query: str, message: str) -> None:
     assert answer(alice.get(f"/trust_relationships?{query}")) == refusal(422, message)
 
 
-def test_the_trusts_of_one_wallet_are_shown_to_who_controls_it(web, sapling):
+def test_the_trusts_of_one_wallet_are_shown_to_who_controls_it(web: Any, sapling: Wallet) -> None:
     alice, bob = web["alice"], web["bobby"]
 
     _, body = answer(alice.get(f"/wallets/{sapling.pk}/trust_relationships"))

@@ -2,6 +2,7 @@
 
 import io
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,7 +16,7 @@ from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 pytestmark = pytest.mark.django_db
 
 
-def run(*arguments: str, monkeypatch=None, stdin: str = "") -> str:
+def run(*arguments: str, monkeypatch: Any = None, stdin: str = "") -> str:
     output = io.StringIO()
     if monkeypatch is not None:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
@@ -24,7 +25,7 @@ def run(*arguments: str, monkeypatch=None, stdin: str = "") -> str:
 
 
 @pytest.mark.parametrize("where", ["environment", "standard input"])
-def test_a_wallet_is_created_with_a_password_that_is_no_argument(monkeypatch, where):
+def test_a_wallet_is_created_with_a_password_that_is_no_argument(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     if where == "environment":
         monkeypatch.setenv("COPPICE_WALLET_PASSWORD", "test1234")
     output = run("create_wallet", "alice", monkeypatch=monkeypatch, stdin="test1234\n")
@@ -35,7 +36,7 @@ def test_a_wallet_is_created_with_a_password_that_is_no_argument(monkeypatch, wh
     assert "test1234" not in wallet.password
 
 
-def test_without_a_password_no_wallet_is_created_unless_it_is_asked_for(monkeypatch):
+def test_without_a_password_no_wallet_is_created_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="No password given"):
         run("create_wallet", "alice", monkeypatch=monkeypatch)
     assert Wallet.objects.count() == 0
@@ -44,21 +45,21 @@ def test_without_a_password_no_wallet_is_created_unless_it_is_asked_for(monkeypa
     assert Wallet.objects.get().password == ""
 
 
-def test_a_password_that_could_never_log_in_is_refused(monkeypatch):
+def test_a_password_that_could_never_log_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="1 to 32 characters"):
         run("create_wallet", "alice", monkeypatch=monkeypatch, stdin="x" * 33)
 
     assert Wallet.objects.count() == 0
 
 
-def test_a_name_that_is_taken_is_said_in_one_sentence(monkeypatch):
+def test_a_name_that_is_taken_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     run("create_wallet", "alice", "--no-password")
 
     with pytest.raises(CommandError, match=r"^The wallet 'Alice' has been existed$"):
         run("create_wallet", "Alice", "--no-password")
 
 
-def test_an_api_key_is_shown_once_and_stored_as_a_digest():
+def test_an_api_key_is_shown_once_and_stored_as_a_digest() -> None:
     key = run("create_api_key", "partner").strip()
 
     (stored,) = ApiKey.objects.all()
@@ -66,7 +67,7 @@ def test_an_api_key_is_shown_once_and_stored_as_a_digest():
     assert len(key) == 43
 
 
-def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once():
+def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once() -> None:
     key = "FORTESTFORTESTFORTESTFORTESTFORTEST"
 
     assert run("create_api_key", "partner", "--key", key) == f"{key}\n"
@@ -78,7 +79,7 @@ def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once():
     assert ApiKey.objects.count() == 1
 
 
-def test_a_new_password_revokes_what_the_old_one_obtained():
+def test_a_new_password_revokes_what_the_old_one_obtained() -> None:
     wallet = operations.create_wallet(name="alice", password="test1234")
     token = operations.authenticate(name_or_id="alice", password="test1234")
 
@@ -89,7 +90,7 @@ def test_a_new_password_revokes_what_the_old_one_obtained():
     assert operations.authenticate(name_or_id="alice", password="another")
 
 
-def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monkeypatch):
+def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     wallet = operations.create_wallet(name="alice", password="test1234")
     kept, expired, revoked = (operations.authenticate(name_or_id="alice", password="test1234") for _ in range(3))
     long_ago = timezone.now() - timedelta(days=31)
@@ -107,7 +108,7 @@ def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monke
     assert run("purge_expired") == "0 stored answers, 0 bearer tokens deleted.\n"
 
 
-def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge():
+def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge() -> None:
     rings = celery_settings.beat_schedule
     app.loader.import_default_modules()
 

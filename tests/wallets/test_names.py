@@ -2,6 +2,7 @@
 
 import unicodedata
 from io import StringIO
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -53,7 +54,7 @@ def key_with_invisible(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def test_the_table_of_invisible_characters_is_that_of_unicode():
+def test_the_table_of_invisible_characters_is_that_of_unicode() -> None:
     table = {code for first, last in names._IGNORABLE for code in range(first, last + 1)}
 
     # The file states the total itself.
@@ -65,7 +66,7 @@ def test_the_table_of_invisible_characters_is_that_of_unicode():
     assert kinds == {"ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN", "INTERLINEAR"}
 
 
-def test_a_key_is_a_fixed_point_and_holds_nothing_invisible():
+def test_a_key_is_a_fixed_point_and_holds_nothing_invisible() -> None:
     for code in range(0x110000):
         character = chr(code)
         if unicodedata.category(character)[0] in "CZ" or names.is_invisible(character):
@@ -77,7 +78,7 @@ def test_a_key_is_a_fixed_point_and_holds_nothing_invisible():
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_row_30_no_wallet_is_named_like_an_id(db, name):
+def test_row_30_no_wallet_is_named_like_an_id(db: None, name: Any) -> None:
     with pytest.raises(errors.MisleadingWalletName, match="has the form of an id"):
         operations.create_wallet(name=name)
 
@@ -85,13 +86,13 @@ def test_row_30_no_wallet_is_named_like_an_id(db, name):
 
 
 @pytest.mark.parametrize("name", [f"w{HEX}", f"{HEX}0", HEX[:31] + "g", HEX[:31], f"id:{HEX}", "+254712345678", "a/b"])
-def test_row_30_what_only_resembles_an_id_may_be_a_name(db, name):
+def test_row_30_what_only_resembles_an_id_may_be_a_name(db: None, name: Any) -> None:
     assert operations.create_wallet(name=name).name == name
     assert queries.wallet_by_name_or_id(name).name == name
 
 
 @pytest.mark.parametrize("place", ["{}alice", "ali{}ce", "alice{}", "{0}{0}{0}"])
-def test_row_30_no_name_holds_an_invisible_character(db, place):
+def test_row_30_no_name_holds_an_invisible_character(db: None, place: str) -> None:
     for character in INVISIBLE:
         with pytest.raises(errors.MisleadingWalletName, match=f"U\\+{ord(character):04X}"):
             operations.create_wallet(name=place.format(character))
@@ -99,7 +100,7 @@ def test_row_30_no_name_holds_an_invisible_character(db, place):
     assert not Wallet.objects.exists()
 
 
-def test_every_default_ignorable_character_is_refused():
+def test_every_default_ignorable_character_is_refused() -> None:
     for first, last in names._IGNORABLE:
         for code in range(first, last + 1):
             assert isinstance(names.refusal(f"ali{chr(code)}ce"), errors.MisleadingWalletName), hex(code)
@@ -119,7 +120,7 @@ def test_every_default_ignorable_character_is_refused():
         ("①②③", "123"),
     ],
 )
-def test_names_that_fold_to_the_same_form_are_one_name(db, one, other):
+def test_names_that_fold_to_the_same_form_are_one_name(db: None, one: str, other: str) -> None:
     wallet = operations.create_wallet(name=one)
 
     assert queries.wallet_by_name_or_id(other) == wallet
@@ -127,14 +128,14 @@ def test_names_that_fold_to_the_same_form_are_one_name(db, one, other):
         operations.create_wallet(name=other)
 
 
-def test_names_of_other_letters_are_other_names(db):
+def test_names_of_other_letters_are_other_names(db: None) -> None:
     wallets = {operations.create_wallet(name=name) for name in ("alice", "аlice", "tree1", "treel", "modern", "modem")}
 
     assert len(wallets) == 6
 
 
 @pytest.mark.parametrize("character", INVISIBLE)
-def test_a_client_that_writes_an_invisible_character_names_no_wallet(db, character):
+def test_a_client_that_writes_an_invisible_character_names_no_wallet(db: None, character: Any) -> None:
     operations.create_wallet(name="alice")
 
     with pytest.raises(errors.MisleadingWalletName):
@@ -142,7 +143,7 @@ def test_a_client_that_writes_an_invisible_character_names_no_wallet(db, charact
 
 
 @pytest.mark.parametrize("text", [ID, HEX, ID.upper()])
-def test_text_in_the_form_of_an_id_never_finds_a_name(db, text):
+def test_text_in_the_form_of_an_id_never_finds_a_name(db: None, text: Any) -> None:
     impostor = named(text)
 
     with pytest.raises(errors.WalletNotFound, match=f"Could not find wallet by id: {ID}"):
@@ -152,7 +153,7 @@ def test_text_in_the_form_of_an_id_never_finds_a_name(db, text):
 
 
 @pytest.mark.parametrize("text", [each for each in SPELLINGS if names.parse_uuid(each) is None])
-def test_no_other_spelling_of_an_id_finds_a_name_in_the_form_of_one(db, text):
+def test_no_other_spelling_of_an_id_finds_a_name_in_the_form_of_one(db: None, text: Any) -> None:
     named(ID)
     named(HEX)
 
@@ -160,7 +161,7 @@ def test_no_other_spelling_of_an_id_finds_a_name_in_the_form_of_one(db, text):
         queries.wallet_by_name_or_id(text)
 
 
-def test_stored_names_stay_reachable_and_doctor_lists_them(db, capsys):
+def test_stored_names_stay_reachable_and_doctor_lists_them(db: None, capsys: pytest.CaptureFixture[str]) -> None:
     alice = operations.create_wallet(name="alice")
     like_id = named(ID)
     braces = named(f"{{{ID}}}")
@@ -201,7 +202,7 @@ def test_stored_names_stay_reachable_and_doctor_lists_them(db, capsys):
     assert f"hangul\\u{{3164}}filler holds an invisible character; reached by its name or its id: {alone.pk}" in said
 
 
-def test_doctor_finds_nothing_where_all_names_follow_the_rules(db):
+def test_doctor_finds_nothing_where_all_names_follow_the_rules(db: None) -> None:
     operations.create_wallet(name="Straße")
     operations.create_wallet(name="alice")
 
@@ -209,14 +210,14 @@ def test_doctor_finds_nothing_where_all_names_follow_the_rules(db):
 
 
 @pytest.mark.parametrize("name", [ID, HEX, "ali\u3164ce", "ali\u2800ce"])
-def test_row_30_the_command_refuses_such_names(db, name):
+def test_row_30_the_command_refuses_such_names(db: None, name: Any) -> None:
     with pytest.raises(CommandError, match="invalid wallet name"):
         call_command("create_wallet", name, "--no-password")
 
     assert not Wallet.objects.exists()
 
 
-def test_tokens_are_issued_by_command_to_the_wallet_of_the_id(db):
+def test_tokens_are_issued_by_command_to_the_wallet_of_the_id(db: None) -> None:
     bob = operations.create_wallet(name="bob")
     impostor = named(str(bob.pk))
 

@@ -1,6 +1,7 @@
 """What operators did is only appended, once a confirmation; audits run one at a time and are written down."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -17,20 +18,20 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def operator():
+def operator() -> Any:
     return operator_log.Operator(
         staff=get_user_model().objects.create_user("olga"), confirmation="c1", reason="asked by mail", request_id="r1"
     )
 
 
-def note(operator):
+def note(operator: Any) -> Any:
     operator_log.begin(operator)
     return operator_log.record(
         operator, OperatorVerb.REVOKED_API_KEY, kind="api key", object_id=7, before={"a": 1}, after={"a": 2}
     )
 
 
-def test_an_act_is_written_once_for_each_confirmation(operator):
+def test_an_act_is_written_once_for_each_confirmation(operator: Any) -> None:
     first = note(operator)
 
     with pytest.raises(errors.AlreadyDone) as caught:
@@ -47,14 +48,14 @@ def test_an_act_is_written_once_for_each_confirmation(operator):
 @pytest.mark.parametrize(
     "change", ["UPDATE wallets_operatoraction SET reason = ''", "DELETE FROM wallets_operatoraction"]
 )
-def test_the_log_of_operators_is_only_appended(operator, change):
+def test_the_log_of_operators_is_only_appended(operator: Any, change: str) -> None:
     note(operator)
 
     with pytest.raises(IntegrityError, match="only appended"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(change)
 
 
-def test_an_audit_of_sound_books_is_sound(operator):
+def test_an_audit_of_sound_books_is_sound(operator: Any) -> None:
     run = audits.run(staff=operator.staff, request_id="r2")
 
     assert (run.result, run.findings_count, run.findings, run.request_id) == ("sound", 0, [], "r2")
@@ -63,7 +64,7 @@ def test_an_audit_of_sound_books_is_sound(operator):
         AuditRun.objects.update(findings=[1])
 
 
-def test_an_audit_tells_what_it_found():
+def test_an_audit_tells_what_it_found() -> None:
     wallet = Wallet.objects.create(name="alice", name_key="alice")
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO transfers_tokentally (wallet_id, tokens) VALUES (%s, 5)", [wallet.pk])
@@ -75,7 +76,7 @@ def test_an_audit_tells_what_it_found():
     assert str(wallet.pk) in run.findings[0]["detail"]
 
 
-def test_audits_run_one_at_a_time():
+def test_audits_run_one_at_a_time() -> None:
     first = operator_log.begin_audit()
 
     with pytest.raises(errors.AuditIsRunning):
@@ -84,7 +85,7 @@ def test_audits_run_one_at_a_time():
     assert list(AuditRun.objects.values_list("pk", "result")) == [(first.pk, "running")]
 
 
-def test_an_audit_whose_process_is_gone_gives_way():
+def test_an_audit_whose_process_is_gone_gives_way() -> None:
     long_ago = timezone.now() - timedelta(seconds=operator_log.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
     dead = AuditRun.objects.create(started_at=long_ago)
 
@@ -95,8 +96,8 @@ def test_an_audit_whose_process_is_gone_gives_way():
     assert AuditRun.objects.latest("id").result == AuditResult.SOUND
 
 
-def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch):
-    def broken():
+def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
         raise RuntimeError("no")
 
     monkeypatch.setattr(audits.transfers, "audit_findings", broken)
@@ -107,7 +108,7 @@ def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch):
     assert list(AuditRun.objects.values_list("result", "error")) == [("failed", "RuntimeError")]
 
 
-def test_the_clock_audits_when_the_last_one_is_long_ago(settings):
+def test_the_clock_audits_when_the_last_one_is_long_ago(settings: Any) -> None:
     tasks.audit()
     tasks.audit()
     assert AuditRun.objects.count() == 1
@@ -122,7 +123,7 @@ def test_the_clock_audits_when_the_last_one_is_long_ago(settings):
     assert AuditRun.objects.count() == 2
 
 
-def test_the_clock_never_audits_if_the_settings_say_so(settings):
+def test_the_clock_never_audits_if_the_settings_say_so(settings: Any) -> None:
     settings.AUDIT_EVERY_MINUTES = 0
 
     tasks.audit()

@@ -1,6 +1,7 @@
 """Passwords in different Unicode forms are one password, those that were stored before included."""
 
 import unicodedata
+from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher, make_password
@@ -25,7 +26,7 @@ def log_in(password: str) -> str:
     ("given", "typed"),
     [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (WIDE, "test1234"), ("test1234", WIDE), ("한국어", "한국어")],
 )
-def test_a_password_is_the_same_in_every_form(given, typed):
+def test_a_password_is_the_same_in_every_form(given: Any, typed: Any) -> None:
     wallet = operations.create_wallet(name="alice", password=given)
     log_in(typed)
 
@@ -34,7 +35,7 @@ def test_a_password_is_the_same_in_every_form(given, typed):
     assert log_in(given)
 
 
-def test_another_accent_is_another_password():
+def test_another_accent_is_another_password() -> None:
     operations.create_wallet(name="alice", password=COMPOSED)
 
     for wrong in ("creme brulee A", "crème brûlée À", COMPOSED.upper(), f" {COMPOSED}"):
@@ -45,7 +46,7 @@ def test_another_accent_is_another_password():
 
 @pytest.mark.parametrize("hashing", [make_password, lambda text: TreetrackerHasher().encode(text, "salt")])
 @pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED, WIDE])
-def test_what_was_stored_before_is_let_in_as_it_was_typed_and_stored_anew(hashing, stored):
+def test_what_was_stored_before_is_let_in_as_it_was_typed_and_stored_anew(hashing: Any, stored: Any) -> None:
     Wallet.objects.create(name="alice", name_key="alice", password=hashing(stored))
 
     log_in(stored)
@@ -60,7 +61,9 @@ def test_what_was_stored_before_is_let_in_as_it_was_typed_and_stored_anew(hashin
 
 @pytest.mark.parametrize("wallet", ["alice", "nobody", "sapling", "migrated"])
 @pytest.mark.parametrize(("typed", "forms"), [(COMPOSED, 1), (DECOMPOSED, 2)])
-def test_a_wrong_password_costs_as_much_whoever_the_wallet_is(monkeypatch, wallet, typed, forms):
+def test_a_wrong_password_costs_as_much_whoever_the_wallet_is(
+    monkeypatch: pytest.MonkeyPatch, wallet: str, typed: Any, forms: int
+) -> None:
     operations.create_wallet(name="alice", password="test1234")
     operations.create_wallet(name="sapling")
     peer = TreetrackerHasher().encode("test1234", "salt")
@@ -75,7 +78,7 @@ def test_a_wrong_password_costs_as_much_whoever_the_wallet_is(monkeypatch, walle
     assert len(costs) == forms
 
 
-def test_an_accent_of_its_own_is_no_character_more():
+def test_an_accent_of_its_own_is_no_character_more() -> None:
     composed = "é" * passwords.MAXIMUM_LENGTH
     operations.create_wallet(name="alice", password=unicodedata.normalize("NFD", composed))
     caller = Caller(operations.create_api_key(name="partner")[1])
