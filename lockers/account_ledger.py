@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection
 
 from lockers.states import LineType, TaskKind
+from wallets.sql_files import load
 
 TYPE_OF: Final = {
     TaskKind.PUT: LineType.PUT_TO_LOCKER,
@@ -61,18 +62,4 @@ INSERT INTO lockers_account (wallet_id, balance, lines)
 SELECT wallet_id, 0, 0 FROM unnest(%(wallets)s::uuid[]) AS change (wallet_id) ORDER BY wallet_id
 ON CONFLICT DO NOTHING
 """
-_POST: Final = """
-WITH change AS MATERIALIZED (
-    SELECT * FROM unnest(%(wallets)s::uuid[], %(units)s::numeric[], %(types)s::text[], %(others)s::uuid[])
-        AS change (wallet_id, units, type, other_wallet_id)
-), locked AS MATERIALIZED (
-    SELECT wallet_id FROM lockers_account WHERE wallet_id = ANY(%(wallets)s) ORDER BY wallet_id FOR NO KEY UPDATE
-), account AS (
-    UPDATE lockers_account AS account SET balance = account.balance + change.units, lines = account.lines + 1
-      FROM change JOIN locked USING (wallet_id) WHERE account.wallet_id = change.wallet_id
-    RETURNING account.wallet_id, account.balance, account.lines
-)
-INSERT INTO lockers_statementline (wallet_id, number, task_id, type, amount, running_balance, other_wallet_id)
-SELECT wallet_id, account.lines, %(task)s, change.type, change.units, account.balance, change.other_wallet_id
-  FROM change JOIN account USING (wallet_id)
-"""
+_POST: Final = load("lockers", "post_lines")

@@ -21,6 +21,7 @@ from lockers.raida.commands import Command
 from lockers.raida.payloads import encode_empty
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.transport import Answer, Call, NoResponse
+from wallets.sql_files import load
 
 # A circuit opens after this many failures in a row, for 10 s, and twice as long after each further failure.
 FAILURES_BEFORE_OPEN: Final = 3
@@ -96,20 +97,7 @@ def _count_failures(silent: set[int], suspected: set[int]) -> None:
         )
 
 
-# Advisory data: the commit does not wait for the disk.
-_COUNT: Final = """
-WITH how AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO lockers_serverhealth AS known (raida, silences, silent_since)
-SELECT raida, silent, now() FROM how, unnest(%(raidas)s::smallint[], %(counts)s::int[]) AS given(raida, silent)
- ORDER BY raida
-ON CONFLICT (raida) DO UPDATE SET
-    silences = known.silences + EXCLUDED.silences,
-    rest_until = CASE
-        WHEN EXCLUDED.silences > 0 AND known.silences + EXCLUDED.silences >= %(before_rest)s
-        THEN now() + make_interval(secs => least(
-            %(longest)s, %(shortest)s * 2.0 ^ least(known.silences + EXCLUDED.silences - %(before_rest)s, 20)))
-        ELSE known.rest_until END
-"""
+_COUNT: Final = load("lockers", "count_silences")
 
 
 def probe() -> None:

@@ -33,6 +33,7 @@ from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step,
 from lockers.task_results import Tally
 from lockers.worker import late_answers, task_store, waiting_claims
 from lockers.worker.task_store import Claim, Settled
+from wallets.sql_files import load
 
 _log = logging.getLogger(__name__)
 
@@ -311,38 +312,8 @@ def _settle_coins(
             raise AssertionError(f"{number - cursor.rowcount} coins cannot become {change.state}")
 
 
-_SETTLE: Final = """
-WITH settled AS (
-    UPDATE lockers_coin SET state = %(state)s, pown = new.new_pown, task_id = NULL, batch = NULL, outcome = '',
-           locker_id = CASE WHEN %(stays_in_locker)s THEN locker_id END, releasing = %(stays_releasing)s,
-           changed_at = now(), secrets = coalesce(
-               new.secrets, CASE WHEN %(takes_new)s THEN lockers_coin.proposed ELSE lockers_coin.secrets END),
-           proposed = CASE WHEN %(keeps_both)s THEN coalesce(new.proposed, lockers_coin.proposed) END
-      FROM {new}
-       AND lockers_coin.task_id = %(task)s AND lockers_coin.state = ANY(%(before)s)
-    RETURNING denomination, serial_number, new.shown, lockers_coin.state
-)
-INSERT INTO lockers_receiptline (task_id, denomination, serial_number, pown, state)
-SELECT %(task)s, denomination, serial_number, shown, state FROM settled
-"""
-
-_SETTLE_COINS: Final = _SETTLE.format(
-    new="""
-           unnest(%(ids)s::uuid[], %(powns)s::text[], %(shown)s::text[], %(secrets)b::bytea[], %(proposed)b::bytea[])
-           AS new (id, new_pown, shown, secrets, proposed)
-     WHERE lockers_coin.id = new.id"""
-)
-
-# The rows are locked, so they still are of the kinds that were read; a list of their ids would cost half as much again.
-_SETTLE_KINDS: Final = _SETTLE.format(
-    new="""
-           (SELECT *, NULL::bytea AS secrets, NULL::bytea AS proposed
-              FROM unnest(%(of_is_put)s::bool[], %(of_state)s::text[], %(of_pown)s::text[], %(of_outcome)s::text[],
-                          %(of_releasing)s::bool[], %(of_origin)s::text[], %(powns)s::text[], %(shown)s::text[])
-                   AS kind (is_put, old_state, pown, outcome, releasing, origin, new_pown, shown)) AS new
-     WHERE lockers_coin.batch = %(batch)s AND (lockers_coin.locker_id IS NOT NULL) = new.is_put
-       AND lockers_coin.state = new.old_state AND lockers_coin.pown = new.pown AND lockers_coin.outcome = new.outcome
-       AND lockers_coin.releasing = new.releasing AND lockers_coin.origin = new.origin"""
+_SETTLE_COINS, _SETTLE_KINDS = (
+    load("lockers", "settle", new=load("lockers", f"parts/{part}")) for part in ("coins_by_id", "coins_by_kind")
 )
 
 

@@ -39,6 +39,7 @@ from lockers.worker import (
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply, Targets
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
+from wallets.sql_files import load
 
 # Sends a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
@@ -361,17 +362,7 @@ def record(
     return checked
 
 
-_CHECKED: Final = """
-WITH free AS MATERIALIZED (
-    SELECT id FROM lockers_coin WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE lockers_coin AS coin SET pown = new.after, checked_at = now(),
-       state = CASE WHEN strpos(new.after, 'f') > 0 THEN 'fracked' ELSE coin.state END
-  FROM free, unnest(%(ids)s::uuid[], %(before)s::text[], %(after)s::text[], %(changed)s::timestamptz[])
-       AS new (id, before, after, changed_at)
- WHERE coin.id = free.id AND new.id = free.id AND coin.pown = new.before AND coin.changed_at = new.changed_at
-   AND coin.state IN ('bank', 'fracked') AND (coin.task_id IS NULL OR coin.task_id = %(task)s)
-"""
+_CHECKED: Final = load("lockers", "store_checked_coins")
 
 
 def record_locked(rows: Sequence[Coin], told: Sequence[Told]) -> int:

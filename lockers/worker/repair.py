@@ -37,6 +37,7 @@ from lockers.worker import circuit_breaker, late_answers, messages, request_encr
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 from lockers.worker.request_encryption import KeyCoin
+from wallets.sql_files import load
 
 _log = logging.getLogger(__name__)
 
@@ -159,19 +160,7 @@ def _put_off(locker_ids: Sequence[UUID]) -> None:
         )
 
 
-_PUT_OFF: Final = """
-WITH mine AS MATERIALIZED (
-    SELECT id FROM lockers_locker WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
-)
-UPDATE lockers_locker SET mend_at = CASE
-    WHEN known.locked_thin OR known.sent_thin AND lockers_locker.mends < %(when_empty)s
-    THEN now() + make_interval(secs => least(3600, 0.8 * 2.0 ^ greatest(lockers_locker.mends - %(quick)s, 0))) END
-  FROM (SELECT locker.id, coalesce(bool_or(coin.state = 'locked'), false) AS locked_thin,
-               coalesce(bool_or(coin.state = 'sent'), false) AS sent_thin
-          FROM mine AS locker LEFT JOIN lockers_coin AS coin ON coin.locker_id = locker.id AND coin.passes < 25
-         GROUP BY locker.id) AS known
- WHERE lockers_locker.id = known.id
-"""
+_PUT_OFF: Final = load("lockers", "schedule_repair")
 
 
 def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:

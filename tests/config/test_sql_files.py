@@ -47,6 +47,7 @@ INSERTED: Final = {
     "groups": ["count(*)"],
     "heads": ["SELECT 0 AS stream, 0::bigint AS number"],
     "is_duplicate": ["false::boolean"],
+    "new": part("/coins_by_"),
     "parties": ["(0, 0)"],
     "reaches": ["SELECT 0::bigint AS number"],
     "selection": part(r"/select_\w+"),
