@@ -149,7 +149,7 @@ def tokens_in(*, transfer: Transfer, limit: int) -> list[UUID]:
     return list(reserved.values_list("pk", flat=True)[:limit])
 
 
-# An open transfer that is older is shown to operators as stale.
+# Older open transfers are shown to operators as stale.
 LONG: Final = timedelta(days=1)
 
 

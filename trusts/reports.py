@@ -1,4 +1,4 @@
-"""Trusts of a wallet, for operators: one statement each, of bounded size."""
+"""Reports of trusts for operators: one statement each, with a bounded number of rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ NEIGHBOURS_SHOWN: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A wallet that shares an open trust with another, and that trust in words."""
+    """A wallet that shares an open trust with the given one; `says` describes the trust."""
 
     trust_id: UUID
     wallet_id: UUID
     name: str
     says: str
     state: str
-    # Whether the wallet in the middle holds the power.
+    # Whether the given wallet holds the power.
     goes_out: bool
 
 
-# For each power: what its holder may do, told of the holder and of the subject.
+# For each power: what its holder may do, with the holder and with the subject as the sentence's subject.
 _HOLDER_SAYS: Final = {TrustType.SEND: "may send to {} without asking", TrustType.MANAGE: "manages {}"}
 _SUBJECT_SAYS: Final = {TrustType.SEND: "may be sent to by {} without asking", TrustType.MANAGE: "is managed by {}"}
 

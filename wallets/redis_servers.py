@@ -1,11 +1,11 @@
 """
-The Redis-protocol server of `REDIS_URL`: what the URL means, one client for each process, and counting without it.
+The Redis-protocol server of `REDIS_URL`: its URL, one client per process, and counters for when it is unavailable.
 
 `redis://`, `valkey://` (with TLS `rediss://`, `valkeys://`) and `unix://` name a server. With
-`redis+sentinel://user:password@host1:26379,host2:26379/service/db` sentinels say which server is the primary now; user
-and password are for that server, `?sentinel_username=…&sentinel_password=…` for the sentinels.
+`redis+sentinel://user:password@host1:26379,host2:26379/service/db` the sentinels name the current primary; user and
+password are for that server, `?sentinel_username=…&sentinel_password=…` for the sentinels.
 
-It is in this app because the apps and `config` use it. It imports neither Django nor Celery.
+It is in the lowest app because all apps and `config` use it. It imports neither Django nor Celery.
 """
 
 import logging
@@ -29,7 +29,7 @@ _SENTINEL: Final = "+sentinel"
 _PLAIN: Final = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss", "unix": "unix"}
 _SENTINEL_PORT: Final = 26379
 ANSWER_SECONDS: Final = 2.0
-# After a failure the server is not asked for this time, so that not every request waits for a timeout.
+# After a failure the server is not contacted for this time, so that not every request waits for a timeout.
 PAUSE_SECONDS: Final = 5.0
 
 _Said = TypeVar("_Said")
@@ -51,9 +51,9 @@ class Address:
 
 def read(url: str) -> Address:
     """
-    Read a URL.
+    Parse a URL.
 
-    :raises ValueError: it names no server that can be used; the message repeats nothing of it
+    :raises ValueError: it names no supported server; the message contains no part of the URL, which has a password
     """
     try:
         parts = urlsplit(url)
@@ -139,7 +139,7 @@ def client(url: str) -> redis.Redis:
 
 
 class Away(Exception):
-    """The server does not answer or refuses the command, or did so within the last seconds."""
+    """The server does not respond or refused the command, now or within the last `PAUSE_SECONDS`."""
 
 
 _away_until: Final[dict[str, float]] = {}
@@ -147,9 +147,10 @@ _away_until: Final[dict[str, float]] = {}
 
 def ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
     """
-    Ask what can be answered otherwise: after a failure the server is left alone for `PAUSE_SECONDS`.
+    Send a command for which the caller has a fallback. After a failure the server is not contacted for
+    `PAUSE_SECONDS`.
 
-    :raises Away: use what this process knows by itself
+    :raises Away: the caller uses its fallback, the counters of this process
     """
     if time.monotonic() < _away_until.get(url, 0.0):
         raise Away

@@ -1,4 +1,4 @@
-"""Who is asking: the API key and the bearer token of a request, looked up in one statement or cached."""
+"""Authentication: the API key and the bearer token of a request, looked up in one statement or cached."""
 
 import re
 from typing import Any, Final
@@ -18,14 +18,14 @@ _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,2048})", re.IGNORECA
 
 def check_body(request: Request) -> None:
     """
-    Check content type and body, which come before any credential.
+    Check content type and body, before any credential.
 
     :raises RequestRefused: 415, 413 or 400
     """
     if request.method not in {"POST", "PUT", "PATCH"}:
         return
-    # The public service wants the header even where there is no body; the locker dialect only where there is one. An
-    # action without fields, such as accepting, needs neither.
+    # The public service requires the header even without a body; the locker dialect only with one. An action without
+    # fields, such as accepting, needs neither.
     if not request.content_type and not errors.is_locker_path(request.path_info):
         if _needs_no_body(request) and not int(request.META.get("CONTENT_LENGTH") or 0):
             return
@@ -35,13 +35,13 @@ def check_body(request: Request) -> None:
         expected = ", ".join(str(each.media_type) for each in parsers)
         who = "API" if expected == "application/json" else "Endpoint"
         raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")
-    # Reading is what checks.
+    # Reading parses the body, and so checks it.
     _ = request.data
 
 
 def _needs_no_body(request: Request) -> bool:
     view = request.parser_context["view"]
-    # Said by `config.api.openapi.describe`, which also writes it into the description.
+    # Set by `config.api.openapi.describe`, which also writes it into the API description.
     return bool(getattr(getattr(view, view.action), "needs_no_body", False))
 
 
@@ -63,7 +63,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": "Treetracker-API-Key"}
 
 
 def bearer_of(request: HttpRequest) -> str:
-    """Return the bearer token that was sent; "" for none."""
+    """Return the bearer token of the `Authorization` header, or ""."""
     match = _BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", "").strip())
     return match[1] if match else ""
 
@@ -71,7 +71,7 @@ def bearer_of(request: HttpRequest) -> str:
 def _look_up(request: Request) -> tuple[str, queries.Credentials]:
     api_key, bearer = request.META.get("HTTP_TREETRACKER_API_KEY", ""), bearer_of(request._request)
     sent = queries.digest(api_key), queries.digest(bearer)
-    # Set by `config.api.views` for actions that one statement answers.
+    # Set by `config.api.views` for actions in `takes_cached_credentials`.
     guard: cached_credentials.Guard | None = getattr(request._request, "guard", None)
     found = None if guard is None else cached_credentials.recall(sent)
     if guard is not None and found is not None:
@@ -87,19 +87,23 @@ def _look_up(request: Request) -> tuple[str, queries.Credentials]:
 
 
 def caller(request: Request) -> Wallet:
-    """Return the wallet that is asking."""
+    """
+    Return the wallet of the caller.
+
+    :raises RequestRefused: 401
+    """
     if not isinstance(request.user, Wallet):
         raise errors.bearer_refused(request.path_info)
     return request.user
 
 
 def credentials_of(request: HttpRequest) -> queries.Credentials | None:
-    """Return what authentication found, if it came so far."""
+    """Return the credentials that authentication found, or None before authentication."""
     return getattr(request, "credentials", None)
 
 
 def api_key_id(request: Request) -> UUID | None:
-    """Return the id of the API key with which the client came."""
+    """Return the id of the request's API key, or None."""
     found = credentials_of(request._request)
     return None if found is None else found.api_key_id
 
@@ -108,7 +112,7 @@ class BearerAuthentication(BaseAuthentication):
     """
     `request.user` is the wallet, `request.auth` the id of the bearer token.
 
-    Treetracker paths need the API key too, and its refusal comes first.
+    Treetracker paths also require an API key, which is checked first.
     """
 
     def authenticate(self, request: Request) -> tuple[Wallet, Any]:
@@ -125,7 +129,7 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """For `/auth`: an API key and no bearer token. `request.user` is None, `request.auth` the id of the key."""
+    """For `/auth`: API key without bearer token. `request.user` is None, `request.auth` the id of the key."""
 
     def authenticate(self, request: Request) -> tuple[None, Any]:
         check_body(request)

@@ -1,22 +1,21 @@
 """
 Idempotency-Key: the same request sent twice has one effect and one answer.
 
-How a view takes part: it is a `config.api.views.ApiViewSet`, and that is all. For a POST, PATCH or DELETE
-that carries the header, `dispatch` opens one transaction around authentication, the operation and the storing
-of the answer. Operations called by views must therefore open theirs with `transaction.atomic(savepoint=False)`
-(alone it is the outermost transaction; inside it costs no statement) and never with `durable=True`; and nothing
-in a view may talk to a network before the answer, only `transaction.on_commit` may. A view whose effect must not
-be wrapped says `idempotent = False`.
+Every `config.api.views.ApiViewSet` takes part. For a POST, PATCH or DELETE with the header, `dispatch` opens one
+transaction around authentication, the operation and the storing of the answer. Operations called by views must
+therefore open theirs with `transaction.atomic(savepoint=False)` (which costs no statement inside another
+transaction) and never with `durable=True`. A view does no network I/O before the answer, except in
+`transaction.on_commit`. A view whose effect must not be wrapped sets `idempotent = False`.
 
 * Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days.
-* The look-up and the claim ride on the statement that authenticates, so a first request costs one statement more
-  (storing the answer) and a request without the header costs none.
+* The authenticating statement also looks up and claims the key, so a first request costs one more statement (storing
+  the answer) and a request without the header none.
 * An action in `stores_own_answer` passes a `claim` to its operation, which stores the key and the id of its result in
-  the one statement of the effect; `ApiViewSet.rebuild_answer` makes the same answer of that id again. No transaction is
+  the one statement of the effect; `ApiViewSet.rebuild_answer` rebuilds the same answer from that id. No transaction is
   opened around it: `POST /transfers` takes two round trips to the database instead of six.
-* Only 2xx answers are stored. A refused call changed nothing, so it may be tried again with the same key.
-* Repeated: the stored status and body, with `Idempotency-Replayed: true`. With another method, path, query or
-  body: 422. While the first is still running: 409 at once, since the claim is an advisory lock that is only tried.
+* Only 2xx answers are stored. A refused call changed nothing, so the client may retry with the same key.
+* A repeated request gets the stored status and body, with `Idempotency-Replayed: true`. With another method, path,
+  query or body: 422. While the first is in flight: 409 at once, since the claim does not wait for its advisory lock.
 * Bodies are stored encrypted with a key derived from the vault key: an answer may hold a transmit code.
 """
 
@@ -50,18 +49,18 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 def key_of(request: HttpRequest) -> str | None:
     """
-    Return the key that the request carries, or None if it carries none or its view takes no part.
+    Return the request's idempotency key, or None if it has none or its view is not idempotent.
 
-    Set by `config.api.views`, which knows the view.
+    `config.api.views` sets it.
     """
     return getattr(request, "idempotency_key", None)
 
 
 def read_key(request: HttpRequest) -> str | None:
     """
-    Read the header.
+    Read the header; None without it.
 
-    :raises Invalid: it is empty, longer than 255 characters, or not visible ASCII
+    :raises Invalid: the key is empty, longer than 255 characters, or not visible ASCII
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None or request.method not in METHODS:
@@ -72,7 +71,7 @@ def read_key(request: HttpRequest) -> str | None:
 
 
 def fingerprint(request: Request) -> bytes:
-    """Return what two requests share when one repeats the other: method, path, query and meaning of the body."""
+    """Return the SHA-256 digest of method, path, query and parsed body: equal for a request and its repetition."""
     digest = sha256(f"{request.method} {request.get_full_path_info()}\n".encode())
     body = request.data
     if isinstance(body, QueryDict):
@@ -93,11 +92,11 @@ def fingerprint(request: Request) -> bytes:
 
 
 def _canonical(body: object) -> bytes:
-    """Write plain values so that equal ones are written alike."""
+    """Encode plain values canonically: equal values give equal bytes."""
     try:
         return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        # orjson writes no integer beyond 64 bits.
+        # orjson cannot encode integers beyond 64 bits.
         return json.dumps(body, sort_keys=True).encode()
 
 
@@ -105,18 +104,18 @@ def answer_stored(
     request: Request, found: queries.Credentials, rebuild: Callable[[UUID], HttpResponse]
 ) -> HttpResponse | None:
     """
-    Return the answer to an earlier request with the same key, or None if this one is the first.
+    Return the answer of an earlier request with the same key, or None if this is the first.
 
     `rebuild` makes the answer from the id of a result.
 
     :raises Invalid: the key belongs to another request
-    :raises KeyInUse: the first is still running
-    :raises RequestRefused: the answer was encrypted with a key that is gone
+    :raises KeyInUse: the first is in flight
+    :raises RequestRefused: the answer was encrypted with a vault key that is no longer configured
     """
     key = key_of(request._request)
     if key is None or found.wallet is None:
         return None
-    # Also for a first request: a body that cannot be read is refused here, and not when the answer is stored.
+    # Also for a first request: an unreadable body is refused here, not when the answer is stored.
     mine = fingerprint(request)
     request._request.fingerprint = mine  # type: ignore[attr-defined]
     if (stored := found.answer) is not None:
@@ -136,13 +135,13 @@ def answer_stored(
 
 
 def claim(request: Request) -> queries.IdempotencyClaim | None:
-    """Return what an operation needs to store the key with its effect; None for a request without a key."""
+    """Return the claim with which an operation stores the key with its effect, or None without a key."""
     key = key_of(request._request)
     return None if key is None else queries.IdempotencyClaim(key, request._request.fingerprint)  # type: ignore[attr-defined]
 
 
 def keep(request: Request, found: queries.Credentials, response: HttpResponse) -> bool:
-    """Store a 2xx answer in the running transaction. False means that a twin was faster: roll back."""
+    """Store a 2xx answer in the current transaction. False: a duplicate request committed first; roll back."""
     key = key_of(request._request)
     if key is None or found.wallet is None:
         return True
@@ -157,7 +156,7 @@ def keep(request: Request, found: queries.Credentials, response: HttpResponse) -
 
 @cache
 def _ciphers() -> tuple[AESGCM, ...]:
-    """That of the vault key, with which answers are sealed, and those of keys before it."""
+    """The cipher of the vault key, which encrypts answers, then those of earlier keys."""
     return tuple(
         AESGCM(HKDF(SHA256(), 32, salt=None, info=b"coppice idempotent answers").derive(key.encode()))
         for key in (settings.VAULT_KEY, *settings.VAULT_OLD_KEYS)
@@ -173,7 +172,7 @@ def _open(sealed: bytes, context: str) -> bytes:
     for cipher in _ciphers():
         with contextlib.suppress(InvalidTag):
             return cipher.decrypt(sealed[:12], sealed[12:], context.encode())
-    # The vault key has changed, and that from before was given up too early.
+    # The vault key was changed, and the earlier one removed within the 7 days.
     raise errors.RequestRefused(
         409, "The answer kept for this Idempotency-Key can no longer be read; look up what became of the request"
     )

@@ -1,12 +1,12 @@
 """
-Pages of lists: `limit` and `start` as the public service has them, and signed cursors that stay fast at any depth.
+Pagination: `limit` and `start` as in the public service, and signed cursors (keyset pagination, fast at any depth).
 
     page = pagination.read(request, {"wallet": Text(required=False)}, scope="tokens")
     written = queries.tokens_page(..., limit=page.limit, offset=page.offset, before=page.position and page.position[0])
     return page.json_response("tokens", written)
 
-A full page that is not the last carries `Link: <…>; rel="next"`. The cursor in it is bound to the caller, the
-endpoint and the filters: anything else refuses it with 422.
+A page that is not the last has `Link: <…>; rel="next"`. Its cursor is bound to the caller, the endpoint and the
+filters: with others it is refused with 422.
 """
 
 import base64
@@ -33,7 +33,7 @@ _SIGNATURE_BYTES: Final = 16
 
 @dataclass(frozen=True)
 class Page:
-    """One page that a client asked for. `values` are the other query parameters; `position` that of the cursor."""
+    """A requested page. `values` are the endpoint's query parameters; `position` is decoded from the cursor."""
 
     request: Request
     limit: int
@@ -44,7 +44,7 @@ class Page:
 
     @property
     def fetch(self) -> int:
-        """One row more than is shown: it tells whether there is a next page."""
+        """`limit` + 1: the extra row shows that there is a next page."""
         return self.limit + 1
 
     def response(
@@ -56,9 +56,9 @@ class Page:
         position: Callable[[Any], list[Any]],
     ) -> Response:
         """
-        Return `{name: […]}` of up to `limit` rows. `rows` may hold one more; `position` tells where a row stands.
+        Return `{name: […]}` of up to `limit` rows. `rows` may have one more; `position` returns a row's sort key.
 
-        The values of a position are JSON: numbers, texts, truths, ids and times.
+        Values of a position are JSON: numbers, strings, booleans, ids and times.
         """
         shown = rows[: self.limit]
         response = Response({name: [write(row) for row in shown]})
@@ -67,7 +67,7 @@ class Page:
         return response
 
     def json_response(self, name: str, page: JsonPage) -> Response:
-        """Return `{name: […]}` of a page of JSON from PostgreSQL."""
+        """Return `{name: […]}` of rows that PostgreSQL wrote as JSON."""
         response = Response({name: orjson.Fragment(f"[{page.json}]")})
         # Read by `config.api.views`.
         response.is_empty_page = not page.json  # type: ignore[attr-defined]
@@ -91,12 +91,12 @@ def read(
     parameters: Sequence[object] = (),
 ) -> Page:
     """
-    Read `limit`, `start` and `cursor` with the endpoint's own query parameters.
+    Read `limit`, `start`, `cursor` and the endpoint's query parameters (`fields`).
 
-    `scope` names the list; `parameters` are what else narrows it, such as an id in the path. With a
-    `default_limit` the limit may be missing.
+    `scope` names the list; `parameters` are other values that narrow it, such as an id in the path. `limit` is
+    optional if there is a `default_limit`.
 
-    :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor is not of this list
+    :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor belongs to another list
     """
     shape = Shape(
         {

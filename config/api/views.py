@@ -1,4 +1,4 @@
-"""What every endpoint shares: the order of checks, idempotency, and what leaves no trace when refused."""
+"""The base view: the order of checks, idempotency, cached credentials and rollback of refused requests."""
 
 import logging
 from http import HTTPStatus
@@ -27,7 +27,7 @@ class _AlreadyAnswered(Exception):
 
 
 def _note_use(found: queries.Credentials) -> None:
-    """Write down that the credentials were used. What is answered already is not spoilt if the database cannot."""
+    """Update the time of last use. A database error is logged only: the request has its answer already."""
     try:
         operations.touch_last_used(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
     except (DatabaseError, InterfaceError) as error:
@@ -44,21 +44,21 @@ class ApiViewSet(viewsets.ViewSet):
     """
 
     idempotent: ClassVar[bool] = True
-    # Said in a URL conf, of a second path to what stands at another: the description leaves it out.
+    # Set in a URL conf for a second path to the same endpoint: the API description omits it.
     is_alias: ClassVar[bool] = False
-    # Of a body in JSON. More is needed for long lists only.
+    # The largest JSON body. Only long lists need more than the default.
     maximum_bytes: ClassVar[int] = parsers.MAXIMUM_BYTES
-    # Actions whose operation stores the idempotency key in the statement of its effect
-    # (`config.api.idempotency.claim`).
+    # Actions whose operation stores the idempotency key in the statement of its effect:
+    # see `config.api.idempotency.claim`.
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
-    # Actions that begin a task, or ask the RAIDA servers: see `config.api.limits`.
+    # Actions that create a task or query the RAIDA servers: see `config.api.limits`.
     begins_tasks: ClassVar[frozenset[str]] = frozenset()
 
-    # Actions that one statement answers, which names the caller by `wallets.queries.ME`: cached credentials suffice.
+    # Actions that one statement answers; it names the caller by `wallets.queries.ME`, so cached credentials suffice.
     takes_cached_credentials: ClassVar[frozenset[str]] = frozenset()
 
     def rebuild_answer(self, result_id: UUID) -> HttpResponse:
-        """Return again, byte for byte, the answer of an action in `stores_own_answer` that created this result."""
+        """Return the same bytes as the first answer of an action in `stores_own_answer` that created this result."""
         raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -80,7 +80,7 @@ class ApiViewSet(viewsets.ViewSet):
             if stored is not None:
                 raise _AlreadyAnswered(stored)
         if begins_task and is_keyed:
-            # Only now: what repeats an earlier request gets that one's answer, whatever was refused meanwhile.
+            # Not earlier: a repeated request gets the first one's answer, whatever was refused in between.
             limits.refuse_again(request._request, **self._who_begins(request))
         if request._request.META.get("QUERY_STRING") and not self._reads_query():
             Shape().read_query(request.query_params)
@@ -89,22 +89,22 @@ class ApiViewSet(viewsets.ViewSet):
         return {"bearer": authentication.bearer_of(request._request), "action": f"{type(self).__name__}.{self.action}"}
 
     def _guard(self, request: HttpRequest, action: str | None) -> cached_credentials.Guard | None:
-        """Return the guard with which cached credentials may answer the request, or None."""
-        # Of one wallet that is named in the query, more than one statement asks.
+        """Return a guard if cached credentials may answer the request, else None."""
+        # With a wallet named in the query, the action takes more than one statement.
         if action not in self.takes_cached_credentials or "wallet" in request.GET:
             return None
         if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
             return None
-        # Read now, Django keeps the body for a second run.
+        # Read now, so that Django keeps the body for a second run.
         _ = request.body
         return cached_credentials.Guard()
 
     def _reads_query(self) -> bool:
-        # Said by `config.api.openapi.describe`, which must name the parameters anyway.
+        # Set by `config.api.openapi.describe`, which names the parameters.
         return bool(getattr(getattr(self, self.action), "reads_query", False))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        # There is one representation, whatever `Accept` says: the public service never looks at it.
+        # There is one representation: the public service ignores `Accept` too.
         renderer = self.get_renderers()[0]
         return renderer, renderer.media_type
 
@@ -138,7 +138,7 @@ class ApiViewSet(viewsets.ViewSet):
         return response
 
     def _dispatch_guarded(self, request: HttpRequest, action: str | None, *args: Any, **kwargs: Any) -> Any:
-        """Answer by cached credentials if that is possible and they are still valid, else look them up."""
+        """Answer with cached credentials if the action allows it and they are still valid, else look them up."""
         guard = self._guard(request, action)
         if guard is not None:
             request.guard = guard  # type: ignore[attr-defined]
@@ -170,8 +170,8 @@ class ApiViewSet(viewsets.ViewSet):
                     twin_was_faster = not idempotency.keep(self.request, found, response)
                     transaction.set_rollback(twin_was_faster)
         except (DatabaseError, InterfaceError) as error:
-            # Storing or committing failed. After a cut connection nobody knows whether the commit happened:
-            # the client asks again with the same key, and gets the first answer or a first effect.
+            # Storing or committing failed. If the connection broke during COMMIT its outcome is unknown: the client
+            # retries with the same key, and gets the stored answer or a first effect.
             return self._refused(request, error)
         if twin_was_faster:
             return self._refused(request, KeyInUse())
@@ -179,7 +179,7 @@ class ApiViewSet(viewsets.ViewSet):
 
     def _refused(self, request: HttpRequest, error: Exception) -> HttpResponseBase:
         request.credentials = None  # type: ignore[attr-defined]
-        # Perhaps `dispatch` did not come as far as this.
+        # `dispatch` may have failed before it set these.
         self.headers = self.default_response_headers
         if not isinstance(self.request, Request):
             self.request = self.initialize_request(request, *self.args, **self.kwargs)
@@ -187,7 +187,7 @@ class ApiViewSet(viewsets.ViewSet):
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        # Without `Vary: Accept`: there is one representation. Without OPTIONS, which every path answers, `Allow` says
-        # of `/auth` what the Treetracker contract, row 1, has it say.
+        # No `Vary: Accept`: there is one representation. `Allow` omits OPTIONS, which every path answers, so that it is
+        # for `/auth` as in the Treetracker contract, row 1.
         methods = [method for method in self.allowed_methods if method != "OPTIONS"]
         return {"Allow": ", ".join(methods), "Cache-Control": "no-store"}

@@ -1,8 +1,8 @@
 """
-The wallets, tokens, key and logins that a private demo installation starts with.
+The wallets, tokens, API key and logins of a demo installation.
 
-Everything secret is drawn at random and kept in one file of the state directory that only its
-owner can read, so that two demos never share a password and no default login exists anywhere.
+All secrets are random and stored in one file of the state directory that only its owner can read: there is no default
+login, and no two demos share a password.
 """
 
 import json
@@ -26,7 +26,7 @@ FILE = "demo.json"
 
 @dataclass(frozen=True)
 class Logins:
-    """What a person types to use the demo: an API key, the wallets' passwords, the operator's password."""
+    """The credentials of the demo: an API key, the wallets' passwords, the operator's name and password."""
 
     api_key: str
     passwords: Mapping[str, str]
@@ -42,7 +42,7 @@ def read_logins(*, state_dir: Path) -> Logins:
 
 
 def seed(*, state_dir: Path) -> Logins:
-    """Make what is missing and return the logins. Running it again changes nothing that is there."""
+    """Create the missing demo data and return the logins. Idempotent."""
     path = state_dir / FILE
     if path.exists():
         logins = read_logins(state_dir=state_dir)

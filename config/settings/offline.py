@@ -1,7 +1,7 @@
 """
-Settings with which Django is asked what needs no server: `make lint`, and collecting static files for the image.
+Settings for commands that need no server: `make lint`, and collecting static files for the image.
 
-They are those of production, over secrets of this process alone and servers that are not there.
+Those of production, with random secrets and the URLs of servers that do not exist.
 """
 
 import base64
