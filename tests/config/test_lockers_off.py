@@ -102,7 +102,7 @@ def test_doctor_and_readyz_say_off_and_not_down(off: None, db: None, monkeypatch
 def test_the_desk_says_off_instead_of_a_count(off: None, admin_client: Client) -> None:
     home = admin_client.get(reverse("admin:index")).content.decode()
 
-    assert "Lockers are switched off" in home
+    assert "Lockers are off: no servers are configured." in home
     assert "of 25" not in home
 
 

@@ -15,7 +15,7 @@ from config.admin.models import Session
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.desk.conftest import furnish
-from tests.desk.test_acts import listening
+from tests.support.local_network import listening
 from transfers.models import Transfer
 from trusts.models import Trust
 from wallets import errors

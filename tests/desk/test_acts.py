@@ -1,8 +1,5 @@
 """What operators do: with confirmation, once, as the rules of the ledger allow, and written down."""
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,12 +18,13 @@ from config.admin import people, roles
 from config.admin.actions import base, registry
 from config.admin.models import Session
 from lockers import coin_secrets, reports
-from lockers.localnet.control import Control, control_socket
+from lockers.localnet.control import Control
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.desk.conftest import furnish
 from tests.support.desk_pages import confirm, confirmation, text_of, url
+from tests.support.local_network import listening
 from transfers import operations as transfers
 from transfers.audit import audit_findings
 from transfers.counters import token_counts
@@ -519,15 +517,6 @@ def test_the_audit_is_run_and_its_page_opens(desk: Client, ledger: SimpleNamespa
     assert answer.url == reverse("admin:wallets_auditrun_change", args=[run.pk])
     assert (run.staff.username, run.result in ("sound", "unsound")) == ("olivia", True)
     assert last_action()[:3] == ("ran_audit", "audit", f"audit {run.pk}")
-
-
-@contextmanager
-def listening(network: Any) -> Iterator[None]:
-    """Let a network take orders, as the one of `make run` does."""
-    orders = control_socket(network.fleet)
-    asyncio.run_coroutine_threadsafe(orders.__aenter__(), network._loop).result()
-    yield
-    asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
 
 
 def test_an_outage_is_rehearsed_on_the_local_network_and_ended(desk: Client, tmp_path: Path, settings: Any) -> None:
