@@ -117,13 +117,10 @@ def summary(checked: Checked) -> tuple[str, TaskState]:
     """Return the message about a check, and the state in which its task ends."""
     if not checked.coins:
         return "The wallet has no free coin to check.", TaskState.COMPLETED
-    answered = checked.coins - checked.unanswered
-    if not answered:
-        return (
-            f"Fewer than {QUORUM} servers answered, so nothing was changed. Try again later.",
-            TaskState.ERROR,
-        )
     parts = []
+    is_incomplete = checked.unanswered == checked.coins
+    if is_incomplete:
+        parts.append(f"Fewer than {QUORUM} servers answered, so the check is incomplete; try again later")
     if checked.doubtful:
         parts.append(
             f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} may accept it;"
@@ -139,9 +136,9 @@ def summary(checked: Checked) -> tuple[str, TaskState]:
             if checked.passes.keys() == {RAIDA_COUNT} and not checked.silent
             else "No server refuses a coin that it accepted before"
         )
-    if checked.silent:
+    if checked.silent and not is_incomplete:
         parts.append(f"{checked.silent} of {RAIDA_COUNT} servers gave no answer")
-    return "; ".join(parts) + ".", TaskState.COMPLETED
+    return "; ".join(parts) + ".", TaskState.ERROR if is_incomplete else TaskState.COMPLETED
 
 
 def _of(number: int, coins: int) -> str:

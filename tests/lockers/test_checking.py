@@ -150,9 +150,26 @@ def test_silence_changes_nothing_and_counts_as_no_check(network: LocalNetwork, m
 
     assert (task.state, task.message) == (
         "error",
-        "Fewer than 13 servers answered, so nothing was changed. Try again later.",
+        "Fewer than 13 servers answered, so the check is incomplete; try again later.",
     )
     assert list(Coin.objects.order_by("id").values()) == before
+
+
+def test_an_incomplete_check_names_the_refusals_that_it_recorded(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    give(alice, mint(0, 0))
+    forget(Coin.objects.order_by("id")[:1], [24])
+    network.fault(range(13), "silent")
+
+    task = finish(health.start(actor=alice, name="alice"))
+
+    assert (task.state, task.message) == (
+        "error",
+        "Fewer than 13 servers answered, so the check is incomplete; try again later;"
+        " 1 of 2 coins is accepted by fewer servers than before; a fix repairs what it can.",
+    )
+    assert sorted(Coin.objects.values_list("pown", flat=True)) == ["p" * 24 + "f", "p" * 25]
 
 
 def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
