@@ -1,4 +1,4 @@
-"""Answers of the locker surface, from which its description is made; a test holds real answers against them."""
+"""Example responses of the locker API: the source of its API description; a test compares real responses with them."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _ID: Final = "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"
 RECEIPT_ID: Final = "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01"
 CODE: Final = "7KQ4-M2XW-9TRD-HB6P"
 
-# Whole coins are whole numbers; beyond what a double can say exactly, an amount is a decimal text.
+# An amount is an integer for whole coins, and a decimal string if a double cannot represent it exactly.
 _AMOUNT: Final = Either(20, 0.5, "10000000.00000001")
 _PERHAPS: Final = Sometimes(_AMOUNT)
 _RAIDA: Final = "p" * 24 + "n"
@@ -31,10 +31,10 @@ STARTED: Final = {
         "This transmit code is short enough to be guessed, and anyone who has the code can take the coins."
     ),
 }
-# Files that unfold to much are read by a worker; then its task tells.
+# `files` is absent if a worker unpacks large archives; then the task reports the files.
 IMPORT_STARTED: Final = {**STARTED, "files": Sometimes([_FILE])}
 
-# Only if another spelling than the one that was sent opened the locker.
+# Only if the locker was opened by another spelling of the code than the one sent.
 _CODE_USED: Final = Sometimes(CODE)
 _SERVERS: Final = Sometimes({"fewest": 24, "most": 25})
 _PUT: Final = {
@@ -97,11 +97,11 @@ _ONLY_A_RECEIPT: Final = {"receipt_id": RECEIPT_ID}
 _RESULT: Final = Sometimes(
     Either(_PUT, _TAKE, _PEEK, _IMPORT, _EXPORT, _TRANSFER, _BREAK, _FIX, _HEALTH, _FIND, _ECHO, _ONLY_A_RECEIPT)
 )
-# Over at once, unless a bigger coin has to be broken first: then a task like others.
+# Completed at once, unless a larger coin must be broken first: then the task is still running.
 _DONE: Final = {"id": _ID, "status": OneOf(TaskState.COMPLETED.value, TaskState.RUNNING.value), "progress": 100}
 EXPORTED: Final = {**_DONE, "message": Sometimes("Exported."), "data": Sometimes(_EXPORT)}
 TRANSFERRED: Final = {**_DONE, "message": Sometimes("Transferred."), "data": Sometimes(_TRANSFER)}
-# What a later task settled of it: then state, message and result are those of today.
+# The later task that settled its unknown coins; state, message and result are updated by it.
 _SETTLED: Final = Sometimes({"at": 1790000060, "task_id": _ID, "type": OneOf(*(kind.value for kind in TaskKind))})
 TASK: Final = {
     "id": _ID,

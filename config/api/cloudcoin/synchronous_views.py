@@ -91,7 +91,7 @@ class SynchronousViewSet(LockersViewSet):
         told = json.loads(response.content)
         patience = WAIT
         if getattr(request, "waiting_wallet_id", None) is None:
-            # An answer that was kept says which task it was, and its end is waited for all the same.
+            # A stored answer names its task; wait for the end of that one.
             try:
                 self._begin_waiting(request, found.wallet)
             except errors.TooManyWaiting:

@@ -1,4 +1,4 @@
-"""Batches as bytes: the fields and the CSV file of a multipart form, and what is answered."""
+"""Request and response bodies of batches: the fields and the CSV file of a multipart form."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ TRANSFERRED: Final = {"message": "batch transfer successfull"}
 
 
 class Batch(NamedTuple):
-    """What a client sent."""
+    """The parsed form of a batch; names are as the client sent them."""
 
     sender: str | None
     default_amount: int | None
@@ -90,7 +90,7 @@ def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[bul
     records = _records(file)
     header_line, header = next(records, (1, []))
     for number, name in enumerate(header, start=1):
-        # Spreadsheets write columns that were used once; what stands in one is refused below.
+        # Spreadsheets also write unnamed, empty columns; a value in one is refused in `_row`.
         if name and name not in columns:
             raise Invalid(f'"[0].{shortened(name)}" is not allowed: line {header_line}, column {number}')
         if name and header.index(name) < number - 1:
@@ -108,7 +108,7 @@ def _rows(file: "UploadedFile[bytes]", columns: Mapping[str, Field]) -> list[bul
 
 
 def _row(index: int, line: int, header: Sequence[str], cells: Sequence[str], columns: Mapping[str, Field]) -> bulk.Row:
-    """Read one row; what is wrong with it is kept in it, so that all wrong rows can be told at once."""
+    """Read one row. Its problem is stored in it, so that one refusal can list all invalid rows."""
     given = {name: cell for name, cell in zip(header, cells, strict=False) if name}
     values: dict[str, Any] = {}
     problem, column = None, ""

@@ -1,4 +1,4 @@
-"""Events as bytes."""
+"""Response bodies of events."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -32,7 +32,7 @@ EVENT_EXAMPLE: Final = {
 
 
 def event(row: EventRow) -> dict[str, Any]:
-    """Write an event."""
+    """Return the body of an event."""
     return {
         "id": row.id,
         "wallet_id": row.wallet_id,

@@ -1,4 +1,4 @@
-"""Transfers and histories as bytes: the shapes of requests, and the fields of answers in the order of the peer."""
+"""Request and response bodies of transfers and token histories; fields are in the order of the public service."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ from transfers.states import TransferState
 MAXIMUM_TOKENS: Final = 10_000
 
 _TOKENS: Final = ListOf(Guid(), maximum=MAXIMUM_TOKENS, unique=True)
-# Clients of the later version always say that a transfer is no claim.
+# Clients of the service's later version always send `"claim": false`.
 _PARTIES: Final[Mapping[str, Field]] = {"sender_wallet": Text(), "receiver_wallet": Text(), "claim": Unset()}
 BUNDLE: Final = Shape(
     {
@@ -84,7 +84,7 @@ def read_fulfillment(body: Any) -> dict[str, Any]:
 
 
 def transfer(row: TransferRow) -> dict[str, Any]:
-    """Write a transfer."""
+    """Return the body of a transfer."""
     return {
         "id": row.id,
         "type": "send",
@@ -101,7 +101,7 @@ def transfer(row: TransferRow) -> dict[str, Any]:
 
 
 def pending_sums(sums: PendingSums) -> dict[str, Any]:
-    """Write what is on its way. The net is what comes in less what goes out."""
+    """Return the body of pending sums. `net` is incoming minus outgoing."""
     return {
         "wallet_id": sums.wallet_id,
         "wallet_name": sums.wallet_name,
@@ -112,7 +112,7 @@ def pending_sums(sums: PendingSums) -> dict[str, Any]:
 
 
 def movement(row: MovementRow) -> dict[str, Any]:
-    """Write one element of a token's history."""
+    """Return one element of a token's history."""
     return {
         "processed_at": row.processed_at,
         "sender_wallet": row.sender_wallet,

@@ -23,7 +23,7 @@ _NO_WALLET = wallet_errors.WalletNotFound("Could not find entity by wallet name:
 _NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
 _INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
 _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
-# Of what is done with one transfer.
+# Shared by the actions on one transfer.
 _describe = partial(
     describe, answer=transfer_serializers.TRANSFER_EXAMPLE, path=transfer_serializers.TRANSFER_PATH, tag="transfers"
 )

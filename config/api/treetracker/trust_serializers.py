@@ -1,4 +1,4 @@
-"""Trusts as bytes: the shapes of requests, and the fields of answers in the order of the public service."""
+"""Request and response bodies of trusts; fields are in the order of the public service."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ TRUST_FILTERS: Final = {
     "request_type": Text(choices=TrustRequestType.values, required=False),
 }
 MAXIMUM_LIMIT: Final = 1000
-# Unlike other lists this one may be asked for without a limit, as the public service has it.
+# `limit` is optional in this list only, as in the public service.
 TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
 TRUST_PATH: Final = {"trust_relationship_id": Guid()}
 EMPTY: Final = Shape({})
@@ -56,7 +56,7 @@ def read_new_trust(body: Any) -> dict[str, Any]:
 
 
 def trust(row: TrustRow) -> dict[str, Any]:
-    """Write a trust."""
+    """Return the body of a trust."""
     return {
         "id": row.id,
         "type": row.type,

@@ -21,7 +21,7 @@ from wallets import names
 _NOBODY = UUID("11111111-1111-4111-8111-111111111111")
 _WRONG_STATE = Invalid('"state" must be one of [requested, trusted, cancelled_by_originator, cancelled_by_target]')
 
-# Of what is done with one trust.
+# Shared by the actions on one trust.
 _describe = partial(describe, answer=trust_serializers.TRUST_EXAMPLE, path=trust_serializers.TRUST_PATH, tag="trusts")
 
 
@@ -191,7 +191,7 @@ class TrustViewSet(ApiViewSet):
 def _answerable(text: str, event: TrustEvent) -> UUID:
     parsed = names.parse_uuid(text)
     if parsed is None:
-        # The public service refuses an id that cannot be one in the words for a trust that is not there.
+        # The public service refuses a malformed id with the message for a missing trust.
         raise errors.TrustNotAnswerable(event.value)
     return parsed
 

@@ -1,4 +1,4 @@
-"""Paths of the Treetracker surface, with and without a trailing slash."""
+"""URLs of the Treetracker API, with and without a trailing slash."""
 
 from django.urls import re_path
 
@@ -18,7 +18,7 @@ urlpatterns = [
     re_path(rf"{_TRANSFER}/accept/?$", TransferViewSet.as_view({"post": "accept"})),
     re_path(rf"{_TRANSFER}/fulfill/?$", TransferViewSet.as_view({"post": "fulfill"})),
     re_path(rf"{_TRANSFER}/decline/?$", TransferViewSet.as_view({"post": "decline"})),
-    # Before the wallets: `/wallets/batch-transfer` is no wallet.
+    # Before `/wallets/{id}`, which also matches `/wallets/batch-transfer`.
     re_path(r"^wallets/batch-create-wallet/?$", BatchViewSet.as_view({"post": "create_wallets"})),
     re_path(r"^wallets/batch-transfer/?$", BatchViewSet.as_view({"post": "transfer"})),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/pending-transfers/?$", PendingViewSet.as_view({"get": "list"})),

@@ -1,4 +1,4 @@
-"""Wallets and tokens as bytes: the shapes of requests, and the fields of answers in the order of the public service."""
+"""Request and response bodies of wallets and tokens; fields are in the order of the public service."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +14,7 @@ from wallets.queries import WalletRow
 
 @dataclass(frozen=True)
 class Password(Text):
-    """A password. Some systems send an accent as a character of its own, which counts as none."""
+    """A password. Its length is that of the composed form: some clients send an accent as a separate character."""
 
     maximum: int | None = passwords.MAXIMUM_LENGTH
 
@@ -25,7 +25,7 @@ class Password(Text):
 
 @dataclass(frozen=True)
 class Description(Text):
-    """A text of some length, or none: an empty one and null both delete it."""
+    """A text of limited length; an empty one and null delete it."""
 
     may_be_empty: bool = True
 
@@ -80,15 +80,15 @@ TOKEN_EXAMPLE: Final = {
 
 
 def from_json(json: str) -> Any:
-    """Return JSON from PostgreSQL as a value to render."""
+    """Return JSON text from PostgreSQL as a value that is rendered unchanged."""
     return orjson.Fragment(json)
 
 
 def wallet(row: WalletRow) -> dict[str, Any]:
     """
-    Write a wallet as `GET /wallets/{id}` shows it. `wallet` is its name, as clients of the later version read it.
+    Return the body of `GET /wallets/{id}`. `wallet` repeats the name, for clients of the service's later version.
 
-    Up to the last two, the fields are those of the list (`transfers.counters.wallets_page`).
+    All fields but the last two are those of the list (`transfers.counters.wallets_page`).
     """
     return {
         "id": row.id,
@@ -105,5 +105,5 @@ def wallet(row: WalletRow) -> dict[str, Any]:
 
 
 def created_wallet(created: Wallet) -> dict[str, Any]:
-    """Write the answer of `POST /wallets`."""
+    """Return the body of the answer to `POST /wallets`."""
     return {"wallet": created.name}

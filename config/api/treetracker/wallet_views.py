@@ -30,7 +30,7 @@ class AuthViewSet(ApiViewSet):
 
     authentication_classes = [ApiKeyAuthentication]
     permission_classes = []
-    # A bearer token is worth more than the convenience of a stored answer.
+    # A stored answer would contain the bearer token.
     idempotent = False
 
     @answered_on(Pool.PASSWORDS)
