@@ -119,7 +119,7 @@ _CHECKS: Final = {
 
 
 def audit_findings() -> Iterator[Finding]:
-    """Check the books of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
+    """Check the rows of coins, lockers and tasks; each finding names a rule and one row that breaks it."""
     for check, statement in _CHECKS.items():
         with connection.cursor() as cursor:
             cursor.execute(f"{statement} LIMIT {FINDINGS_PER_CHECK}")

@@ -25,7 +25,7 @@ FIRST_BREAK: Final = -2
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result of a break: the state and denomination of each coin, and 25 letters for the board."""
+    """The result of a break: the state and denomination of each coin, and 25 letters for the server grid."""
 
     coins: Sequence[tuple[CoinState, int]]
     spendable_before: int

@@ -44,7 +44,7 @@ _POLL_SECONDS: Final = 0.05
 # The name that clients of the other product use for the caller's wallet.
 _OWN_WALLET: Final = names.name_key("Default")
 _RECEIPT: Final = re.compile(r"[0-9a-f]{32}")
-# The command whose answers the board of a task shows, by kind.
+# The command whose answers the server grid of a task shows, by kind.
 _BOARD_COMMANDS: Final = {
     TaskKind.PUT: Command.PUT,
     TaskKind.TAKE: Command.REMOVE,

@@ -41,7 +41,7 @@ def wallets_to_fix(*, limit: int = 100) -> list[UUID]:
     """
     Return wallets with free coins that some servers do not accept whose last fix ended longer ago than the pause.
 
-    Return none while the circuit breaker is open for so many servers that fewer than 13 are left.
+    Return an empty list while circuit breakers leave fewer than 13 servers available.
     """
     return _overdue(_TO_FIX, limit)
 

@@ -1,5 +1,5 @@
 """
-The letter of one server on a board, in a receipt and in a coin's row, and the words for it.
+The letter of one server in a server grid, in a receipt and in a coin's row, and the words for it.
 
 The table of letters is `lockers.raida.letters`; here they are derived from what an attempt records.
 """

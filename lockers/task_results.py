@@ -65,7 +65,7 @@ class Left:
     The coins that a take or an import left out, in units of 10^-8.
 
     `units` are in wallets of this ledger, or claimed by another task of the same wallet. `waiting` have an earlier
-    claim of another wallet; `successor_id` is the task that continues with them, None if they were given up.
+    claim of another wallet; `successor_id` is the task that continues with them, None if they were abandoned.
     """
 
     units: int = 0

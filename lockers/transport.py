@@ -88,7 +88,7 @@ _LATE_GAP_SECONDS: Final = 0.1
 @dataclass(frozen=True, slots=True)
 class Listener:
     """
-    Receives the results at the verdict, and later answers after it.
+    Receives the results at the decision, and later answers after it.
 
     `on_verdict` receives all results when the grace window ends; pending requests appear as "cancelled" but continue.
     If any were pending, `on_late` then receives groups of their results, each server once, the last group no later

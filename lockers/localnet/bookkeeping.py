@@ -226,7 +226,7 @@ class Bookkeeping:
         self._coins.store.write(Change(coin, an, in_use=True) for coin, an in ans.items())
         return Outcome(Status.ALL_PASS)
 
-    # --- healing (section 6.1) -------------------------------------------------------------
+    # --- fixing (section 6.1) --------------------------------------------------------------
 
     def _get_ticket(self, payload: bytes) -> Outcome:
         rows = read_rows(payload, COIN_AN, minimum=39)

@@ -1,9 +1,8 @@
 """
 Orders to a running network, through a socket in its directory.
 
-One line of JSON there, one line back. An order is `{"fault": "3=silent"}`,
-`{"clear": "3"}`, `{"state": true}`, or several of these at once; the answer has `"faults"`
-and `"seen"`, or `"error"`, a sentence.
+An order and its answer are one line of JSON each. An order is `{"fault": "3=silent"}`, `{"clear": "3"}`,
+`{"state": true}`, or several of these; the answer has `"faults"` and `"seen"`, or `"error"`, a sentence.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ class Control:
         """
         Set faults, as in `3=silent` or `0-11=delay:0.5,drop-reply`.
 
-        :raises ControlFailed: nobody is there, or the text is wrong
+        :raises ControlFailed: no network runs in the directory, or the text is invalid
         """
         self._order({"fault": assignment})
 
@@ -45,15 +44,15 @@ class Control:
         """
         Remove all faults of servers: `3`, `0-11` or `*`.
 
-        :raises ControlFailed: nobody is there, or the text is wrong
+        :raises ControlFailed: no network runs in the directory, or the text is invalid
         """
         self._order({"clear": servers})
 
     def state(self) -> dict[str, Any]:
         """
-        The faults in force by server, and how many requests of each "group/code" each server has read.
+        Return the faults in force by server, and the number of requests of each "group/code" that each server has read.
 
-        :raises ControlFailed: nobody is there
+        :raises ControlFailed: no network runs in the directory
         """
         return self._order({"state": True})
 

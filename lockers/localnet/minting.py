@@ -164,7 +164,7 @@ def _record(coin: Coin, position: int, made: Mapping[int, _Made]) -> CoinRecord:
     passed = [raida in made and made[raida].passed[position] for raida in range(RAIDA_COUNT)]
     if sum(passed) < QUORUM:
         raise MintingFailed(f"Only {sum(passed)} servers made a coin; {QUORUM} must.")
-    # The coin has to be fixed on the other servers: a random AN stands for the unknown one.
+    # The coin has to be fixed on the other servers: a random AN replaces the unknown one.
     ans = tuple(made[raida].ans[position] if is_good else fresh_an() for raida, is_good in enumerate(passed))
     return CoinRecord(coin, ans, pown="".join("p" if is_good else "f" for is_good in passed))
 

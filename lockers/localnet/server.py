@@ -49,7 +49,7 @@ class RaidaServer:
     Server `raida` on one port for UDP and TCP. All methods belong to one event loop.
 
     `peers` are the addresses of all 25, filled in by the owner before the first request.
-    `seen` counts requests by (group, code), whatever became of them.
+    `seen` counts requests by (group, code), with any outcome.
 
     :raises OSError: the store cannot be opened
     """

@@ -108,7 +108,7 @@ class CoinStore:
         return found
 
     def lockers(self) -> dict[bytes, dict[bytes, int]]:
-        """The lockers that the secrets tell of: coins by locker key, in the order in which they were last changed."""
+        """Coins by locker key, derived from their ANs, in the order in which they were last changed."""
         index: dict[bytes, dict[bytes, int]] = {}
         for coin, an in self._ans.items():
             if is_locker_key(an):
@@ -137,7 +137,7 @@ class CoinStore:
             return
         rest = _ENTRY.pack(bytes(COIN_SIZE), True, an)[COIN_SIZE:]
         self._append(rest.join(coins) + rest)
-        # Removed first, as in `_apply`; without a loop, because an upload of 200 coins comes to 25 servers at once.
+        # Removed first, as in `_apply`; without a loop, because an upload of 200 coins is sent to 25 servers at once.
         deque(map(self._ans.pop, coins, repeat(None)), maxlen=0)
         self._ans.update(dict.fromkeys(coins, an))
         self._in_use.update(coins)

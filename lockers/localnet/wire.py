@@ -1,7 +1,7 @@
 """
 The servers' half of the wire format (the RAIDA protocol, sections 1, 4 and 11): read requests, write answers.
 
-Checks come in the order of real servers and fail with their status codes. What their clients have to cope with is
+Checks come in the order of real servers and fail with their status codes. Their quirks that clients must handle are
 copied: an error in the header is answered with the group, echo and signature of the request that the server read
 before, and status 27 comes with a header of 48 bytes.
 """

@@ -10,7 +10,7 @@ from lockers.raida import errors
 
 T = TypeVar("T")
 
-# The largest .bin, with PANs, is 53 MB. The same coins as JSON are larger, but are not exchanged so.
+# The largest .bin, with PANs, is 53 MB. The same coins as JSON are larger, but are not exchanged in practice.
 MAXIMUM_SIZE: Final = 64 * 1024 * 1024
 
 # An archive of single coins has a member for each; inflated it may be as large as one file.

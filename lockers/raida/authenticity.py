@@ -37,7 +37,7 @@ def is_safe_pan(number: bytes) -> bool:
 
 def xor(left: bytes, right: bytes) -> bytes:
     """
-    The XOR of two 16-byte numbers; a summed pown makes an AN the XOR of itself and the delta.
+    The XOR of two 16-byte numbers. A summed pown XORs each AN with the delta.
 
     :raises Unencodable: one has another size
     """

@@ -33,7 +33,7 @@ class Encryption:
     `reference` (5 bytes) goes into the header and names the key. For kind 2 it is the beginning of the key, so it is
     hidden like `key` (16 bytes, empty for kind 0).
 
-    :raises Unencodable: a field has the wrong size or the kind is another
+    :raises Unencodable: a field has the wrong size, or the kind is not 0, 1 or 2
     """
 
     kind: int

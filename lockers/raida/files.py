@@ -73,7 +73,7 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 
 
 class FileKind(Enum):
-    """What a coin file is."""
+    """The format of a coin file."""
 
     BIN = "bin"
     STACK = "stack"
@@ -129,7 +129,7 @@ def read_file(data: bytes) -> CoinFile:
     :raises Damaged: it is cut, contradicts itself, fails its checksum or names a coin twice
     :raises LegacyCoin: its coins are of the previous network
     :raises Encrypted: it is encrypted by its owner
-    :raises UnsupportedFormat: it is of a format that is known by name only
+    :raises UnsupportedFormat: its format is known by name only (8, A, B, JPEG)
     :raises TooLarge: it holds more bytes, members or coins than the limits above
     """
     if len(data) > MAXIMUM_SIZE:
@@ -293,7 +293,7 @@ def _in_utf8(data: bytes) -> bytes:
 
 def _parsed(data: bytes) -> object:
     """
-    Parse a stack, as JSON or in the looser form that the page of the format permits.
+    Parse a stack, as JSON or in the looser form that the format's documentation permits.
 
     In that form keys and values may be without quotes or in single ones, and a trailing comma is allowed.
     """

@@ -76,9 +76,9 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """
-    An answer, its payload in clear and empty if it has no body.
+    An answer with its payload in clear, which is empty if it has no body.
 
-    `status` is a plain int if `Status` does not have it. If it tells of an error in the header, `echo` (2 bytes) and
+    `status` is a plain int if `Status` does not have it. If it is an error of the header, `echo` (2 bytes) and
     `signature` (16 bytes) may belong to another request.
     """
 
@@ -145,7 +145,7 @@ def decode_response(data: bytes, *, request: Request) -> Response:
     """
     Decode the answer in a datagram, or in everything read from a connection.
 
-    `request` is what was sent: its key decrypts the payload. Whether the answer belongs to it, `matches` tells. Of an
+    `request` is what was sent: its key decrypts the payload. `matches` checks whether the answer belongs to it. Of an
     answer of status 27 only `raida` and `status` have a meaning.
 
     :raises Truncated: fewer bytes than a header, or than the header announces

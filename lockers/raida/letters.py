@@ -26,8 +26,8 @@ NO_REPLY: Final = "n"
 ERROR: Final = "e"
 BROKEN_KEY: Final = "b"
 DROPPED: Final = "d"
-# A verdict needs 13 servers and does not wait for the others. This letter becomes another one when the server answers
-# or the deadline passes; the protocol does not have it.
+# A task's result needs 13 servers and does not wait for the others. This letter is replaced when the server answers or
+# the deadline passes; it is not part of the protocol.
 NOT_WAITED_FOR: Final = "w"
 
 LETTERS: Final[Mapping[str, Letter]] = {

@@ -250,7 +250,7 @@ def decode_find_reply(status: int, payload: bytes, *, count: int) -> tuple[Found
     """
     Return which number the server holds for each of `count` coins.
 
-    :raises BadPayload: a byte is none of the three
+    :raises BadPayload: a byte has another value than the three of `Found`
     """
     if status == Status.FIND_MIXED:
         _decode_exactly(count, payload)
@@ -316,7 +316,7 @@ def encode_peek(key: bytes) -> bytes:
 
 
 def decode_peek_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
-    """Return the coins of a locker in stored order, perhaps with repetitions; () if it is empty or does not exist."""
+    """Return the coins of a locker in stored order, possibly with repetitions; () if it is empty or does not exist."""
     if status in NO_SUCH_LOCKER:
         _decode_exactly(0, payload)
         return ()

@@ -37,7 +37,7 @@ from lockers.worker.task_store import Claim, Intent, Settled
 _SHOW_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = 0.5
 # Once 13 servers have decided, the others get a grace window, a share of the time that the 13 took. A peek needs no
-# more answers. After a put, the server's copy matters only to the taker. A coin that comes in is safer the more servers
+# more answers. After a put, the server's copy matters only to the taker. An incoming coin is safer the more servers
 # are known to have it.
 GRACE_PEEK: Final = GraceWindow(share=0.0, seconds=0.0)
 GRACE_PUT: Final = GraceWindow(share=0.05, seconds=0.004, most=3)

@@ -93,7 +93,7 @@ def conclude(
         if spread.to_repair:
             _schedule_repair(spread.to_repair)
         left = waiting_claims.leave(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
-        # The number of servers that answered matters only if no coin came in.
+        # The number of servers that answered matters only if no coin arrived.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
         state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
         if any(board):

@@ -26,7 +26,7 @@ def run(task_run: TaskRun) -> None:
     """
     Ask about coins in limbo, finish what was begun with them, and end the task.
 
-    A batch holds coins of one locker that a put left undecided, coins that came in, or a break.
+    A batch holds coins of one locker that a put left undecided, incoming coins, or a break.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -112,7 +112,7 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
 
 
 def _finish_arrival(task_run: TaskRun, batch: int) -> None:
-    """Repeat the command by which coins came in, on servers that have said that it was not done."""
+    """Repeat the command of incoming coins on servers that reported it as not executed."""
     by_key: dict[bytes | None, list[CoinWork]] = {}
     for coin in task_run.coins(batch):
         # A coin leaves a locker only by a remove, whose request names that locker's key.

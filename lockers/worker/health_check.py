@@ -44,7 +44,7 @@ from wallets.sql_files import load
 # Sends a call of one batch to the servers.
 Question = Callable[[Call, int], Results]
 
-# What each server said about one coin.
+# The servers' replies about one coin.
 Told = Mapping[int, Reply]
 
 # Coins of one wallet in one task; those checked the longest ago come first.
@@ -56,7 +56,7 @@ LATELY: Final = timedelta(minutes=10)
 # Each coin is checked once a week. It is due after six days, which leaves a day for servers that are down.
 _DUE_AFTER: Final = timedelta(days=6)
 
-# A coin that has just come in is not checked until its late answers have arrived.
+# A coin that was just imported or taken is not checked until its late answers have arrived.
 _SETTLING: Final = timedelta(seconds=30)
 
 # Rows locked by one statement; a put skips locked coins.
@@ -82,7 +82,7 @@ class Checked:
 
     @property
     def board(self) -> str:
-        """Return a letter per server: "f" if it refuses any coin, or what it said of most coins."""
+        """Return a letter per server: "f" if it refuses any coin, or its reply for most coins."""
         return "".join("f" if each["f"] else each.most_common(1)[0][0] if each else "u" for each in self.words)
 
     @property

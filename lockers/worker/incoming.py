@@ -1,5 +1,5 @@
 """
-Coins that come in, by a take or an import: give them new numbers on the servers.
+Incoming coins of a take or an import: give them new numbers on the servers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def move_in(
         ask_unconfirmed(task_run, batch, coins)
         if command is Command.REMOVE:
             pown_forgotten(task_run, batch, coins)
-        # Each of these servers has just said that it holds the old number.
+        # Each of these servers has just reported that it holds the old number.
         task_run.broadcast(Request(command, batch, coins, Mark.OLD, MOVED_AGAIN, intends=True))
         ask_unconfirmed(task_run, batch, coins)
 

@@ -2,7 +2,7 @@
 Record what servers say about a task that has ended: late answers, and answers to later requests.
 
 The attempt, the receipt and the letters of the result are always updated. A coin's row is updated only if the coin has
-not moved since: a coin of a put is still in its locker, and a coin that came in has not changed since the task ended.
+not moved since: a coin of a put is still in its locker, and an incoming coin has not changed since the task ended.
 
 Locks the task's row, and skips coins that another transaction has locked.
 """
@@ -41,10 +41,10 @@ SHOWN: Final[Mapping[Reply, str]] = {
     Reply.SILENT: "n",
     Reply.UNREACHED: "d",
 }
-# The letter in the row of a coin that came in: where the server has not taken the new number, it still has to.
+# The letter in the row of an incoming coin: a server that has not taken the new number still has to.
 _OF_ARRIVAL: Final[Mapping[Reply, str]] = {**SHOWN, Reply.UNREADABLE: "f", Reply.UNREACHED: "f"}
 
-# For each coin what servers said about it.
+# The servers' replies by coin.
 Told = Mapping[UUID, Mapping[int, Reply]]
 _Identity = tuple[int, int]
 
@@ -109,7 +109,7 @@ def _write_board(task: LockerTask, board: str) -> None:
 
 
 def write_repaired(*, locker_id: UUID, told: Told) -> None:
-    """Record which servers store the coins of a locker, as a repair was told."""
+    """Record which servers store the coins of a locker, from the answers to a repair: replies by coin and server."""
     if not told:
         return
     with _writing():

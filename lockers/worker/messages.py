@@ -44,7 +44,7 @@ class CoinWork:
 
 
 class Reply(StrEnum):
-    """What one server said about one coin."""
+    """The reply of one server about one coin."""
 
     PASS = "pass"  # noqa: S105 - a server's word
     FAIL = "fail"

@@ -49,7 +49,7 @@ _COINS: Final = 1000
 _ROUNDS: Final = 3
 # After this time, another worker may claim the lockers of one that died.
 _CLAIM_SECONDS: Final = 20
-# The first attempts are about a second apart, as most missing answers are on their way. Then the time doubles, up to
+# The first attempts are about a second apart, as most missing answers arrive soon. Then the time doubles, up to
 # an hour.
 _QUICK_ATTEMPTS: Final = 8
 # A locker that was emptied is tried this often only, for the new owner of its coins.

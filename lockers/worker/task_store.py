@@ -54,7 +54,7 @@ def lease() -> timedelta:
 
 
 def time_for(coins: int) -> timedelta:
-    """Return how long a task of so many coins may take: ten calls for each batch, each with its timeout, and 30 s."""
+    """Return how long a task of `coins` coins may take: ten calls for each batch, each with its timeout, and 30 s."""
     calls = 10 * (1 + coins // BATCH_COINS)
     return timedelta(seconds=30 + calls * settings.RAIDA_TIMEOUT_SECONDS)
 
