@@ -1,5 +1,5 @@
 """
-How many tokens lie in each wallet, without counting them.
+Token counts of wallets, without counting tokens.
 
 Counting a wallet of a million tokens takes 36 ms, and a list of wallets counts a hundred. A counter in the wallet's row
 would serialise the transfers of a busy wallet, and a row of differences for each transfer costs it 5 %. So a transfer
@@ -38,7 +38,7 @@ _SINCE_CHECKPOINT: Final = load("transfers", "parts/since_checkpoint")
 
 
 def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
-    """Return how many tokens lie in each of the wallets, and how many of them are reserved."""
+    """Return for each wallet id the number of its tokens, and of those that are reserved."""
     statement = load("transfers", "count_tokens", since_checkpoint=_SINCE_CHECKPOINT)
     with connection.cursor() as cursor:
         cursor.execute(statement, {"wallets": list(wallet_ids)})

@@ -7,7 +7,7 @@ one sequence, and both are read up to the high-water mark of `wallets.event_sequ
 
 Decided 2026-11-21. A row for each party of each transfer would make reading simpler and costs 28 % of the immediate
 transfers (708 against 508 pairs a second, one client, synchronous_commit off, medians of 5, two cores under load). The
-transfer's row holds all that such an event says, since only its closing ever changes.
+transfer's row has all data of such an event, since only its closing changes.
 
 Oldest first, because a cursor can then be followed indefinitely: new events come after it. With the newest first, a
 client would have to read a page again from its top to find new events.
@@ -66,7 +66,7 @@ def _page(*, has_since: bool) -> str:
 
     It reads the first number of each wallet and stream, which bounds the page, then the numbers within that bound, and
     payloads only for those that are shown. The cost grows with the wallets and the page, not with the events before or
-    after it. Parameters stand in a subquery, so that one plan serves all values: planning costs more than the page.
+    after it. Parameters are in a subquery, so that one plan serves all values: planning costs more than the page.
     """
     since = "AND created_at >= (SELECT page.since FROM page)" if has_since else ""
     heads, reaches = (

@@ -17,9 +17,9 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read `FOR SHARE`: a trust that is being ended is either in force until the transfer
   commits, or not seen.
-* One plan must serve all values. A parameter from which the planner could draw conclusions stands in a subquery:
-  otherwise a plan for this value looks cheaper than the generic plan, and PostgreSQL plans anew each time, which
-  takes three times as long as execution.
+* One plan must serve all values. A parameter that could change the planner's estimates is in a subquery: otherwise a
+  plan for this value looks cheaper than the generic plan, and PostgreSQL plans each execution, which takes three
+  times as long as executing.
 """
 
 from collections.abc import Sequence

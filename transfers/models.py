@@ -60,7 +60,7 @@ class Transfer(models.Model):
     )
 
     class Meta:
-        # The rules of a row are checked by a function: CHECK constraints would be parsed anew by each statement.
+        # The rules of a row are checked by a function: each statement would parse CHECK constraints again.
         indexes = [
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),

@@ -90,7 +90,7 @@ def send_tokens(
     :raises transfers.errors.SameWallet: sender and receiver are one
     :raises transfers.errors.NeitherWalletControlled: the actor controls neither
     :raises wallets.errors.TokenNotFound: no such token
-    :raises transfers.errors.TokenElsewhere: a token does not lie in the sender
+    :raises transfers.errors.TokenElsewhere: a token is not in the sender
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
     request = _request(actor, sender, receiver, claim)
@@ -242,7 +242,7 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
     :raises transfers.errors.TooFewTokens: `token_ids` are fewer than asked
     :raises transfers.errors.TooManyTokens: `token_ids` are more than asked
     :raises wallets.errors.TokenNotFound: there is no such token
-    :raises transfers.errors.ChosenTokenElsewhere: a chosen token does not lie in the source
+    :raises transfers.errors.ChosenTokenElsewhere: a chosen token is not in the source
     :raises transfers.errors.TokenReserved: a chosen token is reserved by another transfer
     """
     with transaction.atomic(savepoint=False):

@@ -129,7 +129,7 @@ _BRANCHES: Sequence[tuple[str, str]] = (
 )
 _IS_UNDONE = "AND state <> 'completed'"
 # The same for a state other than completed: repeat the partial index's predicate explicitly so the planner can use
-# it. The state itself stands in a subquery: if the planner knew it, it would scan, for each wallet, all open
+# it. The state itself is in a subquery: if the planner knew it, it would scan, for each wallet, all open
 # transfers (`transfer_open_by_age`), or expect so few of a rare state that it reads them all.
 _UNDONE_BRANCHES = tuple(
     (column, f"{only or _IS_UNDONE} AND state = (SELECT %(state)s::text)") for column, only in _BRANCHES
@@ -336,12 +336,12 @@ def token_history(
     *, actor_id: UUID, token_id: UUID, as_sent: str, limit: int, offset: int = 0, after: int = 0
 ) -> list[MovementRow]:
     """
-    Return a page of the movements of a token that lies in a wallet of the actor, the first movement first.
+    Return a page of the movements of a token in a wallet that the actor controls, oldest first.
 
     `as_sent` is the id as the client wrote it. The issue of the token is not listed.
 
     :raises wallets.errors.TokenNotFound: no such token
-    :raises wallets.errors.TokenNotVisible: it lies in a wallet that the actor does not control
+    :raises wallets.errors.TokenNotVisible: it is in a wallet that the actor does not control
     """
     wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
     with connection.cursor() as cursor:

@@ -65,8 +65,8 @@ class ConsentWithdrawn(DomainError):
     """
     The actor's side deleted a `receive` or `yield`: only a new request can give the power again.
 
-    The Treetracker contract, row 25: without this rule the requestee could regain power over the actor's tokens, or
-    the right to push to it, by itself.
+    The Treetracker contract, row 25: without this rule the requestee alone could regain power over the actor's
+    tokens, or the right to send to it.
     """
 
     def __init__(self, request_type: str) -> None:

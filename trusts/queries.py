@@ -234,7 +234,7 @@ def numbers_by_party(
     many of these are left out from the front).
 
     It reads the first row of each wallet and branch, which bounds the page, and then the rows within that bound. The
-    cost of a page grows with the wallets but not with the rows before or after it. Parameters stand in subqueries so
+    cost of a page grows with the wallets but not with the rows before or after it. Parameters are in subqueries so
     that one plan serves all values: planning costs more than the page. Column and number are compared as a pair: for
     one wallet in the order of numbers, the planner would otherwise scan the index of all numbers if its statistics
     say that one wallet has most of the rows.

@@ -56,7 +56,7 @@ class TokenNotFound(DomainError):
 
 
 class TokenNotVisible(DomainError):
-    """The token lies in a wallet that the caller neither is nor manages."""
+    """The token is in a wallet that the caller does not control."""
 
 
 class ApiKeyTaken(DomainError):

@@ -12,7 +12,7 @@ the lowest announcement, and then, in a separate statement with a newer snapshot
 
 Decided 2026-11-21, against
 * a horizon on `pg_snapshot_xmin` over stored transaction ids: a transaction may take its id early and its number late,
-  so events would have to be ordered, and indexed, by transaction id, which begins anew in a restored database;
+  so events would have to be ordered, and indexed, by transaction id, which restarts in a restored database;
 * a horizon on the clock and on `pg_stat_activity`: what starts between two reads is missed, and a role sees only its
   own sessions;
 * one row per event and party on the hot path: it costs 28 % of the transfers (see `transfers/events.py`).

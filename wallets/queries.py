@@ -169,7 +169,7 @@ def odd_names() -> Iterator[OddName]:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """How many tokens lie in a wallet, and how many of them are reserved by a pending transfer."""
+    """The number of tokens in a wallet, and of those reserved by pending transfers."""
 
     total: int
     pending: int
@@ -183,7 +183,7 @@ NO_TOKENS = TokenCount(0, 0)
 
 
 class StoredAnswer(NamedTuple):
-    """The answer to an earlier request: status and encrypted body, or the id of the result that tells the answer."""
+    """The answer to an earlier request: status and encrypted body, or the id of the result from which it is rebuilt."""
 
     fingerprint: bytes
     status: int | None
@@ -198,9 +198,9 @@ class IdempotencyClaim(NamedTuple):
     fingerprint: bytes
 
 
-# The CTE with which a statement begins that acts for a wallet: one row, the id of that wallet. The id is NULL if the
-# caller's credentials have ended: `config.api.cached_credentials` replaces this text by one that checks them. Then the
-# statement must find and change nothing.
+# The first CTE of a statement that acts for a wallet: one row, the id of that wallet. `config.api.cached_credentials`
+# replaces this text by one that checks the caller's credentials; the id is NULL if they are no longer valid, and then
+# the statement must read and change nothing.
 ME: Final = "me AS MATERIALIZED (SELECT %(actor)s::uuid AS id)"
 
 
@@ -416,12 +416,12 @@ def tokens_page(*, wallet_id: UUID, limit: int, offset: int = 0, before: int | N
 
 def token(*, token_id: UUID, is_visible_in: Callable[[UUID], bool], as_sent: str) -> str:
     """
-    Return the JSON of the token if it lies in a wallet that the caller may see.
+    Return the JSON of the token if it is in a wallet that the caller may see.
 
     `as_sent` is the id as the client wrote it.
 
     :raises TokenNotFound: no such token
-    :raises TokenNotVisible: it lies in another wallet
+    :raises TokenNotVisible: it is in another wallet
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,9 +1,9 @@
 """
 The order of arrivals, the foreign key of a reservation, and what the rows of the ledger may hold.
 
-Decided 2026-11-22, against CHECK constraints and conditions of triggers: PostgreSQL keeps these as text, and parses the
-text anew in every statement that writes to the table, which was a fifth of a transfer's cost to PostgreSQL
-(tests/benchmarks/README.md). It parses a function once for each connection. The price: a restored backup is not checked
+Decided 2026-11-22, against CHECK constraints and conditions of triggers: PostgreSQL stores these as text, and parses it
+in every statement that writes to the table, which was a fifth of the database's CPU time for a transfer
+(tests/benchmarks/README.md). It parses a function once per connection. The cost: a restored backup is not checked
 row by row while it is loaded; the audit at its end checks the same rules.
 """
 

@@ -1,4 +1,4 @@
-"""Create an API key for a partner's application and show it once."""
+"""`manage.py create_api_key NAME`: create an API key for a partner's application and print it once."""
 
 import os
 from argparse import ArgumentParser

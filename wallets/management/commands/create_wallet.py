@@ -1,4 +1,4 @@
-"""Create a wallet that can log in. The password comes from the environment, standard input or a prompt."""
+"""`manage.py create_wallet NAME`; the password comes from the environment, standard input or a prompt."""
 
 import getpass
 import os
@@ -33,9 +33,9 @@ class Command(BaseCommand):
 
 def read_password() -> str:
     """
-    Return the password that the operator gives.
+    Return the password from the environment, a prompt or standard input.
 
-    :raises CommandError: none was given, or the two that were typed differ
+    :raises CommandError: there is none, or the two typed passwords differ
     """
     password = os.environ.get("COPPICE_WALLET_PASSWORD", "")
     if not password and sys.stdin.isatty():

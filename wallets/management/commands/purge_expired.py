@@ -1,4 +1,4 @@
-"""Delete what is kept for a limited time only. Run daily."""
+"""`manage.py purge_expired`: delete stored answers and bearer tokens past their retention. Run daily."""
 
 from typing import Any
 
