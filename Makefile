@@ -4,9 +4,9 @@
 SHELL := /bin/sh
 export PYTHON
 
-# Paths stay relative, so that a checkout below a directory with a space in its name works.
+# Relative paths, so that a checkout below a directory with a space in its name works.
 python := .venv/bin/python
-# From the environment too (`ARGS=quick make bench`), and then this is said: it may have been meant for another program.
+# ARGS may come from the environment (`ARGS=quick make bench`). This is printed: it may be meant for another program.
 ARGS ?=
 ifeq ($(origin ARGS),environment)
 $(info ARGS="$(ARGS)" is taken from the environment.)
@@ -22,7 +22,7 @@ setup: ## create .venv and install the packages
 setup-dev: ## the same, and the packages of tests and linters
 	@sh config/install.sh requirements-dev.txt
 
-# The story tells how long everything took, the set-up included.
+# The demo reports the total time, including the set-up.
 demo: export COPPICE_DEMO_BEGAN := $(shell date +%s)
 demo: setup ## start everything, run a demonstration over HTTP, stop everything (KEEP=1 keeps it running)
 	@COPPICE_DEMO_BEGAN=$(began) $(python) manage.py demo $(ARGS)
@@ -33,9 +33,9 @@ run: setup ## start everything and stay; PORT=8001 chooses the port
 doctor: setup ## check every part and say how to repair it
 	@$(python) manage.py doctor
 
-# Rewritten tests are kept, whatever the environment says: without, each of some forty processes compiles all anew.
-# A file is run by one worker, so that its fixtures are made once; tests/conftest.py puts the longest files first.
-# And Python itself is as usual: PYTHONOPTIMIZE, for one, leaves out the assertions.
+# Bytecode of rewritten tests is cached, whatever the environment says: otherwise about forty processes each compile all
+# of them. One worker runs a whole file, so that its fixtures are made once; tests/conftest.py starts the longest files
+# first. Variables that change Python are unset: PYTHONOPTIMIZE, for example, removes assertions.
 test: setup-dev ## run the tests; ARGS="tests/api -k auth" selects some
 	@env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
 		$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

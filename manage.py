@@ -6,7 +6,7 @@ import signal
 import sys
 
 if sys.argv[1:2] in (["up"], ["demo"]):
-    # Until the supervisor takes over, Ctrl-C finds nothing to stop, and a traceback of imports helps nobody.
+    # Until the supervisor runs, Ctrl-C ends the process without a traceback: no child has been started.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from django.core.management import execute_from_command_line

@@ -25,7 +25,7 @@ from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A host name or address, perhaps a port, perhaps a path of ordinary characters.
+# A host name or address, an optional port, and an optional path of unreserved characters.
 _PUBLIC_URL: Final = re.compile(
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 )

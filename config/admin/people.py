@@ -41,7 +41,7 @@ def role_of(person: User) -> str:
 
 
 def is_active(person: User) -> bool:
-    """Tell whether the person can sign in to the admin."""
+    """Return whether the person can sign in to the admin."""
     return person.is_active and person.is_staff
 
 
@@ -63,7 +63,7 @@ def _rights(person: User) -> set[str]:
 
 
 def may_grant(staff: User, role: str) -> bool:
-    """Tell whether the operator has every right of a role."""
+    """Return whether the operator has every right of a role."""
     return set(roles.ROLES[role]) <= staff.get_all_permissions()
 
 

@@ -66,7 +66,7 @@ def of_user(user: User) -> SecondFactor | None:
 
 
 def is_obligatory(user: User) -> bool:
-    """Tell whether the person's role requires one. A superuser counts as an administrator."""
+    """Return whether the person's role requires one. A superuser counts as an administrator."""
     obliged: frozenset[str] = frozenset(settings.SECOND_FACTOR_ROLES)
     if not obliged:
         return False

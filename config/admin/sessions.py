@@ -146,7 +146,7 @@ def touch(request: HttpRequest) -> None:
         try:
             Session.objects.filter(pk=row.pk).update(last_used_at=now)
         except DatabaseError as error:
-            # The page is shown all the same, also with a read-only database.
+            # The page is shown without the update, for example with a read-only database.
             _log.debug("use_not_noted", extra={"error": type(error).__name__})
 
 

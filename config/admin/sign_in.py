@@ -46,12 +46,12 @@ _ENROLLING: Final = "enrolling"
 
 
 def is_staff(user: User | AnonymousUser) -> bool:
-    """Tell whether the user has given the password of an account with access to the admin."""
+    """Return whether the user has given the password of an account with access to the admin."""
     return user.is_active and user.is_staff
 
 
 def waits_for_factor(request: HttpRequest) -> bool:
-    """Tell whether the user has given the password and must still give a code, or set up a second factor."""
+    """Return whether the user has given the password and must still give a code, or set up a second factor."""
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return False
@@ -69,7 +69,7 @@ def waits_for_factor(request: HttpRequest) -> bool:
 
 
 def passed(request: HttpRequest) -> bool:
-    """Tell whether the user has given the password, and a code if a second factor is set up or required."""
+    """Return whether the user has given the password, and a code if a second factor is set up or required."""
     return is_staff(request.user) and not waits_for_factor(request)
 
 

@@ -17,7 +17,7 @@ MOST_TASKS = 50
 @require_safe
 def tasks(request: HttpRequest) -> HttpResponse:
     """
-    Return how the tasks named as `?task=…` are getting on; 304 if nothing moved since `If-None-Match`.
+    Return the progress of the tasks named as `?task=…`; 304 if it is unchanged since `If-None-Match`.
 
     The staff member may see tasks; unknown ones are left out.
     """

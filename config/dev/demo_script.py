@@ -1,8 +1,8 @@
 """
-The demo's story, told over HTTP alone.
+The script of the demo. It uses HTTP only.
 
-It plays what a partner's program would do: nothing in here imports a model or opens the
-database. Each step shows its request line, the status that came back, and what it means.
+It does what a partner's program would do: nothing here imports a model or opens the database. Each step shows its
+request line, the status of the response, and what it means.
 """
 
 import itertools
@@ -25,11 +25,11 @@ from lockers.raida.letters import LETTERS
 from lockers.raida.statuses import RAIDA_COUNT
 
 POLL_SECONDS = 0.05
-# A local upload takes a second or two. The server ends every task by a deadline of its own;
-# this only keeps the demo from waiting for a worker that died for good.
+# A local upload takes a second or two. Every task has a deadline on the server; this limit only ends the demo when the
+# worker has died.
 TASK_SECONDS = 60
 DEATH_SECONDS = 1.0
-# After the verdict the board is drawn until each server has answered, or so long.
+# After the task has ended, the server grid is updated until each server has answered, at most for this time.
 BOARD_SECONDS = 10.0
 
 # The colour of each letter of a server.
@@ -82,7 +82,7 @@ class Story:
         self.step_number = 0
         self.bearers: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
-        # When the task that is watched was seen to have ended.
+        # When the watched task was first seen as ended (monotonic).
         self.verdict_at = 0.0
         self.client = httpx.Client(
             # Ignore the proxies of the environment.
@@ -102,7 +102,7 @@ class Story:
                     f"The answer in step {self.step_number} has an unexpected format ({error!r})."
                 ) from error
 
-    # --- the two acts ---------------------------------------------------------------------
+    # --- the two parts ---------------------------------------------------------------------
 
     def _tokens(self) -> None:
         for name in ("alice", "bob", "carol"):
@@ -243,7 +243,7 @@ class Story:
         self.bearers[name] = answer["token"]
 
     def _forget_earlier_trust(self) -> None:
-        """A second demo on the same data finds the trust of the first: Alice withdraws it, so that she can ask anew."""
+        """Withdraw the trust of an earlier demo on the same data, so that Alice can request it again."""
         listed = self._send("alice", "GET", "/trust_relationships?limit=1000&request_type=send").json()
         for trust in listed["trust_relationships"]:
             if trust["target_wallet"] == "carol" and trust["state"] in {"requested", "trusted"}:

@@ -1,4 +1,4 @@
-"""Audits of the books of all apps: by command, by schedule, and from the desk."""
+"""Audits of all apps: by command, by schedule, and from the admin."""
 
 import logging
 from datetime import timedelta
@@ -29,7 +29,7 @@ log = logging.getLogger("coppice.audit")
 
 def findings() -> list[Finding]:
     """
-    Return every violated rule of the ledger, the lockers and the desk, in one snapshot.
+    Return every violated rule of the ledger, the lockers and the admin, in one snapshot.
 
     The constraints, unique fields and references of the models are checked in each table, whatever the database
     enforces: a restored or edited database may lack a constraint, or hold rows from before it.
@@ -56,7 +56,7 @@ def findings() -> list[Finding]:
 
 def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
     """
-    Audit the books and return the row with the findings.
+    Run an audit and return its row, with the findings.
 
     :raises AuditIsRunning: another audit is running
     """

@@ -25,7 +25,7 @@ WORKERS_KEY = "coppice:workers"
 QUEUE_KEY = "celery"
 TASKS_QUEUE_KEY = "lockers"
 UNACKNOWLEDGED_KEY = "unacked"
-# A worker that has been silent for so long is removed: in a container each start has another name.
+# A worker without a heartbeat for this time is removed: in a container each start has another name.
 FORGOTTEN_AFTER_SECONDS = 3600.0
 
 _Result = TypeVar("_Result")

@@ -91,7 +91,7 @@ class Cursor(base.CursorMixin, RawCursor[Any]):
     """
     A cursor with parameters bound by the server, which remembers statements in PostgreSQL's form by their text.
 
-    psycopg's own cursor converts a statement of more than 4,096 characters anew in each execution, and encodes and
+    psycopg's own cursor converts a statement of more than 4,096 characters again in each execution, and encodes and
     hashes a shorter one. Here a statement that is a constant is found by the hash that Python keeps with it.
     """
 

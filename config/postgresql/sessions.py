@@ -32,7 +32,7 @@ SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
         "TimeZone": "UTC",
     }
 )
-# A server that accepts the connection and does not answer would block the thread for ever.
+# A server that accepts the connection and does not answer would block the thread forever.
 CONNECT_SECONDS: Final = 5
 _END_SECONDS: Final = 5.0
 

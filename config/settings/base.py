@@ -113,7 +113,7 @@ CSRF_COOKIE_SECURE = env.wants_https
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PATH_PREFIX or "/"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
-# --- Sessions of the desk: `config.admin.sessions` stores them and enforces these limits.
+# --- Sessions of the admin: `config.admin.sessions` stores them and enforces these limits.
 SESSION_ENGINE = "config.admin.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
 SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)

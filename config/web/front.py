@@ -1,4 +1,4 @@
-"""The page at `/`, with links to the documentation, the desk and the health checks."""
+"""The page at `/`, with links to the documentation, the admin and the health checks."""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render

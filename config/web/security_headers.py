@@ -32,7 +32,7 @@ _POLICY: Final = "Content-Security-Policy"
 
 
 def strict_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Add the desk's policy to all its responses, including errors, and forbid caching them."""
+    """Add the admin's policy to all its responses, including errors, and forbid caching them."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -125,7 +125,7 @@ class AdminAction:
         return f"{self.app}.act_{self.name.replace('-', '_')}"
 
     def may(self, user: User, row: Any) -> bool:
-        """Tell whether the user's role allows the action; `row` is None before it is known."""
+        """Return whether the user's role allows the action; `row` is None before it is known."""
         return user.has_perm(self.permission)
 
     def why_not(self, user: User, row: Any) -> str:

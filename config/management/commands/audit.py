@@ -1,4 +1,4 @@
-"""`manage.py audit`: prove that nothing was lost or doubled, or name what was."""
+"""`manage.py audit`: check the rules of the ledger and of the lockers, and print violations."""
 
 from typing import Any
 

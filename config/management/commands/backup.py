@@ -1,4 +1,4 @@
-"""`manage.py backup DIRECTORY`: a copy of the database as of one moment, with a list of what is in it."""
+"""`manage.py backup DIRECTORY`: write a consistent dump of the database, with a manifest."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -1,7 +1,7 @@
 """
-`manage.py prepare`: static files, migrations and roles, in one process because each start costs a second.
+`manage.py prepare`: static files, migrations and roles, in one process because each start takes a second.
 
-Behind a pooler it also stores the settings of sessions in the database: see `config.postgresql.sessions`.
+Behind a pooler it also stores session settings in the database: see `config.postgresql.sessions`.
 """
 
 import time

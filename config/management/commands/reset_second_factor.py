@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor NAME`: for a person whose phone is lost, superusers above all."""
+"""`manage.py reset_second_factor NAME`: for a user who lost the phone, also a superuser, which the admin cannot do."""
 
 import logging
 from typing import Any
