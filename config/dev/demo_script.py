@@ -63,12 +63,12 @@ class Cast:
 
 class Story:
     """
-    Plays the demo against a running Coppice and shows it on `console`.
+    Runs the demo against a running Coppice and shows it on `console`.
 
-    `check` raises when a part of the system has stopped; it is asked while a task is waited for, and before a
-    bad answer is blamed on anything else.
+    `check` raises when a part of the system has stopped. It is called while a task runs, and after an unexpected
+    response, before that is reported.
 
-    :raises StoryBroke: from `play`, as soon as one step differs from what it must be
+    :raises DemoFailed: from `play`, at the first unexpected response
     """
 
     def __init__(
