@@ -41,7 +41,7 @@ class Environment(BaseSettings):
         description="32 random bytes in base64; encrypts authenticity numbers and codes at rest"
     )
     vault_old_keys: Annotated[list[SecretStr], NoDecode] = Field(
-        default=[], description="earlier vault keys, comma separated, which still open what they sealed"
+        default=[], description="earlier vault keys, comma separated, which still decrypt what they encrypted"
     )
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL",
@@ -88,7 +88,10 @@ class Environment(BaseSettings):
         default="fallback", description="fallback or never: whether servers that cannot decrypt are asked in clear"
     )
     checked_coins_per_minute: int = Field(
-        default=1000, ge=0, le=20_000, description="coins at rest about which the clock asks the servers; 0: none"
+        default=1000,
+        ge=0,
+        le=20_000,
+        description="coins that the periodic check verifies with the servers in a minute; 0 disables it",
     )
 
     request_seconds: float = Field(
@@ -107,11 +110,13 @@ class Environment(BaseSettings):
     wrong_codes_per_wallet: int = Field(default=30, ge=1, description="in ten minutes")
     wrong_codes_per_address: int = Field(default=100, ge=1, description="in ten minutes")
 
-    audit_every_minutes: int = Field(default=10, ge=0, le=24 * 60, description="0: only on command and at the desk")
+    audit_every_minutes: int = Field(
+        default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
+    )
 
     second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
         default=[],
-        description="roles at the desk that must sign in with a second factor, comma separated: viewer, operator,"
+        description="roles in the admin that must sign in with a second factor, comma separated: viewer, operator,"
         " administrator",
     )
     session_hours: float = Field(default=12, gt=0, le=24 * 31, description="how long a session of the desk lasts")

@@ -236,7 +236,7 @@ def allowed_events(transfer: Transfer) -> list[Possibility]:
             continue
         side = DECIDES.get((TransferState(transfer.state), event))
         if side is None:
-            found.append(Possibility(event.value, True, "by the system alone, when nobody decides"))
+            found.append(Possibility(event.value, True, "by the system only, if no side decides"))
         else:
             found.append(Possibility(event.value, True, f"by {names[side]}, or by a wallet that manages it"))
     return found

@@ -205,7 +205,7 @@ class Story:
         )
         code = stored["transmit_code"]
 
-        peeked = self._peek(code, "Whoever has the code can look inside")
+        peeked = self._peek(code, "Anyone who has the code can look inside")
         self._must(peeked["coins"]["total_value"] == 20, f"the locker holds {peeked['coins']['total_value']}, not 20")
         self._show_table(("denomination", "coins"), list(peeked["coins"]["denominations"].items()))
 

@@ -219,7 +219,7 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
             "authenticity numbers are lost. Set it, and try again."
         )
     if manifest.fingerprints.get("COPPICE_SECRET_KEY") != ours["COPPICE_SECRET_KEY"]:
-        say("COPPICE_SECRET_KEY is another one: operators must log in again, and cursors of lists begin anew.")
+        say("COPPICE_SECRET_KEY differs: operators must log in again, and cursors of lists are no longer valid.")
     _empty(replace=replace)
     program, _ = _program("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
     _run(

@@ -228,7 +228,7 @@ def test_a_transfer_says_who_may_do_what_and_why_not(desk: Client, ledger: Simpl
         ("fulfill", False, "not possible: it is pending"),
         ("decline", True, "by bobby, or by a wallet that manages it"),
         ("delete", True, "by alice, or by a wallet that manages it"),
-        ("expire", True, "by the system alone, when nobody decides"),
+        ("expire", True, "by the system only, if no side decides"),
     ]
     assert [(station.state, station.words, station.is_reached) for station in done.context["strip"]] == [
         ("pending", "alice offered tokens to bobby; they are reserved", True),

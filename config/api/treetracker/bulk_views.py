@@ -54,8 +54,8 @@ class BatchViewSet(ApiViewSet):
         The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
         its media type, and the columns `wallet_name` and, as you like,
         `token_transfer_amount_overwrite`, `extra_wallet_data_about`, `extra_wallet_data_logo_url`. The caller manages
-        the new wallets; those with an amount get so many tokens from `sender_wallet`. If one row is refused nothing
-        is done, and `rows` names each refused row by its line and column.
+        the new wallets; those with an amount get that number of tokens from `sender_wallet`. If one row is
+        refused, nothing is done, and `rows` names each refused row by its line and column.
         """
         _check_access(request)
         batch = bulk_serializers.read_creation(form_of(request))

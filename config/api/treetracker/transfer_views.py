@@ -90,7 +90,7 @@ class TransferViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        201: completed, the tokens are there. 202: somebody has to answer. It is `pending` (the receiver accepts)
+        201: completed, the tokens are there. 202: the other side has to answer. It is `pending` (the receiver accepts)
         if the caller controls the sender, and `requested` (the sender fulfils) if it controls the receiver.
         """
         values = transfer_serializers.read_transfer(request.data)

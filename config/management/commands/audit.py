@@ -11,11 +11,11 @@ from wallets.errors import AuditIsRunning
 
 
 class Command(BaseCommand):
-    help = "Check every promise of the ledger and of the lockers. Exit status 1 if one is broken."
+    help = "Check every invariant of the ledger and of the lockers. Exit status 1 if one is violated."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--servers", action="store_true", help="also ask the RAIDA servers whether they hold what the books say"
+            "--servers", action="store_true", help="also ask the RAIDA servers whether they hold what the database says"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

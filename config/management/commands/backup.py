@@ -10,7 +10,7 @@ from config.ops import backups
 
 
 class Command(BaseCommand):
-    help = "Write the database as of now into a new directory. Everything may go on meanwhile. Keys are not in it."
+    help = "Write a snapshot of the database into a new directory, while the system runs. Keys are not included."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("directory", type=Path, help="is made; must not be there yet")
@@ -29,9 +29,9 @@ class Command(BaseCommand):
         if manifest.in_flight:
             self.stdout.write(
                 f"{manifest.in_flight} tasks were talking to RAIDA servers. If this backup is ever restored, "
-                "their coins are looked for on the servers first."
+                "the servers are asked about their coins first."
             )
         self.stdout.write(
-            "Keep COPPICE_VAULT_KEY and COPPICE_SECRET_KEY elsewhere: without the first nobody can use the coins in "
-            "this backup, and with both in one place whoever finds it can."
+            "Keep COPPICE_VAULT_KEY and COPPICE_SECRET_KEY elsewhere: without the first the coins in this backup "
+            "cannot be used, and anyone who finds both together can use them."
         )

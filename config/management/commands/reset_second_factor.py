@@ -14,7 +14,7 @@ log = logging.getLogger("coppice.desk")
 
 class Command(BaseCommand):
     help = (
-        "Remove a person's second factor and recovery codes, and end the person's sessions. The desk does the same,"
+        "Remove a person's second factor and recovery codes, and end the person's sessions. The admin does the same,"
         " except for superusers."
     )
 
