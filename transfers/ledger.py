@@ -10,10 +10,12 @@ them share are in `transfers/sql/parts`. Rules for changing them:
   position, wrapping around once, and skip tokens that other transactions hold, so they never wait. If that finds too
   few, the caller must repeat the selection with `wait` before it refuses: the missing tokens may be held by a
   transfer that fails.
-* All or nothing: what changes is gated by the count of locked rows (the CTE `guard`), and a trigger on the transfer
-  compares the count of changed rows.
-* A statement that takes the number of a transfer announces it first (`wallets.event_sequence`).
-* What `transfers.counters` cannot read from the transfer itself is written as a difference by the same statement.
+* All or nothing: nothing changes unless the CTE `guard` found as many locked tokens as were asked for, and a trigger on
+  the transfer compares the count of changed rows.
+* Before a statement takes the number of a transfer it takes the lock `ANNOUNCED`, so that readers of events wait for it
+  (`wallets.event_sequence`).
+* A change of counts that `transfers.counters` cannot derive from the rows of transfers is inserted into
+  `transfers_tallydelta` by the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read `FOR SHARE`: a trust that is being ended is either in force until the transfer
   commits, or not seen.
@@ -54,7 +56,7 @@ _DECISION: Final = _part("decision")
 # A duplicate request is in flight, and holds the lock of the key; or it has committed, and has stored its result.
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
     OR EXISTS (SELECT FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar))"""
-# What a request with an idempotency key adds to a statement, and one without.
+# The SQL that is added for a request with an idempotency key, and for one without.
 _KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": _part("store_result") + ", "}
 _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
 
@@ -62,7 +64,9 @@ _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
 class Decision(NamedTuple):
     """What became of a request to move tokens. `number` and `at` are None if nothing was written."""
 
-    state: str | None  # a TransferState, 'same', 'foreign' or 'duplicate'; None if a wallet is missing
+    # A TransferState; or 'same' (source and destination are one wallet), 'foreign' (the actor controls neither),
+    # 'duplicate' (of a request with the same idempotency key); or None if a wallet is missing.
+    state: str | None
     source_id: UUID | None
     source_name: str | None
     destination_id: UUID | None
@@ -85,8 +89,8 @@ def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
     """
     Decide what the actor may do, and write the transfer of `size` tokens that the ledger selects.
 
-    Without a number in the decision nothing was written. If its state is then one that sends tokens, there were too
-    few; without `wait` that may be only because other transactions hold them at the moment.
+    Without a number in the decision nothing was written. If its state is nevertheless completed or pending, there were
+    too few tokens; without `wait` that may be only because other transactions hold them at the moment.
 
     :raises wallets.errors.KeyInUse: a duplicate request has committed in between
     """
@@ -99,8 +103,8 @@ def send_listed(*, request: Request, token_ids: Sequence[UUID]) -> Decision:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
 
-    Without a number in the decision nothing was written. If its state is then one that sends tokens, some of them were
-    not free in the source.
+    Without a number in the decision nothing was written. If its state is nevertheless completed or pending, some tokens
+    were not free in the source.
 
     :raises wallets.errors.KeyInUse: a duplicate request has committed in between
     """
@@ -109,12 +113,12 @@ def send_listed(*, request: Request, token_ids: Sequence[UUID]) -> Decision:
 
 
 def bundle_parameters(size: int) -> str:
-    """Return the JSON text that a transfer stores of a request for a bundle."""
+    """Return the JSON text that is stored in `Transfer.parameters` for a bundle."""
     return orjson.dumps({"bundle": {"bundleSize": size}}).decode()
 
 
 def listed_parameters(token_ids: Sequence[UUID]) -> str:
-    """Return the JSON text that a transfer stores of a request for these tokens."""
+    """Return the JSON text that is stored in `Transfer.parameters` for listed tokens."""
     return orjson.dumps({"tokens": token_ids}).decode()
 
 
@@ -147,7 +151,7 @@ def complete_reserved(*, transfer_id: UUID, actor_id: UUID, size: int) -> bool:
     Move the tokens that a pending transfer reserved and close it, by `accept`.
 
     The caller has locked the transfer row and decided on it. Returns False if the reserved tokens are not `size`, which
-    the ledger's rules exclude.
+    should never happen.
     """
     return _complete("select_reserved", transfer_id, actor_id, TransferEvent.ACCEPT, {"size": size})
 
@@ -249,7 +253,8 @@ def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wai
     """
     Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
 
-    The caller holds the right to each (`decide_batch`); either all of them are requests or none is. Returns False, and
+    The caller has checked the right to each with `decide_batch` in this transaction; the state of all is requested, or
+    of none. Returns False, and
     has changed nothing, if there are too few tokens for all together; without `wait` that may be only because other
     transactions hold them at the moment.
     """

@@ -24,7 +24,7 @@ class Trust(models.Model):
     actor = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     target = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     originator = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
-    request_type = models.CharField(max_length=7, choices=TrustRequestType)
+    request_type = models.CharField(max_length=32, choices=TrustRequestType)
     # What it gives while it is trusted, who holds that power, and over which wallet. A trigger fills them from the view
     # `trusts_kind`, the only definition. The view `trusts_power` holds the powers in force.
     type = models.CharField(max_length=6, choices=TrustType, editable=False)

@@ -3,7 +3,7 @@ Reads the SQL and Lua files of the apps.
 
 `<app>/sql/<name>.sql` holds one query, with psycopg's named parameters (`%(name)s`). `<app>/sql/schema/<name>.sql`
 holds one object of the database (function, trigger, sequence, constraint); a migration creates it. A schema file that
-a released migration names is not edited: a new migration replaces the object from a new file.
+a released migration names is not edited: a new migration replaces the object from a new file, `<name>__2.sql`.
 `<app>/lua/<name>.lua` holds one script for the Redis-protocol server.
 """
 

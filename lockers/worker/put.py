@@ -1,7 +1,7 @@
 """
 Put: move the coins of a wallet into a locker.
 
-The coins that a server is known to accept are put there first. If fewer than 13 servers have stored a coin, the others
+A coin is put first on the servers that are known to accept it. If fewer than 13 servers have stored a coin, the others
 are asked which number they hold: an import or a take ends when 13 servers have the new number, so the others may hold
 it too. A coin that 13 servers can no longer store is taken back out of the locker.
 """
@@ -24,6 +24,7 @@ from lockers.worker.broadcast import GRACE_MOVE, GRACE_PUT, Request, TaskRun
 from lockers.worker.messages import ASKED, MOVED, MOVED_AGAIN, CoinWork, Reply, Table, every
 from lockers.worker.task_store import Claim
 
+# Tables: (mark before, reply) -> mark after. The first two are for taking coins back out.
 _RETURNED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
 _ASKED_ABOUT_RETURN: Final[Table] = {
     (Mark.NEW, Reply.HAS_OLD): Mark.KEPT,
@@ -63,10 +64,10 @@ def run(task_run: TaskRun) -> None:
 
 def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Find the coins for which servers refused a batch as a whole, and put the other coins there.
+    Where a server refused a batch as a whole, ask about each coin and put those again that the server knows.
 
     Does nothing where 13 servers have stored each coin; `lockers.worker.repair` asks about each coin later. A server
-    that knows all coins had another reason to refuse, and gets no second put.
+    that passes each coin had another reason to refuse, and gets no second put.
     """
     if not any(coin.marks.count(Mark.NEW) < QUORUM and {Mark.REFUSED, Mark.ERROR} & set(coin.marks) for coin in coins):
         return
@@ -80,10 +81,10 @@ def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork])
 
 def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Put coins that fewer than 13 servers have stored on servers of which it is unknown which number they hold.
+    Put coins that fewer than 13 servers have stored also on servers that were not asked yet.
 
-    The servers are asked first. Does nothing for coins that every server is known to accept, or that 13 servers could
-    not store even so.
+    These servers are asked first which number they hold. Does nothing for coins that every server is known to accept,
+    or that 13 servers could not store even then.
     """
     undecided = [coin for coin in coins if _could_be_stored(coin.marks)]
     if not any(Mark.UNASKED in coin.marks for coin in undecided):
@@ -95,7 +96,7 @@ def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) 
     holding: dict[int, list[int]] = {}
     for raida, told in found.items():
         for index, reply in told.items():
-            # A locker key belongs to another locker, into which the coin was to go once.
+            # `new` may be the key of an earlier locker; a server that holds that key does not hold ours.
             is_ours = reply is Reply.HAS_NEW and not is_locker_key(asked[index].new[raida])
             if is_ours:
                 adopted.setdefault(index, set()).add(raida)
@@ -114,7 +115,7 @@ def _could_be_stored(marks: str) -> bool:
 
 
 def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
-    """Return the numbers that were once proposed for coins of a batch, for those that have any."""
+    """Return the numbers that an earlier, unfinished task proposed for coins of a batch, for those that have any."""
     rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
     return {coin_id: coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
 
@@ -122,7 +123,7 @@ def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes
 def _adopt(
     task_run: TaskRun, coins: Sequence[CoinWork], asked: Sequence[CoinWork], adopted: Mapping[int, set[int]]
 ) -> None:
-    """Record which numbers servers hold before a put replaces them: a later worker needs to know the old ones."""
+    """Commit which numbers servers hold before a put replaces them: afterwards no server can tell the old ones."""
     for index, raidas in adopted.items():
         coin, numbers = coins[index], asked[index].new
         coin.old = tuple(numbers[raida] if raida in raidas else coin.old[raida] for raida in range(RAIDA_COUNT))
@@ -156,7 +157,7 @@ def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
 
 
 def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
-    """Ask the silent servers what they hold of coins that fewer than 13 servers have stored."""
+    """Ask servers that gave no answer, or an error, what they hold of coins that fewer than 13 servers have stored."""
     task_store.advance(held=task_run.held, step=Step.ASKING, progress=70)
     for batch in numbers:
         undecided = [coin for coin in task_run.coins(batch) if coin.marks.count(Mark.NEW) < QUORUM]
@@ -167,7 +168,8 @@ def bring_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """
     Take coins back out of the locker that can no longer be stored on 13 servers.
 
-    A coin that silent servers could still store on 13 is left: it goes to limbo, and a find decides when they answer.
+    A coin that servers without an answer may still bring to 13 is left: it goes to limbo, and a find decides when they
+    answer.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -192,8 +194,8 @@ def _remove_again(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> N
     task_run.broadcast(ask)
     told = task_run.broadcast(Request(Command.REMOVE, batch, coins, Mark.NEW, _RETURNED, back=True))
     held = task_run.broadcast(ask)
-    # A server that restarted has forgotten its lockers, while the coins still carry the key. A pown is sent only where
-    # the server said both: the coin is not in its list, and it holds the key.
+    # A server that restarted has forgotten its lockers, while the coins still have the locker key as their number. A
+    # pown is sent only where the server said both: the coin is not in its list, and it holds the key.
     forgotten = {
         raida: {index: reply for index, reply in each.items() if told[raida].get(index) is Reply.FAIL}
         for raida, each in held.items()

@@ -76,7 +76,8 @@ def files() -> dict[str, str]:
 def test_each_schema_file_creates_one_object_that_bears_its_name() -> None:
     created = {name: ["".join(each) for each in _CREATED.findall(text)] for name, text in files().items()}
 
-    assert created == {name: [name] for name in files()}
+    # A later migration replaces an object from `<object>__2.sql`, and so on.
+    assert created == {name: [name.partition("__")[0]] for name in files()}
 
 
 def test_each_object_comes_from_a_file_and_can_be_dropped() -> None:

@@ -1,5 +1,5 @@
 -- Writes the transfers of a batch, which are decided. Tokens are selected for all of them at once, so that locks are
--- waited for in one order; then tokens and places in transfers are numbered and joined. A request selects no tokens.
+-- waited for in one order; then each selected token gets the place of the same number. A request selects no tokens.
 WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (

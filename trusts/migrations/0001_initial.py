@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                     "request_type",
                     models.CharField(
                         choices=[("send", "Send"), ("receive", "Receive"), ("manage", "Manage"), ("yield", "Yield")],
-                        max_length=7,
+                        max_length=32,
                     ),
                 ),
                 (

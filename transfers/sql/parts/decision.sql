@@ -1,6 +1,7 @@
 -- What becomes of each row of `parties` (line, actor_id, source_id, destination_id, is_duplicate): a state of the new
 -- transfer, or why there is none: 'duplicate', 'same', 'foreign', or NULL if a wallet is missing. The trusts that give
--- the right are locked, so that none ends before this is committed. Without an actor there is no power.
+-- the right are locked, so that none ends before this is committed. If actor_id is NULL the
+-- result is 'foreign'.
 decision AS MATERIALIZED (
     SELECT parties.*,
            CASE WHEN is_duplicate THEN 'duplicate'

@@ -1,5 +1,5 @@
 -- Tokens that a wallet, the row `wallet`, gained since the checkpoint, or lost if negative. Wallet and number are compared
--- as a pair, so that only the index (wallet, number) can serve.
+-- as a pair, so that the planner uses the index (wallet, number): one on the number alone would read all wallets.
 coalesce((SELECT sum(tokens) FROM transfers_tallydelta WHERE wallet_id = wallet.id), 0)
 + coalesce((SELECT sum(moved_count) FROM transfers_transfer
              WHERE (destination_id, number) > (wallet.id, (SELECT coalesce(max(number), 0) FROM transfers_tallymark))
