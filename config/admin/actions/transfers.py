@@ -184,4 +184,5 @@ class CancelTransfer(AdminAction):
         )
 
     def log_label(self, subject: Transfer, values: Values) -> str:
-        return f"{subject.token_count} tokens from {subject.source.name} to {subject.destination.name}"
+        tokens = counted(subject.token_count, "token")
+        return f"{tokens} from {subject.source.name} to {subject.destination.name}"
