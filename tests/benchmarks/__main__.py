@@ -11,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import crowd, front, load, lockers, machine
+from tests.benchmarks import against, crowd, front, load, lockers, machine
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("size", nargs="?", choices=["full", "quick"], default="full")
     if sys.argv[1:2] == ["lockers"]:
         lockers.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["against"]:
+        against.main(sys.argv[2:])
         return
     if sys.argv[1:2] == ["crowd"]:
         crowd.main(sys.argv[2:])
