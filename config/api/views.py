@@ -157,7 +157,7 @@ class ApiViewSet(viewsets.ViewSet):
         return super().dispatch(request, *args, **kwargs)
 
     def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        twin_was_faster = False
+        duplicate_has_committed = False
         try:
             with transaction.atomic():
                 response = super().dispatch(request, *args, **kwargs)
@@ -167,13 +167,13 @@ class ApiViewSet(viewsets.ViewSet):
                 if not 200 <= response.status_code < 300:
                     transaction.set_rollback(True)
                 elif found is not None and isinstance(response, Response):
-                    twin_was_faster = not idempotency.keep(self.request, found, response)
-                    transaction.set_rollback(twin_was_faster)
+                    duplicate_has_committed = not idempotency.keep(self.request, found, response)
+                    transaction.set_rollback(duplicate_has_committed)
         except (DatabaseError, InterfaceError) as error:
             # Storing or committing failed. If the connection broke during COMMIT its outcome is unknown: the client
             # retries with the same key, and gets the stored answer or a first effect.
             return self._refused(request, error)
-        if twin_was_faster:
+        if duplicate_has_committed:
             return self._refused(request, KeyInUse())
         return response
 

@@ -258,21 +258,27 @@ def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
-    ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
-    if ended.task.state == TaskState.ERROR:
-        raise errors.UploadFailed(
-            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
-        )
-    return synchronous_serializers.uploaded(ended, locker_key) | ({"warning": warning} if warning else {})
+    stored = _stored(actor, task_id, locker_key, patience)
+    return synchronous_serializers.uploaded(stored, locker_key) | ({"warning": warning} if warning else {})
 
 
 def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
+    stored = _stored(actor, task_id, locker_key, patience)
+    return synchronous_serializers.uploaded_one(stored, locker_key) | ({"warning": warning} if warning else {})
+
+
+def _stored(actor: Wallet, task_id: UUID, locker_key: str, patience: timedelta) -> queries.TaskView:
+    """
+    Wait for the end of a put.
+
+    :raises UploadFailed: the put ended with an error
+    """
     ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
     if ended.task.state == TaskState.ERROR:
         raise errors.UploadFailed(
             _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
         )
-    return synchronous_serializers.uploaded_one(ended, locker_key) | ({"warning": warning} if warning else {})
+    return ended
 
 
 def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
