@@ -112,7 +112,7 @@ class _Rejected(Exception):
 
 
 class ServerRequest:
-    """One request to one server, over one or two sockets of its own."""
+    """One request to one server, over one or two sockets that no other request uses."""
 
     def __init__(self, server: Server, call: Call, until: float, *, delay: float = 0.0) -> None:
         self._server = server

@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if not state.name.startswith("coppice-tests-"):
             raise pytest.UsageError("The tests start servers in a directory of their own only.")
         state.mkdir()
-        # PostgreSQL of root runs as `nobody`, who needs to pass through; the umask may forbid it.
+        # Root runs PostgreSQL as the user `nobody`, which must be able to enter the directory; the umask may forbid it.
         state.chmod(0o711)
         servers.callback(shutil.rmtree, state, ignore_errors=True)
         children = servers.enter_context(Children(state))

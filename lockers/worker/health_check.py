@@ -123,8 +123,8 @@ def summary(checked: Checked) -> tuple[str, TaskState]:
         parts.append(f"Fewer than {QUORUM} servers answered, so the check is incomplete; try again later")
     if checked.doubtful:
         parts.append(
-            f"{_of(checked.doubtful, checked.coins)} refused by so many servers that fewer than {QUORUM} may accept it;"
-            " that was not recorded"
+            f"{checked.doubtful} of {checked.coins} coins may be accepted by fewer than {QUORUM} servers;"
+            " these refusals were not recorded"
         )
     if checked.refused:
         parts.append(

@@ -40,7 +40,7 @@ BROKEN = said(Status.INTERNAL)
 
 
 def answers(*groups: tuple[int, Callable[[int], Answer | NoResponse]]) -> Results:
-    """So many servers with each answer, RAIDA 0 first; those that are left have not answered."""
+    """Return answers by server: for each answer the given number of servers, RAIDA 0 first; the others have none."""
     told = [answer for count, answer in groups for _ in range(count)]
     return {raida: answer(raida) for raida, answer in enumerate(told)}
 

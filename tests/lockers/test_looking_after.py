@@ -1,5 +1,5 @@
 """
-What is written of coins that nobody has reserved: by a check, by an answer that comes late, and by what mends lockers.
+What is recorded about coins that no task has reserved: by a check, by a late answer, and by the repair of lockers.
 
 Whatever moved the coin meanwhile goes before: each such change is made between the look and the word about it.
 """
