@@ -13,11 +13,11 @@ from playwright.sync_api import Page, expect
 
 from lockers.localnet.control import Control, control_socket
 from lockers.localnet.fleet import LocalNetwork
+from tests.admin.conftest import furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
-from tests.desk.conftest import furnish
 from tests.support import desk_walks
 from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from wallets.models import ApiKey, BearerToken, OperatorAction

@@ -18,7 +18,7 @@ from lockers.localnet.control import control_socket
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, Locker, LockerTask
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
-from tests.desk.running import run
+from tests.admin.running import run
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
 from wallets import operations as wallets

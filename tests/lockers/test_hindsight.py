@@ -11,8 +11,8 @@ from django.urls import reverse
 from lockers import audit, reports, task_recovery
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
+from tests.admin.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.api.caller import Caller, answer, logged_in
-from tests.desk.conftest import desk, staff  # noqa: F401 - fixtures
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.support.locker_requests import ended, give, work

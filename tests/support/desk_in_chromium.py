@@ -11,10 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.admin.conftest import furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import press
 from tests.browser.watched import Watched
-from tests.desk.conftest import furnish
 
 AXE = Path(__file__).parents[1] / "browser" / "vendor" / "axe.min.js"
 

@@ -18,7 +18,7 @@ from config.admin.actions import registry
 from config.admin.actions import transfers as transfer_actions
 from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
-from tests.desk.running import run
+from tests.admin.running import run
 from tests.transfers import frames
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
@@ -532,7 +532,7 @@ MODULES_OF_ACTS: Final = (
 )
 ELSEWHERE: Final = {
     "config.admin.actions.lockers": "tests/lockers/test_action_frames.py",
-    "config.admin.actions.people": "tests/desk/test_people_frames.py",
+    "config.admin.actions.people": "tests/admin/test_people_frames.py",
 }
 # What changes nothing by itself.
 PURE: Final = {

@@ -22,7 +22,7 @@ from lockers.localnet.control import Control
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
-from tests.desk.conftest import furnish
+from tests.admin.conftest import furnish
 from tests.support.desk_pages import confirm, confirmation, text_of, url
 from tests.support.local_network import listening
 from transfers import operations as transfers

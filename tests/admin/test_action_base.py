@@ -14,7 +14,7 @@ from config.admin.actions.base import AdminAction
 from config.admin.models import Session
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
-from tests.desk.conftest import furnish
+from tests.admin.conftest import furnish
 from tests.support.local_network import listening
 from transfers.models import Transfer
 from trusts.models import Trust

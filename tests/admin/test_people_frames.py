@@ -14,7 +14,7 @@ from config.admin.actions import people as actions
 from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
 from config.admin.models import RecoveryCode, SecondFactor, Session
-from tests.desk.running import run
+from tests.admin.running import run
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
 
