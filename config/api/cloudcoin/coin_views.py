@@ -47,7 +47,7 @@ class CoinViewSet(LockersViewSet):
         return Response(task_serializers.started(find.start(actor=caller(request), name=values["name"])))
 
     @describe(
-        "Heal coins that some servers do not accept",
+        "Fix coins that some servers do not accept",
         body=coin_serializers.FIX,
         body_examples={"Request": {"name": "alice"}},
         answer=examples.STARTED,

@@ -88,7 +88,7 @@ DOING: Final = {
     "peeking": "Looking into the locker",
     "finding": "Asking the servers what they hold",
     "breaking": "Breaking a bigger coin",
-    "healing": "Healing coins that some servers do not accept",
+    "healing": "Fixing coins that some servers do not accept",
     "sending": "Talking to the servers",
     "asking": "Asking servers that did not answer",
     "returning": "Taking coins back",
