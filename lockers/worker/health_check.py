@@ -37,7 +37,7 @@ from lockers.worker import (
     task_store,
 )
 from lockers.worker.broadcast import TaskRun
-from lockers.worker.messages import CoinWork, Reply, Targets
+from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 from wallets.sql_files import load
 
@@ -274,32 +274,16 @@ def _placed(
     known_good: bool = False,
 ) -> Sequence[Told]:
     """Ask about these coins, and return the replies at their places; rows that do not open have none."""
-    told: list[Told] = [{} for _ in range(count)]
-    if asked:
-        pieces = list(asked.values())
-        chosen = messages.choose(pieces, Mark.UNASKED, known_good=known_good)
-        for place, each in zip(asked, _by_coin(command, pieces, chosen, wallet_id, question), strict=True):
-            told[place] = each
-    return told
-
-
-def _by_coin(
-    command: Command, pieces: Sequence[CoinWork], chosen: Targets, wallet_id: UUID, question: Question
-) -> Sequence[Told]:
+    told: list[dict[int, Reply]] = [{} for _ in range(count)]
+    if not asked:
+        return told
+    places, pieces = list(asked), list(asked.values())
+    chosen = messages.choose(pieces, Mark.UNASKED, known_good=known_good)
     key_coin = request_encryption.key_coin_of(wallet_id)
-
-    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        call = messages.compose(command, pieces, chosen)
-        results = question(
-            request_encryption.encrypted(call, request_encryption.ciphers(command, pieces, chosen, key_coin=key_coin)),
-            0,
-        )
-        return messages.replies(command, chosen, results), messages.refusing(results)
-
-    told: list[dict[int, Reply]] = [{} for _ in pieces]
-    for raida, replies in messages.ask_in_halves(chosen, once).items():
+    said = request_encryption.ask(command, pieces, chosen, lambda call: question(call, 0), key_coin=key_coin)
+    for raida, replies in said.items():
         for index, reply in zip(chosen[raida], replies, strict=True):
-            told[index][raida] = reply
+            told[places[index]][raida] = reply
     return told
 
 

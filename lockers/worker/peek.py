@@ -39,7 +39,7 @@ from lockers.worker import (
     task_store,
 )
 from lockers.worker.broadcast import TaskRun
-from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
+from lockers.worker.messages import CoinWork, Numbers, Reply
 from lockers.worker.task_store import BATCH_COINS
 
 # Sends a call of one batch to the servers.
@@ -264,15 +264,14 @@ def _still_there(question: Question, wallet_id: UUID, batch: int, pieces: list[C
     # The request contains the locker key and is never sent in clear: without a key coin, one of these coins is used.
     first = pieces[0]
     own = {raida: with_coin(first.coin, key) for raida, key in enumerate(first.old)}
-    key_coin = request_encryption.key_coin_of(wallet_id)
-
-    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        call = messages.compose(Command.DETECT, pieces, chosen)
-        lent = request_encryption.ciphers(Command.DETECT, pieces, chosen, key_coin=key_coin)
-        results = question(Call(call.command, call.payloads, own | lent), batch)
-        return messages.replies(Command.DETECT, chosen, results), messages.refusing(results)
-
-    told = messages.ask_in_halves(chosen, once)
+    told = request_encryption.ask(
+        Command.DETECT,
+        pieces,
+        chosen,
+        lambda call: question(call, batch),
+        key_coin=request_encryption.key_coin_of(wallet_id),
+        otherwise=own,
+    )
     return [
         piece.coin
         for index, piece in enumerate(pieces)

@@ -32,10 +32,10 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import CoinState, Mark
-from lockers.transport import Answer, GraceWindow, Results
-from lockers.worker import circuit_breaker, late_answers, messages, request_encryption
+from lockers.transport import Answer, Call, GraceWindow, Results
+from lockers.worker import circuit_breaker, late_answers, request_encryption
 from lockers.worker.late_answers import LostAnswers
-from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
+from lockers.worker.messages import CoinWork, Numbers, Reply
 from lockers.worker.request_encryption import KeyCoin
 from wallets.sql_files import load
 
@@ -304,22 +304,19 @@ def _ask(
         patience = min(patience, 1.0 * 2 ** min(repair.mends - 1, 10))
     heard: Results = {}
 
-    def once(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        call = messages.compose(command, pieces, chosen)
-        expected = set(chosen) - failing
+    def send(call: Call) -> Results:
+        expected = set(call.payloads) - failing
         results = transport.ask(
             transport.servers_from_settings(settings.RAIDA_HOSTS),
-            request_encryption.encrypted(
-                call, request_encryption.ciphers(command, pieces, chosen, key_coin=repair.key_coin)
-            ),
+            call,
             until=transport.within(patience),
             enough=lambda results: expected <= set(results),
             grace=_GRACE_FOR_FAILING,
         )
         heard.update(results)
-        return messages.replies(command, chosen, results), messages.refusing(results)
+        return results
 
-    replies = messages.ask_in_halves(chosen, once) if command in messages.HALVED else once(chosen)[0]
+    replies = request_encryption.ask(command, pieces, chosen, send, key_coin=repair.key_coin)
     return {
         (index, raida): reply
         for raida, indices in chosen.items()

@@ -7,7 +7,7 @@ listener who can guess sixteen bytes of an answer can compute the key. Answers t
 one. Therefore the key coin, whose numbers serve as keys, is the free coin of least value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -19,9 +19,10 @@ from lockers import coin_secrets
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption, with_coin, with_locker_key
-from lockers.transport import Call
+from lockers.transport import Call, Results
 from lockers.vault import SealBroken
-from lockers.worker.messages import CoinWork, Numbers, Targets
+from lockers.worker import messages
+from lockers.worker.messages import CoinWork, Numbers, Replies, Targets
 
 # The setting COPPICE_RAIDA_PLAINTEXT.
 FALLBACK: Final = "fallback"
@@ -105,3 +106,29 @@ def ciphers(
 def encrypted(call: Call, encryption: Mapping[int, Encryption]) -> Call:
     """Return the call with its encryption; if the setting allows, it is repeated in clear where a server needs that."""
     return replace(call, encryption=encryption, falls_back=settings.RAIDA_PLAINTEXT == FALLBACK)
+
+
+def ask(
+    command: Command,
+    coins: Sequence[CoinWork],
+    targets: Targets,
+    send: Callable[[Call], Results],
+    *,
+    key_coin: KeyCoin | None,
+    otherwise: Mapping[int, Encryption] | None = None,
+) -> Replies:
+    """
+    Send an encrypted command about coins with `send`, and return each server's reply about each of its coins.
+
+    Servers that the key coin does not serve get the encryption in `otherwise`; with it, nothing is sent in clear. A
+    command that changes nothing is repeated in halves where most servers refuse it (`messages.ask_in_halves`).
+    """
+
+    def once(part: Targets) -> tuple[Replies, set[int]]:
+        call, found = messages.compose(command, coins, part), ciphers(command, coins, part, key_coin=key_coin)
+        results = send(
+            encrypted(call, found) if otherwise is None else replace(call, encryption={**otherwise, **found})
+        )
+        return messages.replies(command, part, results), messages.refusing(results)
+
+    return messages.ask_in_halves(targets, once) if command in messages.HALVED else once(targets)[0]
