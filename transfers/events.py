@@ -21,6 +21,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
+from transfers.queries import STATE_AS_CREATED, event_payload
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import event_sequence
@@ -93,6 +94,8 @@ def _page(*, has_since: bool) -> str:
         "events_page",
         heads=heads,
         reaches=reaches,
+        payload=event_payload(state="first.state"),
+        state_as_created=STATE_AS_CREATED,
         parties=", ".join(f"({i}, {s.party})" for i, s in enumerate(_STREAMS)),
     )
 

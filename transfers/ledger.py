@@ -25,7 +25,6 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from random import randint
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -33,9 +32,11 @@ from uuid import UUID
 import orjson
 from django.db import IntegrityError, connection
 
+from transfers.queries import CREATED_AT_JSON, transfer_json
 from transfers.states import TransferEvent, TransferState
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
+from wallets.models import Wallet
 from wallets.queries import HOLDS_KEY, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
@@ -62,24 +63,23 @@ _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
 
 
 class Decision(NamedTuple):
-    """What became of a request to move tokens. `number` and `at` are None if nothing was written."""
+    """What became of a request to move tokens. `number` and `json` are None if nothing was written."""
 
     # A TransferState; or 'same' (source and destination are one wallet), 'foreign' (the actor controls neither),
     # 'duplicate' (of a request with the same idempotency key); or None if a wallet is missing.
     state: str | None
     source_id: UUID | None
-    source_name: str | None
     destination_id: UUID | None
-    destination_name: str | None
     number: int | None
-    at: datetime | None
+    # The transfer as `transfers.queries` reads it: written here, it costs no second statement.
+    json: str | None
 
 
 class Request(NamedTuple):
     """A request to move tokens. `id` becomes that of the transfer; with a `claim` its idempotency key is stored too."""
 
     id: UUID
-    actor_id: UUID
+    actor: Wallet
     source: WalletReference
     destination: WalletReference
     claim: IdempotencyClaim | None = None
@@ -125,7 +125,8 @@ def listed_parameters(token_ids: Sequence[UUID]) -> str:
 def _send(request: Request, arguments: dict[str, Any], *, select: str, count: str) -> Decision:
     arguments |= {
         "id": request.id,
-        "actor": request.actor_id,
+        "actor": request.actor.pk,
+        "actor_name": request.actor.name,
         "source_id": request.source.id,
         "source_key": request.source.name_key,
         "destination_id": request.destination.id,
@@ -135,7 +136,8 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
         arguments |= {"key": request.claim.key, "fingerprint": request.claim.fingerprint}
     keyed = _UNKEYED if request.claim is None else _KEYED
     parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
-    statement = load("transfers", "send", **parts, **keyed)
+    written = {"json": transfer_json(), "created_at_json": CREATED_AT_JSON}
+    statement = load("transfers", "send", **parts, **keyed, **written)
     with connection.cursor() as cursor:
         try:
             cursor.execute(statement, arguments)

@@ -69,7 +69,7 @@ def send_bundle(
         with attempt():
             decision = ledger.send_bundle(request=request, size=size, wait=wait)
             if decision.number is not None:
-                return _sent(request.id, actor, decision, {"bundle": {"bundleSize": size}})
+                return _sent(request.id, decision)
             _refuse(decision, sender, receiver)
             raise TooFew
     raise errors.InsufficientTokens
@@ -98,7 +98,7 @@ def send_tokens(
         with attempt():
             decision = ledger.send_listed(request=request, token_ids=token_ids)
             if decision.number is not None:
-                return _sent(request.id, actor, decision, {"tokens": [str(token_id) for token_id in token_ids]})
+                return _sent(request.id, decision)
             _refuse(decision, sender, receiver)
             assert decision.source_id is not None
             _refuse_tokens(wallet_id=decision.source_id, token_ids=token_ids)
@@ -108,7 +108,7 @@ def send_tokens(
 
 def _request(actor: Wallet, sender: str, receiver: str, claim: IdempotencyClaim | None) -> ledger.Request:
     source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
-    return ledger.Request(uuid4(), actor.pk, source, destination, claim)
+    return ledger.Request(uuid4(), actor, source, destination, claim)
 
 
 def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
@@ -139,25 +139,11 @@ def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
             raise errors.TokenReserved(token_id)
 
 
-def _sent(
-    transfer_id: UUID, actor: Wallet, decision: ledger.Decision, parameters: dict[str, object]
-) -> queries.TransferRow:
+def _sent(transfer_id: UUID, decision: ledger.Decision) -> queries.TransferRow:
     assert decision.number is not None
-    assert decision.at is not None
     assert decision.state is not None
-    assert decision.source_name is not None
-    assert decision.destination_name is not None
-    return queries.TransferRow(
-        number=decision.number,
-        id=transfer_id,
-        parameters=parameters,
-        state=decision.state,
-        created_at=decision.at,
-        closed_at=decision.at if decision.state == TransferState.COMPLETED else None,
-        originating_wallet=actor.name,
-        source_wallet=decision.source_name,
-        destination_wallet=decision.destination_name,
-    )
+    assert decision.json is not None
+    return queries.TransferRow(decision.number, transfer_id, decision.state, decision.json)
 
 
 @retry_on_deadlock
@@ -272,8 +258,7 @@ _EVENT_TYPES: Final = {
 
 def _closed(transfer: Transfer, event: TransferEvent) -> queries.TransferRow:
     """Record an event for both parties, and return the transfer as it is now."""
-    row = queries.transfer_row(transfer_id=transfer.pk)
-    payload = queries.event_payload(row)
+    row, payload = queries.transfer_and_payload(transfer_id=transfer.pk)
     wallet_operations.record_events(
         [(party, _EVENT_TYPES[event], payload) for party in (transfer.source_id, transfer.destination_id)]
     )

@@ -18,76 +18,67 @@ from wallets.sql_files import load
 
 
 class TransferRow(NamedTuple):
-    """A transfer with the names of its wallets, as answers show it."""
+    """A transfer as answers show it."""
 
     number: int
     id: UUID
-    parameters: Mapping[str, Any]
     state: str
-    created_at: datetime
-    closed_at: datetime | None
-    originating_wallet: str
-    source_wallet: str
-    destination_wallet: str
+    json: str
 
 
-_ROW = """
-SELECT transfer.number, transfer.id, transfer.parameters::text, transfer.state,
-       transfer.created_at, transfer.closed_at, originator.name, source.name, destination.name
-  FROM transfers_transfer AS transfer
-  JOIN wallets_wallet AS originator ON originator.id = transfer.originator_id
-  JOIN wallets_wallet AS source ON source.id = transfer.source_id
-  JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
-"""
+CREATED_AT_JSON: Final = wallet_queries.time_json("transfer.created_at")
+# The state in which a transfer was created: `closed_from` is empty if it is open, or was completed at once.
+STATE_AS_CREATED: Final = "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
 
 
-# `closed_from` is the state in which it was created; empty if it is open, or was completed at once.
-_ROW_AS_CREATED = _ROW.replace(
-    "transfer.state", "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
-).replace("transfer.closed_at", "CASE transfer.closed_from WHEN '' THEN transfer.closed_at END")
+def transfer_json(*, state: str = "transfer.state", closed_at: str = "transfer.closed_at") -> str:
+    """Return the SQL of a transfer's JSON, see the file; `state` and `closed_at` are SQL."""
+    closed_at_json = wallet_queries.time_json(closed_at)
+    return load("transfers", "parts/transfer_json", state=state, closed_at=closed_at, closed_at_json=closed_at_json)
 
 
-def _rows_json(transfers: str, where: str = "") -> str:
-    """Return the SQL of rows for `page_of`: `transfers` is a table or a subquery of transfers, `where` a condition."""
-    parts = {
-        "transfers": transfers,
-        "where": where,
-        "created_at": wallet_queries.time_json("transfer.created_at"),
-        "closed_at": wallet_queries.time_json("transfer.closed_at"),
-    }
-    return load("transfers", "parts/transfer_rows", **parts)
+def event_payload(*, state: str) -> str:
+    """Return the SQL of the payload of an event about a transfer, see the file; `state` is SQL."""
+    return load("transfers", "parts/transfer_payload", state=state)
 
 
-def _row(row: Sequence[Any]) -> TransferRow:
-    return TransferRow(row[0], row[1], orjson.loads(row[2]), *row[3:])
-
-
-def event_payload(row: TransferRow) -> dict[str, Any]:
-    """Return the payload of an event about a transfer as it is now, in the form of the public service."""
-    named = row.parameters.get("tokens")
-    asked = {"bundle": row.parameters["bundle"]["bundleSize"]} if named is None else {"tokenTransferred": named}
-    return {
-        "transferId": row.id,
-        "walletSender": row.source_wallet,
-        "walletReceiver": row.destination_wallet,
-        **asked,
-        "transferState": row.state,
-        "claim": False,
-    }
-
-
-def transfer_row(*, transfer_id: UUID) -> TransferRow:
+def _rows(transfers: str, where: str = "", *, state: str = "transfer.state", **closed_at: str) -> str:
     """
-    Return one transfer, without authorisation.
+    Return the SQL of rows: those of `TransferRow`, and `payload`.
 
-    :raises transfers.errors.TransferNotFound: no such transfer
+    `transfers` is a table or a subquery of transfers, `where` a condition; `state` and `closed_at` as `transfer_json`.
     """
+    return load(
+        "transfers",
+        "parts/transfer_rows",
+        json=transfer_json(state=state, **closed_at),
+        payload=event_payload(state=state),
+        state=state,
+        created_at_json=CREATED_AT_JSON,
+        transfers=transfers,
+        where=where,
+    )
+
+
+def _in_order(rows: str) -> str:
+    return f"{rows} ORDER BY transfer.number OFFSET (SELECT %(offset)s::bigint)"
+
+
+_BY_ID: Final = "WHERE transfer.id = %(id)s"
+_ONE: Final = _rows("transfers_transfer", _BY_ID)
+_ONE_AS_CREATED: Final = _rows(
+    "transfers_transfer",
+    _BY_ID,
+    state=STATE_AS_CREATED,
+    closed_at="CASE transfer.closed_from WHEN '' THEN transfer.closed_at END",
+)
+
+
+def _read_one(rows: str, arguments: Mapping[str, Any]) -> TransferRow | None:
     with connection.cursor() as cursor:
-        cursor.execute(f"{_ROW} WHERE transfer.id = %s", [transfer_id])
+        cursor.execute(f"SELECT number, id, state, json FROM ({rows}) AS transfer", arguments)  # noqa: S608 - constants
         row = cursor.fetchone()
-    if row is None:
-        raise errors.TransferNotFound(transfer_id)
-    return _row(row)
+    return None if row is None else TransferRow(*row)
 
 
 def transfer_as_created(*, transfer_id: UUID) -> TransferRow:
@@ -96,12 +87,18 @@ def transfer_as_created(*, transfer_id: UUID) -> TransferRow:
 
     :raises transfers.errors.TransferNotFound: no such transfer
     """
-    with connection.cursor() as cursor:
-        cursor.execute(f"{_ROW_AS_CREATED} WHERE transfer.id = %s", [transfer_id])
-        row = cursor.fetchone()
+    row = _read_one(_ONE_AS_CREATED, {"id": transfer_id})
     if row is None:
         raise errors.TransferNotFound(transfer_id)
-    return _row(row)
+    return row
+
+
+def transfer_and_payload(*, transfer_id: UUID) -> tuple[TransferRow, dict[str, Any]]:
+    """Return one transfer that exists, without authorisation, and the payload of an event about it as it is now."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT number, id, state, json, payload::text FROM ({_ONE}) AS transfer", {"id": transfer_id})  # noqa: S608
+        *row, payload = cursor.fetchone()
+    return TransferRow(*row), orjson.loads(payload)
 
 
 _IS_VISIBLE = trust_queries.controls_one_of("transfer.source_id", "transfer.destination_id", "transfer.originator_id")
@@ -113,12 +110,10 @@ def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
     """
-    with connection.cursor() as cursor:
-        cursor.execute(f"{_ROW} WHERE transfer.id = %(id)s AND {_IS_VISIBLE}", {"id": transfer_id, "actor": actor_id})
-        row = cursor.fetchone()
+    row = _read_one(f"{_ONE} AND {_IS_VISIBLE}", {"id": transfer_id, "actor": actor_id})
     if row is None:
         raise errors.TransferNotVisible
-    return _row(row)
+    return row
 
 
 # The wallet columns by which transfers are found, each served by an index that ends in the number.
@@ -194,7 +189,7 @@ SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigin
     is_whole = f"""count(*) = (SELECT %(fetch)s::bigint) OR NOT EXISTS (
     {next_ones.format(columns="")} OFFSET (SELECT {_NEAR_TIMES} * %(most)s::bigint) LIMIT 1
 )"""
-    return wallet_queries.page_of(_rows_json(picked), "number", is_whole=is_whole)
+    return wallet_queries.page_of(_in_order(_rows(picked)), "number", is_whole=is_whole)
 
 
 @cache
@@ -211,8 +206,8 @@ def _page(*, state: str | None, is_of_actor: bool) -> str:
         wallets=trust_queries.CONTROLLED_BY_ACTOR if is_of_actor else trust_queries.LISTED,
     )
     # The planner expects few numbers in an array, and so looks each name up instead of scanning all wallets.
-    rows = _rows_json("transfers_transfer", f"WHERE transfer.number = ANY (ARRAY({numbers}))")
-    return wallet_queries.page_of(rows, "number")
+    rows = _rows("transfers_transfer", f"WHERE transfer.number = ANY (ARRAY({numbers}))")
+    return wallet_queries.page_of(_in_order(rows), "number")
 
 
 def transfers_visible_to(

@@ -133,7 +133,7 @@ def test_a_wallet_is_drained_to_the_last_token_and_not_further(
 def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked: Wallet, sapling: Wallet) -> None:
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
         source, destination = (ledger.WalletReference(id=wallet.pk) for wallet in (stocked, sapling))
-        request = ledger.Request(stocked.pk, stocked.pk, source, destination)
+        request = ledger.Request(stocked.pk, stocked, source, destination)
         decision = ledger.send_bundle(request=request, size=1, wait=False)
 
     assert (decision.state, decision.number) == ("completed", None)

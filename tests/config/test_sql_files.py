@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from config.postgresql.base import numbered
+from transfers import queries
 from wallets import event_sequence, redis_servers
 from wallets.sql_files import load
 
@@ -43,16 +44,20 @@ def part(pattern: str) -> list[str]:
 INSERTED: Final = {
     "announced": [event_sequence.ANNOUNCED],
     "count": part(r"/count_\w+"),
+    "created_at_json": [queries.CREATED_AT_JSON],
     "decision": part("/decision"),
     "groups": ["count(*)"],
     "heads": ["SELECT 0 AS stream, 0::bigint AS number"],
     "is_duplicate": ["false::boolean"],
+    "json": [queries.transfer_json()],
     "new": part("/coins_by_"),
     "parties": ["(0, 0)"],
+    "payload": [queries.event_payload(state="first.state")],
     "reaches": ["SELECT 0::bigint AS number"],
     "selection": part(r"/select_\w+"),
     "since": part("/outcomes_since"),
     "since_checkpoint": part("/since_checkpoint"),
+    "state_as_created": [queries.STATE_AS_CREATED],
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }
 

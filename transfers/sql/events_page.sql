@@ -24,17 +24,10 @@ SELECT shown.number, shown.party, event.id, event.wallet_id, event.type, event.c
  UNION ALL
 SELECT shown.number, shown.party, md5(transfer.id::text || shown.party)::uuid, shown.wallet_id,
        CASE WHEN first.state = 'completed' THEN 'transfer_completed' ELSE 'transfer_requested' END,
-       transfer.created_at,
-       (jsonb_build_object('transferId', transfer.id, 'walletSender', source.name, 'walletReceiver', destination.name,
-                           'transferState', first.state, 'claim', false)
-        || CASE WHEN transfer.parameters ? 'tokens'
-                THEN jsonb_build_object('tokenTransferred', transfer.parameters -> 'tokens')
-                ELSE jsonb_build_object('bundle', transfer.parameters -> 'bundle' -> 'bundleSize') END)::text
+       transfer.created_at, ({payload})::text
   FROM shown JOIN transfers_transfer AS transfer ON transfer.number = shown.number
   JOIN wallets_wallet AS source ON source.id = transfer.source_id
   JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
- CROSS JOIN LATERAL (
-           SELECT CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END
-       ) AS first (state)
+ CROSS JOIN LATERAL (SELECT {state_as_created}) AS first (state)
  WHERE shown.stream > 0
  ORDER BY 1, 2

@@ -38,7 +38,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
            CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
            at, CASE state WHEN 'completed' THEN at END, ''
       FROM guard, (SELECT count(*) FROM changed) AS changed
- RETURNING number, source_id, destination_id, state, created_at
+ RETURNING *
 ), {stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
@@ -46,6 +46,10 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
       FROM written, changed
      WHERE written.state = 'completed'
 )
-SELECT decision.state, decision.source_id, decision.source_name, decision.destination_id, decision.destination_name,
-       written.number, written.created_at
-  FROM decision LEFT JOIN written ON true
+SELECT decision.state, decision.source_id, decision.destination_id, transfer.number,
+       CASE WHEN transfer.number IS NOT NULL THEN {json} END
+  FROM decision LEFT JOIN written AS transfer ON true
+ CROSS JOIN LATERAL (SELECT to_json(%(actor_name)s::text) AS name_json) AS originator
+ CROSS JOIN LATERAL (SELECT to_json(decision.source_name) AS name_json) AS source
+ CROSS JOIN LATERAL (SELECT to_json(decision.destination_name) AS name_json) AS destination
+ CROSS JOIN LATERAL (SELECT {created_at_json} AS created) AS at

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 from config.api.errors import Invalid
 from config.api.json_schemas import Either, Nullable, OneOf
 from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text, Unset
@@ -83,21 +85,9 @@ def read_fulfillment(body: Any) -> dict[str, Any]:
     return values
 
 
-def transfer(row: TransferRow) -> dict[str, Any]:
+def transfer(row: TransferRow) -> orjson.Fragment:
     """Return the body of a transfer."""
-    return {
-        "id": row.id,
-        "type": "send",
-        "parameters": row.parameters,
-        "state": row.state,
-        "created_at": row.created_at,
-        "closed_at": row.closed_at,
-        "active": True,
-        "claim": False,
-        "originating_wallet": row.originating_wallet,
-        "source_wallet": row.source_wallet,
-        "destination_wallet": row.destination_wallet,
-    }
+    return orjson.Fragment(row.json)
 
 
 def pending_sums(sums: PendingSums) -> dict[str, Any]:
