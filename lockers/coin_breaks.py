@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from lockers import coin_outcomes, coin_secrets
 from lockers.models import Coin, LockerTask, ReceiptLine
-from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, Mark, may_become
 
@@ -36,7 +36,7 @@ class Settled:
     @property
     def units(self) -> int:
         """The change of the wallet's balance, in units of 10^-8."""
-        after = sum(WireCoin(denomination, 0).value for state, denomination in self.coins if state in SPENDABLE)
+        after = sum(value_of(denomination) for state, denomination in self.coins if state in SPENDABLE)
         return after - self.spendable_before
 
 
@@ -59,7 +59,7 @@ def settle(*, task: LockerTask, batch: int, keep: bool) -> Settled:
         if big.releasing
         else coin_outcomes.ending_of_break(state=CoinState(big.state), marks=big.outcome, pown=big.pown)
     )
-    spendable_before = WireCoin(big.denomination, 0).value if big.state in SPENDABLE else 0
+    spendable_before = value_of(big.denomination) if big.state in SPENDABLE else 0
     if ending.broken in SPENDABLE:
         # The break was not carried out: the coin leaves its family.
         Coin.objects.filter(pk=big.pk).update(family=None)

@@ -73,6 +73,15 @@ def locker_code(locker: Locker) -> str:
     return vault.open_sealed(locker.code, context=context_of_locker(locker.pk)).decode()
 
 
+def locker_keys(locker: Locker) -> tuple[bytes, ...]:
+    """
+    Return the keys that the 25 servers derive from a locker's code.
+
+    :raises SealBroken: the row's code was not sealed for it
+    """
+    return codes.locker_keys(locker_code(locker))
+
+
 def seal_task_code(code: str, *, task_id: UUID) -> bytes:
     return vault.seal(code.encode(), context=context_of_task(task_id, ""))
 
@@ -117,13 +126,6 @@ def generators(task: LockerTask) -> tuple[bytes, ...]:
     if task.code is None:
         raise ValueError("this task has no generators")
     return _NUMBERS.unpack(vault.open_sealed(task.code, context=context_of_task(task.pk, TaskKind.FIX)))
-
-
-def keys_of(task: LockerTask) -> tuple[bytes, ...]:
-    """Return the 25 keys of the locker that a put fills."""
-    if task.locker is None:
-        raise ValueError("this task fills no locker")
-    return tuple(codes.locker_keys(locker_code(task.locker)))
 
 
 def mask(code: str) -> str:

@@ -8,17 +8,7 @@ coin always contain a subset that adds up to exactly that coin.
 
 from collections.abc import Mapping
 
-from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, Coin
-
-
-def value_of(denomination: int) -> int:
-    """Return the value of a coin of the denomination, in units of 10^-8."""
-    return Coin(denomination, 0).value
-
-
-def total(counts: Mapping[int, int]) -> int:
-    """Return the value of `counts[denomination]` coins of each denomination, in units of 10^-8."""
-    return sum(value_of(denomination) * count for denomination, count in counts.items())
+from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, total_value, value_of
 
 
 def _greedy(available: Mapping[int, int], units: int) -> tuple[dict[int, int], int]:
@@ -60,7 +50,7 @@ def choose_to_break(
 def below_and_above(available: Mapping[int, int], units: int) -> tuple[int, int | None]:
     """Return the nearest amounts that can be made: the highest below `units`, and the lowest above it or None."""
     below = units - _greedy(available, units)[1]
-    everything = total(available)
+    everything = total_value(available)
     if everything <= units:
         return below, None
     # The coins that stay in the wallet are worth the highest amount that leaves at least `units`.

@@ -17,8 +17,9 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from lockers import coin_secrets, coin_selection
+from lockers import coin_secrets
 from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
 
@@ -204,7 +205,7 @@ def drop_settled(*, task_id: UUID) -> int:
     """Delete a task's claims to coins that a wallet holds, and return the value of these in units."""
     with connection.cursor() as cursor:
         cursor.execute(_DROP, _states() | {"task": task_id})
-        return sum(coin_selection.value_of(denomination) for (denomination,) in cursor.fetchall())
+        return sum(value_of(denomination) for (denomination,) in cursor.fetchall())
 
 
 _DROP: Final = f"""

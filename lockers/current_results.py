@@ -17,8 +17,9 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from lockers import coin_outcomes, coin_selection, queries, task_results
+from lockers import coin_outcomes, queries, task_results
 from lockers.models import LockerTask, ReceiptLine
+from lockers.raida.coins import total_value, value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, IN_LOCKER, SPENDABLE, CoinState, TaskKind, TaskState
 from lockers.task_results import Tally
@@ -109,7 +110,7 @@ def as_it_is_now(task: LockerTask) -> tuple[Tally, str, set[int]]:
             if letters == "p" * RAIDA_COUNT:
                 tally.whole += number
             if state in DOUBTFUL and not is_of_a_break:
-                tally.units_for_locker_in_limbo += coin_selection.value_of(denomination) * number
+                tally.units_for_locker_in_limbo += value_of(denomination) * number
             if state in stored:
                 passes.add(letters.count("p"))
             if task.kind == TaskKind.PUT and is_of_a_break:
@@ -162,4 +163,4 @@ SELECT denomination, serial_number, passes FROM (
 def open_coins(*, task_id: UUID) -> tuple[int, int]:
     """Return number and units of the coins of a task whose state is still unknown."""
     counts = queries.count_by_denomination(ReceiptLine.objects.filter(OPEN, task_id=task_id))
-    return sum(counts.values()), coin_selection.total(counts)
+    return sum(counts.values()), total_value(counts)

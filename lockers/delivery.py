@@ -11,10 +11,11 @@ from uuid import UUID
 
 from django.db import connection
 
-from lockers import account_ledger, coin_selection, errors, export_file_names
+from lockers import account_ledger, errors, export_file_names
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import POOL
 from lockers.models import Coin, Export, LockerTask
+from lockers.raida.coins import value_of
 from lockers.states import SPENDABLE, CoinState, FileType, LineType, TaskKind
 from wallets.models import Wallet
 
@@ -23,7 +24,7 @@ def deliver(task: LockerTask) -> Mapping[str, Any]:
     """Deliver the reserved coins of a task that had a coin broken first, and return its result."""
     reserved = Coin.objects.filter(task=task, batch__gt=POOL).order_by("id")
     rows = list(reserved.select_for_update(no_key=True, of=("self",)).values_list("id", "denomination"))
-    if sum(coin_selection.value_of(denomination) for _, denomination in rows) != task.amount:
+    if sum(value_of(denomination) for _, denomination in rows) != task.amount:
         raise AssertionError("the coins that a task has reserved are not worth its amount")
     coin_ids = [coin_id for coin_id, _ in rows]
     if task.kind == TaskKind.TRANSFER:

@@ -14,9 +14,10 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from lockers import coin_secrets, coin_selection, errors, server_letters
+from lockers import coin_secrets, errors, server_letters
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida import codes
+from lockers.raida.coins import total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import (
@@ -174,7 +175,7 @@ def contents_of(*, wallet_list: Sequence[Wallet]) -> list[Contents]:
             if grade is None:
                 continue
             number, units = grades[grade]
-            grades[grade] = number + count, units + count * coin_selection.value_of(denomination)
+            grades[grade] = number + count, units + count * value_of(denomination)
             if grade in SPENDABLE:
                 denominations[denomination] = denominations.get(denomination, 0) + count
         result.append(Contents(wallet, grades, denominations))
@@ -342,10 +343,7 @@ def lockers_page(
         found = found.filter(_is_before(*after))
     rows = list(found[offset : offset + limit])
     held = _counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
-    return [
-        LockerContents(row, sum(held.get(row.pk, {}).values()), coin_selection.total(held.get(row.pk, {})))
-        for row in rows
-    ]
+    return [LockerContents(row, sum(held.get(row.pk, {}).values()), total_value(held.get(row.pk, {}))) for row in rows]
 
 
 def _is_before(moment: datetime, key: UUID) -> Q:
@@ -437,9 +435,7 @@ def export_visible_to(*, actor: Wallet, export_id: UUID) -> ExportView:
 def _export_views(found: QuerySet[Export]) -> list[ExportView]:
     rows = list(found.select_related("task", "wallet"))
     out = _counts_by("export", [row.pk for row in rows], CoinState.EXPORTED)
-    return [
-        ExportView(row, sum(out.get(row.pk, {}).values()), coin_selection.total(out.get(row.pk, {}))) for row in rows
-    ]
+    return [ExportView(row, sum(out.get(row.pk, {}).values()), total_value(out.get(row.pk, {}))) for row in rows]
 
 
 # Statements.
@@ -465,6 +461,6 @@ def statement_of(*, wallet: Wallet, limit: int, offset: int = 0, before: int | N
     return Statement(
         wallet=wallet,
         balance=int(balance or 0),
-        reserved=coin_selection.total(count_by_denomination(reserved)),
+        reserved=total_value(count_by_denomination(reserved)),
         lines=list(lines[offset : offset + limit]),
     )

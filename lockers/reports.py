@@ -10,9 +10,10 @@ from django.db import connection
 from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from lockers import coin_selection, current_results
+from lockers import current_results
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
 from lockers.queries import TaskView
+from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
@@ -38,7 +39,7 @@ def _by_state(rows: Sequence[tuple[str, int, int]]) -> list[CoinCount]:
         CoinCount(
             state,
             sum(number for name, _, number in rows if name == state),
-            sum(coin_selection.value_of(denomination) * number for name, denomination, number in rows if name == state),
+            sum(value_of(denomination) * number for name, denomination, number in rows if name == state),
         )
         for state in CoinState
         if any(name == state for name, _, _ in rows)

@@ -14,9 +14,10 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from lockers import coin_outcomes, coin_selection, current_results, queries, retry_schedule
+from lockers import coin_outcomes, current_results, queries, retry_schedule
 from lockers.coin_outcomes import amount_verb
 from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.raida.coins import total_value
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
 from wallets.audit import listed
@@ -125,7 +126,7 @@ def coins_to_fix(*, wallet_id: UUID) -> int:
 
 def _units(task: LockerTask, *states: CoinState) -> int:
     lines = ReceiptLine.objects.filter(Q(state__in=states) | Q(became__in=states), task=task)
-    return coin_selection.total(queries.count_by_denomination(lines))
+    return total_value(queries.count_by_denomination(lines))
 
 
 def _successor(task: LockerTask) -> str:

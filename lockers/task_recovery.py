@@ -6,10 +6,10 @@ from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_secrets, coin_selection, dispatch, queries, reports, retry_plan
+from lockers import coin_secrets, dispatch, queries, reports, retry_plan
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, echo, export, find, fix, health, peek, put, take
-from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION
+from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, total_value, value_of
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
 from wallets.errors import NotPossible
 
@@ -36,7 +36,7 @@ def _units_in_locker(task: LockerTask) -> int:
     if task.locker_id is None:
         return 0
     held = Coin.objects.filter(locker_id=task.locker_id, state=CoinState.LOCKED).values_list("denomination")
-    return coin_selection.total(dict(held.annotate(number=Count("id"))))
+    return total_value(dict(held.annotate(number=Count("id"))))
 
 
 def _coins_in_file(task: LockerTask) -> int:
@@ -71,7 +71,7 @@ def retry(task: LockerTask) -> LockerTask:
             return peek.start(actor=wallet, code=coin_secrets.task_code(task)).task
         case TaskKind.BREAK:
             denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
-            found = next(each for each in denominations if coin_selection.value_of(each) == task.amount)
+            found = next(each for each in denominations if value_of(each) == task.amount)
             return break_coin.start(actor=wallet, name=name, denomination=found).task
         case TaskKind.FIND:
             return find.start(actor=wallet, name=name).task

@@ -14,9 +14,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from lockers import coin_selection
 from lockers.coin_outcomes import amount_verb, coins_text
 from lockers.models import LockerTask
+from lockers.raida.coins import total_value
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, TaskKind, TaskState
 from wallets.wording import counted, verb
@@ -49,7 +49,7 @@ class Tally:
 
     def add(self, state: CoinState, counts: Mapping[int, int]) -> None:
         """Add `counts[denomination]` coins of each denomination."""
-        self.units[state] = self.units.get(state, 0) + coin_selection.total(counts)
+        self.units[state] = self.units.get(state, 0) + total_value(counts)
         self.count[state] = self.count.get(state, 0) + sum(counts.values())
 
     def units_of(self, *states: CoinState) -> int:

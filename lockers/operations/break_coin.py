@@ -2,10 +2,10 @@
 
 from django.db import transaction
 
-from lockers import coin_selection, errors
+from lockers import errors
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
-from lockers.raida.coins import LOWEST_DENOMINATION, format_amount
+from lockers.raida.coins import LOWEST_DENOMINATION, format_amount, value_of
 from lockers.states import TaskKind
 from wallets.models import Wallet
 
@@ -25,11 +25,8 @@ def start(*, actor: Wallet, name: str, denomination: int) -> Started:
         coin_id = reserve.lock_one_to_break(wallet, denomination)
         if coin_id is None:
             raise errors.NotEnoughCoins(
-                f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
-                " that may be broken"
+                f"The wallet has no free coin of {format_amount(value_of(denomination))} that may be broken"
             )
-        task = new_task.open_task(
-            TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=coin_selection.value_of(denomination)
-        )
+        task = new_task.open_task(TaskKind.BREAK, wallet=wallet, actor=actor, coins=1, amount=value_of(denomination))
         reserve.reserve_to_break(coin_id, task=task)
     return Started(task)

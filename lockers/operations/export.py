@@ -8,12 +8,13 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, coin_selection, delivery, errors, export_file_names, queries
+from lockers import coin_import, coin_secrets, delivery, errors, export_file_names, queries
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
 from lockers.raida import archives, files
 from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.coins import total_value
 from lockers.states import FileType, TaskKind
 from lockers.worker import task_store, waiting_claims
 from trusts import queries as trusts
@@ -43,7 +44,7 @@ def start(*, actor: Wallet, name: str, units: int | None, file_type: FileType, t
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
         if units is None:
-            units = coin_selection.total(queries.free_counts(wallet_id=wallet.pk))
+            units = total_value(queries.free_counts(wallet_id=wallet.pk))
             if not units:
                 reserve.refuse_while_fixing(wallet, {}, 1)
                 raise errors.NotEnoughCoins("The wallet has no free coins")

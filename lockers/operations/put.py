@@ -6,12 +6,12 @@ from typing import Final
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, coin_selection, errors, queries
+from lockers import coin_secrets, errors, queries
 from lockers.models import Locker
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
 from lockers.raida import codes
-from lockers.raida.coins import format_amount
+from lockers.raida.coins import format_amount, value_of
 from lockers.states import TaskKind
 from lockers.worker import task_store
 from wallets.models import Wallet
@@ -71,9 +71,5 @@ def start_one_coin(
     """Start the upload of one coin of a denomination; raises as `start`."""
     counts = queries.free_counts(wallet_id=queries.wallet_of(actor=actor, name=name).pk)
     if not counts.get(denomination):
-        raise errors.NotEnoughCoins(
-            f"The wallet has no free coin of {format_amount(coin_selection.value_of(denomination))}"
-        )
-    return start(
-        actor=actor, name=name, units=coin_selection.value_of(denomination), tag=tag, transmit_code=transmit_code
-    )
+        raise errors.NotEnoughCoins(f"The wallet has no free coin of {format_amount(value_of(denomination))}")
+    return start(actor=actor, name=name, units=value_of(denomination), tag=tag, transmit_code=transmit_code)

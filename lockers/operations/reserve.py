@@ -10,7 +10,7 @@ from lockers import coin_selection, errors, queries
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations.new_task import Started, open_task
-from lockers.raida.coins import format_amount
+from lockers.raida.coins import format_amount, total_value
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, Mark, TaskKind
 from lockers.worker.task_store import BATCH_COINS
@@ -101,7 +101,7 @@ def refuse_while_fixing(wallet: Wallet, available: Mapping[int, int], units: int
     """
     fixing = Coin.objects.filter(wallet=wallet, state__in=SPENDABLE, task__kind=TaskKind.FIX)
     counts = queries.count_by_denomination(fixing)
-    if counts and coin_selection.total(available) + coin_selection.total(counts) >= units:
+    if counts and total_value(available) + total_value(counts) >= units:
         raise errors.CoinsBusy("Coins of this wallet are being repaired; try again in a moment")
 
 
@@ -117,7 +117,7 @@ def _as_many_as(wanted: Mapping[int, int], coin_ids: Sequence[UUID]) -> list[UUI
 
 
 def _refuse_amount(available: Mapping[int, int], units: int) -> None:
-    total = coin_selection.total(available)
+    total = total_value(available)
     if total < units:
         raise errors.NotEnoughCoins(
             f"Not enough coins: {format_amount(total)} of {format_amount(units)} are free in this wallet"

@@ -5,6 +5,7 @@ An amount is an integer number of units of 10^-8 coin; nothing here is a float.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +67,16 @@ class Coin:
         if not LOWEST_DENOMINATION <= denomination <= HIGHEST_DENOMINATION:
             raise errors.BadCoin("a denomination is -8 to 6")
         return cls(denomination, int.from_bytes(data[1:], "big"))
+
+
+def value_of(denomination: int) -> int:
+    """Return the value of a coin of the denomination, in units of 10^-8."""
+    return Coin(denomination, 0).value
+
+
+def total_value(counts: Mapping[int, int]) -> int:
+    """Return the value of `counts[denomination]` coins of each denomination, in units of 10^-8."""
+    return sum(value_of(denomination) * count for denomination, count in counts.items())
 
 
 def format_amount(units: int) -> str:

@@ -16,13 +16,13 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Count, Max, Min
 
-from lockers import account_ledger, coin_breaks, coin_secrets, coin_selection, delivery
+from lockers import account_ledger, coin_breaks, coin_secrets
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK, POOL
 from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.coins import format_amount
+from lockers.raida.coins import format_amount, total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
 from lockers.raida.payloads import (
@@ -87,16 +87,6 @@ def run(task_run: TaskRun) -> None:
     task_run.conclude(reason=reason)
 
 
-def deliver(task_run: TaskRun) -> None:
-    """
-    Make the change that a transfer or an export needs, deliver its coins, and end the task.
-
-    :raises TaskSuperseded: another worker has the task
-    """
-    reason = make_change(task_run)
-    task_run.conclude(reason=reason, deliver=None if reason else delivery.deliver)
-
-
 def make_change(task_run: TaskRun) -> str:
     """
     Break coins until those of a task make its amount. Returns why this failed, or "".
@@ -136,7 +126,7 @@ def assemble(*, held: Claim) -> Next:
         task = LockerTask.objects.get(pk=held.task_id)
         coins = Coin.objects.filter(task=task)
         chosen = _counts(coins.filter(batch__gte=0).values_list("denomination").annotate(number=Count("id")))
-        missing = (task.amount or 0) - coin_selection.total(chosen)
+        missing = (task.amount or 0) - total_value(chosen)
         if missing == 0:
             return Next.NOTHING
         pool = list(
@@ -144,15 +134,15 @@ def assemble(*, held: Claim) -> Next:
         )
         last = coins.filter(batch__gte=0).aggregate(last=Max("batch"))["last"]
         for row in sorted(pool, key=lambda one: -one.denomination):
-            if coin_selection.value_of(row.denomination) <= missing:
-                missing -= coin_selection.value_of(row.denomination)
+            if value_of(row.denomination) <= missing:
+                missing -= value_of(row.denomination)
                 pool.remove(row)
                 # A few coins more than the size of a batch: a separate batch would cost a round trip.
                 Coin.objects.filter(pk=row.pk, task=task).update(batch=last or 0, locker=task.locker)
         if missing == 0:
             return Next.NOTHING
         for row in sorted(pool, key=lambda one: one.denomination):
-            if row.state == CoinState.BANK and coin_selection.value_of(row.denomination) > missing:
+            if row.state == CoinState.BANK and value_of(row.denomination) > missing:
                 lowest = coins.aggregate(lowest=Min("batch"))["lowest"]
                 Coin.objects.filter(pk=row.pk, task=task).update(
                     batch=min(FIRST_BREAK, lowest - 1), family=row.pk, outcome=_UNASKED

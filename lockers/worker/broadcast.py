@@ -110,7 +110,7 @@ class TaskRun:
         # Attempts that ended at a quorum while answers were outstanding.
         self._hearings: list[_Heard] = []
         # A find has several lockers: its coins carry their keys themselves.
-        self.keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
+        self.keys = coin_secrets.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
 
     def coins(self, batch: int) -> list[CoinWork]:
         self._flush()

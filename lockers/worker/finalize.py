@@ -20,14 +20,13 @@ from lockers import (
     coin_breaks,
     coin_outcomes,
     coin_secrets,
-    coin_selection,
     current_results,
     server_letters,
     task_results,
 )
-from lockers.models import Coin, Locker, LockerTask
-from lockers.raida import codes
+from lockers.models import Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.coins import total_value
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 from lockers.task_results import Tally
@@ -216,7 +215,7 @@ def _conclude_batch(
         for raida, letter in enumerate(ending.shown if batch != coin_breaks.POOL else ""):
             board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
         if kind.state in SPENDABLE:
-            tally.spendable_before += coin_selection.total(alike.counts)
+            tally.spendable_before += total_value(alike.counts)
         if ending.state is None:
             _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
             continue
@@ -225,7 +224,7 @@ def _conclude_batch(
         if ending.pown == "p" * RAIDA_COUNT:
             tally.whole += sum(alike.counts.values())
         if ending.state is CoinState.LIMBO and kind.is_put:
-            tally.units_for_locker_in_limbo += coin_selection.total(alike.counts)
+            tally.units_for_locker_in_limbo += total_value(alike.counts)
         if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
             arrived.add(kind)
         changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
@@ -324,11 +323,12 @@ def _numbers_to_keep(
     rows = _of_kind(task.id, batch, kind)
     if kept is coin_outcomes.Secrets.REVERTED:
         return {
-            row.pk: _Sealed(None, coin_secrets.seal_numbers(_keys_of(row.locker), coin_id=row.pk))
+            row.pk: _Sealed(None, coin_secrets.seal_numbers(coin_secrets.locker_keys(row.locker), coin_id=row.pk))
             for row in rows.select_related("locker")
+            if row.locker is not None
         }
     # The keys of a put's locker are in no coin's row yet; the numbers that a take or an import proposed are.
-    keys = coin_secrets.keys_of(task) if task.kind == TaskKind.PUT else None
+    keys = coin_secrets.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
     found: dict[UUID, _Sealed] = {}
     for coin_id, secrets, proposed in rows.values_list("id", "secrets", "proposed"):
         held = None
@@ -341,11 +341,6 @@ def _numbers_to_keep(
             None if keys is None else coin_secrets.seal_numbers(keys, coin_id=coin_id),
         )
     return found
-
-
-def _keys_of(locker: Locker | None) -> Sequence[bytes]:
-    assert locker is not None
-    return tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
 
 
 def _of_kind(task_id: UUID, batch: int, kind: _Kind) -> QuerySet[Coin]:

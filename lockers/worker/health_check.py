@@ -20,7 +20,6 @@ from django.db.models.functions import Now
 
 from lockers import coin_secrets
 from lockers.models import Coin, Locker
-from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -259,7 +258,7 @@ def _numbers_of(row: Coin) -> Sequence[bytes] | None:
 def _keys_of(locker: Locker) -> Sequence[bytes] | None:
     """Return a locker's keys; None if no configured key opens its code."""
     try:
-        return codes.locker_keys(coin_secrets.locker_code(locker))
+        return coin_secrets.locker_keys(locker)
     except SealBroken:
         return None
 

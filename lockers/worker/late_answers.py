@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from lockers import coin_secrets, current_results
 from lockers.models import Attempt, Coin, LockerTask
-from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -30,7 +29,7 @@ from lockers.server_letters import NOT_WAITED_FOR, of_peek
 from lockers.states import SPENDABLE, CoinState, Mark, TaskKind, TaskState
 from lockers.transport import Results
 from lockers.worker import messages
-from lockers.worker.messages import CoinWork, Reply, Targets
+from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 
 # The letter of a reply in a receipt.
 SHOWN: Final[Mapping[Reply, str]] = {
@@ -165,11 +164,11 @@ def _lost(task: LockerTask) -> LostAnswers:
         denomination__in={denomination for denomination, _ in open_lines},
         serial_number__in={number for _, number in open_lines},
     )
-    keys: Sequence[bytes] | None = None
+    keys: Numbers | None = None
     assert task.finished_at is not None
     if task.kind == TaskKind.PUT and task.locker is not None:
         rows = rows.filter(locker=task.locker, state=CoinState.LOCKED)
-        keys = tuple(codes.locker_keys(coin_secrets.locker_code(task.locker)))
+        keys = coin_secrets.locker_keys(task.locker)
     else:
         rows = rows.filter(state__in=SPENDABLE, task=None, changed_at=task.finished_at, proposed__isnull=False)
     found = [row for row in rows.order_by("id") if (row.denomination, row.serial_number) in open_lines]
@@ -180,7 +179,7 @@ def _lost(task: LockerTask) -> LostAnswers:
             pown=row.pown,
             marks=Mark.UNASKED * RAIDA_COUNT,
             old=coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
-            new=tuple(keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)),
+            new=keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk),
         )
         for row in found
     ]

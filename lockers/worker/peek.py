@@ -171,7 +171,7 @@ def look_into(
     """
     missed: list[tuple[messages.Listing, tuple[bytes, ...], str]] = []
     for candidate in codes.candidates(code):
-        keys = tuple(codes.locker_keys(candidate))
+        keys = codes.locker_keys(candidate)
         call = Call(command=Command.PEEK, payloads={raida: encode_peek(keys[raida]) for raida in range(RAIDA_COUNT)})
         results = listening.ask(
             asked,

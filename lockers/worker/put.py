@@ -19,7 +19,7 @@ from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step
-from lockers.worker import break_coin, broadcast, messages, task_store
+from lockers.worker import broadcast, messages, task_store
 from lockers.worker.broadcast import GRACE_MOVE, GRACE_PUT, Request, TaskRun
 from lockers.worker.messages import ASKED, MOVED, MOVED_AGAIN, CoinWork, Reply, Table, every
 from lockers.worker.task_store import Claim
@@ -42,10 +42,6 @@ def run(task_run: TaskRun) -> None:
 
     :raises TaskSuperseded: another worker has the task
     """
-    reason = break_coin.make_change(task_run) if task_run.task.plan.get("breaks") else ""
-    if reason:
-        task_run.conclude(reason=reason)
-        return
     numbers = [batch for batch in task_store.batches(task_id=task_run.task.id) if batch >= 0]
     undecided = []
     for position, batch in enumerate(numbers):

@@ -25,7 +25,6 @@ from django.db import connection
 
 from lockers import coin_secrets, transport
 from lockers.models import Coin, Locker
-from lockers.raida import codes
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -173,7 +172,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:
         )
         if not rows:
             continue
-        keys = tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
+        keys = coin_secrets.locker_keys(locker)
         repairs.append(
             _LockerRepair(
                 locker_id=locker.pk,

@@ -1,15 +1,16 @@
 """
-Run a claimed task: load it, call the function of its kind, and end it.
+Run a claimed task: load it, break coins for change where needed, and call the module of its kind, which ends it.
 
-Each kind has a module, to be read from top to bottom. Each step reads the marks of the coins in the database first, so
+Each module is to be read from top to bottom. Each step reads the marks of the coins in the database first, so
 that a step that was interrupted does only what is left of it.
 """
 
-import logging
+from typing import Final
 
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
+from lockers import delivery
 from lockers.models import LockerTask
 from lockers.states import TaskKind
 from lockers.worker import (
@@ -28,12 +29,12 @@ from lockers.worker import (
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.task_store import Claim
 
-_log = logging.getLogger(__name__)
-
 
 def run(held: Claim) -> None:
     """
     Bring a claimed task to its final state.
+
+    If its coins do not make its amount, larger coins are broken first.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -47,33 +48,27 @@ def run(held: Claim) -> None:
         task_store.write_marks(held=held)
     task_run = TaskRun(held, task)
     try:
-        _do(task_run)
+        if reason := break_coin.make_change(task_run) if task.plan.get("breaks") else "":
+            task_run.conclude(reason=reason)
+        elif task.kind in (TaskKind.TRANSFER, TaskKind.EXPORT):
+            task_run.conclude(deliver=delivery.deliver)
+        else:
+            _KINDS[TaskKind(task.kind)].run(task_run)
     finally:
         task_run.stop_listening()
 
 
-def _do(task_run: TaskRun) -> None:
-    match task_run.task.kind:
-        case TaskKind.PUT:
-            put.run(task_run)
-        case TaskKind.IMPORT:
-            import_.run(task_run)
-        case TaskKind.TAKE:
-            take.run(task_run)
-        case TaskKind.FIND:
-            find.run(task_run)
-        case TaskKind.BREAK:
-            break_coin.run(task_run)
-        case TaskKind.FIX:
-            fix.run(task_run)
-        case TaskKind.TRANSFER | TaskKind.EXPORT:
-            break_coin.deliver(task_run)
-        case TaskKind.HEALTH:
-            health_check.run(task_run)
-        case TaskKind.PEEK:
-            peek.run(task_run)
-        case TaskKind.ECHO:
-            echo.run(task_run)
+_KINDS: Final = {
+    TaskKind.PUT: put,
+    TaskKind.TAKE: take,
+    TaskKind.IMPORT: import_,
+    TaskKind.FIND: find,
+    TaskKind.FIX: fix,
+    TaskKind.BREAK: break_coin,
+    TaskKind.PEEK: peek,
+    TaskKind.HEALTH: health_check,
+    TaskKind.ECHO: echo,
+}
 
 
 def settle_overdue(held: Claim) -> None:

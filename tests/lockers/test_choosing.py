@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockers import coin_selection
-from lockers.coin_selection import value_of
+from lockers.raida.coins import total_value, value_of
 
 COUNTS = st.dictionaries(st.integers(-1, 2), st.integers(0, 4), max_size=4)
 
@@ -28,7 +28,7 @@ def test_the_choice_is_exact_and_the_smallest_there_is(available: dict[int, int]
 
     assert (None if chosen is None else sum(chosen.values())) == _by_trying_everything(available, units)
     if chosen is not None:
-        assert coin_selection.total(chosen) == units
+        assert total_value(chosen) == units
         assert all(0 < count <= available[denomination] for denomination, count in chosen.items())
 
 

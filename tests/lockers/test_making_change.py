@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockers import coin_selection
-from lockers.coin_selection import value_of
 from lockers.localnet.payloads import verdicts as encode_verdicts
-from lockers.raida.coins import Coin
+from lockers.raida.coins import Coin, total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.transport import Answer, NoResponse
@@ -34,8 +33,8 @@ def test_each_denomination_is_worth_ten_of_the_next() -> None:
     assert (value_of(-8), value_of(0), value_of(6)) == (1, 10**8, 10**14)
     for low, high in pairwise(DENOMINATIONS):
         assert value_of(high) == 10 * value_of(low)
-    assert coin_selection.total({-8: 3, 0: 2, 6: 1}) == 3 + 2 * 10**8 + 10**14
-    assert coin_selection.total({}) == 0
+    assert total_value({-8: 3, 0: 2, 6: 1}) == 3 + 2 * 10**8 + 10**14
+    assert total_value({}) == 0
 
 
 @many
@@ -50,13 +49,13 @@ def test_a_coin_is_broken_only_where_it_must_be_and_makes_up_the_rest(
         # It can be made without, there is too little, or no coin that is left over may be broken.
         whole = coin_selection.choose(available, units) or _greedy(available, units)
         over = {each for each in DENOMINATIONS if available.get(each, 0) > whole.get(each, 0)}
-        rest = units - coin_selection.total(whole)
+        rest = units - total_value(whole)
         bigger = {each for each in over if value_of(each) > rest and breakable.get(each, 0) > 0 and each > -8}
         assert exact is not None or not bigger
         return
     assert exact is None
     chosen, broken = plan
-    rest = units - coin_selection.total(chosen)
+    rest = units - total_value(chosen)
     assert all(0 < count <= available[each] for each, count in chosen.items())
     assert available[broken] > chosen.get(broken, 0)
     assert breakable[broken] > 0

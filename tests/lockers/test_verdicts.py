@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockers import task_results
-from lockers.coin_selection import value_of
 from lockers.models import LockerTask
+from lockers.raida.coins import value_of
 from lockers.states import CoinState, TaskKind
 from lockers.task_results import ASKED_AGAIN, Left, Tally
 

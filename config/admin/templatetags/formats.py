@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lockers import coin_selection
+from lockers.raida.coins import value_of
 
 register = template.Library()
 
@@ -113,7 +113,7 @@ def number(value: int | None) -> str:
 @register.filter
 def denomination(value: int) -> str:
     """Return the value of a denomination in coins."""
-    return coins(coin_selection.value_of(value))
+    return coins(value_of(value))
 
 
 @register.filter

@@ -7,8 +7,14 @@ from typing import Any, Final
 
 from config.api.errors import Invalid
 from config.api.validation import Number, Text
-from lockers import coin_selection
-from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, UNITS_PER_COIN, format_amount, parse_amount
+from lockers.raida.coins import (
+    HIGHEST_DENOMINATION,
+    LOWEST_DENOMINATION,
+    UNITS_PER_COIN,
+    format_amount,
+    parse_amount,
+    value_of,
+)
 from lockers.raida.errors import InvalidAmount
 
 # In coins: more than the sum of all coins of all denominations.
@@ -49,7 +55,7 @@ class Amount:
 
 
 _COIN_VALUES: Final = {
-    denomination: format_amount(coin_selection.value_of(denomination))
+    denomination: format_amount(value_of(denomination))
     for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
 }
 
@@ -97,7 +103,7 @@ def denominations(counts: Mapping[int, int]) -> dict[str, int]:
     if not counts:
         return {}
     return {
-        format_amount(coin_selection.value_of(denomination)): counts.get(denomination, 0)
+        format_amount(value_of(denomination)): counts.get(denomination, 0)
         for denomination in range(max(counts), min(counts) - 1, -1)
     }
 

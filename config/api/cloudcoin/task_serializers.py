@@ -6,10 +6,10 @@ from typing import Any, Final
 from django.conf import settings
 
 from config.api.cloudcoin.fields import coins, seconds
-from lockers import coin_selection
 from lockers.models import LockerTask
 from lockers.operations.new_task import Started
 from lockers.queries import Receipt, TaskView
+from lockers.raida.coins import value_of
 from lockers.states import TaskKind, TaskState
 
 
@@ -133,7 +133,7 @@ def data_of(view: TaskView) -> dict[str, Any]:
             listed = result.get("coins", [])
             return {
                 "total": coins(result.get("total", 0)),
-                "coins": [{**coin, "value": coins(coin_selection.value_of(coin["denomination"]))} for coin in listed],
+                "coins": [{**coin, "value": coins(value_of(coin["denomination"]))} for coin in listed],
                 **_code_used(view),
             }
         case TaskKind.IMPORT:
@@ -217,7 +217,7 @@ def receipt(found: Receipt) -> dict[str, Any]:
             {
                 "sn": line.serial_number,
                 "denomination": line.denomination,
-                "value": coins(coin_selection.value_of(line.denomination)),
+                "value": coins(value_of(line.denomination)),
                 "pown": line.pown,
                 "result": line.became or line.state,
                 **({} if line.became is None else {"result_at_first": line.state}),

@@ -11,14 +11,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lockers.localnet import minting
 from lockers.localnet.fleet import ADMIN_KEY_SIZE, CannotStart, read_admin_key
-from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, Coin, format_amount
+from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, format_amount, value_of
 from lockers.raida.files import write_bin
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.transport import Server, servers_from_settings
 
 _MOST_COINS = 65_535
 _VALUES = {
-    format_amount(Coin(denomination, 0).value): denomination
+    format_amount(value_of(denomination)): denomination
     for denomination in range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
 }
 _ITEM = re.compile(r"([0-9.]+)x([0-9]{1,5})")
