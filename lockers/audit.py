@@ -19,6 +19,7 @@ from lockers.states import (
     TaskState,
 )
 from wallets.audit import FINDINGS_PER_CHECK, Finding, listed
+from wallets.sql_files import load
 
 # What the models and their constraints do not say; the rest is checked from them (`wallets.audit.broken_rules`).
 _SPENDABLE: Final = listed(SPENDABLE)
@@ -68,17 +69,9 @@ _CHECKS: Final = {
             SELECT coalesce(sum(10::numeric ^ (line.denomination + 8)), 0) FROM lockers_receiptline AS line
             WHERE line.task_id = task.id AND coalesce(line.became, line.state) IN {_PUT})
     """,  # noqa: S608 - constants
-    "task says that coins are unknown while they are": f"""
-        SELECT task.id::text FROM lockers_lockertask AS task
-        LEFT JOIN (SELECT line.task_id, sum(10::numeric ^ (line.denomination + 8)) AS units
-                     FROM lockers_receiptline AS line
-                     JOIN lockers_coin AS coin USING (denomination, serial_number)
-                    WHERE {OPEN_SQL.format("line")}
-                      AND coin.state IN {_DOUBTFUL} AND coin.family IS DISTINCT FROM coin.id
-                    GROUP BY 1) AS unknown ON unknown.task_id = task.id
-        WHERE task.kind IN ('{TaskKind.PUT}', '{TaskKind.TAKE}') AND task.state <> '{TaskState.RUNNING}'
-          AND coalesce((task.result->>'total_unknown')::numeric, 0) <> coalesce(unknown.units, 0)
-    """,  # noqa: S608 - constants
+    "task says that coins are unknown while they are": load(
+        "lockers", "wrong_unknown_totals", is_open=OPEN_SQL.format("line"), doubtful=_DOUBTFUL
+    ),
     "line of a receipt is open while its coin is in doubt": f"""
         SELECT concat(line.task_id, ' ', line.denomination, '#', line.serial_number) FROM lockers_receiptline AS line
         WHERE {OPEN_SQL.format("line")} AND NOT EXISTS (

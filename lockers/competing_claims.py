@@ -22,6 +22,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
+from wallets.sql_files import load
 
 # How long a claim waits for earlier ones: longer than any task may take. A coin that is in limbo for longer waits for
 # servers that are down, and so would the claim.
@@ -231,30 +232,8 @@ def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
     )
 
 
-# A claim that may begin: no other is being decided, and no earlier one waits.
-_IS_FIRST: Final = """
-NOT EXISTS (SELECT FROM lockers_coin AS other
-             WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
-               AND other.state = ANY(%(held)s))
-AND NOT EXISTS (SELECT FROM lockers_coin AS other
-                 WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
-                   AND other.state = 'waiting' AND (other.created_at, other.id) < (mine.created_at, mine.id))
-"""
-_PROMOTE: Final = f"""
-WITH first AS MATERIALIZED (
-    SELECT id, batch AS waited_in FROM lockers_coin AS mine
-     WHERE task_id = %(task)s AND state = 'waiting' AND {_IS_FIRST} ORDER BY denomination, serial_number
-       FOR NO KEY UPDATE
-), numbered AS (
-    SELECT id, waited_in, (row_number() OVER (PARTITION BY waited_in ORDER BY id) - 1) / %(size)s AS position FROM first
-), batched AS (
-    SELECT id, waited_in, dense_rank() OVER (ORDER BY waited_in DESC, position) - 1 AS batch FROM numbered
-), promoted AS (
-    UPDATE lockers_coin SET state = 'incoming', batch = batched.batch, outcome = %(marks)s
-      FROM batched WHERE lockers_coin.id = batched.id RETURNING batched.batch, batched.waited_in
-)
-SELECT batch, waited_in, count(*) FROM promoted GROUP BY batch, waited_in
-"""  # noqa: S608 - constants
+_IS_FIRST: Final = load("lockers", "parts/claim_is_first")
+_PROMOTE: Final = load("lockers", "promote_claims", is_first=_IS_FIRST)
 
 
 def left_of(*, task_id: UUID) -> tuple[int, int]:
@@ -291,17 +270,4 @@ def unpark(*, limit: int) -> list[UUID]:
         return [task_id for (task_id,) in cursor.fetchall()]
 
 
-_UNPARK: Final = f"""
-UPDATE lockers_lockertask SET is_parked = false, rung_at = now() WHERE id IN (
-    SELECT id FROM lockers_lockertask AS task WHERE task.state = 'running' AND task.is_parked AND (
-           task.deadline < now()
-        OR NOT EXISTS (SELECT FROM lockers_coin WHERE task_id = task.id AND state = 'waiting')
-        OR EXISTS (
-            SELECT FROM lockers_coin AS mine WHERE mine.task_id = task.id AND mine.state = 'waiting' AND (
-                   EXISTS (SELECT FROM lockers_coin AS other
-                            WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
-                              AND other.state = ANY(%(held)s) AND {_IS_SETTLED})
-                OR {_IS_FIRST})))
-     ORDER BY task.created_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING id
-"""  # noqa: S608 - constants
+_UNPARK: Final = load("lockers", "unpark_tasks", is_first=_IS_FIRST, is_settled=_IS_SETTLED)
