@@ -51,15 +51,34 @@ _LITTLE: Final = 600
 _OPTIMISTIC: Final = OptimisticPage()
 
 
-@cache
-def _page(*, at_once: bool, is_first: bool) -> str:
+def _rows(*, listed: str, at_once: bool, more: str = "") -> str:
+    """Return the SQL of wallets as JSON. `listed` is SQL of their `id` and `is_own`, `more` that of further fields."""
     if at_once:
         counted = load("transfers", "parts/counted_together", limit=str(_LITTLE))
     else:
         counted = load("transfers", "parts/counted_one_by_one", since_checkpoint=_SINCE_CHECKPOINT)
-    rows = load("transfers", "parts/wallet_rows", listed=controlled_in_order(is_first=is_first), counted=counted)
+    is_all = ", wallet.is_all" if at_once else ""
+    json = load("transfers", "parts/wallet_json", more=more)
+    return load("transfers", "parts/wallet_rows", listed=listed, counted=counted, json=json, is_all=is_all)
+
+
+@cache
+def _page(*, at_once: bool, is_first: bool) -> str:
+    rows = _rows(listed=controlled_in_order(is_first=is_first), at_once=at_once)
     is_whole = "coalesce(bool_and(is_all), true)" if at_once else "true"
     return page_of(rows, "is_own", "created_at::text", "id::text", is_whole=is_whole)
+
+
+_ONE: Final = _rows(
+    listed="SELECT %(id)s::uuid AS id, true AS is_own", at_once=False, more=load("transfers", "parts/wallet_more")
+)
+
+
+def wallet_json(*, wallet_id: UUID) -> str:
+    """Return the JSON of one wallet that exists, without authorisation."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ONE, {"id": wallet_id})
+        return str(cursor.fetchone()[0])
 
 
 def wallets_page(*, actor_id: UUID, limit: int, offset: int = 0, after: Sequence[Any] | None = None) -> JsonPage:

@@ -25,6 +25,7 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 """
 
 from collections.abc import Sequence
+from functools import cache
 from random import randint
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -122,6 +123,13 @@ def listed_parameters(token_ids: Sequence[UUID]) -> str:
     return orjson.dumps({"tokens": token_ids}).decode()
 
 
+@cache
+def _send_statement(*, select: str, count: str, is_keyed: bool) -> str:
+    parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
+    written = {"json": transfer_json(), "created_at_json": CREATED_AT_JSON}
+    return load("transfers", "send", **parts, **written, **(_KEYED if is_keyed else _UNKEYED))
+
+
 def _send(request: Request, arguments: dict[str, Any], *, select: str, count: str) -> Decision:
     arguments |= {
         "id": request.id,
@@ -134,10 +142,7 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
     }
     if request.claim is not None:
         arguments |= {"key": request.claim.key, "fingerprint": request.claim.fingerprint}
-    keyed = _UNKEYED if request.claim is None else _KEYED
-    parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
-    written = {"json": transfer_json(), "created_at_json": CREATED_AT_JSON}
-    statement = load("transfers", "send", **parts, **keyed, **written)
+    statement = _send_statement(select=select, count=count, is_keyed=request.claim is not None)
     with connection.cursor() as cursor:
         try:
             cursor.execute(statement, arguments)

@@ -1,7 +1,7 @@
 """Operations on trusts. Each function is one transaction and authorises on locked rows."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Unpack
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -63,19 +63,16 @@ def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
 
 
 @retry_on_deadlock
-def describe_wallet(
-    *, actor: Wallet, wallet_id: UUID, about: str | None = None, display_name: str | None = None
-) -> Wallet:
+def describe_wallet(*, actor: Wallet, wallet_id: UUID, **changes: Unpack[wallet_operations.WalletChanges]) -> None:
     """
-    Set the given fields of a wallet's description and return the wallet.
+    Set the given fields of a wallet's description.
 
-    :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
     with transaction.atomic(savepoint=False):
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
             raise wallet_errors.WalletNotControlled("You do not have permission to update this wallet")
-        return wallet_operations.change_wallet(wallet_id=wallet_id, about=about, display_name=display_name)
+        wallet_operations.change_wallet(wallet_id=wallet_id, **changes)
 
 
 @retry_on_deadlock

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
@@ -133,16 +133,17 @@ def record_events(events: Sequence[tuple[UUID, EventType, Mapping[str, Any]]]) -
         )
 
 
-def change_wallet(*, wallet_id: UUID, about: str | None = None, display_name: str | None = None) -> Wallet:
-    """
-    Set the given fields of a wallet's description and return the wallet. The caller has authorised it.
+class WalletChanges(TypedDict, total=False):
+    """The fields of a wallet that its controllers change."""
 
-    :raises WalletNotFound: no such wallet
-    """
-    changes = {field: value for field, value in (("about", about), ("display_name", display_name)) if value is not None}
+    about: str
+    display_name: str
+
+
+def change_wallet(*, wallet_id: UUID, **changes: Unpack[WalletChanges]) -> None:
+    """Set the given fields of a wallet. The caller has authorised it."""
     if changes:
         Wallet.objects.filter(pk=wallet_id).update(**changes)
-    return queries.wallet_by_id(wallet_id)
 
 
 @sensitive_variables("password")

@@ -1,9 +1,8 @@
 """Reading wallets, tokens and credentials."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -13,6 +12,7 @@ from django.db.models import Q
 
 from wallets import errors, names
 from wallets.models import ApiKey, Wallet
+from wallets.sql_files import load
 
 
 def digest(secret: str) -> bytes:
@@ -226,34 +226,19 @@ class Credentials:
         return self.api_key_id is not None and not self.api_key_is_revoked and self.bearer_token_id is not None
 
 
-_WALLET_FIELDS = ["id", "name", "about", "display_name", "logo_url", "created_at"]
-_LOOK_UP = """
-SELECT api_key.id,
-       api_key.revoked_at IS NOT NULL OR coalesce(api_key.expires_at <= now(), false),
-       coalesce(api_key.batch_access, false),
-       coalesce(api_key.last_used_at < now() - interval '1 hour', api_key.id IS NOT NULL, false)
-           OR coalesce(bearer.last_used_at < now() - interval '1 hour', bearer.id IS NOT NULL, false),
-       bearer.id,
-       wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at
-       {answer_columns}
-FROM (SELECT 1) AS one
-LEFT JOIN wallets_apikey AS api_key ON api_key.digest = %(api_key)s
-LEFT JOIN wallets_bearertoken AS bearer
-       ON bearer.digest = %(bearer)s AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
-LEFT JOIN wallets_wallet AS wallet ON wallet.id = bearer.wallet_id
-{answer_join}
-"""
-_LOOK_UP_CREDENTIALS = _LOOK_UP.format(answer_columns="", answer_join="")
+# What requests read of their caller; other columns are loaded when they are read.
+_WALLET_FIELDS: Final = ["id", "name"]
+_LOOK_UP_CREDENTIALS: Final = load("wallets", "credentials", answer_columns="", answer_join="")
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
 # The look-up takes the lock too; if the first request commits in between, the unique key of the row decides.
-_LOOK_UP_CREDENTIALS_AND_ANSWER = _LOOK_UP.format(
-    answer_columns=""",
-       answer.fingerprint, answer.status, answer.body, answer.result_id, """
+_LOOK_UP_CREDENTIALS_AND_ANSWER: Final = load(
+    "wallets",
+    "credentials",
+    answer_columns=", answer.fingerprint, answer.status, answer.body, answer.result_id, "
     + HOLDS_KEY.format(wallet="wallet.id"),
-    answer_join="""LEFT JOIN wallets_idempotentanswer AS answer
-       ON answer.wallet_id = wallet.id AND answer.key = %(key)s""",
+    answer_join="LEFT JOIN wallets_idempotentanswer AS answer ON answer.wallet_id = wallet.id AND answer.key = %(key)s",
 )
 
 
@@ -272,42 +257,17 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
     with connection.cursor() as cursor:
         cursor.execute(statement, arguments)
         row: Sequence[Any] = cursor.fetchone()
-    stored: Sequence[Any] = row[11:] if idempotency_key is not None else (None, None, None, None, None)
+    stored: Sequence[Any] = row[7:] if idempotency_key is not None else (None, None, None, None, None)
     return Credentials(
         api_key_id=row[0],
         api_key_is_revoked=row[1],
         api_key_may_batch=row[2],
         use_is_stale=row[3],
         bearer_token_id=row[4],
-        wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:11]),
+        wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:7]),
         answer=None if stored[0] is None else StoredAnswer(bytes(stored[0]), *stored[1:4]),
         holds_key=stored[4],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WalletRow:
-    """A wallet with its token counts, as lists show it."""
-
-    id: UUID
-    name: str
-    about: str
-    display_name: str
-    logo_url: str | None
-    created_at: datetime
-    tokens: TokenCount
-
-
-# Returns the token counts of wallets. Implemented by `transfers.counters`, which this app cannot import.
-Counting = Callable[[Iterable[UUID]], Mapping[UUID, TokenCount]]
-
-
-def wallet_row(wallet: Wallet, *, counting: Counting) -> WalletRow:
-    """Return one wallet as the lists show it."""
-    return WalletRow(
-        wallet.id, wallet.name, wallet.about, wallet.display_name, wallet.logo_url, wallet.created_at,
-        counting([wallet.id]).get(wallet.id, NO_TOKENS),
-    )  # fmt: skip
 
 
 class JsonPage(NamedTuple):

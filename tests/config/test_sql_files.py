@@ -42,6 +42,8 @@ def part(pattern: str) -> list[str]:
 
 # What may be inserted at each place of a statement: each part, or the like of what the code writes there.
 INSERTED: Final = {
+    "answer_columns": [" "],
+    "answer_join": [" "],
     "announced": [event_sequence.ANNOUNCED],
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],

@@ -9,7 +9,6 @@ from config.api.json_schemas import Nullable
 from config.api.validation import Guid, Shape, Text
 from wallets import passwords
 from wallets.models import Wallet
-from wallets.queries import WalletRow
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ WALLET_EXAMPLE: Final = {
     "tokens_available": 98,
     "tokens_pending": 2,
 }
+# `wallet` repeats the name, for clients of the service's later version.
 ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, "display_name": Nullable("Alice"), "wallet": "alice"}
 TOKEN_EXAMPLE: Final = {
     "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
@@ -82,26 +82,6 @@ TOKEN_EXAMPLE: Final = {
 def from_json(json: str) -> Any:
     """Return JSON text from PostgreSQL as a value that is rendered unchanged."""
     return orjson.Fragment(json)
-
-
-def wallet(row: WalletRow) -> dict[str, Any]:
-    """
-    Return the body of `GET /wallets/{id}`. `wallet` repeats the name, for clients of the service's later version.
-
-    All fields but the last two are those of the list (`transfers.counters.wallets_page`).
-    """
-    return {
-        "id": row.id,
-        "name": row.name,
-        "about": row.about or None,
-        "logo_url": row.logo_url,
-        "created_at": row.created_at,
-        "tokens_in_wallet": row.tokens.total,
-        "tokens_available": row.tokens.available,
-        "tokens_pending": row.tokens.pending,
-        "display_name": row.display_name or None,
-        "wallet": row.name,
-    }
 
 
 def created_wallet(created: Wallet) -> dict[str, Any]:

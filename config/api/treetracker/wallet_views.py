@@ -113,7 +113,7 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
-        return Response(wallet_serializers.wallet(queries.wallet_row(wallet, counting=counters.token_counts)))
+        return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
     @describe(
         "Describe a wallet",
@@ -130,8 +130,8 @@ class WalletViewSet(ApiViewSet):
     def partial_update(self, request: Request, wallet_id: str) -> Response:
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
-        changed = trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
-        return Response(wallet_serializers.wallet(queries.wallet_row(changed, counting=counters.token_counts)))
+        trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
+        return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
 
 class TokenViewSet(ApiViewSet):

@@ -1,9 +1,7 @@
--- Wallets with their token counts as JSON, in the fields and the order of
--- config.api.treetracker.wallet_serializers.wallet up to its last two.
+-- Wallets with their token counts, as JSON.
 WITH page AS (
-    SELECT listed.*, wallet.written
+    SELECT wallet.*, listed.is_own
       FROM ({listed}) AS listed JOIN wallets_wallet AS wallet ON wallet.id = listed.id
 ), {counted}
-SELECT concat(written, ',"tokens_in_wallet":', held, ',"tokens_available":', held - reserved,
-              ',"tokens_pending":', reserved, '}') AS json, counted.*
-  FROM counted ORDER BY is_own, created_at, id
+SELECT {json} AS json, wallet.is_own, wallet.created_at, wallet.id{is_all}
+  FROM counted AS wallet ORDER BY wallet.is_own, wallet.created_at, wallet.id
