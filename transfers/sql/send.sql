@@ -52,4 +52,4 @@ SELECT decision.state, decision.source_id, decision.destination_id, transfer.num
  CROSS JOIN LATERAL (SELECT to_json(%(actor_name)s::text) AS name_json) AS originator
  CROSS JOIN LATERAL (SELECT to_json(decision.source_name) AS name_json) AS source
  CROSS JOIN LATERAL (SELECT to_json(decision.destination_name) AS name_json) AS destination
- CROSS JOIN LATERAL (SELECT {created_at_json} AS created OFFSET 0) AS at
+ CROSS JOIN LATERAL (SELECT {created_at_json} AS created LIMIT 1) AS at
