@@ -90,19 +90,41 @@ def test_what_is_written_while_a_backup_is_made_is_not_in_it(
         assert other.execute("SELECT outcome FROM lockers_coin").fetchall() == [(Mark.SENT * 25,)]
 
 
-def test_a_restore_with_a_row_less_than_was_backed_up_is_refused(
+def test_a_restore_that_differs_in_the_rows_of_a_table_is_refused(
     alice: Wallet, empty_database: Any, tmp_path: Path
 ) -> None:
+    """A row less, a row more, so that there are as many in all, and a table that is not in the manifest."""
     backups.back_up(tmp_path / "backup")
     path = tmp_path / "backup" / backups.MANIFEST
     manifest = json.loads(path.read_text())
-    manifest["counts"]["wallets_token"] += 1
+    counts = manifest["counts"]
+    assert counts.pop("lockers_locker") == 0
+    counts["wallets_token"] += 1
+    counts["wallets_wallet"] -= 1
     path.write_text(json.dumps(manifest))
 
     restored = restore(tmp_path / "backup", empty_database)
 
     assert restored.returncode == 1
-    assert "What was restored is not what was backed up: wallets_token." in restored.stderr
+    assert (
+        "What was restored is not what was backed up: lockers_locker, wallets_token, wallets_wallet." in restored.stderr
+    )
+
+
+def test_a_restore_that_fails_leaves_the_database_as_it_was(
+    alice: Wallet, empty_database: Any, tmp_path: Path
+) -> None:
+    backups.back_up(tmp_path / "backup")
+    with psycopg.connect(empty_database) as other:
+        # Stands where the last of the tables is to be made.
+        other.execute("CREATE VIEW wallets_wallet AS SELECT 1")
+
+    restored = restore(tmp_path / "backup", empty_database)
+
+    assert restored.returncode == 1
+    assert 'relation "wallets_wallet" already exists' in restored.stderr
+    with psycopg.connect(empty_database) as other:
+        assert other.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
 
 def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice: Wallet, tmp_path: Path, settings: Any) -> None:
