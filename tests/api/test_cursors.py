@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from django.db import connection
 
-from tests.api.caller import Caller, answer, logged_in, refusal
+from tests.api.caller import Caller, answer, refusal
 from tests.support.pagination import next_path
 from transfers import bulk
 from transfers import operations as transfers
@@ -47,9 +47,7 @@ def lists(alice: Caller, bob: Caller) -> dict[str, Listed]:
     transfers.issue_tokens(wallet=actor, count=12)
     (token,) = Token.objects.filter(wallet=actor).order_by("arrival").values_list("pk", flat=True)[:1]
     ways = [("alice", "sapling"), ("sapling", "alice")] * 2
-    moves = [
-        transfers.send_tokens(actor=actor, sender=here, receiver=there, token_ids=[token]) for here, there in ways
-    ]
+    moves = [transfers.send_tokens(actor=actor, sender=here, receiver=there, token_ids=[token]) for here, there in ways]
     moved, also_moved, reserved, also_reserved = (
         transfers.send_bundle(actor=actor, sender="alice", receiver=name, size=size)
         for name, size in (("sapling", 4), ("sapling", 1), ("bobby", 4), ("bobby", 1))

@@ -111,9 +111,7 @@ def test_a_restore_that_differs_in_the_rows_of_a_table_is_refused(
     )
 
 
-def test_a_restore_that_fails_leaves_the_database_as_it_was(
-    alice: Wallet, empty_database: Any, tmp_path: Path
-) -> None:
+def test_a_restore_that_fails_leaves_the_database_as_it_was(alice: Wallet, empty_database: Any, tmp_path: Path) -> None:
     backups.back_up(tmp_path / "backup")
     with psycopg.connect(empty_database) as other:
         # Stands where the last of the tables is to be made.
