@@ -3,7 +3,7 @@ How many transfers ended in which way since the beginning, without counting them
 
 As for the tallies of tokens, a checkpoint says up to which number all is counted (`wallets.event_sequence`). Later ones
 are read by the index on the number: a transfer that completed at once from its own row, one that was decided later from
-the two events, one for each party, that announced its end.
+the event for its source that announced its end.
 """
 
 from typing import Any, Final

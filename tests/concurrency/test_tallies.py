@@ -1,13 +1,16 @@
 """Counts of tokens while transfers are under way."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
-from transfers import counters, errors, operations
+from transfers import counters, errors, operations, outcome_counts
+from transfers.models import Transfer
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets.models import Token, Wallet
@@ -62,6 +65,88 @@ def test_control_folding_up_to_the_newest_number_loses_it(
 
     assert (held(stocked), held(sapling)) == (38, 2)
     assert (told(stocked), told(sapling)) == (39, 1)
+
+
+@contextmanager
+def a_writer_that_has_no_number_yet() -> Iterator[None]:
+    """
+    Keep a transaction open in which a writer has announced itself and has not taken a number.
+
+    What is final then ends one number earlier than before: the announcement is less than any number to come.
+    """
+    announced, commit = threading.Event(), threading.Event()
+
+    def announce() -> None:
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SELECT {event_sequence.ANNOUNCED}")
+                announced.set()
+                assert commit.wait(timeout=30)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=announce, daemon=True)
+    thread.start()
+    assert announced.wait(timeout=30)
+    try:
+        yield
+    finally:
+        commit.set()
+        thread.join(timeout=30)
+
+
+def settled() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(event_sequence.SETTLED)
+        return int(cursor.fetchone()[0])
+
+
+def test_nothing_is_counted_twice_where_what_is_final_ends_earlier_than_before(
+    stocked: Wallet, sapling: Wallet, bob: Wallet
+) -> None:
+    def fold() -> None:
+        assert counters.roll_up()
+        assert outcome_counts.roll_up()
+
+    def check() -> None:
+        assert (told(stocked), told(sapling)) == (held(stocked), held(sapling))
+        ended = {state: Transfer.objects.filter(state=state).count() for state in ("completed", "cancelled", "failed")}
+        assert outcome_counts.totals() == ended
+
+    pending = [operations.send_bundle(actor=stocked, sender="alice", receiver="bobby", size=1) for _ in range(2)]
+    operations.send_bundle(actor=stocked, sender="alice", receiver="sapling", size=3)
+    fold()
+    before = settled()
+    with a_writer_that_has_no_number_yet():
+        assert settled() == before - 1
+        fold()
+        # Behind what is final, by one statement or by a decision.
+        operations.send_bundle(actor=stocked, sender="alice", receiver="sapling", size=1)
+        operations.accept(actor=bob, transfer_id=pending[0].id)
+        operations.decline(actor=bob, transfer_id=pending[1].id)
+        fold()
+    check()
+    fold()
+    check()
+    assert outcome_counts.totals() == {"completed": 3, "cancelled": 1, "failed": 0}
+    assert_sound()
+
+
+@pytest.mark.parametrize("decide", ["accept", "decline"])
+def test_an_outcome_is_counted_once_where_what_is_final_ends_between_its_two_events(
+    stocked: Wallet, bob: Wallet, decide: str
+) -> None:
+    pending = operations.send_bundle(actor=stocked, sender="alice", receiver="bobby", size=1)
+    getattr(operations, decide)(actor=bob, transfer_id=pending.id)
+    outcome = {"accept": "completed", "decline": "cancelled"}[decide]
+    expected = {"completed": 0, "cancelled": 0, "failed": 0} | {outcome: 1}
+
+    with a_writer_that_has_no_number_yet():
+        assert outcome_counts.roll_up()
+    assert outcome_counts.totals() == expected
+    assert outcome_counts.roll_up()
+    assert outcome_counts.totals() == expected
 
 
 @pytest.mark.parametrize("folders", [1, 3])

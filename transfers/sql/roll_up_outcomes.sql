@@ -1,8 +1,9 @@
--- Adds the transfers since the checkpoint to the tallies. Each outcome gets a row, so all have the same checkpoint.
+-- Adds the transfers since the checkpoint to the tallies. Each outcome gets a row, so all have the same checkpoint. What is
+-- final may end a number earlier than at the time of the checkpoint (`wallets.event_sequence`), which then stays.
 WITH since AS ({since})
 INSERT INTO transfers_outcometally AS tally (outcome, transfers, number)
 SELECT known.outcome, coalesce(sum(since.transfers), 0), %(until)s
   FROM unnest(%(all)s::text[]) AS known (outcome) LEFT JOIN since ON since.outcome = known.outcome
  GROUP BY known.outcome
     ON CONFLICT (outcome) DO UPDATE
-   SET transfers = tally.transfers + EXCLUDED.transfers, number = EXCLUDED.number
+   SET transfers = tally.transfers + EXCLUDED.transfers, number = greatest(tally.number, EXCLUDED.number)
