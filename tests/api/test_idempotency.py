@@ -15,6 +15,9 @@ from wallets import operations
 from wallets.models import IdempotentAnswer, Wallet
 
 RUNNING = refusal(409, "A request with this Idempotency-Key is still running")
+LOST = refusal(
+    409, "The answer kept for this Idempotency-Key can no longer be read; look up what became of the request"
+)
 OTHER_REQUEST = refusal(422, "This Idempotency-Key was used for another request")
 
 
@@ -130,6 +133,27 @@ def test_a_stored_answer_cannot_be_read_in_the_database(alice: Caller) -> None:
     (stored,) = IdempotentAnswer.objects.all()
 
     assert b"sapling" not in bytes(stored.body)
+
+
+def test_an_answer_is_read_with_the_key_by_which_it_was_stored_while_that_is_configured(
+    alice: Caller, settings: Any
+) -> None:
+    first = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    stored, settings.VAULT_KEY = settings.VAULT_KEY, "YW5vdGhlciB2YXVsdCBrZXksIDMyIGJ5dGVzIGxvbmc="
+    before = Wallet.objects.count()
+
+    try:
+        for old_keys, expected in (([stored], answer(first)), ([], LOST)):
+            settings.VAULT_OLD_KEYS = old_keys
+            idempotency._ciphers.cache_clear()
+            assert answer(alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")) == expected
+        # A new answer is stored with the new key alone.
+        alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-2")
+        again = alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="k-2")
+        assert (answer(again), again["Idempotency-Replayed"]) == ((200, {"wallet": "seedling"}), "true")
+    finally:
+        idempotency._ciphers.cache_clear()
+    assert Wallet.objects.count() == before + 1
 
 
 def test_an_answer_is_kept_for_seven_days(alice: Caller) -> None:

@@ -126,6 +126,44 @@ def test_requests_of_a_wallet_and_of_an_api_key_are_limited_on_both_surfaces(
     assert statuses[-1] == 429
 
 
+@pytest.mark.parametrize("of_wallet", [0, 5])
+@pytest.mark.parametrize("of_key", [0, 6])
+@pytest.mark.parametrize("of_tasks", [0, 7])
+def test_each_limit_is_on_or_off_by_its_own_setting(
+    alice: Caller, settings: Any, of_wallet: int, of_key: int, of_tasks: int
+) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = of_wallet, of_key
+    settings.TASKS_PER_MINUTE = of_tasks
+    alice.api_key = wallets.create_api_key(name="partner")[1]
+
+    plain, task = alice.get("/api/v1/wallets"), alice.get("/api/v1/echo")
+
+    limited = [("wallet", of_wallet), ("api-key", of_key)]
+    for response, quotas in ((plain, limited), (task, [*limited, ("wallet-tasks", of_tasks)])):
+        expected = ", ".join(f'"{name}";q={limit};w=60' for name, limit in quotas if limit)
+        assert (response.status_code, response.headers.get("RateLimit-Policy", "")) == (200, expected)
+
+
+def test_who_is_refused_waits_for_the_limit_that_is_reached_and_nothing_is_counted(
+    alice: Caller, settings: Any
+) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = 1, 9
+    alice.api_key = wallets.create_api_key(name="partner")[1]
+    assert alice.wallet is not None
+    assert alice.get("/wallets?limit=1").status_code == 200
+    # The window of the wallet ends before that of the key.
+    redis_client(settings.REDIS_URL).pexpire(f"coppice:requests:wallet:{alice.wallet.pk}", 20_000)
+
+    refusals = [alice.get("/wallets?limit=1") for _ in range(2)]
+
+    for each in refusals:
+        told = re.fullmatch(r'"wallet";r=0;t=(\d+), "api-key";r=8;t=(\d+)', each.headers["RateLimit"])
+        assert each.status_code == 429
+        assert told is not None
+        assert each.headers["Retry-After"] == told[1]
+        assert 0 < int(told[1]) <= 20 < int(told[2]) <= 60
+
+
 def test_nobody_is_limited_while_the_counters_are_away(alice: Caller, settings: Any) -> None:
     settings.TASKS_PER_MINUTE = 1
     shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"

@@ -324,6 +324,33 @@ def test_a_manager_that_the_dismissed_one_let_in_goes_with_it(
     assert managers == [carol]
 
 
+def test_what_the_wallet_set_up_itself_outlives_the_end_of_what_it_managed_by_its_manager(
+    alice: Caller, mona: Any, xena: Any, carol: Caller
+) -> None:
+    """mona lets alice manage xena. With mona goes alice's control of xena, and nothing that alice asked for herself."""
+    managed = in_the_name_of_alice(mona, "manage")
+    assert say(xena, "accept", managed["id"])[0] == 200
+    own = [ask(alice, kind, "carol")[1] for kind in ("send", "receive")]
+    given = ask(alice, "yield", "carol")[1]
+    for trust in (own[0], given):
+        assert say(carol, "accept", trust["id"])[0] == 200
+    of_xena = ask(xena, "send", "carol")[1]
+    begun = ask(alice, "send", "carol", requester_wallet="xena")
+    assert begun[0] == 403, "xena has asked already"
+    before = {str(pk): state for pk, state in Trust.objects.values_list("pk", "state")}
+
+    status, body = dismiss(alice, alice.wallet, "mona")
+
+    assert status == 200
+    assert {row["id"] for row in body["trust_relationships"]} == {str(mona.trust), managed["id"]}
+    after = {str(pk): state for pk, state in Trust.objects.values_list("pk", "state")}
+    changed = {pk for pk in before if before[pk] != after[pk]}
+    assert changed == {str(mona.trust), managed["id"]}
+    assert {each["id"] for each in (*own, given, of_xena)} <= set(after) - changed
+    assert not queries.controls(actor_id=alice.wallet.pk, wallet_id=xena.wallet.pk)
+    assert queries.controls(actor_id=carol.wallet.pk, wallet_id=alice.wallet.pk)
+
+
 def test_a_manager_that_left_cannot_come_back_by_accepting_again(alice: Caller, mona: Any) -> None:
     """A `yield` that mona declined herself is withdrawn with the rest, else she could accept it again."""
     say(alice, "decline", mona.trust)

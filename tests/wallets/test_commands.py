@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from config import celery_settings, tasks
 from config.celery import app
-from wallets import operations, queries
+from wallets import errors, operations, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +77,23 @@ def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once() -> None:
     with pytest.raises(CommandError, match="20 to 256"):
         run("create_api_key", "weak", "--key", "short")
     assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "is_accepted"),
+    [
+        ("k" * 19, False), ("k" * 20, True), ("k" * 256, True), ("k" * 257, False), ("!" * 10 + "~" * 10, True),
+        ("k" * 20 + " ", False), ("k" * 20 + "\t", False), ("k" * 20 + "\x7f", False), ("k" * 20 + "é", False),
+        ("", False),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_taken_over_has_20_to_256_visible_characters(key: str, is_accepted: bool) -> None:
+    if is_accepted:
+        assert operations.create_api_key(name="partner", key=key)[1] == key
+    else:
+        with pytest.raises(errors.InvalidApiKey):
+            operations.create_api_key(name="partner", key=key)
+    assert ApiKey.objects.count() == int(is_accepted)
 
 
 def test_a_new_password_revokes_what_the_old_one_obtained() -> None:

@@ -123,6 +123,25 @@ def test_the_clock_audits_when_the_last_one_is_long_ago(settings: Any) -> None:
     assert AuditRun.objects.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("result", "seconds", "is_due"),
+    [
+        ("failed", 0, False), ("failed", 55, False), ("failed", 65, True), ("sound", 65, False),
+        ("unsound", 65, False), ("running", 65, False),
+    ],
+)  # fmt: skip
+def test_the_clock_audits_again_a_minute_after_one_that_failed(result: str, seconds: int, is_due: bool) -> None:
+    then = timezone.now() - timedelta(seconds=seconds)
+    AuditRun.objects.create(
+        result=result,
+        findings_count=int(result == "unsound"),
+        started_at=then,
+        finished_at=None if result == "running" else then,
+    )
+
+    assert audits.is_due() is is_due
+
+
 def test_the_clock_never_audits_if_the_settings_say_so(settings: Any) -> None:
     settings.AUDIT_EVERY_MINUTES = 0
 

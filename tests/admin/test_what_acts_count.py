@@ -1,0 +1,120 @@
+"""
+The numbers on which an operator decides: each counts what belongs to its row, and not what stands beside it.
+
+The world has two of everything, of two wallets: see `tests.transfers.frames`.
+"""
+
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from config.admin.actions import transfers as transfer_actions
+from config.admin.actions import trusts as trust_actions
+from config.admin.actions import wallets as wallet_actions
+from config.admin.actions.base import AdminAction
+from tests.desk.running import run
+from tests.transfers import frames
+from tests.transfers.frames import World
+from transfers.models import Transfer
+from trusts.models import Trust
+from wallets.models import ApiKey, BearerToken, Token
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def olga() -> User:
+    return User.objects.create_superuser("olga")
+
+
+@pytest.fixture
+def world(olga: User) -> World:
+    return frames.build()
+
+
+def shown(action: type[AdminAction], row: Any, **values: Any) -> Any:
+    return action().snapshot(row, values)
+
+
+def test_bearer_tokens_are_counted_that_are_valid_and_of_the_wallet(world: World, olga: User) -> None:
+    counts = {"alice": 2, "bobby": 1, "carol": 0}
+
+    for name, count in counts.items():
+        wallet = world.wallet(name)
+        assert shown(wallet_actions.RevokeBearerTokens, wallet) == {"valid_bearer_tokens": count}
+        assert shown(wallet_actions.SetPassword, wallet) == {
+            "valid_bearer_tokens": count, "passwords_set_by_operators": 0,
+        }  # fmt: skip
+        why = wallet_actions.RevokeBearerTokens().why_not(olga, wallet)
+        assert why == ("" if count else "it has no valid bearer token")
+    for token in BearerToken.objects.all():
+        is_valid = world.names[str(token.pk)] in {"token 1 of alice", "token 2 of alice", "token of bobby"}
+        assert shown(wallet_actions.RevokeBearerToken, token) == {"valid": is_valid}
+        assert wallet_actions.RevokeBearerToken().why_not(olga, token) == ("" if is_valid else "it is no longer valid")
+
+
+def test_what_operators_did_before_is_counted_by_verb_and_row(world: World) -> None:
+    alice, bob = world.wallet("alice"), world.wallet("bobby")
+    run(wallet_actions.SetPassword, alice)
+    run(transfer_actions.IssueTokens, bob, count=1)
+    run(transfer_actions.IssueTokens, bob, count=1)
+
+    passwords = [shown(wallet_actions.SetPassword, each)["passwords_set_by_operators"] for each in (alice, bob)]
+    issues = [shown(transfer_actions.IssueTokens, each)["issues_by_operators"] for each in (alice, bob)]
+
+    assert (passwords, issues) == ([1, 0], [0, 2])
+
+
+def test_keys_of_the_name_are_counted_that_are_valid(world: World, olga: User) -> None:
+    assert shown(wallet_actions.CreateApiKey, None, name="partner") == {"valid_keys_of_this_name": 3}
+    assert shown(wallet_actions.CreateApiKey, None, name="another") == {"valid_keys_of_this_name": 0}
+    for action in (wallet_actions.RotateApiKey, wallet_actions.RevokeApiKey):
+        for key in ApiKey.objects.all():
+            is_valid = world.names[str(key.pk)] != "revoked key"
+            assert shown(action, key)["valid"] is is_valid
+            assert action().why_not(olga, key) == ("" if is_valid else "it is no longer valid")
+
+
+def test_what_is_cancelled_or_ended_is_shown_as_it_is(world: World) -> None:
+    offered = Transfer.objects.get(pk=world.id_of("alice offers rita"))
+    asked = Transfer.objects.get(pk=world.id_of("rita asks alice"))
+    assert shown(transfer_actions.CancelTransfer, offered) == {
+        "state": "pending", "tokens_asked": 1, "tokens_reserved": 1,
+    }  # fmt: skip
+    assert shown(transfer_actions.CancelTransfer, asked) == {
+        "state": "requested", "tokens_asked": 1, "tokens_reserved": 0,
+    }  # fmt: skip
+    for name, state in (("alice may send to bobby", "trusted"), ("rita may send to alice", "requested")):
+        assert shown(trust_actions.EndTrust, Trust.objects.get(pk=world.id_of(name))) == {"state": state}
+
+
+def test_captures_are_counted_that_have_a_token_already(world: World) -> None:
+    issued = [str(capture) for capture in Token.objects.values_list("capture_id", flat=True)[:2]]
+    captures = " ".join([*issued, str(uuid4())])
+
+    assert shown(transfer_actions.IssueTokens, world.wallet("rita"), captures=captures) == {
+        "issues_by_operators": 0, "captures_issued_already": 2,
+    }  # fmt: skip
+
+
+MOST: Final = transfer_actions.MAXIMUM_ISSUE
+
+
+@pytest.mark.parametrize(("count", "is_valid"), [(0, False), (1, True), (MOST, True), (MOST + 1, False), (-1, False)])
+def test_so_many_tokens_are_issued_at_once_by_number(count: int, is_valid: bool) -> None:
+    assert transfer_actions.IssueForm({"count": str(count)}).is_valid() is is_valid
+    assert MOST == 100_000
+
+
+@pytest.mark.parametrize(("lines", "message"), [(3, ""), (4, "At most 3 tokens at once; the file has 4 capture ids.")])
+def test_so_many_tokens_are_issued_at_once_by_file(lines: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_actions, "MAXIMUM_ISSUE", 3)
+    text = "\n".join(str(uuid4()) for _ in range(lines))
+
+    form = transfer_actions.IssueForm({}, {"file": SimpleUploadedFile("captures.csv", text.encode())})
+
+    assert form.is_valid() is (not message)
+    assert form.non_field_errors() == ([message] if message else [])
