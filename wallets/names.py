@@ -23,10 +23,13 @@ MAXIMUM_KEY_LENGTH: Final = 1024
 
 # "The request will work if any or all of the hyphens are removed", but they are allowed nowhere else.
 _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-# PostgreSQL accepts a UUID in braces and with hyphens in other places; Python accepts urn:uuid: too. A name that
-# leaves 32 hexadecimal digits without these is refused.
-_ORNAMENT: Final = re.compile(r"urn:|uuid:|[{}()\[\]\u2212]")
+# PostgreSQL accepts a UUID in braces and with hyphens in other places; Python accepts urn:uuid: and the digits of every
+# script too. Quotes and look-alikes of the hyphen are printed like an id. A name that leaves 32 hexadecimal digits
+# without these, that is without everything but letters and digits, is refused.
+_PREFIX: Final = re.compile(r"urn:|uuid:")
 _DIGITS: Final = re.compile(r"[0-9a-f]{32}")
+# A letter that is printed as a dash.
+_PROLONGED_SOUND_MARK: Final = "\u30fc"
 _SHORTEST_ID: Final = 32
 # Names that need no further check: visible ASCII, shorter than an id.
 PLAIN: Final = r"^[!-~]{3,31}$"
@@ -77,12 +80,16 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def is_like_id(name: str) -> bool:
-    """Return whether a name has the form of an id in any spelling: hyphens, braces, `urn:uuid:`, any width."""
+    """Return whether the letters and digits of a name, in any script or width, are an id, whatever stands between."""
     key = name_key(name)
     if len(key) < _SHORTEST_ID:
         return False
-    bare = _ORNAMENT.sub("", key)
-    return bool(_DIGITS.fullmatch("".join(each for each in bare if unicodedata.category(each) != "Pd")))
+    bare = (
+        str(unicodedata.decimal(each, each))
+        for each in _PREFIX.sub("", key)
+        if each.isalnum() and each != _PROLONGED_SOUND_MARK
+    )
+    return bool(_DIGITS.fullmatch("".join(bare)))
 
 
 def refusal(name: str) -> errors.InvalidWalletName | errors.WalletNameLength | None:

@@ -15,7 +15,7 @@ from wallets.queries import WalletReference
 
 ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
 HEX = ID.replace("-", "")
-# Every way in which a parser of ours, PostgreSQL's or Python's reads an id, and what NFKC makes one.
+# Every way in which a parser of ours, PostgreSQL's or Python's reads an id, what NFKC makes one, and look-alikes.
 SPELLINGS = [
     ID,
     ID.upper(),
@@ -36,6 +36,12 @@ SPELLINGS = [
     ID.replace("-", "\u2013"),
     ID.replace("-", "\u2212"),
     "".join(chr(ord(character) + 0xFEE0) for character in HEX),
+    # Python's `UUID` accepts the digits of every script.
+    "".join(chr(0x0660 + int(character)) if character.isdecimal() else character for character in ID),
+    "".join(chr(0x0966 + int(character)) if character.isdecimal() else character for character in HEX),
+    # Printed like the hyphen, or put around an id by programs and people.
+    *(ID.replace("-", character) for character in "\u02d7\u2043\u2796\u30fc\u00af_.:/~+"),
+    *(f"{first}{ID}{last}" for first, last in ("<>", '""', "''", "\u3014\u3015", "\u2768\u2769", "\u201c\u201d", "#/")),
 ]
 INVISIBLE = [
     "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180b", "\u200b", "\u200d", "\u202e", "\u2060",
