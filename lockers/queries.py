@@ -20,16 +20,7 @@ from lockers.raida import codes
 from lockers.raida.coins import total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
-from lockers.states import (
-    BETWEEN_WALLETS,
-    HELD,
-    IN_LOCKER,
-    SPENDABLE,
-    CoinState,
-    LockerState,
-    TaskKind,
-    TaskState,
-)
+from lockers.states import BETWEEN_WALLETS, HELD, IN_LOCKER, SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import names
 from wallets import queries as wallets

@@ -17,12 +17,7 @@ from lockers.raida.authenticity import AN_SIZE, created_an, is_safe_pan
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
-from lockers.raida.payloads import (
-    CoinAnPan,
-    decode_verdicts,
-    encode_create_coins,
-    encode_pown,
-)
+from lockers.raida.payloads import CoinAnPan, decode_verdicts, encode_create_coins, encode_pown
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.transport import Answer, Call, Server
 

@@ -37,9 +37,7 @@ from lockers.raida.payloads import (
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step
 from lockers.transport import Answer, Call, NoResponse, Results
-from lockers.worker import (
-    task_store,
-)
+from lockers.worker import task_store
 from lockers.worker.broadcast import GRACE_MOVE, Request, TaskRun
 from lockers.worker.messages import ASKED, FOUND, MOVED, CoinWork, Reply, Table, Targets, every, read
 from lockers.worker.task_store import Claim

@@ -21,15 +21,7 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM
 from lockers.states import Mark, Step, TaskKind
 from lockers.transport import NO_GRACE, Answer, Call, GraceWindow, NoResponse, Results
-from lockers.worker import (
-    circuit_breaker,
-    finalize,
-    late_answers,
-    listening,
-    messages,
-    request_encryption,
-    task_store,
-)
+from lockers.worker import circuit_breaker, finalize, late_answers, listening, messages, request_encryption, task_store
 from lockers.worker.messages import MOVED, CoinWork, Reader, Reply, Table, Targets
 from lockers.worker.task_store import Claim, Intent, Settled
 

@@ -13,10 +13,7 @@ from lockers.raida.payloads import encode_empty
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import TaskState
 from lockers.transport import Answer, Call
-from lockers.worker import (
-    circuit_breaker,
-    finalize,
-)
+from lockers.worker import circuit_breaker, finalize
 from lockers.worker.broadcast import TaskRun
 
 _WRITE: Final = """

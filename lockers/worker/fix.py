@@ -14,9 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from lockers import (
-    coin_secrets,
-)
+from lockers import coin_secrets
 from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
 from lockers.raida.authenticity import fix_an, is_locker_key
@@ -27,12 +25,7 @@ from lockers.raida.payloads import CoinAn, FixRequest
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, Mark, Step, TaskKind
 from lockers.transport import Answer, Call
-from lockers.worker import (
-    finalize,
-    health_check,
-    request_encryption,
-    task_store,
-)
+from lockers.worker import finalize, health_check, request_encryption, task_store
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import MOVED, CoinWork, Reply, Table, Targets
 from lockers.worker.task_store import Claim

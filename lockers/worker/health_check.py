@@ -26,15 +26,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, Mark, Step, TaskState
 from lockers.transport import Call, Results
 from lockers.vault import SealBroken
-from lockers.worker import (
-    broadcast,
-    circuit_breaker,
-    finalize,
-    late_answers,
-    messages,
-    request_encryption,
-    task_store,
-)
+from lockers.worker import broadcast, circuit_breaker, finalize, late_answers, messages, request_encryption, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import BATCH_COINS, Claim, fence

@@ -14,22 +14,14 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import (
-    coin_import,
-    coin_secrets,
-)
+from lockers import coin_import, coin_secrets
 from lockers.competing_claims import Arrivals
 from lockers.errors import InvalidLockerRequest
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskState
-from lockers.worker import (
-    finalize,
-    incoming,
-    task_store,
-    waiting_claims,
-)
+from lockers.worker import finalize, incoming, task_store, waiting_claims
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim

@@ -13,19 +13,7 @@ from django.db.models.functions import Now
 from lockers import delivery
 from lockers.models import LockerTask
 from lockers.states import TaskKind
-from lockers.worker import (
-    break_coin,
-    echo,
-    finalize,
-    find,
-    fix,
-    health_check,
-    import_,
-    peek,
-    put,
-    take,
-    task_store,
-)
+from lockers.worker import break_coin, echo, finalize, find, fix, health_check, import_, peek, put, take, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.task_store import Claim
 

@@ -12,25 +12,14 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import (
-    coin_secrets,
-    fair_queue,
-)
+from lockers import coin_secrets, fair_queue
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind, TaskState
-from lockers.worker import (
-    finalize,
-    incoming,
-    late_answers,
-    listening,
-    peek,
-    task_store,
-    waiting_claims,
-)
+from lockers.worker import finalize, incoming, late_answers, listening, peek, task_store, waiting_claims
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork
 from lockers.worker.task_store import BATCH_COINS, Claim

@@ -17,9 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import (
-    coin_secrets,
-)
+from lockers import coin_secrets
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin

@@ -12,11 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
-from lockers import (
-    coin_secrets,
-    competing_claims,
-    task_results,
-)
+from lockers import coin_secrets, competing_claims, task_results
 from lockers.competing_claims import Arrivals
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Step, TaskKind
