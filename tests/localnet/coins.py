@@ -1,4 +1,4 @@
-"""Coins on a local network, and commands to one server, without the words that each takes on the wire."""
+"""Mints coins on a local network, and sends commands to one server."""
 
 import itertools
 import secrets

@@ -13,7 +13,7 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 @pytest.fixture
 def network(running_network: LocalNetwork) -> LocalNetwork:
-    """A network that behaves, whatever the test before told it to do; coins and lockers are those that were made."""
+    """A network without faults; coins and lockers of earlier tests remain."""
     running_network.clear()
     running_network.forget_seen()
     return running_network

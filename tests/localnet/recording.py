@@ -93,7 +93,7 @@ def recorded_exchanges(vectors: list[dict] = VECTORS) -> list[Recorded]:
 
 @dataclass
 class _Model:
-    """What a recorded server held, as far as its recording tells."""
+    """What a recorded server held, as far as the recording shows."""
 
     ans: dict[Coin, bytes] = field(default_factory=dict)
     lockers: dict[bytes, list[Coin]] = field(default_factory=lambda: defaultdict(list))
@@ -102,7 +102,7 @@ class _Model:
 
 
 class Reenactment:
-    """One log, played from its beginning against a network that knows nothing yet."""
+    """One log, replayed from its beginning against an empty network."""
 
     def __init__(self, network: LocalNetwork) -> None:
         self._network = network
@@ -384,7 +384,7 @@ class Reenactment:
 
 
 def exchange(host: str, port: int, request: bytes, *, over_tcp: bool) -> bytes:
-    """Send bytes as they are and return whatever comes back."""
+    """Send bytes unchanged and return the answer."""
     kind = socket.SOCK_STREAM if over_tcp else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as sock:
         sock.settimeout(10)

@@ -191,7 +191,7 @@ def knows(group: int, code: int) -> bool:
 
 
 def respond(data: bytes, status: int, payload: bytes | None = None, find_key: wire.FindKey | None = None) -> bytes:
-    """What the local network would send as its answer to a whole message."""
+    """Return what the local network would answer to a whole message."""
     memory = wire.Memory()
     find_key = find_key or (lambda kind, reference: None)
     reading = wire.read_header(data, memory, raida=data[2], knows=knows, find_key=find_key)

@@ -48,7 +48,7 @@ class Time:
 
 
 class Books:
-    """One server's books without a network: payload in, status and payload out."""
+    """One server's `Bookkeeping` without a network: payload in, status and payload out."""
 
     def __init__(self, directory: Path, **options: object) -> None:
         self.store = CoinStore(directory)
@@ -56,7 +56,7 @@ class Books:
         self._books = Bookkeeping(raida=3, store=self.store, admin_key=b"a" * 16, clock=self.time, **options)
 
     def own(self, *coins: Coin) -> list[CoinAn]:
-        """Give coins the secret AN, whoever had them."""
+        """Give coins the secret AN, whatever they had before."""
         self.store.write(Change(coin.to_bytes(), AN, in_use=True) for coin in coins)
         return [CoinAn(coin, AN) for coin in coins]
 
@@ -64,10 +64,10 @@ class Books:
         return self.store.an(coin.to_bytes()) == an
 
     def __call__(self, command: Command, payload: bytes = b"") -> tuple[int, bytes | None]:
-        async def nobody(raida: int, ticket: int) -> list[bytes]:
+        async def no_peer(raida: int, ticket: int) -> list[bytes]:
             return []
 
-        status, body = asyncio.run(self._books.answer(command.group, command.code, payload, ask_peer=nobody))
+        status, body = asyncio.run(self._books.answer(command.group, command.code, payload, ask_peer=no_peer))
         return int(status), body
 
 
@@ -174,7 +174,7 @@ def test_store_multiple_answers_per_locker(books: Any) -> None:
 
 
 @pytest.mark.parametrize("command", [Command.PUT, Command.DETECT_SUM, Command.POWN_SUM])
-def test_a_coin_listed_twice_is_nobodys_way_into_a_sum(books: Any, command: Any) -> None:
+def test_a_coin_listed_twice_does_not_pass_a_sum(books: Any, command: Any) -> None:
     (theirs,) = books.own(Coin(0, 1))
     twice = payloads.encode_coins([theirs.coin] * 2) + bytes(16)
     tails = {Command.PUT: locker_key(), Command.DETECT_SUM: b"", Command.POWN_SUM: b"\x01" * 16}
@@ -340,7 +340,7 @@ def serials(operation: int, denomination: int) -> bytes:
     return payloads.encode_get_available_sns(SerialsRequest(0, payloads.SerialsOperation(operation), denomination))
 
 
-def test_available_serial_numbers_are_those_of_the_neighbour_that_nobody_has(books: Any) -> None:
+def test_available_serial_numbers_are_unused_ones_of_the_next_denomination(books: Any) -> None:
     books.own(Coin(1, 0), Coin(1, 2))
     free = b"\x01" + b"".join(number.to_bytes(4, "big") for number in [1, *range(3, 66)])
 
@@ -374,7 +374,7 @@ def test_break_gives_ten_for_one_and_join_gives_one_for_ten(books: Any) -> None:
     assert books(Command.JOIN, changed(0, Coin(2, 8), b"n" * 16, small)) == (242, None)
 
 
-def test_change_does_not_take_serial_numbers_that_somebody_has(books: Any) -> None:
+def test_change_does_not_take_serial_numbers_that_are_in_use(books: Any) -> None:
     big, small = Coin(2, 7), [Coin(1, number) for number in range(10)]
     books.own(big, small[4])
 

@@ -1,4 +1,4 @@
-"""What a server says before it looks at a command (the RAIDA protocol, sections 1, 4 and 11)."""
+"""What a server answers before it reads a command (the RAIDA protocol, sections 1, 4 and 11)."""
 
 import socket
 from typing import Any

@@ -1,4 +1,4 @@
-"""The network as a process: started, ordered about, killed, stopped."""
+"""The network as a process: started, controlled, killed, stopped."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_a_killed_network_has_lost_nothing_that_it_acknowledged(directory: Path,
 
 
 def minted_by(process: Process, directory: Path, key: bytes) -> list:
-    """Put new coins into a locker on all servers that do not misbehave."""
+    """Put new coins into a locker on all servers without a fault."""
     with_servers = type("Network", (), {"servers": process.servers, "admin_key": read_admin_key(directory)})()
     echoes = client.ask(process.servers, Call(Command.ECHO, everywhere(b"")), until=client.within(2))
     assert echoes[3] == NoResponse(3, "timeout", sent=True)

@@ -1,4 +1,4 @@
-"""Everything that a real server was recorded to say, our network says too, but for a few things it should not say."""
+"""The local network answers as the recorded servers did, apart from a few listed defects."""
 
 from collections.abc import Iterator
 from pathlib import Path

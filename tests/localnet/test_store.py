@@ -1,4 +1,4 @@
-"""What a server keeps on disk, whatever ends it."""
+"""What a server keeps on disk, however its process ends."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The books against the servers: what each server says that it holds, asked over the wire."""
+"""Compares the ledger's rows with the servers: what each server reports over the wire that it holds."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -51,14 +51,14 @@ def holders_of_each(coins: Sequence[tuple[WireCoin, tuple[bytes, ...]]]) -> list
 
 
 def assert_true_to_the_servers() -> None:
-    """Whatever the books say of any coin, its servers say too, and the audit finds nothing."""
+    """Assert that the servers confirm the row of every coin, and that the audit finds nothing."""
     assert list(audit.audit_findings()) == []
     assert_servers_hold(Coin.objects.all())
 
 
 def assert_servers_hold(rows: Iterable[Coin]) -> None:
     """
-    Whatever the books say of these coins, their servers say too.
+    Assert that the servers confirm the rows of these coins.
 
     A coin that may be spent is held by at least as many servers as `pown` says, with the secrets in
     its row. A coin in a locker is held by 13 with the locker's keys.

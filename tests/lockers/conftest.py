@@ -35,7 +35,7 @@ def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalN
 
 @pytest.fixture
 def network(running_network: LocalNetwork, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNetwork]:
-    """25 servers that behave, and are waited for by condition (`tests.lockers.patience`)."""
+    """25 servers without faults; tests wait for them by condition (`tests.lockers.patience`)."""
     settings.RAIDA_HOSTS = running_network.hosts
     settings.RAIDA_TIMEOUT_SECONDS = 0.5
     monkeypatch.setattr(server_request, "_lagging", set())

@@ -1,5 +1,5 @@
 """
-Waiting for servers by condition, where waiting by the clock would make tests slow, and fail on a busy machine.
+Waits for servers by condition: timeouts would make tests slow, and fail on a busy machine.
 
 A server that was told not to answer is silent as soon as it has read the request and done what its fault lets
 it do; one that behaves is waited for, however long it takes, also where 13 others have settled the matter. What
@@ -33,7 +33,7 @@ _shortest_grace = transport._SHORTEST_GRACE_SECONDS
 
 
 def wait_by_condition(network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait so for the servers of this network, until the test ends."""
+    """Wait for the servers of this network by condition, until the test ends."""
 
     def send_ahead(request: server_request.ServerRequest) -> None:
         seen_before[request] = _seen_by(request, network)
@@ -70,7 +70,7 @@ def _seen_by(request: server_request.ServerRequest, network: LocalNetwork) -> in
 
 
 def _is_over(request: server_request.ServerRequest, server: RaidaServer, is_read: bool) -> bool:
-    """Whether no answer can come that would be believed."""
+    """Return whether no answer that counts can still arrive."""
     faults = server.faults.keys()
     if not is_read:
         return False
@@ -83,7 +83,7 @@ def _is_over(request: server_request.ServerRequest, server: RaidaServer, is_read
 
 @contextmanager
 def by_the_clock() -> Iterator[None]:
-    """Go by the clock after all, for as long as the context lasts."""
+    """Use real timeouts while the context lasts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server_request.ServerRequest, "run", _run)
         patch.setattr(transport, "_SHORTEST_GRACE_SECONDS", _shortest_grace)

@@ -1,4 +1,4 @@
-"""Coins in a wallet without a network, as if they had been imported: for what needs no server."""
+"""Puts coins into a wallet without a network, as if they had been imported; for tests that need no server."""
 
 import secrets
 from itertools import count
@@ -52,7 +52,7 @@ def stock_of_states(wallet: Wallet, *states: CoinState, first: int, locker: Lock
 
 
 def post(wallet: Wallet, units: int) -> LockerTask:
-    """Book `units` to the wallet as imported."""
+    """Post `units` to the wallet's account as imported."""
     task = LockerTask.objects.create(
         kind=TaskKind.IMPORT,
         wallet=wallet,

@@ -1,4 +1,4 @@
-"""An operator's action on coins or tasks changes what it says and nothing beside it: compared with all rows."""
+"""An operator's action on coins or tasks changes what it says and nothing else: all rows are compared."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ LABELS: Final = ("wallets", "lockers")
 
 
 def build() -> World:
-    """Two wallets with the same: coins of each grade, and of each task two."""
+    """Two wallets with equal contents: coins of each grade, and two tasks of each kind."""
     world = World(LABELS)
     for name in ("alice", "bobby"):
         wallet = wallets.create_wallet(name=name)
@@ -136,7 +136,7 @@ def done(world: World, action: type[AdminAction], task: str) -> Any:
 
 
 @pytest.mark.django_db
-def test_an_action_changes_what_it_says_and_nothing_beside_it(tmp_path: Path, settings: Any) -> None:
+def test_an_action_changes_what_it_says_and_no_other_row(tmp_path: Path, settings: Any) -> None:
     User.objects.create_superuser("olga")
     settings.STATE_DIR = tmp_path
     world, found, expected = build(), {}, {}

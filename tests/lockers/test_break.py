@@ -49,10 +49,10 @@ def test_a_put_breaks_what_it_must_and_says_so(
     said: list[str] = []
     advance = task_store.advance
 
-    def advance_and_note(**news: Any) -> None:
-        if news.get("message"):
-            said.append(news["message"])
-        advance(**news)
+    def advance_and_note(**changes: Any) -> None:
+        if changes.get("message"):
+            said.append(changes["message"])
+        advance(**changes)
 
     monkeypatch.setattr(task_store, "advance", advance_and_note)
     started = put_coins.start(actor=alice, name="alice", units=73 * UNITS_PER_COIN // 10)
@@ -110,7 +110,7 @@ def test_a_bank_coin_is_broken_and_a_fracked_one_of_its_kind_is_put(
 
 
 WHOLE, BROKEN, LIMBO = "bank", "broken", "limbo"
-# What each fault makes of a break when so many servers have it: the coin's state, and after a find.
+# The coin's state after a break, and after a find, when this many servers have the fault.
 OUTCOMES = {
     ("silent", 12): (BROKEN, BROKEN),
     ("silent", 13): (LIMBO, WHOLE),
@@ -154,16 +154,16 @@ def test_a_break_ends_right_whatever_servers_do(
 
 
 def _break_after_the_intent(network: LocalNetwork, wallet: Wallet, fault: str, count: int) -> LockerTask:
-    """The servers fail when the ten coins were committed: before, nothing is at stake."""
+    """The servers fail after the ten coins were committed; before that, no value can be lost."""
     started = break_coins.start(actor=wallet, name=wallet.name, denomination=1)
     with after_the_intent(lambda: network.fault(range(count), fault)):
         return finish(started)
 
 
-def test_numbers_that_somebody_takes_meanwhile_cost_nobody_a_coin(
+def test_serial_numbers_that_another_client_takes_first_cost_no_coin(
     network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
-    """Somebody else breaks into one of our ten numbers on 13 servers, between our question and our break."""
+    """Another client breaks a coin into one of our ten serial numbers on 13 servers, after we asked for free ones."""
     (foreign,) = mint(1)
     give(alice, mint(1, 0, 0, 0))
 

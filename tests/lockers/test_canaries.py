@@ -1,5 +1,5 @@
 """
-Secrets of every kind sent through the whole system, and then looked for wherever something is written down.
+Sends secrets of every kind through the whole system, and searches everything that is stored or logged for them.
 
 The product's web server, a Celery worker, the broker under watch, and the database: all real.
 """
@@ -114,7 +114,7 @@ def kept_by(url: str) -> str:
 
 
 def shapes_of(secret: str | bytes) -> set[str]:
-    """How a secret may stand somewhere: as it is, or in hexadecimal, base64, a URL, or bytes as Python shows them."""
+    """The forms in which a secret may be stored: as it is, in hexadecimal, base64, a URL, or as Python shows bytes."""
     raw = secret.encode() if isinstance(secret, str) else secret
     shapes = {raw.hex(), base64.b64encode(raw).decode().rstrip("=")[:-1], repr(raw)[2:-1]}
     return shapes | ({secret} if isinstance(secret, str) else set())
@@ -185,7 +185,7 @@ def _wait_for(client: Client) -> None:
 
 
 def _play(client: Client, api_key: str, records: Any) -> list[str | bytes]:
-    """Send every secret through every door, opened or not, and return them with those that came back."""
+    """Send every secret to every endpoint that takes one, valid or not; return them and those in the responses."""
     login = client.call(
         "POST", "/auth", {"wallet": "alice", "password": PASSWORD}, headers={"treetracker-api-key": api_key}
     )

@@ -1,4 +1,4 @@
-"""A request that is cancelled leaves no socket and no task behind, however often it is cancelled."""
+"""A cancelled request leaves no socket and no asyncio task open, however often it is cancelled."""
 
 import asyncio
 import gc

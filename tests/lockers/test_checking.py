@@ -1,4 +1,4 @@
-"""Servers that forget coins which they acknowledged: who notices, what the books say then, and what heals."""
+"""Servers that lose coins which they acknowledged: checks detect and record it, and repairs restore the coins."""
 
 import re
 from collections.abc import Callable, Collection
@@ -34,7 +34,7 @@ from wallets.models import Wallet
 
 
 def forget(rows: Collection[Coin], raidas: Collection[int]) -> None:
-    """Let servers hold other numbers of coins than the books say, as after a crash that lost the last seconds."""
+    """Let servers hold other numbers of coins than the rows say, as after a crash that lost the last seconds."""
     coins = [WireCoin(row.denomination, row.serial_number) for row in rows]
     held = [coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
     lost = [coin_secrets.fresh_numbers() for _ in rows]
@@ -77,7 +77,7 @@ WAYS: dict[str, Callable[[Wallet], None]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_servers_forgot_is_noticed_written_down_and_healed(
+def test_coins_that_servers_forgot_are_detected_recorded_and_fixed(
     way: str, network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
@@ -170,7 +170,7 @@ def test_an_incomplete_check_names_the_refusals_that_it_recorded(
     assert sorted(Coin.objects.values_list("pown", flat=True)) == ["p" * 24 + "f", "p" * 25]
 
 
-def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+def test_coins_that_a_task_has_or_has_moved_are_left_alone(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     give(alice, mint(1, 0, 0, 0))
     rows = list(Coin.objects.order_by("id"))
     told = [dict.fromkeys(range(5), health_check.Reply.FAIL) | dict.fromkeys(range(5, 25), health_check.Reply.PASS)] * 4
@@ -185,7 +185,7 @@ def test_what_a_task_has_or_moved_meanwhile_is_left_alone(network: LocalNetwork,
     assert set(Coin.objects.filter(state="locked").values_list("pown", flat=True)) == {"p" * 25}
 
 
-def test_the_clock_checks_new_coins_first_each_once_a_week_and_so_many_in_a_minute(
+def test_periodic_checks_take_new_coins_first_weekly_and_at_most_the_limit_a_minute(
     network: LocalNetwork, mint: Mint, alice: Wallet, settings: Any
 ) -> None:
     give(alice, mint(0, 0, 0, 0))
@@ -308,10 +308,10 @@ def test_a_check_says_the_same_at_the_desk_and_by_the_api_and_is_done_again_only
 
 @pytest.mark.parametrize("check", [audit_by_servers, check_what_is_due])
 @pytest.mark.django_db(transaction=True)
-def test_a_locker_that_servers_forgot_is_brought_up_again(
+def test_a_locker_that_servers_forgot_is_repaired(
     check: Callable[[], None], network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
-    """Servers that were set back to before the put hold the old numbers, and get the coins again."""
+    """Servers that were reset to before the put hold the old numbers, and get the put again."""
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12)
     rows = list(Coin.objects.filter(state="locked"))

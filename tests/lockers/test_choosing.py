@@ -1,4 +1,4 @@
-"""Exact amounts with the fewest coins, against a search through everything."""
+"""Coin selection makes exact amounts with the fewest coins: compared with an exhaustive search."""
 
 from itertools import product
 

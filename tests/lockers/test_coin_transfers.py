@@ -1,4 +1,4 @@
-"""Coins from wallet to wallet: who may, how much, what both statements say, and 32 clients at once."""
+"""Transfers between wallets: rights, amounts, both statements, and 32 clients at once."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def alice(db: None) -> Caller:
 
 @pytest.fixture
 def bob(db: None) -> Caller:
-    """A stranger to alice."""
+    """A wallet without a trust relationship to alice."""
     return logged_in("bobby", "unused")
 
 

@@ -1,4 +1,4 @@
-"""Two wallets lay claim to a coin: what each state of it makes of each command, who waits, and who is next."""
+"""Two wallets claim the same coin: the outcome of each command in each state, which claim waits, and which is next."""
 
 import base64
 import dataclasses
@@ -65,7 +65,7 @@ def by_take(wallet: Wallet, coin: WireCoin) -> str:
 
 
 def by_recall(wallet: Wallet, coin: WireCoin) -> str:
-    """Of a file of the wallet with the coin in it; the file can be fetched as long as nobody has the coin."""
+    """Recall an exported file with the coin; it can be fetched until a wallet holds the coin again."""
     exported = a_coin(wallet, CoinState.EXPORTED)
     Coin.objects.filter(serial_number=exported.serial_number).update(serial_number=coin.serial_number)
     export = Export.objects.filter(wallet=wallet).latest("created_at")
@@ -330,7 +330,7 @@ def test_an_import_of_two_numbers_that_waited_is_sorted_out_first(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_guarded", [True, False])
 def test_of_claims_that_come_at_once_one_is_first(is_guarded: bool, settings: Any) -> None:
-    """The control takes away the constraint: then several wallets hold the same coin."""
+    """The control drops the constraint; then several wallets hold the same coin."""
     names = ["alice", "bob", "charlie", "dora"]
     callers = [wallets.create_wallet(name=name, password="unused but long") for name in names]
     coins = [WireCoin(0, next(_numbers)) for _ in range(40)]
@@ -370,7 +370,7 @@ def test_of_claims_that_come_at_once_one_is_first(is_guarded: bool, settings: An
 
 @pytest.mark.django_db(transaction=True)
 def test_a_waiting_claim_and_one_that_had_not_seen_it_do_not_both_begin(alice: Wallet, bob: Wallet) -> None:
-    """The new claim is written, and not committed, when the other is to begin."""
+    """The new claim is inserted but not committed when the waiting one would start."""
     coin = a_coin(alice, CoinState.INCOMING)
     waiting = imports(bob, [record_of(coin)])
     Coin.objects.filter(wallet=alice).delete()

@@ -1,5 +1,5 @@
 """
-What answers come to: which coins a locker holds, when no further answer can change that, and what one answer means.
+Reading answers: which coins a locker holds, when no further answer can change that, and what one answer means.
 
 No server: each case writes the answers of all 25 out.
 """

@@ -1,4 +1,4 @@
-"""Attempts speak for all coins of their batch; whoever comes after a worker that died reads it out of them."""
+"""An attempt records marks for all coins of its batch; the next worker after a crash reads them from it."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from wallets.models import Wallet
 
 
 def die_at(started: Started, name: str, *, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work on a task, die where a function that writes is called for the n-th time, and let the lease run out."""
+    """Work on a task, crash at the n-th call of a function that writes, and let the lease expire."""
     module = finalize if name == "conclude" else task_store
     go_on, calls = getattr(module, name), 0
 

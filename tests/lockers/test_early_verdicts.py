@@ -1,4 +1,4 @@
-"""An answer is given when 13 servers agree, and no server that is slow or dead delays it."""
+"""A task ends when 13 servers agree; a slow or dead server does not delay it."""
 
 import time
 from datetime import timedelta
@@ -24,7 +24,7 @@ FOREVER = 60.0
 
 @pytest.fixture
 def patient(settings: object) -> None:
-    """A deadline that nobody reaches who waits for 13 alone."""
+    """A timeout that is never reached if only 13 servers are waited for."""
     settings.RAIDA_TIMEOUT_SECONDS = FOREVER  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""The locker surface over HTTP: the seeds' shapes, who may, and what a refusal leaves untouched."""
+"""The locker endpoints over HTTP: the shapes of the seeds, rights, and that a refusal changes nothing."""
 
 import base64
 import json
@@ -90,7 +90,7 @@ def test_the_seeds_story_from_put_to_an_empty_locker(
 
 @pytest.fixture
 def working(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work on a task in the wait for it: the transaction of a test is open, so no worker could see it."""
+    """Work on a task while a request waits for it: the test's transaction is open, so no worker could see the task."""
     look = queries.final_task
     monkeypatch.setattr(queries, "final_task", lambda **asked: (tasks.run(str(asked["task_id"])), look(**asked))[1])
 
@@ -528,7 +528,7 @@ def test_a_break_that_cannot_be_changes_nothing(body: Any, message: str, alice: 
     assert books() == before
 
 
-def test_coins_are_healed_on_request(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
+def test_coins_are_fixed_on_request(network: LocalNetwork, mint: Mint, alice: Caller) -> None:
     network.fault(range(3), "wrong-secret")
     give(alice, mint, 0, 0)
     network.clear()

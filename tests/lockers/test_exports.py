@@ -1,4 +1,4 @@
-"""Coins as files: what leaves the balance, how often the file is given, and that no coin is lost on the way."""
+"""Exports: what leaves the balance, how often the file can be fetched, and that no coin is lost."""
 
 import json
 import re
@@ -236,7 +236,7 @@ def test_a_lost_file_is_recalled_and_then_worth_nothing(
     assert answer(alice.get("/api/v1/wallets/alice"))[1]["balance"] == 11
     assert answer(alice.post(f"/api/v1/exports/{export_id}/recall"))[0] == 409
     assert_true_to_the_servers()
-    # The coins are held here, so nobody here can import them; elsewhere no server knows the numbers any more.
+    # The coins are held here, so no wallet here can import them; elsewhere no server knows the numbers any more.
     refused = alice.client.post(
         "/api/v1/import",
         {"name": "bobby", "file": SimpleUploadedFile("coins", lost)},
@@ -245,7 +245,7 @@ def test_a_lost_file_is_recalled_and_then_worth_nothing(
     assert answer(refused)[0] == 422
 
 
-def test_a_recall_that_comes_too_late_takes_nothing_from_who_was_faster(
+def test_a_late_recall_takes_no_coin_from_an_importer_that_was_faster(
     network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller
 ) -> None:
     give(alice, mint, 0, 0)

@@ -1,5 +1,5 @@
 """
-A task belongs to one worker: who claims it, and what one that has lost it can still write, which is nothing.
+A task belongs to one worker: which worker claims it, and that a superseded one writes nothing.
 
 Deterministic: no test here waits for a race. Every function that takes a claim is called with one that is superseded,
 and every statement of whole tasks is read: a new write that does not begin with the fence fails here.
@@ -102,7 +102,7 @@ def test_a_lease_that_ran_out_is_taken_over_by_the_next_number(
 
 
 @WAYS
-def test_a_claim_that_meets_a_lease_given_meanwhile_changes_nothing(
+def test_a_claim_of_a_task_that_was_leased_concurrently_changes_nothing(
     claim: Callable[[LockerTask], Claim | None], task: LockerTask
 ) -> None:
     LockerTask.objects.filter(pk=task.pk).update(lease_until="2099-01-01T00:00Z", attempt=7)
@@ -285,7 +285,7 @@ def test_a_superseded_worker_gives_no_way_and_holds_nothing(superseded: Claim, a
     assert not fair_queue.give_way(superseded)
     assert not task_store.holds(superseded)
     assert rows() == before
-    # Whoever has the task does give way.
+    # The worker that holds the task does give way.
     assert fair_queue.give_way(Claim(superseded.task_id, 2))
 
 
@@ -296,7 +296,7 @@ _FENCE = re.compile(
     r"UPDATE\s+\"?lockers_lockertask\"?\s.*\bWHERE\b.*attempt\"?\s*=\s*(?:%\(attempt\)s|%s|\d+)",
     re.IGNORECASE | re.DOTALL,
 )
-# What a claim is, which no task is, and rows that are nobody's: hints about servers.
+# Claims themselves, and rows that belong to no task: server health.
 _CLAIM = re.compile(r"SET attempt = attempt \+ 1")
 _UNFENCED = {"lockers_serverhealth", "lockers_turn"}
 
@@ -442,7 +442,7 @@ def test_every_transaction_of_a_worker_begins_with_the_fence(
     for transaction in writing:
         first = next(sql for sql in transaction if _WRITE.search(sql))
         assert _FENCE.search(first), transaction
-        # An intent, and what a task came to, last; and so does what was written before them.
+        # An intent and the end of a task are flushed to disk, and with them what was written before.
         lasting = ("INSERT INTO lockers_attempt", "INSERT INTO lockers_receiptline", "SET state = %s, step = %s")
         if any(mark in sql for sql in transaction for mark in lasting):
             assert not any("'off'" in sql for sql in transaction), transaction

@@ -1,4 +1,4 @@
-"""Healing by tickets, on real servers that refuse, forget, and lose answers."""
+"""Fixes by tickets, on real servers that refuse, forget, and lose answers."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
-from lockers.worker import fix as healing
+from lockers.worker import fix as fixing
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
@@ -43,7 +43,7 @@ def assert_whole(wallet: Wallet) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 12])
-def test_fracked_coins_are_healed(count: int, network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+def test_fracked_coins_are_fixed(count: int, network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     fracked(network, alice, mint(1, 0, 0, -8), count)
 
     task = fix(alice)
@@ -56,7 +56,7 @@ def test_fracked_coins_are_healed(count: int, network: LocalNetwork, mint: Mint,
         fix(alice)
 
 
-def test_coins_that_differ_in_who_refuses_them_are_healed_together(
+def test_coins_that_different_servers_refuse_are_fixed_together(
     network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
     first, second = mint(1, 1, 1, 1), mint(0, 0, 0, 0)
@@ -109,7 +109,7 @@ def test_a_fix_that_is_cut_off_is_seen_or_made_by_the_next(
 ) -> None:
     fracked(network, alice, mint(1, 0, 0, 0), 3)
     balance = Account.objects.get().balance
-    get_tickets = healing._get_tickets
+    get_tickets = fixing._get_tickets
 
     def get_tickets_and_fail(*asked: Any) -> Any:
         done = get_tickets(*asked)
@@ -118,7 +118,7 @@ def test_a_fix_that_is_cut_off_is_seen_or_made_by_the_next(
         return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(healing, "_get_tickets", get_tickets_and_fail)
+        patch.setattr(fixing, "_get_tickets", get_tickets_and_fail)
         task = fix(alice)
     assert (task.state, task.result["coins_healed"]) == ("completed", 0)
     assert {row.pown[3:] for row in Coin.objects.all()} == {"p" * 22}
@@ -161,7 +161,7 @@ def test_without_thirteen_tickets_nothing_is_sent_and_nothing_lost(
 def test_a_server_that_may_still_get_an_old_put_is_fixed_for_good(
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A put was rolled back while twelve servers were silent; their requests arrive after the fix."""
+    """A put was rolled back while twelve servers did not answer; their requests arrive after the fix."""
     give(alice, mint(1, 0, 0, 0))
     with monkeypatch.context() as patch:
         refuse_puts(patch, range(13))
@@ -175,7 +175,7 @@ def test_a_server_that_may_still_get_an_old_put_is_fixed_for_good(
     assert_whole(alice)
 
 
-def test_coins_are_healed_without_being_asked(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet) -> None:
+def test_coins_are_fixed_automatically(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet) -> None:
     fracked(network, alice, mint(1, 0, 0, 0), 2)
     give(bob, mint(0, 0, 0, 0))
     assert fix_coins.start_overdue() == []

@@ -1,5 +1,5 @@
 """
-What becomes of a coin, from what servers said: tables around 12, 13 and 14 servers, and what is never true of any.
+The final state of a coin from the servers' answers: tables around 12, 13 and 14 servers, and general properties.
 
 A server may hold the coin's old number, its new one, or another that is not ours. Nothing is money unless 13 servers
 hold one number of ours for certain; nothing is given up unless 13 say so; what is not known keeps both numbers.
@@ -89,7 +89,7 @@ def ending(
         ("bank", "r12 n13", "p25", "limbo", "p12 n13", Secrets.BOTH),
         ("bank", "r12 x13", "p25", "limbo", "p12 f13", Secrets.BOTH),
         ("bank", "r12 g12 n1", "p25", "limbo", "p12 f12 n1", Secrets.BOTH),
-        # 13 hold the old number, and no more than 12 can come to hold the key.
+        # 13 hold the old number, and at most 12 can still get the key.
         ("bank", "r13 n12", "p25", "bank", "p13 n12", Secrets.BOTH),
         ("bank", "r14 n11", "p25", "bank", "p14 n11", Secrets.BOTH),
         ("bank", "r13 x12", "p25", "fracked", "p13 f12", Secrets.OLD),
@@ -134,7 +134,7 @@ def test_what_a_put_makes_of_a_coin(state: str, marks: str, pown: str, after: st
 
 
 def state_after_a_put(state: str, marks: str, pown: str) -> str:
-    """The rules in words, counted."""
+    """The rules, restated with counts."""
     known = [*zip(marks, pown, strict=True)]
     if marks.count("p") >= 13:
         return "locked"
@@ -185,7 +185,7 @@ def test_a_put_never_gives_back_what_a_locker_may_get_or_have(state: str, marks:
         ("p13 f12", "fracked", "fracked", "p13 f12", Secrets.MIXED_BOTH),
         ("p13 n12", "bank", "bank", "p13 n12", Secrets.MIXED_BOTH),
         ("p13 e12", "bank", "bank", "p13 e12", Secrets.MIXED_BOTH),
-        # The giver's number is there still: to be healed.
+        # The server still holds the giver's number: a fix replaces it.
         ("p13 -12", "fracked", "fracked", "p13 f12", Secrets.MIXED_BOTH),
         ("p13 o3 r3 d3 b3", "fracked", "fracked", "p13 f12", Secrets.MIXED_BOTH),
         ("p13 x6 g6", "fracked", "fracked", "p13 f12", Secrets.MIXED_BOTH),

@@ -1,4 +1,4 @@
-"""A coin that makes servers refuse a request as a whole decides about itself alone."""
+"""A coin that makes servers refuse a whole request does not affect the other coins of the request."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ NOT_KEPT = 1_050_485
 
 
 def plant(wallet: Wallet, *, pown: str = "p" * 25) -> Coin:
-    """Give the wallet a coin whose number no server keeps, as if it had once been taken for one."""
+    """Give the wallet a coin whose serial number no server has."""
     coin = Coin(
         wallet=wallet, denomination=0, serial_number=NOT_KEPT, state="fracked" if "f" in pown else "bank",
         origin="import", pown=pown,

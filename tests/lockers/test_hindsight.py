@@ -1,4 +1,4 @@
-"""What a task tells after a later one has settled coins that it left open."""
+"""The result of a task after a later one has settled coins that it left open."""
 
 from datetime import timedelta
 from typing import Any

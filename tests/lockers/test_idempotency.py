@@ -147,7 +147,7 @@ def test_a_refusal_that_is_repeated_meets_no_repetition_of_what_was_accepted(
 
 
 def _begun() -> int:
-    """How many tasks calls have begun: not that by which the wallet got its coins."""
+    """The number of tasks that calls have started, without the one that gave the wallet its coins."""
     return LockerTask.objects.exclude(kind="import").count()
 
 

@@ -1,4 +1,4 @@
-"""Files from elsewhere over HTTP: those that were recorded from other clients, as they are and in every wrapping."""
+"""Imports over HTTP of files that other clients wrote, plain and in each kind of archive."""
 
 import base64
 import zipfile
@@ -294,7 +294,7 @@ def test_an_archive_in_an_archive_is_not_unfolded(alice: Caller) -> None:
     assert {each["reason"] for each in body["files"]} == {"An archive in an archive is not read: unpack it first"}
 
 
-def test_an_archive_that_lies_unfolds_to_no_more_than_it_says(alice: Caller) -> None:
+def test_an_archive_with_a_false_size_unpacks_to_at_most_that_size(alice: Caller) -> None:
     honest = write_zip([Member("zeros", bytes(5_000_000))])
     said = (5_000_000).to_bytes(4, "little")
     assert honest.count(said) == 2

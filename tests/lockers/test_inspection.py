@@ -1,4 +1,4 @@
-"""The audit that asks the servers: silent about truth, loud about a coin that is elsewhere."""
+"""The audit that asks the servers: no finding for correct rows, one for a coin that is elsewhere."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def test_twelve_servers_that_contradict_prove_nothing(network: LocalNetwork, min
     assert list(reconciliation.server_findings()) == []
 
 
-def test_a_coin_that_somebody_else_powned_is_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
+def test_a_coin_that_another_owner_powned_is_found(network: LocalNetwork, mint: Mint, alice: Wallet) -> None:
     give(alice, mint(0, 0, 0, 0))
     row = Coin.objects.order_by("id")[0]
     steal(row)

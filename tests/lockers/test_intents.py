@@ -1,5 +1,5 @@
 """
-What is in the books before the first byte of a command leaves, as another connection reads it at that moment.
+What is committed before the first byte of a command is sent, as another connection reads it at that moment.
 
 A worker that is killed there, or a server that falls silent at the first byte, leaves rows that know already what may
 have happened. Every kind of task that moves coins is walked, and killed there once.
@@ -49,7 +49,7 @@ def world(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: s
 
 @dataclass
 class Known:
-    """What others read when a command was about to leave."""
+    """What another connection reads before a command is sent."""
 
     asked: set[int]
     # Of the attempt: the servers to which it says that something was sent, and whether it was settled.
@@ -62,7 +62,7 @@ class Known:
 
 
 class Looker:
-    """Reads the books by a connection of its own, each time when a call is about to leave."""
+    """Reads the rows in a separate connection before each call is sent."""
 
     def __init__(self) -> None:
         self.commands: list[Command] = []

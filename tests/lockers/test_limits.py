@@ -164,7 +164,7 @@ def test_who_is_refused_waits_for_the_limit_that_is_reached_and_nothing_is_count
         assert 0 < int(told[1]) <= 20 < int(told[2]) <= 60
 
 
-def test_nobody_is_limited_while_the_counters_are_away(alice: Caller, settings: Any) -> None:
+def test_no_caller_is_limited_while_the_counters_are_unreachable(alice: Caller, settings: Any) -> None:
     settings.TASKS_PER_MINUTE = 1
     shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
 
@@ -254,8 +254,8 @@ def test_who_sends_wrong_codes_is_slowed_at_every_door(
     before = LockerTask.objects.count()
     assert not limits._refusals
 
-    for name, knock in DOORS.items():
-        refusal = knock(alice, "WRONG-CODE-9")
+    for name, call in DOORS.items():
+        refusal = call(alice, "WRONG-CODE-9")
         assert answer(refusal) == refused(429, "Too many wrong transmit codes, try again later"), name
         assert 0 < int(refusal.headers["Retry-After"]) <= 600
 

@@ -1,4 +1,4 @@
-"""A verdict waits for 13 servers. What the others say later is written down, and what they lack is made good."""
+"""A task waits for 13 servers. Later answers of the others are recorded, and missing coins are repaired there."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ PATIENCE_SECONDS = 20.0
 
 @pytest.fixture(autouse=True)
 def clock(network: LocalNetwork, settings: Any) -> Iterator[None]:
-    """Servers are given up by the clock, and no listener outlives its test."""
+    """Servers are given up after real timeouts, and no listener outlives its test."""
     settings.RAIDA_TIMEOUT_SECONDS = 2.5
     with by_the_clock():
         yield
@@ -53,7 +53,7 @@ def wait_until(true: Callable[[], bool], *, meanwhile: Callable[[], object] = la
 
 
 def follow_up() -> None:
-    """As the clock has it done every second."""
+    """Run what beat runs every second."""
     if (thread := repair.follow_up()) is not None:
         thread.join()
 
@@ -158,7 +158,7 @@ def test_any_sequence_leaves_lockers_on_all_servers(
     )
     wait_until(listening.is_quiet)
     network.clear()
-    assert stands_on(locker) == [reachable] * 3
+    assert servers_storing(locker) == [reachable] * 3
     assert board(again).count("p") == reachable
     assert_true_to_the_servers()
 
@@ -167,8 +167,8 @@ def fewest(locker: Locker) -> int:
     return min(Coin.objects.filter(locker=locker, state=CoinState.LOCKED).values_list("passes", flat=True))
 
 
-def stands_on(locker: Locker) -> list[int]:
-    """On how many servers each coin of a locker stands, as the servers say."""
+def servers_storing(locker: Locker) -> list[int]:
+    """The number of servers that store each coin of a locker, as they report."""
     keys = tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
     rows = Coin.objects.filter(locker=locker, state=CoinState.LOCKED)
     return holders_of_each([(WireCoin(row.denomination, row.serial_number), keys) for row in rows])
@@ -176,7 +176,7 @@ def stands_on(locker: Locker) -> list[int]:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Late answers are written when this is set, however late the machine is with all else."""
+    """Late answers are written only once this is set."""
     opened, write = threading.Event(), late_answers.write
 
     def wait_and_write(**late: Any) -> None:
@@ -234,7 +234,7 @@ def rows_of_coins() -> list[dict[str, Any]]:
 def test_what_a_killed_worker_had_not_heard_is_asked_for(
     kind: str, network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
-    """The worker dies at its verdict. Seven servers have done the work by then, and five never got the request."""
+    """The worker dies when it ends the task. Seven servers have executed the command by then, five never got it."""
     give(alice, mint(1, 0, 0, 0))
     if kind == "take":
         put(alice, 13, code)
@@ -263,7 +263,7 @@ def test_what_a_killed_worker_had_not_heard_is_asked_for(
         wait_until(lambda: board(task) == "p" * 25, meanwhile=follow_up)
         # Nothing was sent again to servers that had not said that they hold the old number.
         assert network.seen(Command.PUT) == moving + 5
-        assert stands_on(Locker.objects.get()) == [25] * 4
+        assert servers_storing(Locker.objects.get()) == [25] * 4
     assert_true_to_the_servers()
 
 
@@ -295,7 +295,7 @@ def test_a_thin_locker_is_visible_and_brought_up_when_its_servers_are_back(
     ServerHealth.objects.all().delete()
     wait_until(lambda: fewest(locker) == 25, meanwhile=follow_up)
 
-    assert stands_on(locker) == [25] * 3
+    assert servers_storing(locker) == [25] * 3
     assert reports.count_thin() == (0, 0)
     locker.refresh_from_db()
     assert (locker.mend_at, board(task), receipts(task)) == (None, "p" * 25, {"p" * 25})
@@ -325,7 +325,7 @@ def test_a_server_that_holds_another_number_is_not_given_the_coin(
 def test_coins_from_another_locker_leave_it_by_a_remove_before_they_are_put(
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
-    """Or servers that keep lists of lockers would give the coins to whoever has the first code."""
+    """Otherwise servers that keep lists of lockers would give the coins to a holder of the first code."""
     give(alice, mint(1, 0, 0, 0))
     put(alice, 13, code)
     network.fault(range(5), "silent")
@@ -341,7 +341,7 @@ def test_coins_from_another_locker_leave_it_by_a_remove_before_they_are_put(
 
     assert [network.seen(command, 0) for command in (Command.REMOVE, Command.POWN, Command.PUT)] == [1, 0, 1]
     assert finish(take.start(actor=alice, name="alice", code=code)).state == "error"
-    assert stands_on(locker) == [25] * 4
+    assert servers_storing(locker) == [25] * 4
     assert_true_to_the_servers()
 
 

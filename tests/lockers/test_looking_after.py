@@ -1,7 +1,7 @@
 """
-What is recorded about coins that no task has reserved: by a check, by a late answer, and by the repair of lockers.
+What is recorded about coins that no task has reserved: by a check, a late answer, and the repair of lockers.
 
-Whatever moved the coin meanwhile goes before: each such change is made between the look and the word about it.
+A concurrent change takes precedence: each is made between the read of the row and the write of the answer.
 """
 
 import threading
@@ -204,7 +204,7 @@ def locked(wallet: Wallet, pown: str) -> Coin:
     [
         ("p25", "m25", "p25", True),
         ("p25", "o1 m24", "f1 p24", True),
-        # Whoever has the code may have taken it there.
+        # A holder of the code may have taken it there.
         ("p25", "x25", "p25", True),
         ("p25", "o12 x13", "f12 p13", True),
         ("p25", "m13 n12", "p25", True),
@@ -263,7 +263,7 @@ def test_what_the_clock_checks(row: dict[str, Any], is_due: bool, network: Local
 
 
 @pytest.mark.parametrize(("limit", "checked"), [(1, 1), (2, 2), (9, 3)])
-def test_the_clock_checks_so_many_coins_in_wallets_and_lockers_together(
+def test_the_limit_of_periodic_checks_counts_wallets_and_lockers_together(
     limit: int, checked: int, network: LocalNetwork, alice: Wallet, settings: Any
 ) -> None:
     settings.CHECKED_COINS_PER_MINUTE = limit
@@ -340,7 +340,7 @@ def with_line(task: LockerTask, row: Coin, pown: str, state: str = "bank") -> Re
 
 
 def arrived(wallet: Wallet) -> tuple[LockerTask, Coin]:
-    """A coin that came in with a task that has ended, and nobody listens for twelve servers any more."""
+    """A coin of an ended import; the answers of twelve servers are no longer listened for."""
     task = ended(wallet)
     (row,) = stock(wallet, 0)
     proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
@@ -415,7 +415,7 @@ def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(a
 
 
 @pytest.mark.parametrize(("seconds", "after"), [(3600, "p14 w11"), (-1, "p14 n2 w9"), (None, "p14 n2 w9")])
-def test_a_silence_to_a_mend_says_nothing_while_the_put_is_listened_for(
+def test_a_missing_answer_to_a_repair_is_not_recorded_while_late_answers_may_arrive(
     seconds: int | None, after: str, alice: Wallet
 ) -> None:
     row = locked(alice, "p13 n12")
@@ -535,7 +535,7 @@ def test_a_locker_is_looked_after_when_it_is_due_and_by_one_at_a_time(alice: Wal
         ("locked", "p24 n1", 9, 1.6),
         ("locked", "p24 n1", 30, 3600),
         ("locked", "p25", 1, None),
-        # Somebody may have taken it, and has what is missing yet.
+        # Another owner may have taken it, and needs the servers that are missing.
         ("sent", "p24 n1", 7, 0.8),
         ("sent", "p24 n1", 8, None),
         ("sent", "p25", 1, None),
@@ -617,7 +617,7 @@ def test_coins_are_looked_after_that_are_or_were_in_the_locker_and_not_on_all_se
 def test_coins_are_not_moved_out_of_a_locker_into_which_they_were_once_to_go(
     network: LocalNetwork, mint: Mint, alice: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 servers stored the coins in the first locker without a word: whoever has its code may know that."""
+    """12 servers stored the coins in the first locker without an answer; a holder of its code may know that."""
     give(alice, mint(0, 0, 0, 0))
     network.fault(range(12), "drop-reply")
     with monkeypatch.context() as patch:

@@ -1,7 +1,7 @@
 """
-Which coins go whole, which one is broken for the rest, and what may be asked of which server: without rows or sockets.
+Which coins are taken whole, which one is broken for the rest, and what each server is asked; no rows or sockets.
 
-No order ever loses value, takes a coin that is not there, or breaks one without need.
+No amount loses value, takes a coin that is missing, or breaks one without need.
 """
 
 import uuid
@@ -283,7 +283,7 @@ def test_only_servers_that_accept_the_coin_and_were_not_asked_break_it() -> None
         (True, True, b"n" * 16, Reply.HAS_OLD, False),
         (True, False, b"n" * 16, Reply.HAS_OLD, False),
         (True, False, b"n" * 16, Reply.HAS_NEITHER, False),
-        # The key of a locker into which the coin was once to go: whoever has its code knows it.
+        # The key of a locker into which the coin was to be put once: a holder of its code knows it.
         (True, False, b"n" * 12 + b"\xff" * 4, Reply.HAS_NEW, False),
         (False, False, b"n" * 16, Reply.HAS_OLD, False),
         (False, False, b"n" * 16, Reply.HAS_NEW, False),

@@ -60,7 +60,7 @@ class Impostor:
     Something on a port that is no RAIDA server.
 
     It keeps what arrives, with the transport, and answers each request with what `reply` makes of it. Connections
-    are served when so many more as it is `behind` have come after them.
+    are served once `behind` further ones have arrived after them.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ def test_a_grace_window_is_a_share_of_the_time_until_there_were_enough() -> None
 
 @pytest.mark.parametrize("command", [Command.PUT, Command.PEEK])
 def test_not_a_byte_leaves_after_the_deadline(command: Any, network: LocalNetwork) -> None:
-    """As when the process was stopped between deciding to send and sending."""
+    """As when the process was stopped between the decision to send and the sending."""
     payload = bytes(2000) if command is Command.PUT else bytes(16)
 
     results = client.ask(network.servers, Call(command, everywhere(payload)), until=client.within(-1))
@@ -285,7 +285,7 @@ def test_an_error_of_the_listener_stops_everything(network: LocalNetwork) -> Non
         client.ask(network.servers, ECHO, until=client.within(PATIENT), on_result=fail)
 
 
-def test_a_payload_that_fits_into_no_request_is_sent_to_nobody(network: LocalNetwork) -> None:
+def test_a_payload_that_fits_into_no_request_is_not_sent(network: LocalNetwork) -> None:
     call = Call(Command.DETECT, {0: bytes(21), 1: bytes(70_000)})
 
     with pytest.raises(errors.Unencodable):

@@ -1,4 +1,4 @@
-"""What can be read on the way: not the codes, keys and numbers of puts, peeks and removes."""
+"""What a listener on the network can read: no codes, keys or numbers of puts, peeks and removes."""
 
 import secrets
 from typing import Any

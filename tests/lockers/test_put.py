@@ -117,7 +117,7 @@ def test_a_put_ends_right_whatever_servers_do(
 def test_what_others_take_between_counting_and_locking_is_counted_again(
     alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nine ones make the amount; they are gone when they shall be locked, and a ten is broken instead."""
+    """Nine ones make the amount; another transaction takes them before the lock, and a ten is broken instead."""
     ones = stock(alice, *[0] * 10)
     stock(alice, 1)
     choose = coin_selection.choose

@@ -1,4 +1,4 @@
-"""What operators see of the servers: who answered the last echo, how fast, and when each was last heard."""
+"""What operators see of the servers: which answered the last echo, how fast, and when each last answered."""
 
 import pytest
 

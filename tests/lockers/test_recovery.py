@@ -1,4 +1,4 @@
-"""What is left of a task's certainties when the books are set back to an earlier moment."""
+"""What is still certain about a task after the database was restored to an earlier moment."""
 
 import secrets
 
@@ -54,7 +54,7 @@ def test_a_fix_keeps_what_it_knows(alice: Wallet) -> None:
 
 
 def test_every_open_task_is_given_up_by_its_worker_and_one_that_has_ended_is_left_alone(alice: Wallet) -> None:
-    """A worker of before may still think that it has the task, and nobody else would take it until its lease ends."""
+    """A worker from before the restore may still have a claim; no other would take the task until its lease ends."""
     tasks = [
         LockerTask.objects.create(
             kind=kind, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z",
@@ -77,7 +77,7 @@ def test_every_open_task_is_given_up_by_its_worker_and_one_that_has_ended_is_lef
 
 @pytest.mark.parametrize("kind", TaskKind)
 def test_each_kind_of_task_asks_first_or_has_a_reason_not_to(alice: Wallet, kind: TaskKind) -> None:
-    """Of the others, a fix repeats what is harmless, and coins that a transfer or an export holds were never sent."""
+    """Of the others, a fix may be repeated, and coins of a transfer or an export were never sent."""
     coin = held(alice, kind)
     doubts = kind in (TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.FIND)
 

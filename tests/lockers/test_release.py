@@ -1,7 +1,7 @@
 """
-Coins that come back after a silence get fresh numbers before anybody may spend them.
+Coins that return after missing answers get fresh numbers before they may be spent.
 
-The request that was never answered may arrive at any time. Here it does, at the worst moments.
+The request that was never answered may arrive at any time; here it arrives at the worst moments.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from wallets.models import Wallet
 
 
 def before_pown(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """Let something happen between the find that saw the old numbers and the pown that changes them."""
+    """Run a function between the find that saw the old numbers and the pown that changes them."""
     begin = find_task.begin_release
 
     def begin_and_let_it_happen(**asked: Any) -> None:

@@ -1,4 +1,4 @@
-"""After a new vault key: everything is sealed with it anew, beside those who work."""
+"""After a new vault key, everything is sealed again with it while workers continue."""
 
 import base64
 import io
@@ -39,7 +39,7 @@ def change_keys(settings: Any, key: str, *old: str) -> None:
 
 
 def secrets_of_everything() -> list[Any]:
-    """Whatever is sealed anywhere, opened."""
+    """All sealed values of all tables, opened."""
     coins = Coin.objects.order_by("id")
     return [
         *(coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in coins),
@@ -91,7 +91,7 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
     assert "COPPICE_VAULT_KEY alone" in doctor.vault()
 
 
-def test_what_somebody_writes_meanwhile_is_not_overwritten(alice: Wallet, settings: Any, monkeypatch: Any) -> None:
+def test_a_concurrent_write_is_not_overwritten(alice: Wallet, settings: Any, monkeypatch: Any) -> None:
     (coin,) = stock(alice, 0)
     change_keys(settings, NEW_KEY, settings.VAULT_KEY)
     others = coin_secrets.fresh_numbers()

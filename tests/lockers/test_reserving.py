@@ -1,7 +1,7 @@
 """
-Which coins a task takes when it begins, which claims wait for others, and which of them its end takes along.
+Which coins a task reserves, which claims wait for others, and which of them the end of the task hands on.
 
-No server is needed. Each case has neighbours that must stay as they are.
+No server is needed. Each case has other rows that must not change.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ def task(alice: Wallet) -> LockerTask:
 
 
 def taken(row: Coin) -> None:
-    """As another task does between the choice and the reservation."""
+    """Take the coins for another task, between the choice and the reservation."""
     Coin.objects.filter(pk=row.pk).update(task=a_task(row.wallet, TaskKind.PUT), batch=7, outcome="p" * 25)
 
 
@@ -235,7 +235,7 @@ def test_a_coin_that_comes_twice_is_the_one_that_came_first() -> None:
 
 
 @pytest.mark.parametrize(("number", "fits"), [(3, True), (4, False)])
-def test_an_import_takes_so_many_coins_and_no_more(number: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_of_too_many_coins_is_refused(number: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coin_import, "MAXIMUM_COINS", 3)
     uploads = [(f"{each}.bin", write_bin([record(each)])) for each in range(number)]
 
@@ -348,7 +348,7 @@ def test_what_waits_is_given_up_and_nothing_else(waiting: LockerTask, bob: Walle
     [
         (CoinState.BANK, False, True),
         (CoinState.FRACKED, False, True),
-        # It may be in the locker already, and whoever has the code may have it.
+        # It may be in the locker already, and a holder of the code may have taken it.
         (CoinState.BANK, True, False),
         (CoinState.INCOMING, False, False),
         (CoinState.LIMBO, False, False),
@@ -373,7 +373,7 @@ def test_a_claim_is_given_up_once_a_wallet_is_known_to_hold_the_coin(
 
 
 def test_of_claims_of_one_moment_one_is_first(alice: Wallet, bob: Wallet) -> None:
-    """Both would become the one that is being decided, and the second would stumble over the constraint."""
+    """Both would become INCOMING, and the second would violate the constraint."""
     tasks = [a_task(wallet, TaskKind.TAKE) for wallet in (alice, bob)]
     first = claim(alice, CoinState.WAITING, tasks[0])
     second = claim(bob, CoinState.WAITING, tasks[1], WireCoin(0, first.serial_number))
@@ -459,7 +459,7 @@ def test_a_task_is_parked_only_if_all_that_it_has_waits(
 
 
 def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> None:
-    """Or who comes later would be decided first, although none is being decided at the moment."""
+    """Otherwise a later claim could be decided first while none is being decided."""
     row = claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     other = WireCoin(0, 1)
     coins = [

@@ -49,12 +49,12 @@ def rich(django_db_setup: None, django_db_blocker: Any) -> Iterator[Wallet]:
 
 def _vacuum(cursor: Any) -> None:
     """
-    Vacuum until every page is known to be visible to all, as in a table left alone for a while.
+    Vacuum until every page is all-visible, as in a table without recent writes.
 
-    One VACUUM does not suffice while another session of the database has a snapshot from before, and leaves out a
-    page that somebody looks at just then, the checkpointer for one. Left to itself, it also spares the indexes while
-    fewer than 2 % of the pages have dead rows, such as tests before rolled back here: it keeps the line pointers of
-    those rows then, and their pages are never visible to all.
+    One VACUUM does not suffice while another session has an earlier snapshot, and it skips a page that another process,
+    such as the checkpointer, has pinned. By default it also spares the indexes while fewer than 2 % of the pages have
+    dead rows, such as those of rolled-back tests: it then keeps their line pointers, and these pages never become
+    all-visible.
     """
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:

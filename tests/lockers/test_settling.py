@@ -1,7 +1,7 @@
 """
-Rows that move value: only those of the task, all or none, and none that was changed by another transaction.
+Writes that move value change only rows of the task, all or none, and none that another transaction changed.
 
-Each change has a neighbour beside it that must stay as it is.
+Each case has another row that must not change.
 """
 
 import secrets
@@ -275,7 +275,7 @@ def test_no_number_is_taken_that_a_coin_of_this_ledger_has(
 def test_a_number_that_another_task_takes_just_now_costs_the_whole_choice(
     breaking: Claim, bob: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at the ledger and the writing of the ten: with nine, a tenth of the coin would be lost."""
+    """Between the read of the ledger and the insert of the ten: with nine, a tenth of the coin would be lost."""
 
     def take(bits: int) -> int:
         if not Coin.objects.filter(wallet=bob).exists():
@@ -352,7 +352,7 @@ def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
     assert set(Coin.objects.filter(denomination=0).values_list("state", flat=True)) == {ten}
 
 
-def test_a_coin_of_a_break_that_was_changed_meanwhile_stops_it(breaking: Claim) -> None:
+def test_a_break_stops_if_one_of_its_coins_was_changed_concurrently(breaking: Claim) -> None:
     (row,) = Coin.objects.filter(task_id=breaking.task_id)
     Coin.objects.filter(pk=row.pk).update(state=CoinState.LIMBO)
     before = every_row(Coin)
@@ -575,7 +575,7 @@ def test_12_servers_do_not_open_a_locker_that_all_have_forgotten(
 def test_the_key_of_another_locker_is_never_taken_for_a_number_of_ours(
     network: LocalNetwork, mint: Mint, alice: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 servers stored the coins in the first locker without a word, so its key is what may be proposed there."""
+    """12 servers stored the coins in the first locker without an answer: its key may be the proposed number there."""
     give(alice, mint(0, 0, 0, 0))
     network.fault(range(12), "drop-reply")
     with monkeypatch.context() as patch:
@@ -621,7 +621,7 @@ def test_12_servers_that_hold_the_old_number_give_nothing_back(
 def test_a_coin_is_powned_out_of_a_locker_only_where_the_server_does_not_list_it(
     network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that was silent about the remove holds the key too, and may still carry it out."""
+    """A server that did not answer the remove holds the key too, and may still execute it."""
     give(alice, mint(0, 0, 0, 0))
     with monkeypatch.context() as patch:
         refuse_puts(patch, range(13))

@@ -1,4 +1,4 @@
-"""The statement of a wallet: a line for each change of its balance, none without one, and the audit that adds up."""
+"""The statement of a wallet: one line for each change of its balance, and the audit that checks the sums."""
 
 import re
 from typing import Any

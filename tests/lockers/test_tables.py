@@ -1,8 +1,7 @@
 """
-The tables by which lockers decide, written out: what a reply makes of a mark, which states follow, which letters are
-shown.
+The decision tables of lockers in full: the mark after a reply, the states that may follow a state, the letters shown.
 
-Each table is compared whole, so that a row that is lost, added or exchanged is noticed where it stands.
+Each table is compared as a whole, so that a lost, added or exchanged row fails in its place.
 """
 
 import itertools
@@ -116,7 +115,7 @@ def _is_place(key: object) -> bool:
 
 
 def test_no_table_turns_what_is_certain_into_a_doubt_but_the_one_that_sends() -> None:
-    """A server that is known to hold a number is asked again by a command of which the intent says SENT."""
+    """A server that is known to hold a number may get a further command, whose intent sets SENT."""
     for name, (table, _) in TABLES.items():
         for (mark, reply), after in table.items():
             assert mark != "p" or name in (

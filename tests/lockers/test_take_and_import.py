@@ -1,4 +1,4 @@
-"""Coins that come in, out of files and out of lockers, through every outcome of 25 servers."""
+"""Takes and imports, through every outcome of 25 servers."""
 
 import dataclasses
 from datetime import timedelta
@@ -71,7 +71,7 @@ def test_a_take_ends_right_whatever_servers_do(
 
 
 def _break_after_the_peek(network: LocalNetwork, fault: str, count: int, task: new_task.Started, code: str) -> None:
-    """A peek needs 13 answers, so the servers break when the coins were saved: what a first attempt did."""
+    """A peek needs 13 answers, so the servers fail only after the coins were saved by a first attempt."""
     held = task_store.claim(task_id=task.task.pk)
     assert held is not None
     listing, keys, _ = peek.look_into(code, broadcast.servers())
@@ -201,7 +201,7 @@ DOORS = {
 
 
 def total_behind(door: str, caller: Caller, code: str) -> tuple[str, int]:
-    """Look through one of the doors, and return what is in the locker as its answer tells: coins, and how many."""
+    """Peek with one of the endpoints, and return value and number of the coins in its response."""
     method, path, field = DOORS[door]
     path = path.format(code=code)
     status, body = answer(caller.get(path) if method == "get" else caller.post(path, {field: code}))
@@ -258,7 +258,7 @@ def test_a_locker_that_is_forgotten_and_empty_is_seen_as_empty_through_every_doo
         peek.peek(actor_id=alice.pk, code=code)
 
 
-def test_a_forgotten_locker_that_somebody_emptied_before_gives_nothing(
+def test_a_forgotten_locker_that_was_emptied_before_gives_nothing(
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str
 ) -> None:
     give(alice, mint(1, 0, 0, 0))
@@ -377,7 +377,7 @@ def test_a_file_of_a_transfer_that_was_cut_off_is_sorted_out_first(
     assert_true_to_the_servers()
 
 
-def test_a_find_that_comes_too_early_leaves_what_may_still_change(
+def test_a_find_soon_after_the_put_leaves_what_may_still_change(
     network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:
     give(alice, mint(0, 0, 0, 0))

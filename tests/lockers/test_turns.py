@@ -1,4 +1,4 @@
-"""Whose task is next, how many a wallet may open, how many of its calls may wait, and what becomes of peeks."""
+"""Which task is next, limits of open tasks and of waiting calls per wallet, and the deletion of peeks."""
 
 import secrets
 import threading
@@ -186,7 +186,7 @@ def test_a_lease_that_ran_out_gives_its_task_to_the_next_worker(alice: Wallet) -
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_locked", [True, False])
 def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control takes the lock away: then some of those who choose at once see nobody at work, and choose alike."""
+    """The control removes the lock; then concurrent workers do not see each other and choose the same wallet."""
     callers = [wallets.create_wallet(name=f"caller-{number}", password="unused but long") for number in range(4)]
     if not is_locked:
         monkeypatch.setattr(fair_queue, "_LOCK", "SELECT 1")

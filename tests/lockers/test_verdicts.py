@@ -1,4 +1,4 @@
-"""What a task says when it ends, from counts alone: state, sentence and totals, and what is true of each."""
+"""State, message and totals of a task when it ends, from counts alone, and general properties."""
 
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ many = settings(derandomize=True, deadline=None, max_examples=100)
 
 
 def tally(whole: int = 0, in_limbo_for_locker: int | None = None, **coins: int) -> Tally:
-    """So many coins of 1 in each state."""
+    """The given number of coins of 1 in each state."""
     made = Tally.empty()
     for state, number in coins.items():
         if number:

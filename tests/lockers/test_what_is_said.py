@@ -1,4 +1,4 @@
-"""What tasks say and what may be done with them next: kind by end by what later tasks came to know; and by counts."""
+"""Messages of tasks and the actions they allow: by kind, by final state and by what later tasks learned."""
 
 import re
 from types import SimpleNamespace
@@ -152,7 +152,7 @@ def test_each_end_says_and_offers_what_its_rows_say(
 def test_a_put_is_begun_again_for_what_did_not_leave_and_no_more(
     ended_as: list[str], units: int, alice: Wallet
 ) -> None:
-    """Of what has left already nothing is put a second time."""
+    """What has left already is not put a second time."""
     task = a_task(alice, "put", *ended_as, amount=3 * COIN)
     a_task(alice, "put", "locked", numbers=2000, amount=COIN)
     LockerTask.objects.filter(pk=task.pk).update(created_at="2020-01-01T00:00Z")
@@ -165,7 +165,7 @@ def test_a_put_is_begun_again_for_what_did_not_leave_and_no_more(
     assert retry_plan.of(again).later_puts == 0
 
 
-def test_what_a_fix_could_heal_is_free_spendable_and_not_accepted_everywhere(alice: Wallet, bob: Wallet) -> None:
+def test_fixable_coins_are_free_spendable_and_not_accepted_everywhere(alice: Wallet, bob: Wallet) -> None:
     whole, _, fracked, reserved, lost = stock(alice, *[0] * 5)
     stock(bob, 0, state=CoinState.FRACKED)
     Coin.objects.exclude(pk=whole.pk).filter(wallet=alice).update(pown="p" * 24 + "n")
@@ -204,7 +204,7 @@ def test_a_task_that_was_seen_comes_back_when_something_changes(alice: Wallet) -
     assert list(in_need.all()) == [task]
 
 
-def test_one_later_success_hides_no_earlier_failure_and_a_mistyped_code_needs_nobody(alice: Wallet) -> None:
+def test_a_later_success_hides_no_failure_and_a_mistyped_code_needs_no_operator(alice: Wallet) -> None:
     in_limbo = a_task(alice, "put", "limbo", "limbo")
     a_task(alice, "put", "locked", "locked", numbers=2000)
     a_task(alice, "take")

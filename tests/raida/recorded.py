@@ -1,4 +1,4 @@
-"""The recorded vectors of data/vectors.json, with what they leave unsaid worked out."""
+"""The recorded vectors of data/vectors.json, and values derived from them."""
 
 import functools
 import hashlib
@@ -91,7 +91,7 @@ def exchanges() -> list[Exchange]:
 
 
 def named(prefix: str) -> list[dict]:
-    """The vectors whose name begins so; a prefix that none has would test nothing, and fails."""
+    """The vectors whose name has this prefix; a prefix without vectors fails, since it would test nothing."""
     found = [vector for vector in VECTORS if vector["name"].startswith(prefix)]
     assert found, prefix
     return found
@@ -112,7 +112,7 @@ def cuts(data: bytes) -> list[bytes]:
 
 
 def refused_cuts(data: bytes, read: Callable[[bytes], object], error: type[Exception]) -> int:
-    """How many of all shorter beginnings `read` refuses with `error`; any other exception passes through."""
+    """The number of truncations of the bytes that `read` refuses with `error`; other exceptions propagate."""
     refused = 0
     for cut in cuts(data):
         try:

@@ -83,7 +83,7 @@ def test_a_generated_code_as_people_type_it_is_tried_second(typed: str) -> None:
         "a1b2c3d4e5f6789012345678901234567890abcdef1234567890abcdef123456",
     ],
 )
-def test_what_has_not_the_shape_of_a_generated_code_is_tried_as_it_stands_only(typed: str) -> None:
+def test_a_text_without_the_shape_of_a_generated_code_has_itself_as_the_only_candidate(typed: str) -> None:
     assert codes.candidates(typed) == (typed,)
 
 

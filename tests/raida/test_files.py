@@ -326,7 +326,7 @@ def test_a_stack_that_is_damaged_is_refused(data: bytes) -> None:
 
 
 def spelled(text: str, keys: str) -> str:
-    """Write the keys of a stack otherwise."""
+    """Spell the keys of a stack differently."""
     spellings: dict[str, Callable[[str], str]] = {
         "upper case": lambda key: f'"{key.upper()}"',
         "capitals": lambda key: f'"{key.capitalize()}"',
@@ -413,7 +413,7 @@ def test_a_picture_carries_coins_behind_its_header() -> None:
 
 
 def with_low_bytes_first(picture: bytes, *, checksums: bool, coins_only: bool) -> bytes:
-    """Turn the lengths of a picture's chunks round, and the checksums if told so."""
+    """Write the lengths of a picture's chunks in little-endian order, optionally the checksums too."""
     turned, start = bytearray(picture), 8
     while start < len(picture):
         end = start + 8 + int.from_bytes(picture[start : start + 4], "big")
@@ -555,7 +555,7 @@ def test_an_archive_does_not_unfold_beyond_its_limit(monkeypatch: pytest.MonkeyP
     assert refusal(zipped(("bomb", bytes(10_000_000)))) is errors.TooLarge
 
 
-def test_an_archive_that_lies_about_its_sizes_does_not_unfold_beyond_its_limit(
+def test_an_archive_with_false_sizes_is_not_unpacked_beyond_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(archives, "MAXIMUM_SIZE", 100_000)

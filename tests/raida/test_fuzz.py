@@ -1,4 +1,4 @@
-"""Whatever the bytes: they are accepted, and written again alike, or refused with a documented error."""
+"""Any bytes are either accepted, and written again unchanged, or refused with a documented error."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ KEY = bytes(range(16))
 
 
 def examples(count: int) -> settings:
-    """Draw so many, the same ones in each run; with `COPPICE_FUZZ`, others each time."""
+    """Draw this many examples, the same in each run; with `COPPICE_FUZZ`, different ones each time."""
     return settings(max_examples=count, deadline=None, derandomize="COPPICE_FUZZ" not in os.environ)
 
 
@@ -34,7 +34,7 @@ FILE_BYTES = [
 
 @st.composite
 def mutations(draw: st.DrawFn, originals: list[bytes]) -> bytes:
-    """Something recorded with a few bytes changed, cut out or put in."""
+    """Recorded bytes with a few changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))

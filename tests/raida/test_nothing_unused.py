@@ -17,7 +17,7 @@ CHECKED = [
     ROOT / "lockers" / "server_request.py",
     ROOT / "lockers" / "server_letters.py",
 ]
-# A network in a thread of its own, for tests.
+# The network in a separate thread, for tests.
 FOR_TESTS = {"LocalNetwork"}
 RE_EXPORTS = {"__all__"}
 

@@ -145,7 +145,7 @@ def test_a_make_change_is_built_from_its_coin(vector: dict) -> None:
     )
 
 
-HEALING = {"nonce": bytes.fromhex("0001020304051111")}
+FIXING = {"nonce": bytes.fromhex("0001020304051111")}
 
 
 @cases("GET TICKET ")
@@ -153,7 +153,7 @@ def test_a_get_ticket_is_built_from_its_coins(vector: dict) -> None:
     coins = [coin_of(entry) for entry in vector["inputs"]["coins"]]
     records = tuple(CoinAn(coin, recorded.an(4, coin)) for coin in coins)
 
-    require_wire(vector, command=Command.GET_TICKET, payload=payloads.encode_get_ticket(records), **HEALING)
+    require_wire(vector, command=Command.GET_TICKET, payload=payloads.encode_get_ticket(records), **FIXING)
 
 
 @cases("FIND ")
@@ -163,7 +163,7 @@ def test_a_find_is_built_from_its_coins(vector: dict) -> None:
 
     payload = payloads.encode_records([coin.to_bytes() for coin in coins], ans, pans)
 
-    require_wire(vector, command=Command.FIND, payload=payload, **HEALING)
+    require_wire(vector, command=Command.FIND, payload=payload, **FIXING)
 
 
 @cases("FIX 2/80 ")
@@ -175,7 +175,7 @@ def test_a_fix_is_built_from_its_tickets(vector: dict) -> None:
         tickets=tuple(0x01020300 + raida for raida in range(RAIDA_COUNT)),
     )
 
-    require_wire(vector, command=Command.FIX, payload=payloads.encode_fix(request), **HEALING)
+    require_wire(vector, command=Command.FIX, payload=payloads.encode_fix(request), **FIXING)
 
 
 @cases("pown ")
@@ -210,9 +210,9 @@ def test_a_coin_list_is_read(vector: dict) -> None:
 @cases(".bin format 9 ")
 def test_a_bin_is_read_and_written_again(vector: dict) -> None:
     inputs, expected = vector["inputs"], bytes.fromhex(vector["expected_hex"])
-    # The files with PANs say of the ANs only what their twins without say.
-    twin = next(other for other in recorded.named(".bin format 9 dn=") if other["name"][14:] in vector["name"])
-    coin = coin_of({**twin["inputs"], **inputs})
+    # The ANs of the files with PANs are only recorded in the same files without PANs.
+    same = next(other for other in recorded.named(".bin format 9 dn=") if other["name"][14:] in vector["name"])
+    coin = coin_of({**same["inputs"], **inputs})
     pans = tuple(recorded.an(raida, coin, "PAN") for raida in range(RAIDA_COUNT)) if "pan_rule" in inputs else None
     ans = tuple(recorded.an(raida, coin) for raida in range(RAIDA_COUNT))
     record = CoinRecord(coin, ans, pans, inputs["pown"])
