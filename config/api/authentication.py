@@ -7,9 +7,9 @@ from uuid import UUID
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
-from rest_framework.utils.mediatypes import media_type_matches
 
 from config.api import cached_credentials, errors, idempotency
+from config.api.negotiation import NEGOTIATION
 from wallets import queries
 from wallets.models import Wallet
 
@@ -31,7 +31,7 @@ def check_body(request: Request) -> None:
             return
         raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
     parsers = request.parsers or ()
-    if request.content_type and not any(media_type_matches(each.media_type, request.content_type) for each in parsers):
+    if request.content_type and NEGOTIATION.select_parser(request, parsers) is None:
         expected = ", ".join(str(each.media_type) for each in parsers)
         who = "API" if expected == "application/json" else "Endpoint"
         raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")

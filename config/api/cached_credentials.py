@@ -61,11 +61,12 @@ class Guard:
     @contextmanager
     def over(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
         """Wrap the statements of a block, outside all other wrappers, so that those see the SQL that is sent."""
-        connection.execute_wrappers.insert(0, self)
+        wrappers = connection.execute_wrappers
+        wrappers.insert(0, self)
         try:
             yield
         finally:
-            connection.execute_wrappers.remove(self)
+            wrappers.remove(self)
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if self._ids is not None and (checked := _checked(sql)) is not None:

@@ -85,9 +85,7 @@ def decode(body: bytes) -> Any:
     # Before the decoder, which recurses once per level.
     _check_depth(text)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise malformed(f"{error.msg} at position {error.pos}") from None
     # NUL and surrogates can only come from an escape; most bodies have none.
@@ -135,6 +133,12 @@ def _float(text: str) -> float:
     if len(text) > MAXIMUM_DIGITS or abs(value := float(text)) == float("inf"):
         raise malformed("a number is too long")
     return value
+
+
+# `json.loads` with hooks would make a decoder for each body, which takes as long as reading a small one.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+)
 
 
 def _check_text(value: Any) -> None:

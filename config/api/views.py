@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import authentication, cached_credentials, idempotency, limits, parsers
+from config.api.negotiation import Negotiation
 from config.api.validation import Shape
 from wallets import operations, queries
 from wallets.errors import DomainError, KeyInUse
@@ -43,6 +44,7 @@ class ApiViewSet(viewsets.ViewSet):
     translates and makes one domain call. See `config.api.idempotency` for what operations must observe.
     """
 
+    content_negotiation_class = Negotiation
     idempotent: ClassVar[bool] = True
     # Set in a URL conf for a second path to the same endpoint: the API description omits it.
     is_alias: ClassVar[bool] = False
@@ -91,7 +93,9 @@ class ApiViewSet(viewsets.ViewSet):
     def _guard(self, request: HttpRequest, action: str | None) -> cached_credentials.Guard | None:
         """Return a guard if cached credentials may answer the request, else None."""
         # With a wallet named in the query, the action takes more than one statement.
-        if action not in self.takes_cached_credentials or "wallet" in request.GET:
+        if action not in self.takes_cached_credentials or (
+            request.META.get("QUERY_STRING") and "wallet" in request.GET
+        ):
             return None
         if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
             return None
@@ -102,11 +106,6 @@ class ApiViewSet(viewsets.ViewSet):
     def _reads_query(self) -> bool:
         # Set by `config.api.openapi.describe`, which names the parameters.
         return bool(getattr(getattr(self, self.action), "reads_query", False))
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        # There is one representation: the public service ignores `Accept` too.
-        renderer = self.get_renderers()[0]
-        return renderer, renderer.media_type
 
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         return Response()
@@ -189,5 +188,5 @@ class ApiViewSet(viewsets.ViewSet):
     def default_response_headers(self) -> dict[str, str]:
         # No `Vary: Accept`: there is one representation. `Allow` omits OPTIONS, which every path answers, so that it is
         # for `/auth` as in the Treetracker contract, row 1.
-        methods = [method for method in self.allowed_methods if method != "OPTIONS"]
+        methods = [method.upper() for method in self.http_method_names if method in self.action_map]
         return {"Allow": ", ".join(methods), "Cache-Control": "no-store"}

@@ -1,6 +1,4 @@
-"""
-Checks of host and scheme, and the Content-Security-Policy of pages.
-"""
+"""Checks of host and scheme, and the security headers of responses."""
 
 import logging
 import re
@@ -31,37 +29,14 @@ DESK: Final = "/admin"
 _POLICY: Final = "Content-Security-Policy"
 
 
-def strict_pages(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Add the admin's policy to all its responses, including errors, and forbid caching them."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
-        if request.path_info.startswith(DESK):
-            response.headers.setdefault(_POLICY, DESK_POLICY)
-            response.headers.setdefault("Cache-Control", "private, no-store")
-        return response
-
-    return middleware
-
-
-def known_hosts(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuse a request for an unknown host, and log how to configure it."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        if not _MONITORING.fullmatch(request.path_info):
-            try:
-                request.get_host()
-            except DisallowedHost:
-                log.warning(
-                    "A request for another host was refused. If clients reach Coppice under that host, name it in"
-                    " COPPICE_PUBLIC_URL, or in COPPICE_ALLOWED_HOSTS as a further one.",
-                    extra={"client": client_address(request), "error": "HostNotServed"},
-                )
-                request.error_name = "HostNotServed"  # type: ignore[attr-defined]
-                return errors.answer(request, 400, "The host in the URL or in the Host header is not served here")
-        return get_response(request)
-
-    return middleware
+# Of all responses.
+_HEADERS: Final = {
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_KNOWN_AT_MOST: Final = 100
 
 
 class _PermanentRedirect(HttpResponseRedirect):
@@ -69,24 +44,81 @@ class _PermanentRedirect(HttpResponseRedirect):
     status_code = 308
 
 
-def https_where_required(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def guarded(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """
-    Where HTTPS is required, redirect a plain GET and refuse other plain requests.
+    Middleware: refuse a request for an unknown host, or without HTTPS where it is required, and add security headers.
+
+    It does what Django's `SecurityMiddleware` and `XFrameOptionsMiddleware` do, without parsing the same `Host` and
+    joining the same headers for each request (tests/benchmarks/README.md).
+    """
+    headers = tuple(_HEADERS.items())
+    transport_security = _transport_security()
+    # Values of `Host` that were served, with the setting that allowed them.
+    known: set[tuple[str, ...]] = set()
+
+    def refusal(request: HttpRequest) -> HttpResponse | None:
+        if _MONITORING.fullmatch(request.path_info):
+            return None
+        host = (request.META.get("HTTP_HOST", ""), *settings.ALLOWED_HOSTS)
+        if host not in known:
+            try:
+                request.get_host()
+            except DisallowedHost:
+                return _unknown_host(request)
+            if len(known) < _KNOWN_AT_MOST:
+                known.add(host)
+        if settings.HTTPS_REQUIRED and not request.is_secure():
+            return _https_required(request)
+        return None
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = refusal(request) or get_response(request)
+        for name, value in headers:
+            response.headers.setdefault(name, value)
+        if transport_security and request.is_secure():
+            response.headers.setdefault("Strict-Transport-Security", transport_security)
+        if request.path_info.startswith(DESK):
+            # Of errors too.
+            response.headers.setdefault(_POLICY, DESK_POLICY)
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return middleware
+
+
+def _transport_security() -> str:
+    """Return the value of Strict-Transport-Security, or ""."""
+    if not settings.SECURE_HSTS_SECONDS:
+        return ""
+    value = f"max-age={settings.SECURE_HSTS_SECONDS}"
+    if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS:
+        value += "; includeSubDomains"
+    return f"{value}; preload" if settings.SECURE_HSTS_PRELOAD else value
+
+
+def _unknown_host(request: HttpRequest) -> HttpResponse:
+    """Log how to configure the host, and return the refusal."""
+    log.warning(
+        "A request for another host was refused. If clients reach Coppice under that host, name it in"
+        " COPPICE_PUBLIC_URL, or in COPPICE_ALLOWED_HOSTS as a further one.",
+        extra={"client": client_address(request), "error": "HostNotServed"},
+    )
+    request.error_name = "HostNotServed"  # type: ignore[attr-defined]
+    return errors.answer(request, 400, "The host in the URL or in the Host header is not served here")
+
+
+def _https_required(request: HttpRequest) -> HttpResponse:
+    """
+    Redirect a plain GET, and refuse other plain requests.
 
     Django's redirect turns a POST into a GET. A redirected client would also continue to send its credentials in clear.
     """
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        if not settings.HTTPS_REQUIRED or request.is_secure() or _MONITORING.fullmatch(request.path_info):
-            return get_response(request)
-        _explain(request)
-        request.error_name = "HttpsRequired"  # type: ignore[attr-defined]
-        origin = settings.PUBLIC_ORIGIN or f"https://{request.get_host()}"
-        if request.method in {"GET", "HEAD"}:
-            return _PermanentRedirect(f"{origin}{request.get_full_path()}")
-        return errors.answer(request, 403, f"HTTPS is required: send this request to {origin}")
-
-    return middleware
+    _explain(request)
+    request.error_name = "HttpsRequired"  # type: ignore[attr-defined]
+    origin = settings.PUBLIC_ORIGIN or f"https://{request.get_host()}"
+    if request.method in {"GET", "HEAD"}:
+        return _PermanentRedirect(f"{origin}{request.get_full_path()}")
+    return errors.answer(request, 403, f"HTTPS is required: send this request to {origin}")
 
 
 def _explain(request: HttpRequest) -> None:
