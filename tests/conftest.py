@@ -26,6 +26,7 @@ from config.api import cached_credentials, limits
 from config.dev.embedded import database_url, redis_url, state_directory
 from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import Children
+from tests.tables import empty_tables
 from wallets import redis_servers
 
 TESTS = Path(__file__).parent
@@ -199,41 +200,14 @@ def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
         yield
 
 
-# No test changes these tables, and to fill them again takes longer than to empty all others.
-_KEPT = {"django_content_type", "auth_permission"}
-# From this size of the largest table on, tables are truncated: deleted rows would make them grow.
-_MANY_PAGES = 64
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _tables_are_emptied_row_by_row() -> Iterator[None]:
-    """
-    Empty the tables after a transactional test, as Django's `flush` does, in a tenth of the time.
-
-    `TRUNCATE` of some forty tables creates some two hundred files; most tests leave a few rows in ten tables.
-    """
+    """Empty the tables after a transactional test, as Django's `flush` does, in a tenth of the time."""
 
     def empty(case: TransactionTestCase) -> None:
         assert case.available_apps is None
         assert not case.serialized_rollback
-        tables = sorted({*connection.introspection.django_table_names(only_existing=False)} - _KEPT)
-        names = ", ".join(map(connection.ops.quote_name, tables))
-        plain = ",".join(tables)
-        deletions = "; ".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables)
-        with connection.cursor() as cursor:
-            # The lock waits for transactions that are still open. Triggers and foreign keys are not checked.
-            cursor.execute(f"""
-                DO $$ BEGIN
-                    LOCK TABLE {names} IN EXCLUSIVE MODE;
-                    IF (SELECT max(pg_relation_size(each::regclass)) / current_setting('block_size')::int
-                          FROM unnest('{{{plain}}}'::text[]) AS each) > {_MANY_PAGES} THEN
-                        TRUNCATE {names};
-                    ELSE
-                        SET LOCAL session_replication_role = replica;
-                        {deletions};
-                    END IF;
-                END $$
-            """)
+        empty_tables()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)

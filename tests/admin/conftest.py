@@ -1,7 +1,10 @@
 """A staff member, and a little of everything for the desk to show."""
 
+import copy
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,6 +14,7 @@ from django.utils import timezone
 
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
+from tests.tables import empty_tables
 from transfers import operations as transfers
 from trusts import operations as trusts
 from wallets import operations as wallets
@@ -21,21 +25,84 @@ from wallets.states import AuditResult, OperatorVerb
 SECRET = b"sealed-and-never-shown"
 
 
+class Committed:
+    """
+    The rows of `furnish`, committed once for consecutive tests that use the fixture `ledger`.
+
+    To make them takes longer than most of these tests. Each test has its own transaction, which is rolled back, and a
+    copy of the objects.
+    """
+
+    def __init__(self) -> None:
+        self._rows: SimpleNamespace | None = None
+
+    def provide(self) -> SimpleNamespace:
+        """Return a copy of staff, session cookies and ledger, after making the rows if there are none."""
+        if self._rows is None:
+            staff = User.objects.create_superuser("olivia", password="a long password")
+            client = Client()
+            client.force_login(staff)
+            self._rows = SimpleNamespace(staff=staff, cookies=client.cookies, ledger=furnish(staff))
+        return copy.deepcopy(self._rows)
+
+    def remove(self) -> None:
+        if self._rows is not None:
+            empty_tables()
+            self._rows = None
+
+
+@pytest.fixture(scope="module")
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[Committed]:
+    rows = Committed()
+    yield rows
+    with django_db_blocker.unblock():
+        rows.remove()
+
+
 @pytest.fixture
-def staff(db: None) -> User:
+def committed_rows(
+    request: pytest.FixtureRequest, committed: Committed, django_db_blocker: Any
+) -> SimpleNamespace | None:
+    """What is committed before the transaction of a test with the fixture `ledger` begins; for other tests nothing."""
+    marker = request.node.get_closest_marker("django_db")
+    is_transactional = "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction"))
+    with django_db_blocker.unblock():
+        if "ledger" in request.fixturenames and not is_transactional:
+            return committed.provide()
+        committed.remove()
+    return None
+
+
+# Overridden to commit or remove rows before the transaction of the test begins. `db` and the mark `django_db` use it.
+@pytest.fixture
+def _django_db_helper(committed_rows: SimpleNamespace | None, _django_db_helper: None) -> None:
+    pass
+
+
+@pytest.fixture
+def staff(db: None, committed_rows: SimpleNamespace | None) -> User:
+    if committed_rows is not None:
+        person: User = committed_rows.staff
+        return person
     return User.objects.create_superuser("olivia", password="a long password")
 
 
 @pytest.fixture
-def desk(staff: User) -> Client:
+def desk(staff: User, committed_rows: SimpleNamespace | None) -> Client:
     client = Client()
-    client.force_login(staff)
+    if committed_rows is not None:
+        client.cookies = committed_rows.cookies
+    else:
+        client.force_login(staff)
     return client
 
 
 @pytest.fixture
-def ledger(db: None, staff: User) -> SimpleNamespace:
+def ledger(db: None, staff: User, committed_rows: SimpleNamespace | None) -> SimpleNamespace:
     """Alice and bob, tokens, transfers of each state, a trust, coins, tasks, an audit and an action."""
+    if committed_rows is not None:
+        rows: SimpleNamespace = committed_rows.ledger
+        return rows
     return furnish(staff)
 
 
