@@ -2,12 +2,13 @@
 
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockers import coin_selection
 from lockers.raida.coins import total_value, value_of
 
+many = settings(derandomize=True, deadline=None, max_examples=100)
 COUNTS = st.dictionaries(st.integers(-1, 2), st.integers(0, 4), max_size=4)
 
 
@@ -20,6 +21,7 @@ def _by_trying_everything(available: dict[int, int], units: int) -> int | None:
     return best
 
 
+@many
 @given(COUNTS, st.integers(1, 5000))
 def test_the_choice_is_exact_and_the_smallest_there_is(available: dict[int, int], tenths: int) -> None:
     units = tenths * value_of(-1)
@@ -32,6 +34,7 @@ def test_the_choice_is_exact_and_the_smallest_there_is(available: dict[int, int]
         assert all(0 < count <= available[denomination] for denomination, count in chosen.items())
 
 
+@many
 @given(COUNTS, st.integers(1, 5000))
 def test_the_nearest_amounts_can_be_made_and_none_is_nearer(available: dict[int, int], tenths: int) -> None:
     units = tenths * value_of(-1)
