@@ -104,6 +104,9 @@ def test_the_coin_that_most_servers_accept_is_broken_and_only_a_free_one_of_the_
 
 def test_only_free_coins_of_the_wallet_are_chosen_and_whole_ones_first(alice: Wallet, bob: Wallet) -> None:
     fracked, _ = stock(alice, 0, 1, state=CoinState.FRACKED)
+    # The first by its id.
+    Coin.objects.filter(pk=fracked.pk).update(id=UUID(int=1))
+    fracked = Coin.objects.get(pk=UUID(int=1))
     whole, reserved, lost, foreign = (*stock(alice, 0, 0, 0), *stock(bob, 0))
     taken(reserved)
     Coin.objects.filter(pk=lost.pk).update(state=CoinState.LIMBO)
@@ -196,6 +199,9 @@ def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(a
     Coin.objects.filter(pk__in=[row.pk for row in ten]).update(state=CoinState.CHANGE, family=broken.pk)
     Coin.objects.filter(pk__in=[row.pk for row in its_own]).update(state=CoinState.CHANGE, family=other.pk)
     taken(ten[0])
+    # Of an earlier break that was not carried out.
+    stock(alice, 0)
+    Coin.objects.filter(family=None, denomination=0).update(state=CoinState.VOID, family=broken.pk)
 
     task = find.start(actor=alice, name="alice").task
 
@@ -474,3 +480,23 @@ def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> No
 
     assert (set(arrivals.saved), arrivals.waiting) == ({other}, {WireCoin(0, row.serial_number)})
     assert set(Coin.objects.filter(wallet=alice).values_list("state", "batch")) == {("incoming", 4), ("waiting", -1)}
+
+
+def test_a_coin_that_a_wallet_holds_is_called_held_also_by_who_waits_for_it(alice: Wallet, bob: Wallet) -> None:
+    """The wait is in vain: to call it busy would have the caller ask again and again."""
+    held = a_coin(bob, CoinState.BANK)
+    claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE), held)
+    busy = claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE))
+    coins = [
+        (coin, coin_secrets.fresh_numbers(), coin_secrets.fresh_numbers())
+        for coin in (held, WireCoin(0, busy.serial_number))
+    ]
+    before = every_coin()
+
+    arrivals = competing_claims.claim(
+        task_id=a_task(alice, TaskKind.TAKE).pk, wallet_id=alice.pk, origin=TaskKind.TAKE, coins=coins, batch=0,
+        waiting_batch=competing_claims.WAITING_BATCH,
+    )  # fmt: skip
+
+    assert (arrivals.held, arrivals.busy) == ({held}, {WireCoin(0, busy.serial_number)})
+    assert (bool(arrivals), every_coin()) == (False, before)

@@ -30,6 +30,7 @@ from lockers.raida.files import write_bin
 from lockers.states import CoinState, FileType, TaskKind
 from lockers.worker import break_coin, finalize, import_, late_answers, reconciliation, task_store
 from lockers.worker import find as find_task
+from lockers.worker import fix as fix_task
 from lockers.worker import put as put_task
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim, Intent
@@ -86,7 +87,15 @@ def release(held: Claim, piece: CoinWork) -> None:
     find_task.begin_release(held=held, coin_ids=[piece.coin_id])
 
 
-@pytest.mark.parametrize("write", [adopt, mark, mark_before, release])
+def set_aside(held: Claim, piece: CoinWork) -> None:
+    import_.place_fresh_numbers(held=held, holders={}, plan={}, aside=[piece.coin_id], aside_batch=7)
+
+
+def fix_it(held: Claim, piece: CoinWork) -> None:
+    fix_task._commit(held, [fix_task._FrackedCoin(piece, False, False, set(), {1})], (b"g" * 16,) * 25)
+
+
+@pytest.mark.parametrize("write", [adopt, mark, mark_before, release, set_aside, fix_it])
 def test_a_worker_changes_coins_of_its_own_task_alone(
     write: Callable[[Claim, CoinWork], None], held: Claim, foreign: CoinWork
 ) -> None:

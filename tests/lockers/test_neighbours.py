@@ -1,0 +1,514 @@
+"""What one call changes, and that the rows beside it stay: those of other tasks, files, wallets and kinds."""
+
+import logging
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from lockers import coin_import, coin_secrets, competing_claims, errors, fair_queue, queries, tasks, wrong_code_limits
+from lockers.errors import TaskSuperseded
+from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, Upload
+from lockers.operations import export as export_coins
+from lockers.operations import find as find_coins
+from lockers.operations import fix as fix_coins
+from lockers.operations import import_files, lookups, new_task, show_task
+from lockers.operations import put as put_coins
+from lockers.operations.reserve import COINS_FOR_BREAKS
+from lockers.raida import codes
+from lockers.raida.commands import Command
+from lockers.states import CoinState, FileType, Step, TaskKind, TaskState
+from lockers.transport import NO_GRACE
+from lockers.worker import broadcast, finalize, fix, import_, listening, runner, task_store, waiting_claims
+from lockers.worker.broadcast import Request, TaskRun
+from lockers.worker.task_store import Claim
+from tests.lockers.marks import at
+from tests.lockers.stock import stock
+from tests.support.coin_rows import a_coin, a_task
+from wallets.models import Wallet
+from wallets.redis_servers import client as redis_client
+
+ONE = 10**8
+
+
+def everything() -> dict[str, list[dict[str, Any]]]:
+    return {
+        model._meta.db_table: list(model._base_manager.order_by("pk").values())
+        for model in apps.get_app_config("lockers").get_models()
+    }
+
+
+def claimed(task: LockerTask) -> Claim:
+    held = task_store.claim(task_id=task.pk)
+    assert held is not None
+    return held
+
+
+def a_claim(task: LockerTask, state: CoinState = CoinState.WAITING, **fields: Any) -> Coin:
+    """A claim of the task's wallet to a coin."""
+    row = Coin.objects.get(serial_number=a_coin(task.wallet, CoinState.INCOMING).serial_number)
+    Coin.objects.filter(pk=row.pk).update(task=task, state=state, batch=-1, **fields)
+    row.refresh_from_db()
+    return row
+
+
+# Attempts.
+
+
+def test_marks_are_written_out_of_the_attempts_of_one_task(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    held, other = (claimed(put_coins.start(actor=alice, name="alice", units=ONE).task) for _ in range(2))
+    for each in (held, other):
+        attempt = task_store.open_attempt(held=each, intent=task_store.Intent(Command.PUT, 0, range(25)))
+        Attempt.objects.filter(pk=attempt).update(covering="p" * 25)
+
+    task_store.write_marks(held=held)
+
+    assert list(Attempt.objects.filter(task=held.task_id).values_list("covering", flat=True)) == [""]
+    assert list(Attempt.objects.filter(task=other.task_id).values_list("covering", flat=True)) == ["p" * 25]
+    assert list(Coin.objects.filter(task=held.task_id).values_list("outcome", flat=True)) == ["p" * 25]
+    assert list(Coin.objects.filter(task=other.task_id).values_list("outcome", flat=True)) == ["-" * 25]
+
+
+AWAITED, TIMEOUT = int(Attempt.Unanswered.AWAITED), int(Attempt.Unanswered.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "awaited"),
+    [
+        ([], {}),
+        ([(0, "PUT", "", [AWAITED, 241, None])], {0: {0}}),
+        ([(0, "FIND", "", [AWAITED, 241, None])], {}),
+        ([(0, "PUT", "", [TIMEOUT, 241, None])], {}),
+        # The last command to a server counts, whichever it was of several.
+        ([(0, "POWN", "", [AWAITED, AWAITED, None]), (0, "POWN", "", [241, None, AWAITED])], {0: {1, 2}}),
+        ([(0, "REMOVE", "", [241, AWAITED]), (0, "POWN", "", [AWAITED, None])], {0: {0, 1}}),
+        ([(0, "REMOVE", "", [AWAITED, 241]), (1, "REMOVE", "", [241, AWAITED])], {0: {0}, 1: {1}}),
+        ([(0, "REMOVE", "", [AWAITED, 241]), (1, "REMOVE", "", [241, 241])], {0: {0}}),
+    ],
+)
+def test_who_was_not_waited_for(recorded: list[Any], awaited: dict[int, set[int]]) -> None:
+    assert task_store.not_waited_for(recorded) == awaited
+
+
+@pytest.mark.parametrize("command", [each for each in Command if each.name in ("PUT", "POWN", "REMOVE", "FIND", "FIX")])
+@pytest.mark.parametrize("grace", [None, NO_GRACE])
+@pytest.mark.parametrize("back", [False, True])
+def test_late_answers_are_heard_of_commands_that_move_coins_forward_and_end_early(
+    command: Command, grace: Any, back: bool
+) -> None:
+    """A coin that was taken back out of a locker is at its old number: its late answer means the opposite."""
+    request = Request(command, 0, (), grace=grace, back=back)
+    run: Any = SimpleNamespace(task=SimpleNamespace(id=UUID(int=1)))
+
+    hearing = TaskRun._listen(run, request, {}, 1)
+
+    is_heard = command.name in ("PUT", "POWN", "REMOVE") and grace is not None and not back
+    assert (hearing is not None) is is_heard
+    if hearing is not None:
+        hearing.over()
+    assert listening.is_quiet()
+
+
+@pytest.mark.parametrize(
+    ("marks", "are_stored"),
+    [((), True), (("p13 f12",), True), (("p12 f13",), False), (("p13 f12", "p25"), True), (("p25", "p12 n13"), False)],
+)
+def test_a_batch_is_stored_when_13_servers_have_each_coin(marks: tuple[str, ...], are_stored: bool) -> None:
+    coins: Any = [SimpleNamespace(marks=at(each)) for each in marks]
+
+    assert broadcast.all_stored(coins) is are_stored
+
+
+def test_progress_is_shared_out_among_batches_without_a_gap() -> None:
+    assert [broadcast.share(10, 90, position, 3) for position in range(3)] == [(10, 36), (36, 63), (63, 90)]
+
+
+# Claims that wait.
+
+
+def test_what_a_task_leaves_adds_up_and_of_no_other_task(alice: Wallet, bob: Wallet) -> None:
+    task, neighbour = a_task(alice, TaskKind.TAKE), a_task(bob, TaskKind.TAKE)
+    LockerTask.objects.filter(pk=task.pk).update(plan={"from": "x"})
+    untouched = LockerTask.objects.filter(pk=neighbour.pk).values().get()
+
+    waiting_claims.note_left(task.pk, 5)
+    waiting_claims.note_left(task.pk, 7)
+
+    assert LockerTask.objects.get(pk=task.pk).plan == {"from": "x", "left": 12}
+    assert LockerTask.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+def test_a_task_whose_claims_still_wait_is_parked_without_its_lease_and_with_its_deadline(
+    alice: Wallet, bob: Wallet
+) -> None:
+    task = a_task(alice, TaskKind.IMPORT)
+    row = a_claim(task)
+    earlier = a_claim(a_task(bob, TaskKind.IMPORT), CoinState.INCOMING)
+    Coin.objects.filter(pk=earlier.pk).update(serial_number=row.serial_number)
+    held = claimed(task)
+    before = LockerTask.objects.get(pk=task.pk)
+
+    assert waiting_claims.promote_waiting(held=held) is False
+
+    after = LockerTask.objects.get(pk=task.pk)
+    assert (after.is_parked, after.lease_until, after.step, after.deadline) == (
+        True,
+        None,
+        Step.WAITING,
+        before.deadline,
+    )
+    assert Coin.objects.get(pk=row.pk).state == CoinState.WAITING
+
+
+def test_a_claim_that_another_transaction_came_before_waits_on(alice: Wallet) -> None:
+    """The constraint stands for it: what the other has committed is not in the snapshot of the promotion."""
+    task = a_task(alice, TaskKind.IMPORT)
+    row = a_claim(task)
+    held = claimed(task)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.come_before() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE unique_violation USING MESSAGE = 'coin_is_held_once'; END $$;"
+            "CREATE TRIGGER come_before BEFORE UPDATE ON lockers_coin FOR EACH ROW"
+            " WHEN (NEW.state = 'incoming') EXECUTE FUNCTION pg_temp.come_before()"
+        )
+
+    assert waiting_claims.promote_waiting(held=held) is False
+
+    after = LockerTask.objects.get(pk=task.pk)
+    assert (after.is_parked, after.lease_until, after.state) == (True, None, TaskState.RUNNING)
+    assert Coin.objects.get(pk=row.pk).state == CoinState.WAITING
+
+
+def test_promoted_claims_lengthen_a_deadline_and_never_shorten_one(alice: Wallet) -> None:
+    for deadline, grows in (("2099-01-01T00:00Z", False), ("2026-01-01T00:00Z", True)):
+        task = a_task(alice, TaskKind.IMPORT)
+        a_claim(task)
+        LockerTask.objects.filter(pk=task.pk).update(deadline=deadline, is_long=True, plan={"left": 3})
+        before = LockerTask.objects.get(pk=task.pk)
+
+        assert waiting_claims.promote_waiting(held=claimed(task)) is True
+
+        after = LockerTask.objects.get(pk=task.pk)
+        assert (after.deadline > before.deadline) is grows
+        assert (after.is_long, after.is_parked, after.plan) == (False, False, {"left": 3})
+        assert after.lease_until is not None
+
+
+@pytest.mark.parametrize("begun", [None, "2026-01-01T00:00:00+00:00"])
+def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | None, alice: Wallet) -> None:
+    """Or a forger who repeats claims makes the owner wait for ever, an hour at a time."""
+    task = a_task(alice, TaskKind.TAKE)
+    code = coin_secrets.seal_task_code("A-CODE", task_id=task.pk)
+    plan = {} if begun is None else {"waits_since": begun}
+    LockerTask.objects.filter(pk=task.pk).update(
+        code=code, plan=plan | {"left": 9}, tag="rent", result={"spelling": 1, "raida": "p" * 25}, is_long=True
+    )
+    task.refresh_from_db()
+    row, own = a_claim(task), a_claim(task, CoinState.INCOMING)
+    now = timezone.now()
+
+    left = waiting_claims.leave(task, waits_on=True)
+
+    successor = LockerTask.objects.exclude(pk=task.pk).filter(kind=TaskKind.TAKE).get()
+    assert (left.units, left.waiting, left.successor_id) == (9, ONE, successor.pk)
+    since = successor.plan.pop("waits_since")
+    assert successor.plan == {}
+    assert since == begun if begun else now <= timezone.datetime.fromisoformat(since) <= timezone.now()
+    patience = competing_claims.PATIENCE + task_store.time_for(1)
+    assert successor.deadline == timezone.datetime.fromisoformat(since) + patience
+    assert (successor.is_parked, successor.step, successor.tag) == (True, Step.WAITING, "rent")
+    assert (successor.result, coin_secrets.task_code(successor)) == ({"spelling": 1}, "A-CODE")
+    assert [Coin.objects.get(pk=each.pk).task_id for each in (row, own)] == [successor.pk, task.pk]
+
+
+@pytest.mark.parametrize("kind", [TaskKind.TAKE, TaskKind.IMPORT])
+@pytest.mark.parametrize("waits_on", [True, False])
+def test_a_task_that_ends_leaves_no_claim_behind(kind: TaskKind, waits_on: bool, alice: Wallet) -> None:
+    task, neighbour = a_task(alice, kind), a_task(alice, kind)
+    LockerTask.objects.filter(pk=task.pk).update(code=coin_secrets.seal_task_code("A-CODE", task_id=task.pk))
+    row, other = a_claim(task), a_claim(neighbour)
+
+    finalize.conclude(held=claimed(task), waits_on=waits_on)
+
+    assert LockerTask.objects.get(pk=task.pk).state == TaskState.ERROR
+    successors = LockerTask.objects.filter(plan__has_key="waits_since")
+    assert len(successors) == waits_on
+    left = [(other.pk, neighbour.pk), *((row.pk, successor.pk) for successor in successors)]
+    assert dict(Coin.objects.values_list("pk", "task")) == dict(left)
+
+
+# Lockers.
+
+
+@pytest.mark.parametrize(
+    ("states", "after"),
+    [
+        ([], "failed"),
+        (["locked"], "filled"),
+        (["limbo"], "unknown"),
+        (["bank"], "unknown"),
+        (["fracked"], "unknown"),
+        (["sent"], "emptied"),
+        (["sent", "sent"], "emptied"),
+        (["counterfeit"], "failed"),
+        (["locked", "limbo", "bank", "sent"], "filled"),
+        (["limbo", "sent"], "unknown"),
+        (["fracked", "sent"], "unknown"),
+        (["sent", "counterfeit"], "emptied"),
+    ],
+)
+@pytest.mark.parametrize("before", ["filling", "filled", "unknown", "failed", "emptied"])
+def test_a_locker_is_what_its_coins_say(before: str, states: list[str], after: str, alice: Wallet) -> None:
+    locker, neighbour = (Locker.objects.create(wallet=alice, amount=1, code=b"", state=before) for _ in range(2))
+    for state in states:
+        row = Coin.objects.filter(serial_number=a_coin(alice, CoinState.BANK).serial_number)
+        row.update(state=state, locker=locker)
+    a_coin(alice, CoinState.LOCKED)
+    untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
+
+    finalize._settle_lockers({locker.pk})
+
+    assert Locker.objects.get(pk=locker.pk).state == after
+    assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+# Files.
+
+
+def test_a_worker_that_has_read_files_deletes_its_own(alice: Wallet) -> None:
+    task, neighbour = a_task(alice, TaskKind.IMPORT), a_task(alice, TaskKind.IMPORT)
+    for each in (task, neighbour):
+        Upload.objects.create(pk=each.pk, content=coin_secrets.seal_upload([("f.bin", b"x")], task_id=each.pk))
+    found = coin_import.read([("f.bin", b"x")])
+
+    import_.end_reading(
+        held=claimed(task),
+        save=lambda: coin_import.save(found, task_id=task.pk, wallet_id=alice.pk),
+        two_secrets=[],
+        files=list,
+    )
+
+    assert list(Upload.objects.values_list("pk", flat=True)) == [neighbour.pk]
+
+
+def test_the_lease_of_a_worker_that_reads_files_lasts_a_minute(alice: Wallet) -> None:
+    task, neighbour = a_task(alice, TaskKind.IMPORT), a_task(alice, TaskKind.IMPORT)
+    Upload.objects.create(pk=task.pk, content=b"sealed")
+    held = claimed(task)
+    untouched = LockerTask.objects.filter(pk=neighbour.pk).values().get()
+
+    assert import_.begin_reading(held=held) == b"sealed"
+
+    lease = LockerTask.objects.filter(pk=task.pk).values_list("lease_until", flat=True).get()
+    assert lease is not None
+    assert timedelta(seconds=55) < lease - timezone.now() <= timedelta(seconds=60)
+    assert LockerTask.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+def test_one_file_of_a_wallet_is_confirmed_and_the_others_are_not(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    first, second = (
+        export_coins.start(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task for _ in range(2)
+    )
+    before = everything()
+
+    export_coins.confirm(actor=alice, export_id=first.pk)
+
+    after = everything()
+    changed = [(row, old) for row, old in zip(after["lockers_export"], before["lockers_export"], strict=True)]
+    assert [row["task_id"] for row, old in changed if row != old] == [first.pk]
+    assert {**after, "lockers_export": None} == {**before, "lockers_export": None}
+    assert export_coins.fetch(actor=alice, export_id=second.pk).content
+
+
+def test_an_import_is_under_way_only_if_a_task_of_the_wallet_has_claimed_a_coin(alice: Wallet, bob: Wallet) -> None:
+    held, busy = a_coin(bob, CoinState.BANK), a_coin(alice, CoinState.INCOMING)
+    for coins, kind in (([held], "NothingToImport"), ([busy], "ImportUnderWay"), ([held, busy], "ImportUnderWay")):
+        record = [coin_import.files.CoinRecord(coin, coin_secrets.fresh_numbers()) for coin in coins]
+        before = everything()
+        with pytest.raises(coin_import.errors.NothingToImport) as refusal:
+            import_files.start(actor=alice, name="alice", uploads=[("c.bin", coin_import.files.write_bin(record))])
+        assert type(refusal.value).__name__ == kind
+        assert everything() == before
+
+
+# Operations.
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_a_purge_deletes_what_only_looked(kind: TaskKind, alice: Wallet) -> None:
+    row = a_task(alice, kind)
+    for age, is_old in ((timedelta(hours=23), False), (timedelta(days=1, minutes=1), True)):
+        LockerTask.objects.filter(pk=row.pk).update(state=TaskState.ERROR, finished_at=Now() - age)
+        before = everything()
+        is_deleted = is_old and kind in (TaskKind.PEEK, TaskKind.ECHO)
+
+        assert lookups.purge() == is_deleted
+
+        assert everything() == (before | {"lockers_lockertask": []} if is_deleted else before)
+
+
+def test_open_tasks_count_for_who_asked_for_them(alice: Wallet, bob: Wallet, settings: Any) -> None:
+    """A manager that works for many wallets has one limit, and uses up nobody else's."""
+    settings.OPEN_TASKS_PER_WALLET = 1
+    new_task.open_task(TaskKind.FIND, wallet=bob, actor=alice)
+
+    new_task.open_task(TaskKind.FIND, wallet=bob, actor=bob)
+    for wallet in (alice, bob):
+        before = everything()
+        with pytest.raises(fair_queue.errors.TooManyTasks):
+            new_task.open_task(TaskKind.FIND, wallet=wallet, actor=alice)
+        assert everything() == before
+
+
+@pytest.mark.parametrize("state", CoinState)
+def test_a_find_asks_about_free_coins_in_doubt(state: CoinState, alice: Wallet, bob: Wallet) -> None:
+    coin = a_coin(alice, state)
+    a_coin(bob, CoinState.LIMBO)
+    before = everything()
+
+    if state not in (CoinState.LIMBO, CoinState.ERRORED):
+        with pytest.raises(errors.NothingToFind):
+            find_coins.start(actor=alice, name="alice")
+        assert everything() == before
+        return
+    task = find_coins.start(actor=alice, name="alice").task
+
+    (row,) = Coin.objects.filter(task=task)
+    assert (row.serial_number, row.state, row.batch, row.outcome) == (coin.serial_number, state, 0, "n" * 25)
+    with pytest.raises(errors.NothingToFind):
+        find_coins.start(actor=alice, name="alice")
+
+
+@pytest.mark.parametrize(("denominations", "coins"), [((0,), 1), ((1,), COINS_FOR_BREAKS)])
+def test_a_task_that_breaks_a_coin_first_has_time_for_it(
+    denominations: tuple[int, ...], coins: int, alice: Wallet
+) -> None:
+    stock(alice, *denominations)
+    began = timezone.now()
+
+    task = put_coins.start(actor=alice, name="alice", units=ONE).task
+
+    time = task_store.time_for(coins)
+    assert began + time <= LockerTask.objects.get(pk=task.pk).deadline <= timezone.now() + time
+
+
+def test_a_code_counts_as_shown_from_the_first_response_on(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    first, second = (put_coins.start(actor=alice, name="alice", units=ONE).task for _ in range(2))
+    LockerTask.objects.update(state=TaskState.COMPLETED, progress=100, finished_at=Now())
+    shown = show_task.show(actor=alice, task_id=first.pk)
+    before = LockerTask.objects.get(pk=first.pk).code_shown_at
+
+    again = show_task.show(actor=alice, task_id=first.pk)
+
+    assert before is not None
+    assert (shown.code, LockerTask.objects.get(pk=first.pk).code_shown_at) == (again.code, before)
+    assert LockerTask.objects.get(pk=second.pk).code_shown_at is None
+
+
+def test_a_statement_names_as_reserved_what_may_be_spent_and_a_task_has(alice: Wallet, bob: Wallet) -> None:
+    stock(alice, 0, 1, 2)
+    a_coin(alice, CoinState.INCOMING)
+    limbo = Coin.objects.get(serial_number=a_coin(alice, CoinState.LIMBO).serial_number)
+    held = {"task": a_task(alice, TaskKind.FIND), "batch": 0, "outcome": "-" * 25}
+    Coin.objects.filter(pk=limbo.pk).update(**held)
+    Coin.objects.filter(wallet=alice, denomination=1).update(**held)
+    stock(bob, 0)
+
+    statement = queries.statement_of(wallet=alice, limit=9)
+
+    assert (statement.balance, statement.reserved) == (111 * ONE, 10 * ONE)
+
+
+def test_a_fix_takes_so_many_coins_and_those_that_it_has_count(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fix, "FIX_COINS", 1)
+    monkeypatch.setattr(fix, "_FIX_BATCHES", 3)
+    stock(alice, 0, 0, state=CoinState.FRACKED)
+    task = fix_coins.start(actor=alice, name="alice").task
+    assert Coin.objects.filter(task=task).count() == 2
+    stock(alice, 0, 0, state=CoinState.FRACKED)
+
+    fix.reserve_more_for_fix(held=claimed(task))
+
+    assert sorted(Coin.objects.filter(task=task).values_list("batch", flat=True)) == [0, 1, 2]
+    assert Coin.objects.filter(task=None).count() == 1
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PEEK, TaskKind.TAKE])
+def test_who_sent_a_code_sees_how_it_is_spelled_and_the_owner_of_the_wallet_does_not(
+    kind: TaskKind, alice: Wallet, bob: Wallet
+) -> None:
+    """A manager takes into a wallet that it manages: the code is the manager's."""
+    task, code = a_task(alice, kind), codes.generate_code(bytes(codes.RANDOM_SIZE))
+    sealed = coin_secrets.seal_task_code(code.lower(), task_id=task.pk)
+    LockerTask.objects.filter(pk=task.pk).update(actor=bob, result={"spelling": 1}, code=sealed)
+    task.refresh_from_db()
+
+    assert queries._code_used(task, alice) is None
+    assert queries._code_used(task, bob) == code
+
+
+def test_the_window_of_wrong_codes_begins_with_the_first(alice: Wallet, bob: Wallet, settings: Any) -> None:
+    """A guesser who goes on guessing is let in again when the first guesses are old; nobody else's count grows."""
+    key = f"coppice:wrong-codes:wallet:{alice.pk}"
+    client = redis_client(settings.REDIS_URL)
+    wrong_code_limits.note_wrong_code(wallet_id=alice.pk, address="")
+    assert wrong_code_limits.WINDOW_SECONDS - 5 < client.ttl(key) <= wrong_code_limits.WINDOW_SECONDS == 600
+    client.expire(key, 100)
+
+    wrong_code_limits.note_wrong_code(wallet_id=alice.pk, address="")
+
+    assert (int(client.get(key)), 90 < client.ttl(key) <= 100) == (2, True)
+    assert client.get(f"coppice:wrong-codes:wallet:{bob.pk}") is None
+    client.delete(key)
+
+
+# A worker that fails.
+
+
+@pytest.mark.parametrize("has_lost_the_task", [False, True])
+def test_what_goes_wrong_is_an_error_unless_another_worker_has_the_task(
+    has_lost_the_task: bool, alice: Wallet, settings: Any, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
+    task = a_task(alice, TaskKind.ECHO)
+
+    def fail(held: Claim) -> None:
+        if has_lost_the_task:
+            LockerTask.objects.filter(pk=held.task_id).update(attempt=held.attempt + 1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(runner, "run", fail)
+    with caplog.at_level(logging.INFO):
+        if has_lost_the_task:
+            tasks.run(str(task.pk))
+        else:
+            with pytest.raises(ZeroDivisionError):
+                tasks.run(str(task.pk))
+
+    told = [record.getMessage() for record in caplog.records if "taken over" in record.getMessage()]
+    assert told == [f"Task {task.pk} was taken over by another worker: ZeroDivisionError"] * has_lost_the_task
+
+
+def test_a_worker_that_was_superseded_ends_in_silence(
+    alice: Wallet, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
+    task = a_task(alice, TaskKind.ECHO)
+
+    def fail(held: Claim) -> None:
+        raise TaskSuperseded
+
+    monkeypatch.setattr(runner, "run", fail)
+    tasks.run(str(task.pk))
+    assert not ReceiptLine.objects.exists()
