@@ -118,7 +118,7 @@ SERVER_LEGEND: Final = (
 ANSWER_LEGEND: Final = (
     ("c-pass", "✓", "accepted"),
     ("c-fail", "✗", "refused"),
-    ("c-wait", "›", "not waited for yet"),
+    ("c-wait", "›", "answer outstanding"),
     ("c-silent", "?", "silent"),
     ("c-down", "–", "not reached"),
     ("c-error", "!", "error"),

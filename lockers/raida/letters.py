@@ -35,7 +35,7 @@ LETTERS: Final[Mapping[str, Letter]] = {
     for each in (
         Letter(PASSED, "accepted", "✓", 0xA),
         Letter(FAILED, "refused", "✗", 0xF),
-        Letter(NOT_WAITED_FOR, "not waited for yet", "›", None),
+        Letter(NOT_WAITED_FOR, "answer outstanding", "›", None),
         Letter(NO_REPLY, "no answer", "?", 0xC),
         Letter(ERROR, "answered with an error", "!", 0xE),
         Letter(DROPPED, "not reached", "–", 0xD),

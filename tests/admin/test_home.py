@@ -180,7 +180,7 @@ def test_each_letter_and_answer_has_a_mark_of_its_own() -> None:
 
     assert [cell.mark for cell in board[:8]] == ["✓", "✗", "?", "!", "–", "!", "·", "›"]
     assert [cell.mark for cell in answers] == ["✓", "✗", "?", "–", "!", "!", "·", "…", "›", "·"]
-    assert (board[7].title, board[2].title) == ("RAIDA 7: not waited for yet", "RAIDA 2: no answer")
+    assert (board[7].title, board[2].title) == ("RAIDA 7: answer outstanding", "RAIDA 2: no answer")
     assert answers[0].title == "RAIDA 0: answered 241, all pass"
 
 
