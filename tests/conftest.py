@@ -77,21 +77,15 @@ _FIRST = ("config", "api", "browser", "chaos", "lockers")
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order files: the first of each slow directory, then the second of each, and so on; then all other files."""
-    files: dict[str, dict[Path, int]] = {}
+    # By the file: a path is costly to take apart, and few of them have thousands of tests.
+    turns: dict[Path, tuple[int, int]] = {}
+    files: dict[str, int] = {}
     for item in items:
-        of_directory = files.setdefault(item.path.relative_to(TESTS).parts[0], {})
-        of_directory.setdefault(item.path, len(of_directory))
-
-    # Read here: a list is empty while it is being sorted.
-    last = len(items)
-
-    def turn(item: pytest.Item) -> tuple[int, int]:
-        directory = item.path.relative_to(TESTS).parts[0]
-        if directory not in _FIRST:
-            return last, 0
-        return files[directory][item.path], _FIRST.index(directory)
-
-    items.sort(key=turn)
+        if item.path not in turns:
+            directory = item.path.relative_to(TESTS).parts[0]
+            number = files[directory] = files.get(directory, -1) + 1
+            turns[item.path] = (number, _FIRST.index(directory)) if directory in _FIRST else (len(items), 0)
+    items.sort(key=lambda item: turns[item.path])
 
 
 def pytest_collection_finish() -> None:
