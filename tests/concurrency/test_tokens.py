@@ -1,16 +1,19 @@
 """Races for tokens, on real connections. Each has a control without the lock, which shows the race."""
 
+import functools
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.concurrency.races import assert_sound, kinds, locked, race, wait_until_waiting
-from transfers import errors, ledger, operations
+from transfers import bulk, errors, ledger, operations
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets.models import Token, Wallet
 from wallets.sql_files import load
 
@@ -140,19 +143,49 @@ def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked: W
     assert Transfer.objects.count() == 0
 
 
-def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked: Wallet, sapling: Wallet) -> None:
-    outcomes = []
+def requested(alice: Any, **what: Any) -> Any:
+    """Return the id of a request for tokens of alice, by another wallet."""
+    rita = wallets.create_wallet(name="rita")
+    send = operations.send_bundle if "size" in what else operations.send_tokens
+    return send(actor=rita, sender="alice", receiver="rita", **what).id
+
+
+# All tokens of alice, by each operation that selects them. Prepared first, then done.
+DRAWS: dict[str, Callable[[Any], Callable[[], Any]]] = {
+    "a bundle": lambda alice: lambda: operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=40),
+    "a list": lambda alice: (
+        lambda: operations.send_tokens(actor=alice, sender="alice", receiver="sapling", token_ids=tokens_of(alice))
+    ),
+    "a batch": lambda alice: (
+        lambda: bulk.transfer_batch(actor=alice, sender="alice", rows=[bulk.Row(2, "sapling", 40)])
+    ),
+    "a batch of new wallets": lambda alice: (
+        lambda: bulk.create_batch(actor=alice, sender="alice", rows=[bulk.Row(2, "seedling", 40)])
+    ),
+    "a requested bundle": lambda alice: functools.partial(
+        operations.fulfill, actor=alice, transfer_id=requested(alice, size=40)
+    ),
+    "a requested bundle, with chosen tokens": lambda alice: functools.partial(
+        operations.fulfill, actor=alice, transfer_id=requested(alice, size=40), token_ids=tokens_of(alice)
+    ),
+    "a requested list": lambda alice: functools.partial(
+        operations.fulfill, actor=alice, transfer_id=requested(alice, token_ids=tokens_of(alice))
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked: Wallet, sapling: Wallet, draw: str) -> None:
+    act, outcomes = DRAWS[draw](stocked), []
     with locked("SELECT 1 FROM wallets_token WHERE wallet_id = %s FOR NO KEY UPDATE", [stocked.pk]):
-        sender = threading.Thread(
-            target=lambda: outcomes.extend(
-                race([lambda: operations.send_bundle(actor=stocked, sender="alice", receiver="sapling", size=40)])
-            )
-        )
+        sender = threading.Thread(target=lambda: outcomes.extend(race([act])))
         sender.start()
         wait_until_waiting(1)
     sender.join(timeout=30)
 
-    assert kinds(outcomes) == {"completed": 1}
+    assert [each for each in outcomes if isinstance(each, Exception)] == []
+    assert list(Transfer.objects.values_list("state", "moved_count")) == [("completed", 40)]
+    assert tokens_of(stocked) == []
     assert_sound()
 
 

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
-from transfers import bulk, operations
+from transfers import bulk, errors, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
@@ -456,6 +456,46 @@ def test_more_tokens_than_one_transaction_should_move_are_refused(
 
     assert answer(response) == refusal(422, "A batch must transfer less than or equal to 4 tokens in all")
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"), [((2, 1), None), ((2, 2), errors.BatchTooLarge), ((2, 3), errors.BatchUncovered)]
+)
+def test_a_batch_has_as_many_tokens_as_the_limit_says_and_as_are_free(
+    friends: Any, alice: Caller, monkeypatch: pytest.MonkeyPatch, asked: Any, refused: Any
+) -> None:
+    """The limit is 3. alice has 5 tokens, one of them reserved: that she has too few is said before the limit."""
+    monkeypatch.setattr(bulk, "MAXIMUM_TOKENS", 3)
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="carol", size=1)
+    before = everything()
+    rows = [bulk.Row(2, "bobby", asked[0]), bulk.Row(3, "sapling", asked[1])]
+
+    if refused is None:
+        bulk.transfer_batch(actor=alice.wallet, sender="alice", rows=rows)
+        assert len(held_by(alice.wallet)) == 2
+        return
+    with pytest.raises(refused):
+        bulk.transfer_batch(actor=alice.wallet, sender="alice", rows=rows)
+    assert everything() == before
+
+
+def test_transfers_of_a_batch_are_numbered_in_the_order_of_its_rows(friends: Any, alice: Caller) -> None:
+    operations.issue_tokens(wallet=alice.wallet, count=60)
+    names = [f"tree-{number}" for number in range(12)]
+    trees = {name: trusts.open_managed_wallet(actor=alice.wallet, name=name).pk for name in reversed(names)}
+
+    bulk.transfer_batch(
+        actor=alice.wallet, sender="alice", rows=[bulk.Row(line, name, 1 + line % 3) for line, name in enumerate(names)]
+    )
+
+    sent = list(Transfer.objects.order_by("number").values_list("destination_id", "moved_count"))
+    assert sent == [(trees[name], 1 + line % 3) for line, name in enumerate(names)]
+
+
+def test_an_amount_needs_a_sender_whatever_the_default(alice: Caller) -> None:
+    with pytest.raises(errors.RowsRefused, match="sender_wallet is required for transfer"):
+        bulk.create_batch(actor=alice.wallet, rows=[bulk.Row(2, "seedling", 3)], default_amount=5)
+    assert not Wallet.objects.filter(name="seedling").exists()
 
 
 def test_the_same_key_again_gets_the_same_answer_and_moves_nothing_more(friends: Any, alice: Caller) -> None:

@@ -351,6 +351,18 @@ def test_what_the_wallet_set_up_itself_outlives_the_end_of_what_it_managed_by_it
     assert queries.controls(actor_id=carol.wallet.pk, wallet_id=alice.wallet.pk)
 
 
+def test_what_else_the_wallet_allowed_a_manager_outlives_its_management(alice: Caller, xena: Any) -> None:
+    """alice gave xena control of her, and lets xena send to her; the second is no control."""
+    given, let, asked = (ask(alice, kind, "xena")[1] for kind in ("yield", "receive", "send"))
+    for trust in (given, let):
+        assert say(xena, "accept", trust["id"])[0] == 200
+
+    status, body = dismiss(alice, alice.wallet, "xena")
+
+    assert (status, [row["id"] for row in body["trust_relationships"]]) == (200, [given["id"]])
+    assert [state_of(each) for each in (given, let, asked)] == ["cancelled_by_originator", "trusted", "requested"]
+
+
 def test_a_manager_that_left_cannot_come_back_by_accepting_again(alice: Caller, mona: Any) -> None:
     """A `yield` that mona declined herself is withdrawn with the rest, else she could accept it again."""
     say(alice, "decline", mona.trust)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from config import tasks
 from config.ops import audits
-from wallets import errors, operator_log
+from wallets import audit, errors, operator_log
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
@@ -64,7 +64,7 @@ def test_an_audit_of_sound_books_is_sound(operator: Any) -> None:
         AuditRun.objects.update(findings=[1])
 
 
-def test_an_audit_tells_what_it_found() -> None:
+def test_an_audit_tells_what_it_found(caplog: pytest.LogCaptureFixture) -> None:
     wallet = Wallet.objects.create(name="alice", name_key="alice")
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO transfers_tokentally (wallet_id, tokens) VALUES (%s, 5)", [wallet.pk])
@@ -74,6 +74,28 @@ def test_an_audit_tells_what_it_found() -> None:
     assert (run.result, run.findings_count) == ("unsound", 1)
     assert run.findings[0]["check"] == "the tallies say what lies in each wallet"
     assert str(wallet.pk) in run.findings[0]["detail"]
+    (line,) = [record for record in caplog.records if record.name == "coppice.audit"]
+    assert (line.levelname, line.getMessage()) == ("ERROR", "{check}: {detail}".format(**run.findings[0]))
+
+
+@pytest.mark.parametrize("found", [199, 200, 201])
+def test_an_audit_keeps_the_first_200_findings_and_counts_all(found: int) -> None:
+    run = operator_log.begin_audit()
+    findings = [audit.Finding("a check", f"row {number}") for number in range(found)]
+
+    operator_log.finish_audit(run_id=run.pk, findings=findings)
+
+    run.refresh_from_db()
+    assert (run.result, run.findings_count, len(run.findings)) == ("unsound", found, min(found, 200))
+    assert run.findings[-1] == {"check": "a check", "detail": f"row {min(found, 200) - 1}"}
+    assert list(operator_log.audit_findings()) == []
+
+
+@pytest.mark.parametrize("now", [{"a": 2}, {}, {"a": 1, "b": 2}, {"b": 1}, {"a": None}])
+def test_a_confirmation_holds_while_nothing_is_other_than_it_showed(now: dict[str, Any]) -> None:
+    operator_log.compare({"a": 1}, {"a": 1})
+    with pytest.raises(errors.ChangedMeanwhile):
+        operator_log.compare({"a": 1}, now)
 
 
 def test_audits_run_one_at_a_time() -> None:
