@@ -38,7 +38,7 @@ _SINCE_CHECKPOINT: Final = load("transfers", "parts/since_checkpoint")
 
 
 def token_counts(wallet_ids: Iterable[UUID]) -> dict[UUID, TokenCount]:
-    """Return for each wallet id the number of its tokens, and of those that are reserved."""
+    """Return for each of these ids the number of the wallet's tokens, and of those that are reserved."""
     statement = load("transfers", "count_tokens", since_checkpoint=_SINCE_CHECKPOINT)
     with connection.cursor() as cursor:
         cursor.execute(statement, {"wallets": list(wallet_ids)})

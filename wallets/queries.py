@@ -179,9 +179,6 @@ class TokenCount:
         return self.total - self.pending
 
 
-NO_TOKENS = TokenCount(0, 0)
-
-
 class StoredAnswer(NamedTuple):
     """The answer to an earlier request: status and encrypted body, or the id of the result from which it is rebuilt."""
 

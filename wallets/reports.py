@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
-from wallets.models import ApiKey, AuditRun, OperatorAction, Wallet
+from wallets.models import AuditRun, OperatorAction, Wallet
 
 
 class Beginnings(NamedTuple):
@@ -36,16 +36,6 @@ def latest_audit() -> AuditRun | None:
 def recent_actions(*, limit: int) -> QuerySet[OperatorAction]:
     """Return the latest actions of operators."""
     return OperatorAction.objects.select_related("staff").order_by("-pk")[:limit]
-
-
-def wallet_count(*, at_most: int) -> int:
-    """Return the number of wallets, at most `at_most`, so that the cost is bounded."""
-    return Wallet.objects.order_by()[:at_most].count()
-
-
-def live_api_keys() -> int:
-    """Return how many API keys are not revoked."""
-    return ApiKey.objects.filter(revoked_at=None).count()
 
 
 def wallets_with_password(wallet_ids: Sequence[UUID]) -> set[UUID]:

@@ -20,8 +20,6 @@ from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from wallets import names
 
-COINS_SHOWN = 50
-
 
 def _words(values: Any) -> list[tuple[str, str]]:
     return [(value.value, value.value) for value in values]

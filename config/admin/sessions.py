@@ -30,7 +30,7 @@ _ADDRESS: Final = "address"
 _AGENT: Final = "agent"
 FACTOR: Final = "second_factor"
 
-_log: Final = logging.getLogger("coppice.desk")
+_log: Final = logging.getLogger("coppice.admin")
 
 # The least interval between two updates of `last_used_at`.
 _TOUCHED_EVERY: Final = timedelta(seconds=60)

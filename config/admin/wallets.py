@@ -23,7 +23,6 @@ from trusts import reports as trusts
 from trusts.models import Trust
 from wallets import names, reports
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
-from wallets.queries import NO_TOKENS
 from wallets.states import AuditResult, OperatorVerb
 
 
@@ -62,7 +61,7 @@ class WalletPage(base.LedgerPage):
         counts = counters.token_counts([wallet.pk for wallet in rows])
         able = reports.wallets_with_password([wallet.pk for wallet in rows])
         for wallet in rows:
-            wallet.counts = counts.get(wallet.pk, NO_TOKENS)
+            wallet.counts = counts[wallet.pk]
             wallet.has_password = wallet.pk in able
 
     tokens = base.column("tokens", lambda wallet: f"{wallet.counts.total:,}")
@@ -71,7 +70,7 @@ class WalletPage(base.LedgerPage):
     made = base.column("created", lambda wallet: formats.moment(wallet.created_at))
 
     def detail(self, request: HttpRequest, row: Wallet) -> dict[str, Any]:
-        counts = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS)
+        counts = counters.token_counts([row.pk])[row.pk]
         contents = lockers.contents_of(wallet_list=[row])[0]
         neighbours = trusts.neighbours(wallet_id=row.pk)
         keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])

@@ -16,7 +16,6 @@ from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
 from wallets import names, operator_log
 from wallets.models import Token, Wallet
 from wallets.operator_log import Operator
-from wallets.queries import NO_TOKENS
 from wallets.states import OperatorVerb
 from wallets.wording import counted, verb
 
@@ -100,7 +99,7 @@ class IssueTokens(WalletAction):
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
-        before = counters.token_counts([row.pk]).get(row.pk, NO_TOKENS).total
+        before = counters.token_counts([row.pk])[row.pk].total
         capture_ids, count = _capture_ids(values), values.get("count")
         token_ids = [uuid4() for _ in capture_ids or range(count or 0)]
         issued = operations.issue_tokens(wallet=row, count=count, capture_ids=capture_ids, token_ids=token_ids)

@@ -32,11 +32,7 @@ EVENT_EXAMPLE: Final = {
 
 
 def event(row: EventRow) -> dict[str, Any]:
-    """Return the body of an event."""
-    return {
-        "id": row.id,
-        "wallet_id": row.wallet_id,
-        "type": row.type,
-        "created_at": row.created_at,
-        "payload": row.payload,
-    }
+    """Return the body of an event: the fields of the row but its position."""
+    body = row._asdict()
+    del body["number"], body["party"]
+    return body

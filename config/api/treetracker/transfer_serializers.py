@@ -102,9 +102,7 @@ def pending_sums(sums: PendingSums) -> dict[str, Any]:
 
 
 def movement(row: MovementRow) -> dict[str, Any]:
-    """Return one element of a token's history."""
-    return {
-        "processed_at": row.processed_at,
-        "sender_wallet": row.sender_wallet,
-        "receiver_wallet": row.receiver_wallet,
-    }
+    """Return one element of a token's history: the fields of the row but its position."""
+    body = row._asdict()
+    del body["number"]
+    return body

@@ -56,15 +56,7 @@ def read_new_trust(body: Any) -> dict[str, Any]:
 
 
 def trust(row: TrustRow) -> dict[str, Any]:
-    """Return the body of a trust."""
-    return {
-        "id": row.id,
-        "type": row.type,
-        "request_type": row.request_type,
-        "state": row.state,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "originating_wallet": row.originating_wallet,
-        "actor_wallet": row.actor_wallet,
-        "target_wallet": row.target_wallet,
-    }
+    """Return the body of a trust: the fields of the row but its position."""
+    body = row._asdict()
+    del body["number"]
+    return body

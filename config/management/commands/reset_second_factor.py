@@ -9,7 +9,7 @@ from django.db import transaction
 
 from config.admin import people, second_factor
 
-log = logging.getLogger("coppice.desk")
+log = logging.getLogger("coppice.admin")
 
 
 class Command(BaseCommand):
