@@ -1,5 +1,6 @@
 """What one call changes, and that the rows beside it stay: those of other tasks, files, wallets and kinds."""
 
+import itertools
 import logging
 from datetime import timedelta
 from types import SimpleNamespace
@@ -8,11 +9,24 @@ from uuid import UUID
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_import, coin_secrets, competing_claims, errors, fair_queue, queries, tasks, wrong_code_limits
+from lockers import (
+    audit,
+    coin_import,
+    coin_outcomes,
+    coin_secrets,
+    competing_claims,
+    current_results,
+    errors,
+    fair_queue,
+    queries,
+    task_recovery,
+    tasks,
+    wrong_code_limits,
+)
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, Upload
 from lockers.operations import export as export_coins
@@ -22,12 +36,26 @@ from lockers.operations import import_files, lookups, new_task, show_task
 from lockers.operations import put as put_coins
 from lockers.operations.reserve import COINS_FOR_BREAKS
 from lockers.raida import codes
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
-from lockers.states import CoinState, FileType, Step, TaskKind, TaskState
+from lockers.raida.encryption import with_coin, with_locker_key
+from lockers.states import CoinState, FileType, LockerState, Step, TaskKind, TaskState
 from lockers.transport import NO_GRACE
-from lockers.worker import broadcast, finalize, fix, import_, listening, runner, task_store, waiting_claims
+from lockers.worker import (
+    broadcast,
+    finalize,
+    fix,
+    import_,
+    listening,
+    request_encryption,
+    runner,
+    take,
+    task_store,
+    waiting_claims,
+)
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.task_store import Claim
+from tests.api.caller import logged_in
 from tests.lockers.marks import at
 from tests.lockers.stock import stock
 from tests.support.coin_rows import a_coin, a_task
@@ -265,19 +293,257 @@ def test_a_task_that_ends_leaves_no_claim_behind(kind: TaskKind, waits_on: bool,
         (["sent", "counterfeit"], "emptied"),
     ],
 )
-@pytest.mark.parametrize("before", ["filling", "filled", "unknown", "failed", "emptied"])
-def test_a_locker_is_what_its_coins_say(before: str, states: list[str], after: str, alice: Wallet) -> None:
-    locker, neighbour = (Locker.objects.create(wallet=alice, amount=1, code=b"", state=before) for _ in range(2))
+def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wallet) -> None:
+    locker, neighbour = (Locker.objects.create(wallet=alice, amount=1, code=b"") for _ in range(2))
     for state in states:
         row = Coin.objects.filter(serial_number=a_coin(alice, CoinState.BANK).serial_number)
         row.update(state=state, locker=locker)
     a_coin(alice, CoinState.LOCKED)
-    untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
 
-    finalize._settle_lockers({locker.pk})
+    for before in LockerState:
+        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(state=before)
+        untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
 
-    assert Locker.objects.get(pk=locker.pk).state == after
-    assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
+        finalize._settle_lockers({locker.pk})
+
+        assert Locker.objects.get(pk=locker.pk).state == after
+        assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+def test_coins_of_a_put_that_sent_nothing_are_in_no_locker(alice: Wallet) -> None:
+    stock(alice, 0, 0)
+    task, other = (put_coins.start(actor=alice, name="alice", units=ONE).task for _ in range(2))
+    (row,) = Coin.objects.filter(task=other).values()
+
+    finalize.conclude(held=claimed(task))
+
+    (coin,) = Coin.objects.exclude(pk=row["id"])
+    assert (coin.state, coin.locker_id, coin.task_id, coin.batch, coin.outcome) == ("bank", None, None, None, "")
+    assert list(Locker.objects.order_by("created_at").values_list("state", flat=True)) == ["failed", "filling"]
+    assert Coin.objects.filter(pk=row["id"]).values().get() == row
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks", "state", "has_left"),
+    [
+        (TaskKind.IMPORT, "p25", CoinState.BANK, True),
+        (TaskKind.IMPORT, "p13 f12", CoinState.FRACKED, True),
+        # A forger's claim takes nothing out of a locker or a file.
+        (TaskKind.IMPORT, "f25", CoinState.COUNTERFEIT, False),
+        (TaskKind.IMPORT, "n25", CoinState.LIMBO, False),
+        (TaskKind.IMPORT, "e25", CoinState.ERRORED, False),
+        (TaskKind.TAKE, "p25", CoinState.BANK, True),
+        (TaskKind.TAKE, "f25", CoinState.MISSED, False),
+        (TaskKind.TAKE, "n25", CoinState.LIMBO, False),
+    ],
+)
+@pytest.mark.parametrize("stored", [CoinState.LOCKED, CoinState.EXPORTED])
+def test_a_coin_leaves_a_locker_or_a_file_when_a_wallet_has_it(
+    stored: CoinState, kind: TaskKind, marks: str, state: CoinState, has_left: bool, alice: Wallet, bob: Wallet
+) -> None:
+    task = a_task(bob, kind)
+    there = a_coin(alice, stored)
+    row = a_claim(task, CoinState.INCOMING, origin=kind, outcome=at(marks), serial_number=there.serial_number)
+    Coin.objects.filter(pk=row.pk).update(batch=0)
+    a_coin(alice, stored)
+
+    finalize.conclude(held=claimed(task))
+
+    assert Coin.objects.get(pk=row.pk).state == state
+    assert [each.state for each in Coin.objects.filter(wallet=alice).order_by("serial_number")] == [
+        "sent" if has_left else stored,
+        stored,
+    ]
+
+
+def test_the_audit_finds_a_locker_that_says_too_little_and_one_that_says_too_much(alice: Wallet) -> None:
+    rule = "locker that is filled holds coins"
+    Coin.objects.filter(serial_number=a_coin(alice, CoinState.LOCKED).serial_number).update(state="sent")
+    for state, is_found in (("emptied", False), ("filled", True)):
+        Locker.objects.update(state=state)
+        assert (rule in {each.check for each in audit.audit_findings()}) is is_found
+    Coin.objects.update(state="locked")
+    for state, is_found in (("emptied", True), ("unknown", True), ("failed", True), ("filled", False)):
+        Locker.objects.update(state=state)
+        assert (rule in {each.check for each in audit.audit_findings()}) is is_found
+
+
+def test_a_line_that_is_in_doubt_for_another_reason_is_settled_later_and_once(alice: Wallet) -> None:
+    task, later = a_task(alice, TaskKind.PUT), a_task(alice, TaskKind.FIND)
+    line = ReceiptLine.objects.create(task=task, denomination=0, serial_number=1, pown="n" * 25, state="limbo")
+    lines = ReceiptLine.objects.filter(pk=line.pk)
+
+    lines.update(became="errored")
+    lines.update(became="limbo")
+    lines.update(became="bank", settled_by=later)
+
+    for change in ({"became": "locked"}, {"settled_by": task}, {"became": None, "settled_by": None}):
+        with pytest.raises(IntegrityError, match="what settled a coin is never altered"), transaction.atomic():
+            lines.update(**change)
+    assert lines.values_list("became", "settled_by").get() == ("bank", later.pk)
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.TAKE, TaskKind.FIND])
+def test_a_locker_is_repaired_when_a_single_server_lacks_a_coin(kind: TaskKind, alice: Wallet) -> None:
+    task = a_task(alice, kind)
+    ids = {UUID(int=1), UUID(int=2)}
+    seen = {}
+    for state, pown in itertools.product(("locked", "bank", "fracked", "sent", "limbo"), ("p25", "p24 n1", "p13 f12")):
+        for batch in (0, -1):
+            spread = finalize._Spread()
+            ending = coin_outcomes.Ending(CoinState(state), at(pown), at(pown), coin_outcomes.Secrets.OLD)
+            spread.note(task, batch, ending, ids)
+            seen[state, pown, batch] = (spread.passes, spread.to_repair)
+
+    counted = ("locked",) if kind is TaskKind.PUT else ("locked", "bank", "fracked")
+    assert seen == {
+        (state, pown, batch): (
+            {at(pown).count("p")} if state in counted and batch == 0 else set(),
+            ids if state == "locked" and batch == 0 and pown != "p25" else set(),
+        )
+        for state, pown, batch in seen
+    }
+
+
+def test_what_a_take_leaves_out_is_what_a_wallet_holds_or_its_own_tasks_claim(alice: Wallet, bob: Wallet) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    coins = [a_coin(bob, CoinState.BANK), a_coin(alice, CoinState.LIMBO), a_coin(alice, CoinState.SENT)]
+
+    first, arrivals = take.reserve_listed(held=claimed(task), wallet_id=alice.pk, coins=coins, keys=numbers(b"k"))
+
+    assert (arrivals.held, arrivals.busy, arrivals.saved.keys()) == ({coins[0]}, {coins[1]}, {coins[2]})
+    assert [[piece.coin for piece in pieces] for pieces in first.values()] == [[coins[2]]]
+    assert LockerTask.objects.get(pk=task.pk).plan == {"left": 2 * ONE}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"), [("put", ["locked", "sent"]), ("take", ["locked", "bank", "fracked"]), ("import", ["bank"])]
+)
+def test_a_result_counts_the_servers_of_coins_that_were_stored(kind: str, stored: list[str], alice: Wallet) -> None:
+    """A coin that was taken out of the locker since was stored all the same."""
+    task = a_task(alice, TaskKind(kind))
+    others = {"put": ["bank", "counterfeit"], "take": ["missed", "sent"], "import": ["counterfeit"]}[kind]
+    for number, state in enumerate([*stored, *others]):
+        pown = "p" * (13 + number) + "n" * (12 - number)
+        ReceiptLine.objects.create(task=task, denomination=0, serial_number=number, pown=pown, state=state)
+
+    _, _, passes = current_results.as_it_is_now(task)
+
+    assert passes == set(range(13, 13 + len(stored)))
+
+
+CODE = "A-CODE-THAT-IS-LONG-ENOUGH"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("get", f"/api/v1/locker/{CODE}", None),
+        ("post", "/api/v1/locker/peek", {"transmit_code": CODE}),
+        ("post", f"/api/v1/locker/{CODE}", {"name": "dora"}),
+        ("post", "/api/v1/locker/take", {"name": "dora", "transmit_code": CODE}),
+    ],
+)
+def test_a_task_that_opens_a_locker_knows_from_where_its_code_came(method: str, path: str, body: Any, db: None) -> None:
+    """Wrong codes are counted by address too, whichever way they are sent."""
+    caller = logged_in("dora", "unused")
+    response = caller.get(path) if method == "get" else caller.post(path, body)
+
+    assert response.status_code == 200, response.content
+    (task,) = LockerTask.objects.all()
+    assert task.plan == {"from": wrong_code_limits.fingerprint("127.0.0.1")}
+
+
+# What an operator may undo.
+
+
+def test_a_file_is_recalled_until_it_has_arrived(alice: Wallet) -> None:
+    stock(alice, 0)
+    task = export_coins.start(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task
+    assert task_recovery.why_not_roll_back(LockerTask.objects.get(pk=task.pk)) == ""
+    Coin.objects.update(state="sent")
+    assert task_recovery.why_not_roll_back(LockerTask.objects.get(pk=task.pk)) == "all coins of its file have returned"
+    Coin.objects.update(state="exported")
+
+    export_coins.confirm(actor=alice, export_id=task.pk)
+
+    assert task_recovery.why_not_roll_back(LockerTask.objects.get(pk=task.pk)) == "its file was confirmed as received"
+
+
+@pytest.mark.parametrize(
+    ("locker", "why"),
+    [
+        (None, "none of its coins is in a locker"),
+        ("filling", "none of its coins is in a locker"),
+        ("failed", "none of its coins is in a locker"),
+        ("emptied", "none of its coins is in a locker"),
+        ("unknown", "the contents of its locker are unknown: start a find first"),
+        ("filled", ""),
+    ],
+)
+def test_a_put_is_undone_while_its_locker_is_filled(locker: str | None, why: str, alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.PUT)
+    assert task_recovery.why_not_roll_back(task) == ""
+    LockerTask.objects.filter(pk=task.pk).update(lease_until=Now() + timedelta(minutes=1))
+    assert task_recovery.why_not_roll_back(LockerTask.objects.get(pk=task.pk)) == "a worker is processing it"
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=TaskState.ERROR, finished_at=Now(), lease_until=None,
+        locker=None if locker is None else Locker.objects.create(wallet=alice, amount=1, code=b"", state=locker),
+    )  # fmt: skip
+
+    assert task_recovery.why_not_roll_back(LockerTask.objects.get(pk=task.pk)) == why
+
+
+# Keys of requests.
+
+
+def numbers(letter: bytes) -> tuple[bytes, ...]:
+    return tuple(letter * 15 + bytes([raida]) for raida in range(25))
+
+
+def test_each_request_is_encrypted_with_a_number_that_the_server_holds(settings: Any) -> None:
+    """Server 0 holds the number of the key coin, server 1 is not known to, server 2 gets no request."""
+    coin, key = WireCoin(0, 1), WireCoin(0, 2)
+    pieces: Any = [SimpleNamespace(coin=coin, old=numbers(b"o"), new=numbers(b"n"))]
+    with_numbers = {"PUT", "POWN", "DETECT", "FIND", "GET_TICKET", "FIX", "BREAK", "JOIN"}
+
+    for command, has_key_coin, back, plaintext in itertools.product(
+        Command, (False, True), (False, True), ("fallback", "never", "allowed")
+    ):
+        settings.RAIDA_PLAINTEXT = plaintext
+        key_coin = request_encryption.KeyCoin(key, "p" + "n" * 24, numbers(b"k")) if has_key_coin else None
+        own = numbers(b"n" if back else b"o")
+        expected = {}
+        if command is Command.REMOVE:
+            expected = {raida: with_locker_key(own[raida]) for raida in (0, 1)}
+        elif command.name in with_numbers:
+            if command is Command.PUT or plaintext == "never":
+                expected = {raida: with_coin(coin, own[raida]) for raida in (0, 1)}
+            if has_key_coin:
+                expected[0] = with_coin(key, numbers(b"k")[0])
+
+        found = request_encryption.ciphers(command, pieces, {0: (0,), 1: (0,)}, key_coin=key_coin, back=back)
+
+        assert found == expected, (command, has_key_coin, back, plaintext)
+
+
+@pytest.mark.parametrize("state", [CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED, CoinState.ERRORED])
+def test_the_key_coin_is_the_free_whole_coin_of_least_value(state: CoinState, alice: Wallet, bob: Wallet) -> None:
+    stock(bob, -8)
+    large, small, reserved = stock(alice, 1, 0, -1)
+    Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.FIND), batch=0, outcome="-" * 25)
+    other = Coin.objects.filter(serial_number=a_coin(alice, state).serial_number)
+    other.update(denomination=-2)
+
+    found = request_encryption.key_coin_of(alice.pk)
+
+    assert found is not None
+    assert (found.coin, found.pown) == (WireCoin(0, small.serial_number), "p" * 25)
+    assert found.numbers == coin_secrets.open_numbers(small.secrets, coin_id=small.pk)
+    Coin.objects.filter(pk=small.pk).update(secrets=b"x")
+    assert request_encryption.key_coin_of(alice.pk) is None
+    Coin.objects.filter(pk__in=[large.pk, small.pk]).update(state="sent")
+    assert request_encryption.key_coin_of(alice.pk) is None
 
 
 # Files.

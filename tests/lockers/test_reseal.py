@@ -121,6 +121,22 @@ def test_a_row_that_is_locked_is_left_for_the_next_run(alice: Wallet, settings: 
     assert "Done: 1 values" in reseal()
 
 
+def test_what_was_passed_over_is_taken_by_the_next_pass(alice: Wallet, settings: Any) -> None:
+    stock(alice, 0, 0)
+    row = Coin.objects.order_by("id")[0]
+    change_keys(settings, NEW_KEY, settings.VAULT_KEY)
+    written = []
+
+    for name, number in key_rotation.reseal():
+        if not written:
+            # As if another transaction had held the row during the first pass.
+            Coin.objects.filter(pk=row.pk).update(secrets=row.secrets)
+        written.append((name, number))
+
+    assert written == [("coins", 2), ("coins", 1)]
+    assert [each.old for each in key_rotation.counts()] == [0, 0, 0, 0, 0]
+
+
 def test_what_no_key_opens_is_counted_and_left_alone(alice: Wallet, settings: Any) -> None:
     stock(alice, 0)
     change_keys(settings, NEW_KEY)

@@ -208,6 +208,29 @@ def test_coins_leave_all_or_none(
     assert Coin.objects.get(pk=rows[1].pk).export_id is None
 
 
+@pytest.mark.parametrize("leave", [hand_over, write_out])
+def test_what_a_task_reserved_leaves_only_while_it_is_reserved(
+    leave: Callable[..., None], leaving: LockerTask, alice: Wallet, bob: Wallet
+) -> None:
+    """A coin that was released may be reserved, and leave, in another task."""
+    free, reserved = stock(alice, 0, 0)
+    Coin.objects.filter(pk=reserved.pk).update(task=leaving, batch=0, outcome="-" * 25)
+    leaving.plan = {"breaks": True}
+    before = every_row(Coin, ReceiptLine, Account, StatementLine, Export)
+
+    with pytest.raises(errors.CoinsBusy), transaction.atomic():
+        leave(leaving, bob, [free.pk])
+    assert every_row(Coin, ReceiptLine, Account, StatementLine, Export) == before
+
+    leave(leaving, bob, [reserved.pk])
+    assert Coin.objects.get(pk=reserved.pk).task_id is None
+    assert Coin.objects.filter(pk=free.pk).values("wallet", "state", "task")[0] == {
+        "wallet": alice.pk,
+        "state": "bank",
+        "task": None,
+    }
+
+
 @pytest.mark.parametrize("reserved", [(0,), (0, 0, 0), ()])
 def test_what_a_task_has_reserved_is_worth_what_was_asked_for(
     reserved: tuple[int, ...], leaving: LockerTask, alice: Wallet

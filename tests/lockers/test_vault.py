@@ -60,3 +60,21 @@ def test_an_old_key_opens_what_it_sealed_and_seals_nothing_more(settings: Any) -
 
     assert vault.open_sealed(sealed, context="coin/1") == b"secret"
     assert vault.seal(b"secret", context="coin/1")[0] != sealed[0]
+
+
+def test_two_keys_of_one_id_are_refused(settings: Any) -> None:
+    """The first byte of a sealed value could not tell which of them opens it."""
+    keys = {}
+    for number in range(1000):
+        key = base64.b64encode(number.to_bytes(32, "big")).decode()
+        identity = vault._identity(vault._raw(key))
+        if identity in keys:
+            break
+        keys[identity] = key
+    settings.VAULT_KEY, settings.VAULT_OLD_KEYS = key, [keys[identity]]
+    vault._keys.cache_clear()
+    try:
+        with pytest.raises(vault.SealBroken, match="two vault keys share an id"):
+            vault.seal(b"secret", context="coin/1")
+    finally:
+        vault._keys.cache_clear()
