@@ -60,6 +60,43 @@ def key_with_invisible(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
+def test_the_table_of_invisible_characters_is_that_of_unicode() -> None:
+    table = {code for first, last in names._IGNORABLE for code in range(first, last + 1)}
+
+    # The file states the total itself.
+    assert len(table) == 4174
+    assert list(names._IGNORABLE) == sorted(names._IGNORABLE)
+    # Of format characters only those lack the property that are seen, and interlinear annotation.
+    others = [code for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf" and code not in table]
+    kinds = {unicodedata.name(chr(code)).split()[0] for code in others}
+    assert kinds == {"ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN", "INTERLINEAR"}
+
+
+def test_just_the_characters_of_the_two_tables_are_invisible() -> None:
+    table = {code for first, last in names._IGNORABLE for code in range(first, last + 1)}
+
+    found = {code for code in range(0x110000) if names.is_invisible(chr(code))}
+
+    assert found == table | set(map(ord, names._BLANK))
+
+
+def test_a_key_is_a_fixed_point_and_holds_nothing_invisible() -> None:
+    for code in range(0x110000):
+        character = chr(code)
+        if unicodedata.category(character)[0] in "CZ" or names.is_invisible(character):
+            continue
+        key = names.name_key(character)
+        assert key, hex(code)
+        assert names.name_key(key) == key, hex(code)
+        assert not any(map(names.is_invisible, key)), hex(code)
+
+
+def test_every_default_ignorable_character_is_refused() -> None:
+    for first, last in names._IGNORABLE:
+        for code in range(first, last + 1):
+            assert isinstance(names.refusal(f"ali{chr(code)}ce"), errors.MisleadingWalletName), hex(code)
+
+
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_row_30_no_wallet_is_named_like_an_id(db: None, name: Any) -> None:
     with pytest.raises(errors.MisleadingWalletName, match="has the form of an id"):
