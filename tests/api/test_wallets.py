@@ -1,8 +1,10 @@
 """`/wallets` and `/tokens`: who sees and changes what."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from config.api import cached_credentials
 from tests.api.caller import Caller, answer, refusal
@@ -228,6 +230,28 @@ def test_row_12_the_tokens_of_a_wallet_are_listed_by_its_name_or_id(alice: Calle
 )
 def test_the_tokens_of_a_wallet_that_is_none_are_refused(alice: Caller, wallet: str, status: int, message: str) -> None:
     assert answer(alice.get(f"/tokens?limit=1&wallet={wallet}")) == refusal(status, message)
+
+
+@pytest.mark.parametrize("stale", ["key", "token", "both", "neither"])
+@pytest.mark.parametrize(
+    ("path", "is_answered"), [("/wallets?limit=1", True), ("/wallets", False), ("/nowhere", False)]
+)
+def test_which_use_of_which_credentials_is_written_down(
+    alice: Caller, bob: Caller, stale: str, path: str, is_answered: bool
+) -> None:
+    """Of the two that were sent, if one was not used for an hour, and if the request was not refused."""
+    old, recent = timezone.now() - timedelta(minutes=61), timezone.now() - timedelta(minutes=59)
+    ApiKey.objects.update(last_used_at=old if stale in {"key", "both"} else recent)
+    BearerToken.objects.update(last_used_at=old if stale in {"token", "both"} else recent)
+    cached_credentials.clear()
+
+    assert (alice.get(path).status_code == 200) is is_answered
+
+    now = timezone.now() - timedelta(minutes=1)
+    key = ApiKey.objects.get().last_used_at
+    mine, other = (BearerToken.objects.get(wallet=each.wallet).last_used_at for each in (alice, bob))
+    is_noted = is_answered and stale != "neither"
+    assert [used > now for used in (key, mine, other)] == [is_noted, is_noted, False]
 
 
 def test_the_use_of_credentials_is_written_down_once_an_hour(alice: Caller) -> None:

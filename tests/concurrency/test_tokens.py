@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from tests.concurrency.races import assert_sound, kinds, locked, race, wait_until_waiting
 from transfers import bulk, errors, ledger, operations
@@ -141,6 +142,24 @@ def test_control_a_draw_that_does_not_ask_again_refuses_what_is_there(stocked: W
 
     assert (decision.state, decision.number) == ("completed", None)
     assert Transfer.objects.count() == 0
+
+
+@pytest.mark.parametrize("finds", ["enough", "too few"])
+def test_an_attempt_that_finds_too_few_keeps_no_lock(stocked: Wallet, finds: str) -> None:
+    """Inside a transaction of the caller; the attempt that follows waits for tokens, in an order."""
+    lock = "SELECT count(*) FROM (SELECT FROM wallets_token FOR NO KEY UPDATE {}) AS free"
+
+    def free(how: str) -> Any:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(lock.format(how))
+            return cursor.fetchone()[0]
+
+    with transaction.atomic():
+        with operations.attempt():
+            assert free("") == 40
+            if finds == "too few":
+                raise operations.TooFew
+        assert race([lambda: free("SKIP LOCKED")]) == [40 if finds == "too few" else 0]
 
 
 def requested(alice: Any, **what: Any) -> Any:

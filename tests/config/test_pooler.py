@@ -85,6 +85,34 @@ def test_the_database_keeps_the_settings_and_sessions_that_began_without_are_end
     assert after == WANTED
 
 
+def test_sessions_that_are_ended_are_idle_of_this_database_and_began_before(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_END_SECONDS", 0.0)
+    connection.ensure_connection()
+    here = connection.get_connection_params()
+    arguments = {name: here[name] for name in ("user", "host", "port", "password") if here.get(name)}
+
+    def opened(database: str) -> Any:
+        return psycopg.connect(dbname=database, autocommit=True, **arguments)
+
+    def is_alive(session: Any) -> bool:
+        try:
+            session.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    with opened(here["dbname"]) as idle, opened(here["dbname"]) as at_work, opened("postgres") as elsewhere:
+        at_work.execute("BEGIN")
+        at_work.execute("SELECT 1")
+        assert sessions._end_earlier_sessions(connection) == 1
+        assert [is_alive(each) for each in (idle, at_work, elsewhere)] == [False, True, True]
+        at_work.execute("ROLLBACK")
+        assert sessions._end_earlier_sessions(connection) == 0
+        assert [is_alive(each) for each in (at_work, elsewhere)] == [False, True]
+
+
 @needs_pgbouncer
 def test_options_of_ones_own_are_kept_too_and_come_before_ours(forget_the_settings: None) -> None:
     own = "&options=-c%20statement_timeout%3D45s%20--search_path%3Dpg_temp,public%20-c%20work_mem%3D7MB"

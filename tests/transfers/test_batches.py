@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from config.api.errors import Invalid
+from config.api.treetracker import bulk_serializers
 from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
@@ -518,6 +521,16 @@ def test_a_refused_batch_leaves_its_key_for_another_try(alice: Caller) -> None:
     assert Wallet.objects.count() == 1
 
     assert answer(upload(alice, CREATE, "wallet_name\nbatch1\nbatch2\n", **key)) == created(2)
+
+
+def test_2500_rows_are_read_and_one_more_is_not(alice: Caller) -> None:
+    def read(count: int) -> int:
+        file = SimpleUploadedFile("rows.csv", b"wallet_name\n" + b"x\n" * count)
+        return len(bulk_serializers._rows(file, bulk_serializers._COLUMNS))
+
+    assert [read(count) for count in (1, 2499, 2500)] == [1, 2499, 2500]
+    with pytest.raises(Invalid, match="must contain less than or equal to 2500 items"):
+        read(2501)
 
 
 def test_2500_rows_take_as_many_statements_as_2(alice: Caller) -> None:
