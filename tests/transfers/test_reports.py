@@ -1,0 +1,174 @@
+"""What operators read about the ledger: each report counts what it says, and nothing beside it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from tests.api.caller import Caller
+from tests.transfers.books import held_by
+from transfers import counters, operations, reports
+from transfers.models import Transfer
+from transfers.states import TransferState
+from wallets.models import Token, Wallet
+
+
+def execute(statement: str, *values: Any) -> None:
+    """Change rows past the triggers, which would refuse another time."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(statement, values)
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+
+
+def made(ago: timedelta, transfer_id: Any) -> datetime:
+    """Let the transfer be so old, and return its time."""
+    at = timezone.now() - ago
+    execute("UPDATE transfers_transfer SET created_at = %s WHERE id = %s", at, transfer_id)
+    return at
+
+
+@pytest.fixture
+def send(alice: Caller, bob: Caller, sapling: Wallet) -> Callable[..., Any]:
+    """Transfer from one wallet to another, of alice or for bob."""
+
+    def transfer(sender: str, receiver: str, size: int = 1, *, by: Caller = alice) -> Any:
+        return operations.send_bundle(actor=by.wallet, sender=sender, receiver=receiver, size=size).id
+
+    return transfer
+
+
+def test_open_transfers_are_summed_up_by_state_and_age(alice: Caller, bob: Caller, send: Any) -> None:
+    hour = timedelta(hours=1)
+    send("alice", "sapling")
+    pending = [send("alice", "bobby"), send("sapling", "bobby", 2)]
+    requested = [send("alice", "bobby", 1, by=bob) for _ in range(3)]
+    operations.decline(actor=bob.wallet, transfer_id=send("alice", "bobby"))
+    oldest_pending = made(30 * hour, pending[0])
+    made(2 * hour, requested[0])
+    oldest_requested = made(24 * 8 * hour, requested[1])
+
+    found = reports.ledger_summary()
+
+    assert found.is_sound
+    assert (found.issued, found.held, found.reserved_tokens, found.reserved_by_transfers) == (8, 8, 3, 3)
+    assert found.pending == reports.Waiting(2, 3, oldest_pending, (1, 0, 1, 0, 0))
+    assert found.requested == reports.Waiting(3, 3, oldest_requested, (1, 1, 0, 0, 1))
+    assert found.has_transfers
+
+
+@pytest.mark.django_db
+def test_an_empty_ledger_is_sound_and_has_no_oldest_transfer() -> None:
+    nothing = reports.Waiting(0, 0, None, (0, 0, 0, 0, 0))
+
+    assert reports.ledger_summary() == reports.LedgerSummary(0, 0, 0, 0, nothing, nothing, False)
+
+
+@pytest.mark.parametrize("is_rolled_up", [True, False])
+def test_transfers_of_a_day_are_counted_by_their_state_now(
+    alice: Caller, bob: Caller, send: Any, is_rolled_up: bool
+) -> None:
+    day = timedelta(days=1)
+    completed = [send("alice", "sapling") for _ in range(2)]
+    accepted, declined, pending = (send("alice", "bobby", 1) for _ in range(3))
+    operations.accept(actor=bob.wallet, transfer_id=accepted)
+    operations.decline(actor=bob.wallet, transfer_id=declined)
+    made(day, completed[0])
+    made(day, accepted)
+    made(3 * day, pending)
+    if is_rolled_up:
+        assert counters.roll_up()
+    now = datetime.now(UTC).date()
+
+    found = reports.days(since=now - 2 * day)
+
+    assert found == [
+        reports.Day(now - day, "completed", 2),
+        reports.Day(now, "cancelled", 1),
+        reports.Day(now, "completed", 1),
+    ]
+
+
+def test_the_newest_transfers_of_a_wallet_are_those_out_of_and_into_it(
+    alice: Caller, bob: Caller, sapling: Wallet, send: Any
+) -> None:
+    sent = [send("alice", "sapling"), send("sapling", "alice"), send("sapling", "bobby"), send("alice", "bobby")]
+
+    def latest(wallet: Any, limit: int = 9) -> Any:
+        return [each.pk for each in reports.latest_transfers(wallet_id=wallet.pk, limit=limit)]
+
+    assert latest(alice.wallet) == [sent[3], sent[1], sent[0]]
+    assert latest(sapling) == [sent[2], sent[1], sent[0]]
+    assert latest(bob.wallet) == [sent[3], sent[2]]
+    assert latest(alice.wallet, 2) == [sent[3], sent[1]]
+
+
+def test_the_history_of_a_token_is_shown_in_order_and_of_a_long_one_the_end(
+    alice: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = held_by(alice.wallet)[0]
+    ways = [("alice", "sapling"), ("sapling", "alice"), ("alice", "sapling")]
+    for sender, receiver in ways:
+        operations.send_tokens(actor=alice.wallet, sender=sender, receiver=receiver, token_ids=[token])
+
+    def shown() -> Any:
+        return [(each.number, each.source, each.destination) for each in reports.provenance(token_id=token)]
+
+    whole = [(0, "", "alice"), *((number, *way) for number, way in enumerate(ways, start=1))]
+    assert shown() == whole
+    monkeypatch.setattr(reports, "STAGES_SHOWN", 2)
+    assert shown() == whole[-2:]
+
+
+def test_the_tokens_of_a_transfer_are_those_that_it_moved_or_reserves(alice: Caller, bob: Caller, send: Any) -> None:
+    moved, reserved, other = send("alice", "sapling", 2), send("sapling", "bobby", 2), send("alice", "bobby", 1)
+    declined = send("alice", "bobby", 1)
+    operations.decline(actor=bob.wallet, transfer_id=declined)
+
+    def tokens(transfer_id: Any, limit: int = 9) -> Any:
+        return reports.tokens_in(transfer=Transfer.objects.get(pk=transfer_id), limit=limit)
+
+    assert set(tokens(moved)) == set(Token.objects.filter(movements__transfer__id=moved).values_list("pk", flat=True))
+    for transfer_id in (reserved, other):
+        found = Token.objects.filter(transfer_pending_id=transfer_id).order_by("arrival").values_list("pk", flat=True)
+        assert tokens(transfer_id) == list(found)
+    assert [len(tokens(each)) for each in (moved, reserved, other, declined)] == [2, 2, 1, 0]
+    assert tokens(reserved, 1) == tokens(reserved)[:1]
+
+
+def test_stale_is_what_has_been_open_for_more_than_a_day(alice: Caller, bob: Caller, send: Any) -> None:
+    day, moment = reports.LONG, timedelta(seconds=30)
+    old, young, closed = (send("alice", "bobby") for _ in range(3))
+    asked = send("alice", "bobby", by=bob)
+    operations.decline(actor=bob.wallet, transfer_id=closed)
+    for transfer_id, ago in ((old, day + moment), (asked, day + moment), (young, day - moment), (closed, 2 * day)):
+        made(ago, transfer_id)
+
+    assert set(reports.stale(Transfer.objects.all()).values_list("pk", flat=True)) == {old, asked}
+    assert day == timedelta(days=1)
+
+
+@pytest.mark.parametrize("state", TransferState.values)
+def test_each_event_is_possible_by_the_side_that_decides(alice: Caller, bob: Caller, send: Any, state: str) -> None:
+    if state == "completed":
+        transfer_id = send("alice", "sapling")
+    else:
+        transfer_id = send("alice", "bobby", by=bob if state == "requested" else alice)
+    if state == "cancelled":
+        operations.delete(actor=alice.wallet, transfer_id=transfer_id)
+    elif state == "failed":
+        operations.expire(transfer_id=transfer_id)
+    found = {each.event: each for each in reports.allowed_events(Transfer.objects.get(pk=transfer_id))}
+
+    by_alice, by_bob = (f"by {name}, or by a wallet that manages it" for name in ("alice", "bobby"))
+    expected = {
+        "pending": {"accept": by_bob, "decline": by_bob, "delete": by_alice},
+        "requested": {"fulfill": by_alice, "decline": by_alice, "delete": by_bob},
+    }.get(state, {})
+    if expected:
+        expected["expire"] = "by the system only, if no side decides"
+    assert {event: each.why for event, each in found.items() if each.is_possible} == expected
+    assert set(found) == {"accept", "fulfill", "decline", "delete", "expire"}
