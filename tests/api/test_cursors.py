@@ -102,6 +102,7 @@ def test_each_row_comes_once_at_any_limit_by_cursor_and_by_start(alice: Caller, 
                 rows = answer(response)[1][listed.name]
                 assert 0 < len(rows) <= limit, path
                 seen += rows
+                assert len(seen) <= len(everything), (path, limit)
                 page = next_path(response)
             assert seen == everything, (path, limit)
         for start in range(1, len(everything) + 2):

@@ -41,22 +41,28 @@ def send(alice: Caller, bob: Caller, sapling: Wallet) -> Callable[..., Any]:
     return transfer
 
 
-def test_open_transfers_are_summed_up_by_state_and_age(alice: Caller, bob: Caller, send: Any) -> None:
+@pytest.mark.parametrize(
+    ("pending_days", "requested_days", "by_age"),
+    [(2, 8, ((1, 0, 1, 0, 0), (1, 1, 0, 0, 1))), (9, 5, ((1, 0, 0, 0, 1), (1, 1, 0, 1, 0)))],
+)
+def test_open_transfers_are_summed_up_by_state_and_age(
+    alice: Caller, bob: Caller, send: Any, pending_days: int, requested_days: int, by_age: Any
+) -> None:
     hour = timedelta(hours=1)
     send("alice", "sapling")
     pending = [send("alice", "bobby"), send("sapling", "bobby", 2)]
     requested = [send("alice", "bobby", 1, by=bob) for _ in range(3)]
     operations.decline(actor=bob.wallet, transfer_id=send("alice", "bobby"))
-    oldest_pending = made(30 * hour, pending[0])
+    oldest_pending = made(24 * pending_days * hour, pending[0])
     made(2 * hour, requested[0])
-    oldest_requested = made(24 * 8 * hour, requested[1])
+    oldest_requested = made(24 * requested_days * hour, requested[1])
 
     found = reports.ledger_summary()
 
     assert found.is_sound
     assert (found.issued, found.held, found.reserved_tokens, found.reserved_by_transfers) == (8, 8, 3, 3)
-    assert found.pending == reports.Waiting(2, 3, oldest_pending, (1, 0, 1, 0, 0))
-    assert found.requested == reports.Waiting(3, 3, oldest_requested, (1, 1, 0, 0, 1))
+    assert found.pending == reports.Waiting(2, 3, oldest_pending, by_age[0])
+    assert found.requested == reports.Waiting(3, 3, oldest_requested, by_age[1])
     assert found.has_transfers
 
 
