@@ -251,6 +251,26 @@ def test_a_busy_database_is_503_with_retry_after(
     assert response.get("Retry-After") == ("1" if status == 503 else None)
 
 
+TRANSIENT = {"55P03", "57014", "40P01", "40001", "25P03", "25006", "57P01", "57P02", "57P03"}
+
+
+def test_which_errors_of_the_database_may_pass_in_a_moment() -> None:
+    states = {name for name in vars(psycopg.errors) if isinstance(getattr(psycopg.errors, name), type)}
+    codes = {
+        state for name in states if isinstance(state := getattr(getattr(psycopg.errors, name), "sqlstate", 0), str)
+    }
+    assert len(codes) > 200
+
+    found = set()
+    for code in codes:
+        error = OperationalError("failed")
+        error.__cause__ = psycopg.errors.lookup(code)()
+        if errors.is_transient(error):
+            found.add(code)
+
+    assert found == TRANSIENT | {code for code in codes if code[:2] in {"08", "53"}}
+
+
 def test_the_locker_dialect_needs_no_api_key_and_says_401_for_a_missing_bearer() -> None:
     response = Caller().get("/api/nope")
 

@@ -179,6 +179,23 @@ def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(
     assert not KnownOrigin.objects.exists()
 
 
+@pytest.mark.parametrize(("hours", "is_renewed"), [(23, False), (25, True), (89 * 24, True)])
+def test_an_origin_that_is_used_is_kept_from_then_on(
+    alice: Caller, bob: Caller, api_key: str, hours: int, is_renewed: bool
+) -> None:
+    """A login is noted once a day; the origins of others stay as old as they are."""
+    assert [log_in(HOME, api_key), log_in(OFFICE, api_key), log_in(HOME, api_key, "bobby")] == [200] * 3
+    then = timezone.now() - timedelta(hours=hours)
+    KnownOrigin.objects.update(last_login_at=then)
+
+    assert log_in(HOME, api_key) == 200
+
+    renewed = KnownOrigin.objects.exclude(last_login_at=then)
+    assert renewed.count() == (2 if is_renewed else 0)
+    assert {each.account for each in renewed} <= {str(alice.wallet.pk)}
+    assert KnownOrigin.objects.count() == 5
+
+
 def test_a_new_password_leaves_the_origins_as_they_are(alice: Caller, api_key: str, other_key: str) -> None:
     assert log_in(HOME, api_key) == 200
     operations.set_password(wallet=alice.wallet, password="another")

@@ -8,6 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.transfers.books import assert_sound
+from transfers import operations as transfers
+from transfers.errors import CaptureAlreadyIssued
 from wallets import operations
 from wallets.models import Token
 
@@ -39,6 +41,28 @@ def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet: Any, 
     call_command("issue_tokens", wallet=str(wallet.pk), csv=path)
 
     assert list(Token.objects.order_by("arrival").values_list("capture_id", flat=True)) == captures
+    assert_sound()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_an_issue_of_several_statements_is_one(
+    wallet: Any, count: int, has_ids: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "ISSUED_AT_ONCE", 2)
+    captures, ids = [uuid4() for _ in range(count)], [uuid4() for _ in range(count)]
+
+    issued = transfers.issue_tokens(wallet=wallet, capture_ids=captures, token_ids=ids if has_ids else None)
+
+    found = list(Token.objects.order_by("arrival").values_list("capture_id", "id"))
+    assert issued == count
+    assert [capture for capture, _ in found] == captures
+    assert not has_ids or [token for _, token in found] == ids
+    # All or none, whichever statement finds a capture that has a token.
+    others = [*(uuid4() for _ in range(count)), captures[0]]
+    with pytest.raises(CaptureAlreadyIssued):
+        transfers.issue_tokens(wallet=wallet, capture_ids=others)
+    assert Token.objects.count() == count
     assert_sound()
 
 

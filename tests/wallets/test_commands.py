@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from config import celery_settings, tasks
 from config.celery import app
+from tests.concurrency.races import locked
 from wallets import errors, operations, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 
@@ -94,6 +96,30 @@ def test_a_key_that_is_taken_over_has_20_to_256_visible_characters(key: str, is_
         with pytest.raises(errors.InvalidApiKey):
             operations.create_api_key(name="partner", key=key)
     assert ApiKey.objects.count() == int(is_accepted)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_use_is_not_noted_while_another_transaction_holds_the_row() -> None:
+    operations.create_wallet(name="alice", password="test1234")
+    operations.authenticate(name_or_id="alice", password="test1234")
+    key, _ = operations.create_api_key(name="partner")
+    token = BearerToken.objects.get()
+
+    for held, free in ((key, token), (token, key)):
+        ApiKey.objects.update(last_used_at=None)
+        BearerToken.objects.update(last_used_at=None)
+        with locked(f"SELECT FROM {held._meta.db_table} WHERE id = %s FOR NO KEY UPDATE", [held.pk]):
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '1ms'")
+            try:
+                operations.touch_last_used(api_key_id=key.pk, bearer_token_id=token.pk)
+            finally:
+                with connection.cursor() as cursor:
+                    cursor.execute("RESET lock_timeout")
+        held.refresh_from_db()
+        free.refresh_from_db()
+        assert held.last_used_at is None
+        assert free.last_used_at is not None
 
 
 def test_a_new_password_revokes_what_the_old_one_obtained() -> None:

@@ -80,6 +80,22 @@ def test_just_the_characters_of_the_two_tables_are_invisible() -> None:
     assert found == table | set(map(ord, names._BLANK))
 
 
+def test_a_name_is_as_long_as_its_characters_and_its_key_has_a_bound_of_its_own() -> None:
+    # Normalisation makes eighteen characters of this one.
+    wide = "\ufdfa"
+    per_name = len(names.name_key(wide))
+    most = names.MAXIMUM_KEY_LENGTH // per_name
+
+    accepted = ["a" * 254, "a" * 3, "ä" * 254, "aa" + wide]
+    refused = ["a" * 255, "aa", "ä" * 255, wide * (most + 1), "a" * (254 - most - 1) + wide * (most + 1)]
+
+    assert per_name == 18
+    assert [names.refusal(name) for name in accepted] == [None] * len(accepted)
+    assert [type(names.refusal(name)) for name in refused] == [errors.WalletNameLength] * len(refused)
+    # The key, not the name, is too long.
+    assert names.refusal(wide * most) is None
+
+
 def test_a_key_is_a_fixed_point_and_holds_nothing_invisible() -> None:
     for code in range(0x110000):
         character = chr(code)
