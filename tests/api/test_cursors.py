@@ -106,7 +106,14 @@ def test_each_row_comes_once_at_any_limit_by_cursor_and_by_start(alice: Caller, 
                 page = next_path(response)
             assert seen == everything, (path, limit)
         for start in range(1, len(everything) + 2):
-            assert read(alice, f"{path}?limit=2&start={start}", listed.name) == everything[start - 1 :][:2], path
+            response = alice.get(f"{path}?limit=2&start={start}")
+            assert answer(response)[1][listed.name] == everything[start - 1 :][:2], path
+            page = next_path(response)
+            assert (page is None) is (start + 2 > len(everything)), path
+            # By a cursor from there on.
+            assert page is None or "start=" not in page, path
+            if page is not None:
+                assert read(alice, page, listed.name) == everything[start + 1 :][:2], path
 
 
 def test_a_cursor_is_good_for_its_own_list_alone(alice: Caller, bob: Caller, lists: dict[str, Listed]) -> None:

@@ -14,7 +14,7 @@ from tests.transfers.books import assert_sound, books
 from transfers import ledger, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
-from wallets.models import ApiKey, BearerToken, IdempotentAnswer
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,6 +187,15 @@ def test_a_fault_is_never_asked_again(alice: Caller, monkeypatch: pytest.MonkeyP
 
     assert response.status_code == 503
     assert len(asked) == 1
+
+
+def test_a_list_of_a_named_wallet_is_that_of_the_wallet(alice: Caller) -> None:
+    """Where the credentials are remembered, the statement would otherwise read the caller's own."""
+    for name, held in (("sapling", 1), ("alice", 8)):
+        wallet = Wallet.objects.get(name=name)
+        tokens = answer(alice.get(f"/tokens?limit=9&wallet={name}"))[1]["tokens"]
+        assert [each["wallet_id"] for each in tokens] == [str(wallet.pk)] * held
+        assert len(answer(alice.get(f"/transfers?limit=9&wallet={name}"))[1]["transfers"]) == 1
 
 
 def test_a_list_of_a_named_wallet_looks_the_credentials_up(alice: Caller) -> None:

@@ -133,6 +133,15 @@ def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice: Wallet, tmp_path:
     with pytest.raises(backups.BackupError, match="The database is not empty"):
         backups.restore(tmp_path / "backup")
 
+    for secret_key, says in (
+        (settings.SECRET_KEY, 0),
+        ("another signing key " * 3, 1),
+    ):
+        settings.SECRET_KEY, said = secret_key, list[str]()
+        with pytest.raises(backups.BackupError, match="The database is not empty"):
+            backups.restore(tmp_path / "backup", say=said.append)
+        assert [each.startswith("COPPICE_SECRET_KEY differs") for each in said].count(True) == says
+
     settings.VAULT_OLD_KEYS = []
     with pytest.raises(backups.BackupError, match="COPPICE_VAULT_KEY is not the key"):
         backups.restore(tmp_path / "backup")

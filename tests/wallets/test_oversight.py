@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InternalError, connection, transaction
 from django.utils import timezone
 
 from config import tasks
 from config.ops import audits
-from wallets import audit, errors, operator_log
+from tests.concurrency.races import race
+from wallets import audit, errors, operations, operator_log
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
@@ -96,6 +97,21 @@ def test_a_confirmation_holds_while_nothing_is_other_than_it_showed(now: dict[st
     operator_log.compare({"a": 1}, {"a": 1})
     with pytest.raises(errors.ChangedMeanwhile):
         operator_log.compare({"a": 1}, now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_audit_reads_as_of_one_moment_and_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    def beside() -> Any:
+        before = Wallet.objects.count()
+        (made,) = race([lambda: operations.create_wallet(name="charlie").name])
+        yield audit.Finding(made, f"{before} wallets, {Wallet.objects.count()} after a commit")
+        with pytest.raises(InternalError, match="read-only transaction"), transaction.atomic():
+            Wallet.objects.update(about="changed")
+
+    monkeypatch.setattr(audits.operator_log, "audit_findings", beside)
+
+    assert audits.findings() == [audit.Finding("charlie", "0 wallets, 0 after a commit")]
+    assert Wallet.objects.get().about == ""
 
 
 def test_audits_run_one_at_a_time() -> None:
