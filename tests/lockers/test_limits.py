@@ -126,6 +126,24 @@ def test_requests_of_a_wallet_and_of_an_api_key_are_limited_on_both_surfaces(
     assert statuses[-1] == 429
 
 
+def test_a_refusal_is_repeated_for_a_second_from_the_first_however_often_it_is_asked_for(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OPEN_TASKS_PER_WALLET = 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert alice.get("/api/v1/echo").status_code == 200
+    assert alice.get("/api/v1/echo").status_code == 429
+    settings.OPEN_TASKS_PER_WALLET = 100
+
+    for _ in range(3):
+        now += 0.33
+        assert alice.get("/api/v1/echo").status_code == 429
+    now += 0.02
+
+    assert alice.get("/api/v1/echo").status_code == 200
+
+
 @pytest.mark.parametrize("of_wallet", [0, 5])
 @pytest.mark.parametrize("of_key", [0, 6])
 @pytest.mark.parametrize("of_tasks", [0, 7])
