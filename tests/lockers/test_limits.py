@@ -182,6 +182,50 @@ def test_who_is_refused_waits_for_the_limit_that_is_reached_and_nothing_is_count
         assert 0 < int(told[1]) <= 20 < int(told[2]) <= 60
 
 
+def test_a_process_adds_requests_to_the_shared_counters_in_groups_and_admits_no_more_than_the_limit(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 100
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shared = redis_client(settings.REDIS_URL)
+    assert alice.wallet is not None
+    key = f"coppice:requests:wallet:{alice.wallet.pk}"
+    shared.set(key, 90, px=60_000)
+
+    responses, counted = [], []
+    for _ in range(11):
+        responses.append(alice.get("/api/v1/wallets"))
+        counted.append(int(shared.get(key) or 0))  # type: ignore[arg-type]
+
+    assert [each.status_code for each in responses] == [200] * 10 + [429]
+    left = [int(each.headers["RateLimit"].split("r=")[1].split(";")[0]) for each in responses]
+    assert left == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+    # The process counts two of three alone.
+    assert counted == [91, 91, 91, 94, 94, 94, 97, 97, 97, 100, 100]
+
+
+def test_what_other_processes_admit_is_seen_after_two_percent_of_the_limit_or_a_second(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 100
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shared = redis_client(settings.REDIS_URL)
+    assert alice.wallet is not None
+    key = f"coppice:requests:wallet:{alice.wallet.pk}"
+
+    assert alice.get("/api/v1/wallets").status_code == 200
+    shared.incrby(key, 99)
+    assert [alice.get("/api/v1/wallets").status_code for _ in range(4)] == [200, 200, 429, 429]
+    shared.decrby(key, 52)
+    now += 1
+    assert alice.get("/api/v1/wallets").status_code == 200
+    shared.incrby(key, 50)
+    now += 1
+    assert alice.get("/api/v1/wallets").status_code == 429
+
+
 def test_no_caller_is_limited_while_the_counters_are_unreachable(alice: Caller, settings: Any) -> None:
     settings.TASKS_PER_MINUTE = 1
     shared, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/at/all.sock"
