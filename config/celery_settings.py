@@ -5,6 +5,7 @@ from django.conf import settings
 from kombu import Queue
 
 from config.ops.redis_status import QUEUE_KEY, TASKS_QUEUE_KEY, broker_from_url, transport_options
+from wallets import redis_servers
 
 broker_url = broker_from_url(settings.REDIS_URL)
 # A worker waits without limit for a broker that does not answer, and for one that refuses writes because its memory or
@@ -43,6 +44,8 @@ broker_transport_options = {
     "max_retries": 0,
     "interval_start": 0,
     "socket_connect_timeout": 1,
+    # Without it, publishing waits for ever for a broker that hangs or was cut off without closing its connections.
+    "socket_timeout": redis_servers.ANSWER_SECONDS,
     **transport_options(settings.REDIS_URL),
 }
 result_backend_transport_options = {"visibility_timeout": visibility_timeout}

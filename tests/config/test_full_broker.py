@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -160,3 +161,44 @@ def test_worker_and_beat_wait_for_a_broker_that_is_full_and_no_task_is_lost(
 
         assert (worker.poll(), beat.poll()) == (None, None)
         assert LockerTask.objects.count() == 2
+
+
+_PUBLISHER = """
+import uuid
+from config.celery import app
+import django
+django.setup()
+from lockers import dispatch
+for _ in range(3):
+    dispatch.enqueue(uuid.uuid4())
+    print("returned", flush=True)
+    input()
+"""
+
+
+def test_publishing_to_a_broker_that_hangs_ends_and_does_not_hold_the_request(valkey: redis.Redis) -> None:
+    """A frozen machine, or a network that drops packets, keeps connections open and answers nothing."""
+    environment = os.environ | {
+        "DATABASE_URL": database_url(),
+        "REDIS_URL": health.settings.REDIS_URL,
+        "DJANGO_SETTINGS_MODULE": "config.settings.test",
+    }
+    pid = valkey.info()["process_id"]
+    with subprocess.Popen(
+        [sys.executable, "-c", _PUBLISHER],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"returned\n"
+            os.kill(pid, signal.SIGSTOP)
+            for _ in range(2):
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+                # The client tries four times, for two seconds each; then no request contacts the broker for a while.
+                assert select.select([process.stdout], [], [], PATIENCE_SECONDS)[0], "still waits for the broker"
+                assert process.stdout.readline() == b"returned\n"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            process.kill()
