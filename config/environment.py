@@ -119,9 +119,9 @@ class Environment(BaseSettings):
         description="roles in the admin that must sign in with a second factor, comma separated: viewer, operator,"
         " administrator",
     )
-    session_hours: float = Field(default=12, gt=0, le=24 * 31, description="how long a session of the desk lasts")
+    session_hours: float = Field(default=12, gt=0, le=24 * 31, description="how long a session of the admin lasts")
     session_idle_minutes: float = Field(
-        default=60, gt=0, le=24 * 60 * 31, description="after how long without a page a session of the desk ends"
+        default=60, gt=0, le=24 * 60 * 31, description="after how long without a page a session of the admin ends"
     )
 
     metrics_token: SecretStr = Field(

@@ -15,8 +15,8 @@ from wallets.sql_files import load
 
 # The query of each check is a file of `transfers/sql/audit`, and returns one text per finding.
 CHECKS: Final = {
-    "every token lies in a wallet that exists": "tokens_in_wallets",
-    "a token lies where its last movement brought it": "last_movements",
+    "every token is in a wallet that exists": "tokens_in_wallets",
+    "a token is where its last movement put it": "last_movements",
     "the history of a token has no gap": "gaps_in_histories",
     "each movement starts where and after the one before ended": "order_of_movements",
     "each movement belongs to a token and to a completed transfer between the same wallets": "movements_of_transfers",
@@ -24,9 +24,9 @@ CHECKS: Final = {
     "a completed transfer of listed tokens moved these": "listed_and_moved",
     "a pending transfer of listed tokens reserves these": "listed_and_reserved",
     "a pending transfer reserves what was asked, any other nothing": "reserved_counts",
-    "a reserved token lies in the source of the transfer that reserves it": "places_of_reserved_tokens",
-    "a transfer lies between two wallets that exist, and is closed when it was decided": "parties_and_closing",
-    "the tallies say what lies in each wallet": "counters",
+    "a reserved token is in the source of the transfer that reserves it": "places_of_reserved_tokens",
+    "a transfer is between two wallets that exist, and is closed when it was decided": "parties_and_closing",
+    "the tallies agree with the tokens of each wallet": "counters",
     "as many tokens were issued as there are": "issued_counts",
 }
 

@@ -331,7 +331,7 @@ def trusts_of_wallet_page(
 # Rules that only triggers enforce; the models' constraints are checked by `wallets.audit`. Each is a file of
 # `trusts/sql/audit`, which returns one text per finding.
 _CHECKS: Final = {
-    "a trust stands where its last change brought it": "last_changes",
+    "a trust is in the state of its last change": "last_changes",
     "a trust begins with the request of its originator": "first_changes",
     "a trust gives what its kind gives": "powers",
     "a trust knows when the managed wallet was created": "managed_wallets",

@@ -21,7 +21,7 @@ from wallets import operations as wallets
 from wallets.models import AuditRun, OperatorAction
 from wallets.states import AuditResult, OperatorVerb
 
-# Whatever stands in a secret field; no page may show it.
+# The text in secret fields; no page may show it.
 SECRET = b"sealed-and-never-shown"
 
 

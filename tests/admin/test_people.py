@@ -54,7 +54,7 @@ def named(name: Any) -> Any:
 
 
 def accounts() -> Any:
-    """Everything that says what somebody may do and how somebody gets in."""
+    """All that decides what a person may do and how the person signs in."""
     tables = ("auth_user", "auth_user_groups", "auth_user_user_permissions", "auth_group_permissions", "auth_group",
               "desk_secondfactor", "desk_recoverycode", "wallets_operatoraction")  # fmt: skip
     with connection.cursor() as cursor:
@@ -70,7 +70,7 @@ def accounts() -> Any:
 # Every address of the desk that is not of the ledger's lists and acts, and what a GET of it and a POST without a form
 # answer: to a viewer, an operator, an administrator, a superuser.
 SEEN, ONLY_READ = (200,) * 4, (405,) * 4
-# What is not there is not asked for by everybody.
+# These do not exist for every person.
 NONE = (404,) * 2
 TABLE = {
     "": (SEEN, SEEN),
@@ -241,7 +241,7 @@ def test_what_is_so_already_is_refused_and_changes_nothing(crew: Any) -> None:
     assert accounts() == before
 
 
-# --- nobody becomes more ------------------------------------------------------------------
+# --- no one gains rights ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_no_field_that_somebody_adds_to_a_form_gives_a_right(crew: Any) -> None:
 
 
 def test_nobody_grants_a_right_or_touches_somebody_with_rights_that_they_lack(crew: Any) -> None:
-    """Somebody with an operator's role and the permissions to manage people, as an installation may give by hand."""
+    """A person with an operator's role and the permissions to manage people, as an installation may grant by hand."""
     client, user = crew[roles.OPERATOR], named("operator")
     managing = [name.removeprefix("desk.") for name in roles.ROLES[roles.ADMINISTRATOR] if name.startswith("desk.")]
     user.user_permissions.set(Permission.objects.filter(codename__in=managing))

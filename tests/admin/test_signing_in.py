@@ -201,7 +201,7 @@ def test_with_the_password_alone_nothing_is_reached_but_the_page_of_the_second_f
         assert client.get(LOGIN).url.startswith(FACTOR)
         assert client.get(FACTOR).status_code == 200
         assert b"Wallets" not in client.get(FACTOR).content
-        # Posting to the page of the second factor begins nothing for somebody who has one.
+        # Posting to the page of the second factor begins nothing for a person who has one.
         if name == "emma":
             assert client.post(FACTOR, {"step": "begin", "code": "1"}).status_code == 200
             assert client.post(FACTOR, {"step": "confirm", "code": "1"}).context["mode"] == "asked"
@@ -359,7 +359,7 @@ def test_guesses_at_codes_are_counted_with_those_at_passwords_and_make_the_next_
     waiting = client.post(FACTOR, {"code": codes[0]})
     assert waiting.status_code == 429
     assert "Too many wrong codes. Try again in 1 second" in text_of(waiting)
-    # The longest wait is an hour, however often somebody guessed.
+    # The longest wait is an hour, however many guesses there were.
     SecondFactor.objects.update(failures=10_000, failed_at=timezone.now())
     assert 3590 < int(client.post(FACTOR, {"code": codes[0]})["Retry-After"]) <= 3601
     SecondFactor.objects.update(failed_at=timezone.now() - timedelta(hours=1))

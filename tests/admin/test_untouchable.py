@@ -21,7 +21,7 @@ def digests() -> Any:
     ]
     one = "SELECT '{0}', md5(coalesce(string_agg(each::text, ' ' ORDER BY each::text), '')) FROM {0} AS each"
     with connection.cursor() as cursor:
-        # Where no index can serve, the plan seems dear, and two more processes would be started for each look.
+        # Where no index can serve, the estimated cost is high, and two more processes would be started for each look.
         cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         cursor.execute(" UNION ALL ".join(one.format(table) for table in tables))
         return dict(cursor.fetchall())

@@ -113,7 +113,7 @@ print(json.dumps({
 
 
 def look(cluster: Cluster) -> dict[str, list[str]]:
-    """Audit the ledger in a process of its own, and return what is there."""
+    """Audit the ledger in a separate process, and return the findings."""
     command = [sys.executable, "-c", AUDIT]
     shown = subprocess.run(command, env=os.environ | cluster.environment, check=True, capture_output=True, text=True)
     books: dict[str, list[str]] = json.loads(shown.stdout.splitlines()[-1])

@@ -55,7 +55,7 @@ def test_what_comes_behind_a_deep_value_counts_from_where_it_stands() -> None:
 
 
 def guess(address: str, account: int) -> str:
-    """Try a wrong password for an account of its own, so that only the address is counted for it."""
+    """Try a wrong password for another account each time, so that only the counter of the address grows."""
     try:
         with throttles.login(kind="wallet", account=f"account {account}", address=address):
             raise InvalidCredentials("Invalid credentials")

@@ -134,7 +134,7 @@ def test_a_charset_parameter_is_fine(alice: Caller) -> None:
 
 
 def test_the_checks_come_in_the_order_of_the_contract(alice: Caller) -> None:
-    """Each request mends what the one before was refused for."""
+    """Each request corrects the fault for which the one before was refused."""
     stranger = Caller()
     steps = [
         (stranger, b"{", "text/plain", 415),

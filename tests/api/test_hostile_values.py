@@ -20,7 +20,7 @@ from tests.support.ledger_world import world
 
 DOCUMENT: Final = json.loads((ROOT / "docs" / "openapi.json").read_text())
 
-# As they stand in a body.
+# As they are written in a body.
 JSON_TEXTS: Final = (
     str(2**63), str(2**64), str(10**30), "-1", "0", "-0.0", "0.5", "1e308", "9" * 300,
     '"\U0010ffff"', '""', '"' + "9" * 5_000 + '"', '"1e400"', '"\u0661"', "[" * 60 + "]" * 60, "null", "[]", "{}",
@@ -35,7 +35,7 @@ TEXTS: Final = (
     str(2**63), str(2**64), str(10**30), "-1", "0", "-0.0", "1e400", "NaN", "9" * 5_000, "1" + "0" * 99_999, "\u0661",
     "a\0b", "\U0010ffff",
 )  # fmt: skip
-# What text cannot carry, as it stands in a URL.
+# What text cannot carry, as written in a URL.
 URL_TEXTS: Final = ("%00", "%ED%A0%80", "%FF", "%zz", "%0D%0AX: y", "%2e%2e")
 
 # What a body holds where nothing is being tried: as good as can be, so that what is tried comes far.
@@ -46,13 +46,13 @@ GOOD: Final = {
     "trust_request_type": "send",
     "requestee_wallet": "bobby", "implicit": True, "password": PASSWORD, "claim": False, "all": False,
 }  # fmt: skip
-# Also sent where it is not required, unless it is what is being tried or another stands for it.
+# Also sent where it is not required, unless it is the one under test or another replaces it.
 ALSO: Final = {"upload": {"wallet": "alice", "amount": 1}, "put-one-coin": {"wallet": "alice"}, "export": {"amount": 1}}
 # With a wallet of the caller's the call would wait for a worker.
 INSTEAD: Final = {"download": {"wallet": "nobody"}}
 # Seed 001 answers 500 where a code opens nothing.
 ANSWERS_500: Final = {"/api/transactions/locker/peek"}
-# Whether the 25 servers answer is noted by whoever asks them.
+# Each request to the 25 servers records whether they answer.
 NOT_COMPARED: Final = ["lockers_serverhealth"]
 
 

@@ -1,5 +1,5 @@
 """
-Who may do what: every endpoint, asked by everybody, about things of alice's.
+Who may do what: every endpoint, called by each kind of caller, on objects of alice.
 
 The endpoints come from the URL conf, so a new one fails here until its row says who may. After every refusal
 each table of the domain holds what it held before.

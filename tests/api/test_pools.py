@@ -29,7 +29,7 @@ Owned = tuple[Callable[..., Any], type | None]
 
 def functions_called(function: Callable[..., Any], owner: type | None) -> Iterator[Owned]:
     """
-    Give every function that the code of another names: by itself, as an attribute of a module, or of its own class.
+    Yield every function that the code of another names: directly, as an attribute of a module, or of its class.
 
     It may give too many, since a name may be an attribute of something else.
     """

@@ -82,7 +82,7 @@ def request(caller: Caller, method: str, path: str, body: bytes, **headers: str)
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + chunked(body)
 
 
-# --- what stalls stops nobody -----------------------------------------------------------------
+# --- a stalled client blocks no other ---------------------------------------------------------
 
 
 def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient: str, alice: Caller) -> None:

@@ -23,7 +23,7 @@ def body_of(sender: str, receiver: str, tokens: int | list[str]) -> dict[str, ob
 
 
 def grown(caller: Caller, rows: int) -> None:
-    """Give the caller so many more wallets, tokens, trusts and transfers."""
+    """Add this number of wallets, tokens, trusts and transfers to the caller."""
     assert caller.wallet is not None
     before = Wallet.objects.count()
     transfers.issue_tokens(wallet=caller.wallet, count=4 * rows)

@@ -260,7 +260,7 @@ def test_the_use_of_credentials_is_written_down_once_an_hour(alice: Caller) -> N
     alice.get("/wallets?limit=1")
     second = BearerToken.objects.get().last_used_at, ApiKey.objects.get().last_used_at
     BearerToken.objects.update(last_used_at="2020-01-01T00:00:00Z")
-    # It is noticed by whoever looks the credentials up, which is once a minute.
+    # The next look-up of the credentials notices it, which is once a minute.
     cached_credentials.clear()
     alice.get("/wallets?limit=1")
 

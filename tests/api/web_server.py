@@ -1,4 +1,4 @@
-"""The product's own web server over the test database, in a process of its own."""
+"""The product's web server on the test database, in a separate process."""
 
 import os
 import socket
@@ -53,7 +53,7 @@ def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
 
 @contextmanager
 def started(more: Mapping[str, str], *, processes: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """Start the server with so many processes, and give it with its port; end it afterwards."""
+    """Start the server with this number of processes and yield it with its port; stop it afterwards."""
     environment = os.environ | {
         "DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "config.settings.test",

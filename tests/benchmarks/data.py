@@ -1,5 +1,5 @@
 """
-Wallets and tokens to measure with: one manager, the wallets that it manages, and what lies in them.
+Wallets and tokens to measure with: one manager, the wallets that it manages, and their tokens.
 
     forest          the manager who moves tokens
       plot-i-j-a/b  pairs of wallets, so that no two clients ever want the same one; tokens go there and back

@@ -1,4 +1,4 @@
-"""What there is to see, kept for somebody who wants to look at it."""
+"""Screenshots, kept for inspection."""
 
 import os
 from typing import Final

@@ -115,7 +115,7 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
 
 
 def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signed_in: BrowserContext) -> None:
-    # A page of its own, whose clock is told what time it is.
+    # A separate page with a fixed clock.
     watched, task = Watched(signed_in.new_page()), desk.ledger.running
     page = watched.page
     page.clock.install()

@@ -211,7 +211,7 @@ def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db: No
         page.goto(f"{base}/docs/")
         expect(page.locator("#operations-wallets-authenticate")).to_be_visible()
         page.goto(f"{base}/")
-        page.click("text=Operators' desk")
+        page.click("text=Operators' admin")
         expect(page.locator("#logout-form")).to_be_visible()
 
     assert home == f"{base}/admin/"

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30
 
 
 def race(contestants: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run all at once, each with a connection of its own, and return what each returned or raised."""
+    """Run all at once, each on a separate connection, and return what each returned or raised."""
     barrier = threading.Barrier(len(contestants))
     outcomes: list[Any] = [None] * len(contestants)
 
@@ -92,7 +92,7 @@ def locked(sql: str, parameters: Sequence[Any]) -> Iterator[None]:
 
 
 def wait_until_waiting(sessions: int) -> None:
-    """Return as soon as so many sessions of this database wait for locks that others hold."""
+    """Return as soon as this number of sessions of this database wait for locks that others hold."""
     with connection.cursor() as cursor:
         for _ in range(10_000):
             cursor.execute(

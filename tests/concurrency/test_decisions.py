@@ -139,7 +139,7 @@ def test_sending_accepting_and_declining_at_once_loses_nothing(stocked: Wallet, 
 def test_row_20_a_decision_that_is_undone_to_end_a_deadlock_is_taken_all_the_same(
     stocked: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch, accept: Any, outcome: str, moved: int
 ) -> None:
-    """Somebody outside the ledger takes the locks in another order. Without the repetition the decision is lost."""
+    """A session outside the ledger takes the locks in another order. Without the retry the decision is lost."""
     transfer, complete = open_transfer("pending", stocked, bob), ledger.complete_reserved
     has_tokens, has_transfer = threading.Event(), threading.Event()
 

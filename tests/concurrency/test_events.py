@@ -45,7 +45,7 @@ def committed_late(act: Any) -> Iterator[None]:
 
 
 class Reader:
-    """Somebody who follows the cursor, and asks again at the end."""
+    """A client that follows the cursor, and reads again at the end."""
 
     def __init__(self, wallet: Any) -> None:
         self.wallet, self.position, self.seen = wallet, None, []

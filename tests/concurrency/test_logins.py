@@ -36,7 +36,7 @@ def valid_tokens() -> int:
 
 
 def elsewhere(act: Callable[[], Any]) -> None:
-    """Do it, to its end, on a connection of its own."""
+    """Run it to its end on a separate connection."""
 
     def run() -> None:
         try:
@@ -104,7 +104,7 @@ def test_control_without_comparing_the_login_of_the_old_password_outlives_it(
 
 
 def race_with_the_change(alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held: bool) -> list[Any]:
-    """Let the login have compared, and the change have come to its end, before either commits, if nothing waits."""
+    """Let the login have compared, and the change reach its end, before either commits, if nothing waits."""
     gate = Gate(2, held=held)
     issue, revoke = operations._issue_bearer_token, operations.revoke_bearer_tokens
 

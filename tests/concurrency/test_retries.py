@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class FindAndRetry:
-    """A find that settles the coins while a retry stands between what it was shown and what it does."""
+    """A find that settles the coins between the preview of a retry and its effect."""
 
     def __init__(self, alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held: bool) -> None:
         self.put = a_task(alice, "put", "limbo", "limbo")

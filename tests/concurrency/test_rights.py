@@ -32,7 +32,7 @@ READS: Final = {"read_the_code_of_a_locker"}
 @pytest.fixture
 def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> World:
     built, _ = powers.build(wallets.create_api_key(name="partner")[1])
-    # The lock on both wallets is a second one, and has races of its own in `test_trusts`.
+    # The lock on both wallets is a second one, and its races are in `test_trusts`.
     monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
     return built
 

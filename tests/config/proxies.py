@@ -141,7 +141,7 @@ def is_here(program: str) -> bool:
 
 
 def replaced(text: str, by: dict[str, str]) -> str:
-    """Replace each key, which must stand in the text."""
+    """Replace each key, which must occur in the text."""
     for old, new in by.items():
         assert old in text, f"the shipped file no longer holds {old!r}"
         text = text.replace(old, new)

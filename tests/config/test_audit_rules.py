@@ -271,7 +271,7 @@ PAST_TRIGGERS = {
         "UPDATE lockers_statementline SET amount = amount - 1",
         "statement adds up to the balance",
     ),
-    # One that stands for something else, with the same id, is not found: the capture stands nowhere else.
+    # Another capture with the same id is not found: the capture is stored nowhere else.
     "token_identity_fixed": (
         "UPDATE wallets_token SET id = gen_random_uuid() WHERE moves = 1",
         "transfers_movement.token_id refers to a row",
@@ -279,15 +279,15 @@ PAST_TRIGGERS = {
     "token_kept": ("DELETE FROM wallets_token WHERE moves = 1", "transfers_movement.token_id refers to a row"),
     "token_moves_with_history": (
         "UPDATE wallets_token SET wallet_id = %(bob)s WHERE moves = 0",
-        "a token lies where its last movement brought it",
+        "a token is where its last movement put it",
     ),
     "token_reserved_by_a_transfer": (
         "UPDATE wallets_token SET transfer_pending_id = gen_random_uuid() WHERE moves = 0",
-        "a reserved token lies in the source of the transfer that reserves it",
+        "a reserved token is in the source of the transfer that reserves it",
     ),
     "transfer_all_or_nothing": (
         "UPDATE transfers_transfer SET token_count = 0 WHERE state = 'requested'",
-        "a transfer lies between two wallets that exist, and is closed when it was decided",
+        "a transfer is between two wallets that exist, and is closed when it was decided",
     ),
     "transfer_kept": (
         "DELETE FROM transfers_transfer WHERE state = 'completed'",
@@ -317,7 +317,7 @@ PAST_TRIGGERS = {
     ),
     "trustchange_append_only": (
         "DELETE FROM trusts_trustchange WHERE event <> ''",
-        "a trust stands where its last change brought it",
+        "a trust is in the state of its last change",
     ),
     "wallet_created_once": (
         "UPDATE wallets_wallet SET created_at = now() - interval '1 day'",
@@ -325,7 +325,7 @@ PAST_TRIGGERS = {
     ),
     "wallet_kept": ("DELETE FROM wallets_wallet", "wallets_token.wallet_id refers to a row"),
 }
-# What these keep stands nowhere a second time, so nothing shows that a row is gone or says something else.
+# Their contents are stored only once, so nothing shows that a row is missing or changed.
 UNSEEN = {"auditrun_kept", "event_append_only", "operatoraction_append_only"}
 
 

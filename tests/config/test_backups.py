@@ -53,7 +53,7 @@ def restore(directory: Any, url: Any, *arguments: Any) -> Any:
 
 
 def rows(url: Any) -> Any:
-    """What the restored database holds, asked by a connection of its own."""
+    """What the restored database holds, read over a separate connection."""
     with psycopg.connect(url) as other:
         return {
             "wallets": [row[0] for row in other.execute("SELECT name FROM wallets_wallet ORDER BY name")],
@@ -110,7 +110,7 @@ def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(
     restored = restore(tmp_path / "unsound", empty_database)
 
     assert restored.returncode == 1
-    assert "a token lies where its last movement brought it: token" in restored.stderr
+    assert "a token is where its last movement put it: token" in restored.stderr
     assert "do not let this database serve" in restored.stderr
 
 

@@ -69,7 +69,7 @@ def test_an_old_python_that_was_asked_for_is_refused(checkout: Any) -> None:
 
 
 def test_an_index_that_cannot_be_reached_is_said_in_one_sentence(checkout: Any) -> None:
-    # Stands for an environment that was made; making one would take longer than everything else here.
+    # In place of a new environment, which would take longer to create than all other steps here.
     (checkout / ".venv/bin").mkdir(parents=True)
     (checkout / ".venv/.place").write_text(f"{os.path.realpath(checkout)}\n")
     put_python(checkout, "python3", "exit 0")

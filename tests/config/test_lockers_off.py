@@ -154,7 +154,7 @@ def test_the_system_uses_the_servers_that_are_named_and_starts_none(
     assert "no local network is started" in " ".join(printed.split())
     assert "raida" not in children
     assert "worker" in children
-    # The command asks the servers of the system, and not those of somebody else.
+    # The command asks the servers of the system, and no others.
     assert "no server answers" in examined.stdout
 
 

@@ -1,4 +1,4 @@
-"""What `/metrics` says equals what is in the books, whoever counted it, and strangers are told nothing."""
+"""What `/metrics` reports equals the stored rows in every process, and is refused without the token."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which queue a message goes to: what beat rings for does not stand behind the tasks of wallets."""
+"""Which queue a message goes to: messages of beat do not wait behind the tasks of wallets."""
 
 import os
 import uuid

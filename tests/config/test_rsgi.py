@@ -157,7 +157,7 @@ def test_the_large_body_that_lags_makes_room() -> None:
         async def arrive() -> None:
             async with idle._deadline:
                 room.take(idle, 60, now)
-                # Nobody lags by a second yet.
+                # No client lags by a second yet.
                 with pytest.raises(Refused, match="busy"):
                     room.take(busy, 60, now + 0.5)
                 room.leave(busy)

@@ -2,7 +2,7 @@
 The whole system, started once: it is ready when it says so, logs no secret, and ends when one of its parts dies.
 
 It runs at the log level DEBUG, and clients send secrets wherever they may put text: no log holds a word of them.
-Behind each printable character of ASCII that is no letter or digit stands a word, so that whatever is cut out of a text
+Each printable ASCII character that is no letter or digit is followed by a word, so that whatever is cut out of a text
 at any of them leaves one behind.
 """
 

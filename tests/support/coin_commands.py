@@ -137,7 +137,7 @@ def half_swapped(record: CoinRecord) -> CoinRecord:
 
 @contextmanager
 def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """The bytes of every request, as somebody on the way would read them."""
+    """The bytes of every request, as an eavesdropper reads them."""
     heard: list[bytes] = []
     encode = Request.encode
 

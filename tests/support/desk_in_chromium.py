@@ -101,7 +101,7 @@ def assert_clean(watched: Watched, desk: Desk) -> None:
 
 
 def serious(page: Page, *rules: str) -> list[str]:
-    """What axe finds that keeps somebody from using the page, by all of its rules or by some."""
+    """What axe reports against the accessibility of the page, by all of its rules or by some."""
     if not page.evaluate("() => Boolean(window.axe)"):
         page.evaluate(AXE.read_text(encoding="utf-8"))
     options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})

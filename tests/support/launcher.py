@@ -10,7 +10,7 @@ from config.dev.embedded import ROOT
 
 @contextmanager
 def up(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """Run `manage.py up` in a session of its own; kill it at the end."""
+    """Run `manage.py up` in a separate session; kill it at the end."""
     command = [sys.executable, str(ROOT / "manage.py"), "up"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

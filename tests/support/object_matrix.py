@@ -201,7 +201,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/api/v1/locker"): ("/api/v1/locker", {"name": "alice", "amount": 1}, CONTROLLERS),
     ("GET", "/api/v1/lockers"): ("/api/v1/lockers", None, EVERYBODY),
     ("POST", "/api/v1/lockers/{locker_id}/code"): ("/api/v1/lockers/{locker}/code", None, HIDDEN),
-    # Whoever has the code has the coins: that is what a locker is.
+    # The code alone gives access to the coins of a locker.
     ("POST", "/api/v1/locker/peek"): ("/api/v1/locker/peek", {"transmit_code": CODE}, EVERYBODY),
     ("POST", "/api/v1/locker/take"): ("/api/v1/locker/take", {"name": "alice", "transmit_code": CODE}, CONTROLLERS),
     ("GET", "/api/v1/locker/{code}"): (f"/api/v1/locker/{CODE}", None, EVERYBODY),
@@ -259,13 +259,13 @@ def digests() -> dict[str, str]:
         model._meta.db_table
         for label in ("wallets", "trusts", "transfers", "lockers")
         for model in apps.get_app_config(label).get_models()
-        # Which servers answer lately belongs to nobody.
+        # The state of the servers belongs to no wallet.
         if model is not ServerHealth
     ]
     assert len(tables) >= 12
     one = "SELECT '{0}', md5(coalesce(string_agg(each::text, ' ' ORDER BY each::text), '')) FROM {0} AS each"
     with connection.cursor() as cursor:
-        # Where no index can serve, the plan seems dear, and two more processes would be started for each look.
+        # Where no index can serve, the estimated cost is high, and two more processes would be started for each look.
         cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         cursor.execute(" UNION ALL ".join(one.format(table) for table in tables))
         return dict(cursor.fetchall())

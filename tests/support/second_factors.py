@@ -15,7 +15,7 @@ def code_of(secret: Any, step: int = 0) -> str:
 
 
 def set_up(user: Any) -> Any:
-    """Give somebody a second factor, and return its secret and recovery codes. The code of this step is used up."""
+    """Give a person a second factor, and return its secret and recovery codes. The code of this step is used up."""
     enrolment = second_factor.Enrolment.begin()
     _, codes = second_factor.confirm(user, enrolment, code_of(enrolment.secret))
     return enrolment.secret, codes

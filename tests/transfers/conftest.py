@@ -28,7 +28,7 @@ def bob(api_key: str) -> Caller:
 
 @pytest.fixture
 def carol(api_key: str) -> Caller:
-    """A stranger to everybody."""
+    """Has no trust with another wallet."""
     return logged_in("carol", api_key)
 
 

@@ -1,7 +1,7 @@
 """
-What an operation changed in the tables of the ledger, row by row and column by column, and what stands beside it.
+What an operation changed in the tables of the ledger, by row and column, and the rows beside them.
 
-`build` makes a world in which everything has a neighbour of its own kind that an operation could hit by mistake:
+`build` makes a world in which everything has a neighbour of the same kind that an operation could change by mistake:
 a second token, key, answer, transfer, trust, and the same of another wallet.
 """
 

@@ -192,7 +192,7 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         transfer_actions.CancelTransfer, Transfer.objects.get(pk=w.id_of("alice offers rita")), event="delete"
     ),
 }
-# What each of them changes: so many rows, and in which columns.
+# What each of them changes: the number of rows, and the columns.
 EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     (W + "create_wallet", ""): {
         "event new alice wallet_created": 1,

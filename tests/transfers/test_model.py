@@ -312,7 +312,7 @@ class Actors(RuleBasedStateMachine):
 
     @rule(asked=WALLETS, kind=KINDS, event=st.sampled_from(["decline", "delete"]))
     def ask_in_the_name_of_a_wallet_that_ends_it(self, asked: Any, kind: Any, event: Any) -> None:
-        """The request stands, and is accepted after its maker has lost the control of its actor."""
+        """The request stays open, and is accepted after its originator has lost control of its actor."""
         for actor, wallet in itertools.permutations(NAMES, 2):
             if wallet != asked and self.model.controls(actor, wallet):
                 trust_id = self.ask(actor, wallet, asked, kind)

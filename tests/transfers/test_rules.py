@@ -121,7 +121,7 @@ def test_control_the_same_transfer_without_the_change_is_stored(books: Any) -> N
     assert [finding.check for finding in audit.audit_findings()] == [
         "a pending transfer of listed tokens reserves these",
         "a pending transfer reserves what was asked, any other nothing",
-        "the tallies say what lies in each wallet",
+        "the tallies agree with the tokens of each wallet",
     ]
 
 
@@ -155,11 +155,11 @@ def test_a_number_in_a_history_is_taken_once(books: Any) -> None:
 # The number of the last movement of a token is its `moves`.
 PLANTED = [
     (
-        "every token lies in a wallet that exists",
+        "every token is in a wallet that exists",
         "UPDATE wallets_token SET wallet_id = %(strange)s WHERE id = %(moved)s",
     ),
     (
-        "a token lies where its last movement brought it",
+        "a token is where its last movement put it",
         "UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s",
         "UPDATE wallets_token SET arrival = arrival + 1000 WHERE id = %(moved)s",
         "UPDATE wallets_token SET moves = moves + 5 WHERE id = %(moved)s",
@@ -211,12 +211,12 @@ PLANTED = [
         "UPDATE transfers_transfer SET state = 'requested', reserved_count = 0 WHERE id = %(pending)s",
     ),
     (
-        "a reserved token lies in the source of the transfer that reserves it",
+        "a reserved token is in the source of the transfer that reserves it",
         "UPDATE wallets_token SET transfer_pending_id = %(pending)s WHERE wallet_id <> %(alice)s",
         "UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s",
     ),
     (
-        "a transfer lies between two wallets that exist, and is closed when it was decided",
+        "a transfer is between two wallets that exist, and is closed when it was decided",
         "UPDATE transfers_transfer SET originator_id = %(strange)s WHERE id = %(requested)s",
         "UPDATE transfers_transfer SET source_id = %(strange)s WHERE id = %(requested)s",
         "UPDATE transfers_transfer SET destination_id = %(strange)s WHERE id = %(requested)s",
@@ -234,7 +234,7 @@ PLANTED = [
         "UPDATE transfers_issue SET tokens = tokens + 1",
     ),
     (
-        "the tallies say what lies in each wallet",
+        "the tallies agree with the tokens of each wallet",
         "UPDATE transfers_tallydelta SET tokens = tokens + 1",
         "UPDATE transfers_transfer SET reserved_count = 2 WHERE id = %(pending)s",
         "UPDATE wallets_token SET transfer_pending_id = %(pending)s WHERE id = %(moved)s",
@@ -279,4 +279,4 @@ def test_the_audit_command_says_that_all_is_well_and_fails_when_it_is_not(
         cursor.execute("SET session_replication_role = origin")
     with pytest.raises(CommandError, match="3 findings"):
         call_command("audit")
-    assert "a token lies where its last movement brought it" in capsys.readouterr().err
+    assert "a token is where its last movement put it" in capsys.readouterr().err

@@ -66,7 +66,7 @@ class Model:
 @dataclass
 class World:
     callers: dict[str, Caller]
-    # Of each side: what lies in it and what it waits for, by name.
+    # Of each side: its contents and what it waits for, by name.
     things: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The trust between the two sides.
     tried: UUID | None = None

@@ -68,7 +68,7 @@ def test_what_a_dismissed_manager_yielded_is_ended_by_the_wallet(alice: Caller, 
     trust = in_the_name_of_alice(mona, "yield")
     assert say(xena, "accept", trust["id"])[0] == 200
     assert say(alice, "decline", mona.trust)[0] == 200
-    assert send(xena, "alice", "xena")[0] == 201, "it stands until alice ends it"
+    assert send(xena, "alice", "xena")[0] == 201, "it is in force until alice ends it"
 
     assert say(alice, "delete", trust["id"])[1]["state"] == "cancelled_by_originator"
 
@@ -443,7 +443,7 @@ def test_a_transfer_that_a_manager_began_is_the_wallets_to_end(
 
 @pytest.mark.parametrize("state", ["pending", "requested"])
 def test_what_a_manager_asked_of_the_wallet_is_declined_by_it(alice: Caller, mona: Any, xena: Any, state: str) -> None:
-    """xena has come to mona as well: her transfer towards alice, and one out of alice."""
+    """mona manages xena too: xena's transfer to alice, and one from alice."""
     transfers.issue_tokens(wallet=alice.wallet, count=2)
     transfers.issue_tokens(wallet=xena.wallet, count=2)
     say(alice, "decline", mona.trust)

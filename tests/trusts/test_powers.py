@@ -1,7 +1,7 @@
 """
 What each trust gives to whom, on every path: kind, state, direction, actor and path, all combined.
 
-The paths stand in `powers`. Two tests see to it that none is left out: one walks the URL conf, the other the code.
+The paths are in `powers`. Two tests check that none is missing: one by the URL configuration, one by the code.
 """
 
 import ast
@@ -32,7 +32,7 @@ def api_key(db: None) -> str:
 
 
 def bring_about(world: World, kind: str, state: str) -> set[tuple[str, str, str]]:
-    """Have alice, or mona in her name, ask bobby for a trust that comes to be in the state; return what it gives."""
+    """Have alice, or mona in her name, request a trust from bobby and bring it into the state; return what it gives."""
     alice, bobby = world.wallet("alice"), world.wallet("bobby")
     # Who asked for a trust has no power by it.
     originator = world.wallet("mona" if kind in {"receive", "yield"} else "alice")
@@ -104,7 +104,7 @@ def test_a_trust_gives_what_its_kind_says_while_it_is_in_force_and_nothing_else(
 
 # That no path is left out.
 
-# Endpoints that give nobody a power over the wallet of another.
+# Endpoints that give no power over the wallet of another.
 OF_ONESELF: Final = {
     "POST /auth": "asks for the password",
     "POST /wallets": "creates a wallet",
@@ -209,7 +209,7 @@ def places_that_read_trusts() -> tuple[list[Place], dict[Place, set[Place]]]:
 
 
 def run_code(ask: Callable[[], Any]) -> set[Place]:
-    """Return the functions of the product that stood on the stack when a statement was sent."""
+    """Return the functions of the product that were on the stack when a statement was sent."""
     found: set[Place] = set()
 
     def note(execute: Callable[..., Any], *arguments: Any) -> Any:

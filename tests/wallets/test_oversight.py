@@ -73,7 +73,7 @@ def test_an_audit_tells_what_it_found(caplog: pytest.LogCaptureFixture) -> None:
     run = audits.run()
 
     assert (run.result, run.findings_count) == ("unsound", 1)
-    assert run.findings[0]["check"] == "the tallies say what lies in each wallet"
+    assert run.findings[0]["check"] == "the tallies agree with the tokens of each wallet"
     assert str(wallet.pk) in run.findings[0]["detail"]
     (line,) = [record for record in caplog.records if record.name == "coppice.audit"]
     assert (line.levelname, line.getMessage()) == ("ERROR", "{check}: {detail}".format(**run.findings[0]))

@@ -1,4 +1,4 @@
--- How many tokens lie in each wallet, and how many of them are reserved.
+-- The number of tokens in each wallet, and of those that are reserved.
 SELECT wallet.id, coalesce(tally.tokens, 0) + {since_checkpoint},
        coalesce((SELECT sum(reserved_count) FROM transfers_transfer
                   WHERE source_id = wallet.id AND state = 'pending'), 0)

@@ -1,4 +1,4 @@
-SELECT format('token %%s lies in %%s, its movement %%s went to %%s',
+SELECT format('token %%s is in %%s, its movement %%s went to %%s',
               token.id, token.wallet_id, token.moves, coalesce(movement.destination_id::text, 'nowhere'))
   FROM wallets_token AS token
   LEFT JOIN transfers_movement AS movement
