@@ -4,23 +4,29 @@ The numbers on which an operator decides: each counts what belongs to its row, a
 The world has two of everything, of two wallets: see `tests.transfers.frames`.
 """
 
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
+from config.admin.actions import people as people_actions
 from config.admin.actions import transfers as transfer_actions
 from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
 from config.admin.actions.base import AdminAction
+from config.admin.models import Session
 from tests.desk.running import run
 from tests.transfers import frames
 from tests.transfers.frames import World
 from transfers.models import Transfer
 from trusts.models import Trust
-from wallets.models import ApiKey, BearerToken, Token
+from wallets.errors import NotPossible
+from wallets.models import ApiKey, BearerToken, OperatorAction, Token
+from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +95,22 @@ def test_what_is_cancelled_or_ended_is_shown_as_it_is(world: World) -> None:
     }  # fmt: skip
     for name, state in (("alice may send to bobby", "trusted"), ("rita may send to alice", "requested")):
         assert shown(trust_actions.EndTrust, Trust.objects.get(pk=world.id_of(name))) == {"state": state}
+
+
+def test_a_session_that_ended_meanwhile_is_not_ended_again(olga: User) -> None:
+    now = timezone.now()
+    session = Session.objects.create(
+        digest=b"d" * 32, user=olga, created_at=now, last_used_at=now, expires_at=now + timedelta(days=1)
+    )
+    operator = Operator(olga, confirmation=uuid4().hex, reason="as asked")
+    snapshot = people_actions.EndSession().snapshot(session, {})
+    Session.objects.update(user=None)
+
+    with pytest.raises(NotPossible, match=r"This session has ended already\."):
+        people_actions.EndSession().run(operator, session, {}, snapshot)
+
+    assert Session.objects.count() == 1
+    assert not OperatorAction.objects.exists()
 
 
 def test_captures_are_counted_that_have_a_token_already(world: World) -> None:
