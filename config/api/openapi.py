@@ -18,6 +18,7 @@ requests may get (credentials, malformed bodies, a busy service) are added to al
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -98,117 +99,130 @@ _CALLED: Final[dict[str, str]] = {
 _UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
 
 
-def describe(
-    summary: str,
-    *,
-    answer: Any,
-    tag: str,
-    status: int = 200,
-    also: Mapping[int, Any] | None = None,
-    body: Shape | Sequence[Shape] | None = None,
-    body_examples: Mapping[str, Any] | None = None,
-    form: Shape | None = None,
-    file: str = "file",
-    answer_files: Sequence[str] = (),
-    query: Mapping[str, Field] | None = None,
-    path: Mapping[str, Field] | None = None,
-    refusals: Sequence[Refusal] = (),
-    asks_bearer: bool = True,
-    is_idempotent: bool | None = None,
-    is_locker: bool = False,
-    about: str = "",
-) -> Callable[[F], F]:
+@dataclass(frozen=True, kw_only=True)
+class Description:
     """
-    Describe an action.
+    The description of an action; used as its decorator under the name `describe`.
 
-    `answer` is an example of the response (see `config.api.json_schemas` for optional and nullable values), `also` are
-    examples for other 2xx statuses. `body` is the shape of the request, or several of which one fits. `form` has the
-    fields beside the file of a multipart form, `file` is the name of that file. `answer_files` are the media types of a
-    response that is a file. `query` and `path` are the parameters; an action without `query` accepts no query
-    parameters (`config.api.views` refuses them). `refusals` are the errors of this action. `about` is its description.
+    An action without `query` accepts no query parameters (`config.api.views` refuses them).
     """
-    if is_idempotent is None:
-        is_idempotent = body is not None
-    successes = {**({} if answer_files else {status: answer}), **(also or {})}
-    responses: dict[Any, Any] = {
-        (each, "application/json"): OpenApiResponse(
-            schema_like(example),
-            description=_phrase(each),
-            examples=[OpenApiExample(_phrase(each), plain(example), response_only=True)],
-        )
-        for each, example in successes.items()
-    }
-    for media_type in answer_files:
-        responses[status, media_type] = OpenApiResponse(_FILE, description=_phrase(status))
-    possible: list[Refusal] = [
-        *refusals,
-        *_ALWAYS,
-        *([LockersOff()] if is_locker else _NO_API_KEY),
-        *([errors.bearer_refused("/api/" if is_locker else "/"), _TOO_MANY] if asks_bearer else []),
-        *(_UNREADABLE if body is not None else []),
-        *([_NO_JSON] if body is not None else []),
-        *(_KEY_USED if is_idempotent else []),
-        *(errors.Invalid(f'"{name}" must be a valid GUID') for name, each in (path or {}).items() if _is_id(each)),
-        *([errors.RequestRefused(404, "Cannot GET /nowhere")] if path else []),
-    ]
-    responses |= _responses(possible, is_locker=is_locker)
-    requests: dict[str, Any] = {}
-    if body is not None:
-        shapes = [body] if isinstance(body, Shape) else body
-        requests["application/json"] = (
-            schema_of(shapes[0]) if len(shapes) == 1 else {"oneOf": [schema_of(each) for each in shapes]}
-        )
-    if form is not None:
-        schema = schema_of(form)
-        requests["multipart/form-data"] = {
-            "type": "object",
-            "properties": {**schema["properties"], file: _FILE},
-            "required": [*schema["required"], file],
-        }
 
-    def decorate(action: F) -> F:
-        action.reads_query = query is not None  # type: ignore[attr-defined]
-        action.needs_no_body = isinstance(body, Shape) and not body.fields  # type: ignore[attr-defined]
-        action.refusals = tuple(refusals)  # type: ignore[attr-defined]
+    summary: str = field(kw_only=False)
+    # An example of the response: see `config.api.json_schemas` for optional and nullable values.
+    answer: Any
+    tag: str
+    status: int = 200
+    # Examples for other 2xx statuses.
+    also: Mapping[int, Any] = field(default_factory=dict)
+    # The shape of the request, or several of which one fits.
+    body: Shape | Sequence[Shape] | None = None
+    body_examples: Mapping[str, Any] = field(default_factory=dict)
+    # The fields beside the file of a multipart form, and the name of that file.
+    form: Shape | None = None
+    file: str = "file"
+    # The media types of a response that is a file.
+    answer_files: Sequence[str] = ()
+    query: Mapping[str, Field] | None = None
+    path: Mapping[str, Field] = field(default_factory=dict)
+    # The errors of this action.
+    refusals: Sequence[Refusal] = ()
+    asks_bearer: bool = True
+    # By default, an action with a body.
+    is_idempotent: bool | None = None
+    is_locker: bool = False
+    about: str = ""
+
+    def __call__(self, action: F) -> F:
+        action.reads_query = self.query is not None  # type: ignore[attr-defined]
+        action.needs_no_body = isinstance(self.body, Shape) and not self.body.fields  # type: ignore[attr-defined]
+        action.refusals = tuple(self.refusals)  # type: ignore[attr-defined]
+        successes = self._successes()
         return extend_schema(
-            operation_id=re.sub(r"[^a-z0-9]+", "_", summary.lower()).strip("_"),
-            summary=summary,
-            description=about or None,
+            operation_id=re.sub(r"[^a-z0-9]+", "_", self.summary.lower()).strip("_"),
+            summary=self.summary,
+            description=self.about or None,
             parameters=[
-                *_parameters(query or {}, path or {}),
-                *_headers(query, list(successes), is_idempotent=is_idempotent),
+                *_parameters(self.query or {}, self.path),
+                *_headers(self.query, list(successes), is_idempotent=self._is_idempotent),
             ],
-            request=requests or None,
-            responses=responses,
+            request=self._requests() or None,
+            responses=self._answers(successes),
             examples=[
                 OpenApiExample(name, value, request_only=True, media_type="application/json")
-                for name, value in (body_examples or {}).items()
+                for name, value in self.body_examples.items()
             ],
-            tags=[tag],
+            tags=[self.tag],
         )(action)
 
-    return decorate
+    @property
+    def _is_idempotent(self) -> bool:
+        return self.body is not None if self.is_idempotent is None else self.is_idempotent
+
+    def _successes(self) -> Mapping[int, Any]:
+        return {**({} if self.answer_files else {self.status: self.answer}), **self.also}
+
+    def _requests(self) -> dict[str, Any]:
+        requests: dict[str, Any] = {}
+        if self.body is not None:
+            shapes = [self.body] if isinstance(self.body, Shape) else self.body
+            requests["application/json"] = (
+                schema_of(shapes[0]) if len(shapes) == 1 else {"oneOf": [schema_of(each) for each in shapes]}
+            )
+        if self.form is not None:
+            schema = schema_of(self.form)
+            requests["multipart/form-data"] = {
+                "type": "object",
+                "properties": {**schema["properties"], self.file: _FILE},
+                "required": [*schema["required"], self.file],
+            }
+        return requests
+
+    def _answers(self, successes: Mapping[int, Any]) -> dict[Any, Any]:
+        responses: dict[Any, Any] = {
+            (each, "application/json"): OpenApiResponse(
+                schema_like(example),
+                description=_phrase(each),
+                examples=[OpenApiExample(_phrase(each), plain(example), response_only=True)],
+            )
+            for each, example in successes.items()
+        }
+        for media_type in self.answer_files:
+            responses[self.status, media_type] = OpenApiResponse(_FILE, description=_phrase(self.status))
+        possible: list[Refusal] = [
+            *self.refusals,
+            *_ALWAYS,
+            *([LockersOff()] if self.is_locker else _NO_API_KEY),
+            *([errors.bearer_refused("/api/" if self.is_locker else "/"), _TOO_MANY] if self.asks_bearer else []),
+            *([*_UNREADABLE, _NO_JSON] if self.body is not None else []),
+            *(_KEY_USED if self._is_idempotent else []),
+            *(errors.Invalid(f'"{name}" must be a valid GUID') for name, each in self.path.items() if _is_id(each)),
+            *([errors.RequestRefused(404, "Cannot GET /nowhere")] if self.path else []),
+        ]
+        return responses | _responses(possible, is_locker=self.is_locker)
+
+
+describe: Final = Description
 
 
 def _phrase(status: int) -> str:
     return _RENAMED.get(status) or HTTPStatus(status).phrase
 
 
-def _is_id(field: Field) -> bool:
-    return isinstance(field, Guid)
+def _is_id(value: Field) -> bool:
+    return isinstance(value, Guid)
 
 
 def _parameters(query: Mapping[str, Field], path: Mapping[str, Field]) -> Iterator[OpenApiParameter]:
-    for name, field in query.items():
+    for name, each in query.items():
         yield OpenApiParameter(
             name,
-            schema_of(field, in_query=True),
+            schema_of(each, in_query=True),
             OpenApiParameter.QUERY,
-            required=field.required,
+            required=each.required,
             description=_ABOUT.get(name, ""),
         )
-    for name, field in path.items():
-        yield OpenApiParameter(name, schema_of(field), OpenApiParameter.PATH, required=True)
+    for name, each in path.items():
+        yield OpenApiParameter(name, schema_of(each), OpenApiParameter.PATH, required=True)
 
 
 def _headers(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from rich.console import Console, Group, RenderableType
@@ -59,6 +59,13 @@ class Cast:
     base_url: str
     api_key: str
     passwords: Mapping[str, str]
+
+
+class Form(NamedTuple):
+    """A multipart form: its fields, and its files in httpx's form."""
+
+    fields: Mapping[str, str]
+    files: Mapping[str, Any]
 
 
 class Story:
@@ -181,8 +188,10 @@ class Story:
             "POST",
             "/api/v1/import",
             f"Alice imports {self.coin_file.name} ({self.coin_file.stat().st_size:,} bytes, format 9)",
-            form={"name": "alice", "tag": "demo"},
-            files={"file": (self.coin_file.name, self.coin_file.read_bytes(), "application/octet-stream")},
+            form=Form(
+                {"name": "alice", "tag": "demo"},
+                {"file": (self.coin_file.name, self.coin_file.read_bytes(), "application/octet-stream")},
+            ),
         )
         self._watch("alice", imported["id"], "Importing")
         wallet = self._call("alice", "GET", "/api/v1/wallets/alice", "Her coins, by denomination")
@@ -310,15 +319,14 @@ class Story:
         title: str,
         *,
         body: Mapping[str, Any] | None = None,
-        form: Mapping[str, str] | None = None,
-        files: Mapping[str, Any] | None = None,
+        form: Form | None = None,
         expect: int = 200,
         shown: str = "",
     ) -> dict[str, Any]:
         self.step_number += 1
         self.console.print()
         self.console.print(Text.assemble((f"{self.step_number:>3} ", "bold green"), (title, "bold")))
-        response = self._send(who, method, path, body=body, form=form, files=files)
+        response = self._send(who, method, path, body=body, form=form)
         colour = "green" if response.status_code == expect else "bold red"
         self.console.print(
             Text.assemble(
@@ -347,12 +355,12 @@ class Story:
         path: str,
         *,
         body: Mapping[str, Any] | None = None,
-        form: Mapping[str, str] | None = None,
-        files: Mapping[str, Any] | None = None,
+        form: Form | None = None,
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.bearers[who]}"} if who else {}
         try:
-            return self.client.request(method, path, json=body, data=form, files=files, headers=headers)
+            data, files = form or (None, None)
+            return self.client.request(method, path, json=body, data=data, files=files, headers=headers)
         except httpx.HTTPError as error:
             self._look_for_the_dead()
             raise DemoFailed(f"{method} {path} got no answer: {type(error).__name__}") from error
