@@ -14,39 +14,23 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import CoinState, TaskState
 from lockers.worker.messages import Listing
 
+WALLET_QUERY: Final = {"wallet": Text(maximum=254, required=False), "wallet_path": Text(maximum=254, required=False)}
 # For the query and for the body; a repeated key is invalid.
 PEEK_WITH_KEY: Final = Shape({"locker_key": CODE})
 UPLOAD: Final = Shape(
     {
-        "wallet": Text(maximum=254, required=False),
-        "wallet_path": Text(maximum=254, required=False),
+        **WALLET_QUERY,
         "locker_key": CODE,
         "amount": Amount(required=False),
         "denomination": Denomination(required=False),
         "memo": TAG,
     }
 )
-PUT_ONE: Final = Shape(
-    {
-        "wallet": Text(maximum=254, required=False),
-        "wallet_path": Text(maximum=254, required=False),
-        "locker_key": CODE,
-        "denomination": Denomination(),
-        "memo": TAG,
-    }
-)
+PUT_ONE: Final = Shape({**WALLET_QUERY, "locker_key": CODE, "denomination": Denomination(), "memo": TAG})
 TASK_QUERY: Final = {"id": Text(required=False), "task_id": Text(required=False)}
 TASK_SHAPE: Final = Shape(TASK_QUERY)
-WALLET_QUERY: Final = {"wallet": Text(maximum=254, required=False), "wallet_path": Text(maximum=254, required=False)}
 WALLET_SHAPE: Final = Shape(WALLET_QUERY)
-DOWNLOAD: Final = Shape(
-    {
-        "wallet": Text(maximum=254, required=False),
-        "wallet_path": Text(maximum=254, required=False),
-        "locker_key": CODE,
-        "memo": TAG,
-    }
-)
+DOWNLOAD: Final = Shape({**WALLET_QUERY, "locker_key": CODE, "memo": TAG})
 _STATUSES: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
 
 

@@ -1,8 +1,9 @@
 """Endpoints that wait for the end of their task before they respond (seed 001)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
@@ -46,6 +47,11 @@ _FAILED: Final = errors.Disagreement(
     task_id="8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
     task_message="No locker with this code, or it was emptied already: the servers do not say which.",
 )
+_PEEK_ERRORS: Final = [
+    *CODE_ERRORS,
+    errors.TooManyWaiting(4),
+    errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+]
 _UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
 _PUT_ONE_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "denomination": 10}
 _TWO_WALLETS: Final = Invalid('Only one of "wallet" and "wallet_path" is allowed')
@@ -96,7 +102,12 @@ class SynchronousViewSet(LockersViewSet):
                 self._begin_waiting(request, found.wallet)
             except errors.TooManyWaiting:
                 patience = timedelta(0)
-        write = {"upload": _uploaded, "put_one_coin": _uploaded_one, "download": _downloaded}[str(self.action)]
+        writers: dict[str, Callable[..., dict[str, Any]]] = {
+            "upload": _uploaded,
+            "put_one_coin": _uploaded_one,
+            "download": _downloaded,
+        }
+        write = writers[str(self.action)]
         warning = told.get("warning", "")
         ended: Response
         try:
@@ -112,12 +123,7 @@ class SynchronousViewSet(LockersViewSet):
         "Look into a locker and wait",
         query={"locker_key": fields.CODE},
         answer=examples.PEEKED,
-        refusals=[
-            errors.MissingParameter("locker_key"),
-            *CODE_ERRORS,
-            errors.TooManyWaiting(4),
-            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
-        ],
+        refusals=[errors.MissingParameter("locker_key"), *_PEEK_ERRORS],
         tag="lockers at once",
     )
     def peek(self, request: Request) -> Response:
@@ -132,11 +138,7 @@ class SynchronousViewSet(LockersViewSet):
         body=synchronous_serializers.PEEK_WITH_KEY,
         body_examples={"Request": {"locker_key": examples.CODE}},
         answer=examples.PEEKED,
-        refusals=[
-            *CODE_ERRORS,
-            errors.TooManyWaiting(4),
-            errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
-        ],
+        refusals=_PEEK_ERRORS,
         is_idempotent=False,
         tag="lockers at once",
     )
@@ -257,19 +259,16 @@ def _asked(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uploaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
-    stored = _stored(actor, task_id, locker_key, patience)
-    return synchronous_serializers.uploaded(stored, locker_key) | ({"warning": warning} if warning else {})
-
-
-def _uploaded_one(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
-    stored = _stored(actor, task_id, locker_key, patience)
-    return synchronous_serializers.uploaded_one(stored, locker_key) | ({"warning": warning} if warning else {})
-
-
-def _stored(actor: Wallet, task_id: UUID, locker_key: str, patience: timedelta) -> queries.TaskView:
+def _uploaded(
+    actor: Wallet,
+    task_id: UUID,
+    locker_key: str,
+    warning: str,
+    patience: timedelta,
+    write: Callable[[queries.TaskView, str], dict[str, Any]] = synchronous_serializers.uploaded,
+) -> dict[str, Any]:
     """
-    Wait for the end of a put.
+    Wait for the end of a put, and return what `write` makes of it.
 
     :raises UploadFailed: the put ended with an error
     """
@@ -278,7 +277,10 @@ def _stored(actor: Wallet, task_id: UUID, locker_key: str, patience: timedelta) 
         raise errors.UploadFailed(
             _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
         )
-    return ended
+    return write(ended, locker_key) | ({"warning": warning} if warning else {})
+
+
+_uploaded_one: Final = partial(_uploaded, write=synchronous_serializers.uploaded_one)
 
 
 def _downloaded(actor: Wallet, task_id: UUID, locker_key: str, warning: str, patience: timedelta) -> dict[str, Any]:
