@@ -71,37 +71,30 @@ def conclude(
     with transaction.atomic():
         task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
         task = task or LockerTask.objects.get(pk=held.task_id)
-        attempts = task_store.attempts(held.task_id)
-        said, awaited = task_store.said(attempts), task_store.not_waited_for(attempts)
-        tally = Tally.empty()
-        board = [dict[str, int]() for _ in range(RAIDA_COUNT)]
-        spread = _Spread()
-        lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
+        coins = _CoinsOfTask(task)
         delivered = None if deliver is None else deliver(task)
         for batch, kinds in _kinds(task.id).items():
             if batch <= coin_breaks.FIRST_BREAK:
-                _conclude_break(task, batch, tally, board)
+                coins.settle_break(batch)
             else:
-                told = said.get(batch, ())
-                lockers |= _conclude_batch(
-                    task, batch, kinds, told, awaited.get(batch, frozenset()), tally, board, spread
-                )
+                coins.settle_batch(batch, kinds)
+        tally, passes = coins.tally, coins.passes
         if tally.had_doubtful:
             current_results.follow(later=task)
-        _settle_lockers(lockers)
-        if spread.to_repair:
-            _schedule_repair(spread.to_repair)
+        _settle_lockers(coins.lockers)
+        if coins.to_repair:
+            _schedule_repair(coins.to_repair)
         left = waiting_claims.leave(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
         # The number of servers that answered matters only if no coin arrived.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
         state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
-        if any(board):
-            result["raida"] = coin_outcomes.commonest(board)
-        if spread.passes:
-            result["servers"] = {"fewest": min(spread.passes), "most": max(spread.passes)}
-        if task.kind == TaskKind.PUT and len(spread.passes) > 1:
+        if any(coins.letters):
+            result["raida"] = coin_outcomes.commonest(coins.letters)
+        if passes:
+            result["servers"] = {"fewest": min(passes), "most": max(passes)}
+        if task.kind == TaskKind.PUT and len(passes) > 1:
             result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.id)
-        _end(held, state, message, result | dict(further or {}), listens=bool(awaited))
+        _end(held, state, message, result | dict(further or {}), listens=bool(coins.awaited))
         account_ledger.post(
             task_id=task.id,
             postings=[
@@ -160,81 +153,86 @@ SELECT batch, denomination, locker_id, count(*), locker_id IS NOT NULL, state, p
 """
 
 
-def _conclude_break(task: LockerTask, batch: int, tally: Tally, board: list[dict[str, int]]) -> None:
-    """Settle one broken coin and its ten."""
-    settled = coin_breaks.settle(task=task, batch=batch, keep=False)
-    tally.spendable_before += settled.spendable_before
-    tally.had_doubtful |= settled.had_doubtful
-    for state, denomination in settled.coins:
-        tally.add(state, {denomination: 1})
-    if task.kind != TaskKind.PUT:
-        for raida, letter in enumerate(settled.shown):
-            board[raida][letter] = board[raida].get(letter, 0) + 1
+class _CoinsOfTask:
+    """Ends the coins of a task batch by batch, and adds up what its result says of them."""
 
+    def __init__(self, task: LockerTask) -> None:
+        self._task = task
+        attempts = task_store.attempts(task.id)
+        self._said = task_store.said(attempts)
+        # The servers of each batch that may still answer.
+        self.awaited = task_store.not_waited_for(attempts)
+        self.tally = Tally.empty()
+        # For each server, how many coins have which letter there.
+        self.letters = [dict[str, int]() for _ in range(RAIDA_COUNT)]
+        # On how many servers coins are stored.
+        self.passes: set[int] = set()
+        # The lockers whose contents change, and those whose coins some servers lack.
+        self.lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
+        self.to_repair: set[UUID] = set()
 
-@dataclass(slots=True)
-class _Spread:
-    """On how many servers the coins of a task are stored, and the lockers that some servers lack."""
+    def settle_break(self, batch: int) -> None:
+        """Settle one broken coin and its ten."""
+        settled = coin_breaks.settle(task=self._task, batch=batch, keep=False)
+        self.tally.spendable_before += settled.spendable_before
+        self.tally.had_doubtful |= settled.had_doubtful
+        for state, denomination in settled.coins:
+            self.tally.add(state, {denomination: 1})
+        if self._task.kind != TaskKind.PUT:
+            self._count_letters(settled.shown, 1)
 
-    passes: set[int] = field(default_factory=set)
-    to_repair: set[UUID] = field(default_factory=set)
+    def settle_batch(self, batch: int, kinds: Mapping[_Kind, _Alike]) -> None:
+        """Settle one batch of coins."""
+        task = self._task
+        changes: dict[coin_outcomes.Ending, dict[_Kind, coin_outcomes.Ending]] = {}
+        arrived: list[_Kind] = []
+        marks: dict[_Kind, str] = {}
+        for kind, alike in kinds.items():
+            marks[kind] = task_store.covered(kind.outcome, kind.pown, self._said.get(batch, ()))
+            ending = _ending(task, kind, marks[kind])
+            if awaited := self.awaited.get(batch):
+                ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
+            self.lockers |= alike.lockers
+            self._add(batch, kind, alike, ending)
+            if ending.state is None:
+                _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
+                continue
+            if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
+                arrived.append(kind)
+            changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
+        came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
+        for change, endings in changes.items():
+            number = sum(sum(kinds[kind].counts.values()) for kind in endings)
+            _settle_coins(task, batch, change, endings, number, marks)
+        if came:
+            self.lockers |= _note_departures(came)
 
-    def note(self, task: LockerTask, batch: int, ending: coin_outcomes.Ending, locker_ids: Set[UUID]) -> None:
-        of_interest = (CoinState.LOCKED,) if task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
-        if ending.state not in of_interest or batch == coin_breaks.POOL:
-            return
-        passes = ending.pown.count("p")
-        self.passes.add(passes)
-        if ending.state is CoinState.LOCKED and passes < RAIDA_COUNT:
-            self.to_repair |= locker_ids
-
-
-def _conclude_batch(
-    task: LockerTask,
-    batch: int,
-    kinds: Mapping[_Kind, _Alike],
-    said: Sequence[tuple[str, str]],
-    awaited: Set[int],
-    tally: Tally,
-    board: list[dict[str, int]],
-    spread: "_Spread",
-) -> set[UUID]:
-    """Settle one batch of the task's coins, and return the lockers whose contents changed."""
-    changes: dict[coin_outcomes.Ending, dict[_Kind, coin_outcomes.Ending]] = {}
-    arrived: set[_Kind] = set()
-    marks: dict[_Kind, str] = {}
-    touched: set[UUID] = set()
-    for kind, alike in kinds.items():
-        marks[kind] = task_store.covered(kind.outcome, kind.pown, said)
-        ending = _ending(task, kind, marks[kind])
-        if awaited:
-            ending = replace(ending, shown=_with_those_awaited(ending.shown, awaited))
-        touched |= alike.lockers
+    def _add(self, batch: int, kind: _Kind, alike: _Alike, ending: coin_outcomes.Ending) -> None:
+        """Add the coins of one kind to the sums."""
+        tally, number, units = self.tally, sum(alike.counts.values()), total_value(alike.counts)
         tally.had_doubtful |= kind.state in DOUBTFUL
-        # Change that a put did not need was not sent to the servers.
-        for raida, letter in enumerate(ending.shown if batch != coin_breaks.POOL else ""):
-            board[raida][letter] = board[raida].get(letter, 0) + sum(alike.counts.values())
+        if batch != coin_breaks.POOL:
+            # Change that a put did not need was not sent to the servers.
+            self._count_letters(ending.shown, number)
         if kind.state in SPENDABLE:
-            tally.spendable_before += total_value(alike.counts)
+            tally.spendable_before += units
         if ending.state is None:
-            _of_kind(task.id, batch, kind).filter(state=CoinState.INCOMING).delete()
-            continue
+            return
         tally.add(ending.state, alike.counts)
-        spread.note(task, batch, ending, alike.lockers)
         if ending.pown == "p" * RAIDA_COUNT:
-            tally.whole += sum(alike.counts.values())
+            tally.whole += number
         if ending.state is CoinState.LIMBO and kind.is_put:
-            tally.units_for_locker_in_limbo += total_value(alike.counts)
-        if ending.state in SPENDABLE and task.kind not in _KEEPS_COINS:
-            arrived.add(kind)
-        changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
-    came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
-    for change, endings in changes.items():
-        number = sum(sum(kinds[kind].counts.values()) for kind in endings)
-        _settle_coins(task, batch, change, endings, number, marks)
-    if came:
-        touched |= _note_departures(came)
-    return touched
+            tally.units_for_locker_in_limbo += units
+        stored = (CoinState.LOCKED,) if self._task.kind == TaskKind.PUT else (CoinState.LOCKED, *SPENDABLE)
+        if ending.state in stored and batch != coin_breaks.POOL:
+            passes = ending.pown.count("p")
+            self.passes.add(passes)
+            if ending.state is CoinState.LOCKED and passes < RAIDA_COUNT:
+                self.to_repair |= alike.lockers
+
+    def _count_letters(self, shown: str, number: int) -> None:
+        for counts, letter in zip(self.letters, shown, strict=False):
+            counts[letter] = counts.get(letter, 0) + number
 
 
 def _with_those_awaited(shown: str, awaited: Set[int]) -> str:
