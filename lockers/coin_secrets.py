@@ -126,8 +126,3 @@ def generators(task: LockerTask) -> tuple[bytes, ...]:
     if task.code is None:
         raise ValueError("this task has no generators")
     return _NUMBERS.unpack(vault.open_sealed(task.code, context=context_of_task(task.pk, TaskKind.FIX)))
-
-
-def mask(code: str) -> str:
-    """Return the part of a code that may be shown later: its first 3 characters, and never more than a quarter."""
-    return code[: min(3, len(code) // 4)] + "…"

@@ -179,7 +179,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
         )
         if not saved:
             raise errors.ExportReturned
-        new_task.park_if_all_wait(task, saved)
+        waiting_claims.park_if_all_wait(task.pk, saved)
         outcome = coin_import.FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
         task.result = {"files": [coin_import.outcome_as_json(outcome)]}
         task.save(update_fields=["result"])

@@ -14,21 +14,18 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from lockers import (
     coin_import,
     coin_secrets,
-    competing_claims,
     dispatch,
     errors,
     fair_queue,
     queries,
     wrong_code_limits,
 )
-from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida import codes
 from lockers.raida.errors import InvalidCode
@@ -147,16 +144,6 @@ def open_with_code(
             tag=tag,
             code=coin_secrets.seal_task_code(code, task_id=task_id),
             plan={"from": asked_from},
-        )
-
-
-def park_if_all_wait(task: LockerTask, arrivals: Arrivals) -> None:
-    """Park a task all of whose claims wait: no worker takes it until the sweep finds that one can proceed."""
-    if not arrivals.saved and arrivals.waiting:
-        LockerTask.objects.filter(pk=task.pk).update(
-            is_parked=True,
-            step=Step.WAITING,
-            deadline=Now() + competing_claims.PATIENCE + task_store.time_for(len(arrivals.waiting)),
         )
 
 

@@ -21,7 +21,6 @@ from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK, POOL
 from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
-from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import format_amount, total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
@@ -244,18 +243,7 @@ class Family:
 def family(*, held: Claim, batch: int) -> Family:
     pieces: dict[bool, list[CoinWork]] = {True: [], False: []}
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("serial_number"):
-        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-        pieces[row.state == CoinState.CHANGE].append(
-            CoinWork(
-                coin_id=row.pk,
-                coin=WireCoin(row.denomination, row.serial_number),
-                pown=row.pown,
-                marks=row.outcome,
-                old=numbers,
-                new=numbers,
-                releasing=row.releasing,
-            )
-        )
+        pieces[row.state == CoinState.CHANGE].append(task_store.coin_of_row(row, marks=row.outcome))
     (broken,) = pieces[False]
     return Family(broken, pieces[True])
 

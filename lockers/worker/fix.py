@@ -18,7 +18,6 @@ from lockers import coin_secrets
 from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
 from lockers.raida.authenticity import fix_an, is_locker_key
-from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
 from lockers.raida.payloads import CoinAn, FixRequest
@@ -134,16 +133,8 @@ class _FrackedCoin:
 def _load(held: Claim, batch: int) -> list[_FrackedCoin]:
     fracked = []
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("id"):
-        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
         proposed = None if row.proposed is None else coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
-        piece = CoinWork(
-            coin_id=row.pk,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=row.outcome,
-            old=numbers,
-            new=proposed or numbers,
-        )
+        piece = task_store.coin_of_row(row, new=proposed, marks=row.outcome)
         fracked.append(_FrackedCoin(piece, proposed is not None, row.origin == TaskKind.BREAK))
     return fracked
 

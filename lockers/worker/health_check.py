@@ -20,7 +20,6 @@ from django.db.models.functions import Now
 
 from lockers import coin_secrets
 from lockers.models import Coin, Locker
-from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, Mark, Step, TaskState
@@ -28,7 +27,7 @@ from lockers.transport import Call, Results
 from lockers.vault import SealBroken
 from lockers.worker import broadcast, circuit_breaker, finalize, late_answers, messages, request_encryption, task_store
 from lockers.worker.broadcast import TaskRun
-from lockers.worker.messages import CoinWork, Reply
+from lockers.worker.messages import CoinWork, Numbers, Reply
 from lockers.worker.task_store import BATCH_COINS, Claim, fence
 from wallets.sql_files import load
 
@@ -203,7 +202,7 @@ def ask(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> Sequenc
     The servers that accept a coin according to its row are asked. A coin of `wallet_id` may be the key coin.
     """
     asked = {
-        place: _piece(row, old=numbers, new=numbers)
+        place: task_store.coin_of_row(row, old=numbers)
         for place, row in enumerate(rows)
         if (numbers := _numbers_of(row)) is not None
     }
@@ -219,7 +218,7 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
     lockers = Locker.objects.in_bulk({row.locker_id for row in rows if row.locker_id is not None})
     keys = {locker_id: _keys_of(each) for locker_id, each in lockers.items()}
     asked = {
-        place: _piece(row, old=numbers, new=new)
+        place: task_store.coin_of_row(row, old=numbers, new=new)
         for place, row in enumerate(rows)
         if row.locker_id is not None
         and (new := keys[row.locker_id]) is not None
@@ -228,18 +227,7 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
     return _placed(len(rows), asked, Command.FIND, wallet_id, question)
 
 
-def _piece(row: Coin, *, old: Sequence[bytes], new: Sequence[bytes]) -> CoinWork:
-    return CoinWork(
-        coin_id=row.pk,
-        coin=WireCoin(row.denomination, row.serial_number),
-        pown=row.pown,
-        marks=Mark.UNASKED * RAIDA_COUNT,
-        old=tuple(old),
-        new=tuple(new),
-    )
-
-
-def _numbers_of(row: Coin) -> Sequence[bytes] | None:
+def _numbers_of(row: Coin) -> Numbers | None:
     """Return a coin's numbers; None if no configured key opens them, which `manage.py doctor` reports."""
     try:
         return coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
@@ -247,7 +235,7 @@ def _numbers_of(row: Coin) -> Sequence[bytes] | None:
         return None
 
 
-def _keys_of(locker: Locker) -> Sequence[bytes] | None:
+def _keys_of(locker: Locker) -> Numbers | None:
     """Return a locker's keys; None if no configured key opens its code."""
     try:
         return coin_secrets.locker_keys(locker)

@@ -165,8 +165,7 @@ def end_reading(
             is_long=task_store.is_long(coins),
             deadline=Now() + task_store.time_for(coins),
         )
-        if arrivals.waiting and not arrivals.saved:
-            waiting_claims.park(held, coins)
+        waiting_claims.park_if_all_wait(held.task_id, arrivals)
     return arrivals
 
 

@@ -22,13 +22,12 @@ from django.utils import timezone
 
 from lockers import coin_secrets, current_results
 from lockers.models import Attempt, Coin, LockerTask
-from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR, of_peek
-from lockers.states import SPENDABLE, CoinState, Mark, TaskKind, TaskState
+from lockers.states import SPENDABLE, CoinState, TaskKind, TaskState
 from lockers.transport import Results
-from lockers.worker import messages
+from lockers.worker import messages, task_store
 from lockers.worker.messages import CoinWork, Numbers, Reply, Targets
 
 # The letter of a reply in a receipt.
@@ -173,14 +172,7 @@ def _lost(task: LockerTask) -> LostAnswers:
         rows = rows.filter(state__in=SPENDABLE, task=None, changed_at=task.finished_at, proposed__isnull=False)
     found = [row for row in rows.order_by("id") if (row.denomination, row.serial_number) in open_lines]
     pieces = [
-        CoinWork(
-            coin_id=row.pk,
-            coin=WireCoin(row.denomination, row.serial_number),
-            pown=row.pown,
-            marks=Mark.UNASKED * RAIDA_COUNT,
-            old=coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
-            new=keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk),
-        )
+        task_store.coin_of_row(row, new=keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk))
         for row in found
     ]
     letters = [open_lines[row.denomination, row.serial_number] for row in found]

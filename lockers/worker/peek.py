@@ -235,10 +235,7 @@ def look_for(code: str, *, wallet_id: UUID, question: Question) -> Found | None:
     for candidate in codes.candidates(code):
         rows = Coin.objects.filter(locker__in=_filled_with(candidate), state=CoinState.LOCKED).order_by("id")
         keys = codes.locker_keys(candidate)
-        pieces = [
-            CoinWork(row.pk, WireCoin(row.denomination, row.serial_number), row.pown, "", keys, keys)
-            for row in rows.defer("secrets", "proposed")
-        ]
+        pieces = [task_store.coin_of_row(row, old=keys) for row in rows.defer("secrets", "proposed")]
         coins = frozenset(
             coin
             for start in range(0, len(pieces), BATCH_COINS)

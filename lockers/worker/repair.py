@@ -26,13 +26,12 @@ from django.db import connection
 from lockers import coin_secrets, transport
 from lockers.models import Coin, Locker
 from lockers.raida.authenticity import is_locker_key
-from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
-from lockers.states import CoinState, Mark
+from lockers.states import CoinState
 from lockers.transport import Answer, Call, GraceWindow, Results
-from lockers.worker import circuit_breaker, late_answers, request_encryption
+from lockers.worker import circuit_breaker, late_answers, request_encryption, task_store
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Numbers, Reply
 from lockers.worker.request_encryption import KeyCoin
@@ -179,17 +178,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:
                 mends=locker.mends,
                 keys=keys,
                 key_coin=request_encryption.key_coin_of(locker.wallet_id),
-                pieces=[
-                    CoinWork(
-                        coin_id=row.pk,
-                        coin=WireCoin(row.denomination, row.serial_number),
-                        pown=row.pown,
-                        marks=Mark.UNASKED * RAIDA_COUNT,
-                        old=coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
-                        new=keys,
-                    )
-                    for row in rows
-                ],
+                pieces=[task_store.coin_of_row(row, new=keys) for row in rows],
                 proposed={
                     row.pk: coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
                     for row in rows

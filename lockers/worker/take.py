@@ -131,6 +131,5 @@ def reserve_listed(
             waiting_claims.note_left(held.task_id, left)
         if spelling is not None:
             LockerTask.objects.filter(pk=held.task_id).update(result={"spelling": spelling})
-        if arrivals.waiting and not arrivals.saved:
-            waiting_claims.park(held, len(listed))
+        waiting_claims.park_if_all_wait(held.task_id, arrivals)
     return first, arrivals

@@ -200,6 +200,15 @@ def coins(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | 
     ]
 
 
+def coin_of_row(
+    row: Coin, *, old: Numbers | None = None, new: Numbers | None = None, marks: str = Mark.UNASKED * RAIDA_COUNT
+) -> CoinWork:
+    """Return the coin of a row. `old` are the numbers in `secrets` unless given, and `new` are `old` unless given."""
+    old = old or coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+    identity = WireCoin(row.denomination, row.serial_number)
+    return CoinWork(row.pk, identity, row.pown, marks, old, new or old, releasing=row.releasing)
+
+
 _COINS: Final = """
 SELECT id, denomination, serial_number, pown, outcome, releasing, secrets,
        CASE WHEN %(without_proposed)s THEN NULL ELSE proposed END

@@ -50,13 +50,15 @@ def insert_incoming(
     return arrivals
 
 
-def park(held: Claim, coins: int) -> None:
-    LockerTask.objects.filter(pk=held.task_id).update(
-        is_parked=True,
-        lease_until=None,
-        step=Step.WAITING,
-        deadline=Now() + competing_claims.PATIENCE + time_for(coins),
-    )
+def park_if_all_wait(task_id: UUID, arrivals: Arrivals) -> None:
+    """Park a task all of whose claims wait: no worker takes it until the sweep finds that one can proceed."""
+    if arrivals.waiting and not arrivals.saved:
+        LockerTask.objects.filter(pk=task_id).update(
+            is_parked=True,
+            lease_until=None,
+            step=Step.WAITING,
+            deadline=Now() + competing_claims.PATIENCE + time_for(len(arrivals.waiting)),
+        )
 
 
 def has_waiting_claims(*, task_id: UUID) -> bool:

@@ -214,7 +214,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
 # These write nothing,
 WRITES_NOTHING = {"task_store.holds", "break_coin.open_break", "break_coin.family", "fix._load"}
 # these are parts of a transaction that one of those above has begun with the fence,
-WITHIN = {"task_store._in_one_statement", "waiting_claims.park", "finalize._end"}
+WITHIN = {"task_store._in_one_statement", "finalize._end"}
 # and this gives a task back, and tells whether that was done.
 TELLS = {"fair_queue.give_way"}
 

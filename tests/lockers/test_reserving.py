@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from lockers import coin_import, coin_secrets, competing_claims, errors
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
-from lockers.operations import break_coin, find, new_task, put, reserve
+from lockers.operations import break_coin, find, put, reserve
 from lockers.operations import export as export_coins
 from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import Coin as WireCoin
@@ -458,7 +458,7 @@ def test_a_task_is_parked_only_if_all_that_it_has_waits(
     coins = [WireCoin(0, number) for number in range(2)]
     arrivals = competing_claims.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
 
-    new_task.park_if_all_wait(task, arrivals)
+    waiting_claims.park_if_all_wait(task.pk, arrivals)
 
     assert LockerTask.objects.get(pk=task.pk).is_parked is is_parked
     assert not LockerTask.objects.get(pk=neighbour.pk).is_parked
