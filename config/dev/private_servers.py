@@ -117,7 +117,7 @@ class Postgres:
     """
     A private PostgreSQL cluster in `<state>/pg<major>`.
 
-    `durable=False` switches fsync and parallel queries off, for tests.
+    `durable=False` switches fsync off, for tests.
     """
 
     name = "PostgreSQL"
@@ -305,9 +305,6 @@ class Postgres:
         }
         if not self.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-            # Sessions have `enable_seqscan = off`, so a plan that must read a small table looks expensive enough for
-            # parallel workers, and to start them takes longer than to read it.
-            options |= {"max_parallel_workers_per_gather": "0"}
         arguments: list[str | Path] = [binaries.directory / "postgres", "-D", cluster]
         arguments += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         pause = 0.2
