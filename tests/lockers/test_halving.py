@@ -15,7 +15,6 @@ from lockers.raida import coins as wire_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.worker import messages
-from lockers.worker.messages import Reply, Targets
 from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post
@@ -94,79 +93,3 @@ def test_one_coin_decides_about_itself_alone(
     assert task.state == "completed"
     assert task.attempts.count() <= 4 + messages.MOST_HALVES
     assert sum(states(alice).values()) == 10
-
-
-@pytest.mark.parametrize(("coins", "bad"), [(1, {0}), (1000, {0}), (1000, {17, 900}), (50, {1, 2, 30, 49})])
-def test_the_coins_that_are_refused_are_found(coins: int, bad: set[int]) -> None:
-    asked: list[int] = []
-
-    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        asked.append(1)
-        refused = {raida for raida, indices in chosen.items() if raida < 20 and bad & set(indices)}
-        return {
-            raida: (Reply.ERROR if raida in refused else Reply.PASS,) * len(indices)
-            for raida, indices in chosen.items()
-        }, refused
-
-    told = messages.ask_in_halves({raida: tuple(range(coins)) for raida in range(25)}, question)
-
-    for raida, replies in told.items():
-        assert {index for index, reply in enumerate(replies) if reply is Reply.ERROR} == (bad if raida < 20 else set())
-    assert len(asked) <= 1 + messages.MOST_HALVES + 1
-
-
-def test_what_is_refused_altogether_is_asked_about_so_often_and_no_more() -> None:
-    asked: list[int] = []
-
-    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        asked.append(1)
-        return {raida: (Reply.ERROR,) * len(indices) for raida, indices in chosen.items()}, set(chosen)
-
-    told = messages.ask_in_halves({raida: tuple(range(1000)) for raida in range(25)}, question)
-
-    assert set(told[0]) == {Reply.ERROR}
-    assert len(asked) == 1 + messages.MOST_HALVES
-
-
-@pytest.mark.parametrize(("refusing", "is_halved"), [(12, False), (13, True)])
-def test_most_servers_that_were_asked_must_refuse_and_only_those_are_asked_again(
-    refusing: int, is_halved: bool
-) -> None:
-    """Of 24; the others have answered."""
-    asked: list[Targets] = []
-
-    def question(chosen: Targets) -> tuple[messages.Replies, set[int]]:
-        asked.append(chosen)
-        refused = {raida for raida, indices in chosen.items() if raida < refusing and 2 in indices}
-        return {
-            raida: (Reply.ERROR if raida in refused else Reply.PASS,) * len(indices)
-            for raida, indices in chosen.items()
-        }, refused
-
-    told = messages.ask_in_halves({raida: tuple(range(4)) for raida in range(24)}, question)
-
-    one, all_four = (Reply.PASS, Reply.PASS, Reply.ERROR, Reply.PASS), (Reply.ERROR,) * 4
-    assert told == {
-        raida: (one if is_halved else all_four) if raida < refusing else (Reply.PASS,) * 4 for raida in range(24)
-    }
-    assert {raida for again in asked[1:] for raida in again} == (set(range(refusing)) if is_halved else set())
-    # Each half once: two of four coins, and one of two.
-    assert [sorted({index for each in again.values() for index in each}) for again in asked[1:]] == (
-        [[0, 1], [2, 3], [2], [3]] if is_halved else []
-    )
-
-
-def test_servers_that_are_asked_about_other_coins_keep_their_places() -> None:
-    chosen = {raida: (1, 4, 6) if raida % 2 else (0, 4) for raida in range(25)}
-
-    def question(asked: Targets) -> tuple[messages.Replies, set[int]]:
-        refused = {raida for raida, indices in asked.items() if 4 in indices}
-        return {
-            raida: tuple(Reply.ERROR if raida in refused else Reply.PASS for _ in indices)
-            for raida, indices in asked.items()
-        }, refused
-
-    assert messages.ask_in_halves(chosen, question) == {
-        raida: tuple(Reply.ERROR if index == 4 else Reply.PASS for index in indices)
-        for raida, indices in chosen.items()
-    }
