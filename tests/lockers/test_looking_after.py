@@ -391,6 +391,28 @@ def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
     assert all(tuple(piece.new) == tuple(codes.locker_keys(code)) for piece in lost_answers.pieces)
 
 
+@pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.IMPORT])
+def test_of_what_was_lost_the_receipt_has_each_answer_and_the_coin_only_passes(kind: TaskKind, alice: Wallet) -> None:
+    """What a server refuses so late may have been given to it since: a fix asks again."""
+    if kind is TaskKind.PUT:
+        row = locked(alice, "p13 n12")
+        task = ended(alice, kind=kind, locker=row.locker, amount=ONE)
+        line = with_line(task, row, "p13 w12", "locked")
+    else:
+        task, row = arrived(alice)
+        line = ReceiptLine.objects.get(task=task)
+    state = row.state
+
+    late_answers.write_found(task_id=task.pk, told={row.pk: told("-13 p1 f1 e1 n1 d1 -7")})
+
+    line.refresh_from_db()
+    row.refresh_from_db()
+    # A server that was not asked again, or did not answer, stays unanswered in the receipt.
+    assert line.pown == at("p14 f1 e1 n1 d1 n7")
+    assert (row.pown, row.state) == (at("p14 n11"), state)
+    assert LockerTask.objects.get(pk=task.pk).listens_until is None
+
+
 def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(alice: Wallet) -> None:
     task, row = arrived(alice)
     attempt = Attempt.objects.create(

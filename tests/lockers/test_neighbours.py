@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from lockers import (
     audit,
+    coin_breaks,
     coin_import,
     coin_outcomes,
     coin_secrets,
@@ -27,8 +28,10 @@ from lockers import (
     tasks,
     wrong_code_limits,
 )
+from lockers.coin_breaks import FIRST_BREAK
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, Upload
+from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
@@ -46,6 +49,7 @@ from lockers.worker import (
     finalize,
     fix,
     import_,
+    late_answers,
     listening,
     request_encryption,
     runner,
@@ -454,6 +458,129 @@ def test_a_task_that_opens_a_locker_knows_from_where_its_code_came(method: str, 
     assert task.plan == {"from": wrong_code_limits.fingerprint("127.0.0.1")}
 
 
+def test_a_find_has_a_batch_for_each_coin_that_may_be_broken(alice: Wallet) -> None:
+    coins = [Coin.objects.get(serial_number=a_coin(alice, CoinState.LIMBO).serial_number) for _ in range(3)]
+    for row in coins[:2]:
+        Coin.objects.filter(pk=row.pk).update(family=row.pk, denomination=1)
+        change = a_coin(alice, CoinState.CHANGE)
+        Coin.objects.filter(serial_number=change.serial_number).update(family=row.pk)
+
+    task = find_coins.start(actor=alice, name="alice").task
+
+    batches = {}
+    for row in Coin.objects.filter(task=task):
+        batches.setdefault(row.batch, []).append(row.family)
+    assert sorted(batches) == [-3, -2, 0]
+    assert batches[0] == [None]
+    assert sorted([*map(str, batches[-2]), *map(str, batches[-3])]) == sorted(str(row.pk) for row in coins[:2] * 2)
+    assert all(len(set(batches[batch])) == 1 for batch in (-2, -3))
+
+
+def test_progress_only_grows_and_stays_below_100_while_a_task_runs(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.ECHO)
+    held = claimed(task)
+    seen = []
+    for progress in (0, 50, 20, 0, 70, 100, 5):
+        task_store.advance(held=held, progress=progress)
+        seen.append(LockerTask.objects.get(pk=task.pk).progress)
+
+    assert seen == [0, 50, 50, 50, 70, 99, 99]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_wanted"),
+    [
+        (CoinState.INCOMING, True),
+        (CoinState.LIMBO, True),
+        (CoinState.ERRORED, True),
+        (CoinState.WAITING, True),
+        # On its way into a locker: its put decides, and nobody waits for that one longer than for others.
+        (CoinState.BANK, False),
+    ],
+)
+def test_a_task_goes_first_while_others_wait_for_its_claim(
+    state: CoinState, is_wanted: bool, alice: Wallet, bob: Wallet
+) -> None:
+    task, neighbour = a_task(bob, TaskKind.FIND), a_task(bob, TaskKind.FIND)
+    row = a_claim(task, state)
+    a_claim(neighbour, state)
+    own = a_task(alice, TaskKind.IMPORT)
+
+    competing_claims._want_decided([WireCoin(0, row.serial_number)], own.pk)
+
+    wanted = set(LockerTask.objects.filter(is_wanted=True).values_list("pk", flat=True))
+    assert wanted == ({task.pk} if is_wanted else set())
+
+
+def test_a_hundred_refused_coins_are_named_and_all_are_counted() -> None:
+    outcome = coin_import.FileOutcome("f.bin")
+    outcome.refused = [(WireCoin(0, number), "why") for number in range(101)]
+
+    told = coin_import.outcome_as_json(outcome)
+
+    assert (told["refused"], len(told["refusals"])) == (101, 100)
+    assert told["refusals"][-1] == {"sn": 99, "denomination": 0, "reason": "why"}
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [("", "…"), ("abc", "…"), ("abcd", "a…"), ("abcdefg", "a…"), ("abcdefgh", "ab…"), ("abcdefghijkl", "abc…"),
+     (CODE, "A-C…")],
+)  # fmt: skip
+def test_of_a_code_no_more_than_a_quarter_is_shown(code: str, shown: str) -> None:
+    assert coin_secrets.mask(code) == shown
+
+
+def test_a_receipt_is_there_when_its_task_has_ended(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.PUT)
+    for _ in range(2):
+        with pytest.raises(errors.ReceiptNotFound):
+            queries.receipt_visible_to(actor=alice, receipt_id=task.receipt_id)
+    LockerTask.objects.filter(pk=task.pk).update(state=TaskState.ERROR, finished_at=Now())
+
+    assert queries.receipt_visible_to(actor=alice, receipt_id=task.receipt_id).task == task
+
+
+def test_a_wallet_whose_coins_are_being_fixed_is_busy_and_not_empty(alice: Wallet) -> None:
+    what: dict[str, Any] = {"actor": alice, "name": "alice", "units": None, "file_type": FileType.BIN}
+    with pytest.raises(errors.NotEnoughCoins, match="has no free coins"):
+        export_coins.start(**what)
+    stock(alice, 0, state=CoinState.FRACKED)
+    fix_coins.start(actor=alice, name="alice")
+    before = everything()
+
+    with pytest.raises(errors.CoinsBusy, match="are being repaired"):
+        export_coins.start(**what)
+
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("board", "listens"), [("w1 p24", True), ("n1 p24", False)])
+def test_a_peek_is_listened_for_while_a_server_may_answer(board: str, listens: bool, alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.PEEK)
+    LockerTask.objects.filter(pk=task.pk).update(listens_until=Now(), result={"raida": at("w2 p23")})
+    task.refresh_from_db()
+
+    late_answers._write_board(task, at(board))
+
+    task.refresh_from_db()
+    assert (task.result["raida"], task.listens_until is not None) == (at(board), listens)
+
+
+def test_a_coin_that_was_not_broken_has_no_family(alice: Wallet) -> None:
+    """Or a find would take it for one that may have been broken, whatever left it in limbo."""
+    row, neighbour = stock(alice, 1, 1)
+    task = break_coins.start(actor=alice, name="alice", denomination=1).task
+    other = break_coins.start(actor=alice, name="alice", denomination=1).task
+
+    coin_breaks.settle(task=task, batch=FIRST_BREAK, keep=False)
+
+    families = dict(Coin.objects.values_list("task", "family"))
+    assert families.keys() == {None, other.pk}
+    assert families[None] is None
+    assert families[other.pk] in (row.pk, neighbour.pk)
+
+
 # What an operator may undo.
 
 
@@ -622,13 +749,13 @@ def test_a_purge_deletes_what_only_looked(kind: TaskKind, alice: Wallet) -> None
         assert everything() == (before | {"lockers_lockertask": []} if is_deleted else before)
 
 
-def test_open_tasks_count_for_who_asked_for_them(alice: Wallet, bob: Wallet, settings: Any) -> None:
+def test_open_tasks_count_for_who_asked_for_them(alice: Wallet, bob: Wallet, charlie: Wallet, settings: Any) -> None:
     """A manager that works for many wallets has one limit, and uses up nobody else's."""
     settings.OPEN_TASKS_PER_WALLET = 1
     new_task.open_task(TaskKind.FIND, wallet=bob, actor=alice)
 
     new_task.open_task(TaskKind.FIND, wallet=bob, actor=bob)
-    for wallet in (alice, bob):
+    for wallet in (alice, bob, charlie):
         before = everything()
         with pytest.raises(fair_queue.errors.TooManyTasks):
             new_task.open_task(TaskKind.FIND, wallet=wallet, actor=alice)
