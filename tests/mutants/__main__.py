@@ -33,6 +33,7 @@ MODULES = {
     "lockers/raida/grades.py": ["tests/raida/test_grades.py"],
     "transfers/states.py": ["tests/transfers/test_states.py"],
     "trusts/states.py": ["tests/trusts/test_states.py"],
+    "wallets/names.py": ["tests/wallets/test_name_rules.py"],
 }
 # These ask the database, and are tested with it.
 WITH_ROWS = {"lockers.task_results.servers_that_answered"}

@@ -147,6 +147,8 @@ def test_which_names_look_like_ids(name: str, is_like_id: bool) -> None:
         (f"w{HEX}", None, ""),
         # 18 characters each in the key.
         ("\ufdfa" * 56, None, ""),
+        ("\ufdfa" * 56 + "x" * 16, None, ""),
+        ("\ufdfa" * 56 + "x" * 17, LENGTH_KIND, '"wallet" length must be less than or equal to 254 characters long'),
         ("\ufdfa" * 57, LENGTH_KIND, '"wallet" length must be less than or equal to 254 characters long'),
         ("", LENGTH_KIND, '"wallet" length must be at least 3 characters long'),
         ("ab", LENGTH_KIND, '"wallet" length must be at least 3 characters long'),
