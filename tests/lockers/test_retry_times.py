@@ -228,6 +228,9 @@ def test_what_was_cancelled_is_no_failure_and_an_answer_closes_the_circuit(db: N
     assert health()[0] == (5, -HOUR)
     circuits.record({1: answered(1), 3: answered(3)})
     assert set(health()) == {0, 2, 5}
+    # It has answered since, so that a request that is cancelled now is noted again.
+    circuits.record({3: cancelled(3)})
+    assert health()[3] == (0, None)
 
 
 # Leases.
