@@ -337,6 +337,11 @@ def world() -> Any:
     sapling = trusts.open_managed_wallet(actor=alice, name="sapling")
     trust = trusts.request_trust(actor=alice, request_type=TrustRequestType.MANAGE, requestee="bobby")
     trusts.decline_trust(actor=bob, trust_id=trust.id)
+    # One of each kind in force, each with a wallet of its own.
+    for kind in TrustRequestType:
+        other = wallets.create_wallet(name=f"in-{kind.value}")
+        asked = trusts.request_trust(actor=alice, request_type=kind, requestee=other.name)
+        trusts.accept_trust(actor=other, trust_id=asked.id)
     transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
     transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1)
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
