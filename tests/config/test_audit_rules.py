@@ -308,7 +308,7 @@ PAST_TRIGGERS = {
         "a trust gives what its kind gives",
     ),
     "trust_power_fixed": (
-        "UPDATE trusts_trust SET managed_created_at = now() - interval '1 day'",
+        "UPDATE trusts_trust SET managed_created_at = now() - interval '1 day' WHERE type = 'manage'",
         "a trust knows when the managed wallet was created",
     ),
     "trust_parties_fixed": (
