@@ -79,6 +79,15 @@ def test_an_audit_tells_what_it_found(caplog: pytest.LogCaptureFixture) -> None:
     assert (line.levelname, line.getMessage()) == ("ERROR", "{check}: {detail}".format(**run.findings[0]))
 
 
+def test_why_an_audit_failed_is_shortened_to_its_column() -> None:
+    run = operator_log.begin_audit()
+
+    operator_log.fail_audit(run_id=run.pk, error="x" * 251)
+
+    run.refresh_from_db()
+    assert (run.result, run.error) == ("failed", "x" * 250)
+
+
 @pytest.mark.parametrize("found", [199, 200, 201])
 def test_an_audit_keeps_the_first_200_findings_and_counts_all(found: int) -> None:
     run = operator_log.begin_audit()
