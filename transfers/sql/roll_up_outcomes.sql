@@ -1,5 +1,6 @@
--- Adds the transfers since the checkpoint to the tallies. Each outcome gets a row, so all have the same checkpoint. What is
--- final may end a number earlier than at the time of the checkpoint (`wallets.event_sequence`), which then stays.
+-- Adds the transfers since the checkpoint to the tallies. Each outcome gets a row, so all have the same checkpoint.
+-- The final events may end one number earlier than when the checkpoint was written (`wallets.event_sequence`): then it
+-- stays.
 WITH since AS ({since})
 INSERT INTO transfers_outcometally AS tally (outcome, transfers, number)
 SELECT known.outcome, coalesce(sum(since.transfers), 0), %(until)s
