@@ -12,8 +12,8 @@ them share are in `transfers/sql/parts`. Rules for changing them:
   transfer that fails.
 * All or nothing: nothing changes unless the CTE `guard` found as many locked tokens as were asked for, and a trigger on
   the transfer compares the count of changed rows.
-* Before a statement takes the number of a transfer it takes the lock `ANNOUNCED`, so that readers of events wait for it
-  (`wallets.event_sequence`).
+* Before a statement takes the number of a transfer it takes the advisory lock of
+  `event_sequence.ANNOUNCED`, so that readers of events wait for it (`wallets.event_sequence`).
 * A change of counts that `transfers.counters` cannot derive from the rows of transfers is inserted into
   `transfers_tallydelta` by the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
@@ -90,10 +90,10 @@ def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
     """
     Decide what the actor may do, and write the transfer of `size` tokens that the ledger selects.
 
-    Without a number in the decision nothing was written. If its state is nevertheless completed or pending, there were
-    too few tokens; without `wait` that may be only because other transactions hold them at the moment.
+    `number` is None if nothing was written. If `state` is a transfer state all the same, there were too few free
+    tokens; without `wait` that may be only because other transactions hold them at the moment.
 
-    :raises wallets.errors.KeyInUse: a duplicate request has committed in between
+    :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
     select = "select_waiting" if wait else "select_available"
     arguments = {"size": size, "shuffle_key": _shuffle_key(), "parameters": bundle_parameters(size)}
@@ -104,10 +104,10 @@ def send_listed(*, request: Request, token_ids: Sequence[UUID]) -> Decision:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
 
-    Without a number in the decision nothing was written. If its state is nevertheless completed or pending, some tokens
-    were not free in the source.
+    `number` is None if nothing was written. If `state` is a transfer state all the same, some tokens were not free in
+    the source.
 
-    :raises wallets.errors.KeyInUse: a duplicate request has committed in between
+    :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
     arguments = {"size": len(token_ids), "tokens": list(token_ids), "parameters": listed_parameters(token_ids)}
     return _send(request, arguments, select="select_listed", count="count_listed")
@@ -260,10 +260,9 @@ def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wai
     """
     Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
 
-    The caller has checked the right to each with `decide_batch` in this transaction; the state of all is requested, or
-    of none. Returns False, and
-    has changed nothing, if there are too few tokens for all together; without `wait` that may be only because other
-    transactions hold them at the moment.
+    The caller has checked the right to each with `decide_batch` in this transaction; either all rows are `requested` or
+    none is. Returns False, with nothing changed, if there are too few tokens for all together; without `wait` that may
+    be only because other transactions hold them at the moment.
     """
     arguments: dict[str, Any] = {
         "actor": actor_id,

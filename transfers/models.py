@@ -3,7 +3,7 @@ What the transfers app stores: transfers and movements.
 
 The wallets of a transfer and of a movement carry no foreign key constraint. Each would take a
 lock on the same wallet row for every transfer of a busy wallet, and for every token of a bundle
-(measured: see transfers/README.md). What the constraints would promise holds otherwise: the ledger takes
+(measured: see transfers/README.md). The guarantees of the constraints are kept in other ways: the ledger takes
 these ids from rows that it reads in the same statement, triggers refuse to delete a wallet, a
 token or a transfer, and `manage.py audit` looks for orphans.
 """

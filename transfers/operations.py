@@ -36,9 +36,9 @@ def attempt() -> Iterator[None]:
     """
     Release the tokens that an attempt locked, if it ends in `TooFew`.
 
-    Otherwise the next attempt, which waits, could close a circle with a transaction that waits for these. Outside a
+    Otherwise the next attempt, which waits for locks, could deadlock with a transaction that waits for these. Outside a
     transaction a statement of the ledger releases its locks at its end; inside one of the caller it takes a savepoint.
-    That is not released on success: it ends with the transaction, and releasing it would be one more round trip.
+    The savepoint is not released on success: that would cost a round trip, and it ends with the transaction anyway.
     """
     savepoint = connection.savepoint() if connection.in_atomic_block else None
     try:
@@ -112,7 +112,7 @@ def _request(actor: Wallet, sender: str, receiver: str, claim: IdempotencyClaim 
 
 
 def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
-    """Raise why the request is refused, unless it only lacks tokens."""
+    """Raise the error of a refused decision; return if the only problem is too few tokens."""
     if decision.state == "duplicate":
         raise wallet_errors.KeyInUse
     if decision.source_id is None:
@@ -126,7 +126,10 @@ def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
 
 
 def _refuse_tokens(*, wallet_id: UUID, token_ids: Sequence[UUID]) -> None:
-    """Raise why the first of these tokens that is not free in the wallet is refused, if any."""
+    """
+    Raise TokenNotFound for the first unknown token, else TokenElsewhere or TokenReserved for the first that is not
+    free.
+    """
     found = queries.locate_tokens(token_ids=token_ids)
     for token_id in token_ids:
         if token_id not in found:
@@ -167,7 +170,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
 @retry_on_deadlock
 def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
-    Cancel an open transfer, asked by its other side, and free the tokens that it reserved.
+    Decline an open transfer for the side that was asked, and free the tokens that it reserved.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.TransferNotOpen: it is closed
@@ -179,7 +182,7 @@ def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
 @retry_on_deadlock
 def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
-    Withdraw an open transfer, by the side that asked, and free the tokens that it reserved.
+    Cancel an open transfer for the side that asked, and free the tokens that it reserved.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.TransferNotOpen: it is closed

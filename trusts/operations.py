@@ -18,7 +18,7 @@ from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 from wallets.states import EventType
 
-# The maximum number of trusts and transfers that an event lists; it counts all of them.
+# The maximum number of trusts and transfers that an event lists by id; its counts are of all.
 _LISTED_IN_AN_EVENT: Final = 100
 
 
@@ -45,7 +45,8 @@ def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
 
 def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
     """
-    Let the actor manage wallets that the caller's transaction has created: `open_managed_wallet` for many at once.
+    Give the actor a `manage` trust over wallets that this transaction has created: the bulk form of
+    `open_managed_wallet`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -85,7 +86,7 @@ def request_trust(
     :raises wallets.errors.WalletNotFound: no such requestee or requester, each by name or id
     :raises trusts.errors.RequesterNotControlled: the actor does not control the requester
     :raises trusts.errors.TrustWithOneself: requester and requestee are one wallet
-    :raises trusts.errors.TrustAlreadyExists: an open trust of the same meaning exists
+    :raises trusts.errors.TrustAlreadyExists: the same request is open, or one of another type in the opposite direction
     """
     asking = actor if requester is None else wallet_queries.wallet_by_name_or_id(requester)
     target = wallet_queries.wallet_by_name_or_id(requestee)
@@ -115,10 +116,10 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
 
     :raises trusts.errors.TrustNotAnswerable: no such trust, or the actor does not control its target
     :raises trusts.errors.EndedByOperator: an operator ended it
-    :raises trusts.errors.ConsentWithdrawn: the side that asked for this `receive` or `yield` deleted it
+    :raises trusts.errors.ConsentWithdrawn: it is a `receive` or `yield` that the requester deleted
     :raises trusts.errors.OriginatorWithoutControl: its originator no longer controls its actor
     :raises trusts.errors.ManagementCircle: the two wallets would manage each other
-    :raises trusts.errors.TrustAlreadyExists: a newer request of the same meaning is open
+    :raises trusts.errors.TrustAlreadyExists: a newer trust with the same actor, target and type is open
     """
     with transaction.atomic(savepoint=False):
         trust = lock(trust_id=trust_id)
@@ -165,10 +166,10 @@ def dismiss_manager(*, actor: Wallet, wallet_id: UUID, manager: str) -> list[que
     """
     End the manager's control of the wallet, and the trusts that it set up; return the ended trusts.
 
-    These are the open trusts of the wallet which give the manager control of it, which the manager requested, or
-    which it accepted for the wallet; and the same for each wallet that loses its control of the wallet by this. A
-    trust is deleted if the wallet is its actor, declined if it is the target. Running it again ends what was set up
-    since.
+    These are the open trusts of the wallet that give the manager control of it, that the manager requested, or that it
+    accepted for the wallet, and declined trusts that would give the manager control if it accepted them. The same is
+    done for each manager that loses its control of the wallet by this. A trust is deleted if the wallet is the trust's
+    actor, declined if it is the target. Running it again ends what was set up since.
 
     :raises wallets.errors.WalletNotFound: no such wallet (by id), or no such manager (by name or id)
     :raises wallets.errors.InvalidWalletName: the text can never be a name
@@ -217,9 +218,10 @@ def _ending(trust: Trust, *, actor: Wallet, asked: TrustEvent) -> TrustEvent | N
     """
     Return the event by which the actor ends the locked trust, or None if it controls neither side now.
 
-    It is the requested event, if the actor controls the side to which it belongs, otherwise that of the other side: the
-    state says which side ended the trust. The trust's own actor always deletes it, even if it controls the target: a
-    consent that its giver ends is withdrawn, whichever endpoint it calls.
+    DELETE belongs to the trust's actor, DECLINE to its target. Returns `asked` if the caller (`actor`) controls the
+    side to which that event belongs, otherwise the event of the side that it controls, so that the state shows which
+    side ended the trust. A caller that is itself the trust's actor always deletes it, even if it also manages the
+    target: otherwise `decline` would end its `yield` or `receive` without marking it as withdrawn.
     """
     if actor.pk == trust.actor_id:
         return TrustEvent.DELETE
@@ -234,8 +236,8 @@ def _lock_pair(one: UUID, other: UUID) -> None:
     """
     Lock both wallets until commit, so that no other trust between them changes.
 
-    The rules on duplicates and circles read other rows than the one that changes, and some of these may not exist
-    yet, so the wallets are locked: in the order of their ids, and without blocking foreign key checks.
+    The checks for duplicates and for mutual management read rows that may not exist yet, so trusts cannot be locked in
+    their place. Wallets are locked in the order of their ids, in a mode that does not block foreign key checks.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -268,7 +270,7 @@ def _management(trust: Trust) -> tuple[UUID, UUID] | None:
     return (trust.holder_id, trust.subject_id) if trust.type == TrustType.MANAGE else None
 
 
-def _would_close_a_circle(trust: Trust) -> bool:
+def _would_manage_each_other(trust: Trust) -> bool:
     management = _management(trust)
     return management is not None and queries.controls(actor_id=management[1], wallet_id=management[0])
 
@@ -337,7 +339,7 @@ def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries
     if event is TrustEvent.ACCEPT:
         if not queries.controls_until_commit(actor_id=trust.originator_id, wallet_id=trust.actor_id):
             raise errors.OriginatorWithoutControl
-        if _would_close_a_circle(trust):
+        if _would_manage_each_other(trust):
             raise errors.ManagementCircle
     if after is before:
         return queries.trust_row(trust_id=trust.pk)
@@ -356,6 +358,7 @@ def _write(
     """Set the state of locked trusts, record the change, and return them as they are now."""
     if not trusts:
         return []
+    # A decline leaves the mark as it is; DELETE and an operator's END set it.
     withdrawn = {TrustEvent.ACCEPT: False, TrustEvent.DECLINE: F("withdrawn")}.get(event, True)
     Trust.objects.filter(pk__in=[trust.pk for trust in trusts]).update(
         state=state, withdrawn=withdrawn, updated_at=Now()
@@ -372,10 +375,9 @@ def _lock_all(trust_ids: Sequence[UUID]) -> list[Trust]:
 
 def _lost_control(ended: Sequence[Trust]) -> dict[tuple[UUID, UUID], UUID]:
     """
-    Return each (manager, wallet) of which the control ended, with the trust that gave it.
+    Map each (manager, wallet) whose control ended to the id of the trust that gave it.
 
-    `ended` are the trusts as they were before their end. A manager that controls the wallet by another trust is left
-    out.
+    `ended` still hold the state before the change. A manager that controls the wallet by another trust is left out.
     """
     lost = {}
     for trust in ended:

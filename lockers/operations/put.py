@@ -16,7 +16,7 @@ from lockers.states import TaskKind
 from lockers.worker import task_store
 from wallets.models import Wallet
 
-# A put of more coins in one task would exceed a worker's time limit when servers time out.
+# Above this, timeouts of servers could make one task exceed the worker's time limit.
 MAXIMUM_PUT_COINS: Final = 20_000
 
 
@@ -34,7 +34,9 @@ def start(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code:
     Without `transmit_code` a random one is generated. If no set of coins makes the amount exactly, a larger coin is
     reserved too, and the servers break it first.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound: no such wallet
+    :raises WalletNotControlled: the actor does not control it
+    :raises TooManyTasks: the actor has as many open tasks as it may have
     :raises NotEnoughCoins: the free coins are worth less
     :raises NoExactChange: no set of coins makes the amount, and no larger coin may be broken
     :raises CoinsBusy: other transactions have locked the coins

@@ -39,7 +39,7 @@ def run(task_run: TaskRun) -> None:
         progress = broadcast.share(5, 60, position, len(numbers))
         task_run.broadcast(Request(Command.FIND, batch, coins, Mark.SENT + Mark.OLD, table, progress=progress))
     puts = [batch for batch in numbers if batch in task_run.task.plan.get("puts", [])]
-    put.bring_back(task_run, puts)
+    put.take_back(task_run, puts)
     for batch in numbers:
         if batch in puts:
             _release(task_run, batch)

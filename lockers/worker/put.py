@@ -1,9 +1,10 @@
 """
 Put: move the coins of a wallet into a locker.
 
-A coin is put first on the servers that are known to accept it. If fewer than 13 servers have stored a coin, the others
-are asked which number they hold: an import or a take ends when 13 servers have the new number, so the others may hold
-it too. A coin that 13 servers can no longer store is taken back out of the locker.
+A put first asks only servers that are known to accept the coin's authenticity number (AN). If fewer than 13 servers
+have stored a coin, the remaining ones are asked which AN they hold: the import or take before ended with 13
+confirmations, so it is unknown whether they hold the AN from before it or the new one. A coin that 13 servers can no
+longer store is taken back out of the locker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,13 @@ from lockers.worker.broadcast import GRACE_MOVE, GRACE_PUT, Request, TaskRun
 from lockers.worker.messages import ASKED, MOVED, MOVED_AGAIN, CoinWork, Reply, Table, every
 from lockers.worker.task_store import Claim
 
-# Tables: (mark before, reply) -> mark after. The first two are for taking coins back out.
+# Tables: (mark before, reply) -> mark after. The first two belong to `_take_back_batch`.
 _RETURNED: Final[Table] = {(Mark.NEW, Reply.PASS): Mark.KEPT}
 _ASKED_ABOUT_RETURN: Final[Table] = {
     (Mark.NEW, Reply.HAS_OLD): Mark.KEPT,
     (Mark.NEW, Reply.HAS_NEITHER): Mark.GONE,
 }
-# The server may still hold the old number, and no command is in flight.
+# Marks of servers that may hold the old AN and have no command in flight: they are worth a DETECT.
 _OLD_PERHAPS: Final = Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR + Mark.UNREADABLE
 _CHECKED: Final[Table] = every(_OLD_PERHAPS, {Reply.PASS: Mark.KEPT, Reply.FAIL: Mark.NEITHER})
 _DENIED: Final[Table] = {(Mark.REFUSED, Reply.FAIL): Mark.NEITHER}
@@ -54,7 +55,7 @@ def run(task_run: TaskRun) -> None:
             undecided.append(batch)
     if undecided:
         _ask_until_decided(task_run, undecided)
-        bring_back(task_run, undecided)
+        take_back(task_run, undecided)
     task_run.conclude()
 
 
@@ -63,7 +64,7 @@ def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork])
     Where a server refused a batch as a whole, ask about each coin and put those again that the server knows.
 
     Does nothing where 13 servers have stored each coin; `lockers.worker.repair` asks about each coin later. A server
-    that passes each coin had another reason to refuse, and gets no second put.
+    that accepts every single coin refused the batch for another reason, and is not asked again.
     """
     if not any(coin.marks.count(Mark.NEW) < QUORUM and {Mark.REFUSED, Mark.ERROR} & set(coin.marks) for coin in coins):
         return
@@ -77,10 +78,10 @@ def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork])
 
 def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Put coins that fewer than 13 servers have stored also on servers that were not asked yet.
+    Also put coins that fewer than 13 servers have stored on servers that were not asked yet.
 
-    These servers are asked first which number they hold. Does nothing for coins that every server is known to accept,
-    or that 13 servers could not store even then.
+    These servers are asked first which AN they hold. Skips coins without such a server, and coins that could not reach
+    13 even if all of them stored it.
     """
     undecided = [coin for coin in coins if _could_be_stored(coin.marks)]
     if not any(Mark.UNASKED in coin.marks for coin in undecided):
@@ -111,7 +112,7 @@ def _could_be_stored(marks: str) -> bool:
 
 
 def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
-    """Return the numbers that an earlier, unfinished task proposed for coins of a batch, for those that have any."""
+    """Map coin ids to the proposed ANs that an earlier task left undecided; coins without any are left out."""
     rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
     return {coin_id: coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
 
@@ -119,7 +120,7 @@ def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes
 def _adopt(
     task_run: TaskRun, coins: Sequence[CoinWork], asked: Sequence[CoinWork], adopted: Mapping[int, set[int]]
 ) -> None:
-    """Commit which numbers servers hold before a put replaces them: afterwards no server can tell the old ones."""
+    """Commit the ANs found on the servers before the put overwrites them: they cannot be read back afterwards."""
     for index, raidas in adopted.items():
         coin, numbers = coins[index], asked[index].new
         coin.old = tuple(numbers[raida] if raida in raidas else coin.old[raida] for raida in range(RAIDA_COUNT))
@@ -130,7 +131,7 @@ def _adopt(
 
 def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
     """
-    Commit the old numbers of coins, and which servers hold them, as `old` and `pown` say.
+    Commit the old ANs of coins, and which servers hold them, as `old` and `pown` say.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -160,12 +161,12 @@ def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
         task_run.broadcast(Request(Command.FIND, batch, undecided, Mark.SENT + Mark.ERROR, ASKED, grace=GRACE_MOVE))
 
 
-def bring_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
+def take_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """
     Take coins back out of the locker that can no longer be stored on 13 servers.
 
-    A coin that servers without an answer may still bring to 13 is left: it goes to limbo, and a find decides when they
-    answer.
+    A coin is left alone if servers that have not answered could still raise it to 13: it goes to limbo, and a find
+    decides when they answer. `Coin.releasing` says which coins are left out.
 
     :raises TaskSuperseded: another worker has the task
     """
@@ -173,7 +174,7 @@ def bring_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     for batch in numbers:
         coins = [coin for coin in task_run.coins(batch) if not coin.releasing and cannot_be_stored(coin.marks)]
         if coins:
-            _remove_again(task_run, batch, coins)
+            _take_back_batch(task_run, batch, coins)
     task_store.advance(held=task_run.held, step=Step.CHECKING, progress=92)
     for batch in numbers:
         coins = [
@@ -184,14 +185,15 @@ def bring_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
         task_run.broadcast(Request(Command.DETECT, batch, coins, _OLD_PERHAPS, _CHECKED))
 
 
-def _remove_again(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
+def _take_back_batch(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     ask = Request(Command.FIND, batch, coins, Mark.NEW, _ASKED_ABOUT_RETURN)
     # A worker that died may have sent the remove already.
     task_run.broadcast(ask)
     told = task_run.broadcast(Request(Command.REMOVE, batch, coins, Mark.NEW, _RETURNED, back=True))
     held = task_run.broadcast(ask)
-    # A server that restarted has forgotten its lockers, while the coins still have the locker key as their number. A
-    # pown is sent only where the server said both: the coin is not in its list, and it holds the key.
+    # A server that restarted has lost its list of lockers, but its coins still have the locker's key as AN: REMOVE
+    # fails although the coin is there. POWN is sent only to servers whose REMOVE failed and whose FIND says that they
+    # hold the key.
     forgotten = {
         raida: {index: reply for index, reply in each.items() if told[raida].get(index) is Reply.FAIL}
         for raida, each in held.items()

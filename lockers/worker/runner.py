@@ -1,8 +1,8 @@
 """
 Run a claimed task: load it, break coins for change where needed, and call the module of its kind, which ends it.
 
-Each module is to be read from top to bottom. Each step reads the marks of the coins in the database first, so
-that a step that was interrupted does only what is left of it.
+Each module is to be read from top to bottom. Each step first reads the coins' marks (`states.Mark`: what each server is
+known to hold), so that an interrupted step resumes with what is left.
 """
 
 from typing import Final
@@ -32,7 +32,7 @@ def run(held: Claim) -> None:
         settle_overdue(held)
         return
     if held.attempt > 1:
-        # The previous worker may have recorded marks in attempts alone.
+        # The previous worker may have written marks to attempts only, and not yet to the coins.
         task_store.write_marks(held=held)
     task_run = TaskRun(held, task)
     try:
@@ -61,8 +61,8 @@ _KINDS: Final = {
 
 def settle_overdue(held: Claim) -> None:
     """
-    End a task whose deadline has passed, from the marks as they are.
+    End a task whose deadline has passed, with the marks recorded so far.
 
     :raises TaskSuperseded: another worker has the task
     """
-    finalize.conclude(held=held, reason="The deadline passed before all steps were done.", waits_on=False)
+    finalize.conclude(held=held, reason="The deadline of the task passed before it could finish.", waits_on=False)

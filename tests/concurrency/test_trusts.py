@@ -22,7 +22,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 def looked_before_anybody_writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both contestants have found nothing in the way before either goes on, if no lock keeps them from it."""
     gate = Gate(2, held="without_locks" not in request.fixturenames)
-    for name in ("_is_prevented", "_would_close_a_circle"):
+    for name in ("_is_prevented", "_would_manage_each_other"):
         look = getattr(operations, name)
 
         def look_and_wait(*args: Any, look: Any = look, **kwargs: Any) -> Any:
@@ -149,7 +149,7 @@ def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 
 AT_WORK = {
     # what the manager, or who was asked by it, does -> the function after which it has been authorised
-    "its request is accepted": "_would_close_a_circle",
+    "its request is accepted": "_would_manage_each_other",
     "it ends a trust": "_ending",
     "it asks for a trust": "_is_prevented",
 }

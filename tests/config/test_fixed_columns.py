@@ -91,7 +91,7 @@ def says(table: str, why: str) -> str:
 
 def test_the_terms_of_a_transfer_are_fixed_while_it_is_closed(world: Any) -> None:
     closing = ", state = 'cancelled', reserved_count = 0, closed_at = now()"
-    fixed = says("transfers_transfer", "the terms of a transfer are fixed")
+    fixed = says("transfers_transfer", "parties, size and parameters of a transfer cannot change")
     terms = {
         "id", "number", "originator_id", "source_id", "destination_id", "parameters", "token_count", "created_at",
     }  # fmt: skip
@@ -106,8 +106,8 @@ def test_the_terms_of_a_transfer_are_fixed_while_it_is_closed(world: Any) -> Non
 def test_what_a_token_stands_for_is_fixed(world: Any) -> None:
     found = refused("wallets_token", where="transfer_pending_id IS NULL AND moves = 0")
 
-    identity = says("wallets_token", "what a token stands for is fixed")
-    history = "a token moves together with its history"
+    identity = says("wallets_token", "id, capture_id, lot and created_at of a token cannot change")
+    history = "a token changes its wallet only with its next number and a later arrival"
     assert "token_reserved_by_a_transfer" in found.pop("transfer_pending_id")
     assert found == {
         "id": identity,
@@ -141,8 +141,8 @@ def test_a_wallet_is_created_once(world: Any) -> None:
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ("transfers_movement", "history is only appended"),
-        ("transfers_issue", "issues are only appended"),
+        ("transfers_movement", "transfers_movement is append-only"),
+        ("transfers_issue", "transfers_issue is append-only"),
         ("trusts_trustchange", "changes are only appended"),
         ("wallets_event", "events are only appended"),
     ],
@@ -157,7 +157,7 @@ def test_what_is_only_appended_is_neither_changed_nor_deleted(world: Any, table:
     ("table", "why"),
     [
         ("wallets_wallet", "transfers and history name wallets for ever"),
-        ("wallets_token", "history names tokens for ever"),
+        ("wallets_token", "a token cannot be deleted: the history refers to it"),
         ("transfers_transfer", "a transfer is closed, never deleted"),
         ("trusts_trust", "a trust is cancelled, never deleted"),
     ],

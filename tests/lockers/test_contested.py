@@ -283,7 +283,7 @@ def test_who_waits_for_too_long_is_told_and_the_code_still_opens_the_locker(
     assert ended.message == (
         "Nothing was taken; 4 CloudCoin claimed by another task and still in the locker: take again later with"
         " the same code."
-        " The deadline passed before all steps were done."
+        " The deadline of the task passed before it could finish."
     )
     assert states(bob) == {}
     finish(forgery)

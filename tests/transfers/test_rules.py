@@ -45,10 +45,10 @@ def books(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
 
 
 # Why, in the words of the rule that refuses it.
-APPENDED = "history is only appended"
+APPENDED = "transfers_movement is append-only"
 CLOSED = "an open transfer is closed once, a closed one never changes"
-LIES = "a transfer lies between two wallets, moves what was asked or nothing, and is closed when decided"
-MOVES = "a token moves together with its history"
+LIES = "a transfer is between two wallets, moves what was asked or nothing, and is closed when decided"
+MOVES = "a token changes its wallet only with its next number and a later arrival"
 REFUSED = [
     ("UPDATE transfers_movement SET destination_id = %(bob)s", APPENDED),
     ("UPDATE transfers_movement SET processed_at = now() WHERE number = 0", APPENDED),
@@ -68,9 +68,12 @@ REFUSED = [
     ("UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s", MOVES),
     ("UPDATE wallets_token SET moves = moves + 1 WHERE id = %(moved)s", MOVES),
     ("UPDATE wallets_token SET arrival = arrival + 1 WHERE id = %(moved)s", MOVES),
-    ("UPDATE wallets_token SET capture_id = %(strange)s WHERE id = %(moved)s", "what a token stands for is fixed"),
+    (
+        "UPDATE wallets_token SET capture_id = %(strange)s WHERE id = %(moved)s",
+        "id, capture_id, lot and created_at of a token cannot change",
+    ),
     ("UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s", "token_reserved_by_a_transfer"),
-    ("DELETE FROM wallets_token WHERE id = %(moved)s", "history names tokens for ever"),
+    ("DELETE FROM wallets_token WHERE id = %(moved)s", "a token cannot be deleted: the history refers to it"),
     ("DELETE FROM wallets_wallet WHERE id = %(bob)s", "transfers and history name wallets for ever"),
 ]
 

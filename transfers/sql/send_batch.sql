@@ -1,5 +1,6 @@
--- Writes the transfers of a batch, which are decided. Tokens are selected for all of them at once, so that locks are
--- waited for in one order; then each selected token gets the place of the same number. A request selects no tokens.
+-- Writes the transfers of a batch, which are decided. One selection locks the tokens of all rows in one order, which
+-- avoids deadlocks; the n-th token is then assigned to the n-th place of the rows. Requested transfers select no
+-- tokens.
 WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (

@@ -1,7 +1,7 @@
 -- What becomes of each row of `parties` (line, actor_id, source_id, destination_id, is_duplicate): a state of the new
--- transfer, or why there is none: 'duplicate', 'same', 'foreign', or NULL if a wallet is missing. The trusts that give
--- the right are locked, so that none ends before this is committed. If actor_id is NULL the
--- result is 'foreign'.
+-- transfer, or why there is none: 'duplicate'; 'same': source and destination are one wallet; 'foreign': the actor
+-- controls neither (also if actor_id is NULL); NULL: a wallet is missing. The trusts that give the right are locked, so
+-- that none ends before this is committed.
 decision AS MATERIALIZED (
     SELECT parties.*,
            CASE WHEN is_duplicate THEN 'duplicate'

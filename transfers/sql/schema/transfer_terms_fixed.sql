@@ -3,4 +3,4 @@ CREATE TRIGGER transfer_terms_fixed BEFORE UPDATE ON transfers_transfer FOR EACH
         IS DISTINCT FROM
           (NEW.id, NEW.number, NEW.originator_id, NEW.source_id, NEW.destination_id, NEW.token_count, NEW.created_at)
         OR OLD.parameters IS DISTINCT FROM NEW.parameters)
-    EXECUTE FUNCTION coppice_refuse('the terms of a transfer are fixed');
+    EXECUTE FUNCTION coppice_refuse('parties, size and parameters of a transfer cannot change');

@@ -6,5 +6,5 @@ BEGIN
     THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'a token moves together with its history' USING ERRCODE = 'check_violation';
+    RAISE EXCEPTION 'a token changes its wallet only with its next number and a later arrival' USING ERRCODE = 'check_violation';
 END $$;

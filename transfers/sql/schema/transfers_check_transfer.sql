@@ -20,6 +20,6 @@ BEGIN
     THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'a transfer lies between two wallets, moves what was asked or nothing, and is closed when decided'
+    RAISE EXCEPTION 'a transfer is between two wallets, moves what was asked or nothing, and is closed when decided'
         USING ERRCODE = 'check_violation';
 END $$;
