@@ -9,10 +9,11 @@ from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from config.api.openapi import DocsView, SchemaView
+from config.api.treetracker import v2
 from config.ops import health, metrics
 from config.web import front
 
-# The Treetracker API is served under /wallet/ and at the root.
+# The Treetracker API is served under /wallet/ and at the root, and its later version under /wallet/v2/.
 _TREETRACKER = [path("", include("config.api.treetracker.urls"))]
 
 
@@ -33,6 +34,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
     path("docs/", DocsView.as_view()),
     path("api/", include("config.api.cloudcoin.urls")),
+    # Before `wallet/`.
+    URLResolver(AnyCase(v2.PREFIX), _TREETRACKER),
     URLResolver(AnyCase("wallet/"), _TREETRACKER),
     URLResolver(AnyCase(""), _TREETRACKER),
 ]

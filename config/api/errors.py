@@ -22,6 +22,7 @@ from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from config.api.treetracker import v2
 from config.web.pages import is_page
 from lockers import errors as lockers_errors
 from lockers.errors import ServersDisagreed
@@ -211,6 +212,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     match error:
         case DomainError() if (known := status_of(error)) is not None:
             status, message = known, str(error)
+            if v2.is_v2(request.path_info):
+                status, message = v2.refusal(_action(context), error, status=status, message=message)
             extra = getattr(error, "extra", {})
             headers = dict(getattr(error, "headers", {}))
         case RequestRefused():
@@ -253,6 +256,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(body_of(request.path_info, status, message, extra), status=status, headers=headers)
 
 
+def _action(context: Mapping[str, Any]) -> str:
+    view = context.get("view")
+    return f"{type(view).__name__}.{getattr(view, 'action', '')}"
+
+
 def is_transient(error: DatabaseError) -> bool:
     """Return whether the same request may succeed a moment later."""
     state = getattr(error.__cause__, "sqlstate", None)
@@ -274,7 +282,7 @@ def _transient_response(error: DatabaseError) -> tuple[str, dict[str, str]]:
 
 def bearer_refused(path: str) -> RequestRefused:
     """Return the error for a missing, unknown, expired or revoked bearer token: the same for all."""
-    status = 401 if is_locker_path(path) else 403
+    status = 401 if is_locker_path(path) else v2.BEARER_REFUSED if v2.is_v2(path) else 403
     message = "ERROR: Authentication, token not verified"
     return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
 

@@ -23,6 +23,7 @@ from rest_framework.response import Response
 
 from config.api import renderers
 from config.api.errors import Invalid
+from config.api.treetracker import v2
 from config.api.validation import Field, Number, Shape, Text
 from config.web.addresses import public_url
 from wallets.queries import JsonPage
@@ -94,10 +95,12 @@ def read(
     Read `limit`, `start`, `cursor` and the endpoint's query parameters (`fields`).
 
     `scope` names the list; `parameters` are other values that narrow it, such as an id in the path. `limit` is
-    optional if there is a `default_limit`.
+    optional if there is a `default_limit`; below `/wallet/v2` its defaults are those of that version.
 
     :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor belongs to another list
     """
+    if v2.is_v2(request.path_info):
+        default_limit = v2.DEFAULT_LIMITS.get(scope, default_limit)
     shape = Shape(
         {
             "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=default_limit is None),

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from config.api import authentication, cached_credentials, idempotency, limits, parsers
 from config.api.negotiation import Negotiation
+from config.api.treetracker import v2
 from config.api.validation import Shape
 from wallets import operations, queries
 from wallets.errors import DomainError, KeyInUse
@@ -121,6 +122,13 @@ class ApiViewSet(viewsets.ViewSet):
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS and self.action in self.begins_tasks:
             limits.note_refusal(self.request._request, exc, **self._who_begins(self.request))
         return response
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        # A stored answer (not a `Response`) was finalized when it was stored.
+        if isinstance(response, Response) and response.status_code < 400 and v2.is_v2(request.path_info):
+            action = f"{type(self).__name__}.{self.action}"
+            response.status_code, response.data = v2.success(action, response.status_code, response.data)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS

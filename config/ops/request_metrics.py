@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from config.api.treetracker import v2
 from config.ops import access_log, redis_status
 
 KEY: Final = "coppice:traffic"
@@ -76,12 +77,18 @@ def count(method: str, route: str, status: int | str, seconds: float) -> None:
 
 @lru_cache(maxsize=512)
 def readable(route: str) -> str:
-    """Turn a URL pattern into a readable path, the same for both prefixes of an endpoint."""
+    """
+    Turn a URL pattern into a readable path, the same at the root and below `/wallet`.
+
+    Paths below `/wallet/v2`, where answers differ, have routes of their own.
+    """
     path = _GROUP.sub(r"{\1}", route)
     for noise in ("/?", "^", "$", "\\Z", "\\", "?"):
         path = path.replace(noise, "")
     path = _CONVERTER.sub(r"{\1}", path).strip("/")
-    return "/" + path.removeprefix("wallet/").replace(_PART, "")
+    if not path.startswith(v2.PREFIX):
+        path = path.removeprefix("wallet/")
+    return "/" + path.replace(_PART, "")
 
 
 def flush() -> None:

@@ -18,7 +18,7 @@ def endpoints(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, st
     for each in resolver.url_patterns:
         written = prefix + str(each.pattern)
         if isinstance(each, URLResolver):
-            if str(each.pattern) != "wallet/":
+            if str(each.pattern) not in {"wallet/", "wallet/v2/"}:
                 yield from endpoints(each, written)
         elif isinstance(each, URLPattern) and issubclass(getattr(each.callback, "cls", object), ApiViewSet):
             if each.callback.initkwargs.get("is_alias"):

@@ -38,7 +38,7 @@ def test_the_table_holds_nothing_that_is_no_refusal_and_only_statuses_of_refusal
     assert {status // 100 for status in errors.STATUSES.values()} <= {4, 5}
 
 
-@pytest.mark.parametrize("prefix", ["", "/wallet"])
+@pytest.mark.parametrize("prefix", ["", "/wallet", "/wallet/v2"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice: Caller, prefix: str, slash: str) -> None:
     unknown = alice.get(f"{prefix}/Nope{slash}")
@@ -50,7 +50,7 @@ def test_row_1_an_unknown_path_is_404_and_auth_allows_post_alone(alice: Caller, 
     assert wrong_method["Allow"] == "POST"
 
 
-@pytest.mark.parametrize("prefix", ["", "/wallet"])
+@pytest.mark.parametrize("prefix", ["", "/wallet", "/wallet/v2"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_every_path_stands_under_the_public_prefix_and_at_the_root_in_any_case_and_with_a_slash(
     alice: Caller, prefix: str, slash: str

@@ -21,7 +21,8 @@ def paths_of_the_api() -> list[str]:
 def test_no_request_of_the_api_has_a_session_or_messages() -> None:
     paths = paths_of_the_api()
     assert len(paths) > 40
-    for path in [*paths, *(f"/wallet{path}" for path in paths if not path.startswith("/api/"))]:
+    below = [path for path in paths if not path.startswith("/api/")]
+    for path in [*paths, *(prefix + path for prefix in ("/wallet", "/wallet/v2") for path in below)]:
         request = Client().options(path).wsgi_request
 
         assert [name for name in OF_PAGES if hasattr(request, name)] == [], path
