@@ -118,6 +118,7 @@ class BearerToken(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="bearer_tokens")
+    # The first characters of the secret part: see `wallets.bearer_tokens`.
     prefix = models.CharField(max_length=12)
     digest = models.BinaryField(max_length=32, unique=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -12,13 +12,12 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import errors, event_sequence, names, operator_log, origins, passwords, queries
+from wallets import bearer_tokens, errors, event_sequence, names, operator_log, origins, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
 _SHORTEST_PUBLIC_NAME = 4
 _LONGEST_PUBLIC_NAME = 36
-BEARER_LIFETIME = timedelta(days=365)
 ANSWERS_ARE_KEPT = timedelta(days=7)
 
 
@@ -237,9 +236,12 @@ def _is_valid_until_commit(api_key_id: UUID) -> bool:
 
 @sensitive_variables("plaintext")
 def _issue_bearer_token(wallet: Wallet) -> str:
-    plaintext = secrets.token_urlsafe(32)
+    plaintext = bearer_tokens.new_token(wallet)
     BearerToken.objects.create(
-        wallet=wallet, prefix=plaintext[:6], digest=queries.digest(plaintext), expires_at=Now() + BEARER_LIFETIME
+        wallet=wallet,
+        prefix=bearer_tokens.shown_part(plaintext),
+        digest=queries.digest(plaintext),
+        expires_at=Now() + bearer_tokens.LIFETIME,
     )
     record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
     return plaintext

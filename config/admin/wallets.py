@@ -277,10 +277,10 @@ class BearerTokenPage(KeyPage):
     list_display = ("begins", "holder", "state", "used", "ends", "made")
     list_filter = (base.WalletFilter, ValidityFilter)
     ordering = ("-created_at", "pk")
-    search_help_text = "how the token begins"
+    search_help_text = "how the token's last part, after its last dot, begins"
     empty = "No wallet has logged in yet. `POST /auth` gives a bearer token."
     csv_columns = (
-        ("begins with", lambda token: token.prefix),
+        ("secret part begins with", lambda token: token.prefix),
         ("wallet", lambda token: token.wallet.name),
         ("state", validity),
         ("last used at", lambda token: token.last_used_at),
@@ -293,8 +293,9 @@ class BearerTokenPage(KeyPage):
         return super().get_queryset(request).select_related("wallet").defer("digest", "wallet__password")
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(prefix__startswith=term[:12])
+        return queryset.filter(prefix__startswith=term.rpartition(".")[2][:12])
 
+    begins = base.column("secret part begins with", lambda row: f"{row.prefix}…")
     holder = base.column("wallet", lambda row: link(row.wallet))
 
     def detail(self, request: HttpRequest, row: BearerToken) -> dict[str, Any]:
@@ -302,7 +303,11 @@ class BearerTokenPage(KeyPage):
             "title": f"Bearer token of {row.wallet.name}",
             "facts": [
                 Fact("state", formats.pill(validity(row))),
-                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
+                Fact(
+                    "secret part begins with",
+                    f"{row.prefix}…",
+                    note="the part after the token's last dot; the rest is known to its owner only",
+                ),
                 Fact("wallet", link(row.wallet)),
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
                 Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),

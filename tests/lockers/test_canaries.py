@@ -227,4 +227,4 @@ def _play(client: Client, api_key: str, records: Any) -> list[str | bytes]:
     for locker in lockers:
         client.call("POST", f"/api/v1/lockers/{locker['id']}/code")
     numbers = [bytes.fromhex(number) for coin in json.loads(file.content)["cloudcoin"] for number in coin["an"]]
-    return [CODE, WEAK_CODE, WRONG_CODE, PASSWORD, api_key, bearer, drawn, *numbers]
+    return [CODE, WEAK_CODE, WRONG_CODE, PASSWORD, api_key, bearer, bearer.rpartition(".")[2], drawn, *numbers]

@@ -54,6 +54,11 @@ TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
 WALLET_PATH: Final = {"wallet_id": Guid()}
 TOKEN_PATH: Final = {"token_id": Guid()}
 
+BEARER_EXAMPLE: Final = (
+    "eyJhbGciOiJvcGFxdWUiLCJ0eXAiOiJKV1QifQ"
+    ".eyJpZCI6ImNkMDA0ZGNjLTc5NzQtNGMzNS04NzE5LWNmOGY0ZTE4ZDFkZiIsIm5hbWUiOiJhbGljZSJ9"
+    ".kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE8wq8mJ1sT4u"
+)
 WALLET_EXAMPLE: Final = {
     "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
     "name": "alice",

@@ -38,7 +38,7 @@ class AuthViewSet(ApiViewSet):
         "Authenticate",
         body=wallet_serializers.CREDENTIALS,
         body_examples={"By name": {"wallet": "alice", "password": "test1234"}},
-        answer={"token": "kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE"},
+        answer={"token": wallet_serializers.BEARER_EXAMPLE},
         refusals=[
             errors.InvalidCredentials("Invalid credentials"),
             errors.ApiKeyEnded(),
@@ -52,6 +52,10 @@ class AuthViewSet(ApiViewSet):
         tag="wallets",
     )
     def create(self, request: Request) -> Response:
+        """
+        The token is valid for 365 days unless it is revoked. It has the shape of a JSON Web Token; its payload has the
+        `id` and `name` of the wallet, `iat`, `exp` and `iss`. It is not signed: treat it as a password.
+        """
         values = wallet_serializers.CREDENTIALS.read_body(request.data)
         with throttles.login(
             kind="wallet",
