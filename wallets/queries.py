@@ -278,20 +278,23 @@ class JsonPage(NamedTuple):
     json: str
     # The sort key of the last element if there is a next page, otherwise None.
     last: list[Any] | None
+    # The number of elements of the whole list; None if the statement does not count them.
+    total: int | None = None
 
 
-def page_of(rows: str, *position: str, is_whole: str = "true") -> str:
+def page_of(rows: str, *position: str, is_whole: str = "true", total: str = "NULL::bigint") -> str:
     """
     Return the SQL of a page, for `read_page` or an `OptimisticPage`.
 
     `rows` is the SQL of up to `fetch` rows in their order: the column `json` and those of the position, which may be
     cast (`"created_at::text"`). `is_whole` is an SQL condition: whether an optimistic query found the whole page.
+    `total` is the SQL of the number of rows of the whole list.
     """
     named = [column.partition("::") for column in position]
     last = ", ".join(f"(array_agg({name}))[(SELECT %(fetch)s::bigint - 1)]{cast}{type_}" for name, cast, type_ in named)
     return f"""
 SELECT string_agg(json, ',') FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
-       count(*) = (SELECT %(fetch)s::bigint), {last}, {is_whole}
+       count(*) = (SELECT %(fetch)s::bigint), {last}, {is_whole}, {total}
   FROM (SELECT *, row_number() OVER () AS place FROM ({rows}) AS listed) AS placed
 """  # noqa: S608 - constants
 
@@ -304,8 +307,8 @@ def read_page(statement: str, *, limit: int, arguments: Mapping[str, Any]) -> Js
 def _read_page(statement: str, limit: int, arguments: Mapping[str, Any]) -> tuple[JsonPage, bool]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {**arguments, "fetch": limit + 1})
-        json, has_more, *last, is_whole = cursor.fetchone()
-    return JsonPage(json or "", last if has_more else None), is_whole
+        json, has_more, *last, is_whole, total = cursor.fetchone()
+    return JsonPage(json or "", last if has_more else None, total), is_whole
 
 
 class OptimisticPage:

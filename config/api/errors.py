@@ -22,6 +22,7 @@ from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from config.api import dialects
 from config.api.treetracker import v2
 from config.web.pages import is_page
 from lockers import errors as lockers_errors
@@ -156,10 +157,15 @@ class RequestRefused(drf_errors.APIException):
 
 
 class Invalid(RequestRefused):
-    """A value of the path, the query or the body is invalid: 422."""
+    """
+    Values of the path, the query or the body are invalid: 422.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(422, message, name="Invalid")
+    v1 names the first of the problems, v2 all of them.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(422, problems[0], name="Invalid")
+        self.problems = problems
 
 
 def status_of(error: DomainError) -> int | None:
@@ -216,6 +222,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
                 status, message = v2.refusal(_action(context), error, status=status, message=message)
             extra = getattr(error, "extra", {})
             headers = dict(getattr(error, "headers", {}))
+        case Invalid() if dialects.is_v2(request):
+            status, message = error.status_code, ";".join(error.problems)
         case RequestRefused():
             status, message, headers = error.status_code, error.message, error.headers
         case drf_errors.MethodNotAllowed():

@@ -43,15 +43,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 Refusal = DomainError | errors.RequestRefused
 
 PAGE: Final[Mapping[str, Field]] = {
-    "limit": Number(1, 1000, from_text=True),
+    "limit": Number(1, 2000, from_text=True),
     "start": Number(1, from_text=True, required=False),
     "cursor": Text(maximum=1000, required=False),
 }
+# The same of a list with what v2 adds (`config.api.pagination.Later`).
+LATER_PAGE: Final[Mapping[str, Field]] = {**PAGE, "offset": Number(0, from_text=True, required=False)}
 _ABOUT: Final = {
     "limit": "The maximum number of rows.",
     "start": "The position of the first row, from 1. For deep pages follow the `Link` header instead.",
+    "offset": "The number of rows to skip; not together with `start`. For deep pages follow the `Link` header instead.",
+    "sort_by": "The field by which the list is sorted.",
+    "order": "The direction: ascending or descending.",
+    "before": "A date; the list ends with the transfers that were created on that day (UTC).",
+    "after": "A date or time; the list begins with the transfers that were created then.",
     "since": "A date or time; earlier events are omitted.",
-    "cursor": "The position in the `Link` header of the previous page; not together with `start`.",
+    "cursor": "The position in the `Link` header of the previous page; not together with `start` or `offset`.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}
 # The reason phrases of RFC 9110, which Python has since 3.13: the document must not depend on the version.

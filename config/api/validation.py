@@ -6,8 +6,8 @@ A serializer module declares shapes and calls `read`:
     TRANSFER = Shape(sender_wallet=Text(), receiver_wallet=Text(), bundle=Shape(bundle_size=Number(minimum=1)))
     values = TRANSFER.read(request.data)
 
-The first problem is raised as 422 (`Invalid`): fields in the order of declaration, then unknown ones. `read_query`
-reads query strings, with numbers as text. Missing optional fields are absent from the result.
+Problems are raised as 422 (`Invalid`): fields in the order of declaration, then unknown ones. `read_query` reads query
+strings, with numbers as text. Missing optional fields are absent from the result.
 """
 
 import re
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any, ClassVar, Final, Protocol
 from uuid import UUID
 
@@ -22,13 +23,18 @@ from django.http import QueryDict
 
 from config.api.errors import Invalid
 from wallets import names
+from wallets.errors import DomainError
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_LENIENT_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{1,40})?(e[+-]?[0-9]{1,2})?\s*", re.IGNORECASE | re.ASCII)
 _MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+ -][0-9]{2}:[0-9]{2})?)?",
+    r"(?P<year>[0-9]{4})(-(?P<month>[0-9]{2})(-(?P<day>[0-9]{2})"
+    r"([T ](?P<time>[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?)(?P<zone>Z|[+ -][0-9]{2}:[0-9]{2})?)?)?)?",
     re.IGNORECASE | re.ASCII,
 )
 _SAFE_INTEGER: Final = 2**53 - 1
+# A message for v2 that names every unknown parameter could be as long as the request.
+_PROBLEMS_AT_MOST: Final = 20
 
 
 class Field(Protocol):
@@ -44,7 +50,7 @@ class Field(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """A string, not empty by default."""
+    """A string, not empty by default. Choices are compared with regard to case."""
 
     minimum: int = 0
     maximum: int | None = None
@@ -54,7 +60,8 @@ class Text:
 
     def read(self, path: str, value: Any) -> str:
         if self.choices is not None and value not in self.choices:
-            raise Invalid(f'"{path}" must be one of [{", ".join(self.choices)}]')
+            also = [f'"{path}" is not allowed to be empty'] if value == "" else []
+            raise Invalid(f'"{path}" must be one of [{", ".join(self.choices)}]', *also)
         if not isinstance(value, str):
             raise Invalid(f'"{path}" must be a string')
         if not value and not self.may_be_empty:
@@ -70,27 +77,35 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """An integer. `from_text` also accepts a string, as in query strings and bundle sizes."""
+    """
+    An integer. `from_text` also accepts a string, as in query strings and bundle sizes.
+
+    `is_lenient` also reads blanks around it and exponents (`1e1`), as v2 does. `unfit` is the message, instead of those
+    of v1, if the number is below the minimum or no integer; `{}` in it is the name.
+    """
 
     minimum: int | None = None
     maximum: int | None = None
     from_text: bool = False
     required: bool = True
+    is_lenient: bool = False
+    unfit: str = ""
 
     def read(self, path: str, value: Any) -> int:
-        if isinstance(value, str) and self.from_text and _NUMBER.fullmatch(value):
-            value = Decimal(value)
+        number = _LENIENT_NUMBER if self.is_lenient else _NUMBER
+        if isinstance(value, str) and self.from_text and number.fullmatch(value):
+            value = Decimal(value.strip())
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Invalid(f'"{path}" must be a number')
         value = Decimal(value)
         if abs(value) > _SAFE_INTEGER:
             raise Invalid(f'"{path}" must be a safe number')
         if self.minimum is not None and value < self.minimum:
-            raise Invalid(f'"{path}" must be greater than or equal to {self.minimum}')
+            raise Invalid(self.unfit.format(path) or f'"{path}" must be greater than or equal to {self.minimum}')
         if self.maximum is not None and value > self.maximum:
             raise Invalid(f'"{path}" must be less than or equal to {self.maximum}')
         if value != int(value):
-            raise Invalid(f'"{path}" must be an integer')
+            raise Invalid(self.unfit.format(path) or f'"{path}" must be an integer')
         return int(value)
 
 
@@ -141,18 +156,23 @@ class Guid:
 
 @dataclass(frozen=True)
 class Moment:
-    """A date or a time in ISO 8601, in UTC without an offset."""
+    """
+    A year, a month, a date or a time in ISO 8601, in UTC without an offset. The result is its first instant, in UTC.
+
+    A blank may stand for the `T`. In an offset it stands for a plus sign, which a query string decodes as a blank.
+    """
 
     required: bool = True
 
     def read(self, path: str, value: Any) -> datetime:
         # The parser of the standard library also takes dates of weeks, which no later reader might.
-        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
             raise Invalid(f'"{path}" must be in ISO 8601 date format')
+        day = f"{found['year']}-{found['month'] or '01'}-{found['day'] or '01'}"
+        zone = (found["zone"] or "Z").replace(" ", "+").upper()
         try:
-            # An unescaped plus sign in a query string is decoded as a space.
-            parsed = datetime.fromisoformat(value.replace(" ", "+").upper())
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+            return datetime.fromisoformat(f"{day}T{found['time'] or '00:00'}{zone}").astimezone(UTC)
         except (ValueError, OverflowError):
             raise Invalid(f'"{path}" must be in ISO 8601 date format') from None
 
@@ -199,14 +219,25 @@ class Shape:
             raise Invalid(f'"{path}" must be of type object')
         prefix = f"{path}." if path and path != "value" else ""
         result = {}
+        problems: list[str] = []
         for name, each in self.fields.items():
             if name in value:
-                result[name] = each.read(prefix + name, value[name])
+                try:
+                    result[name] = each.read(prefix + name, value[name])
+                except Invalid as invalid:
+                    problems += invalid.problems
+                except DomainError:
+                    if problems:
+                        break
+                    raise
             elif each.required:
-                raise Invalid(f'"{prefix}{name}" is required')
-        for name in value:
-            if name not in self.fields:
-                raise Invalid(f'"{prefix}{shortened(name)}" is not allowed')
+                problems.append(f'"{prefix}{name}" is required')
+        problems += islice(
+            (f'"{prefix}{shortened(name)}" is not allowed' for name in value if name not in self.fields),
+            _PROBLEMS_AT_MOST,
+        )
+        if problems:
+            raise Invalid(*problems)
         return result
 
     def read_body(self, value: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def follow(caller: Any, path: Any, name: Any) -> Any:
         ("limit=0", '"limit" must be greater than or equal to 1'),
         ("limit=-1", '"limit" must be greater than or equal to 1'),
         ("limit=1.5", '"limit" must be an integer'),
-        ("limit=1001", '"limit" must be less than or equal to 1000'),
+        ("limit=2001", '"limit" must be less than or equal to 2000'),
         ("limit=1&start=0", '"start" must be greater than or equal to 1'),
         ("limit=1&start=abc", '"start" must be a number'),
         ("limit=1&start=9007199254740992", '"start" must be a safe number'),

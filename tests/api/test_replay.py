@@ -105,7 +105,7 @@ DIFFERENCES: dict[int, Difference] = {
     28: error("3", 403, NOT_VERIFIED),
     32: Difference("conventions", 200, {"wallets": [wallet("bobby", 2, 2500)]}),
     42: error("24", 422, '"limit" must be an integer'),
-    44: error("24", 422, '"limit" must be less than or equal to 1000'),
+    44: error("24", 422, '"limit" must be less than or equal to 2000'),
     62: error("27", 422, '"wallet" length must be at least 3 characters long'),
     64: error("30", 422, "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"),
     69: Difference("1", 200, {**wallet("bobby", 2, 2500), "display_name": None, "wallet": "bobby"}),

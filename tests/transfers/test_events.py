@@ -252,7 +252,7 @@ def test_events_are_shown_to_who_controls_the_wallet(busy: Any, bob: Caller, car
     ("query", "status", "message"),
     [
         ("", 422, '"limit" is required'),
-        ("limit=1001", 422, '"limit" must be less than or equal to 1000'),
+        ("limit=2001", 422, '"limit" must be less than or equal to 2000'),
         ("limit=1&since=", 422, '"since" must be in ISO 8601 date format'),
         ("limit=1&since=yesterday", 422, '"since" must be in ISO 8601 date format'),
         ("limit=1&since=2024-02-30", 422, '"since" must be in ISO 8601 date format'),

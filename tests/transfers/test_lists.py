@@ -105,7 +105,7 @@ def test_start_counts_from_one_at_any_depth(forest: Any) -> None:
         ("", 422, '"limit" is required'),
         ("limit=abc", 422, '"limit" must be a number'),
         ("limit=0", 422, '"limit" must be greater than or equal to 1'),
-        ("limit=1001", 422, '"limit" must be less than or equal to 1000'),
+        ("limit=2001", 422, '"limit" must be less than or equal to 2000'),
         ("limit=1&start=0", 422, '"start" must be greater than or equal to 1'),
         ("limit=1&state=foo", 422, '"state" must be one of [requested, pending, completed, cancelled, failed]'),
         ("limit=1&wallet=", 422, '"wallet" is not allowed to be empty'),

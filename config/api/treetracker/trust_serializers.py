@@ -5,6 +5,7 @@ from typing import Any, Final
 from config.api.errors import Invalid
 from config.api.json_schemas import OneOf
 from config.api.openapi import PAGE
+from config.api.pagination import MAXIMUM_LIMIT
 from config.api.validation import Guid, Number, Shape, Text
 from trusts.queries import TrustRow
 from trusts.states import TrustRequestType, TrustState, TrustType
@@ -23,7 +24,7 @@ TRUST_FILTERS: Final = {
     "type": Text(choices=TrustType.values, required=False),
     "request_type": Text(choices=TrustRequestType.values, required=False),
 }
-MAXIMUM_LIMIT: Final = 1000
+DEFAULT_LIMIT: Final = 1000
 # `limit` is optional in this list only, as in the public service.
 TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
 TRUST_PATH: Final = {"trust_relationship_id": Guid()}

@@ -38,7 +38,7 @@ class TrustViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """Trusts in which the caller, or a wallet that it manages, is a party."""
         page = pagination.read(
-            request, trust_serializers.TRUST_FILTERS, scope="trusts", default_limit=trust_serializers.MAXIMUM_LIMIT
+            request, trust_serializers.TRUST_FILTERS, scope="trusts", default_limit=trust_serializers.DEFAULT_LIMIT
         )
         rows = queries.trusts_page(
             wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
@@ -67,7 +67,7 @@ class TrustViewSet(ApiViewSet):
             request,
             trust_serializers.TRUST_FILTERS,
             scope="trusts of wallet",
-            default_limit=trust_serializers.MAXIMUM_LIMIT,
+            default_limit=trust_serializers.DEFAULT_LIMIT,
             parameters=[parsed],
         )
         rows = queries.trusts_of_wallet_page(
