@@ -22,7 +22,6 @@ from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
-from config.api import dialects
 from config.api.treetracker import v2
 from config.web.pages import is_page
 from lockers import errors as lockers_errors
@@ -222,7 +221,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
                 status, message = v2.refusal(_action(context), error, status=status, message=message)
             extra = getattr(error, "extra", {})
             headers = dict(getattr(error, "headers", {}))
-        case Invalid() if dialects.is_v2(request):
+        case Invalid() if v2.is_v2(request.path_info):
             status, message = error.status_code, ";".join(error.problems)
         case RequestRefused():
             status, message, headers = error.status_code, error.message, error.headers

@@ -25,8 +25,9 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import dialects, renderers
+from config.api import renderers
 from config.api.errors import Invalid
+from config.api.treetracker import v2
 from config.api.validation import Field, Number, Shape, Text
 from config.web.addresses import public_url
 from wallets.queries import JsonPage
@@ -171,7 +172,7 @@ def read(
 
     :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor belongs to another list
     """
-    is_v2 = later is not None and dialects.is_v2(request)
+    is_v2 = later is not None and v2.is_v2(request.path_info)
     # Whether v1 would refuse the request.
     is_later = is_v2 or (later is not None and not LATER_PARAMETERS.isdisjoint(request.query_params))
     if later is not None and is_v2:

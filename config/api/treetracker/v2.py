@@ -17,17 +17,6 @@ from wallets.errors import DomainError
 # Without the leading slash, as in a URL conf.
 PREFIX: Final = "wallet/v2/"
 
-# `limit` is optional. By the `scope` of `config.api.pagination.read`.
-DEFAULT_LIMITS: Final[Mapping[str, int]] = {
-    "wallets": 1000,
-    "tokens": 2000,
-    "history": 1000,
-    "transfers": 1000,
-    "tokens of transfer": 1000,
-    "trusts": 500,
-    "trusts of wallet": 500,
-}
-
 # Actions that answer with 201 instead of 200.
 CREATES: Final = frozenset({"WalletViewSet.create", "TrustViewSet.create", "BatchViewSet.create_wallets"})
 
