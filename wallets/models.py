@@ -32,6 +32,7 @@ class Wallet(models.Model):
     about = models.CharField(max_length=250, blank=True)
     display_name = models.CharField(max_length=30, blank=True)
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
+    cover_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - as logo_url
     created_at = models.DateTimeField(db_default=Now())
     # Pre-rendered JSON prefix for list responses, up to the token counts (denormalised for speed). PostgreSQL
     # maintains it (sql/schema/wallets_written.sql).

@@ -116,9 +116,20 @@ def test_a_wallet_is_shown_to_itself_and_to_its_manager_only(alice: Caller, bob:
     managed = alice.get(f"/wallets/{sapling.pk}")
 
     assert answer(own)[1]["wallet"] == "alice"
-    assert list(answer(managed)[1]) == [*FIELDS, "display_name", "wallet"]
+    assert list(answer(managed)[1]) == [*FIELDS, "cover_url", "display_name", "wallet"]
     assert answer(bob.get(f"/wallets/{sapling.pk}")) == NO_ACCESS
     assert answer(bob.get(f"/wallets/{alice.wallet.pk}")) == NO_ACCESS
+
+
+def test_a_single_wallet_shows_its_logo_and_its_cover(alice: Caller) -> None:
+    without = answer(alice.get(f"/wallets/{alice.wallet.pk}"))[1]
+    urls = {"logo_url": 'https://example.org/"a".png', "cover_url": "https://example.org/b.png?c=d"}
+    Wallet.objects.filter(pk=alice.wallet.pk).update(**urls)
+
+    assert [without[name] for name in urls] == [None, None]
+    assert answer(alice.get(f"/wallets/{alice.wallet.pk}"))[1] == {**without, **urls}
+    # The list of the public service has no cover.
+    assert list(answer(alice.get("/wallets?limit=1"))[1]["wallets"][0]) == FIELDS
 
 
 def test_a_wallet_is_changed_by_itself_and_by_its_manager_only(alice: Caller, bob: Caller, sapling: Any) -> None:

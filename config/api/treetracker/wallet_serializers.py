@@ -70,7 +70,12 @@ WALLET_EXAMPLE: Final = {
     "tokens_pending": 2,
 }
 # `wallet` repeats the name, for clients of the service's later version.
-ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, "display_name": Nullable("Alice"), "wallet": "alice"}
+ONE_WALLET_EXAMPLE: Final = {
+    **WALLET_EXAMPLE,
+    "cover_url": Nullable("https://example.org/trees.png"),
+    "display_name": Nullable("Alice"),
+    "wallet": "alice",
+}
 TOKEN_EXAMPLE: Final = {
     "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
     "capture_id": "f55ee0fe-383e-4e91-89f1-c179c3611730",
