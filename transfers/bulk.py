@@ -1,14 +1,19 @@
 """
-Batches: many bundles from one sender, or many new wallets, in one transaction, all or nothing.
+Batches: many bundles from one sender, or many new wallets, in one transaction.
 
 Each row is validated like a single request. All rows are checked before anything is refused, so that the client can
 fix its file at once. The number of statements does not grow with the rows, and one statement selects the tokens of
 all rows.
 
-Decided 2026-11-21: a name that is taken refuses the batch. The public service skips such rows, lists them in
-`wallets_already_exists`, and leaves it to the client to find out which wallets got their tokens.
+A batch of transfers is all or nothing. A batch of new wallets skips rows whose wallet exists and rows that can never be
+a wallet, and reports both, so that a file can be sent again. Only wallets that the batch creates get tokens, all of
+them or none.
+
+Decided 2026-11-29: rows of the wrong shape (no name, a name twice, an amount that is no number, an invalid URL) refuse
+the file, as in the public service, and so do amounts that the sender cannot cover.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
@@ -28,6 +33,8 @@ from wallets.models import Wallet
 # What one statement moves within its 30 s timeout on a busy machine: with eight processes on two cores 25,000 tokens
 # took 5 s and 250,000 took 46 s (2026-11-21).
 MAXIMUM_TOKENS: Final = 100_000
+_ABOUT: Final = "extra_wallet_data_about"
+_LONGEST_ABOUT: Final = 250
 
 
 class Row(NamedTuple):
@@ -43,11 +50,21 @@ class Row(NamedTuple):
 
 
 class Created(NamedTuple):
-    """The result of a batch of new wallets. `unsaved` are the names of wallets with a cover, which is not stored."""
+    """
+    The result of a batch of new wallets.
+
+    `pictured` counts the new wallets with a logo or a cover. `existing` are the errors of rows whose wallet exists, in
+    the order of the file, and `failures` those of other rows without a new wallet, by line.
+    """
 
     wallets: int
-    logos: int
-    unsaved: list[str]
+    pictured: int
+    existing: list[wallet_errors.WalletNameTaken]
+    failures: dict[int, wallet_errors.DomainError]
+
+
+class _Undone(Exception):
+    """Rolls a dry run back."""
 
 
 @retry_on_deadlock
@@ -55,7 +72,8 @@ def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_a
     """
     Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as a single send would.
 
-    `sender` and the rows name wallets by name or id. A row without an amount takes the default one.
+    `sender` and the rows name wallets by name or id. A row without an amount takes the default one; an amount of 0
+    transfers nothing.
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
@@ -75,53 +93,86 @@ def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_a
 
 @retry_on_deadlock
 def create_batch(
-    *, actor: Wallet, rows: Sequence[Row], sender: str | None = None, default_amount: int | None = None
+    *,
+    actor: Wallet,
+    rows: Sequence[Row],
+    sender: str | None = None,
+    default_amount: int | None = None,
+    is_dry_run: bool = False,
 ) -> Created:
     """
-    Create a wallet for each row, managed by the actor, and transfer a bundle from `sender` to each that has an amount.
+    Create the wallets of the rows that do not exist, managed by the actor, and transfer a bundle from `sender` to each
+    new wallet with an amount.
 
-    A row without an amount takes the default one, if any.
+    A row without an amount takes the default one, if any; an amount of 0 transfers nothing. A dry run does the same
+    and rolls it back.
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
-    :raises transfers.errors.RowsRefused: names that are taken, repeated or invalid, amounts without a sender
+    :raises transfers.errors.RowsRefused: rows of the wrong shape, repeated names, amounts without a sender
     :raises transfers.errors.BatchTooLarge: more than 100,000 tokens in all
-    :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all rows together ask
+    :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all new wallets together get
     """
     problems = _problems(rows)
+    failures: dict[int, wallet_errors.DomainError] = {}
     wallets: dict[int, wallet_operations.NewWallet] = {}
-    for row in rows:
+    for index, row in enumerate(rows):
         if row.line in problems:
+            continue
+        if row.amount and sender is None:
+            problems[row.line] = errors.RowInvalid(
+                "sender_wallet is required for transfer", column=errors.AMOUNT_COLUMN
+            )
             continue
         try:
             key = wallet_operations.validate_new_name(row.wallet_name)
-            if row.amount is not None and sender is None:
-                raise errors.RowInvalid("sender_wallet is required for transfer", column=errors.AMOUNT_COLUMN)
+            if len(row.about) > _LONGEST_ABOUT:
+                raise errors.RowInvalid(
+                    f'"[{index}].{_ABOUT}" length must be less than or equal to {_LONGEST_ABOUT} characters long',
+                    column=_ABOUT,
+                )
         except (errors.RowInvalid, wallet_errors.InvalidWalletName, wallet_errors.WalletNameLength) as error:
-            problems[row.line] = error
+            failures[row.line] = error
         else:
             wallets[row.line] = wallet_operations.NewWallet(
-                uuid4(), row.wallet_name, key, row.about, row.logo_url or None
+                uuid4(), row.wallet_name, key, row.about, row.logo_url or None, row.cover_url or None
             )
-    with transaction.atomic(savepoint=False):
+    if problems:
+        raise errors.RowsRefused(problems)
+    created: set[UUID] = set()
+    with contextlib.suppress(_Undone), transaction.atomic(savepoint=is_dry_run):
         source = None if sender is None else _sender(sender)
         if wallets:
             created = wallet_operations.create_wallets(wallets=list(wallets.values()), creator=actor)
-            for line, wallet in wallets.items():
-                if wallet.id not in created:
-                    problems[line] = wallet_errors.WalletNameTaken(f"The wallet '{wallet.name}' already exists")
-        if problems:
-            raise errors.RowsRefused(problems)
-        trust_operations.grant_management(actor=actor, wallet_ids=[wallet.id for wallet in wallets.values()])
-        paid = [row for row in rows if row.amount is not None or default_amount is not None]
+        if created:
+            trust_operations.grant_management(
+                actor=actor, wallet_ids=[wallet.id for wallet in wallets.values() if wallet.id in created]
+            )
+        paid = [
+            row
+            for row in rows
+            if row.line in wallets and wallets[row.line].id in created and _size(row, default_amount)
+        ]
         if source is not None and paid:
             targets = [wallet_queries.WalletReference(id=wallets[row.line].id) for row in paid]
             _send(actor=actor, source=source, rows=paid, default_amount=default_amount, problems={}, targets=targets)
+        if is_dry_run:
+            raise _Undone
     return Created(
-        wallets=len(rows),
-        logos=sum(bool(row.logo_url) for row in rows),
-        unsaved=[row.wallet_name for row in rows if row.cover_url],
+        wallets=len(created),
+        pictured=sum(bool(new.logo_url or new.cover_url) for new in wallets.values() if new.id in created),
+        existing=[
+            wallet_errors.WalletNameTaken(f"The wallet '{new.name}' already exists")
+            for new in wallets.values()
+            if new.id not in created
+        ],
+        failures=failures,
     )
+
+
+def _size(row: Row, default_amount: int | None) -> int | None:
+    """Return how many tokens a row transfers, or None if neither it nor the batch says."""
+    return default_amount if row.amount is None else row.amount
 
 
 def _problems(rows: Sequence[Row]) -> dict[int, wallet_errors.DomainError]:
@@ -174,13 +225,16 @@ def _send(
         elif decision.state == "foreign":
             problems[row.line] = errors.NeitherWalletControlled()
         else:
-            size = default_amount if row.amount is None else row.amount
+            size = _size(row, default_amount)
             assert size is not None
             assert decision.state is not None
-            decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, TransferState(decision.state)))
+            if size:
+                decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, TransferState(decision.state)))
     _refuse_duplicates(rows, decisions, problems)
     if problems:
         raise errors.RowsRefused(problems)
+    if not decided:
+        return
     total = sum(row.size for row in decided)
     if total > MAXIMUM_TOKENS:
         held = counters.token_counts([source.pk])[source.pk]

@@ -1,7 +1,7 @@
 """Refusals of the transfers app. The texts are part of the interface: clients compare them."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from wallets.errors import DomainError
@@ -169,10 +169,13 @@ class RowsRefused(DomainError):
             if len(texts) > _TOLD_AT_ONCE:
                 message += f"; and {len(texts) - _TOLD_AT_ONCE} more"
         super().__init__(message)
-        self.extra = {
-            "rows": [
-                # An error that names no column is about the wallet of the row.
-                {"line": line, "column": getattr(error, "column", WALLET_COLUMN), "message": str(error)}
-                for line, error in self.problems.items()
-            ]
-        }
+        self.extra = {"rows": rows(self.problems)}
+
+
+def rows(problems: Mapping[int, DomainError]) -> list[dict[str, Any]]:
+    """Name refused rows of a batch by line, column and message. `problems` are the errors by line, in order."""
+    return [
+        # An error that names no column is about the wallet of the row.
+        {"line": line, "column": getattr(error, "column", WALLET_COLUMN), "message": str(error)}
+        for line, error in problems.items()
+    ]

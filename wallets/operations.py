@@ -73,22 +73,23 @@ class NewWallet(NamedTuple):
     name_key: str
     about: str
     logo_url: str | None
+    cover_url: str | None
 
 
 def create_wallets(*, wallets: Sequence[NewWallet], creator: Wallet) -> set[UUID]:
     """
     Create wallets without a manager, and return the ids of those whose name was free.
 
-    The caller has opened a transaction, got distinct keys from `validate_new_name`, and rolls back if an id is
-    missing in the result.
+    The caller has opened a transaction and got distinct keys from `validate_new_name`.
     """
     with connection.cursor() as cursor:
         # In the order of the names, so that two batches with the same names do not deadlock.
         cursor.execute(
-            "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name, logo_url, created_at)"
-            " SELECT id, name, name_key, '', about, '', logo_url, statement_timestamp()"
-            "   FROM (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])"
-            "                    AS wallet (id, name, name_key, about, logo_url)"
+            "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name,"
+            "                            logo_url, cover_url, created_at)"
+            " SELECT id, name, name_key, '', about, '', logo_url, cover_url, statement_timestamp()"
+            "   FROM (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
+            "                    AS wallet (id, name, name_key, about, logo_url, cover_url)"
             '          ORDER BY name_key COLLATE "C") AS wallet'
             " ON CONFLICT (name_key) DO NOTHING RETURNING id",
             [list(column) for column in zip(*wallets, strict=True)],

@@ -58,6 +58,7 @@ _ABOUT: Final = {
     "before": "A date; the list ends with the transfers that were created on that day (UTC).",
     "after": "A date or time; the list begins with the transfers that were created then.",
     "since": "A date or time; earlier events are omitted.",
+    "dry_run": "`true`: say what would be done, and do nothing.",
     "cursor": "The position in the `Link` header of the previous page; not together with `start` or `offset`.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}

@@ -14,7 +14,7 @@ from config.api.errors import RequestRefused
 
 MAXIMUM_BYTES: Final = 100 * 1024  # the limit of the public service
 MAXIMUM_LIST_BYTES: Final = 1024 * 1024  # 10,000 token ids are 390 kB
-MAXIMUM_FORM_BYTES: Final = 2 * 1024 * 1024  # 2,500 rows with a name and a description of usual length are 500 kB
+MAXIMUM_FORM_BYTES: Final = 4 * 1024 * 1024  # 10,000 rows with a name and a description of usual length are 2 MB
 MAXIMUM_DEPTH: Final = 64
 MAXIMUM_DIGITS: Final = 308
 
@@ -51,7 +51,7 @@ class StrictJSONParser(BaseParser):
 
 
 class FormParser(MultiPartParser):
-    """A form with one small file. A body above 2 MiB is 413, without reading it."""
+    """A form with small files. A body above 4 MiB is 413, without reading it."""
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None

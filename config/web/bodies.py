@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 # The largest import of coins, and the largest other body: a form.
 LARGEST_IMPORT: Final = 21 * 1024 * 1024
-LARGEST_BODY: Final = 3 * 1024 * 1024
+LARGEST_BODY: Final = 5 * 1024 * 1024
 # Larger bodies arrive in pieces and count against ROOM_FOR_BODIES.
 SMALL: Final = 16 * 1024
 ROOM_FOR_BODIES: Final = 96 * 1024 * 1024

@@ -50,16 +50,16 @@ def test_batches_and_single_transfers_share_a_wallet_without_a_deadlock(stocked:
     assert_sound()
 
 
-def test_batches_that_create_the_same_wallets_create_them_once(stocked: Wallet) -> None:
+def test_batches_that_create_the_same_wallets_create_and_pay_them_once(stocked: Wallet) -> None:
     wanted = [bulk.Row(2, "oak", 1), bulk.Row(3, "elm", 2)]
 
     def create() -> str:
-        bulk.create_batch(actor=stocked, rows=wanted, sender="alice")
-        return "created"
+        done = bulk.create_batch(actor=stocked, rows=wanted, sender="alice")
+        return f"{done.wallets} created, {len(done.existing)} exist"
 
     outcomes = race([create] * 8)
 
-    assert kinds(outcomes) == {"created": 1, "RowsRefused": 7}
+    assert kinds(outcomes) == {"2 created, 0 exist": 1, "0 created, 2 exist": 7}
     assert Wallet.objects.filter(name__in=["oak", "elm"]).count() == 2
     assert Token.objects.filter(wallet=stocked).count() == 37
     assert_sound()

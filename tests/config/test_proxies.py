@@ -146,7 +146,7 @@ def refusals_are_in_each_dialect(api: httpx.Client, bearer: dict[str, str]) -> N
     assert without.status_code == 401
     assert "status" in without.json()
     large = api.post(
-        "/transfers", content=b" " * (4 * 1024 * 1024), headers=bearer | {"content-type": "application/json"}
+        "/transfers", content=b" " * (6 * 1024 * 1024), headers=bearer | {"content-type": "application/json"}
     )
     assert (large.status_code, large.json()["code"]) == (413, 413)
 

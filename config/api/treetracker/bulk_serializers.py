@@ -8,30 +8,36 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
 from config.api.errors import Invalid
-from config.api.validation import Field, Number, Shape, Text, shortened
+from config.api.json_schemas import Sometimes
+from config.api.validation import Field, Flag, Number, Shape, Text, shortened
 from transfers import bulk, errors, tables
 
-MAXIMUM_ROWS: Final = 2500
+MAXIMUM_ROWS: Final = 10_000
 _URL: Final = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 
-_AMOUNT: Final = Number(minimum=1, from_text=True, required=False)
+# 0 is none, also where the default is not.
+_AMOUNT: Final = Number(minimum=0, from_text=True, required=False)
 FORM: Final = Shape({"sender_wallet": Text(), "token_transfer_amount_default": _AMOUNT})
 CREATION_FORM: Final = Shape({"sender_wallet": Text(required=False), "token_transfer_amount_default": _AMOUNT})
 
 _COLUMNS: Final[Mapping[str, Field]] = {"wallet_name": Text(), "token_transfer_amount_overwrite": _AMOUNT}
 _CREATION_COLUMNS: Final[Mapping[str, Field]] = {
     **_COLUMNS,
-    "extra_wallet_data_about": Text(maximum=250, required=False),
+    "extra_wallet_data_about": Text(required=False),
     "extra_wallet_data_logo_url": Text(maximum=2048, required=False),
     "extra_wallet_data_cover_url": Text(maximum=2048, required=False),
 }
 
+CREATION_QUERY: Final = {"dry_run": Flag(from_text=True, required=False)}
+
 CREATED_EXAMPLE: Final = {
     "wallets_created": 2,
-    "wallets_already_exists": [],
-    "wallet_other_failure_count": 0,
+    "wallets_already_exists": ["The wallet 'sapling' already exists"],
+    "wallet_other_failure_count": 1,
     "extra_wallet_information_saved": 0,
     "extraWalletInformationNotSaved": [],
+    "rows": Sometimes([{"line": 4, "column": "wallet_name", "message": "invalid wallet name:no body"}]),
+    "dry_run": Sometimes(True),
 }
 TRANSFERRED: Final = {"message": "batch transfer successfull"}
 
@@ -57,15 +63,27 @@ def read_creation(form: QueryDict) -> Batch:
     return batch
 
 
-def created(result: bulk.Created) -> dict[str, Any]:
-    """Write the answer of `POST /wallets/batch-create-wallet`; a batch with other failures is refused as a whole."""
-    return {
+def read_creation_query(query: QueryDict) -> bool:
+    """Return whether the request asks for a dry run."""
+    return bool(Shape(CREATION_QUERY).read_query(query).get("dry_run", False))
+
+
+def created(result: bulk.Created, *, is_dry_run: bool) -> dict[str, Any]:
+    """
+    Write the answer of `POST /wallets/batch-create-wallet`. It has `rows` if rows failed, and `dry_run` if it is one.
+    """
+    answer: dict[str, Any] = {
         "wallets_created": result.wallets,
-        "wallets_already_exists": [],
-        "wallet_other_failure_count": 0,
-        "extra_wallet_information_saved": result.logos,
-        "extraWalletInformationNotSaved": [f"{name} cover_url is not stored" for name in result.unsaved],
+        "wallets_already_exists": [str(error) for error in result.existing],
+        "wallet_other_failure_count": len(result.failures),
+        "extra_wallet_information_saved": result.pictured,
+        "extraWalletInformationNotSaved": [],
     }
+    if result.failures:
+        answer["rows"] = errors.rows(result.failures)
+    if is_dry_run:
+        answer["dry_run"] = True
+    return answer
 
 
 def _read(form: QueryDict, shape: Shape, columns: Mapping[str, Field]) -> Batch:

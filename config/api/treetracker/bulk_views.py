@@ -32,18 +32,18 @@ _REFUSALS: list[Refusal] = [
 
 
 class BatchViewSet(ApiViewSet):
-    """Many wallets or transfers from one CSV file: all or nothing."""
+    """Many wallets or transfers from one CSV file."""
 
     parser_classes = [FormParser]
 
     @describe(
         "Create wallets from a file",
+        query=bulk_serializers.CREATION_QUERY,
         form=bulk_serializers.CREATION_FORM,
         file="csv",
         answer=bulk_serializers.CREATED_EXAMPLE,
         refusals=[
             *_REFUSALS,
-            errors.RowsRefused({2: wallet_errors.WalletNameTaken("The wallet 'sapling' already exists")}),
             errors.RowsRefused({2: _NO_WALLET}),
         ],
         is_idempotent=True,
@@ -51,18 +51,30 @@ class BatchViewSet(ApiViewSet):
     )
     def create_wallets(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
-        its media type, and the columns `wallet_name` and, as you like,
-        `token_transfer_amount_overwrite`, `extra_wallet_data_about`, `extra_wallet_data_logo_url`. The caller manages
-        the new wallets; those with an amount get that number of tokens from `sender_wallet`. If one row is
-        refused, nothing is done, and `rows` names each refused row by its line and column.
+        The CSV file `csv` has up to 10,000 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and, as you like, `token_transfer_amount_overwrite`,
+        `extra_wallet_data_about`, `extra_wallet_data_logo_url`, `extra_wallet_data_cover_url`. The caller manages the
+        new wallets; those with an amount above 0 get that number of tokens from `sender_wallet`.
+
+        The same file can be sent again. A row whose wallet exists is skipped and listed in `wallets_already_exists`;
+        a row whose name cannot be that of a wallet is skipped, counted in `wallet_other_failure_count` and named in
+        `rows` by its line and column. All other rows have their effect in one transaction. A row of the wrong shape
+        refuses the file, and so do more tokens than `sender_wallet` has: then nothing is done, and `rows` names
+        each refused row.
+
+        With `dry_run=true` the answer says what would be done, with `"dry_run": true`, and nothing is done.
         """
+        is_dry_run = bulk_serializers.read_creation_query(request.query_params)
         _check_access(request)
         batch = bulk_serializers.read_creation(form_of(request))
         result = bulk.create_batch(
-            actor=caller(request), rows=batch.rows, sender=batch.sender, default_amount=batch.default_amount
+            actor=caller(request),
+            rows=batch.rows,
+            sender=batch.sender,
+            default_amount=batch.default_amount,
+            is_dry_run=is_dry_run,
         )
-        return Response(bulk_serializers.created(result))
+        return Response(bulk_serializers.created(result, is_dry_run=is_dry_run))
 
     @describe(
         "Transfer tokens as a file says",
@@ -81,11 +93,11 @@ class BatchViewSet(ApiViewSet):
     )
     def transfer(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 2,500 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
-        its media type, and the columns `wallet_name` and
-        `token_transfer_amount_overwrite`. Each row is a bundle from `sender_wallet`, which completes at once or waits
-        for an answer as if it were sent alone. If one row is refused nothing is done, and `rows` names each refused
-        row by its line and column.
+        The CSV file `csv` has up to 10,000 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
+        its media type, and the columns `wallet_name` and `token_transfer_amount_overwrite`. Each row is a bundle from
+        `sender_wallet`, which completes at once or waits for an answer as if it were sent alone; a row with the amount
+        0 transfers nothing. If one row is refused nothing is done, and `rows` names each refused row by its line and
+        column.
         """
         _check_access(request)
         batch = bulk_serializers.read_transfers(form_of(request))
