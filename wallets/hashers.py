@@ -28,7 +28,9 @@ class TreetrackerHasher(BasePasswordHasher):
         return f"{self.algorithm}${salt}${digest}"
 
     def decode(self, encoded: str) -> dict[str, str]:
-        algorithm, salt, digest = encoded.split("$", 2)
+        # The salt is any text, so it may hold the separator; the digest does not.
+        algorithm, _, rest = encoded.partition("$")
+        salt, _, digest = rest.rpartition("$")
         return {"algorithm": algorithm, "salt": salt, "hash": digest}
 
     def verify(self, password: str, encoded: str) -> bool:

@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "trusts",
     "transfers",
     "lockers",
+    "config.treetracker_import",
 ]
 
 MIDDLEWARE = [
