@@ -28,7 +28,7 @@ SELECT id, name, kept, kept_name
                 SELECT id, name, name_key, false, created_at, 0 FROM wallets_wallet AS here
                  WHERE NOT EXISTS (SELECT FROM import_wallet AS wallet WHERE wallet.id = here.id)) AS wallet
         WINDOW same AS (PARTITION BY name_key ORDER BY side, is_empty, created_at, id)) AS found
- WHERE place > 1 AND side = 1 ORDER BY id
+ WHERE place > 1 AND side = 1 ORDER BY kept, place
 """
 
 

@@ -124,6 +124,11 @@ def an_id(name: str) -> UUID:
     return uuid5(UUID(int=7), name)
 
 
+def step_id(token: UUID, transfer: UUID) -> UUID:
+    """The id of the transaction of a token and a transfer."""
+    return an_id(f"{token} {transfer}")
+
+
 def hashed(password: str, salt: str) -> str:
     return hmac.new(salt.encode(), password.encode(), hashlib.sha512).hexdigest()
 
@@ -209,7 +214,7 @@ class Service:
         self, token: UUID, transfer: UUID, source: UUID, destination: UUID, *, at: str = "2023-02-01", **more: Any
     ) -> UUID:
         """A transaction; its id is made of those of token and transfer."""
-        values = {"id": an_id(f"{token} {transfer}"), "processed_at": at}
+        values = {"id": step_id(token, transfer), "processed_at": at}
         return self.add(
             "transaction", token_id=token, transfer_id=transfer, source_wallet_id=source,
             destination_wallet_id=destination, **(values | more),

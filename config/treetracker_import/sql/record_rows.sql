@@ -4,7 +4,8 @@ INSERT INTO treetracker_import_importedrow AS recorded (kind, source_id, source,
 SELECT row.kind, row.id, row.source, row.written, coalesce(found.text, '') FROM (
     SELECT 'wallet' AS kind, wallet.id, jsonb_object_agg(field.name, value.there) AS source,
            jsonb_object_agg(field.name,
-               CASE WHEN old.source ->> field.name = value.there THEN old.written ->> field.name ELSE value.here END) AS written
+               CASE value.there WHEN old.source ->> field.name THEN old.written ->> field.name
+                                                            ELSE value.here END) AS written
       FROM import_wallet AS wallet JOIN wallets_wallet AS here ON here.id = wallet.id
       LEFT JOIN treetracker_import_importedrow AS old ON old.kind = 'wallet' AND old.source_id = wallet.id
      CROSS JOIN unnest(%(fields)s::text[]) AS field (name)
