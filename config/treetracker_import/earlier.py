@@ -117,6 +117,16 @@ def _look_at_tokens() -> None:
 
 
 def _look_at_transfers() -> None:
+    # What an earlier decision left to Coppice is not asked again.
+    run(
+        "UPDATE import_token AS token SET came_from = (row.source ->> 'wallet')::uuid"
+        "  FROM treetracker_import_importedrow AS row WHERE row.kind = 'token' AND row.source_id = token.id"
+    )
+    run(
+        "DELETE FROM import_transaction AS step USING treetracker_import_importedrow AS row"
+        " WHERE row.kind = 'token' AND row.source_id = step.token_id"
+        "   AND step.processed_at <= (row.source ->> 'until')::timestamptz"
+    )
     run(statement("forget_known_history"))
     changed = (
         "SELECT transfer.id, format('was %%s, is %%s; here %%s', row.source ->> 'state', transfer.state, here.state),"
@@ -132,6 +142,11 @@ def _look_at_transfers() -> None:
         "   AND here.state = row.written ->> 'state' IS NOT TRUE",
         action="refuse",
     )  # fmt: skip
+    run(
+        "UPDATE import_token AS token SET is_kept_here = true, is_decided = true"
+        "  FROM import_finding AS finding JOIN import_transaction AS step ON step.transfer_id = finding.id"
+        " WHERE step.token_id = token.id AND finding.kind = 'transfer_conflict' AND finding.action = 'here'"
+    )
     run(
         "DELETE FROM import_transaction AS step USING import_finding AS finding"
         " WHERE finding.id = step.transfer_id AND finding.kind = 'transfer_conflict' AND finding.action = 'here'"
@@ -155,7 +170,7 @@ def _look_at_moved_tokens() -> None:
     )
     # It moved here if its last arrival is not of an import; or a transfer of Coppice reserves it.
     moved_here = (
-        "(NOT EXISTS (SELECT FROM treetracker_import_importrun AS run"
+        "(token.here_wallet_id <> token.came_from OR NOT EXISTS (SELECT FROM treetracker_import_importrun AS run"
         "              WHERE token.here_arrival BETWEEN run.first_arrival AND run.last_arrival)"
         " OR EXISTS (SELECT FROM transfers_transfer AS transfer WHERE transfer.id = token.here_pending_id"
         "               AND NOT EXISTS (SELECT FROM treetracker_import_importrun AS run"
@@ -172,6 +187,10 @@ def _look_at_moved_tokens() -> None:
         f"UPDATE import_token AS token SET is_kept_here = true WHERE NOT is_new AND {moved_here}"  # noqa: S608
         "   AND NOT EXISTS (SELECT FROM import_finding AS finding WHERE finding.id = token.id"
         "                      AND finding.kind = 'token_conflict' AND finding.action = 'there')"
+    )
+    run(
+        "UPDATE import_token AS token SET is_decided = true FROM import_finding AS finding"
+        " WHERE finding.id = token.id AND finding.kind = 'token_conflict' AND finding.action = 'here'"
     )
     # A token that a transfer of Coppice reserves cannot be taken from it.
     run(

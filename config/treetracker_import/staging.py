@@ -22,7 +22,7 @@ _MORE: Final = {
     # Where a token is in Coppice before this import, how often it moved, and which transfer reserves it.
     "token": """, is_new boolean DEFAULT true, here_wallet_id uuid, here_moves integer,
         here_arrival bigint, here_pending_id uuid,
-        came_from uuid, is_kept_here boolean DEFAULT false""",
+        came_from uuid, is_kept_here boolean DEFAULT false, is_decided boolean DEFAULT false""",
     # What becomes of a transfer: new; complete, cancel or fail one that is open in Coppice; kept as it is in Coppice;
     # left_out. `size`: how many
     # tokens it asks for, NULL if it does not say so.

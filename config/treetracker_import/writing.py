@@ -133,6 +133,10 @@ def _number(written: Written) -> None:
     written.number_base = _base("wallets_event_number")
     written.arrival_base = _base("transfers_arrival")
     run(statement("number_transfers"), {"base": written.number_base})
+    run(
+        "UPDATE import_group AS planned SET number = here.number FROM transfers_transfer AS here"
+        " WHERE planned.is_known AND here.id = planned.id"
+    )
     run("CREATE INDEX ON import_group (number)")
     run("ANALYZE import_group")
     ((written.last_number,),) = rows(
@@ -229,7 +233,13 @@ def _count() -> None:
 
 def record(*, written: Written, source: str, snapshot_at: datetime, findings: dict[str, int]) -> None:
     """Store what was imported, for the next import."""
-    run(statement("record_rows"), {"fields": list(FIELDS)})
+    run(statement("record_rows"), {"fields": list(FIELDS), "at": snapshot_at})
+    # A token that was taken over after all is one like the others.
+    run(
+        "DELETE FROM treetracker_import_importedrow AS row USING import_finding AS finding"
+        " WHERE row.kind = 'token' AND row.source_id = finding.id"
+        "   AND finding.kind = 'token_conflict' AND finding.action = 'there'"
+    )
     ImportRun.objects.create(
         source=source[:250],
         snapshot_at=snapshot_at,

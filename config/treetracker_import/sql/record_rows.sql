@@ -42,6 +42,10 @@ SELECT row.kind, row.id, row.source, row.written, coalesce(found.text, '') FROM 
       FROM import_transfer AS transfer LEFT JOIN transfers_transfer AS here ON here.id = transfer.id
      WHERE fate IN ('left_out', 'kept')
      UNION ALL
+    SELECT 'token', id, jsonb_build_object('wallet', wallet_id, 'until', %(at)s::timestamptz),
+           jsonb_build_object('wallet', here_wallet_id)
+      FROM import_token WHERE is_decided
+     UNION ALL
     SELECT 'correction', id, '{}', jsonb_build_object('tokens', token_count) FROM import_group WHERE is_made
 ) AS row
   LEFT JOIN (SELECT id,

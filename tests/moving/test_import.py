@@ -1,0 +1,249 @@
+"""The command: credentials that keep working, refusals, and that nothing stays of an import that fails."""
+
+import json
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management.base import CommandError
+from django.db import connection
+from rest_framework.test import APIClient
+
+from config.management.commands.import_treetracker import moment
+from config.treetracker_import import checks, writing
+from config.treetracker_import.models import ImportedRow, ImportRun
+from config.treetracker_import.source import opened
+from tests.moving.conftest import imported
+from tests.moving.service import Service, an_id, hashed
+from tests.moving.test_findings import everything, plant_history, plant_open_transfers
+from wallets.models import Token, Wallet
+
+
+def log_in(key: str, name: str, password: str) -> Any:
+    return APIClient().post(
+        "/wallet/auth", {"wallet": name, "password": password}, format="json", headers={"TREETRACKER-API-KEY": key}
+    )
+
+
+def test_a_partner_goes_on_with_the_same_key_and_password(peer: Service) -> None:
+    key = "partner-key-of-the-old-service"
+    one, two = peer.wallet("anna", password="acorns & oaks"), peer.wallet("bert")
+    peer.wallet("salted", password="x")
+    # The text of the salt is the key, whatever it is.
+    peer.change("wallet", an_id("salted"), salt="a$b$c", password=hashed("päss", "a$b$c"))
+    peer.trust("manages", one, two, "manage")
+    tokens = [peer.token(f"t{n}", two) for n in range(3)]
+    peer.moved("sent", two, one, [tokens[0]])
+    peer.add("api_key", key=key, name="partner", tree_token_api_access=True)
+    imported(peer)
+    before = Wallet.objects.get(pk=one).password
+
+    assert log_in(key, "anna", "acorns and oaks").status_code == 401
+    answer = log_in(key, "anna", "acorns & oaks")
+
+    assert answer.status_code == 200
+    after = Wallet.objects.get(pk=one).password
+    assert before.startswith("treetracker_hmac_sha512$")
+    assert not after.startswith("treetracker_hmac_sha512$")
+    assert log_in(key, "anna", "acorns & oaks").status_code == 200
+    assert Wallet.objects.get(pk=one).password == after
+    assert log_in(key, "salted", "päss").status_code == 200
+    client = APIClient(headers={"TREETRACKER-API-KEY": key, "Authorization": f"Bearer {answer.json()['token']}"})
+    listed = client.get("/wallet/wallets?limit=10").json()["wallets"]
+    assert {(wallet["name"], wallet["id"], wallet["tokens_in_wallet"]) for wallet in listed} == {
+        ("anna", str(one), 1), ("bert", str(two), 2),
+    }  # fmt: skip
+    history = client.get(f"/wallet/tokens/{tokens[0]}/transactions?limit=10").json()["history"]
+    assert [(each["sender_wallet"], each["receiver_wallet"]) for each in history] == [("bert", "anna")]
+    moved = client.get("/wallet/transfers?limit=10").json()["transfers"]
+    assert [(each["id"], each["state"], each["created_at"]) for each in moved] == [
+        (str(an_id("sent")), "completed", "2023-02-01T00:00:00.000Z")
+    ]
+    sent = client.post(
+        "/wallet/transfers",
+        {"sender_wallet": "bert", "receiver_wallet": "anna", "bundle": {"bundle_size": 2}},
+        format="json",
+    )
+    assert (sent.status_code, sent.json()["state"]) == (201, "completed")
+
+
+def test_the_record_holds_no_secret(peer: Service) -> None:
+    peer.wallet("anna", password="secret")
+    peer.add("api_key", key="a" * 32)
+    imported(peer)
+
+    recorded = json.dumps(list(ImportedRow.objects.values_list("source", "written", "note")))
+
+    assert Wallet.objects.get().password.rpartition("$")[2] not in recorded
+    assert "a" * 32 not in recorded
+
+
+@pytest.mark.parametrize("place", ["_write_history", "_count", "record"])
+def test_nothing_stays_of_an_import_that_fails(peer: Service, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    plant_history(peer)
+    plant_open_transfers(peer)
+    before = everything()
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise psycopg.errors.DiskFull("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, place, fail)
+        with pytest.raises(psycopg.errors.DiskFull, match="no space left"):
+            imported(peer)
+
+    assert everything() == before
+    assert not ImportRun.objects.exists()
+    assert not ImportedRow.objects.exists()
+    imported(peer)
+    assert ImportRun.objects.count() == 1
+
+
+def test_nothing_stays_if_the_sides_differ_or_the_audit_finds_something(
+    peer: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = peer.wallet("anna", password="secret")
+    peer.token("t0", one)
+    before = everything()
+    # A token that the import loses, one that it puts elsewhere, and what only the audit sees.
+    for change, said in (
+        ("DELETE FROM transfers_issue", "issue"),
+        ("UPDATE wallets_token SET wallet_id = gen_random_uuid()", f"Wallet {one} has 1 tokens in the source and 0"),
+        ("DELETE FROM wallets_token", "1 tokens of the source are not in Coppice"),
+        ("UPDATE wallets_wallet SET password = ''", "1 wallets could not log in"),
+    ):
+        whole = writing._count
+
+        def damage(change: str = change, whole: Any = whole) -> None:
+            whole()
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL session_replication_role = replica")
+                cursor.execute(change)
+                cursor.execute("SET LOCAL session_replication_role = origin")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "_count", damage)
+            with pytest.raises(CommandError, match=said):
+                imported(peer)
+        assert everything() == before
+    assert list(checks.audit()) == []
+
+
+def test_the_source_is_read_in_a_read_only_transaction(peer: Service) -> None:
+    with opened(peer.dsn) as source, pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match="read-only"):
+        source.connection.execute("CREATE TABLE wallet.mine ()")
+    peer.wallet("anna")
+    with opened(peer.dsn) as source:
+        source.connection.execute("SELECT FROM wallet.wallet")
+        peer.wallet("bert")
+        row = source.connection.execute("SELECT count(*) FROM wallet.wallet").fetchone()
+    assert row == (1,)
+
+
+def test_a_source_that_cannot_be_read_is_refused_in_words(peer: Service, service_url: str) -> None:
+    for dsn, options, said in (
+        ("postgresql://user:secret@127.0.0.1:1/x", {}, "The source does not answer"),
+        ("postgresql://user:secret@host/x?nonsense=secret", {}, "The DSN is not a URL"),
+        (service_url, {"schema": "elsewhere"}, "The schema elsewhere has no table wallet"),
+    ):
+        with pytest.raises(CommandError, match=said) as caught:
+            imported(Service(peer.connection, dsn, "", ""), **options)
+        assert "secret" not in str(caught.value)
+    peer.run("ALTER TABLE wallet.token DROP COLUMN capture_id")
+    with pytest.raises(CommandError, match=r"The table wallet\.token has no column capture_id"):
+        imported(peer)
+    peer.run("ALTER TABLE wallet.wallet RENAME TO other")
+    with pytest.raises(CommandError, match="No table wallet in the schemas wallet and public"):
+        imported(peer)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no json", "cannot be read"),
+        ({"format": 2, "decisions": []}, "is not"),
+        ({"format": 1, "decisions": [{"kind": "name_alike"}]}, "decision 1: it has the fields kind and action"),
+        ({"format": 1, "decisions": [{"kind": "x", "action": "keep"}]}, "there is no kind 'x'"),
+        ({"format": 1, "decisions": [{"kind": "name_alike", "action": "fail"}]}, "the action is one of refuse, rename"),
+        ({"format": 1, "decisions": [{"kind": "name_alike", "action": "rename", "id": "x"}]}, "the id is not a UUID"),
+        (
+            {"format": 1, "decisions": [{"kind": "name_alike", "action": "rename", "name": "x"}]},
+            "a name belongs to the action rename of one wallet",
+        ),
+        (
+            {"format": 1, "decisions": [
+                {"kind": "name_alike", "action": "rename", "name": "a b", "id": str(an_id("BOBBY"))}
+            ]},
+            "invalid wallet name",
+        ),
+    ],
+)  # fmt: skip
+def test_decisions_that_cannot_be_followed_are_refused(peer: Service, tmp_path: Any, content: Any, said: str) -> None:
+    path = tmp_path / "decisions.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    with pytest.raises(CommandError, match=said):
+        imported(peer, decisions=path)
+
+
+def test_decisions_override_what_is_usual(peer: Service, tmp_path: Any) -> None:
+    peer.wallet("bobby", at="2023-01-01", password="p")
+    upper = peer.wallet("BOBBY", at="2023-01-02", password="p")
+    two = peer.wallet("two", password="p")
+    peer.token("t0", upper)
+    peer.transfer("bundle", upper, two, state="pending", parameters={"bundle": {"bundleSize": 1}})
+    path = tmp_path / "decisions.json"
+
+    def decide(*entries: dict[str, Any]) -> None:
+        path.write_text(json.dumps({"format": 1, "decisions": entries}))
+
+    # The younger one has tokens, so it keeps its name.
+    elder = str(an_id("bobby"))
+    decide({"kind": "name_alike", "id": elder, "action": "rename", "name": "TWO"})
+    with pytest.raises(CommandError, match='names it "TWO": another wallet has that name'):
+        imported(peer, decisions=path)
+    decide({"kind": "bundle_unreserved", "action": "refuse"})
+    with pytest.raises(CommandError, match="1 findings wait for a decision, the first of them bundle_unreserved"):
+        imported(peer, decisions=path)
+    decide(
+        {"kind": "name_alike", "id": elder, "action": "rename", "name": "bobby-north"},
+        {"kind": "bundle_unreserved", "action": "refuse"},
+        {"kind": "bundle_unreserved", "id": str(an_id("bundle")), "action": "fail"},
+    )
+    imported(peer, decisions=path)
+
+    assert dict(Wallet.objects.values_list("id", "name"))[an_id("bobby")] == "bobby-north"
+    assert not Token.objects.exclude(transfer_pending_id=None).exists()
+
+
+def test_since_is_for_a_second_import(peer: Service) -> None:
+    with pytest.raises(CommandError, match="nothing was imported yet"):
+        imported(peer, since=moment("2023-01-01"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_does_not_begin_while_another_session_writes(make_service: Any) -> None:
+    peer = make_service()
+    peer.wallet("anna")
+    wrote, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(**connection.get_connection_params()) as other:
+            other.execute("UPDATE wallets_wallet SET about = ''")
+            wrote.set()
+            may_end.wait(60)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wrote.wait(60)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(CommandError, match="Another session is writing"):
+            imported(peer)
+    finally:
+        may_end.set()
+        writer.join()
+        connection.close()
+    assert not Wallet.objects.exists()

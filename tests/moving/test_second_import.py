@@ -1,0 +1,300 @@
+"""A second import brings what is new, says what changed meanwhile, and waits where both sides changed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management.base import CommandError
+
+from config.management.commands.import_treetracker import moment
+from config.ops import audits
+from config.treetracker_import.models import ImportedRow, ImportRun
+from tests.moving.conftest import imported
+from tests.moving.service import Service, a_salt, an_id, hashed
+from transfers import counters
+from transfers import operations as transfers
+from transfers.models import Movement, Transfer
+from trusts import operations as trusts
+from trusts.models import Trust, TrustChange
+from wallets import operations as wallets
+from wallets.models import ApiKey, Token, Wallet
+
+
+class World:
+    """A service that was imported once: two wallets, six tokens, open transfers, a trust."""
+
+    def __init__(self, peer: Service) -> None:
+        self.peer = peer
+        self.one = peer.wallet("anna", password="secret", about="plants trees")
+        self.two = peer.wallet("bert", password="secret")
+        self.tokens = [peer.token(f"t{n}", self.one, at=f"2023-01-0{n + 1}") for n in range(6)]
+        self.key = peer.add("api_key", key="a" * 32, name="key")
+        self.trust = peer.trust("trust", self.one, self.two, "send", "requested")
+        self.listed = self.open_transfer("listed", tokens=[str(self.tokens[0])])
+        self.bundle = self.open_transfer("bundle", bundle={"bundleSize": 2})
+        self.asked = peer.transfer(
+            "asked", self.one, self.two, state="requested", originator_wallet_id=self.two,
+            parameters={"bundle": {"bundleSize": 1}},
+        )  # fmt: skip
+        imported(peer)
+        assert self.reserved() == {0: self.listed, 1: self.bundle, 2: self.bundle}
+
+    def open_transfer(self, name: str, **parameters: Any) -> Any:
+        return self.peer.transfer(name, self.one, self.two, state="pending", at="2023-02-02", parameters=parameters)
+
+    def reserved(self) -> dict[int, Any]:
+        found = dict(Token.objects.exclude(transfer_pending_id=None).values_list("id", "transfer_pending_id"))
+        return {number: found[token] for number, token in enumerate(self.tokens) if token in found}
+
+    def complete(self, transfer: Any, *numbers: int, at: str = "2023-06-01") -> None:
+        """Complete an open transfer in the service with these tokens."""
+        self.peer.change("transfer", transfer, state="completed")
+        for number in numbers:
+            self.peer.step(self.tokens[number], transfer, self.one, self.two, at=at)
+            self.peer.change("token", self.tokens[number], wallet_id=self.two)
+
+    def again(self, tmp_path: Any, **options: Any) -> list[str]:
+        """Import again; return the findings of the report."""
+        report = tmp_path / "report.txt"
+        imported(self.peer, report=report, **options)
+        assert audits.findings() == []
+        return [line.strip() for line in report.read_text().splitlines() if line.startswith("  ")]
+
+    def counts(self) -> tuple[int, int]:
+        counted = counters.token_counts([self.one, self.two])
+        return counted[self.one].total, counted[self.two].total
+
+
+@pytest.fixture
+def world(peer: Service) -> World:
+    return World(peer)
+
+
+def decided(tmp_path: Any, *decisions: dict[str, Any]) -> Any:
+    path = tmp_path / "decisions.json"
+    path.write_text(json.dumps({"format": 1, "decisions": list(decisions)}))
+    return path
+
+
+def test_nothing_new_changes_nothing(world: World, tmp_path: Any) -> None:
+    before = (
+        Transfer.objects.count(),
+        Movement.objects.count(),
+        world.reserved(),
+        Wallet.objects.get(pk=world.one).password,
+    )
+
+    assert world.again(tmp_path) == []
+
+    assert before == (
+        Transfer.objects.count(), Movement.objects.count(), world.reserved(), Wallet.objects.get(pk=world.one).password,
+    )  # fmt: skip
+    assert ImportRun.objects.count() == 2
+
+
+def test_what_happened_in_the_service_since_is_brought_over(world: World, tmp_path: Any) -> None:
+    peer, one, two, tokens = world.peer, world.one, world.two, world.tokens
+    three = peer.wallet("carl", password="secret")
+    new = peer.token("t6", one, at="2023-06-01")
+    # The service chose other tokens for the bundle than Coppice reserved, and moved one of those on.
+    world.complete(world.bundle, 4, 5)
+    world.complete(world.asked, 3)
+    peer.change("transfer", world.listed, state="cancelled")
+    peer.moved("on", two, three, [tokens[4]], at="2023-06-02")
+    peer.moved("away and", one, three, [tokens[1]], at="2023-06-03")
+    peer.moved("home", three, one, [tokens[1]], at="2023-06-04")
+    # By hand, without history.
+    peer.change("token", tokens[2], wallet_id=three)
+    peer.change("wallet_trust", world.trust, state="trusted")
+    peer.change("api_key", world.key, tree_token_api_access=False)
+    peer.change(
+        "wallet", one, about="plants oaks", name="Annette", password=hashed("other", a_salt("x")), salt=a_salt("x")
+    )
+
+    found = world.again(tmp_path)
+
+    assert sorted(found) == sorted(
+        [
+            f"wallet {one}: name, about, password -> apply".replace("name, about", "about, name"),
+            f"key {world.key}: refused now -> apply",
+            f"trust {world.trust}: was requested, is trusted; here requested -> apply",
+            *(
+                f"transfer {id_}: was {was}, is {now}; here {was} -> apply"
+                for id_, was, now in (
+                    (world.bundle, "pending", "completed"),
+                    (world.asked, "requested", "completed"),
+                    (world.listed, "pending", "cancelled"),
+                )
+            ),
+            f"token {tokens[2]}: is in {three}, but its history ends in {one} -> correct",
+        ]
+    )
+    holders = dict(Token.objects.values_list("id", "wallet_id"))
+    assert [holders[token] for token in [*tokens, new]] == [one, one, three, two, three, two, one]
+    assert [Token.objects.get(pk=token).moves for token in [*tokens, new]] == [0, 2, 1, 1, 2, 1, 0]
+    assert world.reserved() == {}
+    closed = {t.pk: (t.state, t.closed_event, t.closed_from, t.moved_count) for t in Transfer.objects.all()}
+    assert closed[world.bundle] == ("completed", "accept", "pending", 2)
+    assert closed[world.asked] == ("completed", "fulfill", "requested", 1)
+    assert closed[world.listed] == ("cancelled", "", "pending", 0)
+    assert Trust.objects.get(pk=world.trust).state == "trusted"
+    assert list(TrustChange.objects.filter(trust=world.trust).order_by("id").values_list("event", "actor_id")) == [
+        ("", one), ("accept", two),
+    ]  # fmt: skip
+    assert ApiKey.objects.get(pk=world.key).revoked_at is not None
+    anna = Wallet.objects.get(pk=one)
+    assert (anna.name, anna.name_key, anna.about) == ("Annette", "annette", "plants oaks")
+    assert wallets.authenticate(name_or_id="Annette", password="other")
+    assert world.again(tmp_path) == []
+
+
+def test_a_bundle_gets_other_tokens_for_those_that_the_service_moved(world: World, tmp_path: Any) -> None:
+    world.peer.moved("taken", world.one, world.two, [world.tokens[1]], at="2023-06-01")
+    world.peer.moved("broken", world.one, world.two, [world.tokens[0]], at="2023-06-02")
+
+    found = world.again(tmp_path)
+
+    assert found == [
+        f"transfer {world.bundle}: promises 1 tokens of {world.one}, and reserves 0 -> reserve",
+        f"transfer {world.listed}: 1 of its tokens -> fail",
+    ] or found == [
+        f"transfer {world.listed}: 1 of its tokens -> fail",
+        f"transfer {world.bundle}: promises 1 tokens of {world.one}, and reserves 0 -> reserve",
+    ]
+    assert world.reserved() == {2: world.bundle, 3: world.bundle}
+    assert Transfer.objects.get(pk=world.listed).state == "failed"
+    assert Transfer.objects.get(pk=world.bundle).state == "pending"
+
+
+def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
+    world.peer.moved("later", world.one, world.two, [world.tokens[5]], at="2023-06-01")
+    world.complete(world.bundle, 1, 2)
+
+    assert world.again(tmp_path, since=None) is not None
+    assert world.counts() == (3, 3)
+    world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")
+    report = tmp_path / "report.txt"
+    assert world.again(tmp_path, since=moment("2023-06-30")) == []
+    assert "1 transaction," in report.read_text()
+    assert world.counts() == (2, 4)
+
+
+def test_what_changed_in_coppice_stays(world: World, tmp_path: Any) -> None:
+    one, two = Wallet.objects.get(pk=world.one), Wallet.objects.get(pk=world.two)
+    trusts.accept_trust(actor=two, trust_id=world.trust)
+    transfers.accept(actor=two, transfer_id=world.listed)
+    transfers.send_bundle(actor=one, sender="anna", receiver="bert", size=1)
+    wallets.change_wallet(wallet_id=one.pk, about="in Coppice")
+    moved = set(Token.objects.filter(wallet=two).values_list("id", flat=True))
+    assert len(moved) == 2
+
+    assert world.again(tmp_path) == []
+
+    assert set(Token.objects.filter(wallet=two).values_list("id", flat=True)) == moved
+    assert Wallet.objects.get(pk=one.pk).about == "in Coppice"
+    assert Trust.objects.get(pk=world.trust).state == "trusted"
+    # Later the service changes another text: the one of Coppice stays.
+    world.peer.change("wallet", one.pk, logo_url="https://logo")
+    assert world.again(tmp_path) == [f"wallet {one.pk}: logo_url -> apply"]
+    one.refresh_from_db()
+    assert (one.about, one.logo_url) == ("in Coppice", "https://logo")
+
+
+Act = Callable[[World], Any]
+
+
+def move_on_both_sides(world: World) -> Any:
+    two = Wallet.objects.get(pk=world.two)
+    transfers.accept(actor=two, transfer_id=world.listed)
+    three = world.peer.wallet("carl")
+    world.peer.moved("elsewhere", world.one, three, [world.tokens[0]], at="2023-06-01")
+    return "token_conflict", world.tokens[0], f"there from {world.one} to {three}, here in {world.two}"
+
+
+def close_on_both_sides(world: World) -> Any:
+    transfers.decline(actor=Wallet.objects.get(pk=world.two), transfer_id=world.listed)
+    world.complete(world.listed, 0)
+    return "transfer_conflict", world.listed, "was pending, is completed; here cancelled"
+
+
+def answer_on_both_sides(world: World) -> Any:
+    trusts.accept_trust(actor=Wallet.objects.get(pk=world.two), trust_id=world.trust)
+    world.peer.change("wallet_trust", world.trust, state="cancelled_by_target")
+    return "trust_conflict", world.trust, "was requested, is cancelled_by_target; here trusted"
+
+
+def describe_on_both_sides(world: World) -> Any:
+    wallets.change_wallet(wallet_id=world.one, about="in Coppice")
+    world.peer.change("wallet", world.one, about="in the service")
+    return "wallet_conflict", world.one, "about"
+
+
+@pytest.mark.parametrize("act", [move_on_both_sides, close_on_both_sides, answer_on_both_sides, describe_on_both_sides])
+def test_what_both_sides_changed_waits_for_a_decision(world: World, tmp_path: Any, act: Act) -> None:
+    kind, row, detail = act(world)
+    before = (Transfer.objects.count(), Movement.objects.count(), world.counts(), ImportRun.objects.count())
+    report, template = tmp_path / "report.txt", tmp_path / "template.json"
+
+    with pytest.raises(CommandError, match=f"wait for a decision, the first of them {kind} {row}"):
+        imported(world.peer, report=report, template=template)
+
+    assert f"{row}: {detail} -> refuse" in report.read_text()
+    assert before == (Transfer.objects.count(), Movement.objects.count(), world.counts(), ImportRun.objects.count())
+    assert {"kind": kind, "id": str(row), "action": "here"} in json.loads(template.read_text())["decisions"]
+
+    here = state(world)
+    world.again(tmp_path, decisions=decided(tmp_path, {"kind": kind, "action": "here"}))
+
+    assert state(world) == here
+    # A decision is remembered.
+    assert world.again(tmp_path) == []
+    assert state(world) == here
+
+
+def state(world: World) -> Any:
+    return (
+        Trust.objects.get(pk=world.trust).state, Transfer.objects.get(pk=world.listed).state,
+        Token.objects.get(pk=world.tokens[0]).wallet_id, Wallet.objects.get(pk=world.one).about,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (move_on_both_sides, lambda world: Token.objects.get(pk=world.tokens[0]).wallet.name == "carl"),
+        (answer_on_both_sides, lambda world: Trust.objects.get(pk=world.trust).state == "cancelled_by_target"),
+        (describe_on_both_sides, lambda world: Wallet.objects.get(pk=world.one).about == "in the service"),
+    ],
+)
+def test_a_decision_may_take_the_side_of_the_service(world: World, tmp_path: Any, act: Act, expected: Any) -> None:
+    kind, row, _ = act(world)
+
+    world.again(tmp_path, decisions=decided(tmp_path, {"kind": kind, "id": str(row), "action": "there"}))
+
+    assert expected(world)
+
+
+def test_rows_that_were_not_imported_are_not_overwritten(peer: Service, tmp_path: Any) -> None:
+    one = Wallet.objects.create(id=an_id("anna"), name="anna", name_key="anna")
+    transfers.issue_tokens(wallet=one, capture_ids=[an_id("capture t0")])
+    wallets.create_api_key(name="mine", key="a" * 32)
+    peer.wallet("anna", password="secret")
+    token = peer.token("t0", one.pk)
+    key = peer.add("api_key", key="a" * 32)
+    report = tmp_path / "report.txt"
+
+    with pytest.raises(CommandError, match="2 findings wait"):
+        imported(peer, report=report)
+
+    here = Token.objects.get()
+    text = report.read_text()
+    assert f'wallet {one.pk}: named "anna" there -> refuse' in text
+    assert f"token {token}: capture {here.capture_id}, here token {here.pk} -> refuse" in text
+    assert f"key {key}: registered already -> here" in text
+    assert ImportedRow.objects.count() == 0
+    imported(peer, decisions=decided(
+        tmp_path, {"kind": "wallet_exists", "action": "here"}, {"kind": "capture_exists", "action": "leave_out"}
+    ))  # fmt: skip
+    assert list(Token.objects.values_list("id", flat=True)) == [here.pk]
+    assert ApiKey.objects.get().name == "mine"
