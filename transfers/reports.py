@@ -203,7 +203,11 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         TransferEvent.DELETE: "withdrawn",
         TransferEvent.EXPIRE: "given up by the system",
     }
-    if not transfer.closed_event:
+    if not transfer.closed_event and transfer.state != TransferState.COMPLETED:
+        # Imported: the service in which it was closed does not say how, and no later time than that of its creation.
+        words = f"{transfer.state} before it was imported"
+        stations.append(Station(transfer.state, words, None, "", True))
+    elif not transfer.closed_event:
         words = "completed at once, because the actor controls both sides or a trust lets it send without asking"
         stations.append(Station(transfer.state, words, transfer.closed_at, asker, True))
     else:
@@ -212,7 +216,9 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         if cancelling is not None:
             words = f"cancelled by operator {cancelling.staff.get_username()}, in the name of {closer}"
             words += f": {cancelling.reason}" if cancelling.reason else ""
-        who = cancelling.staff.get_username() if cancelling is not None else closer or "the system"
+        # An imported transfer does not name the wallet that accepted it.
+        unnamed = "the system" if transfer.closed_event == TransferEvent.EXPIRE else ""
+        who = cancelling.staff.get_username() if cancelling is not None else closer or unnamed
         stations.append(Station(transfer.state, words, transfer.closed_at, who, True))
     return stations
 

@@ -74,7 +74,10 @@ class TransferPage(base.LedgerPage):
         ("originator", lambda transfer: transfer.originator.name),
         ("created at", lambda transfer: transfer.created_at),
         ("closed at", lambda transfer: transfer.closed_at),
-        ("closed by", lambda transfer: transfer.closed_event or ("" if transfer.closed_at is None else "at once")),
+        (
+            "closed by",
+            lambda transfer: transfer.closed_event or ("at once" if transfer.state == TransferState.COMPLETED else ""),
+        ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:

@@ -219,8 +219,25 @@ def _look_at_moved_tokens() -> None:
     )
 
 
-def missing_tokens() -> None:
-    """Note the tokens that an earlier import brought and that the source no longer has."""
+def look_for_missing() -> None:
+    """Note what an earlier import brought and the source no longer has."""
+    recorded = "FROM treetracker_import_importedrow AS row WHERE row.written <> '{}'"
+    found(
+        "wallet_missing", "wallet",
+        f"SELECT row.source_id, format('named \"%%s\"', row.source ->> 'name'), NULL::uuid {recorded}"  # noqa: S608
+        "    AND row.kind = 'wallet' AND NOT EXISTS ("
+        "        SELECT FROM import_wallet AS wallet WHERE wallet.id = row.source_id AND NOT wallet.is_placeholder)"
+        "    AND row.note NOT LIKE 'unknown_wallet:%%'",
+        action="keep",
+    )  # fmt: skip
+    found(
+        "trust_missing", "trust",
+        "SELECT here.id, format('%%s from %%s to %%s', request_type, actor_id, target_id), NULL::uuid"  # noqa: S608
+        "  FROM trusts_trust AS here"
+        f" WHERE state = 'trusted' AND EXISTS (SELECT {recorded} AND row.kind = 'trust' AND row.source_id = here.id)"
+        "   AND NOT EXISTS (SELECT FROM import_trust AS trust WHERE trust.id = here.id)",
+        action="keep",
+    )  # fmt: skip
     found(
         "token_missing", "token",
         "SELECT here.id, format('in %%s', here.wallet_id), NULL::uuid FROM wallets_token AS here"

@@ -24,6 +24,9 @@ _SETTINGS: Final = (
 )
 
 
+_BUSY: Final = "Another session is writing. Stop web, worker and beat, and try again: nothing was written."
+
+
 class ImportRefused(Exception):
     """Nothing was written; the message says why."""
 
@@ -61,6 +64,8 @@ def run(options: Options, display: Display) -> dict[str, int]:
             return {}
         except NameTaken as error:
             raise ImportRefused(str(error)) from error
+        except writing.StillBusy as error:
+            raise ImportRefused(_BUSY) from error
 
 
 def _import(source: Source, options: Options, display: Display) -> dict[str, int]:
@@ -113,6 +118,8 @@ def _stage(source: Source, options: Options, display: Display) -> dict[str, int]
             open_ids=earlier.open_transfers() if options.since else [],
             progress=progress,
         )
+    with display.step("index"):
+        staging.index()
     copied["api_key"] = keys.fill(source)
     return copied
 
@@ -139,7 +146,7 @@ def _plan(now: datetime) -> None:
     findings.of_outcomes(now=now)
     findings.of_events()
     if not earlier.is_first():
-        earlier.missing_tokens()
+        earlier.look_for_missing()
 
 
 def _lock() -> None:
@@ -147,6 +154,4 @@ def _lock() -> None:
         with transaction.atomic():
             writing.lock()
     except OperationalError as error:
-        raise ImportRefused(
-            "Another session is writing. Stop web, worker and beat, and try again: nothing was written."
-        ) from error
+        raise ImportRefused(_BUSY) from error

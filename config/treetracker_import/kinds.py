@@ -52,6 +52,7 @@ KINDS: Final[dict[str, Kind]] = {
     "wallet_exists": Kind("a wallet with this id is in Coppice, but was not imported", (REFUSE, "here")),
     "wallet_changed": Kind("the source changed a wallet since the last import", ("apply", "here")),
     "wallet_conflict": Kind("a wallet was changed on both sides", (REFUSE, "here", "there")),
+    "wallet_missing": Kind("a wallet that was imported is no longer in the source", ("keep",)),
     # API keys
     "key_unusable": Kind("an API key that no header can carry", ("leave_out",)),
     "key_repeated": Kind("an API key that an earlier row has too", ("leave_out",)),
@@ -68,6 +69,7 @@ KINDS: Final[dict[str, Kind]] = {
     "trust_mutual": Kind("two wallets that manage each other: the older trust is kept", ("leave_out",)),
     "trust_changed": Kind("the source changed a trust since the last import", ("apply", "here")),
     "trust_conflict": Kind("a trust was changed on both sides", (REFUSE, "here", "there")),
+    "trust_missing": Kind("a trust in force that was imported is no longer in the source", ("keep",)),
     # Tokens
     "capture_exists": Kind("a token of this capture is in Coppice under another id", (REFUSE, "leave_out")),
     "token_exists": Kind("a token with this id is in Coppice, but was not imported", (REFUSE, "here")),

@@ -110,6 +110,13 @@ def create() -> None:
         run(statement)
 
 
+def index() -> None:
+    """Index the filled tables and tell the planner what they hold."""
+    for statement in _INDEXES:
+        run(statement)
+    run(f"ANALYZE {', '.join(f'import_{table.staged}' for table in COPIED)}")
+
+
 def drop() -> None:
     """Drop the temporary tables before the transaction ends, for a caller that has opened it around the import."""
     names = rows("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relname LIKE 'import\\_%%'"
@@ -137,9 +144,6 @@ def fill(
         condition = source.condition(table, since=since, open_ids=open_ids)
         advance = progress(table.name, source.count(table, condition))
         counts[table.name] = _copy(table, source.copy(table, condition), advance)
-    for statement in _INDEXES:
-        run(statement)
-    run(f"ANALYZE {', '.join(f'import_{table.staged}' for table in COPIED)}")
     return counts
 
 

@@ -43,6 +43,10 @@ class Written:
     last_arrival: int = 0
 
 
+class StillBusy(Exception):
+    """Another session counts outcomes at the moment."""
+
+
 def lock() -> None:
     """
     Keep other sessions from writing until the transaction ends.
@@ -227,7 +231,8 @@ def _count() -> None:
         cursor.execute("ANALYZE wallets_wallet, wallets_token, wallets_event, trusts_trust, trusts_trustchange")
         cursor.execute("ANALYZE transfers_transfer, transfers_movement")
     counters.roll_up()
-    outcome_counts.roll_up()
+    if not outcome_counts.roll_up():
+        raise StillBusy
     run(statement("count_outcomes"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import against, crowd, front, load, lockers, machine
+from tests.benchmarks import against, crowd, front, load, lockers, machine, moving
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -35,6 +35,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["crowd"]:
         crowd.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["moving"]:
+        moving.main(sys.argv[2:])
         return
     if sys.argv[1:2] == ["front"]:
         front.main(sys.argv[2:])

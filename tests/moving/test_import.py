@@ -15,8 +15,8 @@ from config.treetracker_import import checks, writing
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.source import opened
 from tests.moving.conftest import imported
+from tests.moving.planted import everything, plant_history, plant_open_transfers
 from tests.moving.service import Service, an_id, hashed
-from tests.moving.test_findings import everything, plant_history, plant_open_transfers
 from wallets.models import Token, Wallet
 
 
