@@ -80,8 +80,7 @@ def _import(source: Source, options: Options, display: Display) -> dict[str, int
         _lock()
     # The time of whatever the import itself does: not before anything in the source.
     ((now,),) = staging.rows("SELECT greatest(clock_timestamp(), %(at)s::timestamptz)", {"at": source.snapshot_at})
-    with display.step("compare with the rules"):
-        _plan(now)
+    _plan(now, display)
     for line in report.shown(source, copied):
         display.say(line)
     if options.report is not None:
@@ -136,17 +135,21 @@ def _bars(display: Display) -> Iterator[Callable[[str, int], Callable[[int], Non
         yield begin
 
 
-def _plan(now: datetime) -> None:
-    earlier.look()
-    keys.look()
-    findings.of_transfers()
-    findings.of_wallets()
-    findings.of_trusts()
-    findings.of_history(run_key=secrets.token_hex(8), now=now)
-    findings.of_outcomes(now=now)
-    findings.of_events()
-    if not earlier.is_first():
-        earlier.look_for_missing()
+def _plan(now: datetime, display: Display) -> None:
+    with display.step("compare with what is here"):
+        earlier.look()
+    with display.step("check wallets, API keys, trusts"):
+        keys.look()
+        findings.of_transfers()
+        findings.of_wallets()
+        findings.of_trusts()
+    with display.step("check history"):
+        findings.of_history(run_key=secrets.token_hex(8), now=now)
+    with display.step("check transfers and events"):
+        findings.of_outcomes(now=now)
+        findings.of_events()
+        if not earlier.is_first():
+            earlier.look_for_missing()
 
 
 def _lock() -> None:

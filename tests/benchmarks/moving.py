@@ -96,10 +96,11 @@ def main(arguments: list[str]) -> None:
             _generate(service, asked, 0, asked.tokens)
             service.execute(_PENDING)
             service.execute("VACUUM ANALYZE")
-            _measured(f"import of {asked.tokens:,} tokens, {asked.tokens * asked.moves:,} transactions", dsn)
+            what = f"import of {asked.tokens:,} tokens, {asked.tokens * asked.moves:,} transactions"
+            _measured(running, what, dsn)
             _generate(service, asked, asked.tokens, asked.tokens + max(asked.tokens // 1000, 1) * 1)
-            _measured("second import", dsn)
-            _measured("third import, --since", dsn, since="2023-01-01")
+            _measured(running, "second import", dsn)
+            _measured(running, "third import, --since", dsn, since="2023-01-01")
 
 
 def _generate(service: "psycopg.Connection[object]", asked: argparse.Namespace, first: int, last: int) -> None:
@@ -107,12 +108,19 @@ def _generate(service: "psycopg.Connection[object]", asked: argparse.Namespace, 
         service.execute(statement.format(wallets=asked.wallets, moves=asked.moves, first=first, last=last))
 
 
-def _measured(what: str, dsn: str, since: str | None = None) -> None:
+def _measured(running: machine.Machine, what: str, dsn: str, since: str | None = None) -> None:
     from django.core.management import call_command
 
     from config.management.commands.import_treetracker import moment
 
-    began = time.monotonic()
+    assert running.postgres.child is not None
+    database = running.postgres.child.pid
+    began, used, cpu = time.monotonic(), machine.cpu_seconds(database), time.process_time()
     call_command("import_treetracker", dsn, since=moment(since) if since else None)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{what}: {time.monotonic() - began:.0f} s; the command's process had at most {megabytes} MB", flush=True)
+    print(
+        f"{what}: {time.monotonic() - began:.0f} s (processor time: PostgreSQL"
+        f" {machine.cpu_seconds(database) - used:.0f} s,"
+        f" the command {time.process_time() - cpu:.0f} s); the command had at most {megabytes} MB",
+        flush=True,
+    )
