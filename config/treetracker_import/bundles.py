@@ -59,17 +59,14 @@ def reserve() -> None:
     )
 
 
-def _note(kind: str, transfer_id: UUID, detail: str, action: str) -> str:
+def _note(kind: str, transfer_id: UUID, detail: str, usual: str) -> str:
+    action = decisions.decided(kind, transfer_id, usual)
     run(
         "INSERT INTO import_finding (kind, object, id, detail, action)"
         " VALUES (%(kind)s, 'transfer', %(id)s, %(detail)s, %(action)s)",
         {"kind": kind, "id": transfer_id, "detail": detail, "action": action},
     )
-    decisions.apply(kind)
-    ((decided,),) = rows(
-        "SELECT action FROM import_finding WHERE kind = %(kind)s AND id = %(id)s", {"kind": kind, "id": transfer_id}
-    )
-    return str(decided)
+    return action
 
 
 def _give(transfer_id: UUID, source_id: UUID, first: int, last: int) -> None:

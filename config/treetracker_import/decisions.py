@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from config.treetracker_import.kinds import KINDS, REFUSE
-from config.treetracker_import.staging import run
+from config.treetracker_import.staging import rows, run
 from wallets import names
 
 FORMAT: Final = 1
@@ -84,6 +84,16 @@ def store(decided: Sequence[Decision]) -> None:
             "INSERT INTO import_decision (kind, id, action, name) VALUES (%(kind)s, %(id)s, %(action)s, %(name)s)",
             decision._asdict(),
         )
+
+
+def decided(kind: str, row_id: UUID, usual: str) -> str:
+    """Return the action for one finding: that of a decision on the row, on the kind, or the usual one."""
+    found = rows(
+        "SELECT action FROM import_decision WHERE kind = %(kind)s AND (id = %(id)s OR id IS NULL)"
+        " ORDER BY id NULLS LAST LIMIT 1",
+        {"kind": kind, "id": row_id},
+    )
+    return str(found[0][0]) if found else usual
 
 
 def apply(kind: str) -> None:

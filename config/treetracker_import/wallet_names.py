@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from config.treetracker_import import decisions
@@ -121,12 +121,11 @@ def _give(wallet_id: UUID, name: str) -> None:
     )
 
 
-def _note(kind: str, wallet_id: UUID, detail: str, action: str, other: UUID | None) -> Any:
+def _note(kind: str, wallet_id: UUID, detail: str, usual: str, other: UUID | None) -> str:
+    action = decisions.decided(kind, wallet_id, usual)
     run(
         "INSERT INTO import_finding (kind, object, id, detail, action, other)"
         " VALUES (%(kind)s, 'wallet', %(id)s, %(detail)s, %(action)s, %(other)s)",
         {"kind": kind, "id": wallet_id, "detail": detail, "action": action, "other": other},
     )
-    decisions.apply(kind)
-    return rows("SELECT action FROM import_finding WHERE kind = %(kind)s AND id = %(id)s",
-                {"kind": kind, "id": wallet_id})[0][0]  # fmt: skip
+    return action

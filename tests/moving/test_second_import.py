@@ -29,6 +29,8 @@ class World:
         self.one = peer.wallet("anna", password="secret", about="plants trees")
         self.two = peer.wallet("bert", password="secret")
         self.tokens = [peer.token(f"t{n}", self.one, at=f"2023-01-0{n + 1}") for n in range(6)]
+        # In a wallet that the service does not have.
+        peer.token("lost", an_id("deleted wallet"))
         self.key = peer.add("api_key", key="a" * 32, name="key")
         self.trust = peer.trust("trust", self.one, self.two, "send", "requested")
         self.listed = self.open_transfer("listed", tokens=[str(self.tokens[0])])
@@ -86,11 +88,12 @@ def test_nothing_new_changes_nothing(world: World, tmp_path: Any) -> None:
     )
 
     assert world.again(tmp_path) == []
+    assert world.again(tmp_path) == []
 
     assert before == (
         Transfer.objects.count(), Movement.objects.count(), world.reserved(), Wallet.objects.get(pk=world.one).password,
     )  # fmt: skip
-    assert ImportRun.objects.count() == 2
+    assert ImportRun.objects.count() == 3
 
 
 def test_what_happened_in_the_service_since_is_brought_over(world: World, tmp_path: Any) -> None:
@@ -178,6 +181,23 @@ def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> N
     assert world.again(tmp_path, since=moment("2023-06-30")) == []
     assert "1 transaction," in report.read_text()
     assert world.counts() == (2, 4)
+
+
+def test_what_the_service_no_longer_has_stays_and_is_named(world: World, tmp_path: Any) -> None:
+    three = world.peer.wallet("carl", password="secret")
+    trust = world.peer.trust("carl's", three, world.one, "send")
+    world.again(tmp_path)
+    for table, row in (("wallet", three), ("wallet_trust", trust), ("token", world.tokens[5])):
+        world.peer.run(f"DELETE FROM wallet.{table} WHERE id = %s", [row])
+
+    assert world.again(tmp_path) == [
+        f'wallet {three}: named "carl" -> keep',
+        f"trust {trust}: send from {three} to {world.one} -> keep",
+        f"token {world.tokens[5]}: in {world.one} -> keep",
+    ]
+    assert Wallet.objects.filter(pk=three).exists()
+    assert Trust.objects.get(pk=trust).state == "trusted"
+    assert Token.objects.get(pk=world.tokens[5]).wallet_id == world.one
 
 
 def test_what_changed_in_coppice_stays(world: World, tmp_path: Any) -> None:

@@ -53,4 +53,5 @@ SELECT row.kind, row.id, row.source, row.written, coalesce(found.text, '') FROM 
                FROM import_finding WHERE object IN ('wallet', 'trust', 'key', 'transfer') GROUP BY id) AS found
     ON found.id = row.id
     ON CONFLICT (kind, source_id) DO UPDATE
-   SET source = excluded.source, written = excluded.written, note = excluded.note
+   SET source = excluded.source, written = excluded.written,
+       note = CASE excluded.note WHEN '' THEN recorded.note ELSE excluded.note END
