@@ -29,6 +29,8 @@ from wallets.request_id import request_id as current
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.base")
 fill_environment()
+# A worker would import all URLs, with every page and view, to check them; `make lint` and the tests do.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 app = Celery("coppice")
 # `set_current` applies to one thread only; all threads of the web server publish messages.

@@ -13,6 +13,9 @@ from config.api.treetracker import v2
 from config.ops import health, metrics
 from config.web import front
 
+# Here and not at the start of every process: see `config.admin.apps`.
+admin.autodiscover()
+
 # The Treetracker API is served under /wallet/ and at the root, and its later version under /wallet/v2/.
 _TREETRACKER = [path("", include("config.api.treetracker.urls"))]
 

@@ -22,6 +22,8 @@ from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
+# The pages of the admin are registered with the URLs; tests enumerate them.
+from config import urls as _urls  # noqa: F401
 from config.api import cached_credentials, limits
 from config.dev.embedded import database_url, redis_url, state_directory
 from config.dev.private_servers import Postgres, Valkey

@@ -4,10 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.core.checks import run_checks
 from django.test import Client
 from django.urls import reverse
 
 from tests.support.admin_lists import LISTS
+from wallets.models import Wallet
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -41,3 +44,10 @@ def test_a_missing_page_has_a_page_of_the_admin(desk: Client) -> None:
     assert [answer.status_code for answer in answers] == [404, 404]
     assert all(b"This page or row does not exist" in answer.content for answer in answers)
     assert all("script-src 'self'" in answer["Content-Security-Policy"] for answer in answers)
+
+
+def test_the_checks_examine_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_checks(tags=["admin"]) == []
+    monkeypatch.setattr(type(admin.site.get_model_admin(Wallet)), "ordering", ["nothing"])
+
+    assert [found.id for found in run_checks(tags=["admin"])] == ["admin.E033"]
