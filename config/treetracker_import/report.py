@@ -36,18 +36,17 @@ def summary(source: Source, copied: dict[str, int]) -> Iterator[str]:
 def lines(kind: str, limit: int | None = None) -> Iterator[str]:
     """Yield a line for each finding of a kind, in their order; at most `limit`."""
     after, left = 0, limit
-    while page := rows(
-        "SELECT place, object, id, detail, action FROM import_finding WHERE kind = %(kind)s AND place > %(after)s"
-        " ORDER BY place LIMIT %(limit)s::bigint",
-        {"kind": kind, "after": after, "limit": min(_AT_ONCE, _AT_ONCE if left is None else left)},
-    ):
-        for _, object_, row_id, detail, action in page:
-            yield f"{object_} {row_id}: {detail} -> {action}"
-        after = page[-1][0]
-        if left is not None:
-            left -= len(page)
-            if left <= 0:
-                return
+    while left is None or left > 0:
+        fetch = _AT_ONCE if left is None else min(_AT_ONCE, left)
+        page = rows(
+            "SELECT place, object, id, detail, action FROM import_finding WHERE kind = %(kind)s AND place > %(after)s"
+            " ORDER BY place LIMIT %(fetch)s::bigint",
+            {"kind": kind, "after": after, "fetch": fetch},
+        )
+        yield from (f"{object_} {row_id}: {detail} -> {action}" for _, object_, row_id, detail, action in page)
+        if len(page) < fetch:
+            return
+        after, left = page[-1][0], None if left is None else left - fetch
 
 
 def found_kinds() -> Iterator[tuple[str, int, str]]:

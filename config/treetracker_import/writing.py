@@ -24,7 +24,8 @@ from wallets import names
 from wallets.models import Wallet
 from wallets.sql_files import load
 
-_SLICE: Final = 50_000
+# Each slice joins whole tables again.
+_SLICE: Final = 250_000
 # What an import writes, and what other sessions must not write meanwhile; they may read.
 _LOCKED: Final = (
     "wallets_wallet", "wallets_apikey", "wallets_token", "wallets_event", "trusts_trust", "transfers_transfer",
