@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from django.db import OperationalError, transaction
 
 from config.treetracker_import import checks, decisions, earlier, findings, keys, report, staging, writing
@@ -54,7 +55,8 @@ def run(options: Options, display: Display) -> dict[str, int]:
     Import, or with `is_dry_run` only say what would be done; return the number of rows that were written, by table.
 
     :raises config.treetracker_import.source.UnreadableSource: the source cannot be read
-    :raises ImportRefused: a finding waits for a decision, another session is writing, or both sides are not the same
+    :raises ImportRefused: a finding waits for a decision, another session is writing, the source ends the connection,
+        or both sides are not the same
     """
     with opened(options.dsn, schema=options.schema) as source:
         try:
@@ -64,6 +66,9 @@ def run(options: Options, display: Display) -> dict[str, int]:
             return {}
         except NameTaken as error:
             raise ImportRefused(str(error)) from error
+        except psycopg.Error as error:
+            # Of the source, or of a copy. Only the first line: a detail below could quote a row.
+            raise ImportRefused(f"Nothing was written: {str(error).strip().partition(chr(10))[0]}") from error
         except writing.StillBusy as error:
             raise ImportRefused(_BUSY) from error
 

@@ -10,7 +10,7 @@ from config.treetracker_import.models import ImportRun
 from tests.moving.conftest import imported
 from tests.moving.planted import GONE, LIKE_ID, PLANTS, everything
 from tests.moving.service import Service, a_salt, an_id, hashed
-from transfers import counters, outcome_counts
+from transfers import counters, outcome_counts, reports
 from transfers.models import Movement, Transfer
 from trusts.models import Trust
 from trusts.queries import controls
@@ -141,6 +141,11 @@ def check_history(peer: Service) -> None:
     assert (nothing.state, nothing.parameters, nothing.moved_count) == ("completed", {"tokens": []}, 0)
     undone = Transfer.objects.get(pk=an_id("undone"))
     assert (undone.state, undone.closed_event, undone.closed_from) == ("cancelled", "", "pending")
+    # What the service does not say, the admin does not say either.
+    assert [(each.words, each.at, each.who) for each in reports.timeline(undone)][1:] == [
+        ("cancelled before it was imported", None, "")
+    ]
+    assert [(each.words, each.who) for each in reports.timeline(text)][1:] == [("accepted", "")]
     # Numbers follow the time of creation.
     ordered = Transfer.objects.order_by("number").values_list("created_at", flat=True)
     assert list(ordered) == sorted(ordered)

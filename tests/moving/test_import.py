@@ -82,7 +82,7 @@ def test_nothing_stays_of_an_import_that_fails(peer: Service, monkeypatch: pytes
     for place in ("_write_history", "_count", "record"):
         with monkeypatch.context() as patch:
             patch.setattr(writing, place, fail)
-            with pytest.raises(psycopg.errors.DiskFull, match="no space left"):
+            with pytest.raises(CommandError, match="Nothing was written: no space left"):
                 imported(peer)
         assert everything() == before
         assert not ImportRun.objects.exists()
@@ -140,6 +140,10 @@ def test_a_source_that_cannot_be_read_is_refused_in_words(peer: Service, service
         with pytest.raises(CommandError, match=said) as caught:
             imported(Service(peer.connection, dsn, "", ""), **options)
         assert "secret" not in str(caught.value)
+    # What the source can store and Coppice cannot.
+    peer.transfer("bad", an_id("a"), an_id("b"), parameters={"tokens": ["\0"]})
+    with pytest.raises(CommandError, match="Nothing was written: unsupported Unicode escape sequence"):
+        imported(peer)
     peer.run("ALTER TABLE wallet.token DROP COLUMN capture_id")
     with pytest.raises(CommandError, match=r"The table wallet\.token has no column capture_id"):
         imported(peer)
