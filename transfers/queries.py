@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -31,10 +31,21 @@ CREATED_AT_JSON: Final = wallet_queries.time_json("transfer.created_at")
 STATE_AS_CREATED: Final = "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
 
 
-def transfer_json(*, state: str = "transfer.state", closed_at: str = "transfer.closed_at") -> str:
+# What v2 adds to a transfer's JSON, as `more` of `transfer_json`.
+_COUNTED: Final = """, ',"token_count":', transfer.token_count"""
+
+
+def transfer_json(*, state: str = "transfer.state", closed_at: str = "transfer.closed_at", more: str = "") -> str:
     """Return the SQL of a transfer's JSON, see the file; `state` and `closed_at` are SQL."""
     closed_at_json = wallet_queries.time_json(closed_at)
-    return load("transfers", "parts/transfer_json", state=state, closed_at=closed_at, closed_at_json=closed_at_json)
+    return load(
+        "transfers",
+        "parts/transfer_json",
+        state=state,
+        closed_at=closed_at,
+        closed_at_json=closed_at_json,
+        more=more,
+    )
 
 
 def event_payload(*, state: str) -> str:
@@ -42,16 +53,16 @@ def event_payload(*, state: str) -> str:
     return load("transfers", "parts/transfer_payload", state=state)
 
 
-def _rows(transfers: str, where: str = "", *, state: str = "transfer.state", **closed_at: str) -> str:
+def _rows(transfers: str, where: str = "", *, state: str = "transfer.state", **parts: str) -> str:
     """
     Return the SQL of rows: those of `TransferRow`, and `payload`.
 
-    `transfers` is a table or a subquery of transfers, `where` a condition; `state` and `closed_at` as `transfer_json`.
+    `transfers` is a table or a subquery of transfers, `where` a condition; `state` and `parts` as `transfer_json`.
     """
     return load(
         "transfers",
         "parts/transfer_rows",
-        json=transfer_json(state=state, **closed_at),
+        json=transfer_json(state=state, **parts),
         payload=event_payload(state=state),
         state=state,
         created_at_json=CREATED_AT_JSON,
@@ -210,28 +221,182 @@ def _page(*, state: str | None, is_of_actor: bool) -> str:
     return wallet_queries.page_of(_in_order(rows), "number")
 
 
+class _Sort(NamedTuple):
+    """An order of transfers: the SQL of its keys with their types. The number, which is unique, follows them."""
+
+    keys: Sequence[tuple[str, str]]
+    is_descending: bool = False
+
+
+_STATES: Final = ", ".join(f"'{state}'" for state in TransferState.values)
+# The values of `sort_by`. An open transfer has no `closed_at`: it comes behind all others, as NULL does.
+SORT_KEYS: Final[Mapping[str, tuple[str, str]]] = {
+    "id": ("transfer.id", "uuid"),
+    "source_wallet_id": ("transfer.source_id", "uuid"),
+    "destination_wallet_id": ("transfer.destination_id", "uuid"),
+    "originator_wallet_id": ("transfer.originator_id", "uuid"),
+    "created_at": ("transfer.created_at", "timestamptz"),
+    "closed_at": ("coalesce(transfer.closed_at, 'infinity')", "timestamptz"),
+    "state": (f"array_position(ARRAY[{_STATES}], transfer.state::text)", "integer"),
+}
+_AS_CREATED: Final = _Sort(())
+# What waits for the reader first, then other pending, completed, cancelled and all other ones; the newest first.
+_WAITING_FIRST: Final = _Sort(
+    (
+        (
+            "CASE transfer.state WHEN 'completed' THEN -2 WHEN 'cancelled' THEN -3"
+            " WHEN 'pending' THEN (transfer.destination_id IN (SELECT id FROM mine))::int - 1 ELSE -4 END",
+            "integer",
+        ),
+        SORT_KEYS["created_at"],
+    ),
+    is_descending=True,
+)
+# A wallet with no more transfers than this is read whole when another wallet's list is narrowed to it.
+_FEW: Final = 5_000
+
+
+def _sort(sort_by: str | None, *, is_descending: bool, waiting_first: bool) -> _Sort:
+    if waiting_first and is_descending and sort_by in {None, "created_at"}:
+        return _WAITING_FIRST
+    return _AS_CREATED if sort_by is None else _Sort((SORT_KEYS[sort_by],), is_descending)
+
+
+# Of the many statements there may be, clients send a few.
+@lru_cache(maxsize=256)
+def _visible_page(
+    sort: _Sort,
+    *,
+    conditions: tuple[str, ...],
+    whose: str,
+    extra: str,
+    is_undone: bool,
+    is_first: bool,
+    counts: bool,
+    more: str,
+) -> str:
+    """
+    Return the statement of a page, see the file.
+
+    `conditions` and `extra` are SQL conditions; the state is in `extra`. `whose` tells whose transfers are read:
+    "actor", those of the wallets that the actor controls; "wallet", those of one that it controls; "both", those of one
+    that it need not control, as far as the actor sees them.
+    """
+    of_actor, of_wallet, few_of_wallet = (
+        load(
+            "transfers",
+            "parts/visible_by_party",
+            extra=only,
+            **{name: f"{name}_id {is_one}" for name in ("source", "destination", "originator")},
+        )
+        for is_one, only in (
+            ("IN (SELECT id FROM mine)", extra),
+            ("= (SELECT %(wallet)s::uuid)", extra),
+            # Rows of other states are counted too: they would be read.
+            ("= (SELECT %(wallet)s::uuid)", _IS_UNDONE if is_undone else ""),
+        )
+    )
+    few = f", few AS MATERIALIZED (SELECT FROM ({few_of_wallet}) AS transfer LIMIT {_FEW + 1})"
+    candidates = of_actor if whose == "actor" else of_wallet
+    if whose == "both":
+        candidates = load("transfers", "parts/visible_by_both", of_wallet=of_wallet, of_actor=of_actor, few=str(_FEW))
+    names = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
+    types = [*(type_ for _, type_ in sort.keys), "bigint"]
+    keys = ", ".join(f"{sql} AS key_{index}" for index, (sql, _) in enumerate(sort.keys))
+    direction, comparison = ("DESC", "<") if sort.is_descending else ("ASC", ">")
+    position = ", ".join(f"(SELECT %({name})s::{type_})" for name, type_ in zip(names, types, strict=True))
+    return load(
+        "transfers",
+        "parts/visible_page",
+        me=wallet_queries.ME,
+        controlled=trust_queries.CONTROLLED,
+        few=few if whose == "both" else "",
+        materialized="MATERIALIZED" if counts else "NOT MATERIALIZED",
+        keys=keys or "NULL",
+        candidates=candidates,
+        condition=" AND ".join(conditions) or "true",
+        behind="" if is_first else f"WHERE ({', '.join(names)}) {comparison} ({position})",
+        order=", ".join(f"{name} {direction}" for name in names),
+        last=", ".join(
+            f"(array_agg({name} ORDER BY place))[(SELECT %(fetch)s::bigint - 1)]{'' if type_ == 'bigint' else '::text'}"
+            for name, type_ in zip(names, types, strict=True)
+        ),
+        total="(SELECT count(*) FROM visible)" if counts else "NULL::bigint",
+        rows=_rows("transfers_transfer", "WHERE transfer.number = ANY (ARRAY(SELECT number FROM picked))", more=more),
+    )
+
+
 def transfers_visible_to(
     *,
     actor_id: UUID,
     wallet: str | None,
     limit: int,
     offset: int = 0,
-    after: int = 0,
+    after: Sequence[Any] | None = None,
     state: str | None = None,
+    until: datetime | None = None,
+    since: datetime | None = None,
+    sort_by: str | None = None,
+    is_descending: bool = False,
+    waiting_first: bool = False,
+    counts: bool = False,
+    shows_token_count: bool = False,
 ) -> wallet_queries.JsonPage:
     """
-    Return a page of the transfers of the actor and of the wallets that it manages, or of the one named `wallet`.
+    Return a page of the transfers of the actor and of the wallets that it manages.
+
+    With `wallet`, of those that this wallet sends, receives or asked for (the Treetracker contract, row 13). `since` is
+    the earliest and `until` the end of the times of creation, which it does not include. `sort_by` is one of
+    `SORT_KEYS`, or None for the order of creation; equal keys are in the order of creation, in the same direction.
+    `waiting_first` replaces the descending order by `created_at`, or by nothing, by that of v2: what the actor can
+    accept first. `after` is the position of the last row of the page before, in the same order. `counts` adds the
+    `total`, `shows_token_count` a field to each transfer.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
-    :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet_id = None
+    wallet_id, controls = None, True
     if wallet is not None:
         wallet_id = wallet_queries.wallet_in_query(wallet).pk
-        if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id):
-            raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
-    return transfers_page(actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=after, state=state)
+        controls = trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id)
+    sort = _sort(sort_by, is_descending=is_descending, waiting_first=waiting_first)
+    is_narrowed = until is not None or since is not None or not controls
+    if sort is _AS_CREATED and not is_narrowed and not counts and not shows_token_count:
+        start = after[0] if after else 0
+        return transfers_page(
+            actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
+        )
+    conditions = []
+    if until is not None:
+        conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
+    if since is not None:
+        conditions.append("transfer.created_at >= (SELECT %(since)s::timestamptz)")
+    is_undone = state not in {None, TransferState.COMPLETED}
+    of_state = {None: "", TransferState.COMPLETED.value: "AND state = 'completed'"}
+    statement = _visible_page(
+        sort,
+        conditions=tuple(conditions),
+        whose="actor" if wallet_id is None else "wallet" if controls else "both",
+        extra=of_state.get(state, f"{_IS_UNDONE} AND state = (SELECT %(state)s::text)"),
+        is_undone=is_undone,
+        is_first=after is None,
+        counts=counts,
+        more=_COUNTED if shows_token_count else "",
+    )
+    keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
+    return wallet_queries.read_page(
+        statement,
+        limit=limit,
+        arguments={
+            "actor": actor_id,
+            "wallet": wallet_id,
+            "offset": offset,
+            "state": state,
+            "until": until,
+            "since": since,
+            **(dict(zip(keys, after, strict=True)) if after is not None else {}),
+        },
+    )
 
 
 class PendingSums(NamedTuple):

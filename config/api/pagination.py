@@ -44,9 +44,9 @@ LATER_PARAMETERS: Final = frozenset(
 
 
 class Order(NamedTuple):
-    """The order of a list: a name of `Sorting.keys`, and its direction."""
+    """The order of a list: a name of `Sorting.keys` or None for the list's own order, and its direction."""
 
-    by: str
+    by: str | None
     is_descending: bool
 
 

@@ -79,12 +79,14 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(
         ("/wallets?limit=99", "wallets"),
         ("/tokens?limit=99", "tokens"),
         ("/transfers?limit=99", "transfers"),
+        ("/transfers?limit=99&wallet=alice", "transfers"),
+        ("/wallet/v2/transfers?wallet=alice&sort_by=state", "transfers"),
         ("/trust_relationships", "trust_relationships"),
         ("/api/v1/lockers", "lockers"),
         ("/api/v1/exports", "exports"),
     ],
 )
-def test_lists_without_a_filter_show_a_stranger_nothing_of_anybody(world: World, path: str, name: str) -> None:
+def test_lists_show_a_stranger_nothing_of_anybody(world: World, path: str, name: str) -> None:
     listed = world.callers["stranger"].get(path).json()[name]
 
     assert [each["name"] for each in listed] == (["steve"] if name == "wallets" else [])

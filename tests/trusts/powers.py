@@ -312,9 +312,13 @@ def list_the_nearest_transfers(asked: Asked) -> set[str]:
     return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, limit=99)))
 
 
-@path("GET /transfers")
-def list_transfers_of_the_wallet(asked: Asked) -> None:
-    queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
+def the_side_and_what_it_began(model: Model, asked: Asked) -> set[str]:
+    return its_sides_and_what_it_began(model, asked) & {asked.wallet, f"{asked.wallet}, by fred"}
+
+
+@path("GET /transfers", expected=the_side_and_what_it_began)
+def list_transfers_of_the_wallet(asked: Asked) -> set[str]:
+    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=99)))
 
 
 @path("GET /wallets/{wallet_id}/pending-transfers")

@@ -7,11 +7,23 @@ import orjson
 
 from config.api.errors import Invalid
 from config.api.json_schemas import Either, Nullable, OneOf
-from config.api.validation import Field, Flag, Guid, ListOf, Number, Shape, Text, Unset
-from transfers.queries import MovementRow, PendingSums, TransferRow
+from config.api.openapi import LATER_PAGE
+from config.api.pagination import Later, Sorting
+from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text, Unset
+from transfers.queries import SORT_KEYS, MovementRow, PendingSums, TransferRow
 from transfers.states import TransferState
 
 MAXIMUM_TOKENS: Final = 10_000
+
+
+class NameOrId(Text):
+    """The name or the id of a wallet, with v2's message for an empty one."""
+
+    def read(self, path: str, value: Any) -> str:
+        if value == "":
+            raise Invalid(f'"{path}" does not match any of the allowed types')
+        return super().read(path, value)
+
 
 _TOKENS: Final = ListOf(Guid(), maximum=MAXIMUM_TOKENS, unique=True)
 # Clients of the service's later version always send `"claim": false`.
@@ -27,10 +39,20 @@ IMPLICIT: Final = Shape({"implicit": Flag(from_text=True)})
 EXPLICIT: Final = Shape({"tokens": _TOKENS})
 EMPTY: Final = Shape({})
 
-TRANSFER_FILTERS: Final = {
+TRANSFER_FILTERS: Final[Mapping[str, Field]] = {
     "state": Text(choices=TransferState.values, required=False),
     "wallet": Text(required=False),
+    "before": Moment(required=False),
+    "after": Moment(required=False),
 }
+TRANSFER_FILTERS_V2: Final[Mapping[str, Field]] = {**TRANSFER_FILTERS, "wallet": NameOrId(required=False)}
+_SORTING: Final = Sorting(list(SORT_KEYS), orders=["desc", "asc"], is_default=False)
+TRANSFERS_PAGE: Final = {**LATER_PAGE, **_SORTING.fields}
+TRANSFERS_LATER: Final = Later(
+    1000,
+    sorting=_SORTING,
+    answer=["transfers", "query", "total"],
+)
 TRANSFER_PATH: Final = {"transfer_id": Guid()}
 
 _ONE_OF_THEM: Final = "0acf8c3d-3008-4b55-877b-241d984721d2"
@@ -88,6 +110,14 @@ def read_fulfillment(body: Any) -> dict[str, Any]:
 def transfer(row: TransferRow) -> orjson.Fragment:
     """Return the body of a transfer."""
     return orjson.Fragment(row.json)
+
+
+def counted_transfer(row: TransferRow) -> dict[str, Any]:
+    """Return the body of a transfer with the field that v2 adds: how many tokens it is about."""
+    body: dict[str, Any] = orjson.loads(row.json)
+    parameters = body["parameters"]
+    count = len(parameters["tokens"]) if "tokens" in parameters else parameters["bundle"]["bundleSize"]
+    return {**body, "token_count": count}
 
 
 def pending_sums(sums: PendingSums) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The endpoints `/transfers` and `/tokens/{id}/transactions`."""
 
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from config.api import idempotency, pagination, parsers
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, describe
-from config.api.treetracker import transfer_serializers, wallet_serializers
+from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from transfers import errors, operations, queries
@@ -29,8 +30,21 @@ _describe = partial(
 )
 
 
-def _created(row: queries.TransferRow) -> Response:
-    return Response(transfer_serializers.transfer(row), status=_STATUSES[row.state])
+def _end_of_day(moment: datetime | None) -> datetime | None:
+    """Return the end of the day (UTC) of a time, or None if no time is later."""
+    if moment is None or (moment.year, moment.month, moment.day) == (9999, 12, 31):
+        return None
+    return datetime.combine(moment.date() + timedelta(days=1), time(tzinfo=UTC))
+
+
+def _created(request: Request, row: queries.TransferRow) -> Response:
+    return Response(_shown(request, row), status=_STATUSES[row.state])
+
+
+def _shown(request: Request, row: queries.TransferRow) -> Any:
+    if v2.is_v2(request.path_info):
+        return transfer_serializers.counted_transfer(row)
+    return transfer_serializers.transfer(row)
 
 
 class TransferViewSet(ApiViewSet):
@@ -42,26 +56,43 @@ class TransferViewSet(ApiViewSet):
 
     @describe(
         "List transfers",
-        query={**PAGE, **transfer_serializers.TRANSFER_FILTERS},
+        query={**transfer_serializers.TRANSFERS_PAGE, **transfer_serializers.TRANSFER_FILTERS},
         answer={"transfers": [transfer_serializers.TRANSFER_EXAMPLE]},
         refusals=[
             _NO_WALLET,
             _INVALID_NAME,
-            wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
             Invalid('"state" must be one of [requested, pending, completed, cancelled, failed]'),
         ],
         tag="transfers",
     )
     def list(self, request: Request) -> Response:
-        """Transfers in which the caller, or a wallet that it manages, is a party; the oldest first."""
-        page = pagination.read(request, transfer_serializers.TRANSFER_FILTERS, scope="transfers")
+        """
+        Transfers in which the caller, or a wallet that it manages, is a party; the oldest first.
+
+        With `wallet`, those of them that this wallet sends, receives or asked for, whoever controls it.
+        """
+        is_v2 = v2.is_v2(request.path_info)
+        page = pagination.read(
+            request,
+            transfer_serializers.TRANSFER_FILTERS_V2 if is_v2 else transfer_serializers.TRANSFER_FILTERS,
+            scope="transfers",
+            later=transfer_serializers.TRANSFERS_LATER,
+        )
+        order = page.order or pagination.Order(None, is_descending=is_v2)
         rows = queries.transfers_visible_to(
             actor_id=caller(request).pk,
             wallet=page.values.get("wallet"),
             state=page.values.get("state"),
+            until=_end_of_day(page.values.get("before")),
+            since=page.values.get("after"),
+            sort_by=order.by,
+            is_descending=order.is_descending,
+            waiting_first=is_v2,
+            counts=page.shows_total,
+            shows_token_count=is_v2,
             limit=page.limit,
             offset=page.offset,
-            after=page.position[0] if page.position else 0,
+            after=page.position,
         )
         return page.json_response("transfers", rows)
 
@@ -104,10 +135,10 @@ class TransferViewSet(ApiViewSet):
             row = operations.send_tokens(token_ids=values["tokens"], **wish)
         else:
             row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
-        return _created(row)
+        return _created(request, row)
 
     def rebuild_answer(self, result_id: UUID) -> Response:
-        return _created(queries.transfer_as_created(transfer_id=result_id))
+        return _created(self.request, queries.transfer_as_created(transfer_id=result_id))
 
     @_describe(
         "Show a transfer",
@@ -115,7 +146,7 @@ class TransferViewSet(ApiViewSet):
     )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
         row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
-        return Response(transfer_serializers.transfer(row))
+        return Response(_shown(request, row))
 
     @describe(
         "List the tokens of a transfer",
