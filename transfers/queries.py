@@ -433,35 +433,62 @@ def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
         return PendingSums(wallet.pk, wallet.name, *cursor.fetchone())
 
 
+# What v2 adds to a token that a transfer moved. It leaves `links` out.
+_MOVED_BY: Final = f""", ',"token_id":"', token.id, '","transfer_id":"', %(id)s::uuid, '","source_wallet_id":"',
+    movement.source_id, '","destination_wallet_id":"', movement.destination_id,
+    '","processed_at":', {wallet_queries.time_json("movement.processed_at")}"""
+
+
 # Reserved tokens: the newest arrival first, as in the list of a wallet. Moved tokens: in the order in which they moved.
-_MOVED_TOKENS = wallet_queries.page_of(
-    f"""
-    SELECT {wallet_queries.TOKEN_JSON} AS json, movement.id AS arrival
+def _moved_tokens(json: str) -> str:
+    return wallet_queries.page_of(
+        f"""
+    SELECT {json} AS json, movement.id AS arrival
       FROM transfers_movement AS movement JOIN wallets_token AS token ON token.id = movement.token_id
      WHERE movement.transfer_number = %(number)s AND movement.id > %(after)s
      ORDER BY movement.id LIMIT %(fetch)s OFFSET %(offset)s""",  # noqa: S608 - constants
-    "arrival",
-)
-_RESERVED_TOKENS = wallet_queries.page_of(
-    f"""
-    SELECT {wallet_queries.TOKEN_JSON} AS json, -token.arrival AS arrival
+        "arrival",
+    )
+
+
+def _reserved_tokens(json: str) -> str:
+    return wallet_queries.page_of(
+        f"""
+    SELECT {json} AS json, -token.arrival AS arrival
       FROM wallets_token AS token WHERE token.transfer_pending_id = %(id)s AND -token.arrival > %(after)s
      ORDER BY -token.arrival LIMIT %(fetch)s OFFSET %(offset)s""",  # noqa: S608 - constants
-    "arrival",
-)
+        "arrival",
+    )
+
+
+# By whether the transfer is completed, and whether the ids of the movement are shown.
+_TOKENS: Final = {
+    (True, False): _moved_tokens(wallet_queries.TOKEN_JSON),
+    (True, True): _moved_tokens(wallet_queries.token_json(_MOVED_BY)),
+    (False, False): _reserved_tokens(wallet_queries.TOKEN_JSON),
+    (False, True): _reserved_tokens(wallet_queries.token_json("")),
+}
 
 
 def tokens_of_transfer(
-    *, actor_id: UUID, transfer_id: UUID, limit: int, offset: int = 0, after: int | None = None
+    *,
+    actor_id: UUID,
+    transfer_id: UUID,
+    limit: int,
+    offset: int = 0,
+    after: int | None = None,
+    shows_ids: bool = False,
 ) -> wallet_queries.JsonPage:
     """
     Return a page of the tokens that a transfer moved, or reserves while it is pending.
+
+    With `shows_ids` as v2 shows them: a token that was moved with the ids of the transfer and its wallets.
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
     """
     transfer = transfer_visible_to(actor_id=actor_id, transfer_id=transfer_id)
     return wallet_queries.read_page(
-        _MOVED_TOKENS if transfer.state == TransferState.COMPLETED else _RESERVED_TOKENS,
+        _TOKENS[transfer.state == TransferState.COMPLETED, shows_ids],
         limit=limit,
         arguments={
             "id": transfer.id,
@@ -484,29 +511,51 @@ def locate_tokens(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID |
 
 
 class MovementRow(NamedTuple):
-    """One completed movement of a token."""
+    """One completed movement of a token. Ids of movement and transfer are None unless asked for."""
 
     number: int
+    id: UUID | None
+    token_id: UUID
+    transfer_id: UUID | None
+    source_wallet_id: UUID
+    destination_wallet_id: UUID
     processed_at: datetime
     sender_wallet: str
     receiver_wallet: str
 
 
+# A movement has a number; its id for clients is derived from it, as that of an event of a transfer.
+_MOVEMENT_IDS: Final = (
+    "md5('movement ' || movement.id)::uuid",
+    "(SELECT transfer.id FROM transfers_transfer AS transfer WHERE transfer.number = movement.transfer_number)",
+)
+
+
 def token_history(
-    *, actor_id: UUID, token_id: UUID, as_sent: str, limit: int, offset: int = 0, after: int = 0
+    *,
+    actor_id: UUID,
+    token_id: UUID,
+    as_sent: str,
+    limit: int,
+    offset: int = 0,
+    after: int = 0,
+    shows_ids: bool = False,
 ) -> list[MovementRow]:
     """
     Return a page of the movements of a token in a wallet that the actor controls, oldest first.
 
-    `as_sent` is the id as the client wrote it. The issue of the token is not listed.
+    `as_sent` is the id as the client wrote it. The issue of the token is not listed. `shows_ids` reads the ids of the
+    movements and transfers too.
 
     :raises wallets.errors.TokenNotFound: no such token
     :raises wallets.errors.TokenNotVisible: it is in a wallet that the actor does not control
     """
     wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
+    movement_id, transfer_id = _MOVEMENT_IDS if shows_ids else ("NULL", "NULL")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT movement.number, movement.processed_at, source.name, destination.name"
+            f"SELECT movement.number, {movement_id}, movement.token_id, {transfer_id}, movement.source_id,"  # noqa: S608 - constants
+            "        movement.destination_id, movement.processed_at, source.name, destination.name"
             "  FROM transfers_movement AS movement"
             "  JOIN wallets_wallet AS source ON source.id = movement.source_id"
             "  JOIN wallets_wallet AS destination ON destination.id = movement.destination_id"

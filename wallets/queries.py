@@ -344,13 +344,18 @@ def time_json(time: str) -> str:
     return f"""'"' || to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'"""
 
 
-# The SQL of a token's JSON; the query names the table `token`. The fields are those of the API's `TOKEN_EXAMPLE`.
-TOKEN_JSON: Final = f"""concat('{{"id":"', token.id, '","capture_id":"', token.capture_id,
+def token_json(more: str) -> str:
+    """Return the SQL of a token's JSON; the query names the table `token`. `more` is the SQL of fields at its end."""
+    return f"""concat('{{"id":"', token.id, '","capture_id":"', token.capture_id,
     '","wallet_id":"', token.wallet_id,
     CASE WHEN token.transfer_pending_id IS NULL THEN '","transfer_pending":false,"transfer_pending_id":null'
          ELSE '","transfer_pending":true,"transfer_pending_id":"' || token.transfer_pending_id || '"' END,
     ',"created_at":', {time_json("token.created_at")}, ',"updated_at":', {time_json("token.updated_at")},
-    ',"claim":', token.claim::text, ',"links":{{"capture":"/webmap/tree?uuid=', token.capture_id, '"}}}}')"""
+    ',"claim":', token.claim::text{more}, '}}')"""
+
+
+# The fields are those of the API's `TOKEN_EXAMPLE`.
+TOKEN_JSON: Final = token_json(""", ',"links":{"capture":"/webmap/tree?uuid=', token.capture_id, '"}'""")
 _NEVER = 2**63 - 1
 
 

@@ -317,3 +317,54 @@ def test_a_page_with_cached_credentials_that_ended_is_refused(alice: Caller, car
     with connection.cursor() as cursor:
         cursor.execute("UPDATE wallets_bearertoken SET revoked_at = now() WHERE wallet_id = %s", [alice.wallet.pk])
     assert answer(alice.get(path))[0] == 401
+
+
+def test_v2_names_the_ids_of_movements_in_histories_and_tokens_of_transfers(alice: Caller, sapling: Wallet) -> None:
+    (_, *tokens) = answer(alice.get("/tokens?limit=3"))[1]["tokens"]
+    ids = [each["id"] for each in tokens]
+    body = {"sender_wallet": "alice", "receiver_wallet": "sapling", "tokens": ids}
+    sent = answer(alice.post("/transfers", body))[1]
+    parties = {"source_wallet_id": str(alice.wallet.pk), "destination_wallet_id": str(sapling.pk)}
+
+    _, v1 = answer(alice.get(f"/transfers/{sent['id']}/tokens?limit=5"))
+    status, moved = answer(alice.get(f"/wallet/v2/transfers/{sent['id']}/tokens"))
+    assert status == 200
+    for old, new in zip(v1["tokens"], moved["tokens"], strict=True):
+        del old["links"]
+        assert new == {
+            **old, "token_id": old["id"], "transfer_id": sent["id"], **parties, "processed_at": sent["closed_at"],
+        }  # fmt: skip
+    for prefix, query in (("", "limit=1&offset=1"), ("/wallet/v2", "offset=1")):
+        _, second = answer(alice.get(f"{prefix}/transfers/{sent['id']}/tokens?{query}"))
+        assert [each["id"] for each in second["tokens"]] == [moved["tokens"][1]["id"]]
+
+    path = f"/tokens/{ids[0]}/transactions"
+    _, old = answer(alice.get(f"{path}?limit=5"))
+    assert [list(each) for each in old["history"]] == [["processed_at", "sender_wallet", "receiver_wallet"]]
+    status, new = answer(alice.get(f"/wallet/v2{path}"))
+    (row,) = new["history"]
+    assert (status, list(new)) == (200, ["history"])
+    assert row == {
+        "id": row["id"], "token_id": ids[0], "transfer_id": sent["id"], **parties, "processed_at": sent["closed_at"],
+        "claim": False, "sender_wallet": "alice", "receiver_wallet": "sapling",
+    }  # fmt: skip
+    assert answer(alice.get(f"/wallet/v2{path}"))[1] == new
+    assert answer(alice.get(f"/wallet/v2{path}?limit=1&offset=1")) == (200, {"history": []})
+    assert answer(alice.get(f"{path}?limit=1&offset=1")) == (200, {"history": []})
+
+
+def test_reserved_tokens_at_v2_have_no_links(alice: Caller, carol: Caller) -> None:
+    pending = answer(alice.post("/transfers", bundle("alice", "carol", 2)))[1]["id"]
+    _, v1 = answer(alice.get(f"/transfers/{pending}/tokens?limit=5"))
+    for each in v1["tokens"]:
+        del each["links"]
+    assert answer(alice.get(f"/wallet/v2/transfers/{pending}/tokens")) == (200, v1)
+    assert len(v1["tokens"]) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "/wallet/v2"])
+def test_events_take_no_offset_and_need_a_limit(alice: Caller, prefix: str) -> None:
+    assert answer(alice.get(f"{prefix}/events?limit=1&offset=1")) == refusal(422, '"offset" is not allowed')
+    assert answer(alice.get(f"{prefix}/events")) == refusal(422, '"limit" is required')
+    status, body = answer(alice.get(f"{prefix}/events?limit=2000&since=2024-01"))
+    assert (status, list(body), body["events"] != []) == (200, ["events"], True)

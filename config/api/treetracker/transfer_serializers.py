@@ -85,6 +85,8 @@ PENDING_SUMS_EXAMPLE: Final = {
     "pending_incoming": {"total_amount": 3, "count": 1},
     "net_pending": -2,
 }
+# Lists that only have other pages at v2.
+LATER: Final = Later(1000)
 MOVEMENT_EXAMPLE: Final = {
     "processed_at": "2024-02-01T00:00:01.000Z",
     "sender_wallet": "alice",
@@ -132,7 +134,13 @@ def pending_sums(sums: PendingSums) -> dict[str, Any]:
 
 
 def movement(row: MovementRow) -> dict[str, Any]:
-    """Return one element of a token's history: the fields of the row but its position."""
+    """Return one element of a token's history."""
+    return {name: getattr(row, name) for name in MOVEMENT_EXAMPLE}
+
+
+def movement_with_ids(row: MovementRow) -> dict[str, Any]:
+    """Return one element of a token's history as v2 has it. No movement is a claim."""
     body = row._asdict()
+    names = body.pop("sender_wallet"), body.pop("receiver_wallet")
     del body["number"]
-    return body
+    return {**body, "claim": False, "sender_wallet": names[0], "receiver_wallet": names[1]}

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from config.api import idempotency, pagination, parsers
 from config.api.authentication import caller
 from config.api.errors import Invalid
-from config.api.openapi import PAGE, describe
+from config.api.openapi import LATER_PAGE, describe
 from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
@@ -150,7 +150,7 @@ class TransferViewSet(ApiViewSet):
 
     @describe(
         "List the tokens of a transfer",
-        query=PAGE,
+        query=LATER_PAGE,
         answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
         path=transfer_serializers.TRANSFER_PATH,
         refusals=[errors.TransferNotVisible()],
@@ -158,13 +158,16 @@ class TransferViewSet(ApiViewSet):
     )
     def tokens(self, request: Request, transfer_id: str) -> Response:
         parsed = path_id("transfer_id", transfer_id)
-        page = pagination.read(request, scope="tokens of transfer", parameters=[parsed])
+        page = pagination.read(
+            request, scope="tokens of transfer", later=transfer_serializers.LATER, parameters=[parsed]
+        )
         rows = queries.tokens_of_transfer(
             actor_id=caller(request).pk,
             transfer_id=parsed,
             limit=page.limit,
             offset=page.offset,
             after=page.position[0] if page.position else None,
+            shows_ids=v2.is_v2(request.path_info),
         )
         return page.json_response("tokens", rows)
 
@@ -243,7 +246,7 @@ class HistoryViewSet(ApiViewSet):
 
     @describe(
         "List the movements of a token",
-        query=PAGE,
+        query=LATER_PAGE,
         answer={"history": [transfer_serializers.MOVEMENT_EXAMPLE]},
         path=wallet_serializers.TOKEN_PATH,
         refusals=[_NO_TOKEN, wallet_errors.TokenNotVisible("Have no permission to visit this token")],
@@ -251,7 +254,8 @@ class HistoryViewSet(ApiViewSet):
     )
     def list(self, request: Request, token_id: str) -> Response:
         parsed = path_id("token_id", token_id)
-        page = pagination.read(request, scope="history", parameters=[parsed])
+        page = pagination.read(request, scope="history", later=transfer_serializers.LATER, parameters=[parsed])
+        is_v2 = v2.is_v2(request.path_info)
         rows = queries.token_history(
             actor_id=caller(request).pk,
             token_id=parsed,
@@ -259,8 +263,10 @@ class HistoryViewSet(ApiViewSet):
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
+            shows_ids=is_v2,
         )
-        return page.response("history", rows, write=transfer_serializers.movement, position=_number)
+        write = transfer_serializers.movement_with_ids if is_v2 else transfer_serializers.movement
+        return page.response("history", rows, write=write, position=_number)
 
 
 class PendingViewSet(ApiViewSet):
