@@ -21,11 +21,11 @@ _TREETRACKER = [path("", include("config.api.treetracker.urls"))]
 
 
 class AnyCase(RoutePattern):
-    """A case-insensitive path, as at the public service. Its captured values are UUIDs."""
+    """A case-insensitive prefix without parameters, and what follows it, as at the public service."""
 
     def match(self, path: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
-        found = super().match(path)
-        return found and (found[0].lower(), *found[1:])
+        prefix = str(self)
+        return (path[len(prefix) :].lower(), (), {}) if path[: len(prefix)].lower() == prefix else None
 
 
 urlpatterns: list[URLPattern | URLResolver] = [

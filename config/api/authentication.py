@@ -121,7 +121,8 @@ class BearerAuthentication(BaseAuthentication):
         if not errors.is_locker_path(request.path_info):
             check_api_key(api_key, found)
         if found.wallet is None:
-            raise errors.bearer_refused(request.path_info)
+            is_missing = not request.META.get("HTTP_AUTHORIZATION")
+            raise errors.bearer_refused(request.path_info, is_missing=is_missing)
         return found.wallet, found.bearer_token_id
 
     def authenticate_header(self, request: Request) -> str:

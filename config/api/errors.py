@@ -222,7 +222,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             extra = getattr(error, "extra", {})
             headers = dict(getattr(error, "headers", {}))
         case Invalid() if v2.is_v2(request.path_info):
-            status, message = error.status_code, ";".join(error.problems)
+            status, message = error.status_code, v2.invalid(_action(context), ";".join(error.problems))
         case RequestRefused():
             status, message, headers = error.status_code, error.message, error.headers
         case drf_errors.MethodNotAllowed():
@@ -287,10 +287,10 @@ def _transient_response(error: DatabaseError) -> tuple[str, dict[str, str]]:
     return "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
 
 
-def bearer_refused(path: str) -> RequestRefused:
-    """Return the error for a missing, unknown, expired or revoked bearer token: the same for all."""
+def bearer_refused(path: str, *, is_missing: bool = False) -> RequestRefused:
+    """Return the error for a missing, unknown, expired or revoked bearer token: the same for all but a missing one."""
     status = 401 if is_locker_path(path) else v2.BEARER_REFUSED if v2.is_v2(path) else 403
-    message = "ERROR: Authentication, token not verified"
+    message = v2.BEARER_MISSING if is_missing and v2.is_v2(path) else "ERROR: Authentication, token not verified"
     return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
 
 

@@ -165,7 +165,14 @@ SPECTACULAR_SETTINGS = {
         "Token wallets, transfers by trust, and RAIDA lockers.\n\n"
         "`POST /auth` gives a bearer token. Send it as `Authorization: Bearer …`, and your application's key as"
         " `TREETRACKER-API-KEY`; paths below `/api/` need the bearer token alone. Every POST, PATCH and DELETE takes"
-        " an `Idempotency-Key`. All paths outside `/api/` stand below `/wallet/` too."
+        " an `Idempotency-Key`. All paths outside `/api/` stand below `/wallet/` too.\n\n"
+        "Below `/wallet/v2/` the same paths answer as the later version of the public service: `limit` is optional, and"
+        " `offset` takes the place of `start`; `POST /wallets`, `POST /trust_relationships` and `POST"
+        " /wallets/batch-create-wallet` answer 201; a missing or invalid bearer token is 401; a name that is taken, a"
+        " trust relationship that exists, too few tokens and a transfer in the wrong state are 409; another wallet's"
+        " token is 403; `PATCH /wallets/{wallet_id}` and `GET /wallets/{wallet_id}/trust_relationships` of another"
+        " wallet are 422; `POST /trust_relationships` names the originator `originator_wallet`. Set this prefix as the"
+        " base URL of a client of that version."
     ),
     "TAGS": [
         {"name": "wallets", "description": "Who holds tokens, and who is asking"},

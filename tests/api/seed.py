@@ -66,9 +66,11 @@ def load(named: Collection[str] = ()) -> None:
         )
         cursor.execute(
             "INSERT INTO trusts_trust"
-            " (id, actor_id, target_id, originator_id, type, request_type, state, withdrawn)"
-            " SELECT id, %s, target, %s, type, type, 'trusted', false"
-            " FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS trust (id, target, type)",
+            " (id, actor_id, target_id, originator_id, type, request_type, state, withdrawn, created_at, updated_at)"
+            " SELECT id, %s, target, %s, type, type, 'trusted', false, at, at"
+            " FROM (SELECT *, timestamptz '2024-01-02 00:00:00Z' + position * interval '1 minute' AS at"
+            "         FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) WITH ORDINALITY"
+            "           AS trust (id, target, type, position)) AS trust",
             [
                 *[derived_id("wallet:alice")] * 2,
                 [derived_id(f"trust:{name}") for name in ["bobby", *MANAGED, "carol"]],

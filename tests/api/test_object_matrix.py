@@ -73,6 +73,48 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(
         assert wrote["owner"]
 
 
+# Below `/wallet/v2`: endpoints, and the statuses that stand for others there.
+OF_V2: Final[dict[tuple[str, str], dict[int, int]]] = {
+    ("GET", "/tokens/{token_id}"): {401: 403},
+    ("GET", "/tokens/{token_id}/transactions"): {401: 403},
+    ("GET", "/wallets/{wallet_id}/trust_relationships"): {403: 422},
+    ("PATCH", "/wallets/{wallet_id}"): {403: 422},
+    ("POST", "/trust_relationships"): {200: 201},
+    ("POST", "/trust_relationships/{trust_relationship_id}/accept"): {403: 404},
+    ("POST", "/trust_relationships/{trust_relationship_id}/decline"): {403: 404},
+    ("POST", "/wallets"): {200: 201},
+    ("POST", "/wallets/batch-create-wallet"): {200: 201},
+}
+
+
+def test_everybody_may_do_the_same_below_the_address_of_the_later_version(world: World) -> None:
+    before = digests()
+    found: dict[tuple[str, str], dict[int, int]] = {}
+    wrong = []
+    for endpoint, (asked, body, _) in TABLE.items():
+        method, path = endpoint
+        if path.startswith("/api/"):
+            continue
+        here = "/wallet/v2" + asked.format(**{name: str(value) for name, value in world.ids.items()})
+        headers = {"content_type": FORM} if isinstance(body, bytes) else {}
+        for role, status in expected(endpoint).items():
+            response, has_written = as_if_nothing_had_happened(
+                before,
+                lambda: world.callers[role].send(method, here, body, **headers),  # noqa: B023
+            )
+            if (response.status_code < 400) != (status < 400) or (response.status_code >= 400 and has_written):
+                wrong.append((endpoint, role, response.status_code, has_written))
+            if role in {"no token", "revoked token"} and path != "/auth":
+                if response.status_code != 401:
+                    wrong.append((endpoint, role, response.status_code, has_written))
+            elif response.status_code != status:
+                found.setdefault(endpoint, {})[status] = response.status_code
+
+    assert wrong == []
+    assert found == OF_V2
+    assert digests() == before
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
