@@ -19,7 +19,7 @@ from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
 from config.admin.actions.base import AdminAction
 from config.admin.models import Session
-from tests.desk.running import run
+from tests.admin.running import run
 from tests.transfers import frames
 from tests.transfers.frames import World
 from transfers.models import Transfer
