@@ -126,15 +126,15 @@ class Flag:
 
 @dataclass(frozen=True)
 class Unset:
-    """A field that must be false: some clients always send it, but its feature does not exist."""
+    """A field that must be false, or "false": some clients always send it, but its feature does not exist."""
 
     required: bool = False
-    schema: ClassVar[Mapping[str, Any]] = {"type": "boolean", "const": False}
+    schema: ClassVar[Mapping[str, Any]] = {"enum": [False, "false"]}
 
     def read(self, path: str, value: Any) -> bool:
-        if value is not False:
+        if value is not False and value != "false":
             raise Invalid(f'"{path}" is not allowed')
-        return value
+        return False
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,9 @@ def queries_of_all_kinds() -> Iterator[tuple[str, dict[str, Any], bool]]:
         "after": ["2024-03-10T12:00:00Z", "2024-03-10T12:00:00.001Z", "2024-03-10T00:00:00Z", "2024-03-09T00:00:00Z"],
     }
     for order, is_v2 in itertools.product(orders, [False, True]):
+        # An order by another field is the same at both addresses.
+        if order.get("sort_by", "created_at") != "created_at" and chosen.random() < 0.5:
+            continue
         some = chosen.sample(list(filters), chosen.choice([0, 1, 1, 2]))
         yield (
             chosen.choice(["alice", "alice", "bobby"]),
@@ -213,12 +216,17 @@ def test_row_13_a_wallet_narrows_the_list_whoever_controls_it(alice: Caller, bob
 def test_the_answers_of_v2_have_token_count_and_those_of_v1_do_not(alice: Caller, carol: Caller) -> None:
     parties = {"sender_wallet": "alice", "receiver_wallet": "carol"}
     token = answer(alice.get("/tokens?limit=1"))[1]["tokens"][0]["id"]
-    bodies = [{**parties, "tokens": [token]}, {**parties, "tokens": []}, bundle("alice", "carol", "2")]
+    bodies = [
+        {**parties, "tokens": [token], "claim": "false"},
+        {**parties, "tokens": []},
+        bundle("alice", "carol", "2"),
+    ]
     sent = []
     for prefix, body in [("/wallet/v2", bodies[0]), *itertools.product(["", "/wallet/v2"], bodies[1:])]:
         status, created = answer(alice.post(f"{prefix}/transfers", body))
         assert status == 202, created
         sent.append(created)
+    assert {each["claim"] for each in sent} == {False}
     assert [each.get("token_count", "none") for each in sent] == [1, "none", "none", 0, 2]
     bundled = sent[2]["id"]
     for prefix, expected in (("", "none"), ("/wallet/v2", 2)):
