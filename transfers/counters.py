@@ -21,13 +21,20 @@ hold.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from trusts.queries import controlled_in_order
+from trusts.queries import (
+    WalletSelection,
+    controlled_in_order,
+    controlled_matching,
+    count_controlled,
+    wallet_arguments,
+)
 from wallets import event_sequence
 from wallets.queries import JsonPage, OptimisticPage, TokenCount, page_of
 from wallets.sql_files import load
@@ -51,7 +58,10 @@ _LITTLE: Final = 600
 _OPTIMISTIC: Final = OptimisticPage()
 
 
-def _rows(*, listed: str, at_once: bool, more: str = "") -> str:
+_MORE: Final = load("transfers", "parts/wallet_more")
+
+
+def _rows(*, listed: str, at_once: bool, order: str, more: str = "") -> str:
     """Return the SQL of wallets as JSON. `listed` is SQL of their `id` and `is_own`, `more` that of further fields."""
     if at_once:
         counted = load("transfers", "parts/counted_together", limit=str(_LITTLE))
@@ -59,19 +69,36 @@ def _rows(*, listed: str, at_once: bool, more: str = "") -> str:
         counted = load("transfers", "parts/counted_one_by_one", since_checkpoint=_SINCE_CHECKPOINT)
     is_all = ", wallet.is_all" if at_once else ""
     json = load("transfers", "parts/wallet_json", more=more)
-    return load("transfers", "parts/wallet_rows", listed=listed, counted=counted, json=json, is_all=is_all)
+    return load("transfers", "parts/wallet_rows", listed=listed, counted=counted, json=json, is_all=is_all, order=order)
 
 
 @cache
-def _page(*, at_once: bool, is_first: bool) -> str:
-    rows = _rows(listed=controlled_in_order(is_first=is_first), at_once=at_once)
+def _page(*, at_once: bool, is_first: bool, selection: WalletSelection, has_total: bool, has_more_fields: bool) -> str:
+    if selection.is_indexed:
+        before, listed = "", controlled_in_order(is_first=is_first, selection=selection)
+        total = f"({count_controlled(selection)})"
+    else:
+        before, listed = controlled_matching(is_first=is_first, selection=selection)
+        total = "(SELECT count(*) FROM visible)"
+    rows = _rows(
+        listed=listed,
+        at_once=at_once,
+        order=selection.sorted_by("wallet."),
+        more=_MORE if has_more_fields else "",
+    )
     is_whole = "coalesce(bool_and(is_all), true)" if at_once else "true"
-    return page_of(rows, "is_own", "created_at::text", "id::text", is_whole=is_whole)
+    position = [_POSITION.get(column, column) for column in selection.position]
+    return before + page_of(rows, *position, is_whole=is_whole, total=total if has_total else "NULL::bigint")
 
 
+_POSITION: Final = {"created_at": "created_at::text", "id": "id::text"}
 _ONE: Final = _rows(
-    listed="SELECT %(id)s::uuid AS id, true AS is_own", at_once=False, more=load("transfers", "parts/wallet_more")
+    listed="SELECT %(id)s::uuid AS id, true AS is_own",
+    at_once=False,
+    order="wallet.id",
+    more=f"""{_MORE} ',"wallet":', to_json(wallet.name),""",
 )
+_ALL_OLDEST_FIRST: Final = WalletSelection()
 
 
 def wallet_json(*, wallet_id: UUID) -> str:
@@ -81,17 +108,38 @@ def wallet_json(*, wallet_id: UUID) -> str:
         return str(cursor.fetchone()[0])
 
 
-def wallets_page(*, actor_id: UUID, limit: int, offset: int = 0, after: Sequence[Any] | None = None) -> JsonPage:
+def wallets_page(
+    *,
+    actor_id: UUID,
+    limit: int,
+    offset: int = 0,
+    after: Sequence[Any] | None = None,
+    selection: WalletSelection = _ALL_OLDEST_FIRST,
+    name: str = "",
+    start: datetime | None = None,
+    end: datetime | None = None,
+    has_total: bool = False,
+    has_more_fields: bool = False,
+) -> JsonPage:
     """
     Return a page of the wallets that the actor controls, with their token counts.
 
-    Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11). `after`
-    is the position of the last row of the page before: (is it the caller's own, created_at, id).
+    Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11), unless
+    the selection says otherwise. `name`, `start` and `end` narrow it as `wallet_arguments` says. `after` is the
+    position of the last row of the page before. With `has_total` the page has the number of all wallets of the list.
     """
     arguments: dict[str, Any] = {"actor": actor_id, "offset": offset}
-    if after is not None:
-        arguments |= {"own": after[0], "created_at": after[1], "id": after[2]}
-    quick, full = (_page(at_once=at_once, is_first=after is None) for at_once in (True, False))
+    arguments |= wallet_arguments(selection, name=name, start=start, end=end, after=after)
+    quick, full = (
+        _page(
+            at_once=at_once,
+            is_first=after is None,
+            selection=selection,
+            has_total=has_total,
+            has_more_fields=has_more_fields,
+        )
+        for at_once in (True, False)
+    )
     return _OPTIMISTIC.read_page(quick, full, limit=limit, arguments=arguments)
 
 

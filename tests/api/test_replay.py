@@ -58,6 +58,10 @@ def wallet(name: str, minute: int, tokens: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def new_wallet(name: str, about: str | None = None) -> Difference:
+    return Difference("35", 200, {"id": ANY, "wallet": name, "about": about})
+
+
 def token(number: int, holder: str) -> dict[str, Any]:
     at = f"2024-02-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000Z"
     capture_id = str(seed.derived_id(f"capture:{number}"))
@@ -106,8 +110,13 @@ DIFFERENCES: dict[int, Difference] = {
     32: Difference("conventions", 200, {"wallets": [wallet("bobby", 2, 2500)]}),
     42: error("24", 422, '"limit" must be an integer'),
     44: error("24", 422, '"limit" must be less than or equal to 2000'),
+    53: new_wallet("newwallet1"),
+    54: new_wallet("newwallet2", "hello there"),
+    57: new_wallet("some.one@example.com"),
+    58: new_wallet("under_score"),
     62: error("27", 422, '"wallet" length must be at least 3 characters long'),
     64: error("30", 422, "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"),
+    67: new_wallet("bobbysub"),
     69: Difference("1", 200, {**wallet("bobby", 2, 2500), "cover_url": None, "display_name": None, "wallet": "bobby"}),
     70: Difference("1", 200, {**wallet("alice", 1, 10000), "cover_url": None, "display_name": None, "wallet": "alice"}),
     71: error("1", 403, "Have no permission to access this wallet"),

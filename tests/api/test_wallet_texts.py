@@ -30,7 +30,8 @@ NAMING = {
 }  # fmt: skip
 NOT_NAMING = {
     "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
-    "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key",
+    "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key", "search",
+    "order_by",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
 DESCRIPTION: dict[str, Any] = json.loads((Path(ROOT) / "docs/openapi.json").read_text())
@@ -108,7 +109,9 @@ def ask(caller: Caller, door: Door, text: str) -> Any:
     return caller.send(door.method, path, encode_multipart(BOUNDARY, body), content_type=MULTIPART_CONTENT)
 
 
-DOORS = [door for door in described() if door.field in NAMING]
+# A part of names, that of the wallets in a list.
+MATCHING = {("GET", "/wallets", "name")}
+DOORS = [door for door in described() if door.field in NAMING and (door.method, door.path, door.field) not in MATCHING]
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_new_wallet_is_managed_by_its_creator_and_nobody_else(alice: Caller, b
     response = alice.post("/wallets", {"wallet": "sapling"})
 
     wallet = queries.wallet_by_name("sapling")
-    assert answer(response) == (200, {"wallet": "sapling"})
+    assert answer(response) == (200, {"id": str(wallet.pk), "wallet": "sapling", "about": None})
     assert trusts.controls(actor_id=alice.wallet.pk, wallet_id=wallet.pk)
     assert not trusts.controls(actor_id=bob.wallet.pk, wallet_id=wallet.pk)
     assert not trusts.controls(actor_id=wallet.pk, wallet_id=alice.wallet.pk)
@@ -99,11 +99,35 @@ def test_row_27_a_name_that_cannot_be_is_refused_and_creates_nothing(
     ["abc", "x" * 254, "some.one@example.com", "under_score", "木の財布", "+254712345678"],
 )
 def test_row_27_a_name_is_kept_as_it_is_given(alice: Caller, name: Any) -> None:
-    assert answer(alice.post("/wallets", {"wallet": name})) == (200, {"wallet": name})
-    assert Wallet.objects.filter(name=name).exists()
+    status, body = answer(alice.post("/wallets", {"wallet": name}))
+    wallet = Wallet.objects.get(name=name)
+    assert (status, body) == (200, {"id": str(wallet.pk), "wallet": name, "about": None})
 
 
-@pytest.mark.parametrize("body", [{"wallet": "sapling", "about": "x"}, {"wallet": "sapling", "id": "x"}])
+@pytest.mark.parametrize(("prefix", "status"), [("", 200), ("/wallet", 200), ("/wallet/v2", 201)])
+def test_a_new_wallet_has_the_description_that_was_sent(alice: Caller, prefix: str, status: int) -> None:
+    response = alice.post(f"{prefix}/wallets", {"wallet": "sapling", "about": "x"})
+
+    wallet = queries.wallet_by_name("sapling")
+    assert answer(response) == (status, {"id": str(wallet.pk), "wallet": "sapling", "about": "x"})
+    assert wallet.about == "x"
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        (None, '"about" must be a string'),
+        (5, '"about" must be a string'),
+        ("", '"about" is not allowed to be empty'),
+        ("x" * 251, '"about" length must be less than or equal to 250 characters long'),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused_and_creates_nothing(alice: Caller, about: Any, message: str) -> None:
+    assert answer(alice.post("/wallets", {"wallet": "sapling", "about": about})) == refusal(422, message)
+    assert Wallet.objects.count() == 1
+
+
+@pytest.mark.parametrize("body", [{"wallet": "sapling", "id": "x"}])
 def test_an_unknown_field_is_refused_and_creates_nothing(alice: Caller, body: Any) -> None:
     field = next(name for name in body if name != "wallet")
 

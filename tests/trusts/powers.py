@@ -366,6 +366,18 @@ def list_wallets_behind_the_first_page(asked: Asked) -> set[str]:
     return {each["name"] for each in listed(counters.wallets_page(actor_id=asked.actor.pk, limit=99, after=after))}
 
 
+@path("GET /wallets", expected=controlled, once=True)
+def list_wallets_in_another_order(asked: Asked) -> set[str]:
+    selection = trust_queries.WalletSelection(trust_queries.WalletOrder.NAME, has_name=True)
+    page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=selection, name="", has_total=True)
+    names = {each["name"] for each in listed(page)}
+    newest_first = trust_queries.WalletSelection(trust_queries.WalletOrder.CREATED_AT, is_descending=True)
+    page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=newest_first, has_total=True)
+    assert {each["name"] for each in listed(page)} == names
+    assert page.total == len(names)
+    return names
+
+
 @path("GET /events")
 def list_events_of_the_wallet(asked: Asked) -> None:
     events.events_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
@@ -412,6 +424,19 @@ def list_trusts(asked: Asked) -> set[str]:
     names |= {asked.world.things[side]["outgoing"]: f"{side}, by fred" for side in SIDES}
     listed = {UUID(row["id"]) for row in rows}
     return {names[trust_id] for trust_id in listed & set(names)}
+
+
+@path("GET /trust_relationships", expected=its_sides_and_what_it_began, once=True)
+def list_trusts_in_another_order(asked: Asked) -> set[str]:
+    rows = asked.world.callers[asked.who].get("/wallet/v2/trust_relationships").json()["trust_relationships"]
+    names = {asked.world.things[side]["incoming"]: side for side in SIDES}
+    names |= {asked.world.things[side]["outgoing"]: f"{side}, by fred" for side in SIDES}
+    return {names[UUID(row["id"])] for row in rows if UUID(row["id"]) in names}
+
+
+@path("GET /wallets/{wallet_id}/trust_relationships")
+def list_trusts_of_the_wallet_in_another_order(asked: Asked) -> str:
+    return asked.send("GET", f"/wallets/{asked.wallet_id}/trust_relationships?limit=9&sort_by=state")
 
 
 @path("GET /wallets/{wallet_id}/trust_relationships")

@@ -1,13 +1,15 @@
 """Request and response bodies of trusts; fields are in the order of the public service."""
 
+from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from config.api.errors import Invalid
-from config.api.json_schemas import OneOf
-from config.api.openapi import PAGE
-from config.api.pagination import MAXIMUM_LIMIT
-from config.api.validation import Guid, Number, Shape, Text
-from trusts.queries import TrustRow
+from config.api.json_schemas import OneOf, Sometimes
+from config.api.openapi import LATER_PAGE
+from config.api.pagination import MAXIMUM_LIMIT, Later, Page, Sorting
+from config.api.validation import Field, Flag, Guid, Number, Shape, Text
+from trusts.queries import TrustKey, TrustRow, TrustSelection
 from trusts.states import TrustRequestType, TrustState, TrustType
 
 # The public service lists the first two as well, and fails when one of them is used (the Treetracker contract, row 6).
@@ -19,14 +21,38 @@ NEW_TRUST: Final = Shape(
         "requester_wallet": Text(required=False),
     }
 )
-TRUST_FILTERS: Final = {
+TRUST_FILTERS: Final[Mapping[str, Field]] = {
     "state": Text(choices=TrustState.values, required=False),
     "type": Text(choices=TrustType.values, required=False),
     "request_type": Text(choices=TrustRequestType.values, required=False),
+    "search": Text(required=False),
 }
+# v2 lists values that no trust has.
+TRUST_FILTERS_OF_V2: Final[Mapping[str, Field]] = {
+    **TRUST_FILTERS,
+    "state": Text(
+        choices=["requested", "cancelled_by_originator", "cancelled_by_actor", "cancelled_by_target", "trusted"],
+        required=False,
+    ),
+    "type": Text(choices=["send", "manage", "deduct"], required=False),
+    "request_type": Text(choices=["send", "receive", "manage", "yield", "deduct", "release"], required=False),
+}
+EXCLUSION: Final[Mapping[str, Field]] = {"exclude_managed": Flag(from_text=True, required=False)}
 DEFAULT_LIMIT: Final = 1000
+_SORTING: Final = Sorting(["state", "created_at", "updated_at"])
+# The public service counts the trusts of a wallet only.
+LATER_TRUSTS: Final = Later(500, sorting=_SORTING, answer=["trust_relationships", "query"])
+LATER_TRUSTS_OF_WALLET: Final = Later(
+    500, sorting=_SORTING, answer=["trust_relationships", "query", "total"], defaults={"exclude_managed": False}
+)
 # `limit` is optional in this list only, as in the public service.
-TRUST_PAGE: Final = {**PAGE, "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False)}
+TRUSTS_QUERY: Final = {
+    **LATER_PAGE,
+    "limit": Number(1, MAXIMUM_LIMIT, from_text=True, required=False),
+    **TRUST_FILTERS,
+    **_SORTING.fields,
+}
+TRUSTS_OF_WALLET_QUERY: Final = {**TRUSTS_QUERY, **EXCLUSION}
 TRUST_PATH: Final = {"trust_relationship_id": Guid()}
 EMPTY: Final = Shape({})
 DISMISSAL: Final = Shape({"manager_wallet": Text()})
@@ -44,6 +70,17 @@ TRUST_EXAMPLE: Final = {
     "originating_wallet": "alice",
     "actor_wallet": "alice",
     "target_wallet": "carol",
+    "actor_wallet_id": Sometimes("cd004dcc-7974-4c35-8719-cf8f4e18d1df"),
+    "target_wallet_id": Sometimes("6a45713a-7647-4e4a-85d3-b6092995be6f"),
+    "originator_wallet_id": Sometimes("cd004dcc-7974-4c35-8719-cf8f4e18d1df"),
+    "active": Sometimes(True),
+}
+QUERY_EXAMPLE: Final = {"limit": 10, "offset": 0, "sort_by": "created_at", "order": "desc"}
+TRUSTS_EXAMPLE: Final = {"trust_relationships": [TRUST_EXAMPLE], "query": Sometimes(QUERY_EXAMPLE)}
+TRUSTS_OF_WALLET_EXAMPLE: Final = {
+    "trust_relationships": [TRUST_EXAMPLE],
+    "query": Sometimes({**QUERY_EXAMPLE, "exclude_managed": False}),
+    "total": Sometimes(1),
 }
 
 
@@ -56,8 +93,38 @@ def read_new_trust(body: Any) -> dict[str, Any]:
     return {**values, "trust_request_type": TrustRequestType(asked)}
 
 
-def trust(row: TrustRow) -> dict[str, Any]:
-    """Return the body of a trust: the fields of the row but its position."""
+_IDS: Final = ("actor_wallet_id", "target_wallet_id", "originator_wallet_id")
+
+
+def trust(row: TrustRow, *, is_v2: bool = False) -> dict[str, Any]:
+    """Return the body of a trust: the fields of the row but its position. v2 adds the ids, and `active`."""
     body = row._asdict()
     del body["number"]
+    if is_v2:
+        return {**body, "active": True}
+    for name in _IDS:
+        del body[name]
     return body
+
+
+def selected_trusts(page: Page, *, is_v2: bool, wallet_id: UUID | None = None) -> dict[str, Any]:
+    """Return the arguments of `queries.selected_trusts_page` that say which trusts a requested page is about."""
+    filters = {name: page.values[name] for name in ("state", "type", "request_type") if name in page.values}
+    return {
+        "selection": TrustSelection(
+            key=TrustKey.NUMBER if page.order is None else TrustKey(page.order.by),
+            is_descending=page.order is not None and page.order.is_descending,
+            # In v2 the list of a wallet is that of all wallets that the caller controls.
+            is_of_wallet=wallet_id is not None and not is_v2,
+            filters=tuple(filters),
+            has_search="search" in page.values,
+            excludes_managed=page.values.get("exclude_managed", False),
+            begins_with_requests=wallet_id is not None and is_v2,
+        ),
+        "wallet_id": wallet_id,
+        "limit": page.fetch,
+        "offset": page.offset,
+        "after": page.position,
+        "filters": filters,
+        "search": page.values.get("search", ""),
+    }

@@ -10,7 +10,7 @@ from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import describe
-from config.api.treetracker import trust_serializers, wallet_serializers
+from config.api.treetracker import trust_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import errors, operations, queries
@@ -30,16 +30,23 @@ class TrustViewSet(ApiViewSet):
 
     @describe(
         "List trust relationships",
-        query={**trust_serializers.TRUST_PAGE, **trust_serializers.TRUST_FILTERS},
-        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
+        query=trust_serializers.TRUSTS_QUERY,
+        answer=trust_serializers.TRUSTS_EXAMPLE,
         refusals=[_WRONG_STATE],
         tag="trusts",
     )
     def list(self, request: Request) -> Response:
         """Trusts in which the caller, or a wallet that it manages, is a party."""
+        is_v2 = v2.is_v2(request.path_info)
         page = pagination.read(
-            request, trust_serializers.TRUST_FILTERS, scope="trusts", default_limit=trust_serializers.DEFAULT_LIMIT
+            request,
+            trust_serializers.TRUST_FILTERS_OF_V2 if is_v2 else trust_serializers.TRUST_FILTERS,
+            scope="trusts",
+            default_limit=trust_serializers.DEFAULT_LIMIT,
+            later=trust_serializers.LATER_TRUSTS,
         )
+        if page.answer:
+            return _selected(page, actor_id=caller(request).pk)
         rows = queries.trusts_page(
             wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
             limit=page.fetch,
@@ -51,8 +58,8 @@ class TrustViewSet(ApiViewSet):
 
     @describe(
         "List the trust relationships of a wallet",
-        query={**trust_serializers.TRUST_PAGE, **trust_serializers.TRUST_FILTERS},
-        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
+        query=trust_serializers.TRUSTS_OF_WALLET_QUERY,
+        answer=trust_serializers.TRUSTS_OF_WALLET_EXAMPLE,
         path=wallet_serializers.WALLET_PATH,
         refusals=[
             _WRONG_STATE,
@@ -62,14 +69,23 @@ class TrustViewSet(ApiViewSet):
         tag="trusts",
     )
     def list_of_wallet(self, request: Request, wallet_id: str) -> Response:
+        """
+        Trusts in which the wallet is a party. Below `/wallet/v2`, as in the public service, those of all wallets that
+        the caller controls, and first those that wait for the wallet's answer, or for one that the caller manages.
+        """
         parsed = path_id("wallet_id", wallet_id)
+        is_v2 = v2.is_v2(request.path_info)
+        filters = trust_serializers.TRUST_FILTERS_OF_V2 if is_v2 else trust_serializers.TRUST_FILTERS
         page = pagination.read(
             request,
-            trust_serializers.TRUST_FILTERS,
+            {**filters, **trust_serializers.EXCLUSION},
             scope="trusts of wallet",
             default_limit=trust_serializers.DEFAULT_LIMIT,
+            later=trust_serializers.LATER_TRUSTS_OF_WALLET,
             parameters=[parsed],
         )
+        if page.answer:
+            return _selected(page, actor_id=caller(request).pk, wallet_id=parsed)
         rows = queries.trusts_of_wallet_page(
             actor_id=caller(request).pk,
             wallet_id=parsed,
@@ -105,7 +121,8 @@ class TrustViewSet(ApiViewSet):
         parsed = path_id("wallet_id", wallet_id)
         values = trust_serializers.DISMISSAL.read_body(request.data)
         rows = operations.dismiss_manager(actor=caller(request), wallet_id=parsed, manager=values["manager_wallet"])
-        return Response({"trust_relationships": [trust_serializers.trust(row) for row in rows]})
+        is_v2 = v2.is_v2(request.path_info)
+        return Response({"trust_relationships": [trust_serializers.trust(row, is_v2=is_v2) for row in rows]})
 
     @describe(
         "Request a trust relationship",
@@ -135,7 +152,7 @@ class TrustViewSet(ApiViewSet):
             requestee=values["requestee_wallet"],
             requester=values.get("requester_wallet"),
         )
-        return Response(trust_serializers.trust(row))
+        return _answer(request, row)
 
     @_describe(
         "Show a trust relationship",
@@ -145,7 +162,7 @@ class TrustViewSet(ApiViewSet):
         row = queries.trust_visible_to(
             actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_relationship_id)
         )
-        return Response(trust_serializers.trust(row))
+        return _answer(request, row)
 
     @_describe(
         "Accept a trust relationship",
@@ -163,7 +180,7 @@ class TrustViewSet(ApiViewSet):
     def accept(self, request: Request, trust_relationship_id: str) -> Response:
         trust_serializers.EMPTY.read_body(request.data)
         parsed = _answerable(trust_relationship_id, TrustEvent.ACCEPT)
-        return Response(trust_serializers.trust(operations.accept_trust(actor=caller(request), trust_id=parsed)))
+        return _answer(request, operations.accept_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
         "Decline a trust relationship",
@@ -175,7 +192,7 @@ class TrustViewSet(ApiViewSet):
         """For who controls the requestee. Who controls the requester alone deletes the relationship by this."""
         trust_serializers.EMPTY.read_body(request.data)
         parsed = _answerable(trust_relationship_id, TrustEvent.DECLINE)
-        return Response(trust_serializers.trust(operations.decline_trust(actor=caller(request), trust_id=parsed)))
+        return _answer(request, operations.decline_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
         "Cancel a trust relationship",
@@ -185,7 +202,7 @@ class TrustViewSet(ApiViewSet):
     def destroy(self, request: Request, trust_relationship_id: str) -> Response:
         """For who controls the requester. Who controls the requestee alone declines the relationship by this."""
         parsed = path_id("trust_relationship_id", trust_relationship_id)
-        return Response(trust_serializers.trust(operations.delete_trust(actor=caller(request), trust_id=parsed)))
+        return _answer(request, operations.delete_trust(actor=caller(request), trust_id=parsed))
 
 
 def _answerable(text: str, event: TrustEvent) -> UUID:
@@ -194,6 +211,23 @@ def _answerable(text: str, event: TrustEvent) -> UUID:
         # The public service refuses a malformed id with the message for a missing trust.
         raise errors.TrustNotAnswerable(event.value)
     return parsed
+
+
+def _selected(page: pagination.Page, *, actor_id: UUID, wallet_id: UUID | None = None) -> Response:
+    is_v2 = v2.is_v2(page.request.path_info)
+    selected = trust_serializers.selected_trusts(page, is_v2=is_v2, wallet_id=wallet_id)
+    found = queries.selected_trusts_page(actor_id=actor_id, **selected)
+    return page.response(
+        "trust_relationships",
+        found.rows,
+        write=lambda row: trust_serializers.trust(row[0], is_v2=is_v2),
+        position=lambda row: row[1],
+        total=found.total,
+    )
+
+
+def _answer(request: Request, row: queries.TrustRow) -> Response:
+    return Response(trust_serializers.trust(row, is_v2=v2.is_v2(request.path_info)))
 
 
 def _number(row: queries.TrustRow) -> list[int]:

@@ -1,12 +1,17 @@
 """Request and response bodies of wallets and tokens; fields are in the order of the public service."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from config.api.json_schemas import Nullable
-from config.api.validation import Guid, Shape, Text
+from config.api.errors import Invalid
+from config.api.json_schemas import Nullable, Sometimes
+from config.api.openapi import LATER_PAGE
+from config.api.pagination import Later, Order, Page, Sorting
+from config.api.validation import Field, Guid, Moment, Shape, Text
+from trusts.queries import WalletOrder, WalletScope, WalletSelection
 from wallets import passwords
 from wallets.models import Wallet
 
@@ -43,14 +48,49 @@ class Description(Text):
 
 
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Password()})
-NEW_WALLET: Final = Shape({"wallet": Text()})
+NEW_WALLET: Final = Shape({"wallet": Text(), "about": Text(maximum=250, required=False)})
 WALLET_CHANGES: Final = Shape(
     {
         "display_name": Description(minimum=2, maximum=30, required=False),
         "about": Description(minimum=5, maximum=250, required=False),
     }
 )
+
+
+@dataclass(frozen=True)
+class OldestOrNewest(Text):
+    """The name of the only field by which v1.10.25 sorts wallets."""
+
+    choices: Sequence[str] | None = ("created_at",)
+    required: bool = False
+
+    def read(self, path: str, value: Any) -> str:
+        if value != "created_at":
+            raise Invalid(f'"{path}" must be [created_at]')
+        return "created_at"
+
+
+WALLET_FILTERS: Final[Mapping[str, Field]] = {
+    "name": Text(required=False),
+    "created_at_start_date": Moment(required=False),
+    "created_at_end_date": Moment(required=False),
+    "scope": Text(choices=[each.value for each in WalletScope], required=False),
+}
+# With the one of v1.10.25 that v2 refuses.
+WALLET_FILTERS_OF_V1: Final[Mapping[str, Field]] = {**WALLET_FILTERS, "order_by": OldestOrNewest()}
+LATER_WALLETS: Final = Later(
+    1000,
+    sorting=Sorting(["created_at", "name"]),
+    answer=["total", "query", "wallets"],
+    unfit="{} can only be non-negative integer",
+)
+WALLETS_QUERY: Final[Mapping[str, Field]] = {
+    **LATER_PAGE,
+    **WALLET_FILTERS_OF_V1,
+    **Sorting(["created_at", "name"]).fields,
+}
 TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
+LATER_TOKENS: Final = Later(2000)
 WALLET_PATH: Final = {"wallet_id": Guid()}
 TOKEN_PATH: Final = {"token_id": Guid()}
 
@@ -69,12 +109,22 @@ WALLET_EXAMPLE: Final = {
     "tokens_available": 98,
     "tokens_pending": 2,
 }
-# `wallet` repeats the name, for clients of the service's later version.
-ONE_WALLET_EXAMPLE: Final = {
-    **WALLET_EXAMPLE,
+# Of a single wallet, and of lists at v2.
+MORE_EXAMPLE: Final = {
     "cover_url": Nullable("https://example.org/trees.png"),
     "display_name": Nullable("Alice"),
-    "wallet": "alice",
+}
+# `wallet` repeats the name, for clients of the service's later version.
+ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, **MORE_EXAMPLE, "wallet": "alice"}
+WALLETS_EXAMPLE: Final = {
+    "total": Sometimes(1),
+    "query": Sometimes({"limit": 10, "offset": 0, "sort_by": "created_at", "order": "desc"}),
+    "wallets": [{**WALLET_EXAMPLE, **{name: Sometimes(value) for name, value in MORE_EXAMPLE.items()}}],
+}
+NEW_WALLET_EXAMPLE: Final = {
+    "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+    "wallet": "sapling",
+    "about": Nullable("planted in spring"),
 }
 TOKEN_EXAMPLE: Final = {
     "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
@@ -95,5 +145,25 @@ def from_json(json: str) -> Any:
 
 
 def created_wallet(created: Wallet) -> dict[str, Any]:
-    """Return the body of the answer to `POST /wallets`."""
-    return {"wallet": created.name}
+    """Return the body of the answer to `POST /wallets`. v1 has the name alone."""
+    return {"id": created.pk, "wallet": created.name, "about": created.about or None}
+
+
+def selected_wallets(page: Page) -> dict[str, Any]:
+    """Return the arguments of `counters.wallets_page` that say which wallets a requested page is about."""
+    order = page.order or (Order("created_at", True) if "order_by" in page.values else None)
+    values = page.values
+    return {
+        "selection": WalletSelection(
+            order=WalletOrder.OWN_LAST if order is None else WalletOrder(order.by),
+            is_descending=order is not None and order.is_descending,
+            scope=WalletScope(values.get("scope", WalletScope.ALL)),
+            has_name="name" in values,
+            has_start="created_at_start_date" in values,
+            has_end="created_at_end_date" in values,
+        ),
+        "name": values.get("name", ""),
+        "start": values.get("created_at_start_date"),
+        "end": values.get("created_at_end_date"),
+        "has_total": page.shows_total,
+    }

@@ -6,9 +6,9 @@ from rest_framework.response import Response
 from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
-from config.api.openapi import PAGE, describe
+from config.api.openapi import LATER_PAGE, describe
 from config.api.pools import Pool, answered_on
-from config.api.treetracker import wallet_serializers
+from config.api.treetracker import v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from config.web.addresses import client_address
@@ -74,22 +74,35 @@ class WalletViewSet(ApiViewSet):
 
     takes_cached_credentials = frozenset({"list"})
 
-    @describe("List wallets", query=PAGE, answer={"wallets": [wallet_serializers.WALLET_EXAMPLE]}, tag="wallets")
+    @describe(
+        "List wallets",
+        query=wallet_serializers.WALLETS_QUERY,
+        answer=wallet_serializers.WALLETS_EXAMPLE,
+        tag="wallets",
+    )
     def list(self, request: Request) -> Response:
-        page = pagination.read(request, scope="wallets")
+        is_v2 = v2.is_v2(request.path_info)
+        page = pagination.read(
+            request,
+            wallet_serializers.WALLET_FILTERS if is_v2 else wallet_serializers.WALLET_FILTERS_OF_V1,
+            scope="wallets",
+            later=wallet_serializers.LATER_WALLETS,
+        )
         rows = counters.wallets_page(
             actor_id=caller(request).pk,
             limit=page.limit,
             offset=page.offset,
             after=page.position,
+            has_more_fields=is_v2,
+            **wallet_serializers.selected_wallets(page),
         )
         return page.json_response("wallets", rows)
 
     @describe(
         "Create a wallet that the caller manages",
         body=wallet_serializers.NEW_WALLET,
-        body_examples={"Request": {"wallet": "sapling"}},
-        answer={"wallet": "sapling"},
+        body_examples={"Request": {"wallet": "sapling", "about": "planted in spring"}},
+        answer=wallet_serializers.NEW_WALLET_EXAMPLE,
         refusals=[
             _INVALID_NAME,
             _LIKE_AN_ID,
@@ -100,7 +113,9 @@ class WalletViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         values = wallet_serializers.NEW_WALLET.read_body(request.data)
-        created = trust_operations.open_managed_wallet(actor=caller(request), name=values["wallet"])
+        created = trust_operations.open_managed_wallet(
+            actor=caller(request), name=values["wallet"], about=values.get("about", "")
+        )
         return Response(wallet_serializers.created_wallet(created))
 
     @describe(
@@ -145,7 +160,7 @@ class TokenViewSet(ApiViewSet):
 
     @describe(
         "List the tokens of a wallet, newest arrival first",
-        query={**PAGE, **wallet_serializers.TOKEN_FILTERS},
+        query={**LATER_PAGE, **wallet_serializers.TOKEN_FILTERS},
         answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
         refusals=[
             _NO_WALLET_OF_THIS_NAME,
@@ -155,7 +170,9 @@ class TokenViewSet(ApiViewSet):
         tag="tokens",
     )
     def list(self, request: Request) -> Response:
-        page = pagination.read(request, wallet_serializers.TOKEN_FILTERS, scope="tokens")
+        page = pagination.read(
+            request, wallet_serializers.TOKEN_FILTERS, scope="tokens", later=wallet_serializers.LATER_TOKENS
+        )
         wallet_id = caller(request).pk
         if "wallet" in page.values:
             wallet_id = queries.wallet_in_query(page.values["wallet"]).pk

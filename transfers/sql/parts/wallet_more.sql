@@ -1,3 +1,3 @@
--- The fields that only a single wallet's JSON has: those of ONE_WALLET_EXAMPLE behind the others.
+-- Further fields of a wallet's JSON: those of MORE_EXAMPLE in config/api/treetracker/wallet_serializers.py.
 ',"cover_url":', coalesce(to_json(wallet.cover_url), 'null'), ',"display_name":',
-coalesce(to_json(nullif(wallet.display_name, '')), 'null'), ',"wallet":', to_json(wallet.name),
+coalesce(to_json(nullif(wallet.display_name, '')), 'null'),
