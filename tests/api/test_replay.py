@@ -110,6 +110,10 @@ DIFFERENCES: dict[int, Difference] = {
     32: Difference("conventions", 200, {"wallets": [wallet("bobby", 2, 2500)]}),
     42: error("24", 422, '"limit" must be an integer'),
     44: error("24", 422, '"limit" must be less than or equal to 2000'),
+    51: Difference(
+        "35", 200, {"total": 11, "query": ANY, "wallets": [wallet("alice", 1, 10000), wallet("bobby", 2, 2500)]}
+    ),
+    52: Difference("35", 200, {"total": 0, "query": ANY, "wallets": []}),
     53: new_wallet("newwallet1"),
     54: new_wallet("newwallet2", "hello there"),
     57: new_wallet("some.one@example.com"),
