@@ -170,6 +170,20 @@ def test_a_repeated_request_gets_the_answer_of_its_version_and_a_key_belongs_to_
     assert Wallet.objects.get(name="sapling").tokens.count() == 1
 
 
+def test_limit_is_optional_below_v2_with_and_without_a_slash(alice: Caller, tokens: list[str]) -> None:
+    assert alice.wallet is not None
+    for path in (
+        f"/tokens/{tokens[0]}/transactions",
+        "/transfers",
+        "/trust_relationships",
+        f"/wallets/{alice.wallet.pk}/trust_relationships",
+    ):
+        for slash in ("", "/"):
+            assert alice.get(f"/wallet/v2{path}{slash}").status_code == 200, path
+        if "trust" not in path:
+            assert answer(alice.get(f"/wallet{path}")) == refusal(422, '"limit" is required')
+
+
 def test_the_next_page_stands_below_the_same_prefix(alice: Caller, tokens: list[str], settings: Any) -> None:
     settings.PUBLIC_ORIGIN = "https://example.org"
 
