@@ -12,8 +12,8 @@ if sys.argv[1:2] in (["up"], ["demo"]):
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
 
-from config.dev.console import replace_unencodable
 from config.dev.embedded import database_url, fill_environment, state_directory
+from config.dev.encodings import replace_unencodable
 from config.dev.processes import StartError
 
 
