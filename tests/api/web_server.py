@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
@@ -44,15 +44,21 @@ def listeners(port: int) -> int:
 
 
 @contextmanager
-def web_server(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
-    """Run the server as in production, but with one process; give its `host:port`. `more` joins its environment."""
-    with started(more, processes=1) as (process, port):
+def web_server(more: Mapping[str, str] = MappingProxyType({}), *, log: Path | None = None) -> Iterator[str]:
+    """
+    Run the server as in production, but with one process; give its `host:port`.
+
+    `more` joins its environment, and `log` takes what it writes to stderr.
+    """
+    with started(more, processes=1, log=log) as (process, port):
         _wait_for(port, process)
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def started(more: Mapping[str, str], *, processes: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+def started(
+    more: Mapping[str, str], *, processes: int, log: Path | None = None
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Start the server with this number of processes and yield it with its port; stop it afterwards."""
     environment = os.environ | {
         "DATABASE_URL": database_url(),
@@ -60,8 +66,9 @@ def started(more: Mapping[str, str], *, processes: int) -> Iterator[tuple["subpr
         "COPPICE_SECURE": "false",
         **more,
     }
-    with reserved_port() as port:
-        process = subprocess.Popen(server.command(port=port, processes=processes), env=environment, cwd=ROOT)
+    with reserved_port() as port, log.open("ab") if log else nullcontext() as stderr:
+        command = server.command(port=port, processes=processes)
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr)
         try:
             yield process, port
         finally:

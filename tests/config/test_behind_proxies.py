@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,19 +49,37 @@ def lines_of(captured: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.splitlines() if line.startswith("{")]
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("behind") / "log"
+
+
+@pytest.fixture(scope="module")
+def behind(django_db_setup: None, log: Path) -> Iterator[str]:
+    """A server that believes this machine."""
+    with web_server({"COPPICE_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1, ::1"}, log=log) as address:
+        yield address
+
+
+@pytest.fixture
+def logged(behind: str, log: Path) -> Callable[[], list[dict[str, Any]]]:
+    """Gives the lines that this server has logged in this test."""
+    seen = log.stat().st_size
+    return lambda: lines_of(log.read_bytes()[seen:].decode())
+
+
 # --- hosts ---------------------------------------------------------------------------------------
 
 
 def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(
-    capfd: pytest.CaptureFixture[str], alice: Caller
+    behind: str, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    with web_server() as address, client_of(address, host="evil.example") as client:
-        capfd.readouterr()
+    with client_of(behind, host="evil.example") as client:
         refused = [client.get(path) for path in ("/wallets", "/api/v1/wallets", "/admin/", "/docs/", "/nope")]
         refused.append(client.post("/auth", json={}))
         probes = [client.get(path) for path in ("/livez", "/readyz", "/metrics", "/livez/")]
         probes.append(client.get("/livez", headers={"host": "a b"}))
-        lines = lines_of(capfd.readouterr().err)
+        lines = logged()
 
     assert [each.json()["message"] for each in refused] == [NOT_SERVED] * 6
     assert {each.status_code for each in refused} == {400}
@@ -77,13 +96,6 @@ def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(
 
 
 # --- addresses -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def behind(django_db_setup: None) -> Iterator[str]:
-    """A server that believes this machine."""
-    with web_server({"COPPICE_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1, ::1"}) as address:
-        yield address
 
 
 def _wrong_logins(client: httpx.Client, api_key: str, count: int) -> list[int]:
@@ -111,16 +123,17 @@ def test_wrong_logins_behind_a_proxy_count_for_the_client_that_sent_them(behind:
     assert (statuses[-1], right, still) == (429, 200, [429])
 
 
-def test_each_line_about_a_request_has_the_clients_address(capfd: pytest.CaptureFixture[str], alice: Caller) -> None:
-    with web_server({"COPPICE_TRUSTED_PROXIES": "127.0.0.1"}) as address, client_of(address) as client:
-        capfd.readouterr()
+def test_each_line_about_a_request_has_the_clients_address(
+    behind: str, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    with client_of(behind) as client:
         client.headers["forwarded"] = 'for="[2001:db8::9]:4711"'
         client.get("/wallets")
         # Refused before any thread has them.
         client.post("/wallets", content=b"x", headers={"content-encoding": "br"})
         client.post("/wallets", headers=httpx.Headers([("idempotency-key", "a"), ("idempotency-key", "b")]))
         client.get("/wallets", headers={"host": "evil.example"})
-        lines = lines_of(capfd.readouterr().err)
+        lines = logged()
 
     assert [line["client"] for line in lines] == ["2001:db8::9"] * 5
     assert [line["status"] for line in lines if "status" in line] == [401, 415, 400, 400]
