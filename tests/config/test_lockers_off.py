@@ -24,7 +24,8 @@ from lockers.models import LockerTask, ServerReading
 from lockers.operations import echo
 from tests.api.caller import Caller, logged_in
 from tests.api.endpoints import endpoints
-from tests.config.conftest import left_behind, manage
+from tests.api.web_server import database_url
+from tests.config.conftest import OF_ANOTHER_SERVER, left_behind, manage
 from tests.ports import silent_ports
 from tests.support.launcher import read_until, up
 from wallets import operations as wallets
@@ -139,20 +140,25 @@ def test_commands_use_no_server_if_nothing_runs(checkout: Any, monkeypatch: pyte
 
 
 def test_the_system_uses_the_servers_that_are_named_and_starts_none(
-    bare_environment: dict[str, str], state: Path
+    bare_environment: dict[str, str], state: Path, transactional_db: None
 ) -> None:
+    # The database and Redis of the tests, which are migrated and run.
+    named = {name: value for name, value in bare_environment.items() if name not in OF_ANOTHER_SERVER} | {
+        "DATABASE_URL": database_url(), "COPPICE_SECURE": "false",
+        **{name: os.environ[name] for name in ("REDIS_URL", "COPPICE_SECRET_KEY", "COPPICE_VAULT_KEY")},
+    }  # fmt: skip
     with silent_ports(25) as ports:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-        with up({**bare_environment, "COPPICE_RAIDA_HOSTS": hosts}) as process:
+        with up({**named, "COPPICE_RAIDA_HOSTS": hosts}) as process:
             printed = read_until(process, "Ctrl-C stops the system")
             children = {log.stem for log in (state / "log").glob("*.log")}
-            examined = manage("doctor", environment=bare_environment)
+            examined = manage("doctor", environment=named)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
 
     assert f"the 25 servers of COPPICE_RAIDA_HOSTS, 127.0.0.1:{ports[0]} first" in " ".join(printed.split())
     assert "no local network is started" in " ".join(printed.split())
-    assert "raida" not in children
+    assert children.isdisjoint({"raida", "postgresql", "valkey"})
     assert "worker" in children
     # The command asks the servers of the system, and no others.
     assert "no server answers" in examined.stdout
