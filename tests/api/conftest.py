@@ -13,8 +13,8 @@ def _nobody_failed_to_log_in_yet() -> None:
     throttles.forget_failures()
 
 
-@pytest.fixture
-def address(transactional_db: None) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def address(django_db_setup: None) -> Iterator[str]:
     """`host:port` of a running server."""
     with web_server() as running:
         yield running

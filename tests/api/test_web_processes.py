@@ -3,8 +3,9 @@
 import http.client
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -31,35 +32,45 @@ def status(port: int) -> int:
         connection.close()
 
 
-def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_serves() -> None:
+@pytest.fixture(scope="module")
+def running(django_db_setup: None) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """The main process of a server with two, and its port. The last test that uses it kills it."""
     with started({}, processes=2) as (main, port):
-        until(lambda: listeners(port) == 2)
-        until(lambda: status(port) == 200)
-        first, second = children_of(main.pid)
-
-        os.kill(first, signal.SIGKILL)
-        until(lambda: listeners(port) == 1 or len(children_of(main.pid) - {first, second}) == 1)
-        assert status(port) == 200
-        until(lambda: len(children_of(main.pid) - {first, second}) == 1)
-        (third,) = children_of(main.pid) - {first, second}
-        # Granian's own way would end the server here.
-        os.kill(third, signal.SIGKILL)
-        until(lambda: len(children_of(main.pid) - {first, second, third}) == 1)
-        until(lambda: listeners(port) == 2)
-
-        assert [status(port) for _ in range(8)] == [200] * 8
-        assert second in children_of(main.pid)
-        assert main.poll() is None
+        yield main, port
 
 
-def test_no_process_outlives_the_one_that_keeps_them() -> None:
-    with started({}, processes=2) as (main, port):
-        until(lambda: listeners(port) == 2)
-        processes = children_of(main.pid)
+def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_serves(
+    running: tuple["subprocess.Popen[bytes]", int],
+) -> None:
+    main, port = running
+    until(lambda: listeners(port) == 2)
+    until(lambda: status(port) == 200)
+    first, second = children_of(main.pid)
 
-        main.kill()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: listeners(port) == 1 or len(children_of(main.pid) - {first, second}) == 1)
+    assert status(port) == 200
+    until(lambda: len(children_of(main.pid) - {first, second}) == 1)
+    (third,) = children_of(main.pid) - {first, second}
+    # Granian's own way would end the server here.
+    os.kill(third, signal.SIGKILL)
+    until(lambda: len(children_of(main.pid) - {first, second, third}) == 1)
+    until(lambda: listeners(port) == 2)
 
-        until(lambda: not any(_lives(pid) for pid in processes))
+    assert [status(port) for _ in range(8)] == [200] * 8
+    assert second in children_of(main.pid)
+    assert main.poll() is None
+
+
+def test_no_process_outlives_the_one_that_keeps_them(running: tuple["subprocess.Popen[bytes]", int]) -> None:
+    main, port = running
+    until(lambda: listeners(port) == 2)
+    processes = children_of(main.pid)
+    assert len(processes) == 2
+
+    main.kill()
+
+    until(lambda: not any(_lives(pid) for pid in processes))
 
 
 def test_a_server_that_cannot_start_ends_and_says_so() -> None:
