@@ -80,6 +80,19 @@ class Environment(BaseSettings):
     hsts_preload: bool = Field(default=False, description="permits browsers to ship the domain as one with HTTPS alone")
     log_level: str = "INFO"
     state_dir: Path = Field(default=ROOT / ".state", description="private servers and local RAIDA coins")
+    media: Path | None = Field(
+        default=None, description="directory of the images of wallets; media below COPPICE_STATE_DIR by default"
+    )
+    media_url: str = Field(
+        default="",
+        description="the URL below which images are served; media below COPPICE_PUBLIC_URL by default, required with"
+        " an S3 store",
+    )
+    media_s3_bucket: str = Field(default="", description="keeps images in this bucket of an S3 store instead")
+    media_s3_endpoint: str = Field(default="", description="the URL of an S3 store other than Amazon's")
+    media_s3_region: str = ""
+    media_s3_access_key: str = Field(default="", description="without it, boto3 finds credentials by itself")
+    media_s3_secret_key: SecretStr = SecretStr("")
     raida_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="25 host:port, comma separated, RAIDA 0 first; without them lockers are off"
     )
@@ -210,6 +223,25 @@ class Environment(BaseSettings):
         if value and (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
             raise ValueError("has a port that is none")
         return value.rstrip("/")
+
+    @field_validator("media", mode="before")
+    @classmethod
+    def no_directory_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("media_url")
+    @classmethod
+    def media_url_is_a_place(cls, value: str) -> str:
+        if value and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("must look like https://images.example.org or https://example.org/images")
+        return value.rstrip("/")
+
+    @field_validator("media_s3_bucket")
+    @classmethod
+    def images_in_a_store_have_a_url(cls, value: str, info: ValidationInfo) -> str:
+        if value and not info.data.get("media_url"):
+            raise ValueError("needs COPPICE_MEDIA_URL, the URL below which the store serves the bucket")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -11,7 +11,8 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from config.api.openapi import DocsView, SchemaView
 from config.api.treetracker import v2
 from config.ops import health, metrics
-from config.web import front
+from config.web import front, media
+from wallets import images
 
 # Here and not at the start of every process: see `config.admin.apps`.
 admin.autodiscover()
@@ -36,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
     path("docs/", DocsView.as_view()),
+    re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
     # Before `wallet/`.
     URLResolver(AnyCase(v2.PREFIX), _TREETRACKER),

@@ -1,10 +1,10 @@
 """Operations on trusts. Each function is one transaction and authorises on locked rows."""
 
-from collections.abc import Sequence
-from typing import Final, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, Unpack
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
@@ -12,6 +12,7 @@ from trusts import errors, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TRANSITIONS, TrustEvent, TrustRequestType, TrustState, TrustType, next_state
 from wallets import errors as wallet_errors
+from wallets import images
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
@@ -63,6 +64,48 @@ def grant_management(*, actor: Wallet, wallet_ids: Sequence[UUID]) -> None:
         )
 
 
+def illustrate_wallet(
+    *,
+    actor: Wallet,
+    wallet_id: UUID,
+    uploads: Mapping[Literal["logo_url", "cover_url"], bytes],
+    address: str,
+    **changes: Unpack[wallet_operations.WalletChanges],
+) -> None:
+    """
+    Store images, and set the URLs of a wallet's logo and cover to them, with other fields of its description.
+
+    `address` is the URL below which stored images are served. No image stays if one of them or the change is refused.
+
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    :raises wallets.errors.ImageTooLarge: an image has more than 1 MiB
+    :raises wallets.errors.NotAnImage: an image is no JPEG or PNG, or damaged
+    :raises wallets.errors.TooManyPixels: an image has more than 16,000,000 pixels
+    :raises wallets.errors.ImageNotStored: the storage failed
+    """
+    # Before any work. `describe_wallet` checks it again, on locked rows.
+    if not queries.controls(actor_id=actor.pk, wallet_id=wallet_id):
+        raise _not_controlled()
+    pictures = {field: images.reencoded(content) for field, content in uploads.items()}
+    stored: list[str] = []
+    try:
+        for field, picture in pictures.items():
+            stored.append(images.store(picture, wallet_id=wallet_id))
+            changes[field] = f"{address}/{stored[-1]}"
+        describe_wallet(actor=actor, wallet_id=wallet_id, **changes)
+    except (OperationalError, InterfaceError):
+        # The transaction may have been committed, although its answer was lost.
+        raise
+    except BaseException:
+        for name in stored:
+            images.delete(name)
+        raise
+
+
+def _not_controlled() -> wallet_errors.WalletNotControlled:
+    return wallet_errors.WalletNotControlled("You do not have permission to update this wallet")
+
+
 @retry_on_deadlock
 def describe_wallet(*, actor: Wallet, wallet_id: UUID, **changes: Unpack[wallet_operations.WalletChanges]) -> None:
     """
@@ -72,7 +115,7 @@ def describe_wallet(*, actor: Wallet, wallet_id: UUID, **changes: Unpack[wallet_
     """
     with transaction.atomic(savepoint=False):
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
-            raise wallet_errors.WalletNotControlled("You do not have permission to update this wallet")
+            raise _not_controlled()
         wallet_operations.change_wallet(wallet_id=wallet_id, **changes)
 
 

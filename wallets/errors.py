@@ -34,6 +34,36 @@ class WalletNotControlled(DomainError):
     """The wallet exists, but the caller neither is it nor manages it."""
 
 
+class NotAnImage(DomainError):
+    """An uploaded image is no JPEG or PNG, or damaged."""
+
+    def __init__(self) -> None:
+        super().__init__("Only image files are supported.")
+
+
+class TooManyPixels(DomainError):
+    """An uploaded image would take too much memory when decoded."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(f"An image must have less than or equal to {maximum} pixels")
+
+
+class ImageTooLarge(DomainError):
+    """An uploaded image has too many bytes. Clients look for this message."""
+
+    def __init__(self) -> None:
+        super().__init__("File too large")
+
+
+class ImageNotStored(DomainError):
+    """The storage of images failed."""
+
+    headers = {"Retry-After": "5"}
+
+    def __init__(self) -> None:
+        super().__init__("The image could not be stored, try again")
+
+
 class InvalidPassword(DomainError):
     """A new password that the authentication endpoint does not accept."""
 

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from wallets import bearer_tokens, errors, event_sequence, names, operator_log, origins, passwords, queries
+from wallets import bearer_tokens, errors, event_sequence, images, names, operator_log, origins, passwords, queries
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
@@ -138,12 +139,25 @@ class WalletChanges(TypedDict, total=False):
 
     about: str
     display_name: str
+    logo_url: str
+    cover_url: str
 
 
 def change_wallet(*, wallet_id: UUID, **changes: Unpack[WalletChanges]) -> None:
-    """Set the given fields of a wallet. The caller has authorised it."""
+    """
+    Set the given fields of a wallet, and delete the stored images that it no longer refers to after the commit.
+
+    The caller has opened a transaction and authorised it.
+    """
+    replaced: list[str] = []
+    if pictured := [field for field in ("logo_url", "cover_url") if field in changes]:
+        # Locked, so that of two changes the second finds the image of the first.
+        stored = Wallet.objects.select_for_update(no_key=True).values(*pictured).get(pk=wallet_id)
+        replaced = [name for url in stored.values() if (name := images.own_name(url, wallet_id=wallet_id))]
     if changes:
         Wallet.objects.filter(pk=wallet_id).update(**changes)
+    for name in replaced:
+        transaction.on_commit(partial(images.delete, name))
 
 
 @sensitive_variables("password")

@@ -135,6 +135,8 @@ class Description:
     # The fields beside the file of a multipart form, and the name of that file.
     form: Shape | None = None
     file: str = "file"
+    # Instead of that file: the names of files which a form need not have.
+    files: Sequence[str] = ()
     # The media types of a response that is a file.
     answer_files: Sequence[str] = ()
     query: Mapping[str, Field] | None = None
@@ -187,8 +189,8 @@ class Description:
             schema = schema_of(self.form)
             requests["multipart/form-data"] = {
                 "type": "object",
-                "properties": {**schema["properties"], self.file: _FILE},
-                "required": [*schema["required"], self.file],
+                "properties": {**schema["properties"], **dict.fromkeys(self.files or [self.file], _FILE)},
+                "required": [*schema["required"], *([] if self.files else [self.file])],
             }
         return requests
 

@@ -3,6 +3,7 @@
 from config.environment import ROOT, environment
 from config.ops import logs
 from config.postgresql import sessions
+from config.settings import s3
 from config.web import cors
 
 env = environment()
@@ -143,6 +144,25 @@ USE_I18N = False
 
 STATIC_URL = f"{PATH_PREFIX}/static/"
 STATIC_ROOT = ROOT / "staticfiles"
+
+# Images of wallets (`wallets.images`).
+MEDIA_ROOT = env.media or env.state_dir / "media"
+MEDIA_URL = f"{PATH_PREFIX}/media/"
+# The URL below which clients find them; "" follows each request.
+MEDIA_ADDRESS = env.media_url or (PUBLIC_URL and f"{PUBLIC_URL}/media")
+MEDIA_IS_LOCAL = not env.media_s3_bucket
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"allow_overwrite": False}}
+    if MEDIA_IS_LOCAL
+    else s3.store(
+        bucket=env.media_s3_bucket,
+        endpoint=env.media_s3_endpoint,
+        region=env.media_s3_region,
+        access_key=env.media_s3_access_key,
+        secret_key=env.media_s3_secret_key.get_secret_value(),
+    ),
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024

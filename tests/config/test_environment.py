@@ -20,14 +20,14 @@ OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD", "COPPICE_SITE"}
 
 
 def test_the_example_file_lists_every_variable_and_no_other() -> None:
-    listed = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / "docker/.env.example").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / "docker/.env.example").read_text(), re.MULTILINE))
 
     assert listed == variables_of_the_model() | OF_COMPOSE_ALONE
 
 
 def test_compose_sets_only_variables_that_are_read() -> None:
     compose = (ROOT / "docker/compose.yml").read_text()
-    set_there = set(re.findall(r"^    ([A-Z][A-Z_]+): \$\{", compose, re.MULTILINE))
+    set_there = set(re.findall(r"^    ([A-Z][A-Z0-9_]+): \$\{", compose, re.MULTILINE))
 
     assert set_there == {"DATABASE_URL", "REDIS_URL"}
     assert set_there <= variables_of_the_model()

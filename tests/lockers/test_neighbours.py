@@ -522,15 +522,6 @@ def test_a_hundred_refused_coins_are_named_and_all_are_counted() -> None:
     assert told["refusals"][-1] == {"sn": 99, "denomination": 0, "reason": "why"}
 
 
-@pytest.mark.parametrize(
-    ("code", "shown"),
-    [("", "…"), ("abc", "…"), ("abcd", "a…"), ("abcdefg", "a…"), ("abcdefgh", "ab…"), ("abcdefghijkl", "abc…"),
-     (CODE, "A-C…")],
-)  # fmt: skip
-def test_of_a_code_no_more_than_a_quarter_is_shown(code: str, shown: str) -> None:
-    assert coin_secrets.mask(code) == shown
-
-
 def test_a_receipt_is_there_when_its_task_has_ended(alice: Wallet) -> None:
     task = a_task(alice, TaskKind.PUT)
     for _ in range(2):

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
+from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 
 from config.api.errors import Invalid
 from config.api.json_schemas import Nullable, Sometimes
 from config.api.openapi import LATER_PAGE
 from config.api.pagination import Later, Order, Page, Sorting
-from config.api.validation import Field, Guid, Moment, Shape, Text
+from config.api.validation import Field, Flag, Guid, Moment, Shape, Text
 from trusts.queries import WalletOrder, WalletScope, WalletSelection
 from wallets import passwords
 from wallets.models import Wallet
@@ -89,6 +91,39 @@ WALLETS_QUERY: Final[Mapping[str, Field]] = {
     **WALLET_FILTERS_OF_V1,
     **Sorting(["created_at", "name"]).fields,
 }
+IMAGES: Final[Mapping[str, Literal["logo_url", "cover_url"]]] = {"logo_image": "logo_url", "cover_image": "cover_url"}
+
+
+@dataclass(frozen=True)
+class TrimmedText(Text):
+    """A text without the white space around it."""
+
+    def read(self, path: str, value: Any) -> str:
+        return super().read(path, value.strip() if isinstance(value, str) else value)
+
+
+# As at the service's later version, whose form cannot delete a text. `add_to_web_map` has no effect here.
+WALLET_FORM: Final = Shape(
+    {
+        "display_name": TrimmedText(minimum=2, maximum=30, required=False),
+        "about": Text(minimum=5, maximum=250, required=False),
+        "add_to_web_map": Flag(from_text=True, required=False),
+    }
+)
+
+
+def read_wallet_form(form: QueryDict) -> tuple[dict[str, str], dict[Literal["logo_url", "cover_url"], bytes]]:
+    """Return the texts and the images of the form of `PATCH /wallets/{id}`, by the names of the wallet's fields."""
+    fields: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in form.lists()}
+    sent = {name: fields.pop(name) for name in IMAGES if name in fields}
+    texts = WALLET_FORM.read_body(fields)
+    texts.pop("add_to_web_map", None)
+    for name, file in sent.items():
+        if not isinstance(file, UploadedFile):
+            raise Invalid(f'"{name}" must be one file')
+    return texts, {IMAGES[name]: file.read() for name, file in sent.items()}
+
+
 TOKEN_FILTERS: Final = {"wallet": Text(required=False)}
 LATER_TOKENS: Final = Later(2000)
 WALLET_PATH: Final = {"wallet_id": Guid()}
@@ -155,7 +190,7 @@ def selected_wallets(page: Page) -> dict[str, Any]:
     values = page.values
     return {
         "selection": WalletSelection(
-            order=WalletOrder.OWN_LAST if order is None else WalletOrder(order.by),
+            order=WalletOrder.OWN_LAST if order is None or order.by is None else WalletOrder(order.by),
             is_descending=order is not None and order.is_descending,
             scope=WalletScope(values.get("scope", WalletScope.ALL)),
             has_name="name" in values,

@@ -1,5 +1,8 @@
 """The endpoints `/auth`, `/wallets` and `/tokens`."""
 
+from django.conf import settings
+from django.http import QueryDict
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -7,6 +10,7 @@ from config.api import pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import LATER_PAGE, describe
+from config.api.parsers import FormParser
 from config.api.pools import Pool, answered_on
 from config.api.treetracker import v2, wallet_serializers
 from config.api.validation import path_id
@@ -15,7 +19,7 @@ from config.web.addresses import client_address
 from transfers import counters
 from trusts import operations as trust_operations
 from trusts import queries as trust_queries
-from wallets import errors, operations, queries
+from wallets import errors, images, operations, queries
 
 _NO_WALLET_OF_THIS_ID = errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111")
 _NO_WALLET_OF_THIS_NAME = errors.WalletNotFound("Could not find entity by wallet name: nobody")
@@ -73,6 +77,11 @@ class WalletViewSet(ApiViewSet):
     """The caller's wallet and the wallets that it manages."""
 
     takes_cached_credentials = frozenset({"list"})
+
+    def get_parsers(self) -> list[BaseParser]:
+        # There is no request while the API description is made.
+        method = getattr(self.request, "method", None)
+        return [*super().get_parsers(), *([FormParser()] if method == "PATCH" else [])]
 
     @describe(
         "List wallets",
@@ -138,18 +147,42 @@ class WalletViewSet(ApiViewSet):
         "Describe a wallet",
         body=wallet_serializers.WALLET_CHANGES,
         body_examples={"Request": {"about": "planted in spring"}},
+        form=wallet_serializers.WALLET_FORM,
+        files=[*wallet_serializers.IMAGES],
         answer=wallet_serializers.ONE_WALLET_EXAMPLE,
         path=wallet_serializers.WALLET_PATH,
         refusals=[
             _NO_WALLET_OF_THIS_ID,
             errors.WalletNotControlled("You do not have permission to update this wallet"),
+            errors.NotAnImage(),
+            errors.TooManyPixels(images.MAXIMUM_PIXELS),
+            errors.ImageTooLarge(),
+            errors.ImageNotStored(),
         ],
         tag="wallets",
     )
     def partial_update(self, request: Request, wallet_id: str) -> Response:
+        """
+        As JSON, or as a form with texts and images. A field that is not sent stays. In JSON an empty text or null
+        deletes one; a form deletes none.
+
+        `logo_image` and `cover_image` are JPEG or PNG files of up to 1 MiB and 16,000,000 pixels. They are stored
+        upright, without metadata and with at most 2048 pixels on each side, and `logo_url` and `cover_url` become
+        their URLs. `add_to_web_map` has no effect.
+        """
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
-        values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
-        trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
+        if isinstance(request.data, QueryDict):
+            texts, uploads = wallet_serializers.read_wallet_form(request.data)
+            trust_operations.illustrate_wallet(
+                actor=caller(request),
+                wallet_id=wallet.pk,
+                uploads=uploads,
+                address=settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/"),
+                **texts,
+            )
+        else:
+            values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
+            trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
 
