@@ -112,7 +112,7 @@ def selected_trusts(page: Page, *, is_v2: bool, wallet_id: UUID | None = None) -
     filters = {name: page.values[name] for name in ("state", "type", "request_type") if name in page.values}
     return {
         "selection": TrustSelection(
-            key=TrustKey.NUMBER if page.order is None or page.order.by is None else TrustKey(page.order.by),
+            key=TrustKey.NUMBER if page.order is None else TrustKey(page.order.by or "created_at"),
             is_descending=page.order is not None and page.order.is_descending,
             # In v2 the list of a wallet is that of all wallets that the caller controls.
             is_of_wallet=wallet_id is not None and not is_v2,

@@ -190,7 +190,7 @@ def selected_wallets(page: Page) -> dict[str, Any]:
     values = page.values
     return {
         "selection": WalletSelection(
-            order=WalletOrder.OWN_LAST if order is None or order.by is None else WalletOrder(order.by),
+            order=WalletOrder.OWN_LAST if order is None else WalletOrder(order.by or "created_at"),
             is_descending=order is not None and order.is_descending,
             scope=WalletScope(values.get("scope", WalletScope.ALL)),
             has_name="name" in values,
