@@ -229,20 +229,25 @@ def of_history(*, run_key: str, now: datetime) -> None:
     )  # fmt: skip
     found(
         "history_repeated", "transaction",
-        "SELECT id, format('token %%s, transfer %%s, as %%s', token_id, transfer_id, first), first"
-        "  FROM (SELECT *, row_number() OVER same AS place, first_value(id) OVER same AS first FROM import_transaction"
+        "WITH twice AS MATERIALIZED ("
+        "    SELECT token_id, transfer_id, source_wallet_id, destination_wallet_id FROM import_transaction"
+        "     WHERE source_wallet_id <> destination_wallet_id GROUP BY 1, 2, 3, 4 HAVING count(*) > 1)"
+        " SELECT id, format('token %%s, transfer %%s, as %%s', token_id, transfer_id, first), first"
+        "  FROM (SELECT *, row_number() OVER same AS place, first_value(id) OVER same AS first"
+        "          FROM import_transaction"
+        "          JOIN twice USING (token_id, transfer_id, source_wallet_id, destination_wallet_id)"
         "        WINDOW same AS (PARTITION BY token_id, transfer_id, source_wallet_id, destination_wallet_id"
         "                            ORDER BY processed_at, id)) AS step"
-        " WHERE place > 1 AND source_wallet_id <> destination_wallet_id",
+        " WHERE place > 1",
         action="leave_out",
     )  # fmt: skip
     run(statement("keep_steps"))
     run("ANALYZE import_step")
-    run(statement("find_broken_histories"))
-    decisions.apply("history_broken")
     run(statement("sum_up_steps"))
     run("CREATE UNIQUE INDEX ON import_chain (token_id)")
     run("ANALYZE import_chain")
+    run(statement("find_broken_histories"))
+    decisions.apply("history_broken")
     run(statement("find_tokens_elsewhere"))
     decisions.apply("token_elsewhere")
     run(statement("correct_histories"), {"run": run_key})
@@ -253,11 +258,10 @@ def of_history(*, run_key: str, now: datetime) -> None:
     run("ANALYZE import_movement")
     found(
         "history_without_transfer", "transfer",
-        "SELECT step.group_id, format('transfer %%s, from %%s to %%s: %%s transactions', min(source.transfer_id::text),"
-        "       step.source_id, step.destination_id, count(*)), min(source.transfer_id::text)::uuid"
-        "  FROM import_step AS step JOIN import_transaction AS source ON source.id = step.transaction_id"
-        " WHERE step.rank = 2 AND step.group_id <> source.transfer_id"
-        " GROUP BY step.group_id, step.source_id, step.destination_id",
+        "SELECT group_id, format('transfer %%s, from %%s to %%s: %%s transactions', transfer_id, source_id,"
+        "       destination_id, count(*)), transfer_id"
+        "  FROM import_step WHERE rank = 2 AND group_id <> transfer_id"
+        " GROUP BY group_id, transfer_id, source_id, destination_id",
         action="make",
     )  # fmt: skip
 

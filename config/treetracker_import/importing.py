@@ -21,7 +21,7 @@ _SETTINGS: Final = (
     "statement_timeout = 0",
     "idle_in_transaction_session_timeout = 0",
     "enable_seqscan = on",
-    "work_mem = '128MB'",
+    "work_mem = '256MB'",
 )
 
 

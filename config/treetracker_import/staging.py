@@ -60,10 +60,10 @@ _TABLES: Final = (
     # transaction, 2 a transaction, 3 a correction at the end.
     """CREATE TEMPORARY TABLE import_step (
         token_id uuid, at timestamptz, begun timestamptz, transaction_id uuid, rank integer, group_id uuid,
-        source_id uuid, destination_id uuid) ON COMMIT DROP""",
+        transfer_id uuid, source_id uuid, destination_id uuid) ON COMMIT DROP""",
     """CREATE TEMPORARY TABLE import_chain (
-        token_id uuid, first_at timestamptz, first_source uuid, last_at timestamptz, last_destination uuid)
-       ON COMMIT DROP""",
+        token_id uuid, first_at timestamptz, first_source uuid, last_at timestamptz, last_destination uuid,
+        is_broken boolean) ON COMMIT DROP""",
     """CREATE TEMPORARY TABLE import_movement (
         place bigint, token_id uuid, number integer, group_id uuid, source_id uuid, destination_id uuid,
         at timestamptz, is_last boolean) ON COMMIT DROP""",
