@@ -31,7 +31,7 @@ NAMING = {
 NOT_NAMING = {
     "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
     "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key", "search",
-    "order_by",
+    "order_by", "created_at_start_date", "created_at_end_date",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
 DESCRIPTION: dict[str, Any] = json.loads((Path(ROOT) / "docs/openapi.json").read_text())
