@@ -52,11 +52,13 @@ DIFFERENCES: dict[int, Difference] = {
         )
         for step in (67, 68)
     },
+    # JSON is taken too.
+    94: Difference("extra", 200, {**RECORDED[93], "about": "json words"}),
     # There, the bundle of step 40 had drawn this token.
     70: error("draw", 403, "Have no permission to visit this token"),
 }
 
-# Steps of lists and fields that are not built yet: played, so that later steps find what they create, and not compared.
+# Steps of forms, which are not built yet: played, so that later steps find what they create, and not compared.
 PENDING = frozenset({*range(92, 99)})
 
 
