@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,11 +56,12 @@ def reaches(action: Callable[..., Any], owner: type | None, wanted: set[Any]) ->
     while waiting:
         function, of = waiting.pop()
         function = getattr(function, "__wrapped__", function)
+        function = function.func if isinstance(function, partial) else function
         if function in wanted:
             return True
-        if function in seen or not isinstance(function, types.FunctionType):
+        if (function, of) in seen or not isinstance(function, types.FunctionType):
             continue
-        seen.add(function)
+        seen.add((function, of))
         if function.__module__.startswith(OURS):
             waiting += functions_called(function, of)
     return False
