@@ -20,9 +20,9 @@ others. `Issue` records, independently, how many tokens were ever issued; the au
 hold.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -115,21 +115,20 @@ def wallets_page(
     offset: int = 0,
     after: Sequence[Any] | None = None,
     selection: WalletSelection = _ALL_OLDEST_FIRST,
-    name: str = "",
-    start: datetime | None = None,
-    end: datetime | None = None,
+    values: Mapping[str, Any] = MappingProxyType({}),
     has_total: bool = False,
     has_more_fields: bool = False,
 ) -> JsonPage:
     """
     Return a page of the wallets that the actor controls, with their token counts.
 
-    Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11), unless
-    the selection says otherwise. `name`, `start` and `end` narrow it as `wallet_arguments` says. `after` is the
-    position of the last row of the page before. With `has_total` the page has the number of all wallets of the list.
+    Oldest first, the caller's own last, as the public service lists them (the Treetracker contract, row 11), unless the
+    selection says otherwise. `values` are those of `name`, `start` and `end` that `wallet_arguments` takes. `after` is
+    the position of the last row of the page before. With `has_total` the page has the number of all wallets of the
+    list.
     """
     arguments: dict[str, Any] = {"actor": actor_id, "offset": offset}
-    arguments |= wallet_arguments(selection, name=name, start=start, end=end, after=after)
+    arguments |= wallet_arguments(selection, after=after, **values)
     quick, full = (
         _page(
             at_once=at_once,

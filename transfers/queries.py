@@ -1,6 +1,7 @@
 """Reading transfers and histories, restricted to what the reader may see."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
@@ -326,40 +327,55 @@ def _visible_page(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSelection:
+    """
+    Which visible transfers a list has, and in which order.
+
+    With `wallet`, those that this wallet sends, receives or asked for (the Treetracker contract, row 13). `since` is
+    the earliest and `until` the end of the times of creation, which it does not include. `sort_by` is one of
+    `SORT_KEYS`, or None for the order of creation; equal keys are in the order of creation, in the same direction.
+    `waiting_first` replaces the descending order by `created_at`, or by nothing, by that of v2: what the actor can
+    accept first.
+    """
+
+    wallet: str | None = None
+    state: str | None = None
+    until: datetime | None = None
+    since: datetime | None = None
+    sort_by: str | None = None
+    is_descending: bool = False
+    waiting_first: bool = False
+
+
+_ALL: Final = TransferSelection()
+
+
 def transfers_visible_to(
     *,
     actor_id: UUID,
-    wallet: str | None,
     limit: int,
+    selection: TransferSelection = _ALL,
     offset: int = 0,
     after: Sequence[Any] | None = None,
-    state: str | None = None,
-    until: datetime | None = None,
-    since: datetime | None = None,
-    sort_by: str | None = None,
-    is_descending: bool = False,
-    waiting_first: bool = False,
     counts: bool = False,
     shows_token_count: bool = False,
 ) -> wallet_queries.JsonPage:
     """
     Return a page of the transfers of the actor and of the wallets that it manages.
 
-    With `wallet`, of those that this wallet sends, receives or asked for (the Treetracker contract, row 13). `since` is
-    the earliest and `until` the end of the times of creation, which it does not include. `sort_by` is one of
-    `SORT_KEYS`, or None for the order of creation; equal keys are in the order of creation, in the same direction.
-    `waiting_first` replaces the descending order by `created_at`, or by nothing, by that of v2: what the actor can
-    accept first. `after` is the position of the last row of the page before, in the same order. `counts` adds the
-    `total`, `shows_token_count` a field to each transfer.
+    `after` is the position of the last row of the page before, in the same order. `counts` adds the `total`,
+    `shows_token_count` a field to each transfer.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
     """
     wallet_id, controls = None, True
-    if wallet is not None:
-        wallet_id = wallet_queries.wallet_in_query(wallet).pk
+    if selection.wallet is not None:
+        wallet_id = wallet_queries.wallet_in_query(selection.wallet).pk
         controls = trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id)
-    sort = _sort(sort_by, is_descending=is_descending, waiting_first=waiting_first)
+    sort = _sort(selection.sort_by, is_descending=selection.is_descending, waiting_first=selection.waiting_first)
+    state, until, since = selection.state, selection.until, selection.since
     is_narrowed = until is not None or since is not None or not controls
     if sort is _AS_CREATED and not is_narrowed and not counts and not shows_token_count:
         start = after[0] if after else 0

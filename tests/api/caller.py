@@ -64,6 +64,13 @@ def refusal(status: int, message: str) -> tuple[int, dict[str, Any]]:
     return status, {"code": status, "message": message}
 
 
+def created(response: Any) -> tuple[int, str]:
+    """Return the status and the name in the answer of `POST /wallets`, which has the fields of a new wallet."""
+    status, body = answer(response)
+    assert set(body) == {"id", "wallet", "about"}
+    return status, str(body["wallet"])
+
+
 def answer(response: Any) -> tuple[int, Any]:
     """Return status and body."""
     assert response["Content-Type"] == "application/json"

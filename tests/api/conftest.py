@@ -14,10 +14,15 @@ def _nobody_failed_to_log_in_yet() -> None:
 
 
 @pytest.fixture(scope="module")
-def address(django_db_setup: None) -> Iterator[str]:
-    """`host:port` of a running server."""
+def web(django_db_setup: None) -> Iterator[str]:
     with web_server() as running:
         yield running
+
+
+@pytest.fixture
+def address(transactional_db: None, web: str) -> str:
+    """`host:port` of a running server."""
+    return web
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 
 from config.api import errors
-from tests.api.caller import Caller, answer, refusal
+from tests.api.caller import Caller, answer, created, refusal
 from wallets.errors import DomainError
 from wallets.models import ApiKey, BearerToken, Wallet
 
@@ -130,7 +130,7 @@ def test_another_content_type_is_415_even_without_a_body(alice: Caller, content_
 def test_a_charset_parameter_is_fine(alice: Caller) -> None:
     response = alice.post("/wallets", {"wallet": "sapling"}, content_type="application/json; charset=utf-8")
 
-    assert answer(response) == (200, {"wallet": "sapling"})
+    assert created(response) == (200, "sapling")
 
 
 def test_the_checks_come_in_the_order_of_the_contract(alice: Caller) -> None:

@@ -11,11 +11,12 @@ from django.urls import get_resolver
 
 from config.api.cloudcoin.locker_views import LockerViewSet
 from config.api.cloudcoin.synchronous_views import SynchronousViewSet
-from config.api.pools import Pool, pool_of, routes
+from config.api.pools import Pool, pool_of
 from config.api.treetracker.wallet_views import AuthViewSet
 from lockers import queries, transport
 from lockers.worker import peek
 from tests.api.endpoints import endpoints
+from tests.support.view_actions import Owned, actions
 
 # What waits until other machines have answered, and what takes a processor a tenth of a second.
 WAITS = {transport.ask, queries.final_task}
@@ -23,9 +24,6 @@ HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password
 # They could give the wallet that they open a password, and never do.
 WITHOUT_A_PASSWORD = {"WalletViewSet.open_wallet", "WalletViewSet.create"}
 OURS = ("config.", "lockers.", "transfers.", "trusts.", "wallets.")
-
-
-Owned = tuple[Callable[..., Any], type | None]
 
 
 def functions_called(function: Callable[..., Any], owner: type | None) -> Iterator[Owned]:
@@ -65,15 +63,6 @@ def reaches(action: Callable[..., Any], owner: type | None, wanted: set[Any]) ->
         if function.__module__.startswith(OURS):
             waiting += functions_called(function, of)
     return False
-
-
-def actions() -> dict[str, Owned]:
-    found: dict[str, Owned] = {}
-    for route in routes(get_resolver().url_patterns):
-        view_set = getattr(route.callback, "cls", None)
-        for action in (getattr(route.callback, "actions", None) or {}).values():
-            found[f"{view_set.__name__}.{action}"] = getattr(view_set, action), view_set
-    return found
 
 
 @pytest.mark.parametrize(("wanted", "pool"), [(WAITS, Pool.WAITING), (HASHES, Pool.PASSWORDS)], ids=["waits", "hashes"])

@@ -9,11 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from config.api.treetracker import v2
 from tests.api import seed
-from tests.api.test_replay import ANY, Difference, Server, differences, error
+from tests.support.recorded_exchanges import ANY, Difference, Server, differences, error
 
 EXCHANGES = [
     json.loads(line) for line in (Path(__file__).parent / "data" / "exchanges-v2.jsonl").read_text().splitlines()
@@ -85,7 +83,6 @@ def aligned(expected: Any, actual: Any) -> Any:
     return actual
 
 
-@pytest.mark.django_db(transaction=True)
 def test_every_recorded_exchange_of_v2_gets_the_recorded_answer_or_the_difference_that_is_named(address: str) -> None:
     seed.load(NAMED_TOKENS)
     server = ServerOfV2(address)

@@ -99,7 +99,7 @@ def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient: str, 
             created = client.post("/wallets", json={"wallet": "sapling"}, headers=headers)
             listed = client.get("/wallets?limit=10", headers=headers)
 
-    assert created.json() == {"wallet": "sapling"}
+    assert created.json()["wallet"] == "sapling"
     assert len(listed.json()["wallets"]) == 2
 
 
@@ -139,8 +139,8 @@ TOO_LARGE = {"code": 413, "message": "Request entity too large"}
 
 
 def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_is(patient: str) -> None:
-    announced = HEAD + b"Content-Length: 40000000\r\n\r\n"
-    expected = HEAD + b"Content-Length: 4000000\r\nExpect: 100-continue\r\n\r\n"
+    announced = HEAD + b"Content-Length: 60000000\r\n\r\n"
+    expected = HEAD + b"Content-Length: 6000000\r\nExpect: 100-continue\r\n\r\n"
     with connected(patient, HEAD + b"Transfer-Encoding: chunked\r\n\r\n") as endless:
         sent = 0
         try:
@@ -158,11 +158,11 @@ def test_a_body_that_is_far_too_large_is_refused_before_it_is_read_or_while_it_i
 
 
 @pytest.mark.parametrize(
-    "length", [b"Content-Length: 4000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3d0900\r\n"]
+    "length", [b"Content-Length: 6000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5b8d80\r\n"]
 )
 def test_a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused(patient: str, length: bytes) -> None:
     """A proxy that is still sending when the connection ends answers 502 instead."""
-    with connected(patient, HEAD + length + b" " * 3_999_999) as connection:
+    with connected(patient, HEAD + length + b" " * 5_999_999) as connection:
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError, match="timed out"):
             connection.recv(1)
@@ -185,8 +185,8 @@ def test_a_chunked_body_counts_like_any_other(patient: str, alice: Caller) -> No
         sapling = Wallet.objects.get(name="sapling")
         other = client.post("/wallets", json={"wallet": "another"}, headers=headers | {"idempotency-key": "k-1"})
 
-    assert (status, json.loads(body)) == (200, wallet)
-    assert (again.json(), again.headers["Idempotency-Replayed"]) == (wallet, "true")
+    assert (status, json.loads(body)["wallet"]) == (200, "sapling")
+    assert (again.content, again.headers["Idempotency-Replayed"]) == (body, "true")
     assert other.status_code == 422
 
     about = json.dumps({"about": "Oak trees"}).encode()

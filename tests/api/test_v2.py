@@ -9,7 +9,7 @@ from config.api.openapi import document
 from config.api.treetracker import v2
 from config.ops.request_metrics import readable
 from tests.api.caller import Caller, answer, logged_in, refusal
-from tests.api.test_pools import actions
+from tests.support.view_actions import actions
 from transfers import operations as transfers
 from wallets.models import Wallet
 

@@ -327,7 +327,7 @@ def test_everything_works_under_a_prefix(prefixed: str, alice: Caller, sent: str
         login = get("/admin/login/")
         static = get("/static/desk/desk.css")
         large = [
-            client.post(f"{sent}{path}", content=b"x" * 4_000_000, headers={"content-type": "application/json"})
+            client.post(f"{sent}{path}", content=b"x" * 6_000_000, headers={"content-type": "application/json"})
             for path in ("/api/v1/wallets", "/api/v1/import")
         ]
         followed = [client.get(url.replace("&amp;", "&")).status_code for url in linked]

@@ -25,7 +25,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.payloads import CoinAnPan, encode_pown
 from lockers.worker import health_check, reconciliation, repair
-from tests.admin.conftest import desk, staff  # noqa: F401 - fixtures
+from tests.admin.conftest import committed, committed_rows, desk, staff  # noqa: F401 - fixtures
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
 from tests.lockers.conftest import Mint

@@ -394,10 +394,11 @@ def test_a_locker_is_repaired_when_a_single_server_lacks_a_coin(kind: TaskKind, 
     seen = {}
     for state, pown in itertools.product(("locked", "bank", "fracked", "sent", "limbo"), ("p25", "p24 n1", "p13 f12")):
         for batch in (0, -1):
-            spread = finalize._Spread()
+            ended = finalize._CoinsOfTask(task)
             ending = coin_outcomes.Ending(CoinState(state), at(pown), at(pown), coin_outcomes.Secrets.OLD)
-            spread.note(task, batch, ending, ids)
-            seen[state, pown, batch] = (spread.passes, spread.to_repair)
+            alike = finalize._Alike({0: 1}, ids)
+            ended._add(batch, finalize._Kind(True, "locked", at(pown), "", False, kind), alike, ending)
+            seen[state, pown, batch] = (ended.passes, ended.to_repair)
 
     counted = ("locked",) if kind is TaskKind.PUT else ("locked", "bank", "fracked")
     assert seen == {

@@ -53,7 +53,7 @@ AW: Final = "config.admin.actions.wallets."
 ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
     (W + "create_wallets", ""): lambda w: wallets.create_wallets(
-        wallets=[wallets.NewWallet(uuid4(), name, name, "", None) for name in ("sapling", "alice")],
+        wallets=[wallets.NewWallet(uuid4(), name, name, "", None, None) for name in ("sapling", "alice")],
         creator=w.wallet("bobby"),
     ),
     (W + "record_events", ""): lambda w: wallets.record_events([(w.id_of("alice"), EventType.LOGIN, {})]),
@@ -104,6 +104,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     (TR + "describe_wallet", ""): lambda w: trusts.describe_wallet(
         actor=w.wallet("carol"), wallet_id=w.id_of("alice"), display_name="Alice"
+    ),
+    (TR + "illustrate_wallet", ""): lambda w: trusts.illustrate_wallet(
+        actor=w.wallet("carol"), wallet_id=w.id_of("alice"), uploads={}, address="", display_name="Alice"
     ),
     (TR + "request_trust", ""): lambda w: trusts.request_trust(
         actor=w.wallet("bobby"), request_type=TrustRequestType.MANAGE, requestee="carol"
@@ -281,6 +284,9 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "trustchange new another  trusted": 1,
     },
     (TR + "describe_wallet", ""): {
+        "wallet alice: display_name": 1,
+    },
+    (TR + "illustrate_wallet", ""): {
         "wallet alice: display_name": 1,
     },
     (TR + "request_trust", ""): {

@@ -170,7 +170,7 @@ def test_the_number_of_statements_of_a_list_is_fixed(
         operations.send_bundle(actor=alice.wallet, sender="alice", receiver=f"tree{index}", size=1)
 
     with django_assert_num_queries(1):
-        rows = queries.transfers_visible_to(actor_id=alice.wallet.pk, wallet=None, limit=10)
+        rows = queries.transfers_visible_to(actor_id=alice.wallet.pk, limit=10)
     assert len(on(rows)) == wallets
 
 

@@ -303,13 +303,17 @@ def _sides_of(rows: list[Any]) -> set[str]:
 @path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
 def list_pending_transfers(asked: Asked) -> set[str]:
     return _sides_of(
-        listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, state="pending", limit=99))
+        listed(
+            queries.transfers_visible_to(
+                actor_id=asked.actor.pk, selection=queries.TransferSelection(state="pending"), limit=99
+            )
+        )
     )
 
 
 @path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
 def list_the_nearest_transfers(asked: Asked) -> set[str]:
-    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=None, limit=99)))
+    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, limit=99)))
 
 
 def the_side_and_what_it_began(model: Model, asked: Asked) -> set[str]:
@@ -318,7 +322,13 @@ def the_side_and_what_it_began(model: Model, asked: Asked) -> set[str]:
 
 @path("GET /transfers", expected=the_side_and_what_it_began)
 def list_transfers_of_the_wallet(asked: Asked) -> set[str]:
-    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=99)))
+    return _sides_of(
+        listed(
+            queries.transfers_visible_to(
+                actor_id=asked.actor.pk, selection=queries.TransferSelection(wallet=asked.wallet), limit=99
+            )
+        )
+    )
 
 
 @path("GET /wallets/{wallet_id}/pending-transfers")
@@ -337,6 +347,13 @@ def see_the_wallet(asked: Asked) -> str:
 @path("PATCH /wallets/{wallet_id}", writes=True)
 def describe_the_wallet(asked: Asked) -> str:
     return asked.send("PATCH", f"/wallets/{asked.wallet_id}", {"about": "planted in spring"})
+
+
+@path("PATCH /wallets/{wallet_id}", writes=True)
+def describe_the_wallet_by_a_form(asked: Asked) -> None:
+    trusts.illustrate_wallet(
+        actor=asked.actor, wallet_id=asked.wallet_id, uploads={}, address="", about="planted in spring"
+    )
 
 
 @path("GET /tokens")
@@ -369,7 +386,7 @@ def list_wallets_behind_the_first_page(asked: Asked) -> set[str]:
 @path("GET /wallets", expected=controlled, once=True)
 def list_wallets_in_another_order(asked: Asked) -> set[str]:
     selection = trust_queries.WalletSelection(trust_queries.WalletOrder.NAME, has_name=True)
-    page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=selection, name="", has_total=True)
+    page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=selection, has_total=True)
     names = {each["name"] for each in listed(page)}
     newest_first = trust_queries.WalletSelection(trust_queries.WalletOrder.CREATED_AT, is_descending=True)
     page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=newest_first, has_total=True)
@@ -386,7 +403,7 @@ def list_events_of_the_wallet(asked: Asked) -> None:
 @path("GET /events", expected=controlled, once=True)
 def list_events(asked: Asked) -> set[str]:
     names = {asked.world.wallet(name).pk: name for name in asked.world.callers}
-    rows = events.events_visible_to(actor_id=asked.actor.pk, wallet=None, limit=999)
+    rows = events.events_visible_to(actor_id=asked.actor.pk, limit=999)
     return {names[row.wallet_id] for row in rows}
 
 

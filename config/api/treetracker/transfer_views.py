@@ -81,13 +81,15 @@ class TransferViewSet(ApiViewSet):
         order = page.order or pagination.Order(None, is_descending=is_v2)
         rows = queries.transfers_visible_to(
             actor_id=caller(request).pk,
-            wallet=page.values.get("wallet"),
-            state=page.values.get("state"),
-            until=_end_of_day(page.values.get("before")),
-            since=page.values.get("after"),
-            sort_by=order.by,
-            is_descending=order.is_descending,
-            waiting_first=is_v2,
+            selection=queries.TransferSelection(
+                wallet=page.values.get("wallet"),
+                state=page.values.get("state"),
+                until=_end_of_day(page.values.get("before")),
+                since=page.values.get("after"),
+                sort_by=order.by,
+                is_descending=order.is_descending,
+                waiting_first=is_v2,
+            ),
             counts=page.shows_total,
             shows_token_count=is_v2,
             limit=page.limit,

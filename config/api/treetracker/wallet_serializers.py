@@ -197,8 +197,10 @@ def selected_wallets(page: Page) -> dict[str, Any]:
             has_start="created_at_start_date" in values,
             has_end="created_at_end_date" in values,
         ),
-        "name": values.get("name", ""),
-        "start": values.get("created_at_start_date"),
-        "end": values.get("created_at_end_date"),
+        "values": {
+            "name": values.get("name", ""),
+            "start": values.get("created_at_start_date"),
+            "end": values.get("created_at_end_date"),
+        },
         "has_total": page.shows_total,
     }
