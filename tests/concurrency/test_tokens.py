@@ -35,6 +35,8 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
         return re.sub(r"FOR NO KEY UPDATE( OF token| SKIP LOCKED)?", "", load(app, name, **parts))
 
     monkeypatch.setattr(ledger, "load", load_without_locks)
+    # The statement of a send is kept once it was rendered.
+    monkeypatch.setattr(ledger, "_send_statement", ledger._send_statement.__wrapped__)
 
 
 def send_the_same_list(alice: Any, receivers: Any) -> Any:

@@ -403,7 +403,7 @@ def list_events_of_the_wallet(asked: Asked) -> None:
 @path("GET /events", expected=controlled, once=True)
 def list_events(asked: Asked) -> set[str]:
     names = {asked.world.wallet(name).pk: name for name in asked.world.callers}
-    rows = events.events_visible_to(actor_id=asked.actor.pk, limit=999)
+    rows = events.events_visible_to(actor_id=asked.actor.pk, wallet=None, limit=999)
     return {names[row.wallet_id] for row in rows}
 
 
