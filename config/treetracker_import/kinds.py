@@ -46,8 +46,8 @@ KINDS: Final[dict[str, Kind]] = {
     "name_unusual": Kind("a name that a new wallet could not get", ("keep", "rename")),
     "id_unusual": Kind("an id that is not a UUID of version 1 to 5", ("keep",)),
     "text_too_long": Kind("a text that does not fit", ("cut",)),
-    "password_unusable": Kind("a password hash by which nobody can log in", ("no_password",)),
-    "wallet_unattended": Kind("no password and no manager: nobody can act for it", ("keep",)),
+    "password_unusable": Kind("a password hash with which no login can succeed", ("no_password",)),
+    "wallet_unattended": Kind("no password and no manager: no caller can act for it", ("keep",)),
     "account_shared": Kind("a Keycloak account of several wallets; Coppice knows no such accounts", ("keep",)),
     "wallet_exists": Kind("a wallet with this id is in Coppice, but was not imported", (REFUSE, "here")),
     "wallet_changed": Kind("the source changed a wallet since the last import", ("apply", "here")),
@@ -102,5 +102,5 @@ KINDS: Final[dict[str, Kind]] = {
     "transfer_broken": Kind("a pending transfer in Coppice whose tokens the source moved", ("fail", REFUSE)),
     # Others
     "event_unusable": Kind("an event of a kind or a wallet that Coppice does not know", ("leave_out",)),
-    "link_left": Kind("an active share link: whoever sent it has the tokens again", ("leave_out",)),
+    "link_left": Kind("an active share link: its sender has the tokens again", ("leave_out",)),
 }

@@ -69,7 +69,7 @@ class TransferViewSet(ApiViewSet):
         """
         Transfers in which the caller, or a wallet that it manages, is a party; the oldest first.
 
-        With `wallet`, those of them that this wallet sends, receives or asked for, whoever controls it.
+        With `wallet`, those that this wallet sends, receives or asked for.
         """
         is_v2 = v2.is_v2(request.path_info)
         page = pagination.read(
