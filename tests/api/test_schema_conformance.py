@@ -99,7 +99,7 @@ def test_every_answer_is_one_that_the_description_allows(address: str, tmp_path:
             [
                 sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run",
                 f"http://{address}/openapi.json", "--max-examples", str(ATTEMPTS), "--warnings", "off",
-                "--workers", "2", "--seed", "1", "--no-color", "--continue-on-failure", "--generation-database", "none",
+                "--workers", "1", "--seed", "1", "--no-color", "--continue-on-failure", "--generation-database", "none",
                 "--phases", phases, "--request-timeout", str(ANSWERED_SECONDS),
             ],
             cwd=tmp_path,

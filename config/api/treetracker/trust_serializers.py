@@ -75,11 +75,16 @@ TRUST_EXAMPLE: Final = {
     "originator_wallet_id": Sometimes("cd004dcc-7974-4c35-8719-cf8f4e18d1df"),
     "active": Sometimes(True),
 }
-QUERY_EXAMPLE: Final = {"limit": 10, "offset": 0, "sort_by": "created_at", "order": "desc"}
+QUERY_EXAMPLE: Final = {
+    "limit": 10,
+    "offset": 0,
+    "sort_by": Sometimes("created_at"),
+    "order": Sometimes("desc"),
+}
 TRUSTS_EXAMPLE: Final = {"trust_relationships": [TRUST_EXAMPLE], "query": Sometimes(QUERY_EXAMPLE)}
 TRUSTS_OF_WALLET_EXAMPLE: Final = {
     "trust_relationships": [TRUST_EXAMPLE],
-    "query": Sometimes({**QUERY_EXAMPLE, "exclude_managed": False}),
+    "query": Sometimes({**QUERY_EXAMPLE, "exclude_managed": Sometimes(False)}),
     "total": Sometimes(1),
 }
 

@@ -153,7 +153,7 @@ MORE_EXAMPLE: Final = {
 ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, **MORE_EXAMPLE, "wallet": "alice"}
 WALLETS_EXAMPLE: Final = {
     "total": Sometimes(1),
-    "query": Sometimes({"limit": 10, "offset": 0, "sort_by": "created_at", "order": "desc"}),
+    "query": Sometimes({"limit": 10, "offset": 0, "sort_by": Sometimes("created_at"), "order": Sometimes("desc")}),
     "wallets": [{**WALLET_EXAMPLE, **{name: Sometimes(value) for name, value in MORE_EXAMPLE.items()}}],
 }
 NEW_WALLET_EXAMPLE: Final = {
