@@ -37,7 +37,8 @@ def drop_needless_receivers() -> None:
     """
     Disconnect what Django does at the beginning or the end of each request to no effect here.
 
-    No cache has a connection, no request has a URL conf of its own, and statements are only recorded while debugging.
+    No configured cache holds a connection, no request sets its own URL configuration, and Django records statements
+    only while debugging.
     Old connections are closed before the next request of the thread.
     """
     request_finished.disconnect(close_caches)

@@ -337,7 +337,7 @@ def world() -> Any:
     sapling = trusts.open_managed_wallet(actor=alice, name="sapling")
     trust = trusts.request_trust(actor=alice, request_type=TrustRequestType.MANAGE, requestee="bobby")
     trusts.decline_trust(actor=bob, trust_id=trust.id)
-    # One of each kind in force, each with a wallet of its own.
+    # One of each kind in force, each with another wallet.
     for kind in TrustRequestType:
         other = wallets.create_wallet(name=f"in-{kind.value}")
         asked = trusts.request_trust(actor=alice, request_type=kind, requestee=other.name)

@@ -495,7 +495,7 @@ def test_progress_only_grows_and_stays_below_100_while_a_task_runs(alice: Wallet
         (CoinState.LIMBO, True),
         (CoinState.ERRORED, True),
         (CoinState.WAITING, True),
-        # On its way into a locker: its put decides, and nobody waits for that one longer than for others.
+        # On its way into a locker: its put decides, and no caller waits longer for it than for others.
         (CoinState.BANK, False),
     ],
 )
@@ -742,7 +742,7 @@ def test_a_purge_deletes_what_only_looked(kind: TaskKind, alice: Wallet) -> None
 
 
 def test_open_tasks_count_for_who_asked_for_them(alice: Wallet, bob: Wallet, charlie: Wallet, settings: Any) -> None:
-    """A manager that works for many wallets has one limit, and uses up nobody else's."""
+    """A manager that works for many wallets has one limit, and does not use up that of others."""
     settings.OPEN_TASKS_PER_WALLET = 1
     new_task.open_task(TaskKind.FIND, wallet=bob, actor=alice)
 
@@ -843,7 +843,7 @@ def test_who_sent_a_code_sees_how_it_is_spelled_and_the_owner_of_the_wallet_does
 
 
 def test_the_window_of_wrong_codes_begins_with_the_first(alice: Wallet, bob: Wallet, settings: Any) -> None:
-    """A guesser who goes on guessing is let in again when the first guesses are old; nobody else's count grows."""
+    """A guesser who goes on guessing is let in again when the first guesses are old; the counts of others stay."""
     key = f"coppice:wrong-codes:wallet:{alice.pk}"
     client = redis_client(settings.REDIS_URL)
     wrong_code_limits.note_wrong_code(wallet_id=alice.pk, address="")

@@ -483,7 +483,7 @@ def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> No
 
 
 def test_a_coin_that_a_wallet_holds_is_called_held_also_by_who_waits_for_it(alice: Wallet, bob: Wallet) -> None:
-    """The wait is in vain: to call it busy would have the caller ask again and again."""
+    """Waiting does not help: an answer that calls it busy would have the caller retry without end."""
     held = a_coin(bob, CoinState.BANK)
     claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE), held)
     busy = claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE))

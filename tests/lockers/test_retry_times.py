@@ -41,7 +41,7 @@ def coin(wallet: Wallet, **changes: Any) -> Coin:
 
 
 def task(wallet: Wallet, kind: TaskKind, *, ended: float | None) -> LockerTask:
-    """A task of the wallet that ended so many seconds ago, or runs."""
+    """A task of the wallet that ended the given number of seconds ago, or still runs."""
     row = a_task(wallet, kind)
     if ended is not None:
         LockerTask.objects.filter(pk=row.pk).update(state=TaskState.ERROR, finished_at=ago(ended))

@@ -11,7 +11,7 @@ from wallets.errors import WalletNotFound
 
 
 def failing(error: Exception, *, times: int = 99) -> Any:
-    """Return an operation that raises the error so many times, and the list of its calls."""
+    """Return an operation that raises the error the given number of times, and the list of its calls."""
     calls: list[int] = []
 
     @deadlocks.retry_on_deadlock
