@@ -240,7 +240,9 @@ PLANTED = [
         "the tallies agree with the tokens of each wallet",
         "UPDATE transfers_tallydelta SET tokens = tokens + 1",
         "UPDATE transfers_transfer SET reserved_count = 2 WHERE id = %(pending)s",
-        "UPDATE wallets_token SET transfer_pending_id = %(pending)s WHERE id = %(moved)s",
+        """UPDATE wallets_token SET transfer_pending_id = %(pending)s
+            WHERE id = (SELECT id FROM wallets_token WHERE wallet_id = %(alice)s AND transfer_pending_id IS NULL LIMIT 1
+                       )""",
     ),
 ]
 
