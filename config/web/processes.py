@@ -1,6 +1,7 @@
 """The processes of the web server: granian's, with further limits, and replaced when they die."""
 
 import ctypes
+import multiprocessing
 import os
 import resource
 import signal
@@ -63,10 +64,12 @@ def _was_killed(exit_code: int | None) -> bool:
 def end_with_the_parent() -> None:
     """End this process with its parent, even on `kill -9`: it would continue to serve old code."""
     if sys.platform == "linux":
-        parent = os.getppid()
+        # Recorded when this process was started: the parent may have died while it loaded the application.
+        started_by = multiprocessing.parent_process()
+        parent = started_by.pid if started_by else os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
+            sys.exit("The main process of the web server has ended.")
 
 
 def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_seconds: float) -> None:

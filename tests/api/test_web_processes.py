@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -73,13 +74,23 @@ def test_no_process_outlives_the_one_that_keeps_them(running: tuple["subprocess.
     until(lambda: not any(_lives(pid) for pid in processes))
 
 
+def test_no_process_that_still_loads_the_application_outlives_the_one_that_keeps_it() -> None:
+    with started({}, processes=2) as (main, _):
+        until(lambda: len(children_of(main.pid)) == 2)
+        processes = children_of(main.pid)
+
+        main.kill()
+
+        until(lambda: not any(_lives(pid) for pid in processes))
+
+
 def test_a_server_that_cannot_start_ends_and_says_so() -> None:
     with started({"DJANGO_SETTINGS_MODULE": "no.such.settings"}, processes=2) as (main, _):
         assert main.wait(timeout=PATIENCE_SECONDS) == 1
 
 
 def _lives(pid: int) -> bool:
+    """Return whether the process runs: an orphan that ended may remain as a zombie."""
     with suppress(OSError):
-        os.kill(pid, 0)
-        return True
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     return False
