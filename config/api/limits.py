@@ -1,12 +1,12 @@
 """
-Rate limits of wallets and API keys, and the limit of concurrent waiting calls of a wallet.
+Rate limits of wallets and API keys, and the limits of concurrent waiting calls and images of a wallet.
 
 Requests are counted in windows of a minute in the Redis-protocol server, shared by all web processes. A process adds a
 caller's requests to the shared counter once a second, or after 2 % of the limit if that is earlier: one round trip for
 each request would add a quarter to the processor time of a transfer. So each process may admit up to 2 % more than a
 limit allows. While that server does not answer, no limit is enforced. Responses report the remaining quota in the
-header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls are counted per process, since each occupies a
-thread.
+header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls and images are counted per process, since each
+occupies a thread.
 
 An action that starts a task and has refused a caller with 429 repeats the refusal for a second without a query: a full
 check takes several times as long, and other callers would wait for it. A request with an Idempotency-Key gets it only
@@ -16,7 +16,8 @@ after the look-up of its stored response: it may repeat an accepted request.
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -232,3 +233,25 @@ def end_waiting(wallet_id: UUID) -> None:
         _waiting[wallet_id] -= 1
         if not _waiting[wallet_id]:
             del _waiting[wallet_id]
+
+
+_sending_images: Final = set[UUID]()
+IMAGE_IN_HAND: Final = "Another image of this wallet is being stored, try again"
+
+
+@contextmanager
+def images_of(wallet_id: UUID) -> Iterator[None]:
+    """
+    Process the images of one request of the wallet: another thread of `Pool.IMAGES` stays free for other wallets.
+
+    :raises RequestRefused: 429, images of another request of the wallet are being processed
+    """
+    with _waiting_lock:
+        if wallet_id in _sending_images:
+            raise RequestRefused(429, IMAGE_IN_HAND, {"Retry-After": "1"})
+        _sending_images.add(wallet_id)
+    try:
+        yield
+    finally:
+        with _waiting_lock:
+            _sending_images.remove(wallet_id)

@@ -1,9 +1,10 @@
 """
 Thread pools of the web server.
 
-Most requests take milliseconds and share a few threads. Requests that wait for other machines or hash a password run in
-separate pools, so that they do not delay the others. A view declares its pool with `@answered_on`, and the server reads
-it from the URL conf (`pool_of`). tests/api/test_pools.py finds views that wait without a declaration.
+Most requests take milliseconds and share a few threads. Requests that wait for other machines, hash a password or
+decode an image run in separate pools, so that they do not delay the others. A view declares its pool with
+`@answered_on`, and the server reads it from the URL conf (`pool_of`). tests/api/test_pools.py finds views that wait
+without a declaration.
 """
 
 import re
@@ -27,6 +28,8 @@ class Pool(StrEnum):
     WAITING = "waiting"
     # Hashes a password.
     PASSWORDS = "passwords"
+    # Decodes images, half a second each. Only for forms: other requests to the same paths are ordinary.
+    IMAGES = "images"
     # Needs neither database nor broker.
     ALIVE = "alive"
 
@@ -38,13 +41,15 @@ class Size(NamedTuple):
     waiting: int
 
 
-# Each thread keeps its database connection: two processes have up to 30.
+# Each thread keeps its database connection: two processes have up to 34.
 SIZES: Final[Mapping[Pool, Size]] = MappingProxyType(
     {
         # Four threads keep a core busy while others wait for PostgreSQL; more only wait for each other.
         Pool.ORDINARY: Size(4, 512),
         Pool.WAITING: Size(8, 16),
         Pool.PASSWORDS: Size(2, 32),
+        # One decodes (`wallets.images`), the other refuses a wallet's second image (`config.api.limits`).
+        Pool.IMAGES: Size(2, 16),
         Pool.ALIVE: Size(1, 64),
     }
 )
@@ -90,9 +95,9 @@ def _expression(pattern: Any) -> str:
     return _NAMED_GROUP.sub("(?:", str(pattern.regex.pattern).removeprefix("^"))
 
 
-def pool_of(patterns: Sequence[URLPattern | URLResolver]) -> Callable[[str], Pool]:
+def pool_of(patterns: Sequence[URLPattern | URLResolver]) -> Callable[[str, str], Pool]:
     """
-    Return a function from a path, with its leading slash, to its pool.
+    Return a function from a path, with its leading slash, and a content type to the pool.
 
     It uses one regular expression: to resolve the path in Django's URL conf would add 3 % to a request.
     """
@@ -101,14 +106,17 @@ def pool_of(patterns: Sequence[URLPattern | URLResolver]) -> Callable[[str], Poo
         for pool in route.pools - {Pool.ORDINARY}:
             by_pool.setdefault(pool, []).append(route.pattern)
     if not by_pool:
-        return lambda path: Pool.ORDINARY
+        return lambda path, content_type: Pool.ORDINARY
     alternatives = "|".join(f"(?P<{pool}>{'|'.join(found)})" for pool, found in by_pool.items())
     # Some paths are case-insensitive. A false match of another one is harmless.
     match = re.compile(f"/(?:{alternatives})", re.IGNORECASE).match
     pools = {str(pool): pool for pool in Pool}
 
-    def find(path: str) -> Pool:
+    def find(path: str, content_type: str) -> Pool:
         found = match(path)
-        return Pool.ORDINARY if found is None else pools[str(found.lastgroup)]
+        # Django reads a form only if its type begins so.
+        if found is None or (found.lastgroup == Pool.IMAGES and not content_type.startswith("multipart/")):
+            return Pool.ORDINARY
+        return pools[str(found.lastgroup)]
 
     return find

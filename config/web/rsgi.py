@@ -163,7 +163,7 @@ class Entry:
                 environ["wsgi.input"] = io.BytesIO(content)
             self._notice()
             done: asyncio.Future[None] = self._loop.create_future()
-            if not self._pools[self._pool_of(path)].take((environ, connection, done)):
+            if not self._pools[self._pool_of(path, environ.get("CONTENT_TYPE", ""))].take((environ, connection, done)):
                 raise bodies.Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
             await self._until(done)
         except bodies.Refused as refused:

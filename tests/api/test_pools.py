@@ -1,4 +1,4 @@
-"""Which views run on which threads: what waits for other machines or hashes passwords says so beside its definition."""
+"""Which views run on which threads: what waits, hashes passwords or decodes images says so beside its definition."""
 
 import types
 from collections.abc import Callable, Iterator
@@ -17,10 +17,13 @@ from lockers import queries, transport
 from lockers.worker import peek
 from tests.api.endpoints import endpoints
 from tests.support.view_actions import Owned, actions
+from wallets import images
 
-# What waits until other machines have answered, and what takes a processor a tenth of a second.
+# What waits until other machines have answered, and what takes a processor a tenth of a second or more.
 WAITS = {transport.ask, queries.final_task}
 HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password}
+DECODES = {images.reencoded}
+FORM = "multipart/form-data; boundary=frame"
 # They could give the wallet that they open a password, and never do.
 WITHOUT_A_PASSWORD = {"WalletViewSet.open_wallet", "WalletViewSet.create"}
 OURS = ("config.", "lockers.", "transfers.", "trusts.", "wallets.")
@@ -65,7 +68,11 @@ def reaches(action: Callable[..., Any], owner: type | None, wanted: set[Any]) ->
     return False
 
 
-@pytest.mark.parametrize(("wanted", "pool"), [(WAITS, Pool.WAITING), (HASHES, Pool.PASSWORDS)], ids=["waits", "hashes"])
+@pytest.mark.parametrize(
+    ("wanted", "pool"),
+    [(WAITS, Pool.WAITING), (HASHES, Pool.PASSWORDS), (DECODES, Pool.IMAGES)],
+    ids=["waits", "hashes", "decodes"],
+)
 def test_every_view_that_does_so_says_so_and_no_other(wanted: Any, pool: Any) -> None:
     does = {name for name, (action, view_set) in actions().items() if reaches(action, view_set, wanted)}
     says = {name for name, (action, _) in actions().items() if getattr(action, "pool", Pool.ORDINARY) is pool}
@@ -84,13 +91,18 @@ def test_the_search_finds_what_waits_by_way_of_other_functions() -> None:
 def test_each_path_has_the_pool_of_its_view() -> None:
     find = pool_of(get_resolver().url_patterns)
     wrong = []
-    for _, path, action in endpoints(get_resolver()):
+    for method, path, action in endpoints(get_resolver()):
         said = getattr(action, "pool", Pool.ORDINARY)
+        if said is Pool.IMAGES:
+            images_at = path
+            assert method == "PATCH"
+            assert find(path.replace("{", "").replace("}", ""), "application/json") is Pool.ORDINARY
         others = [] if path.startswith("/api/") else [f"/wallet{path}", f"/WALLET{path.upper()}", f"/Wallet/V2{path}"]
         for written in (path, f"{path}/", *others):
-            if find(written.replace("{", "").replace("}", "")) is not said:
+            if find(written.replace("{", "").replace("}", ""), FORM if said is Pool.IMAGES else "") is not said:
                 wrong.append((written, said))
     assert wrong == []
+    assert images_at == "/wallets/{wallet_id}"
 
 
 @pytest.mark.parametrize(
@@ -113,4 +125,4 @@ def test_each_path_has_the_pool_of_its_view() -> None:
     ],
 )
 def test_paths_of_other_kinds(path: str, pool: Any) -> None:
-    assert pool_of(get_resolver().url_patterns)(path) is pool
+    assert pool_of(get_resolver().url_patterns)(path, "") is pool

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,10 @@ from wsgiref.validate import check_environ
 
 import pytest
 
-from config.api.pools import Pool
+from config.api.pools import SIZES, Pool
 from config.web.bodies import Body, Refused, Room
 from config.web.rsgi import Entry
+from config.web.threads import Threads
 
 
 class Headers(list[tuple[str, str]]):
@@ -75,7 +77,49 @@ def test_a_path_below_the_prefix_has_the_threads_that_it_has_without() -> None:
         assert entry._path(f"/coppice{path}") == entry._path(path) == path
     assert entry._path("/coppice") == "/"
     assert entry._path("/coppices/auth") == "/coppices/auth"
-    assert entry._pool_of(entry._path("/coppice/auth")) is Pool.PASSWORDS
+    assert entry._pool_of(entry._path("/coppice/auth"), "") is Pool.PASSWORDS
+
+
+def test_forms_with_images_leave_the_others_their_threads() -> None:
+    may_end = threading.Event()
+
+    class Form(Connection):
+        async def __call__(self) -> bytes:
+            return b"x"
+
+    def application(given: dict[str, Any], start_response: Any) -> list[bytes]:
+        if given["REQUEST_METHOD"] == "PATCH":
+            may_end.wait(120)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    def request(method: str, *headers: tuple[str, str]) -> tuple[Any, Connection]:
+        scope = {
+            "http_version": "1.1", "server": "[::1]:8000", "client": "[::1]:50000", "scheme": "http",
+            "method": method, "path": "/wallets/11111111-1111-4111-8111-111111111111", "query_string": "",
+            "headers": Headers([("host", "localhost"), *headers]),
+        }  # fmt: skip
+        return SimpleNamespace(**scope), Form()
+
+    async def run() -> list[Any]:
+        entry = Entry(application)
+        entry._loop = asyncio.get_running_loop()
+        entry._pools = {pool: Threads(pool, SIZES[pool], entry._work) for pool in (Pool.ORDINARY, Pool.IMAGES)}
+        form = ("content-type", "multipart/form-data; boundary=frame"), ("content-length", "1")
+        sent = [request("PATCH", *form) for _ in range(SIZES[Pool.IMAGES].threads + SIZES[Pool.IMAGES].waiting + 1)]
+        waiting = [asyncio.create_task(entry.__rsgi__(*each)) for each in sent]
+        try:
+            got = request("GET")
+            async with asyncio.timeout(60):
+                await entry.__rsgi__(*got)
+        finally:
+            may_end.set()
+            await asyncio.wait(waiting)
+            for threads in entry._pools.values():
+                threads.stop(patience_seconds=60)
+        return [got[1].answer[0], sorted({each.answer[0] for _, each in sent})]
+
+    assert asyncio.run(run()) == [200, [200, 503]]
 
 
 def answered(application: Any) -> tuple[Any, ...]:

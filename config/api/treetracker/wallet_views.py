@@ -1,12 +1,14 @@
 """The endpoints `/auth`, `/wallets` and `/tokens`."""
 
+from contextlib import nullcontext
+
 from django.conf import settings
 from django.http import QueryDict
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import pagination, throttles
+from config.api import limits, pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import LATER_PAGE, describe
@@ -143,6 +145,7 @@ class WalletViewSet(ApiViewSet):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
+    @answered_on(Pool.IMAGES)
     @describe(
         "Describe a wallet",
         body=wallet_serializers.WALLET_CHANGES,
@@ -157,6 +160,7 @@ class WalletViewSet(ApiViewSet):
             errors.NotAnImage(),
             errors.TooManyPixels(images.MAXIMUM_PIXELS),
             errors.ImageTooLarge(),
+            RequestRefused(429, limits.IMAGE_IN_HAND),
             errors.ImageNotStored(),
         ],
         tag="wallets",
@@ -173,13 +177,14 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if isinstance(request.data, QueryDict):
             texts, uploads = wallet_serializers.read_wallet_form(request.data)
-            trust_operations.illustrate_wallet(
-                actor=caller(request),
-                wallet_id=wallet.pk,
-                uploads=uploads,
-                address=settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/"),
-                **texts,
-            )
+            with limits.images_of(caller(request).pk) if uploads else nullcontext():
+                trust_operations.illustrate_wallet(
+                    actor=caller(request),
+                    wallet_id=wallet.pk,
+                    uploads=uploads,
+                    address=settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/"),
+                    **texts,
+                )
         else:
             values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
             trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
