@@ -71,11 +71,12 @@ def illustrate_wallet(
     uploads: Mapping[Literal["logo_url", "cover_url"], bytes],
     address: str,
     **changes: Unpack[wallet_operations.WalletChanges],
-) -> None:
+) -> list[str]:
     """
     Store images, and set the URLs of a wallet's logo and cover to them, with other fields of its description.
 
     `address` is the URL below which stored images are served. No image stays if one of them or the change is refused.
+    Returns the names of the images: a caller that rolls the change back deletes them.
 
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     :raises wallets.errors.ImageTooLarge: an image has more than 1 MiB
@@ -100,6 +101,7 @@ def illustrate_wallet(
         for name in stored:
             images.delete(name)
         raise
+    return stored
 
 
 def _not_controlled() -> wallet_errors.WalletNotControlled:

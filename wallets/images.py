@@ -8,6 +8,7 @@ that nothing refers to, never a reference without its file.
 
 import io
 import logging
+import os
 import re
 import threading
 import uuid
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from PIL import Image, ImageOps
 
 from wallets import errors
@@ -113,17 +114,35 @@ def _in_8_bits(image: Image.Image, *, may_be_transparent: bool) -> Image.Image:
 
 def store(picture: Picture, *, wallet_id: UUID) -> str:
     """
-    Store a picture and return its name.
+    Store a picture durably and return its name.
 
     :raises wallets.errors.ImageNotStored: the storage failed
     """
     name = f"{wallet_id.hex}-{uuid.uuid4().hex}.{picture.suffix}"
+    is_local = isinstance(default_storage, FileSystemStorage)
     try:
-        return default_storage.save(name, ContentFile(picture.content))
+        stored = default_storage.save(name, ContentFile(picture.content))
+        if is_local:
+            path = default_storage.path(stored)
+            for written in (path, os.path.dirname(path)):
+                _flush(written)
     except Exception as error:
         # Those of the operating system, or of the client of an S3 store.
         log.warning("image_not_stored", extra={"error": type(error).__name__})
+        if is_local:
+            # What was written before the disk was full.
+            delete(name)
         raise errors.ImageNotStored from error
+    return stored
+
+
+def _flush(path: str) -> None:
+    """Write a file or directory to the disk: it survives a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def own_name(url: str | None, *, wallet_id: UUID) -> str | None:

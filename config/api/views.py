@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import viewsets
@@ -164,7 +164,7 @@ class ApiViewSet(viewsets.ViewSet):
         return super().dispatch(request, *args, **kwargs)
 
     def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        duplicate_has_committed = False
+        duplicate_has_committed = is_rolled_back = False
         try:
             with transaction.atomic():
                 response = super().dispatch(request, *args, **kwargs)
@@ -176,13 +176,23 @@ class ApiViewSet(viewsets.ViewSet):
                 elif found is not None and isinstance(response, Response):
                     duplicate_has_committed = not idempotency.keep(self.request, found, response)
                     transaction.set_rollback(duplicate_has_committed)
+                is_rolled_back = transaction.get_rollback()
         except (DatabaseError, InterfaceError) as error:
             # Storing or committing failed. If the connection broke during COMMIT its outcome is unknown: the client
             # retries with the same key, and gets the stored answer or a first effect.
+            if not isinstance(error, OperationalError | InterfaceError):
+                self._undo(request)
             return self._refused(request, error)
+        if is_rolled_back:
+            self._undo(request)
         if duplicate_has_committed:
             return self._refused(request, KeyInUse())
         return response
+
+    def _undo(self, request: HttpRequest) -> None:
+        """Undo the effects outside of the database of an action whose transaction was rolled back."""
+        for step in getattr(request, "undo", []):
+            step()
 
     def _refused(self, request: HttpRequest, error: Exception) -> HttpResponseBase:
         request.credentials = None  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import threading
 import zlib
@@ -13,10 +14,13 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from PIL import Image, ImageCms, PngImagePlugin
 
+from config.api import limits
 from tests.api.caller import Caller, answer, refusal
+from tests.concurrency.races import race
 from transfers import bulk
 from trusts import operations as trusts
 from wallets import errors, images
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 BOUNDARY = "frame"
@@ -260,6 +264,46 @@ def test_control_that_ends_while_the_image_is_stored_refuses_it_and_leaves_no_fi
     assert sapling.logo_url is None
 
 
+def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
+    transactional_db: None,
+    alice: Caller,
+    sapling: Wallet,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = images.store
+
+    def overtaken(*arguments: Any, **keywords: Any) -> str:
+        """Store an image while another request with the same key is committed."""
+        kept = race([lambda: wallets.store_response(
+            wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"f" * 32, status=200, body=b"x"
+        )])  # fmt: skip
+        assert kept == [True]
+        return store(*arguments, **keywords)
+
+    monkeypatch.setattr(images, "store", overtaken)
+    response = send(alice, sapling, ("logo_image", PNG), **{"idempotency-key": "k-1"})
+
+    assert response.status_code == 409
+    sapling.refresh_from_db()
+    assert sapling.logo_url is None
+    assert stored(directory) == []
+
+
+def test_a_second_request_of_a_wallet_with_images_is_refused_while_the_first_is_processed(
+    alice: Caller, bob: Caller, sapling: Wallet, directory: Path
+) -> None:
+    with limits.images_of(alice.wallet.pk):
+        response = send(alice, sapling, ("logo_image", PNG))
+        assert answer(response) == refusal(429, "Another image of this wallet is being stored, try again")
+        assert response["Retry-After"] == "1"
+        assert everything(directory)[1] == []
+        assert send(alice, sapling, ("about", "planted in spring")).status_code == 200
+        assert send(bob, bob.wallet, ("logo_image", PNG)).status_code == 200
+    assert send(alice, sapling, ("logo_image", PNG)).status_code == 200
+    assert send(alice, sapling, ("logo_image", PNG)).status_code == 200
+
+
 # --- how images are stored -----------------------------------------------------------------------
 
 
@@ -336,6 +380,24 @@ def test_files_of_any_bytes_are_an_image_or_refused() -> None:
                     assert images.reencoded(content).suffix in images.MEDIA_TYPES
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_image_is_on_the_disk_before_a_wallet_refers_to_it(
+    alice: Caller, sapling: Wallet, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        sapling.refresh_from_db()
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), sapling.logo_url))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    _, body = answer(send(alice, sapling, ("logo_image", PNG)))
+
+    path = directory / body["logo_url"].rpartition("/")[2]
+    assert flushed == [(str(path), None), (str(directory), None)]
+
+
 # --- what replaces an image ----------------------------------------------------------------------
 
 
@@ -382,7 +444,9 @@ def test_of_images_sent_at_once_the_last_stays_and_no_other(
 
     def change() -> None:
         try:
-            statuses.append(send(alice, sapling, ("logo_image", PNG)).status_code)
+            while (status := send(alice, sapling, ("logo_image", PNG)).status_code) == 429:
+                pass
+            statuses.append(status)
         finally:
             connection.close()
 

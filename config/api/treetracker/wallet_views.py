@@ -1,6 +1,7 @@
 """The endpoints `/auth`, `/wallets` and `/tokens`."""
 
 from contextlib import nullcontext
+from functools import partial
 
 from django.conf import settings
 from django.http import QueryDict
@@ -178,13 +179,14 @@ class WalletViewSet(ApiViewSet):
         if isinstance(request.data, QueryDict):
             texts, uploads = wallet_serializers.read_wallet_form(request.data)
             with limits.images_of(caller(request).pk) if uploads else nullcontext():
-                trust_operations.illustrate_wallet(
+                stored = trust_operations.illustrate_wallet(
                     actor=caller(request),
                     wallet_id=wallet.pk,
                     uploads=uploads,
                     address=settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/"),
                     **texts,
                 )
+            request._request.undo = [partial(images.delete, name) for name in stored]  # type: ignore[attr-defined]
         else:
             values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
             trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
