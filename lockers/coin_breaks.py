@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db.models.functions import Now
 
-from lockers import coin_outcomes, coin_secrets
+from lockers import coin_outcomes, vault
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
@@ -91,10 +91,10 @@ def _ending_of_release(big: Coin) -> coin_outcomes.BreakEnding:
         fields["proposed"] = None
     elif not ending.stays_releasing:
         row = Coin.objects.only("secrets", "proposed", "outcome").get(pk=big.pk)
-        old = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-        new = coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
+        old = vault.open_numbers(row.secrets, coin_id=row.pk)
+        new = vault.open_numbers(row.proposed or b"", coin_id=row.pk)
         held = [new[raida] if row.outcome[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
-        fields["secrets"] = coin_secrets.seal_numbers(held, coin_id=row.pk)
+        fields["secrets"] = vault.seal_numbers(held, coin_id=row.pk)
         if ending.secrets is coin_outcomes.Secrets.MIXED:
             fields["proposed"] = None
     Coin.objects.filter(pk=big.pk).update(**fields)

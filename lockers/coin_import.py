@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, competing_claims, errors
+from lockers import competing_claims, errors, vault
 from lockers.competing_claims import Arrivals
 from lockers.raida import archives, files
 from lockers.raida.coins import SERIAL_NUMBERS
@@ -146,7 +146,7 @@ def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
         task_id=task_id,
         wallet_id=wallet_id,
         origin=TaskKind.IMPORT,
-        coins=[(record.coin, record.ans, coin_secrets.fresh_numbers()) for record in found._plain],
+        coins=[(record.coin, record.ans, vault.fresh_numbers()) for record in found._plain],
     )
     saved.add(
         waiting_claims.insert_incoming(

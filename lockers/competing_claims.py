@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
@@ -129,8 +129,8 @@ def _insert(
                 "batch": batch,
                 "ids": list(rows),
                 **_identities([coin for coin, _, _ in rows.values()]),
-                "secrets": [coin_secrets.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in rows.items()],
-                "proposed": [coin_secrets.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in rows.items()],
+                "secrets": [vault.seal_numbers(old, coin_id=coin_id) for coin_id, (_, old, _) in rows.items()],
+                "proposed": [vault.seal_numbers(new, coin_id=coin_id) for coin_id, (_, _, new) in rows.items()],
             },
         )
         return {rows[coin_id][0]: coin_id for (coin_id,) in cursor.fetchall()}

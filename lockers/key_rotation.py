@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from lockers import coin_secrets, vault
+from lockers import vault
 
 _PAGE: Final = 500
 # Locks of rows last milliseconds.
@@ -33,11 +33,11 @@ class _Place:
 
 
 _PLACES: Final = (
-    _Place("coins", "lockers_coin", "secrets", lambda row_id, _: coin_secrets.context_of_coin(row_id)),
-    _Place("coins in doubt", "lockers_coin", "proposed", lambda row_id, _: coin_secrets.context_of_coin(row_id)),
-    _Place("lockers", "lockers_locker", "code", lambda row_id, _: coin_secrets.context_of_locker(row_id)),
+    _Place("coins", "lockers_coin", "secrets", lambda row_id, _: vault.context_of_coin(row_id)),
+    _Place("coins in doubt", "lockers_coin", "proposed", lambda row_id, _: vault.context_of_coin(row_id)),
+    _Place("lockers", "lockers_locker", "code", lambda row_id, _: vault.context_of_locker(row_id)),
     # Uploads are left out: they are large, and deleted within the hour in which their task ends.
-    _Place("tasks", "lockers_lockertask", "code", coin_secrets.context_of_task, kind="kind"),
+    _Place("tasks", "lockers_lockertask", "code", vault.context_of_task, kind="kind"),
     # A table of the admin, which this app does not import: `config.admin.second_factor` seals its values.
     _Place("second factors", "desk_secondfactor", "secret", lambda row_id, _: f"second factor/{row_id}"),
 )

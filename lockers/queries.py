@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from lockers import coin_secrets, errors, server_letters
+from lockers import errors, server_letters, vault
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida import codes
 from lockers.raida.coins import total_value, value_of
@@ -268,7 +268,7 @@ def _code_to_show(task: LockerTask) -> str | None:
         return None
     if task.code_shown_at is not None and task.code_shown_at < timezone.now() - CODE_IS_SHOWN:
         return None
-    return coin_secrets.locker_code(task.locker)
+    return vault.locker_code(task.locker)
 
 
 def _code_used(task: LockerTask, actor: Wallet) -> str | None:
@@ -277,7 +277,7 @@ def _code_used(task: LockerTask, actor: Wallet) -> str | None:
         return None
     if task.finished_at is not None and task.finished_at < timezone.now() - CODE_IS_SHOWN:
         return None
-    return codes.candidates(coin_secrets.task_code(task))[int(task.result["spelling"])]
+    return codes.candidates(vault.task_code(task))[int(task.result["spelling"])]
 
 
 # Receipts and lockers.
@@ -367,7 +367,7 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
         raise errors.LockerNotFound
     if locker.state != LockerState.FILLED:
         raise errors.LockerNotFilled(locker.state)
-    return coin_secrets.locker_code(locker)
+    return vault.locker_code(locker)
 
 
 # Files.

@@ -6,7 +6,7 @@ from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_secrets, dispatch, queries, reports, retry_plan
+from lockers import dispatch, queries, reports, retry_plan, vault
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, echo, export, find, fix, health, peek, put, take
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, total_value, value_of
@@ -65,10 +65,10 @@ def retry(task: LockerTask) -> LockerTask:
             units = retry_plan.of(task).units
             return put.start(actor=wallet, name=name, units=units, tag=task.tag).task
         case TaskKind.TAKE:
-            code = coin_secrets.task_code(task)
+            code = vault.task_code(task)
             return take.start(actor=wallet, name=name, code=code, tag=task.tag).task
         case TaskKind.PEEK:
-            return peek.start(actor=wallet, code=coin_secrets.task_code(task)).task
+            return peek.start(actor=wallet, code=vault.task_code(task)).task
         case TaskKind.BREAK:
             denominations = range(LOWEST_DENOMINATION, HIGHEST_DENOMINATION + 1)
             found = next(each for each in denominations if value_of(each) == task.amount)
@@ -121,7 +121,7 @@ def roll_back(task: LockerTask) -> LockerTask:
     if task.kind == TaskKind.EXPORT:
         return export.recall(actor=wallet, export_id=task.pk).task
     assert task.locker is not None
-    code = coin_secrets.locker_code(task.locker)
+    code = vault.locker_code(task.locker)
     return take.start(actor=wallet, name=str(wallet.pk), code=code, tag=task.tag).task
 
 

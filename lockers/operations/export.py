@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, delivery, errors, export_file_names, queries
+from lockers import coin_import, delivery, errors, export_file_names, queries, vault
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
@@ -86,7 +86,7 @@ def fetch(*, actor: Wallet, export_id: UUID) -> ExportedFile:
         records = [
             files.CoinRecord(
                 WireCoin(row.denomination, row.serial_number),
-                coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
+                vault.open_numbers(row.secrets, coin_id=row.pk),
                 pown=row.pown,
             )
             for row in rows
@@ -171,8 +171,8 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
             coins=[
                 (
                     WireCoin(row.denomination, row.serial_number),
-                    coin_secrets.open_numbers(row.secrets, coin_id=row.pk),
-                    coin_secrets.fresh_numbers(),
+                    vault.open_numbers(row.secrets, coin_id=row.pk),
+                    vault.fresh_numbers(),
                 )
                 for row in rows
             ],

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from lockers import coin_secrets, errors, retry_schedule
+from lockers import errors, retry_schedule, vault
 from lockers.models import LockerTask
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
@@ -58,7 +58,7 @@ def _begin_fix(
         coins=(len(coin_ids) + looked_at) * BATCH_COINS // fixing.FIX_COINS,
         is_bounded=is_bounded,
         is_long=task_store.is_long(max(len(coin_ids), looked_at)),
-        code=coin_secrets.fresh_generators(task_id=task_id),
+        code=vault.fresh_generators(task_id=task_id),
         plan={"looks": True} if looks_at else {},
     )
     fixing.reserve_for_fix(task_id=task_id, coin_ids=coin_ids)

@@ -6,7 +6,7 @@ from uuid import uuid4
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, coin_secrets
+from lockers import coin_import, vault
 from lockers.models import Upload
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
@@ -56,7 +56,7 @@ def start(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag
 @sensitive_variables("uploads", "sealed")
 def _store_for_worker(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag: str) -> Started:
     task_id = uuid4()
-    sealed = coin_secrets.seal_upload(uploads, task_id=task_id)
+    sealed = vault.seal_upload(uploads, task_id=task_id)
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)
         # The number of coins is not known yet: the deadline allows for the maximum.

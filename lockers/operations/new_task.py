@@ -19,11 +19,11 @@ from django.views.decorators.debug import sensitive_variables
 
 from lockers import (
     coin_import,
-    coin_secrets,
     dispatch,
     errors,
     fair_queue,
     queries,
+    vault,
     wrong_code_limits,
 )
 from lockers.models import LockerTask
@@ -142,7 +142,7 @@ def open_with_code(
             actor=actor,
             id=task_id,
             tag=tag,
-            code=coin_secrets.seal_task_code(code, task_id=task_id),
+            code=vault.seal_task_code(code, task_id=task_id),
             plan={"from": asked_from},
         )
 

@@ -6,7 +6,7 @@ from typing import Final
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, errors, queries
+from lockers import errors, queries, vault
 from lockers.models import Locker
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
@@ -48,7 +48,7 @@ def start(*, actor: Wallet, name: str, units: int, tag: str = "", transmit_code:
         wallet = new_task.controlled_wallet(actor, name)
         coin_ids, to_break = reserve.lock_coins_or_break(wallet, units, at_most=MAXIMUM_PUT_COINS)
         locker = Locker(wallet=wallet, amount=units, tag=tag)
-        locker.code = coin_secrets.seal_locker_code(code, locker_id=locker.pk)
+        locker.code = vault.seal_locker_code(code, locker_id=locker.pk)
         locker.save(force_insert=True)
         task = new_task.open_task(
             TaskKind.PUT,

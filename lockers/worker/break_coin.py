@@ -16,7 +16,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Count, Max, Min
 
-from lockers import account_ledger, coin_breaks, coin_secrets
+from lockers import account_ledger, coin_breaks, vault
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK, POOL
 from lockers.models import Coin, LockerTask
@@ -318,7 +318,7 @@ def propose(*, held: Claim, batch: int, broken: CoinWork, votes: Mapping[int, in
             for number in sorted(free[:CHANGE_COUNT])
         ]
         for row in rows:
-            row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+            row.secrets = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
         Coin.objects.bulk_create(rows, ignore_conflicts=True)
         kept = Coin.objects.filter(pk__in=[row.pk for row in rows])
         if kept.count() < CHANGE_COUNT:

@@ -15,7 +15,7 @@ from typing import Final
 
 from django.conf import settings
 
-from lockers import coin_secrets, transport
+from lockers import transport, vault
 from lockers.models import Attempt, LockerTask
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM
@@ -102,7 +102,7 @@ class TaskRun:
         # Attempts that ended at a quorum while answers were outstanding.
         self._hearings: list[_Heard] = []
         # A find has several lockers: its coins carry their keys themselves.
-        self.keys = coin_secrets.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
+        self.keys = vault.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
 
     def coins(self, batch: int) -> list[CoinWork]:
         self._flush()

@@ -19,10 +19,10 @@ from lockers import (
     account_ledger,
     coin_breaks,
     coin_outcomes,
-    coin_secrets,
     current_results,
     server_letters,
     task_results,
+    vault,
 )
 from lockers.models import Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
@@ -321,22 +321,22 @@ def _numbers_to_keep(
     rows = _of_kind(task.id, batch, kind)
     if kept is coin_outcomes.Secrets.REVERTED:
         return {
-            row.pk: _Sealed(None, coin_secrets.seal_numbers(coin_secrets.locker_keys(row.locker), coin_id=row.pk))
+            row.pk: _Sealed(None, vault.seal_numbers(vault.locker_keys(row.locker), coin_id=row.pk))
             for row in rows.select_related("locker")
             if row.locker is not None
         }
     # The keys of a put's locker are in no coin's row yet; the numbers that a take or an import proposed are.
-    keys = coin_secrets.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
+    keys = vault.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
     found: dict[UUID, _Sealed] = {}
     for coin_id, secrets, proposed in rows.values_list("id", "secrets", "proposed"):
         held = None
         if kept is not coin_outcomes.Secrets.BOTH:
-            old = coin_secrets.open_numbers(secrets, coin_id=coin_id)
-            new = keys or coin_secrets.open_numbers(proposed or b"", coin_id=coin_id)
+            old = vault.open_numbers(secrets, coin_id=coin_id)
+            new = keys or vault.open_numbers(proposed or b"", coin_id=coin_id)
             held = [new[raida] if marks[raida] == Mark.NEW else old[raida] for raida in range(RAIDA_COUNT)]
         found[coin_id] = _Sealed(
-            None if held is None else coin_secrets.seal_numbers(held, coin_id=coin_id),
-            None if keys is None else coin_secrets.seal_numbers(keys, coin_id=coin_id),
+            None if held is None else vault.seal_numbers(held, coin_id=coin_id),
+            None if keys is None else vault.seal_numbers(keys, coin_id=coin_id),
         )
     return found
 

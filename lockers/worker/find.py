@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_breaks, coin_secrets
+from lockers import coin_breaks, vault
 from lockers.models import Coin
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
@@ -105,7 +105,7 @@ def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
         task_store.fence(held)
         rows = Coin.objects.filter(pk__in=coin_ids, task_id=held.task_id, releasing=False)
         for row in rows.select_for_update(no_key=True, of=("self",)).order_by("id"):
-            row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+            row.proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
             row.releasing = True
             row.outcome = Mark.UNASKED * RAIDA_COUNT
             row.save(update_fields=["proposed", "releasing", "outcome"])

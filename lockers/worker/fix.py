@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.models import Coin, LockerTask
 from lockers.raida import payloads
 from lockers.raida.authenticity import fix_an, is_locker_key
@@ -78,7 +78,7 @@ def fix_batch(task_run: TaskRun, batch: int) -> None:
     fracked = _load(task_run.held, batch)
     task_store.advance(held=task_run.held, step=Step.FINDING)
     _examine(task_run, batch, fracked)
-    generators = coin_secrets.generators(task_run.task)
+    generators = vault.generators(task_run.task)
     _commit(task_run.held, fracked, generators)
     fracked = [coin for coin in fracked if coin.to_fix]
     if not fracked:
@@ -133,7 +133,7 @@ class _FrackedCoin:
 def _load(held: Claim, batch: int) -> list[_FrackedCoin]:
     fracked = []
     for row in Coin.objects.filter(task_id=held.task_id, batch=batch).order_by("id"):
-        proposed = None if row.proposed is None else coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
+        proposed = None if row.proposed is None else vault.open_numbers(row.proposed, coin_id=row.pk)
         piece = task_store.coin_of_row(row, new=proposed, marks=row.outcome)
         fracked.append(_FrackedCoin(piece, proposed is not None, row.origin == TaskKind.BREAK))
     return fracked
@@ -183,10 +183,10 @@ def _commit(held: Claim, fracked: Sequence[_FrackedCoin], generators: Sequence[b
             piece.pown = "".join("p" if raida in coin.adopted else letter for raida, letter in enumerate(piece.pown))
             piece.marks = Mark.UNASKED * RAIDA_COUNT
             Coin.objects.filter(pk=piece.coin_id, task_id=held.task_id).update(
-                secrets=coin_secrets.seal_numbers(piece.old, coin_id=piece.coin_id),
+                secrets=vault.seal_numbers(piece.old, coin_id=piece.coin_id),
                 proposed=None
                 if piece.pown == "p" * RAIDA_COUNT
-                else coin_secrets.seal_numbers(piece.new, coin_id=piece.coin_id),
+                else vault.seal_numbers(piece.new, coin_id=piece.coin_id),
                 pown=piece.pown,
                 outcome=piece.marks,
             )

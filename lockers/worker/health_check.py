@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.models import Coin, Locker
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -230,7 +230,7 @@ def ask_locked(rows: Sequence[Coin], *, wallet_id: UUID, question: Question) -> 
 def _numbers_of(row: Coin) -> Numbers | None:
     """Return a coin's numbers; None if no configured key opens them, which `manage.py doctor` reports."""
     try:
-        return coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        return vault.open_numbers(row.secrets, coin_id=row.pk)
     except SealBroken:
         return None
 
@@ -238,7 +238,7 @@ def _numbers_of(row: Coin) -> Numbers | None:
 def _keys_of(locker: Locker) -> Numbers | None:
     """Return a locker's keys; None if no configured key opens its code."""
     try:
-        return coin_secrets.locker_keys(locker)
+        return vault.locker_keys(locker)
     except SealBroken:
         return None
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, coin_secrets
+from lockers import coin_import, vault
 from lockers.competing_claims import Arrivals
 from lockers.errors import InvalidLockerRequest
 from lockers.models import Coin, LockerTask, Upload
@@ -62,7 +62,7 @@ def _read_upload(task_run: TaskRun) -> bool:
     sealed = begin_reading(held=task_run.held)
     assert sealed is not None, "the flag and the files are deleted together"
     try:
-        found = coin_import.read(coin_secrets.open_upload(sealed, task_id=task_run.task.id))
+        found = coin_import.read(vault.open_upload(sealed, task_id=task_run.task.id))
     except InvalidLockerRequest as error:
         finalize.finish(held=task_run.held, state=TaskState.ERROR, message=str(error), result={"files": []})
         return False
@@ -191,8 +191,8 @@ def place_fresh_numbers(
         _write_secrets(
             {
                 coin_id: (
-                    coin_secrets.seal_numbers(numbers, coin_id=coin_id),
-                    coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=coin_id),
+                    vault.seal_numbers(numbers, coin_id=coin_id),
+                    vault.seal_numbers(vault.fresh_numbers(), coin_id=coin_id),
                 )
                 for coin_id, numbers in holders.items()
             }

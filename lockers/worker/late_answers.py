@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from lockers import coin_secrets, current_results
+from lockers import current_results, vault
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -167,12 +167,12 @@ def _lost(task: LockerTask) -> LostAnswers:
     assert task.finished_at is not None
     if task.kind == TaskKind.PUT and task.locker is not None:
         rows = rows.filter(locker=task.locker, state=CoinState.LOCKED)
-        keys = coin_secrets.locker_keys(task.locker)
+        keys = vault.locker_keys(task.locker)
     else:
         rows = rows.filter(state__in=SPENDABLE, task=None, changed_at=task.finished_at, proposed__isnull=False)
     found = [row for row in rows.order_by("id") if (row.denomination, row.serial_number) in open_lines]
     pieces = [
-        task_store.coin_of_row(row, new=keys or coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk))
+        task_store.coin_of_row(row, new=keys or vault.open_numbers(row.proposed or b"", coin_id=row.pk))
         for row in found
     ]
     letters = [open_lines[row.denomination, row.serial_number] for row in found]
@@ -301,8 +301,8 @@ def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
         letters = _replaced(row.pown, told[row.pk], _OF_ARRIVAL, only=NOT_KNOWN)
         if letters == row.pown:
             continue
-        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-        proposed = coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
+        numbers = vault.open_numbers(row.secrets, coin_id=row.pk)
+        proposed = vault.open_numbers(row.proposed, coin_id=row.pk)
         # Where the server has just confirmed the new number, the row takes it over.
         held = [
             later if (before, letter) == (NOT_KNOWN, "p") else number
@@ -310,7 +310,7 @@ def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
         ]
         state = CoinState.FRACKED if "f" in letters else CoinState.BANK
         is_whole = letters == "p" * RAIDA_COUNT
-        sealed = coin_secrets.seal_numbers(held, coin_id=row.pk)
+        sealed = vault.seal_numbers(held, coin_id=row.pk)
         new.append((row.pk, row.pown, letters, state, row.secrets, sealed, None if is_whole else row.proposed))
     if not new:
         return

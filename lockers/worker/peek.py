@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_secrets, server_letters, transport, vault, wrong_code_limits
+from lockers import server_letters, transport, vault, wrong_code_limits
 from lockers.errors import NO_CODE, InvalidLockerRequest, PeekFailed
 from lockers.models import Coin, Locker
 from lockers.raida import codes
@@ -101,7 +101,7 @@ def run(task_run: TaskRun) -> None:
     task_store.advance(held=task_run.held, step=Step.PEEKING, progress=5)
     late = listening.LastOf(task_run.task.id, partial(late_answers.write_peeked, task_run.task.id))
     try:
-        code = coin_secrets.task_code(task_run.task)
+        code = vault.task_code(task_run.task)
         seen = look(
             code, task_run.servers, wallet_id=task_run.task.wallet_id, question=task_run.question, listen=late.begin
         )
@@ -251,7 +251,7 @@ def _filled_with(code: str) -> Collection[Locker]:
     for row in Locker.objects.filter(state=LockerState.FILLED).order_by("-created_at", "id").only("code")[:_NEWEST]:
         # The audit reports rows that cannot be decrypted.
         with contextlib.suppress(vault.SealBroken):
-            if coin_secrets.locker_code(row) == code:
+            if vault.locker_code(row) == code:
                 found.append(row)
     return found
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.models import Coin
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
@@ -114,7 +114,7 @@ def _could_be_stored(marks: str) -> bool:
 def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
     """Map coin ids to the proposed ANs that an earlier task left undecided; coins without any are left out."""
     rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
-    return {coin_id: coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
+    return {coin_id: vault.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
 
 
 def _adopt(
@@ -146,7 +146,7 @@ def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
                 " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s",
                 [
                     [piece.coin_id for piece in pieces],
-                    [coin_secrets.seal_numbers(piece.old, coin_id=piece.coin_id) for piece in pieces],
+                    [vault.seal_numbers(piece.old, coin_id=piece.coin_id) for piece in pieces],
                     [piece.pown for piece in pieces],
                     held.task_id,
                 ],

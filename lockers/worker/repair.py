@@ -23,7 +23,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from lockers import coin_secrets, transport
+from lockers import transport, vault
 from lockers.models import Coin, Locker
 from lockers.raida.authenticity import is_locker_key
 from lockers.raida.commands import Command
@@ -171,7 +171,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:
         )
         if not rows:
             continue
-        keys = coin_secrets.locker_keys(locker)
+        keys = vault.locker_keys(locker)
         repairs.append(
             _LockerRepair(
                 locker_id=locker.pk,
@@ -180,9 +180,7 @@ def _load(locker_ids: Sequence[UUID]) -> list[_LockerRepair]:
                 key_coin=request_encryption.key_coin_of(locker.wallet_id),
                 pieces=[task_store.coin_of_row(row, new=keys) for row in rows],
                 proposed={
-                    row.pk: coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
-                    for row in rows
-                    if row.proposed is not None
+                    row.pk: vault.open_numbers(row.proposed, coin_id=row.pk) for row in rows if row.proposed is not None
                 },
             )
         )

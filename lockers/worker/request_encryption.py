@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption, with_coin, with_locker_key
@@ -65,7 +65,7 @@ def key_coin_of(wallet_id: UUID) -> KeyCoin | None:
         return None
     coin_id, denomination, serial_number, pown, sealed = row
     try:
-        return KeyCoin(WireCoin(denomination, serial_number), pown, coin_secrets.open_numbers(sealed, coin_id=coin_id))
+        return KeyCoin(WireCoin(denomination, serial_number), pown, vault.open_numbers(sealed, coin_id=coin_id))
     except SealBroken:
         return None
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import coin_secrets, fair_queue
+from lockers import fair_queue, vault
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida.coins import Coin as WireCoin
@@ -53,7 +53,7 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
 
     It is empty if this worker is done with the task: it has ended, was parked, or was put back for its turn.
     """
-    code = coin_secrets.task_code(task_run.task)
+    code = vault.task_code(task_run.task)
     seen = peek.look(
         code, task_run.servers, wallet_id=task_run.task.wallet_id, question=task_run.question, listen=late.begin
     )
@@ -113,9 +113,7 @@ def reserve_listed(
         )
         for start in range(0, len(listed), BATCH_COINS):
             batch = start // BATCH_COINS
-            incoming = [
-                (coin, tuple(keys), coin_secrets.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]
-            ]
+            incoming = [(coin, tuple(keys), vault.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]]
             came = waiting_claims.insert_incoming(
                 task_id=held.task_id, wallet_id=wallet_id, origin=TaskKind.TAKE, coins=incoming, first_batch=batch
             )

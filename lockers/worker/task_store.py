@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
@@ -189,8 +189,8 @@ def coins(*, task_id: UUID, batch: int, keys: Numbers | None, releasing: bool | 
             coin=WireCoin(denomination, serial_number),
             pown=pown,
             marks=outcome,
-            old=coin_secrets.open_numbers(held, coin_id=coin_id),
-            new=coin_secrets.open_numbers(proposed or b"", coin_id=coin_id) if keys is None else keys,
+            old=vault.open_numbers(held, coin_id=coin_id),
+            new=vault.open_numbers(proposed or b"", coin_id=coin_id) if keys is None else keys,
             releasing=is_releasing,
         )
         for coin_id, denomination, serial_number, pown, outcome, is_releasing, held, proposed in _rows_in_binary(
@@ -204,7 +204,7 @@ def coin_of_row(
     row: Coin, *, old: Numbers | None = None, new: Numbers | None = None, marks: str = Mark.UNASKED * RAIDA_COUNT
 ) -> CoinWork:
     """Return the coin of a row. `old` are the numbers in `secrets` unless given, and `new` are `old` unless given."""
-    old = old or coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+    old = old or vault.open_numbers(row.secrets, coin_id=row.pk)
     identity = WireCoin(row.denomination, row.serial_number)
     return CoinWork(row.pk, identity, row.pown, marks, old, new or old, releasing=row.releasing)
 

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
-from lockers import coin_secrets, competing_claims, task_results
+from lockers import competing_claims, task_results, vault
 from lockers.competing_claims import Arrivals
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Step, TaskKind
@@ -120,9 +120,7 @@ def _hand_on(task: LockerTask) -> UUID:
         step=Step.WAITING,
         is_parked=True,
         tag=task.tag,
-        code=None
-        if task.code is None
-        else coin_secrets.seal_task_code(coin_secrets.task_code(task), task_id=successor_id),
+        code=None if task.code is None else vault.seal_task_code(vault.task_code(task), task_id=successor_id),
         receipt_id=token_hex(16),
         deadline=begun + competing_claims.PATIENCE + time_for(number),
         plan={"waits_since": begun.isoformat()},

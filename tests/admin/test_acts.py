@@ -17,7 +17,7 @@ from django.utils import timezone
 from config.admin import people, roles
 from config.admin.actions import base, registry
 from config.admin.models import Session
-from lockers import coin_secrets, reports
+from lockers import reports, vault
 from lockers.localnet.control import Control
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
@@ -483,7 +483,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(
     assert put.waiting.deadline <= timezone.now()
 
     locker = Locker(wallet=ledger.bob, state=LockerState.FILLED, amount=10**8)
-    locker.code = coin_secrets.seal_locker_code("ABCD-EFGH-JKLM", locker_id=locker.pk)
+    locker.code = vault.seal_locker_code("ABCD-EFGH-JKLM", locker_id=locker.pk)
     locker.save(force_insert=True)
     filled = LockerTask.objects.create(
         kind=TaskKind.PUT, wallet=ledger.bob, actor=ledger.bob, state=TaskState.COMPLETED, step="done", progress=100,
@@ -493,7 +493,7 @@ def test_a_waiting_task_is_ended_and_a_filled_locker_is_emptied_again(
 
     take = LockerTask.objects.get(kind=TaskKind.TAKE, wallet=ledger.bob)
     assert answer.url.endswith(f"/{take.pk}/change/")
-    assert coin_secrets.task_code(take) == "ABCD-EFGH-JKLM"
+    assert vault.task_code(take) == "ABCD-EFGH-JKLM"
     assert "ABCD" not in str(OperatorAction.objects.values())
 
 

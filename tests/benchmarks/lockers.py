@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
 class Benchmark:
     def __init__(self, running: machine.Machine, network: Child) -> None:
         # These read Django's settings, which name the database only now.
-        from lockers import coin_secrets, tasks
+        from lockers import tasks, vault
         from lockers import transport as wire
         from lockers.localnet import fleet, minting
         from lockers.localnet.control import Control
@@ -115,7 +115,7 @@ class Benchmark:
 
         self.looking, self.put, self.take, self.tasks = peek, put, take, tasks
         self.wire, self.minting = wire, minting
-        self.secrecy, self.stock, self.wallets = coin_secrets, stock, wallets
+        self.secrecy, self.stock, self.wallets = vault, stock, wallets
         self.Coin, self.LockerTask, self.ServerHealth, self.WireCoin = Coin, LockerTask, ServerHealth, WireCoin
         self.servers = broadcast.servers()
         self.control = Control(running.state / "raida")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 
-from lockers import audit, coin_secrets, tasks, transport
+from lockers import audit, tasks, transport, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations.new_task import Started
 from lockers.raida import codes
@@ -66,10 +66,10 @@ def assert_servers_hold(rows: Iterable[Coin]) -> None:
     claims = []
     for row in rows:
         if row.state in (CoinState.BANK, CoinState.FRACKED, CoinState.EXPORTED):
-            numbers, least = coin_secrets.open_numbers(row.secrets, coin_id=row.pk), max(13, row.pown.count("p"))
+            numbers, least = vault.open_numbers(row.secrets, coin_id=row.pk), max(13, row.pown.count("p"))
         elif row.state == CoinState.LOCKED:
             locker = Locker.objects.get(pk=row.locker_id)
-            numbers, least = tuple(codes.locker_keys(coin_secrets.locker_code(locker))), 13
+            numbers, least = tuple(codes.locker_keys(vault.locker_code(locker))), 13
         else:
             continue
         claims.append((row, WireCoin(row.denomination, row.serial_number), numbers, least))

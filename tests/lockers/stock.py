@@ -3,7 +3,7 @@
 import secrets
 from itertools import count
 
-from lockers import account_ledger, coin_secrets
+from lockers import account_ledger, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import CoinState, LineType, Step, TaskKind, TaskState
@@ -27,7 +27,7 @@ def stock(wallet: Wallet, *denominations: int, state: CoinState = CoinState.BANK
         for denomination in denominations
     ]
     for row in rows:
-        row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+        row.secrets = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     Coin.objects.bulk_create(rows)
     post(wallet, sum(WireCoin(denomination, 0).value for denomination in denominations))
     return rows
@@ -46,8 +46,8 @@ def stock_of_states(wallet: Wallet, *states: CoinState, first: int, locker: Lock
             pown=powns.get(state, "p" * 25),
             locker=locker if state == CoinState.LOCKED else None,
         )
-        row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
-        row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+        row.secrets = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
+        row.proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
         row.save(force_insert=True)
 
 

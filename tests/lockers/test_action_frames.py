@@ -13,7 +13,7 @@ from django.utils import timezone
 from config.admin.actions import lockers as actions
 from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
-from lockers import coin_secrets
+from lockers import vault
 from lockers.localnet.control import control_socket
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, Locker, LockerTask
@@ -46,7 +46,7 @@ def build() -> World:
 def a_coin(wallet: Wallet, state: CoinState, pown: str, **fields: Any) -> Coin:
     number = Coin.objects.count()
     row = Coin(wallet=wallet, denomination=0, serial_number=number, state=state, origin="import", pown=pown, **fields)
-    row.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+    row.secrets = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     row.save(force_insert=True)
     return row
 
@@ -73,7 +73,7 @@ def _tasks(world: World, wallet: Wallet, of: str) -> None:
         a_coin(wallet, CoinState.BANK, "p" * 25, task=waiting, batch=0, outcome="-" * 25),
     )
     locker = Locker(wallet=wallet, state=LockerState.FILLED, amount=COIN)
-    locker.code = coin_secrets.seal_locker_code(f"ABCD-EFGH-{secrets.token_hex(2)}", locker_id=locker.pk)
+    locker.code = vault.seal_locker_code(f"ABCD-EFGH-{secrets.token_hex(2)}", locker_id=locker.pk)
     locker.save(force_insert=True)
     world.name(f"locker {of}", locker)
     world.name(f"filled put {of}", a_task(wallet, TaskKind.PUT, TaskState.COMPLETED, amount=COIN, locker=locker))

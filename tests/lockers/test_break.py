@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lockers import coin_secrets, errors
+from lockers import errors, vault
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine
@@ -36,7 +36,7 @@ def test_a_hundred_becomes_ten_tens(network: LocalNetwork, mint: Mint, alice: Wa
     assert set(Coin.objects.filter(state="bank").values_list("denomination", "pown")) == {(1, "p" * 25)}
     assert sorted(ReceiptLine.objects.filter(task=task).values_list("state", flat=True)) == ["bank"] * 10 + ["broken"]
     big = Coin.objects.get(state="broken")
-    assert holders(WireCoin(2, big.serial_number), coin_secrets.open_numbers(before[0], coin_id=before[1])) == 0
+    assert holders(WireCoin(2, big.serial_number), vault.open_numbers(before[0], coin_id=before[1])) == 0
     assert Account.objects.get().balance == 100 * UNITS_PER_COIN
     assert_true_to_the_servers()
 
@@ -171,7 +171,7 @@ def test_serial_numbers_that_another_client_takes_first_cost_no_coin(
         taken = Coin.objects.filter(state="change").order_by("serial_number").values_list("serial_number", flat=True)[0]
         others = list(range(900_000, 900_009))
         ten = [WireCoin(0, number) for number in [taken, *others]]
-        numbers = [coin_secrets.fresh_numbers() for _ in ten]
+        numbers = [vault.fresh_numbers() for _ in ten]
         payloads = {
             raida: encode_break(
                 BreakRequest(

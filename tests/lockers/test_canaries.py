@@ -23,7 +23,7 @@ import redis
 from django.db import connection
 
 from config.web import server
-from lockers import coin_secrets
+from lockers import vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.raida import codes
@@ -152,9 +152,7 @@ def test_no_secret_is_written_down_anywhere(
 
     secrets += [number for record in records for number in record.ans]
     secrets += [key for code in (CODE, WEAK_CODE, WRONG_CODE) for key in codes.locker_keys(code)]
-    secrets += [
-        number for row in Coin.objects.all() for number in coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-    ]
+    secrets += [number for row in Coin.objects.all() for number in vault.open_numbers(row.secrets, coin_id=row.pk)]
     written = {
         "broker's traffic": "\n".join(seen),
         "broker": kept_by(broker),

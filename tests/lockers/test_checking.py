@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from lockers import coin_secrets, errors, reports, tasks
+from lockers import errors, reports, tasks, vault
 from lockers import transport as wire
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ServerHealth
@@ -36,8 +36,8 @@ from wallets.models import Wallet
 def forget(rows: Collection[Coin], raidas: Collection[int]) -> None:
     """Let servers hold other numbers of coins than the rows say, as after a crash that lost the last seconds."""
     coins = [WireCoin(row.denomination, row.serial_number) for row in rows]
-    held = [coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
-    lost = [coin_secrets.fresh_numbers() for _ in rows]
+    held = [vault.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
+    lost = [vault.fresh_numbers() for _ in rows]
     payloads = {
         raida: encode_pown([CoinAnPan(coin, old, new) for coin, old, new in _numbers(coins, held, lost, raida)])
         for raida in raidas
@@ -315,14 +315,14 @@ def test_a_locker_that_servers_forgot_is_repaired(
     give(alice, mint(1, 0, 0, 0))
     put(alice, 12)
     rows = list(Coin.objects.filter(state="locked"))
-    keys = tuple(codes.locker_keys(coin_secrets.locker_code(Locker.objects.get())))
+    keys = tuple(codes.locker_keys(vault.locker_code(Locker.objects.get())))
     set_back = {
         raida: encode_pown(
             [
                 CoinAnPan(
                     WireCoin(row.denomination, row.serial_number),
                     keys[raida],
-                    coin_secrets.open_numbers(row.secrets, coin_id=row.pk)[raida],
+                    vault.open_numbers(row.secrets, coin_id=row.pk)[raida],
                 )
                 for row in rows
             ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import coin_secrets, competing_claims, errors, queries, tasks
+from lockers import competing_claims, errors, queries, tasks, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Export, LockerTask
 from lockers.operations import export as export_coins
@@ -31,7 +31,7 @@ from wallets.models import Wallet
 
 def forged(records: list[CoinRecord]) -> list[CoinRecord]:
     """The same serial numbers, and numbers that no server knows."""
-    return [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in records]
+    return [dataclasses.replace(record, ans=vault.fresh_numbers()) for record in records]
 
 
 def imports(wallet: Wallet, records: list[CoinRecord]) -> new_task.Started:
@@ -42,7 +42,7 @@ def imports(wallet: Wallet, records: list[CoinRecord]) -> new_task.Started:
 
 
 def record_of(coin: WireCoin) -> CoinRecord:
-    return CoinRecord(coin, coin_secrets.fresh_numbers())
+    return CoinRecord(coin, vault.fresh_numbers())
 
 
 def by_import(wallet: Wallet, coin: WireCoin) -> str:
@@ -59,7 +59,7 @@ def by_take(wallet: Wallet, coin: WireCoin) -> str:
     task = a_task(wallet, TaskKind.TAKE)
     held = task_store.claim(task_id=task.pk)
     assert held is not None
-    keys = coin_secrets.fresh_numbers()
+    keys = vault.fresh_numbers()
     _, came = reserve_listed(held=held, wallet_id=wallet.pk, coins=[coin], keys=keys)
     return "held" if came.held else "busy" if came.busy else state_of_claim(wallet, coin, task)
 
@@ -238,7 +238,7 @@ def test_a_take_says_what_it_leaves_and_another_task_goes_on_with_it(
         f" task {successor.pk} continues with them."
     )
     assert states(bob) == {"bank": 2, "waiting": 2}
-    assert (successor.is_parked, successor.tag, coin_secrets.task_code(successor)) == (True, "rent", code)
+    assert (successor.is_parked, successor.tag, vault.task_code(successor)) == (True, "rent", code)
     finish(forgery)
     assert competing_claims.unpark(limit=100) == [successor.pk]
     rest = finish(new_task.Started(successor))
@@ -314,7 +314,7 @@ def test_an_import_of_two_numbers_that_waited_is_sorted_out_first(
 ) -> None:
     true = mint(0, 0, 0, 0)
     forgery = imports(alice, forged(true))
-    other = coin_secrets.fresh_numbers()
+    other = vault.fresh_numbers()
     cut_off = [dataclasses.replace(record, ans=other, pans=record.ans) for record in true]
     honest = import_files.start(actor=bob, name="bob", uploads=[("c.bin", write_bin(cut_off))])
     finish(forgery)

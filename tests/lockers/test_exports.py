@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import audit, coin_secrets
+from lockers import audit, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import export as export_coins
@@ -116,7 +116,7 @@ def test_the_file_holds_the_coins_and_their_secrets(file_type: str, alice: Calle
     assert {(each.coin.denomination, each.coin.serial_number) for each in records} == set(rows)
     for each in records:
         row = rows[each.coin.denomination, each.coin.serial_number]
-        assert each.ans == coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        assert each.ans == vault.open_numbers(row.secrets, coin_id=row.pk)
     if file_type == "zip":
         smallest = min(rows)[1]
         names = zipfile.ZipFile(BytesIO(response.content)).namelist()
@@ -278,7 +278,7 @@ def test_a_recall_of_coins_that_went_to_another_service_gains_and_claims_nothing
 
 def test_no_secret_of_an_export_is_stored_in_clear(alice: Caller) -> None:
     rows = stock(wallet_of(alice), 0, 0)
-    numbers = [number.hex() for row in rows for number in coin_secrets.open_numbers(row.secrets, coin_id=row.pk)]
+    numbers = [number.hex() for row in rows for number in vault.open_numbers(row.secrets, coin_id=row.pk)]
     export_id = export(alice, amount=2)
     fetch(alice, export_id)
 

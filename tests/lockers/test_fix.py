@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import coin_secrets, errors
+from lockers import errors, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ServerHealth
 from lockers.operations import fix as fix_coins
@@ -37,7 +37,7 @@ def fracked(network: LocalNetwork, wallet: Wallet, records: list[CoinRecord], co
 def assert_whole(wallet: Wallet) -> None:
     for row in Coin.objects.filter(wallet=wallet):
         assert (row.state, row.pown, row.proposed) == ("bank", "p" * 25, None)
-        numbers = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
+        numbers = vault.open_numbers(row.secrets, coin_id=row.pk)
         assert holders(WireCoin(row.denomination, row.serial_number), numbers) == 25
     assert_true_to_the_servers()
 
@@ -137,9 +137,7 @@ def test_a_fix_that_is_cut_off_is_seen_or_made_by_the_next(
 
 def holders_of_proposed(row: Coin) -> int:
     assert row.proposed is not None
-    return holders(
-        WireCoin(row.denomination, row.serial_number), coin_secrets.open_numbers(row.proposed, coin_id=row.pk)
-    )
+    return holders(WireCoin(row.denomination, row.serial_number), vault.open_numbers(row.proposed, coin_id=row.pk))
 
 
 def test_without_thirteen_tickets_nothing_is_sent_and_nothing_lost(
@@ -210,6 +208,6 @@ def test_no_server_can_compute_the_number_of_another(network: LocalNetwork, mint
 
     task = fix(alice)
 
-    generators = coin_secrets.generators(task)
+    generators = vault.generators(task)
     assert len(set(generators)) == 25
     assert not any(generator in bytes(task.code or b"") for generator in generators)

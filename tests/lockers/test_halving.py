@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets
+from lockers import coin_import, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import fix, health, import_files
@@ -31,7 +31,7 @@ def plant(wallet: Wallet, *, pown: str = "p" * 25) -> Coin:
         wallet=wallet, denomination=0, serial_number=NOT_KEPT, state="fracked" if "f" in pown else "bank",
         origin="import", pown=pown,
     )  # fmt: skip
-    coin.secrets = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=coin.pk)
+    coin.secrets = vault.seal_numbers(vault.fresh_numbers(), coin_id=coin.pk)
     coin.save()
     post(wallet, UNITS_PER_COIN)
     return coin

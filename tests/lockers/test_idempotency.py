@@ -13,11 +13,11 @@ from django.db import connection
 from config.api import idempotency, limits
 from config.api.cloudcoin import synchronous_views
 from lockers import audit, queries, tasks
-from lockers.coin_secrets import fresh_numbers
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, StatementLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
+from lockers.vault import fresh_numbers
 from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import locked, race
 from tests.lockers.conftest import Mint

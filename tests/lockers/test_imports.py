@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from lockers import coin_secrets, errors, vault
+from lockers import errors, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.archives import Member, write_zip
@@ -238,7 +238,7 @@ def test_a_worker_tells_what_was_wrong_and_keeps_nothing(network: LocalNetwork, 
 
 
 def numbered(count: int) -> list[CoinRecord]:
-    numbers = coin_secrets.fresh_numbers()
+    numbers = vault.fresh_numbers()
     return [CoinRecord(WireCoin(0, number), numbers) for number in range(count)]
 
 
@@ -306,8 +306,8 @@ def test_an_archive_with_a_false_size_unpacks_to_at_most_that_size(alice: Caller
 
 def test_what_an_upload_is_sealed_as_opens_for_its_task_alone() -> None:
     uploads = [("a.bin", b"\x00\x01"), ("ünïcode", b""), ("", bytes(1000))]
-    sealed = coin_secrets.seal_upload(uploads, task_id=UUID(int=1))
+    sealed = vault.seal_upload(uploads, task_id=UUID(int=1))
 
-    assert coin_secrets.open_upload(sealed, task_id=UUID(int=1)) == uploads
+    assert vault.open_upload(sealed, task_id=UUID(int=1)) == uploads
     with pytest.raises(vault.SealBroken):
-        coin_secrets.open_upload(sealed, task_id=UUID(int=2))
+        vault.open_upload(sealed, task_id=UUID(int=2))

@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.db import IntegrityError, connections
 from django.db.models.functions import Now
 
-from lockers import coin_secrets, reports, tasks
+from lockers import reports, tasks, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ReceiptLine, ServerHealth
 from lockers.operations import new_task, peek, take
@@ -169,7 +169,7 @@ def fewest(locker: Locker) -> int:
 
 def servers_storing(locker: Locker) -> list[int]:
     """The number of servers that store each coin of a locker, as they report."""
-    keys = tuple(codes.locker_keys(coin_secrets.locker_code(locker)))
+    keys = tuple(codes.locker_keys(vault.locker_code(locker)))
     rows = Coin.objects.filter(locker=locker, state=CoinState.LOCKED)
     return holders_of_each([(WireCoin(row.denomination, row.serial_number), keys) for row in rows])
 

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
@@ -343,7 +343,7 @@ def arrived(wallet: Wallet) -> tuple[LockerTask, Coin]:
     """A coin of an ended import; the answers of twelve servers are no longer listened for."""
     task = ended(wallet)
     (row,) = stock(wallet, 0)
-    proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+    proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     row = read_again(row, pown=at("p13 n12"), changed_at=task.finished_at, proposed=proposed)
     with_line(task, row, "p13 w12")
     return task, row
@@ -369,8 +369,8 @@ def test_what_was_lost_is_asked_of_coins_that_rest_since_the_task(moved: dict[st
     assert [piece.coin_id for piece in lost_answers.pieces] == [row.pk] * (not moved)
     assert lost_answers.letters == [at("p13 w12")] * (not moved)
     if not moved:
-        assert lost_answers.pieces[0].old == coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-        assert lost_answers.pieces[0].new == coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
+        assert lost_answers.pieces[0].old == vault.open_numbers(row.secrets, coin_id=row.pk)
+        assert lost_answers.pieces[0].new == vault.open_numbers(row.proposed or b"", coin_id=row.pk)
 
 
 @pytest.mark.parametrize(("state", "is_asked"), [("locked", True), ("sent", False), ("bank", False)])
@@ -379,7 +379,7 @@ def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
 ) -> None:
     row, other = locked(alice, "p13 n12"), locked(alice, "p13 n12")
     assert row.locker is not None
-    Locker.objects.filter(pk=row.locker_id).update(code=coin_secrets.seal_locker_code(code, locker_id=row.locker.pk))
+    Locker.objects.filter(pk=row.locker_id).update(code=vault.seal_locker_code(code, locker_id=row.locker.pk))
     task = ended(alice, kind=TaskKind.PUT, locker=row.locker, amount=ONE)
     for each in (row, other):
         with_line(task, each, "p13 w12", "locked")
@@ -506,7 +506,7 @@ def test_a_row_that_another_has_locked_is_not_waited_for_and_not_written(
         rows = [
             read_again(
                 row, pown=pown, changed_at=task.finished_at,
-                proposed=coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk),
+                proposed=vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk),
             )
             for row in stock(alice, 0, 0)
         ]  # fmt: skip
@@ -621,7 +621,7 @@ def test_a_locker_lacks_a_server_that_did_not_say_that_it_stores_each_coin(said:
 def test_coins_are_looked_after_that_are_or_were_in_the_locker_and_not_on_all_servers(alice: Wallet, code: str) -> None:
     row = locked(alice, "p24 n1")
     assert row.locker is not None
-    Locker.objects.filter(pk=row.locker.pk).update(code=coin_secrets.seal_locker_code(code, locker_id=row.locker.pk))
+    Locker.objects.filter(pk=row.locker.pk).update(code=vault.seal_locker_code(code, locker_id=row.locker.pk))
     sent, whole, back = (locked(alice, "p25" if number == 1 else "p24 n1") for number in range(3))
     Coin.objects.update(locker=row.locker)
     Coin.objects.filter(pk=sent.pk).update(state=CoinState.SENT)

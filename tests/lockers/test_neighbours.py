@@ -18,7 +18,6 @@ from lockers import (
     coin_breaks,
     coin_import,
     coin_outcomes,
-    coin_secrets,
     competing_claims,
     current_results,
     errors,
@@ -26,6 +25,7 @@ from lockers import (
     queries,
     task_recovery,
     tasks,
+    vault,
     wrong_code_limits,
 )
 from lockers.coin_breaks import FIRST_BREAK
@@ -238,7 +238,7 @@ def test_promoted_claims_lengthen_a_deadline_and_never_shorten_one(alice: Wallet
 def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | None, alice: Wallet) -> None:
     """Or a forger who repeats claims makes the owner wait for ever, an hour at a time."""
     task = a_task(alice, TaskKind.TAKE)
-    code = coin_secrets.seal_task_code("A-CODE", task_id=task.pk)
+    code = vault.seal_task_code("A-CODE", task_id=task.pk)
     plan = {} if begun is None else {"waits_since": begun}
     LockerTask.objects.filter(pk=task.pk).update(
         code=code, plan=plan | {"left": 9}, tag="rent", result={"spelling": 1, "raida": "p" * 25}, is_long=True
@@ -257,7 +257,7 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | 
     patience = competing_claims.PATIENCE + task_store.time_for(1)
     assert successor.deadline == timezone.datetime.fromisoformat(since) + patience
     assert (successor.is_parked, successor.step, successor.tag) == (True, Step.WAITING, "rent")
-    assert (successor.result, coin_secrets.task_code(successor)) == ({"spelling": 1}, "A-CODE")
+    assert (successor.result, vault.task_code(successor)) == ({"spelling": 1}, "A-CODE")
     assert [Coin.objects.get(pk=each.pk).task_id for each in (row, own)] == [successor.pk, task.pk]
 
 
@@ -265,7 +265,7 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | 
 @pytest.mark.parametrize("waits_on", [True, False])
 def test_a_task_that_ends_leaves_no_claim_behind(kind: TaskKind, waits_on: bool, alice: Wallet) -> None:
     task, neighbour = a_task(alice, kind), a_task(alice, kind)
-    LockerTask.objects.filter(pk=task.pk).update(code=coin_secrets.seal_task_code("A-CODE", task_id=task.pk))
+    LockerTask.objects.filter(pk=task.pk).update(code=vault.seal_task_code("A-CODE", task_id=task.pk))
     row, other = a_claim(task), a_claim(neighbour)
 
     finalize.conclude(held=claimed(task), waits_on=waits_on)
@@ -658,7 +658,7 @@ def test_the_key_coin_is_the_free_whole_coin_of_least_value(state: CoinState, al
 
     assert found is not None
     assert (found.coin, found.pown) == (WireCoin(0, small.serial_number), "p" * 25)
-    assert found.numbers == coin_secrets.open_numbers(small.secrets, coin_id=small.pk)
+    assert found.numbers == vault.open_numbers(small.secrets, coin_id=small.pk)
     Coin.objects.filter(pk=small.pk).update(secrets=b"x")
     assert request_encryption.key_coin_of(alice.pk) is None
     Coin.objects.filter(pk__in=[large.pk, small.pk]).update(state="sent")
@@ -671,7 +671,7 @@ def test_the_key_coin_is_the_free_whole_coin_of_least_value(state: CoinState, al
 def test_a_worker_that_has_read_files_deletes_its_own(alice: Wallet) -> None:
     task, neighbour = a_task(alice, TaskKind.IMPORT), a_task(alice, TaskKind.IMPORT)
     for each in (task, neighbour):
-        Upload.objects.create(pk=each.pk, content=coin_secrets.seal_upload([("f.bin", b"x")], task_id=each.pk))
+        Upload.objects.create(pk=each.pk, content=vault.seal_upload([("f.bin", b"x")], task_id=each.pk))
     found = coin_import.read([("f.bin", b"x")])
 
     import_.end_reading(
@@ -717,7 +717,7 @@ def test_one_file_of_a_wallet_is_confirmed_and_the_others_are_not(alice: Wallet)
 def test_an_import_is_under_way_only_if_a_task_of_the_wallet_has_claimed_a_coin(alice: Wallet, bob: Wallet) -> None:
     held, busy = a_coin(bob, CoinState.BANK), a_coin(alice, CoinState.INCOMING)
     for coins, kind in (([held], "NothingToImport"), ([busy], "ImportUnderWay"), ([held, busy], "ImportUnderWay")):
-        record = [coin_import.files.CoinRecord(coin, coin_secrets.fresh_numbers()) for coin in coins]
+        record = [coin_import.files.CoinRecord(coin, vault.fresh_numbers()) for coin in coins]
         before = everything()
         with pytest.raises(coin_import.errors.NothingToImport) as refusal:
             import_files.start(actor=alice, name="alice", uploads=[("c.bin", coin_import.files.write_bin(record))])
@@ -834,7 +834,7 @@ def test_who_sent_a_code_sees_how_it_is_spelled_and_the_owner_of_the_wallet_does
 ) -> None:
     """A manager takes into a wallet that it manages: the code is the manager's."""
     task, code = a_task(alice, kind), codes.generate_code(bytes(codes.RANDOM_SIZE))
-    sealed = coin_secrets.seal_task_code(code.lower(), task_id=task.pk)
+    sealed = vault.seal_task_code(code.lower(), task_id=task.pk)
     LockerTask.objects.filter(pk=task.pk).update(actor=bob, result={"spelling": 1}, code=sealed)
     task.refresh_from_db()
 

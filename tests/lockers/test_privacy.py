@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lockers import coin_secrets
 from lockers import server_request as wire
+from lockers import vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.operations import take
@@ -39,7 +39,7 @@ def test_puts_peeks_and_removes_are_encrypted_and_show_no_secret(
     assert kinds(heard, Command.REMOVE) == [KIND_LOCKER] * 25
     on_the_way = b"".join(heard)
     taken = Coin.objects.filter(wallet=bob)
-    numbers = [number for row in taken for number in coin_secrets.open_numbers(row.secrets, coin_id=row.pk)]
+    numbers = [number for row in taken for number in vault.open_numbers(row.secrets, coin_id=row.pk)]
     assert [number for number in [*keys, *numbers] if number in on_the_way] == []
     assert_true_to_the_servers()
 
@@ -70,9 +70,9 @@ def test_a_server_that_cannot_decrypt_is_asked_in_clear_only_where_that_is_allow
     # The coin that lends its numbers is not what the books say, on three servers.
     give(alice, mint(-1, -1, -1, -1))
     lender = Coin.objects.filter(wallet=alice, denomination=-1).order_by("id")[0]
-    numbers = list(coin_secrets.open_numbers(lender.secrets, coin_id=lender.pk))
+    numbers = list(vault.open_numbers(lender.secrets, coin_id=lender.pk))
     numbers[:3] = [secrets.token_bytes(16)] * 3
-    Coin.objects.filter(pk=lender.pk).update(secrets=coin_secrets.seal_numbers(numbers, coin_id=lender.pk))
+    Coin.objects.filter(pk=lender.pk).update(secrets=vault.seal_numbers(numbers, coin_id=lender.pk))
     settings.RAIDA_PLAINTEXT = allowed
 
     with listening(monkeypatch) as heard:

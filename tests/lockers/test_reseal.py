@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from config.admin import second_factor
 from config.admin.models import SecondFactor
 from config.management.commands import doctor
-from lockers import coin_secrets, key_rotation, vault
+from lockers import key_rotation, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import fix, peek, put
 from lockers.states import CoinState
@@ -42,11 +42,11 @@ def secrets_of_everything() -> list[Any]:
     """All sealed values of all tables, opened."""
     coins = Coin.objects.order_by("id")
     return [
-        *(coin_secrets.open_numbers(row.secrets, coin_id=row.pk) for row in coins),
-        *(coin_secrets.open_numbers(row.proposed, coin_id=row.pk) for row in coins if row.proposed is not None),
-        *(coin_secrets.locker_code(row) for row in Locker.objects.order_by("id")),
-        *(coin_secrets.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
-        *(coin_secrets.generators(row) for row in LockerTask.objects.filter(kind="fix")),
+        *(vault.open_numbers(row.secrets, coin_id=row.pk) for row in coins),
+        *(vault.open_numbers(row.proposed, coin_id=row.pk) for row in coins if row.proposed is not None),
+        *(vault.locker_code(row) for row in Locker.objects.order_by("id")),
+        *(vault.task_code(row) for row in LockerTask.objects.filter(kind="peek")),
+        *(vault.generators(row) for row in LockerTask.objects.filter(kind="fix")),
         *(
             vault.open_sealed(row.secret, context=second_factor.context_of_factor(row.pk))
             for row in SecondFactor.objects.order_by("id")
@@ -65,7 +65,7 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
 ) -> None:
     stock(alice, 0, 0, 1, state=CoinState.FRACKED)
     row = Coin.objects.order_by("id")[0]
-    row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+    row.proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     row.save(update_fields=["proposed"])
     put.start(actor=alice, name="alice", units=10**8, transmit_code=CODE)
     peek.start(actor=alice, code=CODE)
@@ -94,17 +94,17 @@ def test_everything_is_sealed_with_the_new_key_and_nothing_is_lost(
 def test_a_concurrent_write_is_not_overwritten(alice: Wallet, settings: Any, monkeypatch: Any) -> None:
     (coin,) = stock(alice, 0)
     change_keys(settings, NEW_KEY, settings.VAULT_KEY)
-    others = coin_secrets.fresh_numbers()
+    others = vault.fresh_numbers()
     seal_again = vault.reseal
 
     def write_first(sealed: bytes, *, context: str) -> bytes:
-        Coin.objects.filter(pk=coin.pk).update(secrets=coin_secrets.seal_numbers(others, coin_id=coin.pk))
+        Coin.objects.filter(pk=coin.pk).update(secrets=vault.seal_numbers(others, coin_id=coin.pk))
         return seal_again(sealed, context=context)
 
     monkeypatch.setattr(vault, "reseal", write_first)
 
     assert sum(number for _, number in key_rotation.reseal()) == 0
-    assert coin_secrets.open_numbers(Coin.objects.get().secrets, coin_id=coin.pk) == others
+    assert vault.open_numbers(Coin.objects.get().secrets, coin_id=coin.pk) == others
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, coin_secrets, competing_claims, errors
+from lockers import coin_import, competing_claims, errors, vault
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import break_coin, find, put, reserve
@@ -137,9 +137,9 @@ def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_count
 
     (row,) = Coin.objects.filter(task=task)
     assert (row.origin, row.state, row.serial_number) == ("take", "incoming", before.serial_number)
-    held = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-    assert held == coin_secrets.open_numbers(before.secrets, coin_id=before.pk)
-    assert not set(coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)) & set(held)
+    held = vault.open_numbers(row.secrets, coin_id=row.pk)
+    assert held == vault.open_numbers(before.secrets, coin_id=before.pk)
+    assert not set(vault.open_numbers(row.proposed or b"", coin_id=row.pk)) & set(held)
 
 
 def test_the_arrival_of_a_file_is_confirmed_once(alice: Wallet) -> None:
@@ -214,7 +214,7 @@ def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(a
 
 
 def record(number: int, denomination: int = 0) -> CoinRecord:
-    return CoinRecord(WireCoin(denomination, number), coin_secrets.fresh_numbers())
+    return CoinRecord(WireCoin(denomination, number), vault.fresh_numbers())
 
 
 def test_numbers_that_no_server_keeps_are_refused_one_by_one() -> None:
@@ -256,7 +256,7 @@ def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wal
     held, claimed = a_coin(bob, CoinState.BANK), a_coin(bob, CoinState.LIMBO)
     own = a_coin(alice, CoinState.LIMBO)
     new = WireCoin(0, 1)
-    records = [CoinRecord(coin, coin_secrets.fresh_numbers()) for coin in (held, claimed, own, new)]
+    records = [CoinRecord(coin, vault.fresh_numbers()) for coin in (held, claimed, own, new)]
     found = coin_import.read([("c.bin", write_bin(records))])
 
     saved = coin_import.save(found, task_id=a_task(alice, TaskKind.IMPORT).pk, wallet_id=alice.pk)
@@ -271,7 +271,7 @@ def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pyte
     monkeypatch.setattr(coin_import, "BATCH_COINS", 2)
     monkeypatch.setattr(waiting_claims, "BATCH_COINS", 2)
     plain = [record(number) for number in range(3)]
-    proposed = [dataclasses.replace(record(number), pans=coin_secrets.fresh_numbers()) for number in range(10, 13)]
+    proposed = [dataclasses.replace(record(number), pans=vault.fresh_numbers()) for number in range(10, 13)]
     found = coin_import.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
     task = a_task(alice, TaskKind.IMPORT)
 
@@ -284,8 +284,8 @@ def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pyte
     # The second number of the file is the one that its coins may have.
     by_number = {each.coin.serial_number: each for each in proposed}
     for row in Coin.objects.filter(serial_number__gte=10):
-        assert coin_secrets.open_numbers(row.secrets, coin_id=row.pk) == by_number[row.serial_number].ans
-        assert coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
+        assert vault.open_numbers(row.secrets, coin_id=row.pk) == by_number[row.serial_number].ans
+        assert vault.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
 
 
 @pytest.mark.parametrize(
@@ -468,10 +468,7 @@ def test_claims_behind_one_that_waits_wait_too(alice: Wallet, bob: Wallet) -> No
     """Otherwise a later claim could be decided first while none is being decided."""
     row = claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     other = WireCoin(0, 1)
-    coins = [
-        (coin, coin_secrets.fresh_numbers(), coin_secrets.fresh_numbers())
-        for coin in (WireCoin(0, row.serial_number), other)
-    ]
+    coins = [(coin, vault.fresh_numbers(), vault.fresh_numbers()) for coin in (WireCoin(0, row.serial_number), other)]
 
     arrivals = competing_claims.claim(
         task_id=a_task(alice, TaskKind.TAKE).pk, wallet_id=alice.pk, origin=TaskKind.TAKE, coins=coins, batch=4,
@@ -487,10 +484,7 @@ def test_a_coin_that_a_wallet_holds_is_called_held_also_by_who_waits_for_it(alic
     held = a_coin(bob, CoinState.BANK)
     claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE), held)
     busy = claim(alice, CoinState.WAITING, a_task(alice, TaskKind.TAKE))
-    coins = [
-        (coin, coin_secrets.fresh_numbers(), coin_secrets.fresh_numbers())
-        for coin in (held, WireCoin(0, busy.serial_number))
-    ]
+    coins = [(coin, vault.fresh_numbers(), vault.fresh_numbers()) for coin in (held, WireCoin(0, busy.serial_number))]
     before = every_coin()
 
     arrivals = competing_claims.claim(

@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_breaks, coin_secrets, current_results, delivery, errors, restore
+from lockers import coin_breaks, current_results, delivery, errors, restore, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import break_coin as break_coins
@@ -372,7 +372,7 @@ def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
     Coin.objects.filter(pk=big.pk).update(
         state=CoinState.LIMBO,
         releasing=True,
-        proposed=coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=big.pk),
+        proposed=vault.seal_numbers(vault.fresh_numbers(), coin_id=big.pk),
     )
     Coin.objects.filter(task_id=breaking.task_id).update(outcome=at(marks))
     task = LockerTask.objects.get(pk=breaking.task_id)
@@ -407,7 +407,7 @@ def arrived(wallet: Wallet, pown: str) -> tuple[LockerTask, Coin]:
     (row,) = stock(wallet, 0)
     LockerTask.objects.filter(pk=task.pk).update(finished_at=Now())
     task.refresh_from_db()
-    proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+    proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     Coin.objects.filter(pk=row.pk).update(pown=at(pown), proposed=proposed, changed_at=task.finished_at)
     row.refresh_from_db()
     return task, row
@@ -417,8 +417,8 @@ def test_a_late_answer_gives_the_new_number_to_the_servers_that_took_it(alice: W
     task, row = arrived(alice, "p13 n11 f1")
     (neighbour,) = stock(alice, 0)
     untouched = Coin.objects.filter(pk=neighbour.pk).values().get()
-    old = coin_secrets.open_numbers(row.secrets, coin_id=row.pk)
-    new = coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk)
+    old = vault.open_numbers(row.secrets, coin_id=row.pk)
+    new = vault.open_numbers(row.proposed or b"", coin_id=row.pk)
 
     told = {0: Reply.PASS, 13: Reply.PASS, 14: Reply.FAIL, 24: Reply.PASS}
     late_answers._write_arrived(task, [row], {row.pk: told})
@@ -426,8 +426,8 @@ def test_a_late_answer_gives_the_new_number_to_the_servers_that_took_it(alice: W
     row.refresh_from_db()
     # Of the first it was known, and the last had refused it: neither is asked by this answer.
     assert (row.pown, row.state) == ("p" * 14 + "f" + "n" * 9 + "f", "fracked")
-    assert coin_secrets.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], new[13], *old[14:])
-    assert coin_secrets.open_numbers(row.proposed or b"", coin_id=row.pk) == new
+    assert vault.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], new[13], *old[14:])
+    assert vault.open_numbers(row.proposed or b"", coin_id=row.pk) == new
     assert Coin.objects.filter(pk=neighbour.pk).values().get() == untouched
 
 
@@ -625,7 +625,7 @@ def test_the_key_of_another_locker_is_never_taken_for_a_number_of_ours(
     assert network.seen(Command.PUT) == 13
     assert states(alice) == {"limbo": 4}
     for row in Coin.objects.all():
-        assert not any(map(is_locker_key, coin_secrets.open_numbers(row.secrets, coin_id=row.pk)))
+        assert not any(map(is_locker_key, vault.open_numbers(row.secrets, coin_id=row.pk)))
 
 
 def test_12_servers_that_hold_the_old_number_give_nothing_back(

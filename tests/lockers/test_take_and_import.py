@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from config.api.cloudcoin import urls
-from lockers import coin_secrets, errors, tasks
+from lockers import errors, tasks, vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import find as find_coins
@@ -350,7 +350,7 @@ def test_a_forged_coin_is_counterfeit_and_does_not_bar_the_true_one(
     network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet
 ) -> None:
     true = mint(0, 0, 0, 0)
-    forged = [dataclasses.replace(record, ans=coin_secrets.fresh_numbers()) for record in true]
+    forged = [dataclasses.replace(record, ans=vault.fresh_numbers()) for record in true]
 
     task = finish(import_files.start(actor=bob, name="bob", uploads=[("forged.bin", write_bin(forged))]))
     give(alice, true)

@@ -10,8 +10,8 @@ import pytest
 from django.conf import settings
 from django.db.models.functions import Now
 
-from lockers import coin_secrets
 from lockers import transport as wire
+from lockers import vault
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import find as find_coins
@@ -79,7 +79,7 @@ def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
 
 def steal(row: Coin) -> None:
     coin = WireCoin(row.denomination, row.serial_number)
-    held, fresh = coin_secrets.open_numbers(row.secrets, coin_id=row.pk), coin_secrets.fresh_numbers()
+    held, fresh = vault.open_numbers(row.secrets, coin_id=row.pk), vault.fresh_numbers()
     payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
     servers = wire.servers_from_settings(settings.RAIDA_HOSTS)
     wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), until=wire.within(5))
@@ -126,7 +126,7 @@ class Delayed:
 
 
 def half_swapped(record: CoinRecord) -> CoinRecord:
-    other = coin_secrets.fresh_numbers()
+    other = vault.fresh_numbers()
     mixed = range(25)
     return dataclasses.replace(
         record,

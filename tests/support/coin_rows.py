@@ -3,7 +3,7 @@
 import secrets
 from itertools import count
 
-from lockers import coin_secrets
+from lockers import vault
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import new_task
 from lockers.raida.coins import UNITS_PER_COIN
@@ -35,7 +35,7 @@ def a_coin(wallet: Wallet, state: CoinState, *, on_its_way_into_a_locker: bool =
         origin=TaskKind.IMPORT,
         pown="p" * 25,
     )
-    row.secrets = row.proposed = coin_secrets.seal_numbers(coin_secrets.fresh_numbers(), coin_id=row.pk)
+    row.secrets = row.proposed = vault.seal_numbers(vault.fresh_numbers(), coin_id=row.pk)
     if state in (CoinState.INCOMING, CoinState.WAITING) or on_its_way_into_a_locker:
         row.task = a_task(wallet, TaskKind.IMPORT)
         row.batch, row.outcome = 0, "-" * 25

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from lockers import account_ledger, coin_secrets
+from lockers import account_ledger, vault
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask, ServerHealth
 from lockers.operations import export
@@ -95,7 +95,7 @@ def world(api_key: str) -> World:
 def coins_of(wallet: Any) -> dict[str, Any]:
     """Two free coins, one of them fracked, one in limbo, one in a file, a filled locker and the task that filled it."""
     locker = Locker(wallet=wallet, amount=10**8, state=LockerState.FILLED)
-    locker.code = coin_secrets.seal_locker_code(CODE, locker_id=locker.pk)
+    locker.code = vault.seal_locker_code(CODE, locker_id=locker.pk)
     locker.save(force_insert=True)
     states = (CoinState.BANK, CoinState.BANK, CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED)
     stock_of_states(wallet, *states, first=1, locker=locker)
@@ -119,7 +119,7 @@ def coins_of(wallet: Any) -> dict[str, Any]:
 
 
 def coin_file() -> str:
-    record = CoinRecord(WireCoin(0, 4711), ans=coin_secrets.fresh_numbers())
+    record = CoinRecord(WireCoin(0, 4711), ans=vault.fresh_numbers())
     return base64.b64encode(write_bin([record])).decode()
 
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.api import cached_credentials
-from lockers import account_ledger, coin_secrets
+from lockers import account_ledger, vault
 from lockers import queries as locker_queries
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask
@@ -523,7 +523,7 @@ def take_out_of_a_locker(asked: Asked) -> None:
 
 @path("POST /api/v1/import", writes=True)
 def import_coins(asked: Asked) -> None:
-    record = CoinRecord(WireCoin(0, 4711), ans=coin_secrets.fresh_numbers())
+    record = CoinRecord(WireCoin(0, 4711), ans=vault.fresh_numbers())
     import_files.start(actor=asked.actor, name=asked.wallet, uploads=[("one.bin", write_bin([record]))])
 
 
@@ -656,7 +656,7 @@ def build(api_key: str) -> tuple[World, Model]:
 
 def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:
     locker = Locker(wallet=wallet, amount=UNIT, state=LockerState.FILLED)
-    locker.code = coin_secrets.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
+    locker.code = vault.seal_locker_code(f"A-CODE-OF-{wallet.name}", locker_id=locker.pk)
     locker.save(force_insert=True)
     states = [CoinState.BANK] * 3 + [CoinState.FRACKED, CoinState.LIMBO, CoinState.LOCKED]
     stock_of_states(wallet, *states, first=first, locker=locker)
