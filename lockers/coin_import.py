@@ -19,7 +19,6 @@ from lockers.raida.coins import SERIAL_NUMBERS
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.errors import CoinFileError
 from lockers.states import TaskKind
-from lockers.worker import waiting_claims
 from lockers.worker.task_store import BATCH_COINS
 
 MAXIMUM_COINS: Final = 20_000
@@ -142,14 +141,14 @@ def read(uploads: Sequence[tuple[str, bytes]]) -> Found:
 
 def save(found: Found, *, task_id: UUID, wallet_id: UUID) -> Arrivals:
     """Insert claims to the coins for a task, and count them in the outcomes of their files."""
-    saved = waiting_claims.insert_incoming(
+    saved = competing_claims.insert_incoming(
         task_id=task_id,
         wallet_id=wallet_id,
         origin=TaskKind.IMPORT,
         coins=[(record.coin, record.ans, vault.fresh_numbers()) for record in found._plain],
     )
     saved.add(
-        waiting_claims.insert_incoming(
+        competing_claims.insert_incoming(
             task_id=task_id,
             wallet_id=wallet_id,
             origin=TaskKind.IMPORT,

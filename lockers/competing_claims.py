@@ -6,7 +6,7 @@ time: two at once could split a coin's 25 servers so that no claim has 13. The c
 the others are WAITING, in the order of arrival. A new claim never overtakes a waiting one, so an attacker who repeats
 forged claims delays the owner only by the claims made before the owner's.
 
-Each function is a part of its caller's transaction.
+Each function but `promote_waiting` is a part of its caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,17 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest, Now
 
 from lockers import vault
+from lockers.models import Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
-from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, TaskKind
+from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, Step, TaskKind
+from lockers.worker.task_store import BATCH_COINS, Claim, fence, is_long, time_for
 from wallets.sql_files import load
 
 # How long a claim waits for earlier ones: longer than any task may take. A coin that is in limbo for longer waits for
@@ -55,6 +59,48 @@ class Arrivals:
         self.waiting |= other.waiting
         self.busy |= other.busy
         self.held |= other.held
+
+
+def insert_incoming(
+    *,
+    task_id: UUID,
+    wallet_id: UUID,
+    origin: TaskKind,
+    coins: Sequence[Claimed],
+    first_batch: int = 0,
+    waiting_batch: int = WAITING_BATCH,
+) -> Arrivals:
+    """
+    Save claims to coins (identity, old numbers, new numbers) for a task, in the caller's transaction.
+
+    A coin that this ledger already holds is left out; one with another open claim waits (`lockers.competing_claims`).
+    """
+    # Sorted, so that two imports that share coins cannot deadlock.
+    coins = sorted(coins, key=lambda one: one[0])
+    arrivals = Arrivals()
+    for start in range(0, len(coins), BATCH_COINS):
+        arrivals.add(
+            claim(
+                task_id=task_id,
+                wallet_id=wallet_id,
+                origin=origin,
+                coins=coins[start : start + BATCH_COINS],
+                batch=first_batch + start // BATCH_COINS,
+                waiting_batch=waiting_batch,
+            )
+        )
+    return arrivals
+
+
+def park_if_all_wait(task_id: UUID, arrivals: Arrivals) -> None:
+    """Park a task all of whose claims wait: no worker takes it until the sweep finds that one can proceed."""
+    if arrivals.waiting and not arrivals.saved:
+        LockerTask.objects.filter(pk=task_id).update(
+            is_parked=True,
+            lease_until=None,
+            step=Step.WAITING,
+            deadline=Now() + PATIENCE + time_for(len(arrivals.waiting)),
+        )
 
 
 # Held by a wallet and not on the way into a locker: every other claim is false.
@@ -234,6 +280,50 @@ def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
 
 _IS_FIRST: Final = load("lockers", "parts/claim_is_first")
 _PROMOTE: Final = load("lockers", "promote_claims", is_first=_IS_FIRST)
+
+
+def has_waiting_claims(*, task_id: UUID) -> bool:
+    return Coin.objects.filter(task_id=task_id, state=CoinState.WAITING).exists()
+
+
+def promote_waiting(*, held: Claim) -> bool:
+    """
+    Promote those of a task's waiting claims that are first now, and return whether there are any.
+
+    If there are none and some still wait, the task is parked again with the same deadline.
+    """
+    with transaction.atomic():
+        fence(held)
+        dropped = drop_settled(task_id=held.task_id)
+        if dropped:
+            note_left(held.task_id, dropped)
+        try:
+            with transaction.atomic():
+                promoted = promote(task_id=held.task_id, batch_coins=BATCH_COINS)
+        except IntegrityError:
+            # A concurrent claim to one of these coins has just been committed.
+            promoted = Promoted(0, ())
+        mine = LockerTask.objects.filter(pk=held.task_id)
+        if promoted.coins:
+            mine.update(
+                deadline=Greatest(F("deadline"), Now() + time_for(promoted.coins)), is_long=is_long(promoted.coins)
+            )
+            if promoted.two_secrets:
+                plan = mine.values_list("plan", flat=True).get()
+                mine.update(plan=plan | {"two_secrets": list(promoted.two_secrets)})
+        elif has_waiting_claims(task_id=held.task_id):
+            mine.update(is_parked=True, lease_until=None, step=Step.WAITING)
+    return bool(promoted.coins)
+
+
+def note_left(task_id: UUID, units: int) -> None:
+    """Add to what a task leaves, because a wallet holds it or another task of its wallet claims it, in units."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_lockertask SET plan = plan || jsonb_build_object("
+            " 'left', coalesce((plan->>'left')::bigint, 0) + %s) WHERE id = %s",
+            [units, task_id],
+        )
 
 
 def left_of(*, task_id: UUID) -> tuple[int, int]:

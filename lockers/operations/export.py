@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, delivery, errors, export_file_names, queries, vault
+from lockers import coin_import, competing_claims, delivery, errors, export_file_names, queries, vault
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
@@ -16,7 +16,7 @@ from lockers.raida import archives, files
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.coins import total_value
 from lockers.states import FileType, TaskKind
-from lockers.worker import task_store, waiting_claims
+from lockers.worker import task_store
 from trusts import queries as trusts
 from wallets.models import Wallet
 
@@ -163,7 +163,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
             is_long=task_store.is_long(len(rows)),
             tag=export.task.tag,
         )
-        saved = waiting_claims.insert_incoming(
+        saved = competing_claims.insert_incoming(
             task_id=task.pk,
             wallet_id=export.wallet_id,
             # As in a take, refused coins belong to another owner: they are not counterfeit.
@@ -179,7 +179,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
         )
         if not saved:
             raise errors.ExportReturned
-        waiting_claims.park_if_all_wait(task.pk, saved)
+        competing_claims.park_if_all_wait(task.pk, saved)
         outcome = coin_import.FileOutcome(export.file_name, accepted=len(saved.saved), waiting=len(saved.waiting))
         task.result = {"files": [coin_import.outcome_as_json(outcome)]}
         task.save(update_fields=["result"])

@@ -6,12 +6,12 @@ from uuid import uuid4
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, vault
+from lockers import coin_import, competing_claims, vault
 from lockers.models import Upload
 from lockers.operations import new_task
 from lockers.operations.new_task import Started
 from lockers.states import TaskKind
-from lockers.worker import task_store, waiting_claims
+from lockers.worker import task_store
 from wallets.models import Wallet
 
 
@@ -46,7 +46,7 @@ def start(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag
         saved = coin_import.save(found, task_id=task.pk, wallet_id=wallet.pk)
         if not saved:
             raise coin_import.refusal(found, is_busy=bool(saved.busy))
-        waiting_claims.park_if_all_wait(task.pk, saved)
+        competing_claims.park_if_all_wait(task.pk, saved)
         task.plan = {"two_secrets": found.two_secrets}
         task.result = {"files": [coin_import.outcome_as_json(outcome) for outcome in found.outcomes]}
         task.save(update_fields=["plan", "result"])

@@ -73,11 +73,7 @@ _TAKEN: Final = (
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Break the coins of a task, and end it.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Break the coins of a task, and end it."""
     reason = ""
     for batch in task_store.batches(task_id=task_run.task.id):
         reason = break_coin(task_run, batch)
@@ -85,11 +81,7 @@ def run(task_run: TaskRun) -> None:
 
 
 def make_change(task_run: TaskRun) -> str:
-    """
-    Break coins until those of a task make its amount. Returns why this failed, or "".
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Break coins until those of a task make its amount. Returns why this failed, or ""."""
     while (needed := assemble(held=task_run.held)) is Next.BREAK:
         batch = open_break(task_run.held)
         assert batch is not None
@@ -111,11 +103,7 @@ class Next(Enum):
 
 
 def assemble(*, held: Claim) -> Next:
-    """
-    Add all change that fits into the task's amount to it; if some is missing, reserve the coin to break next.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Add all change that fits into the task's amount to it; if some is missing, reserve the coin to break next."""
     with transaction.atomic():
         task_store.fence(held)
         if open_break(held) is not None:
@@ -161,11 +149,7 @@ def open_break(held: Claim) -> int | None:
 
 
 def finish_break(*, held: Claim, batch: int) -> bool:
-    """
-    Settle a break that was made for change; its ten stay reserved. Returns whether the coin is broken.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Settle a break that was made for change; its ten stay reserved. Returns whether the coin is broken."""
     with transaction.atomic():
         task_store.fence(held)
         task = LockerTask.objects.get(pk=held.task_id)
@@ -183,8 +167,6 @@ def break_coin(task_run: TaskRun, batch: int) -> str:
     Break the coin of a batch, or continue a break that was interrupted; the marks have the outcome.
 
     Returns why nothing was sent, or "".
-
-    :raises TaskSuperseded: another worker has the task
     """
     members = family(held=task_run.held, batch=batch)
     coin = members.broken.coin
@@ -286,8 +268,6 @@ def propose(*, held: Claim, batch: int, broken: CoinWork, votes: Mapping[int, in
     `votes` is the number of servers that name each serial number as free. Numbers with most votes come first, in random
     order among equals, so that concurrent breaks rarely choose the same. Returns False if 13 servers do not agree on
     ten, or a concurrent task took one.
-
-    :raises TaskSuperseded: another worker has the task
     """
     denomination = broken.coin.denomination - 1
     with transaction.atomic():
@@ -398,11 +378,7 @@ def _one_or_ten(command: Command, result: Answer | NoResponse | None, count: int
 
 
 def look_again(task_run: TaskRun, batch: int, *, is_quiet: bool) -> None:
-    """
-    Ask the servers about a break whose outcome is unknown, and join the coin again if 13 cannot have broken it.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Ask the servers about a break whose outcome is unknown, and join the coin again if 13 cannot have broken it."""
     members = family(held=task_run.held, batch=batch)
     _ask(task_run, batch, members, Mark.SENT + Mark.OLD, FOUND if is_quiet else ASKED)
     _join_again(task_run, batch, members)

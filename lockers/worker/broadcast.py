@@ -126,8 +126,6 @@ class TaskRun:
         Send a command that moves a whole batch to all servers; to those with an open circuit only if they could decide.
 
         With `known_good` each server gets only the coins that it is known to accept.
-
-        :raises TaskSuperseded: another worker has the task
         """
         for is_last in (False, True):
             if not all_stored(request.coins):
@@ -143,8 +141,6 @@ class TaskRun:
 
         The coins carry their new marks afterwards. A request that changes nothing and that most servers refuse as a
         whole, because of a coin in it, is repeated in halves (`messages.ask_in_halves`).
-
-        :raises TaskSuperseded: another worker has the task
         """
         chosen = request.chosen()
         if not chosen:
@@ -217,11 +213,7 @@ class TaskRun:
         deliver: finalize.Deliver | None = None,
         further: Mapping[str, object] | None = None,
     ) -> None:
-        """
-        End the task from what is known.
-
-        :raises TaskSuperseded: another worker has the task
-        """
+        """End the task from what is known."""
         # The result names the servers that were left out because their circuit was open.
         skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
         for heard in self._hearings:
@@ -269,11 +261,7 @@ class TaskRun:
             self._has_unwritten_marks = False
 
     def question(self, call: Call, batch: int, *, enough: Callable[[Results], bool] | None = None) -> Results:
-        """
-        Send a call that changes no coin, and return the answers as they came.
-
-        :raises TaskSuperseded: another worker has the task
-        """
+        """Send a call that changes no coin, and return the answers as they came."""
         until = transport.within(settings.RAIDA_TIMEOUT_SECONDS)
         attempt_id = task_store.open_attempt(held=self.held, intent=Intent(call.command, batch, asked=call.payloads))
         results = self._ask(call, attempt_id=attempt_id, until=until, enough=enough, grace=GRACE_MOVE)

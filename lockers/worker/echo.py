@@ -29,11 +29,7 @@ ON CONFLICT (raida) DO UPDATE SET
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Send an echo to all servers, and end the task with what they answered.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Send an echo to all servers, and end the task with what they answered."""
     call = Call(command=Command.ECHO, payloads=dict.fromkeys(range(RAIDA_COUNT), encode_empty()))
     results = transport.ask(task_run.servers, call, until=transport.within(settings.RAIDA_TIMEOUT_SECONDS))
     task_run.circuits.record(results)

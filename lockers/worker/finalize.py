@@ -9,16 +9,20 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from secrets import token_hex
 from typing import Any, Final, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from lockers import (
     account_ledger,
     coin_breaks,
     coin_outcomes,
+    competing_claims,
     current_results,
     server_letters,
     task_results,
@@ -30,7 +34,7 @@ from lockers.raida.coins import total_value
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 from lockers.task_results import Tally
-from lockers.worker import late_answers, task_store, waiting_claims
+from lockers.worker import late_answers, task_store
 from lockers.worker.task_store import Claim, Settled
 from wallets.sql_files import load
 
@@ -65,8 +69,6 @@ def conclude(
     `reason` is shown to the user if the task did not succeed, and `further` is added to the result. With
     `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` are attempts
     that are settled with it. Waiting claims are handed to a new task; without `waits_on` they are deleted.
-
-    :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
         task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
@@ -84,7 +86,7 @@ def conclude(
         _settle_lockers(coins.lockers)
         if coins.to_repair:
             _schedule_repair(coins.to_repair)
-        left = waiting_claims.leave(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
+        left = leave_waiting(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
         # The number of servers that answered matters only if no coin arrived.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
         state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
@@ -110,6 +112,43 @@ def conclude(
     return state
 
 
+def _hand_on(task: LockerTask) -> UUID:
+    """Hand the waiting claims of a task to a new parked task of the same kind, and return its id."""
+    successor_id = uuid4()
+    begun = datetime.fromisoformat(task.plan["waits_since"]) if "waits_since" in task.plan else timezone.now()
+    number = Coin.objects.filter(task=task, state=CoinState.WAITING).count()
+    LockerTask.objects.create(
+        id=successor_id,
+        kind=task.kind,
+        wallet_id=task.wallet_id,
+        actor_id=task.actor_id,
+        step=Step.WAITING,
+        is_parked=True,
+        tag=task.tag,
+        code=None if task.code is None else vault.seal_task_code(vault.task_code(task), task_id=successor_id),
+        receipt_id=token_hex(16),
+        deadline=begun + competing_claims.PATIENCE + task_store.time_for(number),
+        plan={"waits_since": begun.isoformat()},
+        result={"files": []}
+        if task.kind == TaskKind.IMPORT
+        else {name: task.result[name] for name in ("spelling",) if name in task.result},
+        request_id=task.request_id,
+    )
+    competing_claims.hand_on(task_id=task.pk, successor_id=successor_id)
+    return successor_id
+
+
+def leave_waiting(task: LockerTask, *, waits_on: bool) -> task_results.Left:
+    """Hand the claims for which an ending task waits on to a new task, or delete them, and return what it leaves."""
+    known, waiting = competing_claims.left_of(task_id=task.pk)
+    if not waiting:
+        return task_results.Left(units=known)
+    if waits_on:
+        return task_results.Left(known, waiting, _hand_on(task))
+    competing_claims.give_up(task_id=task.pk)
+    return task_results.Left(known, waiting)
+
+
 class _Kind(NamedTuple):
     """What decides how a coin ends; most coins of a batch are of one kind."""
 
@@ -127,6 +166,14 @@ class _Alike:
 
     counts: dict[int, int] = field(default_factory=dict)
     lockers: set[UUID] = field(default_factory=set)
+
+    @property
+    def number(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def units(self) -> int:
+        return total_value(self.counts)
 
 
 def _kinds(task_id: UUID) -> dict[int, dict[_Kind, _Alike]]:
@@ -202,14 +249,14 @@ class _CoinsOfTask:
             changes.setdefault(replace(ending, pown="", shown=""), {})[kind] = ending
         came = [WireCoin(*row) for kind in arrived for row in _identities(task.id, batch, kind)]
         for change, endings in changes.items():
-            number = sum(sum(kinds[kind].counts.values()) for kind in endings)
+            number = sum(kinds[kind].number for kind in endings)
             _settle_coins(task, batch, change, endings, number, marks)
         if came:
             self.lockers |= _note_departures(came)
 
     def _add(self, batch: int, kind: _Kind, alike: _Alike, ending: coin_outcomes.Ending) -> None:
         """Add the coins of one kind to the sums."""
-        tally, number, units = self.tally, sum(alike.counts.values()), total_value(alike.counts)
+        tally, number, units = self.tally, alike.number, alike.units
         tally.had_doubtful |= kind.state in DOUBTFUL
         if batch != coin_breaks.POOL:
             # Change that a put did not need was not sent to the servers.
@@ -395,11 +442,7 @@ def _schedule_repair(locker_ids: Set[UUID]) -> None:
 
 
 def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any]) -> None:
-    """
-    End a task that holds no coins, such as a peek.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """End a task that holds no coins, such as a peek."""
     with transaction.atomic():
         task_store.fence(held)
         listens = server_letters.NOT_WAITED_FOR in result.get("raida", "")

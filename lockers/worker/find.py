@@ -27,8 +27,6 @@ def run(task_run: TaskRun) -> None:
     Ask about coins in limbo, finish what was begun with them, and end the task.
 
     A batch holds coins of one locker that a put left undecided, incoming coins, or a break.
-
-    :raises TaskSuperseded: another worker has the task
     """
     everything = task_store.batches(task_id=task_run.task.id)
     numbers = [batch for batch in everything if batch >= 0]
@@ -96,11 +94,7 @@ def _returning(task_run: TaskRun, batch: int) -> list[CoinWork]:
 
 
 def begin_release(*, held: Claim, coin_ids: Sequence[UUID]) -> None:
-    """
-    Commit fresh proposed numbers for coins that are about to be released, in place of those proposed before.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Commit fresh proposed numbers for coins that are about to be released, in place of those proposed before."""
     with transaction.atomic():
         task_store.fence(held)
         rows = Coin.objects.filter(pk__in=coin_ids, task_id=held.task_id, releasing=False)

@@ -41,11 +41,7 @@ _ASKED: Final[Table] = {(Mark.SENT, Reply.HAS_NEW): Mark.NEW}
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Fix the coins of a task, and end it; a task that a caller started checks the wallet for fracked coins first.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Fix the coins of a task, and end it; a task that a caller started checks the wallet for fracked coins first."""
     further: dict[str, Any] = {}
     if task_run.task.plan.get("looks"):
         task_store.advance(held=task_run.held, step=Step.CHECKING, progress=2)
@@ -72,8 +68,6 @@ def fix_batch(task_run: TaskRun, batch: int) -> None:
     Ask the servers that do not accept the coins of a batch what they hold, and send a fix to those that answer.
 
     May be repeated at any time: the first request finds what took effect before.
-
-    :raises TaskSuperseded: another worker has the task
     """
     fracked = _load(task_run.held, batch)
     task_store.advance(held=task_run.held, step=Step.FINDING)
@@ -246,11 +240,7 @@ def reserve_for_fix(*, task_id: UUID, coin_ids: Sequence[UUID], first_batch: int
 
 
 def reserve_more_for_fix(*, held: Claim) -> None:
-    """
-    Reserve also the free coins of the wallet that a check has found fracked.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Reserve also the free coins of the wallet that a check has found fracked."""
     with transaction.atomic():
         task_store.fence(held)
         task = LockerTask.objects.get(pk=held.task_id)

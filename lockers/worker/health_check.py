@@ -145,11 +145,7 @@ def not_checked_lately(rows: QuerySet[Coin]) -> QuerySet[Coin]:
 
 
 def check_wallet(task_run: TaskRun, *, of_task: bool = False) -> Checked:
-    """
-    Check the free coins of a task's wallet, with `of_task` also those of the task, and record the answers.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Check the free coins of a task's wallet, with `of_task` also those of the task, and record the answers."""
     wanted = Q(task=None) | Q(task=task_run.task) if of_task else Q(task=None)
     rows = Coin.objects.filter(wanted, wallet_id=task_run.task.wallet_id, state__in=SPENDABLE)
     checked = Checked()

@@ -14,14 +14,14 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from lockers import coin_import, vault
+from lockers import coin_import, competing_claims, vault
 from lockers.competing_claims import Arrivals
 from lockers.errors import InvalidLockerRequest
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import Mark, Step, TaskState
-from lockers.worker import finalize, incoming, task_store, waiting_claims
+from lockers.worker import finalize, incoming, task_store
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.task_store import Claim
@@ -32,11 +32,7 @@ _READING: Final = timedelta(seconds=60)
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Import the coins of a task, and end it; it may be parked instead.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Import the coins of a task, and end it; it may be parked instead."""
     if task_run.task.plan.get("uploaded") and not _read_upload(task_run):
         return
     if not incoming.can_start(task_run):
@@ -132,11 +128,7 @@ def _enough_told(replies: Sequence[Reply]) -> bool:
 
 
 def begin_reading(*, held: Claim) -> bytes | None:
-    """
-    Return the sealed files of an import, and extend the lease; None if they were read before.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Return the sealed files of an import, and extend the lease; None if they were read before."""
     with transaction.atomic():
         task_store.fence(held, step=Step.READING)
         LockerTask.objects.filter(pk=held.task_id).update(lease_until=Now() + _READING)
@@ -151,8 +143,6 @@ def end_reading(
     Commit the claims that `save` writes, and delete the files; `files` returns the outcome of each afterwards.
 
     A task whose coins all wait is parked.
-
-    :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
         task_store.fence(held)
@@ -165,7 +155,7 @@ def end_reading(
             is_long=task_store.is_long(coins),
             deadline=Now() + task_store.time_for(coins),
         )
-        waiting_claims.park_if_all_wait(held.task_id, arrivals)
+        competing_claims.park_if_all_wait(held.task_id, arrivals)
     return arrivals
 
 
@@ -181,8 +171,6 @@ def place_fresh_numbers(
     Replace both secrets of coins: the old ones by `holders`, the proposed ones by fresh numbers.
 
     The coins `aside` are moved unchanged into the batch `aside_batch`.
-
-    :raises TaskSuperseded: another worker has the task
     """
     with transaction.atomic():
         task_store.fence(held, plan=plan)

@@ -4,10 +4,11 @@ Incoming coins of a take or an import: give them new numbers on the servers.
 
 from collections.abc import Mapping, Sequence
 
+from lockers import competing_claims
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM
 from lockers.states import Mark
-from lockers.worker import broadcast, messages, task_store, waiting_claims
+from lockers.worker import broadcast, messages, task_store
 from lockers.worker.broadcast import GRACE_MOVE, Request, TaskRun
 from lockers.worker.messages import ASKED, MOVED, MOVED_AGAIN, CoinWork, Reply
 
@@ -18,12 +19,13 @@ def can_start(task_run: TaskRun) -> bool:
 
     A task whose coins all still wait is parked; one that has no coins left ends.
     """
-    if task_store.batches(task_id=task_run.task.id) or not waiting_claims.has_waiting_claims(task_id=task_run.task.id):
+    task_id = task_run.task.id
+    if task_store.batches(task_id=task_id) or not competing_claims.has_waiting_claims(task_id=task_id):
         return True
-    if waiting_claims.promote_waiting(held=task_run.held):
+    if competing_claims.promote_waiting(held=task_run.held):
         task_run.task.refresh_from_db()
         return True
-    if not waiting_claims.has_waiting_claims(task_id=task_run.task.id):
+    if not competing_claims.has_waiting_claims(task_id=task_id):
         task_run.conclude(reason="Every coin turned out to be held in this service.")
     return False
 
@@ -35,8 +37,6 @@ def move_in(
     Give the coins of batches their new numbers on every server, ask silent servers, and repeat what was not done.
 
     The coins of `known` batches are not read again.
-
-    :raises TaskSuperseded: another worker has the task
     """
     for position, batch in enumerate(numbers):
         coins = (known or {}).get(batch) or task_run.fresh_coins(batch)

@@ -93,11 +93,7 @@ def peek(*, actor_id: UUID, code: str, address: str = "") -> messages.Listing:
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Peek for a task, and end it with what the servers list.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Peek for a task, and end it with what the servers list."""
     task_store.advance(held=task_run.held, step=Step.PEEKING, progress=5)
     late = listening.LastOf(task_run.task.id, partial(late_answers.write_peeked, task_run.task.id))
     try:

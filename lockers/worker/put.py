@@ -38,11 +38,7 @@ _DENIED: Final[Table] = {(Mark.REFUSED, Reply.FAIL): Mark.NEITHER}
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Put the coins of a task into its locker, and end the task.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Put the coins of a task into its locker, and end the task."""
     numbers = [batch for batch in task_store.batches(task_id=task_run.task.id) if batch >= 0]
     undecided = []
     for position, batch in enumerate(numbers):
@@ -130,11 +126,7 @@ def _adopt(
 
 
 def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
-    """
-    Commit the old ANs of coins, and which servers hold them, as `old` and `pown` say.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Commit the old ANs of coins, and which servers hold them, as `old` and `pown` say."""
     with transaction.atomic():
         task_store.fence(held)
         with connection.cursor() as cursor:
@@ -167,8 +159,6 @@ def take_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
 
     A coin is left alone if servers that have not answered could still raise it to 13: it goes to limbo, and a find
     decides when they answer. `Coin.releasing` says which coins are left out.
-
-    :raises TaskSuperseded: another worker has the task
     """
     task_store.advance(held=task_run.held, step=Step.RETURNING, progress=85)
     for batch in numbers:

@@ -23,8 +23,6 @@ def run(held: Claim) -> None:
     Bring a claimed task to its final state.
 
     If its coins do not make its amount, larger coins are broken first.
-
-    :raises TaskSuperseded: another worker has the task
     """
     is_overdue = ExpressionWrapper(Q(deadline__lt=Now()), output_field=BooleanField())
     task = LockerTask.objects.select_related("locker").annotate(is_overdue=is_overdue).get(pk=held.task_id)
@@ -60,9 +58,5 @@ _KINDS: Final = {
 
 
 def settle_overdue(held: Claim) -> None:
-    """
-    End a task whose deadline has passed, with the marks recorded so far.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """End a task whose deadline has passed, with the marks recorded so far."""
     finalize.conclude(held=held, reason="The deadline of the task passed before it could finish.", waits_on=False)

@@ -12,25 +12,21 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import fair_queue, vault
+from lockers import competing_claims, fair_queue, vault
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind, TaskState
-from lockers.worker import finalize, incoming, late_answers, listening, peek, task_store, waiting_claims
+from lockers.worker import finalize, incoming, late_answers, listening, peek, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork
 from lockers.worker.task_store import BATCH_COINS, Claim
 
 
 def run(task_run: TaskRun) -> None:
-    """
-    Take the coins of a locker, and end the task; it may be parked or put back instead.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Take the coins of a locker, and end the task; it may be parked or put back instead."""
     first: dict[int, list[CoinWork]] = {}
     if not incoming.can_start(task_run):
         return
@@ -94,8 +90,6 @@ def reserve_listed(
     from their owner. Coins with another open claim wait. Returns the first batch of which any were saved, under its
     number, and what became of all coins. A task whose coins all wait is parked. `spelling` is the number of the
     candidate code that opened the locker, if it is not the code as typed.
-
-    :raises TaskSuperseded: another worker has the task
     """
     first: dict[int, list[CoinWork]] = {}
     arrivals = Arrivals()
@@ -114,7 +108,7 @@ def reserve_listed(
         for start in range(0, len(listed), BATCH_COINS):
             batch = start // BATCH_COINS
             incoming = [(coin, tuple(keys), vault.fresh_numbers()) for coin in listed[start : start + BATCH_COINS]]
-            came = waiting_claims.insert_incoming(
+            came = competing_claims.insert_incoming(
                 task_id=held.task_id, wallet_id=wallet_id, origin=TaskKind.TAKE, coins=incoming, first_batch=batch
             )
             arrivals.add(came)
@@ -126,8 +120,8 @@ def reserve_listed(
                 ]
         left = sum(coin.value for coin in arrivals.held | arrivals.busy)
         if left:
-            waiting_claims.note_left(held.task_id, left)
+            competing_claims.note_left(held.task_id, left)
         if spelling is not None:
             LockerTask.objects.filter(pk=held.task_id).update(result={"spelling": spelling})
-        waiting_claims.park_if_all_wait(held.task_id, arrivals)
+        competing_claims.park_if_all_wait(held.task_id, arrivals)
     return first, arrivals

@@ -33,7 +33,11 @@ BATCH_COINS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a task, valid while the row has this attempt number."""
+    """
+    The right to work on a task, valid while the row has this attempt number.
+
+    A function that takes a claim, or a run of a claimed task, raises TaskSuperseded if another worker has the task.
+    """
 
     task_id: UUID
     attempt: int
@@ -110,8 +114,6 @@ def advance(*, held: Claim, step: Step | None = None, progress: int = 0, message
     Renew the lease, and set the step and the progress in percent, which only grows and stays below 100.
 
     `message` is shown to the user while the task runs; with "" the step is shown.
-
-    :raises TaskSuperseded: another worker has the task
     """
     _in_one_statement(NEED_NOT_LAST, _NOTHING_MORE, held, step=step, progress=progress, message=message)
 
@@ -145,11 +147,7 @@ def _in_one_statement(
     message: str | None = None,
     **values: Any,
 ) -> Any:
-    """
-    Run `then` in the same round trip as the fence, and return its row; `mine` is the task.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Run `then` in the same round trip as the fence, and return its row; `mine` is the task."""
     values |= {
         "lease": lease().total_seconds(),
         "progress": progress,
@@ -257,8 +255,6 @@ def open_attempt(
     Commit an intent, before the first byte of its command is sent, and return the id of the attempt's row.
 
     `settled` are earlier attempts that are settled in the same statement; `step` and `progress` are as in `advance`.
-
-    :raises TaskSuperseded: another worker has the task
     """
     targets = set(intent.asked)
     row = _in_one_statement(
@@ -315,11 +311,7 @@ def _marks_columns(marks: Mapping[UUID, str]) -> dict[str, Any]:
 
 
 def note_answers(*, held: Claim, attempt_id: int, answers: Mapping[int, int], progress: int) -> None:
-    """
-    Show answers while the call is in flight; no mark changes.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Show answers while the call is in flight; no mark changes."""
     _in_one_statement(
         NEED_NOT_LAST,
         _NOTED + _NOTHING_MORE,
@@ -343,8 +335,6 @@ def settle(*, held: Claim, settled: Sequence[Settled], marks: Mapping[UUID, str]
     Commit what each server said, and the marks of the coins.
 
     With `is_durable` the commit waits for the disk.
-
-    :raises TaskSuperseded: another worker has the task
     """
     _in_one_statement(
         _MUST_LAST if is_durable else NEED_NOT_LAST,
@@ -356,11 +346,7 @@ def settle(*, held: Claim, settled: Sequence[Settled], marks: Mapping[UUID, str]
 
 
 def write_marks(*, held: Claim) -> None:
-    """
-    Write the marks that are recorded in attempts alone into the coins' rows.
-
-    :raises TaskSuperseded: another worker has the task
-    """
+    """Write the marks that are recorded in attempts alone into the coins' rows."""
     with transaction.atomic():
         fence(held)
         of_batches = said(attempts(held.task_id))

@@ -18,7 +18,7 @@ from lockers.operations import import_files, new_task, take
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import SPENDABLE, CoinState, FileType, Step, TaskKind, TaskState
-from lockers.worker import task_store, waiting_claims
+from lockers.worker import task_store
 from lockers.worker.take import reserve_listed
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -382,7 +382,7 @@ def test_a_waiting_claim_and_one_that_had_not_seen_it_do_not_both_begin(alice: W
     a_row = a_coin(alice, CoinState.INCOMING)
     Coin.objects.filter(serial_number=a_row.serial_number).update(serial_number=coin.serial_number)
 
-    assert waiting_claims.promote_waiting(held=held) is False
+    assert competing_claims.promote_waiting(held=held) is False
 
     assert LockerTask.objects.get(pk=waiting.task.pk).is_parked
     assert sorted(Coin.objects.values_list("state", flat=True)) == ["incoming", "waiting"]

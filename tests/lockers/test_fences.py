@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import lockers
-from lockers import fair_queue
+from lockers import competing_claims, fair_queue
 from lockers.errors import TaskSuperseded
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
@@ -41,7 +41,6 @@ from lockers.worker import (
     import_,
     runner,
     task_store,
-    waiting_claims,
 )
 from lockers.worker.messages import CoinWork, Reply
 from lockers.worker.put import adopt
@@ -194,7 +193,7 @@ CALLS: dict[str, Callable[[Claim], object]] = {
     "import_.begin_reading": lambda held: import_.begin_reading(held=held),
     "import_.end_reading": lambda held: import_.end_reading(held=held, save=_never, two_secrets=[0], files=_never),
     "fix.reserve_more_for_fix": lambda held: fix.reserve_more_for_fix(held=held),
-    "waiting_claims.promote_waiting": lambda held: waiting_claims.promote_waiting(held=held),
+    "competing_claims.promote_waiting": lambda held: competing_claims.promote_waiting(held=held),
     "finalize.conclude": lambda held: finalize.conclude(held=held, reason="x"),
     "finalize.finish": lambda held: finalize.finish(
         held=held, state=TaskState.ERROR, message="x", result={"raida": "p" * 25}

@@ -55,7 +55,6 @@ from lockers.worker import (
     runner,
     take,
     task_store,
-    waiting_claims,
 )
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.task_store import Claim
@@ -170,8 +169,8 @@ def test_what_a_task_leaves_adds_up_and_of_no_other_task(alice: Wallet, bob: Wal
     LockerTask.objects.filter(pk=task.pk).update(plan={"from": "x"})
     untouched = LockerTask.objects.filter(pk=neighbour.pk).values().get()
 
-    waiting_claims.note_left(task.pk, 5)
-    waiting_claims.note_left(task.pk, 7)
+    competing_claims.note_left(task.pk, 5)
+    competing_claims.note_left(task.pk, 7)
 
     assert LockerTask.objects.get(pk=task.pk).plan == {"from": "x", "left": 12}
     assert LockerTask.objects.filter(pk=neighbour.pk).values().get() == untouched
@@ -187,7 +186,7 @@ def test_a_task_whose_claims_still_wait_is_parked_without_its_lease_and_with_its
     held = claimed(task)
     before = LockerTask.objects.get(pk=task.pk)
 
-    assert waiting_claims.promote_waiting(held=held) is False
+    assert competing_claims.promote_waiting(held=held) is False
 
     after = LockerTask.objects.get(pk=task.pk)
     assert (after.is_parked, after.lease_until, after.step, after.deadline) == (
@@ -212,7 +211,7 @@ def test_a_claim_that_another_transaction_came_before_waits_on(alice: Wallet) ->
             " WHEN (NEW.state = 'incoming') EXECUTE FUNCTION pg_temp.come_before()"
         )
 
-    assert waiting_claims.promote_waiting(held=held) is False
+    assert competing_claims.promote_waiting(held=held) is False
 
     after = LockerTask.objects.get(pk=task.pk)
     assert (after.is_parked, after.lease_until, after.state) == (True, None, TaskState.RUNNING)
@@ -226,7 +225,7 @@ def test_promoted_claims_lengthen_a_deadline_and_never_shorten_one(alice: Wallet
         LockerTask.objects.filter(pk=task.pk).update(deadline=deadline, is_long=True, plan={"left": 3})
         before = LockerTask.objects.get(pk=task.pk)
 
-        assert waiting_claims.promote_waiting(held=claimed(task)) is True
+        assert competing_claims.promote_waiting(held=claimed(task)) is True
 
         after = LockerTask.objects.get(pk=task.pk)
         assert (after.deadline > before.deadline) is grows
@@ -247,7 +246,7 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | 
     row, own = a_claim(task), a_claim(task, CoinState.INCOMING)
     now = timezone.now()
 
-    left = waiting_claims.leave(task, waits_on=True)
+    left = finalize.leave_waiting(task, waits_on=True)
 
     successor = LockerTask.objects.exclude(pk=task.pk).filter(kind=TaskKind.TAKE).get()
     assert (left.units, left.waiting, left.successor_id) == (9, ONE, successor.pk)

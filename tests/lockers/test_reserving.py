@@ -23,7 +23,6 @@ from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, TaskKind
-from lockers.worker import waiting_claims
 from tests.lockers.stock import stock
 from tests.support.coin_rows import a_coin, a_task
 from wallets.models import Wallet
@@ -269,7 +268,7 @@ def test_each_file_says_what_became_of_each_of_its_coins(alice: Wallet, bob: Wal
 
 def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pytest.MonkeyPatch, alice: Wallet) -> None:
     monkeypatch.setattr(coin_import, "BATCH_COINS", 2)
-    monkeypatch.setattr(waiting_claims, "BATCH_COINS", 2)
+    monkeypatch.setattr(competing_claims, "BATCH_COINS", 2)
     plain = [record(number) for number in range(3)]
     proposed = [dataclasses.replace(record(number), pans=vault.fresh_numbers()) for number in range(10, 13)]
     found = coin_import.read([("c.bin", write_bin(proposed)), ("d.bin", write_bin(plain))])
@@ -444,7 +443,7 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
     claim(bob, CoinState.WAITING, a_task(bob, TaskKind.TAKE))
     assert competing_claims.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
 
-    waiting_claims.note_left(task.pk, 5)
+    competing_claims.note_left(task.pk, 5)
 
     assert competing_claims.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
 
@@ -458,7 +457,7 @@ def test_a_task_is_parked_only_if_all_that_it_has_waits(
     coins = [WireCoin(0, number) for number in range(2)]
     arrivals = competing_claims.Arrivals(dict.fromkeys(coins[:saved], task.pk), set(coins[:waiting]))
 
-    waiting_claims.park_if_all_wait(task.pk, arrivals)
+    competing_claims.park_if_all_wait(task.pk, arrivals)
 
     assert LockerTask.objects.get(pk=task.pk).is_parked is is_parked
     assert not LockerTask.objects.get(pk=neighbour.pk).is_parked
