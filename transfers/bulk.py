@@ -28,13 +28,12 @@ from wallets import names
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
-from wallets.models import Wallet
+from wallets.models import LONGEST_ABOUT, Wallet
 
 # What one statement moves within its 30 s timeout on a busy machine: with eight processes on two cores 25,000 tokens
 # took 5 s and 250,000 took 46 s (2026-11-21).
 MAXIMUM_TOKENS: Final = 100_000
 _ABOUT: Final = "extra_wallet_data_about"
-_LONGEST_ABOUT: Final = 250
 
 
 class Row(NamedTuple):
@@ -126,9 +125,9 @@ def create_batch(
             continue
         try:
             key = wallet_operations.validate_new_name(row.wallet_name)
-            if len(row.about) > _LONGEST_ABOUT:
+            if len(row.about) > LONGEST_ABOUT:
                 raise errors.RowInvalid(
-                    f'"[{index}].{_ABOUT}" length must be less than or equal to {_LONGEST_ABOUT} characters long',
+                    f'"[{index}].{_ABOUT}" length must be less than or equal to {LONGEST_ABOUT} characters long',
                     column=_ABOUT,
                 )
         except (errors.RowInvalid, wallet_errors.InvalidWalletName, wallet_errors.WalletNameLength) as error:

@@ -6,6 +6,7 @@ transfers app adds the foreign key.
 """
 
 import uuid
+from typing import Final
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -15,6 +16,8 @@ from django.db.models import Func, Q
 from django.db.models.functions import Now
 
 from wallets.states import AuditResult, EventType, OperatorVerb, OriginMeans
+
+LONGEST_ABOUT: Final = 10_000
 
 
 class Wallet(models.Model):
@@ -29,7 +32,8 @@ class Wallet(models.Model):
     name = models.CharField(max_length=254)
     name_key = models.CharField(max_length=1024, unique=True)
     password = models.CharField(max_length=256, blank=True)
-    about = models.CharField(max_length=250, blank=True)
+    # The public service takes any length; here a page of 2,000 wallets stays below 20 million characters.
+    about = models.CharField(max_length=LONGEST_ABOUT, blank=True)
     display_name = models.CharField(max_length=30, blank=True)
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
     cover_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - as logo_url

@@ -106,11 +106,14 @@ def test_row_27_a_name_is_kept_as_it_is_given(alice: Caller, name: Any) -> None:
 
 @pytest.mark.parametrize(("prefix", "status"), [("", 200), ("/wallet", 200), ("/wallet/v2", 201)])
 def test_a_new_wallet_has_the_description_that_was_sent(alice: Caller, prefix: str, status: int) -> None:
-    response = alice.post(f"{prefix}/wallets", {"wallet": "sapling", "about": "x"})
+    longest = "<p>ä</p>" * 1_250
+    response = alice.post(f"{prefix}/wallets", {"wallet": "sapling", "about": longest})
 
     wallet = queries.wallet_by_name("sapling")
-    assert answer(response) == (status, {"id": str(wallet.pk), "wallet": "sapling", "about": "x"})
-    assert wallet.about == "x"
+    assert answer(response) == (status, {"id": str(wallet.pk), "wallet": "sapling", "about": longest})
+    assert wallet.about == longest
+    listed = alice.get(f"{prefix}/wallets?limit=2").json()["wallets"]
+    assert [row["about"] for row in listed if row["name"] == "sapling"] == [longest]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_a_new_wallet_has_the_description_that_was_sent(alice: Caller, prefix: s
         (None, '"about" must be a string'),
         (5, '"about" must be a string'),
         ("", '"about" is not allowed to be empty'),
-        ("x" * 251, '"about" length must be less than or equal to 250 characters long'),
+        ("x" * 10_001, '"about" length must be less than or equal to 10000 characters long'),
     ],
 )
 def test_a_description_that_cannot_be_is_refused_and_creates_nothing(alice: Caller, about: Any, message: str) -> None:

@@ -19,7 +19,7 @@ def plant_wallets(peer: Service) -> dict[str, list[str]]:
     peer.token("of bobby", bobby)
     odd = [peer.wallet(name) for name in (LIKE_ID, "", "x" * 300, "ab", "two words")]
     hand = peer.wallet("by hand", id="00000000-0000-0000-8000-000000000001")
-    long = peer.wallet("long", about="a" * 251, display_name="d" * 31, logo_url="https://logo/" + "l" * 2048)
+    long = peer.wallet("long", about="a" * 10_001, display_name="d" * 31, logo_url="https://logo/" + "l" * 2048)
     unusable = [
         peer.wallet("no-salt"),
         peer.wallet("no-hash"),
@@ -60,7 +60,7 @@ def plant_wallets(peer: Service) -> dict[str, list[str]]:
         ],
         "id_unusual": [f"wallet {hand}: version 0 -> keep"],
         "text_too_long": [
-            f"wallet {long}: about has 251 characters of 250 -> cut",
+            f"wallet {long}: about has 10001 characters of 10000 -> cut",
             f"wallet {long}: display_name has 31 characters of 30 -> cut",
             f"wallet {long}: logo_url has 2061 characters of 2048 -> cut",
         ],

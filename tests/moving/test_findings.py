@@ -88,7 +88,7 @@ def check_wallets() -> None:
     assert named[an_id(LIKE_ID)] == f"wallet-{LIKE_ID}"
     assert named[GONE] == f"unknown-{GONE}"
     long = Wallet.objects.get(name="long")
-    assert (long.about, long.display_name, long.logo_url) == ("a" * 250, "d" * 30, None)
+    assert (long.about, long.display_name, long.logo_url) == ("a" * 10_000, "d" * 30, None)
     assert Wallet.objects.get(pk=an_id("no-salt")).password == ""
     assert Wallet.objects.get(name="account-a").password == (
         f"treetracker_hmac_sha512${a_salt('account-a')}${hashed('one', a_salt('account-a'))}"

@@ -15,7 +15,7 @@ from config.api.pagination import Later, Order, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Moment, Shape, Text
 from trusts.queries import WalletOrder, WalletScope, WalletSelection
 from wallets import passwords
-from wallets.models import Wallet
+from wallets.models import LONGEST_ABOUT, Wallet
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Description(Text):
 
 
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Password()})
-NEW_WALLET: Final = Shape({"wallet": Text(), "about": Text(maximum=250, required=False)})
+NEW_WALLET: Final = Shape({"wallet": Text(), "about": Text(maximum=LONGEST_ABOUT, required=False)})
 WALLET_CHANGES: Final = Shape(
     {
         "display_name": Description(minimum=2, maximum=30, required=False),
