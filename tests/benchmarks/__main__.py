@@ -11,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import against, crowd, front, load, lockers, machine, moving
+from tests.benchmarks import against, crowd, front, load, lockers, machine, moving, share
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -19,6 +19,14 @@ FULL = Plan(
     seconds=2.0, rounds=3, turns=9, turn_seconds=1.2, tokens=1_000_000, depth=900_000, draws=100_000, hot=400_000
 )
 QUICK = Plan(seconds=1.5, rounds=1, turns=3, turn_seconds=0.8, tokens=50_000, depth=40_000, draws=5_000, hot=50_000)
+_OTHERS = {
+    "against": against.main,
+    "crowd": crowd.main,
+    "front": front.main,
+    "lockers": lockers.main,
+    "moving": moving.main,
+    "share": share.main,
+}
 SMALL = 10_000
 # What is drawn from one wallet, and moved as one bundle, comes on top of these when all else was measured over them.
 SMALL_HOT, BIG = 60_000, 20_000
@@ -27,20 +35,8 @@ SMALL_HOT, BIG = 60_000, 20_000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("size", nargs="?", choices=["full", "quick"], default="full")
-    if sys.argv[1:2] == ["lockers"]:
-        lockers.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["against"]:
-        against.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["crowd"]:
-        crowd.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["moving"]:
-        moving.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["front"]:
-        front.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in _OTHERS:
+        _OTHERS[sys.argv[1]](sys.argv[2:])
         return
     plan = QUICK if parser.parse_args().size == "quick" else FULL
     begun = time.monotonic()

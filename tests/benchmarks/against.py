@@ -2,10 +2,12 @@
 Compares this checkout with another one, each with its own database and web server, in one interleaved run.
 
     python -m tests.benchmarks against DIRECTORY [--turns N] [--seconds S]
+    python -m tests.benchmarks against DIRECTORY [--turns N] --coins N
 
 DIRECTORY is another checkout in which `make setup-dev` was run. Each turn measures both, in alternating order: requests
-a second, and the processor time per request of the web server and of PostgreSQL. The other checkout is measured by its
-own `tests.benchmarks` modules; only this file is taken from here.
+a second, and the processor time per request of the web server and of PostgreSQL. With `--coins` it measures the
+processor time of a put and a take of that many coins instead: of the call that starts it, of the worker and of
+PostgreSQL. The other checkout is measured by its own `tests.benchmarks` modules; only this file is taken from here.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from typing import Any, Final
 
 TOKENS: Final = 50_000
 CASES: Final = ("POST /transfers", "GET /transfers", "GET /tokens", "GET /wallets", "empty view")
+# Small tasks that the worker does before the measured one: PostgreSQL plans a statement anew five times.
+WARM_UP, WARM_UP_COINS = 6, 20
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,38 +33,41 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.2)
+    parser.add_argument("--coins", type=int, default=0)
     chosen = parser.parse_args(arguments)
     here = Path(__file__).resolve().parents[2]
+    cases, what = (("put", "take"), ["lockers"]) if chosen.coins else (CASES, [])
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(_Side(directory)) for directory in (chosen.other.resolve(), here)]
-        measured: dict[str, list[list[dict[str, float]]]] = {name: [] for name in CASES}
+        sides = [stack.enter_context(_Side(directory, *what)) for directory in (chosen.other.resolve(), here)]
+        measured: dict[str, list[list[dict[str, float]]]] = {name: [] for name in cases}
         for turn in range(chosen.turns):
-            for name in CASES:
+            for name in cases:
                 found: dict[int, dict[str, float]] = {}
                 for which in (0, 1) if turn % 2 else (1, 0):
-                    found[which] = sides[which].measure(name, chosen.seconds)
+                    found[which] = sides[which].measure(name, chosen.coins or chosen.seconds)
                 measured[name].append([found[0], found[1]])
-    print(f"this checkout ÷ {chosen.other}, {chosen.turns} turns of {chosen.seconds} s: median (middle half)")
+                print(f"{name} {found[0]} {found[1]}", flush=True)
+    print(f"this checkout ÷ {chosen.other}, {chosen.turns} turns: median (middle half)")
     for name, turns in measured.items():
-        figures = {
-            key: _ratio([now[key] / before[key] for before, now in turns]) for key in ("rate", "web", "database")
-        }
-        print(f"| {name} | rate {figures['rate']} | web {figures['web']} | database {figures['database']} |")
+        figures = [
+            f"{key} {_ratio([now[key] / before[key] for before, now in turns if before[key]])}" for key in turns[0][0]
+        ]
+        print(" | ".join(["", name, *figures, ""]).strip())
 
 
 def _ratio(values: Sequence[float]) -> str:
-    first, second, third = statistics.quantiles(values, n=4)
+    first, second, third = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return f"{second:.3f} ({first:.3f}–{third:.3f})"
 
 
 class _Side:
     """A process that runs one checkout and measures on request."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, *what: str) -> None:
+        self._directory, self._what = directory, what
 
     def __enter__(self) -> "_Side":
-        command = [self._directory / ".venv/bin/python", Path(__file__).resolve()]
+        command = [self._directory / ".venv/bin/python", Path(__file__).resolve(), *self._what]
         self._process = subprocess.Popen(
             command, cwd=self._directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -126,5 +133,60 @@ def _roll_up() -> Callable[[], Any]:
     raise RuntimeError("this checkout has no counters of tokens")
 
 
+def serve_lockers() -> None:
+    """Run the checkout of the working directory; answer each line with the processor time of one put or take."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    sys.path.insert(0, str(Path.cwd()))
+    from tests.benchmarks import lockers, machine
+
+    class Answering(lockers.Benchmark):
+        def __init__(self, running: machine.Machine, network: Any) -> None:
+            super().__init__(running, network)
+            self._running = running
+
+        def measure(self, chosen: Any) -> None:
+            print("{}", file=answers, flush=True)
+            for line in sys.stdin:
+                what, coins = json.loads(line)
+                print(json.dumps(self._of_one(what, coins)), file=answers, flush=True)
+
+        def _database(self) -> float:
+            assert self._running.postgres.child is not None
+            return machine.cpu_seconds(self._running.postgres.child.pid)
+
+        def _of_one(self, what: str, coins: int) -> dict[str, float]:
+            prepare = {"put": self._a_put, "take": self._a_take}[what]
+            small = [prepare(WARM_UP_COINS) for _ in range(WARM_UP)]
+            # How the call is named in the checkout.
+            module, name = (self.operations, f"start_{what}") if hasattr(self, "operations") else (
+                getattr(self, what), "start"
+            )  # fmt: skip
+            start, started = getattr(module, name), [0.0, 0.0]
+
+            def counted(**how: Any) -> Any:
+                web, database = time.process_time(), self._database()
+                begun = start(**how)
+                started[:] = time.process_time() - web, self._database() - database
+                return begun
+
+            setattr(module, name, counted)
+            big = prepare(coins)
+            setattr(module, name, start)
+
+            def work() -> list[Any]:
+                for each in small:
+                    self._timed(each)
+                before = self._database()
+                return [self._timed(big).cpu, self._database() - before]
+
+            worker, database = lockers._in_a_process(work)
+            if self.LockerTask.objects.exclude(state="completed").exists():
+                raise RuntimeError("a task did not complete")
+            return {"web": started[0], "worker": worker, "database": started[1] + database}
+
+    lockers.Benchmark = Answering  # type: ignore[misc]
+    lockers.main([])
+
+
 if __name__ == "__main__":
-    serve()
+    serve_lockers() if sys.argv[1:] == ["lockers"] else serve()
