@@ -233,6 +233,19 @@ def test_promoted_claims_lengthen_a_deadline_and_never_shorten_one(alice: Wallet
         assert after.lease_until is not None
 
 
+def test_the_plan_names_the_batches_of_promoted_claims_with_two_numbers(alice: Wallet) -> None:
+    """Or the import powns such a coin with the first number of its file, which a server may have replaced."""
+    task = a_task(alice, TaskKind.IMPORT)
+    LockerTask.objects.filter(pk=task.pk).update(plan={"left": 3})
+    for batch in (competing_claims.WAITING_BATCH, competing_claims.WAITING_WITH_TWO_SECRETS):
+        Coin.objects.filter(pk=a_claim(task).pk).update(batch=batch)
+
+    assert waiting_claims.promote_waiting(held=claimed(task)) is True
+
+    assert LockerTask.objects.get(pk=task.pk).plan == {"left": 3, "two_secrets": [1]}
+    assert task_store.batches(task_id=task.pk) == [0, 1]
+
+
 @pytest.mark.parametrize("begun", [None, "2026-01-01T00:00:00+00:00"])
 def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | None, alice: Wallet) -> None:
     """Or a forger who repeats claims makes the owner wait for ever, an hour at a time."""

@@ -1,14 +1,15 @@
 """Putting coins into a locker, through every outcome of 25 servers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from lockers import coin_selection, errors
+from lockers import coin_selection, errors, transport
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker
 from lockers.operations import put as put_coins
-from lockers.operations import take
+from lockers.operations import reserve, take
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.commands import Command
 from lockers.worker import peek
@@ -111,6 +112,29 @@ def test_a_put_ends_right_whatever_servers_do(
     assert sum(states(alice).values()) == 4
     # Twice only to servers that could not decrypt, and so did nothing.
     assert network.seen(Command.PUT) <= 25 + (count if fault == "wrong-secret" else 0)
+    assert_true_to_the_servers()
+
+
+def test_servers_whose_answers_were_lost_are_asked_about_each_batch(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13 of 25 servers execute the put of each of two batches, and their answers are lost."""
+    give(alice, mint(0, 0, 0, 0))
+    monkeypatch.setattr(reserve, "BATCH_COINS", 2)
+    ask = transport.ask
+
+    def ask_and_lose(servers: Any, call: transport.Call, **how: Any) -> transport.Results:
+        results = ask(servers, call, **how)
+        lost = range(13) if call.command is Command.PUT else ()
+        return results | {raida: transport.NoResponse(raida, "timeout", sent=True) for raida in lost}
+
+    monkeypatch.setattr(transport, "ask", ask_and_lose)
+    network.forget_seen()
+
+    task = put(alice, 4)
+
+    assert (task.state, states(alice)) == ("completed", {"locked": 4})
+    assert (network.seen(Command.PUT), network.seen(Command.FIND)) == (2 * 25, 2 * 13)
     assert_true_to_the_servers()
 
 

@@ -628,7 +628,7 @@ def test_the_key_of_another_locker_is_never_taken_for_a_number_of_ours(
         assert not any(map(is_locker_key, vault.open_numbers(row.secrets, coin_id=row.pk)))
 
 
-def test_12_servers_that_hold_the_old_number_give_nothing_back(
+def test_13_servers_that_hold_the_old_number_give_coins_back_and_12_do_not(
     network: LocalNetwork, mint: Mint, alice: Wallet, code: str
 ) -> None:
     give(alice, mint(0, 0, 0, 0))
@@ -644,9 +644,10 @@ def test_12_servers_that_hold_the_old_number_give_nothing_back(
     assert states(alice) == {"limbo": 4}
     assert not Coin.objects.filter(releasing=True).exists()
     assert network.seen(Command.POWN) == 0
-    network.clear()
+    network.clear(12)
     find(alice)
-    assert states(alice) == {"bank": 4}
+    assert states(alice) == {"fracked": 4}
+    assert set(Coin.objects.values_list("passes", "releasing")) == {(13, False)}
     assert_true_to_the_servers()
 
 
