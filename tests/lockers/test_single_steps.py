@@ -7,16 +7,19 @@ import pytest
 from django.db.models import F
 
 from lockers import transport
-from lockers.models import Coin
+from lockers.models import Attempt, Coin, LockerTask
 from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.worker import fix, put, task_store
+from lockers.states import CoinState, Mark, TaskKind
+from lockers.worker import fix, import_, incoming, put, task_store
 from lockers.worker.broadcast import TaskRun
 from tests.lockers.marks import at
 from tests.lockers.stock import stock
+from tests.support.coin_rows import a_coin, a_task
 from wallets.models import Wallet
 
+# Status and body of the answer of each server that gives one.
 Said = Mapping[int, tuple[Status, bytes]]
 
 
@@ -24,18 +27,28 @@ class Servers:
     """Answers calls with what the test has them say; servers that say nothing are silent."""
 
     def __init__(self) -> None:
-        self.says: dict[Command, Said] = {}
-        self.asked: list[Command] = []
+        # For each command what is said to one call after the other; the last one is repeated.
+        self.says: dict[Command, list[Said]] = {}
+        self.calls: list[transport.Call] = []
+
+    @property
+    def asked(self) -> list[Command]:
+        return [call.command for call in self.calls]
 
     def ask(self, servers: Any, call: transport.Call, **how: Any) -> transport.Results:
-        self.asked.append(call.command)
-        said = self.says.get(call.command, {})
+        self.calls.append(call)
+        left = self.says.get(call.command, [{}])
+        said = left.pop(0) if len(left) > 1 else left[0]
         return {
             raida: transport.Answer(raida, *said[raida], 0.0)
             if raida in said
             else transport.NoResponse(raida, "timeout", sent=True)
             for raida in call.payloads
         }
+
+
+def from_each(raidas: range, status: Status, body: bytes = b"") -> Said:
+    return dict.fromkeys(raidas, (status, body))
 
 
 @pytest.fixture
@@ -45,15 +58,27 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
     return made
 
 
+def at_work(task: LockerTask) -> TaskRun:
+    held = task_store.claim(task_id=task.pk)
+    assert held is not None
+    return TaskRun(held, task)
+
+
+def importing(alice: Wallet, *batches: int) -> TaskRun:
+    """A worker that imports a coin in each of these batches."""
+    task = a_task(alice, TaskKind.IMPORT)
+    for batch in batches:
+        coin = a_coin(alice, CoinState.INCOMING)
+        Coin.objects.filter(serial_number=coin.serial_number).update(task=task, batch=batch, pown="u" * 25)
+    return at_work(task)
+
+
 @pytest.fixture
 def finding(alice: Wallet) -> TaskRun:
     """A worker that finds two coins of alice."""
     stock(alice, 0, 0)
     Coin.objects.update(state="limbo", proposed=F("secrets"))
-    task = find_coins.start(actor=alice, name="alice").task
-    held = task_store.claim(task_id=task.pk)
-    assert held is not None
-    return TaskRun(held, task)
+    return at_work(find_coins.start(actor=alice, name="alice").task)
 
 
 @pytest.mark.parametrize("releasing", [True, False])
@@ -73,9 +98,74 @@ def test_each_server_votes_for_the_coins_that_it_confirms(finding: TaskRun, serv
     fracked = fix._load(finding.held, 0)
     for coin in fracked:
         coin.piece.pown = at("p24 f1")
-    both, first = (Status.ALL_PASS, b"\0\0\0\7"), (Status.MIXED, b"\x01\0\0\0\7")
-    servers.says[Command.GET_TICKET] = {raida: both if raida < 12 else first for raida in range(25)}
+    both, first = (
+        from_each(range(12), Status.ALL_PASS, b"\0\0\0\7"),
+        from_each(range(12, 25), Status.MIXED, b"\1\0\0\0\7"),
+    )
+    servers.says[Command.GET_TICKET] = [{**both, **first}]
 
     tickets, votes = fix._get_tickets(finding, 0, fracked)
 
     assert (tickets, votes) == ((7,) * 24 + (0,), {0: 24, 1: 12})
+
+
+def test_coins_of_each_batch_are_moved_in_and_those_that_are_known_are_not_read_again(
+    alice: Wallet, servers: Servers
+) -> None:
+    """The number of a batch is not its position: of the batch 0 no coin was left."""
+    run = importing(alice, 1, 2)
+    servers.says[Command.POWN] = [from_each(range(25), Status.ALL_PASS)]
+
+    incoming.move_in(run, [1, 2], Command.POWN, known={1: run.fresh_coins(1)})
+
+    numbers = [row.serial_number.to_bytes(4, "big") for row in Coin.objects.order_by("batch")]
+    sent = [call.payloads[0] for call in servers.calls]
+    assert [[number in payload for number in numbers] for payload in sent] == [[True, False], [False, True]]
+    assert [coin.marks for batch in (1, 2) for coin in run.coins(batch)] == [Mark.NEW * 25] * 2
+
+
+def test_servers_that_are_silent_twice_are_asked_twice(alice: Wallet, servers: Servers) -> None:
+    run = importing(alice, 0)
+    servers.says = {
+        Command.POWN: [from_each(range(13, 25), Status.ALL_PASS), {}],
+        Command.FIND: [from_each(range(13), Status.FIND_ALL_AN), from_each(range(13), Status.FIND_ALL_PAN)],
+    }
+
+    incoming.move_in(run, [0], Command.POWN)
+
+    assert servers.asked == [Command.POWN, Command.FIND, Command.POWN, Command.FIND]
+    assert [coin.marks for coin in run.coins(0)] == [Mark.NEW * 25]
+    # Each attempt was settled once: marks that were written into the rows are not recorded for the batch again.
+    assert set(Attempt.objects.values_list("covering", flat=True)) == {""}
+
+
+def test_coins_of_which_too_little_is_known_are_set_aside_in_a_batch_that_is_free(
+    alice: Wallet, servers: Servers
+) -> None:
+    """The number of a batch is not its position: of the batch 0 no coin was left."""
+    run, numbers = importing(alice, 1, 1), [1]
+    run.task.plan = {"two_secrets": [1]}
+    refused = from_each(range(25), Status.INVALID_SN_OR_DENOMINATION)
+    # About both coins, about the first, about the second.
+    servers.says[Command.FIND] = [refused, from_each(range(25), Status.FIND_ALL_PAN), refused]
+    known, unknown = run.fresh_coins(1)
+
+    import_._sort_out_two_secrets(run, numbers)
+
+    assert numbers == [1, 2]
+    assert LockerTask.objects.get(pk=run.task.pk).plan == {"two_secrets": [2]}
+    assert [run.fresh_coins(batch)[0].coin_id for batch in numbers] == [known.coin_id, unknown.coin_id]
+    assert [run.fresh_coins(batch)[0].old for batch in numbers] == [known.new, unknown.old]
+
+
+def test_a_fix_begins_with_marks_that_name_no_earlier_one(finding: TaskRun) -> None:
+    """What a worker that died has sent is known from the numbers that servers hold now, not from its marks."""
+    Coin.objects.update(outcome=at("n12 p13"))
+    fracked = fix._load(finding.held, 0)
+    for coin in fracked:
+        coin.adopted, coin.to_fix = {0}, {24}
+
+    fix._commit(finding.held, fracked, (b"g" * 16,) * 25)
+
+    assert set(Coin.objects.values_list("outcome", flat=True)) == {Mark.UNASKED * 25}
+    assert {coin.piece.marks for coin in fracked} == {Mark.UNASKED * 25}
