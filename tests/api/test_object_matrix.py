@@ -5,7 +5,7 @@ The endpoints come from the URL conf, so a new one fails here until its row says
 each table of the domain holds what it held before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -13,15 +13,24 @@ from django.db import connection, transaction
 from django.urls import get_resolver
 
 from tests.api.endpoints import endpoints
-from tests.support.object_matrix import FORM, TABLE, World, digests, silent_raida, world
+from tests.support.databases import shared_rows
+from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida
+
+pytestmark = pytest.mark.django_db
 
 # Fixtures.
-__all__ = ["silent_raida", "world"]
+__all__ = ["silent_raida"]
 
 ROLES: Final = ("owner", "manager", "trusted", "stranger", "no token", "revoked token", "wrong API key")
 
 # What asks for no bearer token.
 OTHERWISE: Final = {("POST", "/auth"): (200, 200, 401)}
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    with shared_rows(django_db_blocker):
+        yield build()
 
 
 def expected(endpoint: tuple[str, str]) -> dict[str, int]:

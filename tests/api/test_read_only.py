@@ -19,7 +19,7 @@ from config.ops import health
 from tests.api.caller import logged_in
 from tests.api.web_server import database_url
 from tests.support.desk_pages import confirmation
-from tests.support.object_matrix import FORM, TABLE, digests, silent_raida, world  # noqa: F401 - fixtures
+from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida  # noqa: F401 - a fixture
 from wallets import operations as wallets
 from wallets.models import ApiKey, BearerToken, Wallet
 
@@ -39,8 +39,8 @@ WRITING = [each for each in TABLE if each not in READING]
 
 
 @pytest.fixture
-def api_key() -> str:
-    return wallets.create_api_key(name="partner")[1]
+def world() -> World:
+    return build()
 
 
 class Switch:

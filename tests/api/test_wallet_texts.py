@@ -17,11 +17,15 @@ from django.db import transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.environment import ROOT
-from tests.api.caller import Caller
+from tests.api.caller import Caller, logged_in
+from tests.support.databases import shared_rows
 from tests.support.object_matrix import coin_file
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets.models import Wallet
+
+pytestmark = pytest.mark.django_db
 
 ID = "3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"
 NAMING = {
@@ -112,6 +116,12 @@ def ask(caller: Caller, door: Door, text: str) -> Any:
 # A part of names, that of the wallets in a list.
 MATCHING = {("GET", "/wallets", "name")}
 DOORS = [door for door in described() if door.field in NAMING and (door.method, door.path, door.field) not in MATCHING]
+
+
+@pytest.fixture(scope="module")
+def alice(django_db_setup: None, django_db_blocker: Any) -> Iterator[Caller]:
+    with shared_rows(django_db_blocker):
+        yield logged_in("alice", wallets.create_api_key(name="partner")[1])
 
 
 @pytest.fixture

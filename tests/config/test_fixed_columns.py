@@ -4,6 +4,7 @@ What the database keeps as it was written: each column of each table that a trig
 A column that is left out of a trigger's list, or a trigger that guards updates and not deletions, fails here.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from config.ops import audits
 from tests.api.caller import logged_in
+from tests.support.databases import shared_rows
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -72,9 +74,15 @@ def refused(table: str, *, where: str = "true", also: str = "") -> dict[str, str
     return found
 
 
-@pytest.fixture
-def world() -> Any:
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A row of each guarded table. Both trusts are open, the transfer is pending."""
+    with shared_rows(django_db_blocker):
+        write_rows()
+        yield
+
+
+def write_rows() -> None:
     alice = logged_in("alice", wallets.create_api_key(name="partner")[1]).wallet
     bob = wallets.create_wallet(name="bobby")
     transfers.issue_tokens(wallet=alice, count=3)

@@ -44,8 +44,8 @@ class World:
     ids: dict[str, Any]
 
 
-@pytest.fixture
-def world(api_key: str) -> World:
+def build() -> World:
+    api_key = wallets.create_api_key(name="partner")[1]
     alice, mona, tina, steve, rita = (logged_in(name, api_key) for name in ("alice", "mona", "tina", "steve", "rita"))
     nobody = logged_in("nobody", api_key)
     wallets.revoke_bearer_tokens(wallet=nobody.wallet)
