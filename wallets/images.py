@@ -112,6 +112,11 @@ def _in_8_bits(image: Image.Image, *, may_be_transparent: bool) -> Image.Image:
     return image if image.mode == "L" and not image.has_transparency_data else image.convert("RGB")
 
 
+def is_local() -> bool:
+    """Return whether images are kept in the directory COPPICE_MEDIA, not in an S3 store."""
+    return isinstance(default_storage, FileSystemStorage)
+
+
 def store(picture: Picture, *, wallet_id: UUID) -> str:
     """
     Store a picture durably and return its name.
@@ -119,21 +124,38 @@ def store(picture: Picture, *, wallet_id: UUID) -> str:
     :raises wallets.errors.ImageNotStored: the storage failed
     """
     name = f"{wallet_id.hex}-{uuid.uuid4().hex}.{picture.suffix}"
-    is_local = isinstance(default_storage, FileSystemStorage)
+    _save(name, picture.content)
+    return name
+
+
+def restore(name: str, content: bytes) -> None:
+    """
+    Store a picture of a backup durably under its name, unless it is there already.
+
+    :raises wallets.errors.ImageNotStored: the storage failed
+    """
+    if default_storage.exists(name):
+        if default_storage.size(name) == len(content):
+            return
+        # An earlier restore was interrupted.
+        default_storage.delete(name)
+    _save(name, content)
+
+
+def _save(name: str, content: bytes) -> None:
     try:
-        stored = default_storage.save(name, ContentFile(picture.content))
-        if is_local:
-            path = default_storage.path(stored)
+        default_storage.save(name, ContentFile(content))
+        if is_local():
+            path = default_storage.path(name)
             for written in (path, os.path.dirname(path)):
                 _flush(written)
     except Exception as error:
         # Those of the operating system, or of the client of an S3 store.
         log.warning("image_not_stored", extra={"error": type(error).__name__})
-        if is_local:
+        if is_local():
             # What was written before the disk was full.
             delete(name)
         raise errors.ImageNotStored from error
-    return stored
 
 
 def _flush(path: str) -> None:

@@ -1,9 +1,10 @@
 """
-Backup and restore of the database.
+Backup and restore of the database and of the images of wallets.
 
-A backup is a directory: `database.dump` in pg_dump's custom format, and `manifest.json` with the version, the
-migrations, the number of rows of every table, a digest of the dump, and fingerprints of the keys that the data needs.
-The counts and the dump are of one snapshot.
+A backup is a directory: `database.dump` in pg_dump's custom format, `images` with the images that wallets refer to, and
+`manifest.json` with the version, the migrations, the number of rows of every table, digests of the dump and of the
+images, and fingerprints of the keys that the data needs. Counts, dump and images are of one snapshot. Images in an S3
+store are not in a backup.
 
 A backup holds no keys. The database holds authenticity numbers encrypted with COPPICE_VAULT_KEY; the coins belong to
 anyone who has both, so the two are stored in different places.
@@ -17,6 +18,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import subprocess
 import tomllib
 from base64 import b64decode
@@ -26,10 +28,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Q
 from django.utils import timezone
 from psycopg import pq
 
@@ -38,10 +42,13 @@ from config.environment import ROOT
 from config.ops import audits
 from config.postgresql.sessions import Pooled
 from lockers import restore as recovery
+from wallets import errors, images
 from wallets.audit import Finding
+from wallets.models import Wallet
 
 FORMAT: Final = 1
 DUMP: Final = "database.dump"
+IMAGES: Final = "images"
 MANIFEST: Final = "manifest.json"
 
 
@@ -68,6 +75,11 @@ class Manifest:
     fingerprints: dict[str, str]
     # The number of running tasks, which were exchanging messages with the RAIDA servers.
     in_flight: int
+    # The following are not in backups of earlier versions. Images, those that wallets refer to and that are missing,
+    # and a digest of the names and contents.
+    images: int = 0
+    images_missing: int = 0
+    images_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def _fingerprint(key: bytes) -> str:
 
 def back_up(directory: Path) -> Manifest:
     """
-    Write a backup of the database into a new directory.
+    Write a backup of the database and the images into a new directory.
 
     :raises BackupError: the directory exists, pg_dump is missing, or it failed; then nothing is left on the disk
     """
@@ -118,15 +130,19 @@ def back_up(directory: Path) -> Manifest:
         manifest = _write(partial)
         partial.rename(directory)
     except BaseException:
-        for name in (DUMP, MANIFEST):
-            (partial / name).unlink(missing_ok=True)
-        partial.rmdir()
+        shutil.rmtree(partial)
         raise
     return manifest
 
 
 def _write(directory: Path) -> Manifest:
     dump = directory / DUMP
+    pictures = directory / IMAGES
+    if images.is_local():
+        pictures.mkdir(mode=0o700)
+        # Before the snapshot too: an image that is replaced after the snapshot is deleted.
+        _copy_images(pictures)
+    missing = 0
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
@@ -139,6 +155,8 @@ def _write(directory: Path) -> Manifest:
         migrations = _applied()
         cursor.execute("SELECT count(*) FROM lockers_lockertask WHERE state = 'running'")
         (in_flight,) = cursor.fetchone()
+        if images.is_local():
+            missing = _copy_images(pictures)
         _run(
             program,
             "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={dump}",
@@ -156,18 +174,49 @@ def _write(directory: Path) -> Manifest:
         counts=counts,
         fingerprints=fingerprints(),
         in_flight=in_flight,
+        images=len(_images_in(directory)),
+        images_missing=missing,
+        images_sha256=_digest_of_images(directory),
     )
     path = directory / MANIFEST
     path.touch(mode=0o600)
     path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     # A backup must survive a power failure.
-    for written in (dump, path, directory):
+    for written in (*_images_in(directory), *([pictures] if pictures.exists() else []), dump, path, directory):
         descriptor = os.open(written, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     return manifest
+
+
+def _copy_images(directory: Path) -> int:
+    """Make `directory` hold the images that wallets refer to, and return how many of them are not stored."""
+    wanted = _images_referred_to()
+    for path in directory.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    missing = 0
+    for name in wanted:
+        if not (directory / name).exists():
+            try:
+                # A stored image never changes.
+                shutil.copyfile(default_storage.path(name), directory / name)
+            except FileNotFoundError:
+                missing += 1
+            except OSError as error:
+                raise BackupError(f"The image {name} cannot be copied: {error.strerror}.") from error
+    return missing
+
+
+def _images_referred_to() -> set[str]:
+    pictured = Wallet.objects.filter(Q(logo_url__gt="") | Q(cover_url__gt=""))
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        rows = pictured.values_list("pk", "logo_url", "cover_url").iterator()
+        named = (images.own_name(url, wallet_id=wallet_id) for wallet_id, *urls in rows for url in urls)
+        return {name for name in named if name is not None}
 
 
 # --- Restoring one ---------------------------------------------------------------------------
@@ -190,6 +239,8 @@ def read_manifest(directory: Path) -> Manifest:
     dump = directory / DUMP
     if not dump.exists() or _digest(dump) != manifest.dump_sha256:
         raise BackupError(f"{dump} is missing, or is not the file of which {MANIFEST} speaks. Use another backup.")
+    if manifest.images_sha256 and _digest_of_images(directory) != manifest.images_sha256:
+        raise BackupError(f"{directory / IMAGES} differs from {MANIFEST}. Use another backup.")
     unknown = {(app, name) for app, name in manifest.migrations} - set(MigrationLoader(None).disk_migrations)
     if unknown:
         raise BackupError(
@@ -201,10 +252,13 @@ def read_manifest(directory: Path) -> Manifest:
 
 def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None] = lambda sentence: None) -> Restored:
     """
-    Restore a backup into the database, apply the migrations of this code, and audit the result.
+    Restore a backup into the database and the storage of images, apply the migrations of this code, and audit the
+    result.
+
+    Images that are stored already stay, also those to which nothing refers.
 
     :raises BackupError: the backup is damaged, the keys differ, another client is connected, the database is not empty
-        (unless `replace`), or the restored rows differ from the manifest in number
+        (unless `replace`), an image cannot be stored, or the restored rows differ from the manifest in number
     """
     manifest = read_manifest(directory)
     _go_past_the_pooler()
@@ -221,6 +275,17 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
     if manifest.fingerprints.get("COPPICE_SECRET_KEY") != ours["COPPICE_SECRET_KEY"]:
         say("COPPICE_SECRET_KEY differs: operators must log in again, and cursors of lists are no longer valid.")
     _empty(replace=replace)
+    # Before the rows that refer to them.
+    for path in _images_in(directory):
+        try:
+            images.restore(path.name, path.read_bytes())
+        except (errors.ImageNotStored, OSError) as error:
+            raise BackupError(
+                f"The image {path.name} cannot be stored: {error}. The database is empty; try again."
+            ) from error
+    if manifest.images or manifest.images_missing:
+        missing = f"; {manifest.images_missing:,} more were missing" if manifest.images_missing else ""
+        say(f"Images: {manifest.images:,} restored{missing}.")
     program, _ = _program("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
     _run(
         program,
@@ -294,6 +359,19 @@ def _applied() -> list[list[str]]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _images_in(directory: Path) -> list[Path]:
+    """Return the paths of the images in a backup, by name. Backups of earlier versions have none."""
+    pictures = directory / IMAGES
+    return sorted(pictures.iterdir()) if pictures.is_dir() else []
+
+
+def _digest_of_images(directory: Path) -> str:
+    whole = hashlib.sha256()
+    for path in _images_in(directory):
+        whole.update(f"{path.name} {_digest(path)}\n".encode())
+    return whole.hexdigest()
 
 
 def _program(name: str, *, at_least: int) -> tuple[Path, str]:

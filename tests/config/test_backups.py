@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from config.ops import backups
@@ -15,10 +16,12 @@ from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
 from tests.api.web_server import database_url
+from tests.concurrency.races import race
 from tests.config.conftest import manage
 from tests.support.databases import empty_database
 from transfers import operations
 from trusts import operations as trusts
+from wallets import images
 from wallets import operations as wallets
 from wallets.models import Token, Wallet
 
@@ -27,9 +30,23 @@ __all__ = ["empty_database"]
 
 
 @pytest.fixture
-def backup(transactional_db: None, tmp_path: Path) -> Any:
+def pictures(settings: Any, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return tmp_path / "media"
+
+
+def picture(wallet: Wallet, content: bytes) -> str:
+    """Store an image and let the wallet's logo be it; return its name."""
+    name = images.store(images.Picture(content, "png"), wallet_id=wallet.pk)
+    Wallet.objects.filter(pk=wallet.pk).update(logo_url=f"https://example.org/media/{name}")
+    return name
+
+
+@pytest.fixture
+def backup(transactional_db: None, tmp_path: Path, pictures: Path) -> Any:
     """A ledger with a little of everything, and its backup."""
     alice = wallets.create_wallet(name="alice", password="correct horse")
+    picture(alice, b"a logo")
     trusts.open_managed_wallet(actor=alice, name="bobby")
     operations.issue_tokens(wallet=alice, count=7)
     operations.send_bundle(actor=alice, sender="alice", receiver="bobby", size=3)
@@ -47,8 +64,8 @@ def backup(transactional_db: None, tmp_path: Path) -> Any:
     return directory
 
 
-def restore(directory: Any, url: Any, *arguments: Any) -> Any:
-    environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.base"}
+def restore(directory: Any, url: Any, *arguments: Any, **more: str) -> Any:
+    environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.base"} | more
     return manage("restore", str(directory), *arguments, environment=environment)
 
 
@@ -64,22 +81,31 @@ def rows(url: Any) -> Any:
         }
 
 
-def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_database: Any) -> None:
+def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_database: Any, tmp_path: Path) -> None:
     manifest = json.loads((backup / "manifest.json").read_text())
     assert manifest["counts"]["wallets_wallet"] == 2
     assert manifest["counts"]["transfers_movement"] == 10
     assert manifest["in_flight"] == 1
     assert {path.name: path.stat().st_mode & 0o777 for path in backup.iterdir()} == {
         "database.dump": 0o600,
+        "images": 0o700,
         "manifest.json": 0o600,
     }
     with connection.cursor() as cursor:
         cursor.execute("SELECT md5(string_agg(token::text, ' ' ORDER BY id)) FROM wallets_token AS token")
         (tokens,) = cursor.fetchone()
 
-    restored = restore(backup, empty_database)
+    (name,) = (path.name for path in (backup / "images").iterdir())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # Of a restore that was interrupted.
+    (elsewhere / name).write_bytes(b"a l")
+
+    restored = restore(backup, empty_database, COPPICE_MEDIA=str(elsewhere))
 
     assert restored.returncode == 0, restored.stderr
+    assert "Images: 1 restored." in restored.stdout
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == {name: b"a logo"}
     assert "Nothing was lost or doubled, as of the moment of the backup." in restored.stdout
     assert "1 tasks were under way then" in restored.stdout
     assert rows(empty_database) == {
@@ -94,6 +120,67 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
     assert "would lose 2 wallets and 7 tokens" in again.stderr
     replaced = restore(backup, empty_database, "--replace")
     assert replaced.returncode == 0, replaced.stderr
+
+
+def test_the_images_of_a_backup_are_those_to_which_a_row_refers(
+    transactional_db: None, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice, bob, carol = (wallets.create_wallet(name=name) for name in ("alice", "bobby", "carol"))
+    kept, lost = picture(alice, b"a logo"), picture(bob, b"a lost one")
+    (pictures / lost).unlink()
+    # The third refers to another wallet's image, and no wallet to the last image.
+    Wallet.objects.filter(pk=carol.pk).update(logo_url=f"https://example.org/media/{kept}")
+    images.store(images.Picture(b"replaced", "png"), wallet_id=alice.pk)
+    directory = tmp_path / "backup"
+
+    call_command("backup", str(directory))
+
+    told = capsys.readouterr()
+    assert "1 images of wallets." in told.out
+    assert f"1 images to which wallets refer are not in {pictures}." in told.err
+    assert {path.name: path.read_bytes() for path in (directory / "images").iterdir()} == {kept: b"a logo"}
+    assert (directory / "images").stat().st_mode & 0o777 == 0o700
+
+    for damage in (b"a pogo", None):
+        (directory / "images" / kept).unlink()
+        if damage is not None:
+            (directory / "images" / kept).write_bytes(damage)
+        with pytest.raises(backups.BackupError, match=r"images differs from manifest\.json"):
+            backups.read_manifest(directory)
+
+
+def test_an_image_that_is_replaced_while_the_backup_is_made_is_in_it(
+    transactional_db: None, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = wallets.create_wallet(name="alice")
+    first = picture(alice, b"the first")
+    program = backups._program
+
+    def replaced(*arguments: Any, **keywords: Any) -> Any:
+        """The snapshot is taken."""
+
+        def change() -> None:
+            name = images.store(images.Picture(b"the second", "png"), wallet_id=alice.pk)
+            trusts.describe_wallet(actor=alice, wallet_id=alice.pk, logo_url=f"https://example.org/media/{name}")
+
+        assert race([change]) == [None]
+        assert not (pictures / first).exists()
+        return program(*arguments, **keywords)
+
+    monkeypatch.setattr(backups, "_program", replaced)
+    manifest = backups.back_up(tmp_path / "backup")
+
+    assert (manifest.images, manifest.images_missing) == (1, 0)
+    assert [path.name for path in (tmp_path / "backup" / "images").iterdir()] == [first]
+
+
+def test_a_backup_of_an_earlier_version_has_no_images(backup: Any) -> None:
+    manifest = json.loads((backup / "manifest.json").read_text())
+    shutil.rmtree(backup / "images")
+    earlier = {name: value for name, value in manifest.items() if not name.startswith("images")}
+    (backup / "manifest.json").write_text(json.dumps(earlier))
+
+    assert backups.read_manifest(backup).images == 0
 
 
 def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(
