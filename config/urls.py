@@ -40,7 +40,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
     # Before `wallet/`.
-    URLResolver(AnyCase(v2.PREFIX), _TREETRACKER),
+    URLResolver(AnyCase(v2.PREFIX), _TREETRACKER, namespace=v2.NAMESPACE),
     URLResolver(AnyCase("wallet/"), _TREETRACKER),
     URLResolver(AnyCase(""), _TREETRACKER),
 ]

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from config.api import cached_credentials, errors, idempotency
 from config.api.negotiation import NEGOTIATION
+from config.api.treetracker import v2
 from wallets import queries
 from wallets.models import Wallet
 
@@ -93,7 +94,7 @@ def caller(request: Request) -> Wallet:
     :raises RequestRefused: 401
     """
     if not isinstance(request.user, Wallet):
-        raise errors.bearer_refused(request.path_info)
+        raise errors.bearer_refused(request.path_info, is_v2=v2.is_v2(request))
     return request.user
 
 
@@ -122,7 +123,7 @@ class BearerAuthentication(BaseAuthentication):
             check_api_key(api_key, found)
         if found.wallet is None:
             is_missing = not request.META.get("HTTP_AUTHORIZATION")
-            raise errors.bearer_refused(request.path_info, is_missing=is_missing)
+            raise errors.bearer_refused(request.path_info, is_v2=v2.is_v2(request), is_missing=is_missing)
         return found.wallet, found.bearer_token_id
 
     def authenticate_header(self, request: Request) -> str:

@@ -221,11 +221,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     match error:
         case DomainError() if (known := status_of(error)) is not None:
             status, message = known, str(error)
-            if v2.is_v2(request.path_info):
+            if v2.is_v2(request):
                 status, message = v2.refusal(_action(context), error, status=status, message=message)
             extra = getattr(error, "extra", {})
             headers = dict(getattr(error, "headers", {}))
-        case Invalid() if v2.is_v2(request.path_info):
+        case Invalid() if v2.is_v2(request):
             status, message = error.status_code, v2.invalid(_action(context), ";".join(error.problems))
         case RequestRefused():
             status, message, headers = error.status_code, error.message, error.headers
@@ -236,7 +236,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         case Http404() | drf_errors.NotFound():
             status, message = 404, f"Cannot {request.method} {request.path}"
         case drf_errors.NotAuthenticated() | drf_errors.AuthenticationFailed():
-            refused = bearer_refused(request.path_info)
+            refused = bearer_refused(request.path_info, is_v2=v2.is_v2(request))
             status, message, headers = refused.status_code, refused.message, refused.headers
         case django_errors.PermissionDenied() | drf_errors.PermissionDenied():
             status, message = 403, "Forbidden"
@@ -291,10 +291,10 @@ def _transient_response(error: DatabaseError) -> tuple[str, dict[str, str]]:
     return "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
 
 
-def bearer_refused(path: str, *, is_missing: bool = False) -> RequestRefused:
+def bearer_refused(path: str, *, is_v2: bool = False, is_missing: bool = False) -> RequestRefused:
     """Return the error for a missing, unknown, expired or revoked bearer token: the same for all but a missing one."""
-    status = 401 if is_locker_path(path) else v2.BEARER_REFUSED if v2.is_v2(path) else 403
-    message = v2.BEARER_MISSING if is_missing and v2.is_v2(path) else "ERROR: Authentication, token not verified"
+    status = 401 if is_locker_path(path) else v2.BEARER_REFUSED if is_v2 else 403
+    message = v2.BEARER_MISSING if is_missing and is_v2 else "ERROR: Authentication, token not verified"
     return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
 
 

@@ -172,7 +172,7 @@ def read(
 
     :raises Invalid: a parameter is missing, unknown or of the wrong shape, or the cursor belongs to another list
     """
-    is_v2 = later is not None and v2.is_v2(request.path_info)
+    is_v2 = later is not None and v2.is_v2(request)
     # Whether v1 would refuse the request.
     is_later = is_v2 or (later is not None and not LATER_PARAMETERS.isdisjoint(request.query_params))
     if later is not None and is_v2:

@@ -125,7 +125,7 @@ class ApiViewSet(viewsets.ViewSet):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         # A stored answer (not a `Response`) was finalized when it was stored.
-        if isinstance(response, Response) and response.status_code < 400 and v2.is_v2(request.path_info):
+        if isinstance(response, Response) and response.status_code < 400 and v2.is_v2(request):
             action = f"{type(self).__name__}.{self.action}"
             response.status_code, response.data = v2.success(action, response.status_code, response.data)
         return super().finalize_response(request, response, *args, **kwargs)

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from django.http import Http404
+from django.test import RequestFactory
 from django.urls import get_resolver, resolve
 
 from config.api.openapi import document
 from config.api.treetracker import v2
 from config.ops.request_metrics import readable
+from config.web.handler import Handler
 from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.support.view_actions import actions
 from transfers import operations as transfers
@@ -32,19 +35,20 @@ def test_every_action_and_class_of_the_table_exists() -> None:
 
 
 def test_the_prefix_is_taken_in_any_case_and_no_other_path_is_one_of_v2() -> None:
-    for path in ("/wallet/v2/", "/wallet/v2/wallets", "/Wallet/V2/wallets/"):
-        assert v2.is_v2(path), path
-    for path in (
-        "/wallet/v2",
-        "/wallet/v2x/wallets",
-        "/v2/wallets",
-        "/wallet/wallets",
-        "/wallets",
-        "/",
-        "",
-        "/x/wallet/v2/",
-    ):
-        assert not v2.is_v2(path), path
+    def is_v2(path: str) -> bool:
+        request = RequestFactory().get(path)
+        assert not v2.is_v2(request)
+        Handler().resolve_request(request)
+        return v2.is_v2(request)
+
+    for path in ("/wallet/v2/wallets", "/Wallet/V2/wallets/", "/wallet/v2/tokens/x/transactions"):
+        assert is_v2(path), path
+    # The wallet "v2" is the last one.
+    for path in ("/wallet/wallets", "/wallets", "/", "/api/v1/wallets", "/wallets/v2"):
+        assert not is_v2(path), path
+    for path in ("/wallet/v2", "/wallet/v2/", "/wallet/v2x/wallets", "/v2/wallets", "/x/wallet/v2/wallets"):
+        with pytest.raises(Http404):
+            is_v2(path)
 
 
 def test_what_is_created_is_201_below_v2_and_200_at_the_root(alice: Caller, bob: Caller) -> None:

@@ -42,7 +42,7 @@ def _created(request: Request, row: queries.TransferRow) -> Response:
 
 
 def _shown(request: Request, row: queries.TransferRow) -> Any:
-    if v2.is_v2(request.path_info):
+    if v2.is_v2(request):
         return transfer_serializers.counted_transfer(row)
     return transfer_serializers.transfer(row)
 
@@ -71,7 +71,7 @@ class TransferViewSet(ApiViewSet):
 
         With `wallet`, those that this wallet sends, receives or asked for.
         """
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
             transfer_serializers.TRANSFER_FILTERS_V2 if is_v2 else transfer_serializers.TRANSFER_FILTERS,
@@ -169,7 +169,7 @@ class TransferViewSet(ApiViewSet):
             limit=page.limit,
             offset=page.offset,
             after=page.position[0] if page.position else None,
-            shows_ids=v2.is_v2(request.path_info),
+            shows_ids=v2.is_v2(request),
         )
         return page.json_response("tokens", rows)
 
@@ -257,7 +257,7 @@ class HistoryViewSet(ApiViewSet):
     def list(self, request: Request, token_id: str) -> Response:
         parsed = path_id("token_id", token_id)
         page = pagination.read(request, scope="history", later=transfer_serializers.LATER, parameters=[parsed])
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         rows = queries.token_history(
             actor_id=caller(request).pk,
             token_id=parsed,

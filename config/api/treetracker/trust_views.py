@@ -37,7 +37,7 @@ class TrustViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """Trusts in which the caller, or a wallet that it manages, is a party."""
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
             trust_serializers.TRUST_FILTERS_OF_V2 if is_v2 else trust_serializers.TRUST_FILTERS,
@@ -74,7 +74,7 @@ class TrustViewSet(ApiViewSet):
         the caller controls, and first those that wait for the wallet's answer, or for one that the caller manages.
         """
         parsed = path_id("wallet_id", wallet_id)
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         filters = trust_serializers.TRUST_FILTERS_OF_V2 if is_v2 else trust_serializers.TRUST_FILTERS
         page = pagination.read(
             request,
@@ -121,7 +121,7 @@ class TrustViewSet(ApiViewSet):
         parsed = path_id("wallet_id", wallet_id)
         values = trust_serializers.DISMISSAL.read_body(request.data)
         rows = operations.dismiss_manager(actor=caller(request), wallet_id=parsed, manager=values["manager_wallet"])
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         return Response({"trust_relationships": [trust_serializers.trust(row, is_v2=is_v2) for row in rows]})
 
     @describe(
@@ -214,7 +214,7 @@ def _answerable(text: str, event: TrustEvent) -> UUID:
 
 
 def _selected(page: pagination.Page, *, actor_id: UUID, wallet_id: UUID | None = None) -> Response:
-    is_v2 = v2.is_v2(page.request.path_info)
+    is_v2 = v2.is_v2(page.request)
     selected = trust_serializers.selected_trusts(page, is_v2=is_v2, wallet_id=wallet_id)
     found = queries.selected_trusts_page(actor_id=actor_id, **selected)
     return page.response(
@@ -227,7 +227,7 @@ def _selected(page: pagination.Page, *, actor_id: UUID, wallet_id: UUID | None =
 
 
 def _answer(request: Request, row: queries.TrustRow) -> Response:
-    return Response(trust_serializers.trust(row, is_v2=v2.is_v2(request.path_info)))
+    return Response(trust_serializers.trust(row, is_v2=v2.is_v2(request)))
 
 
 def _number(row: queries.TrustRow) -> list[int]:

@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from django.http import HttpRequest
+from rest_framework.request import Request
+
 from transfers import errors as transfers_errors
 from trusts import errors as trusts_errors
 from wallets import errors as wallets_errors
@@ -16,6 +19,8 @@ from wallets.errors import DomainError
 
 # Without the leading slash, as in a URL conf.
 PREFIX: Final = "wallet/v2/"
+# Of these paths in the URL conf.
+NAMESPACE: Final = "v2"
 
 # Actions that answer with 201 instead of 200.
 CREATES: Final = frozenset({"WalletViewSet.create", "TrustViewSet.create", "BatchViewSet.create_wallets"})
@@ -104,9 +109,10 @@ BEARER_REFUSED: Final = 401
 BEARER_MISSING: Final = "ERROR: Authentication, no token supplied for protected path"
 
 
-def is_v2(path: str) -> bool:
-    """Return whether a path, without the prefix of the public URL, is one of the later version. Case is ignored."""
-    return path[1 : len(PREFIX) + 1].lower() == PREFIX
+def is_v2(request: HttpRequest | Request) -> bool:
+    """Return whether the URL conf found the path of the request below the prefix."""
+    match = request.resolver_match
+    return match is not None and NAMESPACE in match.namespaces
 
 
 def refusal(action: str, error: DomainError, *, status: int, message: str) -> tuple[int, str]:

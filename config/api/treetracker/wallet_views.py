@@ -93,7 +93,7 @@ class WalletViewSet(ApiViewSet):
         tag="wallets",
     )
     def list(self, request: Request) -> Response:
-        is_v2 = v2.is_v2(request.path_info)
+        is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
             wallet_serializers.WALLET_FILTERS if is_v2 else wallet_serializers.WALLET_FILTERS_OF_V1,
