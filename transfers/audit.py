@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from transfers.states import OPEN, TransferState
-from wallets.audit import FINDINGS_PER_CHECK, Finding
+from wallets.audit import Finding, first_rows
 from wallets.sql_files import load
 
 # The query of each check is a file of `transfers/sql/audit`, and returns one text per finding.
@@ -41,7 +41,6 @@ def audit_findings() -> list[Finding]:
     parameters: dict[str, Any] = {
         "open": [state.value for state in OPEN],
         "known": TransferState.values,
-        "limit": FINDINGS_PER_CHECK,
     }
     findings = []
     with transaction.atomic(), connection.cursor() as cursor:
@@ -49,8 +48,9 @@ def audit_findings() -> list[Finding]:
         cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute("SET LOCAL enable_seqscan = on")
         for check, file in CHECKS.items():
-            cursor.execute(load("transfers", f"audit/{file}") + " LIMIT %(limit)s", parameters)
-            findings += [Finding(check, detail) for (detail,) in cursor.fetchall()]
+            findings += [
+                Finding(check, detail) for detail in first_rows(load("transfers", f"audit/{file}"), parameters)
+            ]
         cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
         cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
     return findings

@@ -42,6 +42,8 @@ def findings() -> list[Finding]:
             # One snapshot for all checks.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL statement_timeout = 0")
+        # All rows are read.
+        cursor.execute("SET LOCAL enable_seqscan = on")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
         if not cursor.fetchone()[0]:
             raise errors.AuditIsRunning("An audit is running already.")
