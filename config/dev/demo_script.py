@@ -115,10 +115,10 @@ class Story:
         for name in ("alice", "bob", "carol"):
             self._authenticate(name)
 
-        wallets = self._call("alice", "GET", "/wallets?limit=100", "Alice lists the wallets she controls")
+        wallets = self._call("alice", "GET /wallets?limit=100", "Alice lists the wallets she controls")
         if not any(wallet["name"] == "alice-nursery" for wallet in wallets["wallets"]):
-            self._call("alice", "POST", "/wallets", "She opens one that she manages", body={"wallet": "alice-nursery"})
-            wallets = self._call("alice", "GET", "/wallets?limit=100", "It is in her list now")
+            self._call("alice", "POST /wallets", "She opens one that she manages", body={"wallet": "alice-nursery"})
+            wallets = self._call("alice", "GET /wallets?limit=100", "It is in her list now")
         self._show_table(
             ("wallet", "tokens", "available", "pending"),
             [
@@ -128,54 +128,29 @@ class Story:
         )
         self._forget_earlier_trust()
 
-        done = self._call(
-            "alice",
-            "POST",
-            "/transfers",
-            "Five tokens to a wallet she manages complete at once",
-            body={"sender_wallet": "alice", "receiver_wallet": "alice-nursery", "bundle": {"bundle_size": 5}},
-            expect=201,
-        )
-        self._show_transfer(done, must_be="completed")
+        self._transfer("Five tokens to a wallet she manages complete at once", "alice-nursery", 5, must_be="completed")
 
-        offered = self._call(
-            "alice",
-            "POST",
-            "/transfers",
-            "Two tokens to Carol, a stranger, have to wait for her",
-            body={"sender_wallet": "alice", "receiver_wallet": "carol", "bundle": {"bundle_size": 2}},
-            expect=202,
-        )
-        self._show_transfer(offered, must_be="pending")
-        accepted = self._call("carol", "POST", f"/transfers/{offered['id']}/accept", "Carol accepts them", body={})
+        offered = self._transfer("Two tokens to Carol, a stranger, have to wait for her", "carol", 2, must_be="pending")
+        accepted = self._call("carol", f"POST /transfers/{offered['id']}/accept", "Carol accepts them", body={})
         self._show_transfer(accepted, must_be="completed")
 
         trust = self._call(
             "alice",
-            "POST",
-            "/trust_relationships",
+            "POST /trust_relationships",
             "Alice asks Carol to let her send without asking",
             body={"trust_request_type": "send", "requestee_wallet": "carol"},
         )
         self._show_pairs(state=trust["state"], actor=trust["actor_wallet"], target=trust["target_wallet"])
-        trust = self._call("carol", "POST", f"/trust_relationships/{trust['id']}/accept", "Carol trusts her", body={})
+        trust = self._call("carol", f"POST /trust_relationships/{trust['id']}/accept", "Carol trusts her", body={})
         self._must(trust["state"] == "trusted", f"the trust is {trust['state']!r}, not 'trusted'")
         self._show_pairs(state=trust["state"])
 
-        trusted = self._call(
-            "alice",
-            "POST",
-            "/transfers",
-            "The same transfer again completes at once",
-            body={"sender_wallet": "alice", "receiver_wallet": "carol", "bundle": {"bundle_size": 2}},
-            expect=201,
-        )
-        self._show_transfer(trusted, must_be="completed")
+        trusted = self._transfer("The same transfer again completes at once", "carol", 2, must_be="completed")
 
-        moved = self._call("carol", "GET", f"/transfers/{trusted['id']}/tokens?limit=10", "Which trees were they?")
+        moved = self._call("carol", f"GET /transfers/{trusted['id']}/tokens?limit=10", "Which trees were they?")
         token_id = moved["tokens"][0]["id"]
         history = self._call(
-            "carol", "GET", f"/tokens/{token_id}/transactions?limit=10", "One token's history, open to its holder"
+            "carol", f"GET /tokens/{token_id}/transactions?limit=10", "One token's history, open to its holder"
         )
         self._show_table(
             ("when", "from", "to"),
@@ -185,8 +160,7 @@ class Story:
     def _locker(self) -> None:
         imported = self._call(
             "alice",
-            "POST",
-            "/api/v1/import",
+            "POST /api/v1/import",
             f"Alice imports {self.coin_file.name} ({self.coin_file.stat().st_size:,} bytes, format 9)",
             form=Form(
                 {"name": "alice", "tag": "demo"},
@@ -194,14 +168,13 @@ class Story:
             ),
         )
         self._watch("alice", imported["id"], "Importing")
-        wallet = self._call("alice", "GET", "/api/v1/wallets/alice", "Her coins, by denomination")
+        wallet = self._call("alice", "GET /api/v1/wallets/alice", "Her coins, by denomination")
         self._show_table(("denomination", "coins"), list(wallet["denominations"].items()))
         self._show_pairs(balance=wallet["balance"])
 
         put = self._call(
             "alice",
-            "POST",
-            "/api/v1/locker",
+            "POST /api/v1/locker",
             "She puts 20 into a locker on 25 servers",
             body={"name": "alice", "amount": 20, "tag": "for Bob"},
         )
@@ -220,8 +193,7 @@ class Story:
 
         taken = self._call(
             "bob",
-            "POST",
-            "/api/v1/locker/take",
+            "POST /api/v1/locker/take",
             "Bob takes the coins out into his wallet",
             body={"name": "bob", "transmit_code": code, "tag": "from Alice"},
         )
@@ -244,33 +216,39 @@ class Story:
     def _authenticate(self, name: str) -> None:
         answer = self._call(
             None,
-            "POST",
-            "/auth",
+            "POST /auth",
             f"{name.capitalize()} authenticates",
             body={"wallet": name, "password": self.cast.passwords[name]},
         )
         self.bearers[name] = answer["token"]
 
+    def _transfer(self, title: str, receiver: str, size: int, *, must_be: str) -> dict[str, Any]:
+        transfer = self._call(
+            "alice",
+            "POST /transfers",
+            title,
+            body={"sender_wallet": "alice", "receiver_wallet": receiver, "bundle": {"bundle_size": size}},
+            expect=201 if must_be == "completed" else 202,
+        )
+        self._show_transfer(transfer, must_be=must_be)
+        return transfer
+
     def _forget_earlier_trust(self) -> None:
         """Withdraw the trust of an earlier demo on the same data, so that Alice can request it again."""
-        listed = self._send("alice", "GET", "/trust_relationships?limit=1000&request_type=send").json()
+        listed = self._send("alice", "GET /trust_relationships?limit=1000&request_type=send").json()
         for trust in listed["trust_relationships"]:
             if trust["target_wallet"] == "carol" and trust["state"] in {"requested", "trusted"}:
                 self._call(
-                    "alice",
-                    "DELETE",
-                    f"/trust_relationships/{trust['id']}",
-                    "She withdraws the trust of an earlier demo",
+                    "alice", f"DELETE /trust_relationships/{trust['id']}", "She withdraws the trust of an earlier demo"
                 )
 
     def _peek(self, code: str, title: str, expect: int = 200) -> dict[str, Any]:
         return self._call(
             "bob",
-            "GET",
-            f"/api/transactions/locker/peek?locker_key={code}",
+            f"GET /api/transactions/locker/peek?locker_key={code}",
             title,
             expect=expect,
-            shown=f"/api/transactions/locker/peek?locker_key={code[:4]}…",
+            shown=f"GET /api/transactions/locker/peek?locker_key={code[:4]}…",
         )
 
     def _watch(self, who: str, task_id: str, verb: str) -> dict[str, Any]:
@@ -280,14 +258,14 @@ class Story:
             TextColumn("{task.fields[seconds]:.1f} s", style="bright_black"), console=self.console,
         )  # fmt: skip
         line = bar.add_task(verb, total=100, seconds=0.0)
-        path = f"/api/v1/task/{task_id}"
-        self.console.print(Text(f"    GET {_short(path)}", style="cyan"))
+        request = f"GET /api/v1/task/{task_id}"
+        self.console.print(Text(f"    {_short(request)}", style="cyan"))
         highest, begun = 0, time.monotonic()
         self.verdict_at = 0.0
         answer: dict[str, Any] = {}
         with Live(_board(bar, answer), console=self.console, refresh_per_second=20) as live:
             while True:
-                answer = self._read(self._send(who, "GET", path), f"GET {_short(path)}", expect=200)
+                answer = self._read(self._send(who, request), _short(request), expect=200)
                 self._must(answer["progress"] >= highest, f"progress went back from {highest} to {answer['progress']}")
                 highest = answer["progress"]
                 if not self.verdict_at:
@@ -314,8 +292,7 @@ class Story:
     def _call(
         self,
         who: str | None,
-        method: str,
-        path: str,
+        request: str,
         title: str,
         *,
         body: Mapping[str, Any] | None = None,
@@ -326,12 +303,12 @@ class Story:
         self.step_number += 1
         self.console.print()
         self.console.print(Text.assemble((f"{self.step_number:>3} ", "bold green"), (title, "bold")))
-        response = self._send(who, method, path, body=body, form=form)
+        response = self._send(who, request, body=body, form=form)
         colour = "green" if response.status_code == expect else "bold red"
         self.console.print(
             Text.assemble(
                 "    ",
-                (f"{method} {shown or _short(path)}", "cyan"),
+                (shown or _short(request), "cyan"),
                 "  →  ",
                 # The words of the longest, Internal Server Error, do not fit into 80 columns.
                 (f"{response.status_code} {response.reason_phrase if response.is_success else ''}".rstrip(), colour),
@@ -339,7 +316,7 @@ class Story:
             ),
             soft_wrap=True,
         )
-        return self._read(response, f"{method} {shown or path}", expect=expect)
+        return self._read(response, shown or request, expect=expect)
 
     def _read(self, response: httpx.Response, request_line: str, *, expect: int) -> dict[str, Any]:
         if response.status_code != expect:
@@ -349,21 +326,16 @@ class Story:
         return answer
 
     def _send(
-        self,
-        who: str | None,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        form: Form | None = None,
+        self, who: str | None, request: str, *, body: Mapping[str, Any] | None = None, form: Form | None = None
     ) -> httpx.Response:
+        """Send a request, given as its method and path."""
         headers = {"Authorization": f"Bearer {self.bearers[who]}"} if who else {}
         try:
             data, files = form or (None, None)
-            return self.client.request(method, path, json=body, data=data, files=files, headers=headers)
+            return self.client.request(*request.split(" "), json=body, data=data, files=files, headers=headers)
         except httpx.HTTPError as error:
             self._look_for_the_dead()
-            raise DemoFailed(f"{method} {path} got no answer: {type(error).__name__}") from error
+            raise DemoFailed(f"{request} got no answer: {type(error).__name__}") from error
 
     def _look_for_the_dead(self) -> None:
         """Report a part that has stopped: its connections break a moment before its end can be seen."""
