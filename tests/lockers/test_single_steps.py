@@ -98,10 +98,8 @@ def test_each_server_votes_for_the_coins_that_it_confirms(finding: TaskRun, serv
     fracked = fix._load(finding.held, 0)
     for coin in fracked:
         coin.piece.pown = at("p24 f1")
-    both, first = (
-        from_each(range(12), Status.ALL_PASS, b"\0\0\0\7"),
-        from_each(range(12, 25), Status.MIXED, b"\1\0\0\0\7"),
-    )
+    both = from_each(range(12), Status.ALL_PASS, b"\0\0\0\7")
+    first = from_each(range(12, 25), Status.MIXED, b"\1\0\0\0\7")
     servers.says[Command.GET_TICKET] = [{**both, **first}]
 
     tickets, votes = fix._get_tickets(finding, 0, fracked)
