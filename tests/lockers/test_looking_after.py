@@ -436,7 +436,7 @@ def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(a
     assert Coin.objects.get().pown == at("p14 n11")
 
 
-@pytest.mark.parametrize(("seconds", "after"), [(3600, "p14 w11"), (-1, "p14 n2 w9"), (None, "p14 n2 w9")])
+@pytest.mark.parametrize(("seconds", "after"), [(3600, "p14 w11"), (-1, "p14 n1 d1 w9"), (None, "p14 n1 d1 w9")])
 def test_a_missing_answer_to_a_repair_is_not_recorded_while_late_answers_may_arrive(
     seconds: int | None, after: str, alice: Wallet
 ) -> None:
@@ -446,7 +446,7 @@ def test_a_missing_answer_to_a_repair_is_not_recorded_while_late_answers_may_arr
     line = with_line(task, row, "p13 w12", "locked")
     assert row.locker_id is not None
 
-    said = {13: Reply.PASS, 14: Reply.SILENT, 15: Reply.SILENT}
+    said = {13: Reply.PASS, 14: Reply.SILENT, 15: Reply.UNREACHED}
     late_answers.write_repaired(locker_id=row.locker_id, told={row.pk: said})
 
     line.refresh_from_db()

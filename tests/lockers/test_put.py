@@ -157,3 +157,21 @@ def test_what_others_take_between_counting_and_locking_is_counted_again(
 
     assert started.task.plan == {"breaks": True}
     assert Coin.objects.get(task=started.task).denomination == 1
+
+
+def test_a_coin_that_another_takes_before_it_is_broken_is_replaced_by_a_larger_one(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ten, _) = stock(alice, 1, 2)
+    choose = coin_selection.choose_to_break
+
+    def choose_and_lose(*asked: Any) -> Any:
+        plan = choose(*asked)
+        Coin.objects.filter(pk=ten.pk).update(state="sent")
+        return plan
+
+    monkeypatch.setattr(coin_selection, "choose_to_break", choose_and_lose)
+
+    started = put_coins.start(actor=alice, name="alice", units=9 * UNITS_PER_COIN)
+
+    assert Coin.objects.get(task=started.task).denomination == 2

@@ -338,9 +338,15 @@ def test_of_change_only_what_no_server_refuses_is_broken_further(
     assert (break_coin.open_break(held) is not None) is (step is break_coin.Next.BREAK)
 
 
-def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
+@pytest.mark.parametrize(
+    ("coins", "step", "chosen", "broken", "left"),
+    [(20, break_coin.Next.NOTHING, [1, 1], [], [0, 1]), (25, break_coin.Next.BREAK, [0, 1, 1], [1], [])],
+)
+def test_change_that_fits_is_taken_and_no_more(
+    coins: int, step: break_coin.Next, chosen: list[int], broken: list[int], left: list[int], alice: Wallet
+) -> None:
     stock(alice, 2)
-    started = put_coins.start(actor=alice, name="alice", units=20 * ONE)
+    started = put_coins.start(actor=alice, name="alice", units=coins * ONE)
     held = working(started)
     Coin.objects.filter(task=started.task).update(task=None, batch=None, outcome="", family=None)
     pool = stock(alice, 1, 1, 1, 0)
@@ -348,16 +354,13 @@ def test_change_that_fits_is_taken_and_no_more(alice: Wallet) -> None:
         task=started.task, batch=coin_breaks.POOL, outcome="-" * 25
     )
 
-    assert break_coin.assemble(held=held) is break_coin.Next.NOTHING
+    assert break_coin.assemble(held=held) is step
 
-    chosen = Coin.objects.filter(task=started.task, batch=0)
-    assert sorted(chosen.values_list("denomination", flat=True)) == [1, 1]
-    assert set(chosen.values_list("locker", flat=True)) == {started.task.locker_id}
-    assert sorted(
-        Coin.objects.filter(task=started.task, batch=coin_breaks.POOL, locker=None).values_list(
-            "denomination", flat=True
-        )
-    ) == [0, 1]
+    found = Coin.objects.filter(task=started.task)
+    for batch, denominations in ((0, chosen), (coin_breaks.FIRST_BREAK, broken), (coin_breaks.POOL, left)):
+        assert sorted(found.filter(batch=batch).values_list("denomination", flat=True)) == denominations
+    assert set(found.filter(batch=0).values_list("locker", flat=True)) == {started.task.locker_id}
+    assert not found.exclude(batch=0).exclude(locker=None).exists()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,20 @@
 """Single steps of a worker, with rows and answers of servers that are written by the test. No server is asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from django.db.models import F
 
 from lockers import transport
-from lockers.models import Attempt, Coin, LockerTask
+from lockers.models import Account, Attempt, Coin, LockerTask
 from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.states import CoinState, Mark, TaskKind
-from lockers.worker import fix, import_, incoming, put, task_store
+from lockers.states import CoinState, Mark, TaskKind, TaskState
+from lockers.worker import finalize, fix, import_, incoming, put, repair, task_store
 from lockers.worker.broadcast import TaskRun
+from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
 from tests.lockers.stock import stock
 from tests.support.coin_rows import a_coin, a_task
@@ -167,3 +168,38 @@ def test_a_fix_begins_with_marks_that_name_no_earlier_one(finding: TaskRun) -> N
 
     assert set(Coin.objects.values_list("outcome", flat=True)) == {Mark.UNASKED * 25}
     assert {coin.piece.marks for coin in fracked} == {Mark.UNASKED * 25}
+
+
+def test_each_coin_of_a_batch_ends_whatever_becomes_of_those_before_it(alice: Wallet) -> None:
+    """About the first coin nothing was asked: its claim is deleted. The other one arrives, and is in the balance."""
+    run = importing(alice, 0, 0)
+    first, other = run.fresh_coins(0)
+    Coin.objects.filter(pk=first.coin_id).update(denomination=1)
+    Coin.objects.filter(pk=other.coin_id).update(outcome=at("p13 f12"))
+
+    assert finalize.conclude(held=run.held) is TaskState.COMPLETED
+
+    row = Coin.objects.get()
+    assert (row.pk, row.state, row.task_id) == (other.coin_id, CoinState.FRACKED, None)
+    assert Account.objects.get().balance == 10**8
+
+
+def test_a_coin_is_put_only_where_it_has_left_the_other_locker(finding: TaskRun) -> None:
+    pieces = finding.fresh_coins(0)[:1]
+    looked_after = repair._LockerRepair(finding.task.id, 1, pieces[0].new, None, pieces, {})
+    said = {
+        Command.REMOVE: {(0, 0): Reply.PASS, (0, 1): Reply.FAIL, (0, 2): Reply.FAIL, (0, 3): Reply.SILENT},
+        Command.POWN: {(0, 1): Reply.PASS, (0, 2): Reply.FAIL},
+    }
+    asked = []
+
+    def ask(command: Command, coming: Sequence[CoinWork], places: Sequence[tuple[int, int]]) -> Any:
+        asked.append((command, list(places)))
+        return said[command]
+
+    held = dict.fromkeys(said[Command.REMOVE], (b"k" * 16,) * 25)
+    left = repair._leave_other_lockers(looked_after, held, pieces, ask)
+
+    assert asked == [(Command.REMOVE, list(held)), (Command.POWN, [(0, 1), (0, 2)])]
+    assert left == dict.fromkeys([(0, 0), (0, 1)], pieces[0].old)
+    assert looked_after.has_moved is True

@@ -28,6 +28,13 @@ MODULES = {
     "lockers/states.py": ["tests/lockers/test_tables.py"],
     "lockers/server_letters.py": ["tests/lockers/test_tables.py"],
     "lockers/task_results.py": ["tests/lockers/test_verdicts.py"],
+    "lockers/worker/messages.py": [
+        "tests/lockers/test_asking_in_halves.py",
+        "tests/lockers/test_conversation.py",
+        "tests/lockers/test_making_change.py",
+        "tests/lockers/test_tables.py",
+        "tests/raida/test_put_to_each.py",
+    ],
     "lockers/raida/coins.py": ["tests/raida/test_coins.py"],
     "lockers/raida/codes.py": ["tests/raida/test_codes.py"],
     "lockers/raida/grades.py": ["tests/raida/test_grades.py"],
