@@ -20,7 +20,6 @@ from tests.api.caller import logged_in
 from tests.api.web_server import database_url
 from tests.support.desk_pages import confirmation
 from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida  # noqa: F401 - a fixture
-from wallets import operations as wallets
 from wallets.models import ApiKey, BearerToken, Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,7 +64,7 @@ ON = "SET default_transaction_read_only = on"
 
 
 def test_everything_can_be_read_and_nothing_written(
-    world: Any,  # noqa: F811
+    world: Any,
     read_only: Switch,
     settings: Any,
     silent_raida: Any,  # noqa: F811
