@@ -3,7 +3,8 @@ Fair scheduling of tasks between wallets, and the limit of open tasks per wallet
 
 A message wakes a worker and names no task. The worker takes the oldest task of the wallet with the fewest running
 tasks; among equals, of the wallet that was served longest ago. A wallet here is the caller: wallets that it manages
-share its turns. A long task cannot be interrupted, so long tasks of one wallet occupy at most all workers but one.
+share its turns. A long task cannot be interrupted, so long tasks of one wallet occupy at most all workers but one; and
+so do peeks, which cost no coins and may be begun without end.
 """
 
 from typing import Final
@@ -11,10 +12,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 
 from lockers import errors
 from lockers.models import LockerTask
-from lockers.states import TaskState
+from lockers.states import TaskKind, TaskState
 from lockers.worker.task_store import Claim, lease
 from wallets.sql_files import load
 
@@ -22,7 +24,7 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('lockers.fair_queu
 _CLAIM_NEXT: Final = load("lockers", "claim_next_task")
 
 
-def _long_ones() -> int:
+def _all_but_one() -> int:
     return max(1, settings.WORKERS - 1)
 
 
@@ -32,7 +34,7 @@ def claim_next() -> Claim | None:
         # Serialises workers, which would otherwise see the same counts and serve the same wallet. The snapshot of the
         # next statement includes what was committed while this one waited.
         cursor.execute(_LOCK)
-        cursor.execute(_CLAIM_NEXT, {"lease": lease().total_seconds(), "long_ones": _long_ones()})
+        cursor.execute(_CLAIM_NEXT, {"lease": lease().total_seconds(), "at_most": _all_but_one()})
         row = cursor.fetchone()
     return None if row is None else Claim(*row)
 
@@ -49,14 +51,14 @@ def give_way(held: Claim) -> bool:
             " AND state = 'running' AND %s <= (SELECT count(*) FROM lockers_lockertask AS other"
             "  WHERE other.state = 'running' AND other.actor_id = task.actor_id AND other.id <> task.id"
             "    AND other.is_long AND other.lease_until > now())",
-            [held.task_id, held.attempt, _long_ones()],
+            [held.task_id, held.attempt, _all_but_one()],
         )
         return bool(cursor.rowcount == 1)
 
 
-def was_long(task_id: UUID) -> bool:
-    """Return whether the task is long, so that another long task of its wallet may have waited for its end."""
-    return LockerTask.objects.filter(pk=task_id, is_long=True).exists()
+def was_bounded(task_id: UUID) -> bool:
+    """Return whether another task of the wallet may have waited for the end of this one: it is long, or a peek."""
+    return LockerTask.objects.filter(Q(is_long=True) | Q(kind=TaskKind.PEEK), pk=task_id).exists()
 
 
 def admit(*, actor_id: UUID) -> None:

@@ -44,8 +44,8 @@ def run(task_id: str | None = None) -> None:
         if task_store.holds(held):
             raise
         _log.info("Task %s was taken over by another worker: %s", task_id, type(error).__name__)
-    if fair_queue.was_long(held.task_id):
-        # A message for another long task of its wallet may have found that task not allowed yet.
+    if fair_queue.was_bounded(held.task_id):
+        # A message for another such task of its wallet may have found that task not allowed yet.
         dispatch.enqueue(held.task_id)
 
 

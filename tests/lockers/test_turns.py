@@ -26,10 +26,12 @@ from wallets import operations as wallets
 from wallets.models import Wallet
 
 
-def begin(wallet: Wallet, number: int = 1, *, is_long: bool = False, **fields: Any) -> list[LockerTask]:
+def begin(
+    wallet: Wallet, number: int = 1, *, kind: TaskKind = TaskKind.TAKE, is_long: bool = False, **fields: Any
+) -> list[LockerTask]:
     return [
         LockerTask.objects.create(
-            kind=TaskKind.PEEK,
+            kind=kind,
             wallet=wallet,
             actor=wallet,
             receipt_id=secrets.token_hex(16),
@@ -113,6 +115,27 @@ def test_one_wallet_has_all_workers_but_one_busy_with_long_tasks(
 
     assert (task := claimed()) is not None
     assert task.pk == long_ones[at_once].pk
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 1), (3, 2)])
+def test_one_wallet_has_all_workers_but_one_busy_with_peeks(
+    workers: int, at_once: int, alice: Wallet, bob: Wallet, settings: Any
+) -> None:
+    settings.WORKERS = workers
+    peeks = begin(alice, 5, kind=TaskKind.PEEK)
+    assert [task.pk for task in (claimed() for _ in range(at_once)) if task] == [task.pk for task in peeks[:at_once]]
+    assert claimed() is None
+    (take,) = begin(alice)
+    (other,) = begin(bob, kind=TaskKind.PEEK)
+    assert [task.pk for task in (claimed(), claimed()) if task] == [other.pk, take.pk]
+    assert claimed() is None
+    assert fair_queue.was_bounded(peeks[0].pk)
+    assert not fair_queue.was_bounded(take.pk)
+
+    end(peeks[0])
+
+    assert (task := claimed()) is not None
+    assert task.pk == peeks[at_once].pk
 
 
 def test_a_task_that_turns_out_to_be_long_gives_way_and_comes_again(alice: Wallet) -> None:
@@ -305,8 +328,8 @@ def test_as_many_calls_of_a_wallet_wait_as_may(alice: Wallet, bob: Wallet, setti
 
 
 def test_what_only_looked_is_deleted_after_a_day(alice: Wallet) -> None:
-    old, young, running = begin(alice, 3)
-    (put,) = begin(alice, state=TaskState.ERROR, step="done", finished_at=Now() - timedelta(days=9))
+    old, young, running = begin(alice, 3, kind=TaskKind.PEEK)
+    (put,) = begin(alice, kind=TaskKind.PEEK, state=TaskState.ERROR, step="done", finished_at=Now() - timedelta(days=9))
     LockerTask.objects.filter(pk=put.pk).update(kind=TaskKind.PUT)
     for task, age in ((old, timedelta(days=1, minutes=1)), (young, timedelta(hours=23))):
         LockerTask.objects.filter(pk=task.pk).update(state=TaskState.ERROR, step="done", finished_at=Now() - age)
