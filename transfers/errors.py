@@ -38,6 +38,7 @@ class TokenElsewhere(DomainError):
     """A listed token is not in the source wallet."""
 
     def __init__(self, token_id: UUID) -> None:
+        self.token_id = token_id
         super().__init__(f"The token {token_id} do not belongs to sender wallet")
 
 
@@ -124,7 +125,8 @@ class CaptureAlreadyIssued(DomainError):
 class ChosenTokenElsewhere(DomainError):
     """A token that a fulfilment names is not in the source wallet."""
 
-    def __init__(self) -> None:
+    def __init__(self, token_id: UUID) -> None:
+        self.token_id = token_id
         # The public service's message says "undefined" instead of the id, and its clients compare it.
         super().__init__("the token:undefined do not belongs to sender walleter")
 

@@ -282,7 +282,7 @@ def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], 
             try:
                 _refuse_tokens(wallet_id=transfer.source_id, token_ids=token_ids)
             except errors.TokenElsewhere as error:
-                raise errors.ChosenTokenElsewhere from error
+                raise errors.ChosenTokenElsewhere(error.token_id) from error
             raise TooFew
     raise errors.TokenReserved(token_ids[0])
 

@@ -19,6 +19,10 @@ class TrustWithOneself(DomainError):
         super().__init__("Requester and requestee cannot be same.")
 
 
+class TrustWithinManagement(DomainError):
+    """One of two wallets manages the other, or a third one manages both: a trust between them adds nothing."""
+
+
 class RequesterNotControlled(DomainError):
     """The caller names a requester that it does not control."""
 

@@ -123,14 +123,22 @@ def describe_wallet(*, actor: Wallet, wallet_id: UUID, **changes: Unpack[wallet_
 
 @retry_on_deadlock
 def request_trust(
-    *, actor: Wallet, request_type: TrustRequestType, requestee: str, requester: str | None = None
+    *,
+    actor: Wallet,
+    request_type: TrustRequestType,
+    requestee: str,
+    requester: str | None = None,
+    within_management: bool = True,
 ) -> queries.TrustRow:
     """
     Request a trust from the wallet `requestee`, for the actor or a wallet that it manages.
 
+    `within_management` permits trusts between a wallet and its manager, and between wallets of one manager.
+
     :raises wallets.errors.WalletNotFound: no such requestee or requester, each by name or id
     :raises trusts.errors.RequesterNotControlled: the actor does not control the requester
     :raises trusts.errors.TrustWithOneself: requester and requestee are one wallet
+    :raises trusts.errors.TrustWithinManagement: one manages the other, or both have one manager
     :raises trusts.errors.TrustAlreadyExists: the same request is open, or one of another type in the opposite direction
     """
     asking = actor if requester is None else wallet_queries.wallet_by_name_or_id(requester)
@@ -141,6 +149,8 @@ def request_trust(
             raise errors.RequesterNotControlled
         if asking.pk == target.pk:
             raise errors.TrustWithOneself
+        if not within_management:
+            _refuse_within_management(asking, target)
         if _is_prevented(actor_id=asking.pk, target_id=target.pk, request_type=request_type):
             raise errors.TrustAlreadyExists
         trust = _create(
@@ -308,6 +318,17 @@ def _is_prevented(*, actor_id: UUID, target_id: UUID, request_type: TrustRequest
         | (Q(actor_id=target_id, target_id=actor_id) & ~Q(request_type=request_type)),
         state__in=OPEN,
     ).exists()
+
+
+def _refuse_within_management(requester: Wallet, requestee: Wallet) -> None:
+    if queries.controls(actor_id=requester.pk, wallet_id=requestee.pk):
+        raise errors.TrustWithinManagement("The requesting wallet already manages the target wallet")
+    if queries.controls(actor_id=requestee.pk, wallet_id=requester.pk):
+        raise errors.TrustWithinManagement("The requesting wallet is managed by the target wallet")
+    if queries.have_one_manager(requester.pk, requestee.pk):
+        raise errors.TrustWithinManagement(
+            "Cannot send trust relationship request to a sub wallet with the same parent"
+        )
 
 
 def _management(trust: Trust) -> tuple[UUID, UUID] | None:

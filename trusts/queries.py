@@ -49,6 +49,17 @@ def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
     )
 
 
+def have_one_manager(one: UUID, other: UUID) -> bool:
+    """Return whether a wallet manages both."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM trusts_power AS one JOIN trusts_power AS other USING (holder_id, power)"
+            " WHERE power = 'manage' AND one.subject_id = %s AND other.subject_id = %s)",
+            [one, other],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def controlled_by(actor_id: UUID) -> Callable[[UUID], bool]:
     """Return a predicate `wallet_id -> bool`: whether this actor controls the wallet."""
     return lambda wallet_id: controls(actor_id=actor_id, wallet_id=wallet_id)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
@@ -17,8 +17,8 @@ from wallets import bearer_tokens, errors, event_sequence, images, names, operat
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
-_SHORTEST_PUBLIC_NAME = 4
-_LONGEST_PUBLIC_NAME = 36
+# Characters of a wallet's name in a login at the public service.
+_PUBLIC_NAME_LENGTHS: Final = (4, 36)
 ANSWERS_ARE_KEPT = timedelta(days=7)
 
 
@@ -183,7 +183,13 @@ def _encoded(password: str) -> str:
 
 
 @sensitive_variables("password", "plaintext")
-def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = None) -> str:
+def authenticate(
+    *,
+    name_or_id: str,
+    password: str,
+    api_key_id: UUID | None = None,
+    name_lengths: tuple[int, int] = _PUBLIC_NAME_LENGTHS,
+) -> str:
     """
     Return a new bearer token for the wallet, good for 365 days.
 
@@ -193,7 +199,7 @@ def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = No
 
     :raises InvalidWalletName: the text can never be a name
     :raises WalletNotFound: no such wallet
-    :raises WalletNameLength: no such wallet, and the text has fewer than 4 or more than 36 characters
+    :raises WalletNameLength: no such wallet, and the text has fewer or more characters than `name_lengths`
     :raises InvalidCredentials: the password is wrong, or the wallet has none
     :raises ApiKeyEnded: the API key was revoked or has expired
     """
@@ -202,13 +208,12 @@ def authenticate(*, name_or_id: str, password: str, api_key_id: UUID | None = No
     except errors.WalletNotFound:
         passwords.verify(password, "")
         # The public service refuses shorter and longer names with this message; stored names may be either.
-        if len(name_or_id) < _SHORTEST_PUBLIC_NAME:
+        shortest, longest = name_lengths
+        if len(name_or_id) < shortest:
+            raise errors.WalletNameLength(f'"wallet" length must be at least {shortest} characters long') from None
+        if len(name_or_id) > longest:
             raise errors.WalletNameLength(
-                f'"wallet" length must be at least {_SHORTEST_PUBLIC_NAME} characters long'
-            ) from None
-        if len(name_or_id) > _LONGEST_PUBLIC_NAME:
-            raise errors.WalletNameLength(
-                f'"wallet" length must be less than or equal to {_LONGEST_PUBLIC_NAME} characters long'
+                f'"wallet" length must be less than or equal to {longest} characters long'
             ) from None
         raise
     stored = wallet.password

@@ -86,6 +86,7 @@ STATUSES: Final[dict[type[DomainError], int]] = {
     lockers_errors.DownloadFailed: 500,
     trusts_errors.TrustAlreadyExists: 403,
     trusts_errors.TrustWithOneself: 422,
+    trusts_errors.TrustWithinManagement: 409,
     trusts_errors.RequesterNotControlled: 403,
     trusts_errors.TrustNotAnswerable: 403,
     trusts_errors.TrustNotCancellable: 403,

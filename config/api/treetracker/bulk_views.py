@@ -7,7 +7,7 @@ from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Refusal, describe
 from config.api.parsers import FormParser, form_of
-from config.api.treetracker import bulk_serializers
+from config.api.treetracker import bulk_serializers, v2
 from config.api.views import ApiViewSet
 from transfers import bulk, errors
 from wallets import errors as wallet_errors
@@ -111,4 +111,4 @@ class BatchViewSet(ApiViewSet):
 def _check_access(request: Request) -> None:
     found = credentials_of(request._request)
     if found is None or not found.api_key_may_batch:
-        raise _NO_ACCESS
+        raise RequestRefused(*v2.BATCH_REFUSED) if v2.is_v2(request) else _NO_ACCESS

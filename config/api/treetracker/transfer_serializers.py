@@ -35,6 +35,32 @@ BUNDLE: Final = Shape(
     }
 )
 LIST: Final = Shape({"tokens": _TOKENS, **_PARTIES})
+
+
+class PartyOfV2(Text):
+    """The name or the id of a wallet, with v2's message for another type."""
+
+    def read(self, path: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise Invalid(f'"{path}" must be one of [string]')
+        return super().read(path, value)
+
+
+class ClaimOfV2(Unset):
+    """As `Unset`, with v2's message for another type."""
+
+    def read(self, path: str, value: Any) -> bool:
+        Flag(from_text=True).read(path, value)
+        return super().read(path, value.lower() if isinstance(value, str) else value)
+
+
+_PARTIES_OF_V2: Final[Mapping[str, Field]] = {
+    "sender_wallet": PartyOfV2(),
+    "receiver_wallet": PartyOfV2(),
+    "claim": ClaimOfV2(),
+}
+BUNDLE_OF_V2: Final = Shape({**BUNDLE.fields, **_PARTIES_OF_V2})
+LIST_OF_V2: Final = Shape({**LIST.fields, **_PARTIES_OF_V2})
 IMPLICIT: Final = Shape({"implicit": Flag(from_text=True)})
 EXPLICIT: Final = Shape({"tokens": _TOKENS})
 EMPTY: Final = Shape({})
@@ -94,9 +120,10 @@ MOVEMENT_EXAMPLE: Final = {
 }
 
 
-def read_transfer(body: Any) -> dict[str, Any]:
+def read_transfer(body: Any, *, is_v2: bool = False) -> dict[str, Any]:
     """Read the body of `POST /transfers`: the result holds `tokens` or `bundle`, never both."""
-    return (LIST if isinstance(body, dict) and "tokens" in body else BUNDLE).read_body(body)
+    bundle, listed = (BUNDLE_OF_V2, LIST_OF_V2) if is_v2 else (BUNDLE, LIST)
+    return (listed if isinstance(body, dict) and "tokens" in body else bundle).read_body(body)
 
 
 def read_fulfillment(body: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class TransferViewSet(ApiViewSet):
         201: completed, the tokens are there. 202: the other side has to answer. It is `pending` (the receiver accepts)
         if the caller controls the sender, and `requested` (the sender fulfils) if it controls the receiver.
         """
-        values = transfer_serializers.read_transfer(request.data)
+        values = transfer_serializers.read_transfer(request.data, is_v2=v2.is_v2(request))
         wish = {
             "actor": caller(request),
             "sender": values["sender_wallet"],
@@ -203,7 +203,7 @@ class TransferViewSet(ApiViewSet):
             errors.TokensAlreadyNamed(),
             errors.TooFewTokens(2),
             errors.TooManyTokens(2),
-            errors.ChosenTokenElsewhere(),
+            errors.ChosenTokenElsewhere(_NOBODY),
             *_NOT_FREE,
             Invalid('"implicit" is required'),
         ],

@@ -151,6 +151,7 @@ class TrustViewSet(ApiViewSet):
             request_type=values["trust_request_type"],
             requestee=values["requestee_wallet"],
             requester=values.get("requester_wallet"),
+            within_management=not v2.is_v2(request),
         )
         return _answer(request, row)
 
@@ -179,7 +180,7 @@ class TrustViewSet(ApiViewSet):
     )
     def accept(self, request: Request, trust_relationship_id: str) -> Response:
         trust_serializers.EMPTY.read_body(request.data)
-        parsed = _answerable(trust_relationship_id, TrustEvent.ACCEPT)
+        parsed = _answerable(request, trust_relationship_id, TrustEvent.ACCEPT)
         return _answer(request, operations.accept_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
@@ -191,7 +192,7 @@ class TrustViewSet(ApiViewSet):
     def decline(self, request: Request, trust_relationship_id: str) -> Response:
         """For who controls the requestee. Who controls the requester alone deletes the relationship by this."""
         trust_serializers.EMPTY.read_body(request.data)
-        parsed = _answerable(trust_relationship_id, TrustEvent.DECLINE)
+        parsed = _answerable(request, trust_relationship_id, TrustEvent.DECLINE)
         return _answer(request, operations.decline_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
@@ -205,10 +206,12 @@ class TrustViewSet(ApiViewSet):
         return _answer(request, operations.delete_trust(actor=caller(request), trust_id=parsed))
 
 
-def _answerable(text: str, event: TrustEvent) -> UUID:
+def _answerable(request: Request, text: str, event: TrustEvent) -> UUID:
+    if v2.is_v2(request):
+        return path_id("trust_relationship_id", text)
     parsed = names.parse_uuid(text)
     if parsed is None:
-        # The public service refuses a malformed id with the message for a missing trust.
+        # The public service's first version refuses a malformed id with the message for a missing trust.
         raise errors.TrustNotAnswerable(event.value)
     return parsed
 

@@ -36,18 +36,31 @@ REPLACED: Final[Mapping[str, Mapping[str, str]]] = {
     "BatchViewSet.transfer": {"message": "Batch transfer successful"},
 }
 
-# Names of ids in paths, in messages about them.
-PATH_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "TokenViewSet.retrieve": {"token_id": "id"},
-    "HistoryViewSet.list": {"token_id": "id"},
-    "TrustViewSet.retrieve": {"trust_relationship_id": "trustRelationshipId"},
-    "TrustViewSet.destroy": {"trust_relationship_id": "trustRelationshipId"},
+_TOKEN_ID: Final = {'"token_id"': '"id"'}
+_TRUST_ID: Final = {'"trust_relationship_id"': '"trustRelationshipId"'}
+_NO_TABLE: Final = {"Only csv files are supported": "Only CSV files are supported."}
+# Texts in messages about invalid values, by action.
+INVALID: Final[Mapping[str, Mapping[str, str]]] = {
+    "TokenViewSet.retrieve": _TOKEN_ID,
+    "HistoryViewSet.list": _TOKEN_ID,
+    "TrustViewSet.retrieve": _TRUST_ID,
+    "TrustViewSet.accept": _TRUST_ID,
+    "TrustViewSet.decline": _TRUST_ID,
+    "TrustViewSet.destroy": _TRUST_ID,
+    "BatchViewSet.create_wallets": _NO_TABLE,
+    "BatchViewSet.transfer": _NO_TABLE,
 }
+
+# Characters of the name of a login that names no wallet: with others it is 422.
+LOGIN_NAME_LENGTHS: Final = (3, 55)
+# An API key without access to batches.
+BATCH_REFUSED: Final = (401, "Invalid API access, no permission to access this endpoint")
 
 
 class Refusal(NamedTuple):
     """
-    How an error is answered. `text` replaces the message; with a `pattern`, parts of it are kept as in `re.sub`.
+    How an error is answered. `text` replaces the message; with a `pattern`, parts of it are kept as in `re.sub`. A name
+    in braces is an attribute of the error.
 
     Without a `status` or a `text`, those of the first version stay.
     """
@@ -66,11 +79,15 @@ REFUSALS: Final[Mapping[type[DomainError], Refusal]] = {
     wallets_errors.TokenNotFound: Refusal(None, "Can not find token by id: ", "can not found token by id:"),
     wallets_errors.TokenNotVisible: Refusal(403),
     trusts_errors.TrustAlreadyExists: Refusal(409),
+    trusts_errors.TrustNotFound: Refusal(
+        None, "Cannot find trust relationship by id: ", "Can not found wallet_trust by id:"
+    ),
     trusts_errors.TrustNotAnswerable: Refusal(
         404, "No such trust relationship exists or it is not associated with the current wallet."
     ),
     transfers_errors.InsufficientTokens: Refusal(409),
     transfers_errors.TokenElsewhere: Refusal(None, "does not belong to the sender", "do not belongs to sender"),
+    transfers_errors.ChosenTokenElsewhere: Refusal(text="the token:{token_id} does not belong to the sender wallet"),
     transfers_errors.TokenReserved: Refusal(
         None,
         " cannot be transferred for some reason--for example, it is part of another pending transfer",
@@ -87,6 +104,7 @@ REFUSALS: Final[Mapping[type[DomainError], Refusal]] = {
     transfers_errors.TooFewTokens: Refusal(409),
     transfers_errors.TooManyTokens: Refusal(409),
     transfers_errors.BatchUncovered: Refusal(409, "Sender does not have enough tokens."),
+    transfers_errors.RowInvalid: Refusal(None, r"\g<0>.", r"^sender_wallet is required for transfer$"),
 }
 _NOT_YOURS: Final = Refusal(422, "You do not have permission to update this wallet")
 # Errors of single actions, which come first.
@@ -104,6 +122,11 @@ REFUSALS_OF: Final[Mapping[str, Mapping[type[DomainError], Refusal]]] = {
     },
 }
 
+# Fields of answers that list errors.
+LISTED: Final[Mapping[str, Mapping[str, type[DomainError]]]] = {
+    "BatchViewSet.create_wallets": {"wallets_already_exists": wallets_errors.WalletNameTaken},
+}
+
 # A missing or invalid bearer token, and the message about a missing one.
 BEARER_REFUSED: Final = 401
 BEARER_MISSING: Final = "ERROR: Authentication, no token supplied for protected path"
@@ -115,20 +138,26 @@ def is_v2(request: HttpRequest | Request) -> bool:
     return match is not None and NAMESPACE in match.namespaces
 
 
+def _retold(found: Refusal, message: str, **values: object) -> str:
+    return message if found.text is None else re.sub(found.pattern, found.text.format(**values), message, count=1)
+
+
 def refusal(action: str, error: DomainError, *, status: int, message: str) -> tuple[int, str]:
     """Return status and message of an error below `/wallet/v2`, from those of the first version."""
+    if isinstance(error, transfers_errors.RowsRefused) and len(error.problems) == 1:
+        # Answered as if the row were sent alone.
+        [error] = error.problems.values()
     for table in (REFUSALS_OF.get(action, {}), REFUSALS):
         for kind in type(error).__mro__:
             if (found := table.get(kind)) is not None:
-                text = message if found.text is None else re.sub(found.pattern, found.text, message, count=1)
-                return found.status or status, text
+                return found.status or status, _retold(found, message, **vars(error))
     return status, message
 
 
 def invalid(action: str, message: str) -> str:
     """Return the message of an invalid request below `/wallet/v2`, from that of the first version."""
-    for name, renamed in PATH_NAMES.get(action, {}).items():
-        message = message.replace(f'"{name}" must be a valid GUID', f'"{renamed}" must be a valid GUID')
+    for text, other in INVALID.get(action, {}).items():
+        message = message.replace(text, other)
     return message
 
 
@@ -139,4 +168,6 @@ def success(action: str, status: int, body: Any) -> tuple[int, Any]:
     if isinstance(body, Mapping) and (action in RENAMED or action in REPLACED):
         names, values = RENAMED.get(action, {}), REPLACED.get(action, {})
         body = {names.get(name, name): values.get(name, value) for name, value in body.items()}
+        for name, kind in LISTED.get(action, {}).items():
+            body[name] = [_retold(REFUSALS[kind], text) for text in body[name]]
     return status, body

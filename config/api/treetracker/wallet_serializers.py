@@ -1,5 +1,6 @@
 """Request and response bodies of wallets and tokens; fields are in the order of the public service."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from config.api.openapi import LATER_PAGE
 from config.api.pagination import Later, Order, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Moment, Shape, Text
 from trusts.queries import WalletOrder, WalletScope, WalletSelection
-from wallets import passwords
+from wallets import names, passwords
 from wallets.models import LONGEST_ABOUT, Wallet
 
 
@@ -51,6 +52,24 @@ class Description(Text):
 
 CREDENTIALS: Final = Shape({"wallet": Text(), "password": Password()})
 NEW_WALLET: Final = Shape({"wallet": Text(), "about": Text(maximum=LONGEST_ABOUT, required=False)})
+
+
+@dataclass(frozen=True)
+class NameOfV2(Text):
+    """The name of a new wallet at v2, which permits few characters."""
+
+    minimum: int = names.MINIMUM_LENGTH
+    maximum: int | None = names.MAXIMUM_LENGTH
+
+    def read(self, path: str, value: Any) -> str:
+        name = super().read(path, value)
+        if not _NAME_OF_V2.fullmatch(name):
+            raise Invalid(f"{path} can only contain numbers, letters and the - . @ symbols")
+        return name
+
+
+_NAME_OF_V2: Final = re.compile(r"[A-Za-z0-9.@-]+")
+NEW_WALLET_OF_V2: Final = Shape({**NEW_WALLET.fields, "wallet": NameOfV2()})
 WALLET_CHANGES: Final = Shape(
     {
         "display_name": Description(minimum=2, maximum=30, required=False),

@@ -71,7 +71,10 @@ class AuthViewSet(ApiViewSet):
             api_key_id=api_key_id(request),
         ):
             token = operations.authenticate(
-                name_or_id=values["wallet"], password=values["password"], api_key_id=api_key_id(request)
+                name_or_id=values["wallet"],
+                password=values["password"],
+                api_key_id=api_key_id(request),
+                **({"name_lengths": v2.LOGIN_NAME_LENGTHS} if v2.is_v2(request) else {}),
             )
         return Response({"token": token})
 
@@ -124,7 +127,8 @@ class WalletViewSet(ApiViewSet):
         tag="wallets",
     )
     def create(self, request: Request) -> Response:
-        values = wallet_serializers.NEW_WALLET.read_body(request.data)
+        shape = wallet_serializers.NEW_WALLET_OF_V2 if v2.is_v2(request) else wallet_serializers.NEW_WALLET
+        values = shape.read_body(request.data)
         created = trust_operations.open_managed_wallet(
             actor=caller(request), name=values["wallet"], about=values.get("about", "")
         )
