@@ -1,13 +1,38 @@
 """Operations on the coins of a wallet."""
 
+from typing import Any, Final
+
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.authentication import caller
-from config.api.cloudcoin import coin_serializers, examples, task_serializers
+from config.api.cloudcoin import examples, task_serializers
 from config.api.cloudcoin.base import COIN_ERRORS, TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
+from config.api.cloudcoin.fields import NAME, TAG, Amount, Denomination
+from config.api.validation import Shape
 from lockers import errors
 from lockers.operations import break_coin, echo, find, fix, health, transfer
+
+_NAMED: Final = Shape({"name": NAME})
+_BREAK: Final = Shape({"name": NAME, "denomination": Denomination()})
+_TRANSFER: Final = Shape({"srcname": NAME, "dstname": NAME, "amount": Amount(), "tag": TAG})
+
+
+def _of_a_wallet(summary: str, operation: Any, *refusals: errors.LockerError) -> Any:
+    """Return the action that starts an operation on the coins of the wallet that the body names."""
+
+    def action(view: "CoinViewSet", request: Request) -> Response:
+        name = _NAMED.read_body(request.data)["name"]
+        return Response(task_serializers.started(operation.start(actor=caller(request), name=name)))
+
+    return describe(
+        summary,
+        body=_NAMED,
+        body_examples={"Request": {"name": "alice"}},
+        answer=examples.STARTED,
+        refusals=[*WALLET_ERRORS, *refusals, TOO_MANY_TASKS],
+        tag="coins",
+    )(action)
 
 
 class CoinViewSet(LockersViewSet):
@@ -17,14 +42,14 @@ class CoinViewSet(LockersViewSet):
 
     @describe(
         "Move coins to another wallet",
-        body=coin_serializers.TRANSFER,
+        body=_TRANSFER,
         body_examples={"Request": {"srcname": "alice", "dstname": "bob", "amount": 20, "tag": "rent"}},
         answer=examples.TRANSFERRED,
         refusals=[*WALLET_ERRORS, *COIN_ERRORS, errors.SameWallets(), errors.ReceiverNotTrusting("alice", "bob")],
         tag="coins",
     )
     def transfer(self, request: Request) -> Response:
-        values = coin_serializers.TRANSFER.read_body(request.data)
+        values = _TRANSFER.read_body(request.data)
         begun = transfer.start(
             actor=caller(request),
             source=values["srcname"],
@@ -34,49 +59,17 @@ class CoinViewSet(LockersViewSet):
         )
         return Response(task_serializers.done(begun))
 
-    @describe(
-        "Look for coins in limbo",
-        body=coin_serializers.FIND,
-        body_examples={"Request": {"name": "alice"}},
-        answer=examples.STARTED,
-        refusals=[*WALLET_ERRORS, errors.NothingToFind("No coin of this wallet is in limbo"), TOO_MANY_TASKS],
-        tag="coins",
-    )
-    def find(self, request: Request) -> Response:
-        values = coin_serializers.FIND.read_body(request.data)
-        return Response(task_serializers.started(find.start(actor=caller(request), name=values["name"])))
-
-    @describe(
+    find = _of_a_wallet("Look for coins in limbo", find, errors.NothingToFind("No coin of this wallet is in limbo"))
+    fix = _of_a_wallet(
         "Fix coins that some servers do not accept",
-        body=coin_serializers.FIX,
-        body_examples={"Request": {"name": "alice"}},
-        answer=examples.STARTED,
-        refusals=[
-            *WALLET_ERRORS,
-            errors.NothingToFix("Every free coin of this wallet is accepted by all servers"),
-            TOO_MANY_TASKS,
-        ],
-        tag="coins",
+        fix,
+        errors.NothingToFix("Every free coin of this wallet is accepted by all servers"),
     )
-    def fix(self, request: Request) -> Response:
-        values = coin_serializers.FIX.read_body(request.data)
-        return Response(task_serializers.started(fix.start(actor=caller(request), name=values["name"])))
-
-    @describe(
-        "Check which servers accept the coins of a wallet",
-        body=coin_serializers.HEALTH,
-        body_examples={"Request": {"name": "alice"}},
-        answer=examples.STARTED,
-        refusals=[*WALLET_ERRORS, TOO_MANY_TASKS],
-        tag="coins",
-    )
-    def health(self, request: Request) -> Response:
-        values = coin_serializers.HEALTH.read_body(request.data)
-        return Response(task_serializers.started(health.start(actor=caller(request), name=values["name"])))
+    health = _of_a_wallet("Check which servers accept the coins of a wallet", health)
 
     @describe(
         "Break a coin into ten smaller ones",
-        body=coin_serializers.BREAK,
+        body=_BREAK,
         body_examples={"Request": {"name": "alice", "denomination": "10"}},
         answer=examples.STARTED,
         refusals=[
@@ -87,12 +80,8 @@ class CoinViewSet(LockersViewSet):
         tag="coins",
     )
     def break_coin(self, request: Request) -> Response:
-        values = coin_serializers.BREAK.read_body(request.data)
-        begun = break_coin.start(
-            actor=caller(request),
-            name=values["name"],
-            denomination=values["denomination"],
-        )
+        values = _BREAK.read_body(request.data)
+        begun = break_coin.start(actor=caller(request), name=values["name"], denomination=values["denomination"])
         return Response(task_serializers.started(begun))
 
     @describe(

@@ -1,6 +1,7 @@
 """Exports of coins to files."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, export_serializers, task_serializers
+from config.api.cloudcoin import examples, task_serializers
 from config.api.cloudcoin.base import (
     COIN_ERRORS,
     DEFAULT_LIMIT,
@@ -21,12 +22,54 @@ from config.api.cloudcoin.base import (
     describe,
     list_position,
 )
+from config.api.cloudcoin.fields import NAME, TAG, Amount, coins, seconds
 from config.api.errors import Invalid
-from config.api.validation import Guid
+from config.api.validation import Flag, Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import export
+from lockers.queries import ExportView
 from lockers.states import FileType
 from wallets import names
+
+EXPORT: Final = Shape(
+    {
+        "name": NAME,
+        "amount": Amount(required=False),
+        "all": Flag(required=False),
+        "tag": TAG,
+        "type": Text(choices=tuple(FileType)),
+    }
+)
+
+
+def amount_or_all(values: Mapping[str, Any]) -> int | None:
+    """
+    Return the units to export, or None for all.
+
+    :raises Invalid: neither or both are asked for
+    """
+    if ("amount" in values) == values.get("all", False):
+        raise Invalid('Either "amount" is required, or "all" must be true')
+    return values.get("amount")
+
+
+def export_body(each: ExportView) -> dict[str, Any]:
+    row = each.export
+    return {
+        "id": str(row.pk),
+        "wallet": row.wallet.name,
+        "type": row.type,
+        "file": row.file_name,
+        "tag": row.task.tag,
+        "amount": coins(row.task.amount or 0),
+        "coins": row.coin_count,
+        "remaining": coins(each.units),
+        "fetched": row.fetched,
+        "confirmed": seconds(row.confirmed_at),
+        "created": seconds(row.created_at),
+        "receipt_id": row.task.receipt_id,
+    }
+
 
 _EXPORT_PATH: Final = {"export_id": Guid()}
 # A .stack is JSON, but no client should parse it as a response body.
@@ -45,7 +88,7 @@ class ExportViewSet(LockersViewSet):
 
     @describe(
         "Export coins to a file",
-        body=export_serializers.EXPORT,
+        body=EXPORT,
         body_examples={
             "Amount": {"name": "alice", "amount": 20, "type": "bin", "tag": "backup"},
             "Everything": {"name": "alice", "all": True, "type": "stack"},
@@ -55,11 +98,11 @@ class ExportViewSet(LockersViewSet):
         tag="coins",
     )
     def create(self, request: Request) -> Response:
-        values = export_serializers.EXPORT.read_body(request.data)
+        values = EXPORT.read_body(request.data)
         begun = export.start(
             actor=caller(request),
             name=values["name"],
-            units=export_serializers.amount_or_all(values),
+            units=amount_or_all(values),
             file_type=FileType(values["type"]),
             tag=values.get("tag", ""),
         )
@@ -74,7 +117,7 @@ class ExportViewSet(LockersViewSet):
         return page.response(
             "exports",
             rows,
-            write=export_serializers.export,
+            write=export_body,
             position=lambda row: [row.export.created_at.isoformat(), str(row.export.pk)],
         )
 
@@ -82,9 +125,7 @@ class ExportViewSet(LockersViewSet):
         "Show an export", answer=examples.EXPORT, path=_EXPORT_PATH, refusals=[errors.ExportNotFound()], tag="coins"
     )
     def retrieve(self, request: Request, export_id: str) -> Response:
-        return Response(
-            export_serializers.export(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id)))
-        )
+        return Response(export_body(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id))))
 
     @describe(
         "Fetch the file of an export",
@@ -111,9 +152,7 @@ class ExportViewSet(LockersViewSet):
         tag="coins",
     )
     def confirm(self, request: Request, export_id: str) -> Response:
-        return Response(
-            export_serializers.export(export.confirm(actor=caller(request), export_id=_export_id(export_id)))
-        )
+        return Response(export_body(export.confirm(actor=caller(request), export_id=_export_id(export_id))))
 
     @describe(
         "Take the coins of an export back",

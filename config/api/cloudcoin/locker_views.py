@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, fields, locker_serializers, task_serializers
+from config.api.cloudcoin import examples, fields, task_serializers
 from config.api.cloudcoin.base import (
     CODE_ERRORS,
     COIN_ERRORS,
@@ -27,10 +27,39 @@ from config.api.cloudcoin.base import (
     describe,
     list_position,
 )
-from config.api.validation import Guid
+from config.api.cloudcoin.fields import CODE, NAME, TAG, Amount, coins, seconds
+from config.api.validation import Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import peek, put, take
+from lockers.queries import LockerContents
 from wallets import names
+
+PUT: Final = Shape(
+    {
+        "name": NAME,
+        "amount": Amount(),
+        "tag": TAG,
+        "transmit_code": Text(maximum=1000, required=False),
+    }
+)
+TAKE: Final = Shape({"name": NAME, "tag": TAG})
+TAKE_WITH_CODE: Final = Shape({"name": NAME, "transmit_code": CODE, "tag": TAG})
+PEEK: Final = Shape({"transmit_code": CODE})
+
+
+def locker(each: LockerContents) -> dict[str, Any]:
+    return {
+        "id": str(each.locker.pk),
+        "wallet": each.locker.wallet.name,
+        "state": each.locker.state,
+        "tag": each.locker.tag,
+        "amount": coins(each.locker.amount),
+        "remaining": coins(each.units),
+        "coins": each.coins,
+        "created": seconds(each.locker.created_at),
+        "changed": seconds(each.locker.changed_at),
+    }
+
 
 _CODE_PATH: Final = {"code": fields.CODE}
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
@@ -51,20 +80,20 @@ class LockerViewSet(LockersViewSet):
         return page.response(
             "lockers",
             rows,
-            write=locker_serializers.locker,
+            write=locker,
             position=lambda row: [row.locker.created_at.isoformat(), str(row.locker.pk)],
         )
 
     @describe(
         "Put coins into a locker",
-        body=locker_serializers.PUT,
+        body=PUT,
         body_examples={"Request": _PUT_EXAMPLE},
         answer=examples.STARTED,
         refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE],
         tag="lockers",
     )
     def put_coins(self, request: Request) -> Response:
-        values = locker_serializers.PUT.read_body(request.data)
+        values = PUT.read_body(request.data)
         begun = put.start(
             actor=caller(request),
             name=values["name"],
@@ -103,20 +132,20 @@ class LockerViewSet(LockersViewSet):
 
     @describe(
         "Begin to look into a locker, its code in the body",
-        body=locker_serializers.PEEK,
+        body=PEEK,
         body_examples={"Request": {"transmit_code": examples.CODE}},
         answer=examples.STARTED,
         refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek_with_body(self, request: Request) -> Response:
-        values = locker_serializers.PEEK.read_body(request.data)
+        values = PEEK.read_body(request.data)
         begun = peek.start(actor=caller(request), code=values["transmit_code"], address=address_of(request))
         return Response(task_serializers.started(begun))
 
     @describe(
         "Take the coins out of a locker",
-        body=locker_serializers.TAKE,
+        body=TAKE,
         body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
         answer=examples.STARTED,
         path=_CODE_PATH,
@@ -124,19 +153,19 @@ class LockerViewSet(LockersViewSet):
         tag="lockers",
     )
     def take(self, request: Request, code: str) -> Response:
-        values = locker_serializers.TAKE.read_body(request.data)
+        values = TAKE.read_body(request.data)
         return self._take(request, {**values, "transmit_code": fields.CODE.read("code", code)})
 
     @describe(
         "Take the coins out of a locker, its code in the body",
-        body=locker_serializers.TAKE_WITH_CODE,
+        body=TAKE_WITH_CODE,
         body_examples={"Request": _TAKE_EXAMPLE},
         answer=examples.STARTED,
         refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def take_with_body(self, request: Request) -> Response:
-        return self._take(request, locker_serializers.TAKE_WITH_CODE.read_body(request.data))
+        return self._take(request, TAKE_WITH_CODE.read_body(request.data))
 
     def _take(self, request: Request, values: dict[str, Any]) -> Response:
         begun = take.start(

@@ -1,18 +1,66 @@
 """Wallets and the coins in them."""
 
-from typing import Final
+from typing import Any, Final
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, wallet_serializers
+from config.api.cloudcoin import examples
 from config.api.cloudcoin.base import DEFAULT_LIMIT, PAGE, WALLET_ERRORS, LockersViewSet, describe
-from config.api.validation import Text
+from config.api.cloudcoin.fields import coins, denominations
+from config.api.validation import Shape, Text
 from lockers import queries
+from lockers.models import StatementLine
+from lockers.queries import Contents, Statement
 from trusts import operations as trusts
 from wallets import errors as wallet_errors
+
+NEW_WALLET: Final = Shape(
+    {
+        "name": Text(),
+        # Clients of seed 000 send both fields. They must be empty: wallets have no email or password here.
+        "email": Text(maximum=0, may_be_empty=True, required=False),
+        "password": Text(maximum=0, may_be_empty=True, required=False),
+    }
+)
+
+
+def wallet(contents: Contents) -> dict[str, Any]:
+    return {
+        "name": contents.wallet.name,
+        "balance": coins(contents.balance),
+        "denominations": denominations(contents.denominations),
+        "contents": {
+            grade: {"coins": number, "total": coins(units)} for grade, (number, units) in contents.grades.items()
+        },
+    }
+
+
+def wallet_with_transactions(contents: Contents, found: Statement) -> dict[str, Any]:
+    return {**wallet(contents), "transactions": [statement_line(line) for line in found.lines]}
+
+
+def statement_head(found: Statement) -> dict[str, Any]:
+    return {"name": found.wallet.name, "balance": coins(found.balance), "reserved": coins(found.reserved)}
+
+
+def statement_line(line: StatementLine) -> dict[str, Any]:
+    """Return one entry of the account statement, with the field names of the RAIDA protocol, section 9."""
+    details = {"number": line.number, "task_id": str(line.task_id)}
+    if line.other_wallet is not None:
+        details["wallet"] = line.other_wallet.name
+    return {
+        "amount": coins(int(line.amount)),
+        "message": line.task.tag,
+        "type": line.type,
+        "datetime": line.created_at,
+        "receiptid": line.task.receipt_id,
+        "details": details,
+        "running_balance": coins(int(line.running_balance)),
+    }
+
 
 # The number of newest transactions in the response of a wallet; the statement has all.
 _NEWEST: Final = 20
@@ -24,11 +72,11 @@ class WalletViewSet(LockersViewSet):
     @describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:
         found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
-        return Response({"wallets": [wallet_serializers.wallet(each) for each in found]})
+        return Response({"wallets": [wallet(each) for each in found]})
 
     @describe(
         "Open a wallet for coins that the caller manages",
-        body=wallet_serializers.NEW_WALLET,
+        body=NEW_WALLET,
         body_examples={"Request": {"name": "sapling"}},
         answer=examples.WALLET,
         refusals=[
@@ -42,9 +90,9 @@ class WalletViewSet(LockersViewSet):
         tag="coins",
     )
     def open_wallet(self, request: Request) -> Response:
-        values = wallet_serializers.NEW_WALLET.read_body(request.data)
+        values = NEW_WALLET.read_body(request.data)
         opened = trusts.open_managed_wallet(actor=caller(request), name=values["name"])
-        return Response(wallet_serializers.wallet(queries.contents_of(wallet_list=[opened])[0]))
+        return Response(wallet(queries.contents_of(wallet_list=[opened])[0]))
 
     @describe(
         "Show the coins of a wallet",
@@ -57,7 +105,7 @@ class WalletViewSet(LockersViewSet):
         wallet = queries.wallet_of(actor=caller(request), name=name)
         contents = queries.contents_of(wallet_list=[wallet])[0]
         newest = queries.statement_of(wallet=wallet, limit=_NEWEST)
-        return Response(wallet_serializers.wallet_with_transactions(contents, newest))
+        return Response(wallet_with_transactions(contents, newest))
 
     @describe(
         "Show the statement of a wallet",
@@ -73,8 +121,6 @@ class WalletViewSet(LockersViewSet):
         found = queries.statement_of(
             wallet=wallet, limit=page.fetch, offset=page.offset, before=page.position[0] if page.position else None
         )
-        response = page.response(
-            "transactions", found.lines, write=wallet_serializers.statement_line, position=lambda line: [line.number]
-        )
-        response.data = wallet_serializers.statement_head(found) | response.data
+        response = page.response("transactions", found.lines, write=statement_line, position=lambda line: [line.number])
+        response.data = statement_head(found) | response.data
         return response
