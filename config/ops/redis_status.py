@@ -1,6 +1,8 @@
 """
 The Redis-protocol server: its URL for Celery, write check, heartbeats, queue length and counters. Works without Django.
 
+Each function that asks the server raises BrokerSilent if it does not answer, and BrokerRefuses if it refuses.
+
 Heartbeats: a worker's main process writes one every two seconds, however busy its children are. Beat records each
 heartbeat task that it publishes, and the worker that processes the task records it too: this shows that beat, broker
 and worker work together, and is late while all children are busy.
@@ -103,7 +105,6 @@ def check_write(url: str) -> None:
     Write a probe value.
 
     :raises BrokerRefuses: for example: out of memory, a read-only replica, a full disk
-    :raises BrokerSilent: no answer
     """
     _ask(url, lambda client: client.set(PROBE_KEY, str(time.time()), ex=60))
 
@@ -123,56 +124,32 @@ def why_refused(error: redis.ResponseError) -> str:
 
 
 def record_heartbeat(url: str) -> None:
-    """
-    Record that a worker processed a heartbeat task.
-
-    :raises BrokerSilent: no answer
-    """
+    """Record that a worker processed a heartbeat task."""
     _ask(url, lambda client: client.set(HEARTBEAT_KEY, str(time.time())))
 
 
 def last_heartbeat(url: str) -> float:
-    """
-    Return when a worker last processed a heartbeat task, in seconds since the epoch; 0 for never.
-
-    :raises BrokerSilent: no answer
-    """
+    """Return when a worker last processed a heartbeat task, in seconds since the epoch; 0 for never."""
     return _ask(url, lambda client: float(client.get(HEARTBEAT_KEY) or 0))
 
 
 def record_published(url: str) -> None:
-    """
-    Record that beat published a heartbeat task.
-
-    :raises BrokerSilent: no answer
-    """
+    """Record that beat published a heartbeat task."""
     _ask(url, lambda client: client.set(PUBLISHED_KEY, str(time.time())))
 
 
 def last_published(url: str) -> float:
-    """
-    Return when beat last published a heartbeat task, in seconds since the epoch; 0 for never.
-
-    :raises BrokerSilent: no answer
-    """
+    """Return when beat last published a heartbeat task, in seconds since the epoch; 0 for never."""
     return _ask(url, lambda client: float(client.get(PUBLISHED_KEY) or 0))
 
 
 def record_worker(url: str, name: str) -> None:
-    """
-    Record a heartbeat of the worker with this name.
-
-    :raises BrokerSilent: no answer
-    """
+    """Record a heartbeat of the worker with this name."""
     _ask(url, lambda client: client.hset(WORKERS_KEY, name, str(time.time())))
 
 
 def workers(url: str) -> dict[str, float]:
-    """
-    Return the last heartbeat of each worker, in seconds since the epoch, and remove workers silent for an hour.
-
-    :raises BrokerSilent: no answer
-    """
+    """Return the last heartbeat of each worker, in seconds since the epoch, and remove workers silent for an hour."""
 
     def ask(client: redis.Redis) -> dict[str, float]:
         seen = {name.decode(): float(at) for name, at in client.hgetall(WORKERS_KEY).items()}  # type: ignore[union-attr]
@@ -185,11 +162,7 @@ def workers(url: str) -> dict[str, float]:
 
 
 def queue(url: str) -> tuple[int, int]:
-    """
-    Return the numbers of waiting and of unacknowledged messages.
-
-    :raises BrokerSilent: no answer
-    """
+    """Return the numbers of waiting and of unacknowledged messages."""
     return _ask(
         url,
         lambda client: (
@@ -200,11 +173,7 @@ def queue(url: str) -> tuple[int, int]:
 
 
 def add_up(url: str, key: str, amounts: Mapping[str, int]) -> None:
-    """
-    Add the amounts to the counters of this key, atomically.
-
-    :raises BrokerSilent: no answer; whether they were added is unknown
-    """
+    """Add the amounts to the counters of this key, atomically; after BrokerSilent it is unknown whether they were."""
 
     def ask(client: redis.Redis) -> None:
         with client.pipeline(transaction=True) as pipeline:
@@ -216,11 +185,7 @@ def add_up(url: str, key: str, amounts: Mapping[str, int]) -> None:
 
 
 def sums(url: str, key: str) -> dict[str, int]:
-    """
-    Return the counters of this key.
-
-    :raises BrokerSilent: no answer
-    """
+    """Return the counters of this key."""
     return _ask(url, lambda client: {name.decode(): int(value) for name, value in client.hgetall(key).items()})  # type: ignore[union-attr]
 
 
