@@ -19,9 +19,8 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
 * The right to move tokens is read `FOR SHARE`: a trust that is being ended is either in force until the transfer
   commits, or not seen.
-* One plan must serve all values. A parameter that could change the planner's estimates is in a subquery: otherwise a
-  plan for this value looks cheaper than the generic plan, and PostgreSQL plans each execution, which takes three
-  times as long as executing.
+* One plan must serve all values. Wrap a parameter that could change the planner's estimates in a scalar subquery, so
+  that PostgreSQL chooses the generic plan: planning each execution takes three times as long as executing.
 """
 
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ from wallets.models import Wallet
 from wallets.queries import HOLDS_KEY, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
-# The range of `Token.lot`, a random number by which tokens are shuffled.
+# The range of `Token.lot`, the random key by which the tokens of a wallet are ordered.
 SHUFFLE_KEYS: Final = (-(2**31), 2**31 - 1)
 
 
@@ -55,7 +54,8 @@ def _part(name: str) -> str:
 
 
 _DECISION: Final = _part("decision")
-# A duplicate request is in flight, and holds the lock of the key; or it has committed, and has stored its result.
+# True if another request with this key is in flight (it holds the lock of the key), or has committed (its result is
+# stored).
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
     OR EXISTS (SELECT FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar))"""
 # The SQL that is added for a request with an idempotency key, and for one without.

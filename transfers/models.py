@@ -82,7 +82,7 @@ class Transfer(models.Model):
                 condition=~Q(state=TransferState.COMPLETED),
                 name="transfer_undone_by_destination",
             ),
-            # The tokens that a wallet has reserved. Other wallets can add requests from it, but not reservations.
+            # For the number of reserved tokens. Other wallets can add requests from a wallet, but not these rows.
             models.Index(
                 fields=["source"], condition=Q(state=TransferState.PENDING), name="transfer_pending_by_source"
             ),

@@ -250,6 +250,8 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
         return _closed(transfer, TransferEvent.FULFILL)
 
 
+# The public service's names: "destination" is the side that was asked, and "requestor" the side that asked, in either
+# state.
 _EVENT_TYPES: Final = {
     TransferEvent.ACCEPT: EventType.TRANSFER_COMPLETED,
     TransferEvent.FULFILL: EventType.TRANSFER_COMPLETED,

@@ -6,7 +6,7 @@ from wallets.errors import DomainError
 
 
 class TrustAlreadyExists(DomainError):
-    """An open trust of the same meaning between the two wallets exists already."""
+    """The same trust is open already, or one of another type in the opposite direction."""
 
     def __init__(self) -> None:
         super().__init__("The trust relationship has been requested or trusted")

@@ -41,7 +41,7 @@ class TrustEvent(models.TextChoices):
     END = "end"  # by an operator
 
 
-# The states in which a trust prevents another one of the same meaning.
+# The states in which a trust prevents another one with the same actor, target and type.
 OPEN: Final = (TrustState.REQUESTED, TrustState.TRUSTED)
 
 # Every event of a wallet is legal in every state: either party may change its mind at any time, and an

@@ -157,7 +157,7 @@ class Attempt(models.Model):
         GARBAGE = -6, "no RAIDA answer"
         GIVEN_UP = -7, "not waited for, because the others had settled it"
         # As GIVEN_UP, for a command that moves coins: the late answer is recorded here.
-        AWAITED = -8, "not waited for yet, because the others had settled it"
+        AWAITED = -8, "not waited for, because the others had settled it; its late answer is recorded"
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(LockerTask, on_delete=models.CASCADE, related_name="attempts", db_index=False)

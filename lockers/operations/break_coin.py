@@ -14,7 +14,7 @@ def start(*, actor: Wallet, name: str, denomination: int) -> Started:
     """
     Start to break one coin of a denomination into ten of the next lower one.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     :raises NotEnoughCoins: no free coin of the denomination that no server refuses
     :raises InvalidLockerRequest: the smallest coin cannot be broken
     """

@@ -37,8 +37,7 @@ def start(*, actor: Wallet, name: str, units: int | None, file_type: FileType, t
     The coins leave the balance at once, unless one must be broken first. The file can be fetched until its arrival is
     confirmed (`fetch`), and recalled until another owner has imported it.
 
-    :raises WalletNotFound, WalletNotControlled: see the names
-    :raises NotEnoughCoins, NoExactChange, CoinsBusy: as for `put.start`
+    :raises WalletNotFound, WalletNotControlled, NotEnoughCoins, NoExactChange, CoinsBusy: as for `put.start`
     :raises InvalidLockerRequest: more coins than a file of this type takes
     """
     with transaction.atomic(savepoint=False):

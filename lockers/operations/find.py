@@ -22,7 +22,7 @@ def start(*, actor: Wallet, name: str) -> Started:
     """
     Start to ask the servers about the free coins in limbo of the wallet.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     :raises NothingToFind: no coin of the wallet is in limbo
     """
     with transaction.atomic(savepoint=False):

@@ -20,7 +20,7 @@ def start(*, actor: Wallet, name: str) -> Started:
     """
     Start to fix the free coins of the wallet that some servers do not accept, after a health check of the others.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     :raises NothingToFix: there is no such coin, and all were checked within the last minutes
     """
     with transaction.atomic(savepoint=False):

@@ -13,7 +13,7 @@ def start(*, actor: Wallet, name: str) -> Started:
     """
     Start to ask the servers which free coins of the wallet they accept, and to record refusals. Reserves no coin.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     """
     with transaction.atomic(savepoint=False):
         wallet = new_task.controlled_wallet(actor, name)

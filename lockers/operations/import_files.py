@@ -23,7 +23,7 @@ def start(*, actor: Wallet, name: str, uploads: Sequence[tuple[str, bytes]], tag
     `uploads` are pairs of file name and content. Afterwards other copies of the coins are worthless. Files too large
     for a request to read are stored, sealed, for a worker; the task reports what is wrong with them.
 
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     :raises InvalidLockerRequest: they unfold to more bytes, or hold more coins, than one import takes
     :raises NothingToImport: no file held a coin that could be imported; each file's outcome is in `extra`
     :raises ImportUnderWay: the same, and another task of the wallet has claimed some of the coins

@@ -129,7 +129,7 @@ def open_with_code(
 
     :raises InvalidLockerRequest: the text cannot be a code
     :raises TooManyWrongCodes: the wallet or the address has sent too many wrong codes
-    :raises WalletNotFound, WalletNotControlled, TooManyTasks: see the names
+    :raises WalletNotFound, WalletNotControlled, TooManyTasks: as for `put.start`
     """
     code = valid_code(code)
     asked_from = wrong_code_limits.fingerprint(address)

@@ -1,6 +1,6 @@
 -- A page of the events of some wallets. An event is stored (stream 0) or derived from a transfer (streams 1 and 2: the
--- wallet sends, or receives). `head`: the first event of each wallet and stream after the cursor. `reach`: the number
--- up to which the page can extend, so that wallets whose first event is later are not read. `shown`: the page.
+-- wallet sends, or receives). `head`: the first event of each wallet and stream after the cursor. `reach`: an
+-- upper bound of the numbers on this page; wallets whose first event is later are skipped. `shown`: the page.
 WITH page AS MATERIALIZED (
     SELECT %(settled)s::bigint AS settled, %(number)s::bigint AS number, %(party)s::int AS party,
            %(since)s::timestamptz AS since, %(fetch)s::bigint AS wanted

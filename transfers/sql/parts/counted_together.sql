@@ -1,5 +1,5 @@
--- Reads everything since the checkpoint at once, which is cheaper than looking for it wallet by wallet if there is little.
--- `is_all` is false if there was more than is read.
+-- One scan of all changes since the checkpoint, for all wallets: cheaper than a scan for each wallet if there are few.
+-- `is_all` is false if the LIMIT cut it off.
 lacking AS MATERIALIZED (
     SELECT wallet_id, tokens, 0 AS reserved
       FROM (SELECT * FROM transfers_transfer
