@@ -180,8 +180,8 @@ def serve_lockers() -> None:
                 return [self._timed(big).cpu, self._database() - before]
 
             worker, database = lockers._in_a_process(work)
-            if self.LockerTask.objects.exclude(state="completed").exists():
-                raise RuntimeError("a task did not complete")
+            if unfinished := self.LockerTask.objects.exclude(state="completed").values_list("kind", "message").first():
+                raise RuntimeError(unfinished)
             return {"web": started[0], "worker": worker, "database": started[1] + database}
 
     lockers.Benchmark = Answering  # type: ignore[misc]
