@@ -20,6 +20,7 @@ from config.admin import trusts as _trusts  # noqa: F401
 from config.admin import wallets as _wallets  # noqa: F401
 from config.admin.base import Fact
 from config.admin.confirmation import operator_of
+from config.admin.csv_export import attributes
 from config.admin.models import SecondFactor
 from config.admin.templatetags import formats
 
@@ -66,7 +67,7 @@ class PersonPage(base.LedgerPage):
         ("role", people.role_of),
         ("active", people.is_active),
         ("second factor", lambda person: "yes" if person.has_factor else "no"),
-        ("last login", lambda person: person.last_login),
+        *attributes("last_login"),
         ("created at", lambda person: person.date_joined),
     )
 

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from django.http import StreamingHttpResponse
@@ -16,6 +17,11 @@ _PHONE_NUMBER: Final = re.compile(r"\+[0-9]{3,15}", re.ASCII)
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 Column = tuple[str, Callable[[Any], object]]
+
+
+def attributes(*names: str) -> list[Column]:
+    """Return a column for each attribute of a row: "created_at" has the head "created at", "wallet.name" "wallet"."""
+    return [(name.removesuffix(".name").replace("_", " "), attrgetter(name)) for name in names]
 
 
 def cell(value: object) -> str:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from config.admin import base, server_grid
 from config.admin.base import Fact
+from config.admin.csv_export import attributes
 from config.admin.links import link
 from config.admin.templatetags import formats
 from lockers import reports, retry_plan
@@ -70,19 +71,11 @@ class LockerTaskPage(base.LedgerPage):
     detail_template = "desk/task.html"
     empty = "No task yet. Importing coins or putting coins into a locker starts one."
     csv_columns = (
-        ("id", lambda task: task.id),
-        ("kind", lambda task: task.kind),
-        ("state", lambda task: task.state),
-        ("step", lambda task: task.step),
-        ("progress", lambda task: task.progress),
-        ("wallet", lambda task: task.wallet.name),
+        *attributes("id", "kind", "state", "step", "progress", "wallet.name"),
         ("amount", lambda task: "" if task.amount is None else formats.coins(task.amount).replace(",", "")),
-        ("tag", lambda task: task.tag),
-        ("message", lambda task: task.message),
-        ("attempt", lambda task: task.attempt),
+        *attributes("tag", "message", "attempt"),
         ("receipt", lambda task: task.receipt_id),
-        ("created at", lambda task: task.created_at),
-        ("finished at", lambda task: task.finished_at),
+        *attributes("created_at", "finished_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LockerTask]:
@@ -199,14 +192,10 @@ class LockerPage(base.LedgerPage):
     detail_template = "desk/locker.html"
     empty = "No locker was filled yet. `POST /api/v1/locker` fills one."
     csv_columns = (
-        ("id", lambda locker: locker.id),
-        ("state", lambda locker: locker.state),
+        *attributes("id", "state"),
         ("amount", lambda locker: formats.coins(locker.amount).replace(",", "")),
         ("servers", lambda locker: _spread(locker.fewest, locker.most)),
-        ("wallet", lambda locker: locker.wallet.name),
-        ("tag", lambda locker: locker.tag),
-        ("created at", lambda locker: locker.created_at),
-        ("changed at", lambda locker: locker.changed_at),
+        *attributes("wallet.name", "tag", "created_at", "changed_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Locker]:
@@ -270,14 +259,13 @@ class CoinPage(base.LedgerPage):
     detail_template = "desk/coin.html"
     empty = "No coin yet. `POST /api/v1/import` imports some."
     csv_columns = (
-        ("id", lambda coin: coin.id),
+        *attributes("id"),
         ("denomination", lambda coin: formats.denomination(coin.denomination).replace(",", "")),
-        ("serial number", lambda coin: coin.serial_number),
-        ("state", lambda coin: coin.state),
+        *attributes("serial_number", "state"),
         ("servers", lambda coin: coin.pown),
-        ("wallet", lambda coin: coin.wallet.name),
+        *attributes("wallet.name"),
         ("held by", lambda coin: coin.task_id),
-        ("changed at", lambda coin: coin.changed_at),
+        *attributes("changed_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Coin]:

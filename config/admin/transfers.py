@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from config.admin import base
 from config.admin.base import Fact
+from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
 from config.admin.templatetags import formats
 from transfers import reports
@@ -66,14 +67,9 @@ class TransferPage(base.LedgerPage):
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. `POST /transfers` creates one."
     csv_columns = (
-        ("id", lambda transfer: transfer.id),
-        ("state", lambda transfer: transfer.state),
+        *attributes("id", "state"),
         ("tokens", lambda transfer: transfer.token_count),
-        ("source", lambda transfer: transfer.source.name),
-        ("destination", lambda transfer: transfer.destination.name),
-        ("originator", lambda transfer: transfer.originator.name),
-        ("created at", lambda transfer: transfer.created_at),
-        ("closed at", lambda transfer: transfer.closed_at),
+        *attributes("source.name", "destination.name", "originator.name", "created_at", "closed_at"),
         (
             "closed by",
             lambda transfer: transfer.closed_event or ("at once" if transfer.state == TransferState.COMPLETED else ""),

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from config.admin import base
 from config.admin.base import Fact
+from config.admin.csv_export import attributes
 from config.admin.links import link
 from config.admin.templatetags import formats
 from trusts import reports
@@ -40,14 +41,9 @@ class TrustPage(base.LedgerPage):
     detail_template = "desk/trust.html"
     empty = "No trust yet. `POST /trust_relationships` requests one."
     csv_columns = (
-        ("id", lambda trust: trust.id),
-        ("actor", lambda trust: trust.actor.name),
-        ("target", lambda trust: trust.target.name),
-        ("originator", lambda trust: trust.originator.name),
+        *attributes("id", "actor.name", "target.name", "originator.name"),
         ("request", lambda trust: trust.request_type),
-        ("state", lambda trust: trust.state),
-        ("created at", lambda trust: trust.created_at),
-        ("updated at", lambda trust: trust.updated_at),
+        *attributes("state", "created_at", "updated_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Trust]:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from config.admin import base, charts
 from config.admin.base import Fact
+from config.admin.csv_export import attributes
 from config.admin.links import link, list_url, page_url
 from config.admin.templatetags import formats
 from lockers import queries as lockers
@@ -38,14 +39,11 @@ class WalletPage(base.LedgerPage):
     detail_template = "desk/wallet.html"
     empty = "No wallet yet. `manage.py create_wallet --name NAME` creates the first."
     csv_columns = (
-        ("id", lambda wallet: wallet.id),
-        ("name", lambda wallet: wallet.name),
-        ("display name", lambda wallet: wallet.display_name),
-        ("about", lambda wallet: wallet.about),
+        *attributes("id", "name", "display_name", "about"),
         ("tokens", lambda wallet: wallet.counts.total),
         ("reserved", lambda wallet: wallet.counts.pending),
         ("password", lambda wallet: "has one" if wallet.has_password else "none"),
-        ("created at", lambda wallet: wallet.created_at),
+        *attributes("created_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
@@ -143,13 +141,9 @@ class TokenPage(base.LedgerPage):
     detail_template = "desk/token.html"
     empty = "No token yet. `manage.py issue_tokens --wallet NAME --count 10` issues the first."
     csv_columns = (
-        ("id", lambda token: token.id),
-        ("capture id", lambda token: token.capture_id),
-        ("wallet", lambda token: token.wallet.name),
+        *attributes("id", "capture_id", "wallet.name"),
         ("reserved by", lambda token: token.transfer_pending_id),
-        ("moves", lambda token: token.moves),
-        ("created at", lambda token: token.created_at),
-        ("updated at", lambda token: token.updated_at),
+        *attributes("moves", "created_at", "updated_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Token]:
@@ -241,14 +235,11 @@ class ApiKeyPage(KeyPage):
     search_help_text = "a part of the name, or how the key begins"
     empty = "No API key yet. `manage.py create_api_key --name NAME` creates one and shows it once."
     csv_columns = (
-        ("name", lambda key: key.name),
+        *attributes("name"),
         ("begins with", lambda key: key.prefix),
         ("state", validity),
         ("batches", lambda key: "yes" if key.batch_access else "no"),
-        ("last used at", lambda key: key.last_used_at),
-        ("expires at", lambda key: key.expires_at),
-        ("revoked at", lambda key: key.revoked_at),
-        ("created at", lambda key: key.created_at),
+        *attributes("last_used_at", "expires_at", "revoked_at", "created_at"),
     )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
@@ -281,12 +272,9 @@ class BearerTokenPage(KeyPage):
     empty = "No wallet has logged in yet. `POST /auth` gives a bearer token."
     csv_columns = (
         ("secret part begins with", lambda token: token.prefix),
-        ("wallet", lambda token: token.wallet.name),
+        *attributes("wallet.name"),
         ("state", validity),
-        ("last used at", lambda token: token.last_used_at),
-        ("expires at", lambda token: token.expires_at),
-        ("revoked at", lambda token: token.revoked_at),
-        ("created at", lambda token: token.created_at),
+        *attributes("last_used_at", "expires_at", "revoked_at", "created_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -338,12 +326,11 @@ class AuditRunPage(base.LedgerPage):
     detail_template = "desk/audit.html"
     empty = "No audit yet. The scheduler runs one every few minutes, and `manage.py audit` at once."
     csv_columns = (
-        ("id", lambda run: run.id),
+        *attributes("id"),
         ("result", lambda run: run.get_result_display()),
         ("findings", lambda run: run.findings_count),
         ("by", lambda run: run.staff or "the scheduler"),
-        ("started at", lambda run: run.started_at),
-        ("finished at", lambda run: run.finished_at),
+        *attributes("started_at", "finished_at"),
     )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
@@ -401,13 +388,13 @@ class OperatorActionPage(base.LedgerPage):
     detail_template = "desk/action.html"
     empty = "No action yet. Every action of an operator is recorded here."
     csv_columns = (
-        ("id", lambda action: action.id),
+        *attributes("id"),
         ("by", lambda action: action.staff.get_username()),
         ("did", lambda action: action.get_verb_display()),
         ("kind", lambda action: action.object_kind),
         ("object", lambda action: action.object_id),
         ("called", lambda action: action.object_label),
-        ("reason", lambda action: action.reason),
+        *attributes("reason"),
         ("at", lambda action: action.created_at),
     )
 

@@ -58,6 +58,7 @@ class ReasonForm(forms.Form):
 
     def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.order_fields([name for name in self.fields if name != "reason"])
         self.row = row
 
 

@@ -253,7 +253,6 @@ class RehearseForm(ReasonForm):
         ],
         label="From now on they",
     )
-    field_order = ("servers", "fault", "reason")
 
     def clean_servers(self) -> str:
         text = str(self.cleaned_data["servers"]).strip()

@@ -50,7 +50,6 @@ class NewPersonForm(ReasonForm):
     name = forms.CharField(max_length=150, help_text="Letters, digits and @ . + - _. It cannot be changed later.")
     mail = forms.EmailField(required=False, max_length=254, label="Mail address")
     role = forms.ChoiceField(choices=_ROLES, widget=forms.RadioSelect, initial=roles.VIEWER)
-    field_order = ("name", "mail", "role", "reason")
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
@@ -109,7 +108,6 @@ class PersonAction(_OnPeople):
 
 class RoleForm(ReasonForm):
     role = forms.ChoiceField(choices=_ROLES, widget=forms.RadioSelect)
-    field_order = ("role", "reason")
 
 
 class ChangeRole(PersonAction):
@@ -135,7 +133,6 @@ class ChangeRole(PersonAction):
 
 class MailForm(ReasonForm):
     mail = forms.EmailField(required=False, max_length=254, label="Mail address", help_text="Empty: none.")
-    field_order = ("mail", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,7 +161,6 @@ class ActiveForm(ReasonForm):
         widget=forms.RadioSelect,
         label="Active",
     )
-    field_order = ("active", "reason")
 
 
 class ChangeActive(PersonAction):

@@ -37,7 +37,6 @@ class IssueForm(ReasonForm):
         help_text="A column capture_id, or one id per line. One token is issued for each.",
     )
     captures = forms.CharField(required=False, widget=forms.HiddenInput)
-    field_order = ("count", "file", "reason")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -130,7 +129,6 @@ def _deciders(transfer: Transfer) -> dict[TransferEvent, Wallet]:
 
 class CancelForm(ReasonForm):
     event = forms.ChoiceField(label="In whose name", widget=forms.RadioSelect)
-    field_order = ("event", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -50,7 +50,6 @@ class NewWalletForm(ReasonForm):
         label="Give it a password",
         help_text="Without a password, only a wallet that manages it can act for it.",
     )
-    field_order = ("name", "about", "with_password", "reason")
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
@@ -187,7 +186,6 @@ class RevokeBearerToken(AdminAction):
 
 class NewKeyForm(ReasonForm):
     name = forms.CharField(max_length=100, help_text="The application that will use it.")
-    field_order = ("name", "reason")
 
 
 class ApiKeyAction(AdminAction):
@@ -246,7 +244,6 @@ class RotateForm(ReasonForm):
         label="The old key stays valid",
         help_text="The time that the partner needs to switch to the new key.",
     )
-    field_order = ("old_stays_valid", "reason")
 
 
 class RotateApiKey(ExistingKeyAction):
