@@ -240,7 +240,7 @@ def test_the_plan_names_the_batches_of_promoted_claims_with_two_numbers(alice: W
     for batch in (competing_claims.WAITING_BATCH, competing_claims.WAITING_WITH_TWO_SECRETS):
         Coin.objects.filter(pk=a_claim(task).pk).update(batch=batch)
 
-    assert waiting_claims.promote_waiting(held=claimed(task)) is True
+    assert competing_claims.promote_waiting(held=claimed(task)) is True
 
     assert LockerTask.objects.get(pk=task.pk).plan == {"left": 3, "two_secrets": [1]}
     assert task_store.batches(task_id=task.pk) == [0, 1]
