@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import httpx
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.contrib.auth.models import User
+from django.test import Client
 
 from config.admin.models import Session
 from config.api import throttles
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.web_server import web_server
 from wallets import operations
+from wallets.errors import InvalidCredentials
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 NOT_SERVED = "The host in the URL or in the Host header is not served here"
@@ -42,7 +45,7 @@ def credentials(caller: Caller) -> dict[str, str]:
 
 def client_of(address: str, **headers: str) -> httpx.Client:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Client(base_url=f"http://{address}", timeout=20, headers=given)
+    return httpx.Client(base_url=f"http://{address}", timeout=60, headers=given)
 
 
 def lines_of(captured: str) -> list[dict[str, Any]]:
@@ -98,10 +101,9 @@ def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(
 # --- addresses -----------------------------------------------------------------------------------
 
 
-def _wrong_logins(client: httpx.Client, api_key: str, count: int) -> list[int]:
-    key = {"treetracker-api-key": api_key}
-    bodies = [{"wallet": f"nobody{number}", "password": "wrong"} for number in range(count)]
-    return [client.post("/auth", json=body, headers=key).status_code for body in bodies]
+def _wrong_login(client: httpx.Client, alice: Caller) -> int:
+    body = {"wallet": "nobody", "password": "wrong"}
+    return client.post("/auth", json=body, headers={"treetracker-api-key": str(alice.api_key)}).status_code
 
 
 def _login(client: httpx.Client, alice: Caller) -> int:
@@ -110,17 +112,21 @@ def _login(client: httpx.Client, alice: Caller) -> int:
 
 
 def test_wrong_logins_behind_a_proxy_count_for_the_client_that_sent_them(behind: str, alice: Caller) -> None:
-    operations.create_wallet(name="carol", password=PASSWORD)
+    # All but one, at once: they count for a minute, in which a busy machine may not answer a hundred requests.
+    for number in range(throttles.FAILURES_PER_ADDRESS - 1):
+        guess = throttles.login(kind="wallet", account=f"nobody{number}", address="203.0.113.7")
+        with suppress(InvalidCredentials), guess:
+            raise InvalidCredentials
     with client_of(behind, x_forwarded_for="203.0.113.7") as wrong, client_of(behind) as others:
-        statuses = _wrong_logins(wrong, str(alice.api_key), throttles.FAILURES_PER_ADDRESS + 1)
+        statuses = [_wrong_login(wrong, alice) for _ in range(2)]
         others.headers["x-forwarded-for"] = "198.51.100.9"
         right = _login(others, alice)
         # What a client writes in front of its address changes nothing.
         wrong.headers["x-forwarded-for"] = "198.51.100.9, 203.0.113.7"
-        still = _wrong_logins(wrong, str(alice.api_key), 1)
+        still = _wrong_login(wrong, alice)
 
-    assert set(statuses[:-1]) == {404}
-    assert (statuses[-1], right, still) == (429, 200, [429])
+    assert statuses == [404, 429]
+    assert (right, still) == (200, 429)
 
 
 def test_each_line_about_a_request_has_the_clients_address(
@@ -221,23 +227,23 @@ def test_https_at_the_proxy_is_https_here(secure: str, alice: Caller) -> None:
     assert listed.headers["strict-transport-security"] == "max-age=31536000"
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        ({"COPPICE_HSTS_INCLUDE_SUBDOMAINS": "true"}, "max-age=31536000; includeSubDomains"),
-        (
-            {"COPPICE_HSTS_INCLUDE_SUBDOMAINS": "true", "COPPICE_HSTS_PRELOAD": "true"},
-            "max-age=31536000; includeSubDomains; preload",
-        ),
-    ],
-)
-def test_what_hsts_claims_is_chosen(more: Any, expected: str) -> None:
-    proxied = {"COPPICE_PUBLIC_URL": "https://localhost", "COPPICE_TRUSTED_PROXIES": "127.0.0.1"}
-    with (
-        web_server(more | proxied) as address,
-        client_of(address, x_forwarded_proto="https", host="localhost") as client,
-    ):
-        assert client.get("/livez").headers["strict-transport-security"] == expected
+def test_what_hsts_claims_is_chosen() -> None:
+    more = {
+        "COPPICE_PUBLIC_URL": "https://localhost", "COPPICE_TRUSTED_PROXIES": "127.0.0.1",
+        "COPPICE_HSTS_INCLUDE_SUBDOMAINS": "true", "COPPICE_HSTS_PRELOAD": "true",
+    }  # fmt: skip
+    with web_server(more) as address, client_of(address, x_forwarded_proto="https", host="localhost") as client:
+        claimed = client.get("/livez").headers["strict-transport-security"]
+
+    assert claimed == "max-age=31536000; includeSubDomains; preload"
+
+
+def test_hsts_claims_subdomains_without_the_list_of_browsers(settings: Any) -> None:
+    settings.SECURE_HSTS_SECONDS, settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = 31_536_000, True
+
+    answer = Client().get("/livez", secure=True, headers={"host": "localhost"})
+
+    assert answer["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
 
 
 def test_a_proxy_that_is_not_trusted_is_named_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +288,7 @@ def test_forms_of_the_desk_know_the_public_origin_with_its_port(
     password = ScryptPasswordHasher().encode("a long password", "salt")
     User.objects.create(username="root", password=password, is_staff=True, is_superuser=True)
     proxied = {"x-forwarded-proto": "https", "x-forwarded-for": "198.51.100.9", "host": host, **more}
-    with httpx.Client(base_url=f"http://{secure}", timeout=20, headers=proxied) as client:
+    with httpx.Client(base_url=f"http://{secure}", timeout=60, headers=proxied) as client:
         page = client.get("/admin/login/")
         cookie = page.headers["set-cookie"]
         csrf = cookie.partition("csrftoken=")[2].partition(";")[0]
