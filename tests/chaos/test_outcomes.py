@@ -35,7 +35,7 @@ from trusts import operations as trusts
 from wallets.models import Wallet
 
 IS_WHOLE = bool(os.environ.get("COPPICE_STORM"))
-OF_PUTS = range(26) if IS_WHOLE else (0, 1, 12, 13, 14, 24, 25)
+OF_PUTS = range(26) if IS_WHOLE else (0, 1, 12, 13, 25)
 OF_TAKES = range(26) if IS_WHOLE else (0, 12, 13, 25)
 OURS, LOCKED, LIMBO = {"bank", "fracked"}, {"locked"}, {"limbo"}
 
