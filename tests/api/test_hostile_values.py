@@ -1,5 +1,6 @@
 """
-Every field of every body, every parameter, with values that a parser, a number or a column cannot hold: never a 5xx.
+Every field of every body, every parameter, with values that a parser, a number or a column cannot hold: never a 5xx,
+and no status that the description does not name.
 
 What there is to send is read from docs/openapi.json, so that a new endpoint or field is tried without a word here.
 """
@@ -202,12 +203,12 @@ class Walk:
         self.look_at(method, path, url, body, response)
 
     def look_at(self, method: str, path: str, url: str, body: bytes | None, response: Any) -> None:
-        if why := problem(path, response):
+        if why := problem(method, path, response):
             what = (body or b"")[:160]
             self.wrong.append(f"{method} {url[:160]} {what!r}: {response.status_code} {why}")
 
 
-def problem(path: str, response: Any) -> str:
+def problem(method: str, path: str, response: Any) -> str:
     """Say what is wrong with an answer; "" if nothing is."""
     status = response.status_code
     if status < 400:
@@ -222,7 +223,9 @@ def problem(path: str, response: Any) -> str:
     )
     if not isinstance(told.get("message"), str) or not expected.items() <= told.items():
         return f"another dialect: {told}"
-    return ""
+    # Text in a path may make another path, which there is not.
+    is_described = str(status) in DOCUMENT["paths"][path][method.lower()]["responses"]
+    return "" if is_described or told["message"].startswith("Cannot ") else f"not described: {told}"
 
 
 # Some 5,000 requests. Half of them have an idempotency key: each place is tried with and without one, and each value.
@@ -256,3 +259,19 @@ def test_no_value_of_any_field_or_parameter_is_answered_with_a_5xx_and_a_refused
 
     assert walk.wrong == []
     assert walk.calls > 4_000
+
+
+def test_a_method_that_is_not_described_is_answered_with_405_and_those_that_are(
+    alice: Caller, ids: dict[str, str]
+) -> None:
+    wrong = []
+    for path, methods in DOCUMENT["paths"].items():
+        url = path.format_map({**ids, "name": "alice", "code": "1"})
+        described = {method.upper() for method in methods}
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - described:
+            response = alice.send(method, url, b"{}")
+            allowed = set(response.headers.get("Allow", "").replace(" ", "").split(","))
+            if response.status_code != 405 or not described <= allowed or method in allowed:
+                wrong.append((method, path, response.status_code, allowed))
+
+    assert wrong == []
