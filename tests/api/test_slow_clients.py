@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.api.caller import PASSWORD, Caller
-from tests.api.web_server import web_server
+from tests.api.web_server import started, wait_for, web_server
 from tests.support.requests_over_sockets import answered, chunked, connected, everything
 from transfers.models import Transfer
 from transfers.operations import issue_tokens
@@ -91,7 +91,7 @@ def test_twenty_connections_that_stall_at_every_stage_stop_nobody(patient: str, 
             stack.enter_context(connected(patient, sent))
         for _ in range(8):
             stack.enter_context(connected(patient, LARGE, window=2048))
-        with httpx.Client(base_url=f"http://{patient}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://{patient}", timeout=50) as client:
             assert client.get("/livez").json() == {"status": "ok"}
             headers = {"treetracker-api-key": alice.api_key}
             login = client.post("/auth", json={"wallet": "alice", "password": PASSWORD}, headers=headers)
@@ -179,7 +179,7 @@ def test_a_chunked_body_counts_like_any_other(patient: str, alice: Caller) -> No
     key = {"idempotency_key": "k-1"}
 
     status, _, body = answered(patient, request(alice, "POST", "/wallets", json.dumps(wallet).encode(), **key))
-    with httpx.Client(base_url=f"http://{patient}", timeout=10) as client:
+    with httpx.Client(base_url=f"http://{patient}", timeout=50) as client:
         headers = {"treetracker-api-key": alice.api_key, "authorization": f"Bearer {alice.bearer}"}
         again = client.post("/wallets", json=wallet, headers=headers | {"idempotency-key": "k-1"})
         sapling = Wallet.objects.get(name="sapling")
@@ -282,23 +282,28 @@ def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice
         more = {
             "COPPICE_RAIDA_HOSTS": hosts,
             # Longer than it takes to send all calls, of which none is refused for its wallet's sake.
-            "COPPICE_RAIDA_TIMEOUT_SECONDS": "3",
+            "COPPICE_RAIDA_TIMEOUT_SECONDS": "60",
             "COPPICE_WAITING_CALLS_PER_WALLET": "40",
         }
-        with web_server(more) as address, httpx.Client(base_url=f"http://{address}", timeout=30) as client:
+        with started(more, processes=1) as (process, port):
+            wait_for(port, process)
+            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
             headers = {"authorization": f"Bearer {alice.bearer}"}
 
             def peek(_: int) -> httpx.Response:
                 return client.get("/api/locker/peek?locker_key=abc", headers=headers)
 
-            with ThreadPoolExecutor(40) as threads:
+            with client, ThreadPoolExecutor(40) as threads:
                 peeks = [threads.submit(peek, number) for number in range(40)]
                 # All but eight threads and sixteen that wait for one are refused at once.
                 while sum(each.done() for each in peeks) < 16:
                     time.sleep(0.01)
                 others = client.get("/livez"), client.get("/api/v1/wallets", headers=headers)
-                refused = [each for each in (future.result() for future in peeks) if each.status_code == 503]
+                refused = [each.result() for each in peeks if each.done()]
+                # It answers none of the others.
+                process.kill()
 
+    assert {each.status_code for each in refused} == {503}
     assert [each.status_code for each in others] == [200, 200]
     assert len(refused) == 16
     assert {each.text for each in refused} == {

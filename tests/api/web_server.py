@@ -51,7 +51,7 @@ def web_server(more: Mapping[str, str] = MappingProxyType({}), *, log: Path | No
     `more` joins its environment, and `log` takes what it writes to stderr.
     """
     with started(more, processes=1, log=log) as (process, port):
-        _wait_for(port, process)
+        wait_for(port, process)
         yield f"127.0.0.1:{port}"
 
 
@@ -79,7 +79,8 @@ def started(
                 process.kill()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Return when the server listens. Raise RuntimeError if it ends."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
