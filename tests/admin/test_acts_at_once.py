@@ -37,7 +37,7 @@ def at_once(*calls: Callable[[], int]) -> list[int]:
 
     def run(call: Callable[[], int]) -> int:
         try:
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=60)
             return call()
         finally:
             connection.close()

@@ -351,7 +351,7 @@ def test_of_two_administrators_who_dismiss_each_other_at_once_one_does() -> None
     def dismiss(actor: Any, other: Any) -> None:
         try:
             operator, seen = Operator(staff=actor, confirmation=f"by {actor}"), people.about(other)
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             try:
                 ChangeRole().run(operator, other, {"role": roles.VIEWER}, seen)
                 outcomes.append("done")
@@ -364,7 +364,7 @@ def test_of_two_administrators_who_dismiss_each_other_at_once_one_does() -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
     # Who was dismissed first may not dismiss any more: rights are looked at under the locks.
     assert sorted(outcomes) == ["done", "refused"]

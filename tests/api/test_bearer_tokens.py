@@ -95,7 +95,7 @@ def test_the_web_server_takes_the_longest_token(address: str, alice: Caller) -> 
 
     for path in ("/wallets?limit=1", "/wallet/v2/wallets?limit=1", "/api/v1/lockers"):
         headers = {"Authorization": f"Bearer {token}", "TREETRACKER-API-KEY": str(alice.api_key)}
-        connection = http.client.HTTPConnection(address, timeout=30)
+        connection = http.client.HTTPConnection(address, timeout=60)
         try:
             connection.request("GET", path, headers=headers)
             assert connection.getresponse().status == 200, path

@@ -57,7 +57,7 @@ class Cluster:
         child = self.server.child
         assert child is not None
         child.process.send_signal(signal.SIGQUIT)
-        child.process.wait(timeout=30)
+        child.process.wait(timeout=60)
         self.server.start(self.children)
 
 
@@ -73,7 +73,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def test_no_client_notices_a_restart_between_two_requests(cluster: Cluster) -> None:
-    with web_server(cluster.environment) as address, httpx.Client(base_url=f"http://{address}", timeout=30) as client:
+    with web_server(cluster.environment) as address, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         client.headers["TREETRACKER-API-KEY"] = API_KEY
         token = client.post("/auth", json={"wallet": "alice", "password": PASSWORD}).json()["token"]
         client.headers["Authorization"] = f"Bearer {token}"
@@ -125,7 +125,7 @@ class Client:
 
     def __init__(self, name: str, address: str, bearer: str) -> None:
         self.name, self.acknowledged, self.unanswered = name, list[str](), 0
-        self.http = httpx.Client(base_url=f"http://{address}", timeout=30)
+        self.http = httpx.Client(base_url=f"http://{address}", timeout=60)
         self.http.headers.update({"TREETRACKER-API-KEY": API_KEY, "Authorization": f"Bearer {bearer}"})
 
     def run(self, until: threading.Event) -> None:
@@ -154,7 +154,7 @@ def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: C
     with web_server(cluster.environment) as address, ThreadPoolExecutor(CLIENTS) as threads:
         credentials = {"wallet": "alice", "password": PASSWORD}
         headers = {"TREETRACKER-API-KEY": API_KEY}
-        bearer = httpx.post(f"http://{address}/auth", json=credentials, headers=headers, timeout=30).json()["token"]
+        bearer = httpx.post(f"http://{address}/auth", json=credentials, headers=headers, timeout=60).json()["token"]
         clients = [Client(f"client-{number}", address, bearer) for number in range(CLIENTS)]
         running = [threads.submit(client.run, until) for client in clients]
         try:

@@ -99,6 +99,6 @@ def test_who_finds_all_places_taken_waits_until_one_is_free(
         waiting.start()
         waiting.join(timeout=0.5)
         assert outcome == []
-    waiting.join(timeout=30)
+    waiting.join(timeout=60)
 
     assert outcome == ["wrong"]

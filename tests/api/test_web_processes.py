@@ -25,7 +25,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def status(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/livez", headers={"Host": "localhost"})
         return connection.getresponse().status

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 # What a page shows at last it may show late, on a busy machine.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 

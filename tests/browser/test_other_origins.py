@@ -138,7 +138,7 @@ def test_a_preflight_permits_every_method_and_header_of_the_api_and_no_cookies(
 ) -> None:
     methods = {method for method, _, _ in endpoints(get_resolver())}
     assert methods <= set(cors.METHODS)
-    with httpx.Client(base_url=server, timeout=20, headers={"origin": origins[0]}) as client:
+    with httpx.Client(base_url=server, timeout=60, headers={"origin": origins[0]}) as client:
         asked = {"access-control-request-method": "PATCH", "access-control-request-headers": ",".join(cors.HEADERS)}
         permitted = [
             client.options(path, headers=asked) for path in ("/wallets", "/api/v1/import", "/wallet/AUTH", "/no")

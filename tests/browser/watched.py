@@ -11,6 +11,8 @@ class Watched:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        # On a busy machine a page may take longer than Playwright waits for it.
+        page.set_default_timeout(60_000)
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.answers: list[tuple[str, int]] = []

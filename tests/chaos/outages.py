@@ -167,6 +167,6 @@ def lose_memory(broker: Valkey, children: Children) -> None:
     child = broker.child
     assert child is not None
     child.process.send_signal(SIGKILL)
-    child.process.wait(timeout=30)
+    child.process.wait(timeout=60)
     shutil.rmtree(broker.state / "valkey")
     broker.start(children)

@@ -98,7 +98,7 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
 
 
 def _move(address: tuple[str, int], estate: data.Estate, number: int, told: Told, stop: threading.Event) -> None:
-    connection = http.client.HTTPConnection(*address, timeout=30)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     for turn in itertools.count():
         sides = ("a", "b") if turn % 2 == 0 else ("b", "a")
         sender, receiver = (data.plot(number, 0, side) for side in sides)

@@ -63,7 +63,7 @@ class Worker:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
     def stop(self) -> None:
         if self.is_alive:

@@ -10,7 +10,7 @@ from django.db import connection, connections
 
 from transfers import audit
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 def race(contestants: Sequence[Callable[[], Any]]) -> list[Any]:

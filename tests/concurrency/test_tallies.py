@@ -34,17 +34,17 @@ def fold_while_an_earlier_transfer_is_not_committed(alice: Any) -> None:
             with transaction.atomic():
                 operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
                 drawn.set()
-                assert commit.wait(timeout=30)
+                assert commit.wait(timeout=60)
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=slow, daemon=True)
     thread.start()
-    assert drawn.wait(timeout=30)
+    assert drawn.wait(timeout=60)
     operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
     assert counters.roll_up()
     commit.set()
-    thread.join(timeout=30)
+    thread.join(timeout=60)
 
 
 def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked: Wallet, sapling: Wallet) -> None:
@@ -82,18 +82,18 @@ def a_writer_that_has_no_number_yet() -> Iterator[None]:
                 with connection.cursor() as cursor:
                     cursor.execute(f"SELECT {event_sequence.ANNOUNCED}")
                 announced.set()
-                assert commit.wait(timeout=30)
+                assert commit.wait(timeout=60)
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=announce, daemon=True)
     thread.start()
-    assert announced.wait(timeout=30)
+    assert announced.wait(timeout=60)
     try:
         yield
     finally:
         commit.set()
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
 
 def settled() -> int:

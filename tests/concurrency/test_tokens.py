@@ -80,7 +80,7 @@ def test_control_without_the_lock_a_token_that_another_took_is_taken_again(
         outcomes = []
         contestants.start()
         wait_until_waiting(2)
-    contestants.join(timeout=30)
+    contestants.join(timeout=60)
 
     assert kinds(outcomes) != {"completed": 1, "TokenElsewhere": 1}
     assert Movement.objects.filter(token_id=listed[0], number__gt=0).count() == 2
@@ -107,7 +107,7 @@ def test_with_the_lock_a_token_that_another_took_is_not_taken_again(
         outcomes = []
         contestants.start()
         wait_until_waiting(2)
-    contestants.join(timeout=30)
+    contestants.join(timeout=60)
 
     assert kinds(outcomes) == {"completed": 1, "TokenElsewhere": 1}
     assert_sound()
@@ -202,7 +202,7 @@ def test_a_shortage_that_is_only_somebodys_lock_is_waited_for(stocked: Wallet, s
         sender = threading.Thread(target=lambda: outcomes.extend(race([act])))
         sender.start()
         wait_until_waiting(1)
-    sender.join(timeout=30)
+    sender.join(timeout=60)
 
     assert [each for each in outcomes if isinstance(each, Exception)] == []
     assert list(Transfer.objects.values_list("state", "moved_count")) == [("completed", 40)]
@@ -288,8 +288,8 @@ def test_a_transfer_in_flight_and_the_end_of_its_trust_come_one_after_the_other(
         decliner.start()
         wait_until_waiting(2)
         assert decliner.is_alive(), "the trust ended under a transfer that rests on it"
-    sender.join(timeout=30)
-    decliner.join(timeout=30)
+    sender.join(timeout=60)
+    decliner.join(timeout=60)
 
     assert kinds(outcomes) == {"completed": 1, "cancelled_by_target": 1}
     assert_sound()

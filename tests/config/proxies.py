@@ -162,7 +162,7 @@ def _running(command: list[str], log: Path, ports: Ports, environment: dict[str,
     finally:
         process.terminate()
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         finally:
             process.kill()
 

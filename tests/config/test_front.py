@@ -65,7 +65,7 @@ def _asked(host: str, port: int) -> int:
     deadline = time.monotonic() + 60
     while True:
         try:
-            with closing(http.client.HTTPConnection(host, port, timeout=20)) as connection:
+            with closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
                 connection.request("GET", "/metrics")
                 response = connection.getresponse()
                 response.read()

@@ -25,7 +25,7 @@ from lockers.states import TaskState
 from tests.api.web_server import database_url
 from wallets import operations as wallets
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 60
 ALONE = "; wrong logins and codes are counted by each process alone"
 
 
@@ -107,7 +107,7 @@ def running(diary: Path, name: str, *arguments: str) -> Iterator["subprocess.Pop
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def wait_until(true: Callable[[], bool], *, diary: Path) -> None:

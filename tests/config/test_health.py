@@ -138,7 +138,7 @@ def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django
         )
         command = [sys.executable, "-c", script]
         environment = {"REDIS_URL": settings.REDIS_URL, "PATH": os.environ["PATH"]}
-        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=30).returncode
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60).returncode
 
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(redis_status.WORKERS_KEY, redis_status.PUBLISHED_KEY)

@@ -227,7 +227,7 @@ def test_everything_works_through_few_sessions(
                     client.headers["treetracker-api-key"] = key
                     statuses = _play(client, mint)
                     statuses |= _look_at_the_desk(address)
-                told = httpx.get(f"http://{address}/readyz", timeout=30).json()
+                told = httpx.get(f"http://{address}/readyz", timeout=60).json()
         finally:
             worker.stop()
         found = {shown(url) for _ in range(2 * SESSIONS)}

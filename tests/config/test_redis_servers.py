@@ -100,7 +100,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def answers(port: int) -> bool:
@@ -112,7 +112,7 @@ def answers(port: int) -> bool:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 40
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -77,7 +77,7 @@ class Client:
 
     def raw(self, start: str, *lines: str, body: str = "") -> None:
         """Send what no library would; any answer, or none, will do."""
-        with socket.create_connection(self.address, timeout=20) as connection:
+        with socket.create_connection(self.address, timeout=60) as connection:
             named = {line.partition(":")[0] for line in lines}
             host = [] if "Host" in named else ["Host: localhost"]
             head = "\r\n".join([start, *host, *lines, "Connection: close", "", ""])

@@ -148,7 +148,7 @@ def test_a_connection_is_good_for_one_request(network: LocalNetwork) -> None:
 
 def test_a_request_that_comes_in_pieces_is_put_together(network: LocalNetwork) -> None:
     server = network.servers[RAIDA]
-    with socket.create_connection((server.host, server.port), timeout=5) as sock:
+    with socket.create_connection((server.host, server.port), timeout=60) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request():
             sock.send(bytes((byte,)))

@@ -80,7 +80,7 @@ def watched(url: str, seen: list[str]) -> Iterator[None]:
 
 class Client:
     def __init__(self, port: int) -> None:
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.secrets: list[str] = []
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:

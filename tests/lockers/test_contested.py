@@ -340,7 +340,7 @@ def test_of_claims_that_come_at_once_one_is_first(is_guarded: bool, settings: An
     def claim(wallet: Wallet) -> None:
         with closing(connection):
             try:
-                barrier.wait(timeout=10)
+                barrier.wait(timeout=60)
                 imports(wallet, [record_of(coin) for coin in coins])
             except Exception as error:  # noqa: BLE001 - shown by the test
                 failures.append(error)
@@ -353,7 +353,7 @@ def test_of_claims_that_come_at_once_one_is_first(is_guarded: bool, settings: An
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
         held = Coin.objects.filter(state=CoinState.INCOMING).count()
     finally:
         if not is_guarded:

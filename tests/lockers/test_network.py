@@ -90,7 +90,7 @@ class Impostor:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
         self._udp.close()
         self._tcp.close()
 

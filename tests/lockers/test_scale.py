@@ -23,7 +23,7 @@ from wallets import operations as wallets
 from wallets.models import Wallet
 
 COINS = 100_000
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 # Ten denominations from 10^-5 to 10^4, 10,000 coins of each; all secrets alike, which no query here looks at.
 _FILL = """
 INSERT INTO lockers_coin (id, wallet_id, denomination, serial_number, state, origin, pown, secrets, outcome, releasing)

@@ -231,7 +231,7 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
 
         def work(barrier: threading.Barrier = barrier, owners: list[Any] = owners) -> None:
             try:
-                barrier.wait(timeout=10)
+                barrier.wait(timeout=60)
                 held = fair_queue.claim_next()
                 owners.append(None if held is None else LockerTask.objects.get(pk=held.task_id).actor_id)
             finally:
@@ -241,7 +241,7 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
         rounds.append(len({owner for owner in owners if owner}))
 
     assert (rounds == [4, 4, 4]) is is_locked

@@ -45,7 +45,7 @@ class Desk:
                 connection.close()
 
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(in_thread).result(timeout=30)
+            pool.submit(in_thread).result(timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Server:
         return self.bearer[wallet]
 
     def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(self.address, timeout=30)
+        connection = http.client.HTTPConnection(self.address, timeout=60)
         try:
             connection.putrequest(method, path)
             for name, value in headers.items():
