@@ -455,12 +455,22 @@ _MOVED_BY: Final = f""", ',"token_id":"', token.id, '","transfer_id":"', %(id)s:
     '","processed_at":', {wallet_queries.time_json("movement.processed_at")}"""
 
 
-# Reserved tokens: the newest arrival first, as in the list of a wallet. Moved tokens: in the order in which they moved.
+# Reserved tokens: the newest arrival first, as in the list of a wallet. Moved tokens: in the order in which they moved,
+# and as the transfer left them if they are in a wallet that the actor does not control.
 def _moved_tokens(json: str) -> str:
     return wallet_queries.page_of(
         f"""
     SELECT {json} AS json, movement.id AS arrival
-      FROM transfers_movement AS movement JOIN wallets_token AS token ON token.id = movement.token_id
+      FROM transfers_movement AS movement
+      JOIN LATERAL (
+        SELECT held.id, held.capture_id, held.created_at, held.claim,
+               CASE WHEN may_see THEN held.wallet_id ELSE movement.destination_id END AS wallet_id,
+               CASE WHEN may_see THEN held.transfer_pending_id END AS transfer_pending_id,
+               CASE WHEN may_see THEN held.updated_at ELSE movement.processed_at END AS updated_at
+          FROM wallets_token AS held
+          JOIN LATERAL (SELECT {trust_queries.controls_one_of("held.wallet_id")} AS may_see) AS seen ON true
+         WHERE held.id = movement.token_id
+      ) AS token ON true
      WHERE movement.transfer_number = %(number)s AND movement.id > %(after)s
      ORDER BY movement.id LIMIT %(fetch)s OFFSET %(offset)s""",  # noqa: S608 - constants
         "arrival",
@@ -498,6 +508,8 @@ def tokens_of_transfer(
     """
     Return a page of the tokens that a transfer moved, or reserves while it is pending.
 
+    A token that has moved on into a wallet that the actor does not control is shown as the transfer left it.
+
     With `shows_ids` as v2 shows them: a token that was moved with the ids of the transfer and its wallets.
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
@@ -507,6 +519,7 @@ def tokens_of_transfer(
         _TOKENS[transfer.state == TransferState.COMPLETED, shows_ids],
         limit=limit,
         arguments={
+            "actor": actor_id,
             "id": transfer.id,
             "number": transfer.number,
             "after": -(2**63) if after is None else after,

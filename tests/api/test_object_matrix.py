@@ -12,9 +12,12 @@ import pytest
 from django.db import connection, transaction
 from django.urls import get_resolver
 
+from tests.api.caller import PASSWORD, Caller
 from tests.api.endpoints import endpoints
 from tests.support.databases import shared_rows
 from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida
+from wallets.models import Wallet
+from wallets.operations import authenticate
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +125,41 @@ def test_everybody_may_do_the_same_below_the_address_of_the_later_version(world:
     assert wrong == []
     assert found == OF_V2
     assert digests() == before
+
+
+@pytest.mark.parametrize("prefix", ["", "/wallet/v2"])
+def test_who_may_not_see_a_token_does_not_see_in_its_transfer_where_it_went(world: World, prefix: str) -> None:
+    owner, manager, trusted, stranger = (world.callers[role] for role in ROLES[:4])
+    rita = Caller(owner.api_key, authenticate(name_or_id="rita", password=PASSWORD))
+    alice, offered = world.ids["alice"], world.ids["offered"]
+    assert owner.post(f"/transfers/{offered}/accept", {}).status_code == 200
+    token = owner.get(f"/transfers/{offered}/tokens?limit=9").json()["tokens"][0]["id"]
+
+    def shown(caller: Caller) -> dict[str, Any]:
+        """What the transfer's list shows of the token, but for the fields that never change."""
+        (row,) = caller.get(f"{prefix}/transfers/{offered}/tokens?limit=9").json()["tokens"]
+        return {name: row[name] for name in ("wallet_id", "transfer_pending", "transfer_pending_id", "updated_at")}
+
+    as_left = shown(owner)
+    assert as_left["wallet_id"] == str(alice)
+    sent = owner.post("/transfers", {"sender_wallet": "alice", "receiver_wallet": "tina", "tokens": [token]})
+    assert sent.status_code == 201
+    pending = trusted.post("/transfers", {"sender_wallet": "tina", "receiver_wallet": "rita", "tokens": [token]})
+    assert pending.status_code == 202
+
+    for caller in (owner, manager):
+        assert caller.get(f"{prefix}/tokens/{token}").status_code in (401, 403)
+        assert shown(caller) == as_left
+    for caller in (trusted, stranger):
+        assert caller.get(f"{prefix}/transfers/{offered}/tokens?limit=9").status_code == 404
+
+    assert rita.post(f"/transfers/{pending.json()['id']}/accept", {}).status_code == 200
+    (row,) = trusted.get(f"{prefix}/transfers/{sent.json()['id']}/tokens?limit=9").json()["tokens"]
+    assert row["wallet_id"] == str(trusted.wallet.pk)
+    # Who sees the token sees where it is.
+    assert shown(rita)["wallet_id"] == str(Wallet.objects.get(name="rita").pk)
+    assert shown(rita) != as_left
+    assert shown(owner) == as_left
 
 
 @pytest.mark.parametrize(

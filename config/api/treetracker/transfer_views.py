@@ -159,6 +159,10 @@ class TransferViewSet(ApiViewSet):
         tag="transfers",
     )
     def tokens(self, request: Request, transfer_id: str) -> Response:
+        """
+        The tokens that a completed transfer moved, or that a pending one reserves. A token that has moved on into a
+        wallet that the caller does not control is shown as the transfer left it.
+        """
         parsed = path_id("transfer_id", transfer_id)
         page = pagination.read(
             request, scope="tokens of transfer", later=transfer_serializers.LATER, parameters=[parsed]
