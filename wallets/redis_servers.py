@@ -116,11 +116,11 @@ def connect(url: str) -> redis.Redis:
     """Return a client with a connection pool. It connects on first use, with short timeouts."""
     address = read(url)
     # Retry once over a new connection: the old one may lead to a server that was restarted, or is no longer the
-    # primary.
+    # primary. Not after a timeout: a server that hangs would delay each caller three times as long.
     patience: dict[str, Any] = {
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
-        "retry": Retry(NoBackoff(), 1),
+        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     }
     if not address.sentinels:
         return redis.Redis.from_url(address.url, **patience)

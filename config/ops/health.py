@@ -26,11 +26,16 @@ WORKER_SILENT_SECONDS = 10.0
 BEAT_SILENT_SECONDS = 180.0
 
 
+_UNKNOWN = "unknown, the broker does not answer"
 _ALONE = "; wrong logins and codes are counted by each process alone"
 
 
 class Unhealthy(Exception):
     """A check failed. The message reveals no address or secret."""
+
+
+class BrokerAway(Unhealthy):
+    """The broker did not answer. `readyz` does not ask it again: a load balancer waits for a few seconds only."""
 
 
 def check_database() -> None:
@@ -113,25 +118,39 @@ _complete: dict[str, tuple[int, int]] = {}
 
 
 def check_broker() -> None:
-    """:raises Unhealthy: the broker does not answer or refuses writes"""
+    """
+    Write a value.
+
+    :raises BrokerAway: the broker does not answer
+    :raises Unhealthy: it refuses writes, or is a server of a cluster
+    """
+    refusal: redis_status.BrokerRefuses | None = None
+    try:
+        redis_status.check_write(settings.REDIS_URL)
+    except redis_status.BrokerRefuses as error:
+        refusal = error
+    except redis_status.BrokerSilent as error:
+        raise BrokerAway(f"does not answer{_ALONE}") from error
     try:
         redis_status.refuse_cluster(settings.REDIS_URL)
-        redis_status.check_write(settings.REDIS_URL)
     except redis_status.IsCluster as error:
         raise Unhealthy("is a cluster, which Celery does not support") from error
-    except redis_status.BrokerRefuses as error:
-        raise Unhealthy(f"refuses writes: {error}{_ALONE}") from error
-    except redis_status.BrokerSilent as error:
-        raise Unhealthy(f"does not answer{_ALONE}") from error
+    if refusal is not None:
+        raise Unhealthy(f"refuses writes: {refusal}{_ALONE}") from refusal
 
 
 def check_worker() -> None:
-    """:raises Unhealthy: no worker is alive, or none processes the tasks that beat schedules"""
+    """
+    Check the heartbeats of workers and beat.
+
+    :raises BrokerAway: the broker, which has them, does not answer
+    :raises Unhealthy: no worker is alive, or none processes the tasks that beat schedules
+    """
     try:
         alive = max(redis_status.workers(settings.REDIS_URL).values(), default=0.0)
         answered = redis_status.last_heartbeat(settings.REDIS_URL)
     except redis_status.BrokerSilent as error:
-        raise Unhealthy("unknown, the broker does not answer") from error
+        raise BrokerAway(_UNKNOWN) from error
     now = time.time()
     if not alive:
         raise Unhealthy("no worker has been seen")
@@ -165,13 +184,18 @@ def livez(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     parts: dict[str, str] = {}
     without = request.GET.get("without", "").split(",")
+    broker_is_away = False
     for name, check in READINESS.items():
         if name in without:
+            continue
+        if name == "worker" and broker_is_away:
+            parts[name] = _UNKNOWN
             continue
         try:
             check()
         except Unhealthy as error:
             parts[name] = str(error)
+            broker_is_away |= isinstance(error, BrokerAway)
         else:
             parts[name] = "ok"
     healthy = all(answer == "ok" for answer in parts.values())

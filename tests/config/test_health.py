@@ -1,9 +1,11 @@
 """What load balancers and the launcher ask, and what the answers give away: no address and no secret."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,9 @@ from django.test import Client
 from config import tasks
 from config.dev.embedded import ROOT
 from config.ops import health, redis_status
+from tests.api.caller import PASSWORD, logged_in
+from wallets import redis_servers
+from wallets.operations import create_api_key
 
 
 def test_livez_asks_nobody(client: Client, settings: Any, silent_broker: str) -> None:
@@ -56,6 +61,47 @@ def test_readyz_names_the_broker_when_it_is_silent(client: Client, settings: Any
         "broker": "does not answer; wrong logins and codes are counted by each process alone",
         "worker": "unknown, the broker does not answer",
     }
+
+
+@pytest.fixture
+def hanging_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """A broker that accepts connections and never answers; the value counts the connections, which all time out."""
+    # The count does not depend on it.
+    monkeypatch.setattr(redis_servers, "ANSWER_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        server.setblocking(False)
+        settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+        def count() -> int:
+            number = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    server.accept()[0].close()
+                    number += 1
+            return number
+
+        yield count
+
+
+@pytest.mark.django_db
+def test_readyz_and_a_login_wait_once_for_a_broker_that_hangs(
+    client: Client, hanging_broker: Callable[[], int]
+) -> None:
+    api_key = create_api_key(name="a client")[1]
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["broker"] == "does not answer; wrong logins and codes are counted by each process alone"
+    assert response.json()["worker"] == "unknown, the broker does not answer"
+    assert hanging_broker() == 1
+
+    assert client.get("/readyz?without=broker").json()["worker"] == "unknown, the broker does not answer"
+    assert hanging_broker() == 1
+
+    assert logged_in("alice", api_key).wallet is not None
+    body = {"wallet": "alice", "password": PASSWORD}
+    login = client.post("/auth", body, content_type="application/json", headers={"treetracker-api-key": api_key})
+    assert login.status_code == 200
+    assert hanging_broker() == 1
 
 
 @pytest.mark.django_db
