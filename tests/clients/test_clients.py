@@ -7,11 +7,15 @@ answer is compared here, with its type; `docs/clients.md` says to its operator w
 
 import http.client
 import http.server
+import io
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -28,11 +32,25 @@ from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
+from wallets.models import Wallet
 
 # A fixture.
 __all__ = ["browser"]
 
 HERE: Final = Path(__file__).parent
+PAGE: Final = (HERE.parents[1] / "docs" / "clients.md").read_text(encoding="utf-8")
+
+
+def variables(client: str) -> dict[str, str]:
+    """Return the variables that the page shows for a client and for its installation."""
+    section = PAGE.partition(f"\n## {client}\n")[2].partition("\n## ")[0]
+    lines = "".join(re.findall(r"^```env\n(.*?)^```$", section, re.M | re.S)).splitlines()
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def path_in(client: str, name: str) -> str:
+    """Return the path of the base URL that the page shows."""
+    return urlsplit(variables(client)[name]).path
 
 
 class Installation(NamedTuple):
@@ -80,12 +98,25 @@ class Site(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def furnish() -> None:
-    """Write the wallets that the clients log in with, what is in them, and what others ask of them."""
+def furnish() -> str:
+    """
+    Write the wallets that the clients log in with, what is in them, and what others ask of them; return an API key.
+
+    The key and a wallet come from the commands of the page.
+    """
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
+    printed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COPPICE_WALLET_PASSWORD", PASSWORD)
+        for line in commands.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "manage.py"
+            output = io.StringIO()
+            call_command(*arguments, stdout=output)
+            printed.append(output.getvalue().strip())
     made = {
-        name: wallets.create_wallet(name=name, password=PASSWORD)
-        for name in ("panel", "walker", "shops", "phone", "stranger")
-    }
+        name: wallets.create_wallet(name=name, password=PASSWORD) for name in ("panel", "walker", "phone", "stranger")
+    } | {"shops": Wallet.objects.get(name="shops")}
     for name in ("panel", "walker", "shops", "phone", "stranger"):
         transfers.issue_tokens(wallet=made[name], count=10)
     trusts.request_trust(
@@ -93,6 +124,7 @@ def furnish() -> None:
     )
     for _ in range(2):
         transfers.send_bundle(actor=made["stranger"], sender="stranger", receiver="walker", size=1)
+    return printed[0]
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +132,22 @@ def installation(django_db_setup: None, django_db_blocker: Any, tmp_path_factory
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     panel, app = (f"http://{name}.localhost:{site.server_port}" for name in ("panel", "app"))
     threading.Thread(target=site.serve_forever, daemon=True).start()
+    (permitting,) = {
+        name
+        for client in ("wallet-admin-client", "wallet-app")
+        for name in variables(client)
+        if name.startswith("COPPICE_")
+    }
     settings = {
-        "COPPICE_CORS_ORIGINS": f"{panel},{app}",
+        permitting: f"{panel},{app}",
         "COPPICE_MEDIA": str(tmp_path_factory.mktemp("media")),
     }
     with django_db_blocker.unblock():
         try:
-            furnish()
-            key = wallets.create_api_key(name="clients")[1]
+            key = furnish()
             with web_server(settings) as address:
                 Site.address, Site.key = address, key
-                yield Installation(
-                    f"http://{address}", key, panel, app, f"http://127.0.0.1:{site.server_port}/wallet/v2"
-                )
+                yield Installation(f"http://{address}", key, panel, app, f"http://127.0.0.1:{site.server_port}")
         finally:
             site.shutdown()
             site.server_close()
@@ -170,8 +205,9 @@ TRUST: Final = {
 
 
 def test_the_wallet_admin_client_finds_what_it_reads(installation: Installation, browser: Browser) -> None:
+    base = installation.address + path_in("wallet-admin-client", "REACT_APP_WALLET_API_ROOT")
     arguments = {
-        "base": f"{installation.address}/wallet/v2", "key": installation.key, "wallet": "panel",
+        "base": base, "key": installation.key, "wallet": "panel",
         "password": PASSWORD, "stranger": "stranger", "friend": "phone",
     }  # fmt: skip
     told = run(browser, installation.panel, "wallet_admin_client.js", arguments)
@@ -232,11 +268,10 @@ def test_the_wallet_admin_client_finds_what_it_reads(installation: Installation,
 
 
 def test_the_wallet_app_finds_what_it_reads(installation: Installation, browser: Browser) -> None:
-    login = httpx.post(
-        f"{installation.proxy}/auth", json={"wallet": "walker", "password": PASSWORD}, timeout=60
-    ).raise_for_status()
+    base = installation.proxy + path_in("wallet-app", "NEXT_PUBLIC_WALLET_APP_API")
+    login = httpx.post(f"{base}/auth", json={"wallet": "walker", "password": PASSWORD}, timeout=60).raise_for_status()
     arguments = {
-        "base": installation.proxy, "bearer": login.json()["token"], "wallet": "walker", "receiver": "stranger",
+        "base": base, "bearer": login.json()["token"], "wallet": "walker", "receiver": "stranger",
         "manager": "stranger",
     }  # fmt: skip
     told = run(browser, installation.app, "wallet_app.js", arguments)
@@ -283,15 +318,18 @@ def test_the_wallet_app_finds_what_it_reads(installation: Installation, browser:
 
 
 def test_the_shopify_extension_finds_what_it_reads(installation: Installation) -> None:
-    with httpx.Client(base_url=installation.address, timeout=60) as shop:
+    shown = variables("POS-Shopify-Extension")
+    base = installation.address + path_in("POS-Shopify-Extension", "TREETRACKER_WALLET_API_ROOT")
+    name = shown["TREETRACKER_WALLET_NAME"]
+    with httpx.Client(base_url=base, timeout=60) as shop:
         # Its second key has underscores, and is another header.
         shop.headers.update({"TREETRACKER-API-KEY": installation.key, "TREETRACKER_API_KEY": "of another service"})
-        login = shop.post("/auth", json={"wallet": "shops", "password": PASSWORD})
+        login = shop.post("/auth", json={"wallet": name, "password": PASSWORD})
         shop.headers["Authorization"] = f"Bearer {login.json()['token']}"
         opened = shop.post("/wallets", json={"wallet": "corner-shop"}).json()
         before = shop.get(f"/wallets/{opened['id']}").json()
         held = shop.get("/tokens?limit=100").json()["tokens"]
-        parties = {"sender_wallet": "shops", "receiver_wallet": "corner-shop", "claim": False}
+        parties = {"sender_wallet": name, "receiver_wallet": "corner-shop", "claim": False}
         sent = shop.post("/transfers", json={"tokens": [held[0]["id"]], **parties})
         bundle = shop.post("/transfers", json={"bundle": {"bundle": 2}, **parties})
         offered = shop.post(
@@ -319,7 +357,8 @@ def test_the_ios_sdk_finds_what_it_decodes_but_in_what_only_v1_10_25_writes(inst
         "id": UUID, "capture_id": UUID, "wallet_id": UUID, "transfer_pending": bool, "claim": bool,
         "transfer_pending_id": (UUID, None), "updated_at": (datetime, None),
     }  # fmt: skip
-    with httpx.Client(base_url=f"{installation.address}/wallet/", timeout=60) as phone:
+    base = f"{installation.address}{path_in('wallet-ios-sdk', 'rootURL')}wallet/"
+    with httpx.Client(base_url=base, timeout=60) as phone:
         phone.headers["TREETRACKER-API-KEY"] = installation.key
         login = phone.post("auth", json={"wallet": "phone", "password": PASSWORD}).json()
         phone.headers["Authorization"] = f"Bearer {typed(login, {'token': str})['token']}"
@@ -352,3 +391,14 @@ def test_the_ios_sdk_finds_what_it_decodes_but_in_what_only_v1_10_25_writes(inst
     assert completed[0]["parameters"] == {"bundle": {"bundleSize": 1}}
     # A time there; here an open transfer has none.
     assert offered["closed_at"] is None
+
+
+def test_the_page_has_a_section_for_each_client_and_is_led_to() -> None:
+    clients = re.findall(r"^\| \[([\w-]+)\]\(#([\w-]+)\)", PAGE, re.M)
+
+    assert len(clients) == 4
+    for name, anchor in clients:
+        assert anchor == name.lower()
+        assert variables(name), name
+    for page in ("partners.md", "operations.md"):
+        assert "](clients.md)" in (HERE.parents[1] / "docs" / page).read_text(encoding="utf-8"), page
