@@ -7,18 +7,8 @@ from django.db import connection
 
 from config.treetracker_import import decisions
 from config.treetracker_import.staging import rows, run
+from wallets.sql_files import load
 
-_PENDING: Final = """
-SELECT planned.source_id, planned.id, coalesce(broken.missing, planned.token_count) AS missing,
-       CASE WHEN broken.id IS NULL THEN coalesce(held.tokens, 0) ELSE 0 END AS held
-  FROM import_group AS planned
-  LEFT JOIN import_broken AS broken ON broken.id = planned.id
-  LEFT JOIN (SELECT transfer_pending_id, count(*) AS tokens FROM import_token GROUP BY 1) AS held
-    ON held.transfer_pending_id = planned.id
- WHERE planned.state = 'pending' AND planned.parameters ? 'bundle'
-   AND NOT EXISTS (SELECT FROM import_finding AS finding WHERE finding.id = planned.id AND finding.action = 'fail')
- ORDER BY planned.source_id, planned.created_at, planned.id
-"""
 # Unclaimed tokens first, because a claimed one is its owner's; then the oldest.
 _FREE: Final = """
 SELECT id, wallet_id, row_number() OVER (PARTITION BY wallet_id ORDER BY claim, created_at, id) AS place
@@ -36,7 +26,7 @@ SELECT count(*) FROM import_token AS token
 def reserve() -> None:
     """Reserve tokens for the pending bundles, the oldest bundle first; one that does not fit is closed as failed."""
     wallet, left, first = None, 0, 0
-    for source_id, transfer_id, size, held in rows(_PENDING):
+    for source_id, transfer_id, size, held in rows(load("config/treetracker_import", "find_pending_bundles")):
         if source_id != wallet:
             ((free,),) = rows(_FREE_OF, {"wallet": source_id})
             wallet, left, first = source_id, int(free), 0

@@ -213,7 +213,7 @@ def of_transfers() -> None:
 
 
 def of_history(*, run_key: str, now: datetime) -> None:
-    """The history of each token, with corrections where it does not fit; the result is `import_movement`."""
+    """The history of each token, with corrections where it does not fit; the result is `import_step`."""
     found(
         "history_of_unknown", "transaction",
         "SELECT step.id, format('token %%s, transfer %%s', token_id, transfer_id), token_id"
@@ -253,9 +253,7 @@ def of_history(*, run_key: str, now: datetime) -> None:
     run(statement("correct_histories"), {"run": run_key})
     run(statement("end_histories"), {"run": run_key, "now": now})
     run(statement("begin_histories"))
-    run(statement("number_movements"))
-    run("CREATE UNIQUE INDEX ON import_movement (place)")
-    run("ANALYZE import_movement")
+    run("ANALYZE import_step")
     found(
         "history_without_transfer", "transfer",
         "SELECT group_id, format('transfer %%s, from %%s to %%s: %%s transactions', transfer_id, source_id,"

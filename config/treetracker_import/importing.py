@@ -16,12 +16,13 @@ from config.treetracker_import.progress import Display
 from config.treetracker_import.source import Source, opened
 from config.treetracker_import.wallet_names import NameTaken
 
-# For sorts of millions of rows; the session of a server has little.
+# For sorts and indexes of millions of rows; the session of a server has little.
 _SETTINGS: Final = (
     "statement_timeout = 0",
     "idle_in_transaction_session_timeout = 0",
     "enable_seqscan = on",
     "work_mem = '256MB'",
+    "maintenance_work_mem = '256MB'",
 )
 
 
@@ -78,6 +79,7 @@ def _import(source: Source, options: Options, display: Display) -> dict[str, int
         staging.run(f"SET LOCAL {setting}")
     if options.since is not None and earlier.is_first():
         raise ImportRefused("--since is for a second import: nothing was imported yet.")
+    staging.buffer()
     staging.create()
     decisions.store(options.decided)
     copied = _stage(source, options, display)

@@ -65,13 +65,15 @@ _TABLES: Final = (
         token_id uuid, first_at timestamptz, first_source uuid, last_at timestamptz, last_destination uuid,
         is_broken boolean) ON COMMIT DROP""",
     """CREATE TEMPORARY TABLE import_movement (
-        place bigint, token_id uuid, number integer, group_id uuid, source_id uuid, destination_id uuid,
+        place bigint, token_id uuid, number integer, transfer_number bigint, source_id uuid, destination_id uuid,
         at timestamptz, is_last boolean) ON COMMIT DROP""",
     # The transfers to write, those that stand for corrections included.
     """CREATE TEMPORARY TABLE import_group (
-        id uuid, number bigint, originator_id uuid, source_id uuid, destination_id uuid, parameters jsonb, state text,
+        id uuid, originator_id uuid, source_id uuid, destination_id uuid, parameters jsonb, state text,
         token_count bigint, reserved_count bigint, moved_count bigint, created_at timestamptz, closed_at timestamptz,
         closed_event text, closed_from text, is_made boolean, is_known boolean) ON COMMIT DROP""",
+    # The numbers of the transfers in `import_group`.
+    "CREATE TEMPORARY TABLE import_number (id uuid, number bigint, is_known boolean) ON COMMIT DROP",
     "CREATE TEMPORARY TABLE import_reserved (token_id uuid, transfer_id uuid) ON COMMIT DROP",
     # Which of the free tokens of a wallet a bundle gets, counted from the oldest.
     "CREATE TEMPORARY TABLE import_range (transfer_id uuid, source_id uuid, first bigint, last bigint) ON COMMIT DROP",
@@ -100,6 +102,16 @@ def rows(statement: str, parameters: dict[str, Any] | None = None) -> list[tuple
     with connection.cursor() as cursor:
         cursor.execute(statement, {} if parameters is None else parameters)
         return list(cursor.fetchall())
+
+
+def buffer() -> None:
+    """
+    Give the temporary tables of this transaction 256 MB of buffers.
+
+    PostgreSQL refuses this in a session that has used temporary tables, which then keeps the buffers that it has.
+    """
+    if rows("SELECT pg_my_temp_schema() = 0") == [(True,)]:
+        run("SET LOCAL temp_buffers = '256MB'")
 
 
 def create() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from config.treetracker_import import decisions
 from config.treetracker_import.staging import rows, run
 from wallets import names
+from wallets.sql_files import load
 
 _AT_ONCE: Final = 5_000
 # Room for a number at the end.
@@ -16,19 +17,6 @@ _LONGEST_BASE: Final = names.MAXIMUM_LENGTH - 8
 _TAKEN: Final = """
 SELECT EXISTS (SELECT FROM import_wallet WHERE (name_key = %(key)s OR new_key = %(key)s) AND id <> %(id)s)
     OR EXISTS (SELECT FROM wallets_wallet WHERE name_key = %(key)s AND id <> %(id)s)
-"""
-# Wallets of one name. One that is in Coppice keeps it; otherwise the oldest that has tokens, or the oldest.
-_ALIKE: Final = """
-SELECT id, name, kept, kept_name
-  FROM (SELECT id, name, side, row_number() OVER same AS place, first_value(id) OVER same AS kept,
-               first_value(name) OVER same AS kept_name
-          FROM (SELECT id, name, name_key, tokens = 0 AS is_empty, created_at, is_new::integer AS side
-                  FROM import_wallet WHERE new_name IS NULL
-                 UNION ALL
-                SELECT id, name, name_key, false, created_at, 0 FROM wallets_wallet AS here
-                 WHERE NOT EXISTS (SELECT FROM import_wallet AS wallet WHERE wallet.id = here.id)) AS wallet
-        WINDOW same AS (PARTITION BY name_key ORDER BY side, is_empty, created_at, id)) AS found
- WHERE place > 1 AND side = 1 ORDER BY kept, place
 """
 
 
@@ -61,7 +49,7 @@ def choose() -> None:
     for wallet_id, name in _new("length(name_key) >= 32"):
         if names.is_like_id(name):
             _rename("name_like_id", wallet_id, f'"{names.shown(name)}"', base=f"wallet-{name}")
-    for wallet_id, name, kept, kept_name in rows(_ALIKE):
+    for wallet_id, name, kept, kept_name in rows(load("config/treetracker_import", "find_names_alike")):
         why = f'"{names.shown(name)}" is the same name as "{names.shown(kept_name)}" of {kept}'
         _rename("name_alike", wallet_id, why, base=name, other=kept)
     for wallet_id, name in _new(f"new_name IS NULL AND name !~ '{names.PLAIN}'"):

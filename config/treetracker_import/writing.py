@@ -1,8 +1,8 @@
 """
 Writing what was planned, in the transaction of the import.
 
-Triggers and constraints of the ledger are in force; nothing is switched off. Long statements run in slices, so that
-the display can say how far they are.
+Triggers and constraints of the ledger are in force at the commit; none is switched off, and indexes that a first import
+drops are made again (`indexes`). Long statements run in slices, so that the display can say how far they are.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from config.treetracker_import import keys, wallet_names
+from config.treetracker_import import indexes, keys, wallet_names
 from config.treetracker_import.earlier import FIELDS
 from config.treetracker_import.findings import TEXTS, USABLE, statement, text_limit
 from config.treetracker_import.models import ImportRun
@@ -25,8 +25,9 @@ from wallets.models import Wallet
 from wallets.sql_files import load
 
 # Each slice joins whole tables again.
-_SLICE: Final = 250_000
-# What an import writes, and what other sessions must not write meanwhile; they may read.
+_SLICE: Final = 1_000_000
+# What an import writes, and what other sessions must not write meanwhile. They may read, but in a first import not the
+# tables of `indexes`.
 _LOCKED: Final = (
     "wallets_wallet", "wallets_apikey", "wallets_token", "wallets_event", "trusts_trust", "transfers_transfer",
     "transfers_movement", "transfers_tallydelta", "transfers_issue", "treetracker_import_importrun",
@@ -62,10 +63,18 @@ def write(*, display: Display, now: datetime) -> Written:
     written = Written()
     with display.step("wallets, API keys, trusts"):
         _write_wallets(written, now)
-    _number(written)
+    with display.step("order history"):
+        _number(written)
+    dropped = indexes.set_aside()
     _write_transfers(written, display, now)
+    with display.step("index transfers"):
+        dropped.make("transfers_transfer")
     _write_tokens(written, display)
+    with display.step("index tokens"):
+        dropped.make("wallets_token")
     _write_history(written, display)
+    with display.step("index history"):
+        dropped.make("transfers_movement")
     with display.step("events, tallies"):
         _write_events(written, now)
         _count()
@@ -138,14 +147,12 @@ def _number(written: Written) -> None:
     written.number_base = _base("wallets_event_number")
     written.arrival_base = _base("transfers_arrival")
     run(statement("number_transfers"), {"base": written.number_base})
-    run(
-        "UPDATE import_group AS planned SET number = here.number FROM transfers_transfer AS here"
-        " WHERE planned.is_known AND here.id = planned.id"
-    )
-    run("CREATE INDEX ON import_group (number)")
-    run("ANALYZE import_group")
+    run("ANALYZE import_number")
+    run(statement("number_movements"))
+    run("CREATE UNIQUE INDEX ON import_movement (place)")
+    run("ANALYZE import_movement")
     ((written.last_number,),) = rows(
-        "SELECT greatest(%(base)s::bigint, (SELECT max(number) FROM import_group),"
+        "SELECT greatest(%(base)s::bigint, (SELECT max(number) FROM import_number),"
         "                (SELECT max(number) FROM import_event))",
         {"base": written.number_base},
     )
