@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import django.db
 import psycopg
 from django.db import OperationalError, transaction
 
@@ -67,8 +68,8 @@ def run(options: Options, display: Display) -> dict[str, int]:
             return {}
         except NameTaken as error:
             raise ImportRefused(str(error)) from error
-        except psycopg.Error as error:
-            # Of the source, or of a copy. Only the first line: a detail below could quote a row.
+        except (psycopg.Error, django.db.Error) as error:
+            # Of either side. Only the first line: a detail below could quote a row.
             raise ImportRefused(f"Nothing was written: {str(error).strip().partition(chr(10))[0]}") from error
         except writing.StillBusy as error:
             raise ImportRefused(_BUSY) from error
