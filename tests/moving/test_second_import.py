@@ -291,23 +291,27 @@ def test_a_decision_may_take_the_side_of_the_service(world: World, tmp_path: Any
 def test_rows_that_were_not_imported_are_not_overwritten(peer: Service, tmp_path: Any) -> None:
     one = Wallet.objects.create(id=an_id("anna"), name="anna", name_key="anna")
     transfers.issue_tokens(wallet=one, capture_ids=[an_id("capture t0")])
+    here = Token.objects.get()
+    transfers.issue_tokens(wallet=one, capture_ids=[an_id("capture t1")], token_ids=[an_id("t1")])
     wallets.create_api_key(name="mine", key="a" * 32)
     peer.wallet("anna", password="secret")
     token = peer.token("t0", one.pk)
+    same = peer.token("t1", peer.wallet("bert"))
     key = peer.add("api_key", key="a" * 32)
     report = tmp_path / "report.txt"
 
-    with pytest.raises(CommandError, match="2 findings wait"):
+    with pytest.raises(CommandError, match="3 findings wait"):
         imported(peer, report=report)
 
-    here = Token.objects.get()
     text = report.read_text()
     assert f'wallet {one.pk}: named "anna" there -> refuse' in text
     assert f"token {token}: capture {here.capture_id}, here token {here.pk} -> refuse" in text
+    assert f"token {same}: in {one.pk} -> refuse" in text
     assert f"key {key}: registered already -> here" in text
     assert ImportedRow.objects.count() == 0
     imported(peer, decisions=decided(
-        tmp_path, {"kind": "wallet_exists", "action": "here"}, {"kind": "capture_exists", "action": "leave_out"}
+        tmp_path, {"kind": "wallet_exists", "action": "here"}, {"kind": "capture_exists", "action": "leave_out"},
+        {"kind": "token_exists", "action": "here"},
     ))  # fmt: skip
-    assert list(Token.objects.values_list("id", flat=True)) == [here.pk]
+    assert dict(Token.objects.values_list("id", "wallet__name")) == {here.pk: "anna", same: "anna"}
     assert ApiKey.objects.get().name == "mine"
