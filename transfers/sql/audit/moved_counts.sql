@@ -1,5 +1,5 @@
-SELECT format('transfer %%s is %%s, asked %%s, moved %%s, history says %%s', transfer.id, transfer.state,
-              transfer.token_count, transfer.moved_count, count(movement.id))
+SELECT format('transfer %%s is %%s, asks for %%s tokens and moved %%s, but has %%s movements', transfer.id,
+              transfer.state, transfer.token_count, transfer.moved_count, count(movement.id))
   FROM transfers_transfer AS transfer
   LEFT JOIN transfers_movement AS movement ON movement.transfer_number = transfer.number
  GROUP BY transfer.id, transfer.state, transfer.token_count, transfer.moved_count
