@@ -17,7 +17,7 @@ from lockers.raida.authenticity import AN_SIZE, created_an, is_safe_pan
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
-from lockers.raida.payloads import CoinAnPan, decode_verdicts, encode_create_coins, encode_pown
+from lockers.raida.payloads import decode_verdicts, encode_create_coins, encode_records
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.transport import Answer, Call, Server
 
@@ -134,25 +134,24 @@ def _mint_batch(
         raise MintingFailed("The servers refuse the admin key.")
     ready = [raida for raida, status in statuses.items() if status == Status.SUCCESS]
 
-    plans = {raida: _plan(raida, coins) for raida in ready}
-    owned = transport.ask(
-        servers,
-        Call(Command.POWN, {raida: encode_pown(plan) for raida, plan in plans.items()}),
-        until=transport.within(deadline_seconds),
-    )
-    made = {raida: _outcome(owned[raida], plan) for raida, plan in plans.items()}
+    listed = [coin.to_bytes() for coin in coins]
+    fresh = {raida: [fresh_an() for _ in coins] for raida in ready}
+    powns = {
+        raida: encode_records(
+            listed, [created_an(raida=raida, coin=coin, created=coins) for coin in coins], fresh[raida]
+        )
+        for raida in ready
+    }
+    owned = transport.ask(servers, Call(Command.POWN, powns), until=transport.within(deadline_seconds))
+    made = {raida: _outcome(owned[raida], fresh[raida]) for raida in ready}
     return [_record(coin, position, made) for position, coin in enumerate(coins)]
 
 
-def _plan(raida: int, coins: Sequence[Coin]) -> list[CoinAnPan]:
-    return [CoinAnPan(coin, created_an(raida=raida, coin=coin, created=coins), fresh_an()) for coin in coins]
-
-
-def _outcome(result: transport.Result, plan: Sequence[CoinAnPan]) -> _Made:
-    passed: tuple[bool, ...] = (False,) * len(plan)
+def _outcome(result: transport.Result, ans: Sequence[bytes]) -> _Made:
+    passed: tuple[bool, ...] = (False,) * len(ans)
     if isinstance(result, Answer) and result.status in (Status.ALL_PASS, Status.MIXED):
-        passed = decode_verdicts(result.status, result.payload, count=len(plan))
-    return _Made(passed, tuple(row.pan for row in plan))
+        passed = decode_verdicts(result.status, result.payload, count=len(ans))
+    return _Made(passed, tuple(ans))
 
 
 def _record(coin: Coin, position: int, made: Mapping[int, _Made]) -> CoinRecord:

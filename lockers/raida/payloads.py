@@ -36,31 +36,6 @@ MAXIMUM_SERIALS: Final = 64
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class CoinAn:
-    """A coin and the AN that the addressed server holds for it."""
-
-    coin: Coin
-    an: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CoinPan:
-    """A coin and the AN proposed for it."""
-
-    coin: Coin
-    pan: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CoinAnPan:
-    """A coin, the AN that the addressed server holds, and the proposed one."""
-
-    coin: Coin
-    an: bytes = field(repr=False)
-    pan: bytes = field(repr=False)
-
-
 # Records.
 
 
@@ -96,18 +71,6 @@ def _split(data: bytes, size: int, decode: Callable[[bytes], Item]) -> tuple[Ite
     return tuple(decode(data[start : start + size]) for start in range(0, len(data), size))
 
 
-def _encode_coin_an(record: CoinAn) -> bytes:
-    return record.coin.to_bytes() + _exactly(AN_SIZE, record.an)
-
-
-def _encode_coin_pan(record: CoinPan) -> bytes:
-    return record.coin.to_bytes() + _exactly(AN_SIZE, record.pan)
-
-
-def _encode_coin_an_pan(record: CoinAnPan) -> bytes:
-    return record.coin.to_bytes() + _exactly(AN_SIZE, record.an) + _exactly(AN_SIZE, record.pan)
-
-
 def encode_coins(coins: Sequence[Coin]) -> bytes:
     """Encode a list of coins, five bytes each."""
     return _join(coins, Coin.to_bytes)
@@ -117,8 +80,8 @@ def encode_records(coins: Sequence[bytes], *numbers: Sequence[bytes]) -> bytes:
     """
     Encode coins of five bytes, each followed by its number in each of `numbers`.
 
-    With ANs it is the payload of detect, with ANs and PANs that of pown and find, with PANs the end of a remove's.
-    It creates no object per record.
+    With ANs it is the payload of detect and get ticket, with ANs and PANs that of pown and find, with PANs the end of a
+    remove's. It creates no object per record.
     """
     if not coins or any(len(column) != len(coins) for column in numbers):
         raise errors.Unencodable("a list in a payload has at least one record, and every record all of its numbers")
@@ -208,27 +171,6 @@ class Found(IntEnum):
     PAN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class FixRequest:
-    """Coins to fix, the generator of their new ANs, and 25 tickets; 0 means no ticket."""
-
-    coins: tuple[Coin, ...]
-    pg: bytes = field(repr=False)
-    tickets: tuple[int, ...] = field(repr=False)
-
-
-def encode_detect(records: Sequence[CoinAn]) -> bytes:
-    return _join(records, _encode_coin_an)
-
-
-def encode_pown(records: Sequence[CoinAnPan]) -> bytes:
-    return _join(records, _encode_coin_an_pan)
-
-
-def encode_get_ticket(records: Sequence[CoinAn]) -> bytes:
-    return encode_detect(records)
-
-
 def decode_get_ticket_reply(status: int, payload: bytes, *, count: int) -> TicketReply:
     """Return which of `count` coins the server confirms, and its ticket."""
     if status == Status.ALL_FAIL:
@@ -264,10 +206,11 @@ def decode_find_reply(status: int, payload: bytes, *, count: int) -> tuple[Found
     raise errors.UnexpectedStatus("the answer says nothing about what was found")
 
 
-def encode_fix(request: FixRequest) -> bytes:
-    if len(request.tickets) != RAIDA_COUNT:
+def encode_fix(coins: Sequence[Coin], pg: bytes, tickets: Sequence[int]) -> bytes:
+    """Encode coins to fix, the generator of their new ANs, and 25 tickets; 0 means no ticket."""
+    if len(tickets) != RAIDA_COUNT:
         raise errors.Unencodable("a fix carries 25 tickets")
-    return encode_coins(request.coins) + _exactly(AN_SIZE, request.pg) + _join(request.tickets, _u32)
+    return encode_coins(coins) + _exactly(AN_SIZE, pg) + _join(tickets, _u32)
 
 
 # Administration (group 3).
@@ -364,15 +307,6 @@ class SerialsOperation(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SerialsRequest:
-    """A request for free serial numbers, for breaking or joining coins of a denomination."""
-
-    session: int
-    operation: SerialsOperation
-    denomination: int
-
-
-@dataclass(frozen=True, slots=True)
 class SerialsReply:
     """Up to 64 free serial numbers of a denomination."""
 
@@ -380,31 +314,9 @@ class SerialsReply:
     serial_numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BreakRequest:
-    """A coin to break, and the ten coins it breaks into with their new ANs."""
-
-    session: int
-    broken: CoinAn
-    change: tuple[CoinPan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JoinRequest:
-    """Ten coins, and the coin they are joined into with its new AN."""
-
-    session: int
-    joined: CoinPan
-    change: tuple[CoinAn, ...]
-
-
-def _require_ten(change: Sequence[object]) -> None:
-    if len(change) != CHANGE_COUNT:
-        raise errors.Unencodable("a coin breaks into ten")
-
-
-def encode_get_available_sns(request: SerialsRequest) -> bytes:
-    return _u32(request.session) + _u8(request.operation) + Coin(request.denomination, 0).to_bytes()[:1]
+def encode_get_available_sns(session: int, operation: SerialsOperation, denomination: int) -> bytes:
+    """Encode a request for free serial numbers, for breaking or joining coins of a denomination."""
+    return _u32(session) + _u8(operation) + Coin(denomination, 0).to_bytes()[:1]
 
 
 def decode_get_available_sns_reply(status: int, payload: bytes) -> SerialsReply:
@@ -419,11 +331,12 @@ def decode_get_available_sns_reply(status: int, payload: bytes) -> SerialsReply:
     return SerialsReply(Coin.from_bytes(payload[:1] + bytes(4)).denomination, numbers)
 
 
-def encode_break(request: BreakRequest) -> bytes:
-    _require_ten(request.change)
-    return _u32(request.session) + _encode_coin_an(request.broken) + _join(request.change, _encode_coin_pan)
+def encode_change(session: int, coins: Sequence[bytes], numbers: Sequence[bytes]) -> bytes:
+    """
+    Encode a break or a join: a coin of five bytes and the ten that it breaks into, each with its number.
 
-
-def encode_join(request: JoinRequest) -> bytes:
-    _require_ten(request.change)
-    return _u32(request.session) + _encode_coin_pan(request.joined) + _join(request.change, _encode_coin_an)
+    Of a break, the coin has its AN and the ten their proposed ones; of a join, the coin has its proposed AN.
+    """
+    if len(coins) != 1 + CHANGE_COUNT:
+        raise errors.Unencodable("a coin breaks into ten")
+    return _u32(session) + encode_records(coins, numbers)

@@ -24,15 +24,7 @@ from lockers.raida import payloads
 from lockers.raida.coins import format_amount, total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
-from lockers.raida.payloads import (
-    CHANGE_COUNT,
-    BreakRequest,
-    CoinAn,
-    CoinPan,
-    JoinRequest,
-    SerialsOperation,
-    SerialsRequest,
-)
+from lockers.raida.payloads import CHANGE_COUNT, SerialsOperation
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, LineType, Mark, Step
 from lockers.transport import Answer, Call, NoResponse, Results
@@ -190,7 +182,7 @@ def break_coin(task_run: TaskRun, batch: int) -> str:
         # Servers with an open circuit get the break only if they could decide.
         if _passes(members) < QUORUM:
             left = {raida: each for raida, each in chosen.items() if members.broken.marks[raida] == Mark.UNASKED}
-            call = _break(members, left)
+            call = _call(Command.BREAK, members, left)
             task_run.broadcast(
                 Request(
                     Command.BREAK,
@@ -221,6 +213,14 @@ class Family:
         """Return the coin, followed by its ten."""
         return [self.broken, *self.change]
 
+    @property
+    def coins(self) -> list[bytes]:
+        return [piece.coin.to_bytes() for piece in self.pieces]
+
+    def numbers(self, raida: int) -> list[bytes]:
+        """Return the old number of the coin on a server, followed by the new ones of its ten."""
+        return [self.broken.old[raida], *(each.new[raida] for each in self.change)]
+
 
 def family(*, held: Claim, batch: int) -> Family:
     pieces: dict[bool, list[CoinWork]] = {True: [], False: []}
@@ -232,12 +232,10 @@ def family(*, held: Claim, batch: int) -> Family:
 
 def _free_numbers(task_run: TaskRun, batch: int, members: Family) -> Counter[int]:
     """Ask all servers for free serial numbers, and return how many servers name each."""
-    request = SerialsRequest(_SESSION, SerialsOperation.BREAK, members.broken.coin.denomination)
-    asked = range(RAIDA_COUNT)
-    call = Call(
-        command=Command.GET_AVAILABLE_SNS, payloads=dict.fromkeys(asked, payloads.encode_get_available_sns(request))
-    )
-    return _votes(task_run.question(call, batch, enough=_ten_are_free), members.broken.coin.denomination - 1)
+    denomination = members.broken.coin.denomination
+    request = payloads.encode_get_available_sns(_SESSION, SerialsOperation.BREAK, denomination)
+    call = Call(Command.GET_AVAILABLE_SNS, dict.fromkeys(range(RAIDA_COUNT), request))
+    return _votes(task_run.question(call, batch, enough=_ten_are_free), denomination - 1)
 
 
 def _ten_are_free(results: Results) -> bool:
@@ -319,35 +317,20 @@ def _passes(members: Family) -> int:
     return members.broken.marks.count(Mark.NEW)
 
 
-def _break(members: Family, chosen: Targets) -> Call:
+def _call(command: Command, members: Family, chosen: Targets) -> Call:
+    """Return a break or a join: the coin and its ten, with the number that each server holds or is to hold."""
     return Call(
-        command=Command.BREAK,
-        payloads={
-            raida: payloads.encode_break(
-                BreakRequest(
-                    _SESSION,
-                    CoinAn(members.broken.coin, members.broken.old[raida]),
-                    tuple(CoinPan(each.coin, each.new[raida]) for each in members.change),
-                )
-            )
-            for raida in chosen
-        },
+        command,
+        {raida: payloads.encode_change(_SESSION, members.coins, members.numbers(raida)) for raida in chosen},
     )
 
 
 def _ask(task_run: TaskRun, batch: int, members: Family, marks: str, table: Table) -> None:
     """Ask the servers with these marks whether they hold the coin, its ten, or neither."""
     chosen = _with_marks(members, marks)
-    records = {
-        raida: [
-            CoinAn(members.broken.coin, members.broken.old[raida]),
-            *(CoinAn(each.coin, each.new[raida]) for each in members.change),
-        ]
-        for raida in chosen
-    }
     call = Call(
-        command=Command.DETECT,
-        payloads={raida: payloads.encode_detect(each) for raida, each in records.items()},
+        Command.DETECT,
+        {raida: payloads.encode_records(members.coins, members.numbers(raida)) for raida in chosen},
     )
     task_run.broadcast(
         Request(
@@ -392,7 +375,7 @@ def _join_again(task_run: TaskRun, batch: int, members: Family) -> None:
         # A worker that died may have sent the join already.
         _ask(task_run, batch, members, Mark.NEW, _ASKED_ABOUT_JOIN)
         chosen = dict.fromkeys(_with_marks(members, Mark.NEW), (*_EVERYTHING[1:], 0))
-        call = _join(members, chosen)
+        call = _call(Command.JOIN, members, chosen)
         task_run.broadcast(
             Request(Command.JOIN, batch, members.pieces, targets=chosen, table=_JOINED, call=call, back=True)
         )
@@ -404,19 +387,3 @@ def _cannot_be_broken(members: Family) -> bool:
     marks = members.broken.marks
     may_have = sum(mark in Mark.NEW + Mark.SENT + Mark.OLD for mark in marks)
     return may_have < QUORUM and not set(marks) <= {Mark.UNASKED, Mark.UNREACHED}
-
-
-def _join(members: Family, chosen: Targets) -> Call:
-    return Call(
-        command=Command.JOIN,
-        payloads={
-            raida: payloads.encode_join(
-                JoinRequest(
-                    _SESSION,
-                    CoinPan(members.broken.coin, members.broken.old[raida]),
-                    tuple(CoinAn(each.coin, each.new[raida]) for each in members.change),
-                )
-            )
-            for raida in chosen
-        },
-    )

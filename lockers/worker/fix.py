@@ -20,7 +20,6 @@ from lockers.raida import payloads
 from lockers.raida.authenticity import fix_an, is_locker_key
 from lockers.raida.commands import Command
 from lockers.raida.errors import WireError
-from lockers.raida.payloads import CoinAn, FixRequest
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, Mark, Step, TaskKind
 from lockers.transport import Answer, Call
@@ -89,12 +88,12 @@ def fix_batch(task_run: TaskRun, batch: int) -> None:
             )
         )
     }
-    requests = {
-        raida: FixRequest(tuple(pieces[index].coin for index in indices), generators[raida], tickets)
-        for raida, indices in chosen.items()
-    }
     call = Call(
-        command=Command.FIX, payloads={raida: payloads.encode_fix(request) for raida, request in requests.items()}
+        Command.FIX,
+        {
+            raida: payloads.encode_fix([pieces[index].coin for index in indices], generators[raida], tickets)
+            for raida, indices in chosen.items()
+        },
     )
     task_run.broadcast(
         Request(
@@ -199,7 +198,9 @@ def _get_tickets(
     call = Call(
         command=Command.GET_TICKET,
         payloads={
-            raida: payloads.encode_get_ticket([CoinAn(pieces[index].coin, pieces[index].old[raida]) for index in each])
+            raida: payloads.encode_records(
+                [pieces[index].coin.to_bytes() for index in each], [pieces[index].old[raida] for index in each]
+            )
             for raida, each in chosen.items()
         },
     )

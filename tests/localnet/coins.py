@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from lockers import transport as client
 from lockers.localnet import minting
 from lockers.localnet.fleet import LocalNetwork
-from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.files import CoinRecord
-from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.transport import Answer, Call
 from tests.localnet import requests
+from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan
 
 SECONDS = 10.0
 
@@ -70,15 +69,15 @@ def remove(records: Sequence[CoinRecord], raida: int, key: bytes) -> bytes:
 
 
 def detect(records: Sequence[CoinRecord], raida: int) -> bytes:
-    return payloads.encode_detect([CoinAn(record.coin, record.ans[raida]) for record in records])
+    return requests.detect([CoinAn(record.coin, record.ans[raida]) for record in records])
 
 
 def detect_with(records: Sequence[CoinRecord], an: bytes) -> bytes:
-    return payloads.encode_detect([CoinAn(record.coin, an) for record in records])
+    return requests.detect([CoinAn(record.coin, an) for record in records])
 
 
 def pown(records: Sequence[CoinRecord], raida: int, pan: bytes) -> bytes:
-    return payloads.encode_pown([CoinAnPan(record.coin, record.ans[raida], pan) for record in records])
+    return requests.pown([CoinAnPan(record.coin, record.ans[raida], pan) for record in records])
 
 
 def everywhere(payload: bytes) -> dict[int, bytes]:

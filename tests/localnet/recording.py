@@ -21,10 +21,9 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import PLAIN, Encryption
 from lockers.raida.frames import HEADER_SIZE
-from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan
 from lockers.raida.statuses import Status
 from tests.localnet import requests
-from tests.localnet.requests import RequestHeader
+from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan, RequestHeader
 from tests.raida.recorded import VECTORS
 
 # The key in the only recorded creation of coins.
@@ -275,7 +274,7 @@ class Reenactment:
             listed = (coin, *_FILLERS[:3])
             self._set_up(raida, Command.CREATE_COINS, payloads.encode_create_coins(listed, ADMIN_KEY), Status.SUCCESS)
             made = created_an(raida=raida, coin=coin, created=listed)
-            pown = payloads.encode_pown([CoinAnPan(coin, made, an)])
+            pown = requests.pown([CoinAnPan(coin, made, an)])
             self._set_up(raida, Command.POWN, pown, Status.ALL_PASS)
 
     def _need_sum(self, raida: int, model: _Model, coins: tuple[Coin, ...], total: bytes) -> None:

@@ -16,10 +16,53 @@ from lockers.raida.coins import COIN_SIZE, Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
 from lockers.raida.frames import Request
-from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan, encode_coins
+from lockers.raida.payloads import encode_change, encode_coins, encode_records
 from lockers.raida.statuses import Status
 
 _ROW = COIN_SIZE + AN_SIZE
+
+
+@dataclass(frozen=True)
+class CoinAn:
+    """A coin and the AN that the addressed server holds for it."""
+
+    coin: Coin
+    an: bytes
+
+
+@dataclass(frozen=True)
+class CoinPan:
+    """A coin and the AN proposed for it."""
+
+    coin: Coin
+    pan: bytes
+
+
+@dataclass(frozen=True)
+class CoinAnPan:
+    """A coin, the AN that the addressed server holds, and the proposed one."""
+
+    coin: Coin
+    an: bytes
+    pan: bytes
+
+
+def detect(records: Sequence[CoinAn]) -> bytes:
+    """As the product's client builds it; get ticket is the same."""
+    return encode_records([each.coin.to_bytes() for each in records], [each.an for each in records])
+
+
+def pown(records: Sequence[CoinAnPan]) -> bytes:
+    """As the product's client builds it."""
+    coins = [each.coin.to_bytes() for each in records]
+    return encode_records(coins, [each.an for each in records], [each.pan for each in records])
+
+
+def change(session: int, one: CoinAn | CoinPan, ten: Sequence[CoinAn | CoinPan]) -> bytes:
+    """A break or a join, as the product's client builds it."""
+    rows = [one, *ten]
+    numbers = [each.an if isinstance(each, CoinAn) else each.pan for each in rows]
+    return encode_change(session, [each.coin.to_bytes() for each in rows], numbers)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from lockers.raida.authenticity import download_an, fix_an
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import with_coin, with_locker_key
-from lockers.raida.payloads import CoinAn, CoinAnPan, CoinPan, FixRequest, SerialsRequest
 from lockers.transport import Answer
 from tests.localnet import requests
 from tests.localnet.coins import (
@@ -32,6 +31,7 @@ from tests.localnet.coins import (
     tell,
     tell_all,
 )
+from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan
 
 AN = b"\x5a" * 16
 
@@ -149,7 +149,7 @@ def test_remove_does_not_take_a_coin_that_left_the_locker_by_another_way(books: 
     (coin,) = books.own(Coin(0, 1))
     key = locker_key()
     books(Command.PUT, requests.put([coin], key))
-    books(Command.POWN, payloads.encode_pown([CoinAnPan(coin.coin, key, AN)]))
+    books(Command.POWN, requests.pown([CoinAnPan(coin.coin, key, AN)]))
 
     theft = requests.remove(key, (CoinPan(coin.coin, bytes(16)),))
 
@@ -197,7 +197,7 @@ def test_a_coin_powned_twice_in_one_request_follows_the_order_of_the_list(books:
     (mine,) = books.own(Coin(0, 1))
     rows = [CoinAnPan(mine.coin, AN, b"\x01" * 16), CoinAnPan(mine.coin, b"\x01" * 16, b"\x02" * 16)]
 
-    assert books(Command.POWN, payloads.encode_pown(rows)) == (241, None)
+    assert books(Command.POWN, requests.pown(rows)) == (241, None)
     assert books.holds(mine.coin, b"\x02" * 16)
 
 
@@ -205,9 +205,9 @@ def test_detect_counts_a_coin_outside_the_pages_as_false_and_find_refuses_it(boo
     (mine,) = books.own(Coin(0, 1))
     outside = Coin(0, SERIAL_NUMBERS)
 
-    assert books(Command.DETECT, payloads.encode_detect([mine, CoinAn(outside, AN)])) == (243, b"\x01")
+    assert books(Command.DETECT, requests.detect([mine, CoinAn(outside, AN)])) == (243, b"\x01")
     assert books(Command.FIND, requests.rows_an_pan([CoinAnPan(outside, AN, AN)])) == (40, None)
-    assert books(Command.GET_TICKET, payloads.encode_get_ticket([CoinAn(outside, AN)])) == (40, None)
+    assert books(Command.GET_TICKET, requests.detect([CoinAn(outside, AN)])) == (40, None)
 
 
 def test_pown_sum_xors_the_delta_into_every_coin(books: Any) -> None:
@@ -275,8 +275,8 @@ def test_a_ticket_is_good_once_per_asker_and_for_five_minutes(books: Any) -> Non
     owned = books.own(Coin(0, 1), Coin(0, 2))
     false = CoinAn(Coin(0, 3), AN)
 
-    assert books(Command.GET_TICKET, payloads.encode_get_ticket([false])) == (242, None)
-    status, body = books(Command.GET_TICKET, payloads.encode_get_ticket([owned[0], false, owned[1]]))
+    assert books(Command.GET_TICKET, requests.detect([false])) == (242, None)
+    status, body = books(Command.GET_TICKET, requests.detect([owned[0], false, owned[1]]))
     assert (status, body[:1], len(body)) == (243, b"\x05", 5)
 
     def validate(asker: int, ticket: bytes = body[1:]) -> tuple[int, bytes | None]:
@@ -295,7 +295,7 @@ def test_a_ticket_is_good_once_per_asker_and_for_five_minutes(books: Any) -> Non
 
 
 def test_tickets_run_out_and_come_back(books: Any) -> None:
-    owned = payloads.encode_get_ticket(books.own(Coin(0, 1)))
+    owned = requests.detect(books.own(Coin(0, 1)))
     for _ in range(TICKET_SLOTS):
         assert books(Command.GET_TICKET, owned)[0] == 241
 
@@ -314,12 +314,12 @@ def test_fix_needs_thirteen_others_who_vouch_for_the_coin(network: LocalNetwork,
         raida: payloads.decode_get_ticket_reply(result.status, result.payload, count=4).ticket
         for raida, result in tell_all(network, Command.GET_TICKET, asked).items()
     }
-    request = FixRequest(tuple(r.coin for r in records), pg, tuple(tickets.get(raida) or 0 for raida in range(25)))
+    request = payloads.encode_fix([r.coin for r in records], pg, [tickets.get(raida) or 0 for raida in range(25)])
 
-    assert answer(network, broken, Command.FIX, payloads.encode_fix(request)) == (status, b"")
+    assert answer(network, broken, Command.FIX, request) == (status, b"")
 
     ans = [fix_an(raida=broken, coin=record.coin, pg=pg) for record in records]
-    fixed = payloads.encode_detect([CoinAn(record.coin, an) for record, an in zip(records, ans, strict=True)])
+    fixed = requests.detect([CoinAn(record.coin, an) for record, an in zip(records, ans, strict=True)])
     assert answer(network, broken, Command.DETECT, fixed) == (status, b"")
     assert [network.seen(Command.VALIDATE_TICKET, raida) for raida in (0, 13, broken)] == [1, 0, 0]
 
@@ -337,7 +337,7 @@ def test_a_used_ticket_does_not_vouch_again(network: LocalNetwork) -> None:
 
 
 def serials(operation: int, denomination: int) -> bytes:
-    return payloads.encode_get_available_sns(SerialsRequest(0, payloads.SerialsOperation(operation), denomination))
+    return payloads.encode_get_available_sns(0, payloads.SerialsOperation(operation), denomination)
 
 
 def test_available_serial_numbers_are_unused_ones_of_the_next_denomination(books: Any) -> None:

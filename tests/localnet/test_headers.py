@@ -9,7 +9,7 @@ from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import encryption, frames
 from lockers.raida.commands import Command
 from lockers.raida.frames import TERMINATOR
-from lockers.raida.payloads import FixRequest, encode_coins, encode_fix
+from lockers.raida.payloads import encode_coins, encode_fix
 from tests.localnet.coins import locker_key, new_coins
 from tests.localnet.recording import exchange
 from tests.localnet.requests import RequestHeader
@@ -175,7 +175,7 @@ def test_an_encrypted_request_gets_an_encrypted_and_signed_answer(network: Local
 def test_what_comes_while_a_fix_waits_for_other_servers_does_not_sign_its_answer(network: LocalNetwork) -> None:
     network.fault(8, "delay:0.2")
     tickets = tuple(int(raida == 8) for raida in range(25))
-    payload = encode_fix(FixRequest(tuple(new_coins(1)), bytes(16), tickets))
+    payload = encode_fix(tuple(new_coins(1)), bytes(16), tickets)
     fix = request(CHALLENGE + payload + TERMINATOR, group=2, code=80)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(10)

@@ -11,8 +11,10 @@ from lockers.operations.new_task import Started
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
-from lockers.raida.payloads import CoinAn, decode_verdicts, encode_detect
+from lockers.raida.payloads import decode_verdicts
 from lockers.states import CoinState, TaskState
+from tests.localnet import requests
+from tests.localnet.requests import CoinAn
 from wallets.models import Wallet
 
 
@@ -36,7 +38,9 @@ def holders(coin: WireCoin, numbers: tuple[bytes, ...]) -> int:
 
 def holders_of_each(coins: Sequence[tuple[WireCoin, tuple[bytes, ...]]]) -> list[int]:
     """How many servers hold the 25 numbers of each coin; one question for all of them."""
-    payloads = {raida: encode_detect([CoinAn(coin, numbers[raida]) for coin, numbers in coins]) for raida in range(25)}
+    payloads = {
+        raida: requests.detect([CoinAn(coin, numbers[raida]) for coin, numbers in coins]) for raida in range(25)
+    }
     results = transport.ask(
         transport.servers_from_settings(settings.RAIDA_HOSTS),
         transport.Call(command=Command.DETECT, payloads=payloads),

@@ -13,8 +13,9 @@ from lockers.operations import put as put_coins
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
-from lockers.raida.payloads import BreakRequest, CoinAn, CoinPan, encode_break
 from lockers.worker import task_store
+from tests.localnet import requests
+from tests.localnet.requests import CoinAn, CoinPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import after_the_intent, find, give, put
@@ -173,12 +174,10 @@ def test_serial_numbers_that_another_client_takes_first_cost_no_coin(
         ten = [WireCoin(0, number) for number in [taken, *others]]
         numbers = [vault.fresh_numbers() for _ in ten]
         payloads = {
-            raida: encode_break(
-                BreakRequest(
-                    0,
-                    CoinAn(foreign.coin, foreign.ans[raida]),
-                    tuple(CoinPan(coin, each[raida]) for coin, each in zip(ten, numbers, strict=True)),
-                )
+            raida: requests.change(
+                0,
+                CoinAn(foreign.coin, foreign.ans[raida]),
+                [CoinPan(coin, each[raida]) for coin, each in zip(ten, numbers, strict=True)],
             )
             for raida in range(13)
         }

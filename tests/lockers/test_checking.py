@@ -23,10 +23,11 @@ from lockers.raida import codes
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
-from lockers.raida.payloads import CoinAnPan, encode_pown
 from lockers.worker import health_check, reconciliation, repair
 from tests.admin.conftest import committed, committed_rows, desk, staff  # noqa: F401 - fixtures
 from tests.api.caller import answer, logged_in
+from tests.localnet import requests
+from tests.localnet.requests import CoinAnPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, put
@@ -39,7 +40,7 @@ def forget(rows: Collection[Coin], raidas: Collection[int]) -> None:
     held = [vault.open_numbers(row.secrets, coin_id=row.pk) for row in rows]
     lost = [vault.fresh_numbers() for _ in rows]
     payloads = {
-        raida: encode_pown([CoinAnPan(coin, old, new) for coin, old, new in _numbers(coins, held, lost, raida)])
+        raida: requests.pown([CoinAnPan(coin, old, new) for coin, old, new in _numbers(coins, held, lost, raida)])
         for raida in raidas
     }
     servers = wire.servers_from_settings(django_settings.RAIDA_HOSTS)
@@ -317,7 +318,7 @@ def test_a_locker_that_servers_forgot_is_repaired(
     rows = list(Coin.objects.filter(state="locked"))
     keys = tuple(codes.locker_keys(vault.locker_code(Locker.objects.get())))
     set_back = {
-        raida: encode_pown(
+        raida: requests.pown(
             [
                 CoinAnPan(
                     WireCoin(row.denomination, row.serial_number),

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import pytest
 
 from lockers.localnet.payloads import verdicts
-from lockers.raida import payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, Status
@@ -218,11 +217,11 @@ def test_each_server_is_told_its_own_numbers_of_the_coins_that_were_chosen_for_i
 
     for raida, indices in CHOSEN.items():
         both = [
-            payloads.CoinAnPan(Coin(0, coin), number(old, coin, raida), number(new, coin, raida)) for coin in indices
+            requests.CoinAnPan(Coin(0, coin), number(old, coin, raida), number(new, coin, raida)) for coin in indices
         ]
         assert requests.read_an_pan(moves[raida]) == requests.read_an_pan(asks[raida]) == both
-        assert requests.read_an(accepts[raida]) == [payloads.CoinAn(each.coin, each.an) for each in both]
-        assert requests.read_pan(leaves[raida][16:]) == [payloads.CoinPan(each.coin, each.pan) for each in both]
+        assert requests.read_an(accepts[raida]) == [requests.CoinAn(each.coin, each.an) for each in both]
+        assert requests.read_pan(leaves[raida][16:]) == [requests.CoinPan(each.coin, each.pan) for each in both]
         assert leaves[raida][:16] == both[0].an
     assert moves.keys() == asks.keys() == accepts.keys() == leaves.keys() == CHOSEN.keys()
 
@@ -234,7 +233,7 @@ def test_a_put_names_the_coins_of_each_server_with_its_key_and_the_sum_of_its_nu
 
     assert puts == {
         raida: requests.put(
-            [payloads.CoinAn(Coin(0, coin), number("old", coin, raida)) for coin in indices], number("new", 0, raida)
+            [requests.CoinAn(Coin(0, coin), number("old", coin, raida)) for coin in indices], number("new", 0, raida)
         )
         for raida, indices in CHOSEN.items()
     }

@@ -21,12 +21,12 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import KIND_COIN
 from lockers.raida.files import write_bin, write_png, write_stack
-from lockers.raida.payloads import CoinPan
 from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed
 from tests.api.caller import Caller, answer, logged_in
 from tests.localnet import requests
 from tests.localnet.coins import tell_all
+from tests.localnet.requests import CoinPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import find, give, half_swapped, kinds, listening, put

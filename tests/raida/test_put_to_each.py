@@ -4,8 +4,8 @@ import pytest
 
 from lockers.raida import errors
 from lockers.raida.coins import Coin
-from lockers.raida.payloads import CoinAn, encode_put_to_each
-from tests.localnet.requests import put
+from lockers.raida.payloads import encode_put_to_each
+from tests.localnet.requests import CoinAn, put
 
 COINS = [Coin(0, 7), Coin(-8, 0), Coin(6, 2**32 - 1)]
 ANS = {raida: [bytes([raida, index] * 8) for index in range(3)] for raida in (0, 3, 24)}

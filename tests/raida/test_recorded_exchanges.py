@@ -10,9 +10,9 @@ from lockers.raida import errors, frames, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.frames import Request, Response
-from lockers.raida.payloads import BreakRequest, CoinAnPan, CoinPan, JoinRequest
 from lockers.raida.statuses import HEADER_STAGE, Status
 from tests.localnet import requests
+from tests.localnet.requests import CoinAnPan, CoinPan
 from tests.raida import recorded
 from tests.raida.recorded import Exchange
 
@@ -49,9 +49,9 @@ read_exchanges = pytest.mark.parametrize("exchange", READ, ids=recorded.case_nam
 # What our client builds of what it reads in a recorded request, for the commands that it sends.
 BUILDERS: dict[Command, Callable[[bytes], bytes]] = {
     Command.ECHO: lambda payload: payloads.encode_empty(),
-    Command.DETECT: lambda payload: payloads.encode_detect(requests.read_an(payload)),
-    Command.POWN: lambda payload: payloads.encode_pown(requests.read_an_pan(payload)),
-    Command.GET_TICKET: lambda payload: payloads.encode_get_ticket(requests.read_an(payload)),
+    Command.DETECT: lambda payload: requests.detect(requests.read_an(payload)),
+    Command.POWN: lambda payload: requests.pown(requests.read_an_pan(payload)),
+    Command.GET_TICKET: lambda payload: requests.detect(requests.read_an(payload)),
     Command.FIND: lambda payload: records_of(requests.read_an_pan(payload)),
     Command.CREATE_COINS: lambda payload: payloads.encode_create_coins(
         requests.read_coins(payload[20:]), payload[4:20]
@@ -59,19 +59,15 @@ BUILDERS: dict[Command, Callable[[bytes], bytes]] = {
     Command.PEEK: payloads.encode_peek,
     Command.PUT: lambda payload: put_again(requests.read_coins(payload[:-32]), payload[-32:-16], payload[-16:]),
     Command.REMOVE: lambda payload: payload[:16] + records_of(requests.read_pan(payload[16:])),
-    Command.BREAK: lambda payload: payloads.encode_break(
-        BreakRequest(
-            int.from_bytes(payload[:4], "big"),
-            requests.read_an(payload[4:25])[0],
-            tuple(requests.read_pan(payload[25:])),
-        )
+    Command.BREAK: lambda payload: requests.change(
+        int.from_bytes(payload[:4], "big"),
+        requests.read_an(payload[4:25])[0],
+        requests.read_pan(payload[25:]),
     ),
-    Command.JOIN: lambda payload: payloads.encode_join(
-        JoinRequest(
-            int.from_bytes(payload[:4], "big"),
-            requests.read_pan(payload[4:25])[0],
-            tuple(requests.read_an(payload[25:])),
-        )
+    Command.JOIN: lambda payload: requests.change(
+        int.from_bytes(payload[:4], "big"),
+        requests.read_pan(payload[4:25])[0],
+        requests.read_an(payload[25:]),
     ),
 }
 

@@ -9,10 +9,9 @@ from lockers.raida import authenticity, codes, encryption, errors, files, frames
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, FileKind
-from lockers.raida.payloads import CoinAn
 from lockers.raida.statuses import RAIDA_COUNT
 from tests.localnet import requests
-from tests.localnet.requests import read_request
+from tests.localnet.requests import CoinAn, read_request
 from tests.raida import recorded
 
 RANDOM12 = bytes(range(12))
@@ -153,7 +152,7 @@ def test_a_get_ticket_is_built_from_its_coins(vector: dict) -> None:
     coins = [coin_of(entry) for entry in vector["inputs"]["coins"]]
     records = tuple(CoinAn(coin, recorded.an(4, coin)) for coin in coins)
 
-    require_wire(vector, command=Command.GET_TICKET, payload=payloads.encode_get_ticket(records), **FIXING)
+    require_wire(vector, command=Command.GET_TICKET, payload=requests.detect(records), **FIXING)
 
 
 @cases("FIND ")
@@ -169,13 +168,13 @@ def test_a_find_is_built_from_its_coins(vector: dict) -> None:
 @cases("FIX 2/80 ")
 def test_a_fix_is_built_from_its_tickets(vector: dict) -> None:
     inputs = vector["inputs"]
-    request = payloads.FixRequest(
+    payload = payloads.encode_fix(
         coins=tuple(Coin(denomination, serial_number) for denomination, serial_number in inputs["coins"]),
         pg=bytes.fromhex(inputs["pg"]),
         tickets=tuple(0x01020300 + raida for raida in range(RAIDA_COUNT)),
     )
 
-    require_wire(vector, command=Command.FIX, payload=payloads.encode_fix(request), **FIXING)
+    require_wire(vector, command=Command.FIX, payload=payload, **FIXING)
 
 
 @cases("pown ")

@@ -2,16 +2,9 @@
 
 from lockers.raida import payloads
 from lockers.raida.coins import Coin
-from lockers.raida.payloads import (
-    BreakRequest,
-    CoinAn,
-    CoinAnPan,
-    CoinPan,
-    FixRequest,
-    JoinRequest,
-    SerialsOperation,
-    SerialsRequest,
-)
+from lockers.raida.payloads import SerialsOperation
+from tests.localnet import requests
+from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan
 
 
 def number(byte: int) -> bytes:
@@ -27,14 +20,14 @@ TICKETS = tuple(range(25))
 
 # Each request that the client builds, and its bytes.
 REQUESTS: dict[str, tuple[bytes, str]] = {
-    "detect": (payloads.encode_detect(AN_RECORDS[:2]), f"f80000005c {'00' * 16} f90000005d {'01' * 16}"),
-    "get ticket": (payloads.encode_get_ticket(AN_RECORDS[8:9]), f"0000000064 {'08' * 16}"),
+    "detect": (requests.detect(AN_RECORDS[:2]), f"f80000005c {'00' * 16} f90000005d {'01' * 16}"),
+    "get ticket": (requests.detect(AN_RECORDS[8:9]), f"0000000064 {'08' * 16}"),
     "pown": (
-        payloads.encode_pown(AN_PAN_RECORDS[:2]),
+        requests.pown(AN_PAN_RECORDS[:2]),
         f"f80000005c {'00' * 16} {'f0' * 16} f90000005d {'01' * 16} {'f1' * 16}",
     ),
     "fix": (
-        payloads.encode_fix(FixRequest(COINS[13:], number(1), TICKETS)),
+        payloads.encode_fix(COINS[13:], number(1), TICKETS),
         f"0500000069 060000006a {'01' * 16}" + "".join(f"{ticket:08x}" for ticket in TICKETS),
     ),
     "create coins": (
@@ -44,16 +37,16 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "peek": (payloads.encode_peek(KEY), "000102030405060708090a0b ffffffff"),
     "echo": (payloads.encode_empty(), ""),
     "get available sns": (
-        payloads.encode_get_available_sns(SerialsRequest(0xFFFFFFFE, SerialsOperation.JOIN, -8)),
+        payloads.encode_get_available_sns(0xFFFFFFFE, SerialsOperation.JOIN, -8),
         "fffffffe 02 f8",
     ),
     "break": (
-        payloads.encode_break(BreakRequest(7, AN_RECORDS[9], PAN_RECORDS[:10])),
+        requests.change(7, AN_RECORDS[9], PAN_RECORDS[:10]),
         f"00000007 0100000065 {'09' * 16}"
         + "".join(f"{coin.to_bytes().hex()} {bytes([index] * 16).hex()}" for index, coin in enumerate(COINS[:10])),
     ),
     "join": (
-        payloads.encode_join(JoinRequest(7, PAN_RECORDS[9], AN_RECORDS[:10])),
+        requests.change(7, PAN_RECORDS[9], AN_RECORDS[:10]),
         f"00000007 0100000065 {'09' * 16}"
         + "".join(f"{coin.to_bytes().hex()} {bytes([index] * 16).hex()}" for index, coin in enumerate(COINS[:10])),
     ),

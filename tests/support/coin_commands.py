@@ -22,11 +22,11 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.raida.frames import Request
-from lockers.raida.payloads import CoinAnPan, encode_pown
 from lockers.raida.statuses import Status
 from lockers.transport import Call
 from lockers.worker import break_coin
-from tests.localnet.requests import RequestHeader
+from tests.localnet import requests
+from tests.localnet.requests import CoinAnPan, RequestHeader
 from tests.lockers.books import finish
 from wallets.models import Wallet
 
@@ -80,7 +80,7 @@ def after_the_intent(happens: Callable[[], object]) -> Iterator[None]:
 def steal(row: Coin) -> None:
     coin = WireCoin(row.denomination, row.serial_number)
     held, fresh = vault.open_numbers(row.secrets, coin_id=row.pk), vault.fresh_numbers()
-    payloads = {raida: encode_pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
+    payloads = {raida: requests.pown([CoinAnPan(coin, held[raida], fresh[raida])]) for raida in range(25)}
     servers = wire.servers_from_settings(settings.RAIDA_HOSTS)
     wire.ask(servers, wire.Call(command=Command.POWN, payloads=payloads), until=wire.within(5))
 
