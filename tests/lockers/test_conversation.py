@@ -133,6 +133,8 @@ TORN = said(Status.MIXED, b"")
         ([Command.POWN, Command.DETECT], said(*BOTH), [Reply.PASS, Reply.FAIL]),
         ([Command.PUT], said(*PASSED), [Reply.PASS] * 2),
         ([Command.PUT], said(*FAILED), [Reply.FAIL] * 2),
+        # A put passes or fails as a whole.
+        ([Command.PUT], said(*BOTH), [Reply.SILENT] * 2),
         # It may have been done, and says no more than a silence.
         ([Command.POWN, Command.DETECT, Command.REMOVE, Command.FIND], TORN, [Reply.SILENT] * 2),
         ([Command.POWN, Command.DETECT], said(Status.SUCCESS), [Reply.SILENT] * 2),
@@ -157,6 +159,7 @@ TORN = said(Status.MIXED, b"")
             said(*requests.remove_reply((True, False))),
             [Reply.PASS, Reply.FAIL],
         ),
+        ([Command.REMOVE], said(*requests.remove_reply((True, True))), [Reply.PASS] * 2),
         (
             [Command.FIND],
             said(Status.FIND_MIXED, b"\x02\x00"),
@@ -182,6 +185,19 @@ def test_a_server_that_was_asked_and_is_not_among_the_results_was_silent() -> No
     told = messages.replies(Command.POWN, chosen, {0: said(*BOTH)(0)})
 
     assert told == {0: (Reply.PASS, Reply.FAIL), 7: (Reply.SILENT,), 9: (Reply.SILENT,)}
+
+
+def test_who_reads_an_answer_is_told_of_which_command_it_is() -> None:
+    told: list[tuple[Command, int]] = []
+
+    def reads(command: Command, result: Answer | NoResponse | None, count: int) -> tuple[Reply, ...]:
+        told.append((command, count))
+        return (Reply.PASS,) * count
+
+    assert messages.replies(Command.BREAK, {3: (0, 1)}, {}, reads=reads) == {3: (Reply.PASS, Reply.PASS)}
+    enough = messages.quorum_passed(Command.JOIN, [piece(0)], dict.fromkeys(range(13), (0,)), reads)
+    assert enough(answers((13, said(*FAILED))))
+    assert told == [(Command.BREAK, 2)] + [(Command.JOIN, 1)] * 13
 
 
 # What is asked.
@@ -224,6 +240,20 @@ def test_each_server_is_told_its_own_numbers_of_the_coins_that_were_chosen_for_i
         assert requests.read_pan(leaves[raida][16:]) == [requests.CoinPan(each.coin, each.pan) for each in both]
         assert leaves[raida][:16] == both[0].an
     assert moves.keys() == asks.keys() == accepts.keys() == leaves.keys() == CHOSEN.keys()
+
+
+def test_a_call_moves_from_the_old_number_to_the_new_one_unless_it_is_said_otherwise() -> None:
+    pieces = [piece(coin) for coin in range(3)]
+
+    for command in (Command.POWN, Command.PUT):
+        assert messages.compose(command, pieces, CHOSEN).command is command
+    assert messages.compose(Command.POWN, pieces, CHOSEN) == messages.compose(Command.POWN, pieces, CHOSEN, back=False)
+    with pytest.raises(ValueError, match="says nothing about coins"):
+        messages.compose(Command.ECHO, pieces, CHOSEN)
+
+
+def test_the_marks_of_one_coin_are_those_of_its_batch() -> None:
+    assert messages.common_marks([piece(0)], {3: (0,)}) == {3: "-"}
 
 
 def test_a_put_names_the_coins_of_each_server_with_its_key_and_the_sum_of_its_numbers() -> None:
