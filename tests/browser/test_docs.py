@@ -1,4 +1,4 @@
-"""The page at `/docs/` as a browser sees it, under its own Content-Security-Policy."""
+"""The pages at `/docs/`, under its own Content-Security-Policy, and at `/`, as a browser sees them."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from tests.api.web_server import web_server
 from tests.browser.watched import Watched
+from tests.support.desk_in_chromium import SCHEMES, WIDTHS
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,18 @@ def test_what_a_page_still_asked_for_when_it_was_left_is_no_complaint(watched: W
     assert [each for each in watched.complaints if each.startswith("failed: ")] == [
         f"failed: http://{address}/refused net::ERR_CONNECTION_REFUSED"
     ]
+
+
+def test_the_page_at_the_root_is_whole(watched: Watched, address: str) -> None:
+    page = watched.page
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(f"http://{address}/")
+
+            links = page.locator("main a").evaluate_all("each => each.map(link => link.getAttribute('href'))")
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert links == ["/docs/", "/openapi.json", "/admin/", "/livez", "/readyz"]
+            assert overflow == 0
+    assert watched.complaints == []

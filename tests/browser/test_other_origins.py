@@ -1,4 +1,4 @@
-"""A page on another origin calls the API with fetch, in a real browser; and the page at `/`."""
+"""A page on another origin calls the API with fetch, in a real browser."""
 
 import http.server
 import shutil
@@ -174,23 +174,6 @@ def test_without_such_origins_nothing_is_said_about_them(db: None, client: Clien
     answered = client.get("/nope", headers={"origin": "https://app.example.org"})
 
     assert not [name for name in answered.headers if name.lower().startswith("access-control")]
-
-
-def test_the_page_at_the_root_is_whole(server: str) -> None:
-    with chromium() as browser:
-        for scheme in ("light", "dark"):
-            for width in (1280, 390):
-                context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-                watched = Watched(context.new_page())
-                page = watched.page
-                page.goto(f"{server}/")
-                links = page.locator("main a").evaluate_all("each => each.map(link => link.getAttribute('href'))")
-                overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                context.close()
-
-                assert links == ["/docs/", "/openapi.json", "/admin/", "/livez", "/readyz"]
-                assert overflow == 0
-                assert watched.complaints == []
 
 
 def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db: None) -> None:
