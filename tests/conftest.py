@@ -79,6 +79,13 @@ def _compile_the_tests() -> None:
             importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
+# The files that take longest, the longest first.
+LONGEST = (
+    "config/test_whole_system.py", "browser/test_desk_acts.py", "api/test_schema_conformance.py",
+    "browser/test_desk.py", "config/test_supervisor.py", "browser/test_desk_signing_in.py",
+    "config/test_behind_proxies.py", "api/test_hostile_values.py", "api/test_partners_page.py",
+    "chaos/test_outcomes.py", "lockers/test_settling.py", "lockers/test_neighbours.py",
+)  # fmt: skip
 # These directories have the slowest files, which start processes and wait for them. They run first, so that no worker
 # is left with a long file at the end, and in turns, so that few whole systems start at the same time.
 _FIRST = ("config", "api", "browser", "chaos", "lockers")
@@ -109,7 +116,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Leave out fixtures that do nothing, and order files.
 
-    The first file of each slow directory, then the second of each, and so on; then all other files.
+    The longest; then the first file of each slow directory, the second of each, and so on; then all other files.
     """
     for item in items:
         if isinstance(item, pytest.Function):
@@ -119,9 +126,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[str, int] = {}
     for item in items:
         if item.path not in turns:
-            directory = item.path.relative_to(TESTS).parts[0]
+            file = item.path.relative_to(TESTS)
+            directory = file.parts[0]
             number = files[directory] = files.get(directory, -1) + 1
-            turns[item.path] = (number, _FIRST.index(directory)) if directory in _FIRST else (len(items), 0)
+            if file.as_posix() in LONGEST:
+                turns[item.path] = (-1, LONGEST.index(file.as_posix()))
+            elif directory in _FIRST:
+                turns[item.path] = (number, _FIRST.index(directory))
+            else:
+                turns[item.path] = (len(items), 0)
     items.sort(key=lambda item: turns[item.path])
 
 

@@ -1,9 +1,10 @@
-"""What several test modules use is in tests/support: no module imports a test module."""
+"""What several test modules use is in tests/support: no module imports a test module. The longest files are there."""
 
 import ast
 from pathlib import Path
 
 from config.dev.embedded import ROOT
+from tests.conftest import LONGEST
 
 
 def imported(path: Path) -> set[str]:
@@ -35,3 +36,7 @@ def test_no_module_imports_a_test_module() -> None:
     }
 
     assert importing == set()
+
+
+def test_the_files_that_begin_first_exist() -> None:
+    assert [file for file in LONGEST if not (ROOT / "tests" / file).is_file()] == []
