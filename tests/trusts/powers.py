@@ -468,6 +468,17 @@ def ask_for_a_trust_in_its_name(asked: Asked) -> None:
     )
 
 
+@path("POST /trust_relationships", writes=True)
+def ask_for_a_trust_in_its_name_as_the_later_version_does(asked: Asked) -> None:
+    trusts.request_trust(
+        actor=asked.actor,
+        request_type=TrustRequestType.MANAGE,
+        requestee="zora",
+        requester=asked.wallet,
+        within_management=False,
+    )
+
+
 @path("POST /trust_relationships/{trust_relationship_id}/accept", writes=True)
 def accept_a_trust(asked: Asked) -> None:
     trusts.accept_trust(actor=asked.actor, trust_id=asked["incoming"])

@@ -132,6 +132,7 @@ class TrustViewSet(ApiViewSet):
         refusals=[
             errors.TrustAlreadyExists(),
             errors.TrustWithOneself(),
+            errors.TrustWithinManagement("The requesting wallet already manages the target wallet"),
             errors.RequesterNotControlled(),
             errors.ManagementCircle(),
             wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
@@ -143,7 +144,8 @@ class TrustViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """
         `send`: the requester may send to the requestee without asking. `receive`: the other way round. `manage`:
-        the requester controls the requestee. `yield`: the requestee controls the requester.
+        the requester controls the requestee. `yield`: the requestee controls the requester. Below `/wallet/v2`, a trust
+        between a wallet and its manager, or between wallets of one manager, is refused.
         """
         values = trust_serializers.read_new_trust(request.data)
         row = operations.request_trust(
