@@ -173,6 +173,15 @@ class Station(NamedTuple):
     is_reached: bool
 
 
+def was_closed_before_import(transfer: Transfer) -> bool:
+    """
+    Return whether the transfer was cancelled, or failed, in the service that it was imported from.
+
+    That service does not say how, and `closed_at` is the time of its creation.
+    """
+    return transfer.state not in (*OPEN, TransferState.COMPLETED) and not transfer.closed_event
+
+
 def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list[Station]:
     """
     Return the states of a transfer in order, plus the expected next state if it is open. One statement.
@@ -190,7 +199,8 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
             Station(began, f"{asker} asked {transfer.source.name} for tokens", transfer.created_at, asker, True)
         )
     elif began == TransferState.PENDING:
-        words = f"{asker} offered tokens to {transfer.destination.name}; they are reserved"
+        words = f"{asker} offered tokens to {transfer.destination.name}"
+        words += "; they are reserved" if transfer.state in OPEN else ""
         stations.append(Station(began, words, transfer.created_at, asker, True))
     if transfer.state in OPEN:
         decider = transfer.source.name if transfer.state == TransferState.REQUESTED else transfer.destination.name
@@ -203,8 +213,7 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         TransferEvent.DELETE: "withdrawn",
         TransferEvent.EXPIRE: "given up by the system",
     }
-    if not transfer.closed_event and transfer.state != TransferState.COMPLETED:
-        # Imported: the service in which it was closed does not say how, and no later time than that of its creation.
+    if was_closed_before_import(transfer):
         words = f"{transfer.state} before it was imported"
         stations.append(Station(transfer.state, words, None, "", True))
     elif not transfer.closed_event:

@@ -206,10 +206,8 @@ def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary
     has_tokens = summary.issued > 0
     make_key = reverse("admin:create-api-key")
     return [
-        Step(
-            "Create a wallet", "create_wallet --name NAME", setup_checklist.has_wallet, reverse("admin:create-wallet")
-        ),
-        Step("Give a partner an API key", "create_api_key --name NAME", setup_checklist.has_api_key, make_key),
+        Step("Create a wallet", "create_wallet NAME", setup_checklist.has_wallet, reverse("admin:create-wallet")),
+        Step("Give a partner an API key", "create_api_key NAME", setup_checklist.has_api_key, make_key),
         Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, list_url(Wallet)),
         Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
         Step("Send a first transfer", "POST /transfers", summary.has_transfers),

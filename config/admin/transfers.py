@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from config.admin import base
 from config.admin.base import Fact
@@ -56,6 +57,13 @@ class NeedFilter(base.Choice):
         return reports.stale(queryset)
 
 
+def closed_by(transfer: Transfer) -> str:
+    """Return the event that closed the transfer, or why there is none."""
+    if reports.was_closed_before_import(transfer):
+        return "before import"
+    return transfer.closed_event or ("at once" if transfer.state == TransferState.COMPLETED else "")
+
+
 @admin.register(Transfer)
 class TransferPage(base.LedgerPage):
     """Transfers of tokens."""
@@ -69,11 +77,9 @@ class TransferPage(base.LedgerPage):
     csv_columns = (
         *attributes("id", "state"),
         ("tokens", lambda transfer: transfer.token_count),
-        *attributes("source.name", "destination.name", "originator.name", "created_at", "closed_at"),
-        (
-            "closed by",
-            lambda transfer: transfer.closed_event or ("at once" if transfer.state == TransferState.COMPLETED else ""),
-        ),
+        *attributes("source.name", "destination.name", "originator.name", "created_at"),
+        ("closed at", lambda transfer: None if reports.was_closed_before_import(transfer) else transfer.closed_at),
+        ("closed by", closed_by),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
@@ -95,9 +101,12 @@ class TransferPage(base.LedgerPage):
     from_wallet = base.column("from", lambda transfer: link(transfer.source))
     to_wallet = base.column("to", lambda transfer: link(transfer.destination))
     made = base.column("made", lambda transfer: formats.moment(transfer.created_at))
-    closed = base.column(
-        "closed", lambda transfer: "open" if transfer.closed_at is None else formats.moment(transfer.closed_at)
-    )
+
+    @admin.display(description="closed")
+    def closed(self, transfer: Transfer) -> SafeString | str:
+        if transfer.closed_at is None:
+            return "open"
+        return "before import" if reports.was_closed_before_import(transfer) else formats.moment(transfer.closed_at)
 
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
         return {

@@ -1,7 +1,7 @@
 """Pages of wallets, tokens, credentials, audits and the operators' log."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -26,6 +26,8 @@ from wallets import names, reports
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
+_ABOUT_SHOWN: Final = 500
+
 
 @admin.register(Wallet)
 class WalletPage(base.LedgerPage):
@@ -37,7 +39,7 @@ class WalletPage(base.LedgerPage):
     ordering = ("name_key",)
     search_help_text = "the beginning of a name, or an id"
     detail_template = "desk/wallet.html"
-    empty = "No wallet yet. `manage.py create_wallet --name NAME` creates the first."
+    empty = "No wallet yet. `manage.py create_wallet NAME` creates the first."
     csv_columns = (
         *attributes("id", "name", "display_name", "about"),
         ("tokens", lambda wallet: wallet.counts.total),
@@ -97,7 +99,9 @@ class WalletPage(base.LedgerPage):
             "facts": [
                 Fact("id", row.pk),
                 *([Fact("display name", row.display_name)] if row.display_name else []),
-                *([Fact("about", row.about)] if row.about else []),
+                *([_about(row)] if row.about else []),
+                # As text: a partner or an import chose the address, and the operator's browser should not ask for it.
+                *(Fact(name, url) for name, url in (("logo", row.logo_url), ("cover", row.cover_url)) if url),
                 Fact(
                     "password",
                     "has one"
@@ -107,6 +111,11 @@ class WalletPage(base.LedgerPage):
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
             ],
         }
+
+
+def _about(wallet: Wallet) -> Fact:
+    note = f"the first {_ABOUT_SHOWN:,} of {len(wallet.about):,} characters" if len(wallet.about) > _ABOUT_SHOWN else ""
+    return Fact("about", wallet.about[:_ABOUT_SHOWN] + "…" * bool(note), note=note)
 
 
 def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeString:
@@ -233,7 +242,7 @@ class ApiKeyPage(KeyPage):
     list_filter = (ValidityFilter,)
     ordering = ("-created_at", "pk")
     search_help_text = "a part of the name, or how the key begins"
-    empty = "No API key yet. `manage.py create_api_key --name NAME` creates one and shows it once."
+    empty = "No API key yet. `manage.py create_api_key NAME` creates one and shows it once."
     csv_columns = (
         *attributes("name"),
         ("begins with", lambda key: key.prefix),
@@ -268,10 +277,10 @@ class BearerTokenPage(KeyPage):
     list_display = ("begins", "holder", "state", "used", "ends", "made")
     list_filter = (base.WalletFilter, ValidityFilter)
     ordering = ("-created_at", "pk")
-    search_help_text = "how the token's last part, after its last dot, begins"
+    search_help_text = "how the secret part begins"
     empty = "No wallet has logged in yet. `POST /auth` gives a bearer token."
     csv_columns = (
-        ("secret part begins with", lambda token: token.prefix),
+        ("secret part", lambda token: token.prefix),
         *attributes("wallet.name"),
         ("state", validity),
         *attributes("last_used_at", "expires_at", "revoked_at", "created_at"),
@@ -283,7 +292,7 @@ class BearerTokenPage(KeyPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(prefix__startswith=term.rpartition(".")[2][:12])
 
-    begins = base.column("secret part begins with", lambda row: f"{row.prefix}…")
+    begins = base.column("secret part", lambda row: f"{row.prefix}…")
     holder = base.column("wallet", lambda row: link(row.wallet))
 
     def detail(self, request: HttpRequest, row: BearerToken) -> dict[str, Any]:
@@ -292,9 +301,9 @@ class BearerTokenPage(KeyPage):
             "facts": [
                 Fact("state", formats.pill(validity(row))),
                 Fact(
-                    "secret part begins with",
+                    "secret part",
                     f"{row.prefix}…",
-                    note="the part after the token's last dot; the rest is known to its owner only",
+                    note="how the part after the token's last dot begins; the rest is known to its owner only",
                 ),
                 Fact("wallet", link(row.wallet)),
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from config.admin import base, csv_export, sessions
+from config.admin.transfers import TransferPage
 from lockers.models import LockerTask
 from tests.support.admin_lists import LISTS
 from transfers import operations as transfers
@@ -235,12 +237,43 @@ def test_a_transfer_says_who_may_do_what_and_why_not(desk: Client, ledger: Simpl
         ("expire", True, "by the system only, if no side decides"),
     ]
     assert [(station.state, station.words, station.is_reached) for station in done.context["strip"]] == [
-        ("pending", "alice offered tokens to bobby; they are reserved", True),
+        ("pending", "alice offered tokens to bobby", True),
         ("completed", "accepted by bobby", True),
     ]
+    assert pending.context["strip"][0].words == "alice offered tokens to bobby; they are reserved"
     assert [each.is_possible for each in done.context["possible"]] == [False] * 5
     assert len(pending.context["tokens"]) == 2
     assert len(done.context["tokens"]) == 4
+
+
+def test_a_transfer_that_was_closed_before_its_import_names_no_time_and_no_event(
+    desk: Client, ledger: SimpleNamespace
+) -> None:
+    page, columns = site._registry[Transfer], dict(TransferPage.csv_columns)
+    assert isinstance(page, TransferPage)
+    cancelled = Transfer.objects.get(pk=ledger.transfers["cancelled"].id)
+    assert "ago" in page.closed(cancelled)
+    assert (columns["closed at"](cancelled), columns["closed by"](cancelled)) == (cancelled.closed_at, "decline")
+
+    # As the import writes it. Not saved, since no other program may write a transfer.
+    cancelled.closed_event = ""
+
+    assert page.closed(cancelled) == "before import"
+    assert (columns["closed at"](cancelled), columns["closed by"](cancelled)) == (None, "before import")
+
+
+def test_a_wallet_shows_its_images_as_addresses_and_the_beginning_of_a_long_description(
+    desk: Client, ledger: SimpleNamespace
+) -> None:
+    logo, cover = "https://example.org/logo.png", "javascript:alert(1)"
+    Wallet.objects.filter(pk=ledger.alice.pk).update(about="x" * 600, logo_url=logo, cover_url=cover)
+
+    shown = desk.get(reverse("admin:wallets_wallet_change", args=[ledger.alice.pk]))
+
+    facts = {fact.label: fact for fact in shown.context["facts"]}
+    assert [(facts[name].value, facts[name].url) for name in ("logo", "cover")] == [(logo, ""), (cover, "")]
+    assert b"<img" not in shown.content
+    assert (facts["about"].value, facts["about"].note) == ("x" * 500 + "…", "the first 500 of 600 characters")
 
 
 def test_a_token_tells_its_way_from_issue_to_holder(desk: Client, ledger: SimpleNamespace) -> None:

@@ -1,11 +1,15 @@
 """Every page of the desk, as Django's test client gets it."""
 
+import html
+import re
+import shlex
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.core.checks import run_checks
+from django.core.management import get_commands, load_command_class
 from django.test import Client
 from django.urls import reverse
 
@@ -36,6 +40,19 @@ def test_the_home_opens_with_nothing_and_with_everything(desk: Client, request: 
     assert (empty.status_code, full.status_code) == (200, 200)
     assert b"Create a wallet" in empty.content
     assert b"olivia" in full.content
+
+
+def test_every_command_that_a_page_names_can_be_typed(desk: Client) -> None:
+    pages = [desk.get(reverse("admin:index")), *(desk.get(reverse(f"admin:{name}_changelist")) for name in LISTS)]
+    text = "".join(page.content.decode() for page in pages)
+    named = {html.unescape(command) for command in re.findall(r"manage\.py ([^<`]+)", text)}
+
+    for command in named:
+        name, *arguments = shlex.split(command)
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        # Ends the test with the parser's words if an argument is unknown or missing.
+        parser.parse_args(arguments)
+    assert {command.split()[0] for command in named} >= {"audit", "create_api_key", "create_wallet", "issue_tokens"}
 
 
 def test_a_missing_page_has_a_page_of_the_admin(desk: Client) -> None:
