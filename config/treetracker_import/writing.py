@@ -99,8 +99,9 @@ def _write_wallets(written: Written, now: datetime) -> None:
     _change_wallets(values)
     written.rows["wallets_apikey"] = run(statement("write_api_keys"), {"now": now})
     keys.revoke_changed(now)
-    written.rows["trusts_trust"] = run(statement("write_trusts"))
+    # One that ended makes room for another of the same meaning.
     run(statement("change_trusts"), {"now": now})
+    written.rows["trusts_trust"] = run(statement("write_trusts"))
 
 
 def _change_wallets(values: dict[str, str]) -> None:
