@@ -219,6 +219,11 @@ def _look_at_moved_tokens() -> None:
     )
 
 
+def mark_repeated() -> None:
+    """Mark the findings that the last import settled in the same way: a report says what is new."""
+    run(statement("find_repeated_findings"))
+
+
 def look_for_missing() -> None:
     """Note what an earlier import brought and the source no longer has."""
     recorded = "FROM treetracker_import_importedrow AS row WHERE row.written <> '{}'"

@@ -370,10 +370,11 @@ def of_events() -> None:
 
 
 def counts() -> list[tuple[str, str, str, int]]:
-    """Return (kind, action, object, number) of all findings, in the order in which they were looked for."""
+    """Return (kind, action, object, number) of the findings, in their order, without those of the last import."""
     return [
         (kind, action, object_, int(number))
         for kind, action, object_, number in rows(
-            "SELECT kind, action, object, count(*) FROM import_finding GROUP BY 1, 2, 3 ORDER BY min(place)"
+            "SELECT kind, action, object, count(*) FROM import_finding WHERE NOT is_repeated"
+            " GROUP BY 1, 2, 3 ORDER BY min(place)"
         )
     ]

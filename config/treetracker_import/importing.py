@@ -93,9 +93,9 @@ def _import(source: Source, options: Options, display: Display) -> dict[str, int
         display.say(line)
     if options.report is not None:
         report.write(options.report, source, copied)
+    if options.template is not None:
+        options.template.write_text(report.template(), encoding="utf-8")
     if refused := report.refused():
-        if options.template is not None:
-            options.template.write_text(report.template(), encoding="utf-8")
         raise ImportRefused(
             f"{len(refused)} findings wait for a decision, the first of them {refused[0][0]} {refused[0][1]}."
             " Name them in a file for --decisions; --template writes one with the usual action."
@@ -158,6 +158,7 @@ def _plan(now: datetime, display: Display) -> None:
         findings.of_events()
         if not earlier.is_first():
             earlier.look_for_missing()
+            earlier.mark_repeated()
 
 
 def _lock() -> None:

@@ -25,6 +25,9 @@ def summary(source: Source, copied: dict[str, int]) -> Iterator[str]:
         "         WHERE jsonb_typeof(parameters #> '{bundle,bundleSize}') = 'string'),"
         "       (SELECT count(*) FROM import_transfer WHERE claim)"
     )
+    ((repeated,),) = rows("SELECT count(*) FROM import_finding WHERE is_repeated")
+    if repeated:
+        yield f"{repeated:,} findings are those of the last import, and settled as then: they are not listed again"
     if issued:
         yield f"{issued:,} tokens never moved: their history is their issue, at the time of their creation"
     if texts:
@@ -34,13 +37,13 @@ def summary(source: Source, copied: dict[str, int]) -> Iterator[str]:
 
 
 def lines(kind: str, limit: int | None = None) -> Iterator[str]:
-    """Yield a line for each finding of a kind, in their order; at most `limit`."""
+    """Yield a line for each finding of a kind that the last import did not have, in their order; at most `limit`."""
     after, left = 0, limit
     while left is None or left > 0:
         fetch = _AT_ONCE if left is None else min(_AT_ONCE, left)
         page = rows(
-            "SELECT place, object, id, detail, action FROM import_finding WHERE kind = %(kind)s AND place > %(after)s"
-            " ORDER BY place LIMIT %(fetch)s::bigint",
+            "SELECT place, object, id, detail, action FROM import_finding"
+            " WHERE kind = %(kind)s AND place > %(after)s AND NOT is_repeated ORDER BY place LIMIT %(fetch)s::bigint",
             {"kind": kind, "after": after, "fetch": fetch},
         )
         yield from (f"{object_} {row_id}: {detail} -> {action}" for _, object_, row_id, detail, action in page)

@@ -40,7 +40,8 @@ _TABLES: Final = (
     # What breaks a rule, and what will be done about it.
     """CREATE TEMPORARY TABLE import_finding (
         place bigint GENERATED ALWAYS AS IDENTITY, kind text NOT NULL, object text NOT NULL, id uuid NOT NULL,
-        detail text NOT NULL, action text NOT NULL, other uuid) ON COMMIT DROP""",
+        detail text NOT NULL, action text NOT NULL, other uuid, is_repeated boolean NOT NULL DEFAULT false)
+        ON COMMIT DROP""",
     "CREATE INDEX ON import_finding (kind, place)",
     """CREATE TEMPORARY TABLE import_decision (
         kind text NOT NULL, id uuid, action text NOT NULL, name text) ON COMMIT DROP""",

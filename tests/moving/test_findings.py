@@ -43,16 +43,17 @@ def test_every_inconsistency_is_reported_and_settled(peer: Service, tmp_path: An
     expected: dict[str, list[str]] = {}
     for plant in PLANTS:
         expected |= plant(peer)
-    report, before = tmp_path / "report.txt", everything()
+    report, template, before = tmp_path / "report.txt", tmp_path / "decisions.json", everything()
 
-    printed = imported(peer, dry_run=True, report=report)
+    printed = imported(peer, dry_run=True, report=report, template=template)
 
     assert rows_of_report(report) == expected
     assert expected.keys() | LATER == KINDS.keys()
     assert printed[-1] == "Dry run: nothing was written."
     assert everything() == before
 
-    imported(peer)
+    # Nothing waits, and the file of decisions says so.
+    imported(peer, decisions=template)
 
     assert {kind: sum(1 for _ in lines) for kind, lines in expected.items()} == written_findings()
     check_wallets()

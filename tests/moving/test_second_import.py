@@ -93,6 +93,27 @@ def test_nothing_new_changes_nothing(world: World, tmp_path: Any) -> None:
     assert ImportRun.objects.count() == 3
 
 
+def test_what_the_last_import_settled_is_not_reported_again(world: World, tmp_path: Any) -> None:
+    peer, one, two = world.peer, world.one, world.two
+    peer.trust("send", one, two, "receive", created_at="2023-01-02")
+    peer.trust("again", one, two, "receive", created_at="2023-01-04")
+    peer.trust("oneself", one, one, "manage")
+    peer.add("api_key", key="b" * 32, name="refused", tree_token_api_access=False)
+    peer.add("api_key", key="a" * 32, name="twice")
+    peer.add("wallet_event", wallet_id=an_id("nobody at all"), type="login", created_at="2023-01-01")
+    assert len(world.again(tmp_path)) == 5
+
+    assert world.again(tmp_path) == []
+    assert "findings are those of the last import" in (tmp_path / "report.txt").read_text()
+    # What was left out takes its place once the one that was kept has ended.
+    peer.change("wallet_trust", an_id("send"), state="cancelled_by_target")
+    found = world.again(tmp_path)
+    assert [line for line in found if str(an_id("send")) in line.partition(":")[0]] == [
+        f"trust {an_id('send')}: was trusted, is cancelled_by_target; here trusted -> apply"
+    ]
+    assert Trust.objects.get(pk=an_id("again")).state == "trusted"
+
+
 def test_what_happened_in_the_service_since_is_brought_over(world: World, tmp_path: Any) -> None:
     peer, one, two, tokens = world.peer, world.one, world.two, world.tokens
     three = peer.wallet("carl", password="secret")

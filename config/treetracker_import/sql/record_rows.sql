@@ -46,11 +46,14 @@ SELECT row.kind, row.id, row.source, row.written, coalesce(found.text, '') FROM 
            jsonb_build_object('wallet', here_wallet_id)
       FROM import_token WHERE is_decided
      UNION ALL
+    SELECT object, id, '{}', '{}' FROM import_finding WHERE object IN ('event', 'link')
+     UNION ALL
     SELECT 'correction', id, '{}', jsonb_build_object('tokens', token_count) FROM import_group WHERE is_made
 ) AS row
   LEFT JOIN (SELECT id,
                     left(string_agg(format('%%s: %%s (%%s)', kind, detail, action), '; ' ORDER BY place), 500) AS text
-               FROM import_finding WHERE object IN ('wallet', 'trust', 'key', 'transfer') GROUP BY id) AS found
+               FROM import_finding WHERE object IN ('wallet', 'trust', 'key', 'transfer', 'event', 'link')
+              GROUP BY id) AS found
     ON found.id = row.id
     ON CONFLICT (kind, source_id) DO UPDATE
    SET source = excluded.source, written = excluded.written,
