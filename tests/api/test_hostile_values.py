@@ -229,7 +229,7 @@ def problem(method: str, path: str, response: Any) -> str:
 
 
 # Some 5,000 requests. Half of them have an idempotency key: each place is tried with and without one, and each value.
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_no_value_of_any_field_or_parameter_is_answered_with_a_5xx_and_a_refused_call_changes_nothing(
     alice: Caller, ids: dict[str, str]
 ) -> None:

@@ -26,7 +26,7 @@ from tests.support.ledger_world import world
 from transfers import audit as transfer_audit
 from wallets.models import Token
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(0 if "COPPICE_FUZZ" in os.environ else 300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(0 if "COPPICE_FUZZ" in os.environ else 900)]
 
 ROOT = Path(__file__).parents[2]
 ATTEMPTS = int(os.environ.get("COPPICE_FUZZ", "3"))

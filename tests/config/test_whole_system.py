@@ -34,7 +34,7 @@ from tests.config.conftest import bare_environment_of, left_behind, manage, proc
 from tests.support.launcher import read_until, up
 
 # As long as the whole system needs on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 WORD: Final = "HUSHED"
 MARKS: Final = " " + string.punctuation
