@@ -1,5 +1,6 @@
 """`/wallet/v2`: the same endpoints as at the root, with the answers of the later version where the two differ."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from config.web.handler import Handler
 from tests.api.caller import Caller, answer, logged_in, refusal
 from tests.support.view_actions import actions
 from transfers import operations as transfers
+from trusts.models import Trust
 from wallets.models import Wallet
 
 UNKNOWN = "11111111-1111-4111-8111-111111111111"
@@ -65,6 +67,32 @@ def test_what_is_created_is_201_below_v2_and_200_at_the_root(alice: Caller, bob:
     assert (status, body["originator_wallet"], "originating_wallet" in body) == (201, "alice", False)
     status, body = answer(bob.post("/wallet/trust_relationships", {**sent, "requestee_wallet": "alice"}))
     assert (status, body["originating_wallet"], "originator_wallet" in body) == (200, "bobby", False)
+
+
+def test_trusts_within_a_management_are_refused_below_v2_alone(alice: Caller, bob: Caller) -> None:
+    for name in ("sapling", "seedling"):
+        alice.post("/wallets", {"wallet": name})
+    manages, managed, siblings = (
+        "The requesting wallet already manages the target wallet",
+        "The requesting wallet is managed by the target wallet",
+        "Cannot send trust relationship request to a sub wallet with the same parent",
+    )
+    # At the root, `manage` from alice already prevents the second one.
+    rows = [
+        ("alice", "sapling", manages, 200), ("sapling", "alice", managed, 403), ("sapling", "seedling", siblings, 200),
+    ]  # fmt: skip
+    for root, (requester, requestee, message, status) in itertools.product((*V2, "/wallet"), rows):
+        before = list(Trust.objects.order_by("pk").values())
+        sent = {"trust_request_type": "send", "requester_wallet": requester, "requestee_wallet": requestee}
+        answered = alice.post(f"{root}/trust_relationships", sent)
+        if root in V2:
+            assert answer(answered) == refusal(409, message), (root, requester)
+            assert list(Trust.objects.order_by("pk").values()) == before
+        else:
+            assert answered.status_code == status, (requester, answered.content)
+    # A wallet outside.
+    sent = {"trust_request_type": "send", "requester_wallet": "sapling", "requestee_wallet": "bobby"}
+    assert alice.post("/wallet/v2/trust_relationships", sent).status_code == 201
 
 
 def test_errors_have_the_statuses_and_messages_of_their_version(

@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.support.multipart import BOUNDARY, form
+from tests.support.object_matrix import digests
 from tests.support.recorded_exchanges import TIME, UUID
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -70,11 +71,14 @@ class World:
         content = self.filled(body)
         if isinstance(body, bytes):
             headers["content-type"] = f"multipart/form-data; boundary={BOUNDARY}"
+        before = {} if method == "GET" else digests()
         response = self.callers[who].send(method, f"/wallet/v2{self.filled(path)}", content, **headers)
         told = json.loads(response.content)
         if name:
             self.ids[name[0]] = told.get("id", "")
         wanted = {"code": status, "message": self.filled(expected)} if isinstance(expected, str) else expected
+        if before and response.status_code >= 400 and digests() != before:
+            return f"{who}: {call} {body}\n    was refused, and changed something"
         if response.status_code == status and fits(told, self.filled(wanted)):
             return None
         was = f"{response.status_code} {response.content.decode()[:400]}"
