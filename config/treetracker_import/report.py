@@ -27,7 +27,7 @@ def summary(source: Source, copied: dict[str, int]) -> Iterator[str]:
     )
     ((repeated,),) = rows("SELECT count(*) FROM import_finding WHERE is_repeated")
     if repeated:
-        yield f"{repeated:,} findings are those of the last import, and settled as then: they are not listed again"
+        yield f"{repeated:,} findings are those of an earlier import, and settled as then: they are not listed again"
     if issued:
         yield f"{issued:,} tokens never moved: their history is their issue, at the time of their creation"
     if texts:
