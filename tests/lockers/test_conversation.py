@@ -6,6 +6,7 @@ No server: each case writes the answers of all 25 out.
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,14 @@ def test_a_locker_holds_what_13_servers_list(
 
     assert (seen.coins, seen.listed, seen.empty, seen.is_partial) == (coins, listed, empty, is_partial)
     assert seen.code_used is None
+
+
+def test_servers_without_the_locker_are_counted_whatever_they_say_and_stop_no_count() -> None:
+    told = answers((1, NO_SUCH_KEY), (2, BROKEN), (3, EMPTY), (4, said(Status.ALL_FAIL)), (13, lists(A)))
+
+    seen = messages.listing(told, quorum=QUORUM)
+
+    assert (seen.coins, seen.listed, seen.empty, seen.is_partial) == (frozenset({A}), 13, 1 + 3 + 4, False)
 
 
 def test_a_look_keeps_what_each_server_said() -> None:
@@ -250,6 +259,13 @@ def test_a_call_moves_from_the_old_number_to_the_new_one_unless_it_is_said_other
     assert messages.compose(Command.POWN, pieces, CHOSEN) == messages.compose(Command.POWN, pieces, CHOSEN, back=False)
     with pytest.raises(ValueError, match="says nothing about coins"):
         messages.compose(Command.ECHO, pieces, CHOSEN)
+
+
+def test_a_server_is_asked_also_about_coins_that_it_is_not_known_to_accept() -> None:
+    refused = replace(piece(0), pown="f" * 25)
+
+    assert messages.choose([refused, piece(1)], "-") == dict.fromkeys(range(25), (0, 1))
+    assert messages.choose([refused, piece(1)], "-", known_good=True) == dict.fromkeys(range(25), (1,))
 
 
 def test_the_marks_of_one_coin_are_those_of_its_batch() -> None:

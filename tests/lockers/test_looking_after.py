@@ -541,7 +541,7 @@ def test_a_row_that_another_has_locked_is_not_waited_for_and_not_written(
 def test_a_locker_is_looked_after_when_it_is_due_and_by_one_at_a_time(alice: Wallet) -> None:
     due, later, never = (
         Locker.objects.create(wallet=alice, amount=ONE, code=b"", mend_at=mend_at)
-        for mend_at in (Now() - timedelta(seconds=1), Now() + timedelta(seconds=1), None)
+        for mend_at in (Now() - timedelta(hours=1), Now() + timedelta(hours=1), None)
     )
 
     assert repair._claim() == [due.pk]

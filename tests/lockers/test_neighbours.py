@@ -247,8 +247,12 @@ def test_the_plan_names_the_batches_of_promoted_claims_with_two_numbers(alice: W
 
 
 @pytest.mark.parametrize("begun", [None, "2026-01-01T00:00:00+00:00"])
-def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(begun: str | None, alice: Wallet) -> None:
+def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
+    begun: str | None, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or a forger who repeats claims makes the owner wait for ever, an hour at a time."""
+    # So that each coin counts for the deadline.
+    monkeypatch.setattr(task_store, "BATCH_COINS", 1)
     task = a_task(alice, TaskKind.TAKE)
     code = vault.seal_task_code("A-CODE", task_id=task.pk)
     plan = {} if begun is None else {"waits_since": begun}

@@ -203,3 +203,13 @@ def test_a_coin_is_put_only_where_it_has_left_the_other_locker(finding: TaskRun)
     assert asked == [(Command.REMOVE, list(held)), (Command.POWN, [(0, 1), (0, 2)])]
     assert left == dict.fromkeys([(0, 0), (0, 1)], pieces[0].old)
     assert looked_after.has_moved is True
+
+
+def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:
+    """Of two servers that are asked one has answered; the others were not asked."""
+    attempt_id = task_store.open_attempt(held=finding.held, intent=task_store.Intent(Command.FIND, 0, [0, 1]))
+
+    task_store.note_answers(held=finding.held, attempt_id=attempt_id, answers={0: 241}, progress=7)
+
+    assert Attempt.objects.get(pk=attempt_id).answers == [241, Attempt.Unanswered.SENT, *[None] * 23]
+    assert LockerTask.objects.get(pk=finding.task.pk).progress == 7

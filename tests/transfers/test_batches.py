@@ -102,8 +102,10 @@ def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(
 def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(
     alice: Caller, bob: Caller, sapling: Wallet
 ) -> None:
-    csv = f"wallet_name,token_transfer_amount_overwrite\nbobby,2\n{bob.wallet.pk},1\n"
-    assert answer(upload(bob, TRANSFER, csv, sender_wallet="alice"))[0] == 422  # one wallet, named twice
+    # One wallet, named twice, behind one that does not exist.
+    csv = f"wallet_name,token_transfer_amount_overwrite\nnobody,1\nbobby,2\n{bob.wallet.pk},1\n"
+    refused = answer(upload(bob, TRANSFER, csv, sender_wallet="alice"))
+    assert (refused[0], [row["line"] for row in refused[1]["rows"]]) == (422, [2, 4])
 
     answered = upload(bob, TRANSFER, "wallet_name,token_transfer_amount_overwrite\nbobby,5\n", sender_wallet="alice")
 
