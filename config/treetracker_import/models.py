@@ -34,8 +34,8 @@ class ImportedRow(models.Model):
     What a row of the source said at its last import, and what was written for it.
 
     For wallets, API keys and trusts, for transfers that were open there or that Coppice closed or made, for rows that
-    Coppice has no place for (events, share links), and for tokens of which a decision said that they stay where Coppice has them. `source`
-    and `written` hold the digest of a password instead of its hash.
+    Coppice has no place for (events, share links), and for tokens of which a decision said that they stay where Coppice
+    has them. `source` and `written` hold the digest of a password instead of its hash.
     """
 
     kind = models.CharField(max_length=16)
