@@ -152,8 +152,14 @@ def held(address: tuple[str, int], estate: object, *, stalled: int, readers: int
             connection.connect(address)
             connection.sendall(body if number < stalled else asked)
             opened.append(connection)
-        # The lists themselves are honest work, and are written by then.
-        time.sleep(3)
+        # The lists themselves are honest work: wait until each is written.
+        begun = time.monotonic()
+        for connection in opened[stalled:]:
+            connection.settimeout(60)
+            connection.recv(1, socket.MSG_PEEK)
+        if readers:
+            print(f"the last of {readers} lists was written {time.monotonic() - begun:.1f} s after it was asked for")
+        time.sleep(1)
         yield
     finally:
         for connection in opened:
