@@ -92,9 +92,9 @@ def _script(statements: Sequence[Statement], *, here: str, there: str, only_the_
         unique = _UNIQUE.format(number)
         replacements = {
             "id": f"{unique}::uuid",
-            "lot": ":lot",
-            "source": source,
-            "destination": destination,
+            "shuffle_key": ":lot",
+            "source_key": source,
+            "destination_key": destination,
             "key": unique,
         }
         for statement in statements:
@@ -102,6 +102,9 @@ def _script(statements: Sequence[Statement], *, here: str, there: str, only_the_
             if isinstance(values, Mapping) and "key" in values:
                 replacements[str(values["key"])] = unique
         chosen = [each for each in statements if not only_the_ledger or _LEDGER in each.text]
+        named = {name for each in chosen if isinstance(each.values, Mapping) for name in each.values}
+        if unknown := {"id", "shuffle_key", "source_key", "destination_key"} - named:
+            raise RuntimeError(f"no statement has the parameters {unknown}")
         lines += ["\\set a random(1, 1000000000)", "\\set b random(1, 1000000000)"]
         lines += ["\\set lot random(-2147483648, 2147483647)"]
         texts = [_written(each, replacements) for each in chosen]
