@@ -79,7 +79,7 @@ def test_a_locker_holds_what_13_servers_list(
 
 
 def test_servers_without_the_locker_are_counted_whatever_they_say_and_stop_no_count() -> None:
-    told = answers((1, NO_SUCH_KEY), (2, BROKEN), (3, EMPTY), (4, said(Status.ALL_FAIL)), (13, lists(A)))
+    told = answers((3, EMPTY), (1, NO_SUCH_KEY), (2, BROKEN), (4, said(Status.ALL_FAIL)), (13, lists(A)))
 
     seen = messages.listing(told, quorum=QUORUM)
 
