@@ -2,7 +2,8 @@
 -- these the one that was served longest ago. A wallet with `at_most` long tasks or peeks at work gets no further one of
 -- this sort.
 WITH open AS MATERIALIZED (
-    SELECT id, actor_id, is_long, kind = 'peek' AS is_peek, is_wanted, is_parked, created_at, coalesce(lease_until > now(), false) AS is_held
+    SELECT id, actor_id, is_long, kind = 'peek' AS is_peek, is_wanted, is_parked, created_at,
+           coalesce(lease_until > now(), false) AS is_held
       FROM lockers_lockertask WHERE state = 'running'
 ), at_work AS (
     SELECT actor_id, count(*) AS tasks, count(*) FILTER (WHERE is_long) AS long_ones,
