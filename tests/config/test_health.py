@@ -14,7 +14,7 @@ from django.test import Client
 
 from config import tasks
 from config.dev.embedded import ROOT
-from config.ops import health, redis_status
+from config.ops import health, redis_status, request_metrics
 from tests.api.caller import PASSWORD, logged_in
 from wallets import redis_servers
 from wallets.operations import create_api_key
@@ -68,6 +68,8 @@ def hanging_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     """A broker that accepts connections and never answers; the value counts the connections, which all time out."""
     # The count does not depend on it.
     monkeypatch.setattr(redis_servers, "ANSWER_SECONDS", 0.3)
+    # A thread of this process connects once a second.
+    monkeypatch.setattr(request_metrics, "flush", lambda: None)
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         server.setblocking(False)
         settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
