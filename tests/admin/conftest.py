@@ -39,6 +39,8 @@ class Committed:
     def provide(self) -> SimpleNamespace:
         """Return a copy of staff, session cookies and ledger, after making the rows if there are none."""
         if self._rows is None:
+            # A worker process of an earlier test may have written as it ended.
+            empty_tables()
             staff = User.objects.create_superuser("olivia", password="a long password")
             client = Client()
             client.force_login(staff)
