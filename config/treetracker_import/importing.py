@@ -27,11 +27,19 @@ _SETTINGS: Final = (
 )
 
 
+_UNKNOWN: Final = (
+    "The connection was lost during the commit, so the import may be complete."
+    " Run it again: it writes only what is new."
+)
 _BUSY: Final = "Another session is writing. Stop web, worker and beat, and try again: nothing was written."
 
 
 class ImportRefused(Exception):
     """Nothing was written; the message says why."""
+
+
+class ImportUnknown(Exception):
+    """The connection was lost during COMMIT: everything was written, or nothing."""
 
 
 class _DryRun(Exception):
@@ -59,18 +67,25 @@ def run(options: Options, display: Display) -> dict[str, int]:
     :raises config.treetracker_import.source.UnreadableSource: the source cannot be read
     :raises ImportRefused: a finding waits for a decision, another session is writing, the source ends the connection,
         or both sides are not the same
+    :raises ImportUnknown: the connection to the database of Coppice was lost during COMMIT
     """
+    is_committing = False
     with opened(options.dsn, schema=options.schema) as source:
         try:
             with transaction.atomic():
-                return _import(source, options, display)
+                written = _import(source, options, display)
+                is_committing = True
+            return written
         except _DryRun:
             return {}
         except NameTaken as error:
             raise ImportRefused(str(error)) from error
         except (psycopg.Error, django.db.Error) as error:
             # Of either side. Only the first line: a detail below could quote a row.
-            raise ImportRefused(f"Nothing was written: {str(error).strip().partition(chr(10))[0]}") from error
+            line = str(error).strip().partition(chr(10))[0]
+            if is_committing and isinstance(error, django.db.OperationalError | django.db.InterfaceError):
+                raise ImportUnknown(f"{_UNKNOWN} {line}") from error
+            raise ImportRefused(f"Nothing was written: {line}") from error
         except writing.StillBusy as error:
             raise ImportRefused(_BUSY) from error
 

@@ -14,7 +14,7 @@ from django.db import connection
 from rich.console import Console
 
 from config.treetracker_import import importing, indexes
-from config.treetracker_import.importing import ImportRefused, Options
+from config.treetracker_import.importing import ImportRefused, ImportUnknown, Options
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.progress import Display
 from tests.api.web_server import database_url
@@ -89,6 +89,29 @@ def test_nothing_stays_of_an_import_that_is_killed_or_cut_off(make_service: Any)
     imported(peer)
     assert definitions() == before[1]
     assert Token.objects.count() == 8
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_whose_commit_is_cut_off_does_not_say_that_nothing_was_written(make_service: Any) -> None:
+    peer = make_service()
+    peer.wallet("anna", password="p")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(60); RETURN NULL; END'"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON wallets_wallet"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION cut()"
+        )
+    try:
+        with pytest.raises(ImportUnknown, match="lost during the commit, so the import may be complete"):
+            importing.run(Options(dsn=peer.dsn), Display(Console(quiet=True)))
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION cut CASCADE")
+    imported(peer)
 
 
 def test_a_service_that_goes_on_is_imported_as_of_one_moment(peer: Service, tmp_path: Any) -> None:

@@ -59,7 +59,12 @@ class Command(BaseCommand):
                 ),
                 Display(Console(file=cast(IO[str], self.stdout))),
             )
-        except (decisions.UnreadableDecisions, UnreadableSource, importing.ImportRefused) as error:
+        except (
+            decisions.UnreadableDecisions,
+            UnreadableSource,
+            importing.ImportRefused,
+            importing.ImportUnknown,
+        ) as error:
             raise CommandError(str(error)) from error
         if options["dry_run"]:
             self.stdout.write("Dry run: nothing was written.")
