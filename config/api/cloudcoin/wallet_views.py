@@ -27,7 +27,7 @@ NEW_WALLET: Final = Shape(
 )
 
 
-def wallet(contents: Contents) -> dict[str, Any]:
+def wallet_body(contents: Contents) -> dict[str, Any]:
     return {
         "name": contents.wallet.name,
         "balance": coins(contents.balance),
@@ -39,7 +39,7 @@ def wallet(contents: Contents) -> dict[str, Any]:
 
 
 def wallet_with_transactions(contents: Contents, found: Statement) -> dict[str, Any]:
-    return {**wallet(contents), "transactions": [statement_line(line) for line in found.lines]}
+    return {**wallet_body(contents), "transactions": [statement_line(line) for line in found.lines]}
 
 
 def statement_head(found: Statement) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class WalletViewSet(LockersViewSet):
     @describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
     def wallets(self, request: Request) -> Response:
         found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
-        return Response({"wallets": [wallet(each) for each in found]})
+        return Response({"wallets": [wallet_body(each) for each in found]})
 
     @describe(
         "Open a wallet for coins that the caller manages",
@@ -92,7 +92,7 @@ class WalletViewSet(LockersViewSet):
     def open_wallet(self, request: Request) -> Response:
         values = NEW_WALLET.read_body(request.data)
         opened = trusts.open_managed_wallet(actor=caller(request), name=values["name"])
-        return Response(wallet(queries.contents_of(wallet_list=[opened])[0]))
+        return Response(wallet_body(queries.contents_of(wallet_list=[opened])[0]))
 
     @describe(
         "Show the coins of a wallet",
