@@ -13,6 +13,7 @@ import re
 import threading
 import uuid
 import warnings
+from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -148,7 +149,7 @@ def _save(name: str, content: bytes) -> None:
         if is_local():
             path = default_storage.path(name)
             for written in (path, os.path.dirname(path)):
-                _flush(written)
+                flush(written)
     except Exception as error:
         # Those of the operating system, or of the client of an S3 store.
         log.warning("image_not_stored", extra={"error": type(error).__name__})
@@ -158,7 +159,7 @@ def _save(name: str, content: bytes) -> None:
         raise errors.ImageNotStored from error
 
 
-def _flush(path: str) -> None:
+def flush(path: str | Path) -> None:
     """Write a file or directory to the disk: it survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -183,11 +183,7 @@ def _write(directory: Path) -> Manifest:
     path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     # A backup must survive a power failure.
     for written in (*_images_in(directory), *([pictures] if pictures.exists() else []), dump, path, directory):
-        descriptor = os.open(written, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        images.flush(written)
     return manifest
 
 
