@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, api_key: str) -> None:
         self.callers = {name: logged_in(name, api_key) for name in ("alice", "bobby", "carol", "dave", "erin")}
-        self.ids = {name: str(self.wallet(name).pk) for name in self.callers} | {"unknown": UNKNOWN}
+        self.ids = {name: str(self.wallet(name).pk) for name in self.callers} | {"missing": UNKNOWN}
         for kind, requestee in ((TrustRequestType.MANAGE, "bobby"), (TrustRequestType.SEND, "carol")):
             asked = trusts.request_trust(actor=self.wallet("alice"), request_type=kind, requestee=requestee)
             trusts.accept_trust(actor=self.wallet(requestee), trust_id=asked.id)
@@ -241,9 +241,9 @@ def rows_of_lists() -> list[Row]:
             "query": {"limit": 1000, "offset": 0, "sort_by": "created_at", "order": "desc"}, "total": 2}),
         ("alice", "GET /transfers?limit=5&sort_by=state", None, 200, {"query": {"sort_by": "state"}}),
         ("alice", "GET /transfers?wallet=erin", None, 200, {"transfers": [], "total": 0}),
-        ("alice", "GET /transfers?wallet=nobody", None, 404, "Could not find entity by wallet name: nobody"),
+        ("alice", "GET /transfers?wallet=missing", None, 404, "Could not find entity by wallet name: missing"),
         ("alice", "GET /transfers?wallet=<unknown>", None, 404, "Could not find wallet by id: <unknown>"),
-        ("alice", "GET /tokens?wallet=nobody", None, 404, "Could not find entity by wallet name: nobody"),
+        ("alice", "GET /tokens?wallet=missing", None, 404, "Could not find entity by wallet name: missing"),
         ("alice", "GET /tokens?wallet=dave", None, 403, "Wallet does not belong to the logged in wallet"),
         ("alice", "GET /tokens?limit=1", None, 200, {"tokens": [{
             "id": AN_ID, "capture_id": AN_ID, "wallet_id": "<alice>", "transfer_pending": False,
@@ -296,7 +296,8 @@ def test_lists(world: World) -> None:
 
 AUTH: Final[list[Row]] = [
     ("alice", "POST /auth", {"wallet": "alice", "password": PASSWORD}, 200, {"token": A_TOKEN}),
-    ("alice", "POST /auth", {"wallet": "nobody", "password": "x"}, 404, "Could not find entity by wallet name: nobody"),
+    ("alice", "POST /auth", {"wallet": "missing", "password": "x"}, 404,
+     "Could not find entity by wallet name: missing"),
     ("alice", "POST /auth", {"wallet": "no body", "password": "x"}, 422, 'Invalid wallet name: "no body"'),
     ("alice", "POST /auth", {"wallet": "alice", "password": "x"}, 401, "Invalid Credentials"),
     ("alice", "POST /auth", {}, 422, '"wallet" is required;"password" is required'),
@@ -390,7 +391,7 @@ TRANSFERS: Final[list[Row]] = [
     ("erin", "POST /transfers requested", sent("erin", "dave", **bundle(2)), 202, {
         **OPEN, "state": "requested", "token_count": 2, "originating_wallet": "erin"}),
     ("erin", "POST /transfers named", sent("erin", "dave", tokens=["<dave:5>"]), 202, {"state": "requested"}),
-    ("alice", "POST /transfers", sent("nobody", **bundle(1)), 404, "Could not find entity by wallet name: nobody"),
+    ("alice", "POST /transfers", sent("missing", **bundle(1)), 404, "Could not find entity by wallet name: missing"),
     ("alice", "POST /transfers", sent("<unknown>", **bundle(1)), 404, "Could not find wallet by id: <unknown>"),
     ("alice", "POST /transfers", sent("dave", tokens=["<unknown>"]), 404, "Can not find token by id: <unknown>"),
     ("alice", "POST /transfers", sent("dave", tokens=["x"]), 422, '"tokens[0]" must be a valid GUID'),
@@ -483,8 +484,8 @@ TRUSTS: Final[list[Row]] = [
     ("alice", "POST /trust_relationships", asked("lend", "dave"), 422,
      one_of("trust_request_type", "send", "receive", "manage", "yield", "deduct", "release")),
     ("alice", "POST /trust_relationships", {}, 422, '"trust_request_type" is required;"requestee_wallet" is required'),
-    ("alice", "POST /trust_relationships", asked("send", "nobody"), 404,
-     "Could not find entity by wallet name: nobody"),
+    ("alice", "POST /trust_relationships", asked("send", "missing"), 404,
+     "Could not find entity by wallet name: missing"),
     ("alice", "POST /trust_relationships", asked("send", "erin", "dave"), 403,
      "Have no permission to deal with this actor"),
     ("alice", "POST /trust_relationships", asked("send", "alice"), 422, "Requester and requestee cannot be same."),
@@ -537,7 +538,7 @@ BATCHES: Final[list[Row]] = [
     ("alice", TRANSFER, form(f"{NAMES}ash\nelm\n", sender_wallet="alice", token_transfer_amount_default=1), 200, {
         "message": "Batch transfer successful"}),
     ("alice", TRANSFER, form(f"{NAMES}ash\n", token_transfer_amount_default=1), 422, '"sender_wallet" is required'),
-    ("alice", TRANSFER, form(f"{NAMES}nobody\n", sender_wallet="alice", token_transfer_amount_default=1), 404,
+    ("alice", TRANSFER, form(f"{NAMES}missing\n", sender_wallet="alice", token_transfer_amount_default=1), 404,
      {"code": 404}),
     ("alice", TRANSFER, form(f"{NAMES}ash\n", sender_wallet="alice", token_transfer_amount_default=1000), 409,
      "Sender does not have enough tokens."),
@@ -574,7 +575,7 @@ def test_credentials_and_bodies(world: World, api_key: str) -> None:
     for headers, status, message in (
         ({"content-type": "text/plain"}, 415, "Invalid content type. API only supports application/json"),
         ({"treetracker-api-key": None}, 401, "Invalid access - no API key"),
-        ({"treetracker-api-key": "unknown"}, 401, "Invalid API access"),
+        ({"treetracker-api-key": "missing"}, 401, "Invalid API access"),
         ({"treetracker-api-key": switched_off}, 401, "Invalid API access, apiKey was deprecated"),
         ({"authorization": None}, 401, "ERROR: Authentication, no token supplied for protected path"),
         ({"authorization": "Bearer x"}, 401, "ERROR: Authentication, token not verified"),

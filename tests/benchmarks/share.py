@@ -17,7 +17,8 @@ import django
 from tests.benchmarks import machine
 
 WEB_CLIENTS, PGBENCH_CLIENTS = 32, 8
-# Wallets of its own: a statement that finds too few tokens is not repeated there, and would leave them on one side.
+# Separate wallets: pgbench does not repeat a transfer that finds too few tokens, so wallets that it shared with other
+# cases would end up empty on one side.
 _OF_PGBENCH = "('grove-' || :client_id::int || '-{}')"
 
 

@@ -205,7 +205,7 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
 def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, browser: Browser) -> None:
     def fail_until_the_next_is_too_many() -> None:
         for _ in range(throttles.FAILURES_PER_ACCOUNT):
-            with suppress(InvalidCredentials), throttles.login(kind="desk", account="nobody here", address="::1"):
+            with suppress(InvalidCredentials), throttles.login(kind="desk", account="unknown person", address="::1"):
                 raise InvalidCredentials
 
     # At once: they count for a minute, in which a busy machine may not show that many pages.
@@ -213,7 +213,7 @@ def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, bro
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.goto(desk.home)
-    page.get_by_label("Username").fill("nobody here")
+    page.get_by_label("Username").fill("unknown person")
     page.get_by_label("Password").fill("wrong")
     press(page, "Log in", exact=False)
 
