@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, api_key: str) -> None:
         self.callers = {name: logged_in(name, api_key) for name in ("alice", "bobby", "carol", "dave", "erin")}
-        self.ids = {name: str(self.wallet(name).pk) for name in self.callers} | {"missing": UNKNOWN}
+        self.ids = {name: str(self.wallet(name).pk) for name in self.callers} | {"unknown": UNKNOWN}
         for kind, requestee in ((TrustRequestType.MANAGE, "bobby"), (TrustRequestType.SEND, "carol")):
             asked = trusts.request_trust(actor=self.wallet("alice"), request_type=kind, requestee=requestee)
             trusts.accept_trust(actor=self.wallet(requestee), trust_id=asked.id)
@@ -575,7 +575,7 @@ def test_credentials_and_bodies(world: World, api_key: str) -> None:
     for headers, status, message in (
         ({"content-type": "text/plain"}, 415, "Invalid content type. API only supports application/json"),
         ({"treetracker-api-key": None}, 401, "Invalid access - no API key"),
-        ({"treetracker-api-key": "missing"}, 401, "Invalid API access"),
+        ({"treetracker-api-key": "unknown"}, 401, "Invalid API access"),
         ({"treetracker-api-key": switched_off}, 401, "Invalid API access, apiKey was deprecated"),
         ({"authorization": None}, 401, "ERROR: Authentication, no token supplied for protected path"),
         ({"authorization": "Bearer x"}, 401, "ERROR: Authentication, token not verified"),
