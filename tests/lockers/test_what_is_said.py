@@ -107,11 +107,11 @@ def test_each_kind_is_walked() -> None:
     assert {kind for kind, *_ in WALK} == set(TaskKind)
 
 
-@pytest.mark.parametrize(("kind", "first", "later", "state", "message", "todo", "why_not", "needs"), WALK)
+@pytest.mark.parametrize("row", WALK)
 def test_each_end_says_and_offers_what_its_rows_say(
-    kind: str, first: list[str], later: list[str], state: str, message: str, todo: str, why_not: str, needs: bool,
-    alice: Wallet,
-) -> None:  # fmt: skip
+    row: tuple[str, list[str], list[str], str, str, str, str, bool], alice: Wallet
+) -> None:
+    kind, first, later, state, message, todo, why_not, needs = row
     task = a_task(alice, kind, *first)
     if later:
         opened = [number for number, each in enumerate(first, start=1000) if each in ("limbo", "errored")]
