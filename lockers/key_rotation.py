@@ -72,12 +72,14 @@ _OLD: Final = """
 SELECT id, {0.kind}, {0.column} FROM {0.table}
  WHERE id > %(after)s AND substring({0.column} FOR 1) <> %(current)s ORDER BY id LIMIT %(limit)s
 """
-# Locked in order and without waiting, which rules out a deadlock.
+# Rows are locked without waiting, which rules out a deadlock, and found by their ids, whatever the statistics say.
 _WRITE: Final = """
-WITH change AS (SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS change(id, known, fresh)),
-     mine AS (SELECT row.id FROM {0.table} AS row JOIN change USING (id) WHERE row.{0.column} = change.known
-               ORDER BY row.id FOR NO KEY UPDATE OF row SKIP LOCKED)
-UPDATE {0.table} AS row SET {0.column} = change.fresh FROM change JOIN mine USING (id) WHERE row.id = change.id
+UPDATE {0.table} AS row SET {0.column} = change.fresh
+  FROM unnest(%s::uuid[], %s::bytea[], %s::bytea[]) AS change(id, known, fresh)
+ CROSS JOIN LATERAL (
+     SELECT id FROM {0.table} AS held WHERE held.id = change.id AND held.{0.column} = change.known
+        FOR NO KEY UPDATE SKIP LOCKED) AS mine
+ WHERE row.id = mine.id
 """
 
 

@@ -259,21 +259,27 @@ def _rows(coin_ids: Iterable[UUID], *, numbers: bool = False) -> list[Coin]:
 
 
 # Coins are written last, and locked ones are skipped, so that no transaction waits for this one, nor this one for
-# another. The servers are asked again for what is not written.
+# another. The servers are asked again for what is not written. LATERAL: each coin is found by its id, whatever the
+# statistics of the table say; two sets of a thousand rows that are joined with each other may be compared pairwise.
 _STORED: Final = """
 UPDATE lockers_coin SET pown = new.pown
-  FROM (SELECT id FROM lockers_coin WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS mine,
-       unnest(%s::uuid[], %s::text[], %s::text[]) AS new(id, pown_before, pown)
- WHERE mine.id = new.id AND lockers_coin.id = new.id AND lockers_coin.pown = new.pown_before
-   AND lockers_coin.state = 'locked'
+  FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS new(id, pown_before, pown)
+ CROSS JOIN LATERAL (
+     SELECT id FROM lockers_coin AS coin
+      WHERE coin.id = new.id AND coin.pown = new.pown_before AND coin.state = 'locked'
+        FOR NO KEY UPDATE SKIP LOCKED) AS mine
+ WHERE lockers_coin.id = mine.id
 """
 _ARRIVED: Final = """
 UPDATE lockers_coin SET pown = new.pown, state = new.state, secrets = new.secrets, proposed = new.proposed
-  FROM (SELECT id FROM lockers_coin WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS mine,
-       unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::bytea[])
+  FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::bytea[])
        AS new(id, pown_before, pown, state, secrets_before, secrets, proposed)
- WHERE mine.id = new.id AND lockers_coin.id = new.id AND lockers_coin.pown = new.pown_before
-   AND lockers_coin.task_id IS NULL AND lockers_coin.changed_at = %s AND lockers_coin.secrets = new.secrets_before
+ CROSS JOIN LATERAL (
+     SELECT id FROM lockers_coin AS coin
+      WHERE coin.id = new.id AND coin.pown = new.pown_before AND coin.task_id IS NULL AND coin.changed_at = %s
+        AND coin.secrets = new.secrets_before
+        FOR NO KEY UPDATE SKIP LOCKED) AS mine
+ WHERE lockers_coin.id = mine.id
 """
 
 
@@ -289,7 +295,7 @@ def _write_stored(rows: Sequence[Coin], told: Told, *, only: str) -> None:
         return
     before, after = zip(*new.values(), strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(_STORED, [list(new), list(new), list(before), list(after)])
+        cursor.execute(_STORED, [list(new), list(before), list(after)])
 
 
 def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
@@ -316,7 +322,7 @@ def _write_arrived(task: LockerTask, rows: Sequence[Coin], told: Told) -> None:
         return
     columns = [list(column) for column in zip(*new, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(_ARRIVED, [columns[0], *columns, task.finished_at])
+        cursor.execute(_ARRIVED, [*columns, task.finished_at])
 
 
 def _rests_since(row: Coin, ended_at: datetime | None) -> bool:
