@@ -1,6 +1,8 @@
 """Each SQL file of a query is planned against the schema, each Lua file compiled, and each is used."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,6 +107,36 @@ def test_each_script_compiles(path: Any) -> None:
     client = redis_servers.client(settings.REDIS_URL)
 
     assert client.script_load((ROOT / path).read_text())
+
+
+# A lock of rows that waits for other transactions.
+_LOCK: Final = re.compile(r"\bFOR (?:NO KEY )?UPDATE(?! OF \w+ SKIP LOCKED| SKIP LOCKED)")
+_INNERMOST: Final = re.compile(r"\(([^()]*)\)")
+
+
+def queries_of(statement: str) -> Iterator[str]:
+    """Each query of a statement, without those within it."""
+    while found := _INNERMOST.findall(statement):
+        yield from found
+        statement = _INNERMOST.sub("", statement)
+    yield statement
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Each statement, with its file: of SQL files, and in the code of modules."""
+    yield from ((path, text_of(path)) for path in (*STATEMENTS, *PARTS))
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        if "migrations" not in path.parts and _LOCK.search(code := path.read_text()):
+            constants = (node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant))
+            yield from ((path.name, each) for each in constants if isinstance(each, str) and "SELECT" in each)
+
+
+def test_a_lock_that_waits_is_taken_in_an_order() -> None:
+    """Two statements that lock the same rows in different orders deadlock."""
+    locking = [(file, each) for file, text in texts() for each in queries_of(text) if _LOCK.search(each)]
+
+    assert len(locking) > 10
+    assert [(file, each) for file, each in locking if "ORDER BY" not in each] == []
 
 
 def test_each_file_is_used() -> None:

@@ -107,6 +107,20 @@ def test_marks_are_written_out_of_the_attempts_of_one_task(alice: Wallet) -> Non
     assert list(Coin.objects.filter(task=other.task_id).values_list("outcome", flat=True)) == ["-" * 25]
 
 
+def test_an_attempt_is_settled_by_its_own_task_alone(alice: Wallet) -> None:
+    held, other = (claimed(a_task(alice, TaskKind.ECHO)) for _ in range(2))
+    own, foreign = (
+        task_store.open_attempt(held=each, intent=task_store.Intent(Command.ECHO, 0, range(25)))
+        for each in (held, other)
+    )
+
+    settled = [task_store.Settled(each, {0: 241}, "") for each in (own, foreign)]
+    task_store.settle(held=held, settled=settled, marks={})
+
+    assert Attempt.objects.get(pk=own).answers == [241, *[None] * 24]
+    assert Attempt.objects.get(pk=foreign).answers == [Attempt.Unanswered.SENT] * 25
+
+
 AWAITED, TIMEOUT = int(Attempt.Unanswered.AWAITED), int(Attempt.Unanswered.TIMEOUT)
 
 
@@ -328,6 +342,20 @@ def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wa
 
         assert Locker.objects.get(pk=locker.pk).state == after
         assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+@pytest.mark.parametrize("state", LockerState)
+def test_the_code_of_a_locker_is_given_while_it_is_filled(state: LockerState, alice: Wallet) -> None:
+    """In any other state it is unknown whether the code opens anything."""
+    locker = Locker(wallet=alice, amount=1, state=state)
+    locker.code = vault.seal_locker_code("A-CODE", locker_id=locker.pk)
+    locker.save(force_insert=True)
+
+    if state is LockerState.FILLED:
+        assert queries.locker_code(actor=alice, locker_id=locker.pk) == "A-CODE"
+    else:
+        with pytest.raises(errors.LockerNotFilled, match=f"this one is {state}"):
+            queries.locker_code(actor=alice, locker_id=locker.pk)
 
 
 def test_coins_of_a_put_that_sent_nothing_are_in_no_locker(alice: Wallet) -> None:

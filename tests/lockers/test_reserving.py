@@ -399,6 +399,20 @@ def test_of_claims_of_one_moment_one_is_first(alice: Wallet, bob: Wallet) -> Non
     assert competing_claims.promote(task_id=UUID(str(order[1].task_id)), batch_coins=1000).coins == 1
 
 
+@pytest.mark.parametrize("state", [CoinState.WAITING, CoinState.INCOMING])
+def test_a_claim_does_not_wait_for_one_to_a_coin_of_another_denomination(
+    state: CoinState, alice: Wallet, bob: Wallet
+) -> None:
+    """Serial numbers are counted within a denomination."""
+    earlier = claim(bob, state, a_task(bob, TaskKind.TAKE))
+    task = a_task(alice, TaskKind.TAKE)
+    row = claim(alice, CoinState.WAITING, task)
+    Coin.objects.filter(pk=row.pk).update(denomination=1, serial_number=earlier.serial_number)
+    Coin.objects.filter(pk=earlier.pk).update(created_at="2025-01-01T00:00Z")
+
+    assert competing_claims.promote(task_id=task.pk, batch_coins=1000).coins == 1
+
+
 def test_claims_that_are_first_get_batches_and_those_of_two_numbers_their_own(alice: Wallet) -> None:
     task = a_task(alice, TaskKind.IMPORT)
     plain = [claim(alice, CoinState.WAITING, task) for _ in range(3)]

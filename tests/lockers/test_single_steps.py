@@ -1,18 +1,19 @@
 """Single steps of a worker, with rows and answers of servers that are written by the test. No server is asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 
-from lockers import transport
-from lockers.models import Account, Attempt, Coin, LockerTask
+from lockers import transport, vault
+from lockers.models import Account, Attempt, Coin, Locker, LockerTask
 from lockers.operations import find as find_coins
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark, TaskKind, TaskState
-from lockers.worker import finalize, fix, import_, incoming, put, repair, task_store
+from lockers.worker import finalize, fix, import_, incoming, put, reconciliation, repair, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
@@ -31,6 +32,8 @@ class Servers:
         # For each command what is said to one call after the other; the last one is repeated.
         self.says: dict[Command, list[Said]] = {}
         self.calls: list[transport.Call] = []
+        # What happens while the servers are asked.
+        self.meanwhile: Callable[[], object] = lambda: None
 
     @property
     def asked(self) -> list[Command]:
@@ -38,6 +41,7 @@ class Servers:
 
     def ask(self, servers: Any, call: transport.Call, **how: Any) -> transport.Results:
         self.calls.append(call)
+        self.meanwhile()
         left = self.says.get(call.command, [{}])
         said = left.pop(0) if len(left) > 1 else left[0]
         return {
@@ -213,3 +217,34 @@ def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:
 
     assert Attempt.objects.get(pk=attempt_id).answers == [241, Attempt.Unanswered.SENT, *[None] * 23]
     assert LockerTask.objects.get(pk=finding.task.pk).progress == 7
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "contradicts", "check"),
+    [
+        (CoinState.BANK, Command.DETECT, Status.ALL_FAIL, "coin in a wallet is accepted by the servers"),
+        (CoinState.LOCKED, Command.FIND, Status.FIND_ALL_AN, "coin in a locker was given to the servers"),
+    ],
+)
+@pytest.mark.parametrize(("contradicting", "moves"), [(12, False), (13, False), (25, True)])
+def test_13_servers_contradict_the_row_of_a_coin_that_has_not_moved_meanwhile(
+    state: CoinState,
+    command: Command,
+    contradicts: Status,
+    check: str,
+    contradicting: int,
+    moves: bool,
+    alice: Wallet,
+    servers: Servers,
+) -> None:
+    a_coin(alice, state)
+    for locker in Locker.objects.all():
+        Locker.objects.update(code=vault.seal_locker_code("A-CODE-OF-THE-TEST", locker_id=locker.pk))
+    servers.says[command] = [from_each(range(contradicting), contradicts)]
+    if moves:
+        servers.meanwhile = lambda: Coin.objects.update(changed_at=Now())
+
+    found = [finding.check for finding in reconciliation.server_findings()]
+
+    assert servers.asked == [command]
+    assert found == ([check] if contradicting >= 13 and not moves else [])
