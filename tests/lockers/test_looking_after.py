@@ -436,6 +436,25 @@ def test_an_answer_to_a_task_that_has_not_ended_is_written_by_its_worker_alone(a
     assert Coin.objects.get().pown == at("p14 n11")
 
 
+def test_a_late_answer_to_a_put_changes_the_letters_of_servers_that_were_not_heard_alone(alice: Wallet) -> None:
+    """What a server has said since, to a repair, is newer than its answer to the put."""
+    row = locked(alice, "p13 n6 f6")
+    task = ended(alice, kind=TaskKind.PUT, locker=row.locker, amount=ONE)
+    attempt = Attempt.objects.create(task=task, ordinal=0, number=1, command="PUT", answers=[241] * 25)
+    late = {
+        raida: Answer(raida=raida, status=status, payload=b"", elapsed_seconds=0.01)
+        for raida, status in ((13, Status.ALL_PASS), (14, Status.ALL_FAIL), (19, Status.ALL_PASS))
+    }
+
+    late_answers.write(
+        task_id=task.pk, attempt_id=attempt.pk, command=Command.PUT, coin_ids=[row.pk],
+        chosen=dict.fromkeys(late, (0,)), results=late,
+    )  # fmt: skip
+
+    row.refresh_from_db()
+    assert (row.state, row.pown) == ("locked", at("p14 f1 n4 f6"))
+
+
 @pytest.mark.parametrize(("seconds", "after"), [(3600, "p14 w11"), (-1, "p14 n1 d1 w9"), (None, "p14 n1 d1 w9")])
 def test_a_missing_answer_to_a_repair_is_not_recorded_while_late_answers_may_arrive(
     seconds: int | None, after: str, alice: Wallet

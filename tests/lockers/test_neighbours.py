@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -416,6 +417,27 @@ def test_the_audit_finds_a_locker_that_says_too_little_and_one_that_says_too_muc
         assert (rule in {each.check for each in audit.audit_findings()}) is is_found
 
 
+@pytest.mark.parametrize(("is_of_a_break", "total", "is_found"), [
+    (False, 0, True), (False, ONE, False), (True, 0, False), (True, ONE, True),
+])  # fmt: skip
+def test_the_audit_compares_what_a_put_says_is_unknown_without_the_coin_of_its_break(
+    is_of_a_break: bool, total: int, is_found: bool, alice: Wallet
+) -> None:
+    """A coin that may have been broken was not on its way into the locker."""
+    coin = a_coin(alice, CoinState.LIMBO)
+    if is_of_a_break:
+        Coin.objects.update(family=F("id"))
+    task = a_task(alice, TaskKind.PUT)
+    LockerTask.objects.update(state=TaskState.ERROR, finished_at=Now(), result={"total_unknown": total})
+    ReceiptLine.objects.create(
+        task=task, denomination=0, serial_number=coin.serial_number, pown="n" * 25, state=CoinState.LIMBO
+    )
+
+    found = {finding.check for finding in audit.audit_findings()}
+
+    assert ("task says that coins are unknown while they are" in found) is is_found
+
+
 def test_a_line_that_is_in_doubt_for_another_reason_is_settled_later_and_once(alice: Wallet) -> None:
     task, later = a_task(alice, TaskKind.PUT), a_task(alice, TaskKind.FIND)
     line = ReceiptLine.objects.create(task=task, denomination=0, serial_number=1, pown="n" * 25, state="limbo")
@@ -587,6 +609,21 @@ def test_a_wallet_whose_coins_are_being_fixed_is_busy_and_not_empty(alice: Walle
 
     with pytest.raises(errors.CoinsBusy, match="are being repaired"):
         export_coins.start(**what)
+
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("units", "refusal"), [(2 * ONE, errors.CoinsBusy), (2 * ONE + 1, errors.NotEnoughCoins)])
+def test_a_wallet_is_busy_while_what_is_being_fixed_covers_the_amount(
+    units: int, refusal: type[Exception], alice: Wallet
+) -> None:
+    stock(alice, 0, state=CoinState.FRACKED)
+    fix_coins.start(actor=alice, name="alice")
+    stock(alice, 0)
+    before = everything()
+
+    with pytest.raises(refusal, match=r"try again|Not enough coins"):
+        put_coins.start(actor=alice, name="alice", units=units)
 
     assert everything() == before
 

@@ -17,7 +17,7 @@ from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import is_challenge, with_coin, with_locker_key
 from lockers.raida.frames import HEADER_SIZE
-from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT, UNREADABLE, Status
 from lockers.transport import Answer, Call, InvalidServers, NoResponse, Server
 from tests.localnet.coins import (
     answer,
@@ -226,18 +226,22 @@ def test_those_who_come_a_little_later_are_waited_for_and_one_who_hangs_is_not(n
     network.fault(range(13, 24), "delay:0.25")
     network.fault(24, "delay:20")
 
+    verdicts: list[bool] = []
+
+    def thirteen_answered(results: client.Results) -> bool:
+        verdicts.append(len(results) >= QUORUM)
+        return verdicts[-1]
+
     began = time.monotonic()
     results = client.ask(
-        network.servers,
-        ECHO,
-        until=client.within(60),
-        enough=lambda results: len(results) >= QUORUM,
-        grace=client.GraceWindow(10, 0),
+        network.servers, ECHO, until=client.within(60), enough=thirteen_answered, grace=client.GraceWindow(10, 0)
     )
 
     assert [raida for raida, result in results.items() if isinstance(result, NoResponse)] == [24]
     assert results[24] == NoResponse(24, "cancelled", sent=True)
     assert time.monotonic() - began < 19
+    # Later answers do not move the moment from which the window is counted.
+    assert verdicts.count(True) == 1
 
 
 def test_no_server_is_waited_for_longer_than_the_window_lets_it_be_late(network: LocalNetwork) -> None:
@@ -292,6 +296,27 @@ def test_a_payload_that_fits_into_no_request_is_not_sent(network: LocalNetwork) 
         client.ask(network.servers, call, until=client.within(PATIENT))
 
     assert network.seen(Command.DETECT) == 0
+
+
+@pytest.mark.parametrize("status", [*UNREADABLE, Status.ALL_FAIL])
+@pytest.mark.parametrize(
+    ("encryption", "falls_back", "repeated"),
+    [
+        (with_coin(Coin(0, 1), b"a" * 16), True, UNREADABLE),
+        # The server has no locker with this key. One may be filled under it later: the key is not sent in clear.
+        (with_locker_key(b"k" * 16), True, UNREADABLE - {Status.INVALID_ENCRYPTION}),
+        (with_coin(Coin(0, 1), b"a" * 16), False, frozenset()),
+        (None, True, frozenset()),
+    ],
+)
+def test_what_a_server_cannot_decrypt_is_repeated_in_clear_unless_it_is_the_key_of_no_locker(
+    encryption: Any, falls_back: bool, repeated: frozenset[Status], status: Status
+) -> None:
+    call = Call(Command.ECHO, {3: b""}, encryption={} if encryption is None else {3: encryption}, falls_back=falls_back)
+    request = server_request.ServerRequest(Server(3, "127.0.0.1", 1), call, client.within(PATIENT))
+    answered = Answer(raida=3, status=status, payload=b"", elapsed_seconds=0.01)
+
+    assert request._must_fall_back(answered) is (status in repeated)
 
 
 # --- what may have arrived -----------------------------------------------------------------
