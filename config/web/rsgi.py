@@ -14,7 +14,6 @@ from config.wsgi import application
 
 # isort: split
 import asyncio
-import gc
 import io
 import logging
 import os
@@ -37,7 +36,7 @@ from config.ops import access_log, request_metrics
 from config.urls import LARGE_BODIES
 from config.web import bodies, cors
 from config.web.forwarded import Proxies, network, peer_address
-from config.web.processes import end_with_the_parent
+from config.web.processes import end_with_the_parent, exclude_from_garbage_collection
 from config.web.slow_readers import watch
 from config.web.threads import Threads
 
@@ -49,8 +48,6 @@ _IN_MEMORY: Final = 1024 * 1024
 _OPENED_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _NOTICE_SECONDS: Final = 0.1
-# Python's default, but for the last: ten times as many collections of younger objects before a full one.
-_COLLECTIONS: Final = (700, 10, 100)
 
 # Headers that may occur once: with two of them it would be unclear which one counts.
 _SINGLE: Final = {
@@ -125,6 +122,8 @@ class Entry:
         }
         # Requests that a thread has answered and the event loop has not yet completed.
         self._answered: deque[asyncio.Future[None]] = deque()
+        # The deadlines of the small bodies that are arriving. A timer for each would cost more than a look at all.
+        self._arriving: dict[asyncio.Task[Any], float] = {}
         self._in_hand = 0
         self._looks_again = False
         self._loop: asyncio.AbstractEventLoop
@@ -135,12 +134,7 @@ class Entry:
         self._loop = loop
         self._pools = {pool: Threads(pool, size, self._work) for pool, size in SIZES.items()}
         watch(patience_seconds=self._seconds, bytes_a_second=bodies.BYTES_A_SECOND)
-        # A full collection stops all threads, and visits 160,000 objects that live as long as the process; many held
-        # connections bring it on (tests/benchmarks/README.md). Without the threshold, the smaller heap would be
-        # collected after every 70,000 objects.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECTIONS)
+        exclude_from_garbage_collection()
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         for threads in self._pools.values():
@@ -153,17 +147,28 @@ class Entry:
         body: bodies.Body | None = None
         path = self._path(scope.path)
         environ: dict[str, Any] = self._base.copy()
+        self._in_hand += 1
         try:
             self._fill(environ, scope, path)
+            if not self._looks_again:
+                self._looks_again = True
+                self._loop.call_later(_NOTICE_SECONDS, self._look_again)
             length = environ.get("CONTENT_LENGTH")
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
                 content: bytes | bytearray
                 if length is not None and int(length) <= bodies.SMALL and "HTTP_CONTENT_ENCODING" not in environ:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    self._arriving[task] = began + self._seconds
                     try:
-                        async with asyncio.timeout(self._seconds):
-                            content = await connection()
-                    except TimeoutError:
+                        content = await connection()
+                    except asyncio.CancelledError:
+                        # Otherwise `_look_again` has cancelled it.
+                        if task in self._arriving:
+                            raise
                         raise bodies.Refused(408, "Request timeout") from None
+                    finally:
+                        self._arriving.pop(task, None)
                 else:
                     largest = bodies.LARGEST_IMPORT if LARGE_BODIES.match(path) else bodies.LARGEST_BODY
                     content, body = await bodies.read(
@@ -174,7 +179,7 @@ class Entry:
             done: asyncio.Future[None] = self._loop.create_future()
             if not self._pools[self._pool_of(path, environ.get("CONTENT_TYPE", ""))].take((environ, connection, done)):
                 raise bodies.Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
-            await self._until(done)
+            await done
         except bodies.Refused as refused:
             self._refuse(environ, connection, path, refused, time.monotonic() - began)
         except RSGIProtocolClosed:
@@ -184,18 +189,9 @@ class Entry:
             log.exception("unexpected_error")
             self._refuse(environ, connection, path, bodies.Refused(500, "Unknown error"), time.monotonic() - began)
         finally:
+            self._in_hand -= 1
             if body is not None:
                 self._room.leave(body)
-
-    async def _until(self, done: "asyncio.Future[None]") -> None:
-        self._in_hand += 1
-        if not self._looks_again:
-            self._looks_again = True
-            self._loop.call_later(_NOTICE_SECONDS, self._look_again)
-        try:
-            await done
-        finally:
-            self._in_hand -= 1
 
     def _notice(self) -> None:
         """
@@ -212,6 +208,10 @@ class Entry:
 
     def _look_again(self) -> None:
         self._notice()
+        now = time.monotonic()
+        for task in [task for task, deadline in self._arriving.items() if deadline <= now]:
+            del self._arriving[task]
+            task.cancel()
         # Those that were just completed are still counted.
         self._looks_again = self._in_hand > 0
         if self._looks_again:
@@ -245,14 +245,16 @@ class Entry:
         names = self._names
         headers = scope.headers
         items = headers.items()
-        twice = ""
+        repeated, twice = 0, ""
         for name, value in items:
             key = names.get(name) or self._name(name)
             if not key:
                 continue
             if key not in environ:
                 environ[key] = value
-            elif key in _SINGLE:
+                continue
+            repeated += 1
+            if key in _SINGLE:
                 twice = name
             else:
                 environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
@@ -262,7 +264,7 @@ class Entry:
         if twice:
             raise bodies.Refused(400, f"Only one {twice} header is allowed")
         # granian drops a value that is not ASCII. A request without its Idempotency-Key could be executed twice.
-        if len(headers.keys()) != len({name for name, _ in items}):
+        if len(headers.keys()) != len(items) - repeated:
             for key, name in _SINGLE.items():
                 if name in headers and key not in environ:
                     raise bodies.Refused(400, f"The {name} header must be ASCII")

@@ -32,8 +32,9 @@ LIMITS = ("COPPICE_REQUESTS_PER_MINUTE", "COPPICE_REQUESTS_PER_MINUTE_PER_KEY")
 def control(*, port: int) -> list[str]:
     """Return the command line of the server that this one replaced."""
     return [
-        sys.executable, "-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--host", "127.0.0.1",
-        "--port", str(port), "--workers", "2", "--blocking-threads", "4", "--no-ws", "--workers-kill-timeout", "2",
+        sys.executable, "-m", "granian", "tests.benchmarks.wsgi:application", "--interface", "wsgi",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--blocking-threads", "4", "--no-ws",
+        "--workers-kill-timeout", "2",
     ]  # fmt: skip
 
 
