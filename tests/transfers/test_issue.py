@@ -31,7 +31,13 @@ def test_a_number_of_tokens_is_issued(wallet: Any, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "text",
-    ["capture_id\n{}\n{}\n", "{}\n\n{}", "name,capture_id\na,{}\nb,{}\n", "\ufeffcapture_id\r\n{}\r\n{}"],
+    [
+        "capture_id\n{}\n{}\n",
+        "{}\n\n{}",
+        "name,capture_id\na,{}\nb,{}\n",
+        "\ufeffcapture_id\r\n{}\r\n{}",
+        "{},a\n{},b\n",
+    ],
 )
 def test_a_token_is_issued_for_each_capture_of_a_file_in_its_order(wallet: Any, tmp_path: Path, text: str) -> None:
     captures = [uuid4(), uuid4()]

@@ -42,3 +42,17 @@ def test_the_totals_are_right_after_every_step_folded_or_not(
     operations.expire(transfer_id=pending[3].id)
     check(completed=3, cancelled=2, failed=1)
     assert_sound()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_checkpoint_does_not_go_back(alice: Caller, sapling: Wallet) -> None:
+    """What is final may end one number earlier than when the checkpoint was written."""
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    assert outcome_counts.roll_up()
+    ahead = OutcomeTally.objects.values_list("number", flat=True).distinct().get() + 1
+    OutcomeTally.objects.update(number=ahead)
+
+    assert outcome_counts.roll_up()
+
+    assert set(OutcomeTally.objects.values_list("number", flat=True)) == {ahead}
+    assert outcome_counts.totals() == {"completed": 1, "cancelled": 0, "failed": 0}

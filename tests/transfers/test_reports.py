@@ -11,7 +11,7 @@ from django.utils import timezone
 from tests.api.caller import Caller
 from tests.transfers.books import held_by
 from transfers import counters, operations, reports
-from transfers.models import Transfer
+from transfers.models import DayTally, Transfer
 from transfers.states import TransferState
 from wallets.models import Token, Wallet
 
@@ -96,6 +96,17 @@ def test_transfers_of_a_day_are_counted_by_their_state_now(
         reports.Day(now, "cancelled", 1),
         reports.Day(now, "completed", 1),
     ]
+
+
+def test_a_day_that_is_counted_in_two_turns_has_the_transfers_of_both(send: Any) -> None:
+    for sizes in ((1, 1), (2,)):
+        for size in sizes:
+            send("alice", "sapling", size)
+        assert counters.roll_up()
+
+    today = datetime.now(UTC).date()
+    assert reports.days(since=today) == [reports.Day(today, "completed", 3)]
+    assert DayTally.objects.values_list("transfers", "tokens").get() == (3, 4)
 
 
 def test_the_newest_transfers_of_a_wallet_are_those_out_of_and_into_it(

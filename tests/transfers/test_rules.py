@@ -68,6 +68,7 @@ REFUSED = [
     ("UPDATE transfers_transfer SET state = 'cancelled', closed_at = now() WHERE id = %(pending)s", LIES),
     ("UPDATE wallets_token SET wallet_id = %(bob)s WHERE id = %(moved)s", MOVES),
     ("UPDATE wallets_token SET moves = moves + 1 WHERE id = %(moved)s", MOVES),
+    ("UPDATE wallets_token SET wallet_id = %(bob)s, moves = moves + 1 WHERE id = %(moved)s", MOVES),
     ("UPDATE wallets_token SET arrival = arrival + 1 WHERE id = %(moved)s", MOVES),
     (
         "UPDATE wallets_token SET capture_id = %(strange)s WHERE id = %(moved)s",

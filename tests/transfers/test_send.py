@@ -37,6 +37,19 @@ def test_a_bundle_between_my_wallets_moves_at_once(alice: Caller, sapling: Walle
     assert_sound()
 
 
+def test_a_token_is_drawn_once_wherever_the_draw_begins(
+    alice: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lots = Token.objects.filter(wallet=alice.wallet).values_list("lot", flat=True)
+    for begins in list(lots):
+        monkeypatch.setattr(ledger, "_shuffle_key", lambda begins=begins: begins)
+
+        assert answer(alice.post("/transfers", bundle("alice", "sapling", 6))) == NOT_ENOUGH
+
+    assert answer(alice.post("/transfers", bundle("alice", "sapling", 5)))[0] == 201
+    assert_sound()
+
+
 def test_listed_tokens_to_a_stranger_wait_for_him(alice: Caller, bob: Caller) -> None:
     mine = held_by(alice.wallet)[:2]
 

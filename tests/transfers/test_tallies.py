@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound
 from transfers import counters, operations
-from transfers.models import TallyDelta, TallyMark, TokenTally
+from transfers.models import Issue, TallyDelta, TallyMark, TokenTally
 from wallets.models import Token, Wallet
 from wallets.queries import OptimisticPage, TokenCount
 
@@ -145,6 +146,18 @@ def test_folding_leaves_nothing_to_add_up(alice: Caller, sapling: Wallet) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_transfer_that_was_decided_since_the_checkpoint_is_counted_once(alice: Caller, bob: Caller) -> None:
+    """Its number is above the checkpoint too, but what it moved is in the deltas."""
+    pending = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=2)
+    operations.accept(actor=bob.wallet, transfer_id=pending.id)
+
+    assert counters.roll_up()
+
+    assert told(alice.wallet, bob.wallet) == counted(alice.wallet, bob.wallet) == [TokenCount(3, 0), TokenCount(2, 0)]
+    assert_sound()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_very_first_transfer_of_a_database_is_counted_after_an_early_fold(alice: Caller, sapling: Wallet) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER SEQUENCE wallets_event_number RESTART")
@@ -172,4 +185,15 @@ def test_recount_corrects_what_came_past_the_ledger(alice: Caller, sapling: Wall
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
     counters.roll_up()
     assert told(alice.wallet, sapling) == counted(alice.wallet, sapling)
+    assert_sound()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_recount_notes_the_issues_that_are_missing_and_no_other(alice: Caller, sapling: Wallet) -> None:
+    Issue.objects.create(wallet=alice.wallet, tokens=-2, issued_at=timezone.now())
+
+    counters.recount()
+
+    issued = Issue.objects.order_by("pk").values_list("wallet__name", "tokens")
+    assert list(issued) == [("alice", 5), ("sapling", 3), ("alice", -2), ("alice", 2)]
     assert_sound()

@@ -78,6 +78,14 @@ def test_a_wrong_password_costs_as_much_whoever_the_wallet_is(
     assert len(costs) == forms
 
 
+def test_a_character_that_is_hashed_as_four_counts_once() -> None:
+    operations.create_wallet(name="alice", password="㍿" * passwords.MAXIMUM_LENGTH)
+
+    assert log_in("株式会社" * passwords.MAXIMUM_LENGTH)
+    with pytest.raises(errors.InvalidPassword):
+        operations.create_wallet(name="bobby", password="㍿" * (passwords.MAXIMUM_LENGTH + 1))
+
+
 def test_an_accent_of_its_own_is_no_character_more() -> None:
     composed = "é" * passwords.MAXIMUM_LENGTH
     operations.create_wallet(name="alice", password=unicodedata.normalize("NFD", composed))
