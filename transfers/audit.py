@@ -27,6 +27,7 @@ CHECKS: Final = {
     "a reserved token is in the source of the transfer that reserves it": "places_of_reserved_tokens",
     "a transfer is between two wallets that exist, and is closed when it was decided": "parties_and_closing",
     "the tallies agree with the tokens of each wallet": "counters",
+    "the counts of lists agree with the transfers and trusts": "list_counts",
     "as many tokens were issued as there are": "issued_counts",
 }
 

@@ -76,7 +76,10 @@ def _rows(*, listed: str, at_once: bool, order: str, more: str = "") -> str:
 def _page(*, at_once: bool, is_first: bool, selection: WalletSelection, has_total: bool, has_more_fields: bool) -> str:
     if selection.is_indexed:
         before, listed = "", controlled_in_order(is_first=is_first, selection=selection)
-        total = f"({count_controlled(selection)})"
+        counted = count_controlled(selection)
+        if not selection.has_start and not selection.has_end:
+            counted = load("transfers", "parts/kept_controlled", counted=counted)
+        total = f"({counted})"
     else:
         before, listed = controlled_matching(is_first=is_first, selection=selection)
         total = "(SELECT count(*) FROM visible)"

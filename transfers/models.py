@@ -9,12 +9,17 @@ token or a transfer, and `manage.py audit` looks for orphans.
 """
 
 import uuid
+from typing import Final
 
 from django.db import models
 from django.db.models import F, Q
 
 from transfers.states import TransferEvent, TransferState
 from wallets.models import Token, Wallet
+
+# Only a manager is an originator apart from source and destination.
+_IS_APART: Final = ~Q(originator=F("source")) & ~Q(originator=F("destination"))
+_PARTIES: Final = (("source", Q()), ("destination", Q()), ("originator", _IS_APART))
 
 
 class Transfer(models.Model):
@@ -64,23 +69,35 @@ class Transfer(models.Model):
         indexes = [
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),
-            # Only a manager is an originator apart from source and destination.
-            models.Index(
-                fields=["originator", "number"],
-                condition=~Q(originator=F("source")) & ~Q(originator=F("destination")),
-                name="transfer_by_originator",
+            models.Index(fields=["originator", "number"], condition=_IS_APART, name="transfer_by_originator"),
+            # Lists by time. `number > 0` always holds. Other queries do not state it, so the planner cannot answer them
+            # from these indexes, which have the numbers of a wallet too, but not in their order.
+            *(
+                models.Index(
+                    fields=[party, "created_at", "number"],
+                    include=["state"],
+                    condition=Q(number__gt=0) & only,
+                    name=f"transfer_time_by_{party}",
+                )
+                for party, only in _PARTIES
             ),
             # Transfers that are not completed are rare, and are what readers look for; completed ones cost nothing
             # here.
-            models.Index(
-                fields=["source", "number"],
-                condition=~Q(state=TransferState.COMPLETED),
-                name="transfer_undone_by_source",
+            *(
+                models.Index(
+                    fields=[party, "state", "number"],
+                    condition=~Q(state=TransferState.COMPLETED) & only,
+                    name=f"transfer_undone_by_{party}",
+                )
+                for party, only in _PARTIES
             ),
-            models.Index(
-                fields=["destination", "number"],
-                condition=~Q(state=TransferState.COMPLETED),
-                name="transfer_undone_by_destination",
+            *(
+                models.Index(
+                    fields=[party, "state", "created_at", "number"],
+                    condition=~Q(state=TransferState.COMPLETED) & Q(number__gt=0) & only,
+                    name=f"undone_time_by_{party}",
+                )
+                for party, only in _PARTIES
             ),
             # For the number of reserved tokens. Other wallets can add requests from a wallet, but not these rows.
             models.Index(
@@ -185,6 +202,41 @@ class TallyMark(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class ListTally(models.Model):
+    """What the lists of a wallet count, up to the checkpoint `ListMark`: see `transfers.list_counts`."""
+
+    wallet = models.OneToOneField(
+        Wallet, on_delete=models.PROTECT, related_name="+", primary_key=True, db_constraint=False
+    )
+    # Transfers in which it is a party; those in which it, or a wallet that it manages, is one; the wallets it manages.
+    own = models.BigIntegerField()
+    visible = models.BigIntegerField()
+    managed = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id}: {self.own}, {self.visible}, {self.managed}"
+
+
+class ListMark(models.Model):
+    """The checkpoint of `ListTally`, one row: up to which number transfers are counted."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    number = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class ControlChange(models.Model):
+    """A wallet gained or lost control of another, which `ListTally` does not count yet. A trigger writes it."""
+
+    holder = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    subject = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+
+    def __str__(self) -> str:
+        return f"{self.holder_id} {self.subject_id}"
 
 
 class OutcomeTally(models.Model):

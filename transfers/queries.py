@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from transfers import errors
+from transfers import errors, list_pages
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
@@ -70,6 +70,12 @@ def _rows(transfers: str, where: str = "", *, state: str = "transfer.state", **p
         transfers=transfers,
         where=where,
     )
+
+
+@cache
+def _placed(more: str) -> str:
+    """Return the SQL of the transfer whose number the row `placed` has. OFFSET 0: it is always looked up by that."""
+    return _rows("(SELECT * FROM transfers_transfer WHERE number = placed.number OFFSET 0)", more=more)
 
 
 def _in_order(rows: str) -> str:
@@ -135,12 +141,6 @@ _BRANCHES: Sequence[tuple[str, str]] = (
     ("originator_id", "AND originator_id <> source_id AND originator_id <> destination_id"),
 )
 _IS_UNDONE = "AND state <> 'completed'"
-# The same for a state other than completed: repeat the partial index's predicate explicitly so the planner can use
-# it. The state itself is in a subquery: if the planner knew it, it would scan, for each wallet, all open
-# transfers (`transfer_open_by_age`), or expect so few of a rare state that it reads them all.
-_UNDONE_BRANCHES = tuple(
-    (column, f"{only or _IS_UNDONE} AND state = (SELECT %(state)s::text)") for column, only in _BRANCHES
-)
 
 
 # Over-fetch factor of the optimistic scan, and the largest page that it serves.
@@ -166,16 +166,27 @@ def transfers_page(
     The optimistic query filters the next transfers of all wallets. Where most of them are the reader's, as with one
     organisation, that is less than half the work of the full query, which reads by wallet.
     """
+    if state is not None and state != TransferState.COMPLETED:
+        # Transfers that are not completed are rare and far apart.
+        statement = list_pages.statement(
+            list_pages.Order(),
+            state=state,
+            has_dates=False,
+            is_of_actor=wallet_id is None,
+            is_first=False,
+            counts=False,
+            rows=_placed(""),
+        )
+        given = {"actor": actor_id, "wallet": wallet_id, "number": after, "offset": offset}
+        return wallet_queries.read_page(statement, limit=limit, arguments=given)
     arguments = {
         **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id}),
         "after": after,
         "most": offset + limit + 1,
         "offset": offset,
-        **({} if state is None else {"state": state}),
     }
-    # Transfers that are not completed are rare and far apart.
-    may_be_near = wallet_id is None and state in {None, TransferState.COMPLETED} and offset + limit < _NEAR_AT_MOST
-    statement = _page(state=state, is_of_actor=wallet_id is None)
+    may_be_near = wallet_id is None and offset + limit < _NEAR_AT_MOST
+    statement = _page(is_completed=state is not None, is_of_actor=wallet_id is None)
     if not may_be_near:
         return wallet_queries.read_page(statement, limit=limit, arguments=arguments)
     near = _near_page(is_completed=state is not None)
@@ -205,13 +216,9 @@ SELECT {columns} FROM transfers_transfer WHERE number > (SELECT %(after)s::bigin
 
 
 @cache
-def _page(*, state: str | None, is_of_actor: bool) -> str:
-    if state is None:
-        branches = _BRANCHES
-    elif state == TransferState.COMPLETED:
-        branches = tuple((column, f"{only} AND state = 'completed'") for column, only in _BRANCHES)
-    else:
-        branches = _UNDONE_BRANCHES
+def _page(*, is_completed: bool, is_of_actor: bool) -> str:
+    of_state = "AND state = 'completed'" if is_completed else ""
+    branches = tuple((column, f"{only} {of_state}") for column, only in _BRANCHES)
     numbers = trust_queries.numbers_by_party(
         table="transfers_transfer",
         branches=branches,
@@ -261,6 +268,19 @@ def _sort(sort_by: str | None, *, is_descending: bool, waiting_first: bool) -> _
     if waiting_first and is_descending and sort_by in {None, "created_at"}:
         return _WAITING_FIRST
     return _AS_CREATED if sort_by is None else _Sort((SORT_KEYS[sort_by],), is_descending)
+
+
+def _order_by_index(sort: _Sort) -> list_pages.Order | None:
+    """Return the order if there are indexes for it."""
+    if sort is _AS_CREATED:
+        return list_pages.Order()
+    if sort is _WAITING_FIRST:
+        return list_pages.Order(by_time=True, groups="waiting", is_descending=True)
+    if sort.keys == (SORT_KEYS["created_at"],):
+        return list_pages.Order(by_time=True, is_descending=sort.is_descending)
+    if sort.keys == (SORT_KEYS["state"],):
+        return list_pages.Order(groups="state", is_descending=sort.is_descending)
+    return None
 
 
 # Of the many statements there may be, clients send a few.
@@ -382,6 +402,29 @@ def transfers_visible_to(
         return transfers_page(
             actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
         )
+    has_dates = until is not None or since is not None
+    order = _order_by_index(sort) if controls else None
+    more = _COUNTED if shows_token_count else ""
+    arguments: dict[str, Any] = {
+        "actor": actor_id,
+        "wallet": wallet_id,
+        "offset": offset,
+        "state": state,
+        "until": until,
+        "since": since,
+    }
+    if order is not None and (order.by_time or not has_dates):
+        statement = list_pages.statement(
+            order,
+            state=state or "",
+            has_dates=has_dates,
+            is_of_actor=wallet_id is None,
+            is_first=after is None,
+            counts=counts,
+            rows=_placed(more),
+        )
+        position = dict(zip((name for name, _ in order.keys), after, strict=True)) if after is not None else {}
+        return wallet_queries.read_page(statement, limit=limit, arguments=arguments | position)
     conditions = []
     if until is not None:
         conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
@@ -397,22 +440,11 @@ def transfers_visible_to(
         is_undone=is_undone,
         is_first=after is None,
         counts=counts,
-        more=_COUNTED if shows_token_count else "",
+        more=more,
     )
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
-    return wallet_queries.read_page(
-        statement,
-        limit=limit,
-        arguments={
-            "actor": actor_id,
-            "wallet": wallet_id,
-            "offset": offset,
-            "state": state,
-            "until": until,
-            "since": since,
-            **(dict(zip(keys, after, strict=True)) if after is not None else {}),
-        },
-    )
+    position = dict(zip(keys, after, strict=True)) if after is not None else {}
+    return wallet_queries.read_page(statement, limit=limit, arguments=arguments | position)
 
 
 class PendingSums(NamedTuple):

@@ -2,13 +2,14 @@
 
 from celery import shared_task
 
-from transfers import counters, outcome_counts
+from transfers import counters, list_counts, outcome_counts
 
 
 @shared_task(name="transfers.fold")
 def roll_up() -> None:
-    """Add new transfers to the token tallies. A missed run only makes reads slower."""
+    """Add new transfers to the tallies of tokens and of lists. A missed run only makes reads slower."""
     counters.roll_up()
+    list_counts.roll_up()
 
 
 @shared_task(name="transfers.fold_outcomes")

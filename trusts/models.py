@@ -79,6 +79,13 @@ class Trust(models.Model):
                 condition=Q(state=TrustState.TRUSTED, type=TrustType.MANAGE, managed_created_at__isnull=False),
                 name="trust_managed",
             ),
+            # Who manages this wallet?
+            models.Index(
+                fields=["subject_id"],
+                include=["holder_id"],
+                condition=Q(state=TrustState.TRUSTED, type=TrustType.MANAGE),
+                name="trust_managers",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from config.ops import audits
 from lockers import audit as locker_audit
 from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
 from transfers import audit as transfer_audit
+from transfers import list_counts
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts import queries as trust_queries
@@ -305,6 +306,14 @@ PAST_TRIGGERS = {
         " WHERE state = 'completed'",
         "each movement belongs to a token and to a completed transfer between the same wallets",
     ),
+    "trust_control_begins": (
+        "UPDATE transfers_listtally SET managed = managed - 1 WHERE managed > 0",
+        "the counts of lists agree with the transfers and trusts",
+    ),
+    "trust_control_changes": (
+        "UPDATE trusts_trust SET state = 'cancelled_by_target' WHERE type = 'manage' AND state = 'trusted'",
+        "the counts of lists agree with the transfers and trusts",
+    ),
     "trust_kept": ("DELETE FROM trusts_trust", "trusts_trustchange.trust_id refers to a row"),
     "trust_power_filled": (
         "UPDATE trusts_trust SET holder_id = subject_id, subject_id = holder_id",
@@ -367,6 +376,7 @@ def world() -> Any:
             amount=amount,
             running_balance=10**8 if number == 1 else 0,
         )
+    assert list_counts.roll_up()
     assert audits.findings() == []
     return {"alice": alice.pk, "bob": bob.pk}
 

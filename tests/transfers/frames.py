@@ -42,6 +42,7 @@ TOLD: Final = {
     "transfers_movement": ("source_id", "destination_id"),
     "transfers_tallydelta": ("wallet_id", "tokens"),
     "transfers_issue": ("wallet_id", "tokens"),
+    "transfers_controlchange": ("holder_id", "subject_id"),
     "lockers_lockertask": ("kind", "wallet_id"),
     "lockers_locker": ("wallet_id", "state"),
     "lockers_coin": ("wallet_id", "state"),

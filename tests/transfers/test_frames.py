@@ -22,7 +22,7 @@ from tests.admin.running import run
 from tests.transfers import frames
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
-from transfers import bulk, counters, outcome_counts
+from transfers import bulk, counters, list_counts, outcome_counts
 from transfers import operations as transfers
 from transfers.models import Transfer
 from trusts import operations as trusts
@@ -166,6 +166,7 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ("transfers.counters.roll_up", ""): lambda w: counters.roll_up(),
     ("transfers.counters.recount", ""): lambda w: counters.recount(),
     ("transfers.outcome_counts.roll_up", ""): lambda w: outcome_counts.roll_up(),
+    ("transfers.list_counts.roll_up", ""): lambda w: list_counts.roll_up(),
     (AW + "CreateWallet", ""): lambda w: run(
         wallet_actions.CreateWallet, name="sapling", about="", with_password=False
     ),
@@ -273,6 +274,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "knownorigin new": 1,
     },
     (TR + "open_managed_wallet", ""): {
+        "controlchange new alice another": 1,
         "trust new alice another manage trusted": 1,
         "trustchange new another  trusted": 1,
         "event new alice wallet_created": 1,
@@ -280,6 +282,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet new sapling": 1,
     },
     (TR + "grant_management", ""): {
+        "controlchange new rita zora": 1,
         "trust new rita zora manage trusted": 1,
         "trustchange new another  trusted": 1,
     },
@@ -309,6 +312,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new bobby trust_request_cancelled_by_target": 1,
     },
     (TR + "decline_trust", "of a manager"): {
+        "controlchange new carol alice": 1,
         "trust carol manages alice: state, updated_at": 1,
         "trustchange new carol manages alice decline cancelled_by_target": 1,
         "event new alice management_ended": 1,
@@ -322,6 +326,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new bobby trust_request_cancelled_by_originator": 1,
     },
     (TR + "dismiss_manager", ""): {
+        "controlchange new carol alice": 1,
         "trust alice may send to zora, of carol: state, updated_at, withdrawn": 1,
         "trust carol manages alice: state, updated_at": 1,
         "trustchange new alice may send to zora, of carol delete cancelled_by_originator": 1,
@@ -420,6 +425,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "token of alice: transfer_pending_id, updated_at": 2,
     },
     ("transfers.bulk.create_batch", ""): {
+        "controlchange new alice another": 2,
         "movement new alice another": 1,
         "transfer new alice another completed": 1,
         "trust new alice another manage trusted": 2,
@@ -437,6 +443,11 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     },
     ("transfers.counters.recount", ""): {
         "tokentally new": 5,
+    },
+    ("transfers.list_counts.roll_up", ""): {
+        "controlchange another: gone": 2,
+        "listmark new": 1,
+        "listtally new": 4,
     },
     ("transfers.outcome_counts.roll_up", ""): {
         "outcometally new": 3,

@@ -1,0 +1,230 @@
+"""The totals of lists of transfers and wallets: exact, whenever they were rolled up, and no dearer than the page."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from config.ops import audits
+from tests.api.caller import Caller
+from transfers import audit, counters, list_counts, operations, queries
+from transfers.models import ControlChange, ListTally, Transfer
+from transfers.states import TransferState
+from trusts import operations as trusts
+from trusts.queries import WalletOrder, WalletSelection
+from trusts.states import TrustRequestType
+from wallets.models import Wallet
+
+NEWEST_FIRST = WalletSelection(order=WalletOrder.CREATED_AT, is_descending=True)
+
+
+def transfers_total(actor: Wallet, **selection: Any) -> Any:
+    shown = queries.TransferSelection(is_descending=True, waiting_first=True, **selection)
+    return queries.transfers_visible_to(actor_id=actor.pk, limit=1, selection=shown, counts=True).total
+
+
+def wallets_total(actor: Wallet) -> Any:
+    return counters.wallets_page(actor_id=actor.pk, limit=1, selection=NEWEST_FIRST, has_total=True).total
+
+
+def counted(mine: set[Any], state: str | None, wallet: Wallet | None) -> int:
+    return sum(
+        bool({row.source_id, row.destination_id, row.originator_id} & (mine if wallet is None else {wallet.pk}))
+        and state in {None, row.state}
+        for row in Transfer.objects.all()
+    )
+
+
+def check(controlled: dict[Wallet, set[Wallet]]) -> None:
+    """Compare every total of these actors, who control these wallets, with a plain count."""
+    for actor, others in controlled.items():
+        mine = {actor, *others}
+        for state, wallet in itertools.product([None, *TransferState.values], [None, *mine]):
+            selection = {"state": state, "wallet": None if wallet is None else wallet.name}
+            expected = counted({each.pk for each in mine}, state, wallet)
+            assert transfers_total(actor, **selection) == expected, (actor, selection)
+        assert transfers_total(actor, since=datetime.fromisoformat("2000-01-01T00:00:00Z")) == counted(
+            {each.pk for each in mine}, None, None
+        )
+        assert wallets_total(actor) == len(mine), actor
+    assert audit.audit_findings() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rolls_up", [list_counts.roll_up, lambda: True], ids=["rolled up", "never rolled up"])
+def test_totals_are_right_after_every_operation(
+    alice: Caller, bob: Caller, carol: Caller, sapling: Wallet, rolls_up: Callable[[], bool]
+) -> None:
+    manager, other, third = alice.wallet, bob.wallet, carol.wallet
+    controlled: dict[Wallet, set[Wallet]] = {manager: {sapling}, other: set(), third: set()}
+
+    def steps() -> Any:
+        yield operations.send_bundle(actor=manager, sender="alice", receiver="sapling", size=1)
+        pending = operations.send_bundle(actor=manager, sender="sapling", receiver="bobby", size=1)
+        yield pending
+        declined = operations.send_bundle(actor=manager, sender="alice", receiver="carol", size=1)
+        expired = operations.send_bundle(actor=manager, sender="alice", receiver="carol", size=1)
+        requested = operations.send_bundle(actor=other, sender="alice", receiver="bobby", size=1)
+        yield requested
+        yield operations.accept(actor=other, transfer_id=pending.id)
+        yield operations.decline(actor=third, transfer_id=declined.id)
+        yield operations.expire(transfer_id=expired.id)
+        yield operations.fulfill(actor=manager, transfer_id=requested.id)
+        # A manager that has transfers begins and ceases to be managed; then a wallet without any.
+        trust = trusts.request_trust(actor=third, request_type=TrustRequestType.MANAGE, requestee="bobby")
+        yield trust
+        trusts.accept_trust(actor=other, trust_id=trust.id)
+        controlled[third] |= {other}
+        yield trust
+        yield operations.send_bundle(actor=third, sender="bobby", receiver="alice", size=1)
+        trusts.decline_trust(actor=other, trust_id=trust.id)
+        controlled[third] -= {other}
+        yield trust
+        # Two trusts give the same power: the wallet counts once, until both have ended.
+        again = trusts.request_trust(actor=other, request_type=TrustRequestType.YIELD, requestee="carol")
+        trusts.accept_trust(actor=third, trust_id=again.id)
+        controlled[third] |= {other}
+        yield again
+        trusts.accept_trust(actor=other, trust_id=trust.id)
+        yield trust
+        trusts.delete_trust(actor=third, trust_id=trust.id)
+        yield trust
+        trusts.delete_trust(actor=other, trust_id=again.id)
+        controlled[third] -= {other}
+        yield again
+        controlled[manager] |= {trusts.open_managed_wallet(actor=manager, name="seedling")}
+        yield trust
+        yield operations.send_bundle(actor=manager, sender="alice", receiver="seedling", size=1)
+
+    for _ in steps():
+        check(controlled)
+        assert rolls_up()
+        check(controlled)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_kept_is_read_until_control_changes(alice: Caller, bob: Caller, sapling: Wallet) -> None:
+    """Shown by wrong counts: they are told as long as they may be used, and corrected where control changed."""
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    assert list_counts.roll_up()
+    assert not ControlChange.objects.exists()
+    ListTally.objects.filter(wallet=alice.wallet).update(own=70, visible=80, managed=90)
+
+    assert transfers_total(alice.wallet) == 80
+    assert transfers_total(alice.wallet, wallet="alice") == 70
+    assert wallets_total(alice.wallet) == 91
+    assert any("kept are 70, 80 and 90" in finding.detail for finding in audits.findings())
+
+    # A new wallet has no transfers: those are not counted anew.
+    trusts.open_managed_wallet(actor=alice.wallet, name="seedling")
+    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (80, 3)
+    assert list_counts.roll_up()
+    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (80, 3)
+
+    trust = trusts.request_trust(actor=bob.wallet, request_type=TrustRequestType.YIELD, requestee="alice")
+    operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
+    assert list_counts.roll_up()
+    trusts.accept_trust(actor=alice.wallet, trust_id=trust.id)
+    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (2, 4)
+    assert list_counts.roll_up()
+    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (2, 4)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_noted", [True, False], ids=["noted", "control: not noted"])
+def test_control_that_is_gained_while_counts_roll_up_is_counted(
+    alice: Caller, bob: Caller, carol: Caller, is_noted: bool
+) -> None:
+    """Carol gains control of bob in a transaction that commits after `roll_up` has counted for both."""
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
+    trust = trusts.request_trust(actor=bob.wallet, request_type=TrustRequestType.YIELD, requestee="carol")
+    accepted, commit = threading.Event(), threading.Event()
+
+    def accept() -> None:
+        try:
+            with transaction.atomic():
+                trusts.accept_trust(actor=carol.wallet, trust_id=trust.id)
+                if not is_noted:
+                    ControlChange.objects.all().delete()
+                accepted.set()
+                assert commit.wait(timeout=60)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    assert accepted.wait(timeout=60)
+    assert list_counts.roll_up()
+    assert (transfers_total(carol.wallet), wallets_total(carol.wallet)) == (0, 1)
+    commit.set()
+    thread.join(timeout=60)
+
+    expected = (1, 2) if is_noted else (0, 1)
+    assert (transfers_total(carol.wallet), wallets_total(carol.wallet)) == expected
+    assert list_counts.roll_up()
+    assert (transfers_total(carol.wallet), wallets_total(carol.wallet)) == expected
+
+
+_PLANT = """
+INSERT INTO transfers_transfer (
+       id, number, originator_id, source_id, destination_id, parameters, state, token_count, reserved_count,
+       moved_count, created_at, closed_at, closed_event, closed_from)
+SELECT gen_random_uuid(), nextval('wallets_event_number'), %(alice)s, %(alice)s,
+       CASE i %% 2 WHEN 0 THEN %(sapling)s::uuid ELSE %(carol)s::uuid END, '{"bundle": {"bundleSize": 1}}', state, 1,
+       (state = 'pending')::int, (state = 'completed')::int, now() + i * interval '1 ms',
+       CASE WHEN state IN ('completed', 'cancelled') THEN now() + i * interval '1 ms' END, '', ''
+  FROM generate_series(1, 6000) AS i
+ CROSS JOIN LATERAL (
+           SELECT CASE i %% 50 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'pending' ELSE 'completed' END
+       ) AS each (state)
+"""
+
+
+@pytest.mark.django_db
+def test_a_total_and_an_order_cost_no_more_than_a_page(alice: Caller, carol: Caller, sapling: Wallet) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_PLANT, {"alice": alice.wallet.pk, "sapling": sapling.pk, "carol": carol.wallet.pk})
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+        cursor.execute("ANALYZE transfers_transfer")
+    assert list_counts.roll_up()
+
+    def blocks(counts: bool = True, after: Any = None, **selection: Any) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page = queries.transfers_visible_to(
+                actor_id=alice.wallet.pk,
+                limit=20,
+                selection=queries.TransferSelection(**selection),
+                counts=counts,
+                after=after,
+                shows_token_count=True,
+            )
+        assert page.total == (6000 if counts and "state" not in selection else page.total)
+        assert page.last is not None
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + captured[-1]["sql"])
+            plan = cursor.fetchone()[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    page = blocks(counts=False)
+    later = datetime.fromisoformat("2100-01-01T00:00:00Z").isoformat()
+    read = {
+        "created": blocks(),
+        "by time": blocks(sort_by="created_at"),
+        "by time, deep": blocks(sort_by="created_at", is_descending=True, after=[later, 5]),
+        "by state": blocks(sort_by="state", is_descending=True, after=[3, 3000]),
+        "waiting first": blocks(is_descending=True, waiting_first=True),
+        "waiting first, deep": blocks(is_descending=True, waiting_first=True, after=[-2, later, 5]),
+    }
+    # Counted in an index; each of the 120 rows is looked up for its two parties, because nothing was vacuumed.
+    cancelled = blocks(state="cancelled", is_descending=True, waiting_first=True)
+
+    # A row of the page is looked up, and its wallets' names.
+    assert page < 20 * 4 * 4
+    assert {name: each for name, each in read.items() if each > page + 120} == {}
+    assert cancelled < page + 120 * 4

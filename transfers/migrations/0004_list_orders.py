@@ -1,0 +1,111 @@
+"""
+Indexes in the orders of lists of transfers. They take a minute for a million rows on a busy machine.
+"""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("transfers", "0003_list_counts"),
+        ("wallets", "0003_wallet_cover_url"),
+    ]
+
+    operations = [
+        migrations.RemoveIndex(
+            model_name="transfer",
+            name="transfer_undone_by_source",
+        ),
+        migrations.RemoveIndex(
+            model_name="transfer",
+            name="transfer_undone_by_destination",
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("number__gt", 0)),
+                fields=["source", "created_at", "number"],
+                include=("state",),
+                name="transfer_time_by_source",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("number__gt", 0)),
+                fields=["destination", "created_at", "number"],
+                include=("state",),
+                name="transfer_time_by_destination",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(
+                    ("number__gt", 0),
+                    models.Q(("originator", models.F("source")), _negated=True),
+                    models.Q(("originator", models.F("destination")), _negated=True),
+                ),
+                fields=["originator", "created_at", "number"],
+                include=("state",),
+                name="transfer_time_by_originator",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("state", "completed"), _negated=True),
+                fields=["source", "state", "number"],
+                name="transfer_undone_by_source",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("state", "completed"), _negated=True),
+                fields=["destination", "state", "number"],
+                name="transfer_undone_by_destination",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(
+                    models.Q(("state", "completed"), _negated=True),
+                    models.Q(("originator", models.F("source")), _negated=True),
+                    models.Q(("originator", models.F("destination")), _negated=True),
+                ),
+                fields=["originator", "state", "number"],
+                name="transfer_undone_by_originator",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(models.Q(("state", "completed"), _negated=True), ("number__gt", 0)),
+                fields=["source", "state", "created_at", "number"],
+                name="undone_time_by_source",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(models.Q(("state", "completed"), _negated=True), ("number__gt", 0)),
+                fields=["destination", "state", "created_at", "number"],
+                name="undone_time_by_destination",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(
+                    models.Q(("state", "completed"), _negated=True),
+                    ("number__gt", 0),
+                    models.Q(("originator", models.F("source")), _negated=True),
+                    models.Q(("originator", models.F("destination")), _negated=True),
+                ),
+                fields=["originator", "state", "created_at", "number"],
+                name="undone_time_by_originator",
+            ),
+        ),
+    ]
