@@ -26,7 +26,8 @@ WITH checkpoint AS MATERIALIZED (
            coalesce(managed.wallets, 0) AS managed
       FROM own FULL JOIN visible USING (wallet_id) FULL JOIN managed USING (wallet_id)
 )
-SELECT format('the lists of wallet %%s have %%s transfers, %%s visible, and %%s managed wallets; kept are %%s, %%s and %%s',
+SELECT format('the lists of wallet %%s have %%s transfers, %%s visible, and %%s managed wallets;'
+              ' kept are %%s, %%s and %%s',
               wallet_id, coalesce(counted.own, 0), coalesce(counted.visible, 0), coalesce(counted.managed, 0),
               coalesce(kept.own, 0), coalesce(kept.visible, 0), coalesce(kept.managed, 0))
   FROM counted FULL JOIN transfers_listtally AS kept USING (wallet_id)
