@@ -24,7 +24,7 @@ WITH checkpoint AS MATERIALIZED (
       FROM changed CROSS JOIN LATERAL (SELECT {has_transfers} AS has_transfers) AS subject
      GROUP BY holder_id
 ), recounted AS MATERIALIZED (
-    SELECT wallet_id, (SELECT count(*) FROM ({visible}) AS seen) AS visible FROM manager WHERE is_stale
+    SELECT wallet_id, (SELECT count(seen.number) FROM ({visible}) AS seen) AS visible FROM manager WHERE is_stale
 ), difference AS (
     SELECT wallet_id, sum(own)::bigint AS own, sum(visible)::bigint AS visible
       FROM (SELECT wallet_id, count(*) AS own, 0 AS visible FROM party GROUP BY wallet_id
