@@ -31,12 +31,13 @@ _VISIBLE: Final = load("transfers", "parts/visible_up_to")
 
 # How many transfers are counted at once, so that the first run over a large table is not ended by a time limit.
 _AT_ONCE: Final = 100_000
+# All up to the checkpoint remains final, even where what is settled ends earlier than before.
 _UNTIL: Final = """
-SELECT coalesce(
-    (SELECT number FROM transfers_transfer
-      WHERE number > (SELECT coalesce(max(number), 0) FROM transfers_listmark) AND number <= %(settled)s
-      ORDER BY number OFFSET %(most)s - 1 LIMIT 1),
-    %(settled)s)
+SELECT greatest(checkpoint.number, coalesce(
+           (SELECT number FROM transfers_transfer
+             WHERE number > checkpoint.number AND number <= %(settled)s ORDER BY number OFFSET %(most)s - 1 LIMIT 1),
+           %(settled)s))
+  FROM (SELECT coalesce(max(number), 0) AS number FROM transfers_listmark) AS checkpoint
 """
 
 

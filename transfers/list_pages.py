@@ -1,13 +1,18 @@
 """
-Pages of the lists of transfers that indexes have in the order of the list, and their totals.
+Pages of the lists of transfers that are read from indexes by wallet and number, and their totals.
 
 A list is a sequence of groups, most lists have one. Transfers of one group are found in streams: an index of one party,
-in the order of the group, from which a page reads only its own rows. `transfers.queries` has the other orders.
+from which a page reads only its own rows. `transfers.queries` has the other orders.
+
+No index is in the order of time: two more for each transfer cost the sending of it a tenth. But times are almost in the
+order of the numbers. `transfers.list_counts` keeps the spread: by how much a transfer is at most older than one with a
+lower number. A page by time is read by number, with `MARGIN` rows more on both sides, and sorted. It is whole if what
+was not read must be outside of it by more than the spread. Otherwise the caller reads the list another way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from transfers.list_counts import HAS_TRANSFERS
 from transfers.states import TransferState
@@ -15,6 +20,11 @@ from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
 
+# How many more rows a page by time reads on each side, and how many transfers since the checkpoint.
+MARGIN: Final = 100
+SINCE_CHECKPOINT: Final = 6_000
+
+_BY_TIME: Final = wallet_queries.OptimisticPage()
 _UNDONE: Final = tuple(state for state in TransferState.values if state != TransferState.COMPLETED)
 # The columns of a party, and what the index of each may ask for.
 _PARTIES: Final[Sequence[tuple[str, str]]] = (
@@ -43,7 +53,7 @@ class Order(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """Transfers of one wallet in one column, in the order of an index that has the state first unless it is empty."""
+    """Transfers of one wallet in one column, by number, from an index that has the state first unless it is empty."""
 
     column: str
     state: str
@@ -93,117 +103,142 @@ def _groups(order: Order, state: str, *, is_of_actor: bool) -> list[_Group]:
     return [group for group in groups if group.streams]
 
 
-# Below and above all values of a key. A time is within the dates of the list.
-_ENDS: Final = {
-    "at": (
-        "coalesce((SELECT %(since)s::timestamptz), '-infinity')",
-        "coalesce((SELECT %(until)s::timestamptz), 'infinity')",
-    ),
-    "number": ("0::bigint", f"{trust_queries.LAST_NUMBER}::bigint"),
-}
+# The numbers before and behind all rows.
+_FIRST: Final = "0::bigint"
+_LAST: Final = f"{trust_queries.LAST_NUMBER}::bigint"
 
 
-def _ends(order: Order) -> tuple[list[str], list[str]]:
-    """Return the keys before and behind all rows of a group, in ascending order."""
-    if not order.by_time:
-        return [_ENDS["number"][0]], [_ENDS["number"][1]]
-    # Numbers are positive: a time itself is behind the first, and before the second.
-    return [_ENDS["at"][0], "0::bigint"], [_ENDS["at"][1], "0::bigint"]
-
-
-def _is_in_order(stream: _Stream, columns: Sequence[str]) -> bool:
+def _compared(stream: _Stream, wallet: str, sign: str, number: str) -> str:
     """
-    Whether wallet and state are compared together with the keys, and rows ordered by them, so that one index serves it.
+    Return the SQL condition that a transfer of the wallet, and of the state, is behind the number.
 
-    Otherwise the planner may read an index of all wallets in the order of the keys alone, as
-    `trusts.queries.numbers_by_party` says. By time there is none that has transfers which completed at once; there, it
-    may instead sort what the index in the order of numbers has.
+    Wallet and state are compared together with the number, and rows ordered by them, so that one index serves it.
+    Otherwise the planner may read an index of all wallets, as `trusts.queries.numbers_by_party` says.
     """
-    return bool(stream.state) or columns == ["number"]
+    state = ["state"] if stream.state else []
+    columns, values = [stream.column, *state, "number"], [wallet, *(f"'{stream.state}'" for _ in state), number]
+    return f"({', '.join(columns)}) {sign} ({', '.join(values)})"
 
 
-def _compared(
-    stream: _Stream, wallet: str, columns: Sequence[str], sign: str, keys: Sequence[str], *, is_sorted: bool = True
-) -> str:
-    """Return the SQL condition that a transfer of the wallet, and of the state, is behind the keys."""
-    guard = "" if list(columns) == ["number"] else " AND number > 0"
-    if is_sorted and _is_in_order(stream, list(columns)):
-        prefix = [stream.column, *(["state"] if stream.state else [])]
-        given = [wallet, *([f"'{stream.state}'"] if stream.state else [])]
-        return f"({', '.join([*prefix, *columns])}) {sign} ({', '.join([*given, *keys])}){guard}"
-    # The state is in a subquery, so that the planner cannot use indexes of open transfers of all wallets.
-    state = f" AND state = (SELECT '{stream.state}'::text)" if stream.state else ""
-    return f"{stream.column} = {wallet}{state}{guard} AND ({', '.join(columns)}) {sign} ({', '.join(keys)})"
+def _nearest(name: str, group: _Group, *, start: str, is_descending: bool, rows: str, is_wanted: str) -> str:
+    """
+    Return common table expressions; `name` has the next `rows` transfers of the group behind the number `start`.
+
+    `rows` and `is_wanted`, without which there are none, are SQL.
+    """
+    after, before, direction = ("<", ">", "DESC") if is_descending else (">", "<", "ASC")
+    last = _FIRST if is_descending else _LAST
+
+    def order(stream: _Stream) -> str:
+        columns = [stream.column, *(["state"] if stream.state else []), "number"]
+        return ", ".join(f"{column} {direction}" for column in columns)
+
+    heads = " UNION ALL ".join(
+        f"(SELECT {index} AS stream, number FROM transfers_transfer"  # noqa: S608 - constants
+        f" WHERE {_compared(stream, 'wallet.id', after, start)} AND {_compared(stream, 'wallet.id', before, last)}"
+        f"{stream.condition} ORDER BY {order(stream)} LIMIT 1)"
+        for index, stream in enumerate(group.streams)
+    )
+    reach = f"(SELECT number FROM {name}_reach)"  # noqa: S608 - constants
+    within = " UNION ALL ".join(
+        f"(SELECT number, created_at FROM transfers_transfer WHERE head.stream = {index}"  # noqa: S608 - constants
+        f" AND {_compared(stream, 'head.id', f'{after}=', 'head.number')}"
+        f" AND {_compared(stream, 'head.id', f'{before}=', reach)}{stream.condition}"
+        f" ORDER BY {order(stream)} LIMIT {rows})"
+        for index, stream in enumerate(group.streams)
+    )
+    return load(
+        "transfers",
+        "parts/list_nearest",
+        nearest=name,
+        heads=heads,
+        is_wanted=is_wanted,
+        direction=direction,
+        rows=rows,
+        last=last,
+        within=within,
+        before=before,
+    )
+
+
+_ROWS: Final = "(SELECT rows FROM wanted)"
 
 
 def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> str:
-    columns = [*(["created_at"] if order.by_time else []), "number"]
-    names = [*(["at"] if order.by_time else []), "number"]
-    low, high = _ends(order)
-    first, last = (high, low) if order.is_descending else (low, high)
-    after, before, direction = ("<", ">", "DESC") if order.is_descending else (">", "<", "ASC")
-    if is_first:
-        start = first
-    elif not order.groups:
-        start = [f"(SELECT %({name})s::{type_})" for name, type_ in order.keys]
-    else:
-        start = [
-            f"(SELECT CASE WHEN %(place)s::integer = {group.place} THEN %({name})s::{type_}"
-            f" WHEN %(place)s::integer {before} {group.place} THEN {begin} ELSE {end} END)"
-            for (name, type_), begin, end in zip(order.keys[1:], first, last, strict=True)
-        ]
-
-    def between(stream: _Stream, wallet: str, begin: Sequence[str], end: Sequence[str], *, is_open: bool) -> str:
-        equals = "" if is_open else "="
-        return (
-            f"{_compared(stream, wallet, columns, f'{after}{equals}', begin)}"
-            f" AND {_compared(stream, wallet, columns, f'{before}{equals}', end)}{stream.condition}"
-        )
-
-    def ordered(stream: _Stream) -> str:
-        prefix = [stream.column, *(["state"] if stream.state else [])] if _is_in_order(stream, columns) else []
-        return ", ".join(f"{column} {direction}" for column in [*prefix, *columns])
-
-    selected = ", ".join(f"{column} AS {name}" for column, name in zip(columns, names, strict=True))
-    heads = " UNION ALL ".join(
-        f"(SELECT {number} AS stream, {selected} FROM transfers_transfer"  # noqa: S608 - constants
-        f" WHERE {between(stream, 'wallet.id', start, last, is_open=True)} ORDER BY {ordered(stream)} LIMIT 1)"
-        for number, stream in enumerate(group.streams)
-    )
-    reach = [f"(SELECT {name} FROM reach_{index})" for name in names]  # noqa: S608 - constants
-    here = [f"head.{name}" for name in names]
-    within = " UNION ALL ".join(
-        f"(SELECT {selected} FROM transfers_transfer WHERE head.stream = {number}"  # noqa: S608 - constants
-        f" AND {between(stream, 'head.id', here, reach, is_open=False)}"
-        f" ORDER BY {ordered(stream)} LIMIT (SELECT rows FROM wanted))"
-        for number, stream in enumerate(group.streams)
-    )
+    """Return common table expressions: `group_<index>` has the group's rows, `whole_<index>` whether that is sure."""
     # A group is read only as far as those before it do not fill the page.
     earlier = [f"(SELECT count(*) FROM group_{each})" for each in range(index)]  # noqa: S608 - constants
+    is_wanted = f"{' + '.join(earlier) or '0'} < {_ROWS}"
+    begin, end = (_LAST, _FIRST) if order.is_descending else (_FIRST, _LAST)
+    is_here, is_before = "false", "false"
+    if not is_first:
+        is_here, is_before = "true", "false"
+        if order.groups:
+            is_here = f"%(place)s::integer = {group.place}"
+            is_before = f"%(place)s::integer {'<' if order.is_descending else '>'} {group.place}"
+    start = f"(SELECT CASE WHEN {is_here} THEN %(number)s::bigint WHEN {is_before} THEN {end} ELSE {begin} END)"
+    if is_first:
+        start = begin
+    if not order.by_time:
+        nearest = _nearest(
+            f"near_{index}",
+            group,
+            start=start,
+            is_descending=order.is_descending,
+            rows=_ROWS,
+            is_wanted=is_wanted,
+        )
+        return f"{nearest}, group_{index} AS (SELECT {group.place} AS place, number FROM near_{index})"  # noqa: S608
+    behind = _nearest(
+        f"behind_{index}",
+        group,
+        start=start,
+        is_descending=order.is_descending,
+        rows=f"(SELECT rows + {MARGIN} FROM wanted)",  # noqa: S608 - constants
+        is_wanted=is_wanted,
+    )
+    ahead = _nearest(
+        f"ahead_{index}",
+        group,
+        start=start,
+        is_descending=not order.is_descending,
+        rows=str(MARGIN),
+        is_wanted=f"{is_wanted} AND {is_here}",
+    )
+    # The row of the position itself is in neither.
+    position = f"(NOT {is_here} OR (created_at, number) {{}} (%(at)s::timestamptz, %(number)s::bigint))"
+    after, before, direction = ("<", ">", "DESC") if order.is_descending else (">", "<", "ASC")
+    outward, inward = ("-", "+") if order.is_descending else ("+", "-")
     return load(
         "transfers",
-        "parts/list_group",
+        "parts/list_by_time",
         index=str(index),
         place=str(group.place),
-        names=", ".join(names),
-        order=", ".join(f"{name} {direction}" for name in names),
-        heads=heads,
-        within=within,
-        here=", ".join(here),
-        reach=", ".join(reach),
+        behind=behind,
+        ahead="" if is_first else f"{ahead}, ",
+        near=f"behind_{index}" if is_first else f"(SELECT * FROM behind_{index} UNION ALL SELECT * FROM ahead_{index})",  # noqa: S608
+        position="true" if is_first else position.format(after),
+        direction=direction,
+        opposite="ASC" if order.is_descending else "DESC",
+        after=after,
         before=before,
-        last=", ".join(last),
-        is_wanted=f"{' + '.join(earlier) or '0'} < (SELECT rows FROM wanted)",  # noqa: S608 - constants
+        outward=outward,
+        inward=inward,
+        margin=str(MARGIN),
+        is_whole_ahead="true"
+        if is_first
+        else f"""((SELECT count(*) FROM ahead_{index}) < {MARGIN}
+               OR (SELECT created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1)
+                  {outward} (SELECT most FROM spread) {before} %(at)s::timestamptz)""",  # noqa: S608
     )
 
 
-def _numbers(columns: Sequence[str], low: Sequence[str], high: Sequence[str], *, state: str = "") -> str:
-    """Return the SQL of the numbers of transfers of `party` between two positions, each once."""
+def _numbers(low: str, *, state: str = "") -> str:
+    """Return the SQL of the numbers of transfers of `party` above `low`, each once."""
     return " UNION ".join(
         "SELECT found.number FROM party CROSS JOIN LATERAL (SELECT number FROM transfers_transfer"  # noqa: S608
-        f" WHERE {_compared(stream, 'party.id', columns, '>', low, is_sorted=not state)}"
-        f" AND {_compared(stream, 'party.id', columns, '<', high, is_sorted=not state)}{stream.condition} OFFSET 0)"
-        " AS found"
+        f" WHERE {_compared(stream, 'party.id', '>', low)} AND {_compared(stream, 'party.id', '<', _LAST)}"
+        f"{stream.condition} OFFSET 0) AS found"
         for stream in _streams(state)
     )
 
@@ -212,19 +247,14 @@ def _count(numbers: str) -> str:
     return f"(SELECT count(*) FROM ({numbers}) AS counted)"  # noqa: S608 - constants
 
 
-def _total(*, state: str, has_dates: bool, is_of_actor: bool) -> tuple[str, str]:
+def _total(*, state: str, is_of_actor: bool) -> tuple[str, str]:
     """Return common table expressions, and the SQL of the number of transfers of the list."""
-    order = Order(by_time=has_dates)
-    columns = ["created_at", "number"] if has_dates else ["number"]
-    low, high = _ends(order)
     if state not in {"", TransferState.COMPLETED}:
-        return "", _count(_numbers(columns, low, high, state=state))
+        return "", _count(_numbers(_FIRST, state=state))
     without = ""
     if state:
         # The completed ones are the others.
-        without = "".join(f" - {_count(_numbers(columns, low, high, state=each))}" for each in _UNDONE)
-    if has_dates:
-        return "", f"({_count(_numbers(columns, low, high))}{without})"
+        without = "".join(f" - {_count(_numbers(_FIRST, state=each))}" for each in _UNDONE)
     kept = load(
         "transfers",
         "parts/list_kept",
@@ -237,31 +267,52 @@ def _total(*, state: str, has_dates: bool, is_of_actor: bool) -> tuple[str, str]
             else "true"
         ),
     )
-    newer = _count(_numbers(columns, ["(SELECT number FROM kept)"], high))
+    newer = _count(_numbers("(SELECT number FROM kept)"))
     return kept, (
         "((SELECT transfers FROM kept) + CASE WHEN (SELECT is_whole FROM near) THEN (SELECT transfers FROM near)"  # noqa: S608
         f" ELSE {newer} END{without})"
     )
 
 
+class List(NamedTuple):
+    """A list of transfers of all wallets that the actor controls, or of one of them. `state` is "" for any."""
+
+    order: Order
+    state: str = ""
+    is_of_actor: bool = True
+    counts: bool = False
+
+
+def read_page(
+    listed: List, *, limit: int, after: Sequence[Any] | None, arguments: Mapping[str, Any], rows: str, full: str = ""
+) -> wallet_queries.JsonPage:
+    """
+    Return a page.
+
+    `arguments` are those of `ME`, `offset`, `wallet` unless the list is of the actor, and those of `full`: the
+    statement to read a page by time if by number it is not whole. `rows` is the SQL of the transfer whose number the
+    row `placed` has.
+    """
+    by_number = _page(listed, is_first=after is None, rows=rows)
+    names = [name for name, _ in listed.order.keys]
+    position = dict(zip(names, after, strict=True)) if after is not None else {}
+    if listed.order.by_time:
+        return _BY_TIME.read_page(
+            by_number, full, limit=limit, arguments={**arguments, **position}, whose=arguments["actor"]
+        )
+    return wallet_queries.read_page(by_number, limit=limit, arguments={**arguments, **position})
+
+
 # Of the many statements there may be, clients send a few.
 @lru_cache(maxsize=256)
-def statement(
-    order: Order, *, state: str, has_dates: bool, is_of_actor: bool, is_first: bool, counts: bool, rows: str
-) -> str:
-    """
-    Return the SQL of a page, for `wallets.queries.read_page`.
-
-    Parameters: those of `ME`, `fetch`, `offset`; by time or with dates, `since` and `until`; unless it is of the actor,
-    `wallet`; unless it is the first page, the position by the names of `order.keys`. `rows` is the SQL of the
-    transfer whose number the row `placed` has.
-    """
+def _page(listed: List, *, is_first: bool, rows: str) -> str:
+    order, state, is_of_actor, counts = listed
     groups = _groups(order, state, is_of_actor=is_of_actor)
     if order.is_descending:
         groups.reverse()
     before, total = ("", "NULL::bigint")
     if counts:
-        before, total = _total(state=state, has_dates=has_dates, is_of_actor=is_of_actor)
+        before, total = _total(state=state, is_of_actor=is_of_actor)
     direction = "DESC" if order.is_descending else "ASC"
     names = [name for name, _ in order.keys]
     return load(
@@ -270,6 +321,7 @@ def statement(
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
         party="SELECT id FROM mine" if is_of_actor else "SELECT %(wallet)s::uuid AS id FROM me WHERE id IS NOT NULL",
+        spread=load("transfers", "parts/list_spread", most=str(SINCE_CHECKPOINT)) if order.by_time else "",
         kept=before,
         groups=", ".join(_group_sql(group, index, order, is_first=is_first) for index, group in enumerate(groups)),
         all=" UNION ALL ".join(f"SELECT * FROM group_{index}" for index in range(len(groups))),  # noqa: S608
@@ -280,5 +332,10 @@ def statement(
             for name, type_ in order.keys
         ),
         total=total,
+        is_whole=(
+            " AND ".join(f"(SELECT is_whole FROM whole_{index})" for index in range(len(groups)))  # noqa: S608
+            if order.by_time
+            else "true"
+        ),
         rows=rows,
     )

@@ -70,17 +70,6 @@ class Transfer(models.Model):
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),
             models.Index(fields=["originator", "number"], condition=_IS_APART, name="transfer_by_originator"),
-            # Lists by time. `number > 0` always holds. Other queries do not state it, so the planner cannot answer them
-            # from these indexes, which have the numbers of a wallet too, but not in their order.
-            *(
-                models.Index(
-                    fields=[party, "created_at", "number"],
-                    include=["state"],
-                    condition=Q(number__gt=0) & only,
-                    name=f"transfer_time_by_{party}",
-                )
-                for party, only in _PARTIES
-            ),
             # Transfers that are not completed are rare, and are what readers look for; completed ones cost nothing
             # here.
             *(
@@ -88,14 +77,6 @@ class Transfer(models.Model):
                     fields=[party, "state", "number"],
                     condition=~Q(state=TransferState.COMPLETED) & only,
                     name=f"transfer_undone_by_{party}",
-                )
-                for party, only in _PARTIES
-            ),
-            *(
-                models.Index(
-                    fields=[party, "state", "created_at", "number"],
-                    condition=~Q(state=TransferState.COMPLETED) & Q(number__gt=0) & only,
-                    name=f"undone_time_by_{party}",
                 )
                 for party, only in _PARTIES
             ),
@@ -220,10 +201,13 @@ class ListTally(models.Model):
 
 
 class ListMark(models.Model):
-    """The checkpoint of `ListTally`, one row: up to which number transfers are counted."""
+    """The checkpoint of `ListTally`, one row: up to which number transfers are counted, and what their times are."""
 
     id = models.SmallIntegerField(primary_key=True)
     number = models.BigIntegerField()
+    # The newest time of them, and by how much one is at most older than another with a lower number. Neither if none.
+    newest_at = models.DateTimeField(null=True)
+    spread = models.DurationField(null=True)
 
     def __str__(self) -> str:
         return str(self.number)

@@ -168,17 +168,13 @@ def transfers_page(
     """
     if state is not None and state != TransferState.COMPLETED:
         # Transfers that are not completed are rare and far apart.
-        statement = list_pages.statement(
-            list_pages.Order(),
-            state=state,
-            has_dates=False,
-            is_of_actor=wallet_id is None,
-            is_first=False,
-            counts=False,
+        return list_pages.read_page(
+            list_pages.List(list_pages.Order(), state=state, is_of_actor=wallet_id is None),
+            limit=limit,
+            after=[after],
+            arguments={"actor": actor_id, "wallet": wallet_id, "offset": offset},
             rows=_placed(""),
         )
-        given = {"actor": actor_id, "wallet": wallet_id, "number": after, "offset": offset}
-        return wallet_queries.read_page(statement, limit=limit, arguments=given)
     arguments = {
         **({"wallets": [wallet_id]} if wallet_id else {"actor": actor_id}),
         "after": after,
@@ -271,7 +267,7 @@ def _sort(sort_by: str | None, *, is_descending: bool, waiting_first: bool) -> _
 
 
 def _order_by_index(sort: _Sort) -> list_pages.Order | None:
-    """Return the order if there are indexes for it."""
+    """Return the order if pages in it are read by number."""
     if sort is _AS_CREATED:
         return list_pages.Order()
     if sort is _WAITING_FIRST:
@@ -403,7 +399,6 @@ def transfers_visible_to(
             actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
         )
     has_dates = until is not None or since is not None
-    order = _order_by_index(sort) if controls else None
     more = _COUNTED if shows_token_count else ""
     arguments: dict[str, Any] = {
         "actor": actor_id,
@@ -413,18 +408,6 @@ def transfers_visible_to(
         "until": until,
         "since": since,
     }
-    if order is not None and (order.by_time or not has_dates):
-        statement = list_pages.statement(
-            order,
-            state=state or "",
-            has_dates=has_dates,
-            is_of_actor=wallet_id is None,
-            is_first=after is None,
-            counts=counts,
-            rows=_placed(more),
-        )
-        position = dict(zip((name for name, _ in order.keys), after, strict=True)) if after is not None else {}
-        return wallet_queries.read_page(statement, limit=limit, arguments=arguments | position)
     conditions = []
     if until is not None:
         conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
@@ -432,7 +415,7 @@ def transfers_visible_to(
         conditions.append("transfer.created_at >= (SELECT %(since)s::timestamptz)")
     is_undone = state not in {None, TransferState.COMPLETED}
     of_state = {None: "", TransferState.COMPLETED.value: "AND state = 'completed'"}
-    statement = _visible_page(
+    full = _visible_page(
         sort,
         conditions=tuple(conditions),
         whose="actor" if wallet_id is None else "wallet" if controls else "both",
@@ -443,8 +426,18 @@ def transfers_visible_to(
         more=more,
     )
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
-    position = dict(zip(keys, after, strict=True)) if after is not None else {}
-    return wallet_queries.read_page(statement, limit=limit, arguments=arguments | position)
+    arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
+    order = _order_by_index(sort) if controls and not has_dates else None
+    if order is None:
+        return wallet_queries.read_page(full, limit=limit, arguments=arguments)
+    return list_pages.read_page(
+        list_pages.List(order, state=state or "", is_of_actor=wallet_id is None, counts=counts),
+        limit=limit,
+        after=after,
+        arguments=arguments,
+        rows=_placed(more),
+        full=full,
+    )
 
 
 class PendingSums(NamedTuple):

@@ -53,6 +53,7 @@ INSERTED: Final = {
     "decision": part("/decision"),
     "doubtful": ["('limbo')"],
     "groups": ["count(*)"],
+    "has_transfers": part("/control_has_transfers"),
     "heads": ["SELECT 0 AS stream, 0::bigint AS number"],
     "is_duplicate": ["false::boolean"],
     "is_first": part("/claim_is_first"),
@@ -70,6 +71,7 @@ INSERTED: Final = {
     "texts": ["about"],
     "usable": [findings.USABLE],
     "values": ["''"],
+    "visible": part("/visible_up_to"),
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }
 

@@ -26,7 +26,7 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
 from tests.lockers.stock import stock_of_states
-from transfers import bulk, counters, events, queries
+from transfers import bulk, counters, events, list_counts, queries
 from transfers import operations as transfers
 from transfers.models import Transfer
 from trusts import operations as trusts
@@ -314,6 +314,16 @@ def list_pending_transfers(asked: Asked) -> set[str]:
 @path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
 def list_the_nearest_transfers(asked: Asked) -> set[str]:
     return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, limit=99)))
+
+
+@path("GET /transfers", expected=its_sides_and_what_it_began, writes=True, once=True)
+def list_and_count_transfers(asked: Asked) -> set[str]:
+    """By time, and as kept for the wallets that it controls now."""
+    assert list_counts.roll_up()
+    newest_first = queries.TransferSelection(sort_by="created_at", is_descending=True)
+    page = queries.transfers_visible_to(actor_id=asked.actor.pk, limit=99, selection=newest_first, counts=True)
+    assert page.total == len(listed(page))
+    return _sides_of(listed(page))
 
 
 def the_side_and_what_it_began(model: Model, asked: Asked) -> set[str]:

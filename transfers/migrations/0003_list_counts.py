@@ -1,18 +1,13 @@
 """
 What the lists of a wallet count without counting (`transfers.list_counts`).
 
-The first run counts the managed wallets; until all transfers are counted, 100,000 a run, totals count the others.
+Until the first run, totals are counted; until all transfers are counted, 100,000 a run, totals count the others.
 """
 
 import django.db.models.deletion
 from django.db import migrations, models
 
 from wallets.sql_files import create_object
-
-_EACH_IN_FORCE = """
-INSERT INTO transfers_controlchange (holder_id, subject_id)
-SELECT holder_id, subject_id FROM trusts_trust WHERE state = 'trusted' AND type = 'manage'
-"""
 
 
 def _wallet(*, is_indexed: bool) -> models.ForeignKey[models.Model]:
@@ -38,6 +33,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.SmallIntegerField(primary_key=True, serialize=False)),
                 ("number", models.BigIntegerField()),
+                ("newest_at", models.DateTimeField(null=True)),
+                ("spread", models.DurationField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -70,5 +67,4 @@ class Migration(migrations.Migration):
         create_object("transfers", "transfers_note_control", drop="DROP FUNCTION transfers_note_control()"),
         create_object("transfers", "trust_control_begins", drop="DROP TRIGGER trust_control_begins ON trusts_trust"),
         create_object("transfers", "trust_control_changes", drop="DROP TRIGGER trust_control_changes ON trusts_trust"),
-        migrations.RunSQL(_EACH_IN_FORCE, migrations.RunSQL.noop),
     ]

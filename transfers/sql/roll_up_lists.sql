@@ -1,19 +1,34 @@
 -- Counts the transfers since the checkpoint, up to the settled number, for each party and for each wallet that sees
 -- them, and counts anew for wallets whose control changed. One statement, so that all it reads is of one snapshot.
 WITH checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number FROM transfers_listmark
-), changed AS MATERIALIZED (
+    SELECT coalesce(max(number), 0) AS number, max(newest_at) AS newest_at, max(spread) AS spread
+      FROM transfers_listmark
+), noted AS (
     DELETE FROM transfers_controlchange RETURNING holder_id, subject_id
+), changed AS MATERIALIZED (
+    SELECT holder_id, subject_id FROM noted
+     -- Nothing was ever counted.
+     UNION ALL SELECT holder_id, subject_id FROM trusts_power
+                WHERE power = 'manage' AND NOT EXISTS (SELECT FROM transfers_listmark)
 ), newer AS MATERIALIZED (
-    SELECT number, source_id, destination_id, originator_id FROM transfers_transfer
+    SELECT number, source_id, destination_id, originator_id, created_at FROM transfers_transfer
      WHERE number > (SELECT number FROM checkpoint) AND number <= %(settled)s
+), times AS (
+    SELECT greatest((SELECT newest_at FROM checkpoint), max(newest_at)) AS newest_at,
+           greatest((SELECT spread FROM checkpoint), max(newest_at - created_at)) AS spread
+      FROM (SELECT created_at,
+                   greatest((SELECT newest_at FROM checkpoint), max(created_at) OVER (ORDER BY number)) AS newest_at
+              FROM newer) AS each
+), together AS MATERIALIZED (
+    SELECT row_number() OVER () AS id, source_id, destination_id, originator_id, count(*) AS transfers
+      FROM newer GROUP BY source_id, destination_id, originator_id
 ), party AS MATERIALIZED (
-    SELECT number, source_id AS wallet_id FROM newer
-     UNION SELECT number, destination_id FROM newer
-     UNION SELECT number, originator_id FROM newer
+    SELECT id, transfers, source_id AS wallet_id FROM together
+     UNION SELECT id, transfers, destination_id FROM together
+     UNION SELECT id, transfers, originator_id FROM together
 ), viewer AS (
-    SELECT number, wallet_id FROM party
-     UNION SELECT party.number, power.holder_id
+    SELECT id, transfers, wallet_id FROM party
+     UNION SELECT party.id, party.transfers, power.holder_id
              FROM party JOIN trusts_power AS power ON power.subject_id = party.wallet_id AND power.power = 'manage'
 ), manager AS MATERIALIZED (
     SELECT holder_id AS wallet_id,
@@ -27,8 +42,8 @@ WITH checkpoint AS MATERIALIZED (
     SELECT wallet_id, (SELECT count(seen.number) FROM ({visible}) AS seen) AS visible FROM manager WHERE is_stale
 ), difference AS (
     SELECT wallet_id, sum(own)::bigint AS own, sum(visible)::bigint AS visible
-      FROM (SELECT wallet_id, count(*) AS own, 0 AS visible FROM party GROUP BY wallet_id
-             UNION ALL SELECT wallet_id, 0, count(*) FROM viewer GROUP BY wallet_id
+      FROM (SELECT wallet_id, sum(transfers) AS own, 0 AS visible FROM party GROUP BY wallet_id
+             UNION ALL SELECT wallet_id, 0, sum(transfers) FROM viewer GROUP BY wallet_id
              UNION ALL SELECT wallet_id, 0, 0 FROM manager) AS part
      GROUP BY wallet_id
 ), rolled_up AS (
@@ -43,5 +58,7 @@ WITH checkpoint AS MATERIALIZED (
         ON CONFLICT (wallet_id) DO UPDATE
        SET own = excluded.own, visible = excluded.visible, managed = excluded.managed
 )
-INSERT INTO transfers_listmark AS checkpoint (id, number) VALUES (1, %(settled)s)
-    ON CONFLICT (id) DO UPDATE SET number = greatest(checkpoint.number, excluded.number)
+INSERT INTO transfers_listmark AS checkpoint (id, number, newest_at, spread)
+SELECT 1, %(settled)s, newest_at, spread FROM times
+    ON CONFLICT (id) DO UPDATE
+   SET number = greatest(checkpoint.number, excluded.number), newest_at = excluded.newest_at, spread = excluded.spread

@@ -1,24 +1,25 @@
 -- What the lists of each wallet count up to the checkpoint. A wallet that manages no other sees its own transfers. One
--- whose control of others changed since is not counted.
+-- whose control of others changed since is not counted. Transfers among the same wallets are counted together.
 WITH checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number FROM transfers_listmark
+    SELECT max(number) AS number, max(spread) AS spread FROM transfers_listmark
 ), control AS MATERIALIZED (
     SELECT DISTINCT holder_id, subject_id FROM trusts_power WHERE power = 'manage'
+), together AS MATERIALIZED (
+    SELECT row_number() OVER () AS id, source_id, destination_id, originator_id, count(*) AS transfers
+      FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)
+     GROUP BY source_id, destination_id, originator_id
 ), party AS MATERIALIZED (
-    SELECT number, source_id AS wallet_id FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)
-     UNION ALL
-    SELECT number, destination_id FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)
-     UNION ALL
-    SELECT number, originator_id FROM transfers_transfer
-     WHERE number <= (SELECT number FROM checkpoint) AND originator_id <> source_id AND originator_id <> destination_id
+    SELECT id, transfers, source_id AS wallet_id FROM together
+     UNION SELECT id, transfers, destination_id FROM together
+     UNION SELECT id, transfers, originator_id FROM together
 ), own AS (
-    SELECT wallet_id, count(*) AS transfers FROM party GROUP BY wallet_id
+    SELECT wallet_id, sum(transfers) AS transfers FROM party GROUP BY wallet_id
 ), visible AS (
-    SELECT holder_id AS wallet_id, count(DISTINCT number) AS transfers
-      FROM (SELECT control.holder_id, party.number FROM control JOIN party ON party.wallet_id = control.subject_id
-             UNION ALL
-            SELECT wallet_id, number FROM party WHERE wallet_id IN (SELECT holder_id FROM control)) AS seen
-     GROUP BY holder_id
+    SELECT wallet_id, sum(transfers) AS transfers
+      FROM (SELECT id, transfers, control.holder_id AS wallet_id
+              FROM control JOIN party ON party.wallet_id = control.subject_id
+             UNION SELECT id, transfers, wallet_id FROM party WHERE wallet_id IN (SELECT holder_id FROM control)) AS seen
+     GROUP BY wallet_id
 ), managed AS (
     SELECT holder_id AS wallet_id, count(*) AS wallets FROM control GROUP BY holder_id
 ), counted AS (
@@ -33,4 +34,13 @@ SELECT format('the lists of wallet %%s have %%s transfers, %%s visible, and %%s 
   FROM counted FULL JOIN transfers_listtally AS kept USING (wallet_id)
  WHERE (coalesce(counted.own, 0), coalesce(counted.visible, 0), coalesce(counted.managed, 0))
        <> (coalesce(kept.own, 0), coalesce(kept.visible, 0), coalesce(kept.managed, 0))
+   AND (SELECT number FROM checkpoint) IS NOT NULL
    AND NOT EXISTS (SELECT FROM transfers_controlchange AS changed WHERE changed.holder_id = wallet_id)
+ UNION ALL
+-- What lists by time rest on.
+SELECT format('transfers up to number %%s are up to %%s older than one with a lower number; kept is %%s',
+              (SELECT number FROM checkpoint), spread, (SELECT spread FROM checkpoint))
+  FROM (SELECT max(newest_at - created_at) AS spread
+          FROM (SELECT created_at, max(created_at) OVER (ORDER BY number) AS newest_at
+                  FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)) AS each) AS found
+ WHERE spread > (SELECT spread FROM checkpoint)

@@ -1,8 +1,6 @@
 -- `kept`: the transfers up to the checkpoint, or from the beginning if the count is out of date. `near`: the next ones of
 -- all wallets, if there are few for each wallet that would have to be looked up.
-checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number FROM transfers_listmark
-), kept AS MATERIALIZED (
+kept AS MATERIALIZED (
     SELECT CASE WHEN is_fresh THEN checkpoint.number ELSE 0 END AS number,
            CASE WHEN is_fresh THEN coalesce(tally.transfers, 0) ELSE 0 END AS transfers
       FROM checkpoint
