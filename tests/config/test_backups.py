@@ -19,7 +19,7 @@ from tests.api.web_server import database_url
 from tests.concurrency.races import race
 from tests.config.conftest import manage
 from tests.support.databases import empty_database
-from transfers import operations
+from transfers import list_counts, operations
 from trusts import operations as trusts
 from wallets import images
 from wallets import operations as wallets
@@ -50,6 +50,10 @@ def backup(transactional_db: None, tmp_path: Path, pictures: Path) -> Any:
     trusts.open_managed_wallet(actor=alice, name="bobby")
     operations.issue_tokens(wallet=alice, count=7)
     operations.send_bundle(actor=alice, sender="alice", receiver="bobby", size=3)
+    assert list_counts.roll_up()
+    # Not counted yet, and noted.
+    trusts.open_managed_wallet(actor=alice, name="seedling")
+    operations.send_bundle(actor=alice, sender="alice", receiver="seedling", size=1)
     task = LockerTask.objects.create(
         kind=TaskKind.IMPORT, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2999-01-01 00:00Z", progress=5
     )
@@ -77,14 +81,18 @@ def rows(url: Any) -> Any:
             "tokens": other.execute(
                 "SELECT md5(string_agg(token::text, ' ' ORDER BY id)) FROM wallets_token AS token"
             ).fetchone()[0],
+            "counts": other.execute(
+                "SELECT own, visible, managed FROM transfers_listtally ORDER BY managed"
+            ).fetchall(),
+            "noted": other.execute("SELECT count(*) FROM transfers_controlchange").fetchone()[0],
             "marks": other.execute("SELECT outcome FROM lockers_coin").fetchone()[0],
         }
 
 
 def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_database: Any, tmp_path: Path) -> None:
     manifest = json.loads((backup / "manifest.json").read_text())
-    assert manifest["counts"]["wallets_wallet"] == 2
-    assert manifest["counts"]["transfers_movement"] == 10
+    assert manifest["counts"]["wallets_wallet"] == 3
+    assert manifest["counts"]["transfers_movement"] == 11
     assert manifest["in_flight"] == 1
     assert {path.name: path.stat().st_mode & 0o777 for path in backup.iterdir()} == {
         "database.dump": 0o600,
@@ -109,15 +117,17 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
     assert "Nothing was lost or doubled, as of the moment of the backup." in restored.stdout
     assert "1 tasks were under way then" in restored.stdout
     assert rows(empty_database) == {
-        "wallets": ["alice", "bobby"],
+        "wallets": ["alice", "bobby", "seedling"],
         "tokens": tokens,
+        "counts": [(1, 1, 0), (1, 1, 1)],
+        "noted": 1,
         # What was never sent at the moment of the backup may have been sent since.
         "marks": "p" * 5 + "n" * 20,
     }
 
     again = restore(backup, empty_database)
     assert again.returncode == 1
-    assert "would lose 2 wallets and 7 tokens" in again.stderr
+    assert "would lose 3 wallets and 7 tokens" in again.stderr
     replaced = restore(backup, empty_database, "--replace")
     assert replaced.returncode == 0, replaced.stderr
 

@@ -7,12 +7,14 @@ import pytest
 from django.core.management.base import CommandError
 
 from config.management.commands.import_treetracker import moment
+from config.ops import audits
 from config.treetracker_import.models import ImportedRow, ImportRun
 from tests.moving.conftest import imported
 from tests.moving.service import Service, a_salt, an_id, hashed
-from transfers import counters
+from tests.support.list_totals import wrong_totals
+from transfers import counters, list_counts
 from transfers import operations as transfers
-from transfers.models import Movement, Transfer
+from transfers.models import ListTally, Movement, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from wallets import operations as wallets
@@ -168,6 +170,31 @@ def test_what_happened_in_the_service_since_is_brought_over(world: World, tmp_pa
     assert (anna.name, anna.name_key, anna.about) == ("Annette", "annette", "plants oaks")
     assert wallets.authenticate(name_or_id="Annette", password="other")
     assert world.again(tmp_path) == []
+
+
+def test_totals_of_lists_are_right_after_each_import(world: World, tmp_path: Any) -> None:
+    """The kept counts follow trusts and transfers that no operation of Coppice wrote."""
+    peer, one, two, tokens = world.peer, world.one, world.two, world.tokens
+    assert wrong_totals() == []
+    assert list_counts.roll_up()
+    assert wrong_totals() == []
+
+    three = peer.wallet("carl", password="secret")
+    peer.trust("manages", one, two, "manage")
+    peer.moved("on", one, three, [tokens[4]], at="2023-06-02")
+    world.complete(world.asked, 3)
+    world.again(tmp_path)
+    assert wrong_totals() == []
+    assert list_counts.roll_up()
+    assert wrong_totals() == []
+    assert ListTally.objects.filter(wallet=one, visible__gt=0, managed=1).exists()
+    assert audits.findings() == []
+
+    peer.change("wallet_trust", an_id("manages"), state="cancelled_by_target")
+    world.again(tmp_path)
+    assert wrong_totals() == []
+    assert list_counts.roll_up()
+    assert wrong_totals() == []
 
 
 def test_a_bundle_gets_other_tokens_for_those_that_the_service_moved(world: World, tmp_path: Any) -> None:

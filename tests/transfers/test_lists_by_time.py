@@ -63,7 +63,7 @@ def expected(mine: set[Any], *, waiting_first: bool, is_descending: bool) -> lis
 
 
 def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], list[bool], int]:
-    """Return the ids of all pages, by their cursors, of each page whether it was read by number alone, and the total."""
+    """Return the ids of all pages, by their cursors, for each page whether it was read by number, and the total."""
     ids, by_number, after = [], [], None
     while True:
         with CaptureQueriesContext(connection) as captured:
