@@ -303,14 +303,15 @@ def _visible_page(
         load(
             "transfers",
             "parts/visible_by_party",
+            party=party,
             extra=only,
-            **{name: f"{name}_id {is_one}" for name in ("source", "destination", "originator")},
+            **{name: f"transfer.{name}_id IN (SELECT id FROM {party})" for name in ("source", "destination")},  # noqa: S608
         )
-        for is_one, only in (
-            ("IN (SELECT id FROM mine)", extra),
-            ("= (SELECT %(wallet)s::uuid)", extra),
+        for party, only in (
+            ("mine", extra),
+            ("asked", extra),
             # Rows of other states are counted too: they would be read.
-            ("= (SELECT %(wallet)s::uuid)", _IS_UNDONE if is_undone else ""),
+            ("asked", _IS_UNDONE if is_undone else ""),
         )
     )
     few = f", few AS MATERIALIZED (SELECT FROM ({few_of_wallet}) AS transfer LIMIT {_FEW + 1})"
@@ -327,6 +328,7 @@ def _visible_page(
         "parts/visible_page",
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
+        asked="" if whose == "actor" else ", asked AS MATERIALIZED (SELECT %(wallet)s::uuid AS id)",
         few=few if whose == "both" else "",
         materialized="MATERIALIZED" if counts else "NOT MATERIALIZED",
         keys=keys or "NULL",

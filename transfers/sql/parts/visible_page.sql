@@ -1,7 +1,7 @@
 -- A page of the transfers that the wallet in `me` may see, in any order. `mine`: that wallet and those that it manages.
 -- `visible`: the transfers, once each, after all filters, with their sort keys. It is read whole for each page, whatever
 -- its position: the cost grows with the list, not with the depth. `picked`: the page.
-WITH {me}, mine AS MATERIALIZED ({controlled}){few}, visible AS {materialized} (
+WITH {me}, mine AS MATERIALIZED ({controlled}){asked}{few}, visible AS {materialized} (
     SELECT transfer.number, {keys}
       FROM ({candidates}) AS transfer
      WHERE {condition}
