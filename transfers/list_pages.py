@@ -4,7 +4,7 @@ Pages of the lists of transfers that are read from indexes by wallet and number,
 A list is a sequence of groups, most lists have one. Transfers of one group are found in streams: an index of one party,
 from which a page reads only its own rows. `transfers.queries` has the other orders.
 
-No index is in the order of time: two more for each transfer cost the sending of it a tenth. But times are almost in the
+No index is in the order of time: such indexes cost the statement of each transfer a tenth. But times are almost in the
 order of the numbers. `transfers.list_counts` keeps the spread: by how much a transfer is at most older than one with a
 lower number. A page by time is read by number, with `MARGIN` rows more on both sides, and sorted. It is whole if what
 was not read must be outside of it by more than the spread. Otherwise the caller reads the list another way.
