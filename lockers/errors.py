@@ -1,4 +1,4 @@
-"""Errors that the lockers app raises to refuse a call. `config/api/errors.py` maps each to an HTTP status."""
+"""Errors that the lockers app raises to refuse a call; `config/api/error_codes.py` has their codes and statuses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -195,11 +195,17 @@ class PeekFailed(ServersDisagreed):
 
 
 class UploadFailed(ServersDisagreed):
-    """No coin is known to be stored; the task reports where the coins are. With `is_unknown` some are in limbo."""
+    """No coin is known to be stored; the task reports where the coins are."""
 
-    def __init__(self, how: Disagreement, *, is_unknown: bool = False) -> None:
-        unknown = "The result of the locker upload is not known yet: do not repeat it, poll its task"
-        super().__init__(unknown if is_unknown else "Locker upload failed", how)
+    def __init__(self, how: Disagreement) -> None:
+        super().__init__("Locker upload failed", how)
+
+
+class UploadUnknown(ServersDisagreed):
+    """Some coins are in limbo: they may be in the locker."""
+
+    def __init__(self, how: Disagreement) -> None:
+        super().__init__("The result of the locker upload is not known yet: do not repeat it, poll its task", how)
 
 
 class DownloadFailed(ServersDisagreed):

@@ -217,6 +217,16 @@ def _no_credentials_are_remembered() -> None:
     limits.forget_refusals()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _every_error_response_has_a_code() -> Iterator[None]:
+    # Not above: pytest has to rewrite its assertions first.
+    from tests.support import error_codes  # noqa: PLC0415
+
+    with pytest.MonkeyPatch.context() as patch:
+        error_codes.check_all(patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _redis_is_asked() -> None:
     """Forget that Redis did not answer in an earlier test."""

@@ -6,7 +6,7 @@ class DomainError(Exception):
     A rule of the domain refused a call; nothing was changed.
 
     Each subclass is defined in the `errors.py` of the app whose rule it is, and carries a sentence that may be shown to
-    the caller. `config/api/errors.py` maps classes to HTTP statuses; a test fails if a subclass is missing there.
+    the caller. `config/api/error_codes.py` has the code and the HTTP status of each; a test fails if one is missing.
     """
 
 

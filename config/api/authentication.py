@@ -9,6 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from config.api import cached_credentials, errors, idempotency
+from config.api import error_codes as codes
 from config.api.negotiation import NEGOTIATION
 from config.api.treetracker import v2
 from wallets import queries
@@ -30,12 +31,16 @@ def check_body(request: Request) -> None:
     if not request.content_type and not errors.is_locker_path(request.path_info):
         if _needs_no_body(request) and not int(request.META.get("CONTENT_LENGTH") or 0):
             return
-        raise errors.RequestRefused(415, "Invalid content type. API only supports application/json")
+        raise errors.RequestRefused(
+            codes.CONTENT_TYPE_UNSUPPORTED, "Invalid content type. API only supports application/json"
+        )
     parsers = request.parsers or ()
     if request.content_type and NEGOTIATION.select_parser(request, parsers) is None:
         expected = ", ".join(str(each.media_type) for each in parsers)
         who = "API" if expected == "application/json" else "Endpoint"
-        raise errors.RequestRefused(415, f"Invalid content type. {who} only supports {expected}")
+        raise errors.RequestRefused(
+            codes.CONTENT_TYPE_UNSUPPORTED, f"Invalid content type. {who} only supports {expected}"
+        )
     # Reading parses the body, and so checks it.
     _ = request.data
 
@@ -53,11 +58,11 @@ def check_api_key(sent: str, found: queries.Credentials) -> None:
     :raises RequestRefused: 401
     """
     if not sent:
-        raise errors.RequestRefused(401, "Invalid access - no API key", _CHALLENGE, name="ApiKeyMissing")
+        raise errors.RequestRefused(codes.API_KEY_MISSING, "Invalid access - no API key", _CHALLENGE)
     if found.api_key_id is None:
-        raise errors.RequestRefused(401, "Invalid API access", _CHALLENGE, name="ApiKeyUnknown")
+        raise errors.RequestRefused(codes.API_KEY_INVALID, "Invalid API access", _CHALLENGE)
     if found.api_key_is_revoked:
-        raise errors.RequestRefused(401, "Invalid API access, apiKey was deprecated", _CHALLENGE, name="ApiKeyEnded")
+        raise errors.RequestRefused(codes.API_KEY_ENDED, "Invalid API access, apiKey was deprecated", _CHALLENGE)
 
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Treetracker-API-Key"}

@@ -1,8 +1,9 @@
 """
-Error responses: one table of status codes, two formats.
+Error responses: one table of codes (`config.api.error_codes`), two formats.
 
 Treetracker paths respond with `{"code", "message"}`, locker paths with `{"status": "error", "error": true, "message",
-"code", …}`. All errors pass this module, including those of unknown paths and of middlewares.
+"code", …}`, where `code` is the status. The code is in the header `Error-Code`. All errors pass this module, including
+those of unknown paths and of middlewares.
 """
 
 import logging
@@ -22,104 +23,15 @@ from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
+from config.api.error_codes import ErrorCode
 from config.api.treetracker import v2
 from config.web.pages import is_page
-from lockers import errors as lockers_errors
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
-from transfers.captures import CapturesUnreadable
-from trusts import errors as trusts_errors
-from wallets import errors as wallets_errors
 from wallets.errors import DomainError
 
 log = logging.getLogger("coppice.api")
-
-# The status of the most specific class applies.
-STATUSES: Final[dict[type[DomainError], int]] = {
-    wallets_errors.WalletNotFound: 404,
-    wallets_errors.InvalidWalletName: 400,
-    wallets_errors.MisleadingWalletName: 422,
-    wallets_errors.WalletNameTaken: 403,
-    wallets_errors.WalletNameLength: 422,
-    wallets_errors.WalletNotControlled: 403,
-    wallets_errors.NotAnImage: 422,
-    wallets_errors.TooManyPixels: 422,
-    wallets_errors.ImageTooLarge: 413,
-    wallets_errors.ImageNotStored: 503,
-    wallets_errors.InvalidPassword: 422,
-    wallets_errors.InvalidCredentials: 401,
-    wallets_errors.ApiKeyEnded: 401,
-    wallets_errors.TokenNotFound: 404,
-    wallets_errors.TokenNotVisible: 401,
-    wallets_errors.ApiKeyTaken: 409,
-    wallets_errors.InvalidApiKey: 422,
-    wallets_errors.KeyInUse: 409,
-    wallets_errors.AlreadyDone: 409,
-    wallets_errors.AuditIsRunning: 409,
-    wallets_errors.ChangedMeanwhile: 409,
-    wallets_errors.NotPossible: 409,
-    lockers_errors.LockerError: 422,
-    lockers_errors.LockersOff: 503,
-    lockers_errors.InvalidLockerRequest: 422,
-    lockers_errors.MissingParameter: 400,
-    lockers_errors.TaskNotFound: 404,
-    lockers_errors.ReceiptNotFound: 404,
-    lockers_errors.LockerNotFound: 404,
-    lockers_errors.LockerNotFilled: 409,
-    lockers_errors.NotEnoughCoins: 422,
-    lockers_errors.NoExactChange: 422,
-    lockers_errors.CoinsBusy: 409,
-    lockers_errors.NothingToImport: 422,
-    lockers_errors.ImportUnderWay: 409,
-    lockers_errors.TooManyTasks: 429,
-    lockers_errors.TooManyWaiting: 429,
-    lockers_errors.TooManyWrongCodes: 429,
-    lockers_errors.NothingToFind: 409,
-    lockers_errors.NothingToFix: 409,
-    lockers_errors.SameWallets: 422,
-    lockers_errors.ReceiverNotTrusting: 403,
-    lockers_errors.ExportNotFound: 404,
-    lockers_errors.ExportConfirmed: 410,
-    lockers_errors.ExportReturned: 409,
-    lockers_errors.PeekFailed: 500,
-    lockers_errors.UploadFailed: 500,
-    lockers_errors.DownloadFailed: 500,
-    trusts_errors.TrustAlreadyExists: 403,
-    trusts_errors.TrustWithOneself: 422,
-    trusts_errors.TrustWithinManagement: 409,
-    trusts_errors.RequesterNotControlled: 403,
-    trusts_errors.TrustNotAnswerable: 403,
-    trusts_errors.TrustNotCancellable: 403,
-    trusts_errors.TrustNotReadable: 403,
-    trusts_errors.TrustNotFound: 404,
-    trusts_errors.ManagementCircle: 403,
-    trusts_errors.ConsentWithdrawn: 403,
-    trusts_errors.OriginatorWithoutControl: 403,
-    trusts_errors.EndedByOperator: 403,
-    trusts_errors.TrustNotOpen: 409,
-    trusts_errors.DismissalOfOneself: 422,
-    transfers_errors.SameWallet: 422,
-    transfers_errors.NeitherWalletControlled: 403,
-    transfers_errors.InsufficientTokens: 403,
-    transfers_errors.TokenElsewhere: 403,
-    transfers_errors.TokenReserved: 403,
-    transfers_errors.TransferNotFound: 404,
-    transfers_errors.TransferNotVisible: 404,
-    transfers_errors.TransferNotPending: 403,
-    transfers_errors.TransferNotRequested: 403,
-    transfers_errors.TransferNotOpen: 403,
-    transfers_errors.NotYoursToDecide: 403,
-    transfers_errors.TokensAlreadyNamed: 403,
-    transfers_errors.TooFewTokens: 403,
-    transfers_errors.TooManyTokens: 403,
-    transfers_errors.ChosenTokenElsewhere: 403,
-    transfers_errors.CaptureAlreadyIssued: 409,
-    transfers_errors.RowInvalid: 422,
-    transfers_errors.RowsRefused: 422,
-    CapturesUnreadable: 422,
-    transfers_errors.BatchTooLarge: 422,
-    transfers_errors.BatchUncovered: 422,
-}
 
 # SQLSTATEs after which the same request may be retried: locks, timeouts, restarts. The classes 08 (connections) and 53
 # (resources) are transient too.
@@ -131,33 +43,17 @@ READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 
 
-# Error names for the log, by status, of refusals without a domain error.
-_NAMES: Final = {
-    400: "MalformedRequest",
-    408: "RequestTimeout",
-    413: "RequestTooLarge",
-    415: "InvalidContentType",
-    429: "TooManyAttempts",
-    503: "ServiceBusy",
-}
-
-
-def refusal_name(status: int) -> str:
-    """Return the error name that is logged for a refusal with this status and no domain error."""
-    return _NAMES.get(status, "RequestRefused")
-
-
 class RequestRefused(drf_errors.APIException):
-    """A request that is refused before any domain rule applies. `name` is its error name in the log."""
+    """A request that is refused before any domain rule applies. `status` replaces that of the code."""
 
     def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None, *, name: str | None = None
+        self, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None, *, status: int | None = None
     ) -> None:
         super().__init__(message)
-        self.status_code = status
+        self.code = code
+        self.status_code = status or code.status
         self.message = message
         self.headers = dict(headers or {})
-        self.name = name or refusal_name(status)
 
 
 class Invalid(RequestRefused):
@@ -167,9 +63,22 @@ class Invalid(RequestRefused):
     v1 names the first of the problems, v2 all of them.
     """
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__(422, problems[0], name="Invalid")
+    def __init__(self, *problems: str, code: ErrorCode = codes.INVALID_VALUE) -> None:
+        super().__init__(code, problems[0])
         self.problems = problems
+
+
+def code_of(error: DomainError) -> ErrorCode | None:
+    """
+    Return the code of a domain error, or None for a class that is not in the table.
+
+    A batch with one refused row has the code of that row.
+    """
+    if isinstance(error, transfers_errors.RowsRefused) and len(error.problems) == 1:
+        [error] = error.problems.values()
+    if isinstance(error, ServersDisagreed) and error.is_refusal:
+        return codes.LOCKER_CODE_REFUSED
+    return next((codes.BY_CLASS[kind] for kind in type(error).__mro__ if kind in codes.BY_CLASS), None)
 
 
 def status_of(error: DomainError) -> int | None:
@@ -180,8 +89,42 @@ def status_of(error: DomainError) -> int | None:
     """
     if isinstance(error, transfers_errors.RowsRefused):
         statuses = {status_of(each) for each in error.problems.values()}
-        return statuses.pop() if len(statuses) == 1 else STATUSES[transfers_errors.RowsRefused]
-    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+        if len(statuses) == 1:
+            return statuses.pop()
+    code = code_of(error)
+    return None if code is None else code.status
+
+
+# Below `/wallet/v2`, of errors without a class.
+_LATER: Final = {
+    codes.BEARER_TOKEN_MISSING: v2.BEARER_REFUSED,
+    codes.BEARER_TOKEN_INVALID: v2.BEARER_REFUSED,
+    codes.BATCH_ACCESS_DENIED: v2.BATCH_REFUSED[0],
+}
+
+
+def later_statuses(code: ErrorCode) -> list[int]:
+    """Return the statuses of a code below `/wallet/v2`, the usual one first; none if it does not occur there."""
+    if code.where not in {codes.Where.ALL, codes.Where.TREETRACKER}:
+        return []
+    usual = _LATER.get(code, code.status)
+    found: list[int] = []
+    for kind, of_kind in codes.BY_CLASS.items():
+        if of_kind is code:
+            usual = v2.status_of(kind) or usual
+            found += v2.statuses_of_actions(kind)
+    return list(dict.fromkeys([usual, *code.also, *found]))
+
+
+def statuses(code: ErrorCode) -> set[int]:
+    """Return every status with which a code occurs."""
+    return {code.status, *code.also, *later_statuses(code)} | ({code.locker_status} if code.locker_status else set())
+
+
+def headers_of(code: ErrorCode) -> dict[str, str]:
+    """Return the headers that name the code and its documentation (RFC 8288)."""
+    home = settings.PUBLIC_URL or settings.PATH_PREFIX
+    return {"Error-Code": code.name, "Link": f'<{home}/docs/errors#{code.name}>; rel="help"'}
 
 
 def is_locker_path(path: str) -> bool:
@@ -204,68 +147,76 @@ def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | Non
     return {"code": status, "message": message, **(extra or {})}
 
 
-def answer(request: HttpRequest, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Return an error response outside of REST framework views."""
+def answer(
+    request: HttpRequest, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Return an error response outside of REST framework views, and store its code for the access log."""
+    _note(request, code)
     return HttpResponse(
-        orjson.dumps(body_of(request.path_info, status, message)),
-        status=status,
+        orjson.dumps(body_of(request.path_info, code.status, message)),
+        status=code.status,
         content_type="application/json",
-        headers=dict(headers or {}),
+        headers={**(headers or {}), **headers_of(code)},
     )
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """Turn an exception of a view into a response. Never raises; unexpected exceptions are not shown."""
     request = context["request"]
+    status = 0
     extra: Mapping[str, Any] = {}
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = {}
     match error:
-        case DomainError() if (known := status_of(error)) is not None:
-            status, message = known, str(error)
+        case DomainError() if (known := code_of(error)) is not None:
+            code, status, message = known, status_of(error) or known.status, str(error)
             if v2.is_v2(request):
-                status, message = v2.refusal(_action(context), error, status=status, message=message)
+                action = _action(context)
+                status, message = v2.refusal(action, error, status=status, message=message)
+                code = codes.BY_CLASS[kind] if (kind := v2.told_as(action, error)) else code
             extra = getattr(error, "extra", {})
-            headers = dict(getattr(error, "headers", {}))
+            headers = getattr(error, "headers", {})
         case Invalid() if v2.is_v2(request):
-            status, message = error.status_code, v2.invalid(_action(context), ";".join(error.problems))
+            code, message = error.code, v2.invalid(_action(context), ";".join(error.problems))
         case RequestRefused():
-            status, message, headers = error.status_code, error.message, error.headers
+            code, status, message, headers = error.code, error.status_code, error.message, error.headers
         case drf_errors.MethodNotAllowed():
-            status, message = 405, f"Method {request.method} is not allowed"
+            code, message = codes.METHOD_NOT_ALLOWED, f"Method {request.method} is not allowed"
         case drf_errors.UnsupportedMediaType():
-            status, message = 415, "Invalid content type. API only supports application/json"
+            code, message = codes.CONTENT_TYPE_UNSUPPORTED, "Invalid content type. API only supports application/json"
         case Http404() | drf_errors.NotFound():
-            status, message = 404, f"Cannot {request.method} {request.path}"
+            code, message = codes.PATH_UNKNOWN, f"Cannot {request.method} {request.path}"
         case drf_errors.NotAuthenticated() | drf_errors.AuthenticationFailed():
             refused = bearer_refused(request.path_info, is_v2=v2.is_v2(request))
-            status, message, headers = refused.status_code, refused.message, refused.headers
+            code, status, message, headers = refused.code, refused.status_code, refused.message, refused.headers
         case django_errors.PermissionDenied() | drf_errors.PermissionDenied():
-            status, message = 403, "Forbidden"
+            code, message = codes.FORBIDDEN, "Forbidden"
         case drf_errors.NotAcceptable():
-            status, message = 406, "API only offers application/json"
+            code, message = codes.NOT_ACCEPTABLE, "API only offers application/json"
         case drf_errors.Throttled():
-            status, message = 429, "Too many requests"
+            code, message = codes.TOO_MANY_REQUESTS, "Too many requests"
             headers = {"Retry-After": RETRY_AFTER_SECONDS}
         case django_errors.RequestDataTooBig():
-            status, message = 413, "Request entity too large"
+            code, message = codes.BODY_TOO_LARGE, "Request entity too large"
         case django_errors.TooManyFilesSent():
-            status, message = 413, f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files at once"
+            code, message = codes.TOO_MANY_FILES, f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files at once"
         case drf_errors.ParseError() | django_errors.BadRequest() | django_errors.SuspiciousOperation():
-            status, message = 400, "Malformed request"
+            code, message = codes.MALFORMED_REQUEST, "Malformed request"
         case DatabaseError() if is_transient(error):
-            message, headers = _transient_response(error)
-            status = 503
+            code, message, headers = _transient_response(error)
         case _:
             log.error("unexpected_error", exc_info=error, extra={"request_id": getattr(request, "request_id", None)})
             # For error reporters and the test client.
             got_request_exception.send(sender=exception_handler, request=request)
-            status, message = 500, "Unknown error"
+            code, message = codes.INTERNAL_ERROR, "Unknown error"
+    status = status or code.status
     django_request = getattr(request, "_request", request)
     # Read by `config.ops.logs`, `config.ops.access_log` and `config.ops.request_metrics`.
     django_request.was_refused_knowingly = True
-    django_request.error_name = error.name if isinstance(error, RequestRefused) else type(error).__name__
+    django_request.error_code = code.name
     django_request.is_refusal_by_500 = isinstance(error, ServersDisagreed) and error.is_refusal
-    return Response(body_of(request.path_info, status, message, extra), status=status, headers=headers)
+    return Response(
+        body_of(request.path_info, status, message, extra), status=status, headers={**headers, **headers_of(code)}
+    )
 
 
 def _action(context: Mapping[str, Any]) -> str:
@@ -282,63 +233,65 @@ def is_transient(error: DatabaseError) -> bool:
     return state in _TRANSIENT or state[:2] in {"08", "53"}
 
 
-def _transient_response(error: DatabaseError) -> tuple[str, dict[str, str]]:
-    """Log a transient error of the database, and return the message and headers of its 503 response."""
+def _transient_response(error: DatabaseError) -> tuple[ErrorCode, str, dict[str, str]]:
+    """Log a transient error of the database, and return the code, message and headers of its 503 response."""
     state = getattr(error.__cause__, "sqlstate", None)
     # Without a traceback: while PostgreSQL restarts, every request fails here.
     log.warning("database_is_busy", extra={"error": type(error).__name__, "sqlstate": state})
     if state == _READ_ONLY:
-        return "Service is read-only for now, try again", {"Retry-After": READ_ONLY_RETRY_AFTER_SECONDS}
-    return "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
+        headers = {"Retry-After": READ_ONLY_RETRY_AFTER_SECONDS}
+        return codes.SERVICE_READ_ONLY, "Service is read-only for now, try again", headers
+    return codes.SERVICE_BUSY, "Service busy, try again", {"Retry-After": RETRY_AFTER_SECONDS}
 
 
 def bearer_refused(path: str, *, is_v2: bool = False, is_missing: bool = False) -> RequestRefused:
     """Return the error for a missing, unknown, expired or revoked bearer token: the same for all but a missing one."""
-    status = 401 if is_locker_path(path) else v2.BEARER_REFUSED if is_v2 else 403
+    code = codes.BEARER_TOKEN_MISSING if is_missing else codes.BEARER_TOKEN_INVALID
+    status = code.locker_status if is_locker_path(path) else v2.BEARER_REFUSED if is_v2 else code.status
     message = v2.BEARER_MISSING if is_missing and is_v2 else "ERROR: Authentication, token not verified"
-    return RequestRefused(status, message, {"WWW-Authenticate": CHALLENGE}, name="BearerRefused")
+    return RequestRefused(code, message, {"WWW-Authenticate": CHALLENGE}, status=status)
 
 
-def _note(request: HttpRequest, error: BaseException) -> None:
-    request.error_name = type(error).__name__  # type: ignore[attr-defined]
+def _note(request: HttpRequest, code: ErrorCode) -> None:
+    """Store the code for `config.ops.access_log`."""
+    request.error_code = code.name  # type: ignore[attr-defined]
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    _note(request, exception)
     if isinstance(exception, django_errors.RequestDataTooBig):
-        return answer(request, 413, "Request entity too large")
-    return answer(request, 400, "Malformed request")
+        return answer(request, codes.BODY_TOO_LARGE, "Request entity too large")
+    return answer(request, codes.MALFORMED_REQUEST, "Malformed request")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    _note(request, exception)
     if is_page(request.path_info):
+        _note(request, codes.FORBIDDEN)
         return defaults.permission_denied(request, exception)
-    return answer(request, 403, "Forbidden")
+    return answer(request, codes.FORBIDDEN, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    _note(request, exception)
     if is_page(request.path_info):
+        _note(request, codes.PATH_UNKNOWN)
         return defaults.page_not_found(request, exception)
-    return answer(request, 404, f"Cannot {request.method} {request.path}")
+    return answer(request, codes.PATH_UNKNOWN, f"Cannot {request.method} {request.path}")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    request.error_name = "CsrfFailure"  # type: ignore[attr-defined]
+    _note(request, codes.CSRF_FAILED)
     return csrf.csrf_failure(request, reason)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error is not None:
-        _note(request, error)
     if isinstance(error, DatabaseError) and is_transient(error):
-        message, headers = _transient_response(error)
+        code, message, headers = _transient_response(error)
         if not is_page(request.path_info):
-            return answer(request, 503, message, headers)
+            return answer(request, code, message, headers)
+        _note(request, code)
         page = render_to_string("503.html", {"message": message, "seconds": headers["Retry-After"]})
         return HttpResponse(page, status=503, headers=headers)
     if is_page(request.path_info):
+        _note(request, codes.INTERNAL_ERROR)
         return defaults.server_error(request)
-    return answer(request, 500, "Unknown error")
+    return answer(request, codes.INTERNAL_ERROR, "Unknown error")

@@ -40,6 +40,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, QueryDict
 from rest_framework.request import Request
 
+from config.api import error_codes as codes
 from config.api import errors
 from wallets import operations, queries
 from wallets.errors import KeyInUse
@@ -67,7 +68,9 @@ def read_key(request: HttpRequest) -> str | None:
     if key is None or request.method not in METHODS:
         return None
     if not _KEY.fullmatch(key):
-        raise errors.Invalid('"Idempotency-Key" must be 1 to 255 visible ASCII characters')
+        raise errors.Invalid(
+            '"Idempotency-Key" must be 1 to 255 visible ASCII characters', code=codes.IDEMPOTENCY_KEY_INVALID
+        )
     return str(key)
 
 
@@ -121,7 +124,7 @@ def answer_stored(
     request._request.fingerprint = mine  # type: ignore[attr-defined]
     if (stored := found.answer) is not None:
         if not secrets.compare_digest(stored.fingerprint, mine):
-            raise errors.Invalid("This Idempotency-Key was used for another request")
+            raise errors.Invalid("This Idempotency-Key was used for another request", code=codes.IDEMPOTENCY_KEY_REUSED)
         if stored.result_id is not None:
             response = rebuild(stored.result_id)
         else:
@@ -175,5 +178,6 @@ def _open(sealed: bytes, context: str) -> bytes:
             return cipher.decrypt(sealed[:12], sealed[12:], context.encode())
     # The vault key was changed, and the earlier one removed within the 7 days.
     raise errors.RequestRefused(
-        409, "The answer kept for this Idempotency-Key can no longer be read; look up what became of the request"
+        codes.IDEMPOTENCY_ANSWER_UNREADABLE,
+        "The answer kept for this Idempotency-Key can no longer be read; look up what became of the request",
     )

@@ -26,6 +26,7 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest
 
+from config.api import error_codes as codes
 from config.api.errors import RequestRefused
 from lockers.errors import TooManyWaiting
 from wallets import queries, redis_servers
@@ -153,7 +154,7 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
     }
     if is_refused:
         wait = max(end for rest, end in zip(left, ends, strict=True) if rest == 0)
-        raise RequestRefused(429, "Too many requests, try again later", {"Retry-After": str(wait)})
+        raise RequestRefused(codes.TOO_MANY_REQUESTS, "Too many requests, try again later", {"Retry-After": str(wait)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ def images_of(wallet_id: UUID) -> Iterator[None]:
     """
     with _waiting_lock:
         if wallet_id in _sending_images:
-            raise RequestRefused(429, IMAGE_IN_HAND, {"Retry-After": "1"})
+            raise RequestRefused(codes.IMAGE_UPLOAD_IN_PROGRESS, IMAGE_IN_HAND, {"Retry-After": "1"})
         _sending_images.add(wallet_id)
     try:
         yield

@@ -32,6 +32,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
 from config.api import errors
 from config.api.json_schemas import plain, schema_like, schema_of
 from config.api.validation import Field, Guid, Number, Shape, Text
@@ -74,25 +75,27 @@ _RENAMED: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 # Errors of requests that no domain rule has seen yet, with the messages that are sent.
 _UNREADABLE: Final = [
-    errors.RequestRefused(400, "Malformed JSON: Expecting value at position 11"),
-    errors.RequestRefused(413, "Request entity too large"),
+    errors.RequestRefused(codes.MALFORMED_JSON, "Malformed JSON: Expecting value at position 11"),
+    errors.RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large"),
 ]
-_NO_JSON: Final = errors.RequestRefused(415, "Invalid content type. API only supports application/json")
+_NO_JSON: Final = errors.RequestRefused(
+    codes.CONTENT_TYPE_UNSUPPORTED, "Invalid content type. API only supports application/json"
+)
 _NO_API_KEY: Final = [
-    errors.RequestRefused(401, "Invalid access - no API key"),
-    errors.RequestRefused(401, "Invalid API access"),
-    errors.RequestRefused(401, "Invalid API access, apiKey was deprecated"),
+    errors.RequestRefused(codes.API_KEY_MISSING, "Invalid access - no API key"),
+    errors.RequestRefused(codes.API_KEY_INVALID, "Invalid API access"),
+    errors.RequestRefused(codes.API_KEY_ENDED, "Invalid API access, apiKey was deprecated"),
 ]
 _KEY_USED: Final[list["Refusal"]] = [
     KeyInUse(),
-    errors.Invalid("This Idempotency-Key was used for another request"),
+    errors.Invalid("This Idempotency-Key was used for another request", code=codes.IDEMPOTENCY_KEY_REUSED),
 ]
-_TOO_MANY: Final = errors.RequestRefused(429, "Too many requests, try again later")
+_TOO_MANY: Final = errors.RequestRefused(codes.TOO_MANY_REQUESTS, "Too many requests, try again later")
 _ALWAYS: Final = [
-    errors.RequestRefused(400, "Malformed request"),
+    errors.RequestRefused(codes.MALFORMED_REQUEST, "Malformed request"),
     errors.Invalid('"x" is not allowed'),
-    errors.RequestRefused(500, "Unknown error"),
-    errors.RequestRefused(503, "Service busy, try again"),
+    errors.RequestRefused(codes.INTERNAL_ERROR, "Unknown error"),
+    errors.RequestRefused(codes.SERVICE_BUSY, "Service busy, try again"),
 ]
 
 
@@ -213,7 +216,7 @@ class Description:
             *([*_UNREADABLE, _NO_JSON] if self.body is not None else []),
             *(_KEY_USED if self._is_idempotent else []),
             *(errors.Invalid(f'"{name}" must be a valid GUID') for name, each in self.path.items() if _is_id(each)),
-            *([errors.RequestRefused(404, "Cannot GET /nowhere")] if self.path else []),
+            *([errors.RequestRefused(codes.PATH_UNKNOWN, "Cannot GET /nowhere")] if self.path else []),
         ]
         return responses | _responses(possible, is_locker=self.is_locker)
 
@@ -306,6 +309,21 @@ ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
 }
 
 
+_HEADER_NAMES: Final = {"ErrorCode": "Error-Code", "ErrorLink": "Link"}
+ERROR_HEADERS: Final[Mapping[str, Any]] = {
+    "ErrorCode": {
+        "description": "The code of the error: one cause. `/docs/errors` lists all codes, with cause and cure.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[a-z]+(_[a-z]+)*$", "examples": ["transfer_not_pending"]},
+    },
+    "ErrorLink": {
+        "description": '`<…/docs/errors#code>; rel="help"`: the documentation of the code.',
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+
+
 def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Mark each body with a required field as required (a hook of drf-spectacular)."""
     for operations in result["paths"].values():
@@ -322,13 +340,17 @@ def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the error schemas and replace identical error responses by references (a hook of drf-spectacular)."""
+    """Add the error schemas and headers, and replace identical error responses by references (a hook)."""
     result["components"].setdefault("schemas", {}).update(ERROR_SCHEMAS)
+    result["components"].setdefault("headers", {}).update(ERROR_HEADERS)
     users: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for operations in result["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
+                    response["headers"] = {
+                        name: {"$ref": f"#/components/headers/{component}"} for component, name in _HEADER_NAMES.items()
+                    }
                     users.setdefault(json.dumps(response), []).append((operation["responses"], status))
     shared = result["components"].setdefault("responses", {})
     for text, places in users.items():

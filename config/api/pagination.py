@@ -25,6 +25,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
 from config.api import renderers
 from config.api.errors import Invalid
 from config.api.treetracker import v2
@@ -247,9 +248,9 @@ def _verify(cursor: str, scope: bytes) -> list[Any]:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except ValueError:
-        raise Invalid('"cursor" is not valid') from None
+        raise Invalid('"cursor" is not valid', code=codes.CURSOR_INVALID) from None
     signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(payload, scope)):
-        raise Invalid('"cursor" is not valid')
+        raise Invalid('"cursor" is not valid', code=codes.CURSOR_INVALID)
     position: list[Any] = orjson.loads(payload)
     return position

@@ -10,6 +10,7 @@ from django.http import QueryDict
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 
+from config.api import error_codes as codes
 from config.api.errors import RequestRefused
 
 MAXIMUM_BYTES: Final = 100 * 1024  # the limit of the public service
@@ -24,7 +25,7 @@ _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTAL
 
 def malformed(why: str) -> RequestRefused:
     """Return the error for a body that is not JSON."""
-    return RequestRefused(400, f"Malformed JSON: {why}")
+    return RequestRefused(codes.MALFORMED_JSON, f"Malformed JSON: {why}")
 
 
 class StrictJSONParser(BaseParser):
@@ -43,10 +44,10 @@ class StrictJSONParser(BaseParser):
         context = parser_context or {}
         maximum = context["view"].maximum_bytes
         if int(context["request"].META.get("CONTENT_LENGTH") or 0) > maximum:
-            raise RequestRefused(413, "Request entity too large")
+            raise RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large")
         body = stream.read(maximum + 1)
         if len(body) > maximum:
-            raise RequestRefused(413, "Request entity too large")
+            raise RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large")
         return decode(body)
 
 
@@ -57,7 +58,7 @@ class FormParser(MultiPartParser):
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         if int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0) > MAXIMUM_FORM_BYTES:
-            raise RequestRefused(413, "Request entity too large")
+            raise RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large")
         parsed = super().parse(stream, media_type, parser_context)
         data = parsed.data.copy()
         data.update(parsed.files)

@@ -30,6 +30,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from config.api import error_codes as codes
 from config.api.errors import RequestRefused
 from config.web.addresses import network_of
 from wallets import origins
@@ -58,7 +59,8 @@ _here: Final = Counts()
 
 
 def _too_many(wait_seconds: int) -> RequestRefused:
-    return RequestRefused(429, "Too many login attempts, try again later", {"Retry-After": str(max(1, wait_seconds))})
+    wait = {"Retry-After": str(max(1, wait_seconds))}
+    return RequestRefused(codes.TOO_MANY_LOGIN_ATTEMPTS, "Too many login attempts, try again later", wait)
 
 
 def _keys(kind: str, account: str, address: str, known: Mapping[str, str] | None = None) -> list[str]:

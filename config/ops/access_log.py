@@ -35,8 +35,8 @@ def write_request(request: HttpRequest, response: HttpResponse, *, method: str, 
     if user is not None and user.pk is not None:
         more["user"] = user.pk
     if response.status_code >= 400:
-        # Set by `config.api.errors`.
-        more["error"] = getattr(request, "error_name", None)
+        # Set by `config.api.errors`: the code of the error.
+        more["error"] = getattr(request, "error_code", None)
         if getattr(request, "is_refusal_by_500", False):
             more["refused"] = True
     write(

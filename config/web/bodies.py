@@ -10,6 +10,9 @@ import zlib
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from config.api import error_codes as codes
+from config.api.error_codes import ErrorCode
+
 # The largest import of coins, and the largest other body: a form.
 LARGEST_IMPORT: Final = 21 * 1024 * 1024
 LARGEST_BODY: Final = 5 * 1024 * 1024
@@ -32,10 +35,10 @@ class Refused(Exception):
     """A request that is refused before a thread takes it."""
 
     def __init__(
-        self, status: int, message: str, *, is_over: bool = True, headers: Sequence[tuple[str, str]] = ()
+        self, code: ErrorCode, message: str, *, is_over: bool = True, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
         super().__init__(message)
-        self.status = status
+        self.code = code
         self.message = message
         # The rest of the body is not read, and the connection is closed.
         self.is_over = is_over
@@ -86,7 +89,7 @@ class Gzip:
                 self.is_whole = self._member.eof
                 piece = self._member.unused_data if self.is_whole else self._member.unconsumed_tail
         except zlib.error:
-            raise Refused(400, _NO_GZIP) from None
+            raise Refused(codes.MALFORMED_REQUEST, _NO_GZIP) from None
 
 
 def _gzip_of(codings: str) -> Gzip | None:
@@ -100,7 +103,8 @@ def _gzip_of(codings: str) -> Gzip | None:
             return None
         case ["gzip" | "x-gzip"]:
             return Gzip()
-    raise Refused(415, "Invalid content encoding. API only supports gzip", headers=[("accept-encoding", "gzip")])
+    message = "Invalid content encoding. API only supports gzip"
+    raise Refused(codes.CONTENT_ENCODING_UNSUPPORTED, message, headers=[("accept-encoding", "gzip")])
 
 
 class Room:
@@ -134,7 +138,7 @@ class Room:
             return
         slowest = min(self._arriving, key=lambda each: each.last)
         if slowest is body or now - slowest.last < 1:
-            raise Refused(503, "Service busy, try again", headers=[("retry-after", "5")])
+            raise Refused(codes.SERVICE_BUSY, "Service busy, try again", headers=[("retry-after", "5")])
         slowest.end_at(now)
         self.leave(slowest)
 
@@ -154,7 +158,7 @@ async def read(
     loop = asyncio.get_running_loop()
     is_too_large = announced is not None and int(announced) > largest
     if announced is not None and is_too_large and (int(announced) > _DISCARDED or "HTTP_EXPECT" in environ):
-        raise Refused(413, "Request entity too large")
+        raise Refused(codes.BODY_TOO_LARGE, "Request entity too large")
     gzip = _gzip_of(environ.pop("HTTP_CONTENT_ENCODING", ""))
     content, pieces, received = bytearray(), 0, 0
     began = loop.time()
@@ -173,7 +177,7 @@ async def read(
                 received += len(piece)
                 pieces += 1
                 if received > _DISCARDED or pieces > _MOST_PIECES:
-                    raise Refused(413, "Request entity too large")
+                    raise Refused(codes.BODY_TOO_LARGE, "Request entity too large")
                 body.end_at(began + seconds + received / BYTES_A_SECOND)
                 if is_too_large:
                     continue
@@ -189,14 +193,14 @@ async def read(
                         # Let the event loop serve other requests between two parts.
                         await asyncio.sleep(0)
         if is_too_large:
-            raise Refused(413, "Request entity too large")
+            raise Refused(codes.BODY_TOO_LARGE, "Request entity too large")
         if ends != 1 or (announced is not None and received != int(announced)):
-            raise Refused(400, "Malformed request")
+            raise Refused(codes.MALFORMED_REQUEST, "Malformed request")
         if gzip is not None and received and not gzip.is_whole:
-            raise Refused(400, _NO_GZIP)
+            raise Refused(codes.MALFORMED_REQUEST, _NO_GZIP)
     except TimeoutError:
         room.leave(body)
-        raise Refused(408, "Request timeout") from None
+        raise Refused(codes.REQUEST_TIMEOUT, "Request timeout") from None
     except BaseException:
         room.leave(body)
         raise

@@ -19,8 +19,8 @@ HEADERS: Final = [
 ]  # fmt: skip
 # Response headers that a page may read, besides the CORS-safelisted ones.
 EXPOSED: Final = [
-    "Accept-Encoding", "Allow", "Content-Disposition", "Idempotency-Replayed", "Link", "RateLimit", "RateLimit-Policy",
-    "Retry-After", "WWW-Authenticate", "X-Request-Id",
+    "Accept-Encoding", "Allow", "Content-Disposition", "Error-Code", "Idempotency-Replayed", "Link", "RateLimit",
+    "RateLimit-Policy", "Retry-After", "WWW-Authenticate", "X-Request-Id",
 ]  # fmt: skip
 
 

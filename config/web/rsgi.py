@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import IO, Any, Final, Protocol
 
@@ -29,6 +29,7 @@ import orjson
 from django.urls import get_resolver
 from granian._granian import RSGIProtocolClosed
 
+from config.api import error_codes as codes
 from config.api import errors
 from config.api.pools import SIZES, Pool, pool_of
 from config.environment import environment
@@ -67,6 +68,10 @@ _HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 _MOST_NAMES: Final = 500
 _SOON: Final = [("retry-after", errors.RETRY_AFTER_SECONDS)]
+
+
+def _lower(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in headers.items()]
 
 
 class Scope(Protocol):
@@ -166,7 +171,7 @@ class Entry:
                         # Otherwise `_look_again` has cancelled it.
                         if task in self._arriving:
                             raise
-                        raise bodies.Refused(408, "Request timeout") from None
+                        raise bodies.Refused(codes.REQUEST_TIMEOUT, "Request timeout") from None
                     finally:
                         self._arriving.pop(task, None)
                 else:
@@ -178,7 +183,7 @@ class Entry:
             self._notice()
             done: asyncio.Future[None] = self._loop.create_future()
             if not self._pools[self._pool_of(path, environ.get("CONTENT_TYPE", ""))].take((environ, connection, done)):
-                raise bodies.Refused(503, "Service busy, try again", is_over=False, headers=_SOON)
+                raise bodies.Refused(codes.SERVICE_BUSY, "Service busy, try again", is_over=False, headers=_SOON)
             await done
         except bodies.Refused as refused:
             self._refuse(environ, connection, path, refused, time.monotonic() - began)
@@ -187,7 +192,8 @@ class Entry:
             pass
         except Exception:
             log.exception("unexpected_error")
-            self._refuse(environ, connection, path, bodies.Refused(500, "Unknown error"), time.monotonic() - began)
+            fault = bodies.Refused(codes.INTERNAL_ERROR, "Unknown error")
+            self._refuse(environ, connection, path, fault, time.monotonic() - began)
         finally:
             self._in_hand -= 1
             if body is not None:
@@ -262,12 +268,12 @@ class Entry:
         if self._proxies is not None:
             self._proxies.correct(environ)
         if twice:
-            raise bodies.Refused(400, f"Only one {twice} header is allowed")
+            raise bodies.Refused(codes.HEADER_INVALID, f"Only one {twice} header is allowed")
         # granian drops a value that is not ASCII. A request without its Idempotency-Key could be executed twice.
         if len(headers.keys()) != len(items) - repeated:
             for key, name in _SINGLE.items():
                 if name in headers and key not in environ:
-                    raise bodies.Refused(400, f"The {name} header must be ASCII")
+                    raise bodies.Refused(codes.HEADER_INVALID, f"The {name} header must be ASCII")
 
     def _name(self, name: str) -> str:
         """Return a header's name in the environ, or "" for a header that is not passed on."""
@@ -282,7 +288,7 @@ class Entry:
     def _refuse(
         self, environ: dict[str, Any], connection: bodies.Connection, path: str, refused: bodies.Refused, seconds: float
     ) -> None:
-        status = refused.status
+        code = refused.code
         request_id = token_hex(8)
         headers = [
             ("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request_id),
@@ -290,18 +296,20 @@ class Entry:
         if refused.is_over:
             headers.append(("connection", "close"))
         headers += refused.headers
+        headers += _lower(errors.headers_of(code))
         headers += cors.headers_of(environ)
-        connection.response_bytes(status, headers, orjson.dumps(errors.body_of(path, status, refused.message)))
+        body = orjson.dumps(errors.body_of(path, code.status, refused.message))
+        connection.response_bytes(code.status, headers, body)
         method = request_metrics.method_of(environ["REQUEST_METHOD"])
-        request_metrics.count(method, request_metrics.NO_ROUTE, status, seconds)
+        request_metrics.count(method, request_metrics.NO_ROUTE, code.status, seconds)
         access_log.write(
             request_id=request_id,
             method=method,
             route=request_metrics.NO_ROUTE,
-            status=status,
+            status=code.status,
             seconds=seconds,
             client=environ["REMOTE_ADDR"],
-            error=errors.refusal_name(status),
+            error=code.name,
         )
 
     # --- the response, on a thread of a pool -------------------------------------------------
@@ -315,7 +323,8 @@ class Entry:
             path = environ["PATH_INFO"]
             body = orjson.dumps(errors.body_of(path, 500, "Unknown error"))
             # No effect if the request was answered before the error.
-            headers = [("content-type", "application/json"), *cors.headers_of(environ)]
+            headers = [("content-type", "application/json"), *_lower(errors.headers_of(codes.INTERNAL_ERROR))]
+            headers += cors.headers_of(environ)
             connection.response_bytes(500, headers, body)
         finally:
             self._answered.append(done)

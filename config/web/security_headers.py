@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from config.api import error_codes as codes
 from config.api import errors
 from config.web.addresses import client_address
 
@@ -101,10 +102,9 @@ def _unknown_host(request: HttpRequest) -> HttpResponse:
     log.warning(
         "A request for another host was refused. If clients reach Coppice under that host, name it in"
         " COPPICE_PUBLIC_URL, or in COPPICE_ALLOWED_HOSTS as a further one.",
-        extra={"client": client_address(request), "error": "HostNotServed"},
+        extra={"client": client_address(request), "error": codes.HOST_NOT_SERVED.name},
     )
-    request.error_name = "HostNotServed"  # type: ignore[attr-defined]
-    return errors.answer(request, 400, "The host in the URL or in the Host header is not served here")
+    return errors.answer(request, codes.HOST_NOT_SERVED, "The host in the URL or in the Host header is not served here")
 
 
 def _https_required(request: HttpRequest) -> HttpResponse:
@@ -114,11 +114,10 @@ def _https_required(request: HttpRequest) -> HttpResponse:
     Django's redirect turns a POST into a GET. A redirected client would also continue to send its credentials in clear.
     """
     _explain(request)
-    request.error_name = "HttpsRequired"  # type: ignore[attr-defined]
     origin = settings.PUBLIC_ORIGIN or f"https://{request.get_host()}"
     if request.method in {"GET", "HEAD"}:
         return _PermanentRedirect(f"{origin}{request.get_full_path()}")
-    return errors.answer(request, 403, f"HTTPS is required: send this request to {origin}")
+    return errors.answer(request, codes.HTTPS_REQUIRED, f"HTTPS is required: send this request to {origin}")
 
 
 def _explain(request: HttpRequest) -> None:
@@ -127,5 +126,5 @@ def _explain(request: HttpRequest) -> None:
         log.warning(
             "A request counts as plain HTTP, because its proxy is not trusted. If this client is a proxy of yours, name"
             " its address in COPPICE_TRUSTED_PROXIES.",
-            extra={"client": client_address(request), "error": "HttpsRequired"},
+            extra={"client": client_address(request), "error": codes.HTTPS_REQUIRED.name},
         )

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,31 +10,9 @@ from django.db import OperationalError
 
 from config.api import errors
 from tests.api.caller import Caller, answer, created, refusal
-from wallets.errors import DomainError
 from wallets.models import ApiKey, BearerToken, Wallet
 
 NOT_VERIFIED = refusal(403, "ERROR: Authentication, token not verified")
-
-
-def all_subclasses(kind: Any) -> Iterator[Any]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from all_subclasses(each)
-
-
-def test_the_table_names_every_refusal_of_every_app() -> None:
-    missing = {kind.__name__ for kind in all_subclasses(DomainError) if not _is_mapped(kind)}
-
-    assert missing == set()
-
-
-def _is_mapped(kind: Any) -> bool:
-    return any(parent in errors.STATUSES for parent in kind.__mro__)
-
-
-def test_the_table_holds_nothing_that_is_no_refusal_and_only_statuses_of_refusals() -> None:
-    assert all(issubclass(kind, DomainError) for kind in errors.STATUSES)
-    assert {status // 100 for status in errors.STATUSES.values()} <= {4, 5}
 
 
 @pytest.mark.parametrize("prefix", ["", "/wallet", "/wallet/v2"])

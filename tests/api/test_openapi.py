@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
 
-from config.api import errors
+from config.api.error_codes import BY_CLASS
 from tests.api.caller import Caller, answer
 from tests.api.endpoints import endpoints
 from wallets.errors import DomainError
@@ -112,7 +112,7 @@ def all_subclasses(kind: Any) -> Iterator[Any]:
 
 # Refusals that no request can meet: those of commands, and bases or parts of others.
 NOT_ON_THE_SURFACE = {
-    "ApiKeyTaken", "InvalidApiKey", "InvalidPassword", "CaptureAlreadyIssued", "LockerError", "RowInvalid",
+    "ApiKeyTaken", "InvalidApiKey", "InvalidPassword", "CaptureAlreadyIssued", "RowInvalid",
     # At every endpoint that takes a key.
     "KeyInUse",
     # At every endpoint of lockers.
@@ -123,7 +123,7 @@ NOT_ON_THE_SURFACE = {
 
 
 def test_every_refusal_of_the_domain_is_described_at_some_endpoint() -> None:
-    refusals = {kind.__name__ for kind in all_subclasses(DomainError) if kind in errors.STATUSES}
+    refusals = {kind.__name__ for kind in all_subclasses(DomainError) if kind in BY_CLASS}
     described = {type(each).__name__ for *_, action in endpoints(get_resolver()) for each in action.refusals}
 
     assert refusals - described == NOT_ON_THE_SURFACE

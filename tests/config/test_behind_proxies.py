@@ -89,12 +89,12 @@ def test_a_host_that_is_not_served_is_one_line_that_says_what_to_set(
     assert refused[1].json()["status"] == "error"
     assert [each.status_code for each in probes] == [200, 503, 200, 200, 200]
     warnings = [line for line in lines if "COPPICE_" in line["event"]]
-    assert [line["error"] for line in warnings] == ["HostNotServed"] * len(refused)
+    assert [line["error"] for line in warnings] == ["host_not_served"] * len(refused)
     assert {line["level"] for line in warnings} == {"warning"}
     assert all("COPPICE_PUBLIC_URL" in line["event"] and "COPPICE_ALLOWED_HOSTS" in line["event"] for line in warnings)
     assert not any("exception" in line or "evil" in json.dumps(line) for line in lines)
     assert {line["error"] for line in lines if line["event"] == "request" and line["status"] == 400} == {
-        "HostNotServed"
+        "host_not_served"
     }
 
 

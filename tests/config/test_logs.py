@@ -228,17 +228,17 @@ def test_the_line_of_a_refused_request_says_why(accesses: Any) -> None:
 
     found = accesses()
     assert [(line["method"], line["route"], line["status"], line.get("error")) for line in found] == [
-        ("GET", "/wallets/{wallet_id}", 404, "WalletNotFound"),
-        ("POST", "/wallets", 403, "WalletNameTaken"),
-        ("POST", "/wallets", 400, "MalformedRequest"),
-        ("POST", "/wallets", 422, "Invalid"),
-        ("GET", "/wallets", 401, "ApiKeyMissing"),
-        ("GET", "/wallets", 401, "ApiKeyUnknown"),
-        ("GET", "/wallets", 403, "BearerRefused"),
-        ("POST", "/auth", 401, "InvalidCredentials"),
-        ("GET", "other", 404, "Resolver404"),
-        ("OTHER", "/wallets", 405, "MethodNotAllowed"),
-        ("GET", "other", 400, "HostNotServed"),
+        ("GET", "/wallets/{wallet_id}", 404, "wallet_not_found"),
+        ("POST", "/wallets", 403, "wallet_name_taken"),
+        ("POST", "/wallets", 400, "malformed_json"),
+        ("POST", "/wallets", 422, "invalid_value"),
+        ("GET", "/wallets", 401, "api_key_missing"),
+        ("GET", "/wallets", 401, "api_key_invalid"),
+        ("GET", "/wallets", 403, "bearer_token_invalid"),
+        ("POST", "/auth", 401, "credentials_invalid"),
+        ("GET", "other", 404, "path_unknown"),
+        ("OTHER", "/wallets", 405, "method_not_allowed"),
+        ("GET", "other", 400, "host_not_served"),
         ("GET", "/admin/{url}", 302, None),
     ]
     assert [line.get("api_key") for line in found[5:8]] == [None, str(key.pk), str(key.pk)]

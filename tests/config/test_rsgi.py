@@ -184,7 +184,7 @@ def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(
     status, headers, _ = connection.answer
     assert {name: line[name] for name in line.keys() - {"timestamp", "ms"}} == {
         "level": "info", "logger": "coppice.access", "event": "request", "request_id": dict(headers)["x-request-id"],
-        "method": "OTHER", "route": "other", "status": 400, "client": "203.0.113.7", "error": "MalformedRequest",
+        "method": "OTHER", "route": "other", "status": 400, "client": "203.0.113.7", "error": "header_invalid",
     }  # fmt: skip
     assert status == 400
 

@@ -51,9 +51,9 @@ def test_a_wrong_code_is_counted_apart_and_silent_servers_are_not(
     }
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"coppice.access"' in line]
     assert [(line["status"], line["error"], line.get("refused", False)) for line in lines] == [
-        (500, "PeekFailed", True),
-        (500, "PeekFailed", True),
-        (500, "DownloadFailed", True),
-        (500, "DownloadFailed", True),
-        (500, "PeekFailed", False),
+        (500, "locker_code_refused", True),
+        (500, "locker_code_refused", True),
+        (500, "locker_code_refused", True),
+        (500, "locker_code_refused", True),
+        (500, "locker_peek_failed", False),
     ]

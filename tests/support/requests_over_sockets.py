@@ -4,6 +4,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.support.error_codes import check
+
 
 @contextmanager
 def connected(address: str, sent: bytes, *, window: int | None = None) -> Iterator[socket.socket]:
@@ -32,8 +34,10 @@ def answered(address: str, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send a request whose answer ends the connection, and return status, headers and body."""
     with connected(address, sent) as connection:
         head, _, body = everything(connection).partition(b"\r\n\r\n")
-    status, *headers = head.decode().split("\r\n")
-    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in headers), body
+    line, *fields = head.decode().split("\r\n")
+    status, headers = int(line.split()[1]), dict(field.lower().split(": ", 1) for field in fields)
+    check(sent.split()[1].decode(), status, headers)
+    return status, headers, body
 
 
 def chunked(body: bytes) -> bytes:

@@ -12,6 +12,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, task_serializers
 from config.api.cloudcoin.base import TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
@@ -105,7 +106,7 @@ class ImportViewSet(LockersViewSet):
     )
     def create(self, request: Request) -> Response:
         if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_IMPORT:
-            raise RequestRefused(413, "Request entity too large")
+            raise RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large")
         if request.FILES or not isinstance(request.data, dict) or "items" not in request.data:
             values = IMPORT_FORM.read_body(_fields(request))
             uploads = [(file.name or field, file.read()) for field, files in request.FILES.lists() for file in files]

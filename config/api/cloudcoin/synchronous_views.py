@@ -159,6 +159,7 @@ class SynchronousViewSet(LockersViewSet):
             Invalid('Exactly one of "amount" and "denomination" is required'),
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
+            errors.UploadUnknown(_FAILED),
             errors.TooManyWaiting(4),
         ],
         tag="lockers at once",
@@ -185,6 +186,7 @@ class SynchronousViewSet(LockersViewSet):
             NO_NEW_CODE,
             _TWO_WALLETS,
             errors.UploadFailed(_FAILED),
+            errors.UploadUnknown(_FAILED),
             errors.TooManyWaiting(4),
         ],
         tag="lockers at once",
@@ -271,12 +273,12 @@ def _uploaded(
     Wait for the end of a put, and return what `write` makes of it.
 
     :raises UploadFailed: the put ended with an error
+    :raises UploadUnknown: the same, and coins may be in the locker
     """
     ended = queries.final_task(actor=actor, task_id=task_id, patience=patience)
     if ended.task.state == TaskState.ERROR:
-        raise errors.UploadFailed(
-            _how_it_failed(ended, locker_key), is_unknown=bool(ended.task.result.get("total_unknown"))
-        )
+        kind = errors.UploadUnknown if ended.task.result.get("total_unknown") else errors.UploadFailed
+        raise kind(_how_it_failed(ended, locker_key))
     return write(ended, locker_key) | ({"warning": warning} if warning else {})
 
 

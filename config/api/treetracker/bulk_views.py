@@ -3,6 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Refusal, describe
@@ -13,11 +14,11 @@ from transfers import bulk, errors
 from wallets import errors as wallet_errors
 
 _NO_WALLET = wallet_errors.WalletNotFound("Could not find wallet by name: nobody")
-_NO_ACCESS = RequestRefused(403, "Endpoint not valid")
+_NO_ACCESS = RequestRefused(codes.BATCH_ACCESS_DENIED, "Endpoint not valid")
 _REFUSALS: list[Refusal] = [
     _NO_ACCESS,
-    RequestRefused(413, "Request entity too large"),
-    RequestRefused(415, "Invalid content type. Endpoint only supports multipart/form-data"),
+    RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large"),
+    RequestRefused(codes.CONTENT_TYPE_UNSUPPORTED, "Invalid content type. Endpoint only supports multipart/form-data"),
     Invalid("Only csv files are supported"),
     Invalid('"csv" is required'),
     errors.BatchUncovered(),
@@ -111,4 +112,7 @@ class BatchViewSet(ApiViewSet):
 def _check_access(request: Request) -> None:
     found = credentials_of(request._request)
     if found is None or not found.api_key_may_batch:
-        raise RequestRefused(*v2.BATCH_REFUSED) if v2.is_v2(request) else _NO_ACCESS
+        if not v2.is_v2(request):
+            raise _NO_ACCESS
+        status, message = v2.BATCH_REFUSED
+        raise RequestRefused(codes.BATCH_ACCESS_DENIED, message, status=status)

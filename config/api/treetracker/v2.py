@@ -62,12 +62,14 @@ class Refusal(NamedTuple):
     How an error is answered. `text` replaces the message; with a `pattern`, parts of it are kept as in `re.sub`. A name
     in braces is an attribute of the error.
 
-    Without a `status` or a `text`, those of the first version stay.
+    Without a `status` or a `text`, those of the first version stay. With `told_as`, the answer has the code of that
+    error: a code must not tell apart what the text does not.
     """
 
     status: int | None = None
     text: str | None = None
     pattern: str = r"(?s).*"
+    told_as: type[DomainError] | None = None
 
 
 # Errors, in every action. The entry of the most specific class applies.
@@ -106,7 +108,9 @@ REFUSALS: Final[Mapping[type[DomainError], Refusal]] = {
     transfers_errors.BatchUncovered: Refusal(409, "Sender does not have enough tokens."),
     transfers_errors.RowInvalid: Refusal(None, r"\g<0>.", r"^sender_wallet is required for transfer$"),
 }
-_NOT_YOURS: Final = Refusal(422, "You do not have permission to update this wallet")
+_NOT_YOURS: Final = Refusal(
+    422, "You do not have permission to update this wallet", told_as=wallets_errors.WalletNotControlled
+)
 # Errors of single actions, which come first.
 REFUSALS_OF: Final[Mapping[str, Mapping[type[DomainError], Refusal]]] = {
     "WalletViewSet.partial_update": {
@@ -142,16 +146,45 @@ def _retold(found: Refusal, message: str, **values: object) -> str:
     return message if found.text is None else re.sub(found.pattern, found.text.format(**values), message, count=1)
 
 
+def _found(action: str, kind: type[DomainError]) -> Refusal | None:
+    tables = (REFUSALS_OF.get(action, {}), REFUSALS)
+    return next((table[each] for table in tables for each in kind.__mro__ if each in table), None)
+
+
+def _of_one_row(error: DomainError) -> DomainError:
+    """A batch with one refused row is answered as if that row were sent alone."""
+    if isinstance(error, transfers_errors.RowsRefused) and len(error.problems) == 1:
+        [error] = error.problems.values()
+    return error
+
+
 def refusal(action: str, error: DomainError, *, status: int, message: str) -> tuple[int, str]:
     """Return status and message of an error below `/wallet/v2`, from those of the first version."""
-    if isinstance(error, transfers_errors.RowsRefused) and len(error.problems) == 1:
-        # Answered as if the row were sent alone.
-        [error] = error.problems.values()
-    for table in (REFUSALS_OF.get(action, {}), REFUSALS):
-        for kind in type(error).__mro__:
-            if (found := table.get(kind)) is not None:
-                return found.status or status, _retold(found, message, **vars(error))
-    return status, message
+    error = _of_one_row(error)
+    found = _found(action, type(error))
+    return (status, message) if found is None else (found.status or status, _retold(found, message, **vars(error)))
+
+
+def told_as(action: str, error: DomainError) -> type[DomainError] | None:
+    """Return the class of whose code the answer below `/wallet/v2` has, or None for that of the error itself."""
+    found = _found(action, type(_of_one_row(error)))
+    return found and found.told_as
+
+
+def status_of(kind: type[DomainError]) -> int | None:
+    """Return the status of an error below `/wallet/v2` in most actions, or None for that of the first version."""
+    found = _found("", kind)
+    return found and found.status
+
+
+def statuses_of_actions(kind: type[DomainError]) -> list[int]:
+    """Return the statuses of an error in single actions below `/wallet/v2` that are told as this class."""
+    return [
+        found.status
+        for table in REFUSALS_OF.values()
+        for each, found in table.items()
+        if found.status is not None and (found.told_as or each) is kind
+    ]
 
 
 def invalid(action: str, message: str) -> str:

@@ -9,6 +9,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import error_codes as codes
 from config.api import limits, pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
@@ -52,7 +53,7 @@ class AuthViewSet(ApiViewSet):
             _NO_WALLET_OF_THIS_NAME,
             _INVALID_NAME,
             Invalid('"password" is required'),
-            RequestRefused(429, "Too many login attempts, try again later"),
+            RequestRefused(codes.TOO_MANY_LOGIN_ATTEMPTS, "Too many login attempts, try again later"),
         ],
         asks_bearer=False,
         is_idempotent=False,
@@ -165,7 +166,7 @@ class WalletViewSet(ApiViewSet):
             errors.NotAnImage(),
             errors.TooManyPixels(images.MAXIMUM_PIXELS),
             errors.ImageTooLarge(),
-            RequestRefused(429, limits.IMAGE_IN_HAND),
+            RequestRefused(codes.IMAGE_UPLOAD_IN_PROGRESS, limits.IMAGE_IN_HAND),
             errors.ImageNotStored(),
         ],
         tag="wallets",
