@@ -120,6 +120,7 @@ def test_each_stage_has_a_deadline(impatient: str) -> None:
         head, _, body = ended[stage].partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 "), stage
         assert b"connection: close" in head.lower()
+        assert b"error-code: request_timeout" in head.lower()
         assert json.loads(body) == {"code": 408, "message": "Request timeout"}
 
 
@@ -309,4 +310,4 @@ def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice
     assert {each.text for each in refused} == {
         '{"status":"error","error":true,"message":"Service busy, try again","code":503}'
     }
-    assert {each.headers["Retry-After"] for each in refused} == {"1"}
+    assert {(each.headers["Retry-After"], each.headers["Error-Code"]) for each in refused} == {("1", "service_busy")}

@@ -1,4 +1,4 @@
-"""The pages at `/docs/`, under its own Content-Security-Policy, and at `/`, as a browser sees them."""
+"""The pages at `/docs/`, under its own Content-Security-Policy, at `/docs/errors` and at `/`, in a browser."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from tests.api.web_server import web_server
 from tests.browser.watched import Watched
-from tests.support.desk_in_chromium import SCHEMES, WIDTHS
+from tests.support.desk_in_chromium import AXE, SCHEMES, WIDTHS
 
 
 @pytest.fixture(scope="module")
@@ -73,4 +73,21 @@ def test_the_page_at_the_root_is_whole(watched: Watched, address: str) -> None:
             overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert links == ["/docs/", "/openapi.json", "/admin/", "/livez", "/readyz"]
             assert overflow == 0
+    assert watched.complaints == []
+
+
+def test_the_page_of_errors_shows_the_entry_that_a_link_names(watched: Watched, address: str) -> None:
+    page = watched.page
+    page.add_init_script(path=AXE)
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(f"http://{address}/docs/errors#transfer_not_pending")
+
+            expect(page.locator("#transfer_not_pending dd").first).to_be_in_viewport()
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow == 0
+            found = page.evaluate("axe.run()")["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
     assert watched.complaints == []

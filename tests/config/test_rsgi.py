@@ -157,8 +157,9 @@ def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_
         yield b"x"
         raise RuntimeError("told to nobody")
 
-    status, _, body = answered(application)
+    status, headers, body = answered(application)
 
+    assert dict(headers)["error-code"] == "internal_error"
     assert (status, body) == (500, b'{"status":"error","error":true,"message":"Unknown error","code":500}')
 
 
