@@ -1,0 +1,432 @@
+"""
+Every call, as a function that describes it.
+
+`Client` and `AsyncClient` have a method for each function. Parameters that name a wallet take its name or its id, and
+`idempotency_key` takes the key of an earlier attempt whose outcome is unknown; without it a call makes a new one.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from coppice_client.errors import CoppiceError
+from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting
+from coppice_client.exchange import idempotency_key as checked_key
+from coppice_client.types import (
+    CoinWallet,
+    CoinWalletWithTransactions,
+    Dismissal,
+    Event,
+    Export,
+    FileType,
+    Locker,
+    LockerCode,
+    Movement,
+    NewWallet,
+    PendingSums,
+    Receipt,
+    SingleWallet,
+    StartedTask,
+    StatementLine,
+    Task,
+    Token,
+    Transfer,
+    TransferState,
+    Trust,
+    TrustRequestType,
+    TrustState,
+    Wallet,
+)
+
+# A number of coins: a whole number, or an exact one with up to eight decimals.
+CoinAmount = int | Decimal | str
+
+
+def _get(*parts: str) -> Call[Any]:
+    return Call(Exchange("GET", _path(*parts)))
+
+
+def _write(method: str, *parts: str, key: str | None, body: Any = None) -> Call[Any]:
+    return Call(Exchange(method, _path(*parts), json=body, key=checked_key(key)))
+
+
+def _path(*parts: str) -> str:
+    """Return a path of fixed parts, which begin with a slash, and of values."""
+    return "".join(part if part.startswith("/") else f"/{_quoted(part)}" for part in parts)
+
+
+def _quoted(value: str) -> str:
+    # "." and ".." would name another path.
+    if value in {"", ".", ".."}:
+        raise ValueError(f"{value!r} is neither a name nor an id")
+    return quote(value, safe="")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _amount(amount: CoinAmount) -> int | str:
+    return format(amount, "f") if isinstance(amount, Decimal) else amount
+
+
+def login(wallet: str, password: str) -> Call[str]:
+    """Return a bearer token. Needs the API key."""
+    exchange = Exchange("POST", "/auth", json={"wallet": wallet, "password": password})
+    return Call(exchange, lambda response: str(response.json()["token"]))
+
+
+# --- Wallets and tokens -----------------------------------------------------------------------------------------------
+
+
+def wallets(*, name: str | None = None, page_size: int = 100) -> Listing[Wallet]:
+    """The caller's wallet and those that it manages. `name` selects those whose name contains the text."""
+    return Listing("/wallets", "wallets", limit=page_size, name=name)
+
+
+def wallet(wallet_id: str) -> Call[SingleWallet]:
+    """A wallet, by its id."""
+    return _get("/wallets", wallet_id)
+
+
+def create_wallet(name: str, *, about: str | None = None, idempotency_key: str | None = None) -> Call[NewWallet]:
+    """Create a wallet that the caller manages."""
+    return _write("POST", "/wallets", key=idempotency_key, body=_given(wallet=name, about=about))
+
+
+def describe_wallet(
+    wallet_id: str, *, display_name: str | None = None, about: str | None = None, idempotency_key: str | None = None
+) -> Call[SingleWallet]:
+    """Change what is said of a wallet. None leaves a text as it is."""
+    body = _given(display_name=display_name, about=about)
+    return _write("PATCH", "/wallets", wallet_id, key=idempotency_key, body=body)
+
+
+def pending_sums(wallet_id: str) -> Call[PendingSums]:
+    """How many tokens are on their way out of a wallet and into it."""
+    return _get("/wallets", wallet_id, "/pending-transfers")
+
+
+def dismiss_manager(wallet_id: str, manager_wallet: str, *, idempotency_key: str | None = None) -> Call[Dismissal]:
+    """End the control that a manager has of a wallet, and all that it set up there."""
+    body = {"manager_wallet": manager_wallet}
+    return _write("POST", "/wallets", wallet_id, "/dismiss", key=idempotency_key, body=body)
+
+
+def tokens(*, wallet: str | None = None, page_size: int = 100) -> Listing[Token]:
+    """The tokens of a wallet, by default the caller's; the newest arrival first."""
+    return Listing("/tokens", "tokens", limit=page_size, wallet=wallet)
+
+
+def token(token_id: str) -> Call[Token]:
+    return _get("/tokens", token_id)
+
+
+def token_history(token_id: str, *, page_size: int = 100) -> Listing[Movement]:
+    """The movements of a token."""
+    return Listing(_path("/tokens", token_id, "/transactions"), "history", limit=page_size)
+
+
+# --- Transfers --------------------------------------------------------------------------------------------------------
+
+
+def transfers(
+    *, state: TransferState | None = None, wallet: str | None = None, page_size: int = 100
+) -> Listing[Transfer]:
+    """Transfers of the caller and of the wallets that it manages, the oldest first."""
+    return Listing("/transfers", "transfers", limit=page_size, state=state, wallet=wallet)
+
+
+def transfer(transfer_id: str) -> Call[Transfer]:
+    return _get("/transfers", transfer_id)
+
+
+def transfer_tokens(transfer_id: str, *, page_size: int = 100) -> Listing[Token]:
+    """The tokens that a transfer moved, or reserves."""
+    return Listing(_path("/transfers", transfer_id, "/tokens"), "tokens", limit=page_size)
+
+
+def send(
+    tokens: int | Sequence[str], *, sender: str, receiver: str, idempotency_key: str | None = None
+) -> Call[Transfer]:
+    """
+    Send a number of tokens, or the tokens with these ids.
+
+    `completed`: they are there. `pending`: the receiver has to accept. `requested`: the caller controls the receiver
+    alone, and the sender has to fulfill.
+    """
+    what = {"bundle": {"bundle_size": tokens}} if isinstance(tokens, int) else {"tokens": list(tokens)}
+    body = {**what, "sender_wallet": sender, "receiver_wallet": receiver}
+    return _write("POST", "/transfers", key=idempotency_key, body=body)
+
+
+def accept(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
+    """Accept a pending transfer, as its receiver."""
+    return _write("POST", "/transfers", transfer_id, "/accept", key=idempotency_key, body={})
+
+
+def fulfill(
+    transfer_id: str, *, tokens: Sequence[str] | None = None, idempotency_key: str | None = None
+) -> Call[Transfer]:
+    """Fulfill a requested transfer, as its sender: with any tokens, or with the tokens with these ids."""
+    body = {"implicit": True} if tokens is None else {"tokens": list(tokens)}
+    return _write("POST", "/transfers", transfer_id, "/fulfill", key=idempotency_key, body=body)
+
+
+def decline(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
+    """Decline an open transfer, as the side that has to answer."""
+    return _write("POST", "/transfers", transfer_id, "/decline", key=idempotency_key, body={})
+
+
+def cancel(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
+    """Cancel an open transfer, as the side that began it."""
+    return _write("DELETE", "/transfers", transfer_id, key=idempotency_key)
+
+
+# --- Trust relationships ----------------------------------------------------------------------------------------------
+
+
+def trusts(
+    *, state: TrustState | None = None, request_type: TrustRequestType | None = None, page_size: int = 100
+) -> Listing[Trust]:
+    """Trust relationships of the caller and of the wallets that it manages."""
+    return Listing(
+        "/trust_relationships", "trust_relationships", limit=page_size, state=state, request_type=request_type
+    )
+
+
+def trusts_of_wallet(
+    wallet_id: str,
+    *,
+    state: TrustState | None = None,
+    request_type: TrustRequestType | None = None,
+    page_size: int = 100,
+) -> Listing[Trust]:
+    """Trust relationships in which a wallet is a party."""
+    path = _path("/wallets", wallet_id, "/trust_relationships")
+    return Listing(path, "trust_relationships", limit=page_size, state=state, request_type=request_type)
+
+
+def trust(trust_id: str) -> Call[Trust]:
+    return _get("/trust_relationships", trust_id)
+
+
+def request_trust(
+    request_type: TrustRequestType,
+    wallet: str,
+    *,
+    requester: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Trust]:
+    """Ask a wallet for a trust relationship, for the caller or for a wallet that it manages (`requester`)."""
+    body = _given(trust_request_type=request_type, requestee_wallet=wallet, requester_wallet=requester)
+    return _write("POST", "/trust_relationships", key=idempotency_key, body=body)
+
+
+def accept_trust(trust_id: str, *, idempotency_key: str | None = None) -> Call[Trust]:
+    return _write("POST", "/trust_relationships", trust_id, "/accept", key=idempotency_key, body={})
+
+
+def decline_trust(trust_id: str, *, idempotency_key: str | None = None) -> Call[Trust]:
+    """Decline or end a trust relationship, as the wallet that was asked."""
+    return _write("POST", "/trust_relationships", trust_id, "/decline", key=idempotency_key, body={})
+
+
+def end_trust(trust_id: str, *, idempotency_key: str | None = None) -> Call[Trust]:
+    """End a trust relationship, as either side."""
+    return _write("DELETE", "/trust_relationships", trust_id, key=idempotency_key)
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+def events(*, wallet: str | None = None, since: datetime | None = None, page_size: int = 100) -> Listing[Event]:
+    """Events of the caller and of the wallets that it manages, the oldest first."""
+    return Listing("/events", "events", limit=page_size, wallet=wallet, since=since)
+
+
+def follow_events(
+    *,
+    wallet: str | None = None,
+    since: datetime | None = None,
+    page_size: int = 100,
+    interval: float = 2.0,
+    on_trouble: Callable[[CoppiceError], object] | None = None,
+) -> Following:
+    """
+    Events as they happen, without end; those since a time first, or from now on.
+
+    `interval` is the number of seconds between two questions. While the server cannot be reached, `on_trouble` is
+    called with the error, and the server is asked again.
+    """
+    return Following(wallet=wallet, since=since, page_size=page_size, interval=interval, on_trouble=on_trouble)
+
+
+# --- Lockers and coins ------------------------------------------------------------------------------------------------
+
+# The name of the caller's own wallet below /api/.
+OWN = "Default"
+
+
+def put(
+    amount: CoinAmount,
+    *,
+    wallet: str = OWN,
+    tag: str | None = None,
+    transmit_code: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[StartedTask]:
+    """
+    Begin to put coins into a locker. Without `transmit_code` the server makes one.
+
+    The task's `data` has the code, or a `locker_id` if it was shown before: see `locker_code`.
+    """
+    body = _given(name=wallet, amount=_amount(amount), tag=tag, transmit_code=transmit_code)
+    return _write("POST", "/api/v1/locker", key=idempotency_key, body=body)
+
+
+def peek(transmit_code: str, *, idempotency_key: str | None = None) -> Call[StartedTask]:
+    """Begin to look into a locker. Nothing is taken."""
+    return _write("POST", "/api/v1/locker/peek", key=idempotency_key, body={"transmit_code": transmit_code})
+
+
+def take(
+    transmit_code: str, *, wallet: str = OWN, tag: str | None = None, idempotency_key: str | None = None
+) -> Call[StartedTask]:
+    """Begin to take the coins out of a locker."""
+    body = _given(name=wallet, transmit_code=transmit_code, tag=tag)
+    return _write("POST", "/api/v1/locker/take", key=idempotency_key, body=body)
+
+
+def lockers(*, page_size: int = 100) -> Listing[Locker]:
+    """Lockers that the caller, or a wallet that it manages, has filled."""
+    return Listing("/api/v1/lockers", "lockers", limit=page_size)
+
+
+def locker_code(locker_id: str, *, idempotency_key: str | None = None) -> Call[LockerCode]:
+    """The transmit code of a filled locker."""
+    return _write("POST", "/api/v1/lockers", locker_id, "/code", key=idempotency_key)
+
+
+def task(task_id: str) -> Call[Task]:
+    return _get("/api/v1/task", task_id)
+
+
+def wait(task_id: str, *, on_progress: Callable[[Task], object] | None = None, seconds: float | None = None) -> Waiting:
+    """
+    Wait until a task has ended, and return it. Without `seconds` there is no limit.
+
+    :raises TaskFailed: it ended with an error
+    :raises TaskTimeout: it did not end in time; it goes on
+    """
+    return Waiting(task_id, task(task_id), on_progress, seconds)
+
+
+def receipt(receipt_id: str) -> Call[Receipt]:
+    """The result of a task for each coin."""
+    return _get("/api/v1/receipts", receipt_id)
+
+
+def coin_wallets() -> Call[list[CoinWallet]]:
+    """The coins of the caller's wallet and of those that it manages."""
+    return Call(Exchange("GET", "/api/v1/wallets"), lambda response: list(response.json()["wallets"]))
+
+
+def coin_wallet(name: str = OWN) -> Call[CoinWalletWithTransactions]:
+    """The coins of a wallet, and the newest lines of its statement."""
+    return _get("/api/v1/wallets", name)
+
+
+def statement(name: str = OWN, *, page_size: int = 100) -> Listing[StatementLine]:
+    """The statement of a wallet's coins, the newest line first."""
+    return Listing(_path("/api/v1/wallets", name, "/statement"), "transactions", limit=page_size)
+
+
+def import_coins(
+    files: Sequence[tuple[str, bytes]],
+    *,
+    wallet: str = OWN,
+    tag: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[StartedTask]:
+    """Begin to import files of coins, each a name and its content. Afterwards the files are worthless."""
+    exchange = Exchange(
+        "POST",
+        "/api/v1/import",
+        form=_given(name=wallet, tag=tag),
+        files=[("file", each) for each in files],
+        key=checked_key(idempotency_key),
+    )
+    return Call(exchange)
+
+
+def export_coins(
+    amount: CoinAmount | None,
+    *,
+    type: FileType = "bin",  # noqa: A002 - the name of the field
+    wallet: str = OWN,
+    tag: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[StartedTask]:
+    """
+    Move coins of a wallet into a file, or all of them if `amount` is None.
+
+    The export has the id of the task. Fetch its file with `export_file`, and confirm once it is stored.
+    """
+    what = {"all": True} if amount is None else {"amount": _amount(amount)}
+    body = _given(name=wallet, **what, tag=tag, type=type)
+    return _write("POST", "/api/v1/export", key=idempotency_key, body=body)
+
+
+def exports(*, page_size: int = 100) -> Listing[Export]:
+    return Listing("/api/v1/exports", "exports", limit=page_size)
+
+
+def export(export_id: str) -> Call[Export]:
+    return _get("/api/v1/exports", export_id)
+
+
+def export_file(export_id: str) -> Call[bytes]:
+    """The file of an export, until its arrival is confirmed. Anyone who has it can import the coins."""
+    return Call(Exchange("GET", _path("/api/v1/exports", export_id, "/file")), _content)
+
+
+def _content(response: httpx2.Response) -> bytes:
+    return response.content
+
+
+def confirm_export(export_id: str, *, idempotency_key: str | None = None) -> Call[Export]:
+    """Confirm that the file of an export arrived: it is not served again."""
+    return _write("POST", "/api/v1/exports", export_id, "/confirm", key=idempotency_key)
+
+
+def recall_export(export_id: str, *, idempotency_key: str | None = None) -> Call[StartedTask]:
+    """Begin to take the coins of an export back, which makes its file worthless."""
+    return _write("POST", "/api/v1/exports", export_id, "/recall", key=idempotency_key)
+
+
+def move_coins(
+    amount: CoinAmount, *, sender: str, receiver: str, tag: str | None = None, idempotency_key: str | None = None
+) -> Call[StartedTask]:
+    """Move coins to another wallet of the installation."""
+    body = _given(srcname=sender, dstname=receiver, amount=_amount(amount), tag=tag)
+    return _write("POST", "/api/v1/transfer", key=idempotency_key, body=body)
+
+
+def fix_coins(wallet: str = OWN, *, idempotency_key: str | None = None) -> Call[StartedTask]:
+    """Begin to fix coins that some servers do not accept."""
+    return _write("POST", "/api/v1/fix", key=idempotency_key, body={"name": wallet})
+
+
+def find_coins(wallet: str = OWN, *, idempotency_key: str | None = None) -> Call[StartedTask]:
+    """Begin to look for coins whose state is unknown."""
+    return _write("POST", "/api/v1/find", key=idempotency_key, body={"name": wallet})
+
+
+def check_coins(wallet: str = OWN, *, idempotency_key: str | None = None) -> Call[StartedTask]:
+    """Begin to ask which servers accept the coins of a wallet."""
+    return _write("POST", "/api/v1/health", key=idempotency_key, body={"name": wallet})

@@ -1,0 +1,320 @@
+"""
+The bodies of answers, as they are sent.
+
+A server may send more fields than are named here. Times are texts in ISO 8601, or seconds since 1970 below `/api/`.
+"""
+
+from decimal import Decimal
+from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
+
+TransferState: TypeAlias = Literal["requested", "pending", "completed", "cancelled", "failed"]
+TrustRequestType: TypeAlias = Literal["send", "receive", "manage", "yield"]
+TrustState: TypeAlias = Literal["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"]
+TaskStatus: TypeAlias = Literal["running", "completed", "error"]
+FileType: TypeAlias = Literal["bin", "png", "stack", "zip"]
+# A number of coins. A text stands for an amount that no JSON number represents exactly.
+Amount: TypeAlias = int | float | str
+
+
+def decimal_of(amount: Amount) -> Decimal:
+    """Return an amount of coins as an exact number."""
+    return Decimal(str(amount))
+
+
+class WalletWithTokens(TypedDict):
+    """A wallet with its numbers of tokens; `tokens_pending` of them are reserved by open transfers."""
+
+    id: str
+    name: str
+    about: str | None
+    logo_url: str | None
+    created_at: str
+    tokens_in_wallet: int
+    tokens_available: int
+    tokens_pending: int
+
+
+class Wallet(WalletWithTokens):
+    """A row of the list of wallets. It has all fields if a filter is used."""
+
+    cover_url: NotRequired[str | None]
+    display_name: NotRequired[str | None]
+
+
+class SingleWallet(WalletWithTokens):
+    """The answer about one wallet; `wallet` is its name once more."""
+
+    cover_url: str | None
+    display_name: str | None
+    wallet: str
+
+
+class NewWallet(TypedDict):
+    id: str
+    wallet: str
+    about: str | None
+
+
+class TokenLinks(TypedDict):
+    capture: str
+
+
+class Token(TypedDict):
+    id: str
+    capture_id: str
+    wallet_id: str
+    transfer_pending: bool
+    transfer_pending_id: str | None
+    created_at: str
+    updated_at: str
+    claim: bool
+    links: TokenLinks
+
+
+class Movement(TypedDict):
+    """One movement of a token."""
+
+    processed_at: str
+    sender_wallet: str
+    receiver_wallet: str
+
+
+class Bundle(TypedDict):
+    bundleSize: int
+
+
+class TransferParameters(TypedDict):
+    """Either a number of tokens or a list of their ids."""
+
+    bundle: NotRequired[Bundle]
+    tokens: NotRequired[list[str]]
+
+
+class Transfer(TypedDict):
+    id: str
+    type: str
+    parameters: TransferParameters
+    state: TransferState
+    created_at: str
+    closed_at: str | None
+    active: bool
+    claim: bool
+    originating_wallet: str
+    source_wallet: str
+    destination_wallet: str
+
+
+def token_count(transfer: Transfer) -> int:
+    """Return the number of tokens of a transfer."""
+    parameters = transfer["parameters"]
+    if "bundle" in parameters:
+        return parameters["bundle"]["bundleSize"]
+    return len(parameters.get("tokens", ()))
+
+
+class Sum(TypedDict):
+    total_amount: int
+    count: int
+
+
+class PendingSums(TypedDict):
+    wallet_id: str
+    wallet_name: str
+    pending_outgoing: Sum
+    pending_incoming: Sum
+    net_pending: int
+
+
+class Trust(TypedDict):
+    """A trust relationship: the `actor_wallet` asked the `target_wallet` for it."""
+
+    id: str
+    type: str
+    request_type: TrustRequestType
+    state: TrustState
+    created_at: str
+    updated_at: str
+    originating_wallet: str
+    actor_wallet: str
+    target_wallet: str
+    actor_wallet_id: NotRequired[str]
+    target_wallet_id: NotRequired[str]
+    originator_wallet_id: NotRequired[str]
+    active: NotRequired[bool]
+
+
+class Dismissal(TypedDict):
+    trust_relationships: list[Trust]
+
+
+class Event(TypedDict):
+    """Something that happened to the wallet `wallet_id`. The fields of `payload` depend on the type."""
+
+    id: str
+    wallet_id: str
+    type: str
+    created_at: str
+    payload: dict[str, Any]
+
+
+class ImportedFile(TypedDict):
+    name: str
+    accepted: int
+    refused: int
+    waiting: NotRequired[int]
+    reason: NotRequired[str]
+    note: NotRequired[str]
+    refusals: NotRequired[list[dict[str, Any]]]
+
+
+class Settled(TypedDict):
+    """The later task that settled the coins that a task left unknown."""
+
+    at: int
+    task_id: str
+    type: str
+
+
+class Step(TypedDict):
+    command: str
+    batch: int
+    asked: int
+    answered: int
+    done: bool
+
+
+class StartedTask(TypedDict):
+    """
+    The answer to a call that begins a task. Wait for it with `wait`.
+
+    An export and a transfer of coins may be completed at once, with `message` and `data`.
+    """
+
+    id: str
+    status: TaskStatus
+    progress: int
+    warning: NotRequired[str]
+    files: NotRequired[list[ImportedFile]]
+    message: NotRequired[str]
+    data: NotRequired[dict[str, Any]]
+
+
+class Task(TypedDict):
+    """A task. `data` is the result of a completed one, and `details` what is known of a failed one."""
+
+    id: str
+    type: str
+    status: TaskStatus
+    progress: int
+    message: str
+    started: int
+    finished: int | None
+    step: str
+    steps: list[Step]
+    # A letter for each of the 25 servers.
+    raida: list[str]
+    settled: NotRequired[Settled]
+    data: NotRequired[dict[str, Any]]
+    details: NotRequired[dict[str, Any]]
+
+
+class ReceiptCoin(TypedDict):
+    sn: int
+    denomination: int
+    value: Amount
+    pown: str
+    result: str
+    result_at_first: NotRequired[str]
+
+
+class Servers(TypedDict):
+    """The number of servers that store the coins: of the coin with the fewest, and of that with the most."""
+
+    fewest: int
+    most: int
+
+
+class Receipt(TypedDict):
+    receipt_id: str
+    task_id: str
+    type: str
+    wallet: str
+    tag: str
+    status: TaskStatus
+    message: str
+    started: int
+    finished: int | None
+    coins: list[ReceiptCoin]
+    settled: NotRequired[Settled]
+    servers: NotRequired[Servers]
+
+
+class Locker(TypedDict):
+    id: str
+    wallet: str
+    state: str
+    tag: str
+    amount: Amount
+    remaining: Amount
+    coins: int
+    created: int
+    changed: int
+
+
+class LockerCode(TypedDict):
+    transmit_code: str
+
+
+class Grade(TypedDict):
+    coins: int
+    total: Amount
+
+
+class CoinWallet(TypedDict):
+    """The coins of a wallet. `denominations` has the number of coins of each value."""
+
+    name: str
+    balance: Amount
+    denominations: dict[str, int]
+    contents: dict[str, Grade]
+
+
+class StatementDetails(TypedDict):
+    number: int
+    task_id: str
+    wallet: NotRequired[str]
+
+
+class StatementLine(TypedDict):
+    amount: Amount
+    message: str
+    type: str
+    datetime: str
+    receiptid: str
+    details: StatementDetails
+    running_balance: Amount
+
+
+class CoinWalletWithTransactions(CoinWallet):
+    """The coins of a wallet and the newest lines of its statement."""
+
+    transactions: list[StatementLine]
+
+
+class Export(TypedDict):
+    id: str
+    wallet: str
+    type: FileType
+    file: str
+    tag: str
+    amount: Amount
+    coins: int
+    remaining: Amount
+    fetched: int
+    confirmed: int | None
+    created: int
+    receipt_id: str
+
+
+FILE_TYPES: Final[tuple[FileType, ...]] = ("bin", "png", "stack", "zip")
+TRUST_REQUEST_TYPES: Final[tuple[TrustRequestType, ...]] = ("send", "receive", "manage", "yield")

@@ -1,0 +1,225 @@
+"""The client package against docs/openapi.json: every endpoint, every parameter, every field."""
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import pytest
+from coppice_client import AsyncClient, Client, calls
+from coppice_client import types as bodies
+from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting
+
+from config.dev.embedded import ROOT
+
+DESCRIPTION: Final = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
+
+# Paths that other programs use for the same, transmit codes in paths, and files of rows.
+LEFT_OUT: Final = {
+    "GET /api/system/tasks",
+    "POST /api/transactions/locker/download",
+    "GET /api/transactions/locker/peek",
+    "POST /api/transactions/locker/peek",
+    "POST /api/transactions/locker/put-one-coin",
+    "POST /api/transactions/locker/upload",
+    "POST /api/v1/break",
+    "GET /api/v1/echo",
+    "GET /api/v1/locker/{code}",
+    "POST /api/v1/locker/{code}",
+    "GET /api/v1/transactions/{name}/{receipt_id}",
+    "POST /api/v1/wallets",
+    "GET /api/wallets/balance",
+    "POST /wallets/batch-create-wallet",
+    "POST /wallets/batch-transfer",
+}
+# Fields that no answer of a call of this package has: they come with query parameters that it does not send.
+OTHER_FIELDS: Final = {"total", "query"}
+
+
+class Described(NamedTuple):
+    name: str
+    action: Any
+    operation: str
+    answer: Any
+
+    @property
+    def exchange(self) -> Exchange:
+        match self.action:
+            case Call():
+                return self.action.exchange
+            case Waiting():
+                return self.action.task.exchange
+            case Listing():
+                return Exchange("GET", self.action._path, self.action._query or {})
+        assert isinstance(self.action, Following)
+        return Exchange("GET", "/events", self.action._query or {})
+
+    @property
+    def description(self) -> Any:
+        method, path = self.operation.split(" ")
+        return DESCRIPTION["paths"][path][method.lower()]
+
+
+def sample(name: str, annotation: Any) -> Any:
+    """Return an argument, so that every parameter is sent."""
+    options = typing.get_args(annotation)
+    if name == "since":
+        return datetime(2026, 1, 1, tzinfo=UTC)
+    if name in {"on_progress", "on_trouble"}:
+        return None
+    if name == "files":
+        return [("coins.bin", b"\x00")]
+    if name == "amount":
+        return Decimal("0.5")
+    if name == "tokens" and int in options:
+        return 2
+    if "Sequence" in str(annotation):
+        return ["0acf8c3d-3008-4b55-877b-241d984721d2"]
+    if annotation in (int, float) or float in options:
+        return 3
+    literals = [each for each in options if typing.get_origin(each) is typing.Literal] or [annotation]
+    if typing.get_origin(literals[0]) is typing.Literal:
+        return typing.get_args(literals[0])[0]
+    return "sample"
+
+
+def described() -> Iterator[Described]:
+    patterns = {
+        f"{method.upper()} {path}": re.compile(re.sub(r"\{\w+\}", "sample", path))
+        for path, methods in DESCRIPTION["paths"].items()
+        for method in methods
+    }
+    for name, function in vars(calls).items():
+        if name.startswith("_") or getattr(function, "__module__", "") != calls.__name__:
+            continue
+        hints = typing.get_type_hints(function)
+        answer = hints.pop("return")
+        action = function(**{each: sample(each, annotation) for each, annotation in hints.items()})
+        one = Described(name, action, "", answer)
+        sent = one.exchange
+        (operation,) = (
+            each
+            for each, pattern in patterns.items()
+            if each.startswith(f"{sent.method} ") and pattern.fullmatch(sent.path)
+        )
+        yield one._replace(operation=operation)
+
+
+ALL: Final = list(described())
+
+
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in schema:
+        schema = DESCRIPTION["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def fields(schema: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], bool]]:
+    """Return of each field of an object its schema, and whether every object has it."""
+    schema = resolved(schema)
+    found = {name: (each, name in schema.get("required", ())) for name, each in schema.get("properties", {}).items()}
+    for part in schema.get("allOf", ()):
+        found |= fields(part)
+    options = [fields(part) for word in ("anyOf", "oneOf") for part in schema.get(word, ())]
+    for option in options:
+        for name, (each, is_required) in option.items():
+            found[name] = (each, is_required and all(name in other for other in options))
+    return found
+
+
+def element(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return resolved(resolved(schema)["items"])
+
+
+def assert_same(kind: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Compare a type with a schema: the names of fields, whether they are always there, and nested ones."""
+    if typing.get_origin(kind) is typing.NotRequired:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is list:
+        assert_same(typing.get_args(kind)[0], element(schema), f"{where}[]")
+        return
+    if not typing.is_typeddict(kind):
+        assert kind is not dict, where
+        return
+    known = {name: each for name, each in fields(schema).items() if name not in OTHER_FIELDS}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    assert set(hints) == set(known), where
+    optional = {name for name, each in hints.items() if typing.get_origin(each) is typing.NotRequired}
+    assert optional == {name for name, (_, is_required) in known.items() if not is_required}, where
+    for name, hint in hints.items():
+        assert_same(hint, known[name][0], f"{where}.{name}")
+
+
+def test_every_endpoint_has_a_call_or_is_left_out_knowingly() -> None:
+    offered = {
+        f"{method.upper()} {path}"
+        for path, methods in DESCRIPTION["paths"].items()
+        for method in methods
+        if method in {"get", "post", "patch", "put", "delete"}
+    }
+
+    assert {one.operation for one in ALL} == offered - LEFT_OUT
+    assert offered >= LEFT_OUT
+
+
+@pytest.mark.parametrize("one", ALL, ids=[one.name for one in ALL])
+def test_a_call_sends_what_is_described(one: Described) -> None:
+    sent = one.exchange
+    parameters = {each["name"] for each in one.description.get("parameters", ()) if each["in"] == "query"}
+    assert set(sent.query) <= parameters
+    takes_key = any(each["name"] == "Idempotency-Key" for each in one.description.get("parameters", ()))
+    assert (sent.key is not None) == takes_key
+
+    content = one.description.get("requestBody", {}).get("content", {})
+    if sent.files:
+        form = fields(content["multipart/form-data"]["schema"])
+        assert set(sent.form or {}) <= set(form)
+    elif sent.json is not None:
+        names = fields(content["application/json"]["schema"])
+        assert set(sent.json) <= set(names)
+        assert {name for name, (_, is_required) in names.items() if is_required} <= set(sent.json)
+    else:
+        assert not content or one.name == "locker_code"
+
+
+@pytest.mark.parametrize("one", ALL, ids=[one.name for one in ALL])
+def test_an_answer_has_the_fields_of_its_type(one: Described) -> None:
+    success = next(each for status, each in one.description["responses"].items() if status.startswith("2"))
+    if "application/json" not in success.get("content", {}):
+        assert one.answer == Call[bytes]
+        return
+    schema = success["content"]["application/json"]["schema"]
+    match one.action:
+        case Listing():
+            (kind,) = typing.get_args(one.answer)
+            assert_same(kind, element(fields(schema)[one.action._name][0]), kind.__name__)
+        case Following():
+            assert_same(bodies.Event, element(fields(schema)["events"][0]), "Event")
+        case Waiting():
+            assert_same(bodies.Task, schema, "Task")
+        case Call() if one.answer == Call[bodies.StartedTask]:
+            # Each call has some of the optional fields.
+            assert set(fields(schema)) <= set(typing.get_type_hints(bodies.StartedTask))
+        case _:
+            (kind,) = typing.get_args(one.answer)
+            if kind is not str:
+                wrapped = fields(schema)["wallets"][0] if one.name == "coin_wallets" else schema
+                assert_same(kind, wrapped, one.name)
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    names = {one.name for one in ALL}
+    for kind in (Client, AsyncClient):
+        public = {name for name in dir(kind) if not name.startswith("_")}
+        assert public - {"run", "iterate", "close"} == names
+
+    with Client("https://trees.example.org") as client:
+        for name in names - {"login"}:
+            assert (
+                inspect.signature(getattr(client, name)).parameters
+                == inspect.signature(getattr(calls, name)).parameters
+            )
