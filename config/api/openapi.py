@@ -4,23 +4,27 @@ The OpenAPI 3.1 description of the API, and Swagger UI at `/docs/`.
 Each action of a view set is described by a decorator:
 
     @describe(
+        "wallets.create",
         "Create a wallet",
-        body=serializers.NEW_WALLET,
-        answer={"wallet": "sapling"},
+        takes=Takes(body=serializers.NEW_WALLET_BODY),
+        answers=serializers.CREATED_WALLET,
         refusals=[errors.WalletNameTaken("The wallet 'sapling' has been existed")],
         tag="wallets",
     )
 
-Request schemas are derived from the shapes that validate requests, response schemas from the example. Errors that many
-requests may get (credentials, malformed bodies, a busy service) are added to all of them.
+Request schemas are derived from the shapes that validate requests, response schemas from examples; both are components
+with names (`config.api.json_schemas.Named`). Errors that many requests may get (credentials, malformed bodies, a busy
+service) are added to all of them.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from http import HTTPStatus
+from inspect import cleandoc
 from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest
@@ -34,7 +38,8 @@ from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import errors
-from config.api.json_schemas import plain, schema_like, schema_of
+from config.api.error_schemas import component_of
+from config.api.json_schemas import Named, OneOf, named_in, plain, schema_like, schema_of
 from config.api.validation import Field, Guid, Number, Shape, Text
 from config.web.security_headers import READING_POLICY
 from lockers.errors import LockersOff
@@ -68,6 +73,27 @@ _ABOUT: Final = {
     "since": "A date or time; earlier events are omitted.",
     "dry_run": "`true`: say what would be done, and do nothing.",
     "cursor": "The position in the `Link` header of the previous page; not together with `start` or `offset`.",
+    "state": "Only those in this state.",
+    "type": "Only those that give this power.",
+    "request_type": "Only those of this request.",
+    "wallet": "The name or the id of a wallet that the caller controls.",
+    "wallet_path": "Another name for `wallet`. Only one of the two may be sent.",
+    "locker_key": "The code of the locker.",
+    "id": "The id of the task.",
+    "task_id": "Another name for `id`. Exactly one of the two is sent.",
+}
+# In the path.
+_ABOUT_PATHS: Final = {
+    "wallet_id": "The id of the wallet.",
+    "token_id": "The id of the token.",
+    "transfer_id": "The id of the transfer.",
+    "trust_relationship_id": "The id of the trust relationship.",
+    "name": "The name or the id of the wallet. `Default` is the caller's own, unless it controls one of that name.",
+    "code": "The code of the locker.",
+    "locker_id": "The id of the locker.",
+    "task_id": "The id of the task.",
+    "export_id": "The id of the export, which is that of its task.",
+    "receipt_id": "The id of the receipt: 32 hexadecimal digits.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}
 # The reason phrases of RFC 9110, which Python has since 3.13: the document must not depend on the version.
@@ -117,111 +143,195 @@ _CALLED: Final[dict[str, str]] = {
 _UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
 
 
+class Access(Enum):
+    """The credentials that an operation asks for, in the words of its description."""
+
+    API_KEY = "the API key alone."
+    BOTH = "the API key and a bearer token."
+    BEARER = "a bearer token."
+
+
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """The fields of a multipart form, and its files. `files` may be missing, `file` may not."""
+
+    fields: Named
+    file: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    file_words: str = ""
+
+    def schema(self) -> dict[str, Any]:
+        schema = self.fields.schema
+        files = {self.file: self.file_words} if self.file else self.files
+        return {
+            **schema,
+            "properties": {
+                **schema["properties"],
+                **{name: {**_FILE, "description": words} for name, words in files.items()},
+            },
+            "required": [*schema["required"], *([self.file] if self.file else [])],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Takes:
+    """
+    What an operation reads of a request.
+
+    Without a `query` it refuses every query parameter (`config.api.views`).
+    """
+
+    # The body, or several of which one fits.
+    body: Named | Sequence[Named] | None = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    form: Form | None = None
+    query: Mapping[str, Field] | None = None
+    path: Mapping[str, Field] = field(default_factory=dict)
+    # By default, if there is a body.
+    is_idempotent: bool | None = None
+
+    @property
+    def bodies(self) -> Sequence[Named]:
+        return [] if self.body is None else [self.body] if isinstance(self.body, Named) else self.body
+
+    @property
+    def takes_key(self) -> bool:
+        return self.body is not None if self.is_idempotent is None else self.is_idempotent
+
+    def requests(self) -> dict[str, Any]:
+        """Return the schemas of the body by media type."""
+        requests: dict[str, Any] = {}
+        references = [each.reference for each in self.bodies]
+        if references:
+            requests["application/json"] = references[0] if len(references) == 1 else {"oneOf": references}
+        if self.form is not None:
+            requests["multipart/form-data"] = self.form.fields.reference
+        return requests
+
+
+@dataclass(frozen=True)
+class Files:
+    """An answer that is a file, with its media types."""
+
+    media_types: Sequence[str]
+
+
+# The form of each component that is one: a file is no field of a shape.
+_FORMS: Final[dict[str, Form]] = {}
+# All components that an operation refers to, by name.
+_COMPONENTS: Final[dict[str, Named]] = {}
+
+
+def _whole(component: Named) -> dict[str, Any]:
+    form = _FORMS.get(component.name)
+    return component.schema if form is None else form.schema()
+
+
+def _known(components: Iterable[Named]) -> None:
+    for each in components:
+        known = _COMPONENTS.setdefault(each.name, each)
+        if known is not each:
+            raise LookupError(f"two components are named {each.name}")
+        _known(each.parts())
+
+
+@dataclass(frozen=True)
 class Description:
     """
     The description of an action; used as its decorator under the name `describe`.
 
-    An action without `query` accepts no query parameters (`config.api.views` refuses them).
+    `operation` is the id of the operation, `"transfers.create"`: clients are generated from it, so it never changes.
+    `answers` has an example by status, or one for 200. The text is the docstring of the action; `about` continues it.
     """
 
-    summary: str = field(kw_only=False)
-    # An example of the response: see `config.api.json_schemas` for optional and nullable values.
-    answer: Any
+    operation: str
+    summary: str
+    answers: Any
     tag: str
-    status: int = 200
-    # Examples for other 2xx statuses.
-    also: Mapping[int, Any] = field(default_factory=dict)
-    # The shape of the request, or several of which one fits.
-    body: Shape | Sequence[Shape] | None = None
-    body_examples: Mapping[str, Any] = field(default_factory=dict)
-    # The fields beside the file of a multipart form, and the name of that file.
-    form: Shape | None = None
-    file: str = "file"
-    # Instead of that file: the names of files which a form need not have.
-    files: Sequence[str] = ()
-    # The media types of a response that is a file.
-    answer_files: Sequence[str] = ()
-    query: Mapping[str, Field] | None = None
-    path: Mapping[str, Field] = field(default_factory=dict)
+    takes: Takes = Takes()
     # The errors of this action.
     refusals: Sequence[Refusal] = ()
-    asks_bearer: bool = True
-    # By default, an action with a body.
-    is_idempotent: bool | None = None
-    is_locker: bool = False
+    access: Access = Access.BOTH
     about: str = ""
 
     def __call__(self, action: F) -> F:
-        action.reads_query = self.query is not None  # type: ignore[attr-defined]
-        action.needs_no_body = isinstance(self.body, Shape) and not self.body.fields  # type: ignore[attr-defined]
+        action.operation = self.operation  # type: ignore[attr-defined]
+        action.reads_query = self.takes.query is not None  # type: ignore[attr-defined]
+        action.needs_no_body = any(not each.of.fields for each in self.takes.bodies)  # type: ignore[attr-defined]
         action.refusals = tuple(self.refusals)  # type: ignore[attr-defined]
-        successes = self._successes()
+        for example in self._examples.values():
+            _known(named_in(example))
+        _known(self.takes.bodies)
+        if self.takes.form is not None:
+            _known([self.takes.form.fields])
+            _FORMS[self.takes.form.fields.name] = self.takes.form
         return extend_schema(
-            operation_id=re.sub(r"[^a-z0-9]+", "_", self.summary.lower()).strip("_"),
+            operation_id=self.operation,
             summary=self.summary,
-            description=self.about or None,
+            description=self._text(action),
             parameters=[
-                *_parameters(self.query or {}, self.path),
-                *_headers(self.query, list(successes), is_idempotent=self._is_idempotent),
+                *_parameters(self.takes.query or {}, self.takes.path),
+                *_headers(self.takes.query, list(self._examples), is_idempotent=self.takes.takes_key),
             ],
-            request=self._requests() or None,
-            responses=self._answers(successes),
+            request=self.takes.requests() or None,
+            responses=self._responses(),
             examples=[
                 OpenApiExample(name, value, request_only=True, media_type="application/json")
-                for name, value in self.body_examples.items()
+                for name, value in self.takes.examples.items()
             ],
             tags=[self.tag],
         )(action)
 
     @property
-    def _is_idempotent(self) -> bool:
-        return self.body is not None if self.is_idempotent is None else self.is_idempotent
+    def _examples(self) -> Mapping[int, Any]:
+        if isinstance(self.answers, Files):
+            return {}
+        is_by_status = isinstance(self.answers, dict) and all(isinstance(each, int) for each in self.answers)
+        return self.answers if is_by_status else {200: self.answers}
 
-    def _successes(self) -> Mapping[int, Any]:
-        return {**({} if self.answer_files else {self.status: self.answer}), **self.also}
+    def _text(self, action: Callable[..., Any]) -> str:
+        told = [cleandoc(action.__doc__ or ""), self.about, f"Credentials: {self.access.value}"]
+        refused = sorted({(_status(each), _message(each)) for each in self.refusals})
+        if refused:
+            told.append("Errors:\n\n" + "\n".join(f"* {status} `{message}`" for status, message in refused))
+        return "\n\n".join(each for each in told if each)
 
-    def _requests(self) -> dict[str, Any]:
-        requests: dict[str, Any] = {}
-        if self.body is not None:
-            shapes = [self.body] if isinstance(self.body, Shape) else self.body
-            requests["application/json"] = (
-                schema_of(shapes[0]) if len(shapes) == 1 else {"oneOf": [schema_of(each) for each in shapes]}
-            )
-        if self.form is not None:
-            schema = schema_of(self.form)
-            requests["multipart/form-data"] = {
-                "type": "object",
-                "properties": {**schema["properties"], **dict.fromkeys(self.files or [self.file], _FILE)},
-                "required": [*schema["required"], *([] if self.files else [self.file])],
-            }
-        return requests
-
-    def _answers(self, successes: Mapping[int, Any]) -> dict[Any, Any]:
+    def _responses(self) -> dict[Any, Any]:
         responses: dict[Any, Any] = {
             (each, "application/json"): OpenApiResponse(
                 schema_like(example),
                 description=_phrase(each),
                 examples=[OpenApiExample(_phrase(each), plain(example), response_only=True)],
             )
-            for each, example in successes.items()
+            for each, example in self._examples.items()
         }
-        for media_type in self.answer_files:
-            responses[self.status, media_type] = OpenApiResponse(_FILE, description=_phrase(self.status))
+        if isinstance(self.answers, Files):
+            for media_type in self.answers.media_types:
+                responses[200, media_type] = OpenApiResponse(_FILE, description=_phrase(200))
+        is_locker = self.access is Access.BEARER
         possible: list[Refusal] = [
             *self.refusals,
             *_ALWAYS,
-            *([LockersOff()] if self.is_locker else _NO_API_KEY),
-            *([errors.bearer_refused("/api/" if self.is_locker else "/"), _TOO_MANY] if self.asks_bearer else []),
-            *([*_UNREADABLE, _NO_JSON] if self.body is not None else []),
-            *(_KEY_USED if self._is_idempotent else []),
-            *(errors.Invalid(f'"{name}" must be a valid GUID') for name, each in self.path.items() if _is_id(each)),
-            *([errors.RequestRefused(codes.PATH_UNKNOWN, "Cannot GET /nowhere")] if self.path else []),
+            *([LockersOff()] if is_locker else _NO_API_KEY),
+            *(
+                []
+                if self.access is Access.API_KEY
+                else [errors.bearer_refused("/api/" if is_locker else "/"), _TOO_MANY]
+            ),
+            *([*_UNREADABLE, _NO_JSON] if self.takes.body is not None else []),
+            *(_KEY_USED if self.takes.takes_key else []),
+            *(
+                errors.Invalid(f'"{name}" must be a valid GUID')
+                for name, each in self.takes.path.items()
+                if _is_id(each)
+            ),
+            *([errors.RequestRefused(codes.PATH_UNKNOWN, "Cannot GET /nowhere")] if self.takes.path else []),
         ]
-        return responses | _responses(possible, is_locker=self.is_locker)
+        return responses | _responses(possible, is_locker=is_locker)
 
 
 describe: Final = Description
+NOTHING: Final = Named("Nothing", "A body without fields. It may be omitted.", Shape({}))
 
 
 def _phrase(status: int) -> str:
@@ -232,17 +342,28 @@ def _is_id(value: Field) -> bool:
     return isinstance(value, Guid)
 
 
+def _enumeration(field: Field) -> dict[str, Any] | None:
+    """Return a reference to the component with the choices of the field, if there is one."""
+    choices = sorted(getattr(field, "choices", None) or ())
+    for each in _COMPONENTS.values():
+        if choices and isinstance(each.of, OneOf) and sorted(each.of.choices) == choices:
+            return each.reference
+    return None
+
+
 def _parameters(query: Mapping[str, Field], path: Mapping[str, Field]) -> Iterator[OpenApiParameter]:
     for name, each in query.items():
         yield OpenApiParameter(
             name,
-            schema_of(each, in_query=True),
+            _enumeration(each) or schema_of(each, in_query=True),
             OpenApiParameter.QUERY,
             required=each.required,
             description=_ABOUT.get(name, ""),
         )
     for name, each in path.items():
-        yield OpenApiParameter(name, schema_of(each), OpenApiParameter.PATH, required=True)
+        yield OpenApiParameter(
+            name, schema_of(each), OpenApiParameter.PATH, required=True, description=_ABOUT_PATHS.get(name, "")
+        )
 
 
 def _headers(
@@ -272,41 +393,41 @@ def _headers(
         )
 
 
+def _status(refusal: Refusal) -> int:
+    status = refusal.status_code if isinstance(refusal, errors.RequestRefused) else errors.status_of(refusal)
+    if status is None:
+        raise LookupError(f"{type(refusal).__name__} has no status in config.api.errors")
+    return status
+
+
+def _message(refusal: Refusal) -> str:
+    return refusal.message if isinstance(refusal, errors.RequestRefused) else str(refusal)
+
+
 def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, OpenApiResponse]:
     path = "/api/" if is_locker else "/"
     by_status: dict[int, list[Refusal]] = {}
     for refusal in refusals:
-        status = refusal.status_code if isinstance(refusal, errors.RequestRefused) else errors.status_of(refusal)
-        if status is None:
-            raise LookupError(f"{type(refusal).__name__} has no status in config.api.errors")
-        by_status.setdefault(status, []).append(refusal)
+        by_status.setdefault(_status(refusal), []).append(refusal)
     responses: dict[Any, OpenApiResponse] = {}
     for status, group in sorted(by_status.items()):
         bodies = {}
-        extras: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         for refusal in group:
-            message = refusal.message if isinstance(refusal, errors.RequestRefused) else str(refusal)
+            message = _message(refusal)
             extra = getattr(refusal, "extra", {})
             bodies[message] = errors.body_of(path, status, message, plain(extra))
             if isinstance(refusal, DomainError):
                 _CALLED[message] = type(refusal).__name__
-            extras |= {name: schema_like(value) for name, value in extra.items()}
-        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{'LockerError' if is_locker else 'Error'}"}
-        if extras:
-            schema = {"allOf": [schema, {"type": "object", "properties": extras}]}
+            more |= extra
+        component = component_of(more, is_locker=is_locker)
+        _known([component])
         responses[status, "application/json"] = OpenApiResponse(
-            schema,
+            component.reference,
             description=_phrase(status),
             examples=[OpenApiExample(message, value, response_only=True) for message, value in bodies.items()],
         )
     return responses
-
-
-# Referenced by every error response.
-ERROR_SCHEMAS: Final[Mapping[str, Any]] = {
-    "Error": schema_like(errors.body_of("/", 404, "Cannot GET /nope")),
-    "LockerError": schema_like(errors.body_of("/api/", 404, "Cannot GET /api/nope")),
-}
 
 
 _HEADER_NAMES: Final = {"ErrorCode": "Error-Code", "ErrorLink": "Link"}
@@ -333,6 +454,7 @@ def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 continue
             schemas = [each["schema"] for each in body["content"].values()]
             shapes = [shape for schema in schemas for shape in schema.get("oneOf", [schema])]
+            shapes = [_whole(_COMPONENTS[shape["$ref"].rpartition("/")[2]]) for shape in shapes]
             body["required"] = all(shape.get("required") for shape in shapes)
             if not any(shape.get("properties") for shape in shapes):
                 body["description"] = "May be omitted, together with `Content-Type`."
@@ -340,8 +462,10 @@ def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the error schemas and headers, and replace identical error responses by references (a hook)."""
-    result["components"].setdefault("schemas", {}).update(ERROR_SCHEMAS)
+    """Add schemas and error headers, and replace identical error responses by references (a hook)."""
+    result["components"].setdefault("schemas", {}).update(
+        {name: _whole(each) for name, each in sorted(_COMPONENTS.items())}
+    )
     result["components"].setdefault("headers", {}).update(ERROR_HEADERS)
     users: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for operations in result["paths"].values():
@@ -364,12 +488,21 @@ def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
+def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Name the one server of paths that are not served below `/wallet` (a hook of drf-spectacular)."""
+    for path, operations in result["paths"].items():
+        if errors.is_locker_path(path):
+            for operation in operations.values():
+                operation["servers"] = result["servers"][:1]
+    return result
+
+
 def _names(response: dict[str, Any]) -> Iterator[str]:
     """Yield candidate names for an error response: its errors joined by "Or", then the message of the first."""
     examples = response["content"]["application/json"]["examples"]
     said = {each["value"]["message"]: re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
     called = list(dict.fromkeys(_CALLED.get(message) or _invalid_id(message) or text for message, text in said.items()))
-    prefix = "Locker" if "LockerError" in json.dumps(response) else ""
+    prefix = "Locker" if next(iter(examples.values()))["value"].get("error") else ""
     yield prefix + "Or".join([each for each in called if each not in _UNDERSTOOD] or called)
     yield prefix + next(iter(said.values()))
 
@@ -394,8 +527,17 @@ def _without_plural(path: str, regex: str) -> str:
     return path
 
 
-_API_KEY: Final = {"type": "apiKey", "in": "header", "name": "TREETRACKER-API-KEY"}
-_BEARER: Final = {"type": "http", "scheme": "bearer"}
+_API_KEY: Final = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "TREETRACKER-API-KEY",
+    "description": "The key of an application. An operator creates it: `manage.py create_api_key`.",
+}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The token of a wallet, from `POST /auth`. It is opaque, and valid for 365 days.",
+}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

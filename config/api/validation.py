@@ -129,7 +129,9 @@ class Unset:
     """A field that must be false, or "false": some clients always send it, but its feature does not exist."""
 
     required: bool = False
-    schema: ClassVar[Mapping[str, Any]] = {"enum": [False, "false"]}
+    schema: ClassVar[Mapping[str, Any]] = {
+        "anyOf": [{"type": "boolean", "const": False}, {"type": "string", "const": "false"}]
+    }
 
     def read(self, path: str, value: Any) -> bool:
         if value is not False and value != "false":

@@ -183,41 +183,54 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Coppice",
     "DESCRIPTION": (
         "Token wallets, transfers by trust, and RAIDA lockers.\n\n"
-        "`POST /auth` gives a bearer token. Send it as `Authorization: Bearer …`, and your application's key as"
-        " `TREETRACKER-API-KEY`; paths below `/api/` need the bearer token alone. Every POST, PATCH and DELETE takes"
-        " an `Idempotency-Key`. All paths outside `/api/` stand below `/wallet/` too.\n\n"
+        "`POST /auth` returns a bearer token. Send it as `Authorization: Bearer …`, and your application's key as"
+        " `TREETRACKER-API-KEY`; paths below `/api/` need the bearer token alone. The wallet of the bearer token is the"
+        " *caller*. The caller *controls* a wallet if it is that wallet or manages it: by an accepted `manage` or"
+        " `yield` trust relationship, or because it created the wallet.\n\n"
+        "POST, PATCH and DELETE take an `Idempotency-Key`, except where an operation does not list it. All paths"
+        " outside `/api/` are also served below `/wallet/`.\n\n"
         "Below `/wallet/v2/` the same paths answer as the later version of the public service: `limit` is optional, and"
         " `offset` takes the place of `start`; `POST /wallets`, `POST /trust_relationships` and `POST"
         " /wallets/batch-create-wallet` answer 201; a missing or invalid bearer token is 401; a name that is taken, a"
         " trust relationship that exists, too few tokens and a transfer in the wrong state are 409; another wallet's"
         " token is 403; `PATCH /wallets/{wallet_id}` and `GET /wallets/{wallet_id}/trust_relationships` of another"
         " wallet are 422; `POST /trust_relationships` names the originator `originator_wallet`. Set this prefix as the"
-        " base URL of a client of that version."
+        " base URL of a client of that version. Descriptions say which fields of answers it alone has."
     ),
     "TAGS": [
-        {"name": "wallets", "description": "Who holds tokens, and who is asking"},
-        {"name": "tokens", "description": "Planted trees, one each"},
-        {"name": "transfers", "description": "Tokens on their way"},
-        {"name": "trusts", "description": "Who may act for whom, and send without asking"},
-        {"name": "coins", "description": "Coins in wallets"},
-        {"name": "lockers", "description": "Coins in lockers on 25 servers; each call begins a task"},
-        {"name": "tasks", "description": "What became of it"},
-        {"name": "lockers at once", "description": "The same, answered when it is done"},
+        {"name": "authentication", "description": "Get a bearer token."},
+        {"name": "wallets", "description": "Holders of tokens and coins."},
+        {"name": "tokens", "description": "Planted trees, one each."},
+        {"name": "transfers", "description": "Move tokens from one wallet to another."},
+        {"name": "trusts", "description": "Let a wallet send without asking, or control another."},
+        {"name": "events", "description": "What happened to wallets, in order."},
+        {"name": "coins", "description": "Coins in wallets: balances, imports, transfers, checks and repairs."},
+        {"name": "exports", "description": "Coins in files for their owners."},
+        {"name": "lockers", "description": "Coins in lockers on 25 servers. Each put, peek and take is a task."},
+        {"name": "tasks", "description": "The state and result of tasks, and what they did with each coin."},
+        {"name": "lockers at once", "description": "Puts, peeks and takes that are answered when they have ended."},
     ],
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["config.api.openapi.one_path_each"],
-    "POSTPROCESSING_HOOKS": ["config.api.openapi.with_needed_bodies", "config.api.openapi.with_shared_parts"],
+    "POSTPROCESSING_HOOKS": [
+        "config.api.openapi.with_needed_bodies",
+        "config.api.openapi.with_shared_parts",
+        "config.api.openapi.with_servers",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Otherwise the page sends the document to an external validator.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": -1},
 }
 
-# Generated clients read the server's URL here.
-if PUBLIC_URL:
-    SPECTACULAR_SETTINGS["SERVERS"] = [{"url": PUBLIC_URL}]
+# The first one is that of generated clients. A relative URL is that of the server that sent the document.
+SPECTACULAR_SETTINGS["SERVERS"] = [
+    {"url": PUBLIC_URL or "/", "description": "All paths. Those of the Treetracker API as its first version."},
+    {"url": f"{PUBLIC_URL}/wallet", "description": "The paths of the Treetracker API, as its first version."},
+    {"url": f"{PUBLIC_URL}/wallet/v2", "description": "The paths of the Treetracker API, as its later version."},
+]
 
 VAULT_KEY = env.vault_key.get_secret_value()
 VAULT_OLD_KEYS = [key.get_secret_value() for key in env.vault_old_keys]

@@ -14,6 +14,7 @@ from config.api.openapi import document
 from tests.api.caller import PASSWORD, Caller, answer, refusal
 from tests.api.endpoints import endpoints
 from tests.api.web_server import web_server
+from tests.support.api_description import api_description
 from tests.support.requests_over_sockets import answered, chunked
 from transfers.models import Transfer
 from transfers.operations import issue_tokens
@@ -68,7 +69,7 @@ MARKED: dict[str, Sending] = {
 
 def doors(wallet: Wallet) -> list[tuple[str, str, str, bytes]]:
     """Return method, path, media type and body of each; all is valid but for one field more, called "unread"."""
-    found, described = [], document()["paths"]
+    found, described = [], api_description()["paths"]
     for method, path, _ in endpoints(get_resolver()):
         body = described.get(path, {}).get(method.lower(), {}).get("requestBody")
         if body is None:

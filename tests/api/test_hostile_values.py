@@ -15,11 +15,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from config.dev.embedded import ROOT
 from tests.api.caller import PASSWORD, Caller
+from tests.support.api_description import api_description
 from tests.support.ledger_world import world
 
-DOCUMENT: Final = json.loads((ROOT / "docs" / "openapi.json").read_text())
+DOCUMENT: Final = api_description()
 
 # As they are written in a body.
 JSON_TEXTS: Final = (

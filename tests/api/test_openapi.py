@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jsonschema
 import pytest
@@ -14,6 +14,8 @@ from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
 
 from config.api.error_codes import BY_CLASS
+from config.api.json_schemas import Named
+from config.api.validation import Shape
 from tests.api.caller import Caller, answer
 from tests.api.endpoints import endpoints
 from wallets.errors import DomainError
@@ -82,6 +84,173 @@ def test_every_operation_has_a_name_a_summary_and_examples_of_every_answer(docum
             assert media_type == "multipart/form-data" or content["examples"], name
 
 
+# Generated clients have functions of these names: an id never changes.
+OPERATIONS: Final = {
+    "auth.login": "POST /auth",
+    "coin_wallets.balance": "GET /api/wallets/balance",
+    "coin_wallets.create": "POST /api/v1/wallets",
+    "coin_wallets.get": "GET /api/v1/wallets/{name}",
+    "coin_wallets.list": "GET /api/v1/wallets",
+    "coin_wallets.statement": "GET /api/v1/wallets/{name}/statement",
+    "coins.break": "POST /api/v1/break",
+    "coins.check": "POST /api/v1/health",
+    "coins.find": "POST /api/v1/find",
+    "coins.fix": "POST /api/v1/fix",
+    "coins.import": "POST /api/v1/import",
+    "coins.transfer": "POST /api/v1/transfer",
+    "events.list": "GET /events",
+    "exports.confirm": "POST /api/v1/exports/{export_id}/confirm",
+    "exports.create": "POST /api/v1/export",
+    "exports.file": "GET /api/v1/exports/{export_id}/file",
+    "exports.get": "GET /api/v1/exports/{export_id}",
+    "exports.list": "GET /api/v1/exports",
+    "exports.recall": "POST /api/v1/exports/{export_id}/recall",
+    "lockers.code": "POST /api/v1/lockers/{locker_id}/code",
+    "lockers.list": "GET /api/v1/lockers",
+    "lockers.peek": "POST /api/v1/locker/peek",
+    "lockers.peek_and_wait": "POST /api/transactions/locker/peek",
+    "lockers.peek_and_wait_by_query": "GET /api/transactions/locker/peek",
+    "lockers.peek_by_path": "GET /api/v1/locker/{code}",
+    "lockers.put": "POST /api/v1/locker",
+    "lockers.put_and_wait": "POST /api/transactions/locker/upload",
+    "lockers.put_one_and_wait": "POST /api/transactions/locker/put-one-coin",
+    "lockers.take": "POST /api/v1/locker/take",
+    "lockers.take_and_wait": "POST /api/transactions/locker/download",
+    "lockers.take_by_path": "POST /api/v1/locker/{code}",
+    "receipts.get": "GET /api/v1/receipts/{receipt_id}",
+    "receipts.get_of_wallet": "GET /api/v1/transactions/{name}/{receipt_id}",
+    "servers.echo": "GET /api/v1/echo",
+    "tasks.get": "GET /api/v1/task/{task_id}",
+    "tasks.get_system": "GET /api/system/tasks",
+    "tokens.get": "GET /tokens/{token_id}",
+    "tokens.list": "GET /tokens",
+    "tokens.movements": "GET /tokens/{token_id}/transactions",
+    "transfers.accept": "POST /transfers/{transfer_id}/accept",
+    "transfers.cancel": "DELETE /transfers/{transfer_id}",
+    "transfers.create": "POST /transfers",
+    "transfers.create_batch": "POST /wallets/batch-transfer",
+    "transfers.decline": "POST /transfers/{transfer_id}/decline",
+    "transfers.fulfill": "POST /transfers/{transfer_id}/fulfill",
+    "transfers.get": "GET /transfers/{transfer_id}",
+    "transfers.list": "GET /transfers",
+    "transfers.pending": "GET /wallets/{wallet_id}/pending-transfers",
+    "transfers.tokens": "GET /transfers/{transfer_id}/tokens",
+    "trusts.accept": "POST /trust_relationships/{trust_relationship_id}/accept",
+    "trusts.cancel": "DELETE /trust_relationships/{trust_relationship_id}",
+    "trusts.create": "POST /trust_relationships",
+    "trusts.decline": "POST /trust_relationships/{trust_relationship_id}/decline",
+    "trusts.dismiss_manager": "POST /wallets/{wallet_id}/dismiss",
+    "trusts.get": "GET /trust_relationships/{trust_relationship_id}",
+    "trusts.list": "GET /trust_relationships",
+    "trusts.list_of_wallet": "GET /wallets/{wallet_id}/trust_relationships",
+    "wallets.create": "POST /wallets",
+    "wallets.create_batch": "POST /wallets/batch-create-wallet",
+    "wallets.get": "GET /wallets/{wallet_id}",
+    "wallets.list": "GET /wallets",
+    "wallets.update": "PATCH /wallets/{wallet_id}",
+}
+
+
+def test_each_operation_keeps_the_id_that_its_view_declares(document: Any) -> None:
+    described = {operation["operationId"]: name for name, operation in operations(document)}
+    declared = [action.operation for *_, action in endpoints(get_resolver())]
+
+    assert described == OPERATIONS
+    assert sorted(declared) == sorted(OPERATIONS)
+    # What generators make of them is unique as well.
+    assert len({re.sub(r"\W", "_", each) for each in OPERATIONS}) == len(OPERATIONS)
+
+
+CREDENTIALS: Final = {
+    frozenset({"apiKey"}): "the API key alone.",
+    frozenset({"apiKey", "bearer"}): "the API key and a bearer token.",
+    frozenset({"bearer"}): "a bearer token.",
+}
+
+
+def test_each_operation_says_in_words_of_its_own_who_may_call_it_and_what_happens(document: Any) -> None:
+    texts = {}
+    for name, operation in operations(document):
+        text, _, rest = operation["description"].partition("\n\nCredentials: ")
+        texts[name] = text
+        assert len(text) > 40, name
+        [asked] = operation["security"]
+        assert rest.partition("\n")[0] == CREDENTIALS[frozenset(asked)], name
+    assert len(set(texts.values())) == len(texts)
+
+
+def test_no_text_speaks_of_where_the_api_comes_from(document: Any) -> None:
+    words = {word.lower() for word in re.findall(r"[A-Za-z]+", json.dumps(document))}
+
+    assert words & {"seed", "seeds", "peer"} == set()
+    assert "other product" not in json.dumps(document)
+
+
+def test_each_schema_has_a_name_and_each_field_of_it_words(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    bare, nested = [], []
+
+    def look(part: Any, where: str) -> None:
+        if isinstance(part, dict):
+            if "properties" in part:
+                nested.append(where)
+            for name, each in part.items():
+                look(each, f"{where}.{name}")
+        elif isinstance(part, list):
+            for each in part:
+                look(each, where)
+
+    for name, schema in schemas.items():
+        assert schema["description"], name
+        for field, each in schema.get("properties", {}).items():
+            # A component that stands for itself brings its own words.
+            if not (each.get("description") or (set(each) == {"$ref"})):
+                bare.append(f"{name}.{field}")
+            look(each, f"{name}.{field}")
+        for value in schema.get("enum", []):
+            assert f"* `{value}`: " in schema["description"], name
+    look(document["paths"], "paths")
+    look(document["components"]["responses"], "responses")
+
+    assert bare == []
+    assert nested == []
+    assert {
+        "Transfer", "Wallet", "Token", "Trust", "Movement", "Event", "Coin", "LockerTask", "Receipt", "Locker", "Error",
+        "TransferPage", "WalletPage", "TokenPage", "TrustPage", "MovementPage", "EventPage", "LockerPage", "ExportPage",
+    } <= set(schemas)  # fmt: skip
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert used == set(schemas)
+
+
+def test_parameters_tags_and_credentials_have_words(document: Any) -> None:
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], f"{name} {parameter['name']}"
+    used = [tag for _, operation in operations(document) for tag in operation["tags"]]
+    tags = [each["name"] for each in document["tags"]]
+    assert set(tags) == set(used)
+    assert tags[:4] == ["authentication", "wallets", "tokens", "transfers"]
+    assert all(each["description"] for each in document["tags"])
+    assert all(each["description"] for each in document["components"]["securitySchemes"].values())
+
+
+def test_the_servers_are_those_at_which_the_paths_are_served(document: Any, alice: Caller) -> None:
+    assert [each["url"] for each in document["servers"]] == ["/", "/wallet", "/wallet/v2"]
+    for name, operation in operations(document):
+        assert ("servers" in operation) == ("/api/" in name), name
+        assert operation.get("servers", document["servers"][:1]) == document["servers"][:1]
+    for server in document["servers"]:
+        assert alice.get(f"{server['url'].rstrip('/')}/wallets?limit=1").status_code == 200
+    assert alice.get("/wallet/api/v1/wallets").status_code == 404
+
+
+def test_a_component_without_words_for_a_field_is_refused() -> None:
+    with pytest.raises(LookupError, match="Pair differs from its words in right"):
+        Named("Pair", "Two numbers.", {"left": 1, "right": 2}, words={"left": "One."})
+    with pytest.raises(LookupError, match="Pair differs from its words in middle"):
+        Named("Pair", "A number.", Shape({}), words={"middle": "None."})
+
+
 def test_what_endpoints_share_is_named_after_what_it_says(document: Any) -> None:
     names = list(document["components"]["responses"])
 
@@ -130,8 +299,7 @@ def test_every_refusal_of_the_domain_is_described_at_some_endpoint() -> None:
 
 
 def test_an_answer_is_what_the_document_says(document: Any, alice: Caller) -> None:
-    response = resolved(document, document["paths"]["/wallets"]["get"]["responses"]["200"])
-    wallet = response["content"]["application/json"]["schema"]["properties"]["wallets"]["items"]
+    wallet = document["components"]["schemas"]["ListedWallet"]
 
     _, body = answer(alice.get("/wallets?limit=1"))
 

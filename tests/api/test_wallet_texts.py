@@ -18,6 +18,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.environment import ROOT
 from tests.api.caller import Caller, logged_in
+from tests.support.api_description import api_description
 from tests.support.databases import shared_rows
 from tests.support.object_matrix import coin_file
 from trusts import operations as trusts
@@ -38,7 +39,7 @@ NOT_NAMING = {
     "order_by", "created_at_start_date", "created_at_end_date", "before", "after",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
-DESCRIPTION: dict[str, Any] = json.loads((Path(ROOT) / "docs/openapi.json").read_text())
+DESCRIPTION = api_description()
 
 
 class Door(NamedTuple):
@@ -51,8 +52,6 @@ class Door(NamedTuple):
 
 def texts(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Give the names of all fields that take any text."""
-    if "$ref" in schema:
-        schema = DESCRIPTION["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     for kind in ("oneOf", "anyOf", "allOf"):
         for each in schema.get(kind, []):
             yield from texts(each, prefix)

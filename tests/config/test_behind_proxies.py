@@ -343,7 +343,8 @@ def test_everything_works_under_a_prefix(prefixed: str, alice: Caller, sent: str
     assert refused == [401, 401]
     assert page.json()["wallets"]
     assert issued == [200, 405, 200, 503]
-    assert described["servers"] == [{"url": "http://localhost/coppice"}]
+    address = "http://localhost/coppice"
+    assert [each["url"] for each in described["servers"]] == [address, f"{address}/wallet", f"{address}/wallet/v2"]
     assert "/wallets" in described["paths"]
     assert script is not None
     assert all(url.startswith("/coppice/") for url in linked)

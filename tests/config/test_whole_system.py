@@ -29,8 +29,9 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from config.dev.embedded import ROOT, read_running
+from config.dev.embedded import read_running
 from tests.config.conftest import bare_environment_of, left_behind, manage, processes_of, state_of_a_system
+from tests.support.api_description import api_description
 from tests.support.launcher import read_until, up
 
 # As long as the whole system needs on a busy machine.
@@ -44,7 +45,7 @@ CANARY: Final = WORD + string.ascii_letters + string.digits + "".join(f"{mark}{W
 PASSWORDS: Final = [
     "".join(f"{mark}{WORD}" for mark in MARKS[start : start + 4]) for start in range(0, len(MARKS), 4)
 ] + [WORD + string.ascii_letters[start : start + 26] for start in (0, 26)]
-DOCUMENT: Final = json.loads((ROOT / "docs" / "openapi.json").read_text())
+DOCUMENT: Final = api_description()
 HEADERS: Final = (
     "Authorization", "Treetracker-Api-Key", "Idempotency-Key", "X-Request-Id", "Host", "Referer", "Origin",
     "User-Agent", "Cookie",

@@ -11,7 +11,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
-from config.environment import ROOT
 from lockers import queries, reports, tasks, wrong_code_limits
 from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
@@ -24,6 +23,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
+from tests.support.api_description import api_description
 from tests.support.locker_requests import CODE, ended, give, refused, work
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -355,8 +355,7 @@ def test_the_polling_loop_of_seed_000_ends_when_the_put_was_refused(alice: Calle
 
 
 def test_every_described_error_below_api_ends_a_polling_loop() -> None:
-    described = json.loads((ROOT / "docs/openapi.json").read_text())
-    common = described["components"]["responses"]
+    described = api_description()
     examples = [
         example["value"]
         for path, methods in described["paths"].items()
@@ -364,7 +363,6 @@ def test_every_described_error_below_api_ends_a_polling_loop() -> None:
         for operation in methods.values()
         for status, response in operation["responses"].items()
         if status >= "400"
-        for response in [common[response["$ref"].rpartition("/")[2]] if "$ref" in response else response]
         for example in response["content"]["application/json"]["examples"].values()
     ]
 

@@ -15,7 +15,7 @@ from lockers import errors
 from lockers.operations import new_task
 from wallets import errors as wallet_errors
 
-describe: Final = partial(openapi.describe, is_locker=True)
+describe: Final = partial(openapi.describe, access=openapi.Access.BEARER)
 # Errors of endpoints that name a wallet, send a code, or select coins.
 WALLET_ERRORS: Final = [
     wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),

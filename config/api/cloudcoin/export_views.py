@@ -22,8 +22,10 @@ from config.api.cloudcoin.base import (
     describe,
     list_position,
 )
-from config.api.cloudcoin.fields import NAME, TAG, Amount, coins, seconds
+from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, coins, seconds
 from config.api.errors import Invalid
+from config.api.json_schemas import Named
+from config.api.openapi import Files, Takes
 from config.api.validation import Flag, Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import export
@@ -39,6 +41,18 @@ EXPORT: Final = Shape(
         "tag": TAG,
         "type": Text(choices=tuple(FileType)),
     }
+)
+_EXPORT_BODY: Final = Named(
+    "NewExport",
+    "Coins to be exported: either an `amount`, or all.",
+    EXPORT,
+    words={
+        "name": NAME_WORDS,
+        "amount": AMOUNT_WORDS,
+        "all": "True for all coins that can be spent.",
+        "tag": TAG_WORDS,
+        "type": "The type of the file.",
+    },
 )
 
 
@@ -87,17 +101,25 @@ class ExportViewSet(LockersViewSet):
     begins_tasks = frozenset({"create", "file", "recall"})
 
     @describe(
+        "exports.create",
         "Export coins to a file",
-        body=EXPORT,
-        body_examples={
-            "Amount": {"name": "alice", "amount": 20, "type": "bin", "tag": "backup"},
-            "Everything": {"name": "alice", "all": True, "type": "stack"},
-        },
-        answer=examples.EXPORTED,
+        answers=examples.EXPORTED,
+        takes=Takes(
+            body=_EXPORT_BODY,
+            examples={
+                "Amount": {"name": "alice", "amount": 20, "type": "bin", "tag": "backup"},
+                "Everything": {"name": "alice", "all": True, "type": "stack"},
+            },
+        ),
         refusals=[*WALLET_ERRORS, *COIN_ERRORS, Invalid('Either "amount" is required, or "all" must be true')],
-        tag="coins",
+        tag="exports",
     )
     def create(self, request: Request) -> Response:
+        """
+        Exports coins of a wallet that the caller controls to a file. They leave its balance at once; the file is
+        fetched with `GET /api/v1/exports/{export_id}/file`, where the export has the id of the task. If a larger coin
+        must be broken first, the answer is `running`, and the task completes later.
+        """
         values = EXPORT.read_body(request.data)
         begun = export.start(
             actor=caller(request),
@@ -108,8 +130,15 @@ class ExportViewSet(LockersViewSet):
         )
         return Response(task_serializers.done(begun))
 
-    @describe("List exports", answer={"exports": [examples.EXPORT]}, query=PAGE, tag="coins")
+    @describe(
+        "exports.list",
+        "List exports",
+        answers=examples.EXPORT_PAGE,
+        takes=Takes(query=PAGE),
+        tag="exports",
+    )
     def list(self, request: Request) -> Response:
+        """Lists the exports of the caller's wallet and of those that it manages, the newest first."""
         page = pagination.read(request, scope="exports", default_limit=DEFAULT_LIMIT)
         rows = queries.exports_page(
             actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
@@ -122,20 +151,31 @@ class ExportViewSet(LockersViewSet):
         )
 
     @describe(
-        "Show an export", answer=examples.EXPORT, path=_EXPORT_PATH, refusals=[errors.ExportNotFound()], tag="coins"
+        "exports.get",
+        "Show an export",
+        answers=examples.EXPORT,
+        takes=Takes(path=_EXPORT_PATH),
+        refusals=[errors.ExportNotFound()],
+        tag="exports",
     )
     def retrieve(self, request: Request, export_id: str) -> Response:
+        """Returns an export of a wallet that the caller controls."""
         return Response(export_body(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id))))
 
     @describe(
+        "exports.file",
         "Fetch the file of an export",
-        answer=None,
-        answer_files=sorted(set(_MEDIA_TYPES.values())),
-        path=_EXPORT_PATH,
+        answers=Files(sorted(set(_MEDIA_TYPES.values()))),
+        takes=Takes(path=_EXPORT_PATH),
         refusals=[errors.ExportNotFound(), errors.ExportConfirmed(), errors.ExportReturned()],
-        tag="coins",
+        tag="exports",
     )
     def file(self, request: Request, export_id: str) -> HttpResponse:
+        """
+        Returns the file of an export of a wallet that the caller controls. Everyone who has it can import the coins. It
+        can be fetched again until its arrival is confirmed (410), or some of its coins were recalled or imported here
+        (409).
+        """
         made = export.fetch(actor=caller(request), export_id=_export_id(export_id))
         return HttpResponse(
             made.content,
@@ -144,25 +184,33 @@ class ExportViewSet(LockersViewSet):
         )
 
     @describe(
+        "exports.confirm",
         "Confirm that the file of an export arrived",
-        answer=examples.EXPORT,
-        path=_EXPORT_PATH,
+        answers=examples.EXPORT,
+        takes=Takes(path=_EXPORT_PATH, is_idempotent=True),
         refusals=[errors.ExportNotFound()],
-        is_idempotent=True,
-        tag="coins",
+        tag="exports",
     )
     def confirm(self, request: Request, export_id: str) -> Response:
+        """
+        Ends the fetching of the file of an export of a wallet that the caller controls. Confirmed again, nothing
+        changes.
+        """
         return Response(export_body(export.confirm(actor=caller(request), export_id=_export_id(export_id))))
 
     @describe(
+        "exports.recall",
         "Take the coins of an export back",
-        answer=examples.IMPORT_STARTED,
-        path=_EXPORT_PATH,
+        answers=examples.STARTED,
+        takes=Takes(path=_EXPORT_PATH, is_idempotent=True),
         refusals=[errors.ExportNotFound(), errors.ExportReturned(), TOO_MANY_TASKS],
-        is_idempotent=True,
-        tag="coins",
+        tag="exports",
     )
     def recall(self, request: Request, export_id: str) -> Response:
+        """
+        Begins a task that imports the coins of an export of a wallet that the caller controls again, from the secrets
+        that were kept; the file becomes worthless. Coins that another owner has imported stay theirs.
+        """
         begun = export.recall(actor=caller(request), export_id=_export_id(export_id))
         return Response(task_serializers.started(begun))
 

@@ -77,12 +77,24 @@ class Denomination:
     @property
     def schema(self) -> dict[str, Any]:
         texts = list(_COIN_VALUES.values())
-        return {"anyOf": [{"type": "string", "enum": texts}, {"type": "number", "enum": [float(one) for one in texts]}]}
+        # Bounds instead of an enumeration: generated clients have no enumerations of numbers.
+        number = {"type": "number", "minimum": float(texts[0]), "maximum": float(texts[-1])}
+        return {"anyOf": [number, {"type": "string", "pattern": "^(1|10{1,6}|0\\.0{0,7}1)$"}]}
 
 
 NAME: Final = Text(maximum=254)
 TAG: Final = Text(maximum=250, may_be_empty=True, required=False)
 CODE: Final = Text(maximum=1000)
+# What fields of these names mean in every body.
+NAME_WORDS: Final = (
+    "The name or the id of the wallet. `Default` is the caller's own, unless it controls one of that name."
+)
+TAG_WORDS: Final = "A text for the statement and the receipt."
+AMOUNT_WORDS: Final = "An amount in coins: a whole number, or a decimal text with up to eight decimals."
+CODE_WORDS: Final = "The code of the locker, as it was received."
+NEW_CODE_WORDS: Final = (
+    "The code of the new locker: 1 to 1,000 printable ASCII characters. Everyone who has it can take the coins."
+)
 
 
 def coins(units: int) -> int | float | str:

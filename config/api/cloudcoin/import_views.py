@@ -16,8 +16,10 @@ from config.api import error_codes as codes
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, task_serializers
 from config.api.cloudcoin.base import TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
-from config.api.cloudcoin.fields import NAME, TAG
+from config.api.cloudcoin.fields import NAME, NAME_WORDS, TAG, TAG_WORDS
 from config.api.errors import Invalid, RequestRefused
+from config.api.json_schemas import Named
+from config.api.openapi import Form, Takes
 from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
 from config.api.validation import ListOf, Shape, Text
 from lockers import errors
@@ -27,17 +29,18 @@ from lockers.operations import import_files
 _WHITE_SPACE: Final = re.compile(r"[ \t\r\n]+")
 # The output of `FileReader.readAsDataURL` in a browser.
 _DATA_URI: Final = re.compile(r"\Adata:[^,]{0,200};base64,", re.IGNORECASE)
+_ITEM: Final = Shape(
+    {
+        "type": Text(choices=("inline",), required=False),
+        "name": Text(maximum=255, required=False),
+        "data": Text(),
+    }
+)
 IMPORT: Final = Shape(
     {
         "name": NAME,
         "items": ListOf(
-            Shape(
-                {
-                    "type": Text(choices=("inline",), required=False),
-                    "name": Text(maximum=255, required=False),
-                    "data": Text(),
-                }
-            ),
+            _ITEM,
             minimum=1,
             maximum=1000,
         ),
@@ -45,6 +48,30 @@ IMPORT: Final = Shape(
     }
 )
 IMPORT_FORM: Final = Shape({"name": NAME, "tag": TAG})
+_IMPORT_BODY: Final = Named(
+    "NewImport",
+    "Files of coins, in base64.",
+    IMPORT,
+    words={
+        "name": NAME_WORDS,
+        "items": Named(
+            "ImportItem",
+            "A file of coins.",
+            _ITEM,
+            words={
+                "type": "`inline`, if it is sent.",
+                "name": "The name of the file.",
+                "data": "Its content in base64, with or without line breaks, or as a `data:` URI.",
+            },
+        ),
+        "tag": TAG_WORDS,
+    },
+)
+_IMPORT_FORM_BODY: Final = Form(
+    fields=Named("ImportForm", "Files of coins.", IMPORT_FORM, words={"name": NAME_WORDS, "tag": TAG_WORDS}),
+    file="file",
+    file_words="A file of coins. Further files may have any field names.",
+)
 
 
 def inline_files(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes]]:
@@ -88,13 +115,14 @@ class ImportViewSet(LockersViewSet):
         return super().initialize_request(request, *args, **kwargs)
 
     @describe(
+        "coins.import",
         "Import coin files",
-        body=IMPORT,
-        body_examples={
-            "Request": {"name": "alice", "items": [{"type": "inline", "name": "coins.bin", "data": "CQE…"}]}
-        },
-        form=IMPORT_FORM,
-        answer=examples.IMPORT_STARTED,
+        answers=examples.STARTED,
+        takes=Takes(
+            body=_IMPORT_BODY,
+            examples={"Request": {"name": "alice", "items": [{"type": "inline", "name": "coins.bin", "data": "CQE…"}]}},
+            form=_IMPORT_FORM_BODY,
+        ),
         refusals=[
             *WALLET_ERRORS,
             errors.NothingToImport("No coin was imported. The file is encrypted.", **examples.NOT_IMPORTED),
@@ -105,6 +133,11 @@ class ImportViewSet(LockersViewSet):
         tag="coins",
     )
     def create(self, request: Request) -> Response:
+        """
+        Begins a task that takes coins out of files into a wallet that the caller controls. The servers give the coins
+        new secrets, so that the files become worthless. Files are sent in JSON (base64) or as a multipart form, up to
+        20 MiB. If no file has a coin that can be imported, the call is refused with 422, and `files` says why.
+        """
         if int(request.META.get("CONTENT_LENGTH") or 0) > _LARGEST_IMPORT:
             raise RequestRefused(codes.BODY_TOO_LARGE, "Request entity too large")
         if request.FILES or not isinstance(request.data, dict) or "items" not in request.data:

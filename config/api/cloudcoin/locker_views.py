@@ -27,7 +27,21 @@ from config.api.cloudcoin.base import (
     describe,
     list_position,
 )
-from config.api.cloudcoin.fields import CODE, NAME, TAG, Amount, coins, seconds
+from config.api.cloudcoin.fields import (
+    AMOUNT_WORDS,
+    CODE,
+    CODE_WORDS,
+    NAME,
+    NAME_WORDS,
+    NEW_CODE_WORDS,
+    TAG,
+    TAG_WORDS,
+    Amount,
+    coins,
+    seconds,
+)
+from config.api.json_schemas import Named
+from config.api.openapi import Takes
 from config.api.validation import Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import peek, put, take
@@ -45,6 +59,27 @@ PUT: Final = Shape(
 TAKE: Final = Shape({"name": NAME, "tag": TAG})
 TAKE_WITH_CODE: Final = Shape({"name": NAME, "transmit_code": CODE, "tag": TAG})
 PEEK: Final = Shape({"transmit_code": CODE})
+_PUT_BODY: Final = Named(
+    "LockerPut",
+    "Coins to be put into a new locker.",
+    PUT,
+    words={
+        "name": NAME_WORDS,
+        "amount": AMOUNT_WORDS,
+        "tag": TAG_WORDS,
+        "transmit_code": f"{NEW_CODE_WORDS} Without it a code that cannot be guessed is made.",
+    },
+)
+_TAKE_BODY: Final = Named(
+    "LockerTake", "The wallet that gets the coins.", TAKE, words={"name": NAME_WORDS, "tag": TAG_WORDS}
+)
+_TAKE_WITH_CODE_BODY: Final = Named(
+    "LockerTakeWithCode",
+    "The locker to be emptied, and the wallet that gets its coins.",
+    TAKE_WITH_CODE,
+    words={"name": NAME_WORDS, "transmit_code": CODE_WORDS, "tag": TAG_WORDS},
+)
+_PEEK_BODY: Final = Named("LockerPeek", "The locker to look into.", PEEK, words={"transmit_code": CODE_WORDS})
 
 
 def locker(each: LockerContents) -> dict[str, Any]:
@@ -71,8 +106,18 @@ class LockerViewSet(LockersViewSet):
 
     begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
 
-    @describe("List lockers", answer={"lockers": [examples.LOCKER]}, query=PAGE, tag="lockers")
+    @describe(
+        "lockers.list",
+        "List lockers",
+        answers=examples.LOCKER_PAGE,
+        takes=Takes(query=PAGE),
+        tag="lockers",
+    )
     def list(self, request: Request) -> Response:
+        """
+        Lists the lockers that the caller's wallet, and those that it manages, have filled; the newest first. Codes are
+        not shown.
+        """
         page = pagination.read(request, scope="lockers", default_limit=DEFAULT_LIMIT)
         rows = queries.lockers_page(
             actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
@@ -85,14 +130,18 @@ class LockerViewSet(LockersViewSet):
         )
 
     @describe(
+        "lockers.put",
         "Put coins into a locker",
-        body=PUT,
-        body_examples={"Request": _PUT_EXAMPLE},
-        answer=examples.STARTED,
+        answers=examples.STARTED,
+        takes=Takes(body=_PUT_BODY, examples={"Request": _PUT_EXAMPLE}),
         refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE],
         tag="lockers",
     )
     def put_coins(self, request: Request) -> Response:
+        """
+        Begins a task that stores coins of a wallet that the caller controls in a new locker. They are reserved at once,
+        and leave the balance when 13 of the 25 servers have stored them. The task's `data` has the code of the locker.
+        """
         values = PUT.read_body(request.data)
         begun = put.start(
             actor=caller(request),
@@ -104,67 +153,88 @@ class LockerViewSet(LockersViewSet):
         return Response(task_serializers.started(begun))
 
     @describe(
-        "Tell the transmit code of a filled locker",
-        answer={"transmit_code": examples.CODE},
-        path={"locker_id": Guid()},
+        "lockers.code",
+        "Tell the code of a filled locker",
+        answers=examples.LOCKER_CODE,
+        takes=Takes(path={"locker_id": Guid()}, is_idempotent=True),
         refusals=[errors.LockerNotFound(), errors.LockerNotFilled("emptied")],
-        is_idempotent=True,
         tag="lockers",
     )
     def code(self, request: Request, locker_id: str) -> Response:
+        """
+        Returns the code of a locker in the state `filled` that a wallet which the caller controls has filled. In any
+        other state it is refused with 409. It is a POST, so that no cache or history stores the answer.
+        """
         parsed: UUID | None = names.parse_uuid(locker_id)
         if parsed is None:
             raise errors.LockerNotFound
         return Response({"transmit_code": queries.locker_code(actor=caller(request), locker_id=parsed)})
 
     @describe(
-        "Begin to look into a locker",
-        answer=examples.STARTED,
-        path=_CODE_PATH,
+        "lockers.peek_by_path",
+        "Look into a locker, its code in the path",
+        answers=examples.STARTED,
+        takes=Takes(path=_CODE_PATH),
         refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek(self, request: Request, code: str) -> Response:
+        """
+        Begins a task that lists the coins in a locker. Any wallet with the code may call it. The code becomes a part of
+        a URL, which histories and logs of other programs may store: prefer `POST /api/v1/locker/peek`.
+        """
         fields.CODE.read("code", code)
         return Response(
             task_serializers.started(peek.start(actor=caller(request), code=code, address=address_of(request)))
         )
 
     @describe(
-        "Begin to look into a locker, its code in the body",
-        body=PEEK,
-        body_examples={"Request": {"transmit_code": examples.CODE}},
-        answer=examples.STARTED,
+        "lockers.peek",
+        "Look into a locker",
+        answers=examples.STARTED,
+        takes=Takes(body=_PEEK_BODY, examples={"Request": {"transmit_code": examples.CODE}}),
         refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def peek_with_body(self, request: Request) -> Response:
+        """
+        Begins a task that lists the coins in a locker; nothing is taken. Any wallet with the code may call it. Too many
+        wrong codes of a wallet or an address are refused with 429.
+        """
         values = PEEK.read_body(request.data)
         begun = peek.start(actor=caller(request), code=values["transmit_code"], address=address_of(request))
         return Response(task_serializers.started(begun))
 
     @describe(
-        "Take the coins out of a locker",
-        body=TAKE,
-        body_examples={"Request": {"name": "bob", "tag": "from Alice"}},
-        answer=examples.STARTED,
-        path=_CODE_PATH,
+        "lockers.take_by_path",
+        "Take the coins out of a locker, its code in the path",
+        answers=examples.STARTED,
+        takes=Takes(body=_TAKE_BODY, examples={"Request": {"name": "bob", "tag": "from Alice"}}, path=_CODE_PATH),
         refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def take(self, request: Request, code: str) -> Response:
+        """
+        Begins a task that moves all coins of a locker into a wallet that the caller controls. Everyone with the code
+        may take them. The code becomes a part of a URL, which histories and logs of other programs may store: prefer
+        `POST /api/v1/locker/take`.
+        """
         values = TAKE.read_body(request.data)
         return self._take(request, {**values, "transmit_code": fields.CODE.read("code", code)})
 
     @describe(
-        "Take the coins out of a locker, its code in the body",
-        body=TAKE_WITH_CODE,
-        body_examples={"Request": _TAKE_EXAMPLE},
-        answer=examples.STARTED,
+        "lockers.take",
+        "Take the coins out of a locker",
+        answers=examples.STARTED,
+        takes=Takes(body=_TAKE_WITH_CODE_BODY, examples={"Request": _TAKE_EXAMPLE}),
         refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
     def take_with_body(self, request: Request) -> Response:
+        """
+        Begins a task that moves all coins of a locker into a wallet that the caller controls. Everyone with the code
+        may take them, and the first one gets them. Too many wrong codes of a wallet or an address are refused with 429.
+        """
         return self._take(request, TAKE_WITH_CODE.read_body(request.data))
 
     def _take(self, request: Request, values: dict[str, Any]) -> Response:

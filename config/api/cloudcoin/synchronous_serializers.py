@@ -5,9 +5,21 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from config.api.cloudcoin.fields import CODE, TAG, Amount, Denomination, coins, denominations
+from config.api.cloudcoin.fields import (
+    AMOUNT_WORDS,
+    CODE,
+    CODE_WORDS,
+    NEW_CODE_WORDS,
+    TAG,
+    TAG_WORDS,
+    Amount,
+    Denomination,
+    coins,
+    denominations,
+)
 from config.api.cloudcoin.task_serializers import DOING, data_of
 from config.api.errors import Invalid
+from config.api.json_schemas import Named
 from config.api.validation import Shape, Text
 from lockers.queries import Contents, TaskView
 from lockers.raida.statuses import RAIDA_COUNT
@@ -31,6 +43,41 @@ TASK_QUERY: Final = {"id": Text(required=False), "task_id": Text(required=False)
 TASK_SHAPE: Final = Shape(TASK_QUERY)
 WALLET_SHAPE: Final = Shape(WALLET_QUERY)
 DOWNLOAD: Final = Shape({**WALLET_QUERY, "locker_key": CODE, "memo": TAG})
+_DENOMINATION_WORDS: Final = "The value of the coin: a power of ten from 0.00000001 to 1000000, as a number or a text."
+_WALLET_WORDS: Final = {
+    "wallet": "The name or the id of the wallet; by default the caller's.",
+    "wallet_path": "Another name for `wallet`. Only one of the two may be sent.",
+}
+PEEK_BODY: Final = Named("PeekRequest", "The locker to look into.", PEEK_WITH_KEY, words={"locker_key": CODE_WORDS})
+UPLOAD_BODY: Final = Named(
+    "UploadRequest",
+    "Coins to be put into a locker: either an `amount`, or one coin of a `denomination`.",
+    UPLOAD,
+    words={
+        **_WALLET_WORDS,
+        "locker_key": NEW_CODE_WORDS,
+        "amount": AMOUNT_WORDS,
+        "denomination": _DENOMINATION_WORDS,
+        "memo": TAG_WORDS,
+    },
+)
+PUT_ONE_BODY: Final = Named(
+    "PutOneRequest",
+    "A coin to be put into a locker.",
+    PUT_ONE,
+    words={
+        **_WALLET_WORDS,
+        "locker_key": NEW_CODE_WORDS,
+        "denomination": _DENOMINATION_WORDS,
+        "memo": TAG_WORDS,
+    },
+)
+DOWNLOAD_BODY: Final = Named(
+    "DownloadRequest",
+    "The locker to be emptied, and the wallet that gets its coins.",
+    DOWNLOAD,
+    words={**_WALLET_WORDS, "locker_key": CODE_WORDS, "memo": TAG_WORDS},
+)
 _STATUSES: Final = {TaskState.RUNNING: "running", TaskState.COMPLETED: "success", TaskState.ERROR: "failed"}
 
 

@@ -27,6 +27,7 @@ from config.api.cloudcoin.base import (
     describe,
 )
 from config.api.errors import Invalid
+from config.api.openapi import Takes
 from config.api.pools import Pool, answered_on
 from lockers import errors, queries
 from lockers.operations import put, show_task, take
@@ -120,13 +121,18 @@ class SynchronousViewSet(LockersViewSet):
 
     @answered_on(Pool.WAITING)
     @describe(
-        "Look into a locker and wait",
-        query={"locker_key": fields.CODE},
-        answer=examples.PEEKED,
+        "lockers.peek_and_wait_by_query",
+        "Look into a locker and wait, its code in the query",
+        answers=examples.PEEKED,
+        takes=Takes(query={"locker_key": fields.CODE}),
         refusals=[errors.MissingParameter("locker_key"), *_PEEK_ERRORS],
         tag="lockers at once",
     )
     def peek(self, request: Request) -> Response:
+        """
+        As `POST` at this path. The code becomes a part of a URL, which histories and logs of other programs may store:
+        prefer the `POST`.
+        """
         if not any(request.query_params.getlist("locker_key")):
             raise errors.MissingParameter("locker_key")
         locker_key = synchronous_serializers.PEEK_WITH_KEY.read_query(request.query_params)["locker_key"]
@@ -134,24 +140,32 @@ class SynchronousViewSet(LockersViewSet):
 
     @answered_on(Pool.WAITING)
     @describe(
-        "Look into a locker and wait, its code in the body",
-        body=synchronous_serializers.PEEK_WITH_KEY,
-        body_examples={"Request": {"locker_key": examples.CODE}},
-        answer=examples.PEEKED,
+        "lockers.peek_and_wait",
+        "Look into a locker and wait",
+        answers=examples.PEEKED,
+        takes=Takes(
+            body=synchronous_serializers.PEEK_BODY,
+            examples={"Request": {"locker_key": examples.CODE}},
+            is_idempotent=False,
+        ),
         refusals=_PEEK_ERRORS,
-        is_idempotent=False,
         tag="lockers at once",
     )
     def peek_with_body(self, request: Request) -> Response:
+        """
+        Lists the coins in a locker; nothing is taken. Any wallet with the code may call it. The call waits for the
+        servers. A code that opens no locker is 500, with what the servers said. Too many wrong codes of a wallet or an
+        address are refused with 429.
+        """
         locker_key = synchronous_serializers.PEEK_WITH_KEY.read_body(request.data)["locker_key"]
         return Response(synchronous_serializers.peeked(_look(request, locker_key), locker_key))
 
     @answered_on(Pool.WAITING)
     @describe(
+        "lockers.put_and_wait",
         "Put coins into a locker and wait",
-        body=synchronous_serializers.UPLOAD,
-        body_examples={"Request": _UPLOAD_EXAMPLE},
-        answer=examples.UPLOADED,
+        answers=examples.UPLOADED,
+        takes=Takes(body=synchronous_serializers.UPLOAD_BODY, examples={"Request": _UPLOAD_EXAMPLE}),
         refusals=[
             *WALLET_ERRORS,
             *COIN_ERRORS,
@@ -165,6 +179,11 @@ class SynchronousViewSet(LockersViewSet):
         tag="lockers at once",
     )
     def upload(self, request: Request) -> Response:
+        """
+        Stores coins of a wallet that the caller controls in a new locker, and waits up to 25 seconds for it: an
+        `amount`, or one coin of a `denomination`. If the task is still running then, the answer says so, and `GET
+        /api/v1/task/{task_id}` has its end. A put that failed is 500, with what the servers said.
+        """
         values = synchronous_serializers.UPLOAD.read_body(request.data)
         asked = {**_asked(request, values), "transmit_code": values["locker_key"]}
         if synchronous_serializers.only_one(values, "amount", "denomination") == "amount":
@@ -175,10 +194,10 @@ class SynchronousViewSet(LockersViewSet):
 
     @answered_on(Pool.WAITING)
     @describe(
+        "lockers.put_one_and_wait",
         "Put one coin into a locker and wait",
-        body=synchronous_serializers.PUT_ONE,
-        body_examples={"Request": _PUT_ONE_EXAMPLE},
-        answer=examples.UPLOADED_ONE,
+        answers=examples.UPLOADED_ONE,
+        takes=Takes(body=synchronous_serializers.PUT_ONE_BODY, examples={"Request": _PUT_ONE_EXAMPLE}),
         refusals=[
             *WALLET_ERRORS,
             COIN_ERRORS[0],
@@ -192,6 +211,10 @@ class SynchronousViewSet(LockersViewSet):
         tag="lockers at once",
     )
     def put_one_coin(self, request: Request) -> Response:
+        """
+        Stores one coin of a wallet that the caller controls in a new locker, and waits up to 25 seconds for it, as
+        `POST /api/transactions/locker/upload` does.
+        """
         values = synchronous_serializers.PUT_ONE.read_body(request.data)
         begun = put.start_one_coin(
             **_asked(request, values), denomination=values["denomination"], transmit_code=values["locker_key"]
@@ -200,10 +223,10 @@ class SynchronousViewSet(LockersViewSet):
 
     @answered_on(Pool.WAITING)
     @describe(
+        "lockers.take_and_wait",
         "Take the coins out of a locker and wait",
-        body=synchronous_serializers.DOWNLOAD,
-        body_examples={"Request": _DOWNLOAD_EXAMPLE},
-        answer=examples.DOWNLOADED,
+        answers=examples.DOWNLOADED,
+        takes=Takes(body=synchronous_serializers.DOWNLOAD_BODY, examples={"Request": _DOWNLOAD_EXAMPLE}),
         refusals=[
             *WALLET_ERRORS,
             *CODE_ERRORS,
@@ -215,18 +238,28 @@ class SynchronousViewSet(LockersViewSet):
         tag="lockers at once",
     )
     def download(self, request: Request) -> Response:
+        """
+        Moves all coins of a locker into a wallet that the caller controls, and waits up to 25 seconds for it. Everyone
+        with the code may take them. If the task is still running then, the answer says so, and `GET
+        /api/v1/task/{task_id}` has its end. A code that opens no locker is 500, with what the servers said.
+        """
         values = synchronous_serializers.DOWNLOAD.read_body(request.data)
         begun = take.start(**_asked(request, values), code=values["locker_key"], address=address_of(request))
         return Response(_downloaded(caller(request), begun.task.pk, values["locker_key"], "", WAIT))
 
     @describe(
-        "Show a task in the words of the other product",
-        query=synchronous_serializers.TASK_QUERY,
-        answer=examples.CORE_TASK,
+        "tasks.get_system",
+        "Show a task in the form of `/api/system`",
+        answers=examples.CORE_TASK,
+        takes=Takes(query=synchronous_serializers.TASK_QUERY),
         refusals=[errors.TaskNotFound(), Invalid('Exactly one of "id" and "task_id" is required')],
         tag="tasks",
     )
     def task(self, request: Request) -> Response:
+        """
+        Returns a task of a wallet that the caller controls, by `id` or `task_id`, with other field names than
+        `GET /api/v1/task/{task_id}`.
+        """
         values = synchronous_serializers.TASK_SHAPE.read_query(request.query_params)
         parsed: UUID | None = names.parse_uuid(values[synchronous_serializers.only_one(values, "id", "task_id")])
         if parsed is None:
@@ -234,13 +267,15 @@ class SynchronousViewSet(LockersViewSet):
         return Response(synchronous_serializers.core_task(show_task.show(actor=caller(request), task_id=parsed)))
 
     @describe(
+        "coin_wallets.balance",
         "Show the balance of a wallet",
-        query=synchronous_serializers.WALLET_QUERY,
-        answer=examples.BALANCE,
+        answers=examples.BALANCE,
+        takes=Takes(query=synchronous_serializers.WALLET_QUERY),
         refusals=[*WALLET_ERRORS, _TWO_WALLETS],
         tag="coins",
     )
     def balance(self, request: Request) -> Response:
+        """Returns the number and the sum of the coins of a wallet that the caller controls; by default its own."""
         values = synchronous_serializers.WALLET_SHAPE.read_query(request.query_params)
         wallet = queries.wallet_of(
             actor=caller(request), name=synchronous_serializers.wallet_name(values, str(caller(request).pk))

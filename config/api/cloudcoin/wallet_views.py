@@ -10,6 +10,8 @@ from config.api.authentication import caller
 from config.api.cloudcoin import examples
 from config.api.cloudcoin.base import DEFAULT_LIMIT, PAGE, WALLET_ERRORS, LockersViewSet, describe
 from config.api.cloudcoin.fields import coins, denominations
+from config.api.json_schemas import Named
+from config.api.openapi import Takes
 from config.api.validation import Shape, Text
 from lockers import queries
 from lockers.models import StatementLine
@@ -24,6 +26,16 @@ NEW_WALLET: Final = Shape(
         "email": Text(maximum=0, may_be_empty=True, required=False),
         "password": Text(maximum=0, may_be_empty=True, required=False),
     }
+)
+_NEW_WALLET_BODY: Final = Named(
+    "NewCoinWallet",
+    "A wallet to be created.",
+    NEW_WALLET,
+    words={
+        "name": "Its name: 3 to 254 characters without white space, unique without regard to case.",
+        "email": "Empty, if it is sent.",
+        "password": "Empty, if it is sent.",
+    },
 )
 
 
@@ -69,16 +81,22 @@ _NEWEST: Final = 20
 class WalletViewSet(LockersViewSet):
     """Wallets and the coins in them."""
 
-    @describe("List the coins of one's wallets", answer={"wallets": [examples.WALLET]}, tag="coins")
+    @describe(
+        "coin_wallets.list",
+        "List the coins of wallets",
+        answers=examples.COIN_WALLETS,
+        tag="coins",
+    )
     def wallets(self, request: Request) -> Response:
+        """Returns the coins of the caller's wallet and of those that it manages."""
         found = queries.contents_of(wallet_list=queries.wallets_of(actor=caller(request)))
         return Response({"wallets": [wallet_body(each) for each in found]})
 
     @describe(
-        "Open a wallet for coins that the caller manages",
-        body=NEW_WALLET,
-        body_examples={"Request": {"name": "sapling"}},
-        answer=examples.WALLET,
+        "coin_wallets.create",
+        "Create a wallet for coins",
+        answers=examples.WALLET,
+        takes=Takes(body=_NEW_WALLET_BODY, examples={"Request": {"name": "sapling"}}),
         refusals=[
             WALLET_ERRORS[-1],
             wallet_errors.MisleadingWalletName(
@@ -90,32 +108,39 @@ class WalletViewSet(LockersViewSet):
         tag="coins",
     )
     def open_wallet(self, request: Request) -> Response:
+        """
+        Creates a wallet that the caller's wallet manages, as `POST /wallets` does: a wallet holds tokens and coins. Any
+        wallet may create wallets.
+        """
         values = NEW_WALLET.read_body(request.data)
         opened = trusts.open_managed_wallet(actor=caller(request), name=values["name"])
         return Response(wallet_body(queries.contents_of(wallet_list=[opened])[0]))
 
     @describe(
+        "coin_wallets.get",
         "Show the coins of a wallet",
-        answer=examples.WALLET_WITH_TRANSACTIONS,
-        path={"name": Text(maximum=254)},
+        answers=examples.WALLET,
+        takes=Takes(path={"name": Text(maximum=254)}),
         refusals=WALLET_ERRORS,
         tag="coins",
     )
     def wallet(self, request: Request, name: str) -> Response:
+        """Returns the coins of a wallet that the caller controls, and the newest lines of its statement."""
         wallet = queries.wallet_of(actor=caller(request), name=name)
         contents = queries.contents_of(wallet_list=[wallet])[0]
         newest = queries.statement_of(wallet=wallet, limit=_NEWEST)
         return Response(wallet_with_transactions(contents, newest))
 
     @describe(
+        "coin_wallets.statement",
         "Show the statement of a wallet",
-        answer=examples.STATEMENT,
-        path={"name": Text(maximum=254)},
-        query=PAGE,
+        answers=examples.STATEMENT,
+        takes=Takes(query=PAGE, path={"name": Text(maximum=254)}),
         refusals=WALLET_ERRORS,
         tag="coins",
     )
     def statement(self, request: Request, name: str) -> Response:
+        """Returns the changes of the balance of a wallet that the caller controls, the newest first."""
         wallet = queries.wallet_of(actor=caller(request), name=name)
         page = pagination.read(request, scope="statement", default_limit=DEFAULT_LIMIT, parameters=[wallet.pk])
         found = queries.statement_of(

@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
+from config.api.error_schemas import ROW_PROBLEM
 from config.api.errors import Invalid
-from config.api.json_schemas import Sometimes
+from config.api.json_schemas import Named, Sometimes
+from config.api.openapi import Form
 from config.api.validation import Field, Flag, Number, Shape, Text, shortened
 from transfers import bulk, errors, tables
 
@@ -30,16 +32,66 @@ _CREATION_COLUMNS: Final[Mapping[str, Field]] = {
 
 CREATION_QUERY: Final = {"dry_run": Flag(from_text=True, required=False)}
 
-CREATED_EXAMPLE: Final = {
-    "wallets_created": 2,
-    "wallets_already_exists": ["The wallet 'sapling' already exists"],
-    "wallet_other_failure_count": 1,
-    "extra_wallet_information_saved": 0,
-    "extraWalletInformationNotSaved": [],
-    "rows": Sometimes([{"line": 4, "column": "wallet_name", "message": "invalid wallet name:no body"}]),
-    "dry_run": Sometimes(True),
-}
+CREATED: Final = Named(
+    "BatchCreated",
+    "What became of the rows of a file of wallets.",
+    {
+        "wallets_created": 2,
+        "wallets_already_exists": ["The wallet 'sapling' already exists"],
+        "wallet_other_failure_count": 1,
+        "extra_wallet_information_saved": 0,
+        "extraWalletInformationNotSaved": Sometimes([]),
+        "extra_wallet_information_not_saved": Sometimes([]),
+        "rows": Sometimes([ROW_PROBLEM]),
+        "dry_run": Sometimes(True),
+    },
+    words={
+        "wallets_created": "The number of wallets that were created.",
+        "wallets_already_exists": "A sentence for each row whose wallet exists. The row was skipped.",
+        "wallet_other_failure_count": "The number of other rows that were skipped.",
+        "extra_wallet_information_saved": "The number of new wallets with an image.",
+        "extraWalletInformationNotSaved": "Always empty. Absent below `/wallet/v2`.",
+        "extra_wallet_information_not_saved": "Always empty. Below `/wallet/v2` alone.",
+        "rows": "The rows of `wallet_other_failure_count`; absent if there are none.",
+        "dry_run": "True if nothing was done; otherwise absent.",
+    },
+)
 TRANSFERRED: Final = {"message": "batch transfer successfull"}
+BATCH_TRANSFERRED: Final = Named(
+    "BatchTransferred",
+    "All rows of a file of transfers had their effect.",
+    TRANSFERRED,
+    words={"message": "A sentence that says so."},
+)
+_SENDER: Final = "The name or the id of the wallet whose tokens are sent"
+_DEFAULT: Final = "The number of tokens for rows without `token_transfer_amount_overwrite`. 0, and none sent, is none."
+_CSV: Final = (
+    f"A CSV file with up to {MAXIMUM_ROWS:,} rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs."
+    " Its header names the columns: "
+)
+CREATION_BODY: Final = Form(
+    fields=Named(
+        "BatchCreation",
+        "A file of wallets to be created.",
+        CREATION_FORM,
+        words={
+            "sender_wallet": f"{_SENDER}; required if any are.",
+            "token_transfer_amount_default": _DEFAULT,
+        },
+    ),
+    file="csv",
+    file_words=_CSV + ", ".join(f"`{name}`" for name in _CREATION_COLUMNS) + ". All but the first may be absent.",
+)
+TRANSFER_BODY: Final = Form(
+    fields=Named(
+        "BatchTransfer",
+        "A file of transfers.",
+        FORM,
+        words={"sender_wallet": f"{_SENDER}.", "token_transfer_amount_default": _DEFAULT},
+    ),
+    file="csv",
+    file_words=_CSV + ", ".join(f"`{name}`" for name in _COLUMNS) + ". All but the first may be absent.",
+)
 
 
 class Batch(NamedTuple):

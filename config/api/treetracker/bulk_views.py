@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from config.api import error_codes as codes
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
-from config.api.openapi import Refusal, describe
+from config.api.openapi import Refusal, Takes, describe
 from config.api.parsers import FormParser, form_of
 from config.api.treetracker import bulk_serializers, v2
 from config.api.views import ApiViewSet
@@ -38,32 +38,29 @@ class BatchViewSet(ApiViewSet):
     parser_classes = [FormParser]
 
     @describe(
+        "wallets.create_batch",
         "Create wallets from a file",
-        query=bulk_serializers.CREATION_QUERY,
-        form=bulk_serializers.CREATION_FORM,
-        file="csv",
-        answer=bulk_serializers.CREATED_EXAMPLE,
+        answers={200: bulk_serializers.CREATED, 201: bulk_serializers.CREATED},
+        takes=Takes(form=bulk_serializers.CREATION_BODY, query=bulk_serializers.CREATION_QUERY, is_idempotent=True),
         refusals=[
             *_REFUSALS,
             errors.RowsRefused({2: _NO_WALLET}),
         ],
-        is_idempotent=True,
         tag="wallets",
     )
     def create_wallets(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 10,000 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
-        its media type, and the columns `wallet_name` and, as you like, `token_transfer_amount_overwrite`,
-        `extra_wallet_data_about`, `extra_wallet_data_logo_url`, `extra_wallet_data_cover_url`. The caller manages the
-        new wallets; those with an amount above 0 get that number of tokens from `sender_wallet`.
+        Creates wallets that the caller's wallet manages, from a CSV file. The API key needs the permission for batches.
+        Those with an amount above 0 get that number of tokens from `sender_wallet`, which the caller controls.
 
-        The same file can be sent again. A row whose wallet exists is skipped and listed in `wallets_already_exists`;
-        a row whose name cannot be that of a wallet is skipped, counted in `wallet_other_failure_count` and named in
+        The same file can be sent again. A row whose wallet exists is skipped and listed in `wallets_already_exists`; a
+        row whose name cannot be that of a wallet is skipped, counted in `wallet_other_failure_count` and named in
         `rows` by its line and column. All other rows have their effect in one transaction. A row of the wrong shape
-        refuses the file, and so do more tokens than `sender_wallet` has: then nothing is done, and `rows` names
-        each refused row.
+        refuses the file, and so do more tokens than `sender_wallet` has: then nothing is done, and `rows` names each
+        refused row.
 
-        With `dry_run=true` the answer says what would be done, with `"dry_run": true`, and nothing is done.
+        With `dry_run=true` the answer says what would be done, with `"dry_run": true`, and nothing is done. Below
+        `/wallet/v2` the answer has the status 201.
         """
         is_dry_run = bulk_serializers.read_creation_query(request.query_params)
         _check_access(request)
@@ -78,10 +75,10 @@ class BatchViewSet(ApiViewSet):
         return Response(bulk_serializers.created(result, is_dry_run=is_dry_run))
 
     @describe(
+        "transfers.create_batch",
         "Transfer tokens as a file says",
-        form=bulk_serializers.FORM,
-        file="csv",
-        answer=bulk_serializers.TRANSFERRED,
+        answers=bulk_serializers.BATCH_TRANSFERRED,
+        takes=Takes(form=bulk_serializers.TRANSFER_BODY, is_idempotent=True),
         refusals=[
             *_REFUSALS,
             _NO_WALLET,
@@ -89,16 +86,15 @@ class BatchViewSet(ApiViewSet):
             errors.RowsRefused({2: errors.NeitherWalletControlled()}),
             errors.RowsRefused({2: errors.SameWallet()}),
         ],
-        is_idempotent=True,
         tag="transfers",
     )
     def transfer(self, request: Request) -> Response:
         """
-        The CSV file `csv` has up to 10,000 rows, in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whatever
-        its media type, and the columns `wallet_name` and `token_transfer_amount_overwrite`. Each row is a bundle from
-        `sender_wallet`, which completes at once or waits for an answer as if it were sent alone; a row with the amount
-        0 transfers nothing. If one row is refused nothing is done, and `rows` names each refused row by its line and
-        column.
+        Sends tokens of `sender_wallet` to many wallets, from a CSV file. The API key needs the permission for batches.
+
+        Each row is a bundle, which completes at once or waits for an answer as if it were sent alone; a row with the
+        amount 0 transfers nothing. All rows have their effect in one transaction. If one row is refused nothing is
+        done, and `rows` names each refused row by its line and column.
         """
         _check_access(request)
         batch = bulk_serializers.read_transfers(form_of(request))

@@ -3,32 +3,111 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from config.api.json_schemas import OneOf, Sometimes
+from config.api.json_schemas import Example, Named, Nullable, OneOf, Sometimes
+from config.api.page_schemas import page
+from config.api.treetracker.transfer_serializers import TRANSFER_STATE
+from config.api.treetracker.trust_serializers import TRUST_REQUEST_TYPE
 from config.api.validation import Field, Moment, Text
 from transfers.events import EventRow
 from wallets.states import EventType
 
 FILTERS: Final[Mapping[str, Field]] = {"since": Moment(required=False), "wallet": Text(required=False)}
-EVENT_EXAMPLE: Final = {
-    "id": "5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60",
-    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
-    "type": OneOf("transfer_completed", *(kind for kind in EventType.values if kind != "transfer_completed")),
-    "created_at": "2024-02-01T00:00:01.000Z",
-    "payload": {
+EVENT_TYPE: Final = Named(
+    "EventType",
+    "The kind of an event.",
+    OneOf("transfer_completed", *(kind for kind in EventType.values if kind != "transfer_completed")),
+    words={
+        EventType.LOGIN: "Someone logged in as the wallet.",
+        EventType.WALLET_CREATED: "A wallet was created.",
+        EventType.TRUST_REQUEST: "A trust relationship was requested.",
+        EventType.TRUST_REQUEST_GRANTED: "It was accepted.",
+        EventType.TRUST_REQUEST_CANCELLED_BY_TARGET: "The requestee declined or ended it.",
+        EventType.TRUST_REQUEST_CANCELLED_BY_ORIGINATOR: "The requester deleted it.",
+        EventType.MANAGEMENT_ENDED: "Another wallet no longer manages this one.",
+        EventType.TRANSFER_REQUESTED: "A transfer was begun and waits for one side.",
+        EventType.TRANSFER_COMPLETED: "A transfer moved its tokens.",
+        EventType.TRANSFER_REQUEST_CANCELLED_BY_DESTINATION: "The side that was asked declined an open transfer.",
+        EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR: "The side that asked cancelled an open transfer.",
+        EventType.TRANSFER_FAILED: "An open transfer ended without moving tokens.",
+    },
+)
+EVENT_PAYLOAD: Final = Named(
+    "EventPayload",
+    "What an event is about. Which fields there are depends on its type.",
+    {
         "transferId": Sometimes("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
         "walletSender": Sometimes("alice"),
         "walletReceiver": Sometimes("carol"),
         "bundle": Sometimes(2),
-        "transferState": Sometimes("completed"),
+        "tokenTransferred": Sometimes(["0acf8c3d-3008-4b55-877b-241d984721d2"]),
+        "transferState": Sometimes(TRANSFER_STATE),
         "claim": Sometimes(False),
         "managerWallet": Sometimes("mona"),
+        "trustRelationshipId": Sometimes("1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"),
+        "requesterWallet": Sometimes("alice"),
+        "requesteeWallet": Sometimes("carol"),
+        "trustRequestType": Sometimes(TRUST_REQUEST_TYPE),
         "trustRelationshipsLeft": Sometimes(1),
         "trustRelationshipIds": Sometimes(["1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"]),
         "transfersLeft": Sometimes(0),
-        "transferIds": Sometimes([]),
+        "transferIds": Sometimes(["8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"]),
+        "parentWallet": Sometimes(Nullable("cd004dcc-7974-4c35-8719-cf8f4e18d1df")),
+        "childWallet": Sometimes("sapling"),
+        "wallet": Sometimes("alice"),
         "operator": Sometimes(True),
     },
-}
+    words={
+        "transferId": "The id of the transfer.",
+        "walletSender": "The name of the wallet that sends.",
+        "walletReceiver": "The name of the wallet that receives.",
+        "bundle": "The number of tokens of a bundle.",
+        "tokenTransferred": "The ids of the tokens, if the transfer names them.",
+        "transferState": "The state of the transfer after the event.",
+        "claim": "Always false.",
+        "managerWallet": "The name of the wallet that no longer manages this one.",
+        "trustRelationshipId": "The id of the trust relationship.",
+        "requesterWallet": "The name of the wallet that asks.",
+        "requesteeWallet": "The name of the wallet that is asked.",
+        "trustRequestType": "What the requester asks.",
+        "trustRelationshipsLeft": "How many open trust relationships the manager left.",
+        "trustRelationshipIds": "The ids of the first hundred of these.",
+        "transfersLeft": "How many open transfers the manager left.",
+        "transferIds": "The ids of the first hundred of these.",
+        "parentWallet": "The id of the wallet that created the other; null if an operator did.",
+        "childWallet": "The name of the wallet that was created.",
+        "wallet": "The name of the wallet that logged in.",
+        "operator": "True if an operator caused the event.",
+    },
+)
+EVENT: Final = Named(
+    "Event",
+    "Something that happened to a wallet. Several wallets may have an event each about one transfer.",
+    {
+        "id": "5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60",
+        "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+        "type": EVENT_TYPE,
+        "created_at": "2024-02-01T00:00:01.000Z",
+        "payload": Example(
+            EVENT_PAYLOAD,
+            {
+                "transferId": "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
+                "walletSender": "alice",
+                "walletReceiver": "carol",
+                "bundle": 2,
+                "transferState": "completed",
+                "claim": False,
+            },
+        ),
+    },
+    words={
+        "id": "The id of the event.",
+        "wallet_id": "The id of the wallet that it happened to.",
+        "type": "The kind of the event.",
+        "created_at": "When it happened, in UTC with milliseconds.",
+        "payload": "What it is about.",
+    },
+)
+EVENT_PAGE: Final = page("EventPage", {"events": [EVENT]})
 
 
 def event(row: EventRow) -> dict[str, Any]:

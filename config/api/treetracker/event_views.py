@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
-from config.api.openapi import PAGE, describe
+from config.api.openapi import PAGE, Takes, describe
 from config.api.treetracker import event_serializers
 from config.api.views import ApiViewSet
 from transfers import events
@@ -17,21 +17,23 @@ class EventViewSet(ApiViewSet):
     """What happened to the caller's wallet and to the wallets that it manages."""
 
     @describe(
+        "events.list",
         "List events",
-        query={**PAGE, **event_serializers.FILTERS},
-        answer={"events": [event_serializers.EVENT_EXAMPLE]},
+        answers=event_serializers.EVENT_PAGE,
+        takes=Takes(query={**PAGE, **event_serializers.FILTERS}),
         refusals=[
             wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
             wallet_errors.InvalidWalletName("invalid wallet name:no body"),
             wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
             Invalid('"since" must be in ISO 8601 date format'),
         ],
-        tag="wallets",
+        tag="events",
     )
     def list(self, request: Request) -> Response:
         """
-        The oldest first, each once, and none is left out by who follows the `Link` header. At the end, ask for the
-        last page again, or for what happened `since` the last event, and pass over the ids that you know.
+        Lists what happened to the caller's wallet and to the wallets that it manages, or to the one of them that
+        `wallet` names: the oldest first, each once. A client that follows the `Link` header misses none. At the end,
+        ask for the last page again, or for what happened `since` the last event, and pass over the ids that you know.
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")
         rows = events.events_visible_to(

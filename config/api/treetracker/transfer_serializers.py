@@ -6,9 +6,11 @@ from typing import Any, Final
 import orjson
 
 from config.api.errors import Invalid
-from config.api.json_schemas import Either, Nullable, OneOf
+from config.api.json_schemas import Either, Example, Named, Nullable, OneOf, Sometimes
 from config.api.openapi import LATER_PAGE
+from config.api.page_schemas import page
 from config.api.pagination import Later, Sorting
+from config.api.treetracker.wallet_serializers import TOKEN
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text, Unset
 from transfers.queries import SORT_KEYS, MovementRow, PendingSums, TransferRow
 from transfers.states import TransferState
@@ -86,38 +88,175 @@ BUNDLE_EXAMPLE: Final = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice",
 LIST_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM], "sender_wallet": "alice", "receiver_wallet": "carol"}
 IMPLICIT_EXAMPLE: Final = {"implicit": True}
 EXPLICIT_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM]}
-TRANSFER_EXAMPLE: Final = {
-    "id": "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
-    "type": OneOf("send"),
-    "parameters": Either({"bundle": {"bundleSize": 2}}, {"tokens": [_ONE_OF_THEM]}),
-    "state": OneOf("completed", *(state for state in TransferState.values if state != "completed")),
-    "created_at": "2024-02-01T00:00:01.000Z",
-    "closed_at": Nullable("2024-02-01T00:00:01.000Z"),
-    "active": True,
-    "claim": False,
-    "originating_wallet": "alice",
-    "source_wallet": "alice",
-    "destination_wallet": "carol",
+_TOKENS_WORDS: Final = f"The ids of up to {MAXIMUM_TOKENS:,} tokens, each once."
+_PARTIES_WORDS: Final = {
+    "sender_wallet": "The name or the id of the wallet that sends.",
+    "receiver_wallet": "The name or the id of the wallet that receives.",
+    "claim": "False, if it is sent: tokens are never claimed.",
 }
-PENDING_EXAMPLE: Final = {
-    **TRANSFER_EXAMPLE,
-    "state": OneOf("pending", "requested"),
-    "closed_at": Nullable(None),
-}
-PENDING_SUMS_EXAMPLE: Final = {
-    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
-    "wallet_name": "alice",
-    "pending_outgoing": {"total_amount": 5, "count": 2},
-    "pending_incoming": {"total_amount": 3, "count": 1},
-    "net_pending": -2,
-}
+BUNDLE_SIZE: Final = Named(
+    "BundleSize",
+    "How many tokens a bundle is of.",
+    BUNDLE.fields["bundle"],
+    words={"bundle_size": f"The number of tokens, 1 to {MAXIMUM_TOKENS:,}."},
+)
+NEW_BUNDLE: Final = Named(
+    "NewBundleTransfer",
+    "A transfer of a number of tokens. Which ones, is decided here.",
+    BUNDLE,
+    words={"bundle": BUNDLE_SIZE, **_PARTIES_WORDS},
+)
+NEW_LIST: Final = Named(
+    "NewTokenTransfer",
+    "A transfer of named tokens.",
+    LIST,
+    words={"tokens": _TOKENS_WORDS, **_PARTIES_WORDS},
+)
+FULFILLMENT: Final = Named(
+    "ImplicitFulfillment",
+    "Gives as many tokens as the transfer asks for. Which ones, is decided here.",
+    IMPLICIT,
+    words={"implicit": "Must be true."},
+)
+FULFILLMENT_WITH: Final = Named(
+    "ExplicitFulfillment",
+    "Gives named tokens: as many as the transfer asks for.",
+    EXPLICIT,
+    words={"tokens": _TOKENS_WORDS},
+)
+TRANSFER_STATE: Final = Named(
+    "TransferState",
+    "The state of a transfer.",
+    OneOf("completed", *(state for state in TransferState.values if state != "completed")),
+    words={
+        TransferState.REQUESTED: "Waits for the sender, who fulfils or declines. No token is reserved.",
+        TransferState.PENDING: "Waits for the receiver, who accepts or declines. Its tokens are reserved.",
+        TransferState.COMPLETED: "The tokens have moved. Final.",
+        TransferState.CANCELLED: "One side declined or cancelled it. No token moved. Final.",
+        TransferState.FAILED: "It ended without an answer of either side. No token moved. Final.",
+    },
+)
+BUNDLE_PARAMETERS: Final = Named(
+    "BundleParameters",
+    "What a transfer of a bundle moves.",
+    {
+        "bundle": Named(
+            "Bundle",
+            "A number of tokens.",
+            {"bundleSize": 2},
+            words={"bundleSize": "The number of tokens."},
+        )
+    },
+    words={"bundle": "How many tokens."},
+)
+TOKEN_PARAMETERS: Final = Named(
+    "TokenParameters",
+    "What a transfer of named tokens moves.",
+    {"tokens": [_ONE_OF_THEM]},
+    words={"tokens": "The ids of the tokens."},
+)
+TRANSFER: Final = Named(
+    "Transfer",
+    "A transfer of tokens from one wallet to another.",
+    {
+        "id": "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1",
+        "type": OneOf("send"),
+        "parameters": Either(BUNDLE_PARAMETERS, TOKEN_PARAMETERS),
+        "state": TRANSFER_STATE,
+        "created_at": "2024-02-01T00:00:01.000Z",
+        "closed_at": Nullable("2024-02-01T00:00:01.000Z"),
+        "active": True,
+        "claim": False,
+        "originating_wallet": "alice",
+        "source_wallet": "alice",
+        "destination_wallet": "carol",
+        "token_count": Sometimes(2),
+    },
+    words={
+        "id": "The id of the transfer.",
+        "type": "Always `send`.",
+        "parameters": "What it moves: a number of tokens, or named ones.",
+        "state": "Its state.",
+        "created_at": "When it was begun, in UTC with milliseconds.",
+        "closed_at": "When it reached a final state, in UTC with milliseconds; null while it is open.",
+        "active": "Always true.",
+        "claim": "Always false.",
+        "originating_wallet": "The name of the wallet that began it.",
+        "source_wallet": "The name of the wallet that sends.",
+        "destination_wallet": "The name of the wallet that receives.",
+        "token_count": "The number of tokens. Below `/wallet/v2` alone.",
+    },
+)
+PENDING: Final = Example(TRANSFER, {"state": "pending", "closed_at": None})
+TRANSFER_PAGE: Final = page("TransferPage", {"transfers": [TRANSFER]}, has_total=True, has_query=True)
+_PENDING_SUM: Final = Named(
+    "PendingSum",
+    "The pending transfers of a wallet in one direction.",
+    {"total_amount": 5, "count": 2},
+    words={"total_amount": "The number of tokens.", "count": "The number of transfers."},
+)
+PENDING_SUMS: Final = Named(
+    "PendingTransfers",
+    "The sums of the pending transfers of a wallet.",
+    {
+        "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+        "wallet_name": "alice",
+        "pending_outgoing": _PENDING_SUM,
+        "pending_incoming": Example(_PENDING_SUM, {"total_amount": 3, "count": 1}),
+        "net_pending": -2,
+    },
+    words={
+        "wallet_id": "The id of the wallet.",
+        "wallet_name": "Its name.",
+        "pending_outgoing": "Transfers that it sends. They reserve its tokens.",
+        "pending_incoming": "Transfers that it receives.",
+        "net_pending": "The tokens that come in, less those that go out. May be negative.",
+    },
+)
 # Lists that only have other pages at v2.
 LATER: Final = Later(1000)
-MOVEMENT_EXAMPLE: Final = {
-    "processed_at": "2024-02-01T00:00:01.000Z",
-    "sender_wallet": "alice",
-    "receiver_wallet": "carol",
+# What v2 adds.
+_MOVEMENT_OF_V2: Final[Mapping[str, tuple[Any, str]]] = {
+    "id": ("2f6b3b0a-54f0-4d0c-9d39-1d2c3b4a5f60", "The id of the movement."),
+    "token_id": (_ONE_OF_THEM, "The id of the token."),
+    "transfer_id": ("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1", "The id of the transfer."),
+    "source_wallet_id": ("cd004dcc-7974-4c35-8719-cf8f4e18d1df", "The id of the wallet that had the token."),
+    "destination_wallet_id": ("6a45713a-7647-4e4a-85d3-b6092995be6f", "The id of the wallet that got it."),
+    "claim": (False, "Always false."),
 }
+_MOVEMENT_FIELDS: Final = ("processed_at", "sender_wallet", "receiver_wallet")
+MOVEMENT: Final = Named(
+    "Movement",
+    "A token went from one wallet to another.",
+    {
+        "processed_at": "2024-02-01T00:00:01.000Z",
+        "sender_wallet": "alice",
+        "receiver_wallet": "carol",
+        **{name: Sometimes(example) for name, (example, _) in _MOVEMENT_OF_V2.items()},
+    },
+    words={
+        "processed_at": "When it happened, in UTC with milliseconds.",
+        "sender_wallet": "The name of the wallet that had the token.",
+        "receiver_wallet": "The name of the wallet that got it.",
+        **{name: f"{words} Below `/wallet/v2` alone." for name, (_, words) in _MOVEMENT_OF_V2.items()},
+    },
+)
+MOVEMENT_PAGE: Final = page("MovementPage", {"history": [MOVEMENT]})
+MOVED_TOKEN: Final = Named(
+    "MovedToken",
+    "A token that a completed transfer moved, as it is shown below `/wallet/v2`.",
+    {
+        **{name: example for name, (example, _) in _MOVEMENT_OF_V2.items()},
+        "id": _ONE_OF_THEM,
+        "processed_at": "2024-02-01T00:00:01.000Z",
+    },
+    words={
+        **{name: words for name, (_, words) in _MOVEMENT_OF_V2.items()},
+        "id": "The id of the token.",
+        "processed_at": "When it was moved, in UTC with milliseconds.",
+    },
+)
+TOKENS_OF_TRANSFER: Final = page("TransferTokenPage", {"tokens": [Either(TOKEN, MOVED_TOKEN)]})
 
 
 def read_transfer(body: Any, *, is_v2: bool = False) -> dict[str, Any]:
@@ -162,7 +301,7 @@ def pending_sums(sums: PendingSums) -> dict[str, Any]:
 
 def movement(row: MovementRow) -> dict[str, Any]:
     """Return one element of a token's history."""
-    return {name: getattr(row, name) for name in MOVEMENT_EXAMPLE}
+    return {name: getattr(row, name) for name in _MOVEMENT_FIELDS}
 
 
 def movement_with_ids(row: MovementRow) -> dict[str, Any]:

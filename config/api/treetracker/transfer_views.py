@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from config.api import idempotency, pagination, parsers
 from config.api.authentication import caller
 from config.api.errors import Invalid
-from config.api.openapi import LATER_PAGE, describe
+from config.api.openapi import LATER_PAGE, NOTHING, Takes, describe
 from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
@@ -25,9 +25,7 @@ _NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
 _INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
 _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
 # Shared by the actions on one transfer.
-_describe = partial(
-    describe, answer=transfer_serializers.TRANSFER_EXAMPLE, path=transfer_serializers.TRANSFER_PATH, tag="transfers"
-)
+_describe = partial(describe, answers=transfer_serializers.TRANSFER, tag="transfers")
 
 
 def _end_of_day(moment: datetime | None) -> datetime | None:
@@ -55,9 +53,10 @@ class TransferViewSet(ApiViewSet):
     takes_cached_credentials = frozenset({"create", "list"})
 
     @describe(
+        "transfers.list",
         "List transfers",
-        query={**transfer_serializers.TRANSFERS_PAGE, **transfer_serializers.TRANSFER_FILTERS},
-        answer={"transfers": [transfer_serializers.TRANSFER_EXAMPLE]},
+        answers=transfer_serializers.TRANSFER_PAGE,
+        takes=Takes(query={**transfer_serializers.TRANSFERS_PAGE, **transfer_serializers.TRANSFER_FILTERS}),
         refusals=[
             _NO_WALLET,
             _INVALID_NAME,
@@ -67,9 +66,8 @@ class TransferViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """
-        Transfers in which the caller, or a wallet that it manages, is a party; the oldest first.
-
-        With `wallet`, those that this wallet sends, receives or asked for.
+        Lists the transfers in which the caller's wallet, or one that it manages, is a party; the oldest first. With
+        `wallet`, those of them that this wallet sends, receives or asked for.
         """
         is_v2 = v2.is_v2(request)
         page = pagination.read(
@@ -99,15 +97,16 @@ class TransferViewSet(ApiViewSet):
         return page.json_response("transfers", rows)
 
     @describe(
+        "transfers.create",
         "Transfer tokens",
-        body=[transfer_serializers.BUNDLE, transfer_serializers.LIST],
-        body_examples={
-            "Any two tokens": transfer_serializers.BUNDLE_EXAMPLE,
-            "These tokens": transfer_serializers.LIST_EXAMPLE,
-        },
-        answer=transfer_serializers.TRANSFER_EXAMPLE,
-        status=201,
-        also={202: transfer_serializers.PENDING_EXAMPLE},
+        answers={201: transfer_serializers.TRANSFER, 202: transfer_serializers.PENDING},
+        takes=Takes(
+            body=[transfer_serializers.NEW_BUNDLE, transfer_serializers.NEW_LIST],
+            examples={
+                "Any two tokens": transfer_serializers.BUNDLE_EXAMPLE,
+                "These tokens": transfer_serializers.LIST_EXAMPLE,
+            },
+        ),
         refusals=[
             _NO_WALLET,
             _NO_TOKEN,
@@ -123,8 +122,16 @@ class TransferViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        201: completed, the tokens are there. 202: the other side has to answer. It is `pending` (the receiver accepts)
-        if the caller controls the sender, and `requested` (the sender fulfils) if it controls the receiver.
+        Sends a number of tokens (`bundle`), or named tokens (`tokens`), from one wallet to another. The caller controls
+        at least one of the two: it is that wallet, or manages it.
+
+        * 201, `completed`: the tokens have moved. The caller controls both wallets, or an accepted trust relationship
+          lets the sender send to the receiver.
+        * 202, `pending`: the caller controls the sender. The tokens are reserved until the receiver accepts or
+          declines.
+        * 202, `requested`: the caller controls the receiver. No token is reserved; the sender fulfils or declines.
+
+        All tokens move, or none. Too few free tokens, and tokens that are elsewhere or reserved, are 403.
         """
         values = transfer_serializers.read_transfer(request.data, is_v2=v2.is_v2(request))
         wish = {
@@ -143,25 +150,29 @@ class TransferViewSet(ApiViewSet):
         return _created(self.request, queries.transfer_as_created(transfer_id=result_id))
 
     @_describe(
+        "transfers.get",
         "Show a transfer",
+        takes=Takes(path=transfer_serializers.TRANSFER_PATH),
         refusals=[errors.TransferNotVisible()],
     )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
+        """Returns a transfer in any state. The caller controls its sender, its receiver or its originator."""
         row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
         return Response(_shown(request, row))
 
     @describe(
+        "transfers.tokens",
         "List the tokens of a transfer",
-        query=LATER_PAGE,
-        answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
-        path=transfer_serializers.TRANSFER_PATH,
+        answers=transfer_serializers.TOKENS_OF_TRANSFER,
+        takes=Takes(query=LATER_PAGE, path=transfer_serializers.TRANSFER_PATH),
         refusals=[errors.TransferNotVisible()],
         tag="transfers",
     )
     def tokens(self, request: Request, transfer_id: str) -> Response:
         """
-        The tokens that a completed transfer moved, or that a pending one reserves. A token that has moved on into a
-        wallet that the caller does not control is shown as the transfer left it.
+        Lists the tokens that a completed transfer moved, or that a pending one reserves; other transfers have none. The
+        caller controls a party of the transfer. A token that has moved on into a wallet that the caller does not
+        control is shown as the transfer left it.
         """
         parsed = path_id("transfer_id", transfer_id)
         page = pagination.read(
@@ -178,9 +189,9 @@ class TransferViewSet(ApiViewSet):
         return page.json_response("tokens", rows)
 
     @_describe(
+        "transfers.accept",
         "Accept a pending transfer",
-        body=transfer_serializers.EMPTY,
-        body_examples={"Request": {}},
+        takes=Takes(body=NOTHING, examples={"Request": {}}, path=transfer_serializers.TRANSFER_PATH),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("accept"),
@@ -188,17 +199,25 @@ class TransferViewSet(ApiViewSet):
         ],
     )
     def accept(self, request: Request, transfer_id: str) -> Response:
+        """
+        Moves the tokens that a `pending` transfer reserves to its receiver, and completes it. The caller controls the
+        receiver. In any other state it is refused with 403.
+        """
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         return Response(transfer_serializers.transfer(operations.accept(actor=caller(request), transfer_id=parsed)))
 
     @_describe(
-        "Fulfill a requested transfer",
-        body=[transfer_serializers.IMPLICIT, transfer_serializers.EXPLICIT],
-        body_examples={
-            "Whichever tokens": transfer_serializers.IMPLICIT_EXAMPLE,
-            "These tokens": transfer_serializers.EXPLICIT_EXAMPLE,
-        },
+        "transfers.fulfill",
+        "Fulfil a requested transfer",
+        takes=Takes(
+            body=[transfer_serializers.FULFILLMENT, transfer_serializers.FULFILLMENT_WITH],
+            examples={
+                "Whichever tokens": transfer_serializers.IMPLICIT_EXAMPLE,
+                "These tokens": transfer_serializers.EXPLICIT_EXAMPLE,
+            },
+            path=transfer_serializers.TRANSFER_PATH,
+        ),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             _NO_TOKEN,
@@ -213,15 +232,20 @@ class TransferViewSet(ApiViewSet):
         ],
     )
     def fulfill(self, request: Request, transfer_id: str) -> Response:
+        """
+        Moves tokens of the sender to the receiver of a `requested` transfer, and completes it. The caller controls the
+        sender. It names the tokens, as many as the transfer asks for, or leaves the choice to the service with
+        `implicit`. A transfer that names its tokens takes `implicit` alone. In any other state it is refused with 403.
+        """
         parsed = path_id("transfer_id", transfer_id)
         values = transfer_serializers.read_fulfillment(request.data)
         row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
         return Response(transfer_serializers.transfer(row))
 
     @_describe(
+        "transfers.decline",
         "Decline a transfer",
-        body=transfer_serializers.EMPTY,
-        body_examples={"Request": {}},
+        takes=Takes(body=NOTHING, examples={"Request": {}}, path=transfer_serializers.TRANSFER_PATH),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("decline"),
@@ -229,20 +253,30 @@ class TransferViewSet(ApiViewSet):
         ],
     )
     def decline(self, request: Request, transfer_id: str) -> Response:
+        """
+        Cancels an open transfer for the side that was asked: the receiver of a `pending` one, the sender of a
+        `requested` one. The caller controls that side. Reserved tokens are free again. In any other state it is refused
+        with 403.
+        """
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         return Response(transfer_serializers.transfer(operations.decline(actor=caller(request), transfer_id=parsed)))
 
     @_describe(
-        "Cancel a transfer of one's own",
+        "transfers.cancel",
+        "Cancel a transfer",
+        takes=Takes(is_idempotent=True, path=transfer_serializers.TRANSFER_PATH),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("cancel"),
             errors.TransferNotOpen(),
         ],
-        is_idempotent=True,
     )
     def destroy(self, request: Request, transfer_id: str) -> Response:
+        """
+        Cancels an open transfer for the side that asked: the sender of a `pending` one, the receiver of a `requested`
+        one. The caller controls that side. Reserved tokens are free again. In any other state it is refused with 403.
+        """
         parsed = path_id("transfer_id", transfer_id)
         return Response(transfer_serializers.transfer(operations.delete(actor=caller(request), transfer_id=parsed)))
 
@@ -251,14 +285,18 @@ class HistoryViewSet(ApiViewSet):
     """What happened to one token."""
 
     @describe(
+        "tokens.movements",
         "List the movements of a token",
-        query=LATER_PAGE,
-        answer={"history": [transfer_serializers.MOVEMENT_EXAMPLE]},
-        path=wallet_serializers.TOKEN_PATH,
+        answers=transfer_serializers.MOVEMENT_PAGE,
+        takes=Takes(query=LATER_PAGE, path=wallet_serializers.TOKEN_PATH),
         refusals=[_NO_TOKEN, wallet_errors.TokenNotVisible("Have no permission to visit this token")],
         tag="tokens",
     )
     def list(self, request: Request, token_id: str) -> Response:
+        """
+        Lists the completed transfers of a token from wallet to wallet, the oldest first; that it was issued is not
+        listed. The token is in the caller's wallet, or in one that it manages.
+        """
         parsed = path_id("token_id", token_id)
         page = pagination.read(request, scope="history", later=transfer_serializers.LATER, parameters=[parsed])
         is_v2 = v2.is_v2(request)
@@ -279,9 +317,10 @@ class PendingViewSet(ApiViewSet):
     """What is on its way out of and into a wallet."""
 
     @describe(
+        "transfers.pending",
         "Sum up the pending transfers of a wallet",
-        answer=transfer_serializers.PENDING_SUMS_EXAMPLE,
-        path=wallet_serializers.WALLET_PATH,
+        answers=transfer_serializers.PENDING_SUMS,
+        takes=Takes(path=wallet_serializers.WALLET_PATH),
         refusals=[
             wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
             wallet_errors.WalletNotControlled("Have no permission to access this wallet"),
@@ -289,7 +328,10 @@ class PendingViewSet(ApiViewSet):
         tag="transfers",
     )
     def list(self, request: Request, wallet_id: str) -> Response:
-        """Transfers in the state `pending`; those that are `requested` reserve nothing and are not counted."""
+        """
+        Returns the sums of the transfers of the caller's wallet, or of one that it manages, in the state `pending`.
+        Those that are `requested` reserve nothing and are not counted.
+        """
         sums = queries.pending_sums(actor_id=caller(request).pk, wallet_id=path_id("wallet_id", wallet_id))
         return Response(transfer_serializers.pending_sums(sums))
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from config.api.errors import Invalid
-from config.api.json_schemas import OneOf, Sometimes
+from config.api.json_schemas import Named, OneOf, Sometimes
 from config.api.openapi import LATER_PAGE
+from config.api.page_schemas import page
 from config.api.pagination import MAXIMUM_LIMIT, Later, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Number, Shape, Text
 from trusts.queries import TrustKey, TrustRow, TrustSelection
@@ -60,33 +61,91 @@ DISMISSAL: Final = Shape({"manager_wallet": Text()})
 DISMISSAL_EXAMPLE: Final = {"manager_wallet": "mona"}
 
 NEW_TRUST_EXAMPLE: Final = {"trust_request_type": "send", "requestee_wallet": "carol"}
-TRUST_EXAMPLE: Final = {
-    "id": "1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11",
-    "type": OneOf(*TrustType.values),
-    "request_type": OneOf(*TrustRequestType.values),
-    "state": OneOf(*TrustState.values),
-    "created_at": "2024-02-01T00:00:01.000Z",
-    "updated_at": "2024-02-01T00:00:01.000Z",
-    "originating_wallet": "alice",
-    "actor_wallet": "alice",
-    "target_wallet": "carol",
-    "actor_wallet_id": Sometimes("cd004dcc-7974-4c35-8719-cf8f4e18d1df"),
-    "target_wallet_id": Sometimes("6a45713a-7647-4e4a-85d3-b6092995be6f"),
-    "originator_wallet_id": Sometimes("cd004dcc-7974-4c35-8719-cf8f4e18d1df"),
-    "active": Sometimes(True),
+NEW_TRUST_BODY: Final = Named(
+    "NewTrust",
+    "A trust relationship to be requested.",
+    NEW_TRUST,
+    words={
+        "trust_request_type": "What the requester asks: `send`, `receive`, `manage` or `yield`. `deduct` and `release`"
+        " are refused.",
+        "requestee_wallet": "The name or the id of the wallet that is asked.",
+        "requester_wallet": "The name or the id of the wallet that asks; by default the caller's.",
+    },
+)
+DISMISSAL_BODY: Final = Named(
+    "Dismissal",
+    "The manager to be dismissed.",
+    DISMISSAL,
+    words={"manager_wallet": "The name or the id of the manager's wallet."},
+)
+TRUST_TYPE: Final = Named(
+    "TrustType",
+    "The power that a trust relationship gives.",
+    OneOf(*TrustType.values),
+    words={
+        TrustType.SEND: "One wallet may send to the other, and the transfer completes at once.",
+        TrustType.MANAGE: "One wallet controls the other.",
+    },
+)
+TRUST_REQUEST_TYPE: Final = Named(
+    "TrustRequestType",
+    "What the requester of a trust relationship asks.",
+    OneOf(*TrustRequestType.values),
+    words={
+        TrustRequestType.SEND: "The requester may send to the requestee.",
+        TrustRequestType.RECEIVE: "The requestee may send to the requester.",
+        TrustRequestType.MANAGE: "The requester controls the requestee.",
+        TrustRequestType.YIELD: "The requestee controls the requester.",
+    },
+)
+TRUST_STATE: Final = Named(
+    "TrustState",
+    "The state of a trust relationship.",
+    OneOf(*TrustState.values),
+    words={
+        TrustState.REQUESTED: "Waits for the requestee. It gives no power yet.",
+        TrustState.TRUSTED: "Accepted: it gives its power.",
+        TrustState.CANCELLED_BY_ORIGINATOR: "The requester ended it.",
+        TrustState.CANCELLED_BY_TARGET: "The requestee declined or ended it. It may accept it again.",
+    },
+)
+_TRUST: Final[Mapping[str, tuple[Any, str]]] = {
+    "id": ("1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11", "The id of the trust relationship."),
+    "type": (TRUST_TYPE, "The power that it gives."),
+    "request_type": (TRUST_REQUEST_TYPE, "What the requester asked."),
+    "state": (TRUST_STATE, "Its state."),
+    "created_at": ("2024-02-01T00:00:01.000Z", "When it was requested, in UTC with milliseconds."),
+    "updated_at": ("2024-02-01T00:00:01.000Z", "When its state last changed, in UTC with milliseconds."),
+    "originating_wallet": ("alice", "The name of the wallet that sent the request, for itself or for another."),
+    "actor_wallet": ("alice", "The name of the wallet that asks: the requester."),
+    "target_wallet": ("carol", "The name of the wallet that is asked: the requestee."),
 }
-QUERY_EXAMPLE: Final = {
-    "limit": 10,
-    "offset": 0,
-    "sort_by": Sometimes("created_at"),
-    "order": Sometimes("desc"),
+_TRUST_OF_V2: Final[Mapping[str, tuple[Any, str]]] = {
+    "actor_wallet_id": ("cd004dcc-7974-4c35-8719-cf8f4e18d1df", "The id of the requester."),
+    "target_wallet_id": ("6a45713a-7647-4e4a-85d3-b6092995be6f", "The id of the requestee."),
+    "originator_wallet_id": ("cd004dcc-7974-4c35-8719-cf8f4e18d1df", "The id of the wallet that sent the request."),
+    "active": (True, "Always true."),
 }
-TRUSTS_EXAMPLE: Final = {"trust_relationships": [TRUST_EXAMPLE], "query": Sometimes(QUERY_EXAMPLE)}
-TRUSTS_OF_WALLET_EXAMPLE: Final = {
-    "trust_relationships": [TRUST_EXAMPLE],
-    "query": Sometimes({**QUERY_EXAMPLE, "exclude_managed": Sometimes(False)}),
-    "total": Sometimes(1),
-}
+TRUST: Final = Named(
+    "Trust",
+    "A trust relationship between two wallets.",
+    {
+        **{name: example for name, (example, _) in _TRUST.items()},
+        **{name: Sometimes(example) for name, (example, _) in _TRUST_OF_V2.items()},
+    },
+    words={
+        **{name: words for name, (_, words) in _TRUST.items()},
+        **{name: f"{words} Below `/wallet/v2` alone." for name, (_, words) in _TRUST_OF_V2.items()},
+    },
+)
+_NAMED_AT_V2: Final = {"originating_wallet": "originator_wallet"}
+REQUESTED_TRUST: Final = Named(
+    "RequestedTrust",
+    "A trust relationship that was requested, as `POST /wallet/v2/trust_relationships` answers it.",
+    {_NAMED_AT_V2.get(name, name): example for name, (example, _) in {**_TRUST, **_TRUST_OF_V2}.items()},
+    words={_NAMED_AT_V2.get(name, name): words for name, (_, words) in {**_TRUST, **_TRUST_OF_V2}.items()},
+)
+TRUST_PAGE: Final = page("TrustPage", {"trust_relationships": [TRUST]}, has_total=True, has_query=True)
 
 
 def read_new_trust(body: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
-from config.api.openapi import describe
+from config.api.openapi import NOTHING, Takes, describe
 from config.api.treetracker import trust_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
@@ -22,21 +22,22 @@ _NOBODY = UUID("11111111-1111-4111-8111-111111111111")
 _WRONG_STATE = Invalid('"state" must be one of [requested, trusted, cancelled_by_originator, cancelled_by_target]')
 
 # Shared by the actions on one trust.
-_describe = partial(describe, answer=trust_serializers.TRUST_EXAMPLE, path=trust_serializers.TRUST_PATH, tag="trusts")
+_describe = partial(describe, answers=trust_serializers.TRUST, tag="trusts")
 
 
 class TrustViewSet(ApiViewSet):
     """What wallets may do with one another."""
 
     @describe(
+        "trusts.list",
         "List trust relationships",
-        query=trust_serializers.TRUSTS_QUERY,
-        answer=trust_serializers.TRUSTS_EXAMPLE,
+        answers=trust_serializers.TRUST_PAGE,
+        takes=Takes(query=trust_serializers.TRUSTS_QUERY),
         refusals=[_WRONG_STATE],
         tag="trusts",
     )
     def list(self, request: Request) -> Response:
-        """Trusts in which the caller, or a wallet that it manages, is a party."""
+        """Lists the trust relationships in which the caller's wallet, or one that it manages, is a party."""
         is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
@@ -57,10 +58,10 @@ class TrustViewSet(ApiViewSet):
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 
     @describe(
+        "trusts.list_of_wallet",
         "List the trust relationships of a wallet",
-        query=trust_serializers.TRUSTS_OF_WALLET_QUERY,
-        answer=trust_serializers.TRUSTS_OF_WALLET_EXAMPLE,
-        path=wallet_serializers.WALLET_PATH,
+        answers=trust_serializers.TRUST_PAGE,
+        takes=Takes(query=trust_serializers.TRUSTS_OF_WALLET_QUERY, path=wallet_serializers.WALLET_PATH),
         refusals=[
             _WRONG_STATE,
             wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
@@ -70,8 +71,9 @@ class TrustViewSet(ApiViewSet):
     )
     def list_of_wallet(self, request: Request, wallet_id: str) -> Response:
         """
-        Trusts in which the wallet is a party. Below `/wallet/v2`, as in the public service, those of all wallets that
-        the caller controls, and first those that wait for the wallet's answer, or for one that the caller manages.
+        Lists the trust relationships in which the wallet is a party. It is the caller's, or one that the caller
+        manages. Below `/wallet/v2`, as at the public service, those of all wallets that the caller controls are listed,
+        and first those that wait for the wallet's answer, or for one that the caller manages.
         """
         parsed = path_id("wallet_id", wallet_id)
         is_v2 = v2.is_v2(request)
@@ -97,11 +99,14 @@ class TrustViewSet(ApiViewSet):
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 
     @describe(
+        "trusts.dismiss_manager",
         "Dismiss a manager",
-        body=trust_serializers.DISMISSAL,
-        body_examples={"Request": trust_serializers.DISMISSAL_EXAMPLE},
-        answer={"trust_relationships": [trust_serializers.TRUST_EXAMPLE]},
-        path=wallet_serializers.WALLET_PATH,
+        answers=trust_serializers.TRUST_PAGE,
+        takes=Takes(
+            body=trust_serializers.DISMISSAL_BODY,
+            examples={"Request": trust_serializers.DISMISSAL_EXAMPLE},
+            path=wallet_serializers.WALLET_PATH,
+        ),
         refusals=[
             wallet_errors.WalletNotFound(f"Could not find wallet by id: {_NOBODY}"),
             wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
@@ -113,10 +118,12 @@ class TrustViewSet(ApiViewSet):
     )
     def dismiss(self, request: Request, wallet_id: str) -> Response:
         """
+        Ends the control of `manager_wallet` over the wallet, which is the caller's or one that the caller manages.
+
         Ends, at once or not at all, every open trust relationship of the wallet that gives `manager_wallet` control of
         it, that `manager_wallet` requested, or that it accepted in the wallet's name; and the same for each wallet that
         loses its control of the wallet by this. The answer lists what was ended; asked again, it is empty. Open
-        transfers stay open: decline or delete them one by one.
+        transfers stay open: decline or cancel them one by one.
         """
         parsed = path_id("wallet_id", wallet_id)
         values = trust_serializers.DISMISSAL.read_body(request.data)
@@ -125,10 +132,10 @@ class TrustViewSet(ApiViewSet):
         return Response({"trust_relationships": [trust_serializers.trust(row, is_v2=is_v2) for row in rows]})
 
     @describe(
+        "trusts.create",
         "Request a trust relationship",
-        body=trust_serializers.NEW_TRUST,
-        body_examples={"Request": trust_serializers.NEW_TRUST_EXAMPLE},
-        answer=trust_serializers.TRUST_EXAMPLE,
+        answers={200: trust_serializers.TRUST, 201: trust_serializers.REQUESTED_TRUST},
+        takes=Takes(body=trust_serializers.NEW_TRUST_BODY, examples={"Request": trust_serializers.NEW_TRUST_EXAMPLE}),
         refusals=[
             errors.TrustAlreadyExists(),
             errors.TrustWithOneself(),
@@ -143,9 +150,13 @@ class TrustViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        `send`: the requester may send to the requestee without asking. `receive`: the other way round. `manage`:
-        the requester controls the requestee. `yield`: the requestee controls the requester. Below `/wallet/v2`, a trust
-        between a wallet and its manager, or between wallets of one manager, is refused.
+        Asks another wallet for a trust relationship, for the caller's wallet or for one that it manages
+        (`requester_wallet`). It gives no power before the requestee accepts.
+
+        `send`: the requester may send to the requestee without asking. `receive`: the other way round. `manage`: the
+        requester controls the requestee. `yield`: the requestee controls the requester. One that exists is 403. Below
+        `/wallet/v2` the answer has the status 201, and a trust relationship between a wallet and its manager, or
+        between wallets of one manager, is refused.
         """
         values = trust_serializers.read_new_trust(request.data)
         row = operations.request_trust(
@@ -158,19 +169,24 @@ class TrustViewSet(ApiViewSet):
         return _answer(request, row)
 
     @_describe(
+        "trusts.get",
         "Show a trust relationship",
+        takes=Takes(path=trust_serializers.TRUST_PATH),
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotReadable()],
     )
     def retrieve(self, request: Request, trust_relationship_id: str) -> Response:
+        """
+        Returns a trust relationship in any state. The caller controls its requester, its requestee or its originator.
+        """
         row = queries.trust_visible_to(
             actor_id=caller(request).pk, trust_id=path_id("trust_relationship_id", trust_relationship_id)
         )
         return _answer(request, row)
 
     @_describe(
+        "trusts.accept",
         "Accept a trust relationship",
-        body=trust_serializers.EMPTY,
-        body_examples={"Request": {}},
+        takes=Takes(body=NOTHING, examples={"Request": {}}, path=trust_serializers.TRUST_PATH),
         refusals=[
             errors.TrustNotAnswerable("accept"),
             errors.TrustAlreadyExists(),
@@ -181,29 +197,41 @@ class TrustViewSet(ApiViewSet):
         ],
     )
     def accept(self, request: Request, trust_relationship_id: str) -> Response:
+        """
+        Gives the requested power, in the state `requested` or after a refusal. The caller controls the requestee. One
+        that its requester deleted and that would give power over the requester is not accepted again, nor one whose
+        originator no longer controls the requester.
+        """
         trust_serializers.EMPTY.read_body(request.data)
         parsed = _answerable(request, trust_relationship_id, TrustEvent.ACCEPT)
         return _answer(request, operations.accept_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
+        "trusts.decline",
         "Decline a trust relationship",
-        body=trust_serializers.EMPTY,
-        body_examples={"Request": {}},
+        takes=Takes(body=NOTHING, examples={"Request": {}}, path=trust_serializers.TRUST_PATH),
         refusals=[errors.TrustNotAnswerable("decline")],
     )
     def decline(self, request: Request, trust_relationship_id: str) -> Response:
-        """For who controls the requestee. Who controls the requester alone deletes the relationship by this."""
+        """
+        Ends a trust relationship, accepted or not, for the requestee, which the caller controls. A caller that controls
+        the requester alone deletes the relationship by this.
+        """
         trust_serializers.EMPTY.read_body(request.data)
         parsed = _answerable(request, trust_relationship_id, TrustEvent.DECLINE)
         return _answer(request, operations.decline_trust(actor=caller(request), trust_id=parsed))
 
     @_describe(
+        "trusts.cancel",
         "Cancel a trust relationship",
+        takes=Takes(is_idempotent=True, path=trust_serializers.TRUST_PATH),
         refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
-        is_idempotent=True,
     )
     def destroy(self, request: Request, trust_relationship_id: str) -> Response:
-        """For who controls the requester. Who controls the requestee alone declines the relationship by this."""
+        """
+        Ends a trust relationship, accepted or not, for the requester, which the caller controls. A caller that controls
+        the requestee alone declines the relationship by this.
+        """
         parsed = path_id("trust_relationship_id", trust_relationship_id)
         return _answer(request, operations.delete_trust(actor=caller(request), trust_id=parsed))
 

@@ -10,8 +10,9 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
 from config.api.errors import Invalid
-from config.api.json_schemas import Nullable, Sometimes
-from config.api.openapi import LATER_PAGE
+from config.api.json_schemas import Named, Nullable, Sometimes
+from config.api.openapi import LATER_PAGE, Form
+from config.api.page_schemas import page
 from config.api.pagination import Later, Order, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Moment, Shape, Text
 from trusts.queries import WalletOrder, WalletScope, WalletSelection
@@ -148,11 +149,39 @@ LATER_TOKENS: Final = Later(2000)
 WALLET_PATH: Final = {"wallet_id": Guid()}
 TOKEN_PATH: Final = {"token_id": Guid()}
 
-BEARER_EXAMPLE: Final = (
-    "eyJhbGciOiJvcGFxdWUiLCJ0eXAiOiJKV1QifQ"
-    ".eyJpZCI6ImNkMDA0ZGNjLTc5NzQtNGMzNS04NzE5LWNmOGY0ZTE4ZDFkZiIsIm5hbWUiOiJhbGljZSJ9"
-    ".kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE8wq8mJ1sT4u"
+CREDENTIALS_BODY: Final = Named(
+    "Credentials",
+    "A wallet and its password.",
+    CREDENTIALS,
+    words={
+        "wallet": "The name or the id of the wallet.",
+        "password": f"Its password, of up to {passwords.MAXIMUM_LENGTH} characters in Unicode's composed form (NFC).",
+    },
 )
+BEARER: Final = Named(
+    "BearerToken",
+    "What identifies a wallet in other requests.",
+    {
+        "token": "eyJhbGciOiJvcGFxdWUiLCJ0eXAiOiJKV1QifQ"
+        ".eyJpZCI6ImNkMDA0ZGNjLTc5NzQtNGMzNS04NzE5LWNmOGY0ZTE4ZDFkZiIsIm5hbWUiOiJhbGljZSJ9"
+        ".kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE8wq8mJ1sT4u"
+    },
+    words={"token": "The bearer token. It is valid for 365 days, or until it is revoked or the password changes."},
+)
+_WALLET_WORDS: Final = {
+    "id": "The id of the wallet.",
+    "name": "Its name, unique without regard to case.",
+    "about": "A text about it; null if there is none.",
+    "logo_url": "The URL of its logo; null if there is none.",
+    "created_at": "When it was created, in UTC with milliseconds.",
+    "tokens_in_wallet": "The number of tokens in it.",
+    "tokens_available": "How many of these can be sent: all but those that pending transfers reserve.",
+    "tokens_pending": "How many of these pending transfers reserve.",
+}
+_MORE_WORDS: Final = {
+    "cover_url": "The URL of its cover image; null if there is none.",
+    "display_name": "The name that people are shown; null if there is none.",
+}
 WALLET_EXAMPLE: Final = {
     "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
     "name": "alice",
@@ -169,28 +198,101 @@ MORE_EXAMPLE: Final = {
     "display_name": Nullable("Alice"),
 }
 # `wallet` repeats the name, for clients of the service's later version.
-ONE_WALLET_EXAMPLE: Final = {**WALLET_EXAMPLE, **MORE_EXAMPLE, "wallet": "alice"}
-WALLETS_EXAMPLE: Final = {
-    "total": Sometimes(1),
-    "query": Sometimes({"limit": 10, "offset": 0, "sort_by": Sometimes("created_at"), "order": Sometimes("desc")}),
-    "wallets": [{**WALLET_EXAMPLE, **{name: Sometimes(value) for name, value in MORE_EXAMPLE.items()}}],
-}
-NEW_WALLET_EXAMPLE: Final = {
-    "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
-    "wallet": "sapling",
-    "about": Nullable("planted in spring"),
-}
-TOKEN_EXAMPLE: Final = {
-    "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
-    "capture_id": "f55ee0fe-383e-4e91-89f1-c179c3611730",
-    "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
-    "transfer_pending": False,
-    "transfer_pending_id": Nullable("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
-    "created_at": "2024-02-01T00:00:01.000Z",
-    "updated_at": "2024-02-01T00:00:01.000Z",
-    "claim": False,
-    "links": {"capture": "/webmap/tree?uuid=f55ee0fe-383e-4e91-89f1-c179c3611730"},
-}
+WALLET: Final = Named(
+    "Wallet",
+    "A wallet: a holder of tokens.",
+    {**WALLET_EXAMPLE, **MORE_EXAMPLE, "wallet": "alice"},
+    words={**_WALLET_WORDS, **_MORE_WORDS, "wallet": "The same as `name`."},
+)
+LISTED_WALLET: Final = Named(
+    "ListedWallet",
+    "A wallet in a list.",
+    {**WALLET_EXAMPLE, **{name: Sometimes(value) for name, value in MORE_EXAMPLE.items()}},
+    words={**_WALLET_WORDS, **{name: f"{text[:-1]}. Below `/wallet/v2` alone." for name, text in _MORE_WORDS.items()}},
+)
+WALLET_PAGE: Final = page("WalletPage", {"wallets": [LISTED_WALLET]}, has_total=True, has_query=True)
+NEW_WALLET_BODY: Final = Named(
+    "NewWallet",
+    "A wallet to be created.",
+    NEW_WALLET,
+    words={
+        "wallet": "Its name: 3 to 254 characters without white space, unique without regard to case. It does not"
+        " have the form of an id.",
+        "about": "A text about it.",
+    },
+)
+CREATED_WALLET: Final = Named(
+    "CreatedWallet",
+    "A wallet that was created.",
+    {
+        "id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+        "wallet": "sapling",
+        "about": Nullable("planted in spring"),
+    },
+    words={
+        "id": "The id of the wallet.",
+        "wallet": "Its name.",
+        "about": "The text about it; null if none was sent.",
+    },
+)
+WALLET_CHANGES_BODY: Final = Named(
+    "WalletChanges",
+    "Texts of a wallet to be changed. A text that is not sent stays.",
+    WALLET_CHANGES,
+    words={
+        "display_name": "The name that people are shown. Null and an empty text delete it.",
+        "about": "A text about the wallet. Null and an empty text delete it.",
+    },
+)
+WALLET_FORM_BODY: Final = Form(
+    fields=Named(
+        "WalletForm",
+        "Texts and images of a wallet to be changed. What is not sent stays.",
+        WALLET_FORM,
+        words={
+            "display_name": "The name that people are shown.",
+            "about": "A text about the wallet.",
+            "add_to_web_map": "Has no effect.",
+        },
+    ),
+    files={
+        "logo_image": "The logo: JPEG or PNG of up to 1 MiB and 16,000,000 pixels.",
+        "cover_image": "The cover image: JPEG or PNG of up to 1 MiB and 16,000,000 pixels.",
+    },
+)
+TOKEN_LINKS: Final = Named(
+    "TokenLinks",
+    "Where more about a token is found.",
+    {"capture": "/webmap/tree?uuid=f55ee0fe-383e-4e91-89f1-c179c3611730"},
+    words={"capture": "The path of the tree on the web map of the public service."},
+)
+TOKEN: Final = Named(
+    "Token",
+    "A token: one planted tree.",
+    {
+        "id": "0acf8c3d-3008-4b55-877b-241d984721d2",
+        "capture_id": "f55ee0fe-383e-4e91-89f1-c179c3611730",
+        "wallet_id": "cd004dcc-7974-4c35-8719-cf8f4e18d1df",
+        "transfer_pending": False,
+        "transfer_pending_id": Nullable("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
+        "created_at": "2024-02-01T00:00:01.000Z",
+        "updated_at": "2024-02-01T00:00:01.000Z",
+        "claim": False,
+        "links": TOKEN_LINKS,
+    },
+    words={
+        "id": "The id of the token.",
+        "capture_id": "The id of the record of the planting, at the service that issued the token.",
+        "wallet_id": "The id of the wallet that holds it.",
+        "transfer_pending": "Whether a pending transfer reserves it.",
+        "transfer_pending_id": "The id of that transfer; null if there is none.",
+        "created_at": "When it was issued, in UTC with milliseconds.",
+        "updated_at": "When it last changed its wallet or its reservation, in UTC with milliseconds.",
+        "claim": "Always false.",
+        "links": TOKEN_LINKS,
+    },
+)
+TOKEN_PAGE: Final = page("TokenPage", {"tokens": [TOKEN]})
 
 
 def from_json(json: str) -> Any:

@@ -13,7 +13,7 @@ from config.api import error_codes as codes
 from config.api import limits, pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
-from config.api.openapi import LATER_PAGE, describe
+from config.api.openapi import LATER_PAGE, Access, Takes, describe
 from config.api.parsers import FormParser
 from config.api.pools import Pool, answered_on
 from config.api.treetracker import v2, wallet_serializers
@@ -43,10 +43,14 @@ class AuthViewSet(ApiViewSet):
 
     @answered_on(Pool.PASSWORDS)
     @describe(
-        "Authenticate",
-        body=wallet_serializers.CREDENTIALS,
-        body_examples={"By name": {"wallet": "alice", "password": "test1234"}},
-        answer={"token": wallet_serializers.BEARER_EXAMPLE},
+        "auth.login",
+        "Log in",
+        answers=wallet_serializers.BEARER,
+        takes=Takes(
+            body=wallet_serializers.CREDENTIALS_BODY,
+            examples={"By name": {"wallet": "alice", "password": "test1234"}},
+            is_idempotent=False,
+        ),
         refusals=[
             errors.InvalidCredentials("Invalid credentials"),
             errors.ApiKeyEnded(),
@@ -55,14 +59,20 @@ class AuthViewSet(ApiViewSet):
             Invalid('"password" is required'),
             RequestRefused(codes.TOO_MANY_LOGIN_ATTEMPTS, "Too many login attempts, try again later"),
         ],
-        asks_bearer=False,
-        is_idempotent=False,
-        tag="wallets",
+        access=Access.API_KEY,
+        tag="authentication",
     )
     def create(self, request: Request) -> Response:
         """
-        The token is valid for 365 days unless it is revoked. It has the shape of a JSON Web Token; its payload has the
-        `id` and `name` of the wallet, `iat`, `exp` and `iss`. It is not signed: treat it as a password.
+        Exchanges the name or the id of a wallet and its password for a bearer token, which identifies the wallet in
+        other requests. Any application with an API key may call it. A wallet without a password cannot log in.
+
+        The token is valid for 365 days, or until it is revoked or the password changes. It has the shape of a JSON Web
+        Token; its payload has the `id` and `name` of the wallet, `iat`, `exp` and `iss`. It is not signed: treat it as
+        a password.
+
+        A wrong password is 401, an unknown wallet 404. After several failures further attempts are refused with 429 and
+        `Retry-After`. The answer is never stored, so an `Idempotency-Key` has no effect.
         """
         values = wallet_serializers.CREDENTIALS.read_body(request.data)
         with throttles.login(
@@ -91,12 +101,14 @@ class WalletViewSet(ApiViewSet):
         return [*super().get_parsers(), *([FormParser()] if method == "PATCH" else [])]
 
     @describe(
+        "wallets.list",
         "List wallets",
-        query=wallet_serializers.WALLETS_QUERY,
-        answer=wallet_serializers.WALLETS_EXAMPLE,
+        answers=wallet_serializers.WALLET_PAGE,
+        takes=Takes(query=wallet_serializers.WALLETS_QUERY),
         tag="wallets",
     )
     def list(self, request: Request) -> Response:
+        """Lists the caller's wallet and the wallets that it manages, with the numbers of their tokens."""
         is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
@@ -115,10 +127,13 @@ class WalletViewSet(ApiViewSet):
         return page.json_response("wallets", rows)
 
     @describe(
-        "Create a wallet that the caller manages",
-        body=wallet_serializers.NEW_WALLET,
-        body_examples={"Request": {"wallet": "sapling", "about": "planted in spring"}},
-        answer=wallet_serializers.NEW_WALLET_EXAMPLE,
+        "wallets.create",
+        "Create a wallet",
+        answers={200: wallet_serializers.CREATED_WALLET, 201: wallet_serializers.CREATED_WALLET},
+        takes=Takes(
+            body=wallet_serializers.NEW_WALLET_BODY,
+            examples={"Request": {"wallet": "sapling", "about": "planted in spring"}},
+        ),
         refusals=[
             _INVALID_NAME,
             _LIKE_AN_ID,
@@ -128,6 +143,11 @@ class WalletViewSet(ApiViewSet):
         tag="wallets",
     )
     def create(self, request: Request) -> Response:
+        """
+        Creates a wallet that the caller's wallet manages. It has no password, so nobody logs in as it; its manager acts
+        for it. Any wallet may create wallets. A name that is taken is 403. Below `/wallet/v2` the answer has the status
+        201.
+        """
         shape = wallet_serializers.NEW_WALLET_OF_V2 if v2.is_v2(request) else wallet_serializers.NEW_WALLET
         values = shape.read_body(request.data)
         created = trust_operations.open_managed_wallet(
@@ -136,9 +156,10 @@ class WalletViewSet(ApiViewSet):
         return Response(wallet_serializers.created_wallet(created))
 
     @describe(
+        "wallets.get",
         "Show a wallet",
-        answer=wallet_serializers.ONE_WALLET_EXAMPLE,
-        path=wallet_serializers.WALLET_PATH,
+        answers=wallet_serializers.WALLET,
+        takes=Takes(path=wallet_serializers.WALLET_PATH),
         refusals=[
             _NO_WALLET_OF_THIS_ID,
             errors.WalletNotControlled("Have no permission to access this wallet"),
@@ -146,6 +167,10 @@ class WalletViewSet(ApiViewSet):
         tag="wallets",
     )
     def retrieve(self, request: Request, wallet_id: str) -> Response:
+        """
+        Returns the caller's wallet, or one that it manages, with the numbers of its tokens. Another wallet is 403, an
+        unknown id 404.
+        """
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
@@ -153,13 +178,15 @@ class WalletViewSet(ApiViewSet):
 
     @answered_on(Pool.IMAGES)
     @describe(
-        "Describe a wallet",
-        body=wallet_serializers.WALLET_CHANGES,
-        body_examples={"Request": {"about": "planted in spring"}},
-        form=wallet_serializers.WALLET_FORM,
-        files=[*wallet_serializers.IMAGES],
-        answer=wallet_serializers.ONE_WALLET_EXAMPLE,
-        path=wallet_serializers.WALLET_PATH,
+        "wallets.update",
+        "Change the description of a wallet",
+        answers=wallet_serializers.WALLET,
+        takes=Takes(
+            body=wallet_serializers.WALLET_CHANGES_BODY,
+            examples={"Request": {"about": "planted in spring"}},
+            form=wallet_serializers.WALLET_FORM_BODY,
+            path=wallet_serializers.WALLET_PATH,
+        ),
         refusals=[
             _NO_WALLET_OF_THIS_ID,
             errors.WalletNotControlled("You do not have permission to update this wallet"),
@@ -173,12 +200,12 @@ class WalletViewSet(ApiViewSet):
     )
     def partial_update(self, request: Request, wallet_id: str) -> Response:
         """
-        As JSON, or as a form with texts and images. A field that is not sent stays. In JSON an empty text or null
-        deletes one; a form deletes none.
+        Changes texts and images of the caller's wallet, or of one that it manages, and returns the wallet. The request
+        is JSON, or a form with texts and images. A field that is not sent stays. In JSON an empty text or null deletes
+        one; a form deletes none.
 
-        `logo_image` and `cover_image` are JPEG or PNG files of up to 1 MiB and 16,000,000 pixels. They are stored
-        upright, without metadata and with at most 2048 pixels on each side, and `logo_url` and `cover_url` become
-        their URLs. `add_to_web_map` has no effect.
+        Images are stored upright, without metadata and with at most 2048 pixels on each side, and `logo_url` and
+        `cover_url` become their URLs. While another image of the caller is being stored, one is refused with 429.
         """
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if isinstance(request.data, QueryDict):
@@ -204,9 +231,10 @@ class TokenViewSet(ApiViewSet):
     takes_cached_credentials = frozenset({"list"})
 
     @describe(
-        "List the tokens of a wallet, newest arrival first",
-        query={**LATER_PAGE, **wallet_serializers.TOKEN_FILTERS},
-        answer={"tokens": [wallet_serializers.TOKEN_EXAMPLE]},
+        "tokens.list",
+        "List tokens",
+        answers=wallet_serializers.TOKEN_PAGE,
+        takes=Takes(query={**LATER_PAGE, **wallet_serializers.TOKEN_FILTERS}),
         refusals=[
             _NO_WALLET_OF_THIS_NAME,
             _INVALID_NAME,
@@ -215,6 +243,10 @@ class TokenViewSet(ApiViewSet):
         tag="tokens",
     )
     def list(self, request: Request) -> Response:
+        """
+        Lists the tokens in the caller's wallet, or in the one that `wallet` names if the caller manages it; the newest
+        arrival first.
+        """
         page = pagination.read(
             request, wallet_serializers.TOKEN_FILTERS, scope="tokens", later=wallet_serializers.LATER_TOKENS
         )
@@ -232,9 +264,10 @@ class TokenViewSet(ApiViewSet):
         return page.json_response("tokens", rows)
 
     @describe(
+        "tokens.get",
         "Show a token",
-        answer=wallet_serializers.TOKEN_EXAMPLE,
-        path=wallet_serializers.TOKEN_PATH,
+        answers=wallet_serializers.TOKEN,
+        takes=Takes(path=wallet_serializers.TOKEN_PATH),
         refusals=[
             errors.TokenNotFound("can not found token by id:11111111-1111-4111-8111-111111111111"),
             errors.TokenNotVisible("Have no permission to visit this token"),
@@ -242,6 +275,10 @@ class TokenViewSet(ApiViewSet):
         tag="tokens",
     )
     def retrieve(self, request: Request, token_id: str) -> Response:
+        """
+        Returns a token that is in the caller's wallet, or in one that it manages. A token of another wallet is 401, and
+        403 below `/wallet/v2`.
+        """
         row = queries.token(
             token_id=path_id("token_id", token_id),
             is_visible_in=trust_queries.controlled_by(caller(request).pk),
