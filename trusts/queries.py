@@ -310,6 +310,8 @@ SELECT {_FIELDS}
   JOIN wallets_wallet actor ON actor.id = trust.actor_id
   JOIN wallets_wallet target ON target.id = trust.target_id
 """  # noqa: S608 - constants
+# Each trust of `page`, looked up by its id (OFFSET 0): the planner may expect many, and would read all trusts.
+_SHOWN: Final = f"LEFT JOIN LATERAL ({_ROW} WHERE trust.id = page.id OFFSET 0) AS shown ON true"
 
 
 def trust_row(*, trust_id: UUID) -> TrustRow:
@@ -433,22 +435,55 @@ def numbers_by_party(
     return load("trusts", "parts/numbers_by_party", wallets=wallets, heads=heads, reaches=reaches, page=page)
 
 
-_FILTERS: Final = ("state", "type", "request_type")
+class TrustFilters(NamedTuple):
+    """Which trusts a list has; None for any."""
+
+    state: str | None = None
+    type: str | None = None
+    request_type: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
-def trusts_page(
-    *,
-    wallet_ids: Sequence[UUID],
-    limit: int,
-    offset: int = 0,
-    after: int = 0,
-    state: str | None = None,
-    type: str | None = None,  # noqa: A002 - the name of the field
-    request_type: str | None = None,
+_ANY: Final = TrustFilters()
+# How many of its wallets are counted for a manager. Half as many trusts of all wallets are read before its own are
+# looked up by wallet, which costs about as much for each wallet as reading one of these.
+_COUNTED: Final = 20_000
+
+
+def trusts_visible_to(
+    *, actor_id: UUID, limit: int, offset: int = 0, after: int = 0, filters: TrustFilters = _ANY
 ) -> list[TrustRow]:
-    """Return a page of the trusts in which one of the wallets is a party, in the order of creation."""
-    values = {"state": state, "type": type, "request_type": request_type}
-    condition = "AND number > 0" + "".join(f" AND {name} = %({name})s" for name in _FILTERS if values[name] is not None)
+    """
+    Return a page of the trusts in which the actor, or a wallet that it manages, is a party, in the order of creation.
+
+    For a manager of many wallets the next trusts of all wallets are read first: most of them may be its own.
+    """
+    statement = load(
+        "trusts",
+        "parts/near_trusts",
+        shown=_SHOWN,
+        filters="".join(f" AND trust.{name} = (SELECT %({name})s::text)" for name in filters.given),
+        is_visible=_IS_VISIBLE,
+        last=f"{LAST_NUMBER}",
+    )
+    arguments: dict[str, Any] = {"actor": actor_id, "after": after, "counted": _COUNTED, "limit": limit}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments | {"offset": offset} | filters.given)
+        rows = cursor.fetchall()
+    if rows[0][0]:
+        return [TrustRow(*row[1:]) for row in rows if row[1] is not None]
+    return _trusts_by_party(
+        CONTROLLED_BY_ACTOR, {"actor": actor_id}, limit=limit, offset=offset, after=after, filters=filters
+    )
+
+
+def _trusts_by_party(
+    wallets: str, given: Mapping[str, Any], *, limit: int, offset: int, after: int, filters: TrustFilters
+) -> list[TrustRow]:
+    """Return a page of the trusts in which one of the wallets, as `numbers_by_party` takes them, is a party."""
     numbers = numbers_by_party(
         table="trusts_trust",
         branches=(
@@ -456,19 +491,14 @@ def trusts_page(
             ("target_id", ""),
             ("originator_id", "AND originator_id <> actor_id"),
         ),
-        condition=condition,
+        condition="AND number > 0" + "".join(f" AND {name} = %({name})s" for name in filters.given),
         skips=True,
+        wallets=wallets,
     )
+    arguments = {"after": after, "most": offset + limit, "offset": offset}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_ROW} WHERE trust.number IN ({numbers}) ORDER BY trust.number",
-            {
-                "wallets": list(wallet_ids),
-                "after": after,
-                "most": offset + limit,
-                "offset": offset,
-                **{name: value for name, value in values.items() if value is not None},
-            },
+            f"{_ROW} WHERE trust.number IN ({numbers}) ORDER BY trust.number", arguments | filters.given | dict(given)
         )
         return [TrustRow(*row) for row in cursor.fetchall()]
 
@@ -480,9 +510,7 @@ def trusts_of_wallet_page(
     limit: int,
     offset: int = 0,
     after: int = 0,
-    state: str | None = None,
-    type: str | None = None,  # noqa: A002 - the name of the field
-    request_type: str | None = None,
+    filters: TrustFilters = _ANY,
 ) -> list[TrustRow]:
     """
     Return a page of the trusts of one wallet that the actor controls, in the order of creation.
@@ -493,15 +521,7 @@ def trusts_of_wallet_page(
     wallet = wallet_queries.wallet_by_id(wallet_id)
     if not controls(actor_id=actor_id, wallet_id=wallet.pk):
         raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
-    return trusts_page(
-        wallet_ids=[wallet.pk],
-        limit=limit,
-        offset=offset,
-        after=after,
-        state=state,
-        type=type,
-        request_type=request_type,
-    )
+    return _trusts_by_party(LISTED, {"wallets": [wallet.pk]}, limit=limit, offset=offset, after=after, filters=filters)
 
 
 class TrustKey(StrEnum):
@@ -586,7 +606,7 @@ def _trusts_matching(selection: TrustSelection, *, is_first: bool) -> str:
         page_order=", ".join(f"page.{name}{direction}" for name in columns),
         # Times as text keep their microseconds, and other values are JSON.
         position=f"jsonb_build_array({', '.join(f'page.{name}' for name in columns)})",
-        fields=_FIELDS,
+        shown=_SHOWN,
     )
 
 

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller, answer, refusal
 from tests.support.trust_requests import TYPES, ask, rows, say
 from trusts import errors, operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 FIELDS = [
@@ -413,6 +415,43 @@ def test_the_list_holds_all_trusts_of_the_caller_and_its_wallets(web: Any) -> No
 
         assert status == 200
         assert [row["id"] for row in body["trust_relationships"]] == seen_by(names, **filters)
+
+
+def test_a_manager_of_many_finds_its_trusts_among_those_of_all_wallets(
+    alice: Caller, bob: Caller, carol: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as many as it manages wallets are read; where its own are further apart, they are looked up by wallet."""
+    strangers = [wallets.create_wallet(name=f"stranger-{number}") for number in range(30)]
+    for number in range(60):
+        operations.open_managed_wallet(actor=alice.wallet, name=f"managed-{number}")
+        if 20 <= number < 50:
+            operations.request_trust(
+                actor=bob.wallet, request_type=TrustRequestType.SEND, requestee=strangers[number - 20].name
+            )
+    operations.request_trust(actor=carol.wallet, request_type=TrustRequestType.SEND, requestee="managed-1")
+    expected = seen_by({"alice", *(f"managed-{number}" for number in range(60))})
+
+    statements = set()
+    for counted, limit in ((1_000, 7), (1_000, 25), (20, 7), (20, 25), (0, 7)):
+        monkeypatch.setattr(queries, "_COUNTED", counted)
+        after, seen = 0, []
+        while page := queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after):
+            seen += [str(row.id) for row in page]
+            after = page[-1].number
+            with CaptureQueriesContext(connection) as captured:
+                queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after)
+            statements.add((counted, limit, len(captured)))
+        assert seen == expected
+        skipped = queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=9, offset=40)
+        assert [str(row.id) for row in skipped] == expected[40:49]
+    for request_type, count in (("send", 1), ("manage", 60)):
+        filters = queries.TrustFilters(request_type=request_type)
+        assert len(queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=99, filters=filters)) == count
+    assert {(1_000, 7, 1), (20, 25, 2), (0, 7, 2)} <= statements
+    assert (1_000, 7, 2) not in statements
+    assert (0, 7, 1) not in statements
+    # Managing nothing, one looks up its own.
+    assert len(queries.trusts_visible_to(actor_id=bob.wallet.pk, limit=99)) == 30
 
 
 def test_the_cursor_visits_every_trust_once(web: Any) -> None:

@@ -48,12 +48,12 @@ class TrustViewSet(ApiViewSet):
         )
         if page.answer:
             return _selected(page, actor_id=caller(request).pk)
-        rows = queries.trusts_page(
-            wallet_ids=queries.controlled_wallet_ids(actor_id=caller(request).pk),
+        rows = queries.trusts_visible_to(
+            actor_id=caller(request).pk,
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
-            **page.values,
+            filters=queries.TrustFilters(**page.values),
         )
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 
@@ -94,7 +94,7 @@ class TrustViewSet(ApiViewSet):
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
-            **page.values,
+            filters=queries.TrustFilters(**page.values),
         )
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 

@@ -22,14 +22,5 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), party AS MATERIALIZED (
 SELECT counted.total, {position}, shown.*
   FROM (SELECT count(*) AS total FROM matching) AS counted
   LEFT JOIN page ON true
-  -- Looked up for each row of the page (OFFSET 0): the planner expects a page of many rows, and would read all trusts.
-  LEFT JOIN LATERAL (
-      SELECT {fields}
-        FROM trusts_trust AS trust
-        JOIN wallets_wallet AS originator ON originator.id = trust.originator_id
-        JOIN wallets_wallet AS actor ON actor.id = trust.actor_id
-        JOIN wallets_wallet AS target ON target.id = trust.target_id
-       WHERE trust.id = page.id
-      OFFSET 0
-  ) AS shown ON true
+  {shown}
  ORDER BY {page_order}
