@@ -13,7 +13,7 @@ import pytest
 from config.api import throttles
 from config.api.errors import RequestRefused
 from wallets.errors import InvalidCredentials
-from wallets.redis_servers import Counts
+from wallets.redis_servers import Counts, client
 
 PER_ACCOUNT, PER_ADDRESS = 3, 5
 ACCOUNTS: Final = ("alice", "bobby")
@@ -83,6 +83,66 @@ def test_attempts_are_admitted_as_the_model_says(
         said[expected] += 1
 
     assert min(said[each] for each in ("in", "wrong", "too many")) > 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("where", ["in Redis", "in the process"])
+@pytest.mark.parametrize(
+    ("account", "by_address", "by_key", "is_admitted"),
+    [
+        (0, 0, 0, True),
+        (PER_ACCOUNT, PER_ACCOUNT, 0, True),
+        (PER_ACCOUNT, 0, PER_ACCOUNT, True),
+        (PER_ACCOUNT, PER_ACCOUNT, PER_ACCOUNT, False),
+        # The window of the account has ended, and those of the origins have not.
+        (0, PER_ACCOUNT, PER_ACCOUNT, False),
+    ],
+)
+def test_a_client_of_two_known_origins_is_admitted_while_one_of_them_has_room(
+    where: str,
+    account: int,
+    by_address: int,
+    by_key: int,
+    is_admitted: bool,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    throttles.forget_failures()
+    monkeypatch.setattr(throttles, "FAILURES_PER_ACCOUNT", PER_ACCOUNT)
+    monkeypatch.setattr(throttles, "_here", Counts())
+    known = {"address": ADDRESSES[0], "api_key": "a key"}
+    keys = throttles._keys("wallet", "alice", ADDRESSES[0], known)
+    for key, failures in zip(keys[2:], (account, by_address, by_key), strict=True):
+        for _ in range(failures):
+            throttles._here.add(key, throttles.WINDOW_SECONDS)
+        if failures:
+            client(settings.REDIS_URL).set(key, failures, ex=throttles.WINDOW_SECONDS)
+
+    def admit() -> None:
+        if where == "in Redis":
+            throttles._admit(keys, "a slot")
+        else:
+            throttles._admit_here(keys)
+
+    if is_admitted:
+        admit()
+    else:
+        with pytest.raises(RequestRefused, match="Too many login attempts"):
+            admit()
+    throttles.forget_failures()
+
+
+def test_the_slot_of_a_process_that_died_is_free_when_its_lease_ends(settings: Any) -> None:
+    """Also while other logins come, which keep the slots."""
+    throttles.forget_failures()
+    keys = throttles._keys("wallet", "alice", ADDRESSES[0])
+    dead = {f"dead {number}": 1 for number in range(throttles.CHECKS_AT_ONCE)}
+    client(settings.REDIS_URL).zadd(keys[0], dead)
+
+    throttles._admit(keys, "a slot")
+
+    assert client(settings.REDIS_URL).zrange(keys[0], 0, -1) == [b"a slot"]
+    throttles.forget_failures()
 
 
 def test_a_counter_ends_with_its_window_and_not_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import hashers
-from django.db import connections
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 
 from tests.concurrency.races import PATIENCE_SECONDS, Gate, race
@@ -203,3 +203,26 @@ def test_an_api_key_that_ends_during_a_login_gives_no_token(
     with pytest.raises(errors.ApiKeyEnded):
         log_in(api_key_id=key.pk)()
     assert BearerToken.objects.count() == 0
+
+
+def test_an_api_key_that_a_login_has_checked_is_valid_until_its_commit(alice: Wallet) -> None:
+    key, _ = operations.create_api_key(name="partner")
+    refused: list[str] = []
+
+    def revoke() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        try:
+            operations.revoke_api_key(api_key_id=key.pk)
+        except OperationalError as error:
+            refused.append(str(error))
+
+    with transaction.atomic():
+        assert operations._is_valid_until_commit(key.pk)
+        elsewhere(revoke)
+    assert [text.splitlines()[0] for text in refused] == ["canceling statement due to lock timeout"]
+    # Control: after the commit nothing holds it.
+    elsewhere(revoke)
+
+    assert len(refused) == 1
+    assert not operations._is_valid_until_commit(key.pk)

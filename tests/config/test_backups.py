@@ -291,3 +291,15 @@ def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(sett
         backups.back_up(tmp_path / "backup")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_variables_of_a_shell_do_not_reach_the_programs_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or `PGSERVICE` or `PGOPTIONS` would lead pg_dump elsewhere, or restore with other settings."""
+    for name in ("PGSERVICE", "PGOPTIONS", "PGHOST", "PGTARGETSESSIONATTRS"):
+        monkeypatch.setenv(name, "of the shell")
+
+    environment = backups._environment()
+
+    assert environment["PGDATABASE"] == connection.settings_dict["NAME"]
+    assert environment["PATH"] == os.environ["PATH"]
+    assert "of the shell" not in environment.values()

@@ -215,6 +215,19 @@ def test_a_bundle_gets_other_tokens_for_those_that_the_service_moved(world: Worl
     assert Transfer.objects.get(pk=world.bundle).state == "pending"
 
 
+def test_a_list_of_tokens_is_not_completed_with_another_token(world: World, tmp_path: Any) -> None:
+    world.complete(world.listed, 3)
+
+    found = world.again(tmp_path)
+
+    assert f"transfer {world.listed}: was pending, is completed; here pending -> apply" in found
+    assert [each.rpartition(": ")[2] for each in found if "pending" not in each] == ["1 transactions -> make"]
+    assert Transfer.objects.get(pk=world.listed).state == "failed"
+    holders = dict(Token.objects.values_list("id", "wallet_id"))
+    assert (holders[world.tokens[0]], holders[world.tokens[3]]) == (world.one, world.two)
+    assert world.reserved() == {1: world.bundle, 2: world.bundle}
+
+
 def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
     world.complete(world.bundle, 1, 2, at="2023-07-02")
     world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")

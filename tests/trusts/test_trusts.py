@@ -16,7 +16,7 @@ from trusts import errors, operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets.models import Wallet
+from wallets.models import Event, Wallet
 
 FIELDS = [
     "id", "type", "request_type", "state", "created_at", "updated_at",
@@ -260,6 +260,18 @@ def test_a_change_has_its_time_and_is_written_down_once(alice: Caller, bob: Call
     assert again == (200, accepted)
     changes = TrustChange.objects.order_by("id").values_list("event", "state", "actor__name")
     assert list(changes) == [("", "requested", "alice"), ("accept", "trusted", "bobby")]
+
+
+@pytest.mark.parametrize(("event", "who"), [("decline", "bob"), ("delete", "alice")])
+def test_an_end_that_is_repeated_changes_nothing(alice: Caller, bob: Caller, event: str, who: str) -> None:
+    _, body = ask(alice, "send", "bobby")
+    ended = say({"alice": alice, "bob": bob}[who], event, body["id"])
+    before = rows()
+    events = Event.objects.count()
+
+    assert say({"alice": alice, "bob": bob}[who], event, body["id"]) == ended
+    assert rows() == before
+    assert (TrustChange.objects.count(), Event.objects.count()) == (2, events)
 
 
 def test_a_trust_knows_since_when_the_wallet_exists_that_it_gives_control_of(alice: Caller, bob: Caller) -> None:
