@@ -572,6 +572,7 @@ def test_a_task_goes_first_while_others_wait_for_its_claim(
     row = a_claim(task, state)
     a_claim(neighbour, state)
     own = a_task(alice, TaskKind.IMPORT)
+    Coin.objects.filter(pk=a_claim(own).pk).update(serial_number=row.serial_number)
 
     competing_claims._want_decided([WireCoin(0, row.serial_number)], own.pk)
 

@@ -266,6 +266,25 @@ def test_the_audit_finds_what_was_planted(books: Any, planted: Any) -> None:
     assert_sound()
 
 
+def test_a_transfer_does_not_take_from_another_wallet_what_it_reserved(
+    books: Any, bob: Caller, sapling: Wallet
+) -> None:
+    """Whatever put the token there: it is not the token of who sent it."""
+    execute("SET LOCAL session_replication_role = replica")
+    execute(
+        "UPDATE wallets_token SET wallet_id = %(sapling)s WHERE transfer_pending_id = %(pending)s",
+        **books, sapling=sapling.pk,
+    )  # fmt: skip
+    execute("SET LOCAL session_replication_role = origin")
+    before = held_by(bob.wallet), held_by(sapling)
+
+    with pytest.raises(AssertionError, match="does not hold what it reserved"):
+        operations.accept(actor=bob.wallet, transfer_id=books["pending"])
+
+    assert (held_by(bob.wallet), held_by(sapling)) == before
+    assert Transfer.objects.get(pk=books["pending"]).state == "pending"
+
+
 def test_every_check_of_the_audit_is_planted() -> None:
     assert {check for check, *_ in PLANTED} == set(audit.CHECKS)
 
