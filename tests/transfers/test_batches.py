@@ -99,6 +99,16 @@ def test_each_row_is_a_bundle_by_the_rules_of_one_sent_alone(
     assert_sound()
 
 
+def test_tokens_of_a_row_that_waits_are_reserved_whichever_row_comes_first(friends: Any, carol: Caller) -> None:
+    csv = "wallet_name,token_transfer_amount_overwrite\ncarol,2\nbobby,1\n"
+
+    assert answer(upload(friends, TRANSFER, csv, sender_wallet="alice")) == DONE
+
+    written = Transfer.objects.order_by("number").values_list("state", "reserved_count", "moved_count")
+    assert list(written) == [("pending", 2, 0), ("completed", 0, 1)]
+    assert_sound()
+
+
 def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(
     alice: Caller, bob: Caller, sapling: Wallet
 ) -> None:
