@@ -74,26 +74,38 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def reserve(port: int) -> socket.socket:
+def reserve(port: int, host: str = "127.0.0.1") -> socket.socket:
     """
     Reserve a port for the web server, until the returned socket is closed.
 
-    Only sockets of the same user with SO_REUSEPORT, such as those of the web server, can bind beside it. To check that
-    the port is free would not suffice: two web servers may share one port.
+    Only sockets of the same user with SO_REUSEPORT, such as those of the web server's processes, can bind beside it.
 
     :raises OSError: the port is in use, or this account may not bind it
     """
-    reserved = socket.socket()
-    try:
-        # Ignore connections of an earlier server in TIME_WAIT.
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", port))
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError:
-        reserved.close()
-        raise
+    # Ignore connections of an earlier server in TIME_WAIT.
+    reserved = bound(host, port, socket.SO_REUSEADDR)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return reserved
+
+
+def bound(host: str, port: int, option: int) -> socket.socket:
+    """
+    Return a TCP socket with the option (SO_REUSEADDR, SO_REUSEPORT) that is bound. The host "::" includes IPv4.
+
+    :raises OSError: it cannot be bound
+    """
+    family, kind, _, _, (address, _, *more) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    made = socket.socket(family, kind)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        made.bind((address, port, *more))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def why_not(port: int, error: OSError) -> str:

@@ -349,7 +349,8 @@ class System:
         return self._spawn_manage("RAIDA", "raidanet", "--directory", directory, "--base-port", str(self.raida_port))
 
     def _spawn_web(self) -> Child:
-        return self._children.spawn("web", web_server.command(port=self.port), environ=self.environment, directory=ROOT)
+        command = web_server.command(port=self.port, is_reserved=True)
+        return self._children.spawn("web", command, environ=self.environment, directory=ROOT)
 
     def _spawn_worker(self) -> Child:
         return self._spawn_python(

@@ -1,6 +1,7 @@
 """The processes of the web server: granian's, with further limits, and replaced when they die."""
 
 import ctypes
+import errno
 import gc
 import multiprocessing
 import os
@@ -9,13 +10,22 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import logger
 from granian.server.mp import MPServer
 
+from config.dev import ports
+
+# Connections that wait until a process accepts them.
+BACKLOG: Final = 2048
+# How long the processes of a server whose main process was killed may keep the port.
+BIND_SECONDS: Final = 5.0
 # Connections of one process, stalled ones included, at about 40 kB each.
 CONNECTIONS: Final = 4000
 # The largest head of a request, and the buffered part of a response.
@@ -55,9 +65,43 @@ class WebServer(MPServer):
                     # Because of the remaining entry, `shutdown` exits with status 1.
                     logger.error(f"worker-{index + 1} cannot start")
                     return
-                time.sleep(max(0.0, PAUSE_SECONDS - age))
-                self._respawn_workers([index], spawn_target, target_loader)
+                with self._listening_for_the_replacement():
+                    time.sleep(max(0.0, PAUSE_SECONDS - age))
+                    self._respawn_workers([index], spawn_target, target_loader)
                 self.interrupt_children.remove(index)
+
+    @contextmanager
+    def _listening_for_the_replacement(self) -> Iterator[None]:
+        """
+        Let the process that starts inherit a listening socket if no process listens.
+
+        Each process listens by itself, and a connection that none of them listens for would be refused. One socket for
+        all would be simpler, but the first process that wakes accepts all connections of a pool
+        (tests/benchmarks/README.md).
+        """
+        if _is_answered(self.bind_addr, self.bind_port):
+            yield
+            return
+        spec = self._ssp
+        with ports.bound(self.bind_addr, self.bind_port, socket.SO_REUSEPORT) as listening:
+            listening.listen(BACKLOG)
+            holder = SocketHolder(listening.fileno(), False, BACKLOG)  # type: ignore[call-arg]
+            self._ssp, self._shd, self._sso = None, holder, listening  # type: ignore[assignment]
+            try:
+                yield
+            finally:
+                self._ssp, self._shd, self._sso = spec, None, None
+
+
+def _is_answered(host: str, port: int) -> bool:
+    """Return whether a socket listens on the port."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _was_killed(exit_code: int | None) -> bool:
@@ -88,25 +132,55 @@ def exclude_from_garbage_collection() -> None:
     gc.set_threshold(*_COLLECTIONS)
 
 
-def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_seconds: float) -> None:
+def _hold(host: str, port: int) -> socket.socket:
+    """
+    Reserve the port until this process ends, so that no second server shares it.
+
+    :raises SystemExit: the port cannot be used
+    """
+    end = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return ports.reserve(port, host)
+        except OSError as error:
+            is_taken = error.errno == errno.EADDRINUSE
+            if not is_taken or time.monotonic() >= end:
+                reason = "another program uses it" if is_taken else error.strerror
+                sys.exit(f"Coppice cannot start: it cannot listen on port {port} of {host}, because {reason}.")
+            time.sleep(0.2)
+
+
+def serve(
+    *, host: str, port: int, is_reserved: bool, processes: int, stop_seconds: int, request_seconds: float
+) -> None:
     """
     Serve until a signal; running requests then have `stop_seconds` to finish.
 
     `host` "::" serves IPv6 and IPv4 with one socket, or IPv4 alone on a machine without IPv6. A connection has
-    `request_seconds` for the head of a request, and as long between two requests.
+    `request_seconds` for the head of a request, and as long between two requests. `is_reserved`: the process that
+    starts this one has reserved the port.
 
-    :raises SystemExit: a process could not start
+    :raises SystemExit: a process could not start, or the port cannot be used
     """
-    _allow(2 * CONNECTIONS + 500)
     if host == EVERYWHERE and not _has_ipv6():
         host = "0.0.0.0"  # noqa: S104 - the operator chose all addresses
-    WebServer(
+    with ExitStack() as held:
+        if not is_reserved:
+            reserved = held.enter_context(_hold(host, port))
+            # Otherwise one that still answers a request when this process is killed would keep the port.
+            os.register_at_fork(after_in_child=reserved.close)
+        _allow(2 * CONNECTIONS + 500)
+        _web_server(host, port, processes, stop_seconds, request_seconds).serve()
+
+
+def _web_server(host: str, port: int, processes: int, stop_seconds: int, request_seconds: float) -> WebServer:
+    return WebServer(
         "config.web.rsgi:entry",
         address=host,
         port=port,
         interface=Interfaces.RSGI,
         workers=processes,
-        backlog=2048,
+        backlog=BACKLOG,
         backpressure=CONNECTIONS,
         loop=Loops.uvloop,
         # granian has no header timeout for HTTP/2, nor before the first byte with both versions.
@@ -114,7 +188,7 @@ def serve(*, host: str, port: int, processes: int, stop_seconds: int, request_se
         http1_settings=HTTP1Settings(header_read_timeout=int(request_seconds * 1000), max_buffer_size=BUFFER_BYTES),
         websockets=False,
         workers_kill_timeout=stop_seconds,
-    ).serve()
+    )
 
 
 def _has_ipv6() -> bool:

@@ -1,7 +1,7 @@
 """
 The command that starts the web server.
 
-    python -m config.web.server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS]
+    python -m config.web.server [--host HOST] [--port PORT] [--processes COUNT] [--stop-seconds SECONDS] [--reserved]
 
 Decided 2026-11-29, by measuring (tests/benchmarks/README.md): granian's RSGI interface with `config.web.rsgi`, which
 buffers bodies and responses outside of the threads, on uvloop. Against granian's WSGI interface, where eight
@@ -17,10 +17,11 @@ from typing import Final
 PROCESSES: Final = 2
 
 
-def command(*, port: int, host: str = "127.0.0.1", processes: int = PROCESSES) -> list[str]:
-    """Return the command line of the web server."""
+def command(*, port: int, host: str = "127.0.0.1", processes: int = PROCESSES, is_reserved: bool = False) -> list[str]:
+    """Return the command line of the web server. `is_reserved`: the caller has reserved the port."""
     return [
         sys.executable, "-m", "config.web.server", "--host", host, "--port", str(port), "--processes", str(processes),
+        *(["--reserved"] if is_reserved else []),
     ]  # fmt: skip
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=PROCESSES)
     # Without a limit, a process that is stopped while it loads the application would never end.
     parser.add_argument("--stop-seconds", type=int, default=2, help="how long running requests may take when it stops")
+    parser.add_argument("--reserved", action="store_true", help="the process that starts this one holds the port")
     chosen = parser.parse_args()
     # Not above: `command` is called before the environment is set.
     from config.dev.embedded import fill_environment  # noqa: PLC0415
@@ -46,6 +48,7 @@ def main() -> None:
     serve(
         host=chosen.host,
         port=chosen.port,
+        is_reserved=chosen.reserved,
         processes=chosen.processes,
         stop_seconds=chosen.stop_seconds,
         request_seconds=environment().request_seconds,

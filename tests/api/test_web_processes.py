@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from config.dev import ports
+from config.web import processes
 from tests.api.web_server import children_of, listeners, started
+from tests.ports import reserved_port
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 PATIENCE_SECONDS = 60
@@ -44,28 +48,78 @@ def test_a_process_that_is_killed_is_replaced_twice_in_a_row_while_the_other_ser
     running: tuple["subprocess.Popen[bytes]", int],
 ) -> None:
     main, port = running
-    until(lambda: listeners(port) == 2)
+    until(lambda: len(listeners(port)) == 2)
     until(lambda: status(port) == 200)
     first, second = children_of(main.pid)
 
     os.kill(first, signal.SIGKILL)
-    until(lambda: listeners(port) == 1 or len(children_of(main.pid) - {first, second}) == 1)
+    until(lambda: len(listeners(port)) == 1 or len(children_of(main.pid) - {first, second}) == 1)
     assert status(port) == 200
     until(lambda: len(children_of(main.pid) - {first, second}) == 1)
     (third,) = children_of(main.pid) - {first, second}
     # Granian's own way would end the server here.
     os.kill(third, signal.SIGKILL)
     until(lambda: len(children_of(main.pid) - {first, second, third}) == 1)
-    until(lambda: listeners(port) == 2)
+    until(lambda: len(listeners(port)) == 2)
 
     assert [status(port) for _ in range(8)] == [200] * 8
     assert second in children_of(main.pid)
     assert main.poll() is None
 
 
+def test_a_connection_waits_for_a_process_if_none_is_left(running: tuple["subprocess.Popen[bytes]", int]) -> None:
+    main, port = running
+    until(lambda: len(children_of(main.pid)) == 2 and len(listeners(port)) == 2)
+    before = children_of(main.pid)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: bool(children_of(main.pid) - before))
+    # Stopped while they load the application, the replacements do not listen yet.
+    stopped = children_of(main.pid) - before
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    with connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("is_listening", [False, True], ids=["bound", "listening"])
+def test_a_port_that_another_server_of_the_user_has_is_refused(
+    is_listening: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BIND_SECONDS", 0.0)
+    # With SO_REUSEPORT, as the processes of a web server.
+    with reserved_port() as port, socket.socket() as other:
+        if is_listening:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+
+        with pytest.raises(SystemExit, match=f"port {port} of 127.0.0.1, because another program uses it"):
+            processes.serve(
+                host="127.0.0.1", port=port, is_reserved=False, processes=1, stop_seconds=1, request_seconds=1.0
+            )
+
+
+def test_the_processes_of_a_server_share_the_port_that_it_holds() -> None:
+    with processes._hold("127.0.0.1", 0) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            ports.reserve(port)
+        with ports.bound("127.0.0.1", port, socket.SO_REUSEPORT) as one:
+            one.listen()
+            with ports.bound("127.0.0.1", port, socket.SO_REUSEPORT) as other:
+                other.listen()
+
+
 def test_no_process_outlives_the_one_that_keeps_them(running: tuple["subprocess.Popen[bytes]", int]) -> None:
     main, port = running
-    until(lambda: listeners(port) == 2)
+    until(lambda: len(listeners(port)) == 2)
     processes = children_of(main.pid)
     assert len(processes) == 2
 

@@ -37,10 +37,10 @@ def children_of(parent: int) -> set[int]:
     return found
 
 
-def listeners(port: int) -> int:
-    """Return how many sockets listen on the port: one for each process that serves."""
+def listeners(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on the port: one for each process that serves."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def started(
         **more,
     }
     with reserved_port() as port, log.open("ab") if log else nullcontext() as stderr:
-        command = server.command(port=port, processes=processes)
+        command = server.command(port=port, processes=processes, is_reserved=True)
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr)
         try:
             yield process, port

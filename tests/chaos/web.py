@@ -50,7 +50,7 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
     running.start_web()
     assert running.web is not None
     main, port = running.web.pid, running.port
-    _until(lambda: listeners(port) == 2)
+    _until(lambda: len(listeners(port)) == 2)
     told, stop = Told(), threading.Event()
     clients = [
         threading.Thread(target=_move, args=(running.address, estate, number, told, stop)) for number in range(CLIENTS)
@@ -63,18 +63,19 @@ def strike(running: machine.Machine, *, kills: int, seed: int) -> Iterator[str]:
         time.sleep(chance.uniform(0.2, 1.0))
         old = children_of(main)
         victim = chance.choice(sorted(old))
+        sockets = listeners(port)
         begun = time.monotonic()
         os.kill(victim, signal.SIGKILL)
         done += 1
         # Its socket outlives it by a moment, and would be taken for that of the one that replaces it.
-        _until(lambda: listeners(port) == 1)
+        _until(lambda sockets=sockets: bool(sockets - listeners(port)))
         if chance.random() < 0.3:
             _until(lambda old=old: bool(children_of(main) - old))
             (young,) = children_of(main) - old
             time.sleep(chance.uniform(0.0, 0.4))
             os.kill(young, signal.SIGKILL)
             done += 1
-        _until(lambda: len(children_of(main)) == 2 and listeners(port) == 2)
+        _until(lambda: len(children_of(main)) == 2 and len(listeners(port)) == 2)
         pauses.append(time.monotonic() - begun)
     stop.set()
     for client in clients:

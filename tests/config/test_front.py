@@ -46,7 +46,7 @@ def test_both_kinds_of_addresses_are_served_by_one_server(
         "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings.test", "COPPICE_SECURE": "false",
     }  # fmt: skip
     with reserved_port() as port:
-        command = server.command(port=port, host="::", processes=1)
+        command = server.command(port=port, host="::", processes=1, is_reserved=True)
         process = subprocess.Popen(command, env=environment, cwd=ROOT)
         try:
             statuses = [_asked(host, port) for host in ("127.0.0.1", "::1")]
@@ -88,6 +88,6 @@ def test_without_ipv6_all_of_ipv4_is_served(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(processes.WebServer, "__init__", lambda self, *_, **given: bound.append(given["address"]))
     monkeypatch.setattr(processes.WebServer, "serve", lambda self: None)
     for host in ("::", "::1", "127.0.0.1"):
-        processes.serve(host=host, port=1, processes=1, stop_seconds=1, request_seconds=1)
+        processes.serve(host=host, port=1, is_reserved=True, processes=1, stop_seconds=1, request_seconds=1)
 
     assert bound == ["0.0.0.0", "::1", "127.0.0.1"]
