@@ -18,7 +18,8 @@ WITH checkpoint AS MATERIALIZED (
     SELECT wallet_id, sum(transfers) AS transfers
       FROM (SELECT id, transfers, control.holder_id AS wallet_id
               FROM control JOIN party ON party.wallet_id = control.subject_id
-             UNION SELECT id, transfers, wallet_id FROM party WHERE wallet_id IN (SELECT holder_id FROM control)) AS seen
+             UNION SELECT id, transfers, wallet_id
+                     FROM party WHERE wallet_id IN (SELECT holder_id FROM control)) AS seen
      GROUP BY wallet_id
 ), managed AS (
     SELECT holder_id AS wallet_id, count(*) AS wallets FROM control GROUP BY holder_id
