@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, held_by
-from transfers import audit, operations
+from transfers import audit, list_counts, operations
 from transfers.models import Movement, Transfer
 from wallets.models import Wallet
 
@@ -32,6 +32,7 @@ def books(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
     requested = operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
     cancelled = operations.send_bundle(**send, receiver="bobby", size=1)
     operations.decline(actor=bob.wallet, transfer_id=cancelled.id)
+    assert list_counts.roll_up()
     assert_sound()
     return {
         "completed": completed.id,
@@ -115,7 +116,8 @@ def test_the_database_refuses_a_transfer_that_cannot_be(books: Any, change: Any)
 
 def test_control_the_same_transfer_without_the_change_is_stored(books: Any) -> None:
     columns = [field.column for field in Transfer._meta.fields]
-    values = {column: column for column in columns} | {"id": "gen_random_uuid()", "number": "-1"}
+    values = {column: column for column in columns} | {"id": "gen_random_uuid()"}
+    values["number"] = "nextval('wallets_event_number')"
 
     execute(
         f"INSERT INTO transfers_transfer ({', '.join(columns)})"
@@ -245,6 +247,16 @@ PLANTED = [
         """UPDATE wallets_token SET transfer_pending_id = %(pending)s
             WHERE id = (SELECT id FROM wallets_token WHERE wallet_id = %(alice)s AND transfer_pending_id IS NULL LIMIT 1
                        )""",
+    ),
+    (
+        "the counts of lists agree with the transfers and trusts",
+        "UPDATE transfers_listtally SET own = own + 1 WHERE wallet_id = %(bob)s",
+        "UPDATE transfers_listtally SET visible = visible - 1 WHERE wallet_id = %(alice)s",
+        "UPDATE transfers_listtally SET managed = managed - 1 WHERE wallet_id = %(alice)s",
+        "DELETE FROM transfers_listtally WHERE wallet_id = %(alice)s",
+        "UPDATE transfers_listmark SET number = 0",
+        "DELETE FROM trusts_trust",
+        "UPDATE transfers_transfer SET created_at = created_at - interval '1 hour' WHERE id = %(cancelled)s",
     ),
 ]
 
