@@ -196,19 +196,19 @@ def test_a_backup_of_an_earlier_version_has_no_images(backup: Any) -> None:
 def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(
     backup: Any, empty_database: Any, tmp_path: Path
 ) -> None:
-    alice = Wallet.objects.get(name="alice")
+    token = Token.objects.filter(moves=1)[0]
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute("UPDATE wallets_token SET wallet_id = %s WHERE moves = 1", [alice.pk])
+        cursor.execute("UPDATE wallets_token SET arrival = arrival + 1000 WHERE id = %s", [token.pk])
         cursor.execute("SET session_replication_role = DEFAULT")
-    assert Token.objects.filter(wallet=alice).count() == 7
     backups.back_up(tmp_path / "unsound")
 
     restored = restore(tmp_path / "unsound", empty_database)
 
     assert restored.returncode == 1
-    assert "a token is where its last movement put it: token" in restored.stderr
-    assert "do not let this database serve" in restored.stderr
+    assert f"a token is where its last movement put it: token {token.pk}" in restored.stderr
+    # A single one is enough.
+    assert "1 findings: do not let this database serve" in restored.stderr
 
 
 def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backup: Any, settings: Any) -> None:

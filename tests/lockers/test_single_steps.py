@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models import F
@@ -10,6 +11,7 @@ from django.db.models.functions import Now
 from lockers import transport, vault
 from lockers.models import Account, Attempt, Coin, Locker, LockerTask
 from lockers.operations import find as find_coins
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark, TaskKind, TaskState
@@ -172,6 +174,32 @@ def test_a_fix_begins_with_marks_that_name_no_earlier_one(finding: TaskRun) -> N
 
     assert set(Coin.objects.values_list("outcome", flat=True)) == {Mark.UNASKED * 25}
     assert {coin.piece.marks for coin in fracked} == {Mark.UNASKED * 25}
+
+
+@pytest.mark.parametrize(
+    ("proposed", "is_of_a_break", "reply", "is_ours"),
+    [
+        (b"n" * 16, False, Reply.HAS_NEW, True),
+        (b"n" * 16, False, Reply.HAS_OLD, False),
+        # The key of a locker into which the coin was once to go: a holder of the code knows it.
+        (b"k" * 12 + b"\xff" * 4, False, Reply.HAS_NEW, False),
+        (b"k" * 12 + b"\xff" * 4, True, Reply.HAS_NEW, False),
+        # Without a proposed number the ten of a break have new numbers, and other coins those that their giver knew.
+        (None, True, Reply.HAS_NEW, True),
+        (None, True, Reply.HAS_OLD, True),
+        (None, True, Reply.HAS_NEITHER, False),
+        (None, False, Reply.HAS_OLD, False),
+    ],
+)
+def test_a_fix_leaves_a_server_alone_only_if_its_number_is_known_to_this_service_alone(
+    proposed: bytes | None, is_of_a_break: bool, reply: Reply, is_ours: bool
+) -> None:
+    old = (b"o" * 16,) * 25
+    new = old if proposed is None else (*old[:7], proposed, *old[8:])
+    piece = CoinWork(UUID(int=1), WireCoin(0, 1), at("p24 f1"), Mark.UNASKED * 25, old, new)
+    coin = fix._FrackedCoin(piece, has_proposal=proposed is not None, is_of_a_break=is_of_a_break)
+
+    assert fix._is_ours(coin, 7, reply) is is_ours
 
 
 def test_each_coin_of_a_batch_ends_whatever_becomes_of_those_before_it(alice: Wallet) -> None:
