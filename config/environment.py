@@ -120,6 +120,9 @@ class Environment(BaseSettings):
     tasks_per_minute: int = Field(
         default=3000, ge=0, description="calls of one wallet that begin a task or ask the servers; 0: no limit"
     )
+    inquiries_per_minute: int = Field(
+        default=120, ge=0, description="peeks and echoes of one wallet, counted over 5 seconds; 0: no limit"
+    )
     wrong_codes_per_wallet: int = Field(default=30, ge=1, description="in ten minutes")
     wrong_codes_per_address: int = Field(default=100, ge=1, description="in ten minutes")
 

@@ -8,6 +8,9 @@ limit allows. While that server does not answer, no limit is enforced. Responses
 header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls and images are counted per process, since each
 occupies a thread.
 
+An inquiry is a peek or an echo. It moves no coins, so a wallet could begin inquiries without end; each occupies a
+worker and asks 25 servers. Inquiries are therefore counted in windows of five seconds too.
+
 An action that starts a task and has refused a caller with 429 repeats the refusal for a second without a query: a full
 check takes several times as long, and other callers would wait for it. A request with an Idempotency-Key gets it only
 after the look-up of its stored response: it may repeat an accepted request.
@@ -33,6 +36,8 @@ from wallets import queries, redis_servers
 from wallets.sql_files import load_lua
 
 WINDOW_SECONDS: Final = 60
+# Short, so that those of one wallet never occupy a worker for long.
+INQUIRY_WINDOW_SECONDS: Final = 5
 _SPEND: Final = load_lua("config/api", "spend")
 
 
@@ -43,9 +48,10 @@ class _Quota:
     name: str
     limit: int
     key: str
+    window_seconds: int = WINDOW_SECONDS
 
 
-def _quotas(found: queries.Credentials, *, is_task: bool) -> list[_Quota]:
+def _quotas(found: queries.Credentials, *, is_task: bool, is_inquiry: bool) -> list[_Quota]:
     quotas = []
     if found.wallet is not None and settings.REQUESTS_PER_MINUTE:
         quotas.append(_Quota("wallet", settings.REQUESTS_PER_MINUTE, f"coppice:requests:wallet:{found.wallet.pk}"))
@@ -55,6 +61,15 @@ def _quotas(found: queries.Credentials, *, is_task: bool) -> list[_Quota]:
         )
     if is_task and found.wallet is not None and settings.TASKS_PER_MINUTE:
         quotas.append(_Quota("wallet-tasks", settings.TASKS_PER_MINUTE, f"coppice:tasks:wallet:{found.wallet.pk}"))
+    if is_inquiry and found.wallet is not None and settings.INQUIRIES_PER_MINUTE:
+        quotas.append(
+            _Quota(
+                "wallet-inquiries",
+                ceil(settings.INQUIRIES_PER_MINUTE * INQUIRY_WINDOW_SECONDS / 60),
+                f"coppice:inquiries:wallet:{found.wallet.pk}",
+                INQUIRY_WINDOW_SECONDS,
+            )
+        )
     return quotas
 
 
@@ -107,14 +122,14 @@ def _count_shared(quotas: list[_Quota]) -> tuple[_Counted, bool]:
     :raises Away: the server does not answer
     """
     now = time.monotonic()
-    arguments = [WINDOW_SECONDS * 1000]
+    arguments = list[int]()
     with _counters_lock:
         if len(_counters) >= _COUNTERS_AT_MOST:
             _counters.clear()
         for quota in quotas:
             counter = _counters.setdefault(quota.key, _Counter())
             # Those of an earlier window do not matter any more.
-            arguments += [quota.limit, counter.more if now < counter.ends else 0]
+            arguments += [quota.window_seconds * 1000, quota.limit, counter.more if now < counter.ends else 0]
             counter.more = 0
     keys = [quota.key for quota in quotas]
     *told, is_refused = redis_servers.ask(
@@ -128,13 +143,13 @@ def _count_shared(quotas: list[_Quota]) -> tuple[_Counted, bool]:
     return counted, bool(is_refused)
 
 
-def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) -> None:
+def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool, is_inquiry: bool) -> None:
     """
     Count a request of the caller. `is_task`: it starts a task or asks the RAIDA servers.
 
     :raises RequestRefused: 429, a limit is exceeded
     """
-    quotas = _quotas(found, is_task=is_task)
+    quotas = _quotas(found, is_task=is_task, is_inquiry=is_inquiry)
     if not quotas:
         return
     counted, is_refused = _count_here(quotas), False
@@ -147,7 +162,7 @@ def count(request: HttpRequest, found: queries.Credentials, *, is_task: bool) ->
     ends = [max(1, ceil(seconds)) for _, seconds in counted]
     # `config.api.views` adds these to all responses.
     request.limit_headers = {  # type: ignore[attr-defined]
-        "RateLimit-Policy": ", ".join(f'"{quota.name}";q={quota.limit};w={WINDOW_SECONDS}' for quota in quotas),
+        "RateLimit-Policy": ", ".join(f'"{quota.name}";q={quota.limit};w={quota.window_seconds}' for quota in quotas),
         "RateLimit": ", ".join(
             f'"{quota.name}";r={rest};t={end}' for quota, rest, end in zip(quotas, left, ends, strict=True)
         ),

@@ -56,6 +56,8 @@ class ApiViewSet(viewsets.ViewSet):
     stores_own_answer: ClassVar[frozenset[str]] = frozenset()
     # Actions that create a task or query the RAIDA servers: see `config.api.limits`.
     begins_tasks: ClassVar[frozenset[str]] = frozenset()
+    # Those of them that move no coins, and may be repeated without end.
+    inquiries: ClassVar[frozenset[str]] = frozenset()
 
     # Actions that one statement answers; it names the caller by `wallets.queries.ME`, so cached credentials suffice.
     takes_cached_credentials: ClassVar[frozenset[str]] = frozenset()
@@ -78,7 +80,7 @@ class ApiViewSet(viewsets.ViewSet):
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
-            limits.count(request._request, found, is_task=begins_task)
+            limits.count(request._request, found, is_task=begins_task, is_inquiry=self.action in self.inquiries)
             stored = idempotency.answer_stored(request, found, self.rebuild_answer)
             if stored is not None:
                 raise _AlreadyAnswered(stored)

@@ -245,6 +245,7 @@ WAITING_CALLS_PER_WALLET = env.waiting_calls_per_wallet
 REQUESTS_PER_MINUTE = env.requests_per_minute
 REQUESTS_PER_MINUTE_PER_KEY = env.requests_per_minute_per_key
 TASKS_PER_MINUTE = env.tasks_per_minute
+INQUIRIES_PER_MINUTE = env.inquiries_per_minute
 WRONG_CODES_PER_WALLET = env.wrong_codes_per_wallet
 WRONG_CODES_PER_ADDRESS = env.wrong_codes_per_address
 AUDIT_EVERY_MINUTES = env.audit_every_minutes

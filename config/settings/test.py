@@ -44,6 +44,8 @@ if "PYTEST_VERSION" in os.environ and "COPPICE_TEST_RUN" not in os.environ:
 
 os.environ.setdefault("COPPICE_SECRET_KEY", "a signing key for tests: 0123456789 abcdefghijklmnopqrstuvwxyz")
 os.environ.setdefault("COPPICE_VAULT_KEY", "dGVzdCB2YXVsdCBrZXksIDMyIGJ5dGVzIGxvbmchISE=")
+# Tests ask as often as they like.
+os.environ.setdefault("COPPICE_INQUIRIES_PER_MINUTE", "0")
 # Lockers are on; a test that needs servers starts its own. These ports have no listener.
 os.environ.setdefault("COPPICE_RAIDA_HOSTS", ",".join(f"127.0.0.1:{number}" for number in range(1, 26)))
 if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
 from config.api import limits
+from config.api.pools import routes
 from config.api.views import ApiViewSet
 from lockers import wrong_code_limits
 from lockers.errors import TooManyWrongCodes
@@ -72,6 +73,46 @@ def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
     assert bob.get("/api/v1/echo").status_code == 200
     plain = alice.get("/api/v1/wallets")
     assert (plain.status_code, "RateLimit" in plain.headers) == (200, False)
+
+
+def test_peeks_and_echoes_are_limited_over_five_seconds(alice: Caller, bob: Caller, settings: Any) -> None:
+    settings.INQUIRIES_PER_MINUTE = 36
+    shared = redis_client(settings.REDIS_URL)
+    assert alice.wallet is not None
+    assert bob.wallet is not None
+    # A window in which one was counted, and that does not end during the test.
+    shared.set(f"coppice:inquiries:wallet:{alice.wallet.pk}", 1, px=600_000)
+
+    echo = alice.get("/api/v1/echo")
+    peek = alice.post("/api/v1/locker/peek", {"transmit_code": CODE})
+    refused = [
+        alice.get("/api/v1/echo"),
+        alice.post("/api/v1/locker/peek", {"transmit_code": CODE}),
+        alice.post("/api/transactions/locker/peek", {"wallet": "alice", "locker_key": CODE}),
+    ]
+
+    assert [echo.status_code, peek.status_code] == [200, 200]
+    assert echo.headers["RateLimit-Policy"] == '"wallet-tasks";q=3000;w=60, "wallet-inquiries";q=3;w=5'
+    assert [each.status_code for each in refused] == [429] * 3
+    assert LockerTask.objects.count() == 2
+    # Other tasks, and other wallets.
+    assert alice.post("/api/v1/transfer", {}).status_code == 422
+    assert bob.get("/api/v1/echo").status_code == 200
+    assert shared.pttl(f"coppice:inquiries:wallet:{bob.wallet.pk}") <= 5000
+
+
+def test_each_action_that_peeks_or_echoes_is_limited_as_such() -> None:
+    found = {
+        (view.cls, action)
+        for route in routes(get_resolver().url_patterns)
+        if (view := route.callback) and hasattr(view, "cls")
+        for action in (getattr(view, "actions", None) or {}).values()
+        if action in getattr(view.cls, "begins_tasks", ())
+    }
+
+    inquiries = {(view, action) for view, action in found if action in view.inquiries}
+    assert {action for _, action in found - inquiries if action.startswith(("peek", "echo"))} == set()
+    assert len(inquiries) == 5
 
 
 @pytest.mark.parametrize("which", ["per minute", "open at once"])

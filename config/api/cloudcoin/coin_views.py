@@ -63,6 +63,7 @@ class CoinViewSet(LockersViewSet):
     """Operations on the coins of a wallet."""
 
     begins_tasks = frozenset({"transfer", "find", "fix", "health", "break_coin", "echo"})
+    inquiries = frozenset({"echo"})
 
     @describe(
         "coins.transfer",

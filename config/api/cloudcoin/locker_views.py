@@ -105,6 +105,7 @@ class LockerViewSet(LockersViewSet):
     """Lockers: put, peek and take, as tasks (seed 000)."""
 
     begins_tasks = frozenset({"put_coins", "peek", "peek_with_body", "take", "take_with_body"})
+    inquiries = frozenset({"peek", "peek_with_body"})
 
     @describe(
         "lockers.list",

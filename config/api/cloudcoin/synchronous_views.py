@@ -69,6 +69,7 @@ class SynchronousViewSet(LockersViewSet):
     """
 
     begins_tasks = frozenset({"peek", "peek_with_body", "upload", "put_one_coin", "download"})
+    inquiries = frozenset({"peek", "peek_with_body"})
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
