@@ -22,6 +22,8 @@ from wallets.states import EventType
 # The maximum number of trusts and transfers that an event lists by id; its counts are of all.
 _LISTED_IN_AN_EVENT: Final = 100
 
+ImageField = Literal["logo_url", "cover_url"]
+
 
 @retry_on_deadlock
 def open_managed_wallet(*, actor: Wallet, name: str, about: str = "") -> Wallet:
@@ -68,15 +70,38 @@ def illustrate_wallet(
     *,
     actor: Wallet,
     wallet_id: UUID,
-    uploads: Mapping[Literal["logo_url", "cover_url"], bytes],
+    uploads: Mapping[ImageField, bytes],
     address: str,
     **changes: Unpack[wallet_operations.WalletChanges],
-) -> list[str]:
+) -> None:
     """
     Store images, and set the URLs of a wallet's logo and cover to them, with other fields of its description.
 
     `address` is the URL below which stored images are served. No image stays if one of them or the change is refused.
-    Returns the names of the images: a caller that rolls the change back deletes them.
+    The caller has opened no transaction; otherwise it calls `store_images` before it.
+
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    :raises wallets.errors.DomainError: an image is refused, as by `store_images`
+    """
+    stored = store_images(actor=actor, wallet_id=wallet_id, uploads=uploads)
+    for field, name in stored.items():
+        changes[field] = f"{address}/{name}"
+    try:
+        describe_wallet(actor=actor, wallet_id=wallet_id, **changes)
+    except (OperationalError, InterfaceError):
+        # The transaction may have been committed, although its answer was lost.
+        raise
+    except BaseException:
+        for name in stored.values():
+            images.delete(name)
+        raise
+
+
+def store_images(*, actor: Wallet, wallet_id: UUID, uploads: Mapping[ImageField, bytes]) -> dict[ImageField, str]:
+    """
+    Store images of a wallet for `describe_wallet`, and return their names. None stays if one of them is refused.
+
+    It may take seconds, so the caller has opened no transaction. If it does not refer to the images, it deletes them.
 
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     :raises wallets.errors.ImageTooLarge: an image has more than 1 MiB
@@ -88,17 +113,12 @@ def illustrate_wallet(
     if not queries.controls(actor_id=actor.pk, wallet_id=wallet_id):
         raise _not_controlled()
     pictures = {field: images.reencoded(content) for field, content in uploads.items()}
-    stored: list[str] = []
+    stored: dict[ImageField, str] = {}
     try:
         for field, picture in pictures.items():
-            stored.append(images.store(picture, wallet_id=wallet_id))
-            changes[field] = f"{address}/{stored[-1]}"
-        describe_wallet(actor=actor, wallet_id=wallet_id, **changes)
-    except (OperationalError, InterfaceError):
-        # The transaction may have been committed, although its answer was lost.
-        raise
+            stored[field] = images.store(picture, wallet_id=wallet_id)
     except BaseException:
-        for name in stored:
+        for name in stored.values():
             images.delete(name)
         raise
     return stored

@@ -301,6 +301,14 @@ IMAGE_UPLOAD_IN_PROGRESS: Final = _code(
     "Send the request again after the seconds in the Retry-After header.",
     where=Where.TREETRACKER,
 )
+IMAGE_UPLOADS_OF_KEY_IN_PROGRESS: Final = _code(
+    "image_uploads_of_key_in_progress",
+    429,
+    "Other images with this API key are being stored",
+    "Requests with images of other wallets, sent with the same API key, occupy the share of a key.",
+    "Send the request again after the seconds in the Retry-After header.",
+    where=Where.TREETRACKER,
+)
 LOCKER_CODE_REFUSED: Final = _code(
     "locker_code_refused",
     500,

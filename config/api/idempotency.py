@@ -5,8 +5,8 @@ Every `config.api.views.ApiViewSet` takes part. For a POST, PATCH or DELETE with
 transaction around authentication, the operation and the storing of the answer. Operations called by views must
 therefore open theirs with `transaction.atomic(savepoint=False)` (which costs no statement inside another
 transaction) and never with `durable=True`. A view does no network I/O before the answer, except in
-`transaction.on_commit` and to store images, which takes at most two connections of a process (`Pool.IMAGES`). It sets
-`request.undo` to what deletes them after a rollback. A view whose effect must not be wrapped sets `idempotent = False`.
+`transaction.on_commit`. Images are stored before the transaction (`ApiViewSet.prepared_by_forms`), and `request.undo`
+is set to what deletes them after a rollback. A view whose effect must not be wrapped sets `idempotent = False`.
 
 * Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days.
 * The authenticating statement also looks up and claims the key, so a first request costs one more statement (storing

@@ -31,6 +31,7 @@ from django.http import HttpRequest
 
 from config.api import error_codes as codes
 from config.api.errors import RequestRefused
+from config.api.pools import SIZES, Pool
 from lockers.errors import TooManyWaiting
 from wallets import queries, redis_servers
 from wallets.sql_files import load_lua
@@ -252,22 +253,32 @@ def end_waiting(wallet_id: UUID) -> None:
 
 
 _sending_images: Final = set[UUID]()
+_images_by_key: Final = Counter[UUID | None]()
+# With one more, no thread of `Pool.IMAGES` would be left for the wallets of other keys.
+IMAGES_PER_KEY: Final = SIZES[Pool.IMAGES].threads - 1
 IMAGE_IN_HAND: Final = "Another image of this wallet is being stored, try again"
+IMAGES_OF_KEY_IN_HAND: Final = "Other images with this API key are being stored, try again"
 
 
 @contextmanager
-def images_of(wallet_id: UUID) -> Iterator[None]:
+def images_of(wallet_id: UUID, *, api_key_id: UUID | None) -> Iterator[None]:
     """
-    Process the images of one request of the wallet: another thread of `Pool.IMAGES` stays free for other wallets.
+    Process the images of one request of the wallet: a thread of `Pool.IMAGES` stays free for other wallets and keys.
 
-    :raises RequestRefused: 429, images of another request of the wallet are being processed
+    :raises RequestRefused: 429, images of another request of the wallet, or of two with the key, are being processed
     """
     with _waiting_lock:
         if wallet_id in _sending_images:
             raise RequestRefused(codes.IMAGE_UPLOAD_IN_PROGRESS, IMAGE_IN_HAND, {"Retry-After": "1"})
+        if _images_by_key[api_key_id] >= IMAGES_PER_KEY:
+            raise RequestRefused(codes.IMAGE_UPLOADS_OF_KEY_IN_PROGRESS, IMAGES_OF_KEY_IN_HAND, {"Retry-After": "1"})
         _sending_images.add(wallet_id)
+        _images_by_key[api_key_id] += 1
     try:
         yield
     finally:
         with _waiting_lock:
             _sending_images.remove(wallet_id)
+            _images_by_key[api_key_id] -= 1
+            if not _images_by_key[api_key_id]:
+                del _images_by_key[api_key_id]

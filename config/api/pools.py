@@ -41,15 +41,16 @@ class Size(NamedTuple):
     waiting: int
 
 
-# Each thread keeps its database connection: two processes have up to 34.
+# Each thread keeps its database connection: two processes have up to 36.
 SIZES: Final[Mapping[Pool, Size]] = MappingProxyType(
     {
         # Four threads keep a core busy while others wait for PostgreSQL; more only wait for each other.
         Pool.ORDINARY: Size(4, 512),
         Pool.WAITING: Size(8, 16),
         Pool.PASSWORDS: Size(2, 32),
-        # One decodes (`wallets.images`), the other refuses a wallet's second image (`config.api.limits`).
-        Pool.IMAGES: Size(2, 16),
+        # One decodes (`wallets.images`), one waits for it, and the third refuses the second image of a wallet and the
+        # third of an API key (`config.api.limits`).
+        Pool.IMAGES: Size(3, 16),
         Pool.ALIVE: Size(1, 64),
     }
 )

@@ -59,6 +59,10 @@ class ApiViewSet(viewsets.ViewSet):
     # Those of them that move no coins, and may be repeated without end.
     inquiries: ClassVar[frozenset[str]] = frozenset()
 
+    # Actions that store the files of a form, with an Idempotency-Key before the transaction: `dispatch` runs them twice
+    # then. In the first run `request.is_prepared` is False: the action stores the files. In the second it is True.
+    prepared_by_forms: ClassVar[frozenset[str]] = frozenset()
+
     # Actions that one statement answers; it names the caller by `wallets.queries.ME`, so cached credentials suffice.
     takes_cached_credentials: ClassVar[frozenset[str]] = frozenset()
 
@@ -80,7 +84,8 @@ class ApiViewSet(viewsets.ViewSet):
         super().initial(request, *args, **kwargs)
         found = authentication.credentials_of(request._request)
         if found is not None:
-            limits.count(request._request, found, is_task=begins_task, is_inquiry=self.action in self.inquiries)
+            if not getattr(request._request, "is_prepared", False):
+                limits.count(request._request, found, is_task=begins_task, is_inquiry=self.action in self.inquiries)
             stored = idempotency.answer_stored(request, found, self.rebuild_answer)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
@@ -136,7 +141,8 @@ class ApiViewSet(viewsets.ViewSet):
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS
         action = self.action_map.get(str(request.method).lower())
         if self.idempotent and is_keyed and action not in self.stores_own_answer:
-            response = self._dispatch_once(request, *args, **kwargs)
+            refused = self._prepare(request, action, *args, **kwargs)
+            response = self._dispatch_once(request, *args, **kwargs) if refused is None else refused
         else:
             response = self._dispatch_guarded(request, action, *args, **kwargs)
         found = authentication.credentials_of(request)
@@ -164,6 +170,15 @@ class ApiViewSet(viewsets.ViewSet):
                     return response
             request.guard = None  # type: ignore[attr-defined]
         return super().dispatch(request, *args, **kwargs)
+
+    def _prepare(self, request: HttpRequest, action: str | None, *args: Any, **kwargs: Any) -> HttpResponseBase | None:
+        """Run an action of `prepared_by_forms` outside of the transaction; return a response that ends the request."""
+        if action not in self.prepared_by_forms or not str(request.content_type).startswith("multipart/"):
+            return None
+        request.is_prepared = False  # type: ignore[attr-defined]
+        response = super().dispatch(request, *args, **kwargs)
+        request.is_prepared = True  # type: ignore[attr-defined]
+        return None if response.status_code == 200 and not response.has_header("Idempotency-Replayed") else response
 
     def _dispatch_once(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         duplicate_has_committed = is_rolled_back = False

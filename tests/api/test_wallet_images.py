@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import threading
+import uuid
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from transfers import bulk
 from trusts import operations as trusts
 from wallets import errors, images
 from wallets import operations as wallets
-from wallets.models import Wallet
+from wallets.models import ApiKey, Wallet
 
 BOUNDARY = "frame"
 NOT_AN_IMAGE = refusal(422, "Only image files are supported.")
@@ -271,17 +272,18 @@ def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
     directory: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = images.store
+    describe = trusts.describe_wallet
 
-    def overtaken(*arguments: Any, **keywords: Any) -> str:
-        """Store an image while another request with the same key is committed."""
+    def overtaken(**keywords: Any) -> None:
+        """Refer to an image while another request with the same key is committed."""
         kept = race([lambda: wallets.store_response(
             wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"f" * 32, status=200, body=b"x"
         )])  # fmt: skip
         assert kept == [True]
-        return store(*arguments, **keywords)
+        assert len(stored(directory)) == 1
+        describe(**keywords)
 
-    monkeypatch.setattr(images, "store", overtaken)
+    monkeypatch.setattr(trusts, "describe_wallet", overtaken)
     response = send(alice, sapling, ("logo_image", PNG), **{"idempotency-key": "k-1"})
 
     assert response.status_code == 409
@@ -290,10 +292,52 @@ def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
     assert stored(directory) == []
 
 
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k-1"}], ids=["without a key", "with a key"])
+def test_no_transaction_is_open_while_an_image_is_stored(
+    transactional_db: None,
+    alice: Caller,
+    sapling: Wallet,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+) -> None:
+    store, seen = images.store, []
+
+    def watched(*arguments: Any, **keywords: Any) -> str:
+        seen.append(connection.in_atomic_block)
+        return store(*arguments, **keywords)
+
+    monkeypatch.setattr(images, "store", watched)
+    parts = ("about", "planted in spring"), ("logo_image", PNG), ("cover_image", PNG)
+    first, again = (send(alice, sapling, *parts, **headers) for _ in range(2))
+
+    assert seen == [False, False] * (1 if headers else 2)
+    assert (first.status_code, again.status_code) == (200, 200)
+    sapling.refresh_from_db()
+    assert sapling.about == "planted in spring"
+    assert {str(url).rpartition("/")[2] for url in (sapling.logo_url, sapling.cover_url)} == set(stored(directory))
+    assert (first.content == again.content) is bool(headers)
+
+
+def test_wallets_of_one_api_key_leave_a_thread_for_those_of_others(
+    alice: Caller, bob: Caller, sapling: Wallet, directory: Path
+) -> None:
+    bob.api_key = wallets.create_api_key(name="another partner")[1]
+    key = ApiKey.objects.get(name="another partner").pk
+    with limits.images_of(sapling.pk, api_key_id=key), limits.images_of(uuid.uuid4(), api_key_id=key):
+        response = send(bob, bob.wallet, ("logo_image", PNG))
+        assert answer(response) == refusal(429, "Other images with this API key are being stored, try again")
+        assert response["Retry-After"] == "1"
+        assert everything(directory)[1] == []
+        assert send(alice, sapling, ("logo_image", PNG)).status_code == 200
+    assert send(bob, bob.wallet, ("logo_image", PNG)).status_code == 200
+    assert not limits._images_by_key
+
+
 def test_a_second_request_of_a_wallet_with_images_is_refused_while_the_first_is_processed(
     alice: Caller, bob: Caller, sapling: Wallet, directory: Path
 ) -> None:
-    with limits.images_of(alice.wallet.pk):
+    with limits.images_of(alice.wallet.pk, api_key_id=None):
         response = send(alice, sapling, ("logo_image", PNG))
         assert answer(response) == refusal(429, "Another image of this wallet is being stored, try again")
         assert response["Retry-After"] == "1"

@@ -555,6 +555,7 @@ ELSEWHERE: Final = {
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
     "transfers.operations.attempt": "rolls back",
+    "trusts.operations.store_images": "stores files",
 }
 
 

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from uuid import UUID
 
 from django.conf import settings
 from django.http import QueryDict
@@ -94,6 +95,7 @@ class WalletViewSet(ApiViewSet):
     """The caller's wallet and the wallets that it manages."""
 
     takes_cached_credentials = frozenset({"list"})
+    prepared_by_forms = frozenset({"partial_update"})
 
     def get_parsers(self) -> list[BaseParser]:
         # There is no request while the API description is made.
@@ -194,6 +196,7 @@ class WalletViewSet(ApiViewSet):
             errors.TooManyPixels(images.MAXIMUM_PIXELS),
             errors.ImageTooLarge(),
             RequestRefused(codes.IMAGE_UPLOAD_IN_PROGRESS, limits.IMAGE_IN_HAND),
+            RequestRefused(codes.IMAGE_UPLOADS_OF_KEY_IN_PROGRESS, limits.IMAGES_OF_KEY_IN_HAND),
             errors.ImageNotStored(),
         ],
         tag="wallets",
@@ -209,20 +212,29 @@ class WalletViewSet(ApiViewSet):
         """
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if isinstance(request.data, QueryDict):
-            texts, uploads = wallet_serializers.read_wallet_form(request.data)
-            with limits.images_of(caller(request).pk) if uploads else nullcontext():
-                stored = trust_operations.illustrate_wallet(
-                    actor=caller(request),
-                    wallet_id=wallet.pk,
-                    uploads=uploads,
-                    address=settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/"),
-                    **texts,
-                )
-            request._request.undo = [partial(images.delete, name) for name in stored]  # type: ignore[attr-defined]
+            self._update_by_form(request, request.data, wallet.pk)
         else:
             values = wallet_serializers.WALLET_CHANGES.read_body(request.data)
             trust_operations.describe_wallet(actor=caller(request), wallet_id=wallet.pk, **values)
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
+
+    def _update_by_form(self, request: Request, form: QueryDict, wallet_id: UUID) -> None:
+        texts, uploads = wallet_serializers.read_wallet_form(form)
+        actor, is_prepared = caller(request), getattr(request._request, "is_prepared", None)
+        address = settings.MEDIA_ADDRESS or request.build_absolute_uri(settings.MEDIA_URL).rstrip("/")
+        if is_prepared:
+            urls = {field: f"{address}/{name}" for field, name in request._request.stored_images.items()}  # type: ignore[attr-defined]
+            trust_operations.describe_wallet(actor=actor, wallet_id=wallet_id, **texts, **urls)
+            return
+        with limits.images_of(actor.pk, api_key_id=api_key_id(request)) if uploads else nullcontext():
+            if is_prepared is None:
+                trust_operations.illustrate_wallet(
+                    actor=actor, wallet_id=wallet_id, uploads=uploads, address=address, **texts
+                )
+                return
+            stored = trust_operations.store_images(actor=actor, wallet_id=wallet_id, uploads=uploads)
+        request._request.stored_images = stored  # type: ignore[attr-defined]
+        request._request.undo = [partial(images.delete, name) for name in stored.values()]  # type: ignore[attr-defined]
 
 
 class TokenViewSet(ApiViewSet):
