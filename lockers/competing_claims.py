@@ -26,6 +26,7 @@ from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import HELD, SPENDABLE, UNDECIDED, CoinState, Mark, Step, TaskKind
 from lockers.worker.task_store import BATCH_COINS, Claim, fence, is_long, time_for
+from wallets.audit import listed
 from wallets.sql_files import load
 
 # How long a claim waits for earlier ones: longer than any task may take. A coin that is in limbo for longer waits for
@@ -103,27 +104,16 @@ def park_if_all_wait(task_id: UUID, arrivals: Arrivals) -> None:
         )
 
 
+# The states are constants, not parameters: only then does PostgreSQL see, in a plan for any values, that the partial
+# index of held or of waiting coins serves, and otherwise it reads the whole table for each coin.
+_IS_HELD: Final = f"other.state IN {listed(HELD)}"
 # Held by a wallet and not on the way into a locker: every other claim is false.
-_IS_SETTLED: Final = "(other.state = ANY(%(spendable)s) AND other.locker_id IS NULL)"
+_IS_SETTLED: Final = f"(other.state IN {listed(SPENDABLE)} AND other.locker_id IS NULL)"
 _IS_BEFORE: Final = """
 SELECT FROM lockers_coin AS other
  WHERE other.denomination = {0}.denomination AND other.serial_number = {0}.serial_number AND other.state = 'waiting'
 """
-_IS_OPEN: Final = "other.state = ANY(%(open)s)"
-_KNOWN: Final = """
-SELECT other.denomination, other.serial_number
-  FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)
-  JOIN lockers_coin AS other USING (denomination, serial_number)
-"""
-
-
-def _states() -> dict[str, Any]:
-    return {
-        "spendable": [str(state) for state in SPENDABLE],
-        "open": [str(state) for state in (*UNDECIDED, CoinState.WAITING)],
-        "held": [str(state) for state in HELD],
-        "marks": Mark.UNASKED * RAIDA_COUNT,
-    }
+_IS_OPEN: Final = f"other.state IN {listed((*UNDECIDED, CoinState.WAITING))}"
 
 
 def _identities(coins: Sequence[WireCoin]) -> dict[str, Any]:
@@ -199,23 +189,32 @@ _INSERT_WAITING: Final = _INSERT.format(state=CoinState.WAITING, where="")
 
 
 def _settled(coins: Sequence[WireCoin]) -> set[WireCoin]:
-    return _read(
-        _KNOWN + " WHERE other.state = ANY(%(held)s) AND " + _IS_SETTLED,
-        coins,
-    )
+    return _read(_SETTLED, coins)
 
 
 def _claimed_by(wallet_id: UUID, coins: Sequence[WireCoin]) -> set[WireCoin]:
-    return _read(
-        _KNOWN + " WHERE other.wallet_id = %(wallet)s AND " + _IS_OPEN,
-        coins,
-        wallet=wallet_id,
-    )
+    return _read(_CLAIMED, coins, wallet=wallet_id)
+
+
+# With OFFSET the inner query stays one, which looks each coin up in the index of held coins.
+_SETTLED: Final = f"""
+SELECT denomination, serial_number
+  FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)
+ WHERE EXISTS (SELECT FROM lockers_coin AS other
+                WHERE other.denomination = given.denomination AND other.serial_number = given.serial_number
+                  AND {_IS_HELD} AND {_IS_SETTLED} OFFSET 0)
+"""  # noqa: S608 - constants
+_CLAIMED: Final = f"""
+SELECT denomination, serial_number
+  FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS given (denomination, serial_number)
+  JOIN lockers_coin AS other USING (denomination, serial_number)
+ WHERE other.wallet_id = %(wallet)s AND {_IS_OPEN}
+"""  # noqa: S608 - constants
 
 
 def _read(statement: str, coins: Sequence[WireCoin], **values: Any) -> set[WireCoin]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, _states() | _identities(coins) | values)
+        cursor.execute(statement, _identities(coins) | values)
         return {WireCoin(*row) for row in cursor.fetchall()}
 
 
@@ -224,20 +223,20 @@ def _want_decided(coins: Sequence[WireCoin], task_id: UUID) -> None:
     if not coins:
         return
     with connection.cursor() as cursor:
-        cursor.execute(_WANT, _states() | _identities(coins) | {"task": task_id})
+        cursor.execute(_WANT, _identities(coins) | {"task": task_id})
 
 
 # Locked tasks are skipped: a worker is processing them.
-_WANT: Final = """
+_WANT: Final = f"""
 UPDATE lockers_lockertask SET is_wanted = true WHERE id IN (
     SELECT id FROM lockers_lockertask WHERE state = 'running' AND NOT is_wanted AND id IN (
         SELECT other.task_id
           FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[])
                AS given (denomination, serial_number)
           JOIN lockers_coin AS other USING (denomination, serial_number)
-         WHERE other.state = ANY(%(open)s) AND other.task_id <> %(task)s)
+         WHERE {_IS_OPEN} AND other.task_id <> %(task)s)
        FOR NO KEY UPDATE SKIP LOCKED)
-"""
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +250,13 @@ class Promoted:
 def drop_settled(*, task_id: UUID) -> int:
     """Delete a task's claims to coins that a wallet holds, and return the value of these in units."""
     with connection.cursor() as cursor:
-        cursor.execute(_DROP, _states() | {"task": task_id})
+        cursor.execute(_DROP, {"task": task_id})
         return sum(value_of(denomination) for (denomination,) in cursor.fetchall())
 
 
 _DROP: Final = f"""
 DELETE FROM lockers_coin AS mine USING lockers_coin AS other
- WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND other.state = ANY(%(held)s)
+ WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND {_IS_HELD}
    AND other.denomination = mine.denomination AND other.serial_number = mine.serial_number AND {_IS_SETTLED}
 RETURNING mine.denomination
 """  # noqa: S608 - constants
@@ -270,7 +269,7 @@ def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
     :raises IntegrityError: another transaction inserted a row that holds one of the coins
     """
     with connection.cursor() as cursor:
-        cursor.execute(_PROMOTE, _states() | {"task": task_id, "size": batch_coins})
+        cursor.execute(_PROMOTE, {"task": task_id, "size": batch_coins, "marks": Mark.UNASKED * RAIDA_COUNT})
         rows = cursor.fetchall()
     return Promoted(
         sum(number for _, _, number in rows),
@@ -278,7 +277,7 @@ def promote(*, task_id: UUID, batch_coins: int) -> Promoted:
     )
 
 
-_IS_FIRST: Final = load("lockers", "parts/claim_is_first")
+_IS_FIRST: Final = load("lockers", "parts/claim_is_first", is_held=_IS_HELD)
 _PROMOTE: Final = load("lockers", "promote_claims", is_first=_IS_FIRST)
 
 
@@ -356,8 +355,8 @@ def hand_on(*, task_id: UUID, successor_id: UUID) -> None:
 def unpark(*, limit: int) -> list[UUID]:
     """Unpark tasks that can proceed or are past their deadline, and return their ids."""
     with connection.cursor() as cursor:
-        cursor.execute(_UNPARK, _states() | {"limit": limit})
+        cursor.execute(_UNPARK, {"limit": limit})
         return [task_id for (task_id,) in cursor.fetchall()]
 
 
-_UNPARK: Final = load("lockers", "unpark_tasks", is_first=_IS_FIRST, is_settled=_IS_SETTLED)
+_UNPARK: Final = load("lockers", "unpark_tasks", is_first=_IS_FIRST, is_held=_IS_HELD, is_settled=_IS_SETTLED)

@@ -23,6 +23,9 @@ _PLACEHOLDER: Final = re.compile(r"%(?:%|s|\((\w+)\)([sb]))?")
 # A longer statement, or one with more parameters, is generated and rarely comes twice.
 _CACHED_CHARACTERS: Final = 16_384
 _CACHED_PARAMETERS: Final = 50
+# A statement with a longer list is planned for its values in each execution. A plan for any values takes each list for
+# ten rows, and joins a thousand of them with a table, or with another list, by comparing each with each.
+_PREPARED_LIST: Final = 100
 
 
 class BinaryList(list[Any]):
@@ -96,7 +99,11 @@ class Cursor(base.CursorMixin, RawCursor[Any]):
     """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return super().execute(*bound(query, params), **options)
+        statement, values = bound(query, params)
+        for value in values or ():
+            if isinstance(value, list) and len(value) > _PREPARED_LIST:
+                options.setdefault("prepare", False)
+        return super().execute(statement, values, **options)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
         pairs = [bound(query, params) for params in params_seq]

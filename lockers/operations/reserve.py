@@ -14,6 +14,7 @@ from lockers.raida.coins import format_amount, total_value
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState, Mark, TaskKind
 from lockers.worker.task_store import BATCH_COINS
+from wallets.audit import listed
 from wallets.models import Wallet
 
 # Attempts to lock chosen coins: between the count and the lock other transactions may take some.
@@ -71,19 +72,19 @@ def _refuse_too_many(number: int, *, at_most: int, besides: int = 0) -> None:
 def _lock_free(wallet: Wallet, wanted: Mapping[int, int]) -> list[UUID]:
     """Lock up to `wanted[denomination]` free coins of each denomination that are not locked, and return their ids."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _LOCK_FREE, [list(wanted), list(wanted.values()), wallet.pk, [str(state) for state in SPENDABLE]]
-        )
+        cursor.execute(_LOCK_FREE, [list(wanted), list(wanted.values()), wallet.pk])
         return [row[0] for row in cursor.fetchall()]
 
 
-_LOCK_FREE: Final = """
+# The states are constants, as in the index of free coins.
+_LOCK_FREE: Final = f"""
 SELECT coin.id FROM unnest(%s::smallint[], %s::int[]) AS want(denomination, number)
 CROSS JOIN LATERAL (
     SELECT id FROM lockers_coin
-     WHERE wallet_id = %s AND denomination = want.denomination AND task_id IS NULL AND state = ANY(%s)
+     WHERE wallet_id = %s AND denomination = want.denomination AND task_id IS NULL
+       AND state IN {listed(SPENDABLE)}
      ORDER BY state, id LIMIT want.number FOR NO KEY UPDATE SKIP LOCKED) AS coin
-"""
+"""  # noqa: S608 - constants
 
 
 def lock_one_to_break(wallet: Wallet, denomination: int) -> UUID | None:

@@ -7,7 +7,7 @@ UPDATE lockers_lockertask SET is_parked = false, rung_at = now() WHERE id IN (
             SELECT FROM lockers_coin AS mine WHERE mine.task_id = task.id AND mine.state = 'waiting' AND (
                    EXISTS (SELECT FROM lockers_coin AS other
                             WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
-                              AND other.state = ANY(%(held)s) AND {is_settled})
+                              AND {is_held} AND {is_settled})
                 OR {is_first})))
      ORDER BY task.created_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id

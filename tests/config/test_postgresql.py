@@ -96,6 +96,23 @@ def test_a_statement_whose_placeholders_cannot_be_bound_is_refused(
         answered(statement, parameters)
 
 
+@pytest.mark.parametrize(("length", "prepared"), [(100, 1), (101, 0)])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_statement_with_a_long_list_is_planned_for_its_values(
+    length: int, prepared: int, by_name: bool, db: None
+) -> None:
+    text = f"SELECT cardinality(%{'(numbers)s' if by_name else 's'}::int[]) AS length_{length}_{by_name}"
+    numbers = list(range(length))
+    with connection.cursor() as cursor:
+        for _ in range(3):
+            cursor.execute(text, {"numbers": numbers} if by_name else [numbers])
+            assert cursor.fetchall() == [(length,)]
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %s", [f"%AS length_{length}_{by_name}"]
+        )
+        assert cursor.fetchone() == (prepared,)
+
+
 @pytest.mark.parametrize("length", [100, 8_000, 20_000])
 def test_a_statement_is_converted_once_up_to_16384_characters(length: int) -> None:
     base._numbered_once.cache_clear()

@@ -1,7 +1,7 @@
 -- A claim, `mine`, that may begin: no other is being decided, and no earlier one waits.
 NOT EXISTS (SELECT FROM lockers_coin AS other
              WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
-               AND other.state = ANY(%(held)s))
+               AND {is_held})
 AND NOT EXISTS (SELECT FROM lockers_coin AS other
                  WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
                    AND other.state = 'waiting' AND (other.created_at, other.id) < (mine.created_at, mine.id))
