@@ -7,26 +7,19 @@ The 25 servers of a local RAIDA network in one process, and the directory they l
     directory/raida-07/       one server's store
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import random
 import secrets
-import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final
 
-from lockers.localnet.faults import Fault, parse_fault
+from lockers.localnet.faults import Fault
 from lockers.localnet.server import RaidaServer
-from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.transport import Server
-
-Result = TypeVar("Result")
 
 DEFAULT_BASE_PORT: Final = 50000
 ADMIN_KEY_SIZE: Final = 16
@@ -42,7 +35,7 @@ class CannotStart(Exception):
 
 class Fleet:
     """
-    The 25 servers, for callers with an event loop. `LocalNetwork` is for callers without one.
+    The 25 servers.
 
     `base_port` 0 takes any 25 free ports in a row. `live` adds the commands which only newer
     servers know; `legacy_bugs` copies the defects that are listed in `bookkeeping`.
@@ -159,120 +152,6 @@ class Fleet:
     def seen(self) -> list[Counter[tuple[int, int]]]:
         """How many requests of each (group, code) every server has read."""
         return [server.seen.copy() for server in self._servers]
-
-    def forget_seen(self) -> None:
-        for server in self._servers:
-            server.seen.clear()
-
-
-class LocalNetwork:
-    """
-    A local RAIDA network for callers without an event loop: it runs in its own thread.
-
-    Takes the arguments of `Fleet`, is a context manager, and can be started again after it
-    was stopped: what was acknowledged is still there.
-    """
-
-    def __init__(self, directory: Path, **options: Any) -> None:
-        self._make_fleet: Callable[[], Fleet] = lambda: Fleet(directory, **options)
-        self._fleet: Fleet | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> Self:
-        """
-        Return when all 25 listen.
-
-        :raises CannotStart: they cannot
-        """
-        if self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="local RAIDA network", daemon=True)
-        self._thread.start()
-        fleet = self._make_fleet()
-        try:
-            self._run(fleet.open())
-        except BaseException:
-            self._end_thread()
-            raise
-        self._fleet = fleet
-        return self
-
-    def stop(self) -> None:
-        if self._fleet is not None:
-            self._run(self._fleet.close())
-            self._fleet = None
-            self._end_thread()
-
-    def _end_thread(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def fleet(self) -> Fleet:
-        assert self._fleet is not None, "the network is not running"
-        return self._fleet
-
-    @property
-    def servers(self) -> tuple[Server, ...]:
-        return self.fleet.servers
-
-    @property
-    def hosts(self) -> list[str]:
-        """The addresses as the setting RAIDA_HOSTS wants them."""
-        return [f"{server.host}:{server.port}" for server in self.servers]
-
-    @property
-    def admin_key(self) -> bytes:
-        return self.fleet.admin_key
-
-    def fault(self, raida: int | Iterable[int], *faults: str) -> None:
-        """
-        Add faults (see `faults`) to one server or several.
-
-        :raises InvalidFault: a text names no fault
-        """
-        for number in [raida] if isinstance(raida, int) else raida:
-            for fault in map(parse_fault, faults):
-                self._run(self.fleet.fault(number, fault))
-
-    def clear(self, raida: int | Iterable[int] | None = None) -> None:
-        """Remove the faults of one server, several or all; crashed ones restart from disk."""
-        for number in [raida] if raida is None or isinstance(raida, int) else raida:
-            self._run(self.fleet.clear(number))
-
-    def seen(self, command: Command, raida: int | None = None) -> int:
-        """How many requests of one command one server, or all of them together, have read."""
-        counters = self._run(self._on_loop(self.fleet.seen))
-        chosen: Sequence[Counter[tuple[int, int]]] = counters if raida is None else [counters[raida]]
-        return sum(counter[command.value] for counter in chosen)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a server is executing a request."""
-        return any(self.fleet.server(raida).is_busy for raida in range(RAIDA_COUNT))
-
-    def forget_seen(self) -> None:
-        """Count from zero again."""
-        self._run(self._on_loop(self.fleet.forget_seen))
-
-    @staticmethod
-    async def _on_loop(function: Callable[[], Result]) -> Result:
-        return function()
-
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 def read_admin_key(directory: Path) -> bytes:

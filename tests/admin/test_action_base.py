@@ -12,10 +12,9 @@ from config.admin import roles
 from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
 from config.admin.models import Session
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.admin.conftest import furnish
-from tests.support.local_network import listening
+from tests.support.local_network import LocalNetwork, listening
 from transfers.models import Transfer
 from trusts.models import Trust
 from wallets import errors

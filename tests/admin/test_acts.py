@@ -19,12 +19,11 @@ from config.admin.actions import base, registry
 from config.admin.models import Session
 from lockers import reports, vault
 from lockers.localnet.control import Control
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.admin.conftest import furnish
 from tests.support.desk_pages import confirm, confirmation, text_of, url
-from tests.support.local_network import listening
+from tests.support.local_network import LocalNetwork, listening
 from transfers import operations as transfers
 from transfers.audit import audit_findings
 from transfers.counters import token_counts

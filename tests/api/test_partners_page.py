@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from tests.api.caller import PASSWORD
 from tests.api.web_server import database_url, web_server
 from tests.chaos.worker import Worker
+from tests.support.local_network import LocalNetwork
 from tests.support.partners_page import PAGE, ROOT, blocks
 from transfers import audit as transfer_audit
 from transfers import operations as transfers

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from config.api.cloudcoin import synchronous_views
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.api.caller import logged_in
 from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
 from tests.support.ledger_world import world
+from tests.support.local_network import LocalNetwork
 from transfers import audit as transfer_audit
 from wallets.models import Token
 

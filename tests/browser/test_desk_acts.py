@@ -12,7 +12,6 @@ from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
 from lockers.localnet.control import Control, control_socket
-from lockers.localnet.fleet import LocalNetwork
 from tests.admin.conftest import furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
@@ -20,6 +19,7 @@ from tests.browser.pictures import picture
 from tests.browser.watched import Watched
 from tests.support import desk_walks
 from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
+from tests.support.local_network import LocalNetwork
 from wallets.models import ApiKey, BearerToken, OperatorAction
 from wallets.states import OperatorVerb
 

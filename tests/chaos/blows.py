@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from django.db import connection
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask, StatementLine
 from tests.api.web_server import database_url
 from tests.chaos import nursery
 from tests.chaos.world import Scene
+from tests.support.local_network import LocalNetwork
 
 PATIENCE_SECONDS = 120
 # Of a worker with its servers: it must have passed before a worker that was stopped wakes.

@@ -19,13 +19,13 @@ from django.utils import timezone
 
 from config.dev.private_servers import Valkey
 from config.dev.processes import Children
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from lockers.raida.commands import Command
 from tests.benchmarks.machine import Machine
 from tests.chaos.blows import books_of
 from tests.chaos.worker import Worker
 from tests.chaos.world import Scene, World
+from tests.support.local_network import LocalNetwork
 
 Outage = tuple[str, float]
 # Answers that come later than a blow, and sooner than the worker's deadline.

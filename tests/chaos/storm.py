@@ -48,9 +48,9 @@ class Storm:
         # These read Django's settings, which name the database only now.
         from django.conf import settings
 
-        from lockers.localnet.fleet import LocalNetwork
         from tests.chaos import blows, outages, world
         from tests.lockers import patience
+        from tests.support.local_network import LocalNetwork
 
         self.machine, self.directory = running, directory
         self.blows, self.outages, self.world, self.patience, self.settings = blows, outages, world, patience, settings

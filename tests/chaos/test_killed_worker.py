@@ -11,9 +11,9 @@ from config.dev.embedded import redis_url
 from config.dev.private_servers import Valkey
 from config.dev.processes import Children
 from lockers import audit
-from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import outages
 from tests.chaos.world import World
+from tests.support.local_network import LocalNetwork
 
 
 @pytest.mark.django_db(transaction=True)

@@ -17,7 +17,6 @@ from django.db.models import QuerySet
 
 from lockers import audit
 from lockers import transport as wire
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import new_task, take, transfer
 from lockers.operations import put as put_coins
@@ -31,6 +30,7 @@ from lockers.worker.take import reserve_listed
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import find, give, refuse_puts
+from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 from wallets.models import Wallet
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from lockers import audit
-from lockers.localnet.fleet import LocalNetwork
 from tests.chaos import blows
 from tests.chaos.blows import Nursery
 from tests.chaos.world import SCENES, World
+from tests.support.local_network import LocalNetwork
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

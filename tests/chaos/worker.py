@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lockers.localnet.fleet import LocalNetwork
 from tests.api.web_server import database_url
+from tests.support.local_network import LocalNetwork
 
 # With servers, and of a test with the worker.
 DEADLINE_SECONDS = 2.5

@@ -7,7 +7,6 @@ from itertools import count
 
 from django.db.models.functions import Now
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, export, import_files, transfer
 from lockers.operations import find as find_coins
@@ -22,6 +21,7 @@ from lockers.states import SPENDABLE, CoinState, FileType, TaskKind, TaskState
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import mint_on
 from tests.support.coin_commands import after_the_intent, find, give
+from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets

@@ -21,13 +21,13 @@ from django.db import connection
 from config.dev.embedded import ROOT
 from config.ops import health
 from config.postgresql import sessions
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida.files import write_bin
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import Mint, mint, network, running_network  # noqa: F401 - fixtures
 from tests.pooler import needs_pgbouncer, pgbouncer
+from tests.support.local_network import LocalNetwork
 from transfers import audit
 from transfers import operations as transfers
 from wallets import operations as wallets

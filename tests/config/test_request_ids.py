@@ -11,10 +11,10 @@ from django.db.models import F
 from django.test import Client
 
 from lockers import dispatch
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import alice, network, running_network
+from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import Wallet
 

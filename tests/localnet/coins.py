@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from lockers import transport as client
 from lockers.localnet import minting
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import Encryption
@@ -15,6 +14,7 @@ from lockers.raida.statuses import RAIDA_COUNT
 from lockers.transport import Answer, Call
 from tests.localnet import requests
 from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan
+from tests.support.local_network import LocalNetwork
 
 SECONDS = 10.0
 

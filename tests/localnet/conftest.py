@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lockers.localnet.fleet import LocalNetwork
+from tests.support.local_network import LocalNetwork
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import socket
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import encryption, errors, frames, payloads
 from lockers.raida.authenticity import created_an, fix_an, xor, xor_sum
 from lockers.raida.coins import Coin
@@ -25,6 +24,7 @@ from lockers.raida.statuses import Status
 from tests.localnet import requests
 from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan, RequestHeader
 from tests.raida.recorded import VECTORS
+from tests.support.local_network import LocalNetwork
 
 # The key in the only recorded creation of coins.
 ADMIN_KEY = bytes.fromhex("00112233445566778899aabbccddeeff")

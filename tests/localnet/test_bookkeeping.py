@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from lockers.localnet.bookkeeping import TICKET_SECONDS, TICKET_SLOTS, Bookkeeping, Died
-from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.store import SERIAL_NUMBERS, Change, CoinStore
 from lockers.raida import payloads
 from lockers.raida.authenticity import download_an, fix_an
@@ -32,6 +31,7 @@ from tests.localnet.coins import (
     tell_all,
 )
 from tests.localnet.requests import CoinAn, CoinAnPan, CoinPan
+from tests.support.local_network import LocalNetwork
 
 AN = b"\x5a" * 16
 

@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 
 from lockers.localnet.faults import FAULTS, Fault, InvalidFault, parse_assignment, parse_fault, parse_servers
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida.commands import Command
 from lockers.transport import Answer, NoResponse
 from tests.localnet.coins import answer, detect, minted, tell
+from tests.support.local_network import LocalNetwork
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import encryption, frames
 from lockers.raida.commands import Command
 from lockers.raida.frames import TERMINATOR
@@ -13,6 +12,7 @@ from lockers.raida.payloads import encode_coins, encode_fix
 from tests.localnet.coins import locker_key, new_coins
 from tests.localnet.recording import exchange
 from tests.localnet.requests import RequestHeader
+from tests.support.local_network import LocalNetwork
 
 RAIDA = 7
 CHALLENGE = encryption.challenge(b"\x11" * 12)

@@ -5,7 +5,6 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from lockers.localnet import minting
-from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.minting import MintingFailed
 from lockers.raida.authenticity import created_an
 from lockers.raida.coins import Coin
@@ -13,6 +12,7 @@ from lockers.raida.commands import Command
 from lockers.raida.files import read_file
 from lockers.transport import Answer
 from tests.localnet.coins import detect, new_coins, tell_all
+from tests.support.local_network import LocalNetwork
 
 
 def passing(network: LocalNetwork, records: Any) -> list[int]:

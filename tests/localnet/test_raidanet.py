@@ -16,11 +16,12 @@ from django.core.management import CommandError, call_command
 
 from lockers import transport as client
 from lockers.localnet.control import Control, ControlFailed
-from lockers.localnet.fleet import CannotStart, LocalNetwork, read_admin_key
+from lockers.localnet.fleet import CannotStart, read_admin_key
 from lockers.raida import payloads
 from lockers.raida.commands import Command
 from lockers.transport import Answer, Call, NoResponse, Server
 from tests.localnet.coins import everywhere, locker_key, minted, put, tell, tell_all
+from tests.support.local_network import LocalNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"25 RAIDA servers listen on 127\.0\.0\.1, ports (\d+) to (\d+) \(UDP and TCP\)\.\n")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida.frames import HEADER_SIZE
 from lockers.raida.statuses import Status
 from tests.localnet.recording import ADMIN_KEY, Played, Recorded, Reenactment, recorded_exchanges
+from tests.support.local_network import LocalNetwork
 
 THEFT_BY_DUPLICATE = (
     "a coin listed twice cancels out of the sum, so anybody could take it: refused, it stays its owner's"

@@ -12,12 +12,12 @@ import pytest
 
 from lockers import server_request
 from lockers.localnet import minting
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import codes
 from lockers.raida.coins import Coin
 from lockers.raida.files import CoinRecord
 from lockers.worker import listening
 from tests.lockers.patience import wait_by_condition
+from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import Wallet
 

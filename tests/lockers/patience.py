@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from lockers import server_request, transport
-from lockers.localnet.fleet import LocalNetwork
 from lockers.localnet.server import RaidaServer
+from tests.support.local_network import LocalNetwork
 
 # Longer than any test may take.
 _FOREVER = 300.0

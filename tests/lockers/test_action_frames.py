@@ -15,10 +15,10 @@ from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
 from lockers import vault
 from lockers.localnet.control import control_socket
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, Locker, LockerTask
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
 from tests.admin.running import run
+from tests.support.local_network import LocalNetwork
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
 from wallets import operations as wallets

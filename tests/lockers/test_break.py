@@ -6,7 +6,6 @@ import pytest
 
 from lockers import errors, vault
 from lockers import transport as wire
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine
 from lockers.operations import break_coin as break_coins
 from lockers.operations import put as put_coins
@@ -19,6 +18,7 @@ from tests.localnet.requests import CoinAn, CoinPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import after_the_intent, find, give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

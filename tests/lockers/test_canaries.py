@@ -24,13 +24,13 @@ from django.db import connection
 
 from config.web import server
 from lockers import vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.raida import codes
 from lockers.raida.files import write_bin
 from tests.api.web_server import database_url
 from tests.lockers.conftest import Mint
 from tests.ports import reserved_port
+from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 
 CODE, WEAK_CODE, WRONG_CODE = "CANARY-Of-A-Transmit-Code-7", "CANARY-wk", "CANARY-Of-An-Empty-Locker"

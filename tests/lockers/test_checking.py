@@ -15,7 +15,6 @@ from django.utils.html import escape
 
 from lockers import errors, reports, tasks, vault
 from lockers import transport as wire
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ServerHealth
 from lockers.operations import fix, health, new_task, take
 from lockers.operations import put as put_coins
@@ -31,6 +30,7 @@ from tests.localnet.requests import CoinAnPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_each, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from lockers import audit, delivery, errors, tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import export, new_task, put, reserve, transfer
 from lockers.raida.coins import UNITS_PER_COIN
@@ -16,6 +15,7 @@ from tests.lockers.books import assert_true_to_the_servers
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import give
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import assert_refused, wallet_of
 from trusts import operations as trusts
 from trusts.models import Trust

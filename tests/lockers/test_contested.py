@@ -11,7 +11,6 @@ import pytest
 from django.db import connection
 
 from lockers import competing_claims, errors, queries, tasks, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Export, LockerTask
 from lockers.operations import export as export_coins
 from lockers.operations import import_files, new_task, take
@@ -25,6 +24,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, put
 from tests.support.coin_rows import _numbers, a_coin, a_task, units
+from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import Wallet
 

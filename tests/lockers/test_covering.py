@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from lockers import tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import put as put_coins
 from lockers.operations import reserve, take
@@ -16,6 +15,7 @@ from lockers.worker import finalize, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import Died, give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

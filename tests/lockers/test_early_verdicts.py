@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, ServerHealth
 from lockers.operations import echo as echo_operation
 from lockers.operations import take
@@ -16,6 +15,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
 from tests.support.coin_commands import give, put, refuse_puts
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 # So long that a test which waits for it fails by its own clock.

@@ -12,7 +12,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 
 from lockers import queries, reports, tasks, wrong_code_limits
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import put as put_coins
 from lockers.raida import codes
@@ -24,6 +23,7 @@ from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.api_description import api_description
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import CODE, ended, give, refused, work
 from trusts import operations as trusts
 from trusts.states import TrustRequestType

@@ -10,7 +10,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from lockers import audit, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import export as export_coins
 from lockers.raida.files import read_file
@@ -20,6 +19,7 @@ from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import steal
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import assert_refused, ended, give, wallet_of, work
 
 

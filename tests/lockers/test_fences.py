@@ -21,7 +21,6 @@ from django.db.models.functions import Now
 import lockers
 from lockers import competing_claims, fair_queue
 from lockers.errors import TaskSuperseded
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, LockerTask
 from lockers.operations import break_coin as break_coins
 from lockers.operations import echo, export, import_files, peek, take
@@ -50,6 +49,7 @@ from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 ONE = 10**8

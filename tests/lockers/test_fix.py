@@ -7,7 +7,6 @@ import pytest
 from django.db.models.functions import Now
 
 from lockers import errors, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, ServerHealth
 from lockers.operations import fix as fix_coins
 from lockers.operations import new_task
@@ -19,6 +18,7 @@ from lockers.worker import fix as fixing
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

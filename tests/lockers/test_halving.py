@@ -8,7 +8,6 @@ import pytest
 from django.db.models.functions import Now
 
 from lockers import coin_import, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import fix, health, import_files
 from lockers.raida import coins as wire_coins
@@ -19,6 +18,7 @@ from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post
 from tests.support.coin_commands import give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 # No server keeps a coin of this number: all answer status 40 for a request that names it.

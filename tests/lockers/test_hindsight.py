@@ -9,12 +9,12 @@ from django.test import Client
 from django.urls import reverse
 
 from lockers import audit, reports, task_recovery
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask
 from tests.admin.conftest import committed, committed_rows, desk, staff  # noqa: F401 - fixtures
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import ended, give, work
 
 

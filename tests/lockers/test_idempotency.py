@@ -13,7 +13,6 @@ from django.db import connection
 from config.api import idempotency, limits
 from config.api.cloudcoin import synchronous_views
 from lockers import audit, queries, tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, StatementLine
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
@@ -23,6 +22,7 @@ from tests.concurrency.races import locked, race
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import give, refuse_puts
+from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 
 CLIENTS = 16

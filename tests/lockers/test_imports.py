@@ -10,7 +10,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from lockers import errors, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, Upload
 from lockers.raida.archives import Member, write_zip
 from lockers.raida.coins import Coin as WireCoin
@@ -20,6 +19,7 @@ from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.raida import recorded
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import ended, work
 
 

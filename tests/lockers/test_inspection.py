@@ -4,11 +4,11 @@ import dataclasses
 
 from django.core.management import call_command
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.worker import reconciliation
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, put, steal
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

@@ -13,7 +13,6 @@ import pytest
 from django.db import connection
 
 from lockers import tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, export, find, fix, import_files, new_task, take, transfer
 from lockers.operations import put as put_coins
@@ -24,6 +23,7 @@ from lockers.worker import listening, task_store
 from tests.lockers.books import assert_true_to_the_servers, finish
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import Died, give, put
+from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 from wallets.models import Wallet
 

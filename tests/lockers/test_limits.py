@@ -16,10 +16,10 @@ from config.api.pools import routes
 from config.api.views import ApiViewSet
 from lockers import wrong_code_limits
 from lockers.errors import TooManyWrongCodes
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import LockerTask
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.conftest import Mint
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import CODE, give, refused, work
 from wallets import operations as wallets
 from wallets.redis_servers import client as redis_client

@@ -13,7 +13,6 @@ from django.db import IntegrityError, connections
 from django.db.models.functions import Now
 
 from lockers import reports, tasks, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker, LockerTask, ReceiptLine, ServerHealth
 from lockers.operations import new_task, peek, take
 from lockers.operations import put as put_coins
@@ -27,6 +26,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, holders_of_e
 from tests.lockers.conftest import Mint
 from tests.lockers.patience import by_the_clock
 from tests.support.coin_commands import give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)

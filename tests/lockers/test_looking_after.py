@@ -17,7 +17,6 @@ from django.db.models.functions import Now
 
 from lockers import vault
 from lockers.errors import TaskSuperseded
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
@@ -33,6 +32,7 @@ from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
 from tests.support.coin_commands import give, put, refuse_puts
 from tests.support.coin_rows import a_task
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 ONE = 10**8

@@ -11,7 +11,6 @@ import pytest
 
 from lockers import server_request
 from lockers import transport as client
-from lockers.localnet.fleet import LocalNetwork
 from lockers.raida import errors, frames, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.commands import Command
@@ -33,6 +32,7 @@ from tests.localnet.coins import (
     tell_all,
 )
 from tests.localnet.requests import RequestHeader, respond
+from tests.support.local_network import LocalNetwork
 
 # Long enough that no answer is missed on a busy machine; where silence is expected, short.
 PATIENT = 20.0

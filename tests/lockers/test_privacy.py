@@ -7,7 +7,6 @@ import pytest
 
 from lockers import server_request as wire
 from lockers import vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.operations import take
 from lockers.raida import codes
@@ -18,6 +17,7 @@ from tests.localnet.requests import RequestHeader
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, kinds, listening, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 CODE = codes.generate_code(secrets.token_bytes(codes.RANDOM_SIZE))

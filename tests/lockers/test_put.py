@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from lockers import coin_selection, errors, transport
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, Locker
 from lockers.operations import put as put_coins
 from lockers.operations import reserve, take
@@ -17,6 +16,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import find, give, put, refuse_puts
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

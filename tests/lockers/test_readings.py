@@ -3,9 +3,9 @@
 import pytest
 
 from lockers import tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import ServerHealth, ServerReading
 from lockers.worker import echo
+from tests.support.local_network import LocalNetwork
 
 pytestmark = pytest.mark.django_db
 

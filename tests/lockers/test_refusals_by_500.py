@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from config.ops import redis_status, request_metrics
-from lockers.localnet.fleet import LocalNetwork
 from tests.api.caller import Caller, logged_in
 from tests.chaos.worker import Worker
+from tests.support.local_network import LocalNetwork
 from wallets import operations
 
 PEEK = "/api/transactions/locker/peek"

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Locker
 from lockers.operations import break_coin
 from lockers.operations import find as find_coins
@@ -20,6 +19,7 @@ from lockers.worker import find as find_task
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import Delayed, find, give, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 

@@ -17,7 +17,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from lockers import coin_breaks, current_results, delivery, errors, restore, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, Export, LockerTask, ReceiptLine, StatementLine
 from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
@@ -39,6 +38,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
 from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 ONE = 10**8

@@ -7,12 +7,12 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from lockers import audit
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Account, Coin, LockerTask, StatementLine
 from tests.api.caller import Caller, answer, logged_in
 from tests.concurrency.races import race
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import post, stock
+from tests.support.local_network import LocalNetwork
 from tests.support.locker_requests import ended, give, wallet_of, work
 
 

@@ -8,7 +8,6 @@ from django.db.models.functions import Now
 
 from config.api.cloudcoin import urls
 from lockers import errors, tasks, vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import find as find_coins
 from lockers.operations import import_files, new_task
@@ -30,6 +29,7 @@ from tests.localnet.requests import CoinPan
 from tests.lockers.books import assert_true_to_the_servers, finish, holders, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import find, give, half_swapped, kinds, listening, put
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 # What each fault makes of coins that come in when 12 or 13 servers have it, and after a find.

@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 
 from config.api import limits
 from lockers import errors, fair_queue, tasks
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Attempt, LockerTask, Turn
 from lockers.operations import break_coin, echo, find, fix, health, lookups, peek
 from lockers.operations import export as export_coins
@@ -22,6 +21,7 @@ from lockers.worker import task_store
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import give
+from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import Wallet
 

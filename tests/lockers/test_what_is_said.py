@@ -19,7 +19,6 @@ from lockers import (
     task_results,
     tasks,
 )
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import echo, import_files
 from lockers.raida import coins as wire_coins
@@ -32,6 +31,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import half_swapped
 from tests.support.ended_tasks import COIN, a_task
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 from wallets.wording import counted, verb
 

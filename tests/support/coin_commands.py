@@ -12,7 +12,6 @@ from django.db.models.functions import Now
 
 from lockers import transport as wire
 from lockers import vault
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin, LockerTask
 from lockers.operations import find as find_coins
 from lockers.operations import import_files
@@ -28,6 +27,7 @@ from lockers.worker import break_coin
 from tests.localnet import requests
 from tests.localnet.requests import CoinAnPan, RequestHeader
 from tests.lockers.books import finish
+from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 
