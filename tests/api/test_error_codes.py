@@ -19,6 +19,7 @@ from tests.support.error_codes import check
 from tests.support.requests_over_sockets import answered
 from wallets.errors import DomainError
 
+PUBLISHED = Path(__file__).parent / "data" / "error_codes.txt"
 CONFIG = Path(error_codes.__file__).parents[1]
 # Bases, which are not raised.
 BASES = {"LockerError", "ServersDisagreed"}
@@ -61,6 +62,13 @@ def test_no_two_rows_say_the_same_and_none_is_unused() -> None:
     assert {*constants.values(), *BY_CLASS.values()} == set(CODES.values())
     for words in ("title", "cause"):
         assert len({getattr(code, words) for code in CODES.values()}) == len(CODES), words
+
+
+def test_a_published_code_keeps_its_name() -> None:
+    """A new code adds a line to the file. A line that is removed breaks clients that compare the code."""
+    published = PUBLISHED.read_text(encoding="utf-8").split()
+
+    assert published == sorted(CODES)
 
 
 def test_the_table_names_the_paths_that_answer_with_an_error() -> None:
