@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from coppice_client import AsyncClient, Client, calls
 from coppice_client import types as bodies
 from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting
+from coppice_client.version import VERSION
 
 from config.dev.embedded import ROOT
 
@@ -223,3 +225,9 @@ def test_both_clients_have_the_same_methods() -> None:
                 inspect.signature(getattr(client, name)).parameters
                 == inspect.signature(getattr(calls, name)).parameters
             )
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    package = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert package["project"]["version"] == VERSION

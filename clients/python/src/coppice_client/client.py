@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from functools import update_wrapper
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, overload
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ import httpx2
 
 from coppice_client import calls
 from coppice_client.exchange import Action, Exchange, Pause, Reader, Retries
+from coppice_client.version import VERSION
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,15 +27,7 @@ T = TypeVar("T")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
-def _version() -> str:
-    try:
-        return version("coppice-client")
-    except PackageNotFoundError:
-        # From a checkout, not installed.
-        return "0"
-
-
-_AGENT: Final = f"coppice-client/{_version()} python/{platform.python_version()}"
+_AGENT: Final = f"coppice-client/{VERSION} python/{platform.python_version()}"
 
 
 class Credentials(httpx2.Auth):

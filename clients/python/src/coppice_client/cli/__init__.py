@@ -9,7 +9,7 @@ def main() -> None:
     try:
         app = importlib.import_module("coppice_client.cli.app")
     except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich", "segno"}:
+        if error.name != "click":
             raise
         sys.exit("The command line needs more packages: pip install 'coppice-client[cli]'")
     app.coppice(prog_name="coppice")

@@ -1,7 +1,6 @@
 """The commands for logging in, and all others by name."""
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,15 +20,9 @@ from coppice_client.cli.session import (
     read_secret,
     wallet_of,
 )
+from coppice_client.version import VERSION
 
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
-
-
-def _version() -> str:
-    try:
-        return version("coppice-client")
-    except PackageNotFoundError:
-        return "from a checkout"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,7 +33,7 @@ def _version() -> str:
     show_default=True,
     help="The name under which the login is kept.",
 )
-@click.version_option(_version(), prog_name="coppice")
+@click.version_option(VERSION, prog_name="coppice")
 @click.pass_context
 def coppice(context: click.Context, profile: str) -> None:
     """

@@ -24,8 +24,8 @@ _UNITS: Final[Mapping[str, timedelta]] = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-# Seconds in which a receiver has to answer.
-_PATIENCE: Final = 15.0
+# Seconds in which a receiver has to answer: it may stand at a breakpoint.
+_PATIENCE: Final = 60.0
 
 
 class Since(click.ParamType[datetime]):

@@ -16,11 +16,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 import click
-import segno
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
 
 from coppice_client.types import Amount, StartedTask, Task, decimal_of
 
@@ -75,6 +70,10 @@ def print_rows(rows: Sequence[Any], columns: Sequence[Column], *, none: str) -> 
     if not rows:
         note(none)
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console(highlight=False)
     shown = [column for column in columns if not column.is_wide or console.width >= _WIDE]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -97,6 +96,10 @@ def print_fields(fields: Mapping[str, object]) -> None:
         for name, value in present.items():
             click.echo(f"{name}\t{value}")
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -107,6 +110,10 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 def print_qr(text: str) -> None:
     """Print a QR code for a camera, in black on white whatever the colours of the terminal."""
+    import segno
+    from rich.console import Console
+    from rich.text import Text
+
     written = io.StringIO()
     segno.make(text, error="m", micro=False).terminal(out=written, border=4, compact=True)
     console = Console(highlight=False, soft_wrap=True)
@@ -122,13 +129,15 @@ def note(text: str) -> None:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[Task | StartedTask], None]]:
     """Give a function that shows the state of a task while it runs, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
     console = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.percentage:.0f} %"),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    said, share = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:.0f} %")
+    with Progress(said, BarColumn(bar_width=20), share, console=console, transient=True) as bar:
         shown = bar.add_task(what, total=100)
 
         def show(task: Task | StartedTask) -> None:

@@ -1,6 +1,7 @@
 """What the commands share: the profile, the client, secrets that are asked for, and the end of a failed command."""
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -174,6 +175,9 @@ class Commands(click.Group):
             # A pipe that was closed is none: click ends quietly.
             if isinstance(error, BrokenPipeError):
                 raise
+            # Else Python would try once more at its end, and fail.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             click.echo(f"Error: The output cannot be written: {error.strerror}.{_advice(session)}", err=True)
             ctx.exit(REFUSED if session.key is None else UNKNOWN)
         except (KeyboardInterrupt, click.Abort):
