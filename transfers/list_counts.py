@@ -1,5 +1,6 @@
 """
-How many transfers and wallets the lists of a wallet have, without counting them all.
+How many transfers and wallets the lists of a wallet have, without counting them all, and how far their times are from
+the order of their numbers, for `transfers.list_pages`.
 
 A transfer's parties never change and it is never deleted, so the number of a wallet's transfers up to a checkpoint is
 final. `ListTally` keeps it, in two ways: transfers in which the wallet is a party (`own`), and in which it or a wallet

@@ -229,7 +229,7 @@ def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> st
         if is_first
         else f"""((SELECT count(*) FROM ahead_{index}) < {MARGIN}
                OR (SELECT created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1)
-                  {outward} (SELECT most FROM spread) {before} %(at)s::timestamptz)""",  # noqa: S608
+                  {outward} (SELECT most FROM spread) {before}= %(at)s::timestamptz)""",  # noqa: S608
     )
 
 

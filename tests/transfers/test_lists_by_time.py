@@ -92,16 +92,18 @@ ORDERS: Final = (
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("shuffled", "share"),
-    [(0, 1.0), (2, 0.6), (40, 0.0)],
-    ids=["in order", "in slight disorder", "in great disorder"],
+    ("step", "shuffled", "share"),
+    [(0, 0, 1.0), (2, 0, 1.0), (2, 2, 0.6), (2, 40, 0.0)],
+    ids=["all equal", "in order", "in slight disorder", "in great disorder"],
 )
-def test_each_page_is_the_model(alice: Caller, carol: Caller, sapling: Wallet, shuffled: int, share: float) -> None:
+def test_each_page_is_the_model(
+    alice: Caller, carol: Caller, sapling: Wallet, step: int, shuffled: int, share: float
+) -> None:
     """`share` of the pages and more are read by number alone."""
     trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
     chosen = random.Random(7)
     # Two in a row have the same time, unless they are shuffled.
-    times = [DAY + timedelta(milliseconds=2 * (number // 2) + chosen.randint(0, shuffled)) for number in range(160)]
+    times = [DAY + timedelta(milliseconds=step * (number // 2) + chosen.randint(0, shuffled)) for number in range(160)]
     plant(alice, carol, times[:100])
     assert list_counts.roll_up()
     plant(alice, carol, times[100:])

@@ -1,5 +1,6 @@
 -- One group of a list by time, of transfers that were read by number: those behind the position, and a margin ahead of it,
--- which may be behind it by time. The page is whole if no other transfer can be in it.
+-- which may be behind it by time. The page is whole if no other transfer can be in it: those further on have equal times
+-- at most, and are behind by their numbers.
 {behind}, {ahead}group_{index} AS MATERIALIZED (
     SELECT {place} AS place, created_at AS at, number FROM {near} AS near
      WHERE {position}
@@ -10,5 +11,5 @@
                 OR (SELECT count(*) FROM group_{index}) = (SELECT rows FROM wanted)
                    AND (SELECT created_at FROM behind_{index} ORDER BY number {opposite} LIMIT 1)
                        {inward} (SELECT most FROM spread)
-                       {after} (SELECT at FROM group_{index} ORDER BY at {opposite} LIMIT 1)) IS TRUE AS is_whole
+                       {after}= (SELECT at FROM group_{index} ORDER BY at {opposite} LIMIT 1)) IS TRUE AS is_whole
 )
