@@ -163,6 +163,25 @@ def test_coins_of_which_too_little_is_known_are_set_aside_in_a_batch_that_is_fre
     assert [run.fresh_coins(batch)[0].old for batch in numbers] == [known.new, unknown.old]
 
 
+def test_the_second_number_of_a_file_is_taken_where_a_server_says_that_it_holds_it(
+    alice: Wallet, servers: Servers
+) -> None:
+    """Of a server that holds neither number or does not answer, the first number stays."""
+    run = importing(alice, 0)
+    (piece,) = run.fresh_coins(0)
+    old, new = tuple(b"o" * 16 for _ in range(25)), tuple(b"n" * 16 for _ in range(25))
+    coin = CoinWork(piece.coin_id, piece.coin, piece.pown, piece.marks, old, new)
+    servers.says[Command.FIND] = [
+        {
+            **from_each(range(10), Status.FIND_ALL_PAN),
+            **from_each(range(10, 20), Status.FIND_ALL_AN),
+            **from_each(range(20, 22), Status.FIND_NEITHER),
+        }
+    ]
+
+    assert import_._holders(run, 0, [coin]) == {piece.coin_id: [*new[:10], *old[10:]]}
+
+
 def test_a_fix_begins_with_marks_that_name_no_earlier_one(finding: TaskRun) -> None:
     """What a worker that died has sent is known from the numbers that servers hold now, not from its marks."""
     Coin.objects.update(outcome=at("n12 p13"))
