@@ -141,6 +141,10 @@ def test_what_libpq_knows_reaches_it_whole() -> None:
     assert options["options"].endswith(" -c search_path=trees -c statement_timeout=45s")
     wanted = sessions.wanted(url)
     assert (wanted["statement_timeout"], wanted["search_path"], wanted["lock_timeout"]) == ("45s", "trees", "5s")
+    # The names of settings have no case: a session has one time zone, whichever way it is written.
+    wanted = sessions.wanted("postgresql://u@h/n?options=-c%20timezone%3DAsia/Tokyo%20-c%20LOCK_TIMEOUT%3D9s")
+    assert wanted.keys() == {*sessions.SETTINGS, "timezone", "LOCK_TIMEOUT"} - {"TimeZone", "lock_timeout"}
+    assert (wanted["timezone"], wanted["LOCK_TIMEOUT"]) == ("Asia/Tokyo", "9s")
 
 
 @pytest.mark.parametrize(
