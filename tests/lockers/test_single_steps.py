@@ -1,6 +1,7 @@
 """Single steps of a worker, with rows and answers of servers that are written by the test. No server is asked."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark, TaskKind, TaskState
-from lockers.worker import finalize, fix, import_, incoming, put, reconciliation, repair, task_store
+from lockers.worker import broadcast, finalize, fix, import_, incoming, put, reconciliation, repair, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
@@ -254,6 +255,26 @@ def test_a_coin_is_put_only_where_it_has_left_the_other_locker(finding: TaskRun)
     assert asked == [(Command.REMOVE, list(held)), (Command.POWN, [(0, 1), (0, 2)])]
     assert left == dict.fromkeys([(0, 0), (0, 1)], pieces[0].old)
     assert looked_after.has_moved is True
+
+
+def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_coin(alice: Wallet) -> None:
+    """Server 13 has taken both coins, server 14 the first one alone: its answer is written coin by coin later."""
+    run = importing(alice, 0, 0)
+    kept: list[transport.Results] = []
+    late = {
+        13: transport.Answer(13, Status.ALL_PASS, b"", 0.0),
+        14: transport.Answer(14, Status.MIXED, b"\1", 0.0),
+    }
+    hearing: Any = SimpleNamespace(taken=lambda: late, keep=kept.append)
+    awaited = Attempt.Unanswered.AWAITED
+    run._answered = [task_store.Settled(5, {0: 241, 13: awaited, 14: awaited}, at("p13 n12"))]
+
+    run._add_late_answers(broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1))))
+
+    (settled,) = run._answered
+    assert settled.covering == at("p14 n11")
+    assert settled.answers == {0: 241, 13: 241, 14: awaited}
+    assert [list(each) for each in kept] == [[14]]
 
 
 def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:

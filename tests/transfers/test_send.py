@@ -267,6 +267,15 @@ def test_row_18_a_bundle_larger_than_what_is_there_is_refused(
     assert books() == before
 
 
+def test_row_18_a_token_that_is_reserved_is_not_requested(alice: Caller, bob: Caller) -> None:
+    mine = held_by(alice.wallet)
+    alice.post("/transfers", listed("alice", "bobby", mine[1:2]))
+    before = books()
+
+    assert answer(bob.post("/transfers", listed("alice", "bobby", mine[:2]))) == refusal(403, RESERVED.format(mine[1]))
+    assert books() == before
+
+
 def test_row_18_reserved_tokens_do_not_count_for_a_request(alice: Caller, bob: Caller) -> None:
     alice.post("/transfers", bundle("alice", "bobby", 4))
 
