@@ -262,6 +262,19 @@ def test_a_change_has_its_time_and_is_written_down_once(alice: Caller, bob: Call
     assert list(changes) == [("", "requested", "alice"), ("accept", "trusted", "bobby")]
 
 
+def test_wallets_to_which_a_third_one_may_send_are_no_siblings(alice: Caller, bob: Caller, carol: Caller) -> None:
+    """Only wallets with one manager need no trust between each other."""
+    for caller, name in ((alice, "alice"), (bob, "bobby")):
+        _, body = ask(carol, "send", name)
+        assert say(caller, "accept", body["id"])[0] == 200
+
+    row = operations.request_trust(
+        actor=alice.wallet, request_type=TrustRequestType.SEND, requestee="bobby", within_management=False
+    )
+
+    assert row.state == "requested"
+
+
 @pytest.mark.parametrize(("event", "who"), [("decline", "bob"), ("delete", "alice")])
 def test_an_end_that_is_repeated_changes_nothing(alice: Caller, bob: Caller, event: str, who: str) -> None:
     _, body = ask(alice, "send", "bobby")
