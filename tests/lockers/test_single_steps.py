@@ -16,7 +16,19 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark, TaskKind, TaskState
-from lockers.worker import broadcast, finalize, fix, import_, incoming, put, reconciliation, repair, task_store
+from lockers.worker import (
+    broadcast,
+    finalize,
+    fix,
+    import_,
+    incoming,
+    messages,
+    peek,
+    put,
+    reconciliation,
+    repair,
+    task_store,
+)
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
@@ -255,6 +267,40 @@ def test_a_coin_is_put_only_where_it_has_left_the_other_locker(finding: TaskRun)
     assert asked == [(Command.REMOVE, list(held)), (Command.POWN, [(0, 1), (0, 2)])]
     assert left == dict.fromkeys([(0, 0), (0, 1)], pieces[0].old)
     assert looked_after.has_moved is True
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_partial", "found_with", "coins", "used"),
+    [
+        ({1}, True, "typed", {1, 2}, "typed"),
+        # Another spelling of the code opens another locker: its coins have other keys.
+        ({1}, True, "other", {1}, "typed"),
+        (set(), False, "other", {2}, "other"),
+        ({1}, False, "other", {1}, "typed"),
+        ({1}, True, None, {1}, "typed"),
+    ],
+)
+def test_what_a_take_finds_is_of_one_locker(
+    listed: set[int],
+    is_partial: bool,
+    found_with: str | None,
+    coins: set[int],
+    used: str,
+    alice: Wallet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of(numbers: set[int]) -> frozenset[WireCoin]:
+        return frozenset(WireCoin(0, number) for number in numbers)
+
+    keys = {code: tuple(code.encode().ljust(16) for _ in range(25)) for code in ("typed", "other")}
+    listing = messages.Listing(of(listed), listed=25, empty=0, statuses=(241,) * 25, is_partial=is_partial)
+    found = None if found_with is None else peek.Found(of({2}), keys[found_with], found_with)
+    monkeypatch.setattr(peek, "look_into", lambda *_, **__: (listing, keys["typed"], "typed"))
+    monkeypatch.setattr(peek, "look_for", lambda *_, **__: found)
+
+    seen = peek.look("typed", (), wallet_id=alice.pk, question=broadcast.ask_at_once)
+
+    assert (seen.coins, seen.keys, seen.code) == (of(coins), keys[used], used)
 
 
 def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_coin(alice: Wallet) -> None:
