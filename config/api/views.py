@@ -200,7 +200,8 @@ class ApiViewSet(viewsets.ViewSet):
             if not isinstance(error, OperationalError | InterfaceError):
                 self._undo(request)
             return self._refused(request, error)
-        if is_rolled_back:
+        # The stored answer is that of another request with the key, which was faster.
+        if is_rolled_back or response.has_header("Idempotency-Replayed"):
             self._undo(request)
         if duplicate_has_committed:
             return self._refused(request, KeyInUse())

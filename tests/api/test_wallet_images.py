@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from PIL import Image, ImageCms, PngImagePlugin
 
-from config.api import limits
+from config.api import idempotency, limits
 from tests.api.caller import Caller, answer, refusal
 from tests.concurrency.races import race
 from transfers import bulk
@@ -290,6 +290,28 @@ def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
     sapling.refresh_from_db()
     assert sapling.logo_url is None
     assert stored(directory) == []
+
+
+def test_an_image_of_a_request_that_another_with_its_key_has_answered_is_deleted(
+    transactional_db: None, alice: Caller, sapling: Wallet, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = images.store
+
+    def overtaken(*arguments: Any, **keywords: Any) -> str:
+        """Store an image; meanwhile the same request is committed by another process."""
+        race([lambda: wallets.store_response(
+            wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"f" * 32, status=200,
+            body=idempotency._seal(b'{"first":1}', f"{alice.wallet.pk}\nk-1"),
+        )])  # fmt: skip
+        return store(*arguments, **keywords)
+
+    monkeypatch.setattr(images, "store", overtaken)
+    monkeypatch.setattr(idempotency, "fingerprint", lambda request: b"f" * 32)
+    response = send(alice, sapling, ("logo_image", PNG), **{"idempotency-key": "k-1"})
+
+    assert (response.status_code, response.content) == (200, b'{"first":1}')
+    assert response["Idempotency-Replayed"] == "true"
+    assert everything(directory)[1] == []
 
 
 @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k-1"}], ids=["without a key", "with a key"])
