@@ -95,13 +95,12 @@ def bound(host: str, port: int, option: int) -> socket.socket:
 
     :raises OSError: it cannot be bound
     """
-    family, kind, _, _, (address, _, *more) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    made = socket.socket(family, kind)
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         made.setsockopt(socket.SOL_SOCKET, option, 1)
-        if family == socket.AF_INET6:
+        if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
-        made.bind((address, port, *more))
+        made.bind((host, port))
     except OSError:
         made.close()
         raise
