@@ -22,7 +22,8 @@ from tests.api.web_server import children_of, listeners
 from tests.benchmarks import data, machine
 
 CLIENTS: Final = 8
-_PATIENCE_SECONDS: Final = 120
+# A process takes 2 s of processor time to start, which is minutes for a storm of low priority on a busy machine.
+_PATIENCE_SECONDS: Final = 600
 
 
 @dataclass
