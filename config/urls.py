@@ -9,10 +9,10 @@ from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from config.api.error_page import error_page
-from config.api.openapi import DocsView, SchemaView
+from config.api.openapi import SchemaView
 from config.api.treetracker import v2
 from config.ops import health, metrics
-from config.web import front, media
+from config.web import docs_pages, front, media
 from wallets import images
 
 # Here and not at the start of every process: see `config.admin.apps`.
@@ -37,8 +37,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^metrics/?$", metrics.metrics),
     path("admin/", admin.site.urls),
     path("openapi.json", SchemaView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
-    path("docs/", DocsView.as_view()),
+    path("docs/", docs_pages.api_reference),
+    path("docs/try/", docs_pages.TryView.as_view()),
     re_path(r"^docs/errors/?$", error_page),
+    path("docs/<slug:name>/", docs_pages.page),
     re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
     # Before `wallet/`.

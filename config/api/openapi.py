@@ -1,5 +1,5 @@
 """
-The OpenAPI 3.1 description of the API, and Swagger UI at `/docs/`.
+The OpenAPI 3.1 description of the API. The pages at `/docs/` show it (`config.web.docs_pages`).
 
 Each action of a view set is described by a decorator:
 
@@ -27,12 +27,10 @@ from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any, Final, TypeVar
 
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -41,7 +39,6 @@ from config.api import errors
 from config.api.error_schemas import component_of
 from config.api.json_schemas import Named, OneOf, named_in, plain, schema_like, schema_of
 from config.api.validation import Field, Guid, Number, Shape, Text
-from config.web.security_headers import READING_POLICY
 from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
 
@@ -573,17 +570,3 @@ class SchemaView(SpectacularAPIView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response(document())
-
-
-class DocsView(SpectacularSwaggerSplitView):
-    """Swagger UI, with assets from this server and its script in a separate response."""
-
-    authentication_classes = []
-    permission_classes = []
-    template_name = "docs.html"
-    url_name = "schema"
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **kwargs)
-        response.headers["Content-Security-Policy"] = READING_POLICY
-        return response

@@ -16,6 +16,8 @@ from drf_spectacular.validation import validate_schema
 from config.api.error_codes import BY_CLASS
 from config.api.json_schemas import Named
 from config.api.validation import Shape
+from config.web.docs_pages import PAGES
+from config.web.markdown import html_of
 from tests.api.caller import Caller, answer
 from tests.api.endpoints import endpoints
 from wallets.errors import DomainError
@@ -316,16 +318,73 @@ def test_a_parameter_that_an_endpoint_does_not_know_is_refused(alice: Caller) ->
     assert answer(alice.post("/wallets?x=1", {"wallet": "sapling"}))[0] == 422
 
 
-def test_the_page_takes_everything_from_this_server_and_runs_nothing_that_is_written_into_it() -> None:
-    response = Client().get("/docs/")
+@pytest.mark.parametrize("path", ["/docs/", "/docs/partners/", "/docs/clients/", "/docs/glossary/", "/docs/try/"])
+def test_a_page_takes_everything_from_this_server_and_runs_nothing_that_is_written_into_it(path: Any) -> None:
+    response = Client().get(path)
     page = response.content.decode()
 
     policy = response["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert "http" not in re.sub(r"<!--.*?-->", "", page)
-    assert all(source.startswith("/") for source in re.findall(r'(?:src|href)="([^"]*)"', page))
-    assert not re.search(r"<style|<script>| style=| on\w+=", page)
-    script = Client().get(re.search(r'src="(/docs/[^"]*)"', page)[1])
+    assert all(source.startswith("/") for source in re.findall(r'src="([^"]*)"', page))
+    assert all(source.startswith("/") for source in re.findall(r'<link [^>]*href="([^"]*)"', page))
+    assert not re.search(r"<style|<script>|<[^>]* style=|<[^>]* on\w+=", page)
+
+
+def test_swagger_ui_sends_requests_by_a_script_of_this_server() -> None:
+    page = Client().get("/docs/try/").content.decode()
+    script = Client().get(re.search(r'src="(/docs/try/[^"]*)"', page)[1])
+
     assert script["Content-Type"].startswith("application/javascript")
     assert b"SwaggerUIBundle" in script.content
+
+
+def test_the_reference_has_every_operation_and_every_schema(document: Any) -> None:
+    page = Client().get("/docs/").content.decode()
+    anchors = re.findall(r' id="([^"]*)"', page)
+
+    assert len(set(anchors)) == len(anchors)
+    assert set(OPERATIONS) <= set(anchors)
+    assert {f"schema-{name}" for name in document["components"]["schemas"]} <= set(anchors)
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(anchors)
+    assert "Do not have enough tokens to send" in page
+
+
+@pytest.mark.parametrize("name", ["partners", "clients", "glossary"])
+def test_a_page_of_docs_is_whole_and_its_links_lead_somewhere(name: Any) -> None:
+    response = Client().get(f"/docs/{name}/")
+    page = response.content.decode()
+    anchors = set(re.findall(r' id="([^"]*)"', page))
+
+    assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
+    text = (COMMITTED.parent / f"{name}.md").read_text(encoding="utf-8")
+    assert page.count("<h2 ") == len(re.findall(r"^## ", text, re.M))
+    assert page.count("<pre ") == len(re.findall(r"^```", text, re.M)) // 2
+    for target in re.findall(r'href="([^"]*)"', page):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith(("https://", "/static/")):
+            found = Client().get(target, headers={"accept": "text/html,*/*"})
+            assert found.status_code == 200, target
+
+
+def test_no_other_file_is_shown() -> None:
+    assert Client().get("/docs/operations/").status_code == 404
+    assert Client().post("/docs/partners/").status_code == 405
+
+
+def test_html_in_a_text_is_shown_as_text() -> None:
+    assert html_of("<script>alert(1)</script> `<b>`") == (
+        "<p>&lt;script&gt;alert(1)&lt;/script&gt; <code>&lt;b&gt;</code></p>\n"
+    )
+    assert "javascript:" not in html_of("[link](javascript:alert(1))").partition("href=")[2]
+
+
+def test_the_pages_are_in_the_image() -> None:
+    folder = COMMITTED.parents[1] / "docker"
+    copied = re.search(r"^COPY (docs/.*) docs/$", (folder / "Dockerfile").read_text(), re.M)
+
+    assert copied is not None
+    assert copied[1].split() == [f"docs/{name}.md" for name in PAGES]
+    ignored = (folder / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {f"!docs/{name}.md" for name in PAGES} <= set(ignored)

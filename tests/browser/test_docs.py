@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from tests.api.web_server import web_server
 from tests.browser.watched import Watched
-from tests.support.desk_in_chromium import AXE, SCHEMES, WIDTHS
+from tests.support.desk_in_chromium import AXE, SCHEMES, WIDTHS, serious
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,10 @@ def watched(browser: Browser) -> Iterator[Watched]:
 def test_the_page_shows_every_endpoint_without_a_complaint_or_a_foreign_request(watched: Watched, address: str) -> None:
     page = watched.page
 
-    response = page.goto(f"http://{address}/docs/")
-    expect(page.locator("#operations-wallets-authenticate")).to_be_visible()
+    response = page.goto(f"http://{address}/docs/try/")
+    expect(page.locator("[id^=operations-authentication-auth]")).to_be_visible()
     endpoints = page.locator(".opblock").count()
-    transfer = page.locator("#operations-transfers-transfer_tokens")
+    transfer = page.locator("[id^=operations-transfers-transfers][id$=create]")
     transfer.locator("button.opblock-summary-control").click()
     expect(transfer.locator(".responses-table").first).to_contain_text("Do not have enough tokens to send")
 
@@ -39,6 +39,26 @@ def test_the_page_shows_every_endpoint_without_a_complaint_or_a_foreign_request(
     assert endpoints == sum(len(methods) for methods in described["paths"].values())
     assert watched.complaints == []
     assert [url for url in watched.asked if not url.startswith((f"http://{address}/", "data:", "blob:"))] == []
+
+
+def test_the_reference_and_the_pages_fit_and_can_be_read_by_all(watched: Watched, address: str) -> None:
+    page = watched.page
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            for path in ("docs/#transfers.create", "docs/partners/", "docs/glossary/"):
+                page.goto(f"http://{address}/{path}")
+                overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert overflow == 0, (path, scheme, width)
+                if path == "docs/partners/":
+                    assert serious(page) == [], (path, scheme, width)
+        page.goto(f"http://{address}/docs/#transfers.create")
+        # A link to an operation opens it.
+        expect(page.get_by_text("Too few free tokens, and tokens that are elsewhere or reserved")).to_be_visible()
+        assert page.locator("details[open]").count() == 1
+        assert serious(page, "color-contrast") == [], scheme
+    assert watched.complaints == []
 
 
 def test_what_a_page_still_asked_for_when_it_was_left_is_no_complaint(watched: Watched, address: str) -> None:

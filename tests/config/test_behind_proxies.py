@@ -326,8 +326,8 @@ def test_everything_works_under_a_prefix(prefixed: str, alice: Caller, sent: str
         page = get("/wallets?limit=1")
         issued = [get(path).status_code for path in ("/wallet/WALLETS?limit=1", "/wallet/auth", "/livez", "/readyz")]
         described = get("/openapi.json").json()
-        docs = get("/docs/")
-        script = re.search(r'src="([^"]+docs/\?script[^"]*)"', docs.text)
+        docs = get("/docs/try/")
+        script = re.search(r'src="([^"]+docs/try/\?script[^"]*)"', docs.text)
         linked = re.findall(r'(?:href|src)="([^"]+)"', docs.text)
         desk = get("/admin/")
         login = get("/admin/login/")
