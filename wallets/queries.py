@@ -354,7 +354,7 @@ def token_json(more: str) -> str:
     ',"claim":', token.claim::text{more}, '}}')"""
 
 
-# The fields are those of the API's `TOKEN_EXAMPLE`.
+# The fields are those of the API's `TOKEN`.
 TOKEN_JSON: Final = token_json(""", ',"links":{"capture":"/webmap/tree?uuid=', token.capture_id, '"}'""")
 _NEVER = 2**63 - 1
 

@@ -38,6 +38,7 @@ from config.api import error_codes as codes
 from config.api import errors
 from config.api.error_schemas import component_of
 from config.api.json_schemas import Named, OneOf, named_in, plain, schema_like, schema_of
+from config.api.treetracker import v2
 from config.api.validation import Field, Guid, Number, Shape, Text
 from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
@@ -113,6 +114,10 @@ _KEY_USED: Final[list["Refusal"]] = [
     KeyInUse(),
     errors.Invalid("This Idempotency-Key was used for another request", code=codes.IDEMPOTENCY_KEY_REUSED),
 ]
+_NO_BEARER_OF_V2: Final = [
+    errors.bearer_refused("/", is_v2=True),
+    errors.bearer_refused("/", is_v2=True, is_missing=True),
+]
 _TOO_MANY: Final = errors.RequestRefused(codes.TOO_MANY_REQUESTS, "Too many requests, try again later")
 _ALWAYS: Final = [
     errors.RequestRefused(codes.MALFORMED_REQUEST, "Malformed request"),
@@ -129,7 +134,7 @@ _CALLED: Final[dict[str, str]] = {
     _UNREADABLE[1].message: "TooLarge",
     _NO_JSON.message: "NotJson",
     **{each.message: "ApiKeyRefused" for each in _NO_API_KEY},
-    errors.bearer_refused("/").message: "BearerRefused",
+    **{each.message: "BearerRefused" for each in (errors.bearer_refused("/"), *_NO_BEARER_OF_V2)},
     "Cannot GET /nowhere": "UnknownPath",
     '"x" is not allowed': "UnknownField",
     "This Idempotency-Key was used for another request": "KeyUsedOtherwise",
@@ -271,7 +276,7 @@ class Description:
                 *_headers(self.takes.query, list(self._examples), is_idempotent=self.takes.takes_key),
             ],
             request=self.takes.requests() or None,
-            responses=self._responses(),
+            responses=self._responses(action.__qualname__),
             examples=[
                 OpenApiExample(name, value, request_only=True, media_type="application/json")
                 for name, value in self.takes.examples.items()
@@ -288,12 +293,22 @@ class Description:
 
     def _text(self, action: Callable[..., Any]) -> str:
         told = [cleandoc(action.__doc__ or ""), self.about, f"Credentials: {self.access.value}"]
-        refused = sorted({(_status(each), _message(each)) for each in self.refusals})
+        refused = sorted({(_status(each), _message(each), self._retold(each, action)) for each in self.refusals})
         if refused:
-            told.append("Errors:\n\n" + "\n".join(f"* {status} `{message}`" for status, message in refused))
+            told.append("Errors:\n\n" + "\n".join(f"* {status} `{text}`{later}" for status, text, later in refused))
         return "\n\n".join(each for each in told if each)
 
-    def _responses(self) -> dict[Any, Any]:
+    def _retold(self, refusal: Refusal, action: Callable[..., Any]) -> str:
+        """Return in words how an error is answered below `/wallet/v2`, or "" if it is the same."""
+        if self.access is Access.BEARER:
+            return ""
+        later = _later(refusal, action.__qualname__)
+        if later is None:
+            return ""
+        is_reworded = later.message != _message(refusal)
+        return f", below `/wallet/v2` {later.status_code}" + (f" `{later.message}`" if is_reworded else "")
+
+    def _responses(self, action: str) -> dict[Any, Any]:
         responses: dict[Any, Any] = {
             (each, "application/json"): OpenApiResponse(
                 schema_like(example),
@@ -308,12 +323,15 @@ class Description:
         is_locker = self.access is Access.BEARER
         possible: list[Refusal] = [
             *self.refusals,
+            *([] if is_locker else filter(None, (_later(each, action) for each in self.refusals))),
             *_ALWAYS,
             *([LockersOff()] if is_locker else _NO_API_KEY),
             *(
                 []
                 if self.access is Access.API_KEY
-                else [errors.bearer_refused("/api/" if is_locker else "/"), _TOO_MANY]
+                else [errors.bearer_refused("/api/"), _TOO_MANY]
+                if is_locker
+                else [errors.bearer_refused("/"), *_NO_BEARER_OF_V2, _TOO_MANY]
             ),
             *([*_UNREADABLE, _NO_JSON] if self.takes.body is not None else []),
             *(_KEY_USED if self.takes.takes_key else []),
@@ -395,6 +413,20 @@ def _status(refusal: Refusal) -> int:
     if status is None:
         raise LookupError(f"{type(refusal).__name__} has no status in config.api.errors")
     return status
+
+
+def _later(refusal: Refusal, action: str) -> errors.RequestRefused | None:
+    """Return how an error of the action is answered below `/wallet/v2`, or None if it is the same."""
+    if not isinstance(refusal, DomainError):
+        return None
+    before = _status(refusal), str(refusal)
+    status, message = v2.refusal(action, refusal, status=before[0], message=before[1])
+    if (status, message) == before:
+        return None
+    later = errors.RequestRefused(status, message)
+    later.extra = getattr(refusal, "extra", {})  # type: ignore[attr-defined]
+    _CALLED.setdefault(message, type(refusal).__name__)
+    return later
 
 
 def _message(refusal: Refusal) -> str:

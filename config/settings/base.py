@@ -195,7 +195,7 @@ SPECTACULAR_SETTINGS = {
         " trust relationship that exists, too few tokens and a transfer in the wrong state are 409; another wallet's"
         " token is 403; `PATCH /wallets/{wallet_id}` and `GET /wallets/{wallet_id}/trust_relationships` of another"
         " wallet are 422; `POST /trust_relationships` names the originator `originator_wallet`. Set this prefix as the"
-        " base URL of a client of that version. Descriptions say which fields of answers it alone has."
+        " base URL of a client of that version. Descriptions say which fields and errors it alone has."
     ),
     "TAGS": [
         {"name": "authentication", "description": "Get a bearer token."},

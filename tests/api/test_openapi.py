@@ -15,11 +15,13 @@ from drf_spectacular.validation import validate_schema
 
 from config.api.error_codes import BY_CLASS
 from config.api.json_schemas import Named
+from config.api.treetracker import v2
 from config.api.validation import Shape
 from config.web.docs_pages import PAGES
 from config.web.markdown import html_of
 from tests.api.caller import Caller, answer
 from tests.api.endpoints import endpoints
+from transfers import operations as transfers
 from wallets.errors import DomainError
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -310,6 +312,61 @@ def test_an_answer_is_what_the_document_says(document: Any, alice: Caller) -> No
     assert list(body["wallets"][0]) == wallet["required"]
     assert list(later["wallets"][0]) == list(wallet["properties"])
     assert wallet["properties"]["about"]["type"] == ["string", "null"]
+
+
+def test_each_status_of_the_later_version_is_described(document: Any) -> None:
+    described = dict(operations(document))
+    for method, path, action in endpoints(get_resolver()):
+        responses = described[f"{method} {path}"]["responses"]
+        if action.__qualname__ in v2.CREATES:
+            assert {"200", "201"} <= set(responses), path
+        for refusal in action.refusals if not path.startswith("/api/") else ():
+            if isinstance(refusal, DomainError):
+                before = errors.status_of(refusal)
+                assert before is not None
+                status, message = v2.refusal(action.__qualname__, refusal, status=before, message=str(refusal))
+                examples = resolved(document, responses[str(status)])["content"]["application/json"]["examples"]
+                assert message in [each["value"]["message"] for each in examples.values()], f"{path} {message}"
+
+
+@pytest.mark.parametrize("prefix", ["", "/wallet", "/wallet/v2"])
+def test_answers_below_each_server_fit_the_description(document: Any, prefix: str, alice: Caller, bob: Caller) -> None:
+    transfers.issue_tokens(wallet=alice.wallet, count=3)
+    named = {re.sub(r"{\w+}", "{}", name): operation for name, operation in operations(document)}
+
+    def call(caller: Caller, name: str, body: Any = None, *ids: str, query: str = "") -> Any:
+        method, path = name.split()
+        response = caller.send(method, prefix + path.format(*ids) + query, body)
+        schema = resolved(document, named[name]["responses"][str(response.status_code)])
+        schema = schema["content"]["application/json"]["schema"]
+        validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+        assert [each.message for each in validator.iter_errors(response.json())] == [], name
+        assert response.status_code < 300, response.content
+        return response.json()
+
+    page, wallet = "?limit=2", str(alice.wallet.pk)
+    call(alice, "POST /wallets", {"wallet": "sapling", "about": "planted in spring"})
+    bundle = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice", "receiver_wallet": "bobby"}
+    sent = call(alice, "POST /transfers", bundle)
+    call(alice, "GET /wallets/{}/pending-transfers", None, wallet)
+    call(alice, "GET /transfers/{}/tokens", None, sent["id"], query=page)
+    call(bob, "POST /transfers/{}/accept", {}, sent["id"])
+    call(bob, "GET /transfers", query=f"{page}&state=completed&wallet=alice&after=2020&sort_by=created_at")
+    call(bob, "GET /transfers/{}", None, sent["id"])
+    [token, _] = call(bob, "GET /transfers/{}/tokens", None, sent["id"], query=page)["tokens"]
+    call(bob, "GET /tokens", query=page)
+    call(bob, "GET /tokens/{}", None, token["id"])
+    assert call(bob, "GET /tokens/{}/transactions", None, token["id"], query=page)["history"]
+    call(alice, "GET /wallets", query=f"{page}&name=sap&created_at_start_date=2020&order=asc")
+    call(alice, "GET /wallets/{}", None, wallet)
+    call(alice, "PATCH /wallets/{}", {"display_name": "Alice"}, wallet)
+    trust = call(alice, "POST /trust_relationships", {"trust_request_type": "manage", "requestee_wallet": "bobby"})
+    call(bob, "POST /trust_relationships/{}/accept", {}, trust["id"])
+    call(alice, "GET /trust_relationships", query=f"{page}&search=bob&state=trusted")
+    call(alice, "GET /wallets/{}/trust_relationships", None, wallet, query=f"{page}&exclude_managed=false")
+    ended = call(bob, "POST /wallets/{}/dismiss", {"manager_wallet": "alice"}, str(bob.wallet.pk))
+    assert len(ended["trust_relationships"]) == 1
+    assert len(call(bob, "GET /events", query="?limit=50")["events"]) > 5
 
 
 def test_a_parameter_that_an_endpoint_does_not_know_is_refused(alice: Caller) -> None:

@@ -242,21 +242,23 @@ MOVEMENT: Final = Named(
     },
 )
 MOVEMENT_PAGE: Final = page("MovementPage", {"history": [MOVEMENT]})
-MOVED_TOKEN: Final = Named(
-    "MovedToken",
-    "A token that a completed transfer moved, as it is shown below `/wallet/v2`.",
+# Of a token of a completed transfer.
+_MOVED: Final = ("token_id", "transfer_id", "source_wallet_id", "destination_wallet_id")
+TRANSFER_TOKEN: Final = Named(
+    "TransferToken",
+    "A token of a transfer, as it is shown below `/wallet/v2`.",
     {
-        **{name: example for name, (example, _) in _MOVEMENT_OF_V2.items()},
-        "id": _ONE_OF_THEM,
-        "processed_at": "2024-02-01T00:00:01.000Z",
+        **{name: example for name, example in TOKEN.of.items() if name != "links"},
+        **{name: Sometimes(_MOVEMENT_OF_V2[name][0]) for name in _MOVED},
+        "processed_at": Sometimes("2024-02-01T00:00:01.000Z"),
     },
     words={
-        **{name: words for name, (_, words) in _MOVEMENT_OF_V2.items()},
-        "id": "The id of the token.",
-        "processed_at": "When it was moved, in UTC with milliseconds.",
+        **{name: words for name, words in TOKEN.words.items() if name != "links"},
+        **{name: f"{_MOVEMENT_OF_V2[name][1]} Absent while the transfer is pending." for name in _MOVED},
+        "processed_at": "When the transfer moved it, in UTC with milliseconds. Absent while it is pending.",
     },
 )
-TOKENS_OF_TRANSFER: Final = page("TransferTokenPage", {"tokens": [Either(TOKEN, MOVED_TOKEN)]})
+TOKENS_OF_TRANSFER: Final = page("TransferTokenPage", {"tokens": [Either(TOKEN, TRANSFER_TOKEN)]})
 
 
 def read_transfer(body: Any, *, is_v2: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
--- The JSON of a transfer, in lists and in single answers: the fields of TRANSFER_EXAMPLE in
+-- The JSON of a transfer, in lists and in single answers: the fields of TRANSFER in
 -- config/api/treetracker/transfer_serializers.py. `transfer` is a row of transfers_transfer; `originator`, `source` and
 -- `destination` have the names of its wallets as JSON (name_json), `at` its creation (created). `{more}` are fields of
 -- v2 alone.
