@@ -437,3 +437,89 @@ def test_a_wrong_command_line_sends_nothing(both: Command, network: Network, arg
     assert both(*arguments).exit_code == 2
 
     assert len(network.requests) == before
+
+
+# --- Coins ------------------------------------------------------------------------------------------------------------
+
+EXPORTED = {
+    "id": "e1",
+    "status": "completed",
+    "progress": 100,
+    "data": {"total": 20, "coins": 2, "type": "bin", "file": "20.bin", "receipt_id": "r1"},
+}
+
+
+@pytest.mark.django_db
+def test_an_export_is_confirmed_when_its_file_is_written(both: Command, network: Network, home: Path) -> None:
+    out = home / "coins.bin"
+
+    def overtaken(request: httpx2.Request, deliver: Any) -> httpx2.Response:
+        out.write_bytes(b"of another program")
+        return httpx2.Response(200, content=b"coins", request=request)
+
+    network.requests.clear()
+    network.faults = [answering(200, EXPORTED), overtaken]
+    failed = both("coins", "export", "20", "--out", str(out))
+    assert (failed.exit_code, out.read_bytes()) == (4, b"of another program")
+    assert [request.method for request in network.requests] == ["POST", "GET"]
+    key = failed.stderr.split("--idempotency-key ")[1].strip()
+    assert key == network.requests[0].headers["Idempotency-Key"]
+
+    other = home / "other.bin"
+    there: list[bool] = []
+
+    def confirmed(request: httpx2.Request, deliver: Any) -> httpx2.Response:
+        there.append(other.read_bytes() == b"coins")
+        return httpx2.Response(200, json={"id": "e1"}, request=request)
+
+    def fetched(request: httpx2.Request, deliver: Any) -> httpx2.Response:
+        return httpx2.Response(200, content=b"coins", request=request)
+
+    network.requests.clear()
+    network.faults = [answering(200, EXPORTED), fetched, confirmed]
+    done = both("coins", "export", "20", "--out", str(other), "--idempotency-key", key, "--json")
+    assert (done.exit_code, there, stat.S_IMODE(other.stat().st_mode)) == (0, [True], 0o600)
+    assert json.loads(done.stdout)["confirmed"] is True
+    assert network.requests[0].headers["Idempotency-Key"] == key
+    assert network.requests[2].url.path == "/api/v1/exports/e1/confirm"
+
+    # A file that is written is no failure.
+    network.faults = [answering(200, EXPORTED), fetched, *[unreachable] * 4]
+    late = both("coins", "export", "20", "--out", str(home / "third.bin"), "--json")
+    assert (late.exit_code, json.loads(late.stdout)["confirmed"]) == (0, False)
+    assert "The file is written" in late.stderr
+
+
+@pytest.mark.django_db
+def test_a_code_that_was_shown_before_is_asked_of_the_locker(both: Command, network: Network) -> None:
+    data = {"locker_id": "l1", "receipt_id": "r1", "total_stored": 20, "total_failed": 0}
+    ended = {"id": "t1", "type": "put", "status": "completed", "progress": 100, "message": "Stored.", "data": data}
+    warned = {"id": "t1", "status": "running", "progress": 0, "warning": "This transmit code is short"}
+    network.faults = [
+        answering(200, warned),
+        answering(200, ended),
+        answering(200, {"transmit_code": "7KQ4-M2XW-9TRD-HB6P"}),
+    ]
+
+    done = both("locker", "put", "20", "--qr")
+
+    assert done.stdout.splitlines()[:2] == ["transmit code\t7KQ4-M2XW-9TRD-HB6P", "stored\t20"]
+    assert done.stdout.count("█") > 100
+    assert done.stderr == "Warning: This transmit code is short\n"
+    assert network.requests[-1].url.path == "/api/v1/lockers/l1/code"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["stdin", "file"])
+def test_a_transmit_code_is_read_as_it_is(both: Command, network: Network, home: Path, how: str) -> None:
+    ended = {"id": "t1", "status": "error", "progress": 0, "message": "No locker with this code"}
+    network.faults = [answering(200, {"id": "t1", "status": "running", "progress": 0}), answering(200, ended)]
+    (home / "code").write_text(" a b\u00e9 \r\n")
+    arguments = ["--code-file", str(home / "code")] if how == "file" else []
+
+    failed = both("locker", "take", *arguments, "--json", typed="" if how == "file" else " a b\u00e9 \r\nmore\n")
+
+    assert json.loads(network.requests[-2].content) == {"name": "Default", "transmit_code": " a b\u00e9 "}
+    assert failed.exit_code == 1
+    error = json.loads(failed.stderr)["error"]
+    assert (error["message"], error["task"]) == ("No locker with this code", ended)

@@ -51,8 +51,9 @@ def keys(network: Network) -> set[str]:
         [answering(503, BUSY, Retry_After="0"), answering(429, Retry_After="0"), lost_answer],
         [answering(502), answering(504), answering(200)],
         [answering(409, Retry_After="0")],
+        [answering(200, ["a portal"])],
     ],
-    ids=["one", "all but the last", "mixed", "busy", "a proxy", "in flight"],
+    ids=["one", "all but the last", "mixed", "busy", "a proxy", "in flight", "something else"],
 )
 def test_a_transfer_happens_once(network: Network, holder: Caller, faults: list[Any]) -> None:
     network.faults = list(faults)
@@ -88,8 +89,11 @@ def test_silence_is_unknown_and_the_key_resolves_it(network: Network, holder: Ca
         answering(429, Retry_After="600"),
         answering(500, {"code": 500, "message": "Unknown error"}),
         answering(503, {"code": 503, "message": "Lockers are off"}),
+        answering(408, {"code": 408, "message": "Request timeout"}),
+        answering(404, {"error": "no such host"}),
+        answering(403),
     ],
-    ids=["bearer", "bearer of lockers", "API key", "limit", "failure", "off"],
+    ids=["bearer", "bearer of lockers", "API key", "limit", "failure", "off", "slow", "a proxy", "a firewall"],
 )
 def test_a_refusal_that_precedes_the_key_says_nothing_of_an_attempt_before(
     network: Network, holder: Caller, last: Any

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx2
 
 from coppice_client.errors import CoppiceError
-from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting
+from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting, from_json
 from coppice_client.exchange import idempotency_key as checked_key
 from coppice_client.types import (
     CoinWallet,
@@ -77,7 +77,7 @@ def _amount(amount: CoinAmount) -> int | str:
 def login(wallet: str, password: str) -> Call[str]:
     """Return a bearer token. Needs the API key."""
     exchange = Exchange("POST", "/auth", json={"wallet": wallet, "password": password})
-    return Call(exchange, lambda response: str(response.json()["token"]))
+    return Call(exchange, lambda response: str(from_json(response)["token"]))
 
 
 # --- Wallets and tokens -----------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def receipt(receipt_id: str) -> Call[Receipt]:
 
 def coin_wallets() -> Call[list[CoinWallet]]:
     """The coins of the caller's wallet and of those that it manages."""
-    return Call(Exchange("GET", "/api/v1/wallets"), lambda response: list(response.json()["wallets"]))
+    return Call(Exchange("GET", "/api/v1/wallets"), lambda response: list(from_json(response)["wallets"]))
 
 
 def coin_wallet(name: str = OWN) -> Call[CoinWalletWithTransactions]:

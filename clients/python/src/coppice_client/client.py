@@ -189,7 +189,6 @@ class Client:
 
     def login(self, wallet: str, password: str) -> str:
         """Log in, use the new bearer token from now on, and return it. It is good for 365 days: keep it secret."""
-        self._credentials.token = None
         token = self.run(calls.login(wallet, password))
         self._credentials.token = _checked("bearer token", token)
         return token
@@ -313,7 +312,6 @@ class AsyncClient:
 
     async def login(self, wallet: str, password: str) -> str:
         """Log in, use the new bearer token from now on, and return it. It is good for 365 days: keep it secret."""
-        self._credentials.token = None
         token = await self.run(calls.login(wallet, password))
         self._credentials.token = _checked("bearer token", token)
         return token

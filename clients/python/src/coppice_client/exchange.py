@@ -108,7 +108,15 @@ def idempotency_key(given: str | None) -> str:
 
 
 def from_json(response: httpx2.Response) -> Any:
-    return response.json()
+    """
+    Return the body of an answer, which is an object.
+
+    :raises ValueError: something else than the server answered
+    """
+    body = response.json()
+    if not isinstance(body, dict):
+        raise ValueError("The body is no object")
+    return body
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,8 @@ class Call(Generic[T]):
             except httpx2.RequestError as error:
                 failure = error
                 is_doubtful |= not isinstance(error, _NEVER_SENT)
-            except ValueError as error:
-                # A success with a body that is not JSON: something else than the server answered.
+            except (ValueError, KeyError) as error:
+                # A success with another body: something else than the server answered.
                 failure = error
                 is_doubtful = True
             if isinstance(failure, errors.ApiError):
@@ -161,8 +169,13 @@ _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTim
 
 def _is_refusal(refused: errors.ApiError) -> bool:
     """Return whether a 503 is the server's final word: it names no time for another attempt."""
-    is_from_server = refused.body is not None and refused.body.get("code") == 503
-    return refused.status == 503 and is_from_server and refused.retry_after is None
+    return refused.status == 503 and _is_from_server(refused) and refused.retry_after is None
+
+
+def _is_from_server(refused: errors.ApiError) -> bool:
+    """Return whether the body is an error of the server (or RFC 9457), not of a proxy."""
+    body = refused.body or {}
+    return refused.status in {body.get("code"), body.get("status")}
 
 
 def _is_temporary(refused: errors.ApiError) -> bool:
@@ -177,9 +190,10 @@ def _conclusion(failure: Exception, key: str | None, *, is_doubtful: bool) -> Ex
     if isinstance(failure, errors.ApiError):
         reason = str(failure)
         # A refusal by a rule comes after the look at the key, so it also tells that no earlier attempt had an effect.
-        # One that comes before it tells nothing of them.
-        precedes_key = failure.status >= 500 or isinstance(failure, errors.Unauthorized | errors.RateLimited)
-        is_settled = not _is_temporary(failure) and not precedes_key
+        # One that comes before it tells nothing of them, and that of a proxy neither.
+        precedes_key = failure.status in {408, 429} or isinstance(failure, errors.Unauthorized)
+        is_rule = 400 <= failure.status < 500 and _is_from_server(failure) and not precedes_key
+        is_settled = is_rule and not _is_temporary(failure)
         if key is None or is_settled or not (is_doubtful or failure.status == 409):
             return failure
     else:
@@ -247,7 +261,7 @@ def page_call(path: str, name: str, query: Mapping[str, str]) -> Call[Page[Any]]
     def read(response: httpx2.Response) -> Page[Any]:
         url = response.links.get("next", {}).get("url")
         # Of the link only the query is used: credentials go to no other address than the client's.
-        return Page(response.json()[name], None if url is None else dict(parse_qsl(urlsplit(url).query)))
+        return Page(from_json(response)[name], None if url is None else dict(parse_qsl(urlsplit(url).query)))
 
     return Call(Exchange("GET", path, query), read)
 
@@ -304,14 +318,14 @@ class Following:
         self._interval = interval
         self._on_trouble = on_trouble
         self._seen: set[str] = set()
-        self._is_at_end = False
+        self._pause = 0.0
 
     def _first(self, since: datetime) -> dict[str, str]:
         return as_query({"limit": self._page_size, "wallet": self._wallet, "since": since})
 
     def more(self, retries: Retries) -> Steps[Sequence[Event] | None]:
-        if self._is_at_end:
-            yield Pause(self._interval)
+        if self._pause:
+            yield Pause(self._pause)
         try:
             if self._query is None:
                 # From now on, by the clock of the server.
@@ -321,10 +335,10 @@ class Following:
         except (errors.Unavailable, errors.RateLimited, errors.ServerError) as error:
             if self._on_trouble is not None:
                 self._on_trouble(error)
-            self._is_at_end = True
+            self._pause = max(self._interval, getattr(error, "retry_after", None) or 0.0)
             return []
         fresh = [event for event in page.items if event["id"] not in self._seen]
-        self._is_at_end = page.next is None
+        self._pause = self._interval if page.next is None else 0.0
         if page.next is None:
             self._seen.update(event["id"] for event in fresh)
         else:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from coppice_client import calls
+from coppice_client import calls, errors
 from coppice_client.cli import store
 from coppice_client.cli.output import (
     Column,
@@ -22,7 +22,16 @@ from coppice_client.cli.output import (
 from coppice_client.cli.output import (
     coins as shown,
 )
-from coppice_client.cli.session import F, SecretiveCommand, Session, json_option, key_option, pass_session, read_secret
+from coppice_client.cli.session import (
+    F,
+    SecretiveCommand,
+    Session,
+    Unfinished,
+    json_option,
+    key_option,
+    pass_session,
+    read_secret,
+)
 from coppice_client.cli.token_commands import first, limit_option, show
 from coppice_client.client import Client
 from coppice_client.types import FILE_TYPES, FileType, StartedTask, Task
@@ -272,24 +281,30 @@ def export_coins(
         raise click.UsageError(f"{out.parent} is no directory")
     with session.client() as client:
         key = session.changes(idempotency_key)
-        begun = client.export_coins(amount, type=kind, wallet=wallet, tag=tag, idempotency_key=key)
-        if begun["status"] == "running":
-            _ended(client, begun, "Breaking a coin")
-        content = client.export_file(begun["id"])
+        task: StartedTask | Task
+        task = client.export_coins(amount, type=kind, wallet=wallet, tag=tag, idempotency_key=key)
+        if task["status"] == "running":
+            task = _ended(client, task, "Breaking a coin")
+        content = client.export_file(task["id"])
         try:
             store.write_secret(out, content)
         except OSError as error:
-            raise click.ClickException(
-                f"{out} cannot be written: {error.strerror}. The coins are in an export: "
+            raise Unfinished(
+                f"{out} cannot be written: {error.strerror}. The server keeps the file: "
                 f"repeat the command with another --out and --idempotency-key {key}"
             ) from None
-        done = client.confirm_export(begun["id"])
+        is_confirmed = True
+        try:
+            client.confirm_export(task["id"])
+        except errors.CoppiceError as error:
+            # The file is there, and the server only keeps it for longer.
+            is_confirmed = False
+            note(f"The file is written, but the server does not know it: {error}")
+    data = task["data"]
     if session.is_json:
-        print_json(done)
+        print_json({"id": task["id"], **data, "out": str(out), "confirmed": is_confirmed})
         return
-    print_fields(
-        {"exported": shown(done["amount"]), "coins": done["coins"], "file": out, "receipt": done["receipt_id"]}
-    )
+    print_fields({"exported": shown(data["total"]), "coins": data["coins"], "file": out, "receipt": data["receipt_id"]})
 
 
 def add_to(group: click.Group) -> None:

@@ -38,6 +38,12 @@ class NotLoggedIn(click.ClickException):
     exit_code = NOT_LOGGED_IN
 
 
+class Unfinished(click.ClickException):
+    """A part of the command is done; repeated with its idempotency key, it does the rest."""
+
+    exit_code = UNKNOWN
+
+
 @dataclass
 class Session:
     """One run of the command. `connect` makes the client."""

@@ -57,7 +57,11 @@ def save(name: str, profile: Profile, *, in_keyring: bool) -> None:
     kept = {"api_key": profile.api_key, "token": profile.token}
     profiles = _read()
     if in_keyring:
-        _keyring().set_password(_SERVICE, name, json.dumps(kept))
+        keyring = _keyring()
+        try:
+            keyring.set_password(_SERVICE, name, json.dumps(kept))
+        except keyring.errors.KeyringError as error:
+            raise StoreError(f"The keyring refuses: {type(error).__name__}. Use --store file") from None
         profiles[name] = {"url": profile.url}
     else:
         profiles[name] = {"url": profile.url, "secrets": kept}
@@ -72,8 +76,11 @@ def delete(name: str) -> bool:
         return False
     if "secrets" not in entry:
         keyring = _keyring()
-        if keyring.get_password(_SERVICE, name) is not None:
-            keyring.delete_password(_SERVICE, name)
+        try:
+            if keyring.get_password(_SERVICE, name) is not None:
+                keyring.delete_password(_SERVICE, name)
+        except keyring.errors.KeyringError as error:
+            raise StoreError(f"The keyring refuses: {type(error).__name__}") from None
     _write(profiles)
     return True
 
@@ -133,12 +140,22 @@ def _write(profiles: dict[str, Any]) -> None:
 
 def write_secret(path: Path, content: bytes) -> None:
     """
-    Write a new file that its owner alone may read, to the disk.
+    Write a new file that its owner alone may read, and return when it is on the disk. A failure leaves no file.
 
     :raises FileExistsError: the file exists
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink()
+        raise
+    if os.name == "posix":
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
