@@ -30,6 +30,10 @@ def test_a_genuine_message_is_decoded() -> None:
     expected = {"type": "transfer_completed", "data": {"name": "Bäume"}}
     assert verify_webhook(BODY, headers(), SECRET) == expected
     assert verify_webhook(BODY.decode(), headers(), SECRET) == expected
+    # Without the prefix, and without padding.
+    assert verify_webhook(BODY, headers(), SECRET.removeprefix("whsec_").rstrip("=")) == expected
+    short = "whsec_" + base64.b64encode(b"0123456789").decode().rstrip("=")
+    assert verify_webhook(BODY, headers(key=b"0123456789"), short) == expected
     # Some minutes of difference between two clocks.
     assert verify_webhook(BODY, headers(age=240), SECRET) == expected
     assert verify_webhook(BODY, headers(age=-240), SECRET) == expected

@@ -52,9 +52,9 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str | 
 
 
 def _webhook(secret: str) -> Webhook:
+    text = secret.removeprefix(_PREFIX)
     try:
-        base64.b64decode(secret.removeprefix(_PREFIX) + "==", validate=True)
-        return Webhook(secret)
+        return Webhook(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
     except (ValueError, EmptyWebhookSecretError):
         raise ValueError("A webhook secret is `whsec_` and base64") from None
 
