@@ -28,7 +28,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from trusts.queries import (
+from trusts.controlled_wallets import (
     WalletSelection,
     controlled_in_order,
     controlled_matching,

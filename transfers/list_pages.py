@@ -2,7 +2,7 @@
 Pages of the lists of transfers that are read from indexes by wallet and number, and their totals.
 
 A list is a sequence of groups, most lists have one. Transfers of one group are found in streams: an index of one party,
-from which a page reads only its own rows. `transfers.queries` has the other orders.
+from which a page reads only its own rows. `transfers.transfer_lists` has the other orders.
 
 No index is in the order of time: such indexes cost the statement of each transfer a tenth. But times are almost in the
 order of the numbers. `transfers.list_counts` keeps the spread: by how much a transfer is at most older than one with a

@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
 from tests.concurrency.test_tallies import a_writer_that_has_no_number_yet
-from transfers import errors, list_counts, operations, queries
+from transfers import errors, list_counts, operations, transfer_lists
 from transfers.models import ListMark, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -20,8 +20,8 @@ from wallets.sql_files import load
 
 
 def total(actor: Wallet, wallet: str | None = None) -> Any:
-    return queries.transfers_visible_to(
-        actor_id=actor.pk, limit=1, selection=queries.TransferSelection(wallet=wallet), counts=True
+    return transfer_lists.transfers_visible_to(
+        actor_id=actor.pk, limit=1, selection=transfer_lists.TransferSelection(wallet=wallet), counts=True
     ).total
 
 

@@ -1,8 +1,9 @@
 """Totals of lists, compared with plain counts of all rows."""
 
-from transfers import counters, queries
+from transfers import counters, transfer_lists
 from transfers.models import Transfer
-from trusts.queries import CONTROLLED_BY_ACTOR, WalletOrder, WalletSelection
+from trusts.controlled_wallets import WalletOrder, WalletSelection
+from trusts.queries import CONTROLLED_BY_ACTOR
 from wallets.models import Wallet
 
 _NEWEST_FIRST = WalletSelection(order=WalletOrder.CREATED_AT, is_descending=True)
@@ -15,7 +16,7 @@ def wrong_totals() -> list[tuple[str, int | None, int, int | None, int]]:
     for wallet in Wallet.objects.all():
         mine = {row.pk for row in Wallet.objects.raw(CONTROLLED_BY_ACTOR, {"actor": wallet.pk})}
         visible = sum(bool(each & mine) for each in parties)
-        transfers = queries.transfers_visible_to(actor_id=wallet.pk, limit=1, counts=True).total
+        transfers = transfer_lists.transfers_visible_to(actor_id=wallet.pk, limit=1, counts=True).total
         wallets = counters.wallets_page(actor_id=wallet.pk, limit=1, selection=_NEWEST_FIRST, has_total=True).total
         if (transfers, wallets) != (visible, len(mine)):
             wrong.append((wallet.name, transfers, visible, wallets, len(mine)))

@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from config.ops import audits
 from tests.api.caller import Caller
-from transfers import audit, counters, list_counts, list_pages, operations, queries
+from transfers import audit, counters, list_counts, list_pages, operations, transfer_lists
 from transfers.models import ControlChange, ListTally, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
-from trusts.queries import WalletOrder, WalletSelection
+from trusts.controlled_wallets import WalletOrder, WalletSelection
 from trusts.states import TrustRequestType
 from wallets.models import Wallet
 
@@ -24,8 +24,8 @@ NEWEST_FIRST = WalletSelection(order=WalletOrder.CREATED_AT, is_descending=True)
 
 
 def transfers_total(actor: Wallet, **selection: Any) -> Any:
-    shown = queries.TransferSelection(is_descending=True, waiting_first=True, **selection)
-    return queries.transfers_visible_to(actor_id=actor.pk, limit=1, selection=shown, counts=True).total
+    shown = transfer_lists.TransferSelection(is_descending=True, waiting_first=True, **selection)
+    return transfer_lists.transfers_visible_to(actor_id=actor.pk, limit=1, selection=shown, counts=True).total
 
 
 def wallets_total(actor: Wallet) -> Any:
@@ -196,10 +196,10 @@ def test_a_total_and_an_order_cost_no_more_than_a_page(alice: Caller, carol: Cal
 
     def blocks(counts: bool = True, after: Any = None, **selection: Any) -> int:
         with CaptureQueriesContext(connection) as captured:
-            page = queries.transfers_visible_to(
+            page = transfer_lists.transfers_visible_to(
                 actor_id=alice.wallet.pk,
                 limit=20,
-                selection=queries.TransferSelection(**selection),
+                selection=transfer_lists.TransferSelection(**selection),
                 counts=counts,
                 after=after,
                 shows_token_count=True,

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import STRANGE, bundle
-from transfers import operations, queries
+from transfers import operations, transfer_lists
 from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
@@ -151,13 +151,13 @@ def test_a_manager_of_many_wallets_sees_their_transfers_in_order(
     for limit in (1, 2, 5, 12, 13, 36, 40):
         seen, last = [], [0]
         while last is not None:
-            page = queries.transfers_page(actor_id=alice.wallet.pk, limit=limit, after=last[0])
+            page = transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=limit, after=last[0])
             last = page.last
             assert len(on(page)) == limit or last is None
             seen += on(page)
         assert seen == expected
     for offset in (0, 1, 11, 12, 35, 36):
-        page = queries.transfers_page(actor_id=alice.wallet.pk, limit=4, offset=offset)
+        page = transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=4, offset=offset)
         assert on(page) == expected[offset : offset + 4]
 
 
@@ -170,7 +170,7 @@ def test_the_number_of_statements_of_a_list_is_fixed(
         operations.send_bundle(actor=alice.wallet, sender="alice", receiver=f"tree{index}", size=1)
 
     with django_assert_num_queries(1):
-        rows = queries.transfers_visible_to(actor_id=alice.wallet.pk, limit=10)
+        rows = transfer_lists.transfers_visible_to(actor_id=alice.wallet.pk, limit=10)
     assert len(on(rows)) == wallets
 
 
@@ -188,7 +188,7 @@ def test_a_page_is_whole_however_many_of_others_come_first(
         for _ in range(of_mine)
     ]
 
-    page = queries.transfers_page(actor_id=alice.wallet.pk, limit=1)
+    page = transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=1)
 
     assert (on(page), page.last is not None) == (expected[:1], of_mine > 1)
 
@@ -203,7 +203,7 @@ def test_whose_transfers_lie_far_apart_is_remembered(
 
     for statements in (2, 1):
         with django_assert_num_queries(statements):
-            assert on(queries.transfers_page(actor_id=alice.wallet.pk, limit=1)) == [str(mine.id)]
+            assert on(transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=1)) == [str(mine.id)]
 
 
 _MANY = """
@@ -243,7 +243,7 @@ def test_what_is_open_between_others_costs_the_manager_of_many_wallets_nothing(
     read = {}
     for state in TransferState:
         with CaptureQueriesContext(connection) as captured:
-            assert queries.transfers_page(actor_id=alice.wallet.pk, limit=100, state=state).json == ""
+            assert transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=100, state=state).json == ""
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + captured[-1]["sql"])
             plan = cursor.fetchone()[0][0]["Plan"]

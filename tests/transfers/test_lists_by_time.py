@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller
-from transfers import list_counts, list_pages, queries
+from transfers import list_counts, list_pages, transfer_lists
 from transfers.models import ListMark, Transfer
 from trusts import operations as trusts
 from wallets.models import Wallet
@@ -67,10 +67,10 @@ def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], lis
     ids, by_number, after = [], [], None
     while True:
         with CaptureQueriesContext(connection) as captured:
-            page = queries.transfers_visible_to(
+            page = transfer_lists.transfers_visible_to(
                 actor_id=caller.wallet.pk,
                 limit=limit,
-                selection=queries.TransferSelection(**selection),
+                selection=transfer_lists.TransferSelection(**selection),
                 after=after,
                 counts=True,
             )

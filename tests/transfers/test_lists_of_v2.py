@@ -18,7 +18,7 @@ from django.db import connection
 from tests.api.caller import Caller, answer, refusal
 from tests.support.pagination import next_path
 from tests.support.transfer_requests import STRANGE, bundle
-from transfers import operations, queries
+from transfers import operations, transfer_lists
 from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
@@ -175,8 +175,8 @@ def test_every_order_and_filter_by_cursor_and_by_offset_is_the_model(forest: dic
 def test_a_wallet_with_many_transfers_is_read_from_the_callers_side(
     forest: dict[str, Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries._visible_page.cache_clear()
-    monkeypatch.setattr(queries, "_FEW", 3)
+    transfer_lists._visible_page.cache_clear()
+    monkeypatch.setattr(transfer_lists, "_FEW", 3)
     seen = 0
     for wallet, state, (prefix, is_v2) in itertools.product(
         ["alice", "carol"], [None, "pending", "completed"], [("", False), ("/wallet/v2", True)]
@@ -187,7 +187,7 @@ def test_a_wallet_with_many_transfers_is_read_from_the_callers_side(
         assert [row["id"] for row in body["transfers"]] == expected
         seen += len(expected)
     assert seen > 10
-    queries._visible_page.cache_clear()
+    transfer_lists._visible_page.cache_clear()
 
 
 def test_row_13_a_wallet_narrows_the_list_whoever_controls_it(alice: Caller, bob: Caller, carol: Caller) -> None:

@@ -26,9 +26,10 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
 from tests.lockers.stock import stock_of_states
-from transfers import bulk, counters, events, list_counts, queries
+from transfers import bulk, counters, events, list_counts, queries, token_lists, transfer_lists
 from transfers import operations as transfers
 from transfers.models import Transfer
+from trusts import controlled_wallets
 from trusts import operations as trusts
 from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
@@ -278,7 +279,7 @@ def see_a_transfer_out_of_the_wallet(asked: Asked) -> None:
 
 @path("GET /transfers/{transfer_id}/tokens", expected=or_began_it)
 def see_the_tokens_of_a_transfer(asked: Asked) -> None:
-    queries.tokens_of_transfer(actor_id=asked.actor.pk, transfer_id=asked["offering"], limit=9)
+    token_lists.tokens_of_transfer(actor_id=asked.actor.pk, transfer_id=asked["offering"], limit=9)
 
 
 def its_sides(model: Model, asked: Asked) -> set[str]:
@@ -304,8 +305,8 @@ def _sides_of(rows: list[Any]) -> set[str]:
 def list_pending_transfers(asked: Asked) -> set[str]:
     return _sides_of(
         listed(
-            queries.transfers_visible_to(
-                actor_id=asked.actor.pk, selection=queries.TransferSelection(state="pending"), limit=99
+            transfer_lists.transfers_visible_to(
+                actor_id=asked.actor.pk, selection=transfer_lists.TransferSelection(state="pending"), limit=99
             )
         )
     )
@@ -313,15 +314,15 @@ def list_pending_transfers(asked: Asked) -> set[str]:
 
 @path("GET /transfers", expected=its_sides_and_what_it_began, once=True)
 def list_the_nearest_transfers(asked: Asked) -> set[str]:
-    return _sides_of(listed(queries.transfers_visible_to(actor_id=asked.actor.pk, limit=99)))
+    return _sides_of(listed(transfer_lists.transfers_visible_to(actor_id=asked.actor.pk, limit=99)))
 
 
 @path("GET /transfers", expected=its_sides_and_what_it_began, writes=True, once=True)
 def list_and_count_transfers(asked: Asked) -> set[str]:
     """By time, and as kept for the wallets that it controls now."""
     assert list_counts.roll_up()
-    newest_first = queries.TransferSelection(sort_by="created_at", is_descending=True)
-    page = queries.transfers_visible_to(actor_id=asked.actor.pk, limit=99, selection=newest_first, counts=True)
+    newest_first = transfer_lists.TransferSelection(sort_by="created_at", is_descending=True)
+    page = transfer_lists.transfers_visible_to(actor_id=asked.actor.pk, limit=99, selection=newest_first, counts=True)
     assert page.total == len(listed(page))
     return _sides_of(listed(page))
 
@@ -334,8 +335,8 @@ def the_side_and_what_it_began(model: Model, asked: Asked) -> set[str]:
 def list_transfers_of_the_wallet(asked: Asked) -> set[str]:
     return _sides_of(
         listed(
-            queries.transfers_visible_to(
-                actor_id=asked.actor.pk, selection=queries.TransferSelection(wallet=asked.wallet), limit=99
+            transfer_lists.transfers_visible_to(
+                actor_id=asked.actor.pk, selection=transfer_lists.TransferSelection(wallet=asked.wallet), limit=99
             )
         )
     )
@@ -379,7 +380,7 @@ def see_a_token(asked: Asked) -> str:
 @path("GET /tokens/{token_id}/transactions")
 def see_the_history_of_a_token(asked: Asked) -> None:
     token_id = asked["token"]
-    queries.token_history(actor_id=asked.actor.pk, token_id=token_id, as_sent=str(token_id), limit=9)
+    token_lists.token_history(actor_id=asked.actor.pk, token_id=token_id, as_sent=str(token_id), limit=9)
 
 
 @path("GET /wallets", expected=controlled, once=True)
@@ -395,10 +396,10 @@ def list_wallets_behind_the_first_page(asked: Asked) -> set[str]:
 
 @path("GET /wallets", expected=controlled, once=True)
 def list_wallets_in_another_order(asked: Asked) -> set[str]:
-    selection = trust_queries.WalletSelection(trust_queries.WalletOrder.NAME, has_name=True)
+    selection = controlled_wallets.WalletSelection(controlled_wallets.WalletOrder.NAME, has_name=True)
     page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=selection, has_total=True)
     names = {each["name"] for each in listed(page)}
-    newest_first = trust_queries.WalletSelection(trust_queries.WalletOrder.CREATED_AT, is_descending=True)
+    newest_first = controlled_wallets.WalletSelection(controlled_wallets.WalletOrder.CREATED_AT, is_descending=True)
     page = counters.wallets_page(actor_id=asked.actor.pk, limit=99, selection=newest_first, has_total=True)
     assert {each["name"] for each in listed(page)} == names
     assert page.total == len(names)

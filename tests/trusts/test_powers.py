@@ -181,19 +181,20 @@ def places_that_read_trusts() -> tuple[list[Place], dict[Place, set[Place]]]:
     """
     Return the places of the code that ask who has a power, and of each place by which others it is mentioned.
 
-    These are the SQL itself, what in `trusts.queries` is built on it, and whatever mentions one of these elsewhere.
+    These are the SQL itself, what is built on it in the modules of trusts that read, and whatever mentions one of these
+    elsewhere.
     """
     defined = definitions()
     named = {place: mentions(node) for place, node in defined.items()}
-    queries = "trusts/queries.py"
-    readers = {place[1] for place, node in defined.items() if place[0] == queries and reads_trusts(node)}
-    while more := {place[1] for place in defined if place[0] == queries and named[place] & readers} - readers:
+    queries = ("trusts/queries.py", "trusts/controlled_wallets.py", "trusts/trust_lists.py")
+    readers = {place[1] for place, node in defined.items() if place[0] in queries and reads_trusts(node)}
+    while more := {place[1] for place in defined if place[0] in queries and named[place] & readers} - readers:
         readers |= more
     public = {name for name in readers if not name.startswith("_")} - {"audit_findings"}
     places = [
         place
         for place, node in defined.items()
-        if (place[1] in readers if place[0] == queries else named[place] & public or reads_trusts(node))
+        if (place[1] in readers if place[0] in queries else named[place] & public or reads_trusts(node))
     ]
     users: dict[Place, set[Place]] = {}
     todo = list(places)
@@ -202,7 +203,7 @@ def places_that_read_trusts() -> tuple[list[Place], dict[Place, set[Place]]]:
         users[place] = {
             other
             for other in defined
-            if other != place and name in named[other] and (other[0] == file or (file == queries and name in public))
+            if other != place and name in named[other] and (other[0] == file or (file in queries and name in public))
         }
         todo += users[place] - set(users) - set(todo)
     return places, users

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller, answer, refusal
 from tests.support.trust_requests import TYPES, ask, rows, say
-from trusts import errors, operations, queries
+from trusts import errors, operations, queries, trust_lists
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
@@ -458,25 +458,25 @@ def test_a_manager_of_many_finds_its_trusts_among_those_of_all_wallets(
 
     statements = set()
     for counted, limit in ((1_000, 7), (1_000, 25), (20, 7), (20, 25), (0, 7)):
-        monkeypatch.setattr(queries, "_COUNTED", counted)
+        monkeypatch.setattr(trust_lists, "_COUNTED", counted)
         after, seen = 0, []
-        while page := queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after):
+        while page := trust_lists.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after):
             seen += [str(row.id) for row in page]
             after = page[-1].number
             with CaptureQueriesContext(connection) as captured:
-                queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after)
+                trust_lists.trusts_visible_to(actor_id=alice.wallet.pk, limit=limit, after=after)
             statements.add((counted, limit, len(captured)))
         assert seen == expected
-        skipped = queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=9, offset=40)
+        skipped = trust_lists.trusts_visible_to(actor_id=alice.wallet.pk, limit=9, offset=40)
         assert [str(row.id) for row in skipped] == expected[40:49]
     for request_type, count in (("send", 1), ("manage", 60)):
-        filters = queries.TrustFilters(request_type=request_type)
-        assert len(queries.trusts_visible_to(actor_id=alice.wallet.pk, limit=99, filters=filters)) == count
+        filters = trust_lists.TrustFilters(request_type=request_type)
+        assert len(trust_lists.trusts_visible_to(actor_id=alice.wallet.pk, limit=99, filters=filters)) == count
     assert {(1_000, 7, 1), (20, 25, 2), (0, 7, 2)} <= statements
     assert (1_000, 7, 2) not in statements
     assert (0, 7, 1) not in statements
     # Managing nothing, one looks up its own.
-    assert len(queries.trusts_visible_to(actor_id=bob.wallet.pk, limit=99)) == 30
+    assert len(trust_lists.trusts_visible_to(actor_id=bob.wallet.pk, limit=99)) == 30
 
 
 def test_the_cursor_visits_every_trust_once(web: Any) -> None:

@@ -12,8 +12,10 @@ from config.api.page_schemas import page
 from config.api.pagination import Later, Sorting
 from config.api.treetracker.wallet_serializers import TOKEN
 from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text, Unset
-from transfers.queries import SORT_KEYS, MovementRow, PendingSums, TransferRow
+from transfers.queries import PendingSums, TransferRow
 from transfers.states import TransferState
+from transfers.token_lists import MovementRow
+from transfers.transfer_lists import SORT_KEYS
 
 MAXIMUM_TOKENS: Final = 10_000
 

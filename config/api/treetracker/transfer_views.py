@@ -15,7 +15,7 @@ from config.api.openapi import LATER_PAGE, NOTHING, Takes, describe
 from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
-from transfers import errors, operations, queries
+from transfers import errors, operations, queries, token_lists, transfer_lists
 from wallets import errors as wallet_errors
 
 _STATUSES = {"completed": 201, "pending": 202, "requested": 202}
@@ -77,9 +77,9 @@ class TransferViewSet(ApiViewSet):
             later=transfer_serializers.TRANSFERS_LATER,
         )
         order = page.order or pagination.Order(None, is_descending=is_v2)
-        rows = queries.transfers_visible_to(
+        rows = transfer_lists.transfers_visible_to(
             actor_id=caller(request).pk,
-            selection=queries.TransferSelection(
+            selection=transfer_lists.TransferSelection(
                 wallet=page.values.get("wallet"),
                 state=page.values.get("state"),
                 until=_end_of_day(page.values.get("before")),
@@ -178,7 +178,7 @@ class TransferViewSet(ApiViewSet):
         page = pagination.read(
             request, scope="tokens of transfer", later=transfer_serializers.LATER, parameters=[parsed]
         )
-        rows = queries.tokens_of_transfer(
+        rows = token_lists.tokens_of_transfer(
             actor_id=caller(request).pk,
             transfer_id=parsed,
             limit=page.limit,
@@ -300,7 +300,7 @@ class HistoryViewSet(ApiViewSet):
         parsed = path_id("token_id", token_id)
         page = pagination.read(request, scope="history", later=transfer_serializers.LATER, parameters=[parsed])
         is_v2 = v2.is_v2(request)
-        rows = queries.token_history(
+        rows = token_lists.token_history(
             actor_id=caller(request).pk,
             token_id=parsed,
             as_sent=token_id,

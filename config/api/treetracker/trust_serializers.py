@@ -10,8 +10,9 @@ from config.api.openapi import LATER_PAGE
 from config.api.page_schemas import page
 from config.api.pagination import MAXIMUM_LIMIT, Later, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Number, Shape, Text
-from trusts.queries import TrustKey, TrustRow, TrustSelection
+from trusts.queries import TrustRow
 from trusts.states import TrustRequestType, TrustState, TrustType
+from trusts.trust_lists import TrustKey, TrustSelection
 
 # The public service lists the first two as well, and fails when one of them is used (the Treetracker contract, row 6).
 _NEVER_BUILT: Final = ("deduct", "release")

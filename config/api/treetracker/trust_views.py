@@ -13,7 +13,7 @@ from config.api.openapi import NOTHING, Takes, describe
 from config.api.treetracker import trust_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
-from trusts import errors, operations, queries
+from trusts import errors, operations, queries, trust_lists
 from trusts.states import TrustEvent
 from wallets import errors as wallet_errors
 from wallets import names
@@ -48,12 +48,12 @@ class TrustViewSet(ApiViewSet):
         )
         if page.answer:
             return _selected(page, actor_id=caller(request).pk)
-        rows = queries.trusts_visible_to(
+        rows = trust_lists.trusts_visible_to(
             actor_id=caller(request).pk,
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
-            filters=queries.TrustFilters(**page.values),
+            filters=trust_lists.TrustFilters(**page.values),
         )
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 
@@ -88,13 +88,13 @@ class TrustViewSet(ApiViewSet):
         )
         if page.answer:
             return _selected(page, actor_id=caller(request).pk, wallet_id=parsed)
-        rows = queries.trusts_of_wallet_page(
+        rows = trust_lists.trusts_of_wallet_page(
             actor_id=caller(request).pk,
             wallet_id=parsed,
             limit=page.fetch,
             offset=page.offset,
             after=page.position[0] if page.position else 0,
-            filters=queries.TrustFilters(**page.values),
+            filters=trust_lists.TrustFilters(**page.values),
         )
         return page.response("trust_relationships", rows, write=trust_serializers.trust, position=_number)
 
@@ -249,7 +249,7 @@ def _answerable(request: Request, text: str, event: TrustEvent) -> UUID:
 def _selected(page: pagination.Page, *, actor_id: UUID, wallet_id: UUID | None = None) -> Response:
     is_v2 = v2.is_v2(page.request)
     selected = trust_serializers.selected_trusts(page, is_v2=is_v2, wallet_id=wallet_id)
-    found = queries.selected_trusts_page(actor_id=actor_id, **selected)
+    found = trust_lists.selected_trusts_page(actor_id=actor_id, **selected)
     return page.response(
         "trust_relationships",
         found.rows,

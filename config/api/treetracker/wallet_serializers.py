@@ -15,7 +15,7 @@ from config.api.openapi import LATER_PAGE, Form
 from config.api.page_schemas import page
 from config.api.pagination import Later, Order, Page, Sorting
 from config.api.validation import Field, Flag, Guid, Moment, Shape, Text
-from trusts.queries import WalletOrder, WalletScope, WalletSelection
+from trusts.controlled_wallets import WalletOrder, WalletScope, WalletSelection
 from wallets import names, passwords
 from wallets.models import LONGEST_ABOUT, Wallet
 
