@@ -64,7 +64,7 @@ _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
 
 
 class Decision(NamedTuple):
-    """What became of a request to move tokens. `number` and `json` are None if nothing was written."""
+    """The outcome of a request to move tokens. `number` and `json` are None if nothing was written."""
 
     # A TransferState; or 'same' (source and destination are one wallet), 'foreign' (the actor controls neither),
     # 'duplicate' (of a request with the same idempotency key); or None if a wallet is missing.
@@ -90,8 +90,8 @@ def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
     """
     Decide what the actor may do, and write the transfer of `size` tokens that the ledger selects.
 
-    `number` is None if nothing was written. If `state` is a transfer state all the same, there were too few free
-    tokens; without `wait` that may be only because other transactions hold them at the moment.
+    `number` is None if nothing was written. If `state` is then a transfer state, the actor may make the transfer and
+    the source has too few free tokens; without `wait`, other transactions may hold them only for the moment.
 
     :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
@@ -104,8 +104,8 @@ def send_listed(*, request: Request, token_ids: Sequence[UUID]) -> Decision:
     """
     Decide what the actor may do, and write the transfer of exactly these tokens.
 
-    `number` is None if nothing was written. If `state` is a transfer state all the same, some tokens were not free in
-    the source.
+    `number` is None if nothing was written. If `state` is then a transfer state, the actor may make the transfer and
+    some tokens are not free in the source.
 
     :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
@@ -167,8 +167,8 @@ def complete_listed(*, transfer_id: UUID, actor_id: UUID, token_ids: Sequence[UU
     """
     Move exactly these tokens for a requested transfer and close it, by `fulfill`.
 
-    The caller has locked the transfer row and decided on it. Returns False, and has changed nothing, if not all of them
-    are free in the source.
+    The caller has locked the transfer row and decided on it. Returns False, with nothing changed, if some of them are
+    not free in the source.
     """
     arguments: dict[str, Any] = {"size": len(token_ids), "tokens": list(token_ids)}
     return _complete("select_listed", transfer_id, actor_id, TransferEvent.FULFILL, arguments)
@@ -178,8 +178,8 @@ def complete_bundle(*, transfer_id: UUID, actor_id: UUID, size: int, wait: bool)
     """
     Move `size` tokens that the ledger selects for a requested transfer and close it, by `fulfill`.
 
-    The caller has locked the transfer row and decided on it. Returns False, and has changed nothing, if there are too
-    few; without `wait` that may be only because other transactions hold them at the moment.
+    The caller has locked the transfer row and decided on it. Returns False, with nothing changed, if the source has too
+    few free tokens; without `wait`, other transactions may hold them only for the moment.
     """
     arguments: dict[str, Any] = {"size": size, "shuffle_key": _shuffle_key()}
     select = "select_waiting" if wait else "select_available"
@@ -206,7 +206,7 @@ def release(*, transfer_id: UUID, actor_id: UUID | None, event: TransferEvent, s
 
 def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[UUID] | None = None) -> int:
     """
-    Create one token in the wallet for each capture that has none yet, and return how many were created.
+    Create a token in the wallet for each capture that has none yet, and return the number of tokens created.
 
     `token_ids`, if given, are the ids of the new tokens, as many as captures; otherwise they are random. Tokens arrive
     in the order of the captures.
@@ -261,8 +261,8 @@ def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wai
     Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
 
     The caller has checked the right to each with `decide_batch` in this transaction; either all rows are `requested` or
-    none is. Returns False, with nothing changed, if there are too few tokens for all together; without `wait` that may
-    be only because other transactions hold them at the moment.
+    none is. Returns False, with nothing changed, if the source has too few free tokens for all rows together; without
+    `wait`, other transactions may hold them only for the moment.
     """
     arguments: dict[str, Any] = {
         "actor": actor_id,

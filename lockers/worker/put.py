@@ -1,10 +1,10 @@
 """
 Put: move the coins of a wallet into a locker.
 
-A put first asks only servers that are known to accept the coin's authenticity number (AN). If fewer than 13 servers
-have stored a coin, the remaining ones are asked which AN they hold: the import or take before ended with 13
-confirmations, so it is unknown whether they hold the AN from before it or the new one. A coin that 13 servers can no
-longer store is taken back out of the locker.
+A put first asks only servers that are known to accept the coin's authenticity number (AN). If fewer than 13 of them
+store a coin, the other servers are asked which AN they hold: the import or take that brought the coin needed only 13
+confirmations, so each other server may hold the AN from before it or the new one. A coin that 13 servers can no longer
+store is taken back out of the locker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,10 +57,10 @@ def run(task_run: TaskRun) -> None:
 
 def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Where a server refused a batch as a whole, ask about each coin and put those again that the server knows.
+    Ask each server that refused a whole batch about each coin, and put the coins again that it accepts.
 
-    Does nothing where 13 servers have stored each coin; `lockers.worker.repair` asks about each coin later. A server
-    that accepts every single coin refused the batch for another reason, and is not asked again.
+    Does nothing if 13 servers have stored each coin: `lockers.worker.repair` asks about the others later. A server that
+    accepts every coin refused the batch for another reason, and is not asked again.
     """
     if not any(coin.marks.count(Mark.NEW) < QUORUM and {Mark.REFUSED, Mark.ERROR} & set(coin.marks) for coin in coins):
         return
@@ -74,10 +74,10 @@ def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork])
 
 def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Also put coins that fewer than 13 servers have stored on servers that were not asked yet.
+    Put each coin that fewer than 13 servers have stored on the servers that were not asked about it yet.
 
-    These servers are asked first which AN they hold. Skips coins without such a server, and coins that could not reach
-    13 even if all of them stored it.
+    These servers are first asked which AN they hold. Leaves out coins about which every server was asked, and coins
+    that would stay below 13 even if all of these servers stored them.
     """
     undecided = [coin for coin in coins if _could_be_stored(coin.marks)]
     if not any(Mark.UNASKED in coin.marks for coin in undecided):
@@ -108,7 +108,7 @@ def _could_be_stored(marks: str) -> bool:
 
 
 def _proposed_numbers(*, task_id: UUID, batch: int) -> dict[UUID, Sequence[bytes]]:
-    """Map coin ids to the proposed ANs that an earlier task left undecided; coins without any are left out."""
+    """Return the proposed ANs that an earlier task left undecided, by coin id; coins without any are left out."""
     rows = Coin.objects.filter(task_id=task_id, batch=batch, proposed__isnull=False).values_list("id", "proposed")
     return {coin_id: vault.open_numbers(proposed or b"", coin_id=coin_id) for coin_id, proposed in rows}
 
@@ -126,13 +126,13 @@ def _adopt(
 
 
 def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
-    """Commit the old ANs of coins, and which servers hold them, as `old` and `pown` say."""
+    """Commit the ANs of coins (`old`) and the letters that say which servers hold them (`pown`)."""
     with transaction.atomic():
         task_store.fence(held)
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE lockers_coin SET secrets = new.secrets, pown = new.pown,"
-                # The proposed numbers are kept while it is unknown of some server which number it holds.
+                # The proposed ANs are kept while a server may hold either.
                 "       proposed = CASE WHEN strpos(new.pown, 'n') > 0 THEN proposed END"
                 "  FROM unnest(%s::uuid[], %s::bytea[], %s::text[]) AS new(id, secrets, pown)"
                 " WHERE lockers_coin.id = new.id AND lockers_coin.task_id = %s",
@@ -146,7 +146,7 @@ def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
 
 
 def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
-    """Ask servers that gave no answer, or an error, what they hold of coins that fewer than 13 servers have stored."""
+    """Ask servers that did not answer, or reported an error, about the coins that fewer than 13 servers have stored."""
     task_store.advance(held=task_run.held, step=Step.ASKING, progress=70)
     for batch in numbers:
         undecided = [coin for coin in task_run.coins(batch) if coin.marks.count(Mark.NEW) < QUORUM]
@@ -155,10 +155,10 @@ def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
 
 def take_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """
-    Take coins back out of the locker that can no longer be stored on 13 servers.
+    Take the coins that can no longer be stored on 13 servers back out of the locker.
 
-    A coin is left alone if servers that have not answered could still raise it to 13: it goes to limbo, and a find
-    decides when they answer. `Coin.releasing` says which coins are left out.
+    A coin stays where it is while servers that have not answered could still raise it to 13: it goes to limbo, and a
+    find decides when they answer. Coins that are being released (`Coin.releasing`) are left out.
     """
     task_store.advance(held=task_run.held, step=Step.RETURNING, progress=85)
     for batch in numbers:
@@ -181,9 +181,8 @@ def _take_back_batch(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -
     task_run.broadcast(ask)
     told = task_run.broadcast(Request(Command.REMOVE, batch, coins, Mark.NEW, _RETURNED, back=True))
     held = task_run.broadcast(ask)
-    # A server that restarted has lost its list of lockers, but its coins still have the locker's key as AN: REMOVE
-    # fails although the coin is there. POWN is sent only to servers whose REMOVE failed and whose FIND says that they
-    # hold the key.
+    # A server loses its list of lockers when it restarts, but its coins keep the locker's key as AN. REMOVE then fails
+    # although the coin is there. POWN replaces the key on servers whose REMOVE failed and that have it according to FIND.
     forgotten = {
         raida: {index: reply for index, reply in each.items() if told[raida].get(index) is Reply.FAIL}
         for raida, each in held.items()
