@@ -182,7 +182,7 @@ def _take_back_batch(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -
     told = task_run.broadcast(Request(Command.REMOVE, batch, coins, Mark.NEW, _RETURNED, back=True))
     held = task_run.broadcast(ask)
     # A server loses its list of lockers when it restarts, but its coins keep the locker's key as AN. REMOVE then fails
-    # although the coin is there. POWN replaces the key on servers whose REMOVE failed and that have it according to FIND.
+    # although the coin is there. POWN replaces the key on servers whose REMOVE failed and that have it, says FIND.
     forgotten = {
         raida: {index: reply for index, reply in each.items() if told[raida].get(index) is Reply.FAIL}
         for raida, each in held.items()
