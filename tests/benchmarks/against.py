@@ -134,6 +134,16 @@ def _roll_up() -> Callable[[], Any]:
     raise RuntimeError("this checkout has no counters of tokens")
 
 
+def _wait_for_late_answers() -> None:
+    """Wait until the threads that write late answers to the put that filled the locker have ended."""
+    for name in ("lockers.worker.listening", "lockers.listening"):
+        with contextlib.suppress(ImportError):
+            listening = importlib.import_module(name)
+            while not listening.is_quiet():
+                time.sleep(0.1)
+    time.sleep(QUIET_SECONDS)
+
+
 def serve_lockers() -> None:
     """Run the checkout of the working directory; answer each line with the processor time of one put or take."""
     answers, sys.stdout = sys.stdout, sys.stderr
@@ -165,8 +175,7 @@ def serve_lockers() -> None:
             start, started = getattr(module, name), [0.0, 0.0]
 
             def counted(**how: Any) -> Any:
-                # Late answers to the put that filled the locker are written by other threads.
-                time.sleep(QUIET_SECONDS)
+                _wait_for_late_answers()
                 web, database = time.thread_time(), self._database()
                 begun = start(**how)
                 started[:] = time.thread_time() - web, self._database() - database
