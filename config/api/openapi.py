@@ -423,7 +423,9 @@ def _later(refusal: Refusal, action: str) -> errors.RequestRefused | None:
     status, message = v2.refusal(action, refusal, status=before[0], message=before[1])
     if (status, message) == before:
         return None
-    later = errors.RequestRefused(status, message)
+    code = errors.code_of(refusal)
+    assert code is not None  # `_status` has raised otherwise.
+    later = errors.RequestRefused(code, message, status=status)
     later.extra = getattr(refusal, "extra", {})  # type: ignore[attr-defined]
     _CALLED.setdefault(message, type(refusal).__name__)
     return later
