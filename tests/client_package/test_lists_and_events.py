@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from coppice_client import AsyncClient, Client, OutcomeUnknown, TaskFailed, TaskTimeout, decimal_of
+from coppice_client import AsyncClient, Client, OutcomeUnknown, TaskFailed, TaskTimeout, Unavailable, decimal_of
 from coppice_client.exchange import Call, Exchange, Pause, Retries, Waiting
 
 from tests.api.caller import Caller
@@ -41,6 +41,16 @@ def test_a_list_has_all_rows_whatever_the_size_of_a_page(network: Network, holde
     network.requests.clear()
     assert len(list(itertools.islice(client.tokens(page_size=2), 2))) == 2
     assert len(network.requests) == 1
+
+
+def test_a_page_that_names_itself_as_the_next_does_not_go_on_for_ever(network: Network, holder: Caller) -> None:
+    same = answering(200, {"wallets": [{"name": "alice"}]}, Link='</wallets?limit=100>; rel="next"')
+    network.faults = [same] * 4
+
+    with pytest.raises(Unavailable, match="not readable"):
+        list(network.client(holder).wallets())
+
+    assert len(network.requests) == 4
 
 
 def test_a_filter_holds_for_all_pages(network: Network, holder: Caller) -> None:

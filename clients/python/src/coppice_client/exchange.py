@@ -261,7 +261,10 @@ def page_call(path: str, name: str, query: Mapping[str, str]) -> Call[Page[Any]]
     def read(response: httpx2.Response) -> Page[Any]:
         url = response.links.get("next", {}).get("url")
         # Of the link only the query is used: credentials go to no other address than the client's.
-        return Page(from_json(response)[name], None if url is None else dict(parse_qsl(urlsplit(url).query)))
+        following = None if url is None else dict(parse_qsl(urlsplit(url).query))
+        if following == query:
+            raise ValueError("The page names itself as the next one")
+        return Page(from_json(response)[name], following)
 
     return Call(Exchange("GET", path, query), read)
 
