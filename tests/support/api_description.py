@@ -4,6 +4,8 @@ import json
 from functools import cache
 from typing import Any
 
+import jsonschema
+
 from config.dev.embedded import ROOT
 
 
@@ -11,6 +13,13 @@ from config.dev.embedded import ROOT
 def api_description() -> dict[str, Any]:
     document = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     return {**document, "paths": inlined(document["paths"], document)}
+
+
+def misfits(name: str, value: Any) -> list[str]:
+    """Return how a value differs from a component."""
+    components = api_description()["components"]
+    schema = {"$ref": f"#/components/schemas/{name}", "components": components}
+    return [each.message for each in jsonschema.Draft202012Validator(schema).iter_errors(value)]
 
 
 def inlined(part: Any, document: dict[str, Any]) -> Any:

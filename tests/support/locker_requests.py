@@ -7,9 +7,15 @@ from lockers import tasks
 from lockers.raida.files import write_bin
 from tests.api.caller import Caller, answer
 from tests.lockers.conftest import Mint
+from tests.support.api_description import misfits
 from wallets.models import Wallet
 
 CODE = "AAC-WS5I"
+# The component of a task's result, by its type.
+RESULTS = {"transfer": "CoinTransferResult"} | {
+    kind: f"{kind.capitalize()}Result"
+    for kind in ("put", "take", "peek", "import", "find", "break", "fix", "health", "echo", "export")
+}
 
 
 def work(started: tuple[int, Any]) -> str:
@@ -17,6 +23,7 @@ def work(started: tuple[int, Any]) -> str:
     status, body = started
     assert status == 200, body
     assert {name: body[name] for name in ("status", "progress")} == {"status": "running", "progress": 0}
+    assert misfits("StartedTask", body) == []
     tasks.run(body["id"])
     return str(body["id"])
 
@@ -25,6 +32,9 @@ def ended(caller: Caller, task_id: str) -> dict[str, Any]:
     status, body = answer(caller.get(f"/api/v1/task/{task_id}"))
     assert status == 200
     assert answer(caller.get(f"/api/v1/tasks/{task_id}")) == (200, body)
+    assert misfits("LockerTask", body) == []
+    for result in [body[name] for name in ("data", "details") if name in body]:
+        assert misfits(RESULTS[body["type"]], result) == [] or misfits("ReceiptResult", result) == []
     return dict(body)
 
 

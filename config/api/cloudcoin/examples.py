@@ -262,11 +262,30 @@ FIX_RESULT: Final = Named(
 ECHO_RESULT: Final = Named(
     "EchoResult",
     "The result of an echo.",
-    {"online": 24, "pownstring": _RAIDA, "pownarray": [1] * 24 + [0], "latencies": [Nullable(12)]},
+    {
+        "online": 24,
+        "pownstring": _RAIDA,
+        "pownarray": [1] * 24 + [0],
+        "latencies": [Nullable(12)],
+        "ailing": [
+            Named(
+                "AilingServer",
+                "A server whose last request failed.",
+                {"raida": 24, "silences": 3, "silent_since": 1790000000, "rests_until": Nullable(1790000060)},
+                words={
+                    "raida": "The number of the server, 0 to 24.",
+                    "silences": "The number of requests in a row that it did not answer.",
+                    "silent_since": f"When the first of these was sent, {_SECONDS}.",
+                    "rests_until": f"Until when requests to it are omitted, {_SECONDS}; null if none are.",
+                },
+            )
+        ],
+    },
     words={
         "online": "The number of servers that answered.",
         "pownstring": "A letter for each server, RAIDA 0 first.",
         "pownarray": "1 for each server that answered, 0 for each other, RAIDA 0 first.",
+        "ailing": "The servers whose last request failed.",
         "latencies": "The milliseconds until each answered, RAIDA 0 first; null for one that did not.",
     },
 )
