@@ -78,3 +78,14 @@ def test_two_keys_of_one_id_are_refused(settings: Any) -> None:
             vault.seal(b"secret", context="coin/1")
     finally:
         vault._keys.cache_clear()
+
+
+def test_numbers_of_which_a_single_one_is_like_the_key_of_a_locker_are_drawn_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = bytes(range(1, 17)) * 25
+    drawn = [whole[:-4] + b"\xff" * 4, whole]
+    monkeypatch.setattr(vault.secrets, "token_bytes", lambda size: drawn.pop(0))
+
+    assert b"".join(vault.fresh_numbers()) == whole
+    assert drawn == []
