@@ -141,7 +141,6 @@ def _wait_for_late_answers() -> None:
             listening = importlib.import_module(name)
             while not listening.is_quiet():
                 time.sleep(0.1)
-    time.sleep(QUIET_SECONDS)
 
 
 def serve_lockers() -> None:
@@ -167,7 +166,7 @@ def serve_lockers() -> None:
 
         def _of_one(self, what: str, coins: int) -> dict[str, float]:
             prepare = {"put": self._a_put, "take": self._a_take}[what]
-            small = [prepare(WARM_UP_COINS) for _ in range(WARM_UP)]
+            small: list[Any] = []
             # How the call is named in the checkout.
             module, name = (self.operations, f"start_{what}") if hasattr(self, "operations") else (
                 getattr(self, what), "start"
@@ -175,7 +174,10 @@ def serve_lockers() -> None:
             start, started = getattr(module, name), [0.0, 0.0]
 
             def counted(**how: Any) -> Any:
+                setattr(module, name, start)
                 _wait_for_late_answers()
+                small.extend(prepare(WARM_UP_COINS) for _ in range(WARM_UP))
+                time.sleep(QUIET_SECONDS)
                 web, database = time.thread_time(), self._database()
                 begun = start(**how)
                 started[:] = time.thread_time() - web, self._database() - database
@@ -183,7 +185,6 @@ def serve_lockers() -> None:
 
             setattr(module, name, counted)
             big = prepare(coins)
-            setattr(module, name, start)
 
             def work() -> list[Any]:
                 for each in small:
