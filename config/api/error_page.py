@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import get_script_prefix, reverse
+from django.urls import get_script_prefix
 from django.views.decorators.http import require_safe
 
 from config.api.error_codes import CODES, ErrorCode, Where
 from config.api.errors import later_statuses
+from config.web.docs_pages import around
 from config.web.security_headers import READING_POLICY
 
 _ABOUT: Final = {
@@ -30,9 +31,8 @@ _ABOUT: Final = {
 @require_safe
 def error_page(request: HttpRequest) -> HttpResponse:
     """Show the page, without credentials."""
-    home = get_script_prefix()
-    context = {"home": home, "docs": f"{home}docs/", "schema": reverse("schema"), "sections": list(_sections())}
-    response = render(request, "errors.html", context)
+    context = around("docs/errors", "Errors of the API", get_script_prefix()) | {"sections": list(_sections())}
+    response = render(request, "docs/errors.html", context)
     response.headers["Content-Security-Policy"] = READING_POLICY
     return response
 

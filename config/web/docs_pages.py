@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import get_script_prefix, is_valid_path
+from django.urls import get_script_prefix
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -24,8 +24,6 @@ PAGES: Final[Mapping[str, str]] = {
     "clients": "Public clients",
     "glossary": "Glossary",
 }
-# Another module serves it.
-_ERRORS: Final = "docs/errors"
 
 
 @require_safe
@@ -38,7 +36,7 @@ def api_reference(request: HttpRequest) -> HttpResponse:
 def _written_reference(home: str) -> str:
     """Return the page with links below `home`. It depends on the code alone and takes a third of a second to write."""
     values = {"introduction": reference.introduction(), "groups": reference.groups(), "schemas": reference.schemas()}
-    return render_to_string("docs/reference.html", {**_around("docs/", "API reference", home), **values})
+    return render_to_string("docs/reference.html", {**around("docs/", "API reference", home), **values})
 
 
 @require_safe
@@ -49,15 +47,14 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     home = get_script_prefix()
     links = {f"{each}.md": f"{home}docs/{each}/" for each in PAGES} | {"openapi.json": f"{home}openapi.json"}
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    values = {**_around(f"docs/{name}/", PAGES[name], home), "body": markdown.page_of(text, links)}
+    values = {**around(f"docs/{name}/", PAGES[name], home), "body": markdown.page_of(text, links)}
     return _guarded(render_to_string("docs/page.html", values))
 
 
-def _around(path: str, title: str, home: str) -> dict[str, Any]:
+def around(path: str, title: str, home: str) -> dict[str, Any]:
     """Return the values of what all pages below `/docs/` have: `path` is that of the present one."""
     entries = [("docs/", "API reference"), *((f"docs/{name}/", name_shown) for name, name_shown in PAGES.items())]
-    if is_valid_path(f"/{_ERRORS}"):
-        entries.insert(2, (_ERRORS, "Errors"))
+    entries.insert(2, ("docs/errors", "Errors"))
     entries += [("docs/try/", "Try it"), ("openapi.json", "OpenAPI")]
     return {
         "title": title,
@@ -81,7 +78,7 @@ class TryView(SpectacularSwaggerSplitView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
-        response.data |= _around("docs/try/", "Try it", get_script_prefix())
+        response.data |= around("docs/try/", "Try it", get_script_prefix())
         return response
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
