@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from config.api import idempotency, limits
 from tests.api.caller import Caller, answer, refusal
-from tests.concurrency.races import race
+from tests.concurrency.races import PATIENCE_SECONDS, race, wait_until_waiting
 from transfers import bulk
 from trusts import operations as trusts
 from wallets import errors, images
@@ -525,6 +525,40 @@ def test_of_images_sent_at_once_the_last_stays_and_no_other(
     assert statuses == [200] * 6
     sapling.refresh_from_db()
     assert stored(directory) == [str(sapling.logo_url).rpartition("/")[2]]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_lock", [True, False], ids=["", "control"])
+def test_a_change_that_waits_for_another_deletes_the_image_of_that_one(
+    sapling: Wallet, directory: Path, address: str, has_lock: bool
+) -> None:
+    """Without the lock the second change has read the wallet before the first, whose file then stays."""
+    names = [images.store(images.reencoded(PNG), wallet_id=sapling.pk) for _ in range(2)]
+
+    def strip(execute: Any, sql: str, *arguments: Any) -> Any:
+        return execute(sql if has_lock else sql.replace("FOR NO KEY UPDATE", ""), *arguments)
+
+    changed, waits = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with transaction.atomic():
+            wallets.change_wallet(wallet_id=sapling.pk, logo_url=f"{address}/{names[0]}")
+            changed.set()
+            assert waits.wait(PATIENCE_SECONDS)
+
+    def second() -> None:
+        assert changed.wait(PATIENCE_SECONDS)
+        with transaction.atomic(), connection.execute_wrapper(strip):
+            wallets.change_wallet(wallet_id=sapling.pk, logo_url=f"{address}/{names[1]}")
+
+    def watch() -> None:
+        assert changed.wait(PATIENCE_SECONDS)
+        wait_until_waiting(1)
+        waits.set()
+
+    assert race([first, second, watch]) == [None] * 3
+    assert Wallet.objects.get(pk=sapling.pk).logo_url == f"{address}/{names[1]}"
+    assert stored(directory) == (names[1:] if has_lock else sorted(names))
 
 
 @pytest.mark.parametrize("part", ["logo_image", "cover_image"])
