@@ -1,6 +1,6 @@
 """Single steps of a worker, with rows and answers of servers that are written by the test. No server is asked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -32,43 +32,10 @@ from lockers.worker import (
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
+from tests.lockers.scripted import Servers, from_each
 from tests.lockers.stock import stock
 from tests.support.coin_rows import a_coin, a_task
 from wallets.models import Wallet
-
-# Status and body of the answer of each server that gives one.
-Said = Mapping[int, tuple[Status, bytes]]
-
-
-class Servers:
-    """Answers calls with what the test has them say; servers that say nothing are silent."""
-
-    def __init__(self) -> None:
-        # For each command what is said to one call after the other; the last one is repeated.
-        self.says: dict[Command, list[Said]] = {}
-        self.calls: list[transport.Call] = []
-        # What happens while the servers are asked.
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    @property
-    def asked(self) -> list[Command]:
-        return [call.command for call in self.calls]
-
-    def ask(self, servers: Any, call: transport.Call, **how: Any) -> transport.Results:
-        self.calls.append(call)
-        self.meanwhile()
-        left = self.says.get(call.command, [{}])
-        said = left.pop(0) if len(left) > 1 else left[0]
-        return {
-            raida: transport.Answer(raida, *said[raida], 0.0)
-            if raida in said
-            else transport.NoResponse(raida, "timeout", sent=True)
-            for raida in call.payloads
-        }
-
-
-def from_each(raidas: range, status: Status, body: bytes = b"") -> Said:
-    return dict.fromkeys(raidas, (status, body))
 
 
 @pytest.fixture
@@ -106,7 +73,7 @@ def test_fresh_numbers_on_their_way_are_not_taken_for_the_key_of_a_locker(
     releasing: bool, finding: TaskRun, servers: Servers
 ) -> None:
     """What 12 servers have of a release is not removed again as if a put had stored it."""
-    Coin.objects.update(releasing=releasing, outcome=at("p12 x13"))
+    Coin.objects.update(releasing=releasing, outcome=at("p12 f13"))
 
     put.take_back(finding, [0])
 

@@ -1,0 +1,400 @@
+"""
+Which servers a step of a worker sends which commands to, one after the other, and the marks of the coin afterwards.
+
+No server is asked: each says what the test has it say, and those that say nothing are silent.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db.models import F
+
+from lockers import coin_breaks, transport, vault
+from lockers.models import Coin, LockerTask
+from lockers.operations import break_coin as break_coins
+from lockers.operations import find as find_coins
+from lockers.operations import fix as fix_coins
+from lockers.operations import put as put_coins
+from lockers.raida.coins import Coin as WireCoin
+from lockers.raida.commands import Command
+from lockers.raida.statuses import Status
+from lockers.states import CoinState, Mark
+from lockers.worker import break_coin, find, fix, put, repair, task_store
+from lockers.worker.broadcast import TaskRun
+from lockers.worker.messages import CoinWork, Reply
+from tests.lockers.marks import at
+from tests.lockers.scripted import Servers, from_each
+from tests.lockers.stock import stock
+from wallets.models import Wallet
+
+OLD, NEW, NEITHER = Status.FIND_ALL_AN, Status.FIND_ALL_PAN, Status.FIND_NEITHER
+ONE = 10**8
+KEY = (b"k" * 12 + b"\xff" * 4,) * 25
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
+    made = Servers()
+    monkeypatch.setattr(transport, "ask", made.ask)
+    return made
+
+
+def at_work(task: LockerTask) -> TaskRun:
+    held = task_store.claim(task_id=task.pk)
+    assert held is not None
+    return TaskRun(held, task)
+
+
+def finding(alice: Wallet, **coin: Any) -> TaskRun:
+    """A worker that finds a coin of alice."""
+    stock(alice, 0)
+    Coin.objects.update(state="limbo", proposed=F("secrets"))
+    run = at_work(find_coins.start(actor=alice, name="alice").task)
+    Coin.objects.update(**coin)
+    return run
+
+
+def putting(alice: Wallet, *marks: str, pown: str = "p25") -> tuple[TaskRun, list[CoinWork]]:
+    """A worker that puts a coin with each of these marks."""
+    stock(alice, *[0] * len(marks))
+    run = at_work(put_coins.start(actor=alice, name="alice", units=len(marks) * ONE).task)
+    Coin.objects.update(pown=at(pown))
+    for row, each in zip(Coin.objects.order_by("id"), marks, strict=True):
+        Coin.objects.filter(pk=row.pk).update(outcome=at(each))
+    return run, run.fresh_coins(0)
+
+
+def servers_from(first: int, last: int) -> list[int]:
+    return list(range(first, last + 1))
+
+
+def marks_of(run: TaskRun) -> list[str]:
+    return [coin.marks for coin in run.coins(0)]
+
+
+# Find.
+
+
+def test_a_release_is_repeated_where_a_server_has_not_taken_the_fresh_number(alice: Wallet, servers: Servers) -> None:
+    """A request that was sent before is asked about first, so that it is not sent twice to a server that did it."""
+    run = finding(alice, releasing=True, outcome=at("p11 n3 o5 -6"))
+    servers.says = {
+        Command.FIND: [{**from_each([11], OLD), **from_each([12], NEW)}],
+        Command.POWN: [from_each([11], Status.ALL_PASS)],
+    }
+
+    find._release(run, 0)
+
+    assert servers.asked_whom == [
+        (Command.FIND, [11, 12, 13]),
+        (Command.POWN, [11, *servers_from(14, 24)]),
+    ]
+    assert marks_of(run) == [at("p13 n12")]
+
+
+def test_servers_that_are_silent_to_a_release_are_asked_while_fewer_than_13_have_taken_it(
+    alice: Wallet, servers: Servers
+) -> None:
+    run = finding(alice, releasing=True, outcome=at("p10 n3 -12"))
+    servers.says = {
+        Command.FIND: [{}, from_each([10, 13], NEW)],
+        Command.POWN: [from_each([14], Status.ALL_PASS)],
+    }
+
+    find._release(run, 0)
+
+    assert servers.asked_whom == [
+        (Command.FIND, [10, 11, 12]),
+        (Command.POWN, servers_from(13, 24)),
+        (Command.FIND, [10, 11, 12, 13, *servers_from(15, 24)]),
+    ]
+    assert marks_of(run) == [at("p11 n2 p2 n10")]
+
+
+def test_a_coin_leaves_another_locker_by_a_remove_and_where_that_is_forgotten_by_a_pown(
+    alice: Wallet, servers: Servers
+) -> None:
+    run = finding(alice, outcome=at("r4 n1 e1 o1 p12 f6"))
+    row = Coin.objects.get()
+    Coin.objects.update(secrets=vault.seal_numbers(KEY, coin_id=row.pk))
+    servers.says = {
+        Command.REMOVE: [{**from_each([0], Status.ALL_PASS), **from_each([1, 2], Status.ALL_FAIL)}],
+        Command.FIND: [
+            {**from_each([1], OLD), **from_each([2], NEITHER)},
+            {**from_each([3, 4], NEW), **from_each([5], OLD)},
+        ],
+        Command.POWN: [from_each([1], Status.ALL_PASS)],
+    }
+
+    find._finish_arrival(run, 0)
+
+    assert servers.asked_whom == [
+        (Command.REMOVE, [0, 1, 2, 3]),
+        (Command.FIND, [1, 2, *servers_from(19, 24)]),
+        (Command.POWN, [1]),
+        (Command.FIND, [3, 4, 5]),
+    ]
+    assert marks_of(run) == [at("p2 f1 p2 r1 o1 p12 f6")]
+
+
+def test_an_imported_coin_is_sent_again_where_the_server_kept_the_old_number(alice: Wallet, servers: Servers) -> None:
+    run = finding(alice, outcome=at("r3 f10 p12"))
+    servers.says = {Command.POWN: [from_each([0], Status.ALL_PASS)], Command.FIND: [from_each([1], NEW)]}
+
+    find._finish_arrival(run, 0)
+
+    assert servers.asked_whom == [(Command.POWN, [0, 1, 2]), (Command.FIND, [1, 2])]
+    assert marks_of(run) == [at("p2 n1 f10 p12")]
+
+
+# Put.
+
+
+def test_of_a_batch_that_servers_refused_each_gets_the_coins_that_it_accepts(alice: Wallet, servers: Servers) -> None:
+    """A server that accepts every coin refused the batch for another reason."""
+    run, coins = putting(alice, "p12 f4 e1 n8", "p12 f4 e1 n8")
+    servers.says = {
+        Command.DETECT: [
+            {
+                **from_each([12], Status.MIXED, b"\x02"),
+                **from_each([13], Status.ALL_PASS),
+                **from_each([14], Status.ALL_FAIL),
+                **from_each([16], Status.MIXED, b"\x01"),
+            }
+        ],
+        Command.PUT: [from_each([12, 16], Status.ALL_PASS)],
+    }
+
+    put._put_where_refused(run, 0, coins)
+
+    assert servers.asked_whom == [(Command.DETECT, servers_from(12, 16)), (Command.PUT, [12, 16])]
+    numbers = [coin.coin.serial_number.to_bytes(4, "big") for coin in coins]
+    payloads = servers.calls[1].payloads
+    assert [[number in payloads[raida] for number in numbers] for raida in (12, 16)] == [[False, True], [True, False]]
+    assert marks_of(run) == [at("p12 x1 f1 x1 f1 p1 n8"), at("p13 f1 x1 f1 e1 n8")]
+
+
+@pytest.mark.parametrize(("marks", "is_asked"), [("p13 f12", False), ("p12 f13", True), ("p12 e1 n12", True)])
+def test_servers_that_refused_are_asked_only_while_fewer_than_13_have_stored_a_coin(
+    marks: str, is_asked: bool, alice: Wallet, servers: Servers
+) -> None:
+    run, coins = putting(alice, marks)
+
+    put._put_where_refused(run, 0, coins)
+
+    assert servers.asked == [Command.DETECT] * is_asked
+
+
+def test_a_coin_is_put_where_a_server_holds_one_of_its_two_numbers(alice: Wallet, servers: Servers) -> None:
+    """Of a server that holds the proposed number it becomes the number of the coin before the put replaces it."""
+    run, coins = putting(alice, "p12 -13", pown="p12 n12 p1")
+    (row,) = Coin.objects.all()
+    old = vault.open_numbers(row.secrets, coin_id=row.pk)
+    proposed = (*[b"n" * 16] * 15, KEY[0], *[b"n" * 16] * 9)
+    Coin.objects.update(proposed=vault.seal_numbers(proposed, coin_id=row.pk))
+    servers.says = {
+        Command.FIND: [{**from_each([12], OLD), **from_each([13, 15], NEW), **from_each([14], NEITHER)}],
+        Command.PUT: [from_each([12], Status.ALL_PASS)],
+    }
+
+    put._put_where_unsure(run, 0, coins)
+
+    assert servers.asked_whom == [(Command.FIND, servers_from(12, 24)), (Command.PUT, [12, 13])]
+    assert marks_of(run) == [at("p13 n1 -11")]
+    row.refresh_from_db()
+    assert row.pown == at("p12 n1 p1 n10 p1")
+    assert vault.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], b"n" * 16, *old[14:])
+
+
+def test_silent_servers_are_asked_about_coins_that_fewer_than_13_have_stored(alice: Wallet, servers: Servers) -> None:
+    run, _ = putting(alice, "p13 n12", "p12 n1 e1 f11")
+    servers.says[Command.FIND] = [from_each([12], NEW)]
+
+    put._ask_until_decided(run, [0])
+
+    assert servers.asked_whom == [(Command.FIND, [12, 13])]
+    assert marks_of(run) == [at("p13 n12"), at("p13 e1 f11")]
+
+
+def test_a_coin_is_taken_back_where_the_server_lists_it_and_powned_where_the_locker_is_forgotten(
+    alice: Wallet, servers: Servers
+) -> None:
+    """The other coins are one that 13 servers may have stored, and one that was sent nowhere."""
+    run, _ = putting(alice, "p6 f19", "p12 n1 f12", "-20 d5")
+    servers.says = {
+        Command.FIND: [
+            {**from_each([0], OLD), **from_each([1], NEITHER), **from_each(range(2, 6), NEW)},
+            from_each([3, 4], NEW),
+            from_each([4], OLD),
+        ],
+        Command.REMOVE: [{**from_each([2], Status.ALL_PASS), **from_each([3], Status.ALL_FAIL)}],
+        Command.POWN: [from_each([3], Status.ALL_PASS)],
+        Command.DETECT: [{**from_each([0], Status.ALL_FAIL), **from_each([24], Status.ALL_PASS)}],
+    }
+
+    put.take_back(run, [0])
+
+    assert servers.asked_whom == [
+        (Command.FIND, servers_from(0, 5)),
+        (Command.REMOVE, servers_from(2, 5)),
+        (Command.FIND, [3, 4, 5]),
+        (Command.POWN, [3]),
+        (Command.FIND, [4, 5]),
+        (Command.DETECT, [0, 2, 3, 4, *servers_from(6, 24)]),
+    ]
+    assert marks_of(run) == [at("x1 g1 r3 p1 f18 r1"), at("p12 n1 f12"), at("-20 d5")]
+
+
+# Fix.
+
+
+@pytest.mark.parametrize(("confirming", "is_fixed"), [(13, True), (12, False)])
+def test_a_fix_goes_to_servers_that_have_just_answered_and_silent_ones_are_asked(
+    confirming: int, is_fixed: bool, alice: Wallet, servers: Servers
+) -> None:
+    stock(alice, 0, state=CoinState.FRACKED)
+    Coin.objects.update(pown=at("p13 f10 n2"))
+    run = at_work(fix_coins.start(actor=alice, name="alice").task)
+    servers.says = {
+        Command.FIND: [
+            {**from_each([13], NEITHER), **from_each([14, 15], OLD), **from_each([16], NEW)},
+            from_each([15], NEW),
+        ],
+        Command.GET_TICKET: [from_each(range(confirming), Status.ALL_PASS, b"\0\0\0\7")],
+        Command.FIX: [{**from_each([13], Status.ALL_PASS), **from_each([14], Status.ALL_FAIL)}],
+    }
+
+    fix.fix_batch(run, 0)
+
+    sent = [(Command.FIX, [13, 14, 15, 16]), (Command.FIND, [15, 16])]
+    assert servers.asked_whom == [
+        (Command.FIND, servers_from(13, 24)),
+        (Command.GET_TICKET, servers_from(0, 12)),
+        *(sent if is_fixed else []),
+    ]
+    assert marks_of(run) == [at("-13 p1 f1 p1 n1 -8") if is_fixed else Mark.UNASKED * 25]
+
+
+# Break.
+
+# What a server says of the one and the ten: it holds the one, or the ten.
+THE_ONE, THE_TEN = (Status.MIXED, b"\x01\x00"), (Status.MIXED, b"\xfe\x07")
+
+
+def breaking(alice: Wallet, marks: str) -> TaskRun:
+    """A worker that breaks a coin into ten, whose numbers are chosen."""
+    stock(alice, 1)
+    run = at_work(break_coins.start(actor=alice, name="alice", denomination=1).task)
+    broken = break_coin.family(held=run.held, batch=coin_breaks.FIRST_BREAK).broken
+    votes = dict.fromkeys(range(10), 25)
+    assert break_coin.propose(held=run.held, batch=coin_breaks.FIRST_BREAK, broken=broken, votes=votes)
+    Coin.objects.update(outcome=at(marks))
+    Coin.objects.filter(denomination=1).update(pown=at("p20 n5"))
+    return run
+
+
+def marks_of_the_one(run: TaskRun) -> str:
+    return break_coin.family(held=run.held, batch=coin_breaks.FIRST_BREAK).broken.marks
+
+
+@pytest.mark.parametrize(("breaking_it", "is_asked"), [(13, False), (12, True)])
+def test_silent_servers_are_asked_about_a_break_that_fewer_than_13_have_confirmed(
+    breaking_it: int, is_asked: bool, alice: Wallet, servers: Servers
+) -> None:
+    run = breaking(alice, "-25")
+    servers.says = {
+        Command.BREAK: [{**from_each(range(breaking_it), Status.SUCCESS), **from_each([13], Status.ALL_FAIL)}],
+        Command.DETECT: [from_each([14], *THE_TEN)],
+    }
+
+    assert break_coin.break_coin(run, coin_breaks.FIRST_BREAK) == ""
+
+    asked = [(Command.DETECT, [12, *servers_from(14, 19)])]
+    assert servers.asked_whom == [(Command.BREAK, servers_from(0, 19)), *(asked if is_asked else [])]
+    assert marks_of_the_one(run) == at("p12 n1 f1 p1 n5 -5" if is_asked else "p13 f1 n6 -5")
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_a_break_is_given_up_once_no_request_can_arrive_at_13_servers(
+    is_quiet: bool, alice: Wallet, servers: Servers
+) -> None:
+    run = breaking(alice, "n11 o2 f12")
+    servers.says[Command.DETECT] = [from_each(range(13), *THE_ONE), {}]
+
+    break_coin.look_again(run, coin_breaks.FIRST_BREAK, is_quiet=is_quiet)
+
+    checked = [(Command.DETECT, servers_from(0, 24))]
+    assert servers.asked_whom == [(Command.DETECT, servers_from(0, 12)), *(checked if is_quiet else [])]
+    assert marks_of_the_one(run) == at("r13 f12" if is_quiet else "o13 f12")
+
+
+def test_a_coin_is_joined_where_a_server_has_the_ten(alice: Wallet, servers: Servers) -> None:
+    """A server is asked before, for a join that was sent by a worker that died, and afterwards."""
+    run = breaking(alice, "p6 f19")
+    servers.says = {
+        Command.DETECT: [
+            {0: THE_ONE, 1: (Status.ALL_FAIL, b""), **from_each(range(2, 6), *THE_TEN)},
+            {3: THE_ONE, 4: THE_TEN},
+            {0: THE_ONE, 24: (Status.ALL_FAIL, b"")},
+        ],
+        Command.JOIN: [{**from_each([2], Status.SUCCESS), **from_each([4], Status.ALL_FAIL)}],
+    }
+
+    break_coin.look_again(run, coin_breaks.FIRST_BREAK, is_quiet=True)
+
+    assert servers.asked_whom == [
+        (Command.DETECT, servers_from(0, 5)),
+        (Command.JOIN, servers_from(2, 5)),
+        (Command.DETECT, [3, 4, 5]),
+        (Command.DETECT, [0, 2, 3, *servers_from(6, 24)]),
+    ]
+    assert marks_of_the_one(run) == at("r1 g1 r2 p2 f18 x1")
+
+
+@pytest.mark.parametrize("releasing", [True, False])
+def test_a_find_asks_about_a_break_until_the_one_is_released(releasing: bool, alice: Wallet, servers: Servers) -> None:
+    """What servers say of fresh numbers of the one says nothing about the ten."""
+    breaking(alice, "-25")
+    one = Coin.objects.filter(denomination=1)
+    Coin.objects.update(task=None, batch=None, outcome="")
+    one.update(state="limbo", releasing=releasing, proposed=F("secrets"))
+    run = at_work(find_coins.start(actor=alice, name="alice").task)
+    one.update(outcome=at("p12 n13"))
+
+    find.run(run)
+
+    assert set(servers.asked) == {Command.FIND if releasing else Command.DETECT}
+
+
+# Repair.
+
+
+def test_a_repair_puts_a_coin_where_the_server_holds_a_number_that_the_row_knows(servers: Servers) -> None:
+    """Server 24 is skipped: its circuit is open. Server 21 holds the proposed number, and 22 the key of a locker."""
+    piece = CoinWork(UUID(int=1), WireCoin(0, 1), at("p19 n5 f1"), "-" * 25, (b"o" * 16,) * 25, KEY)
+    proposed = (*[b"q" * 16] * 22, KEY[0], *[b"q" * 16] * 2)
+    looked_after = repair._LockerRepair(
+        locker_id=UUID(int=2), mends=1, keys=(), key_coin=None, pieces=[piece], proposed={piece.coin_id: proposed}
+    )
+    servers.says = {
+        Command.FIND: [
+            {**from_each([19], NEW), **from_each([20], OLD), **from_each([21, 22], NEITHER)},
+            from_each([21], OLD),
+        ],
+        Command.PUT: [{**from_each([20], Status.ALL_PASS), **from_each([21], Status.ALL_FAIL)}],
+    }
+
+    heard = repair._complete(looked_after, frozenset({24}), set())
+
+    assert servers.asked_whom == [
+        (Command.FIND, servers_from(19, 23)),
+        (Command.FIND, [21]),
+        (Command.PUT, [20, 21]),
+    ]
+    assert looked_after.told == {
+        piece.coin_id: {19: Reply.PASS, 20: Reply.PASS, 21: Reply.FAIL, 22: Reply.FAIL, 23: Reply.SILENT}
+    }
+    assert looked_after.has_moved is True
+    # A server that did not answer is left to the tasks that wait for it.
+    assert sorted(heard) == [19, 20, 21, 22]
