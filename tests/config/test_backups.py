@@ -133,7 +133,11 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
 
 
 def test_the_images_of_a_backup_are_those_to_which_a_row_refers(
-    transactional_db: None, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    transactional_db: None,
+    tmp_path: Path,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alice, bob, carol = (wallets.create_wallet(name=name) for name in ("alice", "bobby", "carol"))
     kept, lost = picture(alice, b"a logo"), picture(bob, b"a lost one")
@@ -142,9 +146,13 @@ def test_the_images_of_a_backup_are_those_to_which_a_row_refers(
     Wallet.objects.filter(pk=carol.pk).update(logo_url=f"https://example.org/media/{kept}")
     images.store(images.Picture(b"replaced", "png"), wallet_id=alice.pk)
     directory = tmp_path / "backup"
+    flushed: list[Path] = []
+    monkeypatch.setattr(images, "flush", flushed.append)
 
     call_command("backup", str(directory))
 
+    # A backup survives a power failure.
+    assert {path.name for path in flushed} == {kept, "images", "database.dump", "manifest.json", "backup.partial"}
     told = capsys.readouterr()
     assert "1 images of wallets." in told.out
     assert f"1 images to which wallets refer are not in {pictures}." in told.err
@@ -157,6 +165,14 @@ def test_the_images_of_a_backup_are_those_to_which_a_row_refers(
             (directory / "images" / kept).write_bytes(damage)
         with pytest.raises(backups.BackupError, match=r"images differs from manifest\.json"):
             backups.read_manifest(directory)
+
+
+def test_logos_and_covers_are_images_of_a_backup(db: None, pictures: Path) -> None:
+    alice, bob = (wallets.create_wallet(name=name) for name in ("alice", "bobby"))
+    logo, cover = picture(alice, b"a logo"), picture(bob, b"a cover")
+    Wallet.objects.filter(pk=bob.pk).update(cover_url=f"https://example.org/media/{cover}", logo_url=None)
+
+    assert backups._images_referred_to() == {logo, cover}
 
 
 def test_an_image_that_is_replaced_while_the_backup_is_made_is_in_it(

@@ -24,7 +24,7 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, TaskKind
 from lockers.transport import Answer
-from lockers.worker import health_check, late_answers, repair, task_store
+from lockers.worker import finalize, health_check, late_answers, repair, task_store
 from lockers.worker.health_check import Checked
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.conftest import Mint
@@ -389,6 +389,27 @@ def test_what_was_lost_of_a_put_is_asked_of_coins_in_its_locker(
 
     assert [piece.coin_id for piece in lost_answers.pieces] == [row.pk] * is_asked
     assert all(tuple(piece.new) == tuple(codes.locker_keys(code)) for piece in lost_answers.pieces)
+
+
+def test_serial_numbers_are_counted_within_a_denomination(alice: Wallet, code: str) -> None:
+    """Of two coins of a put and two others that have the denomination of one and the number of the other."""
+    rows = [locked(alice, "p13 n12") for _ in range(4)]
+    locker = rows[0].locker
+    assert locker is not None
+    Locker.objects.filter(pk=locker.pk).update(code=vault.seal_locker_code(code, locker_id=locker.pk))
+    for row, (denomination, number) in zip(rows, [(0, 1), (1, 2), (0, 2), (1, 1)], strict=True):
+        Coin.objects.filter(pk=row.pk).update(denomination=denomination, serial_number=number, locker=locker)
+        row.refresh_from_db()
+    task = ended(alice, kind=TaskKind.PUT, locker=locker, amount=ONE)
+    lines = [with_line(task, row, "p13 w12" if row in rows[:2] else "p13 f12", "locked") for row in rows]
+
+    assert {piece.coin_id for piece in late_answers._lost(task).pieces} == {row.pk for row in rows[:2]}
+    late_answers._write_receipt(task, {(0, 1): {13: Reply.PASS}}, only="w")
+    assert [ReceiptLine.objects.get(pk=line.pk).pown for line in lines] == [
+        at("p14 w11"), at("p13 w12"), at("p13 f12"), at("p13 f12")
+    ]  # fmt: skip
+    finalize._note_departures([WireCoin(0, 1)])
+    assert [Coin.objects.get(pk=row.pk).state for row in rows] == ["sent", "locked", "locked", "locked"]
 
 
 @pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.IMPORT])

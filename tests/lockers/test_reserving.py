@@ -413,6 +413,40 @@ def test_a_claim_does_not_wait_for_one_to_a_coin_of_another_denomination(
     assert competing_claims.promote(task_id=task.pk, batch_coins=1000).coins == 1
 
 
+def test_nothing_is_said_of_a_coin_by_one_of_another_denomination_with_its_number(alice: Wallet, bob: Wallet) -> None:
+    held, earlier = a_coin(bob, CoinState.BANK), a_coin(bob, CoinState.WAITING)
+    Coin.objects.filter(state=CoinState.WAITING).update(batch=-1)
+    others = [WireCoin(1, held.serial_number), WireCoin(1, earlier.serial_number)]
+    task = a_task(alice, TaskKind.IMPORT)
+    numbers = vault.fresh_numbers()
+
+    arrivals = competing_claims.claim(
+        task_id=task.pk, wallet_id=alice.pk, origin=TaskKind.IMPORT,
+        coins=[(coin, numbers, numbers) for coin in others], batch=0, waiting_batch=-1,
+    )  # fmt: skip
+
+    assert list(arrivals.saved) == others
+    assert competing_claims._settled(others) == set()
+    assert competing_claims._claimed_by(bob.pk, others) == set()
+    competing_claims._want_decided(others, task.pk)
+    assert not LockerTask.objects.filter(is_wanted=True).exists()
+
+
+def test_a_claim_is_neither_dropped_nor_begun_for_a_held_coin_of_another_denomination(
+    alice: Wallet, bob: Wallet
+) -> None:
+    held = a_coin(bob, CoinState.BANK)
+    decided = claim(bob, CoinState.INCOMING, a_task(bob, TaskKind.IMPORT))
+    task = a_task(alice, TaskKind.TAKE)
+    row = claim(alice, CoinState.WAITING, task)
+    LockerTask.objects.filter(pk=task.pk).update(is_parked=True)
+    Coin.objects.filter(pk__in=[row.pk, decided.pk]).update(denomination=1, serial_number=held.serial_number)
+
+    assert competing_claims.unpark(limit=10) == []
+    assert competing_claims.drop_settled(task_id=task.pk) == 0
+    assert Coin.objects.filter(pk=row.pk, state=CoinState.WAITING).exists()
+
+
 def test_claims_that_are_first_get_batches_and_those_of_two_numbers_their_own(alice: Wallet) -> None:
     task = a_task(alice, TaskKind.IMPORT)
     plain = [claim(alice, CoinState.WAITING, task) for _ in range(3)]
@@ -458,8 +492,9 @@ def test_what_a_task_waits_for_is_counted_in_units(alice: Wallet, bob: Wallet) -
     assert competing_claims.left_of(task_id=task.pk) == (0, 1 + ONE + 10**14)
 
     competing_claims.note_left(task.pk, 5)
+    competing_claims.note_left(task.pk, 2)
 
-    assert competing_claims.left_of(task_id=task.pk) == (5, 1 + ONE + 10**14)
+    assert competing_claims.left_of(task_id=task.pk) == (7, 1 + ONE + 10**14)
 
 
 @pytest.mark.parametrize(("saved", "waiting", "is_parked"), [(1, 0, False), (1, 1, False), (0, 1, True), (0, 0, False)])

@@ -542,15 +542,18 @@ def test_a_break_in_flight_is_doubted_when_books_were_set_back(
     kind: TaskKind, batch: int, is_doubted: bool, alice: Wallet
 ) -> None:
     task = LockerTask.objects.create(
-        kind=kind, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z"
-    )
+        kind=kind, wallet=alice, actor=alice, receipt_id=secrets.token_hex(16), deadline="2999-01-01 00:00Z",
+        lease_until="2999-01-01 00:00Z",
+    )  # fmt: skip
     rows = stock(alice, 0, 0)
-    Coin.objects.filter(pk=rows[0].pk).update(task=task, batch=batch, outcome="-" * 25)
+    Coin.objects.filter(pk=rows[0].pk).update(task=task, batch=batch, outcome=at("-1 d1 o1 r1 p9 f12"))
     Coin.objects.filter(pk=rows[1].pk).update(task=post(alice, ONE), batch=batch, outcome="-" * 25)
 
-    restore.doubt_tasks_in_flight()
+    assert restore.doubt_tasks_in_flight() == [restore.InFlight(task.pk, kind, 1)]
 
-    assert Coin.objects.get(pk=rows[0].pk).outcome == ("n" if is_doubted else "-") * 25
+    # The worker that held it is of the time before the backup.
+    assert LockerTask.objects.get(pk=task.pk).lease_until is None
+    assert Coin.objects.get(pk=rows[0].pk).outcome == at("n4 p9 f12" if is_doubted else "-1 d1 o1 r1 p9 f12")
     # A task that has ended is in no doubt.
     assert Coin.objects.get(pk=rows[1].pk).outcome == "-" * 25
 
