@@ -363,6 +363,19 @@ def test_change_that_fits_is_taken_and_no_more(
     assert not found.exclude(batch=0).exclude(locker=None).exists()
 
 
+def test_change_is_put_with_the_last_batch(alice: Wallet) -> None:
+    stock(alice, 1)
+    started = put_coins.start(actor=alice, name="alice", units=10 * ONE)
+    Coin.objects.update(batch=3)
+    LockerTask.objects.filter(pk=started.task.pk).update(amount=11 * ONE)
+    (one,) = stock(alice, 0)
+    Coin.objects.filter(pk=one.pk).update(task=started.task, batch=coin_breaks.POOL, outcome="-" * 25)
+
+    assert break_coin.assemble(held=working(started)) is break_coin.Next.NOTHING
+
+    assert set(Coin.objects.values_list("batch", flat=True)) == {3}
+
+
 @pytest.mark.parametrize(
     ("marks", "state", "ten", "stays"),
     [("p13 n12", "bank", "void", False), ("p12 n13", "limbo", "change", True), ("p12 f13", "limbo", "change", False)],
