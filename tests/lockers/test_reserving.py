@@ -316,6 +316,31 @@ def waiting(alice: Wallet) -> LockerTask:
     return task
 
 
+def test_the_coin_to_break_is_the_free_one_that_most_servers_accept(alice: Wallet, bob: Wallet) -> None:
+    first, second, best = sorted(stock(alice, 1, 1, 1), key=lambda row: row.pk)
+    stock(alice, 0)
+    stock(bob, 1)
+    stock(alice, 1, state=CoinState.FRACKED)
+    Coin.objects.filter(pk__in=[first.pk, second.pk]).update(pown="p" * 20 + "n" * 5)
+
+    with transaction.atomic():
+        assert reserve.lock_one_to_break(alice, 1) == best.pk
+        taken(best)
+        assert reserve.lock_one_to_break(alice, 1) == first.pk
+        taken(first)
+        taken(second)
+        assert reserve.lock_one_to_break(alice, 1) is None
+
+
+@pytest.mark.parametrize(("number", "besides", "fits"), [(20, 0, True), (21, 0, False), (8, 12, True), (8, 13, False)])
+def test_an_amount_needs_no_more_coins_than_go_at_once(number: int, besides: int, fits: bool) -> None:
+    if fits:
+        reserve._refuse_too_many(number, at_most=20, besides=besides)
+    else:
+        with pytest.raises(errors.InvalidLockerRequest, match=f"needs {number} coins; at most 20 go at once"):
+            reserve._refuse_too_many(number, at_most=20, besides=besides)
+
+
 def claim(wallet: Wallet, state: CoinState, task: LockerTask, coin: WireCoin | None = None) -> Coin:
     made = a_coin(wallet, state)
     row = Coin.objects.get(wallet=wallet, serial_number=made.serial_number)

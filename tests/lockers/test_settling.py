@@ -494,6 +494,25 @@ def test_a_coin_rests_since_the_task_that_moved_it_last(moved: dict[str, Any], r
     assert not late_answers._rests_since(row, ended_at + timedelta(microseconds=1))
 
 
+def test_a_receipt_is_settled_by_the_line_of_the_same_denomination(alice: Wallet) -> None:
+    """All lines have one serial number, which is counted within a denomination."""
+    earlier, later = post(alice, ONE), post(alice, ONE)
+    for task, denomination, state, pown in (
+        (earlier, 0, "limbo", "p9 n16"), (earlier, 1, "limbo", "p9 n16"),
+        (later, 0, "bank", "p25"), (later, 2, "bank", "p13 n12"),
+    ):  # fmt: skip
+        ReceiptLine.objects.create(task=task, denomination=denomination, serial_number=1, pown=at(pown), state=state)
+
+    assert current_results.follow(later=later) == [earlier.pk]
+
+    settled = {
+        line.denomination: (line.became, line.settled_by_id) for line in ReceiptLine.objects.filter(task=earlier)
+    }
+    assert settled == {0: ("bank", later.pk), 1: (None, None)}
+    tally, _, passes = current_results.as_it_is_now(earlier)
+    assert (tally.count, tally.whole, passes) == ({CoinState.BANK: 1, CoinState.LIMBO: 1}, 1, {25})
+
+
 def test_a_receipt_is_settled_once_and_its_other_lines_follow(alice: Wallet) -> None:
     """A task left two coins open. The first was settled; a later task has both."""
     earlier, first, later = post(alice, ONE), post(alice, ONE), post(alice, ONE)
