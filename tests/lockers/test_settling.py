@@ -496,10 +496,10 @@ def test_a_coin_rests_since_the_task_that_moved_it_last(moved: dict[str, Any], r
 
 def test_a_receipt_is_settled_by_the_line_of_the_same_denomination(alice: Wallet) -> None:
     """All lines have one serial number, which is counted within a denomination."""
-    earlier, later = post(alice, ONE), post(alice, ONE)
+    earlier, later, neighbour = (post(alice, ONE) for _ in range(3))
     for task, denomination, state, pown in (
         (earlier, 0, "limbo", "p9 n16"), (earlier, 1, "limbo", "p9 n16"),
-        (later, 0, "bank", "p25"), (later, 2, "bank", "p13 n12"),
+        (later, 0, "bank", "p25"), (later, 2, "bank", "p13 n12"), (neighbour, 3, "limbo", "p9 n16"),
     ):  # fmt: skip
         ReceiptLine.objects.create(task=task, denomination=denomination, serial_number=1, pown=at(pown), state=state)
 

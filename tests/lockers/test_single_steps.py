@@ -9,9 +9,11 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from lockers import transport, vault
-from lockers.models import Account, Attempt, Coin, Locker, LockerTask
+from lockers import transport, vault, wrong_code_limits
+from lockers.models import Account, Attempt, Coin, Locker, LockerTask, ServerHealth
+from lockers.operations import break_coin as break_coins
 from lockers.operations import find as find_coins
+from lockers.operations import put as put_coins
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
@@ -22,14 +24,16 @@ from lockers.worker import (
     fix,
     import_,
     incoming,
+    listening,
     messages,
     peek,
     put,
     reconciliation,
     repair,
+    take,
     task_store,
 )
-from lockers.worker.broadcast import TaskRun
+from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
 from tests.lockers.scripted import Servers, from_each
@@ -329,3 +333,75 @@ def test_13_servers_contradict_the_row_of_a_coin_that_has_not_moved_meanwhile(
 
     assert servers.asked == [command]
     assert found == ([check] if contradicting >= 13 and not moves else [])
+
+
+@pytest.mark.parametrize("is_listened_to", [True, False])
+def test_a_server_that_is_listened_to_has_not_failed_yet(
+    is_listened_to: bool, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13 servers have answered; the requests to the others go on, or are cancelled."""
+
+    def ask(servers: Any, call: transport.Call, *, listener: transport.Listener | None, **how: Any) -> Any:
+        results: transport.Results = {
+            raida: transport.Answer(raida, Status.ALL_PASS, b"", 0.0)
+            if raida < 13
+            else transport.NoResponse(raida, "cancelled", sent=True)
+            for raida in call.payloads
+        }
+        if listener is not None:
+            listener.on_verdict(results)
+        return results
+
+    monkeypatch.setattr(transport, "ask", ask)
+    monkeypatch.setattr(listening, "_open", set())
+    monkeypatch.setattr(listening, "_MOST", int(is_listened_to))
+    run = importing(alice, 0)
+
+    run.send_batch(Request(Command.POWN, 0, run.fresh_coins(0), grace=broadcast.GRACE_MOVE))
+    run.coins(0)
+
+    assert Attempt.objects.get().answers == [241] * 13 + [Attempt.Unanswered.AWAITED] * 12
+    assert sorted(ServerHealth.objects.values_list("raida", flat=True)) == ([] if is_listened_to else [*range(13, 25)])
+    assert len(run._hearings) == is_listened_to
+
+
+def test_only_a_missing_answer_is_one_that_is_waited_for() -> None:
+    assert finalize._with_those_awaited(at("p13 n6 f6"), {0, 13, 19}) == at("p13 w1 n5 f6")
+
+
+@pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.BREAK])
+def test_the_servers_of_a_put_are_not_those_of_its_break(kind: TaskKind, alice: Wallet) -> None:
+    """The board of a put shows which servers store its coins."""
+    stock(alice, 1)
+    started = (
+        put_coins.start(actor=alice, name="alice", units=10**8)
+        if kind is TaskKind.PUT
+        else break_coins.start(actor=alice, name="alice", denomination=1)
+    )
+    run = at_work(started.task)
+    Coin.objects.update(outcome=at("f25"))
+
+    assert finalize.conclude(held=run.held) is TaskState.ERROR
+
+    result = LockerTask.objects.get(pk=started.task.pk).result
+    assert result.get("raida") == (None if kind is TaskKind.PUT else at("f25"))
+
+
+@pytest.mark.parametrize(("empty", "is_counted"), [(12, False), (13, True)])
+def test_a_wrong_code_of_a_take_is_counted_of_its_caller(
+    empty: int, is_counted: bool, alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alice takes for a wallet that she manages: with many of these she guesses no faster."""
+    counted: list[dict[str, Any]] = []
+    monkeypatch.setattr(wrong_code_limits, "note_wrong_code", lambda **whose: counted.append(whose))
+    listing = messages.Listing(frozenset(), listed=0, empty=empty, statuses=(242,) * 25, is_partial=False)
+    seen = peek.Seen(listing, frozenset(), (b"k" * 16,) * 25, "A-CODE-OF-THE-TEST")
+    monkeypatch.setattr(peek, "look", lambda *_, **__: seen)
+    task = a_task(bob, TaskKind.TAKE)
+    code = vault.seal_task_code("A-CODE-OF-THE-TEST", task_id=task.pk)
+    LockerTask.objects.filter(pk=task.pk).update(actor=alice, code=code, plan={"from": "an address"})
+
+    take.run(at_work(LockerTask.objects.get(pk=task.pk)))
+
+    assert LockerTask.objects.get(pk=task.pk).state == TaskState.ERROR
+    assert counted == [{"wallet_id": alice.pk, "address": "an address"}] * is_counted

@@ -11,7 +11,7 @@ import pytest
 from django.db.models import F
 
 from lockers import coin_breaks, transport, vault
-from lockers.models import Coin, LockerTask
+from lockers.models import Coin, LockerTask, ServerHealth
 from lockers.operations import break_coin as break_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
@@ -22,6 +22,7 @@ from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark
 from lockers.worker import break_coin, find, fix, put, repair, task_store
 from lockers.worker.broadcast import TaskRun
+from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
 from tests.lockers.scripted import Servers, from_each
@@ -398,3 +399,17 @@ def test_a_repair_puts_a_coin_where_the_server_holds_a_number_that_the_row_knows
     assert looked_after.has_moved is True
     # A server that did not answer is left to the tasks that wait for it.
     assert sorted(heard) == [19, 20, 21, 22]
+
+
+def test_lost_answers_are_asked_of_servers_that_were_not_waited_for_and_are_not_skipped(
+    alice: Wallet, servers: Servers
+) -> None:
+    (row,) = stock(alice, 0)
+    ServerHealth.objects.create(raida=24, silences=5, rest_until="2999-01-01T00:00Z")
+    lost = LostAnswers(UUID(int=1), alice.pk, [task_store.coin_of_row(row)], [at("p13 w7 n3 w2")])
+
+    repair._ask_for_lost([lost])
+
+    assert servers.asked_whom == [(Command.FIND, [*servers_from(13, 19), 23])]
+    # A coin of the wallet encrypts the request.
+    assert set(servers.calls[0].encryption) == {*servers_from(13, 19), 23}
