@@ -203,7 +203,8 @@ def test_a_refused_login_leaves_the_last_one(both: Command, home: Path) -> None:
 
     refused = both("login", "alice", typed="wrong password\n")
 
-    assert (refused.exit_code, refused.stdout, refused.stderr) == (3, "", "Error: Invalid credentials (401 credentials_invalid)\n")
+    assert (refused.exit_code, refused.stdout) == (3, "")
+    assert refused.stderr == "Error: Invalid credentials (401 credentials_invalid)\n"
     assert (home / FILE).read_text() == before
 
 
