@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Q
 
 from wallets import errors, names
-from wallets.models import ApiKey, Wallet
+from wallets.models import ApiKey, IdempotentAnswer, Wallet
 from wallets.sql_files import load
 
 
@@ -265,6 +265,11 @@ def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None
         answer=None if stored[0] is None else StoredAnswer(bytes(stored[0]), *stored[1:4]),
         holds_key=stored[4],
     )
+
+
+def has_answer(*, wallet_id: UUID, key: str) -> bool:
+    """Tell whether an answer is stored for the idempotency key now."""
+    return IdempotentAnswer.objects.filter(wallet=wallet_id, key=key).exists()
 
 
 class JsonPage(NamedTuple):

@@ -138,6 +138,18 @@ def answer_stored(
     return None
 
 
+def was_overtaken(request: HttpRequest, found: queries.Credentials | None) -> bool:
+    """
+    Tell whether a refused request repeats one whose answer was stored after its own credentials were looked up.
+
+    The refusal may then follow from the effect of the first request: its coins, for example, are no longer free.
+    """
+    key = key_of(request)
+    if key is None or found is None or found.wallet is None or found.answer is not None or not found.holds_key:
+        return False
+    return queries.has_answer(wallet_id=found.wallet.pk, key=key)
+
+
 def claim(request: Request) -> queries.IdempotencyClaim | None:
     """Return the claim with which an operation stores the key with its effect, or None without a key."""
     key = key_of(request._request)

@@ -203,7 +203,7 @@ class ApiViewSet(viewsets.ViewSet):
         # The stored answer is that of another request with the key, which was faster.
         if is_rolled_back or response.has_header("Idempotency-Replayed"):
             self._undo(request)
-        if duplicate_has_committed:
+        if duplicate_has_committed or (response.status_code >= 400 and idempotency.was_overtaken(request, found)):
             return self._refused(request, KeyInUse())
         return response
 

@@ -4,13 +4,14 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from config.api import idempotency, limits
+from config.api import authentication, idempotency, limits
 from config.api.cloudcoin import synchronous_views
 from lockers import audit, queries, tasks
 from lockers.models import Coin, LockerTask, StatementLine
@@ -76,6 +77,28 @@ def test_sixteen_at_once_are_one(
     assert moved.count() == (0 if kind in ("take", "peek") else 1)
     assert StatementLine.objects.count() == {"export": 2, "transfer": 3}.get(kind, 1)
     assert list(audit.audit_findings()) == []
+
+
+def test_a_repetition_that_the_first_request_overtakes_is_not_told_that_nothing_was_done(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = sender(alice, "/api/v1/import", {"name": "alice", "items": [{"type": "inline", "data": _FILE}]})
+    look_up, first = authentication.queries.credentials, list[tuple[int, str]]()
+
+    def overtaken(*, idempotency_key: str | None, **credentials: Any) -> Any:
+        """The answer is looked up, then the first request commits, then the lock of the key is free."""
+        monkeypatch.undo()
+        found = replace(look_up(**credentials), holds_key=True)
+        first.extend(race([send]))
+        return found
+
+    monkeypatch.setattr(authentication.queries, "credentials", overtaken)
+    repeated = send()
+
+    assert first[0][0] == 200
+    assert repeated == (409, _RUNNING)
+    assert send() == first[0]
+    assert LockerTask.objects.exclude(state="completed").count() == 1
 
 
 _RUNNING = json.dumps(
