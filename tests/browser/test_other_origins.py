@@ -192,7 +192,9 @@ def test_the_desk_and_the_documentation_work_under_a_prefix(transactional_db: No
         for link in links:
             page.goto(f"http://{address}{link}")
         page.goto(f"{base}/docs/")
-        expect(page.locator("#operations-wallets-authenticate")).to_be_visible()
+        expect(page.locator("main h1")).to_have_text("API reference")
+        page.goto(f"{base}/docs/try/")
+        expect(page.locator("text=Create a wallet").first).to_be_visible()
         page.goto(f"{base}/")
         page.click("text=Operators' admin")
         expect(page.locator("#logout-form")).to_be_visible()

@@ -21,13 +21,13 @@ import pytest
 from coppice_client import Client, verify_webhook
 
 from config.dev.embedded import ROOT
-from lockers.localnet.fleet import LocalNetwork
 from lockers.models import Coin
 from lockers.raida.files import write_bin
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import mint_on
+from tests.support.local_network import LocalNetwork
 from tests.tables import empty_tables
 from transfers import audit as transfer_audit
 from transfers import operations as transfers

@@ -134,7 +134,7 @@ def test_a_refusal_by_a_rule_settles_the_attempts_before(network: Network, holde
         network.client(holder).send(6, sender="alice", receiver="bob")
 
     assert (raised.value.status, raised.value.message, raised.value.code) == (
-        403, "Do not have enough tokens to send", None,
+        403, "Do not have enough tokens to send", "not_enough_tokens",
     )  # fmt: skip
     assert raised.value.request_id
 

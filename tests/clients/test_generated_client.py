@@ -15,14 +15,13 @@ import pytest
 from config.dev.embedded import ROOT
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
+from tests.clients.environment import LOCKERS_ON
 from tests.support.api_description import api_description
 from transfers import operations as transfers
 from wallets import operations as wallets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME: Final = "coppice_generated_client"
-# A task is only begun here, so these servers are never asked.
-LOCKERS_ON: Final = {"COPPICE_RAIDA_HOSTS": ",".join(f"127.0.0.1:{port}" for port in range(1, 26))}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
-from tests.concurrency.test_tallies import a_writer_that_has_no_number_yet
+from tests.concurrency.writers import a_writer_that_has_no_number_yet
 from transfers import errors, list_counts, operations, transfer_lists
 from transfers.models import ListMark, Transfer
 from trusts import operations as trusts

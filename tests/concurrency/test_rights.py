@@ -85,7 +85,8 @@ def by_a_manager(world: World, side: str) -> dict[str, bool]:
     return {
         path.name: ends_under(path, Asked(world, manager, side, other), ender=ender, trust_id=world.management[side])
         for path in PATHS
-        if path.writes
+        # What only counts when it lists rests on no right.
+        if path.writes and not all(endpoint.startswith("GET ") for endpoint in path.endpoints)
     }
 
 

@@ -1,14 +1,13 @@
 """Counts of tokens while transfers are under way."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
+from tests.concurrency.writers import a_writer_that_has_no_number_yet
 from transfers import counters, errors, operations, outcome_counts
 from transfers.models import Transfer
 from trusts import operations as trusts
@@ -65,35 +64,6 @@ def test_control_folding_up_to_the_newest_number_loses_it(
 
     assert (held(stocked), held(sapling)) == (38, 2)
     assert (told(stocked), told(sapling)) == (39, 1)
-
-
-@contextmanager
-def a_writer_that_has_no_number_yet() -> Iterator[None]:
-    """
-    Keep a transaction open in which a writer has announced itself and has not taken a number.
-
-    What is final then ends one number earlier than before: the announcement is less than any number to come.
-    """
-    announced, commit = threading.Event(), threading.Event()
-
-    def announce() -> None:
-        try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SELECT {event_sequence.ANNOUNCED}")
-                announced.set()
-                assert commit.wait(timeout=60)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=announce, daemon=True)
-    thread.start()
-    assert announced.wait(timeout=60)
-    try:
-        yield
-    finally:
-        commit.set()
-        thread.join(timeout=60)
 
 
 def settled() -> int:

@@ -142,7 +142,7 @@ def test_no_secret_is_written_down_anywhere(
     with (
         reserved_port() as port,
         watched(broker, seen),
-        running(diary, "web", server.command(port=port)[2:], environment),
+        running(diary, "web", server.command(port=port, is_reserved=True)[2:], environment),
         running(diary, "worker", worker, environment),
     ):
         client = Client(port)

@@ -19,7 +19,7 @@ import pytest
 from config.dev.embedded import ROOT
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
-from tests.clients.test_generated_client import LOCKERS_ON
+from tests.clients.environment import LOCKERS_ON
 from transfers import operations as transfers
 from wallets import operations as wallets
 
