@@ -82,7 +82,7 @@ def test_every_event_by_everybody_on_every_open_transfer(
         assert Movement.objects.filter(transfer__id=transfer_id).count() == moved
         assert reserved_by(transfer_id) == []
         stored = Transfer.objects.get()
-        assert (stored.closed_event, stored.closed_by) == (event, caller.wallet)
+        assert (stored.closed_from, stored.closed_event, stored.closed_by) == (state, event, caller.wallet)
     else:
         # Accept looks at the state first, fulfil at the permission, as the public service does.
         wrong_state = decider is None and (event != "fulfill" or who == "alice")

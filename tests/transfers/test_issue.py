@@ -8,8 +8,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.transfers.books import assert_sound
+from transfers import ledger
 from transfers import operations as transfers
 from transfers.errors import CaptureAlreadyIssued
+from transfers.models import Issue
 from wallets import operations
 from wallets.models import Token
 
@@ -70,6 +72,13 @@ def test_an_issue_of_several_statements_is_one(
         transfers.issue_tokens(wallet=wallet, capture_ids=others)
     assert Token.objects.count() == count
     assert_sound()
+
+
+def test_nothing_is_noted_of_an_issue_without_tokens(wallet: Any) -> None:
+    captures = [uuid4(), uuid4()]
+    assert [ledger.issue(wallet_id=wallet.pk, capture_ids=captures, token_ids=None) for _ in range(2)] == [2, 0]
+
+    assert list(Issue.objects.values_list("wallet_id", "tokens")) == [(wallet.pk, 2)]
 
 
 @pytest.mark.parametrize("second", ["the same", "issued before"])

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from config.ops import audits
 from tests.api.caller import Caller
 from transfers import audit, counters, list_counts, list_pages, operations, transfer_lists
-from transfers.models import ControlChange, ListTally, Transfer
+from transfers.models import ControlChange, ListMark, ListTally, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts.controlled_wallets import WalletOrder, WalletSelection
@@ -64,6 +64,9 @@ def test_totals_are_right_after_every_operation(
     controlled: dict[Wallet, set[Wallet]] = {manager: {sapling}, other: set(), third: set()}
 
     def steps() -> Any:
+        # Who may push to a wallet does not see its transfers.
+        push = trusts.request_trust(actor=third, request_type=TrustRequestType.SEND, requestee="sapling")
+        trusts.accept_trust(actor=manager, trust_id=push.id)
         yield operations.send_bundle(actor=manager, sender="alice", receiver="sapling", size=1)
         pending = operations.send_bundle(actor=manager, sender="sapling", receiver="bobby", size=1)
         yield pending
@@ -105,6 +108,21 @@ def test_totals_are_right_after_every_operation(
         check(controlled)
         assert rolls_up()
         check(controlled)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_times_of_a_checkpoint_are_those_of_all_transfers_up_to_it(alice: Caller, sapling: Wallet) -> None:
+    """Later transfers that are in order and older than the newest one change neither."""
+    assert list_counts.roll_up()
+    newest, spread = datetime.fromisoformat("2999-01-01T00:00:00Z"), timedelta(days=400_000)
+    ListMark.objects.update(newest_at=newest, spread=spread)
+    transfer = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+
+    assert list_counts.roll_up()
+
+    mark = ListMark.objects.get()
+    assert mark.number >= transfer.number
+    assert (mark.newest_at, mark.spread) == (newest, spread)
 
 
 @pytest.mark.django_db(transaction=True)
