@@ -16,12 +16,14 @@ from lockers.operations import break_coin as break_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
+from lockers.raida.codes import RANDOM_SIZE, generate_code
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark
-from lockers.worker import break_coin, find, fix, put, repair, task_store
-from lockers.worker.broadcast import TaskRun
+from lockers.transport import Answer, Results
+from lockers.worker import break_coin, find, fix, peek, put, repair, task_store
+from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.marks import at
@@ -314,6 +316,58 @@ def test_silent_servers_are_asked_about_a_break_that_fewer_than_13_have_confirme
     asked = [(Command.DETECT, [12, *servers_from(14, 19)])]
     assert servers.asked_whom == [(Command.BREAK, servers_from(0, 19)), *(asked if is_asked else [])]
     assert marks_of_the_one(run) == at("p12 n1 f1 p1 n5 -5" if is_asked else "p13 f1 n6 -5")
+
+
+@pytest.mark.parametrize(("stored", "is_asked"), [(13, False), (12, True)])
+@pytest.mark.parametrize("command", [Command.PUT, Command.BREAK])
+def test_a_server_that_is_skipped_is_asked_if_it_could_decide(
+    command: Command, stored: int, is_asked: bool, alice: Wallet, servers: Servers
+) -> None:
+    ServerHealth.objects.create(raida=19, silences=5, rest_until="2999-01-01T00:00Z")
+    servers.says[command] = [from_each(range(stored), Status.ALL_PASS)]
+    if command is Command.PUT:
+        run, coins = putting(alice, "-25", pown="p20 n5")
+        run.send_batch(Request(command, 0, coins), known_good=True)
+    else:
+        break_coin.break_coin(breaking(alice, "-25"), coin_breaks.FIRST_BREAK)
+
+    asked = [whom for sent, whom in servers.asked_whom if sent is command]
+    assert asked == [servers_from(0, 18), *([[19]] if is_asked else [])]
+
+
+def numbers_of(raidas: int, *numbers: int) -> Results:
+    """Answers of so many servers, each of which names these free serial numbers of the denomination 0."""
+    payload = WireCoin(0, 0).to_bytes()[:1] + b"".join(number.to_bytes(4, "big") for number in numbers)
+    return {raida: Answer(raida, Status.SUCCESS, payload, 0.0) for raida in range(raidas)}
+
+
+@pytest.mark.parametrize(
+    ("results", "are_enough"),
+    [
+        (numbers_of(12, *range(10)), False),
+        (numbers_of(13, *range(10)), True),
+        (numbers_of(13, *range(9)), False),
+        # Of the ten, one is named by 12 servers.
+        (numbers_of(14, *range(9)) | numbers_of(12, *range(10)), False),
+        (numbers_of(14, *range(9)) | numbers_of(13, *range(10)), True),
+    ],
+)
+def test_13_servers_have_named_ten_numbers(results: Results, are_enough: bool) -> None:
+    assert break_coin._ten_are_free(results) is are_enough
+
+
+@pytest.mark.parametrize(("empty", "tries"), [(12, 1), (13, 2)])
+def test_another_spelling_of_a_code_is_tried_once_13_servers_have_no_such_locker(
+    empty: int, tries: int, db: None, servers: Servers
+) -> None:
+    code = generate_code(bytes(RANDOM_SIZE))
+    servers.says[Command.PEEK] = [from_each(range(empty), Status.INVALID_ENCRYPTION)]
+
+    listing, _, used = peek.look_into(code.lower(), ())
+
+    assert servers.asked == [Command.PEEK] * tries
+    assert (listing.empty, used) == (empty, code.lower())
+    assert peek.why_nothing(listing).startswith("Only 12 of 25" if empty == 12 else "No locker with this code")
 
 
 @pytest.mark.parametrize("is_quiet", [True, False])
