@@ -126,6 +126,9 @@ class Environment(BaseSettings):
     wrong_codes_per_wallet: int = Field(default=30, ge=1, description="in ten minutes")
     wrong_codes_per_address: int = Field(default=100, ge=1, description="in ten minutes")
 
+    open_transfer_hours: int = Field(
+        default=0, ge=0, le=24 * 3650, description="hours until an open transfer expires that names no time; 0: never"
+    )
     audit_every_minutes: int = Field(
         default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
     )

@@ -26,10 +26,14 @@ CHECKS: Final = {
     "a pending transfer reserves what was asked, any other nothing": "reserved_counts",
     "a reserved token is in the source of the transfer that reserves it": "places_of_reserved_tokens",
     "a transfer is between two wallets that exist, and is closed when it was decided": "parties_and_closing",
+    "a transfer that says so has terms, between its wallets, and no other": "terms_of_transfers",
+    "an open transfer is closed soon after it expired": "overdue",
     "the tallies agree with the tokens of each wallet": "counters",
     "the counts of lists agree with the transfers and trusts": "list_counts",
     "as many tokens were issued as there are": "issued_counts",
 }
+# The sweep runs each few seconds; it was not running if transfers are open that expired longer ago than this.
+OVERDUE_MINUTES: Final = 15
 
 
 def audit_findings() -> list[Finding]:
@@ -42,6 +46,7 @@ def audit_findings() -> list[Finding]:
     parameters: dict[str, Any] = {
         "open": [state.value for state in OPEN],
         "known": TransferState.values,
+        "overdue_minutes": OVERDUE_MINUTES,
     }
     findings = []
     with transaction.atomic(), connection.cursor() as cursor:

@@ -45,6 +45,7 @@ class Row(NamedTuple):
     about: str = ""
     logo_url: str = ""
     cover_url: str = ""
+    reference: str = ""
     problem: errors.RowInvalid | None = None
 
 
@@ -228,7 +229,8 @@ def _send(
             assert size is not None
             assert decision.state is not None
             if size:
-                decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, TransferState(decision.state)))
+                state = TransferState(decision.state)
+                decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, state, row.reference))
     _refuse_duplicates(rows, decisions, problems)
     if problems:
         raise errors.RowsRefused(problems)
@@ -240,7 +242,9 @@ def _send(
         raise errors.BatchTooLarge(MAXIMUM_TOKENS) if total <= held.available else errors.BatchUncovered
     for wait in (False, True):
         with operations.attempt():
-            if ledger.send_batch(actor_id=actor.pk, source_id=source.pk, rows=decided, wait=wait):
+            if ledger.send_batch(
+                actor_id=actor.pk, source_id=source.pk, rows=decided, wait=wait, lifetime=operations.lifetime()
+            ):
                 return
             raise operations.TooFew
     raise errors.BatchUncovered

@@ -94,6 +94,20 @@ class NotYoursToDecide(DomainError):
         super().__init__(f"Current account has no permission to {verb} this transfer")
 
 
+class ReferenceTaken(DomainError):
+    """A unique reference belongs to another transfer of the same originator, which asked for a unique one too."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"The reference {reference} belongs to another transfer")
+
+
+class ExpiryPassed(DomainError):
+    """A transfer cannot expire before it is created."""
+
+    def __init__(self) -> None:
+        super().__init__('"expires_at" must be in the future')
+
+
 class TokensAlreadyNamed(DomainError):
     """The request named its tokens, so a fulfilment may not name them again."""
 

@@ -23,7 +23,8 @@ them share are in `transfers/sql/parts`. Rules for changing them:
   that PostgreSQL chooses the generic plan: planning each execution takes three times as long as executing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from random import randint
 from typing import Any, Final, NamedTuple
@@ -32,7 +33,8 @@ from uuid import UUID
 import orjson
 from django.db import IntegrityError, connection
 
-from transfers.queries import CREATED_AT_JSON, transfer_json
+from transfers.errors import ReferenceTaken
+from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, transfer_json
 from transfers.states import TransferEvent, TransferState
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
@@ -61,6 +63,33 @@ _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
 # The SQL that is added for a request with an idempotency key, and for one without.
 _KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": _part("store_result") + ", "}
 _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
+# The same for a transfer with terms, or that may expire, and for one without: its statement has no more than it needs.
+_EXPIRY_OF_OPEN: Final = "CASE WHEN state <> 'completed' THEN {} END"
+_TERMED: Final = {
+    "terms_columns": ", has_terms, expires_at",
+    "terms_values": ", %(has_terms)s::boolean, "
+    + _EXPIRY_OF_OPEN.format("coalesce(%(expires_at)s::timestamptz, at + %(lifetime)s::interval)"),
+    "terms_stored": _part("store_terms") + ", ",
+    "has_terms": ", transfer.has_terms IS TRUE OR transfer.expires_at IS NOT NULL",
+}
+_TERMED_BATCH: Final = {
+    "references": ", %(references)s::text[]",
+    "reference": ", reference",
+    "terms_columns": _TERMED["terms_columns"],
+    "terms_values": f", nullif(reference <> '', false), {_EXPIRY_OF_OPEN.format('at + %(lifetime)s::interval')}",
+    "terms_stored": _part("store_references") + ", ",
+}
+_TERMLESS_BATCH: Final = {
+    "references": "",
+    "reference": "",
+    "terms_columns": "",
+    "terms_values": "",
+    "terms_stored": "",
+}
+_TERMLESS: Final = {"terms_columns": "", "terms_values": "", "terms_stored": "", "has_terms": ""}
+# The terms in the JSON of a transfer that is being written: its row of terms cannot be read yet.
+_NEW_TERMS_JSON: Final = f""", ',"reference":' || to_json(nullif(%(reference)s::text, ''))::text,
+    ',"metadata":' || %(metadata)s::jsonb::text, ',"expires_at":' || {EXPIRES_AT_JSON}"""
 
 
 class Decision(NamedTuple):
@@ -74,16 +103,36 @@ class Decision(NamedTuple):
     number: int | None
     # The transfer as `transfers.queries` reads it: written here, it costs no second statement.
     json: str | None
+    has_terms: bool = False
+
+
+class Terms(NamedTuple):
+    """
+    What a client asks for a transfer: a reference, unique among its unique ones on request; metadata; an expiry.
+
+    The expiry applies to a transfer that stays open.
+    """
+
+    reference: str = ""
+    is_unique: bool = False
+    metadata: Mapping[str, str] | None = None
+    expires_at: datetime | None = None
 
 
 class Request(NamedTuple):
-    """A request to move tokens. `id` becomes that of the transfer; with a `claim` its idempotency key is stored too."""
+    """
+    A request to move tokens. `id` becomes that of the transfer; with a `claim` its idempotency key is stored too.
+
+    After the `lifetime` a transfer expires that stays open and whose terms name no time; None: it never does.
+    """
 
     id: UUID
     actor: Wallet
     source: WalletReference
     destination: WalletReference
     claim: IdempotencyClaim | None = None
+    terms: Terms | None = None
+    lifetime: timedelta | None = None
 
 
 def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
@@ -124,10 +173,11 @@ def listed_parameters(token_ids: Sequence[UUID]) -> str:
 
 
 @cache
-def _send_statement(*, select: str, count: str, is_keyed: bool) -> str:
+def _send_statement(*, select: str, count: str, is_keyed: bool, is_termed: bool) -> str:
     parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
-    written = {"json": transfer_json(), "created_at_json": CREATED_AT_JSON}
-    return load("transfers", "send", **parts, **written, **(_KEYED if is_keyed else _UNKEYED))
+    json = transfer_json(terms=_NEW_TERMS_JSON if is_termed else "")
+    parts |= (_KEYED if is_keyed else _UNKEYED) | (_TERMED if is_termed else _TERMLESS)
+    return load("transfers", "send", **parts, json=json, created_at_json=CREATED_AT_JSON)
 
 
 def _send(request: Request, arguments: dict[str, Any], *, select: str, count: str) -> Decision:
@@ -142,14 +192,27 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
     }
     if request.claim is not None:
         arguments |= {"key": request.claim.key, "fingerprint": request.claim.fingerprint}
-    statement = _send_statement(select=select, count=count, is_keyed=request.claim is not None)
+    is_termed = request.terms is not None or request.lifetime is not None
+    terms = request.terms or Terms()
+    if is_termed:
+        arguments |= {
+            "reference": terms.reference,
+            "unique_reference": terms.is_unique,
+            "metadata": orjson.dumps(terms.metadata).decode() if terms.metadata else None,
+            "has_terms": True if terms.reference or terms.metadata else None,
+            "expires_at": terms.expires_at,
+            "lifetime": request.lifetime,
+        }
+    statement = _send_statement(select=select, count=count, is_keyed=request.claim is not None, is_termed=is_termed)
     with connection.cursor() as cursor:
         try:
             cursor.execute(statement, arguments)
         except IntegrityError as error:
-            if "idempotency_key_is_used_once" not in str(error):
-                raise
-            raise KeyInUse from error
+            if "idempotency_key_is_used_once" in str(error):
+                raise KeyInUse from error
+            if "terms_reference_is_used_once" in str(error):
+                raise ReferenceTaken(terms.reference) from error
+            raise
         return Decision(*cursor.fetchone())
 
 
@@ -204,6 +267,17 @@ def release(*, transfer_id: UUID, actor_id: UUID | None, event: TransferEvent, s
         cursor.execute(load("transfers", "release"), arguments)
 
 
+def expire(*, transfer_ids: Sequence[UUID]) -> list[UUID]:
+    """
+    Free the tokens that open transfers reserved and close these without moving one; return which were closed.
+
+    Those that another transaction has locked, or has closed, are left out. The caller has opened a transaction.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(load("transfers", "expire"), {"ids": list(transfer_ids)})
+        return [transfer_id for (transfer_id,) in cursor.fetchall()]
+
+
 def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[UUID] | None = None) -> int:
     """
     Create a token in the wallet for each capture that has none yet, and return the number of tokens created.
@@ -254,11 +328,16 @@ class BatchRow(NamedTuple):
     destination_id: UUID
     size: int
     state: TransferState
+    reference: str = ""
 
 
-def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wait: bool) -> bool:
+def send_batch(
+    *, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wait: bool, lifetime: timedelta | None = None
+) -> bool:
     """
     Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
+
+    After the `lifetime` those expire that stay open; None: they never do.
 
     The caller has checked the right to each with `decide_batch` in this transaction; either all rows are `requested` or
     none is. Returns False, with nothing changed, if the source has too few free tokens for all rows together; without
@@ -277,6 +356,11 @@ def send_batch(*, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wai
     }
     select = "select_waiting" if wait else "select_available"
     parts = {"selection": _part(select), "count": _part("count_available"), "announced": ANNOUNCED}
+    if lifetime is not None or any(row.reference for row in rows):
+        arguments |= {"references": [row.reference for row in rows], "lifetime": lifetime}
+        parts |= _TERMED_BATCH
+    else:
+        parts |= _TERMLESS_BATCH
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "send_batch", **parts), arguments)
         return bool(cursor.fetchone()[0])

@@ -17,6 +17,8 @@ from django.db.models import F, Q
 from transfers.states import TransferEvent, TransferState
 from wallets.models import Token, Wallet
 
+LONGEST_REFERENCE: Final = 255
+
 # Only a manager is an originator apart from source and destination.
 _IS_APART: Final = ~Q(originator=F("source")) & ~Q(originator=F("destination"))
 _PARTIES: Final = (("source", Q()), ("destination", Q()), ("originator", _IS_APART))
@@ -50,6 +52,10 @@ class Transfer(models.Model):
     moved_count = models.IntegerField()
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
+    # From when on an open transfer counts as failed. NULL, which takes no space, for a transfer that completed at once.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # Whether it has a row of `TransferTerms`: true or NULL, so that those without are not looked up.
+    has_terms = models.BooleanField(null=True, blank=True)
     # How and by whom it was closed; empty for a transfer that completed at once.
     closed_event = models.CharField(max_length=7, choices=TransferEvent, blank=True)
     # Whether it was requested or pending before; empty as long as it is, and if it completed at once.
@@ -91,6 +97,12 @@ class Transfer(models.Model):
                 condition=Q(state__in=[TransferState.REQUESTED, TransferState.PENDING]),
                 name="transfer_open_by_age",
             ),
+            # Open transfers by expiry, for `operations.expire_due`.
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(state__in=[TransferState.REQUESTED, TransferState.PENDING], expires_at__isnull=False),
+                name="transfer_open_by_expiry",
+            ),
             # Outcomes of transfers that did not complete at once; the others are counted in `DayTally`.
             models.Index(
                 fields=["created_at", "state"],
@@ -101,6 +113,60 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class TransferTerms(models.Model):
+    """
+    What a client wrote on a transfer. Append-only: a trigger refuses UPDATE and DELETE.
+
+    In a table of their own, so that a transfer without terms pays for no index of theirs. The wallets are those of the
+    transfer, for the indexes: a list narrowed by terms reads transfers of the reader alone, whatever others write.
+    """
+
+    transfer = models.OneToOneField(
+        Transfer,
+        to_field="number",
+        db_column="transfer_number",
+        on_delete=models.PROTECT,
+        related_name="terms",
+        db_constraint=False,
+        primary_key=True,
+    )
+    originator = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    source = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    destination = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    # Empty if there is none.
+    reference = models.CharField(max_length=LONGEST_REFERENCE, blank=True, db_default="")
+    # Whether no other transfer of the originator that is unique too may have the reference.
+    unique_reference = models.BooleanField()
+    # Strings by key.
+    metadata = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        # Metadata has an index of its own: sql/schema/terms_by_metadata.sql.
+        constraints = [
+            models.UniqueConstraint(
+                fields=["originator", "reference"],
+                condition=Q(unique_reference=True),
+                name="terms_reference_is_used_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["source", "reference"], condition=~Q(reference=""), name="terms_by_source"),
+            models.Index(fields=["destination", "reference"], condition=~Q(reference=""), name="terms_by_destination"),
+            models.Index(
+                fields=["originator", "reference"],
+                condition=~Q(reference="") & ~Q(originator=F("source")) & ~Q(originator=F("destination")),
+                name="terms_by_originator",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.transfer_id}"
 
 
 class Movement(models.Model):

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from transfers import errors, ledger, queries
 from transfers.models import Transfer
-from transfers.states import DECIDES, Side, TransferEvent, TransferState, next_state
+from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState, next_state
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
@@ -25,6 +27,10 @@ _ATTEMPTS = 3
 ISSUED_AT_ONCE = 50_000
 # The number of new tokens from which the planner's statistics are refreshed at once.
 _MANY = 1_000
+# The transfers and tokens of one batch that expires, at most (see `bulk.MAXIMUM_TOKENS`), and the batches of one run.
+_EXPIRED_AT_ONCE = 100
+_FREED_AT_ONCE = 25_000
+_BATCHES = 100
 
 
 class TooFew(Exception):
@@ -50,7 +56,13 @@ def attempt() -> Iterator[None]:
 
 @retry_on_deadlock
 def send_bundle(
-    *, actor: Wallet, sender: str, receiver: str, size: int, claim: IdempotencyClaim | None = None
+    *,
+    actor: Wallet,
+    sender: str,
+    receiver: str,
+    size: int,
+    claim: IdempotencyClaim | None = None,
+    terms: ledger.Terms | None = None,
 ) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
@@ -62,9 +74,11 @@ def send_bundle(
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
     :raises transfers.errors.NeitherWalletControlled: the actor controls neither
+    :raises transfers.errors.ReferenceTaken: the terms want a unique reference that another transfer has
+    :raises transfers.errors.ExpiryPassed: the terms name a time that has passed
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
     """
-    request = _request(actor, sender, receiver, claim)
+    request = _request(actor, sender, receiver, claim, terms)
     for wait in (False, True):
         with attempt():
             decision = ledger.send_bundle(request=request, size=size, wait=wait)
@@ -77,7 +91,13 @@ def send_bundle(
 
 @retry_on_deadlock
 def send_tokens(
-    *, actor: Wallet, sender: str, receiver: str, token_ids: Sequence[UUID], claim: IdempotencyClaim | None = None
+    *,
+    actor: Wallet,
+    sender: str,
+    receiver: str,
+    token_ids: Sequence[UUID],
+    claim: IdempotencyClaim | None = None,
+    terms: ledger.Terms | None = None,
 ) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
@@ -89,11 +109,13 @@ def send_tokens(
     :raises wallets.errors.WalletNotFound: no such sender or receiver
     :raises transfers.errors.SameWallet: sender and receiver are one
     :raises transfers.errors.NeitherWalletControlled: the actor controls neither
+    :raises transfers.errors.ReferenceTaken: the terms want a unique reference that another transfer has
+    :raises transfers.errors.ExpiryPassed: the terms name a time that has passed
     :raises wallets.errors.TokenNotFound: no such token
     :raises transfers.errors.TokenElsewhere: a token is not in the sender
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
-    request = _request(actor, sender, receiver, claim)
+    request = _request(actor, sender, receiver, claim, terms)
     for _ in range(_ATTEMPTS):
         with attempt():
             decision = ledger.send_listed(request=request, token_ids=token_ids)
@@ -106,9 +128,18 @@ def send_tokens(
     raise errors.TokenReserved(token_ids[0])
 
 
-def _request(actor: Wallet, sender: str, receiver: str, claim: IdempotencyClaim | None) -> ledger.Request:
+def _request(
+    actor: Wallet, sender: str, receiver: str, claim: IdempotencyClaim | None, terms: ledger.Terms | None
+) -> ledger.Request:
     source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
-    return ledger.Request(uuid4(), actor, source, destination, claim)
+    if terms is not None and terms.expires_at is not None and terms.expires_at <= queries.now():
+        raise errors.ExpiryPassed
+    return ledger.Request(uuid4(), actor, source, destination, claim, terms, lifetime())
+
+
+def lifetime() -> timedelta | None:
+    """Return the time after which an open transfer expires whose terms name none, or None if it never does."""
+    return timedelta(hours=settings.OPEN_TRANSFER_HOURS) if settings.OPEN_TRANSFER_HOURS else None
 
 
 def _refuse(decision: ledger.Decision, sender: str, receiver: str) -> None:
@@ -146,7 +177,7 @@ def _sent(transfer_id: UUID, decision: ledger.Decision) -> queries.TransferRow:
     assert decision.number is not None
     assert decision.state is not None
     assert decision.json is not None
-    return queries.TransferRow(decision.number, transfer_id, decision.state, decision.json)
+    return queries.TransferRow(decision.number, transfer_id, decision.state, decision.json, decision.has_terms)
 
 
 @retry_on_deadlock
@@ -160,7 +191,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     """
     with transaction.atomic(savepoint=False):
         transfer = _lock(transfer_id)
-        next_state(TransferState(transfer.state), TransferEvent.ACCEPT)
+        _next_state(transfer, TransferEvent.ACCEPT)
         _authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
         if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count):
             raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
@@ -194,25 +225,47 @@ def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
 def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str) -> queries.TransferRow:
     with transaction.atomic(savepoint=False):
         transfer = _lock(transfer_id)
-        after = next_state(TransferState(transfer.state), event)
+        after = _next_state(transfer, event)
         _authorise(transfer, actor, event, verb=verb)
         ledger.release(transfer_id=transfer.pk, actor_id=actor.pk, event=event, state=after)
         return _closed(transfer, event)
 
 
 @retry_on_deadlock
-def expire(*, transfer_id: UUID) -> queries.TransferRow:
+def expire(*, transfer_ids: Sequence[UUID]) -> int:
     """
-    Expire an open transfer: it fails, and its tokens are free again.
+    Expire open transfers: they fail, and their tokens are free again. Return how many.
 
-    :raises transfers.errors.TransferNotFound: no such transfer
-    :raises transfers.errors.TransferNotOpen: it is closed
+    One transaction for all. Those that are closed already, or that another transaction is deciding on, are left out.
     """
     with transaction.atomic(savepoint=False):
-        transfer = _lock(transfer_id)
-        after = next_state(TransferState(transfer.state), TransferEvent.EXPIRE)
-        ledger.release(transfer_id=transfer.pk, actor_id=None, event=TransferEvent.EXPIRE, state=after)
-        return _closed(transfer, TransferEvent.EXPIRE)
+        expired = ledger.expire(transfer_ids=transfer_ids)
+        if expired:
+            wallet_operations.record_events(
+                [
+                    (party, _EVENT_TYPES[TransferEvent.EXPIRE], about.payload)
+                    for about in queries.announcements(transfer_ids=expired)
+                    for party in (about.source_id, about.destination_id)
+                ]
+            )
+    return len(expired)
+
+
+def expire_due() -> int:
+    """
+    Expire the open transfers whose time has passed, in batches of one transaction each, and return how many.
+
+    If it is interrupted, whole batches are done, and the next call does the rest.
+    """
+    done = 0
+    for _ in range(_BATCHES):
+        due = queries.transfers_due(transfers=_EXPIRED_AT_ONCE, tokens=_FREED_AT_ONCE)
+        expired = expire(transfer_ids=due) if due else 0
+        done += expired
+        if not expired:
+            # None is due, or others are deciding on all of these.
+            break
+    return done
 
 
 @retry_on_deadlock
@@ -237,7 +290,7 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
     with transaction.atomic(savepoint=False):
         transfer = _lock(transfer_id)
         _authorise(transfer, actor, TransferEvent.FULFILL, verb="fulfill")
-        next_state(TransferState(transfer.state), TransferEvent.FULFILL)
+        _next_state(transfer, TransferEvent.FULFILL)
         asked = transfer.parameters.get("tokens")
         if token_ids is not None:
             _fulfill_with(transfer, actor, token_ids, were_named=asked is not None)
@@ -303,6 +356,16 @@ def _lock(transfer_id: UUID) -> Transfer:
     if transfer is None:
         raise errors.TransferNotFound(transfer_id)
     return transfer
+
+
+def _next_state(transfer: Transfer, event: TransferEvent) -> TransferState:
+    """
+    Return the state of the locked transfer after an event. One that has expired counts as failed, even if still open.
+
+    The time is read after the lock: an event that waited for it until the expiry comes too late.
+    """
+    has_expired = transfer.state in OPEN and transfer.expires_at is not None and transfer.expires_at <= queries.now()
+    return next_state(TransferState.FAILED if has_expired else TransferState(transfer.state), event)
 
 
 def _authorise(transfer: Transfer, actor: Wallet, event: TransferEvent, *, verb: str) -> None:

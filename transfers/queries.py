@@ -1,6 +1,7 @@
 """Reading transfers, restricted to what the reader may see."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import orjson
 from django.db import connection
 
 from transfers import errors
+from transfers.states import DECIDES, OPEN, Side, TransferEvent
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
@@ -21,14 +23,24 @@ class TransferRow(NamedTuple):
     id: UUID
     state: str
     json: str
+    # Whether the JSON has a reference, metadata or an expiry.
+    has_terms: bool = False
 
 
 CREATED_AT_JSON: Final = wallet_queries.time_json("transfer.created_at")
+EXPIRES_AT_JSON: Final = wallet_queries.time_json("transfer.expires_at")
+_TERMS_JSON: Final = load("transfers", "parts/terms_json", expires_at_json=EXPIRES_AT_JSON)
 # The state in which a transfer was created: `closed_from` is empty if it is open, or was completed at once.
 STATE_AS_CREATED: Final = "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
 
 
-def transfer_json(*, state: str = "transfer.state", closed_at: str = "transfer.closed_at", more: str = "") -> str:
+def transfer_json(
+    *,
+    state: str = "transfer.state",
+    closed_at: str = "transfer.closed_at",
+    terms: str = _TERMS_JSON,
+    more: str = "",
+) -> str:
     """Return the SQL of a transfer's JSON, see the file; `state` and `closed_at` are SQL."""
     closed_at_json = wallet_queries.time_json(closed_at)
     return load(
@@ -37,6 +49,7 @@ def transfer_json(*, state: str = "transfer.state", closed_at: str = "transfer.c
         state=state,
         closed_at=closed_at,
         closed_at_json=closed_at_json,
+        terms=terms,
         more=more,
     )
 
@@ -76,7 +89,7 @@ _ONE_AS_CREATED: Final = rows_of(
 
 def _read_one(rows: str, arguments: Mapping[str, Any]) -> TransferRow | None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT number, id, state, json FROM ({rows}) AS transfer", arguments)  # noqa: S608 - constants
+        cursor.execute(f"SELECT number, id, state, json, has_terms FROM ({rows}) AS transfer", arguments)  # noqa: S608
         row = cursor.fetchone()
     return None if row is None else TransferRow(*row)
 
@@ -96,9 +109,57 @@ def transfer_as_created(*, transfer_id: UUID) -> TransferRow:
 def transfer_and_payload(*, transfer_id: UUID) -> tuple[TransferRow, dict[str, Any]]:
     """Return one transfer that exists, without authorisation, and the payload of an event about it as it is now."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT number, id, state, json, payload::text FROM ({_ONE}) AS transfer", {"id": transfer_id})  # noqa: S608
+        cursor.execute(
+            f"SELECT number, id, state, json, has_terms, payload::text FROM ({_ONE}) AS transfer",  # noqa: S608
+            {"id": transfer_id},
+        )
         *row, payload = cursor.fetchone()
     return TransferRow(*row), orjson.loads(payload)
+
+
+class Announcement(NamedTuple):
+    """The payload of an event about a transfer as it is now, for its two parties."""
+
+    source_id: UUID
+    destination_id: UUID
+    payload: dict[str, Any]
+
+
+_ANNOUNCEMENTS: Final = (
+    f"SELECT transfer.source_id, transfer.destination_id, ({event_payload(state='transfer.state')})::text"  # noqa: S608
+    "  FROM transfers_transfer AS transfer"
+    "  JOIN wallets_wallet AS source ON source.id = transfer.source_id"
+    "  JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id"
+    " WHERE transfer.id = ANY (%(ids)s::uuid[]) ORDER BY transfer.number"
+)
+
+
+def announcements(*, transfer_ids: Sequence[UUID]) -> list[Announcement]:
+    """Return the payloads of events about transfers that exist, without authorisation, in the order of creation."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ANNOUNCEMENTS, {"ids": list(transfer_ids)})
+        return [
+            Announcement(source, destination, orjson.loads(text)) for source, destination, text in cursor.fetchall()
+        ]
+
+
+def transfers_due(*, transfers: int, tokens: int) -> list[UUID]:
+    """
+    Return open transfers that have expired, the earliest first: as many at most, with as many reserved tokens at most.
+
+    One transfer is returned whatever its tokens.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(load("transfers", "due"), {"transfers": transfers, "tokens": tokens})
+        return [transfer_id for (transfer_id,) in cursor.fetchall()]
+
+
+def now() -> datetime:
+    """Return the time of the database, later than all that the transaction has waited for."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 _IS_VISIBLE = trust_queries.controls_one_of("transfer.source_id", "transfer.destination_id", "transfer.originator_id")
@@ -114,6 +175,32 @@ def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
     if row is None:
         raise errors.TransferNotVisible
     return row
+
+
+# What the wallet that created a transfer may do with it as long as it is open: it controls the side that asks alone.
+ACTIONS_OF_CREATOR: Final = (TransferEvent.DELETE,)
+
+
+def available_actions(*, actor_id: UUID, row: TransferRow) -> list[TransferEvent]:
+    """Return the events that the actor may cause of a transfer that it sees, by what it controls now."""
+    if row.state not in OPEN:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_SIDES, {"id": row.id, "actor": actor_id})
+        state, has_expired, *controls = cursor.fetchone()
+    if has_expired:
+        return []
+    sides = [side for side, is_controlled in zip(Side, controls, strict=True) if is_controlled]
+    return [event for (before, event), side in DECIDES.items() if before == state and side in sides]
+
+
+# In the order of `Side`.
+_SIDES: Final = (
+    "SELECT transfer.state, coalesce(transfer.expires_at <= clock_timestamp(), false),"  # noqa: S608 - constants
+    f"       {trust_queries.controls_one_of('transfer.source_id')},"
+    f"       {trust_queries.controls_one_of('transfer.destination_id')}"
+    "  FROM transfers_transfer AS transfer WHERE transfer.id = %(id)s"
+)
 
 
 class PendingSums(NamedTuple):

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from transfers.models import Movement, Transfer
+from transfers.models import Movement, Transfer, TransferTerms
 from transfers.states import DECIDES, OPEN, TRANSITIONS, Side, TransferEvent, TransferState
 from wallets.models import OperatorAction, Token, Wallet
 from wallets.sql_files import load
@@ -163,6 +163,11 @@ def tokens_as_asked(transfer: Transfer) -> str:
     return "listed one by one" if "tokens" in transfer.parameters else "any, as a bundle"
 
 
+def terms_of(transfer: Transfer) -> TransferTerms | None:
+    """Return the reference and metadata of a transfer, or None without a statement if it has neither."""
+    return TransferTerms.objects.filter(transfer=transfer).first() if transfer.has_terms else None
+
+
 class Station(NamedTuple):
     """One state of a transfer: what happened, when and by whom; `is_reached` is false for an expected state."""
 
@@ -250,8 +255,10 @@ def allowed_events(transfer: Transfer) -> list[Possibility]:
             found.append(Possibility(event.value, False, f"not possible: {ended}"))
             continue
         side = DECIDES.get((TransferState(transfer.state), event))
-        if side is None:
-            found.append(Possibility(event.value, True, "by the system only, if no side decides"))
+        if side is None and transfer.expires_at is None:
+            found.append(Possibility(event.value, False, "not possible: it names no time at which it expires"))
+        elif side is None:
+            found.append(Possibility(event.value, True, "by the system only, if no side decides before it expires"))
         else:
             found.append(Possibility(event.value, True, f"by {names[side]}, or by a wallet that manages it"))
     return found

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from transfers import counters, list_counts, outcome_counts
+from transfers import counters, list_counts, operations, outcome_counts
 
 
 @shared_task(name="transfers.fold")
@@ -16,3 +16,9 @@ def roll_up() -> None:
 def roll_up_outcomes() -> None:
     """Add new outcomes to the outcome tallies. A missed run only makes reads slower."""
     outcome_counts.roll_up()
+
+
+@shared_task(name="transfers.expire")
+def expire() -> None:
+    """Expire open transfers whose time has passed. A missed run only keeps their tokens reserved for longer."""
+    operations.expire_due()

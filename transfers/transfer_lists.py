@@ -1,11 +1,14 @@
 """Lists of the transfers that a reader may see."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+import orjson
 
 from transfers import list_pages
 from transfers.queries import rows_of
@@ -35,6 +38,12 @@ _BRANCHES: Sequence[tuple[str, str]] = (
     ("originator_id", "AND originator_id <> source_id AND originator_id <> destination_id"),
 )
 _IS_UNDONE = "AND state <> 'completed'"
+# By `of_state` of `_visible_page`.
+_OF_STATE: Final = {
+    "": "",
+    "completed": "AND state = 'completed'",
+    "undone": f"{_IS_UNDONE} AND state = (SELECT %(state)s::text)",
+}
 # Over-fetch factor of the optimistic scan, and the largest page that it serves.
 _NEAR_TIMES: Final = 2
 _NEAR_AT_MOST: Final = 1_001
@@ -148,6 +157,13 @@ _WAITING_FIRST: Final = _Sort(
     ),
     is_descending=True,
 )
+# Conditions on the terms of a transfer, in one line each. The labels are an array of the reader's wallets.
+_HAS_REFERENCE: Final = "reference = (SELECT %(reference)s::text) AND reference <> ''"
+_HAS_METADATA: Final = (
+    "metadata IS NOT NULL AND metadata @> (SELECT %(metadata)s::jsonb)"
+    " AND transfers_terms_labels(metadata, source_id, destination_id, originator_id) && ARRAY("
+    "SELECT unnest(transfers_terms_labels((SELECT %(label)s::jsonb), mine.id)) FROM mine)"
+)
 # A wallet with no more transfers than this is read whole when another wallet's list is narrowed to it.
 _FEW: Final = 5_000
 
@@ -178,8 +194,8 @@ def _visible_page(
     *,
     conditions: tuple[str, ...],
     whose: str,
-    extra: str,
-    is_undone: bool,
+    terms: str,
+    of_state: str,
     is_first: bool,
     counts: bool,
     more: str,
@@ -187,10 +203,12 @@ def _visible_page(
     """
     Return the statement of a page, see the file.
 
-    `conditions` and `extra` are SQL conditions; the state is in `extra`. `whose` tells whose transfers are read:
-    "actor", those of the wallets that the actor controls; "wallet", those of one that it controls; "both", those of one
-    that it need not control, as far as the actor sees them.
+    `conditions` are SQL conditions. `of_state` is "completed", "undone" for another state, or "" for any. `whose` tells
+    whose transfers are read: "actor", those of the wallets that the actor controls; "wallet", those of one that it
+    controls; "both", those of one that it need not control, as far as the actor sees them. With a condition on `terms`,
+    those of the wallets that the actor controls with such terms.
     """
+    extra = _OF_STATE[of_state]
     of_actor, of_wallet, few_of_wallet = (
         load(
             "transfers",
@@ -203,13 +221,22 @@ def _visible_page(
             ("mine", extra),
             ("asked", extra),
             # Rows of other states are counted too: they would be read.
-            ("asked", _IS_UNDONE if is_undone else ""),
+            ("asked", _IS_UNDONE if of_state == "undone" else ""),
         )
     )
     few = f", few AS MATERIALIZED (SELECT FROM ({few_of_wallet}) AS transfer LIMIT {_FEW + 1})"
     candidates = of_actor if whose == "actor" else of_wallet
     if whose == "both":
         candidates = load("transfers", "parts/visible_by_both", of_wallet=of_wallet, of_actor=of_actor, few=str(_FEW))
+    if terms:
+        wallet = "(SELECT %(wallet)s::uuid) IN (transfer.source_id, transfer.destination_id, transfer.originator_id)"
+        candidates = load(
+            "transfers",
+            "parts/visible_by_terms",
+            terms=terms,
+            wallet="true" if whose == "actor" else wallet,
+            extra=extra,
+        )
     names = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     types = [*(type_ for _, type_ in sort.keys), "bigint"]
     keys = ", ".join(f"{sql} AS key_{index}" for index, (sql, _) in enumerate(sort.keys))
@@ -221,7 +248,7 @@ def _visible_page(
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
         asked="" if whose == "actor" else ", asked AS MATERIALIZED (SELECT %(wallet)s::uuid AS id)",
-        few=few if whose == "both" else "",
+        few=few if whose == "both" and not terms else "",
         materialized="MATERIALIZED" if counts else "NOT MATERIALIZED",
         keys=keys or "NULL",
         candidates=candidates,
@@ -243,7 +270,8 @@ class TransferSelection:
     Which visible transfers a list has, and in which order.
 
     With `wallet`, those that this wallet sends, receives or asked for (the Treetracker contract, row 13). `since` is
-    the earliest and `until` the end of the times of creation, which it does not include. `sort_by` is one of
+    the earliest and `until` the end of the times of creation, which it does not include. With `reference`, those that
+    have it, and with `metadata` those that have all of these values. `sort_by` is one of
     `SORT_KEYS`, or None for the order of creation; equal keys are in the order of creation, in the same direction.
     `waiting_first` replaces the descending order by `created_at`, or by nothing, by that of v2: what the actor can
     accept first.
@@ -253,6 +281,8 @@ class TransferSelection:
     state: str | None = None
     until: datetime | None = None
     since: datetime | None = None
+    reference: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
     sort_by: str | None = None
     is_descending: bool = False
     waiting_first: bool = False
@@ -286,13 +316,20 @@ def transfers_visible_to(
         controls = trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id)
     sort = _sort(selection.sort_by, is_descending=selection.is_descending, waiting_first=selection.waiting_first)
     state, until, since = selection.state, selection.until, selection.since
-    is_narrowed = until is not None or since is not None or not controls
+    terms = " AND ".join(
+        condition
+        for condition, is_wanted in (
+            (_HAS_REFERENCE, selection.reference is not None),
+            (_HAS_METADATA, bool(selection.metadata)),
+        )
+        if is_wanted
+    )
+    is_narrowed = until is not None or since is not None or not controls or bool(terms)
     if sort is _AS_CREATED and not is_narrowed and not counts and not shows_token_count:
         start = after[0] if after else 0
         return transfers_page(
             actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
         )
-    has_dates = until is not None or since is not None
     more = _COUNTED if shows_token_count else ""
     arguments: dict[str, Any] = {
         "actor": actor_id,
@@ -301,27 +338,30 @@ def transfers_visible_to(
         "state": state,
         "until": until,
         "since": since,
+        "reference": selection.reference,
+        "metadata": orjson.dumps(selection.metadata).decode(),
+        # One of the values is enough for the index.
+        "label": orjson.dumps(dict(islice(selection.metadata.items(), 1))).decode(),
     }
     conditions = []
     if until is not None:
         conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
     if since is not None:
         conditions.append("transfer.created_at >= (SELECT %(since)s::timestamptz)")
-    is_undone = state not in {None, TransferState.COMPLETED}
-    of_state = {None: "", TransferState.COMPLETED.value: "AND state = 'completed'"}
+    of_state = {None: "", TransferState.COMPLETED.value: "completed"}.get(state, "undone")
     full = _visible_page(
         sort,
         conditions=tuple(conditions),
         whose="actor" if wallet_id is None else "wallet" if controls else "both",
-        extra=of_state.get(state, f"{_IS_UNDONE} AND state = (SELECT %(state)s::text)"),
-        is_undone=is_undone,
+        terms=terms,
+        of_state=of_state,
         is_first=after is None,
         counts=counts,
         more=more,
     )
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
-    order = _order_by_index(sort) if controls and not has_dates else None
+    order = _order_by_index(sort) if not is_narrowed else None
     if order is None:
         return wallet_queries.read_page(full, limit=limit, arguments=arguments)
     return list_pages.read_page(

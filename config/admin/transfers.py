@@ -1,5 +1,6 @@
 """Pages of transfers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -64,6 +65,17 @@ def closed_by(transfer: Transfer) -> str:
     return transfer.closed_event or ("at once" if transfer.state == TransferState.COMPLETED else "")
 
 
+def terms_facts(transfer: Transfer) -> Iterator[Fact]:
+    """Yield the terms of a transfer, as far as it has some."""
+    terms = reports.terms_of(transfer)
+    if terms is not None and terms.reference:
+        yield Fact("reference", terms.reference, note="unique" if terms.unique_reference else "")
+    if terms is not None and terms.metadata:
+        yield Fact("metadata", "; ".join(f"{key}: {value}" for key, value in terms.metadata.items()))
+    if transfer.expires_at is not None:
+        yield Fact("expires", formats.moment(transfer.expires_at))
+
+
 @admin.register(Transfer)
 class TransferPage(base.LedgerPage):
     """Transfers of tokens."""
@@ -124,6 +136,7 @@ class TransferPage(base.LedgerPage):
                 Fact("tokens", f"{row.token_count:,}", note=reports.tokens_as_asked(row)),
                 Fact("reserved now", f"{row.reserved_count:,}"),
                 Fact("moved", f"{row.moved_count:,}"),
+                *terms_facts(row),
                 Fact("id", row.pk),
             ],
         }

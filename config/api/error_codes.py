@@ -531,6 +531,23 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "Act as that party, or as its manager.",
         where=_TREETRACKER,
     ),
+    transfers.ReferenceTaken: _code(
+        "transfer_reference_taken",
+        409,
+        "The reference belongs to another transfer",
+        "The caller asked for a unique reference, and asked for another transfer with the same one before, whatever"
+        " became of that.",
+        "Look for that transfer with GET /transfers?reference=…. If it is another one, send another reference.",
+        where=_TREETRACKER,
+    ),
+    transfers.ExpiryPassed: _code(
+        "transfer_expiry_passed",
+        422,
+        "The transfer would expire before it is created",
+        "The time in expires_at is not in the future by the clock of the service.",
+        "Send a later time, with its time zone, or leave out expires_at.",
+        where=_TREETRACKER,
+    ),
     transfers.TokensAlreadyNamed: _code(
         "transfer_tokens_already_named",
         403,

@@ -61,6 +61,10 @@ _ABOUT: Final = {
     "order": "The direction: ascending or descending.",
     "before": "A date; the list ends with the transfers that were created on that day (UTC).",
     "after": "A date or time; the list begins with the transfers that were created then.",
+    "created_since": "A date or time; only what was created then or later.",
+    "reference": "Only transfers with exactly this reference.",
+    "metadata": "Only transfers whose metadata have these values: `metadata[key]=value` for each key.",
+    "include": "What to add to the answer: what the caller may do with the transfer.",
     "order_by": "As `sort_by` with `order`, newest first by default.",
     "name": "Only wallets with this text in their name, without regard to case, and the caller's own.",
     "scope": "`child`: the managed wallets that cannot log in. `managed`: those that can, or asked to be managed.",
@@ -368,12 +372,14 @@ def _enumeration(field: Field) -> dict[str, Any] | None:
 
 def _parameters(query: Mapping[str, Field], path: Mapping[str, Field]) -> Iterator[OpenApiParameter]:
     for name, each in query.items():
+        schema = schema_of(each, in_query=True)
         yield OpenApiParameter(
             name,
-            _enumeration(each) or schema_of(each, in_query=True),
+            _enumeration(each) or schema,
             OpenApiParameter.QUERY,
             required=each.required,
             description=_ABOUT.get(name, ""),
+            style="deepObject" if schema.get("type") == "object" else None,
         )
     for name, each in path.items():
         yield OpenApiParameter(

@@ -252,5 +252,6 @@ TASKS_PER_MINUTE = env.tasks_per_minute
 INQUIRIES_PER_MINUTE = env.inquiries_per_minute
 WRONG_CODES_PER_WALLET = env.wrong_codes_per_wallet
 WRONG_CODES_PER_ADDRESS = env.wrong_codes_per_address
+OPEN_TRANSFER_HOURS = env.open_transfer_hours
 AUDIT_EVERY_MINUTES = env.audit_every_minutes
 METRICS_TOKEN = env.metrics_token.get_secret_value()

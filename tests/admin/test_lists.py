@@ -234,7 +234,7 @@ def test_a_transfer_says_who_may_do_what_and_why_not(desk: Client, ledger: Simpl
         ("fulfill", False, "not possible: it is pending"),
         ("decline", True, "by bobby, or by a wallet that manages it"),
         ("delete", True, "by alice, or by a wallet that manages it"),
-        ("expire", True, "by the system only, if no side decides"),
+        ("expire", False, "not possible: it names no time at which it expires"),
     ]
     assert [(station.state, station.words, station.is_reached) for station in done.context["strip"]] == [
         ("pending", "alice offered tokens to bobby", True),

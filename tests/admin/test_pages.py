@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,9 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.support.admin_lists import LISTS
+from transfers import operations as transfers
+from transfers.ledger import Terms
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 
@@ -68,3 +72,25 @@ def test_the_checks_examine_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(admin.site.get_model_admin(Wallet)), "ordering", ["nothing"])
 
     assert [found.id for found in run_checks(tags=["admin"])] == ["admin.E033"]
+
+
+def test_the_page_of_a_transfer_shows_its_terms(desk: Client) -> None:
+    alice = wallets.create_wallet(name="alice-of-terms")
+    wallets.create_wallet(name="bobby-of-terms")
+    transfers.issue_tokens(wallet=alice, count=2)
+    terms = Terms(
+        "order <7>", is_unique=True, metadata={"shop": "north"}, expires_at=datetime(2040, 1, 2, 3, 4, tzinfo=UTC)
+    )
+    send = {"actor": alice, "sender": alice.name, "receiver": "bobby-of-terms", "size": 1}
+    with_terms, without = transfers.send_bundle(**send, terms=terms), transfers.send_bundle(**send)
+
+    def facts(row: Any) -> dict[str, str]:
+        page = desk.get(reverse("admin:transfers_transfer_change", args=[row.id]))
+        assert page.status_code == 200
+        assert b"order <7>" not in page.content
+        return {fact.label: f"{fact.value} {fact.note}".strip() for fact in page.context["facts"]}
+
+    shown = facts(with_terms)
+    assert (shown["reference"], shown["metadata"]) == ("order <7> unique", "shop: north")
+    assert "2040-01-02" in shown["expires"]
+    assert not {"reference", "metadata", "expires"} & facts(without).keys()

@@ -68,7 +68,7 @@ def good(name: str, schema: dict[str, Any]) -> Any:
         return good(name, schema["anyOf"][0])
     if schema.get("type") == "object":
         wanted = schema.get("required", [])
-        return {each: good(each, inner) for each, inner in schema["properties"].items() if each in wanted}
+        return {each: good(each, inner) for each, inner in schema.get("properties", {}).items() if each in wanted}
     if schema.get("type") == "array":
         return [good(name, schema["items"])]
     if schema.get("format") == "uuid":
@@ -76,11 +76,16 @@ def good(name: str, schema: dict[str, Any]) -> Any:
     return GOOD.get(name, "some words")
 
 
+def _keys(schema: dict[str, Any]) -> dict[str, Any]:
+    """The properties of an object, or one of any key if it has none."""
+    return schema["properties"] if "properties" in schema else {"some words": schema["additionalProperties"]}
+
+
 def places(name: str, schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Each place in a body, the whole of it first, with a good value of it."""
     yield (), good(name, schema)
     if schema.get("type") == "object":
-        for each, inner in schema["properties"].items():
+        for each, inner in _keys(schema).items():
             for place, value in places(each, inner):
                 yield (each, *place), value
     elif schema.get("type") == "array":

@@ -21,6 +21,7 @@ from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
 from transfers import audit as transfer_audit
 from transfers import list_counts
 from transfers import operations as transfers
+from transfers.ledger import Terms
 from trusts import operations as trusts
 from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
@@ -74,6 +75,7 @@ WITHIN = {
     "coin_is_held_once": {"state": "'change'"},
     "coin_is_waited_for_once_by_a_wallet": {"state": "'waiting'"},
     "coin_is_in_one_locker_or_file": {"state": "'exported'"},
+    "terms_reference_is_used_once": {"unique_reference": "true"},
     "trust_open_once": {"state": "'trusted'"},
     "audit_run_one_at_a_time": {"result": "'running'"},
 }
@@ -276,6 +278,10 @@ PAST_TRIGGERS = {
         "statement adds up to the balance",
     ),
     # Another capture with the same id is not found: the capture is stored nowhere else.
+    "terms_append_only": (
+        "DELETE FROM transfers_transferterms",
+        "a transfer that says so has terms, between its wallets, and no other",
+    ),
     "token_identity_fixed": (
         "UPDATE wallets_token SET id = gen_random_uuid() WHERE moves = 1",
         "transfers_movement.token_id refers to a row",
@@ -357,7 +363,7 @@ def world() -> Any:
         asked = trusts.request_trust(actor=alice, request_type=kind, requestee=other.name)
         trusts.accept_trust(actor=other, trust_id=asked.id)
     transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
-    transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1)
+    transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1, terms=Terms("order 7"))
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
     run = operator_log.begin_audit()
     operator_log.finish_audit(run_id=run.pk, findings=[audit.Finding("a check", "a detail")])

@@ -72,6 +72,8 @@ INSERTED: Final = {
     "texts": ["about"],
     "usable": [findings.USABLE],
     "values": ["''"],
+    # The terms of a transfer go together: tests/transfers/test_terms.py executes them.
+    **{key: [" "] for key in ("has_terms", "reference", "references", "terms_columns", "terms_stored", "terms_values")},
     "visible": part("/visible_up_to"),
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }

@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+from django.db import connection, transaction
+
 from transfers import audit
 from transfers.models import Movement, Transfer
 from wallets.models import Token, Wallet
@@ -25,6 +27,16 @@ def held_by(wallet: Wallet) -> list[UUID]:
 def reserved_by(transfer_id: str) -> list[UUID]:
     """Return the tokens that the transfer reserves in the order of their ids."""
     return sorted(Token.objects.filter(transfer_pending_id=transfer_id).values_list("id", flat=True))
+
+
+def let_expire(transfer_id: UUID | str) -> None:
+    """Put the expiry of a transfer into the past, where no operation can put it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE transfers_transfer SET expires_at = now() - interval '1 second' WHERE id = %s", [transfer_id]
+        )
+        assert cursor.rowcount == 1
 
 
 def assert_sound() -> None:

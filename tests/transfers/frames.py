@@ -39,6 +39,7 @@ TOLD: Final = {
     "trusts_trust": ("actor_id", "target_id", "request_type", "state"),
     "trusts_trustchange": ("trust_id", "event", "state"),
     "transfers_transfer": ("source_id", "destination_id", "state"),
+    "transfers_transferterms": ("source_id", "destination_id", "reference"),
     "transfers_movement": ("source_id", "destination_id"),
     "transfers_tallydelta": ("wallet_id", "tokens"),
     "transfers_issue": ("wallet_id", "tokens"),

@@ -374,7 +374,7 @@ def test_a_token_that_never_moved_has_no_history(alice: Caller) -> None:
 def test_a_transfer_that_the_system_gave_up_is_failed_and_frees_its_tokens(
     alice: Caller, bob: Caller, pending: Any
 ) -> None:
-    operations.expire(transfer_id=Transfer.objects.get().pk)
+    operations.expire(transfer_ids=[Transfer.objects.get().pk])
 
     assert answer(alice.get(f"/transfers/{pending}"))[1]["state"] == "failed"
     assert reserved_by(pending) == []

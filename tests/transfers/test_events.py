@@ -94,7 +94,7 @@ def test_what_happens_to_a_trust_is_an_event_of_both_wallets(alice: Caller, bob:
             "cancelled",
         ),
         (lambda alice, bob, path: alice.delete(path), "transfer_pending_cancelled_by_requestor", "cancelled"),
-        (lambda alice, bob, path: operations.expire(transfer_id=path[11:]), "transfer_failed", "failed"),
+        (lambda alice, bob, path: operations.expire(transfer_ids=[path[11:]]), "transfer_failed", "failed"),
     ],
 )
 def test_a_pending_transfer_is_two_events_of_both_wallets(

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from config.admin.actions import registry
 from config.admin.actions import transfers as transfer_actions
@@ -20,10 +21,12 @@ from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
 from tests.admin.running import run
 from tests.transfers import frames
+from tests.transfers.books import let_expire
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
 from transfers import bulk, counters, list_counts, outcome_counts
 from transfers import operations as transfers
+from transfers.ledger import Terms
 from transfers.models import Transfer
 from trusts import operations as trusts
 from trusts.models import Trust
@@ -149,7 +152,15 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         actor=w.wallet("alice"), transfer_id=w.id_of("rita asks alice")
     ),
     (TF + "delete", ""): lambda w: transfers.delete(actor=w.wallet("alice"), transfer_id=w.id_of("alice offers rita")),
-    (TF + "expire", ""): lambda w: transfers.expire(transfer_id=w.id_of("alice offers rita")),
+    (TF + "send_bundle", "with terms"): lambda w: transfers.send_bundle(
+        actor=w.wallet("alice"),
+        sender="alice",
+        receiver="rita",
+        size=1,
+        terms=Terms("order 7", metadata={"a": "b"}, expires_at=timezone.now() + timedelta(days=1)),
+    ),
+    (TF + "expire_due", ""): lambda w: (let_expire(w.id_of("alice offers rita")), transfers.expire_due()),
+    (TF + "expire", ""): lambda w: transfers.expire(transfer_ids=[w.id_of("alice offers rita")]),
     (TF + "fulfill", ""): lambda w: transfers.fulfill(actor=w.wallet("alice"), transfer_id=w.id_of("rita asks alice")),
     (TF + "fulfill", "with chosen tokens"): lambda w: transfers.fulfill(
         actor=w.wallet("alice"),
@@ -387,6 +398,18 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new rita transfer_pending_cancelled_by_requestor": 1,
         "token of alice: transfer_pending_id, updated_at": 1,
     },
+    (TF + "send_bundle", "with terms"): {
+        "transfer new alice rita pending": 1,
+        "transferterms new alice rita order 7": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (TF + "expire_due", ""): {
+        # The time of expiry is changed by the test.
+        "transfer alice offers rita: closed_at, closed_event, closed_from, expires_at, reserved_count, state": 1,
+        "event new alice transfer_failed": 1,
+        "event new rita transfer_failed": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
     (TF + "expire", ""): {
         "transfer alice offers rita: closed_at, closed_event, closed_from, reserved_count, state": 1,
         "event new alice transfer_failed": 1,
@@ -555,6 +578,7 @@ ELSEWHERE: Final = {
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
     "transfers.operations.attempt": "rolls back",
+    "transfers.operations.lifetime": "reads a setting",
     "trusts.operations.store_images": "stores files",
 }
 

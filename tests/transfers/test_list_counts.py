@@ -76,7 +76,7 @@ def test_totals_are_right_after_every_operation(
         yield requested
         yield operations.accept(actor=other, transfer_id=pending.id)
         yield operations.decline(actor=third, transfer_id=declined.id)
-        yield operations.expire(transfer_id=expired.id)
+        yield operations.expire(transfer_ids=[expired.id])
         yield operations.fulfill(actor=manager, transfer_id=requested.id)
         # A manager that has transfers begins and ceases to be managed; then a wallet without any.
         trust = trusts.request_trust(actor=third, request_type=TrustRequestType.MANAGE, requestee="bobby")

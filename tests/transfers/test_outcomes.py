@@ -39,7 +39,7 @@ def test_the_totals_are_right_after_every_step_folded_or_not(
     operations.delete(actor=actor, transfer_id=pending[2].id)
     check(completed=2, cancelled=2)
     operations.fulfill(actor=actor, transfer_id=requested.id)
-    operations.expire(transfer_id=pending[3].id)
+    operations.expire(transfer_ids=[pending[3].id])
     check(completed=3, cancelled=2, failed=1)
     assert_sound()
 

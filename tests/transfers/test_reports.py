@@ -168,8 +168,11 @@ def test_stale_is_what_has_been_open_for_more_than_a_day(alice: Caller, bob: Cal
     assert day == timedelta(days=1)
 
 
+@pytest.mark.parametrize("expires", [True, False])
 @pytest.mark.parametrize("state", TransferState.values)
-def test_each_event_is_possible_by_the_side_that_decides(alice: Caller, bob: Caller, send: Any, state: str) -> None:
+def test_each_event_is_possible_by_the_side_that_decides(
+    alice: Caller, bob: Caller, send: Any, state: str, expires: bool
+) -> None:
     if state == "completed":
         transfer_id = send("alice", "sapling")
     else:
@@ -177,15 +180,17 @@ def test_each_event_is_possible_by_the_side_that_decides(alice: Caller, bob: Cal
     if state == "cancelled":
         operations.delete(actor=alice.wallet, transfer_id=transfer_id)
     elif state == "failed":
-        operations.expire(transfer_id=transfer_id)
-    found = {each.event: each for each in reports.allowed_events(Transfer.objects.get(pk=transfer_id))}
+        operations.expire(transfer_ids=[transfer_id])
+    transfer = Transfer.objects.get(pk=transfer_id)
+    transfer.expires_at = transfer.created_at if expires else None
+    found = {each.event: each for each in reports.allowed_events(transfer)}
 
     by_alice, by_bob = (f"by {name}, or by a wallet that manages it" for name in ("alice", "bobby"))
     expected = {
         "pending": {"accept": by_bob, "decline": by_bob, "delete": by_alice},
         "requested": {"fulfill": by_alice, "decline": by_alice, "delete": by_bob},
     }.get(state, {})
-    if expected:
-        expected["expire"] = "by the system only, if no side decides"
+    if expected and expires:
+        expected["expire"] = "by the system only, if no side decides before it expires"
     assert {event: each.why for event, each in found.items() if each.is_possible} == expected
     assert set(found) == {"accept", "fulfill", "decline", "delete", "expire"}

@@ -1,15 +1,18 @@
 """What the database itself refuses, whoever asks, and what the audit finds that was done behind its back."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, held_by
 from transfers import audit, list_counts, operations
+from transfers.ledger import Terms
 from transfers.models import Movement, Transfer
 from wallets.models import Wallet
 
@@ -29,7 +32,8 @@ def books(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
     completed = operations.send_tokens(**send, receiver="sapling", token_ids=mine[:1])
     pending = operations.send_tokens(**send, receiver="bobby", token_ids=[held_by(alice.wallet)[0]])
     operations.send_bundle(**send, receiver="bobby", size=1)
-    requested = operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
+    terms = Terms("order 7", expires_at=timezone.now() + timedelta(days=1))
+    requested = operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1, terms=terms)
     cancelled = operations.send_bundle(**send, receiver="bobby", size=1)
     operations.decline(actor=bob.wallet, transfer_id=cancelled.id)
     assert list_counts.roll_up()
@@ -236,6 +240,19 @@ PLANTED = [
         "UPDATE transfers_transfer SET closed_at = created_at - interval '1 second' WHERE id = %(cancelled)s",
     ),
     (
+        "a transfer that says so has terms, between its wallets, and no other",
+        "DELETE FROM transfers_transferterms",
+        "UPDATE transfers_transferterms SET transfer_number = -1",
+        "UPDATE transfers_transferterms SET source_id = %(bob)s",
+        "UPDATE transfers_transfer SET has_terms = NULL WHERE id = %(requested)s",
+        "UPDATE transfers_transfer SET has_terms = true WHERE id = %(completed)s",
+    ),
+    (
+        "an open transfer is closed soon after it expired",
+        "UPDATE transfers_transfer SET expires_at = now() - interval '16 minutes' WHERE id = %(requested)s",
+        "UPDATE transfers_transfer SET expires_at = now() - interval '16 minutes' WHERE id = %(pending)s",
+    ),
+    (
         "as many tokens were issued as there are",
         "DELETE FROM transfers_issue",
         "UPDATE transfers_issue SET tokens = tokens + 1",
@@ -295,6 +312,17 @@ def test_a_transfer_does_not_take_from_another_wallet_what_it_reserved(
 
     assert (held_by(bob.wallet), held_by(sapling)) == before
     assert Transfer.objects.get(pk=books["pending"]).state == "pending"
+
+
+def test_the_audit_gives_the_sweep_a_quarter_of_an_hour(books: Any) -> None:
+    execute("SET LOCAL session_replication_role = replica")
+    execute(
+        "UPDATE transfers_transfer SET expires_at = now() - interval '14 minutes' WHERE id = %(pending)s"
+        " OR id = %(completed)s",
+        **books,
+    )
+    execute("UPDATE transfers_transfer SET expires_at = now() - interval '1 day' WHERE id = %(completed)s", **books)
+    assert_sound()
 
 
 def test_every_check_of_the_audit_is_planted() -> None:

@@ -31,15 +31,15 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
 ), written AS (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
-           token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event{terms_columns})
     SELECT %(id)s::uuid, nextval('wallets_event_number'), %(actor)s::uuid, source_id, destination_id,
            %(parameters)s::jsonb, state, %(size)s::integer,
            CASE state WHEN 'pending' THEN changed.count ELSE 0 END,
            CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
-           at, CASE state WHEN 'completed' THEN at END, ''
+           at, CASE state WHEN 'completed' THEN at END, ''{terms_values}
       FROM guard, (SELECT count(*) FROM changed) AS changed
  RETURNING *
-), {stored}history AS (
+), {terms_stored}{stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
            written.created_at
@@ -47,7 +47,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
      WHERE written.state = 'completed'
 )
 SELECT decision.state, decision.source_id, decision.destination_id, transfer.number,
-       CASE WHEN transfer.number IS NOT NULL THEN {json} END
+       CASE WHEN transfer.number IS NOT NULL THEN {json} END{has_terms}
   FROM decision LEFT JOIN written AS transfer ON true
  CROSS JOIN LATERAL (SELECT to_json(%(actor_name)s::text) AS name_json) AS originator
  CROSS JOIN LATERAL (SELECT to_json(decision.source_name) AS name_json) AS source

@@ -4,8 +4,9 @@
 WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(destinations)s::uuid[], %(sizes)s::integer[], %(states)s::text[])
-                  WITH ORDINALITY AS wanted (id, destination_id, size, state, line)
+    SELECT * FROM unnest(
+                  %(ids)s::uuid[], %(destinations)s::uuid[], %(sizes)s::integer[], %(states)s::text[]{references})
+                  WITH ORDINALITY AS wanted (id, destination_id, size, state{reference}, line)
 ), guard AS MATERIALIZED (
     SELECT clock_timestamp() AS at
       FROM (SELECT %(source)s::uuid AS source_id) AS decision
@@ -32,16 +33,16 @@ WITH source AS MATERIALIZED (
 ), written AS (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
-           token_count, reserved_count, moved_count, created_at, closed_at, closed_event)
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event{terms_columns})
     SELECT id, nextval('wallets_event_number'), %(actor)s::uuid, %(source)s::uuid, destination_id,
            jsonb_build_object('bundle', jsonb_build_object('bundleSize', size)), state, size,
            CASE state WHEN 'pending' THEN count ELSE 0 END, CASE state WHEN 'completed' THEN count ELSE 0 END,
-           at, CASE state WHEN 'completed' THEN at END, ''
+           at, CASE state WHEN 'completed' THEN at END, ''{terms_values}
       FROM (SELECT wanted.*, coalesce(counted.count, 0) AS count, guard.at
               FROM guard CROSS JOIN wanted LEFT JOIN counted ON counted.transfer_id = wanted.id
              ORDER BY wanted.line) AS row
  RETURNING id, number, source_id, destination_id, state, created_at
-), history AS (
+), {terms_stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
            written.created_at

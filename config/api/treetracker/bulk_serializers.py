@@ -13,6 +13,7 @@ from config.api.json_schemas import Named, Sometimes
 from config.api.openapi import Form
 from config.api.validation import Field, Flag, Number, Shape, Text, shortened
 from transfers import bulk, errors, tables
+from transfers.models import LONGEST_REFERENCE
 
 MAXIMUM_ROWS: Final = 10_000
 _URL: Final = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
@@ -22,9 +23,13 @@ _AMOUNT: Final = Number(minimum=0, from_text=True, required=False)
 FORM: Final = Shape({"sender_wallet": Text(), "token_transfer_amount_default": _AMOUNT})
 CREATION_FORM: Final = Shape({"sender_wallet": Text(required=False), "token_transfer_amount_default": _AMOUNT})
 
-_COLUMNS: Final[Mapping[str, Field]] = {"wallet_name": Text(), "token_transfer_amount_overwrite": _AMOUNT}
+_CREATED_AND_SENT: Final[Mapping[str, Field]] = {"wallet_name": Text(), "token_transfer_amount_overwrite": _AMOUNT}
+_COLUMNS: Final[Mapping[str, Field]] = {
+    **_CREATED_AND_SENT,
+    "reference": Text(maximum=LONGEST_REFERENCE, required=False),
+}
 _CREATION_COLUMNS: Final[Mapping[str, Field]] = {
-    **_COLUMNS,
+    **_CREATED_AND_SENT,
     "extra_wallet_data_about": Text(required=False),
     "extra_wallet_data_logo_url": Text(maximum=2048, required=False),
     "extra_wallet_data_cover_url": Text(maximum=2048, required=False),
@@ -203,5 +208,6 @@ def _row(index: int, line: int, header: Sequence[str], cells: Sequence[str], col
         about=values.get("extra_wallet_data_about", ""),
         logo_url=values.get("extra_wallet_data_logo_url", ""),
         cover_url=values.get("extra_wallet_data_cover_url", ""),
+        reference=values.get("reference", ""),
         problem=problem,
     )

@@ -93,8 +93,9 @@ class BatchViewSet(ApiViewSet):
         Sends tokens of `sender_wallet` to many wallets, from a CSV file. The API key needs the permission for batches.
 
         Each row is a bundle, which completes at once or waits for an answer as if it were sent alone; a row with the
-        amount 0 transfers nothing. All rows have their effect in one transaction. If one row is refused nothing is
-        done, and `rows` names each refused row by its line and column.
+        amount 0 transfers nothing. The column `reference` is optional; its cell becomes the reference of the transfer.
+        All rows have their effect in one transaction. If one row is refused nothing is done, and `rows` names each
+        refused row by its line and column.
         """
         _check_access(request)
         batch = bulk_serializers.read_transfers(form_of(request))

@@ -1,17 +1,22 @@
 """Request and response bodies of transfers and token histories; fields are in the order of the public service."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import orjson
+from django.http import QueryDict
 
 from config.api.errors import Invalid
-from config.api.json_schemas import Either, Example, Named, Nullable, OneOf, Sometimes
+from config.api.json_schemas import Either, Example, Keyed, Named, Nullable, OneOf, Sometimes
 from config.api.openapi import LATER_PAGE
 from config.api.page_schemas import page
 from config.api.pagination import Later, Sorting
 from config.api.treetracker.wallet_serializers import TOKEN
-from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text, Unset
+from config.api.validation import Field, Flag, Guid, ListOf, Moment, Number, Shape, Text, Unset, shortened
+from transfers.ledger import Terms
+from transfers.models import LONGEST_REFERENCE
 from transfers.queries import PendingSums, TransferRow
 from transfers.states import TransferState
 from transfers.token_lists import MovementRow
@@ -30,15 +35,62 @@ class NameOrId(Text):
 
 
 _TOKENS: Final = ListOf(Guid(), maximum=MAXIMUM_TOKENS, unique=True)
+# A filter by one key of the metadata.
+_KEYED: Final = re.compile(r"metadata\[(.+)\]", re.DOTALL)
+MAXIMUM_KEYS: Final = 20
+MAXIMUM_METADATA_BYTES: Final = 2048
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """
+    Strings by key: up to 20, of 2,048 bytes in all as JSON in UTF-8.
+
+    In a query each key is a parameter, so that `metadata` without one is none.
+    """
+
+    in_query: bool = False
+    required: bool = False
+    schema: ClassVar[Mapping[str, Any]] = {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "maxProperties": MAXIMUM_KEYS,
+    }
+
+    def read(self, path: str, value: Any) -> dict[str, str]:
+        if self.in_query:
+            raise Invalid(f'"{path}" must name a key: {path}[key]')
+        if not isinstance(value, Mapping):
+            raise Invalid(f'"{path}" must be of type object')
+        if len(value) > MAXIMUM_KEYS:
+            raise Invalid(f'"{path}" must have less than or equal to {MAXIMUM_KEYS} keys')
+        if "" in value:
+            raise Invalid(f'"{path}" must not have an empty key')
+        read = {
+            Text().read(path, key): Text(may_be_empty=True).read(f"{path}.{shortened(key)}", text)
+            for key, text in value.items()
+        }
+        if len(orjson.dumps(read)) > MAXIMUM_METADATA_BYTES:
+            raise Invalid(f'"{path}" must have less than or equal to {MAXIMUM_METADATA_BYTES} bytes')
+        return read
+
+
+_TERMS: Final[Mapping[str, Field]] = {
+    "reference": Text(maximum=LONGEST_REFERENCE, required=False),
+    "unique_reference": Flag(required=False),
+    "metadata": Metadata(),
+    "expires_at": Moment(required=False),
+}
 # Clients of the service's later version always send `"claim": false`.
 _PARTIES: Final[Mapping[str, Field]] = {"sender_wallet": Text(), "receiver_wallet": Text(), "claim": Unset()}
 BUNDLE: Final = Shape(
     {
         "bundle": Shape({"bundle_size": Number(minimum=1, maximum=MAXIMUM_TOKENS, from_text=True)}),
         **_PARTIES,
+        **_TERMS,
     }
 )
-LIST: Final = Shape({"tokens": _TOKENS, **_PARTIES})
+LIST: Final = Shape({"tokens": _TOKENS, **_PARTIES, **_TERMS})
 
 
 class PartyOfV2(Text):
@@ -74,6 +126,10 @@ TRANSFER_FILTERS: Final[Mapping[str, Field]] = {
     "wallet": Text(required=False),
     "before": Moment(required=False),
     "after": Moment(required=False),
+    "created_since": Moment(required=False),
+    "reference": Text(maximum=LONGEST_REFERENCE, required=False),
+    # Sent as `metadata[key]=value`: see `filters`.
+    "metadata": Metadata(in_query=True),
 }
 TRANSFER_FILTERS_V2: Final[Mapping[str, Field]] = {**TRANSFER_FILTERS, "wallet": NameOrId(required=False)}
 _SORTING: Final = Sorting(list(SORT_KEYS), orders=["desc", "asc"], is_default=False)
@@ -83,11 +139,20 @@ TRANSFERS_LATER: Final = Later(
     sorting=_SORTING,
     answer=["transfers", "query", "total"],
 )
+# A transfer with terms shows the actions without being asked.
+INCLUDING: Final[Mapping[str, Field]] = {"include": Text(choices=["available_actions"], required=False)}
 TRANSFER_PATH: Final = {"transfer_id": Guid()}
 
 _ONE_OF_THEM: Final = "0acf8c3d-3008-4b55-877b-241d984721d2"
 BUNDLE_EXAMPLE: Final = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice", "receiver_wallet": "carol"}
 LIST_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM], "sender_wallet": "alice", "receiver_wallet": "carol"}
+TERMED_EXAMPLE: Final = {
+    **BUNDLE_EXAMPLE,
+    "reference": "order 1007",
+    "unique_reference": True,
+    "metadata": {"shop": "north"},
+    "expires_at": "2040-01-01T00:00:00Z",
+}
 IMPLICIT_EXAMPLE: Final = {"implicit": True}
 EXPLICIT_EXAMPLE: Final = {"tokens": [_ONE_OF_THEM]}
 _TOKENS_WORDS: Final = f"The ids of up to {MAXIMUM_TOKENS:,} tokens, each once."
@@ -95,6 +160,18 @@ _PARTIES_WORDS: Final = {
     "sender_wallet": "The name or the id of the wallet that sends.",
     "receiver_wallet": "The name or the id of the wallet that receives.",
     "claim": "False, if it is sent: tokens are never claimed.",
+}
+_TERMS_WORDS: Final = {
+    "reference": f"A text of the caller, such as an order number, of up to {LONGEST_REFERENCE} characters.",
+    "unique_reference": (
+        "True to refuse the transfer with 409 if the reference belongs to another one that the caller asked for with"
+        " it."
+    ),
+    "metadata": (
+        f"Texts of the caller by key: up to {MAXIMUM_KEYS}, of {MAXIMUM_METADATA_BYTES:,} bytes in all as JSON in"
+        " UTF-8."
+    ),
+    "expires_at": "In the future: when the transfer fails if it is still open.",
 }
 BUNDLE_SIZE: Final = Named(
     "BundleSize",
@@ -106,13 +183,13 @@ NEW_BUNDLE: Final = Named(
     "NewBundleTransfer",
     "A transfer of a number of tokens. Which ones, is decided here.",
     BUNDLE,
-    words={"bundle": BUNDLE_SIZE, **_PARTIES_WORDS},
+    words={"bundle": BUNDLE_SIZE, **_PARTIES_WORDS, **_TERMS_WORDS},
 )
 NEW_LIST: Final = Named(
     "NewTokenTransfer",
     "A transfer of named tokens.",
     LIST,
-    words={"tokens": _TOKENS_WORDS, **_PARTIES_WORDS},
+    words={"tokens": _TOKENS_WORDS, **_PARTIES_WORDS, **_TERMS_WORDS},
 )
 FULFILLMENT: Final = Named(
     "ImplicitFulfillment",
@@ -157,6 +234,17 @@ TOKEN_PARAMETERS: Final = Named(
     {"tokens": [_ONE_OF_THEM]},
     words={"tokens": "The ids of the tokens."},
 )
+TRANSFER_ACTION: Final = Named(
+    "TransferAction",
+    "What can be done with an open transfer.",
+    OneOf("accept", "fulfill", "decline", "delete"),
+    words={
+        "accept": "Accept a pending transfer: `POST /transfers/{transfer_id}/accept`.",
+        "fulfill": "Fulfil a requested transfer: `POST /transfers/{transfer_id}/fulfill`.",
+        "decline": "Decline it, for the side that was asked: `POST /transfers/{transfer_id}/decline`.",
+        "delete": "Cancel it, for the side that asked: `DELETE /transfers/{transfer_id}`.",
+    },
+)
 TRANSFER: Final = Named(
     "Transfer",
     "A transfer of tokens from one wallet to another.",
@@ -172,7 +260,11 @@ TRANSFER: Final = Named(
         "originating_wallet": "alice",
         "source_wallet": "alice",
         "destination_wallet": "carol",
+        "reference": Sometimes("order 1007"),
+        "metadata": Sometimes(Keyed({"shop": "north"})),
+        "expires_at": Sometimes("2040-01-01T00:00:00.000Z"),
         "token_count": Sometimes(2),
+        "available_actions": Sometimes([TRANSFER_ACTION]),
     },
     words={
         "id": "The id of the transfer.",
@@ -186,10 +278,21 @@ TRANSFER: Final = Named(
         "originating_wallet": "The name of the wallet that began it.",
         "source_wallet": "The name of the wallet that sends.",
         "destination_wallet": "The name of the wallet that receives.",
+        "reference": "The reference that the request gave it. Absent without one.",
+        "metadata": "The metadata that the request gave it. Absent without any.",
+        "expires_at": (
+            "When it fails, or would have failed, if it is still open, in UTC with milliseconds. Absent if it never"
+            " expires, or completed at once."
+        ),
         "token_count": "The number of tokens. Below `/wallet/v2` alone.",
+        "available_actions": (
+            "What the caller may do with it now. In responses about one transfer alone: if it has a reference, metadata"
+            " or an expiry, or the request asks for it."
+        ),
     },
 )
-PENDING: Final = Example(TRANSFER, {"state": "pending", "closed_at": None})
+CLOSED: Final = Example(TRANSFER, {"available_actions": []})
+PENDING: Final = Example(TRANSFER, {"state": "pending", "closed_at": None, "available_actions": ["delete"]})
 TRANSFER_PAGE: Final = page("TransferPage", {"transfers": [TRANSFER]}, has_total=True, has_query=True)
 _PENDING_SUM: Final = Named(
     "PendingSum",
@@ -269,6 +372,37 @@ def read_transfer(body: Any, *, is_v2: bool = False) -> dict[str, Any]:
     return (listed if isinstance(body, dict) and "tokens" in body else bundle).read_body(body)
 
 
+def filters(query: QueryDict, *, is_v2: bool) -> dict[str, Field]:
+    """Return the parameters of a list of transfers, among them those of metadata that the query has."""
+    keyed: dict[str, Field] = {
+        name: Text(may_be_empty=True, required=False) for name in query if _KEYED.fullmatch(name)
+    }
+    return {**(TRANSFER_FILTERS_V2 if is_v2 else TRANSFER_FILTERS), **keyed}
+
+
+def metadata_in(values: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Return the metadata that a list of transfers is narrowed to.
+
+    :raises Invalid: there are too many
+    """
+    return Metadata().read("metadata", {found[1]: values[name] for name in values if (found := _KEYED.fullmatch(name))})
+
+
+def terms(values: Mapping[str, Any]) -> Terms | None:
+    """
+    Return the terms in a body that was read, or None if it has none.
+
+    :raises Invalid: the unique reference is missing
+    """
+    if _TERMS.keys().isdisjoint(values):
+        return None
+    is_unique = values.get("unique_reference", False)
+    if is_unique and "reference" not in values:
+        raise Invalid('"unique_reference" missing required peer "reference"')
+    return Terms(values.get("reference", ""), is_unique, values.get("metadata"), values.get("expires_at"))
+
+
 def read_fulfillment(body: Any) -> dict[str, Any]:
     """Read the body of a fulfilment: the result holds `implicit` or `tokens`, never both."""
     if isinstance(body, dict) and "tokens" in body:
@@ -279,17 +413,24 @@ def read_fulfillment(body: Any) -> dict[str, Any]:
     return values
 
 
-def transfer(row: TransferRow) -> orjson.Fragment:
-    """Return the body of a transfer."""
-    return orjson.Fragment(row.json)
+def transfer(row: TransferRow, *, actions: Sequence[str] | None = None) -> orjson.Fragment:
+    """Return the body of a transfer; `actions`, if not None, are those that the caller may take."""
+    if actions is None:
+        return orjson.Fragment(row.json)
+    return orjson.Fragment(row.json.removesuffix("}") + f',"available_actions":{orjson.dumps(actions).decode()}}}')
 
 
-def counted_transfer(row: TransferRow) -> dict[str, Any]:
-    """Return the body of a transfer with the field that v2 adds: how many tokens it is about."""
+def counted_transfer(row: TransferRow, *, actions: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the body of a transfer, as above, with the field that v2 adds: how many tokens it is about."""
     body: dict[str, Any] = orjson.loads(row.json)
     parameters = body["parameters"]
     count = len(parameters["tokens"]) if "tokens" in parameters else parameters["bundle"]["bundleSize"]
-    return {**body, "token_count": count}
+    return {**body, "token_count": count, **({} if actions is None else {"available_actions": actions})}
+
+
+def asks_for_actions(query: QueryDict) -> bool:
+    """Read the query of a request about one transfer: whether the caller asks what it may do."""
+    return bool(query) and "include" in Shape(INCLUDING).read_query(query)
 
 
 def pending_sums(sums: PendingSums) -> dict[str, Any]:

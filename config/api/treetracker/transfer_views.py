@@ -1,5 +1,6 @@
 """The endpoints `/transfers` and `/tokens/{id}/transactions`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from transfers import errors, operations, queries, token_lists, transfer_lists
+from transfers.states import OPEN
 from wallets import errors as wallet_errors
 
 _STATUSES = {"completed": 201, "pending": 202, "requested": 202}
@@ -25,7 +27,7 @@ _NO_TOKEN = wallet_errors.TokenNotFound(f"can not found token by id:{_NOBODY}")
 _INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
 _NOT_FREE = [errors.InsufficientTokens(), errors.TokenReserved(_NOBODY)]
 # Shared by the actions on one transfer.
-_describe = partial(describe, answers=transfer_serializers.TRANSFER, tag="transfers")
+_describe = partial(describe, answers=transfer_serializers.CLOSED, tag="transfers")
 
 
 def _end_of_day(moment: datetime | None) -> datetime | None:
@@ -35,14 +37,21 @@ def _end_of_day(moment: datetime | None) -> datetime | None:
     return datetime.combine(moment.date() + timedelta(days=1), time(tzinfo=UTC))
 
 
-def _created(request: Request, row: queries.TransferRow) -> Response:
-    return Response(_shown(request, row), status=_STATUSES[row.state])
+def _created(request: Request, row: queries.TransferRow, *, asks: bool) -> Response:
+    # By the state alone, so that a repeated request gets the same bytes.
+    actions = queries.ACTIONS_OF_CREATOR if row.state in OPEN else ()
+    return Response(_shown(request, row, actions if asks or row.has_terms else None), status=_STATUSES[row.state])
 
 
-def _shown(request: Request, row: queries.TransferRow) -> Any:
-    if v2.is_v2(request):
-        return transfer_serializers.counted_transfer(row)
-    return transfer_serializers.transfer(row)
+def _shown(request: Request, row: queries.TransferRow, actions: Sequence[str] | None) -> Any:
+    """Return the body of a transfer in the edition of the path; `actions` as `transfer_serializers.transfer`."""
+    write = transfer_serializers.counted_transfer if v2.is_v2(request) else transfer_serializers.transfer
+    return write(row, actions=actions)
+
+
+def _closed(row: queries.TransferRow, *, asks: bool) -> Response:
+    """Return the body of a transfer that the caller has just closed. v2 adds no field to it."""
+    return Response(transfer_serializers.transfer(row, actions=() if asks or row.has_terms else None))
 
 
 class TransferViewSet(ApiViewSet):
@@ -67,15 +76,17 @@ class TransferViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """
         Lists the transfers in which the caller's wallet, or one that it manages, is a party; the oldest first. With
-        `wallet`, those of them that this wallet sends, receives or asked for.
+        `wallet`, those of them that this wallet sends, receives or asked for. With `reference`, those that have exactly
+        it; with `metadata[key]=value`, those whose metadata has this value, or all of several.
         """
         is_v2 = v2.is_v2(request)
         page = pagination.read(
             request,
-            transfer_serializers.TRANSFER_FILTERS_V2 if is_v2 else transfer_serializers.TRANSFER_FILTERS,
+            transfer_serializers.filters(request.query_params, is_v2=is_v2),
             scope="transfers",
             later=transfer_serializers.TRANSFERS_LATER,
         )
+        starts = [page.values[name] for name in ("after", "created_since") if name in page.values]
         order = page.order or pagination.Order(None, is_descending=is_v2)
         rows = transfer_lists.transfers_visible_to(
             actor_id=caller(request).pk,
@@ -83,7 +94,9 @@ class TransferViewSet(ApiViewSet):
                 wallet=page.values.get("wallet"),
                 state=page.values.get("state"),
                 until=_end_of_day(page.values.get("before")),
-                since=page.values.get("after"),
+                since=max(starts, default=None),
+                reference=page.values.get("reference"),
+                metadata=transfer_serializers.metadata_in(page.values),
                 sort_by=order.by,
                 is_descending=order.is_descending,
                 waiting_first=is_v2,
@@ -99,13 +112,15 @@ class TransferViewSet(ApiViewSet):
     @describe(
         "transfers.create",
         "Transfer tokens",
-        answers={201: transfer_serializers.TRANSFER, 202: transfer_serializers.PENDING},
+        answers={201: transfer_serializers.CLOSED, 202: transfer_serializers.PENDING},
         takes=Takes(
             body=[transfer_serializers.NEW_BUNDLE, transfer_serializers.NEW_LIST],
             examples={
                 "Any two tokens": transfer_serializers.BUNDLE_EXAMPLE,
                 "These tokens": transfer_serializers.LIST_EXAMPLE,
+                "With terms": transfer_serializers.TERMED_EXAMPLE,
             },
+            query=transfer_serializers.INCLUDING,
         ),
         refusals=[
             _NO_WALLET,
@@ -114,6 +129,8 @@ class TransferViewSet(ApiViewSet):
             errors.SameWallet(),
             errors.NeitherWalletControlled(),
             errors.TokenElsewhere(_NOBODY),
+            errors.ReferenceTaken("order 1007"),
+            errors.ExpiryPassed(),
             *_NOT_FREE,
             Invalid('"bundle" is required'),
             Invalid('"tokens[1]" contains a duplicate value'),
@@ -132,33 +149,44 @@ class TransferViewSet(ApiViewSet):
         * 202, `requested`: the caller controls the receiver. No token is reserved; the sender fulfils or declines.
 
         All tokens move, or none. Too few free tokens, and tokens that are elsewhere or reserved, are 403.
+
+        Who sees the transfer sees its `reference` and `metadata`. With `unique_reference`, the reference can belong to
+        one transfer only of those that the caller asked for with it, whatever became of the first: 409. From
+        `expires_at` on a transfer that is still open cannot complete: it fails, and its tokens are free. A response
+        about one transfer with any of these, or to a request with `include=available_actions`, says what the caller may
+        do with it.
         """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
         values = transfer_serializers.read_transfer(request.data, is_v2=v2.is_v2(request))
         wish = {
             "actor": caller(request),
             "sender": values["sender_wallet"],
             "receiver": values["receiver_wallet"],
             "claim": idempotency.claim(request),
+            "terms": transfer_serializers.terms(values),
         }
         if "tokens" in values:
             row = operations.send_tokens(token_ids=values["tokens"], **wish)
         else:
             row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
-        return _created(request, row)
+        return _created(request, row, asks=asks)
 
     def rebuild_answer(self, result_id: UUID) -> Response:
-        return _created(self.request, queries.transfer_as_created(transfer_id=result_id))
+        asks = transfer_serializers.asks_for_actions(self.request.query_params)
+        return _created(self.request, queries.transfer_as_created(transfer_id=result_id), asks=asks)
 
     @_describe(
         "transfers.get",
         "Show a transfer",
-        takes=Takes(path=transfer_serializers.TRANSFER_PATH),
+        takes=Takes(path=transfer_serializers.TRANSFER_PATH, query=transfer_serializers.INCLUDING),
         refusals=[errors.TransferNotVisible()],
     )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
         """Returns a transfer in any state. The caller controls its sender, its receiver or its originator."""
-        row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
-        return Response(_shown(request, row))
+        asks, actor_id = transfer_serializers.asks_for_actions(request.query_params), caller(request).pk
+        row = queries.transfer_visible_to(actor_id=actor_id, transfer_id=path_id("transfer_id", transfer_id))
+        shows = asks or row.has_terms
+        return Response(_shown(request, row, queries.available_actions(actor_id=actor_id, row=row) if shows else None))
 
     @describe(
         "transfers.tokens",
@@ -191,7 +219,12 @@ class TransferViewSet(ApiViewSet):
     @_describe(
         "transfers.accept",
         "Accept a pending transfer",
-        takes=Takes(body=NOTHING, examples={"Request": {}}, path=transfer_serializers.TRANSFER_PATH),
+        takes=Takes(
+            body=NOTHING,
+            examples={"Request": {}},
+            query=transfer_serializers.INCLUDING,
+            path=transfer_serializers.TRANSFER_PATH,
+        ),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("accept"),
@@ -203,9 +236,10 @@ class TransferViewSet(ApiViewSet):
         Moves the tokens that a `pending` transfer reserves to its receiver, and completes it. The caller controls the
         receiver. In any other state it is refused with 403.
         """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
-        return Response(transfer_serializers.transfer(operations.accept(actor=caller(request), transfer_id=parsed)))
+        return _closed(operations.accept(actor=caller(request), transfer_id=parsed), asks=asks)
 
     @_describe(
         "transfers.fulfill",
@@ -216,6 +250,7 @@ class TransferViewSet(ApiViewSet):
                 "Whichever tokens": transfer_serializers.IMPLICIT_EXAMPLE,
                 "These tokens": transfer_serializers.EXPLICIT_EXAMPLE,
             },
+            query=transfer_serializers.INCLUDING,
             path=transfer_serializers.TRANSFER_PATH,
         ),
         refusals=[
@@ -237,15 +272,21 @@ class TransferViewSet(ApiViewSet):
         sender. It names the tokens, as many as the transfer asks for, or leaves the choice to the service with
         `implicit`. A transfer that names its tokens takes `implicit` alone. In any other state it is refused with 403.
         """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
         values = transfer_serializers.read_fulfillment(request.data)
         row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
-        return Response(transfer_serializers.transfer(row))
+        return _closed(row, asks=asks)
 
     @_describe(
         "transfers.decline",
         "Decline a transfer",
-        takes=Takes(body=NOTHING, examples={"Request": {}}, path=transfer_serializers.TRANSFER_PATH),
+        takes=Takes(
+            body=NOTHING,
+            examples={"Request": {}},
+            query=transfer_serializers.INCLUDING,
+            path=transfer_serializers.TRANSFER_PATH,
+        ),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("decline"),
@@ -258,14 +299,15 @@ class TransferViewSet(ApiViewSet):
         `requested` one. The caller controls that side. Reserved tokens are free again. In any other state it is refused
         with 403.
         """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
-        return Response(transfer_serializers.transfer(operations.decline(actor=caller(request), transfer_id=parsed)))
+        return _closed(operations.decline(actor=caller(request), transfer_id=parsed), asks=asks)
 
     @_describe(
         "transfers.cancel",
         "Cancel a transfer",
-        takes=Takes(is_idempotent=True, path=transfer_serializers.TRANSFER_PATH),
+        takes=Takes(is_idempotent=True, query=transfer_serializers.INCLUDING, path=transfer_serializers.TRANSFER_PATH),
         refusals=[
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("cancel"),
@@ -277,8 +319,9 @@ class TransferViewSet(ApiViewSet):
         Cancels an open transfer for the side that asked: the sender of a `pending` one, the receiver of a `requested`
         one. The caller controls that side. Reserved tokens are free again. In any other state it is refused with 403.
         """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
-        return Response(transfer_serializers.transfer(operations.delete(actor=caller(request), transfer_id=parsed)))
+        return _closed(operations.delete(actor=caller(request), transfer_id=parsed), asks=asks)
 
 
 class HistoryViewSet(ApiViewSet):

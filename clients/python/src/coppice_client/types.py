@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
 TransferState: TypeAlias = Literal["requested", "pending", "completed", "cancelled", "failed"]
+TransferAction: TypeAlias = Literal["accept", "fulfill", "decline", "delete"]
 TrustRequestType: TypeAlias = Literal["send", "receive", "manage", "yield"]
 TrustState: TypeAlias = Literal["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"]
 TaskStatus: TypeAlias = Literal["running", "completed", "error"]
@@ -102,6 +103,11 @@ class Transfer(TypedDict):
     originating_wallet: str
     source_wallet: str
     destination_wallet: str
+    reference: NotRequired[str]
+    metadata: NotRequired[dict[str, str]]
+    expires_at: NotRequired[str]
+    # In answers about one transfer alone.
+    available_actions: NotRequired[list[TransferAction]]
 
 
 def token_count(transfer: Transfer) -> int:

@@ -1,0 +1,19 @@
+-- Closes the open ones of these transfers without moving a token, and frees the tokens that they reserved. A transfer
+-- that another transaction has locked is being decided, and left out.
+WITH due AS MATERIALIZED (
+    SELECT id FROM transfers_transfer
+     WHERE id = ANY (%(ids)s::uuid[]) AND state IN ('requested', 'pending')
+     ORDER BY number FOR NO KEY UPDATE SKIP LOCKED
+), held AS MATERIALIZED (
+    SELECT token.id FROM wallets_token AS token
+     WHERE token.transfer_pending_id = ANY (ARRAY(SELECT id FROM due))
+     ORDER BY token.lot, token.id FOR NO KEY UPDATE
+), released AS (
+    UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
+      FROM held WHERE token.id = held.id
+)
+UPDATE transfers_transfer AS transfer
+   SET state = 'failed', reserved_count = 0, closed_at = clock_timestamp(), closed_from = transfer.state,
+       closed_event = 'expire'
+  FROM due WHERE transfer.id = due.id
+RETURNING transfer.id
