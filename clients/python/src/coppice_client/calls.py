@@ -5,7 +5,7 @@ Every call, as a function that describes it.
 `idempotency_key` takes the key of an earlier attempt whose outcome is unknown; without it a call makes a new one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx2
 
 from coppice_client.errors import CoppiceError
-from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting, from_json
+from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting, from_json, time_text
 from coppice_client.exchange import idempotency_key as checked_key
 from coppice_client.types import (
     CoinWallet,
@@ -135,10 +135,29 @@ def token_history(token_id: str, *, page_size: int = 100) -> Listing[Movement]:
 
 
 def transfers(
-    *, state: TransferState | None = None, wallet: str | None = None, page_size: int = 100
+    *,
+    state: TransferState | None = None,
+    wallet: str | None = None,
+    reference: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    created_since: datetime | None = None,
+    page_size: int = 100,
 ) -> Listing[Transfer]:
-    """Transfers of the caller and of the wallets that it manages, the oldest first."""
-    return Listing("/transfers", "transfers", limit=page_size, state=state, wallet=wallet)
+    """
+    Transfers of the caller and of the wallets that it manages, the oldest first.
+
+    `reference` and `metadata` select those that have exactly this reference, and all of these values.
+    """
+    return Listing(
+        "/transfers",
+        "transfers",
+        limit=page_size,
+        state=state,
+        wallet=wallet,
+        reference=reference,
+        created_since=created_since,
+        **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
+    )
 
 
 def transfer(transfer_id: str) -> Call[Transfer]:
@@ -151,16 +170,34 @@ def transfer_tokens(transfer_id: str, *, page_size: int = 100) -> Listing[Token]
 
 
 def send(
-    tokens: int | Sequence[str], *, sender: str, receiver: str, idempotency_key: str | None = None
+    tokens: int | Sequence[str],
+    *,
+    sender: str,
+    receiver: str,
+    reference: str | None = None,
+    unique_reference: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
+    expires_at: datetime | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Transfer]:
     """
     Send a number of tokens, or the tokens with these ids.
 
     `completed`: they are there. `pending`: the receiver has to accept. `requested`: the caller controls the receiver
     alone, and the sender has to fulfill.
+
+    All who see the transfer see its `reference` (up to 255 characters) and `metadata` (up to 20 texts by key). With
+    `unique_reference` it is refused if the reference belongs to another transfer that the caller asked for with it. At
+    `expires_at` it fails if it is still open.
     """
     what = {"bundle": {"bundle_size": tokens}} if isinstance(tokens, int) else {"tokens": list(tokens)}
-    body = {**what, "sender_wallet": sender, "receiver_wallet": receiver}
+    terms = _given(
+        reference=reference,
+        unique_reference=unique_reference,
+        metadata=None if metadata is None else dict(metadata),
+        expires_at=None if expires_at is None else time_text(expires_at),
+    )
+    body = {**what, "sender_wallet": sender, "receiver_wallet": receiver, **terms}
     return _write("POST", "/transfers", key=idempotency_key, body=body)
 
 

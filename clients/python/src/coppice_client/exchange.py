@@ -291,11 +291,18 @@ def as_query(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("A time needs a time zone")
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return str(value)
+    return time_text(value) if isinstance(value, datetime) else str(value)
+
+
+def time_text(moment: datetime) -> str:
+    """
+    Return a time in ISO 8601.
+
+    :raises ValueError: it has no time zone
+    """
+    if moment.tzinfo is None:
+        raise ValueError("A time needs a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Following:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,36 +13,13 @@ import httpx2
 from coppice_client import errors
 from coppice_client.cli.output import moment, note, plain
 from coppice_client.cli.session import F, Session, json_option, pass_session
+from coppice_client.cli.times import Time
 from coppice_client.client import Client
 from coppice_client.types import Event
 from coppice_client.webhooks import message_of, new_secret, signed_headers
 
-_UNITS: Final[Mapping[str, timedelta]] = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 # Seconds in which a receiver has to answer: it may stand at a breakpoint.
 _PATIENCE: Final = 60.0
-
-
-class Since(click.ParamType[datetime]):
-    """A time in ISO 8601 (UTC unless it says otherwise), or how long ago: 30m, 24h, 7d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        ago = re.fullmatch(r"([0-9]{1,6})([smhd])", value)
-        try:
-            if ago is not None:
-                return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
-            at = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither a time such as 2026-11-30T08:00 nor a period such as 24h", param, ctx)
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _filters(command: F) -> F:
@@ -74,7 +50,7 @@ _INTERVAL: Final = click.option(
 
 @click.command()
 @_filters
-@click.option("--since", type=Since(), metavar="TIME", help="From this time on, or a period such as 7d. [default: 24h]")
+@click.option("--since", type=Time(), metavar="TIME", help="From this time on, or a period such as 7d. [default: 24h]")
 @click.option("--follow", is_flag=True, help="Wait for more, without end. Without --since: from now on.")
 @_INTERVAL
 @json_option
@@ -123,7 +99,7 @@ def webhooks() -> None:
 @webhooks.command()
 @click.argument("url")
 @_filters
-@click.option("--since", type=Since(), metavar="TIME", help="Events from this time on first. [default: from now on]")
+@click.option("--since", type=Time(), metavar="TIME", help="Events from this time on first. [default: from now on]")
 @_INTERVAL
 @json_option
 @pass_session

@@ -8,6 +8,7 @@ import click
 
 from coppice_client.cli.output import Column, moment, note, print_fields, print_json, print_rows
 from coppice_client.cli.session import F, Session, json_option, key_option, pass_session
+from coppice_client.cli.times import Time
 from coppice_client.client import Client
 from coppice_client.types import (
     TRUST_REQUEST_TYPES,
@@ -104,8 +105,46 @@ def _show_transfer(session: Session, transfer: Transfer) -> None:
             "from": transfer["source_wallet"],
             "to": transfer["destination_wallet"],
             "closed": moment(transfer["closed_at"]),
+            "reference": transfer.get("reference"),
+            "metadata": "; ".join(f"{key}={value}" for key, value in transfer.get("metadata", {}).items()),
+            "expires": moment(transfer.get("expires_at")),
         }
     )
+
+
+def _as_metadata(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str] | None:
+    metadata = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE")
+        metadata[key] = value
+    return metadata or None
+
+
+def metadata_option(words: str) -> Callable[[F], F]:
+    return click.option("--metadata", multiple=True, metavar="KEY=VALUE", callback=_as_metadata, help=words)
+
+
+def terms_options(command: F) -> F:
+    """Add the options that a new transfer may have, by the names of their parameters of `Client.send`."""
+    for option in (
+        click.option(
+            "--expires-at",
+            type=Time(is_ahead=True),
+            help="When it fails if it is still open: 2026-11-30T08:00, 24h, 7d.",
+        ),
+        metadata_option("A text for those who see the transfer; may be given several times."),
+        click.option(
+            "--unique-reference",
+            is_flag=True,
+            default=None,
+            help="Refuse it if you asked for another one with the same reference and this option.",
+        ),
+        click.option("--reference", metavar="TEXT", help="Such as an order number."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -113,16 +152,19 @@ def _show_transfer(session: Session, transfer: Transfer) -> None:
 @click.option("--to", "receiver", required=True, metavar="WALLET", help="Who gets the tokens.")
 @click.option("--from", "sender", metavar="WALLET", help="A wallet that you manage. [default: your own]")
 @click.option("--token", "tokens", multiple=True, metavar="ID", help="This token; may be given several times.")
+@terms_options
 @key_option
 @json_option
 @pass_session
 def send(
     session: Session,
+    /,
     count: int | None,
     receiver: str,
     sender: str | None,
     tokens: tuple[str, ...],
     idempotency_key: str | None,
+    **terms: Any,
 ) -> None:
     """
     Send COUNT tokens, or the tokens named with --token.
@@ -134,7 +176,7 @@ def send(
     what = list(tokens) if count is None else count
     with session.client() as client:
         key = session.changes(idempotency_key)
-        sent = client.send(what, sender=sender or session.wallet(), receiver=receiver, idempotency_key=key)
+        sent = client.send(what, sender=sender or session.wallet(), receiver=receiver, idempotency_key=key, **terms)
     _show_transfer(session, sent)
 
 
@@ -142,26 +184,34 @@ def send(
 @click.argument("count", type=click.IntRange(min=1))
 @click.option("--from", "sender", required=True, metavar="WALLET", help="Who is asked for the tokens.")
 @click.option("--to", "receiver", metavar="WALLET", help="A wallet that you manage. [default: your own]")
+@terms_options
 @key_option
 @json_option
 @pass_session
-def request(session: Session, count: int, sender: str, receiver: str | None, idempotency_key: str | None) -> None:
+def request(
+    session: Session, /, count: int, sender: str, receiver: str | None, idempotency_key: str | None, **terms: Any
+) -> None:
     """Ask another wallet for COUNT tokens."""
     with session.client() as client:
         key = session.changes(idempotency_key)
-        asked = client.send(count, sender=sender, receiver=receiver or session.wallet(), idempotency_key=key)
+        asked = client.send(count, sender=sender, receiver=receiver or session.wallet(), idempotency_key=key, **terms)
     _show_transfer(session, asked)
 
 
 @click.command()
 @click.option("--state", type=click.Choice(get_args(TransferState)), help="Those in this state.")
+@click.option("--reference", metavar="TEXT", help="Those with exactly this reference.")
+@metadata_option("Those whose metadata has this value; may be given several times.")
 @limit_option
 @json_option
 @pass_session
-def transfers(session: Session, state: TransferState | None, limit: int) -> None:
+def transfers(
+    session: Session, state: TransferState | None, reference: str | None, metadata: dict[str, str] | None, limit: int
+) -> None:
     """List transfers of your wallets, the oldest first."""
     with session.client() as client:
-        rows = first(client.transfers(state=state, page_size=min(limit + 1, 2000)), limit)
+        found = client.transfers(state=state, reference=reference, metadata=metadata, page_size=min(limit + 1, 2000))
+        rows = first(found, limit)
     show(session, rows, _TRANSFERS, none="There are no such transfers.")
 
 
