@@ -4,6 +4,7 @@ import json
 import stat
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,36 @@ def test_tokens_are_sent_asked_for_accepted_declined_and_cancelled(both: Command
 
 
 @pytest.mark.django_db
+def test_the_terms_of_a_transfer(both: Command, network: Network) -> None:
+    terms = ["--reference", "order 7", "--unique-reference", "--metadata", "shop=north", "--metadata", "till=a=1"]
+    sent = both.json("send", "1", "--to", "bob", *terms, "--expires-at", "2040-01-01T08:00")
+    assert {name: sent[name] for name in ("reference", "metadata", "expires_at", "available_actions")} == {
+        "reference": "order 7",
+        "metadata": {"shop": "north", "till": "a=1"},
+        "expires_at": "2040-01-01T08:00:00.000Z",
+        "available_actions": ["delete"],
+    }
+    other = both("send", "1", "--to", "bob", "--reference", "order 7", "--expires-at", "7d").stdout
+    shown = dict(line.split("\t") for line in other.splitlines())
+    assert shown["reference"] == "order 7"
+    assert moment(7) - timedelta(minutes=10) < datetime.fromisoformat(shown["expires"]) <= moment(7)
+
+    refused = both("send", "1", "--to", "bob", *terms)
+    assert (refused.exit_code, refused.stderr) == (
+        1, "Error: The reference order 7 belongs to another transfer (409 transfer_reference_taken)\n",
+    )  # fmt: skip
+    assert [row["id"] for row in both.json("transfers", "--reference", "order 7")] == [sent["id"], shown["transfer"]]
+    assert [row["id"] for row in both.json("transfers", "--metadata", "till=a=1", "--metadata", "shop=north")] == [
+        sent["id"]
+    ]
+    assert both.json("transfers", "--metadata", "shop=south") == []
+
+
+def moment(days: int) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+@pytest.mark.django_db
 def test_trust_relationships(both: Command) -> None:
     asked = both.json("trust", "request", "send", "bob")
     assert [(row["answer"], row["what"]) for row in both.json("inbox", profile="bob")] == [("trust accept", "send")]
@@ -424,6 +455,9 @@ def test_the_exit_status_says_what_kind_of_failure(
         ["send", "--to", "bob"],
         ["send", "2", "--token", "x", "--to", "bob"],
         ["send", "0", "--to", "bob"],
+        ["send", "1", "--to", "bob", "--metadata", "north"],
+        ["send", "1", "--to", "bob", "--metadata", "=north"],
+        ["send", "1", "--to", "bob", "--expires-at", "soon"],
         ["send", "1", "--to", "bob", "--idempotency-key", "two words"],
         ["coins", "export", "--out", "new"],
         ["coins", "export", "1", "--all", "--out", "new"],
