@@ -306,7 +306,8 @@ def test_tokens_are_sent_asked_for_accepted_declined_and_cancelled(both: Command
     ]
 
 
-@pytest.mark.django_db
+# A refused statement ends its transaction.
+@pytest.mark.django_db(transaction=True)
 def test_the_terms_of_a_transfer(both: Command, network: Network) -> None:
     terms = ["--reference", "order 7", "--unique-reference", "--metadata", "shop=north", "--metadata", "till=a=1"]
     sent = both.json("send", "1", "--to", "bob", *terms, "--expires-at", "2040-01-01T08:00")
