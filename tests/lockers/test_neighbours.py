@@ -31,7 +31,7 @@ from lockers import (
 )
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.errors import TaskSuperseded
-from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, Upload
+from lockers.models import Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, Upload
 from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
 from lockers.operations import find as find_coins
@@ -979,3 +979,29 @@ def test_a_worker_that_was_superseded_ends_in_silence(
     monkeypatch.setattr(runner, "run", fail)
     tasks.run(str(task.pk))
     assert not ReceiptLine.objects.exists()
+
+
+def test_of_lockers_and_files_of_one_moment_each_is_on_one_page(alice: Wallet) -> None:
+    for _ in range(3):
+        a_coin(alice, CoinState.LOCKED)
+        a_coin(alice, CoinState.EXPORTED)
+    Locker.objects.update(created_at="2026-01-01T00:00Z")
+    Export.objects.update(created_at="2026-01-01T00:00Z")
+
+    lockers: list[Locker] = []
+    exports: list[Export] = []
+    for _ in range(4):
+        after = (lockers[-1].created_at, lockers[-1].pk) if lockers else None
+        lockers += [each.locker for each in queries.lockers_page(actor=alice, limit=1, after=after)]
+        after = (exports[-1].created_at, exports[-1].pk) if exports else None
+        exports += [each.export for each in queries.exports_page(actor=alice, limit=1, after=after)]
+
+    assert sorted(each.pk for each in lockers) == sorted(Locker.objects.values_list("pk", flat=True))
+    assert sorted(each.pk for each in exports) == sorted(Export.objects.values_list("pk", flat=True))
+
+
+def test_a_coin_has_not_come_back_from_a_file_with_one_of_another_denomination(alice: Wallet) -> None:
+    exported, own = a_coin(alice, CoinState.EXPORTED), a_coin(alice, CoinState.BANK)
+    Coin.objects.filter(serial_number=own.serial_number).update(denomination=1, serial_number=exported.serial_number)
+
+    assert [row.state for row in queries.coins_in_file(export=Export.objects.get())] == [CoinState.EXPORTED]

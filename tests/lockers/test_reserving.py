@@ -192,6 +192,16 @@ def test_a_find_asks_about_the_coins_of_each_locker_and_origin_apart(alice: Wall
     assert list(Coin.objects.filter(pk__in=[row.pk for row in others]).order_by("id").values()) == before
 
 
+def test_a_batch_of_a_find_has_as_many_coins_as_a_request(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "BATCH_COINS", 2)
+    for _ in range(5):
+        in_doubt(alice)
+
+    task = find.start(actor=alice, name="alice").task
+
+    assert sorted(Coin.objects.filter(task=task).values_list("batch", flat=True)) == [0, 0, 1, 1, 2]
+
+
 def test_a_find_of_a_coin_that_may_be_broken_takes_its_ten_and_no_other_change(alice: Wallet) -> None:
     broken, *ten = stock(alice, 1, *[0] * 3)
     other, *its_own = stock(alice, 1, 0, 0)
