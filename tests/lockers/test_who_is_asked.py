@@ -11,7 +11,7 @@ import pytest
 from django.db.models import F
 
 from lockers import coin_breaks, transport, vault
-from lockers.models import Coin, LockerTask, ServerHealth
+from lockers.models import Attempt, Coin, LockerTask, ServerHealth
 from lockers.operations import break_coin as break_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
@@ -22,7 +22,7 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark
 from lockers.transport import Answer, Results
-from lockers.worker import break_coin, find, fix, peek, put, repair, task_store
+from lockers.worker import break_coin, find, fix, peek, put, repair, request_encryption, task_store
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
@@ -247,6 +247,28 @@ def test_a_coin_is_taken_back_where_the_server_lists_it_and_powned_where_the_loc
         (Command.DETECT, [0, 2, 3, 4, *servers_from(6, 24)]),
     ]
     assert marks_of(run) == [at("x1 g1 r3 p1 f18 r1"), at("p12 n1 f12"), at("-20 d5")]
+
+
+def test_marks_of_a_batch_are_in_its_rows_before_another_request_leaves(
+    alice: Wallet, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded for all coins of a batch says nothing of numbers that a later request finds."""
+    run, coins = putting(alice, "-25", "-25")
+    servers.says[Command.PUT] = [from_each(range(12), Status.ALL_PASS)]
+    run.send_batch(Request(Command.PUT, 0, coins), known_good=True)
+    assert set(Coin.objects.values_list("outcome", flat=True)) == {"-" * 25}
+    seen: list[set[str]] = []
+    encrypted_for = request_encryption.encrypted_for
+
+    def about_to_leave(*arguments: Any, **keywords: Any) -> Any:
+        seen.append(set(Coin.objects.values_list("outcome", flat=True)))
+        return encrypted_for(*arguments, **keywords)
+
+    monkeypatch.setattr(request_encryption, "encrypted_for", about_to_leave)
+    run.broadcast(Request(Command.DETECT, 0, coins, Mark.SENT))
+
+    assert seen[0] == {at("p12 n13")}
+    assert set(Attempt.objects.values_list("covering", flat=True)) == {""}
 
 
 # Fix.
