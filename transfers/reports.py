@@ -216,7 +216,7 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         TransferEvent.FULFILL: "fulfilled",
         TransferEvent.DECLINE: "declined",
         TransferEvent.DELETE: "withdrawn",
-        TransferEvent.EXPIRE: "given up by the system",
+        TransferEvent.EXPIRE: "expired",
     }
     if was_closed_before_import(transfer):
         words = f"{transfer.state} before it was imported"

@@ -73,7 +73,7 @@ def terms_facts(transfer: Transfer) -> Iterator[Fact]:
     if terms is not None and terms.metadata:
         yield Fact("metadata", "; ".join(f"{key}: {value}" for key, value in terms.metadata.items()))
     if transfer.expires_at is not None:
-        yield Fact("expires", formats.moment(transfer.expires_at))
+        yield Fact("expires", formats.full(transfer.expires_at), note=formats.ago(transfer.expires_at))
 
 
 @admin.register(Transfer)
