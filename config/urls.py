@@ -9,7 +9,7 @@ from django.urls.resolvers import RoutePattern
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from config.api.error_page import error_page
-from config.api.openapi import SchemaView
+from config.api.openapi_document import SchemaView
 from config.api.treetracker import v2
 from config.ops import health, metrics
 from config.web import docs_pages, front, media

@@ -24,6 +24,7 @@ from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
 
 from config.api import error_codes as codes
+from config.api.domain_error_codes import BY_CLASS
 from config.api.error_codes import ErrorCode
 from config.api.treetracker import v2
 from config.web.pages import is_page
@@ -78,7 +79,7 @@ def code_of(error: DomainError) -> ErrorCode | None:
         [error] = error.problems.values()
     if isinstance(error, ServersDisagreed) and error.is_refusal:
         return codes.LOCKER_CODE_REFUSED
-    return next((codes.BY_CLASS[kind] for kind in type(error).__mro__ if kind in codes.BY_CLASS), None)
+    return next((BY_CLASS[kind] for kind in type(error).__mro__ if kind in BY_CLASS), None)
 
 
 def status_of(error: DomainError) -> int | None:
@@ -109,7 +110,7 @@ def later_statuses(code: ErrorCode) -> list[int]:
         return []
     usual = _LATER.get(code, code.status)
     found: list[int] = []
-    for kind, of_kind in codes.BY_CLASS.items():
+    for kind, of_kind in BY_CLASS.items():
         if of_kind is code:
             usual = v2.status_of(kind) or usual
             found += v2.statuses_of_actions(kind)
@@ -172,7 +173,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
             if v2.is_v2(request):
                 action = _action(context)
                 status, message = v2.refusal(action, error, status=status, message=message)
-                code = codes.BY_CLASS[kind] if (kind := v2.told_as(action, error)) else code
+                code = BY_CLASS[kind] if (kind := v2.told_as(action, error)) else code
             extra = getattr(error, "extra", {})
             headers = getattr(error, "headers", {})
         case Invalid() if v2.is_v2(request):

@@ -17,22 +17,14 @@ with names (`config.api.json_schemas.Named`). Errors that many requests may get 
 service) are added to all of them.
 """
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
 from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any, Final, TypeVar
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularAPIView
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import errors
@@ -132,7 +124,7 @@ _ALWAYS: Final = [
 
 
 # Names of error responses by message. Domain errors are added under the names of their classes.
-_CALLED: Final[dict[str, str]] = {
+CALLED: Final[dict[str, str]] = {
     "Malformed request": "MalformedRequest",
     _UNREADABLE[0].message: "MalformedJson",
     _UNREADABLE[1].message: "TooLarge",
@@ -145,8 +137,6 @@ _CALLED: Final[dict[str, str]] = {
     "Unknown error": "UnexpectedError",
     "Service busy, try again": "ServiceBusy",
 }
-# Possible wherever another error of the same status is, so they are not part of a response's name.
-_UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
 
 
 class Access(Enum):
@@ -225,17 +215,17 @@ class Files:
 # The form of each component that is one: a file is no field of a shape.
 _FORMS: Final[dict[str, Form]] = {}
 # All components that an operation refers to, by name.
-_COMPONENTS: Final[dict[str, Named]] = {}
+COMPONENTS: Final[dict[str, Named]] = {}
 
 
-def _whole(component: Named) -> dict[str, Any]:
+def whole(component: Named) -> dict[str, Any]:
     form = _FORMS.get(component.name)
     return component.schema if form is None else form.schema()
 
 
 def _known(components: Iterable[Named]) -> None:
     for each in components:
-        known = _COMPONENTS.setdefault(each.name, each)
+        known = COMPONENTS.setdefault(each.name, each)
         if known is not each:
             raise LookupError(f"two components are named {each.name}")
         _known(each.parts())
@@ -364,7 +354,7 @@ def _is_id(value: Field) -> bool:
 def _enumeration(field: Field) -> dict[str, Any] | None:
     """Return a reference to the component with the choices of the field, if there is one."""
     choices = sorted(getattr(field, "choices", None) or ())
-    for each in _COMPONENTS.values():
+    for each in COMPONENTS.values():
         if choices and isinstance(each.of, OneOf) and sorted(each.of.choices) == choices:
             return each.reference
     return None
@@ -433,7 +423,7 @@ def _later(refusal: Refusal, action: str) -> errors.RequestRefused | None:
     assert code is not None  # `_status` has raised otherwise.
     later = errors.RequestRefused(code, message, status=status)
     later.extra = getattr(refusal, "extra", {})  # type: ignore[attr-defined]
-    _CALLED.setdefault(message, type(refusal).__name__)
+    CALLED.setdefault(message, type(refusal).__name__)
     return later
 
 
@@ -455,7 +445,7 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
             extra = getattr(refusal, "extra", {})
             bodies[message] = errors.body_of(path, status, message, plain(extra))
             if isinstance(refusal, DomainError):
-                _CALLED[message] = type(refusal).__name__
+                CALLED[message] = type(refusal).__name__
             more |= extra
         component = component_of(more, is_locker=is_locker)
         _known([component])
@@ -465,148 +455,3 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
             examples=[OpenApiExample(message, value, response_only=True) for message, value in bodies.items()],
         )
     return responses
-
-
-_HEADER_NAMES: Final = {"ErrorCode": "Error-Code", "ErrorLink": "Link"}
-ERROR_HEADERS: Final[Mapping[str, Any]] = {
-    "ErrorCode": {
-        "description": "The code of the error: one cause. `/docs/errors` lists all codes, with cause and cure.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[a-z]+(_[a-z]+)*$", "examples": ["transfer_not_pending"]},
-    },
-    "ErrorLink": {
-        "description": '`<…/docs/errors#code>; rel="help"`: the documentation of the code.',
-        "required": True,
-        "schema": {"type": "string"},
-    },
-}
-
-
-def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Mark each body with a required field as required (a hook of drf-spectacular)."""
-    for operations in result["paths"].values():
-        for operation in operations.values():
-            body = operation.get("requestBody")
-            if body is None:
-                continue
-            schemas = [each["schema"] for each in body["content"].values()]
-            shapes = [shape for schema in schemas for shape in schema.get("oneOf", [schema])]
-            shapes = [_whole(_COMPONENTS[shape["$ref"].rpartition("/")[2]]) for shape in shapes]
-            body["required"] = all(shape.get("required") for shape in shapes)
-            if not any(shape.get("properties") for shape in shapes):
-                body["description"] = "May be omitted, together with `Content-Type`."
-    return result
-
-
-def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add schemas and error headers, and replace identical error responses by references (a hook)."""
-    result["components"].setdefault("schemas", {}).update(
-        {name: _whole(each) for name, each in sorted(_COMPONENTS.items())}
-    )
-    result["components"].setdefault("headers", {}).update(ERROR_HEADERS)
-    users: dict[str, list[tuple[dict[str, Any], str]]] = {}
-    for operations in result["paths"].values():
-        for operation in operations.values():
-            for status, response in operation["responses"].items():
-                if int(status) >= 400:
-                    response["headers"] = {
-                        name: {"$ref": f"#/components/headers/{component}"} for component, name in _HEADER_NAMES.items()
-                    }
-                    users.setdefault(json.dumps(response), []).append((operation["responses"], status))
-    shared = result["components"].setdefault("responses", {})
-    for text, places in users.items():
-        if len(places) == 1:
-            continue
-        response = json.loads(text)
-        name = next(each for each in _names(response) if each not in shared)
-        shared[name] = response
-        for responses, status in places:
-            responses[status] = {"$ref": f"#/components/responses/{name}"}
-    return result
-
-
-def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Name the one server of paths that are not served below `/wallet` (a hook of drf-spectacular)."""
-    for path, operations in result["paths"].items():
-        if errors.is_locker_path(path):
-            for operation in operations.values():
-                operation["servers"] = result["servers"][:1]
-    return result
-
-
-def _names(response: dict[str, Any]) -> Iterator[str]:
-    """Yield candidate names for an error response: its errors joined by "Or", then the message of the first."""
-    examples = response["content"]["application/json"]["examples"]
-    said = {each["value"]["message"]: re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
-    called = list(dict.fromkeys(_CALLED.get(message) or _invalid_id(message) or text for message, text in said.items()))
-    prefix = "Locker" if next(iter(examples.values()))["value"].get("error") else ""
-    yield prefix + "Or".join([each for each in called if each not in _UNDERSTOOD] or called)
-    yield prefix + next(iter(said.values()))
-
-
-def _invalid_id(message: str) -> str | None:
-    found = re.fullmatch(r'"(\w+)" must be a valid GUID', message)
-    return found and f"Invalid{found[1].title().replace('_', '')}"
-
-
-def one_path_each(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Omit aliases, paths below `/wallet/` and optional parts of paths (a hook of drf-spectacular)."""
-    return [
-        (_without_plural(path, regex).rstrip("/") or "/", regex, method, view)
-        for path, regex, method, view in endpoints
-        if not path.startswith("/wallet/") and not view.initkwargs.get("is_alias")
-    ]
-
-
-def _without_plural(path: str, regex: str) -> str:
-    for word in re.findall(r"(\w+)s\?/", regex):
-        path = path.replace(f"/{word}s/", f"/{word}/")
-    return path
-
-
-_API_KEY: Final = {
-    "type": "apiKey",
-    "in": "header",
-    "name": "TREETRACKER-API-KEY",
-    "description": "The key of an application. An operator creates it: `manage.py create_api_key`.",
-}
-_BEARER: Final = {
-    "type": "http",
-    "scheme": "bearer",
-    "description": "The token of a wallet, from `POST /auth`. It is opaque, and valid for 365 days.",
-}
-
-
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "config.api.authentication.BearerAuthentication"
-    name = "bearer"
-
-    def get_security_definition(self, auto_schema: Any) -> Any:
-        return _BEARER
-
-    def get_security_requirement(self, auto_schema: Any) -> Any:
-        return {"bearer": []} if errors.is_locker_path(auto_schema.path) else {"apiKey": [], "bearer": []}
-
-
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "config.api.authentication.ApiKeyAuthentication"
-    name = "apiKey"
-
-    def get_security_definition(self, auto_schema: Any) -> Any:
-        return _API_KEY
-
-
-@cache
-def document() -> dict[str, Any]:
-    """Return the OpenAPI document. It depends on the code alone and takes a second to generate."""
-    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    return schema
-
-
-class SchemaView(SpectacularAPIView):
-    authentication_classes = []
-    permission_classes = []
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response(document())

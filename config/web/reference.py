@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from config.api.openapi import document
+from config.api.openapi_document import document
 from config.web.markdown import html_of
 
 _FORMATS: Final = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.urls import get_resolver
 
-from config.api.openapi import document
+from config.api.openapi_document import document
 from tests.api.caller import PASSWORD, Caller, answer, refusal
 from tests.api.endpoints import endpoints
 from tests.api.web_server import web_server

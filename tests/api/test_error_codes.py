@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import get_resolver
 
 from config.api import error_codes, errors
-from config.api.error_codes import BY_CLASS, CODES, ErrorCode, Where
+from config.api.domain_error_codes import BY_CLASS
+from config.api.error_codes import CODES, ErrorCode, Where
 from config.api.treetracker import v2
 from config.web import cors
 from tests.api.caller import Caller, answer, refusal

@@ -14,7 +14,7 @@ from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
 
 from config.api import errors
-from config.api.error_codes import BY_CLASS
+from config.api.domain_error_codes import BY_CLASS
 from config.api.json_schemas import Named
 from config.api.treetracker import v2
 from config.api.validation import Shape

@@ -8,7 +8,7 @@ from django.http import Http404
 from django.test import RequestFactory
 from django.urls import get_resolver, resolve
 
-from config.api.openapi import document
+from config.api.openapi_document import document
 from config.api.treetracker import v2
 from config.ops.request_metrics import readable
 from config.web.handler import Handler
