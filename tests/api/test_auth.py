@@ -66,6 +66,8 @@ def test_a_bearer_token_is_good_for_365_days(alice: Caller) -> None:
             '"wallet" length must be less than or equal to 36 characters long',
         ),
         ({"wallet": "nobody", "password": "x"}, 404, "Could not find entity by wallet name: nobody"),
+        ({"wallet": "carl", "password": "x" * 32}, 404, "Could not find entity by wallet name: carl"),
+        ({"wallet": "x" * 36, "password": "x"}, 404, f"Could not find entity by wallet name: {'x' * 36}"),
         (
             {"wallet": "11111111-1111-4111-8111-111111111111", "password": "x"},
             404,
