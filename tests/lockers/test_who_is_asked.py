@@ -340,6 +340,29 @@ def test_silent_servers_are_asked_about_a_break_that_fewer_than_13_have_confirme
     assert marks_of_the_one(run) == at("p12 n1 f1 p1 n5 -5" if is_asked else "p13 f1 n6 -5")
 
 
+@pytest.mark.parametrize(
+    ("marks", "before", "after"),
+    [
+        ("p13 f12", {}, {"broken": [1]}),
+        ("p13 f12", {"broken": [2]}, {"broken": [2, 1]}),
+        ("f25", {}, {}),
+        ("f25", {"broken": [2]}, {"broken": [2]}),
+    ],
+)
+def test_the_result_lists_what_was_broken_for_change(
+    marks: str, before: dict[str, Any], after: dict[str, Any], alice: Wallet
+) -> None:
+    run = breaking(alice, marks)
+    LockerTask.objects.update(result=before)
+
+    is_broken = break_coin.finish_break(held=run.held, batch=coin_breaks.FIRST_BREAK)
+
+    assert is_broken is (after != before)
+    assert LockerTask.objects.get(pk=run.task.pk).result == after
+    # The ten are the change, and stay with the task.
+    assert Coin.objects.filter(task=run.task, batch=coin_breaks.POOL).count() == 10 * is_broken
+
+
 @pytest.mark.parametrize(("stored", "is_asked"), [(13, False), (12, True)])
 @pytest.mark.parametrize("command", [Command.PUT, Command.BREAK])
 def test_a_server_that_is_skipped_is_asked_if_it_could_decide(
