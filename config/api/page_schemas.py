@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from config.api.json_schemas import Named, Sometimes
+from config.api.json_schemas import Keyed, Named, Sometimes
 
 # The filters that a list may repeat, by name. Values of times are instants.
 _FILTERS: Final[dict[str, Any]] = {
@@ -19,6 +19,9 @@ _FILTERS: Final[dict[str, Any]] = {
     "wallet": "alice",
     "before": "2024-12-31T00:00:00.000Z",
     "after": "2024-01-01T00:00:00.000Z",
+    "created_since": "2024-01-01T00:00:00.000Z",
+    "reference": "order 1007",
+    "metadata": Keyed({"shop": "north"}),
 }
 LIST_QUERY: Final = Named(
     "ListQuery",

@@ -337,6 +337,23 @@ def test_a_list_is_narrowed_by_terms_to_those_that_the_reader_sees(
     assert listed_with(alice, f"&metadata[shop]=north&created_since=2000&after={since}") == ["b"]
     assert listed_with(alice, "&reference=a&created_since=2040") == []
 
+    page = "sort_by=created_at&order=desc&limit=1&metadata[shop]=north&metadata[row]=1&created_since=2020&reference=a"
+    for prefix in ("", "/wallet/v2"):
+        _, body = answer(alice.get(f"{prefix}/transfers?{page}"))
+        assert (len(body["transfers"]), body["total"], body["query"]) == (
+            1,
+            1,
+            {
+                "limit": 1,
+                "offset": 0,
+                "sort_by": "created_at",
+                "order": "desc",
+                "reference": "a",
+                "metadata": {"shop": "north", "row": "1"},
+                "created_since": "2020-01-01T00:00:00.000Z",
+            },
+        )
+
 
 def test_pages_of_a_narrowed_list_follow_each_other(alice: Caller, bob: Caller) -> None:
     for _ in range(3):

@@ -389,6 +389,13 @@ def metadata_in(values: Mapping[str, Any]) -> dict[str, str]:
     return Metadata().read("metadata", {found[1]: values[name] for name in values if (found := _KEYED.fullmatch(name))})
 
 
+def repeated(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the query of a list as answers repeat it: the filters by metadata are one object."""
+    metadata = metadata_in(query)
+    others = {name: value for name, value in query.items() if not _KEYED.fullmatch(name)}
+    return {**others, "metadata": metadata} if metadata else others
+
+
 def terms(values: Mapping[str, Any]) -> Terms | None:
     """
     Return the terms in a body that was read, or None if it has none.

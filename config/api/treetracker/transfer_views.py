@@ -1,6 +1,7 @@
 """The endpoints `/transfers` and `/tokens/{id}/transactions`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -86,6 +87,7 @@ class TransferViewSet(ApiViewSet):
             scope="transfers",
             later=transfer_serializers.TRANSFERS_LATER,
         )
+        page = replace(page, query=transfer_serializers.repeated(page.query))
         starts = [page.values[name] for name in ("after", "created_since") if name in page.values]
         order = page.order or pagination.Order(None, is_descending=is_v2)
         rows = transfer_lists.transfers_visible_to(
