@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import SimpleQueue
@@ -53,6 +54,8 @@ class Installation(NamedTuple):
 
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
         options = {"env": self.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        # Tests may run in the background, where a shell has SIGINT ignored, and a process inherits that.
+        options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         return subprocess.Popen(["coppice", *arguments], cwd=self.directory, text=True, **options)
 
     def run(self, *arguments: str, typed: str | None = None) -> str:
