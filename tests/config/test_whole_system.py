@@ -104,7 +104,8 @@ class Client:
 def with_canary(schema: dict[str, Any]) -> Any:
     schema = schema.get("oneOf", [schema])[0]
     if schema.get("type") == "object":
-        return {name: with_canary(each) for name, each in schema["properties"].items()} | {f"{CANARY} field": CANARY}
+        fields = schema.get("properties", {})
+        return {name: with_canary(each) for name, each in fields.items()} | {f"{CANARY} field": CANARY}
     return [with_canary(schema["items"])] if schema.get("type") == "array" else CANARY
 
 

@@ -29,6 +29,7 @@ from tests.lockers.stock import stock_of_states
 from transfers import bulk, counters, events, list_counts, queries, token_lists, transfer_lists
 from transfers import operations as transfers
 from transfers.models import Transfer
+from transfers.states import TransferEvent
 from trusts import controlled_wallets
 from trusts import operations as trusts
 from trusts import queries as trust_queries
@@ -275,6 +276,21 @@ def see_a_transfer_into_the_wallet(asked: Asked) -> None:
 @path("GET /transfers/{transfer_id}", expected=or_began_it)
 def see_a_transfer_out_of_the_wallet(asked: Asked) -> None:
     queries.transfer_visible_to(actor_id=asked.actor.pk, transfer_id=asked["offering"])
+
+
+@path("GET /transfers/{transfer_id}")
+def be_offered_to_accept_a_transfer(asked: Asked) -> str:
+    return _offered(asked, "offered", TransferEvent.ACCEPT)
+
+
+@path("GET /transfers/{transfer_id}")
+def be_offered_to_delete_a_transfer(asked: Asked) -> str:
+    return _offered(asked, "offering", TransferEvent.DELETE)
+
+
+def _offered(asked: Asked, which: str, event: TransferEvent) -> str:
+    row = queries.transfer_visible_to(actor_id=asked.actor.pk, transfer_id=asked[which])
+    return "done" if event in queries.available_actions(actor_id=asked.actor.pk, row=row) else "refused"
 
 
 @path("GET /transfers/{transfer_id}/tokens", expected=or_began_it)
