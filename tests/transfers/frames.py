@@ -100,7 +100,7 @@ class World:
             old, new = before.get(key), after.get(key)
             if old is None:
                 assert new is not None
-                told = [self._told(str(new[column])) for column in TOLD.get(table, ())]
+                told = [self._told(kind, str(new[column])) for column in TOLD.get(table, ())]
                 found[" ".join([f"{kind} new", *told])] += 1
             elif new is None:
                 found[f"{kind} {self._named(table, row_id, old)}: gone"] += 1
@@ -113,8 +113,9 @@ class World:
             return f"of {self.names[row['wallet_id']]}"
         return self.names.get(row_id) or self.names.get(f"{table} {row_id}", "another")
 
-    def _told(self, value: str) -> str:
-        return self.names.get(value, "another" if names.parse_uuid(value) else value)
+    def _told(self, kind: str, value: str) -> str:
+        named = self.names.get(f"{kind} {value}") or self.names.get(value)
+        return named or ("another" if names.parse_uuid(value) else value)
 
 
 def build() -> World:
