@@ -135,6 +135,7 @@ SELECT %(receipt)s, denomination, serial_number, pown, %(state)s FROM lockers_co
 _NAMED: Final = """
 SELECT id, denomination, serial_number, changed_at FROM lockers_coin
  WHERE serial_number %% %(of_task)s < %(named)s AND serial_number < 3 * %(of_task)s AND wallet_id = %(wallet)s
+ ORDER BY serial_number
 """
 
 
