@@ -1,15 +1,13 @@
 """Totals of lists while transfers and trusts are under way."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
-from tests.concurrency.writers import a_writer_that_has_no_number_yet
+from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
 from transfers import errors, list_counts, operations, transfer_lists
 from transfers.models import ListMark, Transfer
 from trusts import operations as trusts
@@ -23,29 +21,6 @@ def total(actor: Wallet, wallet: str | None = None) -> Any:
     return transfer_lists.transfers_visible_to(
         actor_id=actor.pk, limit=1, selection=transfer_lists.TransferSelection(wallet=wallet), counts=True
     ).total
-
-
-@contextmanager
-def an_uncommitted_transfer(alice: Wallet) -> Iterator[None]:
-    drawn, commit = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        try:
-            with transaction.atomic():
-                operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
-                drawn.set()
-                assert commit.wait(timeout=60)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=slow, daemon=True)
-    thread.start()
-    assert drawn.wait(timeout=60)
-    try:
-        yield
-    finally:
-        commit.set()
-        thread.join(timeout=60)
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["settled", "control: up to the newest number"])

@@ -4,10 +4,10 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from tests.concurrency.races import assert_sound, kinds, race
-from tests.concurrency.writers import a_writer_that_has_no_number_yet
+from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
 from transfers import counters, errors, operations, outcome_counts
 from transfers.models import Transfer
 from trusts import operations as trusts
@@ -26,24 +26,9 @@ def told(wallet: Any) -> Any:
 
 def fold_while_an_earlier_transfer_is_not_committed(alice: Any) -> None:
     """Draw a number in one transaction, let another one overtake it, fold, and only then commit the first."""
-    drawn, commit = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        try:
-            with transaction.atomic():
-                operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
-                drawn.set()
-                assert commit.wait(timeout=60)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=slow, daemon=True)
-    thread.start()
-    assert drawn.wait(timeout=60)
-    operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
-    assert counters.roll_up()
-    commit.set()
-    thread.join(timeout=60)
+    with an_uncommitted_transfer(alice):
+        operations.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+        assert counters.roll_up()
 
 
 def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked: Wallet, sapling: Wallet) -> None:
