@@ -147,7 +147,7 @@ class TransferTerms(models.Model):
     metadata = models.JSONField(null=True, blank=True)
 
     class Meta:
-        # Metadata has an index of its own: sql/schema/terms_by_metadata.sql.
+        # The index of metadata: sql/schema/terms_by_metadata.sql.
         constraints = [
             models.UniqueConstraint(
                 fields=["originator", "reference"],

@@ -148,7 +148,7 @@ def furnish(staff: User) -> SimpleNamespace:
     )
     for raida in range(25):
         ServerReading.objects.create(raida=raida, outcome="answered", answered_at=now, latency_ms=20 + 7 * raida)
-    # A thread of an earlier test, which writes on a connection of its own, may have committed some.
+    # A thread of an earlier test may have committed some: it has a separate connection.
     ServerHealth.objects.all().delete()
     ServerHealth.objects.create(raida=13, silences=4, silent_since=now - timedelta(hours=2))
     coins = [

@@ -30,7 +30,7 @@ FILE = "coppice/profiles.json"
 
 
 class Command:
-    """Runs the command with a directory of its own for profiles."""
+    """Runs the command with a separate directory for profiles."""
 
     def __init__(self, network: Network) -> None:
         self._network = network

@@ -381,7 +381,7 @@ def test_a_server_that_is_skipped_is_asked_if_it_could_decide(
 
 
 def numbers_of(raidas: int, *numbers: int) -> Results:
-    """Answers of so many servers, each of which names these free serial numbers of the denomination 0."""
+    """Answers of several servers, each of which names these free serial numbers of denomination 0."""
     payload = WireCoin(0, 0).to_bytes()[:1] + b"".join(number.to_bytes(4, "big") for number in numbers)
     return {raida: Answer(raida, Status.SUCCESS, payload, 0.0) for raida in range(raidas)}
 

@@ -146,8 +146,8 @@ class WalletViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        Creates a wallet that the caller's wallet manages. It has no password, so nobody logs in as it; its manager acts
-        for it. Any wallet may create wallets. A name that is taken is 403. Below `/wallet/v2` the answer has the status
+        Creates a wallet that the caller's wallet manages. It has no password, so it cannot log in; its manager acts for
+        it. Any wallet may create wallets. A name that is taken is 403. Below `/wallet/v2` the answer has the status
         201.
         """
         shape = wallet_serializers.NEW_WALLET_OF_V2 if v2.is_v2(request) else wallet_serializers.NEW_WALLET
