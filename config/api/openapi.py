@@ -400,7 +400,8 @@ def _headers(
             {"type": "string"},
             OpenApiParameter.HEADER,
             response=list(statuses),
-            description='`<…>; rel="next"`: the URL of the next page, if there is one.',
+            description='`<…>; rel="next"`: the URL of the next page. The last page has no link, but for `GET /events`:'
+            ' `<…>; rel="monitor"`, the URL of the events that will come after it.',
         )
 
 

@@ -9,7 +9,8 @@ depth), sorting, and the keys `total` and `query` of v2's answers.
     return page.json_response("wallets", written)
 
 A page that is not the last has `Link: <…>; rel="next"`. Its cursor is bound to the caller, the endpoint, the filters
-and the order: with others it is refused with 422.
+and the order: with others it is refused with 422. The last page of a feed, a list that grows only at its end, has
+`rel="monitor"` instead: the URL of the rows that will come after it.
 """
 
 import base64
@@ -123,16 +124,20 @@ class Page:
         write: Callable[[Any], Any],
         position: Callable[[Any], list[Any]],
         total: int | None = None,
+        is_feed: bool = False,
     ) -> Response:
         """
         Return `{name: […]}` of up to `limit` rows. `rows` may have one more; `position` returns a row's sort key.
 
         Values of a position are JSON: numbers, strings, booleans, ids and times. `total` is needed if `shows_total`.
+        A feed is a list to which rows are only added, after its last one.
         """
         shown = rows[: self.limit]
         response = Response(self._body(name, [write(row) for row in shown], total))
         if len(rows) > self.limit and shown:
             self._link(response, position(shown[-1]))
+        elif is_feed:
+            self._link(response, position(shown[-1]) if shown else self.position, relation="monitor")
         return response
 
     def json_response(self, name: str, page: JsonPage) -> Response:
@@ -148,11 +153,13 @@ class Page:
         parts = {name: rows, "total": total, "query": self.query}
         return {key: parts[key] for key in self.answer or [name]}
 
-    def _link(self, response: Response, position: list[Any]) -> None:
+    def _link(self, response: Response, position: list[Any] | None, relation: str = "next") -> None:
         query = {name: value for name, value in self.request.query_params.items() if name not in {"start", "offset"}}
-        query |= {"limit": str(self.limit), "cursor": _sign(renderers.encode(position), self.scope)}
+        query |= {"limit": str(self.limit)}
+        if position is not None:
+            query["cursor"] = _sign(renderers.encode(position), self.scope)
         url = public_url(self.request._request, f"{self.request.path}?{urlencode(query)}")
-        response["Link"] = f'<{url}>; rel="next"'
+        response["Link"] = f'<{url}>; rel="{relation}"'
 
 
 def read(

@@ -98,7 +98,8 @@ def test_events_are_followed_from_now_on_by_the_clock_of_the_server(network: Net
     client = network.client(holder)
     # A server whose clock is a year ahead.
     later = answering(200, {"events": []}, Date="Tue, 30 Nov 2999 05:00:00 GMT")
-    network.faults = [later, answering(200, {"events": [{"id": "new", "type": "login"}]})]
+    found = answering(200, {"events": [{"id": "new", "type": "login"}]}, Link='</events?cursor=y>; rel="monitor"')
+    network.faults = [later, found]
 
     (event,) = itertools.islice(client.follow_events(interval=0), 1)
 
@@ -160,8 +161,10 @@ def test_asyncio_has_the_same_calls_retries_and_lists() -> None:
         httpx2.ReadError("lost"),
         httpx2.Response(200, json={"transfers": [{"id": "2"}]}),
         *[httpx2.ReadError("lost")] * 4,
-        httpx2.Response(200, json={"events": [{"id": "a"}, {"id": "b"}]}),
-        httpx2.Response(200, json={"events": [{"id": "a"}, {"id": "b"}, {"id": "c"}]}),
+        httpx2.Response(
+            200, json={"events": [{"id": "a"}, {"id": "b"}]}, headers={"Link": '</events?cursor=y>; rel="monitor"'}
+        ),
+        httpx2.Response(200, json={"events": [{"id": "c"}]}, headers={"Link": '</events?cursor=z>; rel="monitor"'}),
     ]
     sent: list[httpx2.Request] = []
 
@@ -188,6 +191,7 @@ def test_asyncio_has_the_same_calls_retries_and_lists() -> None:
     asyncio.run(main())
 
     assert len(sent) == len(script)
+    assert sent[-1].url.params["cursor"] == "y"
     assert {request.headers["Authorization"] for request in sent} == {"Bearer s3cr3t"}
 
 

@@ -57,6 +57,28 @@ def test_a_login_and_new_wallets_are_events(alice: Caller) -> None:
     assert len({event["id"] for event in events}) == 3
 
 
+def test_the_last_page_names_the_url_of_later_events(alice: Caller) -> None:
+    for query in ("limit=100", "limit=100&wallet=alice", "limit=2", "limit=100&since=2020-01-01", "limit=1&start=2"):
+        path, seen = f"/events?{query}", []
+        while path:
+            response = alice.get(path)
+            seen += answer(response)[1]["events"]
+            last, path = response, next_path(response)
+        later = next_path(last, "monitor")
+        assert "start" not in later
+        assert answer(alice.get(later)) == (200, {"events": []}), query
+        assert next_path(alice.get(later), "monitor") == later
+
+        alice.post("/auth", {"wallet": "alice", "password": PASSWORD}, authorization=None)
+
+        (event,) = answer(alice.get(later))[1]["events"]
+        assert event["type"] == "login"
+        assert event["id"] not in {each["id"] for each in seen}
+    # Before the first event there is no position: the URL is the same.
+    beyond = "/events?limit=5&since=2999-01-01"
+    assert next_path(alice.get(beyond), "monitor").replace("%3A", ":").startswith(beyond)
+
+
 def test_what_happens_to_a_trust_is_an_event_of_both_wallets(alice: Caller, bob: Caller) -> None:
     since = len(read(alice)), len(read(bob))
     asked = {"trust_request_type": "send", "requestee_wallet": "bobby"}

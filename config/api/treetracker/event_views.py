@@ -32,8 +32,9 @@ class EventViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """
         Lists what happened to the caller's wallet and to the wallets that it manages, or to the one of them that
-        `wallet` names: the oldest first, each once. A client that follows the `Link` header misses none. At the end,
-        ask for the last page again, or for what happened `since` the last event, and pass over the ids that you know.
+        `wallet` names: the oldest first, each once. The `Link` header of a page names the next one (`rel="next"`). The
+        last page names the events that will come after it (`rel="monitor"`): request this URL until it has some. A
+        client that follows both misses no event and reads none twice.
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")
         rows = events.events_visible_to(
@@ -45,5 +46,9 @@ class EventViewSet(ApiViewSet):
             after=page.position,
         )
         return page.response(
-            "events", rows, write=event_serializers.event, position=lambda row: [row.number, row.party]
+            "events",
+            rows,
+            write=event_serializers.event,
+            position=lambda row: [row.number, row.party],
+            is_feed=True,
         )

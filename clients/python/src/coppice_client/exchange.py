@@ -251,22 +251,27 @@ def _retry_after(text: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """A part of a list, and the query of the next one, or None."""
+    """A part of a list, and the queries of the next one and of the rows that will come after the last, or None."""
 
     items: Sequence[T]
     next: Mapping[str, str] | None
+    later: Mapping[str, str] | None = None
 
 
 def page_call(path: str, name: str, query: Mapping[str, str]) -> Call[Page[Any]]:
     def read(response: httpx2.Response) -> Page[Any]:
-        url = response.links.get("next", {}).get("url")
-        # Of the link only the query is used: credentials go to no other address than the client's.
-        following = None if url is None else dict(parse_qsl(urlsplit(url).query))
+        following, later = _linked_query(response, "next"), _linked_query(response, "monitor")
         if following == query:
             raise ValueError("The page names itself as the next one")
-        return Page(from_json(response)[name], following)
+        return Page(from_json(response)[name], following, later)
 
     return Call(Exchange("GET", path, query), read)
+
+
+def _linked_query(response: httpx2.Response, relation: str) -> dict[str, str] | None:
+    url = response.links.get(relation, {}).get("url")
+    # Of the link only the query is used: credentials go to no other address than the client's.
+    return None if url is None else dict(parse_qsl(urlsplit(url).query))
 
 
 class Listing(Generic[T]):
@@ -309,7 +314,7 @@ class Following:
     """
     Events as they happen, without end: the oldest first, each once.
 
-    The last page of the feed has no cursor of a next one, so it is asked for again, and what was seen is passed over.
+    The last page of the feed links to the events that come after it, which are requested every `interval` seconds.
     A server that cannot be reached is asked again after `interval` seconds; `on_trouble` is called with the error.
     """
 
@@ -327,7 +332,6 @@ class Following:
         self._query: Mapping[str, str] | None = None if since is None else self._first(since)
         self._interval = interval
         self._on_trouble = on_trouble
-        self._seen: set[str] = set()
         self._pause = 0.0
 
     def _first(self, since: datetime) -> dict[str, str]:
@@ -347,14 +351,11 @@ class Following:
                 self._on_trouble(error)
             self._pause = max(self._interval, getattr(error, "retry_after", None) or 0.0)
             return []
-        fresh = [event for event in page.items if event["id"] not in self._seen]
         self._pause = self._interval if page.next is None else 0.0
-        if page.next is None:
-            self._seen.update(event["id"] for event in fresh)
-        else:
-            self._seen.clear()
-            self._query = page.next
-        return fresh
+        self._query = page.next or page.later
+        if self._query is None:
+            raise errors.CoppiceError("The server does not say where later events are")
+        return page.items
 
 
 def _time_of(response: httpx2.Response) -> datetime:
