@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from config.api import errors
 from config.api.json_schemas import Named, OneOf, Sometimes
 
 _WORDS: Final = {
@@ -20,6 +21,26 @@ LOCKER_ERROR: Final = Named(
         "status": "Always `error`: a client that polls a task by its `status` stops.",
         "error": "Always true.",
         **_WORDS,
+    },
+)
+PROBLEM: Final = Named(
+    "Problem",
+    "An error as problem details (RFC 9457), of the endpoints of webhooks and payment requests.",
+    {
+        "type": "https://trees.example/docs/errors#path_unknown",
+        "title": "There is no such path",
+        "status": 404,
+        "detail": "Cannot GET /nowhere",
+        "code": "path_unknown",
+        "instance": Sometimes("9f86d081884c7d65"),
+    },
+    words={
+        "type": "The address of the documentation of the code.",
+        "title": "What the code means. The same for every error of the code.",
+        "status": "The HTTP status.",
+        "detail": "What was refused, and why.",
+        "code": "The code, as in the header `Error-Code`.",
+        "instance": "The id of the request, as in the header `X-Request-Id`. The logs of the server name it.",
     },
 )
 ROW_PROBLEM: Final = Named(
@@ -112,15 +133,15 @@ _EXTENDED: Final = (
 )
 
 
-def component_of(extra: Iterable[str], *, is_locker: bool) -> Named:
+def component_of(path: str, extra: Iterable[str]) -> Named:
     """
-    Return the component of errors of which some have these further fields.
+    Return the component of errors in the format of the path, of which some have these further fields.
 
     :raises LookupError: there is none
     """
     names = set(extra)
     if not names:
-        return LOCKER_ERROR if is_locker else ERROR
+        return PROBLEM if errors.is_problem_path(path) else LOCKER_ERROR if errors.is_locker_path(path) else ERROR
     for each in _EXTENDED:
         if names <= set(each.words):
             return each

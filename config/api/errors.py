@@ -1,12 +1,14 @@
 """
-Error responses: one table of codes (`config.api.error_codes`), two formats.
+Error responses: one table of codes (`config.api.error_codes`), three formats.
 
 Treetracker paths respond with `{"code", "message"}`, locker paths with `{"status": "error", "error": true, "message",
-"code", …}`, where `code` is the status. The code is in the header `Error-Code`. All errors pass this module, including
-those of unknown paths and of middlewares.
+"code", …}`, where `code` is the status. Paths that neither of the two services has respond with problem details
+(RFC 9457, `is_problem_path`). The code is in the header `Error-Code`. All errors pass this module, including those of
+unknown paths and of middlewares.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -42,6 +44,7 @@ RETRY_AFTER_SECONDS: Final = "1"
 _READ_ONLY: Final = "25006"
 READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
+_PROBLEM_PATH: Final = re.compile(r"/(webhooks|api/v1/payment-requests)(/|\Z)")
 
 
 class RequestRefused(drf_errors.APIException):
@@ -124,25 +127,56 @@ def statuses(code: ErrorCode) -> set[int]:
 
 def headers_of(code: ErrorCode) -> dict[str, str]:
     """Return the headers that name the code and its documentation (RFC 8288)."""
-    home = settings.PUBLIC_URL or settings.PATH_PREFIX
-    return {"Error-Code": code.name, "Link": f'<{home}/docs/errors#{code.name}>; rel="help"'}
+    return {"Error-Code": code.name, "Link": f'<{_documentation_of(code)}>; rel="help"'}
+
+
+def _documentation_of(code: ErrorCode) -> str:
+    return f"{settings.PUBLIC_URL or settings.PATH_PREFIX}/docs/errors#{code.name}"
 
 
 def is_locker_path(path: str) -> bool:
     """
     Return whether a path, without the prefix of the public URL, belongs to the locker API.
 
-    Locker paths have the locker error format, need no API key, and answer a missing bearer token with 401.
+    Locker paths need no API key. They have the locker error format unless `is_problem_path`.
     """
     return path.startswith("/api/")
 
 
-def body_of(path: str, status: int, message: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def is_problem_path(path: str) -> bool:
+    """Return whether errors of a path, without the prefix of the public URL, are problem details (RFC 9457)."""
+    return _PROBLEM_PATH.match(path) is not None
+
+
+def content_type_of(path: str) -> str:
+    """Return the content type of an error in the format of the path."""
+    return "application/problem+json" if is_problem_path(path) else "application/json"
+
+
+def body_of(
+    path: str,
+    code: ErrorCode,
+    message: str,
+    *,
+    status: int = 0,
+    extra: Mapping[str, Any] | None = None,
+    request_id: str | None = None,
+) -> dict[str, Any]:
     """
-    Return the body of an error in the format of the path.
+    Return the body of an error in the format of the path. `status` replaces that of the code.
 
     Clients of seed 000 read only `status`; without it they would poll forever for a task that does not exist.
     """
+    status = status or code.status
+    if is_problem_path(path):
+        problem: dict[str, Any] = {
+            "type": _documentation_of(code),
+            "title": code.title,
+            "status": status,
+            "detail": message,
+            "code": code.name,
+        }
+        return problem | ({} if request_id is None else {"instance": request_id}) | dict(extra or {})
     if is_locker_path(path):
         return {"status": "error", "error": True, "message": message, "code": status, **(extra or {})}
     return {"code": status, "message": message, **(extra or {})}
@@ -153,10 +187,11 @@ def answer(
 ) -> HttpResponse:
     """Return an error response outside of REST framework views, and store its code for the access log."""
     _note(request, code)
+    path = request.path_info
     return HttpResponse(
-        orjson.dumps(body_of(request.path_info, code.status, message)),
+        orjson.dumps(body_of(path, code, message, request_id=getattr(request, "request_id", None))),
         status=code.status,
-        content_type="application/json",
+        content_type=content_type_of(path),
         headers={**(headers or {}), **headers_of(code)},
     )
 
@@ -215,8 +250,19 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     django_request.was_refused_knowingly = True
     django_request.error_code = code.name
     django_request.is_refusal_by_500 = isinstance(error, ServersDisagreed) and error.is_refusal
+    path = request.path_info
     return Response(
-        body_of(request.path_info, status, message, extra), status=status, headers={**headers, **headers_of(code)}
+        body_of(
+            path,
+            code,
+            message,
+            status=status,
+            extra=extra,
+            request_id=getattr(django_request, "request_id", None),
+        ),
+        status=status,
+        headers={**headers, **headers_of(code)},
+        content_type=content_type_of(path),
     )
 
 
@@ -248,7 +294,8 @@ def _transient_response(error: DatabaseError) -> tuple[ErrorCode, str, dict[str,
 def bearer_refused(path: str, *, is_v2: bool = False, is_missing: bool = False) -> RequestRefused:
     """Return the error for a missing, unknown, expired or revoked bearer token: the same for all but a missing one."""
     code = codes.BEARER_TOKEN_MISSING if is_missing else codes.BEARER_TOKEN_INVALID
-    status = code.locker_status if is_locker_path(path) else v2.BEARER_REFUSED if is_v2 else code.status
+    is_later = is_locker_path(path) or is_problem_path(path)
+    status = code.locker_status if is_later else v2.BEARER_REFUSED if is_v2 else code.status
     message = v2.BEARER_MISSING if is_missing and is_v2 else "ERROR: Authentication, token not verified"
     return RequestRefused(code, message, {"WWW-Authenticate": CHALLENGE}, status=status)
 

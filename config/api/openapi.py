@@ -249,6 +249,8 @@ class Description:
     refusals: Sequence[Refusal] = ()
     access: Access = Access.BOTH
     about: str = ""
+    # Whether errors are problem details: see `config.api.errors.is_problem_path`.
+    has_problems: bool = False
 
     def __call__(self, action: F) -> F:
         action.operation = self.operation  # type: ignore[attr-defined]
@@ -285,6 +287,17 @@ class Description:
         is_by_status = isinstance(self.answers, dict) and all(isinstance(each, int) for each in self.answers)
         return self.answers if is_by_status else {200: self.answers}
 
+    @property
+    def _has_v2(self) -> bool:
+        return self.access is not Access.BEARER and not self.has_problems
+
+    @property
+    def _path(self) -> str:
+        """A path whose errors have the format of this action's."""
+        if self.has_problems:
+            return "/api/v1/payment-requests" if self.access is Access.BEARER else "/webhooks"
+        return "/api/" if self.access is Access.BEARER else "/"
+
     def _text(self, action: Callable[..., Any]) -> str:
         told = [cleandoc(action.__doc__ or ""), self.about, f"Credentials: {self.access.value}"]
         refused = sorted({(_status(each), _message(each), self._retold(each, action)) for each in self.refusals})
@@ -294,7 +307,7 @@ class Description:
 
     def _retold(self, refusal: Refusal, action: Callable[..., Any]) -> str:
         """Return in words how an error is answered below `/wallet/v2`, or "" if it is the same."""
-        if self.access is Access.BEARER:
+        if not self._has_v2:
             return ""
         later = _later(refusal, action.__qualname__)
         if later is None:
@@ -317,15 +330,13 @@ class Description:
         is_locker = self.access is Access.BEARER
         possible: list[Refusal] = [
             *self.refusals,
-            *([] if is_locker else filter(None, (_later(each, action) for each in self.refusals))),
+            *(filter(None, (_later(each, action) for each in self.refusals)) if self._has_v2 else []),
             *_ALWAYS,
             *([LockersOff()] if is_locker else _NO_API_KEY),
             *(
                 []
                 if self.access is Access.API_KEY
-                else [errors.bearer_refused("/api/"), _TOO_MANY]
-                if is_locker
-                else [errors.bearer_refused("/"), *_NO_BEARER_OF_V2, _TOO_MANY]
+                else [errors.bearer_refused(self._path), *(_NO_BEARER_OF_V2 if self._has_v2 else []), _TOO_MANY]
             ),
             *([*_UNREADABLE, _NO_JSON] if self.takes.body is not None else []),
             *(_KEY_USED if self.takes.takes_key else []),
@@ -336,7 +347,7 @@ class Description:
             ),
             *([errors.RequestRefused(codes.PATH_UNKNOWN, "Cannot GET /nowhere")] if self.takes.path else []),
         ]
-        return responses | _responses(possible, is_locker=is_locker)
+        return responses | _responses(possible, self._path)
 
 
 describe: Final = Description
@@ -412,6 +423,13 @@ def _status(refusal: Refusal) -> int:
     return status
 
 
+def _code(refusal: Refusal) -> codes.ErrorCode:
+    code = refusal.code if isinstance(refusal, errors.RequestRefused) else errors.code_of(refusal)
+    if code is None:
+        raise LookupError(f"{type(refusal).__name__} has no code in config.api.errors")
+    return code
+
+
 def _later(refusal: Refusal, action: str) -> errors.RequestRefused | None:
     """Return how an error of the action is answered below `/wallet/v2`, or None if it is the same."""
     if not isinstance(refusal, DomainError):
@@ -420,9 +438,7 @@ def _later(refusal: Refusal, action: str) -> errors.RequestRefused | None:
     status, message = v2.refusal(action, refusal, status=before[0], message=before[1])
     if (status, message) == before:
         return None
-    code = errors.code_of(refusal)
-    assert code is not None  # `_status` has raised otherwise.
-    later = errors.RequestRefused(code, message, status=status)
+    later = errors.RequestRefused(_code(refusal), message, status=status)
     later.extra = getattr(refusal, "extra", {})  # type: ignore[attr-defined]
     CALLED.setdefault(message, type(refusal).__name__)
     return later
@@ -432,8 +448,7 @@ def _message(refusal: Refusal) -> str:
     return refusal.message if isinstance(refusal, errors.RequestRefused) else str(refusal)
 
 
-def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, OpenApiResponse]:
-    path = "/api/" if is_locker else "/"
+def _responses(refusals: Sequence[Refusal], path: str) -> dict[Any, OpenApiResponse]:
     by_status: dict[int, list[Refusal]] = {}
     for refusal in refusals:
         by_status.setdefault(_status(refusal), []).append(refusal)
@@ -444,13 +459,13 @@ def _responses(refusals: Sequence[Refusal], *, is_locker: bool) -> dict[Any, Ope
         for refusal in group:
             message = _message(refusal)
             extra = getattr(refusal, "extra", {})
-            bodies[message] = errors.body_of(path, status, message, plain(extra))
+            bodies[message] = errors.body_of(path, _code(refusal), message, status=status, extra=plain(extra))
             if isinstance(refusal, DomainError):
                 CALLED[message] = type(refusal).__name__
             more |= extra
-        component = component_of(more, is_locker=is_locker)
+        component = component_of(path, more)
         _known([component])
-        responses[status, "application/json"] = OpenApiResponse(
+        responses[status, errors.content_type_of(path)] = OpenApiResponse(
             component.reference,
             description=_phrase(status),
             examples=[OpenApiExample(message, value, response_only=True) for message, value in bodies.items()],

@@ -87,12 +87,19 @@ def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 def _names(response: dict[str, Any]) -> Iterator[str]:
     """Yield candidate names for an error response: its errors joined by "Or", then the message of the first."""
-    examples = response["content"]["application/json"]["examples"]
-    said = {each["value"]["message"]: re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
+    [(media_type, content)] = response["content"].items()
+    examples = content["examples"]
+    said = {message_of(each["value"]): re.sub(r"\W", "", key.partition(":")[0]) for key, each in examples.items()}
     called = list(dict.fromkeys(CALLED.get(message) or _invalid_id(message) or text for message, text in said.items()))
-    prefix = "Locker" if next(iter(examples.values()))["value"].get("error") else ""
+    is_locker = next(iter(examples.values()))["value"].get("error")
+    prefix = "Problem" if media_type == "application/problem+json" else "Locker" if is_locker else ""
     yield prefix + "Or".join([each for each in called if each not in _UNDERSTOOD] or called)
     yield prefix + next(iter(said.values()))
+
+
+def message_of(error: Mapping[str, Any]) -> str:
+    """Return the sentence in the body of an error, in any format."""
+    return str(error["message"] if "message" in error else error["detail"])
 
 
 def _invalid_id(message: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from config.api.openapi_document import document
+from config.api.openapi_document import document, message_of
 from config.web.markdown import html_of
 
 _FORMATS: Final = {
@@ -157,8 +157,9 @@ def _answer(status: str, described: Mapping[str, Any]) -> Answer:
         described = document()["components"]["responses"][described["$ref"].rpartition("/")[2]]
     if status < "400":
         return Answer(status, described["description"], _contents(described), [])
-    examples = described["content"]["application/json"]["examples"].values()
-    return Answer(status, described["description"], [], [each["value"]["message"] for each in examples])
+    [content] = described["content"].values()
+    messages = [message_of(each["value"]) for each in content["examples"].values()]
+    return Answer(status, described["description"], [], messages)
 
 
 def _type(schema: Mapping[str, Any]) -> SafeString:

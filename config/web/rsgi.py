@@ -291,14 +291,14 @@ class Entry:
         code = refused.code
         request_id = token_hex(8)
         headers = [
-            ("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request_id),
+            ("content-type", errors.content_type_of(path)), ("cache-control", "no-store"), ("x-request-id", request_id),
         ]  # fmt: skip
         if refused.is_over:
             headers.append(("connection", "close"))
         headers += refused.headers
         headers += _lower(errors.headers_of(code))
         headers += cors.headers_of(environ)
-        body = orjson.dumps(errors.body_of(path, code.status, refused.message))
+        body = orjson.dumps(errors.body_of(path, code, refused.message, request_id=request_id))
         connection.response_bytes(code.status, headers, body)
         method = request_metrics.method_of(environ["REQUEST_METHOD"])
         request_metrics.count(method, request_metrics.NO_ROUTE, code.status, seconds)
@@ -321,9 +321,12 @@ class Entry:
         except BaseException:
             log.exception("unexpected_error")
             path = environ["PATH_INFO"]
-            body = orjson.dumps(errors.body_of(path, 500, "Unknown error"))
+            body = orjson.dumps(errors.body_of(path, codes.INTERNAL_ERROR, "Unknown error"))
             # No effect if the request was answered before the error.
-            headers = [("content-type", "application/json"), *_lower(errors.headers_of(codes.INTERNAL_ERROR))]
+            headers = [
+                ("content-type", errors.content_type_of(path)),
+                *_lower(errors.headers_of(codes.INTERNAL_ERROR)),
+            ]
             headers += cors.headers_of(environ)
             connection.response_bytes(500, headers, body)
         finally:

@@ -1,5 +1,6 @@
 """Every error response names a code of the table, and `/docs/errors` documents each."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,6 +230,16 @@ def test_the_web_server_names_the_code_of_what_it_refuses_itself(address: str) -
             (400, "malformed_request"),
         )
     ]  # fmt: skip
+
+
+def test_the_web_server_refuses_with_problem_details_where_the_endpoints_do(address: str) -> None:
+    lines = ["GET /webhooks HTTP/1.1", "Authorization: Bearer a", "Authorization: Bearer b", "Host: localhost", "", ""]
+
+    status, headers, body = answered(address, "\r\n".join(lines).encode())
+
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(body)["code"] == headers["error-code"] == "header_invalid"
+    assert json.loads(body)["instance"] == headers["x-request-id"]
 
 
 def test_pages_of_other_origins_may_read_the_headers() -> None:
