@@ -126,6 +126,10 @@ class Environment(BaseSettings):
     wrong_codes_per_wallet: int = Field(default=30, ge=1, description="in ten minutes")
     wrong_codes_per_address: int = Field(default=100, ge=1, description="in ten minutes")
 
+    bearer_token_days: int = Field(default=365, ge=1, le=3650, description="days for which a login is valid")
+    bearer_tokens_per_wallet: int = Field(
+        default=0, ge=0, le=100_000, description="valid logins of a wallet; a further one ends the oldest; 0: no limit"
+    )
     open_transfer_hours: int = Field(
         default=0, ge=0, le=24 * 3650, description="hours until an open transfer expires that names no time; 0: never"
     )

@@ -13,17 +13,22 @@ from datetime import UTC, timedelta
 from typing import Any, Final
 
 import orjson
+from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
 from wallets.models import Wallet
 
-LIFETIME: Final = timedelta(days=365)
 # Characters of a token. Servers and proxies bound header fields, `config.api.authentication` this one at 2,048.
 LONGEST: Final = 2000
 ISSUER: Final = "coppice"
 # The first characters of the secret are stored and shown to operators; 256 random bits remain.
 _SHOWN: Final = 6
 _SECRET_BYTES: Final = 40
+
+
+def lifetime() -> timedelta:
+    """Return how long a new token is valid."""
+    return timedelta(days=settings.BEARER_TOKEN_DAYS)
 
 
 def _part(value: dict[str, Any]) -> str:
@@ -43,7 +48,7 @@ def new_token(wallet: Wallet) -> str:
     """
     issued = int(time.time())
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    needed = {"iat": issued, "exp": issued + int(LIFETIME.total_seconds()), "iss": ISSUER}
+    needed = {"iat": issued, "exp": issued + int(lifetime().total_seconds()), "iss": ISSUER}
     created_at = wallet.created_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     claims: dict[str, Any] = {"id": str(wallet.pk)}
     token = f"{_HEADER}.{_part(claims | needed)}.{secret}"

@@ -68,6 +68,24 @@ class InvalidPassword(DomainError):
     """A new password that the authentication endpoint does not accept."""
 
 
+class WeakPassword(InvalidPassword):
+    """A password that an owner chooses is too short, or is the name of the wallet or the present password."""
+
+
+class WrongPassword(DomainError):
+    """The password that an authenticated owner gave as the present one is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("The present password is wrong")
+
+
+class SessionNotFound(DomainError):
+    """The caller has no session of this id that is valid."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such session")
+
+
 class InvalidCredentials(DomainError):
     """The password is wrong, or the wallet has none. Callers cannot tell which."""
 

@@ -119,13 +119,18 @@ class ApiKey(models.Model):
 
 
 class BearerToken(models.Model):
-    """The credential of a wallet that has authenticated. Stored as a SHA-256 digest, valid for 365 days, revocable."""
+    """
+    The credential of a wallet that has authenticated; clients call it a session. Stored as a SHA-256 digest, revocable.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="bearer_tokens")
     # The first characters of the secret part: see `wallets.bearer_tokens`.
     prefix = models.CharField(max_length=12)
     digest = models.BinaryField(max_length=32, unique=True)
+    # With which key and from where the wallet logged in. NULL for tokens from before these were recorded.
+    api_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    address = models.GenericIPAddressField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     last_used_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()

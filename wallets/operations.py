@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 from django.views.decorators.debug import sensitive_variables
 
 from wallets import bearer_tokens, errors, event_sequence, images, names, operator_log, origins, passwords, queries
@@ -175,6 +176,36 @@ def set_password(*, wallet: Wallet, password: str) -> None:
         revoke_bearer_tokens(wallet=wallet)
 
 
+@sensitive_variables("old", "new", "encoded", "stored")
+def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) -> int:
+    """
+    Set a new password in the name of the owner, who knows the old one, and end all bearer tokens but one.
+
+    Returns how many ended.
+
+    :raises WrongPassword: the old password is wrong, or was changed meanwhile
+    :raises WeakPassword: the new one has fewer than 8 characters, or is the old one or the name of the wallet
+    :raises InvalidPassword: the authentication endpoint could not accept the new one
+    :raises SessionNotFound: the token that would stay valid has ended
+    """
+    stored = Wallet.objects.values_list("password", flat=True).get(pk=wallet.pk)
+    if not passwords.verify(old, stored)[0]:
+        raise errors.WrongPassword
+    if len(passwords.composed(new)) < passwords.MINIMUM_CHOSEN_LENGTH:
+        raise errors.WeakPassword(f"A new password has at least {passwords.MINIMUM_CHOSEN_LENGTH} characters.")
+    if new == old or names.name_key(new) == names.name_key(wallet.name):
+        raise errors.WeakPassword("A new password is neither the old one nor the name of the wallet.")
+    encoded = _encoded(new)
+    with transaction.atomic(savepoint=False):
+        # Locks the row as `set_password` does. If the password was changed since it was verified, the old one is wrong.
+        if not Wallet.objects.filter(pk=wallet.pk, password=stored).update(password=encoded):
+            raise errors.WrongPassword
+        valid = _valid_tokens(wallet)
+        if valid.filter(pk=kept_token_id).select_for_update().first() is None:
+            raise errors.SessionNotFound
+        return valid.exclude(pk=kept_token_id).update(revoked_at=Now())
+
+
 @sensitive_variables("password")
 def _encoded(password: str) -> str:
     if not 1 <= len(passwords.composed(password)) <= passwords.MAXIMUM_LENGTH or "\0" in password:
@@ -188,10 +219,12 @@ def authenticate(
     name_or_id: str,
     password: str,
     api_key_id: UUID | None = None,
+    address: str | None = None,
     name_lengths: tuple[int, int] = _PUBLIC_NAME_LENGTHS,
 ) -> str:
     """
-    Return a new bearer token for the wallet, good for 365 days.
+    Return a new bearer token for the wallet, valid for `COPPICE_BEARER_TOKEN_DAYS`. Its owner sees the API key and the
+    client's address. If the wallet has more than `COPPICE_BEARER_TOKENS_PER_WALLET`, those used least recently end.
 
     The token is stored only if the verified hash is still the stored one and the client's API key, if any, is still
     valid: a change or revocation while the hash was computed ends this login too. A hash that is not of the preferred
@@ -223,20 +256,21 @@ def authenticate(
             raise errors.InvalidCredentials("Invalid credentials")
         encoded = passwords.encoded(password) if is_outdated else None
         with transaction.atomic(savepoint=False):
-            now_stored = _password_until_commit(wallet.pk, is_to_change=encoded is not None)
+            is_to_change = encoded is not None or settings.BEARER_TOKENS_PER_WALLET > 0
+            now_stored = _password_until_commit(wallet.pk, is_to_change=is_to_change)
             if now_stored == stored:
                 if api_key_id is not None and not _is_valid_until_commit(api_key_id):
                     raise errors.ApiKeyEnded
                 if encoded is not None:
                     Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
-                return _issue_bearer_token(wallet)
+                return _issue_bearer_token(wallet, api_key_id=api_key_id, address=address)
         # Another login replaced an old hash, or the password was changed: verify again.
         stored = now_stored
 
 
 def _password_until_commit(wallet_id: UUID, *, is_to_change: bool) -> str:
     """Return the stored hash, locked against changes until the transaction ends."""
-    # Logins of one wallet do not wait for each other unless they replace the hash.
+    # Logins of one wallet do not wait for each other unless they replace the hash, or end other tokens.
     strength = "FOR NO KEY UPDATE" if is_to_change else "FOR SHARE"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT password FROM wallets_wallet WHERE id = %s {strength}", [wallet_id])  # noqa: S608
@@ -255,21 +289,41 @@ def _is_valid_until_commit(api_key_id: UUID) -> bool:
 
 
 @sensitive_variables("plaintext")
-def _issue_bearer_token(wallet: Wallet) -> str:
+def _issue_bearer_token(wallet: Wallet, *, api_key_id: UUID | None, address: str | None) -> str:
     plaintext = bearer_tokens.new_token(wallet)
     BearerToken.objects.create(
         wallet=wallet,
         prefix=bearer_tokens.shown_part(plaintext),
         digest=queries.digest(plaintext),
-        expires_at=Now() + bearer_tokens.LIFETIME,
+        api_key_id=api_key_id,
+        address=address,
+        expires_at=Now() + bearer_tokens.lifetime(),
     )
+    if settings.BEARER_TOKENS_PER_WALLET > 0:
+        newest = _valid_tokens(wallet).order_by(Greatest("created_at", "last_used_at").desc(), "-created_at", "pk")
+        ended = [*newest.values_list("pk", flat=True)[settings.BEARER_TOKENS_PER_WALLET :]]
+        BearerToken.objects.filter(pk__in=ended).update(revoked_at=Now())
     record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
     return plaintext
 
 
 def revoke_bearer_tokens(*, wallet: Wallet) -> int:
     """Revoke every bearer token of the wallet and return how many were valid."""
-    return BearerToken.objects.filter(wallet=wallet, revoked_at=None, expires_at__gt=Now()).update(revoked_at=Now())
+    return _valid_tokens(wallet).update(revoked_at=Now())
+
+
+def _valid_tokens(wallet: Wallet) -> QuerySet[BearerToken]:
+    return BearerToken.objects.filter(wallet=wallet, revoked_at=None, expires_at__gt=Now())
+
+
+def end_session(*, wallet: Wallet, bearer_token_id: UUID) -> None:
+    """
+    Revoke one bearer token of the wallet in the name of its owner.
+
+    :raises SessionNotFound: the wallet has no such token that is valid
+    """
+    if not _valid_tokens(wallet).filter(pk=bearer_token_id).update(revoked_at=Now()):
+        raise errors.SessionNotFound
 
 
 def revoke_bearer_token(*, bearer_token_id: UUID) -> None:

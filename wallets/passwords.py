@@ -13,6 +13,8 @@ from django.contrib.auth.hashers import get_hasher, identify_hasher, make_passwo
 from django.views.decorators.debug import sensitive_variables
 
 MAXIMUM_LENGTH: Final = 32  # of the authentication endpoint of the public service
+# Of a password that a wallet's owner chooses (NIST SP 800-63B); those that operators and imports set may be shorter.
+MINIMUM_CHOSEN_LENGTH: Final = 8
 
 
 @sensitive_variables("password")

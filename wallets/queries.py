@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from wallets import errors, names
-from wallets.models import ApiKey, IdempotentAnswer, Wallet
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.sql_files import load
 
 
@@ -137,6 +138,22 @@ def wallet_in_query(text: str) -> Wallet:
             pass
         # The refusal names the text as the client sent it.
         raise
+
+
+def sessions_page(
+    *, wallet: Wallet, limit: int, offset: int = 0, after: Sequence[str] | None = None
+) -> Sequence[BearerToken]:
+    """
+    Return the valid bearer tokens of a wallet with their API keys, the newest first. The digests are not read.
+
+    `after` is the position of the last row of the page before: its `created_at` and its id.
+    """
+    rows = BearerToken.objects.filter(wallet=wallet, revoked_at=None, expires_at__gt=Now())
+    if after is not None:
+        created_at, token_id = after
+        rows = rows.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, pk__gt=token_id))
+    rows = rows.select_related("api_key").defer("digest", "api_key__digest").order_by("-created_at", "pk")
+    return list(rows[offset : offset + limit])
 
 
 class OddName(NamedTuple):

@@ -283,11 +283,17 @@ class BearerTokenPage(KeyPage):
         ("secret part", lambda token: token.prefix),
         *attributes("wallet.name"),
         ("state", validity),
-        *attributes("last_used_at", "expires_at", "revoked_at", "created_at"),
+        ("API key", lambda token: token.api_key and token.api_key.name),
+        *attributes("address", "last_used_at", "expires_at", "revoked_at", "created_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("wallet").defer("digest", "wallet__password")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("wallet", "api_key")
+            .defer("digest", "wallet__password", "api_key__digest")
+        )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(prefix__startswith=term.rpartition(".")[2][:12])
@@ -306,6 +312,8 @@ class BearerTokenPage(KeyPage):
                     note="how the part after the token's last dot begins; the rest is known to its owner only",
                 ),
                 Fact("wallet", link(row.wallet)),
+                Fact("API key", link(row.api_key) if row.api_key else "not recorded", note="with which it logged in"),
+                Fact("address", row.address or "not recorded", note="from which it logged in"),
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
                 Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),
                 Fact("revoked", formats.full(row.revoked_at) or "no"),

@@ -114,6 +114,17 @@ def api_key_id(request: Request) -> UUID | None:
     return None if found is None else found.api_key_id
 
 
+def bearer_token_id(request: Request) -> UUID:
+    """
+    Return the id of the request's bearer token.
+
+    :raises RequestRefused: 401
+    """
+    caller(request)
+    token_id: UUID = request.auth  # type: ignore[assignment]
+    return token_id
+
+
 class BearerAuthentication(BaseAuthentication):
     """
     `request.user` is the wallet, `request.auth` the id of the bearer token.

@@ -44,7 +44,9 @@ RETRY_AFTER_SECONDS: Final = "1"
 _READ_ONLY: Final = "25006"
 READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
-_PROBLEM_PATH: Final = re.compile(r"/(webhooks|api/v1/payment-requests)(/|\Z)")
+_PROBLEM_PATH: Final = re.compile(
+    r"(?:/wallet(?:/v2)?)?/(auth/(password|sessions|token)|webhooks|api/v1/payment-requests)(/|\Z)"
+)
 
 
 class RequestRefused(drf_errors.APIException):

@@ -82,6 +82,7 @@ _ABOUT_PATHS: Final = {
     "token_id": "The id of the token.",
     "transfer_id": "The id of the transfer.",
     "trust_relationship_id": "The id of the trust relationship.",
+    "session_id": "The id of the session.",
     "name": "The name or the id of the wallet. `Default` is the caller's own, unless it controls one of that name.",
     "code": "The code of the locker.",
     "locker_id": "The id of the locker.",

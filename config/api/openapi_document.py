@@ -131,7 +131,7 @@ _API_KEY: Final = {
 _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
-    "description": "The token of a wallet, from `POST /auth`. It is opaque, and valid for 365 days.",
+    "description": "The token of a wallet, from `POST /auth`. It is opaque.",
 }
 
 

@@ -34,7 +34,7 @@ from config.api import error_codes as codes
 from config.api.errors import RequestRefused
 from config.web.addresses import network_of
 from wallets import origins
-from wallets.errors import DomainError
+from wallets.errors import DomainError, InvalidPassword
 from wallets.redis_servers import Away, Counts, ask
 from wallets.redis_servers import client as client_of
 from wallets.sql_files import load_lua
@@ -108,8 +108,9 @@ def login(*, kind: str, account: str, address: str, api_key_id: UUID | None = No
     is_guess = False
     try:
         yield
-    except DomainError:
-        is_guess = True
+    except DomainError as error:
+        # A new password that is refused is no guess: the present one was right.
+        is_guess = not isinstance(error, InvalidPassword)
         raise
     finally:
         leave(keys, slot, take_back=not is_guess)

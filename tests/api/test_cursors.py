@@ -142,7 +142,8 @@ def test_every_list_of_the_description_is_tried(lists: dict[str, Listed]) -> Non
         if any("cursor" in name.lower() for name in names) and not path.startswith("/api/"):
             described.add(re.sub(r"^/wallet(?=/)", "", path))
 
-    assert described == {listed.endpoint for listed in lists.values()}
+    # Its errors have another format: see test_sessions.
+    assert described - {"/auth/sessions"} == {listed.endpoint for listed in lists.values()}
 
 
 def test_wallets_of_one_moment_are_listed_in_one_order(alice: Caller, lists: dict[str, Listed]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.urls import get_resolver
 
+from config.api import errors
 from tests.api.caller import PASSWORD, Caller
 from tests.api.endpoints import endpoints
 from tests.support.databases import shared_rows
@@ -39,7 +40,10 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
 def expected(endpoint: tuple[str, str]) -> dict[str, int]:
     _, _, statuses = TABLE[endpoint]
     # Without a good bearer: the Treetracker contract, row 3. The locker dialect asks for no API key.
-    default = (401, 401, statuses[0]) if endpoint[1].startswith("/api/") else (403, 403, 401)
+    if endpoint[1].startswith("/api/"):
+        default = (401, 401, statuses[0])
+    else:
+        default = (401, 401, 401) if errors.is_problem_path(endpoint[1]) else (403, 403, 401)
     return dict(zip(ROLES, statuses + OTHERWISE.get(endpoint, default), strict=True))
 
 

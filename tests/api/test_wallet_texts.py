@@ -37,7 +37,7 @@ NOT_NAMING = {
     "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
     "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key", "search",
     "order_by", "created_at_start_date", "created_at_end_date", "before", "after", "reference", "expires_at",
-    "created_since",
+    "created_since", "old_password", "new_password",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
 DESCRIPTION = api_description()

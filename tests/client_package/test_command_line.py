@@ -24,6 +24,8 @@ from tests.client_package.conftest import Network, answering, lost_answer, unrea
 from transfers import operations as transfers
 from transfers.models import Transfer
 from trusts.models import Trust
+from wallets import queries
+from wallets.models import BearerToken
 
 URL = "https://trees.example.org"
 FILE = "coppice/profiles.json"
@@ -45,8 +47,8 @@ class Command:
             coppice, ["--profile", profile, *arguments], input=typed, obj=Session(connect=connect)
         )
 
-    def json(self, *arguments: str, profile: str = "alice") -> Any:
-        result = self(*arguments, "--json", profile=profile)
+    def json(self, *arguments: str, typed: str = "", profile: str = "alice") -> Any:
+        result = self(*arguments, "--json", typed=typed, profile=profile)
         assert (result.exit_code, result.stderr) == (0, "")
         return json.loads(result.stdout)
 
@@ -96,9 +98,9 @@ def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]
 
 
 COMMANDS = dict(leaves(coppice))
-READING = {
+WITHOUT_KEY = {
     "coins balance", "completion", "events", "inbox", "locker code", "locker list", "locker peek", "login", "logout",
-    "transfers", "trust list", "wallets", "webhooks listen",
+    "password", "sessions", "transfers", "trust list", "wallets", "webhooks listen",
 }  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def options_of(one: click.Command) -> set[str]:
 
 
 def test_every_command_that_changes_something_can_be_repeated_with_its_key() -> None:
-    assert {name for name, one in COMMANDS.items() if "--idempotency-key" not in options_of(one)} == READING
+    assert {name for name, one in COMMANDS.items() if "--idempotency-key" not in options_of(one)} == WITHOUT_KEY
     assert {name for name, one in COMMANDS.items() if "--json" not in options_of(one)} == {"logout", "completion"}
 
 
@@ -140,7 +142,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(command: Comma
 
 def test_what_takes_a_secret_refuses_it_on_the_command_line() -> None:
     assert {name for name, one in COMMANDS.items() if isinstance(one, SecretiveCommand)} == {
-        "login", "locker put", "locker peek", "locker take",
+        "login", "locker put", "locker peek", "locker take", "password",
     }  # fmt: skip
 
 
@@ -196,6 +198,34 @@ def test_a_login_is_kept_in_a_file_for_its_owner_alone(
     refused = command("wallets")
     assert (refused.exit_code, refused.stdout) == (3, "")
     assert "Not logged in" in refused.stderr
+
+
+@pytest.mark.django_db
+def test_the_owner_sees_and_ends_sessions_and_changes_the_password(
+    both: Command, network: Network, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPPICE_API_KEY", api_key)
+    assert both("login", "alice", typed=PASSWORD + "\n").exit_code == 0
+    rows = both.json("sessions")
+    assert [row["is_current"] for row in rows] == [True, *[False] * (len(rows) - 1)]
+    assert len(rows) > 1
+
+    refused = both("password", typed="wrong\ncorrect horse\n")
+    assert (refused.exit_code, refused.stderr) == (1, "Error: The present password is wrong (403 password_wrong)\n")
+    changed = both.json("password", typed=f"{PASSWORD}\ncorrect horse\n")
+
+    assert changed == {"sessions_ended": len(rows) - 1}
+    assert [row["id"] for row in both.json("sessions")] == [rows[0]["id"]]
+    token = network.requests[-1].headers["Authorization"]
+    assert both("logout").stderr == "Logged out.\n"
+    assert both("login", "alice", "--url", URL, typed=PASSWORD + "\n").exit_code == 3
+    assert BearerToken.objects.get(digest=queries.digest(token.removeprefix("Bearer "))).revoked_at is not None
+    assert both("login", "alice", "--url", URL, typed="correct horse\n").exit_code == 0
+    network.faults = [unreachable] * 5
+    gone = both("logout")
+    assert gone.exit_code == 1
+    assert "may still be valid" in gone.stderr
+    assert both("wallets").exit_code == 3
 
 
 @pytest.mark.django_db

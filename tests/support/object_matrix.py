@@ -24,7 +24,7 @@ from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets.models import Token
+from wallets.models import BearerToken, Token
 
 CODE: Final = "A-CODE-THAT-IS-LONG-ENOUGH"
 
@@ -87,6 +87,7 @@ def build() -> World:
             "offered": offered.id,
             "offering": offering.id,
             "requested": requested.id,
+            "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
             **coins_of(alice.wallet),
         },
     )
@@ -147,6 +148,12 @@ HIDDEN = (200, 200, 404, 404)
 # method, path -> what to ask (ids in braces), the body, the statuses.
 TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] = {
     ("POST", "/auth"): ("/auth", {"wallet": "alice", "password": PASSWORD}, EVERYBODY),
+    ("POST", "/auth/password"): (
+        "/auth/password", {"old_password": PASSWORD, "new_password": "another one"}, EVERYBODY,
+    ),
+    ("GET", "/auth/sessions"): ("/auth/sessions?limit=9", None, EVERYBODY),
+    ("DELETE", "/auth/sessions/{session_id}"): ("/auth/sessions/{session}", None, (200, 404, 404, 404)),
+    ("DELETE", "/auth/token"): ("/auth/token", None, EVERYBODY),
     ("GET", "/wallets"): ("/wallets?limit=9", None, EVERYBODY),
     ("POST", "/wallets"): ("/wallets", {"wallet": "sapling"}, EVERYBODY),
     ("GET", "/wallets/{wallet_id}"): ("/wallets/{alice}", None, CONTROLLERS),

@@ -66,6 +66,12 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         wallet_id=w.id_of("alice"), about="new", display_name="Alice"
     ),
     (W + "set_password", ""): lambda w: wallets.set_password(wallet=w.wallet("alice"), password="another"),
+    (W + "change_password", ""): lambda w: wallets.change_password(
+        wallet=w.wallet("alice"), old=PASSWORD, new="another one", kept_token_id=w.id_of("token 1 of alice")
+    ),
+    (W + "end_session", ""): lambda w: wallets.end_session(
+        wallet=w.wallet("alice"), bearer_token_id=w.id_of("token 1 of alice")
+    ),
     (W + "authenticate", ""): lambda w: wallets.authenticate(name_or_id="alice", password=PASSWORD),
     (W + "authenticate", "of an old hash"): lambda w: wallets.authenticate(name_or_id="bobby", password=PASSWORD),
     (W + "revoke_bearer_tokens", ""): lambda w: wallets.revoke_bearer_tokens(wallet=w.wallet("alice")),
@@ -244,6 +250,13 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     },
     (W + "revoke_bearer_tokens", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+    },
+    (W + "end_session", ""): {
+        "bearertoken token 1 of alice: revoked_at": 1,
+    },
+    (W + "change_password", ""): {
+        "wallet alice: password": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
     },
     (W + "revoke_bearer_token", ""): {

@@ -4,6 +4,7 @@ from django.urls import re_path
 
 from config.api.treetracker.bulk_views import BatchViewSet
 from config.api.treetracker.event_views import EventViewSet
+from config.api.treetracker.session_views import PasswordViewSet, SessionViewSet
 from config.api.treetracker.transfer_views import HistoryViewSet, PendingViewSet, TransferViewSet
 from config.api.treetracker.trust_views import TrustViewSet
 from config.api.treetracker.wallet_views import AuthViewSet, TokenViewSet, WalletViewSet
@@ -25,6 +26,10 @@ urlpatterns = [
     re_path(r"^events/?$", EventViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/transactions/?$", HistoryViewSet.as_view({"get": "list"})),
     re_path(r"^auth/?$", AuthViewSet.as_view({"post": "create"})),
+    re_path(r"^auth/password/?$", PasswordViewSet.as_view({"post": "change"})),
+    re_path(r"^auth/sessions/?$", SessionViewSet.as_view({"get": "list"})),
+    re_path(r"^auth/sessions/(?P<session_id>[^/]+)/?$", SessionViewSet.as_view({"delete": "destroy"})),
+    re_path(r"^auth/token/?$", SessionViewSet.as_view({"delete": "log_out"})),
     re_path(r"^wallets/?$", WalletViewSet.as_view({"get": "list", "post": "create"})),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/?$", WalletViewSet.as_view({"get": "retrieve", "patch": "partial_update"})),
     re_path(r"^tokens/?$", TokenViewSet.as_view({"get": "list"})),

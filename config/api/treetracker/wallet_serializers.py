@@ -166,7 +166,7 @@ BEARER: Final = Named(
         ".eyJpZCI6ImNkMDA0ZGNjLTc5NzQtNGMzNS04NzE5LWNmOGY0ZTE4ZDFkZiIsIm5hbWUiOiJhbGljZSJ9"
         ".kx3Zr0iV2oY7cF5wq8mJ1sT4uB6nD9eLhGpAaQyRzXE8wq8mJ1sT4u"
     },
-    words={"token": "The bearer token. It is valid for 365 days, or until it is revoked or the password changes."},
+    words={"token": "The bearer token. It is valid until it expires, is revoked, or the password changes."},
 )
 _WALLET_WORDS: Final = {
     "id": "The id of the wallet.",

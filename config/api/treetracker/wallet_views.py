@@ -68,7 +68,8 @@ class AuthViewSet(ApiViewSet):
         Exchanges the name or the id of a wallet and its password for a bearer token, which identifies the wallet in
         other requests. Any application with an API key may call it. A wallet without a password cannot log in.
 
-        The token is valid for 365 days, or until it is revoked or the password changes. It has the shape of a JSON Web
+        The token is valid for 365 days unless the installation has another period, or until it is revoked or the
+        password changes. `auth.sessions` lists the valid ones. It has the shape of a JSON Web
         Token; its payload has the `id` and `name` of the wallet, `iat`, `exp` and `iss`. It is not signed: treat it as
         a password.
 
@@ -86,6 +87,7 @@ class AuthViewSet(ApiViewSet):
                 name_or_id=values["wallet"],
                 password=values["password"],
                 api_key_id=api_key_id(request),
+                address=client_address(request) or None,
                 **({"name_lengths": v2.LOGIN_NAME_LENGTHS} if v2.is_v2(request) else {}),
             )
         return Response({"token": token})

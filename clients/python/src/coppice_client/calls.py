@@ -20,11 +20,13 @@ from coppice_client.types import (
     CoinWallet,
     CoinWalletWithTransactions,
     Dismissal,
+    EndedSessions,
     Event,
     Export,
     FileType,
     Locker,
     LockerCode,
+    LoginSession,
     Movement,
     NewWallet,
     PendingSums,
@@ -78,6 +80,30 @@ def login(wallet: str, password: str) -> Call[str]:
     """Return a bearer token. Needs the API key."""
     exchange = Exchange("POST", "/auth", json={"wallet": wallet, "password": password})
     return Call(exchange, lambda response: str(from_json(response)["token"]))
+
+
+def change_password(old: str, new: str) -> Call[EndedSessions]:
+    """
+    Set a new password of at least 8 characters, and end all sessions of the wallet but this one.
+
+    After `OutcomeUnknown`, log in: which password is accepted tells whether it was changed.
+    """
+    return Call(Exchange("POST", "/auth/password", json={"old_password": old, "new_password": new}))
+
+
+def sessions(*, page_size: int = 100) -> Listing[LoginSession]:
+    """The logins of the wallet that are valid, the newest first."""
+    return Listing("/auth/sessions", "sessions", limit=page_size)
+
+
+def end_session(session_id: str, *, idempotency_key: str | None = None) -> Call[EndedSessions]:
+    """End a session: its bearer token is refused from now on."""
+    return _write("DELETE", "/auth/sessions", session_id, key=idempotency_key)
+
+
+def log_out() -> Call[EndedSessions]:
+    """End the session of the client's bearer token."""
+    return Call(Exchange("DELETE", "/auth/token"))
 
 
 # --- Wallets and tokens -----------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ class Client:
         self._http.close()
 
     def login(self, wallet: str, password: str) -> str:
-        """Log in, use the new bearer token from now on, and return it. It is good for 365 days: keep it secret."""
+        """Log in, use the new bearer token from now on, and return it. Keep it secret."""
         token = self.run(calls.login(wallet, password))
         self._credentials.token = _checked("bearer token", token)
         return token
@@ -220,6 +220,10 @@ class Client:
             return None
         return self._http.request(auth=self._credentials, **effect.arguments())
 
+    change_password = _One(calls.change_password)
+    sessions = _Many(calls.sessions)
+    end_session = _One(calls.end_session)
+    log_out = _One(calls.log_out)
     wallets = _Many(calls.wallets)
     wallet = _One(calls.wallet)
     create_wallet = _One(calls.create_wallet)
@@ -311,7 +315,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def login(self, wallet: str, password: str) -> str:
-        """Log in, use the new bearer token from now on, and return it. It is good for 365 days: keep it secret."""
+        """Log in, use the new bearer token from now on, and return it. Keep it secret."""
         token = await self.run(calls.login(wallet, password))
         self._credentials.token = _checked("bearer token", token)
         return token
@@ -344,6 +348,10 @@ class AsyncClient:
             return None
         return await self._http.request(auth=self._credentials, **effect.arguments())
 
+    change_password = _AsyncOne(calls.change_password)
+    sessions = _AsyncMany(calls.sessions)
+    end_session = _AsyncOne(calls.end_session)
+    log_out = _AsyncOne(calls.log_out)
     wallets = _AsyncMany(calls.wallets)
     wallet = _AsyncOne(calls.wallet)
     create_wallet = _AsyncOne(calls.create_wallet)

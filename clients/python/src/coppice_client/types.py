@@ -50,6 +50,22 @@ class SingleWallet(WalletWithTokens):
     wallet: str
 
 
+class LoginSession(TypedDict):
+    """A login of the caller's wallet that is valid. `is_current`: it is that of the client's bearer token."""
+
+    id: str
+    created_at: str
+    expires_at: str
+    last_used_at: str | None
+    address: str | None
+    api_key: str | None
+    is_current: bool
+
+
+class EndedSessions(TypedDict):
+    sessions_ended: int
+
+
 class NewWallet(TypedDict):
     id: str
     wallet: str

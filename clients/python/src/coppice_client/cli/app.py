@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from coppice_client import errors
 from coppice_client.cli import coin_commands, event_commands, store, token_commands
-from coppice_client.cli.output import note, print_fields, print_json
+from coppice_client.cli.output import Column, moment, note, print_fields, print_json
 from coppice_client.cli.session import (
     Commands,
     NotLoggedIn,
@@ -20,8 +20,17 @@ from coppice_client.cli.session import (
     read_secret,
     wallet_of,
 )
+from coppice_client.cli.token_commands import first, limit_option, show
 from coppice_client.version import VERSION
 
+_SESSIONS = (
+    Column("ID", lambda row: row["id"], is_whole=True),
+    Column("THIS", lambda row: "yes" if row["is_current"] else "no", is_whole=True),
+    Column("API KEY", lambda row: row["api_key"]),
+    Column("ADDRESS", lambda row: row["address"], is_whole=True),
+    Column("LOGGED IN", lambda row: moment(row["created_at"]), is_whole=True),
+    Column("EXPIRES", lambda row: moment(row["expires_at"]), is_whole=True, is_wide=True),
+)
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -102,8 +111,50 @@ def _api_key(file: Path | None, last: store.Profile | None) -> str:
 @coppice.command()
 @pass_session
 def logout(session: Session) -> None:
-    """Forget the token. It stays valid until the wallet has a new password."""
-    note("Logged out." if store.delete(session.profile) else "Not logged in.")
+    """Forget the token, and end the session at the server."""
+    profile = store.load(session.profile)
+    if not store.delete(session.profile) or profile is None or profile.token is None:
+        note("Not logged in.")
+        return
+    try:
+        with session.connect_to(profile) as client:
+            client.log_out()
+    except errors.Unauthorized:
+        note("Logged out. The session had ended.")
+    except errors.CoppiceError as error:
+        raise click.ClickException(
+            f"The token is deleted here, but may still be valid until the password changes: {error}"
+        ) from None
+    else:
+        note("Logged out.")
+
+
+@coppice.command()
+@limit_option
+@json_option
+@pass_session
+def sessions(session: Session, limit: int) -> None:
+    """List the logins of your wallet that are valid."""
+    with session.client() as client:
+        rows = first(client.sessions(page_size=min(limit + 1, 2000)), limit)
+    show(session, rows, _SESSIONS, none="There is no session.")
+
+
+@coppice.command(cls=SecretiveCommand, secret="A password")  # noqa: S106 - its name
+@json_option
+@pass_session
+def password(session: Session) -> None:
+    """
+    Change the password of your wallet, and end its other sessions.
+
+    Asks for the present password and the new one, or reads them from two lines of stdin.
+    """
+    with session.client() as client:
+        done = client.change_password(read_secret("present password"), read_secret("new password"))
+    if session.is_json:
+        print_json(done)
+    else:
+        print_fields({"password": "changed", "other sessions ended": done["sessions_ended"]})
 
 
 @coppice.command()
