@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from lockers import task_events
 from lockers.states import LineType, TaskKind
 from wallets.sql_files import load
 
@@ -35,9 +36,10 @@ class Posting:
 
 def post(*, task_id: UUID, postings: Sequence[Posting]) -> None:
     """
-    Append one line to the statement of each wallet and change its balance; the caller has a transaction.
+    Append one line to the statement of each wallet, change its balance, and write the events of those that grow.
 
-    The wallets differ. A posting of 0 units is skipped. The database refuses a negative balance.
+    The caller has a transaction. The wallets differ. A posting of 0 units is skipped. The database refuses a negative
+    balance.
     """
     changes = [posting for posting in postings if posting.units]
     if not changes:
@@ -52,8 +54,17 @@ def post(*, task_id: UUID, postings: Sequence[Posting]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_OPEN, values)
         cursor.execute(_POST, values)
-        if cursor.rowcount != len(changes):
-            raise AssertionError("a statement was not written")
+        balances = {wallet_id: int(balance) for wallet_id, balance in cursor.fetchall()}
+    if len(balances) != len(changes):
+        raise AssertionError("a statement was not written")
+    task_events.record_received(
+        task_id=task_id,
+        received=[
+            (change.wallet_id, change.units, balances[change.wallet_id], str(change.type), change.other_wallet_id)
+            for change in changes
+            if change.units > 0
+        ],
+    )
 
 
 # A separate statement: with INSERT … ON CONFLICT UPDATE the check would refuse a negative change of an existing row.

@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from lockers import coin_outcomes, queries, task_results
+from lockers import coin_outcomes, queries, task_events, task_results
 from lockers.models import LockerTask, ReceiptLine
 from lockers.raida.coins import total_value, value_of
 from lockers.raida.statuses import RAIDA_COUNT
@@ -90,6 +90,15 @@ def derive_again(task: LockerTask, *, by: LockerTask) -> None:
             " WHERE id = %s",
             [state, message, json.dumps(result), by.pk, state is TaskState.COMPLETED, task.pk],
         )
+    task_events.record_settled(
+        task_id=task.pk,
+        kind=task.kind,
+        wallet_id=task.wallet_id,
+        locker_id=task.locker_id,
+        state=state,
+        result=task.result | result,
+        settled_by=by.pk,
+    )
 
 
 def as_it_is_now(task: LockerTask) -> tuple[Tally, str, set[int]]:

@@ -105,7 +105,8 @@ _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
-    "parentWallet", "childWallet", "wallet", "operator",
+    "taskId", "taskState", "lockerId", "amount", "amountFailed", "amountUnknown", "amountLeft", "settledBy", "balance",
+    "lineType", "parentWallet", "childWallet", "wallet", "operator",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class EventType(models.TextChoices):
-    """The kinds of events, in the words of the later version of the public service."""
+    """The kinds of events; those of wallets, trusts and transfers in the words of the public service."""
 
     LOGIN = "login"
     WALLET_CREATED = "wallet_created"
@@ -19,6 +19,13 @@ class EventType(models.TextChoices):
     TRANSFER_REQUEST_CANCELLED_BY_DESTINATION = "transfer_request_cancelled_by_destination"
     TRANSFER_PENDING_CANCELLED_BY_REQUESTOR = "transfer_pending_cancelled_by_requestor"
     TRANSFER_FAILED = "transfer_failed"
+    # Not in the public service: of coins.
+    LOCKER_PUT_SETTLED = "locker.put.settled"
+    LOCKER_TAKE_SETTLED = "locker.take.settled"
+    COINS_IMPORT_SETTLED = "coins.import.settled"
+    COINS_EXPORT_SETTLED = "coins.export.settled"
+    COINS_TRANSFER_SETTLED = "coins.transfer.settled"
+    COINS_RECEIVED = "coins.received"
 
 
 class OriginMeans(models.TextChoices):

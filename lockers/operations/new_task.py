@@ -23,6 +23,7 @@ from lockers import (
     errors,
     fair_queue,
     queries,
+    task_events,
     vault,
     wrong_code_limits,
 )
@@ -148,5 +149,14 @@ def open_with_code(
 
 
 def store_result(task: LockerTask, result: Mapping[str, Any]) -> None:
+    """Store the result of a task from `create_finished`, and write its event."""
     task.result = dict(result)
     task.save(update_fields=["result"])
+    task_events.record_settled(
+        task_id=task.pk,
+        kind=task.kind,
+        wallet_id=task.wallet_id,
+        locker_id=task.locker_id,
+        state=task.state,
+        result=task.result,
+    )

@@ -87,6 +87,19 @@ def format_amount(units: int) -> str:
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
 
 
+def json_amount(units: int) -> int | float | str:
+    """
+    Return an amount in coins as a JSON number, or as a decimal string if no number represents it exactly.
+
+    >>> json_amount(2000000000), json_amount(50000000)
+    (20, 0.5)
+    """
+    if units % UNITS_PER_COIN == 0:
+        return units // UNITS_PER_COIN
+    # A double has 15 significant digits.
+    return float(format_amount(units)) if units < 10**15 else format_amount(units)
+
+
 def parse_amount(text: str) -> int:
     """
     Parse a decimal text such as "20" or "0.00000001" into units.

@@ -1,4 +1,5 @@
--- Changes the balances of accounts, locked in the order of their wallets, and appends a line to each statement.
+-- Changes the balances of accounts, locked in the order of their wallets, appends a line to each statement, and returns
+-- the new balances.
 WITH change AS MATERIALIZED (
     SELECT * FROM unnest(%(wallets)s::uuid[], %(units)s::numeric[], %(types)s::text[], %(others)s::uuid[])
         AS change (wallet_id, units, type, other_wallet_id)
@@ -12,3 +13,4 @@ WITH change AS MATERIALIZED (
 INSERT INTO lockers_statementline (wallet_id, number, task_id, type, amount, running_balance, other_wallet_id)
 SELECT wallet_id, account.lines, %(task)s, change.type, change.units, account.balance, change.other_wallet_id
   FROM change JOIN account USING (wallet_id)
+RETURNING wallet_id, running_balance

@@ -25,6 +25,7 @@ from lockers import (
     competing_claims,
     current_results,
     server_letters,
+    task_events,
     task_results,
     vault,
 )
@@ -458,7 +459,8 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
             " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
             " lease_until = NULL, finished_at = now(), seen_at = NULL,"
             " progress = CASE WHEN %s THEN 100 ELSE progress END,"
-            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s",
+            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s"
+            " RETURNING kind, wallet_id, locker_id, result",
             [
                 held.task_id,
                 state,
@@ -471,3 +473,12 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
                 held.task_id,
             ],
         )
+        kind, wallet_id, locker_id, stored = cursor.fetchone()
+    task_events.record_settled(
+        task_id=held.task_id,
+        kind=kind,
+        wallet_id=wallet_id,
+        locker_id=locker_id,
+        state=state,
+        result=json.loads(stored),
+    )

@@ -22,7 +22,7 @@ from config.api.cloudcoin.base import (
     describe,
     list_position,
 )
-from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, coins, seconds
+from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, seconds
 from config.api.errors import Invalid
 from config.api.json_schemas import Named
 from config.api.openapi import Files, Takes
@@ -30,6 +30,7 @@ from config.api.validation import Flag, Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import export
 from lockers.queries import ExportView
+from lockers.raida.coins import json_amount as coins
 from lockers.states import FileType
 from wallets import names
 

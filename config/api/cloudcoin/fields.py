@@ -97,19 +97,6 @@ NEW_CODE_WORDS: Final = (
 )
 
 
-def coins(units: int) -> int | float | str:
-    """
-    Return an amount in coins as a JSON number, or as a decimal string if no number represents it exactly.
-
-    >>> coins(2000000000), coins(50000000)
-    (20, 0.5)
-    """
-    if units % UNITS_PER_COIN == 0:
-        return units // UNITS_PER_COIN
-    # A double has 15 significant digits.
-    return float(format_amount(units)) if units < 10**15 else format_amount(units)
-
-
 def denominations(counts: Mapping[int, int]) -> dict[str, int]:
     """Return counts by coin value, largest first, with the zeros in between (seed 000)."""
     if not counts:

@@ -37,7 +37,6 @@ from config.api.cloudcoin.fields import (
     TAG,
     TAG_WORDS,
     Amount,
-    coins,
     seconds,
 )
 from config.api.json_schemas import Named
@@ -46,6 +45,7 @@ from config.api.validation import Guid, Shape, Text
 from lockers import errors, queries
 from lockers.operations import peek, put, take
 from lockers.queries import LockerContents
+from lockers.raida.coins import json_amount as coins
 from wallets import names
 
 PUT: Final = Shape(

@@ -14,7 +14,6 @@ from config.api.cloudcoin.fields import (
     TAG_WORDS,
     Amount,
     Denomination,
-    coins,
     denominations,
 )
 from config.api.cloudcoin.task_serializers import DOING, data_of
@@ -22,6 +21,7 @@ from config.api.errors import Invalid
 from config.api.json_schemas import Named
 from config.api.validation import Shape, Text
 from lockers.queries import Contents, TaskView
+from lockers.raida.coins import json_amount as coins
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import CoinState, TaskState
 from lockers.worker.messages import Listing

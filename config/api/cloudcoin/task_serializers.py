@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from config.api.cloudcoin.fields import coins, seconds
+from config.api.cloudcoin.fields import seconds
 from lockers.models import LockerTask
 from lockers.operations.new_task import Started
 from lockers.queries import Receipt, TaskView
+from lockers.raida.coins import json_amount as coins
 from lockers.raida.coins import value_of
 from lockers.states import TaskKind, TaskState
 

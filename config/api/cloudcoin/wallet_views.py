@@ -9,13 +9,14 @@ from config.api import pagination
 from config.api.authentication import caller
 from config.api.cloudcoin import examples
 from config.api.cloudcoin.base import DEFAULT_LIMIT, PAGE, WALLET_ERRORS, LockersViewSet, describe
-from config.api.cloudcoin.fields import coins, denominations
+from config.api.cloudcoin.fields import denominations
 from config.api.json_schemas import Named
 from config.api.openapi import Takes
 from config.api.validation import Shape, Text
 from lockers import queries
 from lockers.models import StatementLine
 from lockers.queries import Contents, Statement
+from lockers.raida.coins import json_amount as coins
 from trusts import operations as trusts
 from wallets import errors as wallet_errors
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from config.api.cloudcoin.examples import AMOUNT, LINE_TYPE, TASK_STATE
 from config.api.json_schemas import Example, Named, Nullable, OneOf, Sometimes
 from config.api.page_schemas import page
 from config.api.treetracker.transfer_serializers import TRANSFER_STATE
@@ -29,6 +30,12 @@ EVENT_TYPE: Final = Named(
         EventType.TRANSFER_REQUEST_CANCELLED_BY_DESTINATION: "The side that was asked declined an open transfer.",
         EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR: "The side that asked cancelled an open transfer.",
         EventType.TRANSFER_FAILED: "An open transfer ended without moving tokens.",
+        EventType.LOCKER_PUT_SETTLED: "A put into a locker ended, or coins that it left unknown were settled.",
+        EventType.LOCKER_TAKE_SETTLED: "A take from a locker ended, or coins that it left unknown were settled.",
+        EventType.COINS_IMPORT_SETTLED: "An import of coins ended, or coins that it left unknown were settled.",
+        EventType.COINS_EXPORT_SETTLED: "An export of coins ended.",
+        EventType.COINS_TRANSFER_SETTLED: "A transfer of coins to another wallet ended; of the wallet that sends.",
+        EventType.COINS_RECEIVED: "The balance of coins grew.",
     },
 )
 EVENT_PAYLOAD: Final = Named(
@@ -51,6 +58,16 @@ EVENT_PAYLOAD: Final = Named(
         "trustRelationshipIds": Sometimes(["1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"]),
         "transfersLeft": Sometimes(0),
         "transferIds": Sometimes(["8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"]),
+        "taskId": Sometimes("8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"),
+        "taskState": Sometimes(TASK_STATE),
+        "lockerId": Sometimes("1f2ba6d5-9a3c-4b6e-8f0e-5a4f0d8a9c11"),
+        "amount": Sometimes(AMOUNT),
+        "amountFailed": Sometimes(AMOUNT),
+        "amountUnknown": Sometimes(AMOUNT),
+        "amountLeft": Sometimes(AMOUNT),
+        "settledBy": Sometimes("5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60"),
+        "balance": Sometimes(AMOUNT),
+        "lineType": Sometimes(LINE_TYPE),
         "parentWallet": Sometimes(Nullable("cd004dcc-7974-4c35-8719-cf8f4e18d1df")),
         "childWallet": Sometimes("sapling"),
         "wallet": Sometimes("alice"),
@@ -73,6 +90,16 @@ EVENT_PAYLOAD: Final = Named(
         "trustRelationshipIds": "The ids of the first hundred of these.",
         "transfersLeft": "How many open transfers the manager left.",
         "transferIds": "The ids of the first hundred of these.",
+        "taskId": "The id of the task: `GET /api/v1/task/{task_id}` has its details.",
+        "taskState": "The state of the task.",
+        "lockerId": "The id of the locker that a put filled.",
+        "amount": "The amount that was stored, taken, imported, exported or sent, or by which the balance grew.",
+        "amountFailed": "The amount that was not stored or not taken. Absent if there is none.",
+        "amountUnknown": "The amount that the servers have not confirmed yet. Absent if there is none.",
+        "amountLeft": "The amount that a take or an import left out. Absent if there is none.",
+        "settledBy": "The id of the later task that settled coins which the task had left unknown.",
+        "balance": "The balance of the wallet in coins after the event.",
+        "lineType": "The type of the line in the statement of the wallet.",
         "parentWallet": "The id of the wallet that created the other; null if an operator did.",
         "childWallet": "The name of the wallet that was created.",
         "wallet": "The name of the wallet that logged in.",
