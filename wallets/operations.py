@@ -236,19 +236,7 @@ def authenticate(
     :raises InvalidCredentials: the password is wrong, or the wallet has none
     :raises ApiKeyEnded: the API key was revoked or has expired
     """
-    try:
-        wallet = queries.wallet_by_name_or_id(name_or_id)
-    except errors.WalletNotFound:
-        passwords.verify(password, "")
-        # The public service refuses shorter and longer names with this message; stored names may be either.
-        shortest, longest = name_lengths
-        if len(name_or_id) < shortest:
-            raise errors.WalletNameLength(f'"wallet" length must be at least {shortest} characters long') from None
-        if len(name_or_id) > longest:
-            raise errors.WalletNameLength(
-                f'"wallet" length must be less than or equal to {longest} characters long'
-            ) from None
-        raise
+    wallet = _account(name_or_id, password, name_lengths)
     stored = wallet.password
     while True:
         is_correct, is_outdated = passwords.verify(password, stored)
@@ -266,6 +254,52 @@ def authenticate(
                 return _issue_bearer_token(wallet, api_key_id=api_key_id, address=address)
         # Another login replaced an old hash, or the password was changed: verify again.
         stored = now_stored
+
+
+@sensitive_variables("password")
+def _account(name_or_id: str, password: str, name_lengths: tuple[int, int]) -> Wallet:
+    """Return the wallet that logs in. If there is none, a hash is computed before the refusal, as for one."""
+    try:
+        return queries.wallet_by_name_or_id(name_or_id)
+    except errors.WalletNotFound:
+        passwords.verify(password, "")
+        # The public service refuses shorter and longer names with this message; stored names may be either.
+        shortest, longest = name_lengths
+        if len(name_or_id) < shortest:
+            raise errors.WalletNameLength(f'"wallet" length must be at least {shortest} characters long') from None
+        if len(name_or_id) > longest:
+            raise errors.WalletNameLength(
+                f'"wallet" length must be less than or equal to {longest} characters long'
+            ) from None
+        raise
+
+
+@sensitive_variables("password")
+def verify_password(*, name_or_id: str, password: str) -> Wallet:
+    """
+    Return the wallet whose password this is, for one act without a bearer token.
+
+    The act calls `hold_password` in its transaction: the password may have changed since.
+
+    :raises InvalidWalletName: the text can never be a name
+    :raises WalletNotFound: no such wallet
+    :raises WalletNameLength: no such wallet, and the text is too short or too long for a name
+    :raises InvalidCredentials: the password is wrong, or the wallet has none
+    """
+    wallet = _account(name_or_id, password, _PUBLIC_NAME_LENGTHS)
+    if not passwords.verify(password, wallet.password)[0]:
+        raise errors.InvalidCredentials("Invalid credentials")
+    return wallet
+
+
+def hold_password(wallet: Wallet) -> None:
+    """
+    Lock the password that `verify_password` verified until the transaction ends, which the caller has opened.
+
+    :raises InvalidCredentials: it has changed since
+    """
+    if _password_until_commit(wallet.pk, is_to_change=False) != wallet.password:
+        raise errors.InvalidCredentials("Invalid credentials")
 
 
 def _password_until_commit(wallet_id: UUID, *, is_to_change: bool) -> str:

@@ -16,7 +16,9 @@ from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
-PREFIXES: Final = ("/admin", "/docs", "/static")
+# Pages without a session: see `config.web.public_pages`.
+PUBLIC: Final = ("/claim",)
+PREFIXES: Final = ("/admin", "/docs", "/static", *PUBLIC)
 
 
 def is_page(path: str) -> bool:

@@ -1,0 +1,94 @@
+"""Pages without a session: their headers, and the login in the form of an act."""
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client, RequestFactory
+
+from config.api import throttles
+from config.web import pages
+from config.web.public_pages import base
+from wallets import operations
+from wallets.errors import InvalidCredentials
+from wallets.models import BearerToken, Event, Wallet
+
+PASSWORD = "correct horse"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@pytest.fixture
+def alice(db: None) -> Wallet:
+    return operations.create_wallet(name="alice", password=PASSWORD)
+
+
+def form(**fields: str) -> "base.HttpRequest":
+    return RequestFactory().post("/claim", fields, REMOTE_ADDR="203.0.113.7")
+
+
+@pytest.mark.parametrize("path", pages.PUBLIC)
+def test_a_page_has_its_own_policy_and_is_stored_nowhere(db: None, path: str) -> None:
+    response = Client().get(path)
+
+    assert response.status_code == 200
+    assert response["Content-Security-Policy"] == POLICY
+    assert response["Cache-Control"] == "private, no-store"
+    assert response["X-Robots-Tag"] == "noindex, nofollow"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert "sessionid" not in response.cookies
+    # Nothing inline: the policy would block it.
+    text = response.content.decode()
+    assert "<script>" not in text
+    assert "<style" not in text
+    assert "style=" not in text
+
+
+@pytest.mark.parametrize("path", pages.PUBLIC)
+def test_a_form_without_its_token_is_refused(db: None, path: str) -> None:
+    assert Client(enforce_csrf_checks=True).post(path, {"code": "x"}).status_code == 403
+
+
+def test_a_login_gives_the_wallet_and_leaves_neither_token_nor_event(alice: Wallet) -> None:
+    before = Event.objects.count()
+
+    assert base.log_in(form(wallet=" Alice ", password=PASSWORD)) == alice
+    assert (BearerToken.objects.count(), Event.objects.count()) == (0, before)
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody", "no body", "", "x" * 300])
+def test_every_wrong_login_has_the_same_answer(alice: Wallet, name: str) -> None:
+    with pytest.raises(base.LoginRefused) as refused:
+        base.log_in(form(wallet=name, password="wrong"))
+
+    assert refused.value.refusal == base.Refusal(base.WRONG_LOGIN, 403, {})
+
+
+def test_failures_count_as_those_of_the_api(alice: Wallet) -> None:
+    for _ in range(throttles.FAILURES_PER_ACCOUNT):
+        with pytest.raises(base.LoginRefused):
+            base.log_in(form(wallet="alice", password="wrong"))
+    with pytest.raises(base.LoginRefused) as refused:
+        base.log_in(form(wallet="alice", password=PASSWORD))
+
+    assert refused.value.refusal.status == 429
+    assert "Retry-After" in refused.value.refusal.headers
+    with pytest.raises(throttles.RequestRefused), throttles.login(kind="wallet", account=str(alice.pk), address=""):
+        pass
+
+
+def test_an_act_fails_if_the_password_changed_after_it_was_verified(alice: Wallet) -> None:
+    verified = base.log_in(form(wallet="alice", password=PASSWORD))
+    operations.set_password(wallet=alice, password="another one")
+
+    with pytest.raises(InvalidCredentials), transaction.atomic():
+        operations.hold_password(verified)
+
+
+def test_the_password_is_locked_until_the_act_commits(alice: Wallet) -> None:
+    verified = base.log_in(form(wallet="alice", password=PASSWORD))
+    with transaction.atomic():
+        operations.hold_password(verified)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT xmax::text <> '0' FROM wallets_wallet WHERE id = %s", [alice.pk])
+            assert cursor.fetchone() == (True,)
