@@ -133,6 +133,13 @@ class Environment(BaseSettings):
     open_transfer_hours: int = Field(
         default=0, ge=0, le=24 * 3650, description="hours until an open transfer expires that names no time; 0: never"
     )
+    claim_link_hours: int = Field(
+        default=168, ge=1, le=24 * 366, description="hours until a claim link expires that names no time"
+    )
+    wrong_claim_codes_per_address: int = Field(default=30, ge=1, description="in ten minutes")
+    wrong_claim_codes: int = Field(
+        default=1000, ge=1, description="of all addresses in ten minutes; beyond it each address has one"
+    )
     audit_every_minutes: int = Field(
         default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
     )

@@ -1,6 +1,6 @@
 """Refusals of the transfers app. The texts are part of the interface: clients compare them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -165,6 +165,87 @@ class RowInvalid(DomainError):
     def __init__(self, message: str, *, column: str = WALLET_COLUMN) -> None:
         super().__init__(message)
         self.column = column
+
+
+class ActionTokenNotVerified(DomainError):
+    """No claim link has the code."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR: ActionToken not verified")
+
+
+class ActionTokenExpired(DomainError):
+    """The claim link expired before it was claimed."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR: ActionToken expired")
+
+
+class ActionTokenCancelled(DomainError):
+    """The sender cancelled the claim link."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR: ActionToken has been cancelled")
+
+
+class ActionTokenRedeemed(DomainError):
+    """The claim link was claimed already."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR: ActionToken has already been redeemed")
+
+
+class ActionTokenNotFound(DomainError):
+    """No claim link has the id, or the caller does not control its sender."""
+
+    def __init__(self) -> None:
+        super().__init__("Action token not found")
+
+
+class ActionTokenNotActive(DomainError):
+    """Only an active claim link can be cancelled."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"Cannot cancel an action token in state '{state}'")
+
+
+class ActionTokenForAnother(DomainError):
+    """The claim link is for another e-mail address than the claimant gave, or the claimant gave none."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR: ActionToken is for another e-mail address")
+
+
+class TooFewAvailable(DomainError):
+    """The sender of claim links has fewer free tokens than asked."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(f"Wallet does not have {asked} tokens available")
+
+
+class TokensNotTransferable(DomainError):
+    """Open transfers reserve tokens that a claim link names."""
+
+    def __init__(self, token_ids: Sequence[UUID]) -> None:
+        super().__init__(f"Token(s) cannot be transferred: {_listed(token_ids)}")
+
+
+class TokensCommitted(DomainError):
+    """Other claim links reserve tokens that a claim link names."""
+
+    def __init__(self, token_ids: Sequence[UUID]) -> None:
+        super().__init__(f"Token(s) already committed to an outstanding share link: {_listed(token_ids)}")
+
+
+class TokensOutsideSender(DomainError):
+    """Tokens that a claim link names are not in its sender."""
+
+    def __init__(self, token_ids: Sequence[UUID]) -> None:
+        super().__init__(f"Token(s) do not belong to the sender wallet: {_listed(token_ids)}")
+
+
+def _listed(token_ids: Sequence[UUID]) -> str:
+    return ", ".join(map(str, token_ids))
 
 
 class RowsRefused(DomainError):

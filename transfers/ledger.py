@@ -35,7 +35,7 @@ from django.db import IntegrityError, connection
 
 from transfers.errors import ReferenceTaken
 from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, transfer_json
-from transfers.states import TransferEvent, TransferState
+from transfers.states import ActionTokenState, TransferEvent, TransferState
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
 from wallets.models import Wallet
@@ -276,6 +276,100 @@ def expire(*, transfer_ids: Sequence[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "expire"), {"ids": list(transfer_ids)})
         return [transfer_id for (transfer_id,) in cursor.fetchall()]
+
+
+class LinkTerms(NamedTuple):
+    """
+    What all claim links of one request have in common.
+
+    Each link expires at `expires_at`, or after the `lifetime` if that is None.
+    """
+
+    originator_id: UUID
+    sender_id: UUID
+    recipient_email: str
+    email_must_match: bool
+    message: str
+    expires_at: datetime | None
+    lifetime: timedelta
+
+
+class OfferedLink(NamedTuple):
+    """A claim link that was created, without its code."""
+
+    id: UUID
+    created_at: datetime
+    expires_at: datetime
+    token_count: int
+
+
+def offer_bundle(
+    *, terms: LinkTerms, ids: Sequence[UUID], digests: Sequence[bytes], each: int, wait: bool
+) -> list[OfferedLink]:
+    """
+    Create claim links, and reserve for each as many tokens of the sender that the ledger selects; return them by id.
+
+    The caller has decided that the originator may. Returns an empty list, with nothing changed, if the sender has too
+    few free tokens; without `wait`, other transactions may hold them only for the moment.
+    """
+    arguments: dict[str, Any] = {"size": each * len(ids), "each": each, "shuffle_key": _shuffle_key()}
+    return _offer("select_waiting" if wait else "select_available", terms, ids, digests, arguments)
+
+
+def offer_listed(*, terms: LinkTerms, link_id: UUID, digest: bytes, token_ids: Sequence[UUID]) -> list[OfferedLink]:
+    """
+    Create a claim link that reserves exactly these tokens.
+
+    The caller has decided that the originator may. Returns an empty list, with nothing changed, if some of them are not
+    free in the sender.
+    """
+    arguments: dict[str, Any] = {"size": len(token_ids), "each": len(token_ids), "tokens": list(token_ids)}
+    return _offer("select_listed", terms, [link_id], [digest], arguments)
+
+
+def _offer(
+    select: str, terms: LinkTerms, ids: Sequence[UUID], digests: Sequence[bytes], arguments: dict[str, Any]
+) -> list[OfferedLink]:
+    arguments |= {
+        "ids": list(ids),
+        "digests": list(digests),
+        "actor": terms.originator_id,
+        "sender": terms.sender_id,
+        "email": terms.recipient_email,
+        "must_match": terms.email_must_match,
+        "message": terms.message,
+        "expires_at": terms.expires_at,
+        "lifetime": terms.lifetime,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(load("transfers", "offer", selection=_part(select)), arguments)
+        return [OfferedLink(*row) for row in cursor.fetchall()]
+
+
+def redeem(*, link_id: UUID, actor_id: UUID, destination_id: UUID, size: int) -> bool:
+    """
+    Move the tokens that a claim link reserved by a transfer with the id of the link, and close the link.
+
+    The caller has locked the link and decided on it. Returns False if the reserved tokens are not `size`, which should
+    never happen.
+    """
+    statement = load("transfers", "redeem", selection=_part("select_reserved"), announced=ANNOUNCED)
+    arguments: dict[str, Any] = {"id": link_id, "actor": actor_id, "destination": destination_id, "size": size}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        return cursor.fetchone() is not None
+
+
+def withdraw(*, link_ids: Sequence[UUID], actor_id: UUID | None, state: ActionTokenState) -> list[UUID]:
+    """
+    Free the tokens of active claim links and close these without moving one; return which were closed.
+
+    Those that another transaction has locked, or has closed, are left out. The caller has opened a transaction.
+    `actor_id` is None if the system or an operator closes them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(load("transfers", "withdraw"), {"ids": list(link_ids), "actor": actor_id, "state": state.value})
+        return [link_id for (link_id,) in cursor.fetchall()]
 
 
 def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[UUID] | None = None) -> int:

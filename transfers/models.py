@@ -14,10 +14,12 @@ from typing import Final
 from django.db import models
 from django.db.models import F, Q
 
-from transfers.states import TransferEvent, TransferState
+from transfers.states import ActionTokenState, TransferEvent, TransferState
 from wallets.models import Token, Wallet
 
 LONGEST_REFERENCE: Final = 255
+LONGEST_EMAIL: Final = 254
+LONGEST_MESSAGE: Final = 500
 
 # Only a manager is an originator apart from source and destination.
 _IS_APART: Final = ~Q(originator=F("source")) & ~Q(originator=F("destination"))
@@ -167,6 +169,65 @@ class TransferTerms(models.Model):
 
     def __str__(self) -> str:
         return f"{self.transfer_id}"
+
+
+class ActionToken(models.Model):
+    """
+    A claim link: whoever has its code may claim its tokens, once. It reserves them until it is closed.
+
+    It is not a transfer: a transfer is between two wallets for all its life, is announced to both, is listed by both,
+    and counted for both up to a checkpoint. One that got its receiver later would change each of these after the fact.
+    A link is in none of them. Its claim inserts a transfer that completes at once, as any other, with the id of the
+    link: lists, events, counts and histories know nothing else, and the primary key admits one claim alone.
+
+    The tokens are reserved by `Token.transfer_pending_id`, which is this id until the claim, so that every selection of
+    free tokens leaves them out. State, closing time and actor change once; triggers refuse everything else.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # SHA-256 of the code. The code itself is in the answer to the request that created it, and nowhere else.
+    digest = models.BinaryField(max_length=32, unique=True)
+    # The wallet that made the link, for itself or a wallet that it manages.
+    originator = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    sender = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    token_count = models.IntegerField()
+    # Empty if there is none.
+    recipient_email = models.CharField(max_length=LONGEST_EMAIL, blank=True, db_default="")
+    # Whether the claimant must give this address.
+    email_must_match = models.BooleanField(db_default=False)
+    message = models.CharField(max_length=LONGEST_MESSAGE, blank=True, db_default="")
+    state = models.CharField(max_length=9, choices=ActionTokenState, db_default=ActionTokenState.ACTIVE)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # The wallet that claimed or cancelled it; NULL if it is active or expired, or an operator cancelled it.
+    closed_by = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, null=True, blank=True
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="active", closed_at=None)
+                | Q(state__in=["redeemed", "cancelled", "expired"], closed_at__isnull=False),
+                name="action_token_is_closed_when_decided",
+            ),
+            models.CheckConstraint(condition=Q(token_count__gt=0), name="action_token_has_tokens"),
+            models.CheckConstraint(
+                condition=Q(email_must_match=False) | ~Q(recipient_email=""), name="action_token_has_what_must_match"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["sender", "-created_at", "id"], name="action_token_by_sender"),
+            # For the number of reserved tokens.
+            models.Index(
+                fields=["sender"], include=["token_count"], condition=Q(state="active"), name="action_token_active"
+            ),
+            models.Index(fields=["expires_at"], condition=Q(state="active"), name="action_token_by_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class Movement(models.Model):

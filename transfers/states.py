@@ -34,6 +34,15 @@ class Side(models.TextChoices):
     DESTINATION = "destination"
 
 
+class ActionTokenState(models.TextChoices):
+    """The states of a claim link. All but ACTIVE are terminal."""
+
+    ACTIVE = "active"
+    REDEEMED = "redeemed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
 OPEN: Final = (TransferState.REQUESTED, TransferState.PENDING)
 
 # All transitions; `next_state` refuses every other pair. COMPLETED, CANCELLED and FAILED are terminal.

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from transfers import counters, list_counts, operations, outcome_counts
+from transfers import action_tokens, counters, list_counts, operations, outcome_counts
 
 
 @shared_task(name="transfers.fold")
@@ -20,5 +20,6 @@ def roll_up_outcomes() -> None:
 
 @shared_task(name="transfers.expire")
 def expire() -> None:
-    """Expire open transfers whose time has passed. A missed run only keeps their tokens reserved for longer."""
+    """Expire open transfers and claim links whose time has passed. A missed run keeps their tokens reserved longer."""
     operations.expire_due()
+    action_tokens.expire_due()

@@ -168,13 +168,14 @@ def _look_at_moved_tokens() -> None:
         "(token.wallet_id <> token.came_from"
         " OR EXISTS (SELECT FROM import_transaction AS step WHERE step.token_id = token.id))"
     )
-    # It moved here if its last arrival is not of an import; or a transfer of Coppice reserves it.
+    # It moved here if its last arrival is not of an import; or a transfer or a claim link of Coppice reserves it.
     moved_here = (
         "(token.here_wallet_id <> token.came_from OR NOT EXISTS (SELECT FROM treetracker_import_importrun AS run"
         "              WHERE token.here_arrival BETWEEN run.first_arrival AND run.last_arrival)"
         " OR EXISTS (SELECT FROM transfers_transfer AS transfer WHERE transfer.id = token.here_pending_id"
         "               AND NOT EXISTS (SELECT FROM treetracker_import_importrun AS run"
-        "                                WHERE transfer.number BETWEEN run.first_number AND run.last_number)))"
+        "                                WHERE transfer.number BETWEEN run.first_number AND run.last_number))"
+        " OR EXISTS (SELECT FROM transfers_actiontoken AS link WHERE link.id = token.here_pending_id))"
     )
     found(
         "token_conflict", "token",

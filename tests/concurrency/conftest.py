@@ -18,6 +18,12 @@ def bob(transactional_db: None) -> Wallet:
 
 
 @pytest.fixture
+def carol(transactional_db: None) -> Wallet:
+    """A stranger to both."""
+    return wallets.create_wallet(name="carol")
+
+
+@pytest.fixture
 def sapling(alice: Wallet) -> Wallet:
     """A wallet that alice manages."""
     return trusts.open_managed_wallet(actor=alice, name="sapling")

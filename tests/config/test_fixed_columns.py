@@ -16,6 +16,7 @@ from django.utils import timezone
 from config.ops import audits
 from tests.api.caller import logged_in
 from tests.support.databases import shared_rows
+from transfers import action_tokens
 from transfers import operations as transfers
 from transfers.ledger import Terms
 from trusts import operations as trusts
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.django_db
 ANOTHER: Final = {
     "uuid": "gen_random_uuid()",
     "character varying": "'y'",
+    "bytea": "sha256({column})",
     "boolean": "NOT {column}",
     "smallint": "{column} + 1",
     "integer": "{column} + 1",
@@ -87,7 +89,8 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 def write_rows() -> None:
     alice = logged_in("alice", wallets.create_api_key(name="partner")[1]).wallet
     bob = wallets.create_wallet(name="bobby")
-    transfers.issue_tokens(wallet=alice, count=3)
+    transfers.issue_tokens(wallet=alice, count=4)
+    action_tokens.offer_bundles(actor=alice, sender=None, size=1)
     trusts.open_managed_wallet(actor=alice, name="sapling")
     trusts.request_trust(actor=alice, request_type=TrustRequestType.SEND, requestee=bob.name)
     transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
@@ -115,12 +118,21 @@ def test_the_terms_of_a_transfer_are_fixed_while_it_is_closed(world: Any) -> Non
     assert set(found) == {*terms, "closed_event", "closed_from", "closed_by_id", "moved_count"}
 
 
+def test_only_the_closing_of_a_claim_link_changes(world: Any) -> None:
+    closing = ", state = 'expired', closed_at = now()"
+    fixed = says("transfers_actiontoken", "an active claim link is closed once, and nothing else of a link changes")
+
+    found = refused("transfers_actiontoken", where="state = 'active'", also=closing)
+
+    assert {column for column, why in found.items() if why != fixed} == {"closed_by_id"}
+
+
 def test_what_a_token_stands_for_is_fixed(world: Any) -> None:
     found = refused("wallets_token", where="transfer_pending_id IS NULL AND moves = 0")
 
     identity = says("wallets_token", "id, capture_id, lot and created_at of a token cannot change")
     history = "a token changes its wallet only with its next number and a later arrival"
-    assert "token_reserved_by_a_transfer" in found.pop("transfer_pending_id")
+    assert "a token is reserved by a transfer or a claim link" in found.pop("transfer_pending_id")
     assert found == {
         "id": identity,
         "capture_id": identity,
@@ -218,7 +230,7 @@ def test_every_table_of_the_ledger_is_tried_or_may_change() -> None:
         with_triggers = {row[0] for row in cursor.fetchall()}
 
     assert with_triggers == {
-        "transfers_issue", "transfers_movement", "transfers_transfer", "transfers_transferterms", "trusts_trust",
-        "trusts_trustchange",
+        "transfers_actiontoken", "transfers_issue", "transfers_movement", "transfers_transfer",
+        "transfers_transferterms", "trusts_trust", "trusts_trustchange",
         "wallets_auditrun", "wallets_event", "wallets_operatoraction", "wallets_token", "wallets_wallet",
     }  # fmt: skip

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, held_by
-from transfers import audit, list_counts, operations
+from transfers import action_tokens, audit, list_counts, operations
 from transfers.ledger import Terms
 from transfers.models import Movement, Transfer
 from wallets.models import Wallet
@@ -36,9 +36,15 @@ def books(alice: Caller, bob: Caller, sapling: Wallet) -> Any:
     requested = operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1, terms=terms)
     cancelled = operations.send_bundle(**send, receiver="bobby", size=1)
     operations.decline(actor=bob.wallet, transfer_id=cancelled.id)
+    link = action_tokens.offer_tokens(
+        actor=alice.wallet, sender="sapling", token_ids=[each for each in held_by(sapling) if each != mine[0]][:1]
+    )
+    action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)
+    action_tokens.redeem(actor=bob.wallet, code=link.code)
     assert list_counts.roll_up()
     assert_sound()
     return {
+        "link": link.id,
         "completed": completed.id,
         "pending": pending.id,
         "requested": requested.id,
@@ -79,7 +85,10 @@ REFUSED = [
         "UPDATE wallets_token SET capture_id = %(strange)s WHERE id = %(moved)s",
         "id, capture_id, lot and created_at of a token cannot change",
     ),
-    ("UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s", "token_reserved_by_a_transfer"),
+    (
+        "UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s",
+        "a token is reserved by a transfer or a claim link",
+    ),
     ("DELETE FROM wallets_token WHERE id = %(moved)s", "a token cannot be deleted: the history refers to it"),
     ("DELETE FROM wallets_wallet WHERE id = %(bob)s", "transfers and history name wallets for ever"),
 ]
@@ -222,9 +231,31 @@ PLANTED = [
         "UPDATE transfers_transfer SET state = 'requested', reserved_count = 0 WHERE id = %(pending)s",
     ),
     (
-        "a reserved token is in the source of the transfer that reserves it",
+        "a reserved token is in the source of the transfer or claim link that reserves it",
         "UPDATE wallets_token SET transfer_pending_id = %(pending)s WHERE wallet_id <> %(alice)s",
         "UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s",
+        "UPDATE transfers_actiontoken SET sender_id = %(bob)s WHERE state = 'active'",
+        "DELETE FROM transfers_actiontoken WHERE state = 'active'",
+    ),
+    (
+        "an active claim link reserves its tokens, any other nothing",
+        "UPDATE transfers_actiontoken SET token_count = 2 WHERE state = 'active'",
+        "UPDATE transfers_actiontoken SET state = 'cancelled', closed_at = now() WHERE state = 'active'",
+        "UPDATE transfers_actiontoken SET state = 'active', closed_at = NULL WHERE id = %(link)s",
+        "UPDATE wallets_token SET transfer_pending_id = %(link)s WHERE id = %(moved)s",
+    ),
+    (
+        "a claim link that was redeemed has its transfer, and no other",
+        "UPDATE transfers_actiontoken SET state = 'redeemed', closed_at = now() WHERE state = 'active'",
+        "UPDATE transfers_actiontoken SET state = 'cancelled' WHERE id = %(link)s",
+        "UPDATE transfers_actiontoken SET token_count = 2 WHERE id = %(link)s",
+        "UPDATE transfers_actiontoken SET sender_id = %(bob)s WHERE id = %(link)s",
+        "UPDATE transfers_actiontoken SET closed_by_id = NULL WHERE id = %(link)s",
+        "UPDATE transfers_actiontoken SET closed_at = closed_at + interval '1 second' WHERE id = %(link)s",
+    ),
+    (
+        "a claim link is closed soon after it expired",
+        "UPDATE transfers_actiontoken SET expires_at = now() - interval '16 minutes' WHERE state = 'active'",
     ),
     (
         "a transfer is between two wallets that exist, and is closed when it was decided",
@@ -264,6 +295,7 @@ PLANTED = [
         """UPDATE wallets_token SET transfer_pending_id = %(pending)s
             WHERE id = (SELECT id FROM wallets_token WHERE wallet_id = %(alice)s AND transfer_pending_id IS NULL LIMIT 1
                        )""",
+        "UPDATE transfers_actiontoken SET token_count = 2 WHERE state = 'active'",
     ),
     (
         "the counts of lists agree with the transfers and trusts",

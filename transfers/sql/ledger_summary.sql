@@ -3,7 +3,8 @@ SELECT (SELECT coalesce(sum(tokens), 0) FROM transfers_issue),
        (SELECT coalesce(sum(tokens), 0) FROM transfers_tokentally)
            + (SELECT coalesce(sum(tokens), 0) FROM transfers_tallydelta),
        (SELECT count(*) FROM wallets_token WHERE transfer_pending_id IS NOT NULL),
-       coalesce(sum(reserved_count), 0),
+       coalesce(sum(reserved_count), 0)
+           + (SELECT coalesce(sum(token_count), 0) FROM transfers_actiontoken WHERE state = 'active'),
        count(*) FILTER (WHERE state = 'pending'),
        coalesce(sum(token_count) FILTER (WHERE state = 'pending'), 0),
        min(created_at) FILTER (WHERE state = 'pending'),

@@ -14,7 +14,9 @@ SELECT format('wallet %%s holds %%s tokens, %%s of them reserved; the tally says
                               AND (source_id, number) <= (wallet.id, 9223372036854775807)
                               AND state = 'completed' AND closed_event = ''), 0) AS tokens,
                coalesce((SELECT sum(reserved_count) FROM transfers_transfer
-                          WHERE source_id = wallet.id AND state = 'pending'), 0) AS reserved
+                          WHERE source_id = wallet.id AND state = 'pending'), 0)
+               + coalesce((SELECT sum(token_count) FROM transfers_actiontoken
+                            WHERE sender_id = wallet.id AND state = 'active'), 0) AS reserved
           FROM wallets_wallet AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
        ) AS wallet
   LEFT JOIN (SELECT wallet_id, count(*), count(transfer_pending_id) AS reserved FROM wallets_token GROUP BY wallet_id

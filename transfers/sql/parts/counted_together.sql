@@ -8,6 +8,7 @@ lacking AS MATERIALIZED (
      CROSS JOIN LATERAL (VALUES (destination_id, moved_count), (source_id, -moved_count)) AS side (wallet_id, tokens)
      UNION ALL SELECT wallet_id, tokens, 0 FROM transfers_tallydelta
      UNION ALL SELECT source_id, 0, reserved_count FROM transfers_transfer WHERE state = 'pending'
+     UNION ALL SELECT sender_id, 0, token_count FROM transfers_actiontoken WHERE state = 'active'
      LIMIT {limit}
 ), counted AS (
     SELECT page.*, coalesce(tally.tokens, 0) + coalesce(lacking.tokens, 0) AS held,
