@@ -228,6 +228,27 @@ def test_a_list_of_tokens_is_not_completed_with_another_token(world: World, tmp_
     assert world.reserved() == {1: world.bundle, 2: world.bundle}
 
 
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_transfer_is_not_completed_with_a_step_of_other_wallets(world: World, tmp_path: Any, side: str) -> None:
+    """The one token that a transfer asks for counts only if it went from its source to its destination."""
+    peer, token = world.peer, world.tokens[3]
+    three = peer.wallet("carl")
+    if side == "source":
+        peer.moved("before", world.one, three, [token], at="2023-05-01")
+    ends = (three, world.two) if side == "source" else (world.one, three)
+    peer.change("transfer", world.asked, state="completed")
+    peer.step(token, world.asked, *ends, at="2023-06-01")
+    peer.change("token", token, wallet_id=ends[1])
+
+    world.again(tmp_path)
+
+    asked = Transfer.objects.get(pk=world.asked)
+    assert (asked.state, asked.moved_count) == ("failed", 0)
+    made = Movement.objects.filter(token_id=token).latest("number")
+    assert (made.source_id, made.destination_id) == ends
+    assert made.transfer_id != asked.pk
+
+
 def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
     world.complete(world.bundle, 1, 2, at="2023-07-02")
     world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")
