@@ -249,6 +249,40 @@ def test_a_transfer_is_not_completed_with_a_step_of_other_wallets(world: World, 
     assert made.transfer_id != asked.pk
 
 
+def test_a_change_that_a_decision_leaves_is_not_taken_over_and_its_neighbour_is(world: World, tmp_path: Any) -> None:
+    peer = world.peer
+    key = peer.add("api_key", key="b" * 32, name="other key")
+    trust = peer.trust("other trust", world.two, world.one, "receive", "requested")
+    world.again(tmp_path)
+    left = {"wallet": world.one, "key": world.key, "trust": world.trust}
+    texts = {"about": "oaks", "display_name": "New", "logo_url": "https://logo", "cover_url": "https://cover"}
+    for name, wallet in (("Annette", world.one), ("Bertram", world.two)):
+        peer.change("wallet", wallet, name=name, password=hashed(name, a_salt("x")), salt=a_salt("x"), **texts)
+    for each in (world.key, key):
+        peer.change("api_key", each, tree_token_api_access=False)
+    for each in (world.trust, trust):
+        peer.change("wallet_trust", each, state="trusted")
+    before = Wallet.objects.filter(pk=world.one).values().get()
+
+    found = world.again(
+        tmp_path,
+        decisions=decided(
+            tmp_path, *({"kind": f"{kind}_changed", "id": str(row), "action": "here"} for kind, row in left.items())
+        ),
+    )
+
+    assert sorted(line.rpartition(" -> ")[2] for line in found) == ["apply"] * 3 + ["here"] * 3
+    assert Wallet.objects.filter(pk=world.one).values().get() == before
+    changed = Wallet.objects.get(pk=world.two)
+    assert (changed.name, *(getattr(changed, text) for text in texts)) == ("Bertram", *texts.values())
+    assert wallets.authenticate(name_or_id="Bertram", password="Bertram")
+    assert list(ApiKey.objects.filter(revoked_at=None).values_list("pk", flat=True)) == [world.key]
+    assert dict(Trust.objects.values_list("pk", "state")) == {world.trust: "requested", trust: "trusted"}
+    # What was left is not asked again.
+    assert world.again(tmp_path) == []
+    assert Wallet.objects.filter(pk=world.one).values().get() == before
+
+
 def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
     world.complete(world.bundle, 1, 2, at="2023-07-02")
     world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")
