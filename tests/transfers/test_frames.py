@@ -20,6 +20,7 @@ from config.admin.actions import transfers as transfer_actions
 from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
 from tests.admin.running import run
+from tests.support import row_locks
 from tests.transfers import frames
 from tests.transfers.books import let_expire
 from tests.transfers.frames import PASSWORD, World
@@ -65,6 +66,7 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "change_wallet", "both"): lambda w: wallets.change_wallet(
         wallet_id=w.id_of("alice"), about="new", display_name="Alice"
     ),
+    (W + "change_wallet", "image"): lambda w: wallets.change_wallet(wallet_id=w.id_of("alice"), logo_url=""),
     (W + "set_password", ""): lambda w: wallets.set_password(wallet=w.wallet("alice"), password="another"),
     (W + "change_password", ""): lambda w: wallets.change_password(
         wallet=w.wallet("alice"), old=PASSWORD, new="another one", kept_token_id=w.id_of("token 1 of alice")
@@ -232,6 +234,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     (W + "change_wallet", ""): {
         "wallet alice: about, written": 1,
     },
+    (W + "change_wallet", "image"): {"wallet alice: logo_url, written": 1},
     (W + "change_wallet", "both"): {
         "wallet alice: about, display_name, written": 1,
     },
@@ -564,17 +567,137 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
 }
 
 
+# The locks that an operation takes, over all its variants; those that are not named take none.
+LOCKS: Final[dict[str, set[str]]] = {
+    W + "create_wallet": {"advisory_shared, if free"},
+    W + "create_wallets": {"advisory_shared, if free"},
+    W + "record_events": {"advisory_shared, if free"},
+    W + "change_wallet": {"wallets_wallet: NO KEY UPDATE"},
+    W + "authenticate": {"advisory_shared, if free", "wallets_wallet: SHARE"},
+    W + "touch_last_used": {
+        "wallets_apikey: NO KEY UPDATE SKIP LOCKED",
+        "wallets_bearertoken: NO KEY UPDATE SKIP LOCKED",
+    },
+    "wallets.origins.remember": {"wallets_knownorigin by last_login_at DESC, id DESC: UPDATE SKIP LOCKED"},
+    TR + "open_managed_wallet": {"advisory_shared, if free"},
+    TR + "describe_wallet": {"trusts_power: SHARE"},
+    TR + "illustrate_wallet": {"trusts_power: SHARE"},
+    TR + "request_trust": {"advisory_shared, if free", "wallets_wallet by id: NO KEY UPDATE"},
+    TR + "accept_trust": {
+        "advisory_shared, if free",
+        "trusts_trust: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    TR + "decline_trust": {
+        "advisory_shared, if free",
+        "trusts_trust: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    TR + "delete_trust": {
+        "advisory_shared, if free",
+        "trusts_trust: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    TR + "dismiss_manager": {
+        "advisory_shared, if free",
+        "trusts_trust by number ASC: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    TR + "end_trust": {
+        "advisory_shared, if free",
+        "trusts_trust: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    TR + "lock": {"trusts_trust: NO KEY UPDATE", "wallets_wallet by id: NO KEY UPDATE"},
+    TF + "send_bundle": {
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "advisory_shared, if free",
+        "trusts_power: SHARE",
+    },
+    TF + "send_tokens": {"advisory_shared, if free", "trusts_power: SHARE", "wallets_token by lot, id: NO KEY UPDATE"},
+    TF + "accept": {
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    TF + "decline": {
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    TF + "delete": {
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    TF + "expire_due": {
+        "advisory_shared, if free",
+        "transfers_transfer by number: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    TF + "expire": {
+        "advisory_shared, if free",
+        "transfers_transfer by number: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    TF + "fulfill": {
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    "transfers.bulk.transfer_batch": {
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "advisory_shared, if free",
+        "trusts_power: SHARE",
+    },
+    "transfers.bulk.create_batch": {
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "advisory_shared, if free",
+        "trusts_power: SHARE",
+    },
+    "transfers.counters.roll_up": {"advisory, if free"},
+    "transfers.counters.recount": {"advisory"},
+    "transfers.outcome_counts.roll_up": {"advisory, if free"},
+    "transfers.list_counts.roll_up": {"advisory, if free"},
+    AW + "CreateWallet": {"advisory", "advisory_shared, if free"},
+    AW + "SetPassword": {"advisory"},
+    AW + "RevokeBearerTokens": {"advisory"},
+    AW + "RevokeBearerToken": {"advisory", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
+    AW + "CreateApiKey": {"advisory"},
+    AW + "RotateApiKey": {"advisory", "wallets_apikey by id ASC: NO KEY UPDATE"},
+    AW + "RevokeApiKey": {"advisory", "wallets_apikey by id ASC: NO KEY UPDATE"},
+    AW + "RunAudit": {"advisory", "advisory, if free"},
+    "config.admin.actions.trusts.EndTrust": {
+        "advisory",
+        "advisory_shared, if free",
+        "trusts_trust: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+    },
+    "config.admin.actions.transfers.IssueTokens": {"advisory"},
+    "config.admin.actions.transfers.CancelTransfer": {
+        "advisory",
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+}
+
+
 @pytest.mark.django_db
 def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
     User.objects.create_superuser("olga")
     world = frames.build()
-    found = {}
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    locked: dict[str, set[str]] = {}
 
     for key, act in ACTS.items():
-        with undone():
+        with undone(), row_locks.recorded() as taken:
             found[key] = dict(world.changes(lambda act=act: act(world)))
+        locked.setdefault(key[0], set()).update(taken)
 
     assert {key: each for key, each in found.items() if each != EXPECTED.get(key)} == {}
+    assert {key: each for key, each in locked.items() if each != LOCKS.get(key, set())} == {}
 
 
 MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk")
