@@ -31,7 +31,6 @@ from django.db import connection, transaction
 from trusts.controlled_wallets import (
     WalletSelection,
     controlled_in_order,
-    controlled_matching,
     count_controlled,
     wallet_arguments,
 )
@@ -74,24 +73,19 @@ def _rows(*, listed: str, at_once: bool, order: str, more: str = "") -> str:
 
 @cache
 def _page(*, at_once: bool, is_first: bool, selection: WalletSelection, has_total: bool, has_more_fields: bool) -> str:
-    if selection.is_indexed:
-        before, listed = "", controlled_in_order(is_first=is_first, selection=selection)
-        counted = count_controlled(selection)
-        if not selection.has_start and not selection.has_end:
-            counted = load("transfers", "parts/kept_controlled", counted=counted)
-        total = f"({counted})"
-    else:
-        before, listed = controlled_matching(is_first=is_first, selection=selection)
-        total = "(SELECT count(*) FROM visible)"
+    counted = count_controlled(selection)
+    if selection.is_all:
+        counted = load("transfers", "parts/kept_controlled", counted=counted)
+    total = f"({counted})"
     rows = _rows(
-        listed=listed,
+        listed=controlled_in_order(is_first=is_first, selection=selection),
         at_once=at_once,
         order=selection.sorted_by("wallet."),
         more=_MORE if has_more_fields else "",
     )
     is_whole = "coalesce(bool_and(is_all), true)" if at_once else "true"
     position = [_POSITION.get(column, column) for column in selection.position]
-    return before + page_of(rows, *position, is_whole=is_whole, total=total if has_total else "NULL::bigint")
+    return page_of(rows, *position, is_whole=is_whole, total=total if has_total else "NULL::bigint")
 
 
 _POSITION: Final = {"created_at": "created_at::text", "id": "id::text"}

@@ -59,14 +59,31 @@ class WalletSelection(NamedTuple):
         return ", ".join(f"{table}{column}{direction}" for column in self.position)
 
     @property
-    def is_indexed(self) -> bool:
-        """Whether an index has the managed wallets in this order, so that a page reads only its own rows."""
-        return self.order is not WalletOrder.NAME and self.scope is WalletScope.ALL and not self.has_name
+    def is_all(self) -> bool:
+        """Whether it has every controlled wallet, so that their number is kept."""
+        return self.scope is WalletScope.ALL and not (self.has_name or self.has_start or self.has_end)
 
     def _dates(self, created_at: str) -> list[str]:
         start = [f"{created_at} >= (SELECT %(start)s::timestamptz)"] if self.has_start else []
         end = [f"{created_at} < (SELECT %(end)s::timestamptz + interval '1 day')"] if self.has_end else []
         return start + end
+
+    def _of_managed(self) -> list[str]:
+        """Return the SQL conditions on a trust that gives control."""
+        conditions = self._dates("managed_created_at")
+        if self.has_name:
+            contains = [f"strpos(managed_name_key, (SELECT %({each})s::text)) > 0" for each in ("name", "with_plus")]
+            conditions.append(f"({' OR '.join(contains)})")
+        match self.scope:
+            case WalletScope.CHILD:
+                conditions.append("request_type = 'manage' AND NOT managed_has_password")
+            case WalletScope.MANAGED:
+                conditions.append("(request_type = 'yield' OR request_type = 'manage' AND managed_has_password)")
+        return conditions
+
+    def _of_own(self) -> list[str]:
+        """Return the SQL conditions on the caller's own wallet, which is there whatever its name: as in the service."""
+        return self._dates("created_at") if self.scope is WalletScope.ALL else ["false"]
 
     def _behind(self, *columns: str) -> str:
         """Return the SQL condition that a row, with these columns of the position, is behind `after`."""
@@ -111,24 +128,27 @@ def wallet_arguments(
 @cache
 def controlled_in_order(*, is_first: bool, selection: WalletSelection = _ALL_OLDEST_FIRST) -> str:
     """
-    Return the SQL of a page of the wallets that the caller controls: `id`, `created_at`, `is_own`.
+    Return the SQL of a page of the wallets that the caller controls: `id`, the column of the order, `is_own`.
 
-    The selection is one that `is_indexed`: the cost grows with the page, not with the number of managed wallets.
-    Parameters beside those of `ME` and `wallet_arguments`: `fetch` (maximum number of rows), `offset` (rows to skip);
-    unless it is the first page, those of `after`. A wallet that two trusts let it manage appears once.
+    An index has the order and the columns of the filters: the cost grows with the page, and with the index entries of
+    the managed wallets that the filters leave out before it ends. Parameters beside those of `ME` and
+    `wallet_arguments`: `fetch` (maximum number of rows), `offset` (rows to skip); unless it is the first page, those of
+    `after`. A wallet that two trusts let it manage appears once.
     """
-    managed, own = selection._dates("managed_created_at"), selection._dates("created_at")
+    key = "name" if selection.order is WalletOrder.NAME else "created_at"
+    managed, own = selection._of_managed(), selection._of_own()
     if not is_first and selection.order is WalletOrder.OWN_LAST:
         # Conditions of which an index serves the second.
         behind = f"({_POSITION['created_at']}, {_POSITION['id']})"
         managed += [f"NOT {_POSITION['is_own']}", f"(managed_created_at, subject_id) > {behind}"]
         own.append(f"(NOT {_POSITION['is_own']} OR (created_at, id) > {behind})")
     elif not is_first:
-        managed.append(selection._behind("managed_created_at", "subject_id"))
-        own.append(selection._behind("created_at", "id"))
+        managed.append(selection._behind(f"managed_{key}", "subject_id"))
+        own.append(selection._behind(key, "id"))
     return load(
         "trusts",
         "parts/controlled_in_order",
+        key=key,
         managed="".join(f" AND {each}" for each in managed),
         own=" AND ".join(own) or "true",
         direction="DESC" if selection.is_descending else "ASC",
@@ -138,47 +158,10 @@ def controlled_in_order(*, is_first: bool, selection: WalletSelection = _ALL_OLD
 
 @cache
 def count_controlled(selection: WalletSelection) -> str:
-    """Return the SQL of the number of wallets of a selection that `is_indexed`. Its cost grows with the number."""
+    """Return the SQL of the number of wallets of a selection. Its cost grows with the number of managed wallets."""
     return load(
         "trusts",
         "parts/controlled_count",
-        managed="".join(f" AND {each}" for each in selection._dates("managed_created_at")),
-        own=" AND ".join(selection._dates("created_at")) or "true",
+        managed="".join(f" AND {each}" for each in selection._of_managed()),
+        own=" AND ".join(selection._of_own()) or "true",
     )
-
-
-@cache
-def controlled_matching(*, is_first: bool, selection: WalletSelection) -> tuple[str, str]:
-    """
-    Return the SQL of a page of any selection, as `controlled_in_order`, and before it of common table expressions.
-
-    Of these, `visible` has all wallets of the selection. The cost grows with the number of managed wallets.
-    """
-    dates = selection._dates("wallet.created_at")
-    contains = [f"strpos(wallet.name_key, (SELECT %({each})s::text)) > 0" for each in ("name", "with_plus")]
-    managed = [*dates, *([f"({' OR '.join(contains)})"] if selection.has_name else [])]
-    match selection.scope:
-        case WalletScope.CHILD:
-            managed.append("managed.was_requested AND wallet.password = ''")
-        case WalletScope.MANAGED:
-            managed.append("(managed.has_yielded OR managed.was_requested AND wallet.password <> '')")
-    is_narrow = selection.scope is not WalletScope.ALL
-    visible = load(
-        "trusts",
-        "parts/controlled_matching",
-        kinds=_KINDS if is_narrow else "NULL",
-        trusts="JOIN trusts_trust AS trust ON trust.id = power.trust_id" if is_narrow else "",
-        managed=" AND ".join(managed) or "true",
-        # The caller's own wallet is there whatever its name, as in the public service.
-        own="false" if is_narrow else " AND ".join(dates) or "true",
-    )
-    behind = "" if is_first else f"WHERE {selection._behind(*selection.position)}"
-    rows = (
-        f"SELECT id, created_at, is_own FROM visible {behind} ORDER BY {selection.sorted_by()}"  # noqa: S608 - constants
-        " LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)"
-    )
-    return visible, rows
-
-
-_KINDS: Final = """bool_or(trust.request_type = 'manage') AS was_requested,
-           bool_or(trust.request_type = 'yield') AS has_yielded"""

@@ -35,9 +35,12 @@ class Trust(models.Model):
     withdrawn = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
-    # When the managed wallet was created, copied by the same trigger: wallets are listed in this order, and a manager
-    # may have thousands.
+    # Columns of the managed wallet, copied by the same trigger, and by one of the wallets when they change: wallets are
+    # listed in the order of these and filtered by them, and a manager may have 100,000.
     managed_created_at = models.DateTimeField(null=True, editable=False)
+    managed_name = models.CharField(max_length=254, null=True, editable=False)  # noqa: DJ001 - as managed_created_at
+    managed_name_key = models.CharField(max_length=1024, null=True, editable=False)  # noqa: DJ001
+    managed_has_password = models.BooleanField(null=True, editable=False)
 
     class Meta:
         constraints = [
@@ -72,12 +75,20 @@ class Trust(models.Model):
             models.Index(
                 fields=["holder_id", "subject_id", "type"], condition=Q(state=TrustState.TRUSTED), name="trust_power"
             ),
-            # The wallets of a manager, in the order of the list. `managed_created_at IS NOT NULL` always holds here and
-            # keeps other queries from this index in the same way.
+            # The wallets of a manager, in the orders of the list, with all columns of its filters: a page reads no row
+            # for those that it skips. `managed_created_at IS NOT NULL` always holds here and keeps other queries from
+            # these indexes in the same way.
             models.Index(
                 fields=["holder_id", "managed_created_at", "subject_id"],
+                include=["managed_name_key", "managed_has_password", "request_type"],
                 condition=Q(state=TrustState.TRUSTED, type=TrustType.MANAGE, managed_created_at__isnull=False),
                 name="trust_managed",
+            ),
+            models.Index(
+                fields=["holder_id", "managed_name", "subject_id"],
+                include=["managed_created_at", "managed_name_key", "managed_has_password", "request_type"],
+                condition=Q(state=TrustState.TRUSTED, type=TrustType.MANAGE, managed_created_at__isnull=False),
+                name="trust_managed_by_name",
             ),
             # Who manages this wallet?
             models.Index(

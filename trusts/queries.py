@@ -257,7 +257,7 @@ _CHECKS: Final = {
     "a trust is in the state of its last change": "last_changes",
     "a trust begins with the request of its originator": "first_changes",
     "a trust gives what its kind gives": "powers",
-    "a trust knows when the managed wallet was created": "managed_wallets",
+    "a trust has the columns of the managed wallet": "managed_wallets",
 }
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Greatest, Now
 from django.views.decorators.debug import sensitive_variables
 
 from wallets import bearer_tokens, errors, event_sequence, images, names, operator_log, origins, passwords, queries
+from wallets.deadlocks import retry_on_deadlock
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.states import EventType
 
@@ -161,6 +162,7 @@ def change_wallet(*, wallet_id: UUID, **changes: Unpack[WalletChanges]) -> None:
         transaction.on_commit(partial(images.delete, name))
 
 
+@retry_on_deadlock
 @sensitive_variables("password")
 def set_password(*, wallet: Wallet, password: str) -> None:
     """

@@ -336,7 +336,7 @@ PAST_TRIGGERS = {
     ),
     "trust_power_fixed": (
         "UPDATE trusts_trust SET managed_created_at = now() - interval '1 day' WHERE type = 'manage'",
-        "a trust knows when the managed wallet was created",
+        "a trust has the columns of the managed wallet",
     ),
     "trust_parties_fixed": (
         "UPDATE trusts_trust SET originator_id = %(bob)s",
@@ -346,9 +346,13 @@ PAST_TRIGGERS = {
         "DELETE FROM trusts_trustchange WHERE event <> ''",
         "a trust is in the state of its last change",
     ),
+    "managed_wallet_copied": (
+        "UPDATE wallets_wallet SET password = 'x' WHERE password = ''",
+        "a trust has the columns of the managed wallet",
+    ),
     "wallet_created_once": (
         "UPDATE wallets_wallet SET created_at = now() - interval '1 day'",
-        "a trust knows when the managed wallet was created",
+        "a trust has the columns of the managed wallet",
     ),
     "wallet_kept": ("DELETE FROM wallets_wallet", "wallets_token.wallet_id refers to a row"),
 }

@@ -209,13 +209,14 @@ def test_whose_transfers_lie_far_apart_is_remembered(
 _MANY = """
 WITH wallet AS (
     INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name)
-    SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i RETURNING id, created_at
+    SELECT gen_random_uuid(), 'w' || i, 'w' || i, '', '', '' FROM generate_series(1, 200) AS i
+    RETURNING id, created_at, name
 )
 INSERT INTO trusts_trust (
        id, number, actor_id, target_id, originator_id, request_type, state, withdrawn,
-       type, holder_id, subject_id, managed_created_at)
+       type, holder_id, subject_id, managed_created_at, managed_name, managed_name_key, managed_has_password)
 SELECT gen_random_uuid(), nextval('trusts_trust_number'), %(alice)s, id, %(alice)s, 'manage', 'trusted', false,
-       'manage', %(alice)s, id, created_at
+       'manage', %(alice)s, id, created_at, name, name, false
   FROM wallet
 """
 _ELSEWHERE = """
