@@ -99,7 +99,7 @@ def fields_of(schema: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "unread", "", "1"
 
 
-def test_each_door_reads_a_body_however_it_is_sent(server: str, alice: Caller) -> None:
+def test_row_33_each_door_reads_a_body_however_it_is_sent(server: str, alice: Caller) -> None:
     found = doors(alice.wallet)
     read: dict[tuple[str, str], set[str]] = {}
     for method, path, media_type, body in found:
@@ -192,7 +192,7 @@ def test_what_is_not_gzip_is_400_and_changes_nothing(server: str, alice: Caller,
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_a_body_that_unfolds_to_more_than_its_path_may_have_is_413_and_leaves_its_room(
+def test_row_33_a_body_that_unfolds_to_more_than_its_path_may_have_is_413_and_leaves_its_room(
     server: str, alice: Caller
 ) -> None:
     # Together more than the room that large bodies share.

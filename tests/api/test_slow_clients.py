@@ -267,7 +267,7 @@ def test_a_key_that_is_not_ascii_is_refused_and_not_left_out(patient: str, alice
     assert not Wallet.objects.filter(name="sapling").exists()
 
 
-def test_a_name_with_an_underscore_is_not_the_one_with_a_dash(patient: str, alice: Caller) -> None:
+def test_row_33_a_name_with_an_underscore_is_not_the_one_with_a_dash(patient: str, alice: Caller) -> None:
     whole = request(alice, "GET", "/wallets", b"").replace(b"treetracker-api-key", b"treetracker_api_key")
 
     assert answered(patient, whole)[0] == 401

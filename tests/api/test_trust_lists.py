@@ -224,10 +224,17 @@ def test_values_that_no_trust_has_give_an_empty_list_at_the_later_version_alone(
 
 
 @pytest.mark.parametrize(("prefix", "status"), [("", 403), ("/wallet/v2", 422)])
-def test_the_trusts_of_a_strangers_wallet_are_refused(alice: Caller, bob: Caller, prefix: str, status: int) -> None:
-    path = f"{prefix}/wallets/{bob.wallet.pk}/trust_relationships?sort_by=state&search=a"
+def test_row_29_the_trusts_of_a_strangers_wallet_are_refused(
+    alice: Caller, bob: Caller, prefix: str, status: int
+) -> None:
+    path = f"{prefix}/wallets/{bob.wallet.pk}/trust_relationships"
 
-    assert answer(alice.get(path))[0] == status
+    for query in ("", "?sort_by=state&search=a"):
+        assert answer(alice.get(path + query))[0] == status
+    # Bob's own, and those of a wallet that alice manages.
+    assert answer(bob.get(path))[0] == 200
+    sapling = operations.open_managed_wallet(actor=alice.wallet, name="sapling")
+    assert answer(alice.get(f"{prefix}/wallets/{sapling.pk}/trust_relationships"))[0] == 200
 
 
 def test_a_cursor_belongs_to_its_order_its_filter_and_its_wallet(

@@ -53,7 +53,7 @@ def test_the_prefix_is_taken_in_any_case_and_no_other_path_is_one_of_v2() -> Non
             is_v2(path)
 
 
-def test_what_is_created_is_201_below_v2_and_200_at_the_root(alice: Caller, bob: Caller) -> None:
+def test_row_35_what_is_created_is_201_below_v2_and_200_at_the_root(alice: Caller, bob: Caller) -> None:
     for number, root in enumerate([*ROOTS, *V2]):
         status = 201 if root in V2 else 200
         created = alice.post(f"{root}/wallets", {"wallet": f"sapling{number}"})
@@ -95,7 +95,7 @@ def test_trusts_within_a_management_are_refused_below_v2_alone(alice: Caller, bo
     assert alice.post("/wallet/v2/trust_relationships", sent).status_code == 201
 
 
-def test_errors_have_the_statuses_and_messages_of_their_version(
+def test_row_35_errors_have_the_statuses_and_messages_of_their_version(
     alice: Caller, bob: Caller, api_key: str, tokens: list[str]
 ) -> None:
     carol = logged_in("carol", api_key)
@@ -202,7 +202,7 @@ def test_a_repeated_request_gets_the_answer_of_its_version_and_a_key_belongs_to_
     assert Wallet.objects.get(name="sapling").tokens.count() == 1
 
 
-def test_limit_is_optional_below_v2_with_and_without_a_slash(alice: Caller, tokens: list[str]) -> None:
+def test_row_35_limit_is_optional_below_v2_with_and_without_a_slash(alice: Caller, tokens: list[str]) -> None:
     assert alice.wallet is not None
     for path in (
         "/wallets",

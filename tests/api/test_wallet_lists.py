@@ -153,7 +153,7 @@ def test_each_filter_and_order_gives_the_rows_of_the_model_by_cursor_and_by_offs
             assert (status, names, body["total"]) == (200, expected[offset:][:5], len(expected)), path
 
 
-def test_the_answer_of_the_later_version_has_total_query_and_all_fields(alice: Caller) -> None:
+def test_row_35_the_answer_of_the_later_version_has_total_query_and_all_fields(alice: Caller) -> None:
     sapling = trusts.open_managed_wallet(actor=alice.wallet, name="sapling", about="planted in spring")
     transfers.issue_tokens(wallet=sapling, count=3)
     Wallet.objects.filter(pk=sapling.pk).update(cover_url="https://example.org/c.png", display_name="Sapling")

@@ -48,7 +48,7 @@ def table(rows: Any, encoding: Any, separator: Any, line_end: Any, shape: Any) -
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
-def test_every_kind_of_table_has_the_same_records(kind: Any) -> None:
+def test_row_32_every_kind_of_table_has_the_same_records(kind: Any) -> None:
     rows = [["wallet_name", "amount"], ["müller", "1"], ["木の財布", "2"]]
 
     read = list(tables.records(table(rows, *kind)))
@@ -65,7 +65,7 @@ def alice(db: None) -> Any:
     return caller
 
 
-def test_both_batches_take_every_kind_of_every_media_type(alice: Any) -> None:
+def test_row_32_both_batches_take_every_kind_of_every_media_type(alice: Any) -> None:
     names = []
     # Every seventh reaches each encoding, separator, line end and shape; the types go round.
     for number, (kind, media_type) in enumerate(zip(KINDS[::7], itertools.cycle(MEDIA_TYPES), strict=False)):

@@ -1,6 +1,7 @@
 """What several test modules use is in tests/support: no module imports a test module. The longest files are there."""
 
 import ast
+import re
 from pathlib import Path
 
 from config.dev.embedded import ROOT
@@ -40,3 +41,11 @@ def test_no_module_imports_a_test_module() -> None:
 
 def test_the_files_that_begin_first_exist() -> None:
     assert [file for file in LONGEST if not (ROOT / "tests" / file).is_file()] == []
+
+
+def test_a_test_names_each_row_in_which_the_surface_differs_from_the_public_service() -> None:
+    """`test_row_13_…` and `test_row_4_and_5_…` check rows of the Treetracker contract."""
+    names = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"^def test_row_(\d+)_(?:and_(\d+)_)?", names, re.MULTILINE)
+
+    assert {int(row) for rows in named for row in rows if row} == set(range(1, 36))

@@ -169,7 +169,7 @@ WRONG_ROWS = [
 ]
 
 
-def test_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(friends: Any, alice: Caller) -> None:
+def test_row_31_wrong_rows_are_all_named_by_their_line_and_nothing_is_transferred(friends: Any, alice: Caller) -> None:
     before = everything()
     for csv, status, message, rows in WRONG_ROWS:
         response = upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="1")
@@ -308,7 +308,7 @@ def test_files_are_read_as_programs_write_them(friends: Any, alice: Caller, csv:
         ("image/png; charset=x", "w.png"),
     ],
 )
-def test_a_table_is_known_by_its_content_whatever_it_is_called(
+def test_row_32_a_table_is_known_by_its_content_whatever_it_is_called(
     friends: Any, alice: Caller, kind: str | None, filename: str
 ) -> None:
     csv = "wallet_name,token_transfer_amount_overwrite\nbobby,1\n"
@@ -471,7 +471,7 @@ FAILED = {
 GIVING = {"sender_wallet": "alice", "token_transfer_amount_default": 2}
 
 
-def test_a_file_creates_what_is_new_and_says_which_wallets_exist_and_which_cannot(
+def test_row_31_a_file_creates_what_is_new_and_says_which_wallets_exist_and_which_cannot(
     alice: Caller, sapling: Wallet
 ) -> None:
     """alice has 5 tokens: 3 suffice for the new wallets alone. sapling keeps its logo and its tokens."""
@@ -527,7 +527,7 @@ def test_a_query_that_is_no_dry_run_is_refused(alice: Caller, path: str, query: 
     assert everything() == before
 
 
-def test_an_amount_of_0_transfers_nothing(friends: Any, alice: Caller, bob: Caller) -> None:
+def test_row_31_an_amount_of_0_transfers_nothing(friends: Any, alice: Caller, bob: Caller) -> None:
     before = everything()
     csv = "wallet_name,token_transfer_amount_overwrite\nbobby,0\ncarol,\n"
     assert answer(upload(alice, TRANSFER, csv, sender_wallet="alice", token_transfer_amount_default="0")) == DONE

@@ -185,7 +185,7 @@ def test_a_statement_without_terms_names_none(alice: Caller, bob: Caller, settin
 
 
 @pytest.mark.parametrize("asked_by", ["alice", "bob"])
-def test_by_default_an_open_transfer_expires_when_the_setting_says(
+def test_row_34_by_default_an_open_transfer_expires_when_the_setting_says(
     alice: Caller, bob: Caller, sapling: Wallet, settings: Any, asked_by: str
 ) -> None:
     caller = {"alice": alice, "bob": bob}[asked_by]
@@ -205,8 +205,23 @@ def test_by_default_an_open_transfer_expires_when_the_setting_says(
     assert_sound()
 
 
+def test_row_34_without_an_expiry_an_open_transfer_waits(alice: Caller, bob: Caller) -> None:
+    for caller in (alice, bob):
+        assert answer(caller.post("/transfers", bundle("alice", "bobby", 1)))[0] == 202
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE transfers_transfer SET created_at = now() - interval '10 years'")
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    before = everything()
+
+    tasks.expire()
+
+    assert sorted(Transfer.objects.values_list("state", flat=True)) == ["pending", "requested"]
+    assert everything() == before
+
+
 @pytest.mark.parametrize("state", ["pending", "requested"])
-def test_an_open_transfer_expires(alice: Caller, bob: Caller, state: str) -> None:
+def test_row_34_an_open_transfer_expires(alice: Caller, bob: Caller, state: str) -> None:
     asking = alice if state == "pending" else bob
     ids = [answer(asking.post("/transfers", {**bundle("alice", "bobby", 2), "expires_at": LATER}))[1]["id"]
            for _ in range(2)]  # fmt: skip
