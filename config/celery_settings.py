@@ -68,6 +68,8 @@ beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     # Collects the responses that a put or a take did not wait for, within seconds.
     "follow up": {"task": "lockers.follow_up", "schedule": 1.0, "options": {"expires": 1.0, "ignore_result": True}},
+    # Lockers that have expired, by an index that has only lockers which still hold coins.
+    "take backs": {"task": "lockers.take_back", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
     "heartbeat": {"task": "config.heartbeat", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     "readings": {"task": "lockers.read_servers", "schedule": 15.0, "options": {"expires": 15.0, "ignore_result": True}},
     # A server may lose acknowledged data in a crash: a few idle coins are checked each minute.

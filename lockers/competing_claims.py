@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Greatest, Now
 
 from lockers import vault
@@ -190,6 +190,13 @@ _INSERT_WAITING: Final = _INSERT.format(state=CoinState.WAITING, where="")
 
 def _settled(coins: Sequence[WireCoin]) -> set[WireCoin]:
     return _read(_SETTLED, coins)
+
+
+def unclaimed(coins: QuerySet[Coin]) -> QuerySet[Coin]:
+    """Leave out rows of coins that have another row: a wallet of this ledger holds or claims the coin."""
+    same = Coin.objects.filter(denomination=OuterRef("denomination"), serial_number=OuterRef("serial_number"))
+    # Two conditions, each of which a partial index serves.
+    return coins.filter(~Exists(same.filter(state__in=HELD)), ~Exists(same.filter(state=CoinState.WAITING)))
 
 
 def _claimed_by(wallet_id: UUID, coins: Sequence[WireCoin]) -> set[WireCoin]:

@@ -73,7 +73,11 @@ def derive_again(task: LockerTask, *, by: LockerTask) -> None:
     tally, board, passes = as_it_is_now(task)
     left = task_results.Left.of_result(task.result)
     state, message, result = task_results.verdict(
-        task, tally, left=left, answered=task_results.servers_that_answered(task.pk)
+        task,
+        tally,
+        left=left,
+        rest=task_results.Rest.of_result(task.result),
+        answered=task_results.servers_that_answered(task.pk),
     )
     if board:
         result["raida"] = board

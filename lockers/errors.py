@@ -60,6 +60,10 @@ class LockerNotFilled(LockerError):
         super().__init__(f"The code of a locker is given only while coins are in it; this one is {state}")
 
 
+class ExpiryOutOfRange(LockerError):
+    """A locker may not expire so soon, or so late."""
+
+
 class NotEnoughCoins(LockerError):
     """The wallet's free coins are worth less than the amount."""
 

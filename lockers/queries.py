@@ -14,7 +14,8 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from lockers import errors, server_letters, vault
+from lockers import errors, locker_expiry, server_letters, vault
+from lockers.locker_expiry import Expiry
 from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida import codes
 from lockers.raida.coins import total_value, value_of
@@ -206,6 +207,13 @@ class TaskView:
     # The number of coins that a put stored, and the serial number of one of them; set by `final_task` only.
     stored_coins: int = 0
     stored_serial_number: int | None = None
+    # What is known now of the locker, if it expires: of a put's, or of one whose coins the task took back.
+    expiry: Expiry | None = None
+
+    @property
+    def message(self) -> str:
+        """What the task did; of a put into a locker that expires also what is known now of its coins."""
+        return message_of(self.task, self.expiry)
 
     @property
     def board(self) -> str:
@@ -232,6 +240,13 @@ class TaskView:
         return latest[-1].answers if latest else ()
 
 
+def message_of(task: LockerTask, expiry: Expiry | None) -> str:
+    """Return the message of a task with what is known now of its locker, if it filled one that expires."""
+    if expiry is None or task.kind != TaskKind.PUT or task.state == TaskState.RUNNING:
+        return task.message
+    return f"{task.message} {expiry.message}".strip()
+
+
 def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
     """
     Return one task of a wallet that the actor controls.
@@ -241,7 +256,13 @@ def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
     task = tasks_visible_to(actor).filter(pk=task_id).first()
     if task is None:
         raise errors.TaskNotFound
-    return TaskView(task, list(task.attempts.order_by("ordinal")), _code_to_show(task), _code_used(task, actor))
+    return TaskView(
+        task,
+        list(task.attempts.order_by("ordinal")),
+        _code_to_show(task),
+        _code_used(task, actor),
+        expiry=locker_expiry.of_locker(task.locker),
+    )
 
 
 def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView:
@@ -285,8 +306,15 @@ def _code_used(task: LockerTask, actor: Wallet) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    """A task with its receipt lines, and what is known now of its locker, if it expires."""
+
     task: LockerTask
     lines: Sequence[ReceiptLine]
+    expiry: Expiry | None = None
+
+    @property
+    def message(self) -> str:
+        return message_of(self.task, self.expiry)
 
 
 def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = None) -> Receipt:
@@ -302,7 +330,7 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
         raise errors.ReceiptNotFound
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk) if name is None else [wallet_of(actor=actor, name=name).pk]
     task = (
-        LockerTask.objects.select_related("wallet", "settled_by")
+        LockerTask.objects.select_related("locker", "wallet", "settled_by")
         .filter(receipt_id=receipt_id)
         .filter(
             Q(wallet_id__in=ids)
@@ -313,7 +341,9 @@ def receipt_visible_to(*, actor: Wallet, receipt_id: str, name: str | None = Non
     )
     if task is None:
         raise errors.ReceiptNotFound
-    return Receipt(task, list(task.receipt_lines.order_by("-denomination", "serial_number")))
+    lines = list(task.receipt_lines.order_by("-denomination", "serial_number"))
+    # The other side of a transfer sees no locker: a transfer has none.
+    return Receipt(task, lines, locker_expiry.of_locker(task.locker))
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +352,8 @@ class LockerContents:
     # Number and units of the coins in the state LOCKED.
     coins: int
     units: int
+    # What is known of its coins, if it expires.
+    expiry: Expiry | None = None
 
 
 def lockers_page(
@@ -334,7 +366,11 @@ def lockers_page(
         found = found.filter(_is_before(*after))
     rows = list(found[offset : offset + limit])
     held = _counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
-    return [LockerContents(row, sum(held.get(row.pk, {}).values()), total_value(held.get(row.pk, {}))) for row in rows]
+    expiries = locker_expiry.of_lockers(rows)
+    return [
+        LockerContents(row, sum(held.get(row.pk, {}).values()), total_value(held.get(row.pk, {})), expiries.get(row.pk))
+        for row in rows
+    ]
 
 
 def _is_before(moment: datetime, key: UUID) -> Q:

@@ -96,6 +96,28 @@ class Left:
         return parts
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """
+    The coins of an expired locker that a task did not take back, in units of 10^-8, without those in limbo.
+
+    `taken` were taken by another holder of the code; fewer than 13 servers said where the `unknown` ones are.
+    """
+
+    taken: int = 0
+    unknown: int = 0
+
+    @classmethod
+    def of_result(cls, result: Mapping[str, Any]) -> "Rest":
+        """Return what the result of an ended task records."""
+        return cls(int(result.get("total_taken", 0)), int(result.get("total_not_known", 0)))
+
+    def result(self) -> dict[str, Any]:
+        """Return the fields of a task's result that record this."""
+        units = {"total_taken": self.taken, "total_not_known": self.unknown}
+        return {name: each for name, each in units.items() if each}
+
+
 def servers_that_answered(task_id: UUID) -> int:
     """Return how many servers answered at least one request of a task, with any status."""
     with connection.cursor() as cursor:
@@ -114,6 +136,7 @@ def verdict(
     reason: str = "",
     delivered: Mapping[str, Any] | None = None,
     left: Left = Left(),
+    rest: Rest = Rest(),
     *,
     answered: int,
 ) -> tuple[TaskState, str, dict[str, Any]]:
@@ -129,6 +152,8 @@ def verdict(
     match task.kind:
         case TaskKind.PUT:
             return _verdict_of_put(task, tally, reason)
+        case TaskKind.TAKE if task.locker_id is not None:
+            return _verdict_of_take_back(tally, reason, left, rest)
         case TaskKind.TAKE:
             return _verdict_of_take(tally, reason, left)
         case TaskKind.IMPORT:
@@ -187,17 +212,49 @@ def _verdict_of_put(task: LockerTask, tally: Tally, reason: str) -> tuple[TaskSt
     return state, _sentences("; ".join(parts) + ".", repeat, broken, reason), result
 
 
-def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
-    taken = tally.units_of(*SPENDABLE)
-    limbo = tally.units_of(*DOUBTFUL)
-    missed = tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT)
-    result = {
-        "total": taken,
-        "total_unknown": limbo,
-        "total_failed": missed,
+def _result_of_take(tally: Tally, left: Left) -> dict[str, Any]:
+    return {
+        "total": tally.units_of(*SPENDABLE),
+        "total_unknown": tally.units_of(*DOUBTFUL),
+        "total_failed": tally.units_of(CoinState.MISSED, CoinState.COUNTERFEIT),
         "graded": {str(state): number for state, number in tally.count.items()},
         **left.result(),
     }
+
+
+def _verdict_of_take_back(tally: Tally, reason: str, left: Left, rest: Rest) -> tuple[TaskState, str, dict[str, Any]]:
+    """Return how the taking back of an expired locker ended; servers that are silent are asked again, so no failure."""
+    result = _result_of_take(tally, left) | rest.result()
+    taken, limbo = result["total"], result["total_unknown"]
+    left_behind = left.parts(" and still in the locker", "they are taken back later")
+    if taken and not limbo and not rest.taken and not rest.unknown and not left_behind:
+        return TaskState.COMPLETED, "Taken back: the locker had expired.", result
+    parts = []
+    if taken:
+        parts.append(f"{coins_text(taken)} taken back")
+    if rest.taken:
+        parts.append(
+            f"{coins_text(rest.taken)} {amount_verb(rest.taken, 'was', 'were')} taken by another holder of the code"
+        )
+    if limbo:
+        parts.append(f"{coins_text(limbo)} in limbo: the servers have not confirmed yet that the wallet owns them")
+    if rest.unknown:
+        parts.append(
+            f"fewer than {QUORUM} of {RAIDA_COUNT} servers said where {coins_text(rest.unknown)}"
+            f" {amount_verb(rest.unknown)}; they are asked again automatically"
+        )
+    parts += left_behind
+    message = "; ".join(parts or ["nothing was left to take back"]).removesuffix(".") + "."
+    return (
+        TaskState.COMPLETED,
+        _sentences("The locker had expired:", message, ASKED_AGAIN if limbo else "", reason),
+        result,
+    )
+
+
+def _verdict_of_take(tally: Tally, reason: str, left: Left) -> tuple[TaskState, str, dict[str, Any]]:
+    result = _result_of_take(tally, left)
+    taken, limbo, missed = result["total"], result["total_unknown"], result["total_failed"]
     left_behind = left.parts(" and still in the locker", "take again later with the same code")
     if taken and not limbo and not missed and not left_behind:
         return TaskState.COMPLETED, "Taken.", result

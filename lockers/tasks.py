@@ -8,7 +8,7 @@ from django.conf import settings
 
 from lockers import competing_claims, dispatch, fair_queue
 from lockers.errors import TaskSuperseded
-from lockers.operations import find, fix, lookups
+from lockers.operations import find, fix, lookups, take_back
 from lockers.worker import circuit_breaker, echo, health_check, repair, runner, task_store
 from wallets.request_id import request_id
 
@@ -59,6 +59,13 @@ def sweep() -> None:
     for task_id in (*competing_claims.unpark(limit=100), *task_store.overdue_tasks()):
         dispatch.enqueue(task_id)
     circuit_breaker.probe()
+
+
+@shared_task(name="lockers.take_back")
+def take_back_expired() -> None:
+    """Begin to take back what is still in lockers that have expired."""
+    if not _lockers_are_off() and (started := take_back.start_due()):
+        _log.info("Coins of %d expired lockers are being taken back", len(started))
 
 
 @shared_task(name="lockers.purge")

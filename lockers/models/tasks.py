@@ -32,13 +32,33 @@ class Locker(models.Model):
     # the number of repairs so far.
     mend_at = models.DateTimeField(null=True, blank=True)
     mends = models.IntegerField(default=0, db_default=0)
+    # When its wallet takes back what is still in it, NULL for never; the wallet chose it with the put.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # When the next task begins to take the coins back (`lockers.operations.take_back`), NULL once all of them have left
+    # the locker, and the number of such tasks so far.
+    take_back_at = models.DateTimeField(null=True, blank=True)
+    take_backs = models.IntegerField(default=0, db_default=0)
+    # What came back into the wallet that filled it, in units, and when it last did.
+    returned = models.BigIntegerField(default=0, db_default=0)
+    returned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=list(LockerState)), name="locker_state_is_known"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="locker_amount_is_positive"),
+            models.CheckConstraint(
+                condition=Q(take_back_at=None) | Q(expires_at__isnull=False), name="locker_is_taken_back_if_it_expires"
+            ),
+            models.CheckConstraint(
+                condition=Q(returned=0, returned_at=None) | Q(returned__gt=0, returned_at__isnull=False),
+                name="locker_returned_at_some_time",
+            ),
         ]
-        indexes = [models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend")]
+        indexes = [
+            models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend"),
+            # Read every few seconds; lockers that expire and still hold coins.
+            models.Index(fields=["take_back_at"], condition=Q(take_back_at__isnull=False), name="locker_to_take_back"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -47,6 +67,8 @@ class Locker(models.Model):
 class LockerTask(models.Model):
     """
     A unit of work with the servers, committed before the first request is sent.
+
+    `locker` is the one that a put fills, or that a take empties because it has expired.
 
     `lease_until` is the end of the lease of the worker of `attempt`, NULL without a worker; each write of that worker
     is fenced by the attempt number. `plan` holds what a restart needs, and `result` what the caller sees; neither holds

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 
@@ -212,8 +213,9 @@ class TaskRun:
         reason: str = "",
         deliver: finalize.Deliver | None = None,
         further: Mapping[str, object] | None = None,
+        gone: Sequence[UUID] = (),
     ) -> None:
-        """End the task from what is known."""
+        """End the task from what is known; the arguments are those of `finalize.conclude`."""
         # The result names the servers that were left out because their circuit was open.
         skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
         for heard in self._hearings:
@@ -225,6 +227,7 @@ class TaskRun:
             further=skipped | dict(further or {}),
             deliver=deliver,
             settled=self._answered,
+            gone=gone,
         )
         while self._hearings:
             self._hearings.pop().hearing.task_has_ended()

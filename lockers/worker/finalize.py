@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from lockers import (
@@ -24,6 +25,7 @@ from lockers import (
     coin_outcomes,
     competing_claims,
     current_results,
+    queries,
     server_letters,
     task_events,
     task_results,
@@ -31,7 +33,7 @@ from lockers import (
 )
 from lockers.models import Coin, LockerTask
 from lockers.raida.coins import Coin as WireCoin
-from lockers.raida.coins import total_value
+from lockers.raida.coins import total_value, value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import DOUBTFUL, SPENDABLE, CoinState, LineType, Mark, Step, TaskKind, TaskState, may_have_been
 from lockers.task_results import Tally
@@ -61,6 +63,7 @@ def conclude(
     deliver: Deliver | None = None,
     settled: Sequence[Settled] = (),
     waits_on: bool = True,
+    gone: Sequence[UUID] = (),
 ) -> TaskState:
     """
     Bring the task to its final state from the marks of its coins, and return that state.
@@ -69,7 +72,8 @@ def conclude(
     secret goes to limbo with both. `task` is its row, if this attempt has read it: only the claim's owner changes it.
     `reason` is shown to the user if the task did not succeed, and `further` is added to the result. With
     `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` are attempts
-    that are settled with it. Waiting claims are handed to a new task; without `waits_on` they are deleted.
+    that are settled with it. Waiting claims are handed to a new task; without `waits_on` they are deleted. `gone` are
+    coins in the task's locker that 13 servers have handed to another holder of its code.
     """
     with transaction.atomic():
         task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
@@ -81,16 +85,20 @@ def conclude(
                 coins.settle_break(batch)
             else:
                 coins.settle_batch(batch, kinds)
+        taken = _note_taken(gone)
         tally, passes = coins.tally, coins.passes
         if tally.had_doubtful:
             current_results.follow(later=task)
         _settle_lockers(coins.lockers)
+        _note_returned(coins.returned)
         if coins.to_repair:
             _schedule_repair(coins.to_repair)
         left = leave_waiting(task, waits_on=waits_on) if task.kind in _CLAIMING else task_results.Left()
+        is_taken_back = task.kind == TaskKind.TAKE and task.locker is not None
+        rest = _rest(task, tally, taken) if is_taken_back else task_results.Rest()
         # The number of servers that answered matters only if no coin arrived.
         answered = RAIDA_COUNT if tally.count else task_results.servers_that_answered(task.id)
-        state, message, result = task_results.verdict(task, tally, reason, delivered, left, answered=answered)
+        state, message, result = task_results.verdict(task, tally, reason, delivered, left, rest, answered=answered)
         if any(coins.letters):
             result["raida"] = coin_outcomes.commonest(coins.letters)
         if passes:
@@ -126,6 +134,7 @@ def _hand_on(task: LockerTask) -> UUID:
         step=Step.WAITING,
         is_parked=True,
         tag=task.tag,
+        locker_id=task.locker_id,
         code=None if task.code is None else vault.seal_task_code(vault.task_code(task), task_id=successor_id),
         receipt_id=token_hex(16),
         deadline=begun + competing_claims.PATIENCE + task_store.time_for(number),
@@ -218,6 +227,8 @@ class _CoinsOfTask:
         # The lockers whose contents change, and those whose coins some servers lack.
         self.lockers: set[UUID] = set() if task.locker_id is None else {task.locker_id}
         self.to_repair: set[UUID] = set()
+        # The units that came back from lockers into the wallet that had filled them.
+        self.returned: dict[UUID, int] = {}
 
     def settle_break(self, batch: int) -> None:
         """Settle one broken coin and its ten."""
@@ -253,7 +264,13 @@ class _CoinsOfTask:
             number = sum(kinds[kind].number for kind in endings)
             _settle_coins(task, batch, change, endings, number, marks)
         if came:
-            self.lockers |= _note_departures(came)
+            self._note_departures(came)
+
+    def _note_departures(self, came: Sequence[WireCoin]) -> None:
+        for locker_id, giver_id, denomination in _note_departures(came):
+            self.lockers.add(locker_id)
+            if giver_id == self._task.wallet_id:
+                self.returned[locker_id] = self.returned.get(locker_id, 0) + value_of(denomination)
 
     def _add(self, batch: int, kind: _Kind, alike: _Alike, ending: coin_outcomes.Ending) -> None:
         """Add the coins of one kind to the sums."""
@@ -399,18 +416,40 @@ def _identities(task_id: UUID, batch: int, kind: _Kind) -> Iterable[tuple[int, i
     return _of_kind(task_id, batch, kind).values_list("denomination", "serial_number")
 
 
-def _note_departures(coins: Sequence[WireCoin]) -> set[UUID]:
-    """Mark coins that a wallet now holds as sent from the lockers and files they were in, and return those lockers."""
+def _note_departures(coins: Sequence[WireCoin]) -> list[tuple[UUID, UUID, int]]:
+    """
+    Mark coins that a wallet now holds as sent from the lockers and files they were in.
+
+    Return the locker of each that was in one, the wallet that had put it there, and its denomination.
+    """
     with connection.cursor() as cursor:
         # By identity, so that the plan is an index scan and never a self-join.
         cursor.execute(
             "UPDATE lockers_coin AS coin SET state = 'sent', changed_at = now()"
             " FROM unnest(%s::smallint[], %s::bigint[]) AS gone(denomination, serial_number)"
             " WHERE coin.denomination = gone.denomination AND coin.serial_number = gone.serial_number"
-            " AND coin.state IN ('locked', 'exported') RETURNING coin.locker_id",
+            " AND coin.state IN ('locked', 'exported') RETURNING coin.locker_id, coin.wallet_id, coin.denomination",
             [[coin.denomination for coin in coins], [coin.serial_number for coin in coins]],
         )
-        return {row[0] for row in cursor.fetchall() if row[0] is not None}
+        return [row for row in cursor.fetchall() if row[0] is not None]
+
+
+def _note_taken(coin_ids: Sequence[UUID]) -> int:
+    """Mark coins that another holder of the code took out of their locker as sent, and return their units."""
+    if not coin_ids:
+        return 0
+    # Rows that have a claim by now are left out: it was committed before its first request, and its task decides.
+    rows = competing_claims.unclaimed(Coin.objects.filter(pk__in=coin_ids, state=CoinState.LOCKED)).order_by("id")
+    taken = list(rows.select_for_update(no_key=True, of=("self",)).values_list("pk", "denomination"))
+    Coin.objects.filter(pk__in=[coin_id for coin_id, _ in taken]).update(state=CoinState.SENT, changed_at=Now())
+    return sum(value_of(denomination) for _, denomination in taken)
+
+
+def _rest(task: LockerTask, tally: Tally, taken: int) -> task_results.Rest:
+    """Return what a task that takes an expired locker's coins back did not get."""
+    left = queries.count_by_denomination(Coin.objects.filter(locker=task.locker, state=CoinState.LOCKED))
+    # A coin in limbo is reported as such.
+    return task_results.Rest(taken, max(0, total_value(left) - tally.units_of(*DOUBTFUL)))
 
 
 def _settle_lockers(locker_ids: set[UUID]) -> None:
@@ -421,7 +460,8 @@ def _settle_lockers(locker_ids: set[UUID]) -> None:
             "SELECT id FROM lockers_locker WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(locker_ids)]
         )
         cursor.execute(
-            "UPDATE lockers_locker SET state = known.state, changed_at = now()"
+            "UPDATE lockers_locker SET state = known.state, changed_at = now(),"
+            "       take_back_at = CASE WHEN known.state NOT IN ('emptied', 'failed') THEN take_back_at END"
             "  FROM (SELECT locker.id,"
             "               CASE WHEN bool_or(coin.state = 'locked') THEN 'filled'"
             "                    WHEN bool_or(coin.state IN ('limbo', 'bank', 'fracked')) THEN 'unknown'"
@@ -430,6 +470,18 @@ def _settle_lockers(locker_ids: set[UUID]) -> None:
             "         WHERE locker.id = ANY(%s) GROUP BY locker.id) AS known"
             " WHERE lockers_locker.id = known.id AND lockers_locker.state <> known.state",
             [list(locker_ids)],
+        )
+
+
+def _note_returned(returned: Mapping[UUID, int]) -> None:
+    """Record the units that came back into the wallets that filled lockers, whose rows are locked."""
+    if not returned:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE lockers_locker SET returned = returned + new.units, returned_at = now()"
+            "  FROM unnest(%s::uuid[], %s::bigint[]) AS new(id, units) WHERE lockers_locker.id = new.id",
+            [list(returned), list(returned.values())],
         )
 
 

@@ -19,7 +19,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.states import Mark, Step, TaskKind, TaskState
-from lockers.worker import finalize, incoming, late_answers, listening, peek, task_store
+from lockers.worker import finalize, incoming, late_answers, listening, peek, take_back, task_store
 from lockers.worker.broadcast import TaskRun
 from lockers.worker.messages import CoinWork
 from lockers.worker.task_store import BATCH_COINS, Claim
@@ -40,7 +40,10 @@ def run(task_run: TaskRun) -> None:
         finally:
             late.drop()
     incoming.move_in(task_run, task_store.batches(task_id=task_run.task.id), Command.REMOVE, known=first)
-    task_run.conclude()
+    if task_run.task.locker is None:
+        task_run.conclude()
+    else:
+        take_back.conclude(task_run, task_run.task.locker)
 
 
 def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[int, list[CoinWork]]:
@@ -55,6 +58,10 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
     )
     listing, keys, coins = seen.listing, seen.keys, seen.coins
     spelling = peek.spelling_of(code, seen.code)
+    if not coins and task_run.task.locker is not None:
+        take_back.conclude(task_run, task_run.task.locker, further=peek.board(listing))
+        late.task_has_ended()
+        return {}
     if not coins:
         peek.note_if_wrong(listing, task_run.task.actor_id, task_run.task.plan.get("from", ""))
         finalize.finish(
@@ -68,6 +75,10 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
     if not arrivals.saved and arrivals.waiting:
         return {}
     if fair_queue.give_way(task_run.held):
+        return {}
+    if not first and task_run.task.locker is not None:
+        take_back.conclude(task_run, task_run.task.locker, further=peek.board(listing))
+        late.task_has_ended()
         return {}
     if not first:
         finalize.finish(

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.django_db
 BREAKING = {
     "locker_state_is_known": {"state": "'stolen'"},
     "locker_amount_is_positive": {"amount": "0"},
+    "locker_is_taken_back_if_it_expires": {"take_back_at": "now()"},
+    "locker_returned_at_some_time": {"returned": "1"},
     "task_kind_is_known": {"kind": "'gift'"},
     "task_state_is_known": {"state": "'lost'"},
     "task_step_is_known": {"step": "'dancing'"},

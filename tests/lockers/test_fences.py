@@ -27,6 +27,7 @@ from lockers.operations import echo, export, import_files, peek, take
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
+from lockers.operations.new_task import Started
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord, write_bin
@@ -49,6 +50,7 @@ from tests.lockers.books import finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import put
+from tests.support.expiring_lockers import begin, fill, steal_from
 from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
@@ -425,8 +427,20 @@ def _peeks(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: 
     return statements
 
 
+def _takes_back(network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, code: str) -> Statements:
+    give_all(alice, mint(1, 0, 0, 0))
+    locker = fill(alice, 11, code)
+    one = Coin.objects.get(locker=locker, denomination=0)
+    steal_from(network, locker, range(25), [WireCoin(one.denomination, one.serial_number)])
+    task = begin(locker)
+    with read() as statements:
+        finish(Started(task))
+    assert states(alice) == {"bank": 3, "sent": 2}
+    return statements
+
+
 SCENES = pytest.mark.parametrize(
-    "scene", [_imports, _puts, _puts_with_change, _takes, _finds, _fixes, _breaks, _exports, _peeks]
+    "scene", [_imports, _puts, _puts_with_change, _takes, _takes_back, _finds, _fixes, _breaks, _exports, _peeks]
 )
 
 
