@@ -65,6 +65,14 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "Wait until the put is completed. The code of an emptied locker is not shown.",
         where=Where.LOCKERS,
     ),
+    lockers.ExpiryOutOfRange: code(
+        "locker_expiry_out_of_range",
+        422,
+        "The locker would expire too soon or too late",
+        "The time in expires_at is less than 5 minutes or more than 366 days ahead by the clock of the service.",
+        "Send another time, with its time zone, or leave out expires_at.",
+        where=Where.LOCKERS,
+    ),
     lockers.NotEnoughCoins: code(
         "not_enough_coins",
         422,

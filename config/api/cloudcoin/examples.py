@@ -7,6 +7,7 @@ from config.api.error_schemas import IMPORTED_FILE, NOTED_COIN
 from config.api.error_schemas import SERIAL_NUMBER_WORDS as _SN
 from config.api.json_schemas import Either, Example, Keyed, Named, Nullable, OneOf, Open, Sometimes
 from config.api.page_schemas import page
+from lockers.locker_expiry import Outcome
 from lockers.states import FileType, LineType, LockerState, Step, TaskKind, TaskState
 
 _ID: Final = "8c6b9f53-8f4e-4ef4-a5ae-5ad9f2b9a0a1"
@@ -119,6 +120,43 @@ SERVERS: Final = Named(
 # Only if the locker was opened by another spelling of the code than the one sent.
 _CODE_USED: Final = Sometimes(CODE)
 _SERVERS: Final = Sometimes(SERVERS)
+_OUTCOMES: Final = {
+    Outcome.TAKEN_BACK: "All of them came back into the wallet.",
+    Outcome.PARTLY_TAKEN_BACK: "Some came back; another holder of the code took the others.",
+    Outcome.TAKEN: "Another holder of the code took all of them.",
+    Outcome.UNKNOWN: "It has expired, and where some of them are is not known yet: the servers are asked again.",
+    Outcome.OPEN: "It has not expired, and may hold coins.",
+    Outcome.NOTHING_STORED: "The put stored no coin.",
+}
+EXPIRY: Final = Named(
+    "LockerExpiry",
+    "What is known now of the coins of a locker that expires, whichever task is read.",
+    {
+        "expires_at": "2040-01-01T00:00:00.000Z",
+        "outcome": Named(
+            "LockerExpiryOutcome",
+            "What became of the coins of a locker that expires.",
+            OneOf(*(each.value for each in _OUTCOMES)),
+            words={outcome.value: words for outcome, words in _OUTCOMES.items()},
+        ),
+        "message": "Taken back on 2040-01-01 at 00:00:03 UTC.",
+        "returned": AMOUNT,
+        "returned_at": Nullable("2040-01-01T00:00:03.000Z"),
+        "taken": _NOTHING,
+        "not_known": _NOTHING,
+    },
+    words={
+        "expires_at": "When what is in it is taken back, in UTC with milliseconds.",
+        "outcome": "What became of the coins.",
+        "message": "The same in words.",
+        "returned": "What came back into the wallet that filled it, also before it expired.",
+        "returned_at": "When coins last came back; null if none did.",
+        "taken": "What another holder of the code took, as far as is known.",
+        "not_known": "What may still be in it.",
+    },
+)
+_EXPIRY: Final = Sometimes(EXPIRY)
+_EXPIRY_WORDS: Final = "What is known now of the locker. Absent if it does not expire."
 PUT_RESULT: Final = Named(
     "PutResult",
     "The result of a put.",
@@ -131,6 +169,7 @@ PUT_RESULT: Final = Named(
         "total_unknown": _PERHAPS,
         "servers": _SERVERS,
         "coins_on_fewer_servers": Sometimes([NOTED_COIN]),
+        "expiry": _EXPIRY,
     },
     words={
         "transmit_code": "The code of the locker. Ten minutes after it was first shown `locker_id` takes its place.",
@@ -141,6 +180,7 @@ PUT_RESULT: Final = Named(
         "total_unknown": "What is in limbo until a later task decides. Absent if nothing was.",
         "servers": _SERVERS_WORDS,
         "coins_on_fewer_servers": "Up to 50 coins that fewer servers store. Absent if there are none.",
+        "expiry": _EXPIRY_WORDS,
     },
 )
 TAKE_RESULT: Final = Named(
@@ -156,6 +196,9 @@ TAKE_RESULT: Final = Named(
         "graded": Sometimes(Keyed({"bank": 2})),
         "servers": _SERVERS,
         "transmit_code_used": _CODE_USED,
+        "total_taken": _PERHAPS,
+        "total_not_known": _PERHAPS,
+        "expiry": _EXPIRY,
     },
     words={
         "total": "What the wallet has got.",
@@ -167,6 +210,9 @@ TAKE_RESULT: Final = Named(
         "graded": "The number of coins by the state that they are in.",
         "servers": _SERVERS_WORDS,
         "transmit_code_used": _CODE_USED_WORDS,
+        "total_taken": "What another holder of the code had taken, if an expired locker was emptied.",
+        "total_not_known": "What fewer than 13 servers said where it is, if an expired locker was emptied.",
+        "expiry": "What is known now of the locker, if an expired one was emptied.",
     },
 )
 PEEK_RESULT: Final = Named(
@@ -566,6 +612,7 @@ RECEIPT: Final = Named(
         "started": 1790000000,
         "finished": Nullable(1790000002),
         "servers": _SERVERS,
+        "expiry": _EXPIRY,
         "coins": [RECEIPT_COIN],
     },
     words={
@@ -580,6 +627,7 @@ RECEIPT: Final = Named(
         "started": f"When the task was begun, {_SECONDS}.",
         "finished": f"When it ended, {_SECONDS}.",
         "servers": f"{_SERVERS_WORDS[:-1]}. Absent if no server does.",
+        "expiry": _EXPIRY_WORDS,
         "coins": "The coins.",
     },
 )
@@ -608,6 +656,7 @@ LOCKER: Final = Named(
         "coins": 2,
         "created": 1790000000,
         "changed": 1790000002,
+        "expiry": _EXPIRY,
     },
     words={
         "id": "The id of the locker.",
@@ -619,6 +668,7 @@ LOCKER: Final = Named(
         "coins": "The number of coins in it.",
         "created": f"When it was created, {_SECONDS}.",
         "changed": f"When its state last changed, {_SECONDS}.",
+        "expiry": "What is known now of its coins. Absent if it does not expire.",
     },
 )
 LOCKER_PAGE: Final = page("LockerPage", {"lockers": [LOCKER]})

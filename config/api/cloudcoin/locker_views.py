@@ -41,7 +41,7 @@ from config.api.cloudcoin.fields import (
 )
 from config.api.json_schemas import Named
 from config.api.openapi import Takes
-from config.api.validation import Guid, Shape, Text
+from config.api.validation import Guid, Moment, Shape, Text
 from lockers import errors, queries
 from lockers.operations import peek, put, take
 from lockers.queries import LockerContents
@@ -54,6 +54,7 @@ PUT: Final = Shape(
         "amount": Amount(),
         "tag": TAG,
         "transmit_code": Text(maximum=1000, required=False),
+        "expires_at": Moment(required=False),
     }
 )
 TAKE: Final = Shape({"name": NAME, "tag": TAG})
@@ -68,6 +69,10 @@ _PUT_BODY: Final = Named(
         "amount": AMOUNT_WORDS,
         "tag": TAG_WORDS,
         "transmit_code": f"{NEW_CODE_WORDS} Without it a code that cannot be guessed is made.",
+        "expires_at": (
+            "When what is still in the locker is taken back into the wallet, at least 5 minutes and at most 366 days"
+            " ahead. Without it the coins stay there until someone takes them."
+        ),
     },
 )
 _TAKE_BODY: Final = Named(
@@ -93,10 +98,12 @@ def locker(each: LockerContents) -> dict[str, Any]:
         "coins": each.coins,
         "created": seconds(each.locker.created_at),
         "changed": seconds(each.locker.changed_at),
+        **task_serializers.expiry(each.expiry),
     }
 
 
 _CODE_PATH: Final = {"code": fields.CODE}
+_BAD_EXPIRY: Final = errors.ExpiryOutOfRange('"expires_at" must be at least 5 minutes and at most 366 days ahead')
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
 _TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
 
@@ -135,13 +142,18 @@ class LockerViewSet(LockersViewSet):
         "Put coins into a locker",
         answers=examples.STARTED,
         takes=Takes(body=_PUT_BODY, examples={"Request": _PUT_EXAMPLE}),
-        refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE],
+        refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE, _BAD_EXPIRY],
         tag="lockers",
     )
     def put_coins(self, request: Request) -> Response:
         """
         Begins a task that stores coins of a wallet that the caller controls in a new locker. They are reserved at once,
         and leave the balance when 13 of the 25 servers have stored them. The task's `data` has the code of the locker.
+
+        With `expires_at` the locker expires: a task begins then that takes back into the wallet what is still in it. If
+        a holder of the code takes the coins at the same time, 13 servers decide each coin. `expiry` in the task, the
+        receipt and `GET /api/v1/lockers` says what came of it; while servers are silent that is not known, and they are
+        asked again. Before that time the wallet can take its coins back as every holder of the code can.
         """
         values = PUT.read_body(request.data)
         begun = put.start(
@@ -150,6 +162,7 @@ class LockerViewSet(LockersViewSet):
             units=values["amount"],
             tag=values.get("tag", ""),
             transmit_code=values.get("transmit_code"),
+            expires_at=values.get("expires_at"),
         )
         return Response(task_serializers.started(begun))
 

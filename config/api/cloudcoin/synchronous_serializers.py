@@ -164,7 +164,7 @@ def core_task(view: TaskView) -> dict[str, Any]:
             "id": str(row.pk),
             "status": _STATUSES[TaskState(row.state)],
             "progress": row.progress,
-            "message": row.message or DOING[row.step],
+            "message": view.message or DOING[row.step],
             "data": data,
             "raida_responded": sum(letter in "pfeb" for letter in view.board),
             "elapsed_ms": round(((row.finished_at or timezone.now()) - row.created_at).total_seconds() * 1000),

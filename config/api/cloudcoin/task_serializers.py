@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from config.api.cloudcoin.fields import seconds
+from config.api.cloudcoin.fields import coins, seconds
+from config.api.renderers import milliseconds
+from lockers.locker_expiry import Expiry
 from lockers.models import LockerTask
 from lockers.operations.new_task import Started
 from lockers.queries import Receipt, TaskView
@@ -44,7 +46,7 @@ def task(view: TaskView) -> dict[str, Any]:
         "id": str(row.pk),
         "status": row.state,
         "progress": row.progress,
-        "message": row.message or DOING[row.step],
+        "message": view.message or DOING[row.step],
     }
     if row.state == TaskState.COMPLETED:
         body["data"] = data_of(view)
@@ -118,10 +120,10 @@ def data_of(view: TaskView) -> dict[str, Any]:
                 data["total_unknown"] = coins(result.get("total_unknown", 0))
             if result.get("fewer"):
                 data["coins_on_fewer_servers"] = result["fewer"]
-            return data | servers(result)
+            return data | servers(result) | expiry(view.expiry)
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
-            for name in ("total_unknown", "total_failed", "total_left"):
+            for name in ("total_unknown", "total_failed", "total_left", "total_taken", "total_not_known"):
                 if result.get(name):
                     data[name] = coins(result[name])
             return (
@@ -129,6 +131,7 @@ def data_of(view: TaskView) -> dict[str, Any]:
                 | {name: result[name] for name in ("graded", "continued_by") if name in result}
                 | servers(result)
                 | _code_used(view)
+                | expiry(view.expiry)
             )
         case TaskKind.PEEK:
             listed = result.get("coins", [])
@@ -200,6 +203,23 @@ def servers(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"servers": result["servers"]} if "servers" in result else {}
 
 
+def expiry(found: Expiry | None) -> dict[str, Any]:
+    """Return what is known now of a locker that expires; nothing for one that does not."""
+    if found is None:
+        return {}
+    return {
+        "expiry": {
+            "expires_at": milliseconds(found.expires_at),
+            "outcome": found.outcome,
+            "message": found.message,
+            "returned": coins(found.returned),
+            "returned_at": None if found.returned_at is None else milliseconds(found.returned_at),
+            "taken": coins(found.taken),
+            "not_known": coins(found.unknown),
+        }
+    }
+
+
 def receipt(found: Receipt) -> dict[str, Any]:
     row: LockerTask = found.task
     return {
@@ -209,11 +229,12 @@ def receipt(found: Receipt) -> dict[str, Any]:
         "wallet": row.wallet.name,
         "tag": row.tag,
         "status": row.state,
-        "message": row.message,
+        "message": found.message,
         **settled(row),
         "started": seconds(row.created_at),
         "finished": seconds(row.finished_at),
         **servers(row.result),
+        **expiry(found.expiry),
         "coins": [
             {
                 "sn": line.serial_number,
