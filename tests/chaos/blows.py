@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from django.db import connection
 
+from lockers import competing_claims, tasks
 from lockers.models import LockerTask, StatementLine
 from tests.api.web_server import database_url
 from tests.chaos import nursery
@@ -111,6 +112,8 @@ def recover(children: Nursery, scene: Scene) -> None:
         if scene.state() != "running":
             return
         scene.expire_lease()
+        # As the sweep does with tasks that waited for the claims of others.
+        competing_claims.unpark(limit=100)
         worker = children.work(scene)
         worker.next()
         worker.close()
@@ -119,6 +122,22 @@ def recover(children: Nursery, scene: Scene) -> None:
 
 def kill(children: Nursery, scene: Scene, worker: Worker) -> None:
     worker.kill()
+
+
+def let_another_take(children: Nursery, scene: Scene, worker: Worker) -> None:
+    """Another wallet takes the same coins to the end, and then the worker is gone."""
+    if scene.rival is None:
+        worker.end()
+        return
+    rival = scene.rival().task
+    tasks.run(str(rival.pk))
+    worker.kill()
+    recover(children, scene)
+    for _ in range(4):
+        if not LockerTask.objects.filter(pk=rival.pk, state="running").exists():
+            break
+        competing_claims.unpark(limit=100)
+        tasks.run(str(rival.pk))
 
 
 def stop_and_wake(children: Nursery, scene: Scene, worker: Worker) -> None:

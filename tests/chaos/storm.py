@@ -93,6 +93,7 @@ class Storm:
         blows = self.blows
         return {
             "kill": blows.kill,
+            "rival": blows.let_another_take,
             "stop": blows.stop_and_wake,
             "postgres": partial(blows.restart_postgres, self.machine.restart_postgres),
             "restart": blows.restart_servers,

@@ -7,7 +7,8 @@ from itertools import count
 
 from django.db.models.functions import Now
 
-from lockers.models import Coin, LockerTask
+from lockers import locker_expiry
+from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import break_coin, export, import_files, transfer
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
@@ -21,6 +22,7 @@ from lockers.states import SPENDABLE, CoinState, FileType, TaskKind, TaskState
 from tests.lockers.books import assert_servers_hold, finish
 from tests.lockers.conftest import mint_on
 from tests.support.coin_commands import after_the_intent, find, give
+from tests.support.expiring_lockers import begin, fill, steal_from, taken_back
 from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -29,6 +31,8 @@ from wallets.models import Wallet
 
 # A find that leaves coins in limbo is followed by another, as the sweep would.
 FINDS = 4
+# So is a task that left coins in an expired locker.
+TAKE_BACKS = 4
 _numbers = count(1)
 
 
@@ -41,6 +45,10 @@ class Scene:
     units: int
     # How many of the first servers refuse a command, as long as the task is in the hands of a child.
     refuse: Mapping[str, int] = field(default_factory=dict)
+    # Begins a task that wants the same coins; None if no wallet does.
+    rival: Callable[[], Started] | None = None
+    # The locker whose coins the task takes back.
+    locker: Locker | None = None
 
     def state(self) -> str:
         return LockerTask.objects.get(pk=self.task.task.pk).state
@@ -58,10 +66,24 @@ class Scene:
                 if Coin.objects.filter(wallet=wallet, state__in=[CoinState.LIMBO, CoinState.ERRORED]).exists():
                     find(wallet)
 
+    def take_back_the_rest(self) -> None:
+        """Take back what the task left in an expired locker, as beat would."""
+        if self.locker is None:
+            return
+        for _ in range(TAKE_BACKS):
+            if not Locker.objects.filter(pk=self.locker.pk, take_back_at__isnull=False).exists():
+                break
+            taken_back(self.locker)
+            self.find_what_is_in_limbo()
+        found = locker_expiry.of_locker(Locker.objects.get(pk=self.locker.pk))
+        assert found is not None
+        assert (found.unknown, found.returned + found.taken) == (0, 21 * UNITS_PER_COIN), found
+
     def assert_nothing_is_lost(self) -> None:
         """The task is final, each coin is somewhere, and the servers hold what the books say. The caller audits."""
         assert self.state() != TaskState.RUNNING, "the task is not final"
         self.find_what_is_in_limbo()
+        self.take_back_the_rest()
         rows = self.coins()
         states = Counter((row.denomination, row.state, row.pown) for row in rows)
         allowed = {"bank", "fracked", "locked", "exported", "sent", "broken", "void"}
@@ -148,6 +170,25 @@ class World:
         started = take_coins.start(actor=taker, name=taker.name, code=code)
         return _scene(started, 22, taker, *filled.wallets)
 
+    def take_back(self) -> Scene:
+        """A locker has expired, and another wallet has its code."""
+        code = f"TAKEN-BACK-IN-THE-END-{next(_numbers)}"
+        wallet, taker = self.wallet(1, 1, 0, 0), self.wallet()
+        locker = fill(wallet, 21, code)
+        scene = _scene(Started(begin(locker)), 22, wallet, taker)
+        scene.locker = locker
+        scene.rival = lambda: take_coins.start(actor=taker, name=taker.name, code=code)
+        return scene
+
+    def take_back_of_a_split_locker(self) -> Scene:
+        """Another program has taken the coins on twelve servers, and the other thirteen decide."""
+        wallet = self.wallet(1, 1, 0, 0)
+        locker = fill(wallet, 21)
+        steal_from(self.network, locker, range(12))
+        scene = _scene(Started(begin(locker)), 22, wallet)
+        scene.locker = locker
+        return scene
+
     def release_of_a_put(self) -> Scene:
         return self._find_after_silence(self.put())
 
@@ -186,6 +227,8 @@ SCENES: dict[str, Callable[[World], Scene]] = {
     "export that breaks": World.export_that_breaks,
     "break, joined again": World.break_that_is_joined_again,
     "take": World.take,
+    "take back": World.take_back,
+    "take back, split": World.take_back_of_a_split_locker,
     "fix": World.fix,
     "find that releases a put": World.release_of_a_put,
     "find that releases a break": World.release_of_a_break,
