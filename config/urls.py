@@ -13,7 +13,7 @@ from config.api.openapi_document import SchemaView
 from config.api.treetracker import v2
 from config.ops import health, metrics
 from config.web import docs_pages, front, media
-from config.web.public_pages import claim
+from config.web.public_pages import claim, coins
 from wallets import images
 
 # Here and not at the start of every process: see `config.admin.apps`.
@@ -43,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^docs/errors/?$", error_page),
     path("docs/<slug:name>/", docs_pages.page),
     re_path(r"^claim/?$", claim.claim),
+    re_path(r"^claim/coins/?$", coins.begin),
+    re_path(r"^claim/coins/progress/?$", coins.progress),
     re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
     # Before `wallet/`.

@@ -265,6 +265,12 @@ def task_visible_to(*, actor: Wallet, task_id: UUID) -> TaskView:
     )
 
 
+def take_with_id(task_id: UUID) -> LockerTask | None:
+    """Return the take with this id and its wallet, for a page that has checked that its visitor may see it."""
+    takes = LockerTask.objects.select_related("wallet").defer("code", "wallet__password")
+    return takes.filter(pk=task_id, kind=TaskKind.TAKE).first()
+
+
 def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView:
     """
     Return a task as soon as it has ended, or in its present state after `patience`.

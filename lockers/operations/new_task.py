@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -121,12 +121,19 @@ def valid_code(code: str, *, is_new: bool = False) -> str:
 
 @sensitive_variables("code")
 def open_with_code(
-    kind: TaskKind, *, actor: Wallet, code: str, address: str, name: str | None = None, tag: str = ""
+    kind: TaskKind,
+    *,
+    actor: Wallet,
+    code: str,
+    address: str,
+    name: str | None = None,
+    tag: str = "",
+    task_id: UUID | None = None,
 ) -> LockerTask:
     """
     Insert an open task that opens a locker with a transmit code, for the named wallet or the actor's.
 
-    `address` is the caller's, for counting wrong codes.
+    `address` is the caller's, for counting wrong codes. With `task_id` the caller chooses the id of the task.
 
     :raises InvalidLockerRequest: the text cannot be a code
     :raises TooManyWrongCodes: the wallet or the address has sent too many wrong codes
@@ -136,7 +143,7 @@ def open_with_code(
     asked_from = wrong_code_limits.fingerprint(address)
     wrong_code_limits.refuse_guesser(wallet_id=actor.pk, address=asked_from)
     with transaction.atomic(savepoint=False):
-        task_id = uuid4()
+        task_id = task_id or uuid4()
         return open_task(
             kind,
             wallet=actor if name is None else controlled_wallet(actor, name),

@@ -85,8 +85,13 @@ def log_in(request: HttpRequest) -> Wallet:
         _note(request, error)
         raise LoginRefused(Refusal(WRONG_LOGIN, 403, {})) from None
     except RequestRefused as error:
-        _note(request, error)
-        raise LoginRefused(Refusal(f"{error.message}.", error.status_code, error.headers)) from None
+        raise LoginRefused(refused(request, error)) from None
+
+
+def refused(request: HttpRequest, error: RequestRefused) -> Refusal:
+    """Return a refusal by the limits of the API, in its own words, and note its code for the log."""
+    _note(request, error)
+    return Refusal(f"{error.message}.", error.status_code, error.headers)
 
 
 def refusal_of(request: HttpRequest, error: DomainError) -> Refusal:

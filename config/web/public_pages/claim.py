@@ -1,11 +1,11 @@
-"""The page `/claim`, which opens a claim link. Its code is in the fragment, and arrives in the body of the form."""
+"""The page `/claim`, which opens a claim link or a locker. The code is in the fragment, and arrives in a form."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
-from config.web.public_pages import base
+from config.web.public_pages import base, coins
 
-_UNKNOWN = "No link has this code. Check that it is complete."
+_UNKNOWN = "No link has this code. If it is the transmit code of a locker, its coins can be taken here."
 
 
 @base.secrets_in_form
@@ -14,4 +14,4 @@ def claim(request: HttpRequest) -> HttpResponse:
     """Show the form for the code of a link, or what the code of the sent form opens."""
     if request.method != "POST":
         return base.page(request, "public/claim.html", {"title": "Open a link"})
-    return base.page(request, "public/claim.html", {"title": "Open a link", "refusal": _UNKNOWN}, status=404)
+    return coins.offer(request, request.POST.get("code", "").strip(), note=_UNKNOWN)
