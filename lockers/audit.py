@@ -6,6 +6,7 @@ from typing import Final
 from django.db import connection
 
 from lockers.current_results import OPEN_SQL
+from lockers.payment_ledger import BROUGHT
 from lockers.states import (
     BETWEEN_WALLETS,
     COIN_CHANGES,
@@ -14,7 +15,9 @@ from lockers.states import (
     SPENDABLE,
     STORED,
     CoinState,
+    LineType,
     LockerState,
+    PaymentState,
     TaskKind,
     TaskState,
 )
@@ -107,6 +110,34 @@ _CHECKS: Final = {
     "transfer gives what it takes": f"""
         SELECT concat(task_id) FROM lockers_statementline WHERE type IN {_BETWEEN_WALLETS}
         GROUP BY task_id HAVING sum(amount) <> 0
+    """,  # noqa: S608 - constants
+    "payment request was paid what its payments brought": """
+        SELECT request.id::text FROM lockers_paymentrequest AS request
+        WHERE paid <> (SELECT coalesce(sum(units), 0) FROM lockers_payment WHERE request_id = request.id)
+    """,
+    "payment brought what the coins of its task are worth": f"""
+        SELECT payment.id::text FROM lockers_payment AS payment
+        JOIN lockers_lockertask AS task ON task.id = payment.task_id
+        CROSS JOIN LATERAL ({BROUGHT}) AS brought
+        WHERE payment.units <> CASE task.state WHEN '{TaskState.RUNNING}' THEN 0 ELSE brought.units END
+           OR (task.state <> '{TaskState.RUNNING}' AND payment.expected <> brought.unknown)
+    """,  # noqa: S608 - constants
+    "payment is pending while it may still bring coins": f"""
+        SELECT payment.id::text FROM lockers_payment AS payment
+        JOIN lockers_lockertask AS task ON task.id = payment.task_id
+        WHERE (payment.state = '{PaymentState.PENDING}') <> (task.state = '{TaskState.RUNNING}' OR payment.expected > 0)
+    """,  # noqa: S608 - constants
+    "payment brings coins to the payee": f"""
+        SELECT payment.id::text FROM lockers_payment AS payment
+        JOIN lockers_paymentrequest AS request ON request.id = payment.request_id
+        JOIN lockers_lockertask AS task ON task.id = payment.task_id
+        WHERE task.plan->>'payment_request' IS DISTINCT FROM request.id::text
+           OR request.wallet_id IS DISTINCT FROM CASE
+              WHEN task.kind = '{TaskKind.TAKE}' THEN task.wallet_id
+              WHEN task.state = '{TaskState.COMPLETED}' THEN (
+                   SELECT wallet_id FROM lockers_statementline AS line
+                    WHERE line.task_id = task.id AND line.type = '{LineType.TRANSFER_IN}')
+              WHEN task.kind = '{TaskKind.TRANSFER}' THEN request.wallet_id END
     """,  # noqa: S608 - constants
 }
 

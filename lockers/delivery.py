@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from lockers import account_ledger, errors, export_file_names
+from lockers import account_ledger, errors, export_file_names, payment_ledger
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import POOL
 from lockers.models import Coin, Export, LockerTask
@@ -21,7 +21,13 @@ from wallets.models import Wallet
 
 
 def deliver(task: LockerTask) -> Mapping[str, Any]:
-    """Deliver the reserved coins of a task that had a coin broken first, and return its result."""
+    """
+    Deliver the reserved coins of a task that had a coin broken first, and return its result.
+
+    :raises payment_ledger.Refused: they were to pay a payment request that is closed now
+    """
+    if "payment_request" in task.plan:
+        payment_ledger.admit(task_id=task.pk, units=task.amount or 0)
     reserved = Coin.objects.filter(task=task, batch__gt=POOL).order_by("id")
     rows = list(reserved.select_for_update(no_key=True, of=("self",)).values_list("id", "denomination"))
     if sum(value_of(denomination) for _, denomination in rows) != task.amount:

@@ -219,5 +219,51 @@ class DownloadFailed(ServersDisagreed):
         super().__init__("Locker download failed", how)
 
 
+class PaymentRequestNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no payment request with that id")
+
+
+class PaymentNotFound(LockerError):
+    def __init__(self) -> None:
+        super().__init__("There is no payment with that id")
+
+
+class PaymentRequestClosed(LockerError):
+    """The payment request was paid, cancelled or expired."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This payment request is {state}: it cannot be paid or cancelled any more")
+
+
+class PaymentAmountRefused(LockerError):
+    """The amount is not what the payment request asks for."""
+
+
+class PaymentInProgress(LockerError):
+    """Payments that have not ended yet cover the rest of the amount."""
+
+    headers: Mapping[str, str] = {"Retry-After": "5"}
+
+    def __init__(self) -> None:
+        super().__init__("Another payment of this request has not ended yet; look again before you pay")
+
+
+class TooManyPayments(LockerError):
+    """The maximum number of payments to the payee by transmit codes has not ended yet."""
+
+    headers: Mapping[str, str] = {"Retry-After": "10"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} payments by transmit codes to a wallet are open at once; try again later")
+
+
+class PaymentExpiryPassed(LockerError):
+    """A payment request cannot expire before it is created."""
+
+    def __init__(self) -> None:
+        super().__init__('"expires_at" must be in the future')
+
+
 class TaskSuperseded(Exception):
     """Another worker has taken over the task: the present one stops and writes nothing more."""

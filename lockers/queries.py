@@ -302,6 +302,9 @@ def _code_used(task: LockerTask, actor: Wallet) -> str | None:
     """Shown only to the actor who sent it, and no longer than a new code: the locker of a peek still has its coins."""
     if "spelling" not in task.result or task.code is None or task.actor_id != actor.pk:
         return None
+    if "payment_request" in task.plan:
+        # Of a payment without a login the payee is the actor.
+        return None
     if task.finished_at is not None and task.finished_at < timezone.now() - CODE_IS_SHOWN:
         return None
     return codes.candidates(vault.task_code(task))[int(task.result["spelling"])]

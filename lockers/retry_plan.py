@@ -95,6 +95,8 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
                 return nothing()
             return left(f"1 coin of {coin_outcomes.coins_text(task.amount)} was not broken: break one again")
         case TaskKind.TAKE:
+            if "payment_request" in task.plan:
+                return nothing("the payer's code is not kept: who pays sends it again" if failed else "")
             if not failed or task.receipt_lines.exists():
                 return nothing()
             return left("nothing was taken: look again with the same code")

@@ -1,5 +1,5 @@
 """
-States of coins, lockers and tasks, and every legal transition of a coin.
+States of coins, lockers, tasks and payment requests, and every legal transition of a coin.
 
 Pure values. The lists below are the only ones: models derive their constraints from them, and SQL its lists. A
 reservation is not a state: a coin keeps its state while an open task holds it (`Coin.task`), so releasing it needs no
@@ -155,6 +155,31 @@ class TaskState(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     ERROR = "error"
+
+
+class PaymentRequestState(StrEnum):
+    """The states of a payment request. PAID, CANCELLED and EXPIRED are final."""
+
+    OPEN = "open"
+    PARTLY_PAID = "partly_paid"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+# A payment may begin.
+PAYABLE: Final = (PaymentRequestState.OPEN, PaymentRequestState.PARTLY_PAID)
+
+
+class PaymentMode(StrEnum):
+    SINGLE = "single"  # each payment is of all that is outstanding
+    PARTIAL = "partial"  # payments may be of any part of it
+
+
+class PaymentState(StrEnum):
+    PENDING = "pending"  # its task is open, or left coins in limbo
+    CREDITED = "credited"
+    FAILED = "failed"  # nothing arrived
 
 
 class Step(StrEnum):

@@ -6,7 +6,6 @@ Redis-protocol server and expire; while that server is unreachable each process 
 """
 
 import hmac
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -29,20 +28,26 @@ def fingerprint(address: str) -> str:
     return hmac.new(settings.SECRET_KEY.encode(), f"address {address}".encode(), sha256).hexdigest()[:32]
 
 
-def _keys(wallet_id: UUID, address: str) -> Sequence[str]:
-    """`address` is a fingerprint."""
-    keys = [f"coppice:wrong-codes:wallet:{wallet_id}"]
-    return [*keys, f"coppice:wrong-codes:address:{address}"] if address else keys
+def _limits(wallet_id: UUID | None, address: str) -> dict[str, int]:
+    """Return the keys of the counters, with their limits; `address` is a fingerprint."""
+    limits = {}
+    if wallet_id is not None:
+        limits[f"coppice:wrong-codes:wallet:{wallet_id}"] = settings.WRONG_CODES_PER_WALLET
+    if address:
+        limits[f"coppice:wrong-codes:address:{address}"] = settings.WRONG_CODES_PER_ADDRESS
+    return limits
 
 
-def refuse_guesser(*, wallet_id: UUID, address: str) -> None:
+def refuse_guesser(*, wallet_id: UUID | None, address: str) -> None:
     """
     Refuse a wallet, or an address given by its fingerprint, that has sent too many wrong codes.
 
+    Without a login there is no wallet.
+
     :raises TooManyWrongCodes: with the seconds until the counter expires
     """
-    limits = (settings.WRONG_CODES_PER_WALLET, settings.WRONG_CODES_PER_ADDRESS)
-    keys = _keys(wallet_id, address)
+    limits = _limits(wallet_id, address)
+    keys = list(limits)
 
     def read(client: Any) -> list[Any]:
         with client.pipeline(transaction=False) as pipeline:
@@ -55,14 +60,16 @@ def refuse_guesser(*, wallet_id: UUID, address: str) -> None:
         counted = ask(settings.REDIS_URL, read)
     except Away:
         counted = [value for key in keys for value in (_here.count(key), _here.seconds(key))]
-    for count, seconds, limit in zip(counted[::2], counted[1::2], limits, strict=False):
+    for count, seconds, limit in zip(counted[::2], counted[1::2], limits.values(), strict=True):
         if int(count or 0) >= limit:
             raise errors.TooManyWrongCodes(max(1, int(seconds)))
 
 
-def note_wrong_code(*, wallet_id: UUID, address: str) -> None:
+def note_wrong_code(*, wallet_id: UUID | None, address: str) -> None:
     """Count a wrong code of a wallet, and of an address given by its fingerprint."""
-    keys = _keys(wallet_id, address)
+    keys = list(_limits(wallet_id, address))
+    if not keys:
+        return
 
     def count(client: Any) -> None:
         with client.pipeline(transaction=True) as pipeline:

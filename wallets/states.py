@@ -26,6 +26,12 @@ class EventType(models.TextChoices):
     COINS_EXPORT_SETTLED = "coins.export.settled"
     COINS_TRANSFER_SETTLED = "coins.transfer.settled"
     COINS_RECEIVED = "coins.received"
+    # Of payment requests for coins, to the payee.
+    PAYMENT_REQUEST_PARTLY_PAID = "payment_request.partly_paid"
+    PAYMENT_REQUEST_PAID = "payment_request.paid"
+    PAYMENT_REQUEST_PAID_LATE = "payment_request.paid_late"
+    PAYMENT_REQUEST_CANCELLED = "payment_request.cancelled"
+    PAYMENT_REQUEST_EXPIRED = "payment_request.expired"
 
 
 class OriginMeans(models.TextChoices):

@@ -1,5 +1,6 @@
 """Transfer: coins from one wallet of this ledger to another."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import transaction
@@ -41,11 +42,20 @@ def start(*, actor: Wallet, source: str, destination: str, units: int, tag: str 
             or trusts.may_push_until_commit(sender_id=giver.pk, receiver_id=receiver.pk)
         ):
             raise errors.ReceiverNotTrusting(giver.name, receiver.name)
-        coin_ids, to_break = reserve.lock_coins_or_break(giver, units, at_most=MAXIMUM_TRANSFER_COINS)
-        asked: dict[str, Any] = {"wallet": giver, "actor": actor, "tag": tag, "amount": units}
-        if to_break is not None:
-            plan = {"receiver": str(receiver.pk)}
-            return reserve.open_after_break(TaskKind.TRANSFER, coin_ids, to_break, plan=plan, **asked)
-        task = new_task.create_finished(TaskKind.TRANSFER, message="Transferred.", **asked)
-        new_task.store_result(task, delivery.hand_over(task=task, receiver=receiver, coin_ids=coin_ids))
+        return move(actor=actor, giver=giver, receiver=receiver, units=units, tag=tag, plan={})
+
+
+def move(*, actor: Wallet, giver: Wallet, receiver: Wallet, units: int, tag: str, plan: Mapping[str, str]) -> Started:
+    """
+    Move coins in the caller's transaction, which has checked the rights of both sides.
+
+    :raises NotEnoughCoins, NoExactChange, CoinsBusy, InvalidLockerRequest: as for `put.start`
+    """
+    coin_ids, to_break = reserve.lock_coins_or_break(giver, units, at_most=MAXIMUM_TRANSFER_COINS)
+    asked: dict[str, Any] = {"wallet": giver, "actor": actor, "tag": tag, "amount": units}
+    if to_break is not None:
+        plan = {**plan, "receiver": str(receiver.pk)}
+        return reserve.open_after_break(TaskKind.TRANSFER, coin_ids, to_break, plan=plan, **asked)
+    task = new_task.create_finished(TaskKind.TRANSFER, message="Transferred.", plan=plan, **asked)
+    new_task.store_result(task, delivery.hand_over(task=task, receiver=receiver, coin_ids=coin_ids))
     return Started(task)

@@ -2,7 +2,7 @@
 End tasks: the state of each coin, the receipt, the account and the result, in one transaction.
 
 Lock order: the task, its coins, coins of other wallets that the task proves gone, earlier tasks that left some of its
-coins open, lockers, accounts.
+coins open, lockers, payment requests, accounts.
 """
 
 import json
@@ -25,6 +25,7 @@ from lockers import (
     coin_outcomes,
     competing_claims,
     current_results,
+    payment_ledger,
     queries,
     server_letters,
     task_events,
@@ -79,7 +80,13 @@ def conclude(
         task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
         task = task or LockerTask.objects.get(pk=held.task_id)
         coins = _CoinsOfTask(task)
-        delivered = None if deliver is None else deliver(task)
+        delivered = None
+        if deliver is not None:
+            try:
+                delivered = deliver(task)
+            except payment_ledger.Refused as refused:
+                # Nothing has changed yet: the coins are released below.
+                reason = str(refused)
         for batch, kinds in _kinds(task.id).items():
             if batch <= coin_breaks.FIRST_BREAK:
                 coins.settle_break(batch)
@@ -87,8 +94,7 @@ def conclude(
                 coins.settle_batch(batch, kinds)
         taken = _note_taken(gone)
         tally, passes = coins.tally, coins.passes
-        if tally.had_doubtful:
-            current_results.follow(later=task)
+        followed = current_results.follow(later=task) if tally.had_doubtful else []
         _settle_lockers(coins.lockers)
         _note_returned(coins.returned)
         if coins.to_repair:
@@ -105,7 +111,9 @@ def conclude(
             result["servers"] = {"fewest": min(passes), "most": max(passes)}
         if task.kind == TaskKind.PUT and len(passes) > 1:
             result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.id)
-        _end(held, state, message, result | dict(further or {}), listens=bool(coins.awaited))
+        is_payment = _end(held, state, message, result | dict(further or {}), listens=bool(coins.awaited))
+        if is_payment or followed:
+            payment_ledger.settle(task_ids=[task.id, *followed])
         account_ledger.post(
             task_id=task.id,
             postings=[
@@ -138,13 +146,18 @@ def _hand_on(task: LockerTask) -> UUID:
         code=None if task.code is None else vault.seal_task_code(vault.task_code(task), task_id=successor_id),
         receipt_id=token_hex(16),
         deadline=begun + competing_claims.PATIENCE + task_store.time_for(number),
-        plan={"waits_since": begun.isoformat()},
+        plan={
+            "waits_since": begun.isoformat(),
+            **{name: task.plan[name] for name in ("payment_request",) if name in task.plan},
+        },
         result={"files": []}
         if task.kind == TaskKind.IMPORT
         else {name: task.result[name] for name in ("spelling",) if name in task.result},
         request_id=task.request_id,
     )
     competing_claims.hand_on(task_id=task.pk, successor_id=successor_id)
+    if "payment_request" in task.plan:
+        payment_ledger.hand_on(task_id=task.pk, successor_id=successor_id)
     return successor_id
 
 
@@ -499,11 +512,13 @@ def finish(*, held: Claim, state: TaskState, message: str, result: dict[str, Any
     with transaction.atomic():
         task_store.fence(held)
         listens = server_letters.NOT_WAITED_FOR in result.get("raida", "")
-        _end(held, state, message, result, listens=listens)
+        if _end(held, state, message, result, listens=listens):
+            payment_ledger.settle(task_ids=[held.task_id])
     _log.info("Task %s ended: %s", held.task_id, state)
 
 
-def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any], *, listens: bool = False) -> None:
+def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any], *, listens: bool = False) -> bool:
+    """Write the end of a task, and return whether it was to pay a payment request."""
     with connection.cursor() as cursor:
         cursor.execute(
             # An import whose deadline passed before its files were read still has them.
@@ -511,8 +526,10 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
             " UPDATE lockers_lockertask SET state = %s, step = %s, message = %s, result = result || %s::jsonb,"
             " lease_until = NULL, finished_at = now(), seen_at = NULL,"
             " progress = CASE WHEN %s THEN 100 ELSE progress END,"
-            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END WHERE id = %s"
-            " RETURNING kind, wallet_id, locker_id, result",
+            " listens_until = CASE WHEN %s THEN now() + make_interval(secs => %s) END,"
+            # The payer's: the payee may begin the task again with it.
+            " code = CASE WHEN plan ? 'payment_request' THEN NULL ELSE code END"
+            " WHERE id = %s RETURNING kind, wallet_id, locker_id, result, plan ? 'payment_request'",
             [
                 held.task_id,
                 state,
@@ -525,7 +542,7 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
                 held.task_id,
             ],
         )
-        kind, wallet_id, locker_id, stored = cursor.fetchone()
+        kind, wallet_id, locker_id, stored, is_payment = cursor.fetchone()
     task_events.record_settled(
         task_id=held.task_id,
         kind=kind,
@@ -534,3 +551,4 @@ def _end(held: Claim, state: TaskState, message: str, result: Mapping[str, Any],
         state=state,
         result=json.loads(stored),
     )
+    return bool(is_payment)

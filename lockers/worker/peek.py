@@ -191,7 +191,7 @@ def spelling_of(code: str, used: str) -> int | None:
     return None if used == codes.verbatim(code) else codes.candidates(code).index(used)
 
 
-def note_if_wrong(listing: messages.Listing, wallet_id: UUID, address: str) -> None:
+def note_if_wrong(listing: messages.Listing, wallet_id: UUID | None, address: str) -> None:
     """Count a wrong guess if 13 servers say that the code opens nothing; `address` is a fingerprint."""
     if listing.empty >= QUORUM:
         wrong_code_limits.note_wrong_code(wallet_id=wallet_id, address=address)

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import competing_claims, fair_queue, vault
+from lockers import competing_claims, fair_queue, payment_ledger, vault
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida.coins import Coin as WireCoin
@@ -63,15 +63,28 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
         late.task_has_ended()
         return {}
     if not coins:
-        peek.note_if_wrong(listing, task_run.task.actor_id, task_run.task.plan.get("from", ""))
+        # A payment without a login has no wallet to count the code for.
+        guesser = None if task_run.task.plan.get("anonymous") else task_run.task.actor_id
+        peek.note_if_wrong(listing, guesser, task_run.task.plan.get("from", ""))
         finalize.finish(
             held=task_run.held, state=TaskState.ERROR, message=peek.why_nothing(listing), result=peek.board(listing)
         )
         late.task_has_ended()
         return {}
-    first, arrivals = reserve_listed(
-        held=task_run.held, wallet_id=task_run.task.wallet_id, coins=sorted(coins), keys=keys, spelling=spelling
-    )
+    try:
+        first, arrivals = reserve_listed(
+            held=task_run.held,
+            wallet_id=task_run.task.wallet_id,
+            coins=sorted(coins),
+            keys=keys,
+            spelling=spelling,
+            pays="payment_request" in task_run.task.plan,
+        )
+    except payment_ledger.Refused as refused:
+        # Before the first remove: the coins are still in the locker.
+        finalize.finish(held=task_run.held, state=TaskState.ERROR, message=str(refused), result=peek.board(listing))
+        late.task_has_ended()
+        return {}
     if not arrivals.saved and arrivals.waiting:
         return {}
     if fair_queue.give_way(task_run.held):
@@ -92,7 +105,13 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
 
 
 def reserve_listed(
-    *, held: Claim, wallet_id: UUID, coins: Sequence[WireCoin], keys: Sequence[bytes], spelling: int | None = None
+    *,
+    held: Claim,
+    wallet_id: UUID,
+    coins: Sequence[WireCoin],
+    keys: Sequence[bytes],
+    spelling: int | None = None,
+    pays: bool = False,
 ) -> tuple[dict[int, list[CoinWork]], Arrivals]:
     """
     Save coins that a peek listed, with the locker's keys and fresh numbers, before the first remove.
@@ -100,7 +119,10 @@ def reserve_listed(
     Coins that a wallet of this ledger holds are left out: a server's list may be stale, and a remove would take them
     from their owner. Coins with another open claim wait. Returns the first batch of which any were saved, under its
     number, and what became of all coins. A task whose coins all wait is parked. `spelling` is the number of the
-    candidate code that opened the locker, if it is not the code as typed.
+    candidate code that opened the locker, if it is not the code as typed. `pays` says that the coins are to pay a
+    payment request.
+
+    :raises payment_ledger.Refused: the request is closed, or asks for another amount; nothing was saved
     """
     first: dict[int, list[CoinWork]] = {}
     arrivals = Arrivals()
@@ -132,6 +154,9 @@ def reserve_listed(
         left = sum(coin.value for coin in arrivals.held | arrivals.busy)
         if left:
             competing_claims.note_left(held.task_id, left)
+        if pays and arrivals:
+            units = sum(coin.value for coin in arrivals.waiting.union(arrivals.saved))
+            payment_ledger.admit(task_id=held.task_id, units=units)
         if spelling is not None:
             LockerTask.objects.filter(pk=held.task_id).update(result={"spelling": spelling})
         competing_claims.park_if_all_wait(held.task_id, arrivals)

@@ -9,6 +9,7 @@ from config.api.page_schemas import page
 from config.api.treetracker.transfer_serializers import TRANSFER_STATE
 from config.api.treetracker.trust_serializers import TRUST_REQUEST_TYPE
 from config.api.validation import Field, Moment, Text
+from lockers.states import PaymentRequestState
 from transfers.events import EventRow
 from wallets.states import EventType
 
@@ -36,6 +37,23 @@ EVENT_TYPE: Final = Named(
         EventType.COINS_EXPORT_SETTLED: "An export of coins ended.",
         EventType.COINS_TRANSFER_SETTLED: "A transfer of coins to another wallet ended; of the wallet that sends.",
         EventType.COINS_RECEIVED: "The balance of coins grew.",
+        EventType.PAYMENT_REQUEST_PARTLY_PAID: "A payment request was paid in part. The payee gets these events.",
+        EventType.PAYMENT_REQUEST_PAID: "A payment request was paid in full.",
+        EventType.PAYMENT_REQUEST_PAID_LATE: "Coins for a payment request arrived after it was closed.",
+        EventType.PAYMENT_REQUEST_CANCELLED: "A payment request was cancelled.",
+        EventType.PAYMENT_REQUEST_EXPIRED: "A payment request expired before it was paid in full.",
+    },
+)
+PAYMENT_REQUEST_STATE: Final = Named(
+    "PaymentRequestState",
+    "The state of a payment request.",
+    OneOf(*PaymentRequestState),
+    words={
+        PaymentRequestState.OPEN: "Nothing was paid yet.",
+        PaymentRequestState.PARTLY_PAID: "A part was paid; the rest may still be paid.",
+        PaymentRequestState.PAID: "The amount was paid.",
+        PaymentRequestState.CANCELLED: "The payee cancelled it.",
+        PaymentRequestState.EXPIRED: "Its time passed before it was paid in full.",
     },
 )
 EVENT_PAYLOAD: Final = Named(
@@ -71,6 +89,13 @@ EVENT_PAYLOAD: Final = Named(
         "parentWallet": Sometimes(Nullable("cd004dcc-7974-4c35-8719-cf8f4e18d1df")),
         "childWallet": Sometimes("sapling"),
         "wallet": Sometimes("alice"),
+        "paymentRequestId": Sometimes("5f0e7d3e-0f7a-4a55-9f43-1f0b0a1f6c11"),
+        "paymentRequestState": Sometimes(PAYMENT_REQUEST_STATE),
+        "amount": Sometimes("20"),
+        "paid": Sometimes("20"),
+        "reference": Sometimes("order-1042"),
+        "paymentId": Sometimes("b6c1b1a4-6c0c-4f0e-b6a5-2f3d1f0a7e22"),
+        "paymentAmount": Sometimes("20"),
         "operator": Sometimes(True),
     },
     words={
@@ -103,6 +128,13 @@ EVENT_PAYLOAD: Final = Named(
         "parentWallet": "The id of the wallet that created the other; null if an operator did.",
         "childWallet": "The name of the wallet that was created.",
         "wallet": "The name of the wallet that logged in.",
+        "paymentRequestId": "The id of the payment request.",
+        "paymentRequestState": "Its state after the event.",
+        "amount": "The amount that it asks for, in coins, as a decimal text.",
+        "paid": "What was paid so far, in coins, as a decimal text.",
+        "reference": "Its reference, if it has one.",
+        "paymentId": "The id of the payment that brought coins.",
+        "paymentAmount": "The coins that arrived with this event, as a decimal text.",
         "operator": "True if an operator caused the event.",
     },
 )

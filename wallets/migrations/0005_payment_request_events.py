@@ -1,0 +1,38 @@
+"""The kinds of events of payment requests."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("wallets", "0004_long_about"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="event",
+            name="type",
+            field=models.CharField(
+                choices=[
+                    ("login", "Login"),
+                    ("wallet_created", "Wallet Created"),
+                    ("trust_request", "Trust Request"),
+                    ("trust_request_granted", "Trust Request Granted"),
+                    ("trust_request_cancelled_by_target", "Trust Request Cancelled By Target"),
+                    ("trust_request_cancelled_by_originator", "Trust Request Cancelled By Originator"),
+                    ("management_ended", "Management Ended"),
+                    ("transfer_requested", "Transfer Requested"),
+                    ("transfer_completed", "Transfer Completed"),
+                    ("transfer_request_cancelled_by_destination", "Transfer Request Cancelled By Destination"),
+                    ("transfer_pending_cancelled_by_requestor", "Transfer Pending Cancelled By Requestor"),
+                    ("transfer_failed", "Transfer Failed"),
+                    ("payment_request.partly_paid", "Payment Request Partly Paid"),
+                    ("payment_request.paid", "Payment Request Paid"),
+                    ("payment_request.paid_late", "Payment Request Paid Late"),
+                    ("payment_request.cancelled", "Payment Request Cancelled"),
+                    ("payment_request.expired", "Payment Request Expired"),
+                ],
+                max_length=41,
+            ),
+        ),
+    ]
