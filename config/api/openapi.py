@@ -54,7 +54,7 @@ _ABOUT: Final = {
     "before": "A date; the list ends with the transfers that were created on that day (UTC).",
     "after": "A date or time; the list begins with the transfers that were created then.",
     "created_since": "A date or time; only what was created then or later.",
-    "reference": "Only transfers with exactly this reference.",
+    "reference": "Only those with exactly this reference.",
     "metadata": "Only transfers whose metadata have these values: `metadata[key]=value` for each key.",
     "include": "What to add to the answer: what the caller may do with the transfer.",
     "order_by": "As `sort_by` with `order`, newest first by default.",
@@ -88,6 +88,8 @@ _ABOUT_PATHS: Final = {
     "locker_id": "The id of the locker.",
     "task_id": "The id of the task.",
     "export_id": "The id of the export, which is that of its task.",
+    "payment_request_id": "The id of the payment request.",
+    "payment_id": "The id of the payment.",
     "receipt_id": "The id of the receipt: 32 hexadecimal digits.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}

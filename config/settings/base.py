@@ -207,6 +207,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "coins", "description": "Coins in wallets: balances, imports, transfers, checks and repairs."},
         {"name": "exports", "description": "Coins in files for their owners."},
         {"name": "lockers", "description": "Coins in lockers on 25 servers. Each put, peek and take is a task."},
+        {"name": "payment requests", "description": "Ask to be paid coins, and pay."},
         {"name": "tasks", "description": "The state and result of tasks, and what they did with each coin."},
         {"name": "lockers at once", "description": "Puts, peeks and takes that are answered when they have ended."},
     ],

@@ -177,6 +177,7 @@ def test_who_may_not_see_a_token_does_not_see_in_its_transfer_where_it_went(worl
         ("/trust_relationships", "trust_relationships"),
         ("/api/v1/lockers", "lockers"),
         ("/api/v1/exports", "exports"),
+        ("/api/v1/payment-requests", "payment_requests"),
     ],
 )
 def test_lists_show_a_stranger_nothing_of_anybody(world: World, path: str, name: str) -> None:

@@ -16,7 +16,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
+from config.api.openapi_document import message_of
 from config.environment import ROOT
+from lockers.operations import payment_requests
 from tests.api.caller import Caller, logged_in
 from tests.support.api_description import api_description
 from tests.support.databases import shared_rows
@@ -37,7 +39,7 @@ NOT_NAMING = {
     "about", "display_name", "email", "password", "items.data", "items.name", "locker_key", "memo", "tag",
     "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key", "search",
     "order_by", "created_at_start_date", "created_at_end_date", "before", "after", "reference", "expires_at",
-    "created_since", "old_password", "new_password",
+    "created_since", "description", "new_password", "old_password",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
 DESCRIPTION = api_description()
@@ -88,6 +90,9 @@ def ask(caller: Caller, door: Door, text: str) -> Any:
     path, body = door.path.replace("{wallet_id}", str(caller.wallet.pk)), {**door.rest, door.field: text}
     if "receipt_id" in path:
         path = path.replace("{receipt_id}", "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01")
+    if "payment_request_id" in path:
+        asked = payment_requests.create(actor=caller.wallet, name=None, units=1, description="a tree")
+        path = path.replace("{payment_request_id}", str(asked.pk))
     if door.place == "path":
         return caller.send(door.method, path.replace("{name}", text))
     if door.place == "query":
@@ -138,7 +143,7 @@ def impostor(alice: Caller) -> Wallet:
 def test_text_in_the_form_of_an_id_is_an_id_everywhere(alice: Caller, impostor: Wallet, door: Any, text: Any) -> None:
     response = ask(alice, door, text)
 
-    message = json.loads(response.content)["message"]
+    message = message_of(json.loads(response.content))
     if (door.method, door.path) in CREATING:
         assert (response.status_code, message) == (422, f"invalid wallet name:{text} has the form of an id")
     else:
@@ -152,7 +157,7 @@ def test_a_name_with_an_invisible_character_names_nobody(alice: Caller, impostor
     response = ask(alice, door, "ali\u3164ce")
 
     assert response.status_code == 422
-    assert json.loads(response.content)["message"].endswith(
+    assert message_of(json.loads(response.content)).endswith(
         "invalid wallet name:ali\u3164ce holds the invisible U+3164"
     )
     assert Wallet.objects.count() == 2
@@ -177,7 +182,9 @@ def test_default_is_the_callers_own_wallet_at_every_locker_door(alice: Caller, d
 
     default, own = ((each.status_code, json.loads(each.content)) for each in told)
     assert default[0] == own[0] not in {403, *([] if "receipt_id" in door.path else [404])}
-    assert default[1].get("message") == own[1].get("message")
+    assert [default[1].get(name) for name in ("message", "detail")] == [
+        own[1].get(name) for name in ("message", "detail")
+    ]
 
 
 def test_the_locker_doors_are_all_there() -> None:

@@ -423,6 +423,9 @@ PATHS = [
     ("POST", "/api/v1/fix"), ("POST", "/api/v1/health"), ("POST", "/api/v1/break"), ("POST", "/api/v1/wallets"),
     ("GET", "/api/v1/transactions/alice/x"), ("GET", "/api/system/tasks?id=x"), ("GET", "/api/wallets/balance"),
     ("POST", "/api/transactions/locker/put-one-coin"),
+    ("POST", "/api/v1/payment-requests"), ("GET", "/api/v1/payment-requests"), ("GET", "/api/v1/payment-requests/x"),
+    ("DELETE", "/api/v1/payment-requests/x"), ("POST", "/api/v1/payment-requests/x/pay"),
+    ("GET", "/api/v1/payment-requests/x/payments/y"),
     # Other names of the same.
     ("POST", "/api/v1/deposit-coins-to-locker"), ("GET", "/api/v1/verify-locker-contents/x"),
     ("POST", "/api/v1/retrieve-coins-from-locker/x"), ("GET", "/api/locker/peek?locker_key=x"),

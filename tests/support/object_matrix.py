@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from lockers import account_ledger, vault
 from lockers.account_ledger import Posting
-from lockers.models import Locker, LockerTask, ServerHealth
-from lockers.operations import export
+from lockers.models import Locker, LockerTask, Payment, ServerHealth
+from lockers.operations import export, payment_requests
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
+from lockers.states import CoinState, FileType, LineType, LockerState, PaymentState, Step, TaskKind, TaskState
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.lockers.stock import stock_of_states
 from tests.ports import silent_ports
@@ -89,6 +89,7 @@ def build() -> World:
             "requested": requested.id,
             "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
             **coins_of(alice.wallet),
+            **payments_of(alice.wallet, rita.wallet),
         },
     )
 
@@ -117,6 +118,28 @@ def coins_of(wallet: Any) -> dict[str, Any]:
     account_ledger.post(task_id=task.pk, postings=[Posting(wallet.pk, 3 * 10**8, LineType.IMPORTED)])
     exported = export.start(actor=wallet, name=wallet.name, units=10**8, file_type=FileType.BIN)
     return {"task": task.pk, "locker": locker.pk, "export": exported.task.pk}
+
+
+def payments_of(wallet: Any, other: Any) -> dict[str, Any]:
+    """A payment request of the wallet, and one of another that it has tried to pay with a code."""
+    asked = payment_requests.create(actor=wallet, name=None, units=10**8, description="a tree")
+    other_asked = payment_requests.create(actor=other, name=None, units=10**8, description="two trees")
+    now = timezone.now()
+    task = LockerTask.objects.create(
+        kind=TaskKind.TAKE,
+        wallet=other,
+        actor=wallet,
+        state=TaskState.ERROR,
+        step=Step.DONE,
+        receipt_id=RECEIPT_ID[::-1],
+        deadline=now,
+        finished_at=now,
+        plan={"payment_request": str(other_asked.pk)},
+    )
+    payment = Payment.objects.create(
+        request=other_asked, task=task, payer=wallet, state=PaymentState.FAILED, settled_at=now
+    )
+    return {"payment request": asked.pk, "asked of alice": other_asked.pk, "payment": payment.pk}
 
 
 def coin_file() -> str:
@@ -234,6 +257,23 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/api/v1/exports/{export_id}/file"): ("/api/v1/exports/{export}/file", None, HIDDEN),
     ("POST", "/api/v1/exports/{export_id}/confirm"): ("/api/v1/exports/{export}/confirm", None, HIDDEN),
     ("POST", "/api/v1/exports/{export_id}/recall"): ("/api/v1/exports/{export}/recall", None, HIDDEN),
+    ("POST", "/api/v1/payment-requests"): (
+        "/api/v1/payment-requests", {"amount": 1, "description": "x", "wallet": "alice"}, (201, 201, 403, 403),
+    ),
+    ("GET", "/api/v1/payment-requests"): ("/api/v1/payment-requests", None, EVERYBODY),
+    # Who has the id, which cannot be guessed, may read the request and pay.
+    ("GET", "/api/v1/payment-requests/{payment_request_id}"): (
+        "/api/v1/payment-requests/{payment request}", None, EVERYBODY,
+    ),
+    ("DELETE", "/api/v1/payment-requests/{payment_request_id}"): (
+        "/api/v1/payment-requests/{payment request}", None, HIDDEN,
+    ),
+    ("POST", "/api/v1/payment-requests/{payment_request_id}/pay"): (
+        "/api/v1/payment-requests/{asked of alice}/pay", {"wallet": "alice"}, CONTROLLERS,
+    ),
+    ("GET", "/api/v1/payment-requests/{payment_request_id}/payments/{payment_id}"): (
+        "/api/v1/payment-requests/{asked of alice}/payments/{payment}", None, EVERYBODY,
+    ),
     ("GET", "/api/v1/receipts/{receipt_id}"): (f"/api/v1/receipts/{RECEIPT_ID}", None, HIDDEN),
     ("GET", "/api/v1/transactions/{name}/{receipt_id}"): (
         f"/api/v1/transactions/alice/{RECEIPT_ID}", None, CONTROLLERS,

@@ -16,11 +16,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.api import cached_credentials
-from lockers import account_ledger, vault
+from lockers import account_ledger, payment_requests, vault
 from lockers import queries as locker_queries
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask
 from lockers.operations import break_coin, export, find, fix, health, import_files, put, take, transfer
+from lockers.operations import payment_requests as payments
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
@@ -615,6 +616,38 @@ def list_exports(asked: Asked) -> set[str]:
     return {row.export.wallet.name for row in locker_queries.exports_page(actor=asked.actor, limit=9)}
 
 
+@path("POST /api/v1/payment-requests", writes=True)
+def ask_to_be_paid(asked: Asked) -> None:
+    payments.create(actor=asked.actor, name=asked.wallet, units=UNIT, description="a tree")
+
+
+@path("GET /api/v1/payment-requests", expected=its_sides, once=True)
+def list_payment_requests(asked: Asked) -> set[str]:
+    rows = payment_requests.page(actor=asked.actor, filters=payment_requests.Filters(), limit=9)
+    return {row.request.wallet.name for row in rows} - {COUNTERPART}
+
+
+@path("GET /api/v1/payment-requests")
+def list_payment_requests_of_the_wallet(asked: Asked) -> None:
+    payment_requests.page(actor=asked.actor, filters=payment_requests.Filters(wallet=asked.wallet), limit=9)
+
+
+@path("GET /api/v1/payment-requests/{payment_request_id}")
+def see_the_payments_of_a_request(asked: Asked) -> str:
+    seen = payment_requests.view_for(actor=asked.actor, request_id=asked["payment request"])
+    return "refused" if seen.payments is None else "done"
+
+
+@path("DELETE /api/v1/payment-requests/{payment_request_id}", writes=True)
+def cancel_a_payment_request(asked: Asked) -> None:
+    payments.cancel(actor=asked.actor, request_id=asked["payment request"])
+
+
+@path("POST /api/v1/payment-requests/{payment_request_id}/pay", writes=True)
+def pay_from_the_wallet(asked: Asked) -> None:
+    payments.pay(actor=asked.actor, request_id=asked["asked to pay"], name=asked.wallet)
+
+
 @path("GET /api/v1/lockers", expected=its_sides, once=True)
 def list_lockers(asked: Asked) -> set[str]:
     return {row.locker.wallet.name for row in locker_queries.lockers_page(actor=asked.actor, limit=9)}
@@ -681,6 +714,8 @@ def build(api_key: str) -> tuple[World, Model]:
             "managing": trusts.request_trust(
                 actor=world.wallet("zora"), request_type=TrustRequestType.MANAGE, requestee=side
             ).id,
+            "payment request": _asks(wallet),
+            "asked to pay": _asks(rita),
             **_coins_of(wallet, first=10 * number + 1),
         }
         trusts.decline_trust(actor=wallet, trust_id=former)
@@ -690,6 +725,10 @@ def build(api_key: str) -> tuple[World, Model]:
         "bobby": agreed(world.wallet("bobby"), "yield", world.wallet("yves")),
     }
     return world, Model(frozenset({("manage", "mona", "alice"), ("yield", "bobby", "yves")}))
+
+
+def _asks(payee: Wallet) -> UUID:
+    return payments.create(actor=payee, name=None, units=UNIT, description="a tree").pk
 
 
 def _coins_of(wallet: Wallet, *, first: int) -> dict[str, Any]:

@@ -114,6 +114,7 @@ OF_ONESELF: Final = {
     "GET /api/transactions/locker/peek": "asks for the code",
     "POST /api/transactions/locker/peek": "asks for the code",
     "GET /api/v1/echo": "asks the servers",
+    "GET /api/v1/payment-requests/{payment_request_id}/payments/{payment_id}": "asks for an id that cannot be guessed",
 }
 
 

@@ -277,7 +277,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "payment_expiry_passed",
         422,
         "The payment request would have expired already",
-        "`expires_at` is not in the future.",
+        "The time in `expires_at` is not in the future.",
         "Send a later time.",
         where=Where.LOCKERS,
     ),

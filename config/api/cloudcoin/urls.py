@@ -14,6 +14,7 @@ from config.api.cloudcoin.coin_views import CoinViewSet
 from config.api.cloudcoin.export_views import ExportViewSet
 from config.api.cloudcoin.import_views import ImportViewSet
 from config.api.cloudcoin.locker_views import LockerViewSet
+from config.api.cloudcoin.payment_views import PaymentRequestViewSet
 from config.api.cloudcoin.synchronous_views import SynchronousViewSet
 from config.api.cloudcoin.task_views import ReceiptViewSet, TaskViewSet
 from config.api.cloudcoin.wallet_views import WalletViewSet
@@ -46,6 +47,18 @@ urlpatterns = [
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/file/?$", ExportViewSet.as_view({"get": "file"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/confirm/?$", ExportViewSet.as_view({"post": "confirm"})),
     re_path(r"^v1/exports/(?P<export_id>[^/]+)/recall/?$", ExportViewSet.as_view({"post": "recall"})),
+    re_path(r"^v1/payment-requests/?$", PaymentRequestViewSet.as_view({"get": "list", "post": "create"})),
+    re_path(
+        r"^v1/payment-requests/(?P<payment_request_id>[^/]+)/?$",
+        PaymentRequestViewSet.as_view({"get": "retrieve", "delete": "cancel"}),
+    ),
+    re_path(
+        r"^v1/payment-requests/(?P<payment_request_id>[^/]+)/pay/?$", PaymentRequestViewSet.as_view({"post": "pay"})
+    ),
+    re_path(
+        r"^v1/payment-requests/(?P<payment_request_id>[^/]+)/payments/(?P<payment_id>[^/]+)/?$",
+        PaymentRequestViewSet.as_view({"get": "payment"}),
+    ),
     re_path(r"^v1/receipts/(?P<receipt_id>[^/]+)/?$", ReceiptViewSet.as_view({"get": "receipt"})),
     re_path(
         r"^v1/transactions/(?P<name>.+?)/(?P<receipt_id>[^/]+)/?$",
