@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from lockers import errors
 from lockers.models import LockerTask, Payment, PaymentRequest
-from lockers.raida.coins import format_amount
+from lockers.raida.coins import format_amount, json_amount
 from lockers.states import (
     DOUBTFUL,
     PAYABLE,
@@ -225,12 +225,12 @@ def _announce(
     payload: dict[str, Any] = {
         "paymentRequestId": str(request.pk),
         "paymentRequestState": request.state,
-        "amount": format_amount(request.amount),
-        "paid": format_amount(request.paid),
+        "amount": json_amount(request.amount),
+        "paid": json_amount(request.paid),
     }
     if request.reference:
         payload["reference"] = request.reference
     if payment is not None:
         payload["paymentId"] = str(payment.pk)
-        payload["paymentAmount"] = format_amount(units or 0)
+        payload["paymentAmount"] = json_amount(units or 0)
     wallets.record_events([(request.wallet_id, kind, payload)])

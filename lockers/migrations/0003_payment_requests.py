@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("lockers", "0002_schema_objects"),
-        ("wallets", "0005_payment_request_events"),
+        ("wallets", "0006_payment_request_events"),
     ]
 
     operations = [

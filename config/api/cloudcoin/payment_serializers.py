@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.urls import get_script_prefix
 
 from config.api.cloudcoin.examples import AMOUNT
-from config.api.cloudcoin.fields import CODE_WORDS, Amount, coins
+from config.api.cloudcoin.fields import CODE_WORDS, Amount
 from config.api.cloudcoin.task_serializers import DOING
 from config.api.json_schemas import Example, Named, Nullable, OneOf, Sometimes
 from config.api.page_schemas import page
@@ -17,6 +17,7 @@ from config.web.addresses import public_url
 from lockers.models import Payment
 from lockers.models.payment_requests import MAXIMUM_DESCRIPTION, MAXIMUM_REFERENCE
 from lockers.payment_requests import PaymentRequestView
+from lockers.raida.coins import json_amount
 from lockers.states import PaymentMode, PaymentRequestState, PaymentState, TaskKind, TaskState
 
 _ID: Final = "5f0e7d3e-0f7a-4a55-9f43-1f0b0a1f6c11"
@@ -167,8 +168,8 @@ def payment(row: Payment) -> dict[str, Any]:
         "id": str(row.pk),
         "payment_request_id": str(row.request_id),
         "state": row.state,
-        "amount": coins(row.units),
-        "pending": coins(row.expected),
+        "amount": json_amount(row.units),
+        "pending": json_amount(row.expected),
         "method": "code" if task.kind == TaskKind.TAKE else "wallet",
         "payer": None if row.payer is None else row.payer.name,
         "is_late": row.is_late,
@@ -196,10 +197,10 @@ def payment_request(seen: PaymentRequestView, request: HttpRequest, *, is_payee:
         "wallet": row.wallet.name,
         "state": seen.state,
         "mode": row.mode,
-        "amount": coins(row.amount),
-        "paid": coins(row.paid),
-        "pending": coins(seen.pending),
-        "outstanding": coins(seen.outstanding),
+        "amount": json_amount(row.amount),
+        "paid": json_amount(row.paid),
+        "pending": json_amount(seen.pending),
+        "outstanding": json_amount(seen.outstanding),
         "description": row.description,
         "url": link(request, row.pk),
         "created_at": row.created_at,

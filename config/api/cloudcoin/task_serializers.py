@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from config.api.cloudcoin.fields import coins, seconds
+from config.api.cloudcoin.fields import seconds
 from config.api.renderers import milliseconds
 from lockers.locker_expiry import Expiry
 from lockers.models import LockerTask

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0004_long_about"),
+        ("wallets", "0006_payment_request_events"),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("lockers", "0002_schema_objects")]
+    dependencies = [("lockers", "0003_payment_requests")]
 
     operations = [
         migrations.AddField(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0004_long_about"),
+        ("wallets", "0005_coin_events"),
     ]
 
     operations = [
@@ -26,6 +26,12 @@ class Migration(migrations.Migration):
                     ("transfer_request_cancelled_by_destination", "Transfer Request Cancelled By Destination"),
                     ("transfer_pending_cancelled_by_requestor", "Transfer Pending Cancelled By Requestor"),
                     ("transfer_failed", "Transfer Failed"),
+                    ("locker.put.settled", "Locker Put Settled"),
+                    ("locker.take.settled", "Locker Take Settled"),
+                    ("coins.import.settled", "Coins Import Settled"),
+                    ("coins.export.settled", "Coins Export Settled"),
+                    ("coins.transfer.settled", "Coins Transfer Settled"),
+                    ("coins.received", "Coins Received"),
                     ("payment_request.partly_paid", "Payment Request Partly Paid"),
                     ("payment_request.paid", "Payment Request Paid"),
                     ("payment_request.paid_late", "Payment Request Paid Late"),
