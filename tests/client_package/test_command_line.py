@@ -576,6 +576,24 @@ def test_a_code_that_was_shown_before_is_asked_of_the_locker(both: Command, netw
 
 
 @pytest.mark.django_db
+def test_a_put_names_the_time_at_which_its_locker_expires(both: Command, network: Network) -> None:
+    data = {
+        "transmit_code": "7KQ4-M2XW-9TRD-HB6P",
+        "receipt_id": "r1",
+        "total_stored": 20,
+        "total_failed": 0,
+        "expiry": {"expires_at": "2040-01-01T00:00:00.000Z", "outcome": "open"},
+    }
+    ended = {"id": "t1", "type": "put", "status": "completed", "progress": 100, "message": "Stored.", "data": data}
+    network.faults = [answering(200, {"id": "t1", "status": "running", "progress": 0}), answering(200, ended)]
+
+    done = both("locker", "put", "20", "--expires", "2040-01-01T00:00")
+
+    assert (done.exit_code, done.stdout.splitlines()[2]) == (0, "expires\t2040-01-01 00:00:00Z")
+    assert json.loads(network.requests[-2].content)["expires_at"] == "2040-01-01T00:00:00.000Z"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("how", ["stdin", "file"])
 def test_a_transmit_code_is_read_as_it_is(both: Command, network: Network, home: Path, how: str) -> None:
     ended = {"id": "t1", "status": "error", "progress": 0, "message": "No locker with this code"}

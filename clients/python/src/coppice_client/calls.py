@@ -341,14 +341,22 @@ def put(
     wallet: str = OWN,
     tag: str | None = None,
     transmit_code: str | None = None,
+    expires_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Call[StartedTask]:
     """
     Begin to put coins into a locker. Without `transmit_code` the server makes one.
 
-    The task's `data` has the code, or a `locker_id` if it was shown before: see `locker_code`.
+    What is still in it at `expires_at`, from 5 minutes to 366 days ahead, is taken back into the wallet. The task's
+    `data` has the code, or a `locker_id` if it was shown before: see `locker_code`.
     """
-    body = _given(name=wallet, amount=_amount(amount), tag=tag, transmit_code=transmit_code)
+    body = _given(
+        name=wallet,
+        amount=_amount(amount),
+        tag=tag,
+        transmit_code=transmit_code,
+        expires_at=None if expires_at is None else time_text(expires_at),
+    )
     return _write("POST", "/api/v1/locker", key=idempotency_key, body=body)
 
 

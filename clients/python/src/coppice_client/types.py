@@ -256,6 +256,18 @@ class Servers(TypedDict):
     most: int
 
 
+class LockerExpiry(TypedDict):
+    """What is known now of the coins of a locker that expires."""
+
+    expires_at: str
+    outcome: str
+    message: str
+    returned: Amount
+    returned_at: str | None
+    taken: Amount
+    not_known: Amount
+
+
 class Receipt(TypedDict):
     receipt_id: str
     task_id: str
@@ -266,6 +278,7 @@ class Receipt(TypedDict):
     message: str
     started: int
     finished: int | None
+    expiry: NotRequired[LockerExpiry]
     coins: list[ReceiptCoin]
     settled: NotRequired[Settled]
     servers: NotRequired[Servers]
@@ -281,6 +294,7 @@ class Locker(TypedDict):
     coins: int
     created: int
     changed: int
+    expiry: NotRequired[LockerExpiry]
 
 
 class LockerCode(TypedDict):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from coppice_client.cli.session import (
     pass_session,
     read_secret,
 )
+from coppice_client.cli.times import Time
 from coppice_client.cli.token_commands import first, limit_option, show
 from coppice_client.client import Client
 from coppice_client.types import FILE_TYPES, FileType, StartedTask, Task
@@ -84,6 +86,13 @@ def locker() -> None:
 @_wallet_option("The wallet of the coins.")
 @_TAG
 @click.option("--code-file", type=_PATH, help="A file with a transmit code of yours. Without it one is made.")
+@click.option(
+    "--expires",
+    "expires_at",
+    type=Time(is_ahead=True),
+    help="When the coins that are still in the locker are taken back: a time, or a period such as 24h. At least 5"
+    " minutes ahead.",
+)
 @click.option("--qr/--no-qr", default=None, help="Show the code as a QR code. [default: on a terminal]")
 @key_option
 @json_option
@@ -94,6 +103,7 @@ def put(
     wallet: str,
     tag: str | None,
     code_file: Path | None,
+    expires_at: datetime | None,
     qr: bool | None,
     idempotency_key: str | None,
 ) -> None:
@@ -109,6 +119,7 @@ def put(
             wallet=wallet,
             tag=tag,
             transmit_code=chosen,
+            expires_at=expires_at,
             idempotency_key=session.changes(idempotency_key),
         )
         task = _ended(client, begun, "Storing the coins")
@@ -125,6 +136,7 @@ def put(
             "stored": shown(data["total_stored"]),
             "failed": shown(data["total_failed"]) if data["total_failed"] else None,
             "unknown": shown(data["total_unknown"]) if data.get("total_unknown") else None,
+            "expires": moment(data["expiry"]["expires_at"]) if "expiry" in data else None,
             "receipt": data["receipt_id"],
         }
     )
