@@ -61,6 +61,11 @@ def thin_lockers(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
     return lockers.filter(Exists(coins), mend_at__isnull=False)
 
 
+def lockers_not_known(lockers: QuerySet[Locker]) -> QuerySet[Locker]:
+    """Filter lockers that have expired and may still hold coins."""
+    return lockers.filter(take_back_at__isnull=False, expires_at__lte=Now())
+
+
 def count_thin() -> tuple[int, int]:
     """Return how many lockers, and how many coins at rest in wallets, are thin."""
     in_wallets = thin_coins(Coin.objects.filter(state__in=SPENDABLE, task=None))
@@ -281,7 +286,7 @@ def _counted(statement: str, row_id: UUID) -> list[CoinCount]:
 
 
 # Fields of a result that are values in units of 10^-8.
-_VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unknown"})
+_VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unknown", "total_taken", "total_not_known"})
 
 
 def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:

@@ -50,7 +50,8 @@ def retry(task: LockerTask) -> LockerTask:
     Enqueue an open task that no worker has, or begin what is left of an ended one as a new task; return that.
 
     The caller has locked the task's row and asked `retry_plan.why_not_retry`. A put that is begun again fills a new
-    locker with a new code, with the coins that were not stored and are back in the wallet.
+    locker with a new code, with the coins that were not stored and are back in the wallet; the locker expires when the
+    first one would have, and the put is refused if that is too soon.
 
     :raises wallets.errors.NotPossible: a task of this kind ends when it begins
     :raises wallets.errors.DomainError: the operation that begins such a task refuses it
@@ -63,7 +64,8 @@ def retry(task: LockerTask) -> LockerTask:
     match task.kind:
         case TaskKind.PUT:
             units = retry_plan.of(task).units
-            return put.start(actor=wallet, name=name, units=units, tag=task.tag).task
+            expires_at = task.locker.expires_at if task.locker else None
+            return put.start(actor=wallet, name=name, units=units, tag=task.tag, expires_at=expires_at).task
         case TaskKind.TAKE:
             code = vault.task_code(task)
             return take.start(actor=wallet, name=name, code=code, tag=task.tag).task

@@ -16,7 +16,8 @@ from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link
 from config.admin.templatetags import formats
-from lockers import reports, retry_plan
+from lockers import locker_expiry, reports, retry_plan
+from lockers.locker_expiry import Outcome
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from wallets import names
@@ -135,6 +136,7 @@ class LockerTaskPage(base.LedgerPage):
                     if row.locker
                     else []
                 ),
+                *_expiry(row.locker),
                 Fact("begun", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact(
                     "ended",
@@ -165,6 +167,15 @@ class ThinLockerFilter(ThinFilter):
         return reports.thin_lockers(queryset)
 
 
+class ExpiryFilter(base.Choice):
+    title = "expiry"
+    parameter_name = "expiry"
+    values = (("due", "expired, not known where its coins are"),)
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return reports.lockers_not_known(queryset)
+
+
 class ThinCoinFilter(ThinFilter):
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return reports.thin_coins(queryset)
@@ -174,6 +185,19 @@ def _mending(locker: Locker) -> str:
     if locker.mend_at is None:
         return "number of servers that hold each coin"
     return f"missing servers are retried {formats.ago(locker.mend_at)}"
+
+
+def _expiry(locker: Locker | None) -> list[Fact]:
+    """Return what is known now of a locker that expires, as facts of its page and of the pages of its tasks."""
+    found = locker_expiry.of_locker(locker)
+    if found is None:
+        return []
+    facts = [Fact("expires", formats.full(found.expires_at), note=formats.ago(found.expires_at))]
+    if found.outcome is not Outcome.OPEN and found.message:
+        facts.append(Fact("what became of it", found.message))
+    if found.outcome is Outcome.UNKNOWN and found.next_at is not None:
+        facts.append(Fact("servers are asked next", formats.full(found.next_at), note=formats.ago(found.next_at)))
+    return facts
 
 
 def _spread(fewest: int | None, most: int | None) -> str:
@@ -186,7 +210,7 @@ class LockerPage(base.LedgerPage):
 
     list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
     numbers = ("worth",)
-    list_filter = (LockerStateFilter, ThinLockerFilter, base.WalletFilter, base.TagFilter, base.AgeFilter)
+    list_filter = (LockerStateFilter, ThinLockerFilter, ExpiryFilter, base.WalletFilter, base.TagFilter, base.AgeFilter)
     ordering = ("-created_at", "-id")
     search_help_text = "a locker's id"
     detail_template = "desk/locker.html"
@@ -222,6 +246,7 @@ class LockerPage(base.LedgerPage):
                 Fact("servers", _spread(row.fewest, row.most), note=_mending(row)),
                 Fact("tag", row.tag or "–"),
                 Fact("transmit code", "••••••", note="shown to its owner only: it gives access to the coins"),
+                *_expiry(row),
                 Fact("begun", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("changed", formats.full(row.changed_at), note=formats.ago(row.changed_at)),
                 Fact("id", row.pk),

@@ -23,6 +23,7 @@ from lockers.raida.commands import Command
 from lockers.states import CoinState, TaskState
 from lockers.worker import broadcast, peek, task_store
 from lockers.worker.take import reserve_listed
+from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -411,3 +412,55 @@ def test_a_beginning_that_dies_before_its_commit_begins_again(
 
     assert (Locker.objects.values().get(), LockerTask.objects.filter(kind="take").count()) == (before, 0)
     assert len(take_back.start_due()) == 1
+
+
+# The API.
+
+
+def test_the_api_takes_the_time_and_says_what_is_known(network: LocalNetwork, mint: Mint, db: None) -> None:
+    caller = logged_in("alice", "unused")
+    give(Wallet.objects.get(), mint(1, 0, 0, 0))
+    at = (timezone.now() + timedelta(days=7)).replace(microsecond=0)
+    time = f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
+
+    begun = answer(caller.post("/api/v1/locker", {"name": "alice", "amount": 12, "expires_at": time}))[1]
+    tasks.run(begun["id"])
+    locker = Locker.objects.get()
+    assert (locker.expires_at, locker.take_back_at) == (at, at)
+
+    put_data = answer(caller.get(f"/api/v1/task/{begun['id']}"))[1]
+    expiry = {
+        "expires_at": time,
+        "outcome": "open",
+        "message": f"Expires on {at:%Y-%m-%d at %H:%M:%S} UTC: what is in the locker then is taken back.",
+        "returned": 0,
+        "returned_at": None,
+        "taken": 0,
+        "not_known": 12,
+    }
+    assert (put_data["message"], put_data["data"]["expiry"]) == (f"Stored. {expiry['message']}", expiry)
+    taken_back(locker)
+    locker.refresh_from_db()
+    after = answer(caller.get("/api/v1/lockers"))[1]["lockers"][0]
+    assert (after["state"], after["remaining"], after["expiry"]["outcome"]) == ("emptied", 0, "taken_back")
+    assert (after["expiry"]["returned"], after["expiry"]["taken"], after["expiry"]["not_known"]) == (12, 0, 0)
+    receipt = answer(caller.get(f"/api/v1/receipts/{put_data['data']['receipt_id']}"))[1]
+    assert receipt["expiry"] == after["expiry"]
+    assert receipt["message"] == f"Stored. {after['expiry']['message']}"
+    take = LockerTask.objects.get(kind="take")
+    assert answer(caller.get(f"/api/v1/task/{take.pk}"))[1]["data"]["expiry"] == after["expiry"]
+
+
+@pytest.mark.parametrize("value", ["soon", "2040-13-01", 17, None, ["2040-01-01"], "", "2026-01-01T00:00:00Z"])
+def test_the_api_refuses_other_times_and_changes_nothing(db: None, value: Any) -> None:
+    caller = logged_in("alice", "unused")
+    stock(Wallet.objects.get(), 0, 0)
+    before = Coin.objects.order_by("id").values("id", "task_id", "state")
+    rows = list(before)
+
+    status, body = answer(caller.post("/api/v1/locker", {"name": "alice", "amount": 1, "expires_at": value}))
+
+    in_range = '"expires_at" must be at least 5 minutes and at most 366 days ahead'
+    is_a_time = value == "2026-01-01T00:00:00Z"
+    assert (status, body["message"]) == (422, in_range if is_a_time else '"expires_at" must be in ISO 8601 date format')
+    assert (Locker.objects.count(), list(before.all())) == (0, rows)
