@@ -49,15 +49,19 @@ def start_due(*, limit: int = MOST_OPEN) -> list[UUID]:
 
 def _start(locker_id: UUID) -> UUID | None:
     with transaction.atomic(savepoint=False):
-        # Of two processes one begins the task: the other skips the row, or finds it put off.
-        rows = Locker.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("wallet")
-        locker = rows.filter(pk=locker_id, take_back_at__lte=Now()).first()
+        locker = _lock_due(locker_id)
         if locker is None:
             return None
         task = _open(locker) if locker.state == LockerState.FILLED and not _is_under_way(locker) else None
         with connection.cursor() as cursor:
             cursor.execute(_PUT_OFF if task is None else _BEGUN, [locker.pk])
         return None if task is None else task.pk
+
+
+def _lock_due(locker_id: UUID) -> Locker | None:
+    """Lock a locker that is due. Of two processes one begins the task: the other skips the row, or finds it put off."""
+    rows = Locker.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("wallet")
+    return rows.filter(pk=locker_id, take_back_at__lte=Now()).first()
 
 
 def _is_under_way(locker: Locker) -> bool:
