@@ -83,6 +83,11 @@ beat_schedule = {
     },
     # Until it runs, expired transfers can only fail, but keep their tokens reserved.
     "expiries": {"task": "transfers.expire", "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}},
+    "payment requests": {
+        "task": "lockers.expire_payment_requests",
+        "schedule": 5.0,
+        "options": {"expires": 5.0, "ignore_result": True},
+    },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     # Hourly, because these are the most rows.

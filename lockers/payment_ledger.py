@@ -66,20 +66,18 @@ def _passed(rows: Sequence[PaymentRequest]) -> set[UUID]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def lock_payable(request_id: UUID) -> PaymentRequest:
-    """
-    Lock one payment request that may be paid.
-
-    :raises PaymentRequestNotFound: no such payment request
-    :raises PaymentRequestClosed: it was paid, cancelled or expired
-    """
+def lock_one(request_id: UUID) -> PaymentRequest:
+    """:raises PaymentRequestNotFound: no such payment request"""
     found = lock([request_id])
     if not found:
         raise errors.PaymentRequestNotFound
-    [request] = found
+    return found[0]
+
+
+def refuse_closed(request: PaymentRequest) -> None:
+    """:raises PaymentRequestClosed: a locked request was paid, cancelled or expired"""
     if request.state not in PAYABLE:
         raise errors.PaymentRequestClosed(request.state)
-    return request
 
 
 def close(request: PaymentRequest, state: PaymentRequestState) -> None:
@@ -118,9 +116,23 @@ def payable_units(request: PaymentRequest, units: int | None) -> int:
     return left if units is None else units
 
 
-def begin(*, request: PaymentRequest, task: LockerTask, payer: Wallet | None, expected: int = 0) -> Payment:
+def begun(request: PaymentRequest, payment_id: UUID) -> Payment | None:
+    """
+    Return the payment of a locked request that was begun under this id, or None.
+
+    :raises PaymentNotFound: the id belongs to a payment of another request
+    """
+    payment = Payment.objects.filter(pk=payment_id).first()
+    if payment is not None and payment.request_id != request.pk:
+        raise errors.PaymentNotFound
+    return payment
+
+
+def begin(
+    *, payment_id: UUID, request: PaymentRequest, task: LockerTask, payer: Wallet | None, expected: int = 0
+) -> None:
     """Insert the payment that a new task makes to a locked request."""
-    return Payment.objects.create(request=request, task=task, payer=payer, expected=expected)
+    Payment.objects.create(pk=payment_id, request=request, task=task, payer=payer, expected=expected)
 
 
 def hand_on(*, task_id: UUID, successor_id: UUID) -> None:

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from lockers import competing_claims, dispatch, fair_queue
 from lockers.errors import TaskSuperseded
-from lockers.operations import find, fix, lookups, take_back
+from lockers.operations import find, fix, lookups, payment_requests, take_back
 from lockers.worker import circuit_breaker, echo, health_check, repair, runner, task_store
 from wallets.request_id import request_id
 
@@ -92,6 +92,12 @@ def check_coins() -> None:
             checked.refused,
             checked.doubtful,
         )
+
+
+@shared_task(name="lockers.expire_payment_requests")
+def expire_payment_requests() -> None:
+    """Expire payment requests whose time has passed. Without it they cannot be paid either, but are announced late."""
+    payment_requests.expire_due()
 
 
 @shared_task(name="lockers.read_servers")

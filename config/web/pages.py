@@ -17,7 +17,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 # Pages without a session: see `config.web.public_pages`.
-PUBLIC: Final = ("/claim",)
+PUBLIC: Final = ("/claim", "/pay")
 PREFIXES: Final = ("/admin", "/docs", "/static", *PUBLIC)
 
 

@@ -73,7 +73,8 @@ def cancel(*, actor: Wallet, request_id: UUID) -> PaymentRequest:
         payee_id = PaymentRequest.objects.filter(pk=request_id).values_list("wallet_id", flat=True).first()
         if payee_id is None or not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=payee_id):
             raise errors.PaymentRequestNotFound
-        request = payment_ledger.lock_payable(request_id)
+        request = payment_ledger.lock_one(request_id)
+        payment_ledger.refuse_closed(request)
         payment_ledger.close(request, PaymentRequestState.CANCELLED)
         request.refresh_from_db(fields=["closed_at"])
     return request
@@ -86,27 +87,35 @@ def pay(
     request_id: UUID,
     name: str | None = None,
     units: int | None = None,
+    payment_id: UUID | None = None,
     has_typed_password: bool = False,
 ) -> Payment:
     """
     Pay from a wallet of this ledger, at once unless a coin must be broken: then the payment is pending at first.
 
-    Without `units` all that is outstanding is paid. The open request is the payee's consent: no trust is needed.
-    `has_typed_password` says that the actor was identified by its password for this act alone.
+    Without `units` all that is outstanding is paid. The open request is the payee's consent: no trust is needed. A
+    repeated call with the same `payment_id` returns the first one's payment, and pays nothing. `has_typed_password`
+    says that the actor was identified by its password for this act alone.
 
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: the actor does not control it
     :raises InvalidCredentials: the password has changed since
-    :raises PaymentRequestNotFound, PaymentRequestClosed: as for `payment_ledger.lock_payable`
+    :raises PaymentRequestNotFound: no such payment request
+    :raises PaymentRequestClosed: it was paid, cancelled or expired
     :raises PaymentInProgress, PaymentAmountRefused: as for `payment_ledger.payable_units`
+    :raises PaymentNotFound: the id is that of a payment of another request
     :raises SameWallets: the wallet is the payee
     :raises NotEnoughCoins, NoExactChange, CoinsBusy, TooManyTasks, InvalidLockerRequest: as for `put.start`
     """
+    payment_id = payment_id or uuid4()
     with transaction.atomic(savepoint=False):
         if has_typed_password:
             wallets.hold_password(actor)
         giver = actor if name is None else new_task.controlled_wallet(actor, name)
-        request = payment_ledger.lock_payable(request_id)
+        request = payment_ledger.lock_one(request_id)
+        if (first := payment_ledger.begun(request, payment_id)) is not None:
+            return _shown(first.pk)
+        payment_ledger.refuse_closed(request)
         if giver.pk == request.wallet_id:
             raise errors.SameWallets
         units = payment_ledger.payable_units(request, units)
@@ -118,34 +127,45 @@ def pay(
             tag=request.description[:250],
             plan={"payment_request": str(request.pk)},
         ).task
-        payment = payment_ledger.begin(request=request, task=task, payer=giver, expected=units)
+        payment_ledger.begin(payment_id=payment_id, request=request, task=task, payer=giver, expected=units)
         if task.state != TaskState.RUNNING:
             payment_ledger.settle(task_ids=[task.pk])
-    return Payment.objects.select_related("request__wallet", "task", "payer").get(pk=payment.pk)
+    return _shown(payment_id)
+
+
+def _shown(payment_id: UUID) -> Payment:
+    return Payment.objects.select_related("request__wallet", "task", "payer").defer("task__code").get(pk=payment_id)
 
 
 @sensitive_variables("code")
-def pay_with_code(*, actor: Wallet | None, request_id: UUID, code: str, address: str) -> Payment:
+def pay_with_code(
+    *, actor: Wallet | None, request_id: UUID, code: str, address: str, payment_id: UUID | None = None
+) -> Payment:
     """
     Start to take the coins of a locker, here or anywhere, into the payee's wallet.
 
     The worker looks into the locker first, and takes nothing if the request is closed then or asks for another amount.
-    Without `actor` the payer is unknown; only `address`, the caller's, is counted for wrong codes then.
+    Without `actor` the payer is unknown; only `address`, the caller's, is counted for wrong codes then. `payment_id` is
+    as for `pay`.
 
     :raises LockersOff: no RAIDA servers are configured
     :raises InvalidLockerRequest: the text cannot be a code
     :raises TooManyWrongCodes: the wallet or the address has sent too many wrong codes
     :raises TooManyTasks: the actor has the maximum number of open tasks
     :raises TooManyPayments: too many payments to the payee by codes are open
-    :raises PaymentRequestNotFound, PaymentRequestClosed: as for `payment_ledger.lock_payable`
+    :raises PaymentRequestNotFound, PaymentRequestClosed, PaymentNotFound: as for `pay`
     :raises PaymentInProgress: other payments may bring all that is outstanding
     """
     new_task.check_lockers_are_on()
     code = new_task.valid_code(code)
     asked_from = wrong_code_limits.fingerprint(address)
     wrong_code_limits.refuse_guesser(wallet_id=None if actor is None else actor.pk, address=asked_from)
+    payment_id = payment_id or uuid4()
     with transaction.atomic(savepoint=False):
-        request = payment_ledger.lock_payable(request_id)
+        request = payment_ledger.lock_one(request_id)
+        if (first := payment_ledger.begun(request, payment_id)) is not None:
+            return _shown(first.pk)
+        payment_ledger.refuse_closed(request)
         payment_ledger.payable_units(request, None)
         _refuse_more_codes(request.wallet_id)
         task_id = uuid4()
@@ -160,8 +180,8 @@ def pay_with_code(*, actor: Wallet | None, request_id: UUID, code: str, address:
             plan={"from": asked_from, "payment_request": str(request.pk)}
             | ({"anonymous": True} if actor is None else {}),
         )
-        payment = payment_ledger.begin(request=request, task=task, payer=actor)
-    return Payment.objects.select_related("request__wallet", "task", "payer").get(pk=payment.pk)
+        payment_ledger.begin(payment_id=payment_id, request=request, task=task, payer=actor)
+    return _shown(payment_id)
 
 
 def _refuse_more_codes(payee_id: UUID) -> None:
