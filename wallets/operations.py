@@ -203,7 +203,7 @@ def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) 
         if not Wallet.objects.filter(pk=wallet.pk, password=stored).update(password=encoded):
             raise errors.WrongPassword
         valid = _valid_tokens(wallet)
-        if valid.filter(pk=kept_token_id).select_for_update().first() is None:
+        if valid.filter(pk=kept_token_id).select_for_update(no_key=True).first() is None:
             raise errors.SessionNotFound
         return valid.exclude(pk=kept_token_id).update(revoked_at=Now())
 

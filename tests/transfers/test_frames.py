@@ -569,6 +569,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
 
 # The locks that an operation takes, over all its variants; those that are not named take none.
 LOCKS: Final[dict[str, set[str]]] = {
+    W + "change_password": {"wallets_bearertoken by id ASC: NO KEY UPDATE"},
     W + "create_wallet": {"advisory_shared, if free"},
     W + "create_wallets": {"advisory_shared, if free"},
     W + "record_events": {"advisory_shared, if free"},
