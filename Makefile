@@ -45,7 +45,7 @@ lint: setup-dev ## check style, types, directions of imports, SQL files, migrati
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/sqlfluff lint --disable-progress-bar --nocolor config lockers transfers trusts wallets
+	@.venv/bin/sqlfluff lint --disable-progress-bar --nocolor config lockers transfers trusts wallets webhooks
 	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.offline
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yml
 	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.offline

@@ -88,6 +88,13 @@ beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5.0, "ignore_result": True},
     },
+    # Sends what is due, unless a worker is sending already. A missed one only delays webhooks.
+    "webhooks": {"task": "webhooks.send", "schedule": 1.0, "options": {"expires": 1.0, "ignore_result": True}},
+    "old deliveries": {
+        "task": "webhooks.purge",
+        "schedule": crontab(hour="3", minute="27"),
+        "options": {"expires": 3600.0, "ignore_result": True},
+    },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     # Hourly, because these are the most rows.

@@ -144,6 +144,12 @@ class Environment(BaseSettings):
         default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
     )
 
+    webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="private networks to which webhooks may be sent, also over plain HTTP, comma separated; by default"
+        " only addresses of the public internet over HTTPS",
+    )
+
     second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
         default=[],
         description="roles in the admin that must sign in with a second factor, comma separated: viewer, operator,"
@@ -260,9 +266,9 @@ class Environment(BaseSettings):
             raise ValueError("needs COPPICE_MEDIA_URL, the URL below which the store serves the bucket")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "webhook_allowed_networks")
     @classmethod
-    def trusted_proxies_are_networks(cls, value: list[str]) -> list[str]:
+    def addresses_are_networks(cls, value: list[str]) -> list[str]:
         return [str(network(each)) for each in value]
 
     @field_validator("cors_origins")
@@ -310,6 +316,7 @@ class Environment(BaseSettings):
 
     @field_validator(
         "allowed_hosts", "trusted_proxies", "cors_origins", "raida_hosts", "vault_old_keys", "second_factor",
+        "webhook_allowed_networks",
         mode="before",
     )  # fmt: skip
     @classmethod

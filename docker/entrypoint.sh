@@ -5,7 +5,7 @@ role=${1:-web}
 case $role in
 web)
     # A process that dies is replaced.
-    exec python -m config.web.server --host :: --port 8000 --processes "${COPPICE_WEB_PROCESSES:-2}" \
+    exec python -m config.web.server --host :: --port 8000 --processes "${COPPICE_WEB_PROCESSES:-3}" \
         --stop-seconds 20
     ;;
 worker)

@@ -38,7 +38,10 @@ _PLACES: Final = (
     _Place("lockers", "lockers_locker", "code", lambda row_id, _: vault.context_of_locker(row_id)),
     # Uploads are left out: they are large, and deleted within the hour in which their task ends.
     _Place("tasks", "lockers_lockertask", "code", vault.context_of_task, kind="kind"),
-    # A table of the admin, which this app does not import: `config.admin.second_factor` seals its values.
+    # Tables of other parts, which this app does not import: `webhooks.secrets` and `config.admin.second_factor` seal
+    # their values.
+    _Place("webhooks", "webhooks_webhook", "secret", lambda row_id, _: f"webhook/{row_id}"),
+    _Place("webhooks before rotation", "webhooks_webhook", "previous_secret", lambda row_id, _: f"webhook/{row_id}"),
     _Place("second factors", "desk_secondfactor", "secret", lambda row_id, _: f"second factor/{row_id}"),
 )
 

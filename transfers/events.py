@@ -106,7 +106,7 @@ _PAYLOAD_ORDER: Final = (
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
     "taskId", "taskState", "lockerId", "amount", "amountFailed", "amountUnknown", "amountLeft", "settledBy", "balance",
-    "lineType", "parentWallet", "childWallet", "wallet", "operator",
+    "lineType", "webhookId", "disabledBy", "parentWallet", "childWallet", "wallet", "operator",
 )  # fmt: skip
 
 
@@ -154,6 +154,32 @@ def events_visible_to(
             },
         )
         return [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
+
+
+def settled_number() -> int:
+    """Return the number up to which the order of all events is final."""
+    with connection.cursor() as cursor:
+        cursor.execute(event_sequence.SETTLED)
+        return int(cursor.fetchone()[0])
+
+
+def events_between(*, wallet_ids: Sequence[UUID], after: int, upto: int) -> list[EventRow]:
+    """
+    Return the events of these wallets with numbers above `after` up to `upto`, in order.
+
+    `upto` is at most a `settled_number` that was read before, in a statement of its own.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BETWEEN, {"wallets": list(wallet_ids), "after": after, "upto": upto})
+        return [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
+
+
+_BETWEEN: Final = load(
+    "transfers",
+    "events_between",
+    payload=event_payload(state="first.state"),
+    state_as_created=STATE_AS_CREATED,
+)
 
 
 def _floor(cursor: Any, *, newest: int, since: datetime) -> int:

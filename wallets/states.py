@@ -19,7 +19,7 @@ class EventType(models.TextChoices):
     TRANSFER_REQUEST_CANCELLED_BY_DESTINATION = "transfer_request_cancelled_by_destination"
     TRANSFER_PENDING_CANCELLED_BY_REQUESTOR = "transfer_pending_cancelled_by_requestor"
     TRANSFER_FAILED = "transfer_failed"
-    # Not in the public service: of coins.
+    # Not in the public service: of coins and of webhooks.
     LOCKER_PUT_SETTLED = "locker.put.settled"
     LOCKER_TAKE_SETTLED = "locker.take.settled"
     COINS_IMPORT_SETTLED = "coins.import.settled"
@@ -32,6 +32,7 @@ class EventType(models.TextChoices):
     PAYMENT_REQUEST_PAID_LATE = "payment_request.paid_late"
     PAYMENT_REQUEST_CANCELLED = "payment_request.cancelled"
     PAYMENT_REQUEST_EXPIRED = "payment_request.expired"
+    WEBHOOK_DISABLED = "webhook.disabled"
 
 
 class OriginMeans(models.TextChoices):
@@ -71,6 +72,10 @@ class OperatorVerb(models.TextChoices):
     SET_UP_SECOND_FACTOR = "set_up_second_factor", "set up a second factor"
     RESET_SECOND_FACTOR = "reset_second_factor", "reset a second factor"
     ENDED_SESSIONS = "ended_sessions", "ended sessions"
+    DISABLED_WEBHOOK = "disabled_webhook", "disabled a webhook"
+    ENABLED_WEBHOOK = "enabled_webhook", "enabled a webhook"
+    TESTED_WEBHOOK = "tested_webhook", "tested a webhook"
+    RESENT_DELIVERY = "resent_delivery", "sent a delivery again"
 
 
 class AuditResult(models.TextChoices):

@@ -354,7 +354,7 @@ class System:
 
     def _spawn_worker(self) -> Child:
         return self._spawn_python(
-            "worker", "-m", "celery", "-A", "config.celery", "worker", "-c", "2", "-l", "INFO",
+            "worker", "-m", "celery", "-A", "config.celery", "worker", "-c", "3", "-l", "INFO",
             "--without-gossip", "--without-mingle", "-n", f"worker-{os.getpid()}@coppice",
         )  # fmt: skip
 

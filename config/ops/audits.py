@@ -22,7 +22,7 @@ from wallets.states import AuditResult
 _AUDITING: Final = 20261124
 
 # An audit checks the constraints of the models of these apps.
-APPS: Final = ("wallets", "trusts", "transfers", "lockers", "desk", "treetracker_import")
+APPS: Final = ("wallets", "trusts", "transfers", "lockers", "webhooks", "desk", "treetracker_import")
 
 log = logging.getLogger("coppice.audit")
 

@@ -27,7 +27,7 @@ import orjson
 from config.environment import ROOT
 from wallets.request_id import current_request_id
 
-OWN: Final = ("coppice", "config", "wallets", "trusts", "transfers", "lockers")
+OWN: Final = ("coppice", "config", "wallets", "trusts", "transfers", "lockers", "webhooks")
 # Optional fields of a line.
 FIELDS: Final = frozenset(
     {

@@ -188,6 +188,18 @@ def _servers() -> Iterator[Metric]:
     yield from (up, latency, heard, resting)
 
 
+def _webhooks() -> Iterator[Metric]:
+    ((waiting, overdue, age, failing),) = _rows(_WEBHOOKS)
+    yield GaugeMetricFamily("coppice_webhook_deliveries_pending", "Deliveries that wait, retries too.", value=waiting)
+    yield GaugeMetricFamily(
+        "coppice_webhook_deliveries_due", "Deliveries that are due and no worker sends.", value=overdue
+    )
+    yield GaugeMetricFamily(
+        "coppice_webhook_deliveries_oldest_seconds", "How long the oldest of these has been due.", value=age
+    )
+    yield GaugeMetricFamily("coppice_webhooks_failing", "Enabled webhooks whose last delivery failed.", value=failing)
+
+
 def _audits() -> Iterator[Metric]:
     result = GaugeMetricFamily("coppice_audit_result", "1 for how the last audit ended.", labels=["result"])
     row = next(iter(_rows(_LAST_AUDIT)), None)
@@ -206,6 +218,7 @@ _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "ledger": _ledger,
     "lockers": _lockers,
     "servers": _servers,
+    "webhooks": _webhooks,
     "audits": _audits,
 }
 
@@ -229,6 +242,13 @@ SELECT reading.raida, (reading.outcome = 'answered')::int, reading.latency_ms,
        extract(epoch FROM now() - reading.answered_at)::float, coalesce(health.rest_until > now(), false)::int
   FROM lockers_serverreading AS reading LEFT JOIN lockers_serverhealth AS health ON health.raida = reading.raida
  ORDER BY reading.raida
+"""
+_WEBHOOKS: Final = """
+SELECT count(*), count(*) FILTER (WHERE due_at <= now() AND (lease_until IS NULL OR lease_until < now())),
+       coalesce(extract(epoch FROM now() - min(due_at) FILTER (
+           WHERE due_at <= now() AND (lease_until IS NULL OR lease_until < now()))), 0)::float,
+       (SELECT count(*) FROM webhooks_webhook WHERE state = 'enabled' AND failing_since IS NOT NULL)
+  FROM webhooks_webhookdelivery WHERE state = 'pending'
 """
 _LAST_AUDIT: Final = """
 SELECT result, findings_count, extract(epoch FROM now() - finished_at)::float,

@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "trusts",
     "transfers",
     "lockers",
+    "webhooks",
     "config.treetracker_import",
 ]
 
@@ -204,6 +205,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "transfers", "description": "Move tokens from one wallet to another."},
         {"name": "trusts", "description": "Let a wallet send without asking, or control another."},
         {"name": "events", "description": "What happened to wallets, in order."},
+        {"name": "webhooks", "description": "Have events sent to a URL, signed."},
         {"name": "coins", "description": "Coins in wallets: balances, imports, transfers, checks and repairs."},
         {"name": "exports", "description": "Coins in files for their owners."},
         {"name": "lockers", "description": "Coins in lockers on 25 servers. Each put, peek and take is a task."},
@@ -260,4 +262,5 @@ CLAIM_LINK_HOURS = env.claim_link_hours
 WRONG_CLAIM_CODES_PER_ADDRESS = env.wrong_claim_codes_per_address
 WRONG_CLAIM_CODES = env.wrong_claim_codes
 AUDIT_EVERY_MINUTES = env.audit_every_minutes
+WEBHOOK_ALLOWED_NETWORKS = env.webhook_allowed_networks
 METRICS_TOKEN = env.metrics_token.get_secret_value()

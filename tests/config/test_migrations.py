@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
-APPS: Final = ("desk", "lockers", "transfers", "treetracker_import", "trusts", "wallets")
+APPS: Final = ("desk", "lockers", "transfers", "treetracker_import", "trusts", "wallets", "webhooks")
 _CREATED: Final = re.compile(r"^CREATE [A-Z ]+ (\w+)|ADD CONSTRAINT (\w+)", re.MULTILINE)
 
 SCHEMA: Final = {

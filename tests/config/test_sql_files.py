@@ -17,7 +17,7 @@ from wallets import event_sequence, redis_servers
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("config", "lockers", "transfers", "trusts", "wallets")
+PACKAGES: Final = ("config", "lockers", "transfers", "trusts", "wallets", "webhooks")
 # Files of statements, of their parts, and of scripts. Those of the schema are run by migrations.
 STATEMENTS: Final = sorted(
     path.relative_to(ROOT).as_posix()

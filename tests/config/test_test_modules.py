@@ -24,7 +24,7 @@ def test_no_module_imports_a_test_module() -> None:
     tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     modules = [
         path
-        for package in ("config", "lockers", "tests", "transfers", "trusts", "wallets")
+        for package in ("config", "lockers", "tests", "transfers", "trusts", "wallets", "webhooks")
         for path in (ROOT / package).rglob("*.py")
     ]
     assert {"test_put", "test_supervisor"} <= tests

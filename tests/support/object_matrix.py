@@ -305,7 +305,7 @@ def digests() -> dict[str, str]:
     """What each table of the domain holds, in short."""
     tables = [
         model._meta.db_table
-        for label in ("wallets", "trusts", "transfers", "lockers")
+        for label in ("wallets", "trusts", "transfers", "lockers", "webhooks")
         for model in apps.get_app_config(label).get_models()
         # The state of the servers belongs to no wallet.
         if model is not ServerHealth

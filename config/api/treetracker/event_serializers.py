@@ -42,6 +42,7 @@ EVENT_TYPE: Final = Named(
         EventType.PAYMENT_REQUEST_PAID_LATE: "Coins for a payment request arrived after it was closed.",
         EventType.PAYMENT_REQUEST_CANCELLED: "A payment request was cancelled.",
         EventType.PAYMENT_REQUEST_EXPIRED: "A payment request expired before it was paid in full.",
+        EventType.WEBHOOK_DISABLED: "A webhook of the wallet was disabled, and not at its own request.",
     },
 )
 PAYMENT_REQUEST_STATE: Final = Named(
@@ -86,6 +87,8 @@ EVENT_PAYLOAD: Final = Named(
         "settledBy": Sometimes("5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60"),
         "balance": Sometimes(AMOUNT),
         "lineType": Sometimes(LINE_TYPE),
+        "webhookId": Sometimes("2b7c1f0a-5d6e-4f7a-9b8c-0d1e2f3a4b5c"),
+        "disabledBy": Sometimes("failures"),
         "parentWallet": Sometimes(Nullable("cd004dcc-7974-4c35-8719-cf8f4e18d1df")),
         "childWallet": Sometimes("sapling"),
         "wallet": Sometimes("alice"),
@@ -125,6 +128,8 @@ EVENT_PAYLOAD: Final = Named(
         "settledBy": "The id of the later task that settled coins which the task had left unknown.",
         "balance": "The balance of the wallet in coins after the event.",
         "lineType": "The type of the line in the statement of the wallet.",
+        "webhookId": "The id of the webhook.",
+        "disabledBy": "Why it was disabled, as in the webhook itself.",
         "parentWallet": "The id of the wallet that created the other; null if an operator did.",
         "childWallet": "The name of the wallet that was created.",
         "wallet": "The name of the wallet that logged in.",

@@ -1,0 +1,11 @@
+-- Writes results of attempts whose claim is still valid, and returns which.
+UPDATE webhooks_webhookdelivery AS delivery
+   SET state = result.state, lease_until = NULL, failures = result.failures,
+       due_at = coalesce(now() + make_interval(secs => result.delay), delivery.due_at), sent_at = result.sent_at,
+       milliseconds = result.milliseconds, status = result.status, error = result.error, response = result.response
+  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[], %(failures)s::smallint[],
+              %(delays)s::double precision[], %(sent_at)s::timestamptz[], %(milliseconds)s::int[],
+              %(statuses)s::smallint[], %(errors)s::text[], %(responses)s::text[])
+       AS result (id, attempt, state, failures, delay, sent_at, milliseconds, status, error, response)
+ WHERE delivery.id = result.id AND delivery.attempt = result.attempt AND delivery.state = 'pending'
+RETURNING delivery.id
